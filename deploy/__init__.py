@@ -1,0 +1,1 @@
+"""Deploying a revision to NixOS hosts and seeing what came of it."""

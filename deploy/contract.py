@@ -1,0 +1,134 @@
+"""The clauses of the deployment contract, the verdicts, and how verdicts combine.
+
+Everything here is pure. The order of `Clause` is the order of the contract.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+
+class Clause(enum.StrEnum):
+    """One row of the contract, in the order in which a deploy path must satisfy them."""
+
+    REVISION = "revision"
+    CONVERGE = "converge"
+    HYPERVISOR = "hypervisor"
+    RUNTIME = "runtime"
+    DIAGNOSTICS = "diagnostics"
+
+    @property
+    def promise(self) -> str:
+        """What must hold, as one sentence."""
+        return _PROMISES[self]
+
+    @property
+    def prerequisites(self) -> tuple[Clause, ...]:
+        """The clauses that must have passed on a host before this one is tried there.
+
+        Diagnostics have none: they are owed most when something else failed.
+        """
+        if self is Clause.DIAGNOSTICS:
+            return ()
+        order = list(Clause)
+        return tuple(order[: order.index(self)])
+
+
+_PROMISES = {
+    Clause.REVISION: "The target revision is resolved to one full commit, before anything changes.",
+    Clause.CONVERGE: "The host is converged to that commit with nixos-rebuild switch, and really runs it.",
+    Clause.HYPERVISOR: "The hypervisor's health endpoint answers as it should.",
+    Clause.RUNTIME: "Both sandbox units, live and dev, are listening and healthy.",
+    Clause.DIAGNOSTICS: (
+        "When anything fails, unit state, logs and sockets are emitted; "
+        "when nothing fails, it is shown that they would have been."
+    ),
+}
+
+
+class Verdict(enum.StrEnum):
+    """What is known about a clause or a check. Only `PASSED` counts for anything."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    INCONCLUSIVE = "inconclusive"
+
+
+class HostState(enum.StrEnum):
+    """What a run left a host in."""
+
+    UNCHANGED = "unchanged"
+    CONVERGED = "converged"
+    ROLLED_BACK = "rolled-back"
+    UNSAFE = "unsafe"
+    UNKNOWN = "unknown"
+
+
+class RunVerdict(enum.StrEnum):
+    """What a run proved about the deploy path."""
+
+    CANONICAL = "canonical"
+    NON_CANONICAL = "non-canonical"
+    INCONCLUSIVE = "inconclusive"
+
+
+class ExitCode(enum.IntEnum):
+    """The exit codes of a deploy session; 2, 3 and 5 keep pytest's meaning."""
+
+    CANONICAL = 0
+    SAFE_FAILURE = 1
+    INTERRUPTED = 2
+    INTERNAL = 3
+    USAGE = 4
+    UNSAFE = 10
+    INCONCLUSIVE = 11
+    LOCKED = 75
+
+
+_WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED)
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """Combine the verdicts of parts into the verdict of the whole.
+
+    Args:
+        verdicts: The parts. None at all is `INCONCLUSIVE`: silence never passes.
+
+    Returns:
+        The worst of them, failed before inconclusive before blocked; passed only if every part passed.
+    """
+    seen = set(verdicts)
+    for verdict in _WORST_FIRST:
+        if verdict in seen:
+            return verdict
+    return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
+
+
+def run_verdict(hosts: Iterable[Verdict]) -> RunVerdict:
+    """Combine the verdicts of all hosts into the verdict of the run."""
+    match combine(hosts):
+        case Verdict.PASSED:
+            return RunVerdict.CANONICAL
+        case Verdict.FAILED:
+            return RunVerdict.NON_CANONICAL
+        case _:
+            return RunVerdict.INCONCLUSIVE
+
+
+def exit_code(verdict: RunVerdict, states: Iterable[HostState]) -> ExitCode:
+    """Say with which code a run ends that was neither refused, interrupted nor locked out.
+
+    Args:
+        verdict: The verdict of the run.
+        states: The state that each host was left in.
+    """
+    if verdict is RunVerdict.CANONICAL:
+        return ExitCode.CANONICAL
+    left = set(states)
+    if HostState.UNSAFE in left:
+        return ExitCode.UNSAFE
+    if verdict is RunVerdict.INCONCLUSIVE or HostState.UNKNOWN in left:
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.SAFE_FAILURE

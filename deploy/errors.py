@@ -1,0 +1,15 @@
+"""Errors that people are meant to read: each says what happened and what to do."""
+
+from __future__ import annotations
+
+
+class SwitchproofError(Exception):
+    """Anything that goes wrong in a way that we foresaw."""
+
+
+class UsageError(SwitchproofError):
+    """An option, a target file, a host or a revision is wrong; nothing was touched."""
+
+
+class Inconclusive(SwitchproofError):
+    """What was asked could not be seen, so nothing may be said about it."""

@@ -1,0 +1,297 @@
+"""What happened in a run, as events, appended to a file and flushed as they happen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from deploy.contract import Clause, ExitCode, HostState, Verdict
+from deploy.redact import Redactor
+
+Leg: TypeAlias = Literal["forward", "back"]
+"""`forward` is the deploy or the audit that was asked for, `back` the system that a rollback restored."""
+
+Phase: TypeAlias = Literal["connect", "resolve", "converge", "observe", "diagnose", "rollback", "confirm", "plan"]
+
+
+class SystemIdentity(msgspec.Struct, frozen=True):
+    """Which system a host has.
+
+    Attributes:
+        toplevel: Store path of the running system.
+        generation: Number of the system profile's current generation, None where there is none.
+        revision: Full commit that the system says it was built from, None where it says nothing.
+        boot_id: The kernel's id of this boot.
+    """
+
+    toplevel: str | None
+    generation: int | None
+    revision: str | None
+    boot_id: str | None
+
+
+class ExpectedCheck(msgspec.Struct, frozen=True):
+    """A check that the target file calls for, whether or not it will be executed.
+
+    Those of the leg `back` are called for once a host is on its way back.
+    """
+
+    host: str
+    leg: Leg
+    clause: Clause
+    id: str
+    title: str
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_snake):
+    """Something that happened, at one time (UTC)."""
+
+    at: dt.datetime = msgspec.field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+class RunStarted(Event, frozen=True, kw_only=True):
+    """The run knows what it will do; nothing has been touched."""
+
+    id: str
+    mode: str
+    provider: str
+    emulated: bool
+    requested: str | None
+    repository: str
+    hosts: tuple[str, ...]
+    expected: tuple[ExpectedCheck, ...]
+    contract_sha256: str
+    options: dict[str, str]
+    harness: str
+
+
+class RevisionResolved(Event, frozen=True, kw_only=True):
+    """The asked revision is one full commit."""
+
+    requested: str
+    sha: str
+    subject: str
+
+
+class PhaseStarted(Event, frozen=True, kw_only=True):
+    """A host has entered a phase."""
+
+    host: str
+    phase: Phase
+    leg: Leg = "forward"
+
+
+class PhaseFinished(Event, frozen=True, kw_only=True):
+    """A host has left a phase. `problem` says what kept it from ending well."""
+
+    host: str
+    phase: Phase
+    leg: Leg = "forward"
+    seconds: float
+    problem: str | None = None
+
+
+class SystemSeen(Event, frozen=True, kw_only=True):
+    """Which system a host had before anything changed, or has now."""
+
+    host: str
+    when: Literal["before", "after"]
+    system: SystemIdentity
+
+
+class CheckFinished(Event, frozen=True, kw_only=True):
+    """A check has its verdict."""
+
+    host: str
+    leg: Leg
+    clause: Clause
+    id: str
+    title: str
+    verdict: Verdict
+    started: dt.datetime
+    seconds: float
+    message: str
+    expected: str
+    seen: str
+    evidence: tuple[str, ...]
+
+
+class EvidenceKept(Event, frozen=True, kw_only=True):
+    """A file stands in the run's folder. `sha256` and `bytes` are of the file as kept."""
+
+    host: str | None
+    title: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+class RollbackBegun(Event, frozen=True, kw_only=True):
+    """A host is on its way back to `to`, a toplevel."""
+
+    host: str
+    reason: str
+    to: str
+
+
+class HostLeft(Event, frozen=True, kw_only=True):
+    """The state that the run leaves a host in, and how that is known."""
+
+    host: str
+    state: HostState
+    reason: str
+
+
+class Noted(Event, frozen=True, kw_only=True):
+    """Something that a reader should know and that decides nothing."""
+
+    host: str | None
+    text: str
+
+
+class LogLine(Event, frozen=True, kw_only=True):
+    """A line of a host's log, for whoever watches; the whole log is evidence, so lines are not journaled."""
+
+    host: str
+    text: str
+
+
+class RunFinished(Event, frozen=True, kw_only=True):
+    """The run has ended by itself. A journal without it is of a run that was killed."""
+
+    exit_code: ExitCode
+    interrupted: str | None = None
+    redactions: dict[str, int]
+
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | RevisionResolved
+    | PhaseStarted
+    | PhaseFinished
+    | SystemSeen
+    | CheckFinished
+    | EvidenceKept
+    | RollbackBegun
+    | HostLeft
+    | Noted
+    | LogLine
+    | RunFinished
+)
+
+
+class Journal:
+    """The events of one run, in its folder. Safe to use from several threads.
+
+    Every string of every event, and every evidence file, passes through the redactor on its way in.
+
+    Args:
+        folder: The run's folder, made if missing; `events.jsonl` and `evidence/` are written below it.
+        redact: Takes secrets and control codes out of text.
+    """
+
+    def __init__(self, folder: Path, redact: Redactor) -> None:
+        self.folder = folder
+        self.redact = redact
+        self.events: list[AnyEvent] = []
+        self._watchers: list[Callable[[AnyEvent], None]] = []
+        self._lock = threading.RLock()
+        (folder / "evidence").mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "events.jsonl").open("ab")
+
+    def watch(self, watcher: Callable[[AnyEvent], None]) -> None:
+        """Call `watcher` with every event from now on, from the thread in which it happens."""
+        self._watchers.append(watcher)
+
+    def emit(self, event: AnyEvent) -> None:
+        """Append an event, flushed to the file before anyone watches it."""
+        with self._lock:
+            cleaned = msgspec.convert(_cleaned(msgspec.to_builtins(event), self.redact), type(event))
+            if not isinstance(cleaned, LogLine):
+                self.events.append(cleaned)
+                if not self._file.closed:
+                    self._file.write(msgspec.json.encode(cleaned) + b"\n")
+                    self._file.flush()
+            for watcher in self._watchers:
+                watcher(cleaned)
+
+    def keep(self, host: str | None, name: str, title: str, content: str) -> str:
+        """Keep a text as evidence.
+
+        Args:
+            host: The host that it is about, None for the run as a whole.
+            name: A file name, unique for the host in this run.
+            title: What the file holds, for a reader.
+            content: The text, as it came from the host.
+
+        Returns:
+            The file's path, relative to the run's folder.
+        """
+        path = Path("evidence") / (host or "run") / name
+        with self._lock:
+            body = self.redact(content).encode()
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        partial.write_bytes(body)
+        partial.replace(target)
+        self.emit(
+            EvidenceKept(
+                host=host,
+                title=title,
+                path=str(path),
+                sha256=hashlib.sha256(body).hexdigest(),
+                bytes=len(body),
+            )
+        )
+        return str(path)
+
+    def close(self) -> None:
+        """Put what was written on the disk. Events after this are only watched, not written."""
+        with self._lock:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def read_events(path: Path) -> Iterator[AnyEvent]:
+    """Read the events of a run back, also of one that was killed in the middle of a line.
+
+    Raises:
+        ValueError: A line other than the last is no event; the message names file and line.
+    """
+    decoder = msgspec.json.Decoder(AnyEvent)
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            if number == len(lines):
+                return
+            raise ValueError(f"{path}:{number}: not an event of a run: {error}") from error
+
+
+def _cleaned(value: object, redact: Redactor) -> object:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {key: _cleaned(item, redact) for key, item in value.items()}
+        case list() | tuple():
+            return [_cleaned(item, redact) for item in value]
+        case _:
+            return value

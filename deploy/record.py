@@ -1,0 +1,282 @@
+"""The whole run as data: the record, as a fold over the journal's events."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from deploy import journal as j
+from deploy.contract import Clause, HostState, RunVerdict, Verdict, combine, run_verdict
+
+NOT_RUN = "The check was expected and did not run."
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """Which run this was. `finished` is None for a run that was killed."""
+
+    id: str
+    mode: str
+    started: dt.datetime
+    finished: dt.datetime | None = None
+    exit_code: int | None = None
+    interrupted: str | None = None
+    harness: str
+    options: dict[str, str]
+
+
+class Revision(msgspec.Struct, kw_only=True):
+    """What was asked for, and the full commit that it was resolved to."""
+
+    requested: str | None
+    sha: str | None = None
+    subject: str | None = None
+    repository: str
+
+
+class Check(msgspec.Struct, kw_only=True):
+    """One check of one clause on one host."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    started: dt.datetime | None = None
+    seconds: float = 0.0
+    message: str = ""
+    expected: str = ""
+    seen: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+class ClauseResult(msgspec.Struct, kw_only=True):
+    """One clause on one host."""
+
+    id: Clause
+    verdict: Verdict
+    started: dt.datetime | None = None
+    finished: dt.datetime | None = None
+    checks: list[Check]
+
+
+class Rollback(msgspec.Struct, kw_only=True):
+    """The way back of one host, verified by the same checks."""
+
+    reason: str
+    to: str
+    verdict: Verdict
+    clauses: list[ClauseResult]
+
+
+class PhaseTime(msgspec.Struct, kw_only=True):
+    """When a host was in a phase; `finished` is None if it never left."""
+
+    phase: j.Phase
+    leg: j.Leg
+    started: dt.datetime
+    finished: dt.datetime | None = None
+    problem: str | None = None
+
+
+class Host(msgspec.Struct, kw_only=True):
+    """One host of the run."""
+
+    name: str
+    state: HostState = HostState.UNKNOWN
+    state_reason: str = "The run ended before the host's state was established."
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    before: j.SystemIdentity | None = None
+    after: j.SystemIdentity | None = None
+    clauses: list[ClauseResult] = msgspec.field(default_factory=list)
+    rollback: Rollback | None = None
+    phases: list[PhaseTime] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Evidence(msgspec.Struct, kw_only=True):
+    """A file kept with the run; the digest is of the file as kept."""
+
+    path: str
+    title: str
+    host: str | None
+    sha256: str
+    bytes: int
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """A run, whole. Every output is made from it. Times are UTC."""
+
+    schema: Literal["switchproof/record/v1"] = "switchproof/record/v1"
+    run: Run
+    provider: str
+    emulated: bool
+    verdict: RunVerdict
+    revision: Revision
+    contract_sha256: str
+    hosts: list[Host]
+    evidence: list[Evidence]
+    notes: list[str]
+    redactions: dict[str, int]
+
+    def host(self, name: str) -> Host:
+        """Return the host of that name."""
+        return next(host for host in self.hosts if host.name == name)
+
+
+def fold(events: Iterable[j.AnyEvent]) -> Record:
+    """Make the record of a run from its events, also of a run that is not over or was killed.
+
+    What was expected and did not run stands in the record as inconclusive, so silence never passes.
+
+    Raises:
+        ValueError: The events do not begin with the run's start.
+    """
+    stream = iter(events)
+    begun = next(stream, None)
+    if not isinstance(begun, j.RunStarted):
+        raise ValueError("the journal does not begin with the start of a run")  # noqa: TRY004 - a file's content
+    record = Record(
+        run=Run(id=begun.id, mode=begun.mode, started=begun.at, harness=begun.harness, options=dict(begun.options)),
+        provider=begun.provider,
+        emulated=begun.emulated,
+        verdict=RunVerdict.INCONCLUSIVE,
+        revision=Revision(requested=begun.requested, repository=begun.repository),
+        contract_sha256=begun.contract_sha256,
+        hosts=[Host(name=name) for name in begun.hosts],
+        evidence=[],
+        notes=[],
+        redactions={},
+    )
+    checks: dict[tuple[str, j.Leg], list[j.CheckFinished]] = {}
+    rollbacks: dict[str, j.RollbackBegun] = {}
+    for event in stream:
+        match event:
+            case j.CheckFinished():
+                checks.setdefault((event.host, event.leg), []).append(event)
+            case j.RollbackBegun():
+                rollbacks[event.host] = event
+            case _:
+                _apply(record, event)
+    for host in record.hosts:
+        host.clauses = _clauses(begun.expected, checks, host.name, "forward")
+        host.verdict = combine(clause.verdict for clause in host.clauses)
+        if back := rollbacks.get(host.name):
+            clauses = _clauses(begun.expected, checks, host.name, "back")
+            host.rollback = Rollback(
+                reason=back.reason,
+                to=back.to,
+                verdict=combine(clause.verdict for clause in clauses),
+                clauses=clauses,
+            )
+    record.verdict = run_verdict(host.verdict for host in record.hosts)
+    if record.run.interrupted or record.run.finished is None:
+        record.verdict = min_verdict(record.verdict)
+    return record
+
+
+def min_verdict(verdict: RunVerdict) -> RunVerdict:
+    """Return what is left of a verdict when the run did not come to its end by itself."""
+    return RunVerdict.INCONCLUSIVE if verdict is RunVerdict.CANONICAL else verdict
+
+
+def _apply(record: Record, event: j.AnyEvent) -> None:
+    match event:
+        case j.RevisionResolved():
+            record.revision.sha = event.sha
+            record.revision.subject = event.subject
+        case j.PhaseStarted():
+            record.host(event.host).phases.append(PhaseTime(phase=event.phase, leg=event.leg, started=event.at))
+        case j.PhaseFinished():
+            for phase in reversed(record.host(event.host).phases):
+                if phase.phase == event.phase and phase.finished is None:
+                    phase.finished = event.at
+                    phase.problem = event.problem
+                    break
+        case j.SystemSeen():
+            setattr(record.host(event.host), event.when, event.system)
+        case j.EvidenceKept():
+            record.evidence.append(
+                Evidence(
+                    path=event.path,
+                    title=event.title,
+                    host=event.host,
+                    sha256=event.sha256,
+                    bytes=event.bytes,
+                )
+            )
+        case j.HostLeft():
+            host = record.host(event.host)
+            host.state, host.state_reason = event.state, event.reason
+        case j.Noted():
+            (record.notes if event.host is None else record.host(event.host).notes).append(event.text)
+        case j.RunFinished():
+            record.run.finished = event.at
+            record.run.exit_code = int(event.exit_code)
+            record.run.interrupted = event.interrupted
+            record.redactions = dict(event.redactions)
+
+
+def _clauses(
+    expected: tuple[j.ExpectedCheck, ...],
+    finished: dict[tuple[str, j.Leg], list[j.CheckFinished]],
+    host: str,
+    leg: j.Leg,
+) -> list[ClauseResult]:
+    by_id = {check.id: check for check in finished.get((host, leg), ())}
+    results = []
+    for clause in Clause:
+        checks = [
+            _check(by_id[want.id])
+            if want.id in by_id
+            else Check(id=want.id, title=want.title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN)
+            for want in expected
+            if (want.host, want.leg, want.clause) == (host, leg, clause)
+        ]
+        times = [check.started for check in checks if check.started]
+        ends = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
+        results.append(
+            ClauseResult(
+                id=clause,
+                verdict=combine(check.verdict for check in checks),
+                started=min(times, default=None),
+                finished=max(ends, default=None),
+                checks=checks,
+            )
+        )
+    return results
+
+
+def _check(event: j.CheckFinished) -> Check:
+    return Check(
+        id=event.id,
+        title=event.title,
+        verdict=event.verdict,
+        started=event.started,
+        seconds=event.seconds,
+        message=event.message,
+        expected=event.expected,
+        seen=event.seen,
+        evidence=event.evidence,
+    )
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as JSON, whole or not at all."""
+    body = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(body + b"\n")
+    partial.replace(path)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record back.
+
+    Raises:
+        ValueError: The file is no record; the message names the file and the key.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path}: not a record of a run: {error}") from error
