@@ -1,0 +1,90 @@
+"""REV → one full commit, and the different ways in which that can fail."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from deploy.errors import Inconclusive, UsageError
+from deploy.frame import Frame, FrameError
+
+_FULL = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
+_FORM = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9_][A-Za-z0-9_./+@=,#-]*")
+
+
+class RevisionMalformed(UsageError):
+    """What was given is neither a commit nor the name of a branch or tag."""
+
+
+class RevisionMissing(UsageError):
+    """The repository holds nothing of that name."""
+
+
+class RevisionAmbiguous(UsageError):
+    """The repository holds several different commits that it may mean."""
+
+
+class RepositoryUnreachable(Inconclusive):
+    """The host could not fetch from the repository, or not into its checkout."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A revision that is one full commit.
+
+    Attributes:
+        sha: 40 hexadecimal digits.
+        subject: The first line of the commit's message.
+    """
+
+    sha: str
+    subject: str
+
+
+def check_form(revision: str) -> str:
+    """Return a revision that may be asked for.
+
+    Raises:
+        RevisionMalformed: It cannot be a commit, a branch or a tag.
+    """
+    if not _FORM.fullmatch(revision):
+        raise RevisionMalformed(
+            f"--sha={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"
+        )
+    return revision
+
+
+def is_full(revision: str) -> bool:
+    """Whether a revision is a full commit already."""
+    return _FULL.fullmatch(revision) is not None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision can be compared with a commit as it stands, full or abbreviated."""
+    return _ABBREVIATED.fullmatch(revision) is not None
+
+
+def read_resolution(frame: Frame, revision: str) -> Resolution:
+    """Read a host's answer to `resolve`.
+
+    Raises:
+        RevisionMalformed: See there.
+        RevisionMissing: See there.
+        RevisionAmbiguous: See there.
+        RepositoryUnreachable: See there.
+        FrameError: The answer is none of these.
+    """
+    outcome, detail = frame.text("outcome"), frame.get("detail")
+    match outcome:
+        case "ok" if is_full(frame.text("sha")):
+            return Resolution(frame.text("sha"), frame.get("subject"))
+        case "malformed":
+            raise RevisionMalformed(f"--sha={revision}: {detail}")
+        case "missing":
+            raise RevisionMissing(f"--sha={revision}: {detail}")
+        case "ambiguous":
+            raise RevisionAmbiguous(f"--sha={revision}: {detail}")
+        case "unreachable" | "checkout":
+            raise RepositoryUnreachable(detail)
+    raise FrameError(f"the host's answer about the revision cannot be understood: {outcome!r}")

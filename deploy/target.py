@@ -1,0 +1,376 @@
+"""Target files as types: which hosts there are, how they are reached, and what healthy means there."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from deploy.errors import UsageError
+
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
+UnitName: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$", max_length=255)
+]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
+PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+HostKey: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
+]
+ProviderName: TypeAlias = Literal["ovh", "local", "lab"]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the target file; a key that it does not know is an error."""
+
+
+class Repository(_Table, frozen=True, kw_only=True):
+    """Where the hosts fetch the configuration from.
+
+    Attributes:
+        url: What git fetches from, as the hosts see it.
+        checkout: The host's clone. Its objects are used, pinned by revision; its working tree decides nothing.
+    """
+
+    url: Annotated[str, Meta(min_length=1)]
+    checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$")] = "/opt/choiros/workspace"
+
+
+class Jump(_Table, frozen=True, kw_only=True):
+    """A host that the way to the hosts leads through."""
+
+    address: Annotated[str, Meta(min_length=1)]
+    port: Port = 22
+    user: str = "root"
+    host_keys: tuple[HostKey, ...] = ()
+
+
+class Ssh(_Table, frozen=True, kw_only=True):
+    """How hosts are reached over SSH.
+
+    Attributes:
+        user: Whom to log in as, where neither the host nor the ssh_config says otherwise.
+        port: Likewise.
+        identity_files: Private keys to offer. `~` is expanded.
+        agent: Whether keys of the SSH agent are offered.
+        config: An ssh_config whose HostName, Port, User, IdentityFile, ProxyJump and UserKnownHostsFile count.
+        known_hosts: A known_hosts file that pins host keys beside those of the target file.
+        jump: A host on the way.
+        connect_timeout_s: Seconds for each step of connecting.
+        keepalive_s: Seconds between keep-alive messages.
+    """
+
+    user: str = "root"
+    port: Port = 22
+    identity_files: tuple[str, ...] = ()
+    agent: bool = False
+    config: str | None = None
+    known_hosts: str | None = None
+    jump: Jump | None = None
+    connect_timeout_s: PositiveSeconds = 15.0
+    keepalive_s: PositiveSeconds = 10.0
+
+
+class Host(_Table, frozen=True, kw_only=True):
+    """One machine that is deployed to.
+
+    Attributes:
+        name: What it is called everywhere; file names and test ids are made of it.
+        flake_attr: Which of the flake's nixosConfigurations it runs.
+        groups: Names under which `--host=@group` selects it.
+        address: Name or address to connect to; none for the providers `local` and `lab`.
+        host_keys: Its public host keys; more than one while a key is being replaced.
+    """
+
+    name: Name
+    flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$")]
+    groups: tuple[Name, ...] = ()
+    address: Annotated[str, Meta(min_length=1)] | None = None
+    port: Port | None = None
+    user: str | None = None
+    host_keys: tuple[HostKey, ...] = ()
+
+
+class Endpoint(_Table, frozen=True, kw_only=True):
+    """Something that runs on every host and answers HTTP: the hypervisor, or a runtime unit.
+
+    Attributes:
+        units: The systemd units that must be active, and whose identity must last over the soak.
+        listen: `address:port` on which the answering unit must listen.
+        listener: Which of `units` owns that socket; by default the last one.
+        url: What is asked, on the host itself. Redirects are answers, never followed.
+        status: The HTTP status that it must answer.
+        contains: A text that the body must contain.
+        json: Keys of the body, which then must be a JSON object, and the values that they must have.
+        backend: Where the workload behind a forward answers, asked when the forward does not.
+        inside: Commands that show what goes on inside the workload, run on the host for diagnostics.
+    """
+
+    units: Annotated[tuple[UnitName, ...], Meta(min_length=1)]
+    listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$")]
+    listener: UnitName | None = None
+    url: str
+    status: Annotated[int, Meta(ge=100, le=599)] = 200
+    contains: Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")] | None = None
+    json: dict[Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")], str | int | float | bool] = {}
+    backend: str | None = None
+    inside: tuple[Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")], ...] = ()
+
+    @property
+    def listening_unit(self) -> str:
+        """The unit that must own the listening socket."""
+        return self.listener or self.units[-1]
+
+
+class Health(_Table, frozen=True, kw_only=True):
+    """When a host counts as healthy.
+
+    Attributes:
+        ready_s: Seconds after the switch within which everything must answer well.
+        answers: How many good answers in a row are asked for.
+        interval_s: Seconds between two answers.
+        soak_s: Seconds over which answers stay good and identities stay the same.
+        timeout_s: Seconds that one answer may take.
+        max_bytes: Bytes of body that are read of one answer.
+    """
+
+    ready_s: Seconds = 120.0
+    answers: Annotated[int, Meta(ge=1, le=1000)] = 5
+    interval_s: Annotated[float, Meta(ge=0.1, le=60)] = 1.0
+    soak_s: Seconds = 15.0
+    timeout_s: PositiveSeconds = 5.0
+    max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65536
+
+
+class Converge(_Table, frozen=True, kw_only=True):
+    """Limits of the switch.
+
+    Attributes:
+        timeout_s: Seconds for fetching, building and switching together.
+    """
+
+    timeout_s: PositiveSeconds = 3600.0
+
+
+class Target(_Table, frozen=True, kw_only=True):
+    """A whole target file."""
+
+    provider: ProviderName
+    repository: Repository
+    ssh: Ssh = Ssh()
+    hosts: Annotated[tuple[Host, ...], Meta(min_length=1)]
+    hypervisor: Endpoint
+    runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
+    health: Health = Health()
+    converge: Converge = Converge()
+    secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """Environment variables whose values never appear in any output."""
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Everything that is probed, by name: the hypervisor first, then the runtime units."""
+        return {"hypervisor": self.hypervisor, **self.runtime}
+
+    @property
+    def contract_units(self) -> tuple[str, ...]:
+        """Every systemd unit that the contract is about, once each, in order."""
+        return tuple(dict.fromkeys(unit for endpoint in self.endpoints.values() for unit in endpoint.units))
+
+
+def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> Target:
+    """Read a target file.
+
+    Args:
+        path: The TOML file.
+        environ: Where values like `{ env = "NAME" }` come from.
+        select: Host names, globs or `@group`s; none selects every host. Only values of selected hosts are looked up.
+
+    Returns:
+        The target with the selected hosts, in the order of the file.
+
+    Raises:
+        UsageError: Names the file, the key, what was found and what is allowed.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such target file; name one with --targets=FILE") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    whole = _convert(path, _with_environment(raw, path, None))
+    _check(path, whole)
+    chosen = _select(path, whole.hosts, select)
+    raw["hosts"] = [
+        _with_environment(table, path, environ, f"hosts[{index}]")
+        for index, table in enumerate(raw["hosts"])
+        if table["name"] in chosen
+    ]
+    target = _convert(path, _with_environment(raw, path, environ))
+    _check(path, target)
+    return target
+
+
+def _convert(path: Path, raw: object) -> Target:
+    try:
+        return msgspec.convert(raw, Target)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {_at_key(str(error), raw)}") from error
+
+
+def _at_key(message: str, raw: object) -> str:
+    """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: … (found 99999)`."""
+    text, _, where = message.partition(" - at `$")
+    key = where.rstrip("`").lstrip(".").replace("[...]", "")
+    found = raw
+    for step in re.findall(r"[^.\[\]]+", key):
+        if isinstance(found, dict) and step in found:
+            found = found[step]
+        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return f"{key or 'the file'}: {text}"
+    shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
+    return f"{key or 'the file'}: {text}{shown}"
+
+
+def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None, key: str = "") -> Any:
+    """Put the environment's values in the place of `{ env = … }`; without one, put text that stands for them."""
+    match value:
+        case {"env": str(name), **rest} if not rest:
+            if environ is None:
+                return _STAND_INS.get(key.rpartition(".")[2].partition("[")[0], f"env-{name}")
+            if not environ.get(name):
+                raise UsageError(f"{path}: {key}: the environment variable {name} is not set")
+            return environ[name]
+        case dict():
+            return {
+                name: _with_environment(item, path, environ, f"{key}.{name}" if key else name)
+                for name, item in value.items()
+            }
+        case list():
+            return [_with_environment(item, path, environ, f"{key}[{index}]") for index, item in enumerate(value)]
+        case _:
+            return value
+
+
+_STAND_INS = {"host_keys": "ssh-ed25519 AAAA", "checkout": "/env", "url": "http://env"}
+
+
+def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
+    chosen: set[str] = set()
+    for pattern in select:
+        if pattern.startswith("@"):
+            found = {host.name for host in hosts if pattern[1:] in host.groups}
+        else:
+            found = {host.name for host in hosts if fnmatch.fnmatchcase(host.name, pattern)}
+        if not found:
+            names = ", ".join(host.name for host in hosts)
+            groups = ", ".join(sorted({f"@{group}" for host in hosts for group in host.groups})) or "none"
+            raise UsageError(f"{path}: --host={pattern} selects no host; hosts: {names}; groups: {groups}")
+        chosen |= found
+    return chosen or {host.name for host in hosts}
+
+
+def _check(path: Path, target: Target) -> None:
+    """Check what types cannot say."""
+    seen: set[str] = set()
+    for index, host in enumerate(target.hosts):
+        if host.name in seen:
+            raise UsageError(f"{path}: hosts[{index}].name: {host.name!r} is the name of another host already")
+        seen.add(host.name)
+        if target.provider == "ovh" and host.address is None:
+            raise UsageError(f"{path}: hosts[{index}].address: missing; provider 'ovh' connects over SSH")
+        if target.provider != "ovh" and host.address is not None:
+            raise UsageError(
+                f"{path}: hosts[{index}].address: provider {target.provider!r} takes none (found {host.address!r})"
+            )
+        pinned = host.host_keys or target.ssh.known_hosts or target.ssh.config
+        if target.provider == "ovh" and not pinned:
+            raise UsageError(
+                f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
+            )
+    if target.provider == "local" and len(target.hosts) != 1:
+        raise UsageError(f"{path}: hosts: provider 'local' has one host, this machine (found {len(target.hosts)})")
+    if "hypervisor" in target.runtime:
+        raise UsageError(f"{path}: runtime.hypervisor: the name is taken by the hypervisor itself")
+    tables = {"hypervisor": target.hypervisor}
+    tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
+    for key, endpoint in tables.items():
+        _check_endpoint(path, key, endpoint)
+
+
+def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
+    for name, url in (("url", endpoint.url), ("backend", endpoint.backend)):
+        if url is not None and (problem := _url_problem(url)):
+            raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")
+    port = int(endpoint.listen.rpartition(":")[2])
+    if not 1 <= port <= 65535:  # noqa: PLR2004 - the range of TCP ports
+        raise UsageError(f"{path}: {key}.listen: port out of range 1 to 65535 (found {endpoint.listen!r})")
+    if endpoint.listening_unit not in endpoint.units:
+        raise UsageError(
+            f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "
+            f"allowed: {', '.join(endpoint.units)})"
+        )
+
+
+def _url_problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"not a URL: {error}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return "not a URL that can be asked"
+    if any(character.isspace() or character in "\"'\\" for character in url):
+        return "a URL with a character that must be percent-encoded"
+    return None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of target files, for editors."""
+    schema = msgspec.json.schema(Target)
+    definitions = schema["$defs"]
+    definitions["FromEnvironment"] = {
+        "title": "A value from an environment variable",
+        "type": "object",
+        "properties": {"env": {"type": "string"}},
+        "required": ["env"],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Switchproof target file",
+        **_or_environment(schema),
+    }
+
+
+def _or_environment(schema: Any) -> Any:
+    match schema:
+        case {"type": "string"}:
+            return {"anyOf": [schema, {"$ref": "#/$defs/FromEnvironment"}]}
+        case {"title": "A value from an environment variable"}:
+            return schema
+        case dict():
+            return {
+                key: item if key in {"required", "enum", "default"} else _or_environment(item)
+                for key, item in schema.items()
+            }
+        case list():
+            return [_or_environment(item) for item in schema]
+        case _:
+            return schema
+
+
+if __name__ == "__main__":
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n")
