@@ -1,0 +1,93 @@
+"""How a switch ended, and what that means (pure)."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+
+class Ending(enum.Enum):
+    """The ways in which a switch can end, each with its meaning for a reader."""
+
+    DONE = "the switch ended well"
+    UNITS_FAILED = "the system was activated, but units failed"
+    EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
+    BUILD_FAILED = "the system could not be built; the host was not touched"
+    ACTIVATION_FAILED = "the activation script failed; the profile has moved and the system may be half active"
+    LOCK_HELD = (
+        "another switch held the lock of switch-to-configuration; the profile has moved, nothing was activated"
+    )
+    REBOOT_NEEDED = "the system is set for the next boot but cannot be activated without a reboot"
+    REFUSED = "nixos-rebuild failed; the profile may have moved"
+    STOPPED = "the switch was stopped by a signal or by its time limit"
+    UNKNOWN = "how the switch ended is unknown"
+
+
+_BY_STATUS = {
+    0: Ending.DONE,
+    2: Ending.ACTIVATION_FAILED,
+    4: Ending.UNITS_FAILED,
+    11: Ending.LOCK_HELD,
+    100: Ending.REBOOT_NEEDED,
+}
+
+_STAGE = re.compile(r"^--- (\w+)$", re.MULTILINE)
+_STATUS = re.compile(r"switching to system configuration \S+ failed \(status (\d+)\)")
+_BUILD = re.compile(r"builder for '.*' failed|Cannot build '|build of .* failed|Failed to build|hash mismatch")
+_WORDS = 15
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The end of a job that changes a host.
+
+    Attributes:
+        finished: Whether the job wrote down its result itself.
+        status: The exit status that it wrote down.
+        stage: What it was doing last: build, switch or rollback.
+        expected: The toplevel that it was to bring the host to.
+        unit: What systemd says of the job's unit.
+        journal: What switch-to-configuration said to the journal.
+        log: The whole log.
+        log_path: Where the log stands among the evidence.
+    """
+
+    finished: bool
+    status: int | None
+    stage: str
+    expected: str
+    unit: str
+    journal: str
+    log: str
+    log_path: str
+
+    @property
+    def ending(self) -> Ending:
+        """What the result means. The old nixos-rebuild says 1 for everything; the journal then tells more."""
+        if not self.finished or self.status is None:
+            return Ending.STOPPED if re.search(r"Result=(signal|timeout)", self.unit) else Ending.UNKNOWN
+        if self.stage == "build":
+            if self.status == 0:
+                return Ending.UNKNOWN
+            return Ending.BUILD_FAILED if _BUILD.search(self.words) else Ending.EVALUATION_FAILED
+        status = self.status
+        told = _STATUS.findall(self.journal)
+        if status == 1 and told:
+            status = int(told[-1])
+        return _BY_STATUS.get(status, Ending.STOPPED if status > 128 else Ending.REFUSED)  # noqa: PLR2004 - signals
+
+    @property
+    def activated(self) -> bool:
+        """Whether the system was activated to the end, even if units failed then."""
+        return self.ending in {Ending.DONE, Ending.UNITS_FAILED}
+
+    @property
+    def words(self) -> str:
+        """The host's own words on what went wrong: from the last stage's first error on, or its last lines."""
+        start = max((match.end() for match in _STAGE.finditer(self.log)), default=0)
+        lines = [line for line in self.log[start:].splitlines() if line.strip()]
+        for number, line in enumerate(lines):
+            if re.search(r"\berror\b|\bfailed\b|Failed|Could not", line):
+                return "\n".join(lines[number : number + _WORDS])
+        return "\n".join(lines[-_WORDS:])

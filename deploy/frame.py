@@ -1,0 +1,137 @@
+r"""Bytes from a host → one checked frame, or why not.
+
+A frame is what a verb of `host-switch.sh` prints:
+
+    SWITCHPROOF/1 <nonce> <verb> <length> <sha256>
+    <base64 of the gzipped payload, in lines>
+    SWITCHPROOF/1 <nonce> end
+
+Length (bytes) and digest are of the payload. The nonce is the caller's, so an answer to another question, or one
+that is given twice with different content, is no answer. The payload is a row of sections,
+`<name> <length>\n<that many bytes>\n`, so nothing that a host says is ever interpreted on the way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass
+
+from deploy.errors import Inconclusive
+
+MAX_PAYLOAD = 64 * 2**20
+"""Bytes. More than any verb gathers; a bound against an answer made to exhaust the reader."""
+
+_OPENING = rb"^SWITCHPROOF/1 %s ([a-z]+) (\d{1,9}) ([0-9a-f]{64})\r?$"
+_CLOSING = rb"^SWITCHPROOF/1 %s end\r?$"
+_SECTION = re.compile(rb"([a-z][A-Za-z0-9_.@:/-]*) (\d{1,9})\n")
+
+
+class FrameError(Inconclusive):
+    """The host's answer is not one whole frame; what it said cannot be relied on."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A checked answer of a host.
+
+    Attributes:
+        verb: The verb that answered.
+        sections: What it said, by name, in order.
+        noise: Bytes around the frame, such as what a shell's rc files print.
+    """
+
+    verb: str
+    sections: dict[str, bytes]
+    noise: int = 0
+
+    def text(self, name: str) -> str:
+        """Return a section as text; what is not UTF-8 becomes replacement characters.
+
+        Raises:
+            FrameError: The host did not say it.
+        """
+        if name not in self.sections:
+            raise FrameError(f"the host's answer to {self.verb!r} lacks the part {name!r}")
+        return self.sections[name].decode("utf-8", "replace")
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a section as text, or `default` if the host did not say it."""
+        return self.text(name) if name in self.sections else default
+
+
+def parse(output: bytes, *, nonce: str, verb: str) -> Frame:
+    """Find the frame in what a host printed, and check it.
+
+    Args:
+        output: Everything that the host printed.
+        nonce: The caller's, as sent with the question.
+        verb: The verb that was asked.
+
+    Raises:
+        FrameError: There is no such frame, or it is cut short, altered, doubled or of another verb.
+    """
+    tag = re.escape(nonce.encode())
+    openings = list(re.finditer(_OPENING % tag, output, re.MULTILINE))
+    if not openings:
+        raise FrameError(f"the host did not answer {verb!r}{_instead(output)}")
+    frames = [_parse_one(output, opening, tag) for opening in openings]
+    if any(frame.sections != frames[0].sections for frame in frames):
+        raise FrameError(f"the host answered {verb!r} {len(frames)} times and differently")
+    if frames[0].verb != verb:
+        raise FrameError(f"the host answered {frames[0].verb!r} when asked {verb!r}")
+    return frames[0]
+
+
+def _parse_one(output: bytes, opening: re.Match[bytes], tag: bytes) -> Frame:
+    verb, length, digest = opening[1].decode(), int(opening[2]), opening[3].decode()
+    closing = re.compile(_CLOSING % tag, re.MULTILINE).search(output, opening.end())
+    if closing is None:
+        raise FrameError(f"the host's answer to {verb!r} is cut short")
+    if length > MAX_PAYLOAD:
+        raise FrameError(f"the host's answer to {verb!r} says it has {length} bytes; at most {MAX_PAYLOAD} are read")
+    try:
+        packed = base64.b64decode(b"".join(output[opening.end() : closing.start()].split()), validate=True)
+        inflater = zlib.decompressobj(wbits=31)
+        payload = inflater.decompress(packed, length + 1)
+    except (binascii.Error, zlib.error) as error:
+        raise FrameError(f"the host's answer to {verb!r} is damaged: {error}") from error
+    if len(payload) != length or hashlib.sha256(payload).hexdigest() != digest:
+        raise FrameError(f"the host's answer to {verb!r} is damaged: length or digest differ from what it announced")
+    around = len(output) - (closing.end() - opening.start())
+    return Frame(verb, read_sections(verb, payload), around)
+
+
+def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:
+    """Read a row of sections.
+
+    Args:
+        verb: The verb that answered, for the message.
+        payload: The sections, one after the other.
+
+    Raises:
+        FrameError: It is no row of sections, or a name stands twice.
+    """
+    sections: dict[str, bytes] = {}
+    at = 0
+    while at < len(payload):
+        head = _SECTION.match(payload, at)
+        if head is None:
+            raise FrameError(f"the host's answer to {verb!r} cannot be read after {at} bytes")
+        name, end = head[1].decode(), head.end() + int(head[2])
+        if payload[end : end + 1] != b"\n":
+            raise FrameError(f"part {name!r} of the host's answer to {verb!r} has another length than announced")
+        if name in sections:
+            raise FrameError(f"part {name!r} stands twice in the host's answer to {verb!r}")
+        sections[name] = payload[head.end() : end]
+        at = end + 1
+    return sections
+
+
+def _instead(output: bytes) -> str:
+    """Say what a host printed in place of a frame: its last lines tell why."""
+    tail = output[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
+    return f"; it said: {' / '.join(line.strip()[:200] for line in tail)}" if tail else " with anything at all"

@@ -1,0 +1,143 @@
+"""An endpoint as it was seen, held against what the target file asks of it (pure)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from deploy.observation import Answer, Listener, Observation, Streak, Unit
+from deploy.target import Endpoint, Health
+
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class EndpointSeen:
+    """What one observation says of one endpoint.
+
+    Attributes:
+        name: `hypervisor`, or a runtime unit's name.
+        want: What the target file asks of it.
+        health: When a host counts as healthy.
+        observation: What was seen.
+    """
+
+    name: str
+    want: Endpoint
+    health: Health
+    observation: Observation
+
+    @property
+    def units(self) -> list[Unit | str]:
+        """The endpoint's systemd units as seen; the bare name of one that was not."""
+        return [self.observation.units.get(name, name) for name in self.want.units]
+
+    @property
+    def states(self) -> str:
+        """The units with their states."""
+        return "; ".join(
+            f"{unit} not seen" if isinstance(unit, str) else f"{unit.name} {unit.state}" for unit in self.units
+        )
+
+    @property
+    def all_active(self) -> bool:
+        """Whether every unit is active."""
+        return all(not isinstance(unit, str) and unit.active == "active" for unit in self.units)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """Whoever would hear a connection to the endpoint's address."""
+        return [listener for listener in self.observation.listeners if listener.hears(self.want.listen)]
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Every answer, in order."""
+        return self.observation.answers.get(self.name, ())
+
+    @property
+    def body(self) -> str:
+        """The last answer's body."""
+        return self.observation.bodies.get(self.name, "")
+
+    @property
+    def wanted(self) -> str:
+        """The answer that the target file asks for, in words."""
+        parts = [f"HTTP {self.want.status} from {self.want.url}"]
+        if self.want.contains:
+            parts.append(f"a body with {self.want.contains!r}")
+        parts += [f'"{key}": {json.dumps(value)}' for key, value in self.want.json.items()]
+        return ", ".join(parts)
+
+    @property
+    def seen(self) -> str:
+        """The last answer, in words."""
+        if not self.answers:
+            return "never asked"
+        body = self.body.strip()
+        shown = body if len(body) <= _SHOWN else f"{body[:_SHOWN]}… ({len(body)} characters)"
+        return f"{self.answers[-1]}{': ' + shown if shown else ''}"
+
+    @property
+    def answer_problem(self) -> str | None:
+        """What is wrong with the last answer, None if nothing is."""
+        if not self.answers:
+            return "it was never asked"
+        last = self.answers[-1]
+        if last.curl != 0:
+            return f"no answer: {last}{self._behind}"
+        if last.code != self.want.status:
+            return f"HTTP {last.code} instead of {self.want.status}{self._redirect}"
+        if self.want.contains and self.want.contains not in self.body:
+            return f"the body lacks {self.want.contains!r}"
+        return self._json_problem()
+
+    @property
+    def streak(self) -> Streak:
+        """The good answers with which the watch ended."""
+        return self.observation.streak(self.name, self.want.units)
+
+    @property
+    def history(self) -> str:
+        """The answers over time, runs of like ones together, and every restart."""
+        told: list[str] = []
+        previous = ""
+        for answer in self.answers:
+            text = f"HTTP {answer.code}" if answer.curl == 0 else str(answer)
+            text += "" if answer.good else " (bad)"
+            if text != previous:
+                told.append(f"+{answer.at:.1f} s {text}")
+            previous = text
+        return "; ".join([*told, *self.observation.restarts(self.want.units)])
+
+    @property
+    def _behind(self) -> str:
+        """What the workload behind a forward said, when the forward did not answer."""
+        if self.name not in self.observation.backends:
+            return ""
+        said = self.observation.backends[self.name].strip().splitlines()
+        fields = said[-1].split(" ", 5) if said else []
+        if len(fields) >= 4 and fields[3] == "0":  # noqa: PLR2004 - curl's exit code stands fourth
+            return f"; the workload itself answers at {self.want.backend} with HTTP {fields[0]}"
+        why = fields[4] if len(fields) > 4 else "nothing"  # noqa: PLR2004 - its words stand fifth
+        return f"; the workload itself does not answer at {self.want.backend} either ({why})"
+
+    @property
+    def _redirect(self) -> str:
+        words = self.answers[-1].words
+        return f" (a redirect to {words}; redirects are not followed)" if words else ""
+
+    def _json_problem(self) -> str | None:
+        if not self.want.json:
+            return None
+        try:
+            body = json.loads(self.body)
+        except ValueError:
+            return "the body is not JSON"
+        if not isinstance(body, dict):
+            return "the body is not a JSON object"
+        wrong = [
+            f"{key!r} is {json.dumps(body[key]) if key in body else 'missing'} instead of {json.dumps(value)}"
+            for key, value in self.want.json.items()
+            if key not in body or body[key] != value or type(body[key]) is not type(value)
+        ]
+        return "; ".join(wrong) or None

@@ -1,0 +1,641 @@
+#!/usr/bin/env bash
+# The host's side of every deploy: the same text over SSH, through an agent, in CI and by hand.
+#
+#   RELEASE_SHA=… REPO_URL=… host-switch.sh deploy     all five clauses in order; exits non-zero when one fails
+#   host-switch.sh observe|diagnose|status             look, change nothing
+#
+# Verbs: resolve converge status observe diagnose rollback confirm plan deploy. Each but `deploy` gathers all that
+# its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
+set -euo pipefail
+export LC_ALL=C
+export PATH="/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
+export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes -oConnectTimeout=15}"
+
+readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock PROFILE=/nix/var/nix/profiles/system
+readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
+readonly US=$'\x1f' RS=$'\x1e'
+
+RELEASE_SHA=${RELEASE_SHA:-} WORKDIR=${WORKDIR:-/opt/choiros/workspace} REPO_URL=${REPO_URL:-}
+FLAKE_ATTR=${FLAKE_ATTR:-$(cat /proc/sys/kernel/hostname)}
+RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_OWNER:-${USER:-root} by hand}
+LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}
+READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
+ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
+
+# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside.
+# Fields are separated by US, parts of a field by RS.
+endpoint() { local IFS=$US; printf '%s\n' "$*"; }
+ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
+  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' ''
+  for unit in live:8080:100 dev:8081:101; do
+    IFS=: read -r name port last <<<"$unit"
+    endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
+      "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
+      "\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\"" ''
+  done
+)}
+
+# ---- answering ------------------------------------------------------------------------------------------------
+
+payload=
+declare -A said
+say() { said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "$2"; }
+
+answer() {
+  if [ -z "${SWITCHPROOF_NONCE:-}" ]; then printf '%s' "$payload"; return; fi
+  printf '\nSWITCHPROOF/1 %s %s %d ' "$SWITCHPROOF_NONCE" "$1" "${#payload}"
+  printf '%s' "$payload" | sha256sum | cut -c1-64
+  printf '%s' "$payload" | gzip -c | base64
+  printf 'SWITCHPROOF/1 %s end\n' "$SWITCHPROOF_NONCE"
+}
+
+# A text's last bytes; what was left out is said in its first line.
+tail_of() {
+  local limit=$1 text
+  text=$(cat; printf x) text=${text%x}
+  if ((${#text} <= limit)); then printf '%s' "$text"; return; fi
+  printf '[%d bytes before this are left out]\n%s' "$((${#text} - limit))" "${text: -limit}"
+}
+
+seconds_up() { local up; read -r up _ </proc/uptime; printf '%s' "$up"; }
+at_least() { awk -v a="$1" -v b="$2" -v c="${3:-0}" 'BEGIN { exit !(a - c >= b) }'; }
+
+contract_units() {
+  local IFS=$US name units _
+  while read -r name units _; do tr "$RS" '\n' <<<"$units"; done <<<"$ENDPOINTS" | awk 'NF && !seen[$0]++'
+}
+
+# ---- what the host is -----------------------------------------------------------------------------------------
+
+toplevel() { readlink -e /run/current-system || true; }
+generation() { readlink "$PROFILE" | sed -n 's/^system-\([0-9]*\)-link$/\1/p'; }
+failed_units() { systemctl list-units --failed --plain --no-legend --no-pager --full | awk '{print $1}'; }
+
+say_system() {
+  local top; top=$(toplevel)
+  say system.running "$top"
+  say system.profile "$(readlink -e $PROFILE || true)"
+  say system.booted "$(readlink -e /run/booted-system || true)"
+  say system.generation "$(generation)"
+  say system.revision "$(timeout 10 "$top/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true)"
+  say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
+  say system.boot_id "$(cat /proc/sys/kernel/random/boot_id)"
+  say system.clock "$(date +%s.%N)"
+  say units.failed "$(failed_units)"
+  say_units
+}
+
+say_units() {
+  local units unit fragment dropins; mapfile -t units < <(contract_units)
+  say units.show "$(systemctl show -p Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts \
+    -p ExecMainCode,ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup -- "${units[@]}")"
+  say units.definition "$(for unit in "${units[@]}"; do
+    fragment=$(systemctl show -P FragmentPath -- "$unit") dropins=$(systemctl show -P DropInPaths -- "$unit")
+    # shellcheck disable=SC2086 # systemd separates paths with blanks
+    printf '%s %s\n' "$unit" "$(cat -- "$fragment" $dropins 2>/dev/null | sha256sum | cut -c1-64)"
+  done)"
+}
+
+# Which store paths each process of the contract's units runs from that do not belong to the running system.
+say_processes() {
+  local top closure unit group pid exe paths
+  top=$(toplevel)
+  if ! closure=$(nix-store -qR "$top" 2>&1 | sort) || [ -z "$top" ]; then
+    say processes.problem "$closure"
+    return
+  fi
+  say processes "$(while read -r unit; do
+    group=$(systemctl show -P ControlGroup -- "$unit")
+    [ -n "$group" ] || continue
+    while read -r pid; do
+      exe=$(readlink "/proc/$pid/exe" | tr ' ' _ || true)
+      paths=$({ printf '%s\n' "$exe"; tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null |
+        grep -oE '/nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+' | sort -u | comm -23 - <(printf '%s\n' "$closure") || true)
+      printf '%s %s %s %s\n' "$unit" "$pid" "${exe:-?}" "${paths//$'\n'/ }"
+    done < <(find "/sys/fs/cgroup$group" "/sys/fs/cgroup/systemd$group" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un)
+  done < <(contract_units))"
+}
+
+# Who listens: one line a socket and process, with the unit whose control group the process is in.
+say_listeners() {
+  local local_address pid unit rest
+  say listeners "$(ss -Hltnp | while read -r _ _ _ local_address _ rest; do
+    while read -r pid; do
+      unit=$(sed -n 's#^\(0::\|1:name=systemd:\).*/\([^/]*\.\(service\|scope\|socket\)\).*#\2#p' "/proc/$pid/cgroup" 2>/dev/null | head -n1)
+      printf '%s %s %s\n' "$local_address" "$pid" "${unit:-?}"
+    done < <(grep -oE 'pid=[0-9]+' <<<"$rest" | cut -d= -f2 | sort -u)
+  done)"
+}
+
+# ---- the revision ---------------------------------------------------------------------------------------------
+
+refuse() { say outcome "$1"; say detail "$2"; }
+
+fetch() {
+  local depth=()
+  if [ ! -e "$WORKDIR" ] || { [ -d "$WORKDIR" ] && [ -z "$(ls -A "$WORKDIR")" ]; }; then
+    git init --quiet "$WORKDIR"
+  elif ! git -C "$WORKDIR" rev-parse --git-dir >/dev/null 2>&1; then
+    refuse checkout "$WORKDIR is not a git repository that $(id -un) may use; move it away or name another checkout"
+    return 1
+  fi
+  [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
+  if [ -z "$REPO_URL" ]; then refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; fi
+  [ "$(git -C "$WORKDIR" rev-parse --is-shallow-repository)" = false ] || depth=(--unshallow)
+  local said
+  if ! said=$(timeout 600 git -C "$WORKDIR" fetch --quiet --force --prune --no-tags "${depth[@]}" -- "$REPO_URL" \
+    '+refs/heads/*:refs/switchproof/heads/*' '+refs/tags/*:refs/switchproof/tags/*' 2>&1 </dev/null); then
+    refuse unreachable "git fetch from the repository failed: $said"
+    return 1
+  fi
+}
+
+# The commits that a revision may mean, one a line with what it is.
+candidates() {
+  local rev=$1 name sha
+  if [[ ! $rev =~ ^[0-9a-f]{40}$ ]]; then
+    for name in "heads/${rev#refs/heads/}" "tags/${rev#refs/tags/}" "$rev" "${rev#refs/}"; do
+      case $name in heads/* | tags/*) ;; *) continue ;; esac
+      sha=$(git -C "$WORKDIR" rev-parse --quiet --verify "refs/switchproof/$name^{commit}" 2>/dev/null) || continue
+      printf '%s %s\n' "$sha" "$name"
+    done
+  fi
+  [[ $rev =~ ^[0-9a-f]{4,40}$ ]] || return 0
+  if ((${#rev} == 40)) && ! git -C "$WORKDIR" cat-file -e "$rev^{commit}" 2>/dev/null; then
+    timeout 600 git -C "$WORKDIR" fetch --quiet --no-tags -- "$REPO_URL" "+$rev:refs/switchproof/commits/$rev" \
+      >/dev/null 2>&1 </dev/null || return 0
+  fi
+  git -C "$WORKDIR" rev-parse --disambiguate="$rev" | while read -r sha; do
+    [ "$(git -C "$WORKDIR" cat-file -t "$sha")" = commit ] || continue
+    [ -n "$(git -C "$WORKDIR" for-each-ref --count=1 --contains="$sha" refs/switchproof)" ] || continue
+    printf '%s commit\n' "$sha"
+  done
+}
+
+verb_resolve() {
+  if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
+    refuse malformed "'$RELEASE_SHA' is neither a commit, a branch nor a tag"
+    return
+  fi
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim || return 0; fi
+  local found shas
+  if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
+    found=$(git ls-remote -- "$REPO_URL" "refs/heads/${RELEASE_SHA#heads/}" "refs/tags/${RELEASE_SHA#tags/}"{,'^{}'} 2>&1 </dev/null) ||
+      { refuse unreachable "git ls-remote on the repository failed: $found"; return; }
+    # The commit of an annotated tag stands in the line that ends in ^{}.
+    found=$(awk '{ name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 } END { for (name in commit) print commit[name], name }' <<<"$found")
+  else
+    fetch || return 0
+    found=$(candidates "$RELEASE_SHA" | sort -u)
+  fi
+  shas=$(cut -d' ' -f1 <<<"$found" | sort -u | sed '/^$/d')
+  case $(wc -w <<<"$shas") in
+    0) refuse missing "the repository has no commit, branch or tag '$RELEASE_SHA'" ;;
+    1)
+      say outcome ok
+      say sha "$shas"
+      [ -z "${SWITCHPROOF_READONLY:-}" ] || return 0
+      say subject "$(git -C "$WORKDIR" log -1 --format=%s "$shas")"
+      say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
+        [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
+      ;;
+    *) refuse ambiguous "'$RELEASE_SHA' may mean: ${found//$'\n'/, }; give the full commit, or heads/… or tags/…" ;;
+  esac
+}
+
+flake() { printf 'git+file://%s?rev=%s#%s' "$WORKDIR" "$RELEASE_SHA" "$1"; }
+toplevel_attr() { printf 'nixosConfigurations."%s".config.system.build.toplevel' "$FLAKE_ATTR"; }
+
+# ---- one deploy at a time -------------------------------------------------------------------------------------
+
+job_dir() { printf '%s/runs/%s/%s' "$STATE" "$RUN" "$JOB"; }
+job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "$JOB"; }
+running() { case $(systemctl show -P ActiveState -- "$1") in activating | active | deactivating | reloading) return 0 ;; esac; return 1; }
+
+refresh_lease() {
+  [ "$(sed -n 's/^run //p' "$LOCK/holder" 2>/dev/null)" = "$RUN" ] || return 0
+  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$(sed -n 's/^since //p' "$LOCK/holder")" \
+    "$(($(date +%s) + LEASE_S))" >"$LOCK/holder.new.$$"
+  mv "$LOCK/holder.new.$$" "$LOCK/holder"
+}
+
+foreign_switch() {
+  local unit=nixos-rebuild-switch-to-configuration.service lock=/run/nixos/switch-to-configuration.lock pid
+  if running "$unit"; then
+    printf '%s, since %s' "$unit" "$(systemctl show -P ActiveEnterTimestamp -- "$unit")"
+  elif [ -e "$lock" ] && ! flock -n "$lock" true; then
+    printf 'whoever holds %s' "$lock"
+  elif pid=$(pgrep -of '(^|/)nixos-rebuild(-ng)? .*(switch|boot|test)'); then
+    printf 'nixos-rebuild by hand (process %s, since %s)' "$pid" "$(ps -o lstart= -p "$pid")"
+  fi
+}
+
+take_lock() {
+  local holder lease other
+  mkdir -p "${LOCK%/*}"
+  until mkdir "$LOCK" 2>/dev/null; do
+    holder=$(cat "$LOCK/holder" 2>/dev/null || true)
+    other=$(sed -n 's/^run //p' <<<"$holder") lease=$(sed -n 's/^lease //p' <<<"$holder")
+    [ "$other" != "$RUN" ] || return 0
+    if systemctl list-units --plain --no-legend --state=activating "switchproof-$other-*" | grep -q . ||
+      (($(date +%s) < ${lease:-$(($(stat -c %Y "$LOCK") + 60))})); then
+      refuse locked "$(sed -n 's/^owner //p' <<<"$holder"), run ${other:-unknown}, since $(sed -n 's/^since //p' <<<"$holder")"
+      return 1
+    fi
+    mv -T "$LOCK" "$LOCK.stale.$$" 2>/dev/null && rm -rf "$LOCK.stale.$$" && say lock.stale "$other"
+  done
+  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
+    "$(($(date +%s) + LEASE_S))" >"$LOCK/holder"
+  other=$(foreign_switch)
+  [ -z "$other" ] || { rm -rf "$LOCK"; refuse locked "$other"; return 1; }
+}
+
+# Take the host for this run, and note what it is before anything changes.
+claim() {
+  local before="$STATE/runs/$RUN/before"
+  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
+  take_lock || return 1
+  if [ ! -e "$before" ]; then
+    mkdir -p "${before%/*}"
+    (payload='' && say began "$(date +%s)" && say_system && printf '%s' "$payload") >"$before.new"
+    mv "$before.new" "$before"
+  fi
+  say before "$(cat "$before")"$'\n'
+}
+
+# ---- jobs: what changes the host, in a transient unit that needs nobody to watch it ---------------------------
+
+own_text() { if [ -n "${BASH_EXECUTION_STRING:-}" ]; then printf '%s\n' "$BASH_EXECUTION_STRING"; else cat "$0"; fi; }
+
+launch() {
+  local dir; dir=$(job_dir)
+  if mkdir -p "${dir%/*}" && ! mkdir "$dir" 2>/dev/null; then say outcome started; return; fi
+  own_text >"$dir/host-switch.sh"
+  : >"$dir/log"
+  systemd-run --quiet --no-block --no-ask-password --unit="$(job_unit)" --service-type=oneshot --remain-after-exit \
+    --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit -p TimeoutStartSec="$TIMEOUT_S" \
+    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
+    -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
+    "$BASH" "$dir/host-switch.sh" job </dev/null >&2
+  say outcome started
+}
+
+stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
+
+job_converge() {
+  local dir top; dir=$(job_dir)
+  stage build
+  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+  top=$(readlink -e "$dir/system")
+  mkdir -p "$STATE/systems"
+  printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
+  printf '%s\n' "$top" >"$dir/expected"
+  stage switch
+  nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")"
+}
+
+job_rollback() {
+  local number
+  stage rollback
+  [ -x "$SWITCHPROOF_TO/bin/switch-to-configuration" ] || { echo "$SWITCHPROOF_TO is not a system on this host"; return 1; }
+  number=$(for link in "$PROFILE"-*-link; do
+    [ "$(readlink -e "$link")" != "$SWITCHPROOF_TO" ] || printf '%s\n' "$link"
+  done | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -n | tail -n1)
+  if [ -n "$number" ]; then
+    nix-env -p "$PROFILE" --switch-generation "$number" || return
+  else
+    nix-env -p "$PROFILE" --set "$SWITCHPROOF_TO" || return
+  fi
+  "$SWITCHPROOF_TO/bin/switch-to-configuration" switch
+}
+
+verb_job() {
+  local dir began rc=0; dir=$(job_dir) began=$(date +%s)
+  "job_$JOB" </dev/null || rc=$?
+  journalctl -q --no-pager -o cat -t nixos --since "@$began" >"$dir/journal" 2>/dev/null || true
+  printf '%s\n' "$rc" >"$dir/rc.new"
+  sync "$dir/rc.new"
+  mv "$dir/rc.new" "$dir/rc"
+  exit "$rc"
+}
+
+# ---- verbs ----------------------------------------------------------------------------------------------------
+
+verb_converge() {
+  if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit"; return; fi
+  claim || return 0
+  JOB=converge launch
+}
+
+verb_rollback() {
+  refresh_lease
+  JOB=rollback launch
+}
+
+verb_status() {
+  local dir unit deadline state size offset=${SWITCHPROOF_OFFSET:-0}
+  dir=$(job_dir) unit=$(job_unit) deadline=$(seconds_up)
+  refresh_lease
+  while :; do
+    size=$(stat -c %s "$dir/log" 2>/dev/null || echo 0)
+    state=running
+    running "$unit" && [ "$(systemctl show -P SubState -- "$unit")" != exited ] || state=lost
+    [ ! -e "$dir/rc" ] || state=finished
+    if [ "$state" != running ] || ((size > offset)) || at_least "$(seconds_up)" "${SWITCHPROOF_WAIT_S:-0}" "$deadline"; then break; fi
+    sleep 0.2
+  done
+  say state "$state"
+  say stage "$(cat "$dir/stage" 2>/dev/null || true)"
+  say rc "$(cat "$dir/rc" 2>/dev/null || true)"
+  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
+  say journal "$(cat "$dir/journal" 2>/dev/null || true)"
+  say unit "$(systemctl show -p LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus -- "$unit")"
+  say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
+  say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
+  say log "$(tail -c "+$((offset + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+}
+
+# One answer of an endpoint: body, then a line of code, connect and total seconds, curl's exit code and its words.
+ask() {
+  { curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES" \
+    -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}' -- "$1" 2>/dev/null || true
+  } | head -c "$((MAX_BYTES + 1024))"
+}
+
+
+# Each unit's state, and what changes whenever its process does.
+sample_units() {
+  local unit active sub pid invocation restarts
+  identity=''
+  while read -r unit active sub pid invocation restarts; do
+    unit_state[$unit]="$active $sub"
+    unit_identity[$unit]="$pid $invocation $restarts"
+    identity+="$unit $active $sub $pid $invocation $restarts"$'\n'
+  done < <(systemctl show -p Id,ActiveState,SubState,MainPID,InvocationID,NRestarts -- "$@" | awk -F= -v OFS=' ' '
+    function flush() { if (v["Id"] != "") print v["Id"], v["ActiveState"], v["SubState"], v["MainPID"], \
+      (v["InvocationID"] == "" ? "-" : v["InvocationID"]), v["NRestarts"]; split("", v) }
+    $1 == "" { flush(); next } { v[$1] = $2 } END { flush() }')
+}
+
+# Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
+sample_answers() {
+  local name url want patterns fd code connect total rc words pattern
+  local -A asked
+  while IFS=$US read -r name _ _ _ url _; do exec {fd}< <(ask "$url"); asked[$name]=$fd; done <<<"$ENDPOINTS"
+  while IFS=$US read -r name _ _ _ _ want _ patterns _; do
+    fd=${asked[$name]}
+    reply[$name]=$(tr -d '\0' <&"$fd")
+    exec {fd}<&-
+    words=${reply[$name]##*$'\n'}
+    [[ $words =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]+\  ]] || words='000 0 0 63 more than the limit'
+    read -r code connect total rc words <<<"$words"
+    reply[$name]=${reply[$name]%$'\n'*}
+    good[$name]=yes
+    [ "$code $rc" = "$want 0" ] || good[$name]=''
+    while IFS= read -r -d "$RS" pattern; do
+      [ -z "$pattern" ] || [[ ${reply[$name]} =~ $pattern ]] || good[$name]=''
+    done <<<"$patterns$RS"
+    series+="$now $name ${good[$name]:-no} $code $connect $total $rc $words"$'\n'
+  done <<<"$ENDPOINTS"
+}
+
+# Ask until all were good ANSWERS times in a row over SOAK_S with the same processes, or until it is hopeless.
+watch_endpoints() {
+  local began now since='' row=0 failing=0 bad name units unit key identity='' last_identity='' series='' changes=''
+  local -a all; local -A unit_state unit_identity reply good first
+  declare -gA problem=()
+  mapfile -t all < <(contract_units)
+  began=$(seconds_up) outcome=''
+  while [ -z "$outcome" ]; do
+    now=$(seconds_up) bad=''
+    sample_answers
+    sample_units "${all[@]}"
+    [ "$identity" = "$last_identity" ] || changes+="at $now"$'\n'"$identity"
+    last_identity=$identity
+    while IFS=$US read -r name units _; do
+      key='' problem[$name]=''
+      [ -n "${good[$name]}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
+      for unit in ${units//$RS/ }; do
+        key+="$unit ${unit_identity[$unit]:-} "
+        [[ ${unit_state[$unit]:-} == active\ * ]] || problem[$name]="$unit is ${unit_state[$unit]:-not there}"
+      done
+      [ -z "${good[$name]}" ] || : "${first[$name]:=$key}"
+      if [ "${first[$name]:-$key}" != "$key" ]; then outcome=restarted problem[$name]="it restarted after it had been healthy"; fi
+      bad+=${problem[$name]}
+    done <<<"$ENDPOINTS"
+    if [ -n "$bad" ]; then
+      row=0 since=''
+      if [[ $identity == *' failed '* ]]; then failing=$((failing + 1)); else failing=0; fi
+      ((failing < 6)) || outcome=${outcome:-unit-failed}
+      ! at_least "$(seconds_up)" "$READY_S" "$began" || outcome=${outcome:-unhealthy}
+    else
+      row=$((row + 1)) failing=0 since=${since:-$now}
+      ((row < ANSWERS)) || ! at_least "$(seconds_up)" "$SOAK_S" "$since" || outcome=${outcome:-healthy}
+    fi
+    [ -n "$outcome" ] || sleep "$INTERVAL_S"
+  done
+  say watch.outcome "$outcome"
+  say watch.began "$began"
+  say watch.ended "$(seconds_up)"
+  say watch.series "$series"
+  say watch.units "$changes"
+  for name in "${!reply[@]}"; do say "answer.$name" "${reply[$name]}"; done
+  while IFS=$US read -r name _ _ _ _ _ key _; do
+    [ -z "$key" ] || [ -n "${good[$name]}" ] || say "backend.$name" "$(ask "$key")"
+  done <<<"$ENDPOINTS"
+}
+
+# Show that unit states, logs and sockets could be emitted if something failed.
+say_diagnosable() {
+  local unit text
+  say diagnosable "$(while read -r unit; do
+    text=$(systemctl status --no-pager -n 0 -- "$unit" 2>&1 | head -c 4096) || true
+    printf 'systemctl %s %d\n' "$unit" "${#text}"
+    text=$(journalctl -q --no-pager -n 5 -u "$unit" 2>/dev/null) && printf 'journalctl %s %d\n' "$unit" "${#text}"
+  done < <(contract_units)
+  text=$(ss -Hltn) && printf 'ss sockets %d\n' "${#text}")"
+}
+
+verb_observe() {
+  refresh_lease
+  watch_endpoints
+  say_system
+  say_processes
+  say_listeners
+  say_diagnosable
+}
+
+verb_diagnose() {
+  local unit began name inside command number=0
+  refresh_lease
+  began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
+  began=${began:-$(($(date +%s) - 3600))}
+  while read -r unit; do
+    say "status/$unit" "$(systemctl status --no-pager --full -n 20 -- "$unit" 2>&1 | tail_of 65536)"
+    say "show/$unit" "$(systemctl show -- "$unit" 2>&1 | tail_of 65536)"
+    say "journal/$unit" "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -u "$unit" 2>&1 | tail_of 262144)"
+  done < <({ contract_units; failed_units; } | awk '!seen[$0]++')
+  say sockets "$(ss -tunap 2>&1 | tail_of 131072)"
+  say failed-units "$(systemctl list-units --failed --no-pager --full 2>&1 | tail_of 65536)"
+  say switch-journal "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -t nixos 2>&1 | tail_of 65536)"
+  say generations "$(find "${PROFILE%/*}" /run/current-system /run/booted-system -maxdepth 1 -printf '%p -> %l, %t\n' 2>&1 | sort | tail_of 65536)"
+  say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
+  say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
+  say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
+  while IFS=$US read -r name _ _ _ _ _ _ _ inside; do
+    while IFS= read -r -d "$RS" command; do
+      [ -n "$command" ] || continue
+      number=$((number + 1))
+      say "inside/$name.$number" "\$ $command"$'\n'"$(timeout 10 bash -c "$command" 2>&1 </dev/null | tail_of 65536)"
+    done <<<"$inside$RS"
+  done <<<"$ENDPOINTS"
+}
+
+# The run is over: whoever comes next may have the host. What the run kept is kept, for the newest twenty runs.
+verb_confirm() {
+  local job old
+  for job in converge rollback; do
+    if [ -e "$STATE/runs/$RUN/$job" ] && [ ! -e "$STATE/runs/$RUN/$job/rc" ] && running "switchproof-$RUN-$job.service"; then
+      refuse busy "the $job is still running; the lock stays"
+      return
+    fi
+  done
+  for job in converge rollback; do
+    systemctl stop -- "switchproof-$RUN-$job.service" 2>/dev/null || true
+    systemctl reset-failed -- "switchproof-$RUN-$job.service" 2>/dev/null || true
+  done
+  printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$STATE/runs/$RUN/outcome"
+  [ "$(sed -n 's/^run //p' "$LOCK/holder" 2>/dev/null)" != "$RUN" ] || rm -rf "$LOCK"
+  while read -r old; do rm -rf -- "${STATE:?}/runs/$old"; done < <(
+    find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +21 | cut -d' ' -f2-)
+  say outcome ok
+}
+
+job_plan() {
+  local dir top; dir=$(job_dir)
+  stage build
+  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+  top=$(readlink -e "$dir/system")
+  printf '%s\n' "$top" >"$dir/expected"
+  stage compare
+  "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
+  "$top/bin/switch-to-configuration" dry-activate >"$dir/units" 2>&1
+}
+
+# Twice: once to begin, once more when `status` says that it has finished.
+verb_plan() {
+  JOB=plan
+  local dir; dir=$(job_dir)
+  if [ ! -e "$dir/rc" ]; then launch; return; fi
+  say outcome finished
+  say running "$(toplevel)"
+  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
+  say closure "$(cat "$dir/closure" 2>/dev/null || true)"
+  say units "$(cat "$dir/units" 2>/dev/null || true)"
+  systemctl stop -- "$(job_unit)" 2>/dev/null || true
+  systemctl reset-failed -- "$(job_unit)" 2>/dev/null || true
+  rm -rf -- "${STATE:?}/runs/$RUN"
+}
+
+# ---- all in order, for a person on the host -------------------------------------------------------------------
+
+
+clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3"; }
+
+follow() {
+  local dir seen=0 size; dir=$(job_dir)
+  while :; do
+    size=$(stat -c %s "$dir/log")
+    tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))"
+    seen=$size
+    [ ! -e "$dir/rc" ] || return 0
+    running "$(job_unit)" || { sleep 1; [ -e "$dir/rc" ] || return 1; }
+    sleep 0.5
+  done
+}
+
+converged() {
+  local expected; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true)
+  local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
+  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "nixos-rebuild ended with $rc; see $(job_dir)/log"; return 1; fi
+  if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
+    echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
+  fi
+  local new; new=$(comm -13 <(sort <<<"$failed_before") <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
+  if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
+  if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
+  new=$(awk 'NF > 3 {print $1 " (process " $2 ") runs from " $4}' <<<"${said[processes]}")
+  if [ -n "$new" ]; then echo "old process: $new"; return 1; fi
+  echo "$expected"
+}
+
+listens() {
+  local listen=$1 listener=$2
+  awk -v exact="$listen" -v port="${listen##*:}" -v unit="$listener" \
+    '($1 == exact || $1 == "0.0.0.0:" port || $1 == "*:" port) { if ($3 == unit) mine = 1; else other = 1 }
+     END { exit !(mine && !other) }' <<<"${said[listeners]}"
+}
+
+endpoint_problem() {
+  local want=$1 name listen listener _
+  while IFS=$US read -r name _ listen listener _; do
+    [ "$name" = "$want" ] || continue
+    if [ -n "${problem[$name]}" ]; then echo "$name: ${problem[$name]}"; return; fi
+    listens "$listen" "$listener" || echo "$name: $listener does not listen on $listen"
+  done <<<"$ENDPOINTS"
+}
+
+verb_deploy() {
+  local bad='' words name failed_before
+  SWITCHPROOF_CLAIM=1 verb_resolve
+  if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is taken by ${said[detail]}"; exit 75; fi
+  if [ "${said[outcome]}" != ok ]; then
+    clause revision FAILED "${said[detail]}"
+    verb_confirm
+    exit 4
+  fi
+  RELEASE_SHA=${said[sha]}
+  clause revision passed "$RELEASE_SHA ${said[subject]}"
+  failed_before=$(failed_units)
+  verb_converge
+  follow || true
+  if [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 4 ]; then
+    payload=''
+    verb_observe
+  else
+    say_system
+  fi
+  if words=$(converged); then clause converge passed "$words"; else clause converge FAILED "$words"; bad=converge; fi
+  while IFS=$US read -r name _; do
+    words=runtime
+    [ "$name" != hypervisor ] || words=hypervisor
+    if [ -n "$bad" ] && [ "$bad" != "$words" ]; then clause "$words" blocked "by $bad ($name)"; continue; fi
+    endpoint_problem "$name" >"$(job_dir)/problem"
+    if [ -s "$(job_dir)/problem" ]; then clause "$words" FAILED "$(cat "$(job_dir)/problem")"; bad=$words; continue; fi
+    clause "$words" passed "$name"
+  done <<<"$ENDPOINTS"
+  if [ -n "$bad" ]; then
+    payload=''
+    verb_diagnose
+    printf '%s' "$payload" >"$(job_dir)/diagnostics"
+    printf '%s' "$payload"
+    clause diagnostics passed "above and in $(job_dir)/diagnostics"
+    echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(awk '/^system.running /{getline; print}' "$STATE/runs/$RUN/before") $0 rollback"
+  else
+    clause diagnostics passed "$(wc -l <<<"${said[diagnosable]}") sources answer"
+  fi
+  verb_confirm
+  [ -z "$bad" ] || exit 1
+}
+
+main() {
+  local verb=${1:-}
+  case $verb in
+    deploy | job) "verb_$verb" ;;
+    resolve | converge | status | observe | diagnose | rollback | confirm | plan) "verb_$verb"; answer "$verb" ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  esac
+}
+
+main "$@"

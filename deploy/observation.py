@@ -1,0 +1,369 @@
+"""Frames → typed observations: what was seen on a host at one time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deploy.frame import Frame, FrameError
+from deploy.journal import SystemIdentity
+
+
+@dataclass(frozen=True)
+class System:
+    """Which system a host runs, has set, and booted.
+
+    Attributes:
+        running: Store path behind `/run/current-system`.
+        profile: Store path of the system profile's current generation.
+        booted: Store path behind `/run/booted-system`.
+        generation: Number of the profile's current generation.
+        revision: What the system itself says it was built from (`configurationRevision`).
+        built_from: The commit that this host once built the running system from.
+        boot_id: The kernel's id of this boot.
+    """
+
+    running: str
+    profile: str
+    booted: str
+    generation: int | None
+    revision: str
+    built_from: str
+    boot_id: str
+
+    @property
+    def commit(self) -> str | None:
+        """The full commit that the running system comes from, where that is known."""
+        for said in (self.revision, self.built_from):
+            if re.fullmatch(r"[0-9a-f]{40}", said):
+                return said
+        return None
+
+    @property
+    def identity(self) -> SystemIdentity:
+        """The same, as the record keeps it."""
+        return SystemIdentity(
+            toplevel=self.running or None,
+            generation=self.generation,
+            revision=self.commit,
+            boot_id=self.boot_id or None,
+        )
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit of the contract."""
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    main_pid: int
+    invocation: str
+    restarts: int
+    exit_status: int
+    definition: str
+    """SHA-256 of the unit file and its drop-ins."""
+
+    @property
+    def state(self) -> str:
+        """Load state where that is the trouble, else active and sub state, with the result if it is no success."""
+        if self.load not in {"loaded", ""}:
+            return self.load
+        state = f"{self.active} ({self.sub})"
+        return state if self.result in {"success", ""} else f"{state}, result {self.result} {self.exit_status}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of an endpoint, or why there was none.
+
+    Attributes:
+        at: Seconds since the watch began.
+        good: Whether it was what the target file asks for, as the host judged it.
+        code: HTTP status, 0 if none came.
+        connect_s: Seconds until the connection stood, 0 if it never did.
+        total_s: Seconds in all.
+        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer.
+        words: curl's own words, or where a redirect leads.
+    """
+
+    at: float
+    good: bool
+    code: int
+    connect_s: float
+    total_s: float
+    curl: int
+    words: str
+
+    def __str__(self) -> str:
+        if self.curl == 0 and self.code:
+            return f"HTTP {self.code}{' → ' + self.words if self.words else ''} in {self.total_s * 1000:.0f} ms"
+        meaning = _CURL.get(self.curl, f"curl exit code {self.curl}")
+        return f"{meaning} ({self.words})" if self.words else meaning
+
+
+_CURL = {
+    7: "connection refused or no route",
+    28: "no answer in time",
+    47: "redirected",
+    52: "closed without an answer",
+    56: "connection reset",
+    63: "answer too large",
+}
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What a unit was at a moment of the watch; a change of pid, invocation or restarts is another process."""
+
+    active: str
+    sub: str
+    pid: str
+    invocation: str
+    restarts: str
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What must last over the soak."""
+        return (self.pid, self.invocation, self.restarts)
+
+
+@dataclass(frozen=True)
+class Streak:
+    """The good answers in a row with which a watch of an endpoint ended."""
+
+    answers: int
+    seconds: float
+    identity_kept: bool
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a unit; `strays` are the store paths it runs from that the running system does not hold."""
+
+    unit: str
+    pid: int
+    executable: str
+    strays: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Somebody who listens on a TCP address: the process, and the unit that it belongs to."""
+
+    address: str
+    pid: int
+    unit: str
+
+    def hears(self, listen: str) -> bool:
+        """Whether a connection to `listen` (`address:port`) reaches it.
+
+        `[::]` alone does not count for an IPv4 address: ss writes `*` for a socket that takes both.
+        """
+        port = listen.rpartition(":")[2]
+        return self.address.split("%")[0] in {listen, f"*:{port}"} or self.address in {
+            listen,
+            f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}",
+        }
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that one `observe` saw.
+
+    Attributes:
+        system: Which system.
+        units: The contract's units, by name.
+        failed: Names of all units of the host that are failed.
+        outcome: How the watch ended: healthy, unhealthy, restarted or unit-failed.
+        watched_s: Seconds of the watch.
+        answers: Every answer of every endpoint, by endpoint, in order.
+        bodies: The last body of every endpoint.
+        backends: What the workload behind an endpoint answered when the endpoint did not, body first.
+        presences: What every unit was whenever that changed, by seconds since the watch began.
+        processes: Processes of the contract's units; None if the closure could not be read.
+        listeners: Who listens.
+        diagnosable: Sources of diagnostics and how many characters each gave.
+        clock: The host's clock, seconds since 1970.
+    """
+
+    system: System
+    units: Mapping[str, Unit]
+    failed: tuple[str, ...]
+    outcome: str
+    watched_s: float
+    answers: Mapping[str, tuple[Answer, ...]]
+    bodies: Mapping[str, str]
+    backends: Mapping[str, str]
+    presences: tuple[tuple[float, Mapping[str, Presence]], ...]
+    processes: tuple[Process, ...] | None
+    listeners: tuple[Listener, ...]
+    diagnosable: Mapping[str, int]
+    clock: float
+
+    def streak(self, endpoint: str, units: tuple[str, ...]) -> Streak:
+        """Count the good answers with which the watch ended, during which all of `units` stayed what they are.
+
+        Args:
+            endpoint: Whose answers.
+            units: The units behind it, which must be active all along.
+        """
+        answers = self.answers.get(endpoint, ())
+        good: list[Answer] = []
+        for answer in reversed(answers):
+            if not answer.good:
+                break
+            good.append(answer)
+        if not good:
+            return Streak(0, 0.0, identity_kept=False)
+        since = good[-1].at
+        before = [seen for at, seen in self.presences if at <= since][-1:]
+        during = before + [seen for at, seen in self.presences if at > since]
+        kept = bool(during) and all(
+            unit in seen
+            and seen[unit].active == "active"
+            and seen[unit].identity == during[0].get(unit, seen[unit]).identity
+            for seen in during
+            for unit in units
+        )
+        return Streak(len(good), self.watched_s - since, kept)
+
+    def restarts(self, units: tuple[str, ...]) -> list[str]:
+        """Tell every time that one of `units` became another process or stopped being active during the watch."""
+        return [
+            f"+{at:.1f} s {unit}: {_presence(was[unit])} → {_presence(now[unit])}"
+            for (_, was), (at, now) in zip(self.presences, self.presences[1:], strict=False)
+            for unit in units
+            if unit in was and unit in now and was[unit] != now[unit]
+        ]
+
+
+def _presence(presence: Presence) -> str:
+    return f"{presence.active} ({presence.sub}), pid {presence.pid}, {presence.restarts} restarts"
+
+
+def read_system(frame: Frame) -> System:
+    """Read which system a host has from any frame that says it."""
+    generation = frame.text("system.generation")
+    return System(
+        running=frame.text("system.running"),
+        profile=frame.text("system.profile"),
+        booted=frame.text("system.booted"),
+        generation=int(generation) if generation.isdigit() else None,
+        revision=frame.text("system.revision").strip(),
+        built_from=frame.text("system.built_from").strip(),
+        boot_id=frame.text("system.boot_id"),
+    )
+
+
+def read_units(frame: Frame) -> dict[str, Unit]:
+    """Read the contract's units from any frame that says them."""
+    definitions = dict(line.split(" ", 1) for line in frame.text("units.definition").splitlines())
+    units = {}
+    for block in frame.text("units.show").split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" not in values:
+            continue
+        units[values["Id"]] = Unit(
+            name=values["Id"],
+            load=values.get("LoadState", ""),
+            active=values.get("ActiveState", ""),
+            sub=values.get("SubState", ""),
+            result=values.get("Result", ""),
+            main_pid=_number(values.get("MainPID")),
+            invocation=values.get("InvocationID", ""),
+            restarts=_number(values.get("NRestarts")),
+            exit_status=_number(values.get("ExecMainStatus")),
+            definition=definitions.get(values["Id"], ""),
+        )
+    return units
+
+
+def read_failed(frame: Frame) -> tuple[str, ...]:
+    """Read the names of failed units from any frame that says them."""
+    return tuple(frame.text("units.failed").split())
+
+
+def read_observation(frame: Frame) -> Observation:
+    """Read what an `observe` saw.
+
+    Raises:
+        FrameError: A part is missing or cannot be understood; nothing may be concluded from the rest.
+    """
+    try:
+        began = float(frame.text("watch.began"))
+        return Observation(
+            system=read_system(frame),
+            units=read_units(frame),
+            failed=read_failed(frame),
+            outcome=frame.text("watch.outcome"),
+            watched_s=float(frame.text("watch.ended")) - began,
+            answers=_answers(frame.text("watch.series"), began),
+            bodies=_named(frame, "answer."),
+            backends=_named(frame, "backend."),
+            presences=_presences(frame.text("watch.units"), began),
+            processes=_processes(frame),
+            listeners=tuple(
+                Listener(address, int(pid), unit)
+                for address, pid, unit in (line.split(" ") for line in frame.text("listeners").splitlines())
+            ),
+            diagnosable={
+                f"{tool} {what}": int(size)
+                for tool, what, size in (line.split(" ") for line in frame.text("diagnosable").splitlines())
+            },
+            clock=float(frame.text("system.clock")),
+        )
+    except ValueError as error:
+        raise FrameError(f"the host's observation cannot be understood: {error}") from error
+
+
+def _named(frame: Frame, prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix): frame.text(name) for name in frame.sections if name.startswith(prefix)}
+
+
+def _answers(series: str, began: float) -> dict[str, tuple[Answer, ...]]:
+    answers: dict[str, list[Answer]] = {}
+    for line in series.splitlines():
+        at, name, good, code, connect, total, curl, words = line.split(" ", 7)
+        answers.setdefault(name, []).append(
+            Answer(
+                at=float(at) - began,
+                good=good == "yes",
+                code=int(code),
+                connect_s=float(connect),
+                total_s=float(total),
+                curl=int(curl) if curl.isdigit() else -1,
+                words=words.strip(),
+            )
+        )
+    return {name: tuple(row) for name, row in answers.items()}
+
+
+def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Presence]], ...]:
+    seen: list[tuple[float, dict[str, Presence]]] = []
+    for line in changes.splitlines():
+        head, *rest = line.split(" ")
+        if head == "at":
+            seen.append((float(rest[0]) - began, {}))
+        else:
+            active, sub, pid, invocation, restarts = rest
+            seen[-1][1][head] = Presence(active, sub, pid, invocation, restarts)
+    return tuple(seen)
+
+
+def _processes(frame: Frame) -> tuple[Process, ...] | None:
+    if "processes" not in frame.sections:
+        return None
+    processes = []
+    for line in frame.text("processes").splitlines():
+        unit, pid, executable, *strays = line.split(" ")
+        paths = tuple(path for path in strays if path.startswith("/nix/store/"))
+        processes.append(Process(unit, int(pid), executable, paths))
+    return tuple(processes)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
