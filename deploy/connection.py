@@ -1,0 +1,104 @@
+"""The one seam: how anything reaches a host, and what can go wrong on the way.
+
+Every provider gives connections. A connection runs a program text with `/bin/sh` on its host, feeds it through
+standard input and brings back what it printed. Nothing of the text passes through an argument list or a login shell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from deploy.errors import Inconclusive, UsageError
+
+SHELL = "/bin/sh -s"
+"""The whole command that reaches a host: every login shell reads it the same way."""
+
+
+class ConnectionProblem(Inconclusive):
+    """A host could not be reached, or was lost. `host` says which, `remedy` what to try."""
+
+    def __init__(self, host: str, what: str, remedy: str) -> None:
+        super().__init__(f"{host}: {what}. {remedy}")
+        self.host = host
+        self.remedy = remedy
+
+
+class Unreachable(ConnectionProblem):
+    """Nobody answered at the host's address in time."""
+
+
+class HostKeyUnknown(ConnectionProblem, UsageError):
+    """No key is pinned for the host."""
+
+
+class HostKeyChanged(ConnectionProblem, UsageError):
+    """The host showed another key than the pinned one."""
+
+
+class AuthenticationFailed(ConnectionProblem):
+    """The host accepted none of our keys."""
+
+
+class ConnectionLost(ConnectionProblem):
+    """The connection ended before the answer did; the command may or may not go on."""
+
+
+class DeadlineExceeded(ConnectionProblem):
+    """The answer did not end in time; the command may or may not go on."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program printed and how it ended.
+
+    Attributes:
+        stdout: Bytes of standard output.
+        stderr: Bytes of standard error.
+        exit_status: 0 to 255; None if it ended by a signal or the transport did not say.
+        seconds: How long it took, as seen from here.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    exit_status: int | None
+    seconds: float
+
+
+class Connection(Protocol):
+    """A way to one host. Not safe to use from two threads at once."""
+
+    host: str
+
+    def run(self, program: bytes, *, timeout_s: float) -> Completed:
+        """Run a program text with `/bin/sh` as the host's administrator.
+
+        Args:
+            program: What the shell reads, whole.
+            timeout_s: Seconds within which it must have ended.
+
+        Raises:
+            ConnectionLost: The connection ended first.
+            DeadlineExceeded: The time was over first.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the connection. Never raises."""
+        ...
+
+
+class Provider(Protocol):
+    """Where hosts are. Made for one run."""
+
+    def connect(self, host: str) -> Connection:
+        """Open a new connection to the host of that name.
+
+        Raises:
+            ConnectionProblem: With the host, what was seen and what to try.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the provider holds. Connections are closed before."""
+        ...

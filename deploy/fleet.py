@@ -1,0 +1,197 @@
+"""All hosts of a run: which phase may begin where, all hosts at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from deploy.connection import Provider
+from deploy.contract import HostState, Verdict
+from deploy.convergence import Convergence
+from deploy.errors import Inconclusive, UsageError
+from deploy.journal import Journal, Leg, Noted, RevisionResolved
+from deploy.journey import Diagnostics, Differences, Journey, Locked, in_parallel
+from deploy.observation import Observation
+from deploy.plan import Mode, Plan
+from deploy.revision import is_full
+
+Problems: TypeAlias = dict[str, Exception]
+
+
+class Fleet:
+    """The hosts of one run.
+
+    A phase runs on every host at once, the first time that any host's result is asked for. No host is changed
+    before every host was reached and claimed and has the revision.
+
+    Args:
+        plan: What the run does.
+        run: The run's id.
+        owner: Who runs it.
+        provider: How the hosts are reached.
+        journal: Told everything that happens.
+    """
+
+    def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
+        self.plan = plan
+        self.stop = threading.Event()
+        self._journal = journal
+        self.journeys = {
+            host.name: Journey(
+                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self.stop
+            )
+            for host in plan.target.hosts
+        }
+        self._rolled_back: Problems = {}
+
+    def commit(self, host: str) -> str:
+        """Return the commit that was asked for, as the hosts' repository knows it: full, except in an audit.
+
+        Raises:
+            SwitchproofError: What kept this host, or the run, from having it.
+        """
+        _raise_any(self._resolved, host)
+        return self._commit
+
+    def convergence(self, host: str, leg: Leg) -> Convergence:
+        """Return how the switch of a host ended, or its rollback.
+
+        Raises:
+            SwitchproofError: What kept it from being known.
+        """
+        _raise_any(self._converged if leg == "forward" else self._rolled_back, host)
+        return self.journeys[host].convergences[leg]
+
+    def observation(self, host: str, leg: Leg) -> Observation:
+        """Return what was seen on a host.
+
+        Raises:
+            SwitchproofError: What kept it from being seen.
+        """
+        _raise_any(self._observed if leg == "forward" else self._observed_back, host)
+        return self.journeys[host].observations[leg]
+
+    def differences(self, host: str) -> Differences:
+        """Return what a deploy would change on a host.
+
+        Raises:
+            SwitchproofError: What kept it from being known.
+        """
+        _raise_any(self._compared, host)
+        return self.journeys[host].compare()
+
+    def diagnostics(self, host: str, leg: Leg) -> Diagnostics:
+        """Return the diagnostics of a host, asked for now if nobody has yet.
+
+        Raises:
+            SwitchproofError: What kept them from being had.
+        """
+        _raise_any(self._connected, host)
+        return self.journeys[host].diagnose(leg)
+
+    def roll_back(self, reasons: Mapping[str, str]) -> None:
+        """Bring hosts back to what they had before, each for its reason."""
+        chosen = [self.journeys[host] for host in reasons]
+        self._rolled_back = in_parallel(chosen, lambda journey: journey.roll_back(reasons[journey.host.name]))
+
+    def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
+        """Give every host back, and say in which state."""
+        states = dict.fromkeys(self.journeys, HostState.UNKNOWN)
+
+        def leave(journey: Journey) -> None:
+            states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
+
+        for host, problem in in_parallel(self._all, leave).items():
+            self._journal.emit(Noted(host=host, text=f"The host's state could not be established: {problem}"))
+        return states
+
+    @property
+    def locked(self) -> bool:
+        """Whether a host was refused because another deploy has it."""
+        return any(isinstance(problem, Locked) for problem in self._refusals)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the run was refused for what was asked of it, or for who a host turned out to be."""
+        return any(isinstance(problem, UsageError) for problem in self._refusals)
+
+    @property
+    def _refusals(self) -> list[Exception]:
+        begun = self.__dict__
+        return [*begun.get("_connected", {}).values(), *begun.get("_resolved", {}).values()]
+
+    @property
+    def _all(self) -> list[Journey]:
+        return list(self.journeys.values())
+
+    @cached_property
+    def _connected(self) -> Problems:
+        return in_parallel(self._all, Journey.connect)
+
+    @cached_property
+    def _commit(self) -> str:
+        asked = self.plan.revision
+        assert asked is not None  # only an audit may have none, and it does not ask
+        leader = self._all[0]
+        if self.plan.mode is Mode.AUDIT:
+            return leader.identify(asked)
+        if is_full(asked):
+            return asked
+        return leader.resolve(asked).sha
+
+    @cached_property
+    def _resolved(self) -> Problems:
+        if held_up := self._barrier(self._connected):
+            return held_up
+        try:
+            commit = self._commit
+        except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
+            return dict.fromkeys(self.journeys, error)
+        if self.plan.mode is Mode.AUDIT:
+            return {}
+        problems = in_parallel(self._all, lambda journey: journey.resolve(commit))
+        resolution = self._all[0].resolution
+        if resolution is not None:
+            asked = self.plan.revision or commit
+            self._journal.emit(RevisionResolved(requested=asked, sha=resolution.sha, subject=resolution.subject))
+        return problems
+
+    @cached_property
+    def _converged(self) -> Problems:
+        return self._barrier(self._resolved) or in_parallel(self._all, Journey.converge)
+
+    @cached_property
+    def _compared(self) -> Problems:
+        return self._barrier(self._resolved) or in_parallel(self._all, Journey.compare)
+
+    @cached_property
+    def _observed(self) -> Problems:
+        if self.plan.mode is Mode.AUDIT:
+            reached = [journey for journey in self._all if journey.host.name not in self._connected]
+            return {**self._connected, **in_parallel(reached, lambda journey: journey.observe("forward"))}
+        if held_up := self._barrier(self._resolved):
+            return held_up
+        _ = self._converged
+        return in_parallel(self._all, lambda journey: journey.observe("forward"))
+
+    @cached_property
+    def _observed_back(self) -> Problems:
+        restored = [journey for journey in self._all if "back" in journey.convergences]
+        return {**self._rolled_back, **in_parallel(restored, lambda journey: journey.observe("back"))}
+
+    def _barrier(self, problems: Problems) -> Problems:
+        """Hold up every host for the trouble of one; for an audit, only the host that has it."""
+        if not problems or self.plan.mode is Mode.AUDIT:
+            return problems
+        first, problem = next(iter(problems.items()))
+        return {
+            name: problems.get(name) or Inconclusive(f"{name}: not begun, as host {first} was not ready: {problem}")
+            for name in self.journeys
+        }
+
+
+def _raise_any(problems: Problems, host: str) -> None:
+    if host in problems:
+        raise problems[host]

@@ -1,0 +1,36 @@
+"""Where hosts are and how they are reached: one module a provider, loaded when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.connection import Provider
+    from deploy.target import Target
+
+
+def open_provider(target: Target, *, lab_keep: bool, say: Callable[[str], None]) -> Provider:
+    """Make the provider that a target file names.
+
+    Args:
+        target: The target; the lab fills in what it makes itself.
+        lab_keep: Leave the lab's hosts running afterwards.
+        say: Told what takes long.
+
+    Raises:
+        UsageError: The provider cannot work on this machine, or with this target.
+    """
+    match target.provider:
+        case "local":
+            from deploy.providers.local import LocalProvider
+
+            return LocalProvider(target)
+        case "ovh":
+            from deploy.providers.ssh import SshProvider
+
+            return SshProvider(target)
+        case "lab":
+            from deploy.providers.lab.provider import LabProvider
+
+            return LabProvider(target, keep=lab_keep, say=say)

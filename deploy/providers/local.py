@@ -1,0 +1,72 @@
+"""This machine is the host: the same program text, run by a shell of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+from deploy.connection import SHELL, Completed, DeadlineExceeded
+from deploy.errors import UsageError
+from deploy.target import Target
+
+
+class LocalConnection:
+    """Runs programs on this machine.
+
+    Args:
+        host: The name that the target file gives this machine.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def run(self, program: bytes, *, timeout_s: float) -> Completed:
+        """Run a program text with `/bin/sh`; see `Connection.run`."""
+        began = time.monotonic()
+        process = subprocess.Popen(
+            SHELL.split(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(program, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise DeadlineExceeded(
+                self.host, f"no whole answer within {timeout_s:.0f} s", "See what keeps this machine busy."
+            ) from None
+        finally:
+            if process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+        status = process.returncode if process.returncode >= 0 else None
+        return Completed(stdout, stderr, status, time.monotonic() - began)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LocalProvider:
+    """The provider `local`.
+
+    Raises:
+        UsageError: We are not root.
+    """
+
+    def __init__(self, target: Target) -> None:
+        if os.geteuid() != 0:
+            raise UsageError("provider 'local' switches this machine and so needs root; run it as root")
+        self._host = target.hosts[0].name
+
+    def connect(self, host: str) -> LocalConnection:
+        """Return a connection to this machine."""
+        assert host == self._host  # the target has this one host
+        return LocalConnection(host)
+
+    def close(self) -> None:
+        """Nothing is held open."""
