@@ -1,0 +1,1 @@
+"""The deployment contract, clause by clause, as ordered test modules."""

@@ -1,0 +1,42 @@
+"""What the contract asks of every endpoint: the hypervisor and each runtime unit."""
+
+from checks.fixtures import Show
+from deploy.health import EndpointSeen
+
+
+class EndpointChecks:
+    """An endpoint is active, listens itself, answers as it should, and goes on doing so as the same process."""
+
+    def test_its_units_are_active(self, endpoint: EndpointSeen, show: Show) -> None:
+        """Its systemd units are active."""
+        show(expected="active", seen=endpoint.states)
+        assert endpoint.all_active, f"not active: {endpoint.states}"
+
+    def test_its_port_is_its_own(self, endpoint: EndpointSeen, show: Show) -> None:
+        """Its port is listened on by a process of its unit, and of no other."""
+        want, listeners = endpoint.want, endpoint.listeners
+        seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
+        show(expected=f"{want.listen} by {want.listening_unit}", seen=seen)
+        assert listeners, f"nobody listens on {want.listen}; expected {want.listening_unit}"
+        strangers = [one for one in listeners if one.unit != want.listening_unit]
+        assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
+
+    def test_it_answers_as_it_should(self, endpoint: EndpointSeen, show: Show) -> None:
+        """It answers the expected status and body, without a redirect, in time."""
+        show(expected=endpoint.wanted, seen=endpoint.seen)
+        assert endpoint.answer_problem is None, f"{endpoint.answer_problem}; seen: {endpoint.seen}"
+
+    def test_it_stays_healthy(self, endpoint: EndpointSeen, show: Show) -> None:
+        """It answers well several times in a row over the soak, and stays the same process meanwhile."""
+        health, streak = endpoint.health, endpoint.streak
+        show(
+            expected=f"{health.answers} good answers in a row over {health.soak_s:g} s by the same processes",
+            seen=f"{streak.answers} in a row over {streak.seconds:.1f} s; {endpoint.history}",
+        )
+        assert streak.answers >= health.answers, (
+            f"{streak.answers} good answers in a row, {health.answers} are needed: {endpoint.history}"
+        )
+        assert streak.seconds >= health.soak_s, (
+            f"healthy for only {streak.seconds:.1f} s of {health.soak_s:g} s: {endpoint.history}"
+        )
+        assert streak.identity_kept, f"its processes did not stay the same: {endpoint.history}"

@@ -1,0 +1,62 @@
+"""The words that checks speak in: what they show, and what diagnostics there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Show(Protocol):
+    """Puts what a check expected and saw into the report, whether it passes or fails."""
+
+    def __call__(self, *, expected: str, seen: str, evidence: Sequence[str] = ()) -> None:
+        """Show what was expected, what was seen, and which evidence files bear on it."""
+
+
+@dataclass
+class Shown:
+    """What a check has shown so far."""
+
+    expected: str = ""
+    seen: str = ""
+    evidence: list[str] = field(default_factory=list)
+
+    def __call__(self, *, expected: str, seen: str, evidence: Sequence[str] = ()) -> None:
+        """See `Show`."""
+        self.expected, self.seen = expected, seen
+        self.evidence = list(evidence)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Whether diagnostics were emitted; or, where nothing failed, whether they could have been.
+
+    Attributes:
+        needed: Whether something failed, so that they had to be emitted.
+        units: The units that are owed diagnostics.
+        states: Units whose state was told.
+        logs: Units whose journal was told.
+        sockets: What of the sockets was told; empty if nothing.
+        parts: Evidence files by part, empty if nothing failed.
+    """
+
+    needed: bool
+    units: tuple[str, ...]
+    states: frozenset[str]
+    logs: frozenset[str]
+    sockets: frozenset[str]
+    parts: Mapping[str, str]
+
+    def missing(self, told: frozenset[str]) -> list[str]:
+        """Units of which nothing was told."""
+        return [unit for unit in self.units if unit not in told]
+
+    def told(self, what: frozenset[str]) -> str:
+        """What was told, and whether that was the real thing or the proof that it would have been."""
+        how = "emitted" if self.needed else "nothing failed; would have been emitted"
+        return f"{how}: {', '.join(sorted(what)) or 'nothing'}"
+
+    def kept(self, kind: str) -> list[str]:
+        """Evidence files of a kind of diagnostics."""
+        return [path for name, path in self.parts.items() if name.split("/", 1)[0] == kind]

@@ -1,0 +1,432 @@
+"""A deploy as a pytest session: which checks run where, what blocks them, and what the session proves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import importlib.metadata
+import os
+import re
+import shlex
+import signal
+import socket
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from checks.fixtures import Diagnosis, Shown
+from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code, run_verdict
+from deploy.errors import Inconclusive, UsageError
+from deploy.fleet import Fleet
+from deploy.journal import (
+    AnyEvent,
+    CheckFinished,
+    ExpectedCheck,
+    Journal,
+    Leg,
+    Noted,
+    RunFinished,
+    RunStarted,
+)
+from deploy.plan import Mode, Plan, contract_digest
+from deploy.program import SCRIPT
+from deploy.providers import open_provider
+from deploy.record import Record, fold
+from deploy.redact import Redactor
+
+CHECKS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a check looks: a host, on the way forward or back, and an endpoint of it where it is about one."""
+
+    host: str
+    leg: Leg
+    endpoint: str | None = None
+
+
+PLACE = pytest.StashKey[Place]()
+SHOWN = pytest.StashKey[Shown]()
+BEGAN = pytest.StashKey[dt.datetime]()
+
+
+class DeploySession:
+    """The pytest plugin of one run.
+
+    Args:
+        plan: What the run does.
+        folder: Where the run's files go; made when the run begins.
+        watch: Shows what happens.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, watch: Callable[[AnyEvent], None]) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.run = folder.name
+        self._watch = watch
+        self.journal: Journal
+        self.fleet: Fleet | None = None
+        self.record: Record | None = None
+        self.interrupted: str | None = None
+        self._manifest: list[ExpectedCheck] = []
+        self._way_back: list[pytest.Item] = []
+        self._verdicts: dict[tuple[str, Leg, Clause], list[Verdict]] = {}
+
+    # Which checks there are.
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make every check one item a host, leg and endpoint."""
+        if "place" not in metafunc.fixturenames:
+            return
+        when = metafunc.definition.get_closest_marker("when")
+        contexts = when.args if when else ("deploy", "rollback", "audit")
+        legs: list[Leg] = ["forward"] if self.plan.mode.value in contexts else []
+        if self.plan.mode is Mode.DEPLOY and self.plan.on_failure == "rollback" and "rollback" in contexts:
+            legs.append("back")
+        names: list[str | None] = [None]
+        if "endpoint" in metafunc.fixturenames:
+            hypervisor = _clause(metafunc.definition) is Clause.HYPERVISOR
+            names = ["hypervisor"] if hypervisor else list(self.plan.target.runtime)
+        places = [Place(host.name, leg, name) for leg in legs for host in self.plan.target.hosts for name in names]
+        metafunc.parametrize("place", places, indirect=True, ids=[_label(place) for place in places])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the checks into the order of the contract; keep those of the way back for when they are needed."""
+        checks = []
+        for item in items:
+            if (place := _place(item)) is not None:
+                item.stash[PLACE] = place
+                checks.append(item)
+        self._way_back = sorted((item for item in checks if item.stash[PLACE].leg == "back"), key=_rank)
+        items[:] = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=_rank)
+        self._manifest = [
+            ExpectedCheck(
+                host=item.stash[PLACE].host,
+                leg=item.stash[PLACE].leg,
+                clause=_clause(item),
+                id=_check_id(item),
+                title=_title(item),
+            )
+            for item in [*items, *self._way_back]
+        ]
+        self._manifest += self._not_collected()
+
+    def _not_collected(self) -> Iterator[ExpectedCheck]:
+        """Name what the contract asks for and no collected check looks at, so that silence cannot pass."""
+        if self.plan.mode is Mode.PLAN:
+            return
+        have = {
+            (check.host, check.clause, check.id.split("/")[1]) for check in self._manifest if check.leg == "forward"
+        }
+        for host in self.plan.target.hosts:
+            for clause in Clause:
+                names = list(self.plan.target.runtime) if clause is Clause.RUNTIME else [None]
+                for name in names:
+                    if not any(h == host.name and c is clause and name in {None, part} for h, c, part in have):
+                        which = f"{clause}/{name}" if name else f"{clause}"
+                        yield ExpectedCheck(
+                            host=host.name, leg="forward", clause=clause, id=f"{which}/all", title=clause.promise
+                        )
+
+    @property
+    def hosts(self) -> Fleet:
+        """The hosts, once the run has begun."""
+        assert self.fleet is not None  # opened before the first check
+        return self.fleet
+
+    def diagnosis(self, place: Place) -> Diagnosis:
+        """The diagnostics of a host if anything failed there; else whether there could have been.
+
+        Raises:
+            SwitchproofError: The host could not be asked.
+        """
+        units = self.plan.target.contract_units
+        if self._failed(place.host, place.leg):
+            parts = self.hosts.diagnostics(place.host, place.leg).parts
+            told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
+            sockets = frozenset({"sockets"} & parts.keys())
+            return Diagnosis(True, units, told["status"], told["journal"], sockets, parts)
+        sources = {name for name, size in self.hosts.observation(place.host, place.leg).diagnosable.items() if size}
+        states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
+        return Diagnosis(False, units, states, logs, sockets, {})
+
+    # How they run.
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Open the provider, run the checks, bring back the hosts that need it and check them again."""
+        if session.config.option.collectonly or session.testsfailed:
+            return (yield)
+        self._begin(session.config)
+        try:
+            provider = open_provider(
+                self.plan.target,
+                lab_keep=self.plan.lab_keep,
+                say=lambda text: self.journal.emit(Noted(host=None, text=text)),
+            )
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        previous = signal.signal(signal.SIGTERM, self._terminate)
+        try:
+            owner = f"{getpass.getuser()}@{socket.gethostname()}"
+            self.fleet = Fleet(self.plan, self.run, os.environ.get("GITHUB_RUN_ID", owner), provider, self.journal)
+            try:
+                result = yield
+                self._go_back(session)
+            except KeyboardInterrupt as interrupt:
+                self.interrupted = str(interrupt) or "interrupted"
+                raise
+            finally:
+                if self.interrupted:
+                    self.fleet.stop.set()
+                self._leave()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+            provider.close()
+        return result
+
+    def _terminate(self, number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+
+    def _begin(self, config: pytest.Config) -> None:
+        self.journal = Journal(self.folder, _redactor(self.plan))
+        self.journal.watch(self._watch)
+        given = {
+            "args": shlex.join(str(argument) for argument in config.invocation_params.args),
+            "targets": config.option.targets,
+            "host": " ".join(config.option.host),
+            "on_failure": self.plan.on_failure,
+            "soak_s": f"{self.plan.target.health.soak_s:g}",
+        }
+        self.journal.emit(
+            RunStarted(
+                id=self.run,
+                mode=self.plan.mode.value,
+                provider=self.plan.target.provider,
+                emulated=self.plan.target.provider == "lab",
+                requested=self.plan.revision,
+                repository=self.plan.target.repository.url,
+                hosts=tuple(host.name for host in self.plan.target.hosts),
+                expected=tuple(self._manifest),
+                contract_sha256=contract_digest(self.plan.target, [*CHECKS.glob("*.py"), SCRIPT]),
+                options={name: value for name, value in given.items() if value},
+                harness=f"switchproof {importlib.metadata.version('switchproof')}",
+            )
+        )
+
+    def _go_back(self, session: pytest.Session) -> None:
+        """Roll back every changed host that did not pass, and run the same checks on what was restored."""
+        reasons = {}
+        for name, journey in self.hosts.journeys.items():
+            failed = self._failed(name, "forward")
+            if self.plan.on_failure == "rollback" and failed and journey.changed:
+                reasons[name] = f"{', '.join(failed)} did not pass"
+        if not reasons:
+            return
+        self.hosts.roll_back(reasons)
+        back = [item for item in self._way_back if item.stash[PLACE].host in reasons]
+        session.items.extend(back)
+        session.testscollected = len(session.items)
+        for item, following in zip(back, [*back[1:], None], strict=True):
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+    def _failed(self, host: str, leg: Leg) -> list[Clause]:
+        """Clauses in which a check that ran on the host did not pass."""
+        bad = {Verdict.FAILED, Verdict.INCONCLUSIVE}
+        return [clause for clause in Clause if bad & set(self._verdicts.get((host, leg, clause), ()))]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Block a check whose clause cannot be tried, as an earlier clause did not pass."""
+        place = item.stash[PLACE]
+        item.stash[SHOWN] = Shown()
+        item.stash[BEGAN] = dt.datetime.now(dt.UTC)
+        for clause in _clause(item).prerequisites:
+            hosts = self.plan.target.hosts if clause is Clause.REVISION and place.leg == "forward" else ()
+            names = [place.host, *(host.name for host in hosts if host.name != place.host)]
+            for name in names if self.plan.mode is not Mode.AUDIT else [place.host]:
+                if clause in self._failed(name, place.leg):
+                    where = "" if name == place.host else f" on host {name}"
+                    item.user_properties.append(("blocked_by", str(clause)))
+                    pytest.skip(f"blocked by {clause}{where}")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Give the check its verdict, have the host diagnosed if it did not pass, and write both down."""
+        report = yield
+        decided = call.when == "call" or (call.when == "setup" and not report.passed)
+        spoilt = call.when == "teardown" and report.failed
+        if not decided and not spoilt:
+            return report
+        verdict, message = self._judge(call, report)
+        place, shown = item.stash[PLACE], item.stash[SHOWN]
+        self._verdicts.setdefault((place.host, place.leg, _clause(item)), []).append(verdict)
+        if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
+            shown.evidence += self._diagnose(place)
+            report.longrepr = message
+        report.user_properties += [("verdict", str(verdict)), ("expected", shown.expected), ("seen", shown.seen)]
+        self._redact(report)
+        self.journal.emit(
+            CheckFinished(
+                host=place.host,
+                leg=place.leg,
+                clause=_clause(item),
+                id=_check_id(item),
+                title=_title(item),
+                verdict=verdict,
+                started=item.stash[BEGAN],
+                seconds=(dt.datetime.now(dt.UTC) - item.stash[BEGAN]).total_seconds(),
+                message=message,
+                expected=shown.expected,
+                seen=shown.seen,
+                evidence=tuple(dict.fromkeys(shown.evidence)),
+            )
+        )
+        return report
+
+    def _judge(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Verdict, str]:
+        error = call.excinfo.value if call.excinfo else None
+        match error:
+            case None:
+                return Verdict.PASSED, ""
+            case pytest.skip.Exception():
+                blocked = any(name == "blocked_by" for name, _ in report.user_properties)
+                return (Verdict.BLOCKED, str(error)) if blocked else (Verdict.INCONCLUSIVE, f"skipped: {error}")
+            case UsageError():
+                return Verdict.FAILED, str(error)
+            case Inconclusive():
+                return Verdict.INCONCLUSIVE, str(error)
+            case AssertionError() | pytest.fail.Exception():
+                return Verdict.FAILED, str(error).split("\nassert ")[0]
+            case _:
+                return Verdict.INCONCLUSIVE, f"the check itself broke: {report.longreprtext}"
+
+    def _diagnose(self, place: Place) -> list[str]:
+        """Have the host diagnosed, at this moment; return the evidence that bears on this place."""
+        if self.plan.mode is Mode.PLAN:
+            return []
+        try:
+            parts = self.hosts.diagnostics(place.host, place.leg).parts
+        except Exception:  # noqa: BLE001 - the clause `diagnostics` says what kept them from being had
+            return []
+        endpoint = self.plan.target.endpoints.get(place.endpoint or "")
+        if endpoint is None:
+            return [path for name, path in parts.items() if name.split("/")[0] in {"failed-units", "switch-journal"}]
+        mine = {*endpoint.units, f"inside/{place.endpoint}"}
+        return [
+            path
+            for name, path in parts.items()
+            if name == "sockets"
+            or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
+            or name.startswith(f"inside/{place.endpoint}.")
+        ]
+
+    def _redact(self, report: pytest.TestReport) -> None:
+        redact = self.journal.redact
+        if isinstance(report.longrepr, str):
+            report.longrepr = redact(report.longrepr)
+        report.sections = [(name, redact(text)) for name, text in report.sections]
+        report.user_properties = [(name, redact(str(value))) for name, value in report.user_properties]
+
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport | pytest.CollectReport
+    ) -> tuple[str, str, str] | None:
+        """Call verdicts by their names in pytest's own counts."""
+        verdict = dict(getattr(report, "user_properties", ())).get("verdict")
+        if verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE} and isinstance(verdict, str):
+            return verdict, "", verdict.upper()
+        if isinstance(verdict, str) and report.outcome in {"passed", "failed"}:
+            return report.outcome, "", verdict.upper()
+        return None
+
+    # What came of it.
+
+    def _leave(self) -> None:
+        so_far = fold(self.journal.events)
+        verdicts = {
+            host.name: (host.verdict, host.rollback.verdict if host.rollback else None) for host in so_far.hosts
+        }
+        self.hosts.leave(verdicts)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Make the record and say with which code the session ends, before any report is written."""
+        if self.fleet is not None:
+            record = fold(self.journal.events)
+            code = self._exit_code(record)
+            self.journal.emit(
+                RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
+            )
+            self.journal.close()
+            self.record = fold(self.journal.events)
+            session.exitstatus = int(code)
+        yield
+        if self.record is not None and self.record.run.exit_code is not None:
+            session.exitstatus = self.record.run.exit_code
+
+    def _exit_code(self, record: Record) -> ExitCode:
+        states = {host.state for host in record.hosts}
+        touched = states - {HostState.UNCHANGED}
+        verdict = run_verdict(host.verdict for host in record.hosts)
+        if self.hosts.locked and not touched:
+            return ExitCode.LOCKED
+        if self.hosts.refused and not touched:
+            return ExitCode.USAGE
+        if self.interrupted and not touched:
+            return ExitCode.INTERRUPTED
+        if self.plan.mode is Mode.PLAN:
+            made = all(
+                check.verdict is Verdict.PASSED for host in record.hosts for c in host.clauses for check in c.checks
+            )
+            return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
+        return exit_code(verdict, states)
+
+
+def _redactor(plan: Plan) -> Redactor:
+    return Redactor((name, os.environ[name]) for name in plan.target.secrets if os.environ.get(name))
+
+
+def _after(names: Iterable[str], prefix: str) -> Iterator[str]:
+    return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def _place(item: pytest.Item) -> Place | None:
+    callspec = getattr(item, "callspec", None)
+    place = callspec.params.get("place") if callspec else None
+    return place if isinstance(place, Place) else None
+
+
+def _label(place: Place) -> str:
+    parts = [place.host, *([place.endpoint] if place.endpoint and place.endpoint != "hypervisor" else [])]
+    return "-".join([*parts, *(["rollback"] if place.leg == "back" else [])])
+
+
+def _clause(node: pytest.Item) -> Clause:
+    marker = node.get_closest_marker("clause")
+    if marker is None:
+        raise UsageError(f"{node.nodeid}: a check needs @pytest.mark.clause(…), one of: {', '.join(Clause)}")
+    return Clause(marker.args[0])
+
+
+def _rank(item: pytest.Item) -> int:
+    return list(Clause).index(_clause(item))
+
+
+def _title(item: pytest.Item) -> str:
+    text = (getattr(item, "function", item).__doc__ or item.name).strip().split("\n")[0]
+    text = text.removesuffix(".")
+    return f"{item.stash[PLACE].endpoint}: {text}" if _clause(item) is Clause.RUNTIME else text
+
+
+def _check_id(item: pytest.Item) -> str:
+    name = re.sub(r"\[.*$", "", item.name).removeprefix("test_").replace("_", "-")
+    endpoint = item.stash[PLACE].endpoint
+    middle = f"/{endpoint}" if endpoint and endpoint != "hypervisor" else ""
+    return f"{_clause(item)}{middle}/{name}"

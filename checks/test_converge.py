@@ -1,0 +1,97 @@
+"""Clause `converge`: the host is converged to that commit with nixos-rebuild switch, and really runs it."""
+
+import pytest
+
+from checks.fixtures import Show
+from deploy.convergence import Convergence
+from deploy.errors import Inconclusive
+from deploy.journey import Before
+from deploy.observation import Observation
+
+pytestmark = pytest.mark.clause("converge")
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_the_switch_ended_well(convergence: Convergence, newly_failed: list[str], show: Show) -> None:
+    """The switch ended well: activated, and no unit failed that had not failed before."""
+    show(
+        expected="exit status 0, or 4 for units that had failed before",
+        seen=f"exit status {convergence.status}: {convergence.ending.value}",
+        evidence=[convergence.log_path],
+    )
+    if not convergence.finished:
+        raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
+    assert convergence.activated, f"{convergence.ending.value}; in the host's words:\n{convergence.words}"
+    assert not newly_failed, (
+        f"failed since the deploy began: {', '.join(newly_failed)}; in the host's words:\n{convergence.words}"
+    )
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_the_running_system_is_the_expected_one(observation: Observation, expected_system: str, show: Show) -> None:
+    """The running system is the one built from the commit; after a rollback, the very one from before."""
+    show(expected=expected_system, seen=observation.system.running)
+    assert observation.system.running == expected_system, (
+        f"expected {expected_system}, running {observation.system.running}"
+    )
+
+
+def test_the_system_profile_is_the_running_system(observation: Observation, show: Show) -> None:
+    """The system profile points to the running system, so that this is what a reboot keeps."""
+    system = observation.system
+    show(expected=system.running, seen=f"{system.profile} (generation {system.generation})")
+    assert system.profile, "the host did not say where its system profile points"
+    assert system.profile == system.running, (
+        f"the profile points to {system.profile}, but {system.running} is running; "
+        "an earlier switch did not end, or somebody activated another system by hand"
+    )
+
+
+@pytest.mark.when("deploy", "audit")
+def test_the_system_is_of_the_commit(observation: Observation, commit: str | None, show: Show) -> None:
+    """The running system is of the asked commit, by its own word where it says one."""
+    system = observation.system
+    show(expected=commit or "any commit", seen=system.revision or system.commit or "not said")
+    if commit is None:
+        return
+    said = system.revision or system.commit
+    if said is None:
+        raise Inconclusive("the running system does not say which commit it was built from")
+    assert said.startswith(commit), f"the running system {system.running} is of {said}, not of {commit}"
+
+
+def test_processes_run_from_the_running_system(observation: Observation, show: Show) -> None:
+    """The processes of the contract's units run from the running system, none from an earlier one."""
+    if observation.processes is None:
+        raise Inconclusive("the closure of the running system could not be read on the host")
+    old = [
+        f"{process.unit} process {process.pid} runs from {', '.join(process.strays)}"
+        for process in observation.processes
+        if process.strays
+    ]
+    show(expected="no process from another system", seen="; ".join(old) or f"{len(observation.processes)} processes")
+    assert not old, (
+        f"{'; '.join(old)}: not part of the running system. The unit changed and was not restarted; "
+        "restart it, or see why the switch left it alone (restartIfChanged)"
+    )
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_changed_units_were_restarted(changed_but_not_restarted: list[str], show: Show) -> None:
+    """Every unit of the contract whose definition changed is a new invocation."""
+    show(expected="every changed unit restarted", seen=", ".join(changed_but_not_restarted) or "so it is")
+    assert not changed_but_not_restarted, (
+        f"changed by the switch but still the old invocation: {', '.join(changed_but_not_restarted)}; "
+        "what runs is not what was deployed"
+    )
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_no_unit_failed_that_had_not_failed_before(
+    observation: Observation, before: Before, newly_failed: list[str], show: Show
+) -> None:
+    """No unit of the host failed that had not failed before the deploy."""
+    old = sorted(set(observation.failed) & set(before.failed))
+    noted = f" (failed before already: {', '.join(old)})" if old else ""
+    show(expected="none", seen=(", ".join(newly_failed) or "none") + noted)
+    assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}; see its journal"

@@ -1,0 +1,41 @@
+"""Clause `revision`: the target revision is resolved to one full commit, before anything changes."""
+
+import re
+
+import pytest
+
+from checks.fixtures import Show
+from deploy.errors import Inconclusive
+from deploy.journey import Before
+from deploy.observation import Observation
+
+pytestmark = pytest.mark.clause("revision")
+
+
+@pytest.mark.when("deploy", "plan")
+def test_the_revision_is_one_full_commit(commit: str, asked: str, show: Show) -> None:
+    """The revision is resolved to one full commit, the same for every host."""
+    show(expected=f"one full commit for {asked!r}", seen=commit)
+    assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{asked!r} is {commit!r}, which is no full commit"
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) -> None:
+    """What the host ran was noted before anything changed, so there is a way back."""
+    show(expected="the running system, noted", seen=before.system.running or "nothing")
+    assert before.system.running, (
+        "the host did not say which system it runs (/run/current-system), so nothing could be restored"
+    )
+
+
+@pytest.mark.when("audit")
+def test_the_running_system_comes_from_a_known_commit(observation: Observation, show: Show) -> None:
+    """The running system says which full commit it was built from, or was built there by a recorded deploy."""
+    system = observation.system
+    show(expected="one full commit", seen=system.commit or system.revision or "nothing")
+    if system.commit is None:
+        raise Inconclusive(
+            f"the running system {system.running} does not say which commit it was built from "
+            f"(configurationRevision: {system.revision or 'not set'}), and no deploy of ours has built it; "
+            "set system.configurationRevision in the flake"
+        )

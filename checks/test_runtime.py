@@ -1,0 +1,10 @@
+"""Clause `runtime`: both sandbox units, `live` and `dev`, are listening and healthy."""
+
+import pytest
+
+from checks.endpoints import EndpointChecks
+
+
+@pytest.mark.clause("runtime")
+class TestRuntimeUnit(EndpointChecks):
+    """Each of the runtime units."""

@@ -1,0 +1,250 @@
+"""The command line of a deploy, and the fixtures that checks use."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+import testinfra.host
+
+from checks.fixtures import Diagnosis, Show, Shown
+from checks.session import SHOWN, DeploySession, Place
+from deploy.convergence import Convergence
+from deploy.errors import Inconclusive, UsageError
+from deploy.health import EndpointSeen
+from deploy.journey import Before, Differences
+from deploy.observation import Observation
+from deploy.plan import Options, make_plan
+from deploy.testinfra import host_over
+from reports import files
+from reports.html import HtmlReport
+from reports.html import configure as configure_html
+from reports.progress import Progress
+from reports.summary import render as render_summary
+
+ROOT = Path(__file__).parent
+SESSION = pytest.StashKey[DeploySession]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the command line of a deploy."""
+    group = parser.getgroup("switchproof", "deploy a revision to NixOS hosts and prove the contract")
+    add = group.addoption
+    add("--provider", metavar="P", help="where the hosts are: ovh, local or lab")
+    add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
+    add("--audit", action="store_true", help="verify only; changes nothing on any host")
+    add("--plan", action="store_true", help="show what would change; changes nothing")
+    add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
+    add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
+    add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
+    add("--soak", type=float, metavar="SECONDS", help="how long health must last")
+    add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
+    add("--lab-keep", action="store_true", help="leave the lab's hosts running")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
+    config.addinivalue_line("markers", "when(*contexts): of deploy, rollback, audit, plan; where a check applies.")
+    given = config.option
+    if given.provider is None:
+        if given.sha or given.audit or given.plan:
+            raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
+        return
+    try:
+        plan = make_plan(
+            Options(
+                provider=given.provider,
+                sha=given.sha,
+                audit=given.audit,
+                plan=given.plan,
+                targets=given.targets,
+                hosts=tuple(given.host),
+                on_failure=given.on_failure,
+                soak=given.soak,
+                report_dir=given.report_dir,
+                lab_keep=given.lab_keep,
+            ),
+            os.environ,
+            ROOT / "reports" / "runs",
+        )
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(ROOT / "checks")]
+    name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
+    folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
+    progress = Progress(_own_stdout(), interactive=_interactive())
+    session = DeploySession(plan, folder, progress)
+    config.stash[SESSION] = session
+    configure_html(config, folder)
+    given.tbstyle, given.reportchars, given.verbose = "no", "", -1
+    config.pluginmanager.register(session, "switchproof-session")
+    # The folder gets its name when everything stands in it: what is registered first ends last.
+    config.pluginmanager.register(_Outputs(session, progress), "switchproof-outputs")
+    config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
+
+
+class _Outputs:
+    """Shows the run while it goes on, and writes its files when it is over."""
+
+    def __init__(self, session: DeploySession, progress: Progress) -> None:
+        self._session = session
+        self._progress = progress
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Show what happens for as long as something does."""
+        self._progress.start()
+        try:
+            return (yield)
+        finally:
+            self._progress.stop()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """Write the run's files, and give its folder its name."""
+        yield
+        record = self._session.record
+        if record is None:
+            return
+        folder = self._session.folder
+        name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
+        named = files.make_folder(folder.parent, name)
+        self._session.folder = folder.replace(named)
+        files.write(record, self._session.folder, self._session.plan.report_dir.parent / "latest")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the verdict, the states, the report and what to do next."""
+        if record := self._session.record:
+            folder = self._session.folder
+            shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+            colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
+            terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+
+
+def _own_stdout() -> TextIO:
+    """A stream to the real standard output, which pytest's capturing does not swallow."""
+    return open(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123 - a descriptor, open to the end
+
+
+def _interactive() -> bool:
+    return os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and "CI" not in os.environ
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where the check looks."""
+    assert isinstance(request.param, Place)
+    return request.param
+
+
+@pytest.fixture
+def session(request: pytest.FixtureRequest) -> DeploySession:
+    """The run."""
+    if SESSION not in request.config.stash:
+        raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest) -> Show:
+    """Put what was expected and seen into the report."""
+    shown: Shown = request.node.stash[SHOWN]
+    return shown
+
+
+@pytest.fixture
+def asked(session: DeploySession) -> str:
+    """The revision as it was asked for."""
+    return session.plan.revision or ""
+
+
+@pytest.fixture
+def commit(session: DeploySession, place: Place) -> str | None:
+    """The commit that was asked for; None for an audit that asks for none."""
+    return session.hosts.commit(place.host) if session.plan.revision else None
+
+
+@pytest.fixture
+def before(session: DeploySession, place: Place) -> Before:
+    """What the host was before anything changed."""
+    session.hosts.commit(place.host)
+    before = session.hosts.journeys[place.host].before
+    if before is None:
+        raise Inconclusive(f"{place.host}: what it was before is not known")
+    return before
+
+
+@pytest.fixture
+def convergence(session: DeploySession, place: Place) -> Convergence:
+    """How the switch ended, or the rollback."""
+    return session.hosts.convergence(place.host, place.leg)
+
+
+@pytest.fixture
+def observation(session: DeploySession, place: Place) -> Observation:
+    """What was seen on the host."""
+    return session.hosts.observation(place.host, place.leg)
+
+
+@pytest.fixture
+def expected_system(place: Place, before: Before, convergence: Convergence) -> str:
+    """The system that must run: the one built from the commit, or the one from before."""
+    expected = before.system.running if place.leg == "back" else convergence.expected
+    if not expected:
+        raise Inconclusive(f"{place.host}: no system was built, so it is not known which one should run")
+    return expected
+
+
+@pytest.fixture
+def newly_failed(before: Before, observation: Observation) -> list[str]:
+    """Units that are failed now and were not before the deploy."""
+    return sorted(set(observation.failed) - set(before.failed))
+
+
+@pytest.fixture
+def changed_but_not_restarted(
+    session: DeploySession, place: Place, before: Before, observation: Observation
+) -> list[str]:
+    """Units of the contract with another definition but the same invocation as before the switch."""
+    earlier = before.units if place.leg == "forward" else session.hosts.observation(place.host, "forward").units
+    return [
+        name
+        for name, unit in observation.units.items()
+        if name in earlier
+        and unit.definition != earlier[name].definition
+        and unit.invocation
+        and unit.invocation == earlier[name].invocation
+    ]
+
+
+@pytest.fixture
+def endpoint(session: DeploySession, place: Place, observation: Observation) -> EndpointSeen:
+    """The hypervisor or a runtime unit, as it was seen."""
+    assert place.endpoint is not None
+    target = session.plan.target
+    return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation)
+
+
+@pytest.fixture
+def diagnosis(session: DeploySession, place: Place) -> Diagnosis:
+    """The diagnostics of the host if anything failed there; else whether there could have been."""
+    return session.diagnosis(place)
+
+
+@pytest.fixture
+def differences(session: DeploySession, place: Place) -> Differences:
+    """What a deploy would change."""
+    return session.hosts.differences(place.host)
+
+
+@pytest.fixture
+def host(session: DeploySession, place: Place) -> testinfra.host.Host:
+    """The host in testinfra's words, over our own connection."""
+    return host_over(session.hosts.journeys[place.host])
