@@ -1,0 +1,157 @@
+"""What each host is doing, kept up to date from events, and the dated lines that tell it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from deploy import journal as j
+from deploy.contract import Verdict
+from reports import text
+
+LOG_INTERVAL_S = 1.0
+"""Seconds between two lines of one host's log, where lines stay."""
+LOG_CHARACTERS = 1000
+"""Characters of a log line that are looked at; the whole log is evidence."""
+LAST_LINES = 5
+"""Lines of a host's log that are told when a phase ends, if they were held back."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that tells an event; a `passing` one says only what a live table shows as well."""
+
+    text: str
+    passing: bool = False
+
+
+@dataclass
+class Activity:
+    """What one host is doing.
+
+    Attributes:
+        phase: Where it is, or what came of it.
+        since: When it entered the phase; None if it is in none.
+        took_s: How long the last phase took, in seconds, when it is in none.
+        line: The last line of its log.
+    """
+
+    phase: str = "waiting"
+    since: dt.datetime | None = None
+    took_s: float | None = None
+    line: str = ""
+    _shown_at: dt.datetime | None = field(default=None, repr=False)
+    _held: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES), repr=False)
+    _held_count: int = field(default=0, repr=False)
+
+    def log(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
+        """Take in a line of the log.
+
+        Returns:
+            The line and how many before it were held back, if it is time for one.
+        """
+        self.line = line
+        if self._shown_at is not None and (at - self._shown_at).total_seconds() < LOG_INTERVAL_S:
+            self._held.append(line)
+            self._held_count += 1
+            return None
+        self._shown_at = at
+        missed, self._held_count = self._held_count, 0
+        self._held.clear()
+        return missed, line
+
+    def last_lines(self) -> list[tuple[int, str]]:
+        """Give up the last lines that were held back, the first with how many before it are lost."""
+        lines = list(self._held)
+        missed, self._held_count = self._held_count - len(lines), 0
+        self._held.clear()
+        return [(missed if index == 0 else 0, line) for index, line in enumerate(lines)]
+
+
+class Board:
+    """The activities of all hosts. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Activity] = {}
+        self._lock = threading.Lock()
+
+    def snapshot(self) -> list[tuple[str, str, float | None, str]]:
+        """Return host, phase, seconds in it (or that the last one took) and last log line of every host."""
+        now = dt.datetime.now(dt.UTC)
+        with self._lock:
+            return [
+                (
+                    name,
+                    host.phase,
+                    (now - host.since).total_seconds() if host.since else host.took_s,
+                    host.line,
+                )
+                for name, host in self._hosts.items()
+            ]
+
+    def lines(self, event: j.AnyEvent) -> list[Line]:
+        """Take an event in and return the dated lines that tell it.
+
+        Text from a host never begins a line, so none is taken for ours, or for a command to a CI service.
+        """
+        with self._lock:
+            told = self._told(event)
+        clock = text.clock(event.at)
+        return [Line(text.inert(f"{clock} {line.text}").replace("\n", " "), line.passing) for line in told]
+
+    def _told(self, event: j.AnyEvent) -> list[Line]:
+        match event:
+            case j.RunStarted():
+                self._hosts.update((name, Activity()) for name in event.hosts)
+                what = event.requested or "what is there"
+                return [Line(f"{event.mode} of {what} to {', '.join(event.hosts)} ({event.provider})")]
+            case j.RevisionResolved():
+                return [Line(f"{event.requested} is {event.sha}: {text.one_line(event.subject)}")]
+            case j.PhaseStarted() | j.PhaseFinished():
+                return self._phase(event)
+            case j.LogLine():
+                return self._log(event)
+            case j.CheckFinished():
+                return _check(event)
+            case j.RollbackBegun():
+                return [Line(f"{event.host} rolling back to {event.to}: {text.one_line(event.reason)}")]
+            case j.HostLeft():
+                return [Line(f"{event.host} is {event.state}: {text.one_line(event.reason)}")]
+            case j.Noted():
+                return [Line(f"{event.host or 'run'} note: {text.one_line(event.text)}")]
+            case _:
+                return []
+
+    def _phase(self, event: j.PhaseStarted | j.PhaseFinished) -> list[Line]:
+        host = self._hosts.setdefault(event.host, Activity())
+        name = event.phase if event.leg == "forward" else f"{event.phase} (rollback)"
+        if isinstance(event, j.PhaseStarted):
+            host.phase, host.since, host.took_s = name, event.at, None
+            return [Line(f"{event.host} {name} started", passing=True)]
+        host.since, host.took_s = None, event.seconds
+        host.phase = f"{name}: problem" if event.problem else f"{name}: done"
+        problem = f", problem: {text.one_line(event.problem)}" if event.problem else ""
+        last = [_log_line(event.host, *told) for told in host.last_lines()]
+        return [*last, Line(f"{event.host} {name} {text.duration(event.seconds)}{problem}")]
+
+    def _log(self, event: j.LogLine) -> list[Line]:
+        host = self._hosts.setdefault(event.host, Activity())
+        lines = [line.rstrip() for line in text.inert(event.text[:LOG_CHARACTERS]).splitlines() if line.strip()]
+        told = (host.log(event.at, line) for line in lines)
+        return [_log_line(event.host, *one) for one in told if one]
+
+
+def _log_line(host: str, missed: int, line: str) -> Line:
+    lost = f" ({text.count(missed, 'line')} not shown)" if missed else ""
+    return Line(f"{host}{lost} | {line}", passing=True)
+
+
+def _check(event: j.CheckFinished) -> list[Line]:
+    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
+        return []
+    leg = "" if event.leg == "forward" else " (rollback)"
+    said = text.one_line(event.message)
+    head = f"{event.host}{leg} {event.verdict.upper()} {event.clause}: {text.one_line(event.title)}"
+    return [Line(f"{head}: {said}" if said else head)]

@@ -1,0 +1,93 @@
+"""Where a run's files stand, and how they get there: whole or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import os
+import re
+from pathlib import Path
+
+from deploy.record import Record, write_record
+from reports import junit
+
+_SHA_DIGITS = 7
+
+
+def run_name(started: dt.datetime, mode: str, provider: str, sha: str | None) -> str:
+    """Name the folder of a run, such as `20261123T151203Z-deploy-lab-1a2b3c4`.
+
+    Args:
+        started: When the run began.
+        mode: What it does.
+        provider: The provider's name.
+        sha: The full commit; None if the run is about no commit in particular.
+    """
+    parts = [started.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ"), mode, provider]
+    if sha:
+        parts.append(sha[:_SHA_DIGITS])
+    return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-.") or "x" for part in parts)
+
+
+def make_folder(parent: Path, name: str) -> Path:
+    """Make a folder for a run; if another run has the name, with a number after it.
+
+    Args:
+        parent: The folder of all runs, made if missing.
+        name: What `run_name` gave.
+
+    Returns:
+        The folder, which did not exist before.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError  # pragma: no cover - the numbers do not run out
+
+
+def write(record: Record, folder: Path, latest: Path) -> None:
+    """Write `record.json` and `junit.xml`, then let the link `latest` point to the run's folder.
+
+    Args:
+        record: The run.
+        folder: The run's folder.
+        latest: The symbolic link to set, such as `reports/latest`.
+
+    Raises:
+        OSError: A file or the link could not be written; what comes before it in this order was.
+    """
+    write_record(record, folder / "record.json")
+    write_text(folder / "junit.xml", junit.render(record))
+    point(latest, folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def point(link: Path, folder: Path) -> None:
+    """Let a symbolic link point to a folder, at no moment to nothing.
+
+    Raises:
+        OSError: Something that is no link stands there, or links are not possible.
+    """
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+    try:
+        fresh.replace(link)
+    except OSError:
+        fresh.unlink()
+        raise

@@ -1,0 +1,130 @@
+"""What a run is doing right now: a live table on a terminal, dated lines anywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from typing import IO, TextIO, cast
+
+from rich.console import Console, ConsoleDimensions
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from deploy import journal as j
+from reports import text
+from reports.activity import Board
+
+REFRESH_PER_SECOND = 4
+LINE_COLUMNS = 200
+"""Columns of a dated line; a log in CI has no width of its own."""
+
+
+class Progress:
+    """Shows a run as it happens; to be given to `Journal.watch`. Safe to use from several threads.
+
+    It never raises for its stream: a terminal that went away must not stop a deploy.
+
+    Args:
+        stream: Where to show it; not one that pytest captures.
+        interactive: Whether the stream is a terminal that a person looks at.
+    """
+
+    def __init__(self, stream: TextIO, *, interactive: bool) -> None:
+        self._out = _Forgiving(stream)
+        self._board = Board()
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._console: Console | None = None
+        if interactive:
+            self._console = Console(file=cast("IO[str]", self._out), force_terminal=True, legacy_windows=False)
+
+    def __call__(self, event: j.AnyEvent) -> None:
+        """Take an event in and show it."""
+        for line in self._board.lines(event):
+            if self._console is None:
+                self._out.write(f"{line.text[:LINE_COLUMNS]}\n")
+                self._out.flush()
+            elif not line.passing:
+                self._console.print(Text(line.text), soft_wrap=True)
+
+    def start(self) -> None:
+        """Begin to show the live table, if there is a terminal for it."""
+        with self._lock:
+            if self._console is None or self._live is not None:
+                return
+            self._live = Live(
+                get_renderable=self._table,
+                console=self._console,
+                refresh_per_second=REFRESH_PER_SECOND,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start(refresh=True)
+
+    def stop(self) -> None:
+        """Take the live table off the terminal, which belongs to others from now on."""
+        with self._lock:
+            live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let somebody else print: the live table is away meanwhile, and back after if it was there."""
+        was_live = self._live is not None
+        self.stop()
+        try:
+            yield
+        finally:
+            if was_live:
+                self.start()
+
+    def _table(self) -> Table:
+        self._fit()
+        table = Table(box=None, pad_edge=False, expand=True, header_style="bold")
+        table.add_column("host", no_wrap=True, max_width=24)
+        table.add_column("phase", no_wrap=True, min_width=10)
+        table.add_column("time", no_wrap=True, justify="right", min_width=8)
+        table.add_column("last line of its log", no_wrap=True, ratio=1, overflow="ellipsis")
+        for host, phase, seconds, line in self._board.snapshot():
+            took = "" if seconds is None else text.duration(seconds)
+            table.add_row(Text(host), Text(phase), Text(took), Text(text.inert(line)))
+        return table
+
+    def _fit(self) -> None:
+        # rich looks at the process's own streams, which pytest has put aside.
+        columns, lines = self._out.size()
+        if self._console is not None and columns:
+            self._console.size = ConsoleDimensions(columns, lines)
+
+
+class _Forgiving:
+    """A text stream whose reader may go away and whose encoding may lack a character."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding or "utf-8"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+    def write(self, said: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(said)
+        return len(said)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return True
+
+    def size(self) -> tuple[int, int]:
+        with contextlib.suppress(OSError, ValueError):
+            return os.get_terminal_size(self._stream.fileno())
+        return 0, 0

@@ -1,0 +1,127 @@
+"""The last lines on the terminal: what was proven, what each host is in, and what to do."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from deploy.contract import Clause, HostState
+from deploy.record import Host, Record
+from reports import advice, reading, text
+from reports.html import REPORT
+
+WIDTH = 80
+"""Columns. Only paths and commands, which are for copying, may be longer."""
+
+_STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "blocked": "bright_black",
+    "inconclusive": "yellow",
+    "canonical": "bold green",
+    "non-canonical": "bold red",
+    "converged": "green",
+    "rolled-back": "cyan",
+    "unsafe": "bold red",
+    "unknown": "yellow",
+}
+_QUIET = (HostState.CONVERGED, HostState.UNCHANGED)
+_GAP = "  "
+
+
+def render(record: Record, folder: Path, *, colour: bool = False) -> str:
+    """Render the summary of a run.
+
+    Args:
+        record: The run.
+        folder: The run's folder, as it shall be shown.
+        colour: Whether the stream takes ANSI colours. Without them nothing is lost.
+
+    Returns:
+        Lines that keep to 80 columns, ending in a line feed.
+    """
+    lines = [_headline(record), *_wrapped(reading.sentence(record)), Text()]
+    lines += [*_table(record), Text()]
+    lines += [line for host in record.hosts for line in _state(host)]
+    lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
+    for step in advice.next_steps(record, f"{folder}/"):
+        lines += _wrapped(step.text)
+        if step.command:
+            lines.append(Text(f"  {text.inert(step.command)}", style="bold"))
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+        _environ={},  # the caller has decided; TERM and NO_COLOR have been asked already
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    return out.getvalue()
+
+
+def _headline(record: Record) -> Text:
+    verdict = record.verdict.value
+    head = Text.assemble((verdict.upper(), _STYLES.get(verdict, "")))
+    which = f" of {record.revision.sha[:12]}" if record.revision.sha else ""
+    hosts = f"{text.count(len(record.hosts), 'host')} of {record.provider}"
+    head.append(f"  {text.inert(f'{record.run.mode}{which}, {hosts}')}")
+    if record.emulated:
+        head.append(" (emulated)", style="yellow")
+    if record.run.finished:
+        head.append(f", {text.duration((record.run.finished - record.run.started).total_seconds())}")
+    return head
+
+
+def _table(record: Record) -> list[Text]:
+    legs = list(reading.legs(record))
+    widths = [
+        max(len(clause), *(len(leg.clauses[index].verdict) for leg in legs)) for index, clause in enumerate(Clause)
+    ]
+    room = WIDTH - sum(widths) - len(_GAP) * len(widths)
+    names = [text.inert(leg.label) for leg in legs]
+    first = min(room, max(4, *(cell_len(name) for name in names)))
+    lines = [_row("host", list(Clause), widths, first)]
+    for name, leg in zip(names, legs, strict=True):
+        words = [clause.verdict for clause in leg.clauses]
+        if cell_len(name) > first:
+            lines += [Text(name), _row("", words, widths, first)]
+        else:
+            lines.append(_row(name, words, widths, first))
+    return lines
+
+
+def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text:
+    row = Text(name + " " * (first - cell_len(name)))
+    for word, width in zip(words, widths, strict=True):
+        row.append(_GAP)
+        row.append(f"{word:<{width}}", style=_STYLES.get(word, ""))
+    row.rstrip()
+    return row
+
+
+def _state(host: Host) -> list[Text]:
+    head = f"{text.inert(host.name)} is {host.state}"
+    reason = "" if host.state in _QUIET else f": {text.one_line(host.state_reason)}"
+    lines = _wrapped(head + reason)
+    lines[0].highlight_words([host.state.value], _STYLES.get(host.state, ""))
+    return lines
+
+
+def _exit(record: Record) -> list[Text]:
+    code = record.run.exit_code
+    return _wrapped(f"Exit {'code' if code is None else code}: {reading.exit_meaning(record)}")
+
+
+def _wrapped(said: str) -> list[Text]:
+    lines = textwrap.wrap(
+        text.inert(said), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [Text(line) for line in lines]

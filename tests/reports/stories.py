@@ -1,0 +1,270 @@
+"""Runs that never happened, told in events, for the tests of what is made from a record."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+
+from deploy import journal as j
+from deploy.contract import Clause, ExitCode, HostState, Verdict
+from deploy.record import Record, fold
+
+BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)
+SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
+OLD = "/nix/store/0q1w2e3r4t5y6u7i8o9p0a1s2d3f4g5h-nixos-system-choiros-a-25.05"
+NEW = "/nix/store/9z8x7c6v5b4n3m2l1k0j9h8g7f6d5s4a-nixos-system-choiros-a-25.05"
+HOSTILE = "</script><img src=x onerror=alert(1)>\"' {{ 7*7 }} \x1b[31mred\x1b[0m [red] \u202egnp.exe ##[error]"
+
+CHECKS = {
+    Clause.REVISION: [("commit", "The revision is one full commit")],
+    Clause.CONVERGE: [
+        ("switched", "The switch ended well"),
+        ("runs", "The running system is the one built from the commit"),
+        ("no-new-failures", "No unit failed that had not failed before"),
+    ],
+    Clause.HYPERVISOR: [
+        ("active", "hypervisor.service is active"),
+        ("answers", "The hypervisor answers /login on 127.0.0.1:9090"),
+    ],
+    Clause.RUNTIME: [
+        ("live", "live listens on 8080 and answers"),
+        ("dev", "dev listens on 8081 and answers"),
+    ],
+    Clause.DIAGNOSTICS: [("emitted", "Unit state, logs and sockets can be emitted")],
+}
+
+
+LEGS: tuple[j.Leg, ...] = ("forward", "back")
+
+
+class Story:
+    """Events of one run, on a clock that only the story moves."""
+
+    def __init__(
+        self,
+        *hosts: str,
+        mode: str = "deploy",
+        provider: str = "ovh",
+        emulated: bool = False,
+        requested: str | None = "main",
+        options: dict[str, str] | None = None,
+    ) -> None:
+        self.at = BEGIN
+        self.names = hosts or ("a", "b")
+        self.titles = {check: title for checks in CHECKS.values() for check, title in checks}
+        self.events: list[j.AnyEvent] = [
+            j.RunStarted(
+                at=BEGIN,
+                id="20261123T151203Z-deploy-ovh-1a2b3c4",
+                mode=mode,
+                provider=provider,
+                emulated=emulated,
+                requested=requested,
+                repository="https://example.org/choiros.git",
+                hosts=self.names,
+                expected=tuple(
+                    j.ExpectedCheck(host=host, leg=leg, clause=clause, id=check, title=title)
+                    for leg in LEGS
+                    for host in self.names
+                    for clause, checks in CHECKS.items()
+                    for check, title in checks
+                ),
+                contract_sha256=hashlib.sha256(b"contract").hexdigest(),
+                options=options or {"on-failure": "rollback", "soak": "5"},
+                harness="switchproof 0.1.0",
+            )
+        ]
+
+    def tick(self, seconds: float) -> Story:
+        self.at += dt.timedelta(seconds=seconds)
+        return self
+
+    def tell(self, event: j.AnyEvent) -> Story:
+        self.events.append(event)
+        return self
+
+    def resolved(self, subject: str = "Serve the new login page") -> Story:
+        return self.tell(j.RevisionResolved(at=self.at, requested="main", sha=SHA, subject=subject))
+
+    def phase(
+        self, host: str, phase: j.Phase, seconds: float, leg: j.Leg = "forward", problem: str | None = None
+    ) -> Story:
+        self.tell(j.PhaseStarted(at=self.at, host=host, phase=phase, leg=leg)).tick(seconds)
+        return self.tell(
+            j.PhaseFinished(at=self.at, host=host, phase=phase, leg=leg, seconds=seconds, problem=problem)
+        )
+
+    def seen(self, host: str, when: str, toplevel: str, generation: int) -> Story:
+        system = j.SystemIdentity(toplevel=toplevel, generation=generation, revision=SHA, boot_id="b00t")
+        return self.tell(
+            j.SystemSeen(at=self.at, host=host, when="before" if when == "before" else "after", system=system)
+        )
+
+    def kept(self, host: str, name: str, title: str, size: int = 4096) -> Story:
+        path = f"evidence/{host}/{name}"
+        digest = hashlib.sha256(path.encode()).hexdigest()
+        return self.tell(j.EvidenceKept(at=self.at, host=host, title=title, path=path, sha256=digest, bytes=size))
+
+    def check(
+        self,
+        host: str,
+        clause: Clause,
+        check: str,
+        verdict: Verdict = Verdict.PASSED,
+        message: str = "",
+        *,
+        leg: j.Leg = "forward",
+        expected: str = "200",
+        seen: str = "200",
+        evidence: tuple[str, ...] = (),
+        title: str | None = None,
+    ) -> Story:
+        self.tell(
+            j.CheckFinished(
+                at=self.at,
+                host=host,
+                leg=leg,
+                clause=clause,
+                id=check,
+                title=title or self.titles[check],
+                verdict=verdict,
+                started=self.at,
+                seconds=0.25,
+                message=message,
+                expected=expected,
+                seen=seen,
+                evidence=evidence,
+            )
+        )
+        return self.tick(0.25)
+
+    def clauses(
+        self,
+        host: str,
+        *clauses: Clause,
+        verdict: Verdict = Verdict.PASSED,
+        message: str = "",
+        leg: j.Leg = "forward",
+    ) -> Story:
+        for clause in clauses:
+            for check, _ in CHECKS[clause]:
+                self.check(host, clause, check, verdict, message, leg=leg)
+        return self
+
+    def left(self, host: str, state: HostState, reason: str) -> Story:
+        return self.tell(j.HostLeft(at=self.at, host=host, state=state, reason=reason))
+
+    def ended(self, code: ExitCode, interrupted: str | None = None) -> Story:
+        return self.tell(
+            j.RunFinished(
+                at=self.at, exit_code=code, interrupted=interrupted, redactions={"url-password": 2, "AWS_TOKEN": 1}
+            )
+        )
+
+    def record(self) -> Record:
+        return fold(self.events)
+
+
+def canonical(*hosts: str, **known: object) -> Story:
+    """Every check of every host passed."""
+    story = Story(*hosts, **known).resolved()  # type: ignore[arg-type]
+    for host in story.names:
+        story.seen(host, "before", OLD, 41).phase(host, "converge", 12.3).seen(host, "after", NEW, 42)
+        story.kept(host, "observation.json", "What was observed").clauses(host, *Clause)
+        story.left(host, HostState.CONVERGED, "It runs the commit, verified by every check.")
+    return story.ended(ExitCode.CANONICAL)
+
+
+def rolled_back() -> Story:
+    """The hypervisor of host a answered wrongly; a was rolled back and verified, b converged."""
+    story = Story().resolved()
+    story.seen("a", "before", OLD, 41).phase("a", "converge", 95.2)
+    story.clauses("a", Clause.REVISION, Clause.CONVERGE).check("a", Clause.HYPERVISOR, "active")
+    story.kept("a", "hypervisor.json", "What the hypervisor answered", 812).kept(
+        "a", "journal.txt", "Logs", 1_234_567
+    )
+    story.check(
+        "a",
+        Clause.HYPERVISOR,
+        "answers",
+        Verdict.FAILED,
+        "The hypervisor answered 502, not 200, in 5 of 5 attempts.\nSee the log of hypervisor.service.",
+        expected="status 200\nbody contains “Sign in”",
+        seen="status 502\nbody: Bad Gateway",
+        evidence=("evidence/a/hypervisor.json", "evidence/a/gone.txt"),
+    )
+    story.clauses("a", Clause.RUNTIME, verdict=Verdict.BLOCKED, message="Blocked by hypervisor on a.")
+    story.clauses("a", Clause.DIAGNOSTICS).phase("a", "diagnose", 1.4)
+    story.tell(j.RollbackBegun(at=story.at, host="a", reason="The clause hypervisor failed.", to=OLD))
+    story.phase("a", "rollback", 8.0, leg="back").clauses("a", *Clause, leg="back").seen("a", "after", OLD, 41)
+    story.left("a", HostState.ROLLED_BACK, "It runs the toplevel it had before, verified by every check.")
+    story.clauses("b", *Clause).phase("b", "converge", 80.0)
+    story.left("b", HostState.CONVERGED, "It runs the commit, verified by every check.")
+    story.tell(j.Noted(at=story.at, host="a", text="The clock is 3 s behind."))
+    story.tell(j.Noted(at=story.at, host=None, text="The flake has uncommitted changes."))
+    return story.ended(ExitCode.SAFE_FAILURE)
+
+
+def unsafe() -> Story:
+    """The way back of host a failed as well."""
+    story = Story("a", provider="lab", emulated=True).resolved().seen("a", "before", OLD, 41)
+    story.clauses("a", Clause.REVISION).phase("a", "converge", 3.0, problem="the unit ended with status 4")
+    story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, "switch-to-configuration ended with status 4.")
+    story.clauses(
+        "a", Clause.HYPERVISOR, Clause.RUNTIME, verdict=Verdict.BLOCKED, message="Blocked by converge on a."
+    )
+    story.clauses("a", Clause.DIAGNOSTICS)
+    story.tell(j.RollbackBegun(at=story.at, host="a", reason="The clause converge failed.", to=OLD))
+    story.clauses("a", Clause.REVISION, leg="back")
+    story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, "The old toplevel is gone.", leg="back")
+    story.left("a", HostState.UNSAFE, "The rollback failed: the old toplevel is gone.")
+    return story.ended(ExitCode.UNSAFE)
+
+
+def inconclusive() -> Story:
+    """The connection to host b was lost and never came back."""
+    story = Story().resolved().clauses("a", *Clause).left("a", HostState.CONVERGED, "Verified by every check.")
+    story.clauses("b", Clause.REVISION)
+    story.check("b", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, "The connection was lost after 41 s.")
+    story.clauses("b", Clause.HYPERVISOR, verdict=Verdict.BLOCKED, message="Blocked by converge on b.")
+    story.left("b", HostState.UNKNOWN, "The switch was under way when the connection was lost.")
+    return story.ended(ExitCode.INCONCLUSIVE)
+
+
+def killed() -> Story:
+    """The journal ends in the middle of a switch."""
+    story = Story("a").resolved().clauses("a", Clause.REVISION)
+    return story.tell(j.PhaseStarted(at=story.at, host="a", phase="converge"))
+
+
+def hostile() -> Story:
+    """Everything that a host or a target file may say is an attack."""
+    name = "a<b>\"'&"
+    story = Story(name, options={"<i>o</i>": HOSTILE, "big": "x"}).resolved(HOSTILE)
+    story.clauses(name, Clause.REVISION)
+    story.kept(name, '"><script>alert(2)</script>', HOSTILE)
+    story.tell(
+        j.EvidenceKept(
+            at=story.at, host=name, title="out", path="../../etc/shadow", sha256="javascript:alert(3)", bytes=1
+        )
+    )
+    story.check(
+        name,
+        Clause.CONVERGE,
+        "switched",
+        Verdict.FAILED,
+        HOSTILE,
+        expected=HOSTILE,
+        seen="M" * 1_000_000,
+        evidence=(
+            f'evidence/{name}/"><script>alert(2)</script>',
+            "javascript:alert(4)",
+            "../../etc/shadow",
+            "//evil.example/x",
+        ),
+        title=HOSTILE,
+    )
+    story.tell(j.Noted(at=story.at, host=name, text=HOSTILE)).tell(j.Noted(at=story.at, host=None, text=HOSTILE))
+    story.tell(j.RollbackBegun(at=story.at, host=name, reason=HOSTILE, to=HOSTILE))
+    story.left(name, HostState.UNSAFE, HOSTILE).phase(name, "converge", 1.0, problem=HOSTILE)
+    return story.ended(ExitCode.UNSAFE, interrupted=HOSTILE)

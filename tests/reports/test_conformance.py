@@ -1,0 +1,180 @@
+"""What the conformance part of the report says and how it says it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from deploy.contract import Clause, HostState, RunVerdict, Verdict
+from deploy.record import Record
+from reports import conformance, html
+from reports.reading import SHAPES
+from tests.reports import pages, stories
+
+STORIES = [
+    stories.canonical,
+    stories.rolled_back,
+    stories.unsafe,
+    stories.inconclusive,
+    stories.killed,
+    stories.hostile,
+]
+
+
+def page(record: Record) -> pages.Element:
+    return pages.read(html.standalone(record))
+
+
+@pytest.fixture(params=STORIES, ids=lambda story: story.__name__)
+def told(request: pytest.FixtureRequest) -> Record:
+    record = request.param().record()
+    assert isinstance(record, Record)
+    return record
+
+
+def test_verdict_comes_first_in_words_and_shape(told: Record) -> None:
+    """Before anything else the report says the verdict, in a word and with a shape beside it."""
+    part = page(told).one(class_="switchproof")
+    header = next(child for child in part.children if isinstance(child, pages.Element) and child.tag != "style")
+    assert header.tag == "header"
+    assert header.one("h1").text.endswith(told.verdict.capitalize())
+    assert len(header.one("h1").one("span", class_="shape").text) == 1
+
+
+def test_ids_are_unique_and_links_lead_somewhere(told: Record) -> None:
+    """Every id stands once, and every link within the page has its target."""
+    root = page(told)
+    ids = [element.attributes["id"] for element in root.all() if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", one) for one in ids)
+    targets = [link.attributes["href"] for link in root.all("a")]
+    assert {target[1:] for target in targets if target.startswith("#")} <= set(ids)
+    labels = {one.attributes["aria-labelledby"] for one in root.all() if "aria-labelledby" in one.attributes}
+    assert labels <= set(ids)
+
+
+def test_nothing_runs_and_nothing_is_fetched(told: Record) -> None:
+    """The page holds no script, no event handler and nothing that a browser would fetch."""
+    root = page(told)
+    assert not [element for element in root.all() if element.tag in {"script", "img", "iframe", "link", "object"}]
+    for element in root.all():
+        assert not [name for name in element.attributes if name.startswith("on") or name == "src"]
+        target = element.attributes.get("href", "#")
+        assert target.startswith(("#", "./")), target
+        assert ".." not in target.split("/")
+    policy = _policy(root)
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+    assert "url(" not in "".join(style.text for style in root.all("style"))
+
+
+def _policy(root: pages.Element) -> str:
+    (policy,) = [
+        meta.attributes["content"]
+        for meta in root.all("meta")
+        if meta.attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    return policy
+
+
+def test_styles_keep_to_their_part(told: Record) -> None:
+    """Every rule of the fragment's style sheet begins with its own class."""
+    style = pages.read(conformance.render(told)).one("style").text
+    for selectors in re.findall(r"(?:^|[{};])\s*([^{};]+?)\s*\{", style):
+        if not selectors.startswith("@"):
+            assert all(one.strip().startswith(".switchproof") for one in selectors.split(","))
+
+
+def test_tables_can_be_read_aloud(told: Record) -> None:
+    """Every table has a caption, and every heading of a row or column says which it is."""
+    root = page(told)
+    assert root.one("html").attributes["lang"] == "en"
+    assert len(root.all("h1")) == 1
+    for table in root.all("table"):
+        assert table.one("caption").text
+        assert all(head.attributes["scope"] in {"row", "col"} for head in table.all("th"))
+
+
+def test_every_host_and_clause_has_its_cell(told: Record) -> None:
+    """The first table has a row for each leg of each host and a worded cell for each clause."""
+    rows = page(told).all("table")[0].one("tbody").all("tr")
+    expected = []
+    for host in told.hosts:
+        expected.append([host.name, *(clause.verdict for clause in host.clauses)])
+        if host.rollback:
+            expected.append([f"{host.name} (rollback)", *(clause.verdict for clause in host.rollback.clauses)])
+    assert [row.one("th").text for row in rows] == [row[0] for row in expected]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert [cell.text.split()[-1] for cell in row.all("td")] == wanted[1:]
+
+
+def test_failed_check_stands_open() -> None:
+    """A failed check is open with expected beside seen, its whole message and its evidence."""
+    root = page(stories.rolled_back().record())
+    (failed,) = root.all("details", class_="v-failed")
+    assert "open" in failed.attributes
+    assert [pre.text for pre in failed.one("div", class_="pair").all("pre")] == [
+        "status 200 body contains “Sign in”",
+        "status 502 body: Bad Gateway",
+    ]
+    assert "See the log of hypervisor.service." in failed.one("p", class_="message").text
+    kept, gone = failed.one("ul", class_="evidence").all("li")
+    assert kept.all("a")[0].attributes["href"] == "./evidence/a/hypervisor.json"
+    assert "812 bytes" in kept.text
+    assert "not kept" in gone.text
+
+
+def test_passed_checks_are_folded() -> None:
+    """Where everything passed, every check is there and none is open."""
+    checks = page(stories.canonical().record()).all("details", class_="check")
+    assert len(checks) == 2 * sum(len(each) for each in stories.CHECKS.values())
+    assert not [check for check in checks if "open" in check.attributes]
+
+
+def test_emulated_run_says_so() -> None:
+    """An emulated run is marked beside its verdict, another one is not."""
+    assert page(stories.unsafe().record()).one("header").all("p", class_="emulated")
+    assert not page(stories.canonical().record()).one("header").all("p", class_="emulated")
+
+
+def test_hostile_text_is_shown_and_does_nothing() -> None:
+    """Markup from a host is read as text; control codes and marks that reorder text are gone."""
+    shown = html.standalone(stories.hostile().record())
+    root = pages.read(shown)
+    assert "</script><img src=x onerror=alert(1)>" in root.one("header").text
+    assert "{{ 7*7 }}" in root.one("header").text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown)
+
+
+def test_megabyte_line_is_cut_and_said_to_be() -> None:
+    """A huge text is cut in the report, and the report says by how much."""
+    shown = html.standalone(stories.hostile().record())
+    assert len(shown) < 100_000
+    assert "994,000 of 1,000,000 characters not shown" in shown
+
+
+def test_rollback_stands_beside_what_it_undid() -> None:
+    """The way back has its own part with the reason, the system and all five clauses."""
+    root = page(stories.rolled_back().record())
+    (back,) = [leg for leg in root.all("section", class_="leg") if leg.one("h2").text.startswith("Host a (rollback)")]
+    assert stories.OLD in back.text
+    assert "The clause hypervisor failed." in back.text
+    assert [clause.one("h3").text.split()[0] for clause in back.all("section", class_="clause")] == list(Clause)
+
+
+def test_ten_hosts_are_quick() -> None:
+    """Ten hosts render in well under a second."""
+    record = stories.canonical(*(f"host-{number}" for number in range(10))).record()
+    conformance.render(record)
+    began = time.monotonic()
+    conformance.render(record)
+    assert time.monotonic() - began < 0.5
+
+
+def test_shapes_differ() -> None:
+    """No two verdicts and no two states share a shape."""
+    for kind in (Verdict, HostState):
+        assert len({SHAPES[one] for one in kind}) == len(kind)
+    assert {SHAPES.get(one, "?") for one in RunVerdict} == {"✓", "✗", "?"}

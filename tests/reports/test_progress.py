@@ -1,0 +1,142 @@
+"""What is shown while a run is under way."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+
+import pytest
+
+from deploy import journal as j
+from deploy.contract import Clause, Verdict
+from reports.progress import Progress
+from tests.reports.stories import HOSTILE, Story
+
+LINE = re.compile(r"\d\d:\d\d:\d\dZ ")
+
+
+def shown(story: Story) -> list[str]:
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=False)
+    progress.start()
+    for event in story.events:
+        progress(event)
+    progress.stop()
+    return stream.getvalue().splitlines()
+
+
+def test_phases_are_dated_lines() -> None:
+    """Without a terminal a phase is a line when it begins and a line with its seconds when it ends."""
+    assert shown(Story("a").tick(8).phase("a", "converge", 12.3))[1:] == [
+        "15:12:11Z a converge started",
+        "15:12:23Z a converge 12.3 s",
+    ]
+
+
+def test_problem_of_a_phase_is_told() -> None:
+    """A phase that did not end well says why."""
+    assert shown(Story("a").phase("a", "converge", 2, problem="status 4"))[-1].endswith("2.0 s, problem: status 4")
+
+
+def test_log_is_told_once_a_second() -> None:
+    """A fast log shows at most a line a second, says how many it held back, and always shows its last lines."""
+    story = Story("a").tell(j.PhaseStarted(at=Story().at, host="a", phase="converge"))
+    for number in range(100):
+        story.tell(j.LogLine(at=story.at, host="a", text=f"line {number}")).tick(0.03)
+    story.tell(j.PhaseFinished(at=story.at, host="a", phase="converge", seconds=3))
+    log = [line.split("Z ", 1)[1] for line in shown(story)[2:-1]]
+    assert log[:3] == ["a | line 0", "a (33 lines not shown) | line 34", "a (33 lines not shown) | line 68"]
+    assert log[3:] == ["a (26 lines not shown) | line 95", *(f"a | line {number}" for number in range(96, 100))]
+
+
+def test_failed_checks_are_told() -> None:
+    """A check that failed or gave no answer is a line; one that passed or was blocked is none."""
+    story = Story("a").clauses("a", Clause.REVISION).clauses("a", Clause.RUNTIME, verdict=Verdict.BLOCKED)
+    story.check("a", Clause.HYPERVISOR, "answers", Verdict.FAILED, "502, not 200")
+    (line,) = shown(story)[1:]
+    assert line.endswith("a FAILED hypervisor: The hypervisor answers /login on 127.0.0.1:9090: 502, not 200")
+
+
+def test_host_text_never_begins_a_line_and_commands_nothing() -> None:
+    """Whatever a host says, every line begins with our time, and neither a terminal nor CI takes it for a command."""
+    story = Story("a").tell(j.LogLine(at=Story().at, host="a", text=f"one\r::error::two\u2028three {HOSTILE}"))
+    story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, f"{HOSTILE}\n::stop-commands::x")
+    story.tell(j.Noted(at=story.at, host="a", text="##[add-path]/tmp"))
+    lines = shown(story)
+    assert all(LINE.match(line) for line in lines)
+    assert not [line for line in lines if "\x1b" in line or "##[" in line or "\u202e" in line]
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_terminal_that_went_away_stops_nothing(interactive: bool) -> None:
+    """A closed or broken stream is no error."""
+
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    for stream in (Broken(), io.StringIO()):
+        progress = Progress(stream, interactive=interactive)
+        progress.start()
+        if not isinstance(stream, Broken):
+            stream.close()
+        for event in Story("a").phase("a", "converge", 1).check("a", Clause.RUNTIME, "live", Verdict.FAILED).events:
+            progress(event)
+        progress.stop()
+
+
+def test_stream_without_unicode_shows_what_it_can() -> None:
+    """A character that the stream's encoding lacks is replaced."""
+    raw = io.BytesIO()
+    progress = Progress(io.TextIOWrapper(raw, encoding="ascii"), interactive=False)
+    progress(j.Noted(host=None, text="größer"))
+    assert raw.getvalue().endswith(b"run note: gr??er\n")
+
+
+def test_live_table_shows_hosts_and_inert_text() -> None:
+    """On a terminal each host has a row, and markup from a host's log is only text."""
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=True)
+    for event in Story("a", "b").tell(j.PhaseStarted(host="a", phase="converge")).events:
+        progress(event)
+    progress(j.LogLine(host="a", text="[red]building[/red]"))
+    progress.start()
+    progress.stop()
+    assert "[red]building[/red]" in stream.getvalue()
+    assert re.search(r"b +waiting", stream.getvalue())
+
+
+def test_others_may_print_while_paused() -> None:
+    """While paused the live table is off the terminal and nothing redraws it; after it, it is back."""
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=True)
+    progress(Story("a").events[0])
+    progress.start()
+    with progress.paused():
+        before = stream.getvalue()
+        threading.Event().wait(0.6)
+        assert stream.getvalue() == before
+    assert "waiting" in stream.getvalue()[len(before) :]
+    progress.stop()
+
+
+def test_events_may_come_from_many_threads() -> None:
+    """Threads that emit while the table redraws neither block each other nor lose a headline."""
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=True)
+    progress.start()
+
+    def work(host: str) -> None:
+        for number in range(200):
+            progress(j.LogLine(host=host, text=f"line {number}"))
+        progress(j.PhaseFinished(host=host, phase="converge", seconds=1))
+
+    threads = [threading.Thread(target=work, args=(f"host-{number}",), daemon=True) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    progress.stop()
+    assert not [thread for thread in threads if thread.is_alive()]
+    assert all(f"host-{number} converge 1.0 s" in stream.getvalue() for number in range(8))

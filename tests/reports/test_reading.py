@@ -1,0 +1,77 @@
+"""What a record is said to say."""
+
+from __future__ import annotations
+
+from deploy import journal as j
+from deploy.contract import Clause, ExitCode, Verdict
+from reports import reading
+from tests.reports import stories
+from tests.reports.stories import Story
+
+
+def cause(story: Story) -> tuple[str, Clause, str]:
+    found = reading.first_cause(story.record())
+    assert found
+    return found.host, found.clause, found.check.id
+
+
+def test_first_cause_follows_the_contract_not_the_hosts() -> None:
+    """Of two failed hosts the one that failed in the earlier clause is the first cause."""
+    story = Story().check("a", Clause.RUNTIME, "live", Verdict.FAILED)
+    assert cause(story.check("b", Clause.CONVERGE, "runs", Verdict.FAILED)) == ("b", Clause.CONVERGE, "runs")
+
+
+def test_lost_connection_comes_before_what_it_brought_about() -> None:
+    """An answer that was not obtained in an earlier clause is the cause, not the failure that followed."""
+    story = Story("a").check("a", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE)
+    assert cause(story.check("a", Clause.DIAGNOSTICS, "emitted", Verdict.FAILED))[1] is Clause.CONVERGE
+
+
+def test_check_that_never_ran_is_a_symptom() -> None:
+    """A check that ran and failed is the cause, even where an earlier clause of another host never ran."""
+    assert cause(Story().check("b", Clause.RUNTIME, "dev", Verdict.FAILED)) == ("b", Clause.RUNTIME, "dev")
+
+
+def test_failed_host_comes_before_a_silent_one() -> None:
+    """Within one clause a failure says more than a missing answer."""
+    story = Story().check("a", Clause.RUNTIME, "live", Verdict.INCONCLUSIVE)
+    assert cause(story.check("b", Clause.RUNTIME, "live", Verdict.FAILED))[0] == "b"
+
+
+def test_canonical_run_has_no_cause() -> None:
+    """Where everything passed there is nothing to explain."""
+    assert reading.first_cause(stories.canonical().record()) is None
+
+
+def test_sentence_names_what_stopped_the_run() -> None:
+    """Each way of not being canonical has its sentence."""
+    assert "9 of 9 checks passed" in reading.sentence(stories.canonical("a").record())
+    assert reading.sentence(stories.killed().record()) == (
+        "Nothing is proven: the run did not come to its end (last known: a was in converge)."
+    )
+    stopped = Story("a").resolved().ended(ExitCode.INTERRUPTED, interrupted="SIGINT")
+    assert reading.sentence(stopped.record()) == "Nothing is proven: the run was interrupted (SIGINT)."
+    partial = Story("a").resolved().clauses("a", *list(Clause)[:4]).ended(ExitCode.INCONCLUSIVE)
+    assert "clause diagnostics" in reading.sentence(partial.record())
+    assert "did not run" in reading.sentence(partial.record())
+
+
+def test_plan_proves_nothing_and_exits_well() -> None:
+    """A plan's exit code 0 is not called canonical."""
+    story = Story("a", mode="plan").resolved().ended(ExitCode.CANONICAL)
+    assert "proves nothing" in reading.sentence(story.record())
+    assert "nothing is proven" in reading.exit_meaning(story.record())
+
+
+def test_anchors_are_unique_for_hosts_that_look_alike() -> None:
+    """Two hosts whose names have the same letters have different anchors."""
+    record = stories.canonical("a.b", "a-b").record()
+    record.hosts[0].rollback = stories.rolled_back().record().hosts[0].rollback
+    anchors = [leg.anchor for leg in reading.legs(record)]
+    assert len(set(anchors)) == len(anchors) == 3
+
+
+def test_leg_names_are_those_of_the_journal() -> None:
+    """The legs of a record are told apart as the journal tells them apart."""
+    names: list[j.Leg] = ["forward", "back", "forward"]
+    assert [leg.name for leg in reading.legs(stories.rolled_back().record())] == names

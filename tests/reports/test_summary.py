@@ -1,0 +1,100 @@
+"""The last lines on the terminal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy.contract import Clause, ExitCode, HostState, Verdict
+from reports import summary
+from reports.reading import EXIT_MEANINGS
+from tests.reports import stories
+from tests.reports.stories import Story
+
+FOLDER = Path("reports/runs/20261123T151203Z-deploy-ovh-1a2b3c4")
+STORIES = [stories.canonical, stories.rolled_back, stories.unsafe, stories.inconclusive, stories.killed]
+
+
+def lines(story: Story) -> list[str]:
+    return summary.render(story.record(), FOLDER).splitlines()
+
+
+@pytest.mark.parametrize("story", [*STORIES, stories.hostile])
+def test_plain_text_keeps_to_eighty_columns(story: type[Story]) -> None:
+    """Without colour there is no escape, and only paths and commands may be longer than 80 columns."""
+    for line in lines(story()):
+        assert "\x1b" not in line
+        assert len(line) <= 80 or "pytest --" in line or "/evidence/" in line
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_table_is_aligned(story: type[Story]) -> None:
+    """Every verdict stands below the name of its clause."""
+    shown = lines(story())
+    head = next(index for index, line in enumerate(shown) if line.startswith("host "))
+    starts = [shown[head].index(clause) for clause in Clause]
+    record = story().record()
+    for line, host in zip(shown[head + 1 :], record.hosts[:1], strict=False):
+        for start, clause in zip(starts, host.clauses, strict=True):
+            assert line[start:].startswith(clause.verdict)
+
+
+def test_colour_changes_no_character() -> None:
+    """With colour the same text is there, with escapes around it."""
+    record = stories.unsafe().record()
+    coloured = summary.render(record, FOLDER, colour=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == summary.render(record, FOLDER)
+
+
+def test_long_host_name_has_its_own_line() -> None:
+    """A host whose name leaves no room for five verdicts keeps its whole name, on a line above them."""
+    name = "production-hypervisor-in-gravelines-17.example.org"
+    shown = lines(stories.canonical(name))
+    assert name in shown
+    assert shown[shown.index(name) + 1].split() == ["passed"] * 5
+
+
+def test_unsafe_host_is_what_comes_next() -> None:
+    """An unsafe host is named with where its diagnostics are and how to bring it back."""
+    shown = " ".join(" ".join(lines(stories.unsafe())).split())
+    assert "Exit 10: not canonical, and some host is unsafe" in shown
+    assert f"Look at host a now. Its diagnostics: {FOLDER}/evidence/a/" in shown
+    assert re.search(r"pytest --provider=lab --sha=[0-9a-f]{40} --host=a", shown)
+
+
+def test_inconclusive_run_asks_for_an_audit() -> None:
+    """After an inconclusive run the audit of the same provider is the next command."""
+    assert "  pytest --provider=ovh --audit" in lines(stories.inconclusive())
+
+
+def test_commands_keep_targets_and_hosts() -> None:
+    """A command to copy names the same target file and the same hosts as the run did."""
+    story = stories.canonical("a", "b", options={"targets": "my hosts.toml", "host": "a,@edge"})
+    command = lines(story)[-1]
+    assert command.endswith(f"--audit --sha={stories.SHA} '--targets=my hosts.toml' --host=a --host=@edge")
+
+
+def test_lock_holder_is_named() -> None:
+    """Whoever is locked out is told who holds the lock."""
+    story = Story("a").resolved().clauses("a", Clause.REVISION)
+    held = "Held by ci@runner-7 (run 42) since 15:02:11Z."
+    story.check("a", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, held)
+    story.left("a", HostState.UNCHANGED, held).ended(ExitCode.LOCKED)
+    shown = " ".join(" ".join(lines(story)).split())
+    assert "Exit 75: another deploy holds a host's lock" in shown
+    assert f"Wait until the other deploy has ended ({held}), then run again." in shown
+
+
+def test_quiet_states_need_no_reason() -> None:
+    """A state's reason is told where the host is neither converged nor unchanged."""
+    shown = lines(stories.rolled_back())
+    assert "b is converged" in shown
+    assert "a is rolled-back: It runs the toplevel it had before, verified by every check." in shown
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    """No exit code of the contract is left without a meaning."""
+    assert set(ExitCode) <= set(EXIT_MEANINGS)
