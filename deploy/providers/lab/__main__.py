@@ -1,0 +1,184 @@
+"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|down|image`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.errors import SwitchproofError
+from deploy.providers.lab import image, lab, preflight, state
+from deploy.providers.lab.errors import LabError
+from deploy.providers.lab.host import LabHost, plain
+from deploy.providers.lab.lab import Lab
+
+PROGRAM = "python -m deploy.providers.lab"
+PROFILE = "/nix/var/nix/profiles/system"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _do(arguments)
+    except (SwitchproofError, OSError) as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _say("Interrupted; nothing of the unfinished work is left.")
+        return 130
+
+
+def _do(arguments: argparse.Namespace) -> int:
+    preflight.require()
+    match arguments.command:
+        case "up":
+            return _up(arguments)
+        case "status":
+            return _status()
+        case "ssh":
+            return _ssh(arguments)
+        case "logs":
+            return _logs(arguments)
+        case "down":
+            return _down(arguments)
+        case _:
+            sys.stdout.write(f"{image.ensure(_say)}\n")
+            return 0
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    hosts = tuple(arguments.hosts.split(","))
+    started = Lab.up(hosts, name=arguments.name, keep=True, shape=arguments.shape, progress=_say)
+    for host in started.hosts.values():
+        sys.stdout.write(f"{host.name}  {host.address}  {host.hostname}\n")
+    named = "" if arguments.name == "default" else f" --name {arguments.name}"
+    _say(f"Next:  {PROGRAM} ssh{named} {hosts[0]}    {PROGRAM} status    {PROGRAM} down{named}")
+    return 0
+
+
+def _status() -> int:
+    lab.clean()
+    table = Table("lab", "host", "address", "state", "up since (UTC)", "generation", "current system", box=None)
+    for written in state.every():
+        since = datetime.fromtimestamp(written.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        for host in Lab(written).hosts.values():
+            running = "up" if host.running() else "off"
+            system = _current_system(host).removeprefix("/nix/store/")
+            table.add_row(written.name, host.name, host.address, running, since, _generation(host), system)
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 200).print(table)
+    else:
+        _say(f"No lab is up: start one with `{PROGRAM} up`.")
+    return 0
+
+
+def _ssh(arguments: argparse.Namespace) -> int:
+    attached = Lab.attach(arguments.name)
+    host = _host(attached, arguments.host)
+    options = {
+        "IdentitiesOnly": "yes",
+        "LogLevel": "ERROR",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(attached.known_hosts),
+    }
+    command = ["ssh", "-F", "none", "-i", str(host.identity_file), "-p", str(host.port)]
+    command += [f"-o{option}={value}" for option, value in options.items()]
+    command += [f"{host.user}@{host.address}", *arguments.remote]
+    os.execvp("ssh", command)  # noqa: S606 - the person goes on in ssh itself
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    host = _host(Lab.attach(arguments.name), arguments.host)
+    unit = ["--unit", arguments.unit] if arguments.unit else []
+    try:
+        done = host.run(["journalctl", "--boot", "--no-pager", "--quiet", *unit], timeout_s=30)
+    except LabError as error:
+        _say(f"{error} This is its console:")
+    else:
+        if done.returncode == 0:
+            sys.stdout.write(done.stdout)
+            return 0
+        _say(f"{done.stderr.strip()} This is the console:")
+    sys.stdout.write(plain(host.console.read_text("utf-8", errors="replace")))
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    lab.clean()
+    wanted = [written for written in state.every() if arguments.all or written.name == arguments.name]
+    for written in wanted:
+        Lab(written).down()
+        _say(f"Lab {written.name} is down.")
+    if not wanted:
+        _say("No lab is up." if arguments.all else f"No lab {arguments.name!r} is up.")
+    return 0
+
+
+def _host(attached: Lab, name: str) -> LabHost:
+    if name not in attached.hosts:
+        raise LabError(f"Lab {attached.name!r} has no host {name!r}; it has {', '.join(attached.hosts)}.")
+    return attached.hosts[name]
+
+
+def _current_system(host: LabHost) -> str:
+    try:
+        return host.run(["readlink", "--canonicalize", "/run/current-system"], timeout_s=10).stdout.strip()
+    except LabError:
+        return ""
+
+
+def _generation(host: LabHost) -> str:
+    try:
+        # system-7-link; read from the disk, so that it is known of a host that is off, too.
+        return (host.root / PROFILE.lstrip("/")).readlink().name.split("-")[1]
+    except (OSError, IndexError):
+        return ""
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Makes real hosts on this machine to deploy to, each with its own systemd, SSH and Nix store.",
+        epilog=f"Try: {PROGRAM} up, then {PROGRAM} ssh a -- nixos-rebuild list-generations.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="start a lab and leave it running")
+    _add_name(up)
+    up.add_argument("--hosts", default="a,b", metavar="A,B", help="the hosts' names (default: a,b)")
+    up.add_argument("--shape", choices=("ovh", "aws"), default="ovh", help="the shape of the hosts (default: ovh)")
+
+    commands.add_parser("status", help="show every lab's hosts and what they run")
+
+    ssh = commands.add_parser("ssh", help="open a shell on a host, or run a command there")
+    _add_name(ssh)
+    ssh.add_argument("host", metavar="HOST")
+    ssh.add_argument("remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run instead of a shell")
+
+    logs = commands.add_parser("logs", help="show a host's journal, or its console when there is none")
+    _add_name(logs)
+    logs.add_argument("host", metavar="HOST")
+    logs.add_argument("unit", nargs="?", metavar="UNIT", help="only this systemd unit")
+
+    down = commands.add_parser("down", help="take a lab away with everything that it made")
+    _add_name(down)
+    down.add_argument("--all", action="store_true", help="every lab, whoever started it")
+
+    commands.add_parser("image", help="build the hosts' image, if it is not there, and print where it is")
+    return parser
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="default", metavar="LAB", help="which lab (default: default)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""One host's cgroup: it holds all of the host's processes and nothing else, so it can end them all."""
+
+import contextlib
+import errno
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.providers.lab import mounts
+from deploy.providers.lab.errors import LabError
+
+
+def hierarchies() -> tuple[Path | None, Path | None]:
+    """Return where cgroup v2 is mounted, and where systemd's v1 hierarchy is if there is one.
+
+    A host needs a place of its own in both: two hosts in one cgroup share the cgroups of their units.
+    """
+    unified = named = None
+    for point, kind, options in mounts.mount_points():
+        if kind == "cgroup2" and unified is None:
+            unified = point
+        if kind == "cgroup" and "name=systemd" in options.split(","):
+            named = point
+    return unified, named
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """A cgroup by name, directly below the root of each hierarchy; its sub-groups are `keeper` and `host`."""
+
+    name: str
+
+    def directories(self) -> list[Path]:
+        """Return its directory in cgroup v2 first, then in systemd's v1 hierarchy if there is one."""
+        return [root / self.name for root in hierarchies() if root is not None]
+
+    def create(self) -> None:
+        """Make the cgroup, with a place for the process that keeps the host."""
+        for directory in self.directories():
+            (directory / "keeper").mkdir(parents=True, exist_ok=True)
+
+    def processes(self) -> list[int]:
+        """Return the process ids of everything in it, `keeper` and nested containers included."""
+        pids: list[int] = []
+        for directory, _, _ in os.walk(self._unified()):  # which passes over what ends meanwhile
+            with contextlib.suppress(OSError):
+                pids.extend(int(line) for line in Path(directory, "cgroup.procs").read_text("utf-8").split())
+        return pids
+
+    def populated(self) -> bool:
+        """Tell whether any process is left in it."""
+        try:
+            events = (self._unified() / "cgroup.events").read_text("utf-8")
+        except OSError:
+            return False
+        return "populated 1" in events
+
+    def leader(self) -> int | None:
+        """Return the process that is number 1 inside the host, or None while there is none."""
+        for pid in self.processes():
+            try:
+                status = Path(f"/proc/{pid}/status").read_text("utf-8")
+            except OSError:
+                continue
+            numbers = next((line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")), [])
+            if len(numbers) == 2 and numbers[1] == "1":  # noqa: PLR2004 - a nested container's has three
+                return pid
+        return None
+
+    def kill(self, *, timeout_s: float = 15) -> None:
+        """End every process in it at once, even one that does not answer, and wait until they are gone."""
+        try:
+            (self._unified() / "cgroup.kill").write_text("1", "utf-8")
+        except FileNotFoundError:
+            return
+        if not self.wait_empty(timeout_s=timeout_s):
+            pids = ", ".join(map(str, self.processes()))
+            raise LabError(f"Processes {pids} of {self.name} were killed and are still there.")
+
+    def wait_empty(self, *, timeout_s: float) -> bool:
+        """Wait until no process is left and tell whether that came true."""
+        deadline = time.monotonic() + timeout_s
+        while self.populated():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def remove(self, *, timeout_s: float = 10) -> None:
+        """Remove the directories of an ended host, and end what entered them at the last moment."""
+        deadline = time.monotonic() + timeout_s
+        for directory in self.directories():
+            while directory.exists():
+                try:
+                    _remove_tree(directory)
+                except OSError as error:
+                    if error.errno not in {errno.EBUSY, errno.ENOTEMPTY} or time.monotonic() > deadline:
+                        raise LabError(f"The cgroup {directory} could not be removed: {error}.") from error
+                    time.sleep(0.02)
+                    self.kill()
+
+    def _unified(self) -> Path:
+        root, _ = hierarchies()
+        if root is None:
+            raise LabError("No cgroup v2 hierarchy is mounted.")
+        return root / self.name
+
+
+def _remove_tree(top: Path) -> None:
+    # systemd inside may be removing the same directories.
+    for directory, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(FileNotFoundError):
+            Path(directory).rmdir()

@@ -1,0 +1,19 @@
+"""What can go wrong in the lab, as exceptions whose text is written for a person."""
+
+from deploy.errors import SwitchproofError, UsageError
+
+
+class LabError(SwitchproofError):
+    """The lab could not do what was asked."""
+
+
+class LabUnavailable(LabError, UsageError):
+    """This machine cannot run a lab as it is."""
+
+
+class HostFailedError(LabError):
+    """A host did not start, or is not in the state that the call needs."""
+
+
+class CommandFailedError(LabError):
+    """A command on this machine failed or ran out of time."""

@@ -1,0 +1,43 @@
+"""Where the lab keeps things on this machine, and the locks that guard them."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.providers.lab.errors import LabError
+
+
+def cache() -> Path:
+    """Return the folder below which everything of the lab lies; nothing is kept elsewhere."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "switchproof"
+
+
+def labs() -> Path:
+    """Return the folder that holds one folder a lab."""
+    return cache() / "labs"
+
+
+@contextmanager
+def locked(name: str, *, timeout_s: float) -> Iterator[None]:
+    """Hold one of the lab's locks; the kernel gives it back when the process dies.
+
+    Raises:
+        LabError: Another process held it for all of `timeout_s` seconds.
+    """
+    cache().mkdir(parents=True, exist_ok=True)
+    path = cache() / f"{name}.lock"
+    deadline = time.monotonic() + timeout_s
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabError(f"Another process has held {path} for {timeout_s:g} s.") from None
+                time.sleep(0.05)
+        yield

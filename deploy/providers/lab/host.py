@@ -1,0 +1,228 @@
+"""One lab host: its disk, its power switch, and commands inside it without a network."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.providers.lab import mounts, network, process
+from deploy.providers.lab.cgroup import Cgroup
+from deploy.providers.lab.errors import CommandFailedError, HostFailedError
+from deploy.providers.lab.state import HostState, LabState
+
+BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
+START_TIMEOUT_S = 60.0
+POWER_OFF_TIMEOUT_S = 30.0
+POLL_S = 0.03
+ENVIRONMENT = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PATH": "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "USER": "root",
+}
+
+
+class LabHost:
+    """A host of a lab; it is known by name and may be off."""
+
+    user = "root"
+    port = 22
+
+    def __init__(self, lab: LabState, state: HostState) -> None:
+        self.name = state.name
+        self.address = state.cable.host_address
+        self.folder = lab.folder / "hosts" / state.name
+        self.root = self.folder / "root"
+        self.console = self.folder / "console.log"
+        self.identity_file = lab.folder / "id_ed25519"
+        self._repository = lab.folder / "sample.git"
+        self._lab = lab
+        self._state = state
+        self._cgroup = Cgroup(state.machine)
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host_key(self) -> str:
+        """Return the host's public key as `ssh-ed25519 AAAA…`."""
+        line = (self.folder / "ssh_host_ed25519_key.pub").read_text("utf-8")
+        return " ".join(line.split()[:2])
+
+    @property
+    def hostname(self) -> str:
+        """Return the name that the host has for itself."""
+        return self._state.hostname
+
+    def running(self) -> bool:
+        """Tell whether any process of the host is there."""
+        return self._cgroup.populated()
+
+    def leader(self) -> int | None:
+        """Return the number on this machine of the host's first process, or None while it has none."""
+        return self._cgroup.leader()
+
+    def prepare(self, image: Path) -> None:
+        """Make the host's disk: the image, and over it what only this host has."""
+        self.folder.mkdir(parents=True)
+        key = self.folder / "ssh_host_ed25519_key"
+        generate_key(key, comment=self.hostname)
+        root = mounts.mount_root(self.folder, image)
+        for name in (key.name, f"{key.name}.pub"):
+            shutil.copy(self.folder / name, root / "etc/ssh" / name)
+        _write(root / "etc/hostname", f"{self.hostname}\n")
+        _write(root / "etc/hosts", f"127.0.0.1 localhost {self.hostname}\n::1 localhost\n")
+        _write(root / "etc/machine-id", f"{uuid.uuid4().hex}\n")
+        _write(root / "etc/switchproof-lab/attr", f"{self._state.attr}\n")
+        _write(root / "etc/switchproof-lab/shape", f"{self._lab.shape}\n")
+        authorized = root / "root/.ssh/authorized_keys"
+        authorized.parent.mkdir(mode=0o700, exist_ok=True)
+        _write(authorized, self.identity_file.with_suffix(".pub").read_text("utf-8"))
+
+    def switch_on(self) -> None:
+        """Start the host without waiting for it.
+
+        Raises:
+            HostFailedError: It is already on.
+        """
+        if self.running():
+            raise HostFailedError(f"Host {self.name} is already on.")
+        self._clear()
+        self._cgroup.create()
+        cable = self._state.cable
+        self._keeper = process.start(
+            [
+                "bash",
+                str(BOOT_SCRIPT),
+                str(os.getpid()),
+                self._state.machine,
+                str(self.root),
+                cable.interface,
+                f"{cable.runner_address}/{cable.prefix}",
+                f"{cable.host_address}/{cable.prefix}",
+                str(self._repository),
+                *map(str, self._cgroup.directories()),
+            ],
+            log=self.console,
+            cwd=self.folder,
+        )
+
+    def wait_ready(self, *, timeout_s: float = START_TIMEOUT_S, not_leader: int | None = None) -> None:
+        """Wait until SSH answers and systemd has finished booting.
+
+        Args:
+            timeout_s: Seconds to wait at most.
+            not_leader: The first process of a boot that is ending and does not count.
+
+        Raises:
+            HostFailedError: It stopped, or was not ready in time; the message ends with its console's last lines.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.leader() in {None, not_leader} or not (self._answers_ssh() and self._booted()):
+            if self._keeper is not None and self._keeper.poll() is not None:
+                raise HostFailedError(f"Host {self.name} stopped while it was starting.{self._last_words()}")
+            if time.monotonic() > deadline:
+                raise HostFailedError(f"Host {self.name} was not ready after {timeout_s:g} s.{self._last_words()}")
+            time.sleep(POLL_S)
+
+    def power_on(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start the host again with the disk, address and keys that it had, and wait until it is ready."""
+        self.switch_on()
+        self.wait_ready(timeout_s=timeout_s)
+
+    def power_off(self, *, timeout_s: float = POWER_OFF_TIMEOUT_S) -> None:
+        """Shut the host down; cut its power when it has not stopped after `timeout_s` seconds."""
+        leader = self.leader()
+        if leader is not None:
+            # systemd takes this signal as "power off"; a leader that is just ending needs none.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(leader, signal.SIGRTMIN + 4)
+            self._cgroup.wait_empty(timeout_s=timeout_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """Cut the host's power: all of its processes end at once, and its disk stays as it is."""
+        if self._keeper is not None:
+            self._keeper.kill()  # it may not have entered the cgroup yet
+        self._cgroup.kill()
+        if self._keeper is not None:
+            self._keeper.wait(timeout=10)
+            self._keeper = None
+        self._clear()
+
+    def remove(self) -> None:
+        """Take away everything of the host but its files."""
+        self.kill()
+        if self.folder.exists():
+            mounts.unmount_below(self.folder)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        input: str | None = None,  # noqa: A002 - named as subprocess names it
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root in the host, past its network and SSH, whatever its exit status.
+
+        Raises:
+            HostFailedError: The host is off.
+            CommandFailedError: The command did not end in time.
+        """
+        leader = self.leader()
+        if leader is None:
+            raise HostFailedError(f"Host {self.name} is off.")
+        nsenter = shutil.which("nsenter") or "nsenter"
+        command = [nsenter, "--target", str(leader), "--all", "--", *argv]
+        return process.run(command, timeout_s=timeout_s, input=input, env=ENVIRONMENT)
+
+    def _clear(self) -> None:
+        """Remove what a stopped host leaves on this machine."""
+        self._cgroup.remove()
+        network.remove_interface(self._state.cable.interface)
+
+    def _answers_ssh(self) -> bool:
+        try:
+            # From the address on the cable, so that nothing leaves this machine while there is no cable yet.
+            here = (self._state.cable.runner_address, 0)
+            with socket.create_connection((self.address, self.port), timeout=1, source_address=here) as connected:
+                return connected.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def _booted(self) -> bool:
+        try:
+            state = self.run(["systemctl", "is-system-running"], timeout_s=10).stdout.strip()
+        except (CommandFailedError, HostFailedError):
+            return False
+        return state not in {"", "initializing", "starting", "offline", "unknown"}
+
+    def _last_words(self) -> str:
+        try:
+            text = self.console.read_text("utf-8", errors="replace")
+        except OSError:
+            return ""
+        lines = [line for line in plain(text).splitlines() if line.strip()]
+        return "\n" + "\n".join(lines[-15:]) if lines else ""
+
+
+def plain(text: str) -> str:
+    """Return a console's text without the control codes that colour it."""
+    return re.sub(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()].|[@-Z\\-_=>])|[\x00-\x08\x0b-\x1f\x7f]", "", text)
+
+
+def generate_key(path: Path, *, comment: str) -> None:
+    """Make an SSH key pair without a passphrase."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    process.check(command, timeout_s=20)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(text, "utf-8")

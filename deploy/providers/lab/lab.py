@@ -1,0 +1,186 @@
+"""A lab: hosts, the sample repository they deploy from, and the key that opens them; and leaving nothing behind."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from deploy.providers.lab import folders, image, mounts, network, preflight, sample, state
+from deploy.providers.lab.errors import LabError
+from deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
+from deploy.providers.lab.state import LabState, Owner, Shape
+
+LOCK_TIMEOUT_S = 120.0
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+class Lab:
+    """A running lab; as a context manager it is taken away at the end unless it is kept."""
+
+    repository_url = "file:///srv/sample.git"  # where every host sees the repository
+
+    def __init__(self, written: LabState) -> None:
+        self.state = written
+        self.name = written.name
+        self.folder = written.folder
+        self.repository = written.folder / "sample.git"
+        self.identity_file = written.folder / "id_ed25519"
+        self.known_hosts = written.folder / "known_hosts"
+        self.hosts: dict[str, LabHost] = {host.name: LabHost(written, host) for host in written.hosts}
+
+    @classmethod
+    def up(
+        cls,
+        hosts: tuple[str, ...] = ("a", "b"),
+        *,
+        name: str = "default",
+        keep: bool = False,
+        shape: Shape = "ovh",
+        progress: Callable[[str], None] = _silent,
+    ) -> Self:
+        """Make a lab and wait until its hosts are ready; take away what dead owners left.
+
+        Args:
+            hosts: The hosts' names; they all start at the same time.
+            name: The lab's name; labs of different names run beside each other.
+            keep: Leave the lab running after this process, until `down`.
+            shape: Which of the two shapes the hosts have.
+            progress: Told what takes long.
+
+        Raises:
+            LabUnavailable: This machine cannot run a lab.
+            LabError: The lab could not be made, or one of that name is up; nothing is left of the attempt.
+        """
+        state.check_names(name, hosts)
+        preflight.require()
+        lab = cls(_reserve(hosts, name=name, keep=keep, shape=shape, progress=progress))
+        try:
+            lab._build(progress)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, name: str = "default") -> Self:
+        """Return a lab that is up.
+
+        Raises:
+            LabError: There is none of that name.
+        """
+        written = state.read(name)
+        if written is None or written.stale():
+            raise LabError(f"No lab {name!r} is up: start it with `python -m deploy.providers.lab up --name {name}`.")
+        return cls(written)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.state.keep:
+            self.down()
+
+    def down(self) -> None:
+        """Take the lab away with everything that it took; doing so twice is no error."""
+        with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
+            self._remove()
+
+    def _build(self, progress: Callable[[str], None]) -> None:
+        started = time.monotonic()
+        progress(f"Starting hosts {', '.join(self.hosts)}…")
+        generate_key(self.identity_file, comment=f"switchproof-lab-{self.name}")
+        sample.build_repository(self.repository)
+        for host in self.hosts.values():
+            host.prepare(folders.cache() / self.state.image)
+            host.switch_on()
+        lines = [f"{host.address} {host.host_key}\n" for host in self.hosts.values()]
+        self.known_hosts.write_text("".join(lines), "utf-8")
+        for host in self.hosts.values():
+            host.wait_ready(timeout_s=started + START_TIMEOUT_S - time.monotonic())
+        self.state = msgspec.structs.replace(self.state, complete=True)
+        self.state.write()
+        progress(f"Hosts are ready ({time.monotonic() - started:.1f} s).")
+
+    def _remove(self) -> None:
+        now = state.read(self.name)
+        if now is not None and now.owner != self.state.owner:
+            return  # ours is gone already, and this is somebody's new one
+        for host in self.hosts.values():
+            host.remove()
+        if self.folder.exists():
+            _delete(self.folder)
+
+
+def clean() -> None:
+    """Take away labs that nobody can want any more."""
+    with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
+        _clean()
+
+
+def _clean() -> None:
+    for written in state.every():
+        if written.stale():
+            Lab(written)._remove()  # noqa: SLF001 - under the lock that `down` takes
+    # A folder without its file is a start or an end that was cut short before or after everything else.
+    for folder in folders.labs().glob("*"):
+        if folder.is_dir() and not (folder / state.FILE).exists():
+            mounts.unmount_below(folder)
+            mounts.delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a lab's folder, what is written about it last, so that an end cut short can be taken up again."""
+    mounts.unmount_below(folder)
+    for child in folder.iterdir():
+        if child.name == state.FILE:
+            continue
+        if child.is_dir():
+            mounts.delete(child)
+        else:
+            child.unlink(missing_ok=True)
+    mounts.delete(folder)
+
+
+def _reserve(
+    hosts: tuple[str, ...], *, name: str, keep: bool, shape: Shape, progress: Callable[[str], None]
+) -> LabState:
+    """Write down everything that the lab is going to take, before it takes anything."""
+    clean()
+    while True:
+        built = image.ensure(progress)
+        with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
+            _clean()
+            others = list(state.every())
+            if any(other.name == name for other in others):
+                raise LabError(
+                    f"A lab {name!r} is already up: take it down with "
+                    f"`python -m deploy.providers.lab down --name {name}`, or choose another name."
+                )
+            image.prune({other.image for other in others})
+            if not built.exists():  # pruned by a process with another recipe
+                continue
+            taken = [host.cable.subnet for other in others for host in other.hosts]
+            subnets = network.choose_subnets(len(hosts), [*network.occupied_subnets(), *taken])
+            written = LabState(
+                name=name,
+                shape=shape,
+                image=built.name,
+                started=time.time(),
+                owner=Owner.this_process(),
+                boot_id=state.boot_id(),
+                hosts=tuple(
+                    state.host_state(name, host, subnet) for host, subnet in zip(hosts, subnets, strict=True)
+                ),
+                keep=keep,
+            )
+            written.folder.mkdir(parents=True)
+            written.write()
+            return written

@@ -1,0 +1,89 @@
+"""The hosts' network: one cable from this machine to each host, in a small subnet that nobody else uses."""
+
+import json
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+
+import msgspec
+
+from deploy.providers.lab import process
+from deploy.providers.lab.errors import LabError
+
+# 10.0.0.0/24 is left alone: the microVMs inside the hosts live there.
+RANGES = (
+    IPv4Network("10.213.0.0/16"),
+    IPv4Network("172.30.0.0/16"),
+    IPv4Network("192.168.208.0/20"),
+    IPv4Network("100.101.0.0/16"),
+)
+# A shorter prefix is somebody's way to everywhere else, and no neighbour to avoid.
+SHORTEST_PREFIX = 8
+
+
+class Cable(msgspec.Struct, frozen=True):
+    """One veth pair: its end on this machine, and the two addresses of its /30 subnet.
+
+    A host has no route but this one, so that an answer to anyone but this machine has no way out.
+    """
+
+    interface: str
+    runner_address: str
+    host_address: str
+    prefix: int = 30
+
+    @property
+    def subnet(self) -> IPv4Network:
+        """Return the subnet that both ends lie in."""
+        return IPv4Network(f"{self.host_address}/{self.prefix}", strict=False)
+
+
+def choose_subnets(count: int, occupied: Iterable[IPv4Network]) -> list[IPv4Network]:
+    """Return the first free /30 subnets of the private ranges.
+
+    Raises:
+        LabError: There are not that many.
+    """
+    avoid = [network for network in occupied if network.prefixlen >= SHORTEST_PREFIX]
+    chosen: list[IPv4Network] = []
+    for subnet in _candidates(avoid):
+        if len(chosen) == count:
+            break
+        if not any(subnet.overlaps(network) for network in avoid):
+            chosen.append(subnet)
+    if len(chosen) < count:
+        ranges = ", ".join(map(str, RANGES))
+        raise LabError(f"No free subnet is left for a lab host: routes cover all of {ranges}.")
+    return chosen
+
+
+def occupied_subnets() -> list[IPv4Network]:
+    """Return every IPv4 subnet that this machine has an address in or a route to."""
+    routes = process.check(["ip", "-json", "-4", "route", "show", "table", "all"], timeout_s=10)
+    destinations = [route["dst"] for route in json.loads(routes or "[]") if route["dst"] != "default"]
+    interfaces = json.loads(process.check(["ip", "-json", "-4", "address", "show"], timeout_s=10) or "[]")
+    addresses = [entry for interface in interfaces for entry in interface.get("addr_info", ())]
+    return [
+        *(IPv4Network(destination, strict=False) for destination in destinations),
+        *(IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network for entry in addresses),
+    ]
+
+
+def interface_exists(name: str) -> bool:
+    """Tell whether this machine has an interface of that name."""
+    return Path("/sys/class/net", name).exists()
+
+
+def remove_interface(name: str) -> None:
+    """Remove a host's cable if it is still there; the kernel takes a moment to do it by itself."""
+    if not interface_exists(name):
+        return
+    done = process.run(["ip", "link", "delete", name], timeout_s=20)
+    if done.returncode != 0 and interface_exists(name):
+        raise LabError(f"The interface {name} could not be removed: {done.stderr.strip()}")
+
+
+def _candidates(avoid: list[IPv4Network]) -> Iterator[IPv4Network]:
+    for range_ in RANGES:
+        if not any(range_.subnet_of(network) for network in avoid):
+            yield from range_.subnets(new_prefix=30)

@@ -1,0 +1,154 @@
+"""What this machine lacks to run a lab, told in one sentence."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from types import MappingProxyType
+
+from deploy.providers.lab import cgroup, process
+from deploy.providers.lab.errors import LabError, LabUnavailable
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "bash": "bash",
+        "chroot": "coreutils",
+        "findmnt": "util-linux",
+        "git": "git",
+        "ip": "iproute2",
+        "mmdebstrap": "mmdebstrap",
+        "mount": "mount",
+        "nsenter": "util-linux",
+        "setpriv": "util-linux",
+        "ssh-keygen": "openssh-client",
+        "systemd-nspawn": "systemd-container",
+        "unshare": "util-linux",
+    }
+)
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found on this machine."""
+
+    platform: str
+    root: bool
+    missing_packages: tuple[str, ...] = ()
+    cgroup_v2: bool = True
+    cgroup_kill: bool = True
+    cgroup_writable: bool = True
+    overlayfs: bool = True
+    veth: bool = True
+
+
+def require() -> None:
+    """Make sure that this machine can run a lab.
+
+    Raises:
+        LabUnavailable: It cannot; the message says what is needed and how to get it.
+    """
+    if complaint := complain(look()):
+        raise LabUnavailable(complaint)
+
+
+def complain(machine: Machine) -> str | None:
+    """Return the one sentence that says what is needed first, or None when nothing is."""
+    packages = " ".join(machine.missing_packages)
+    unified = "a cgroup v2 hierarchy"
+    needs = (
+        (
+            machine.platform == "linux",
+            f"The lab needs Linux, because it boots hosts as containers of its kernel (this is {machine.platform}).",
+        ),
+        (
+            machine.root,
+            "The lab needs root, because it mounts and boots hosts: run the same command through sudo.",
+        ),
+        (
+            not machine.missing_packages,
+            (
+                f"The lab needs system packages that are missing here: "
+                f"run setup/system-packages.sh, or `apt-get install {packages}`."
+            ),
+        ),
+        (
+            machine.cgroup_v2,
+            (
+                f"The lab needs {unified}, and none is mounted: "
+                "`mount -t cgroup2 cgroup2 /sys/fs/cgroup`, or boot with systemd."
+            ),
+        ),
+        (
+            machine.cgroup_writable,
+            (
+                f"The lab needs to make cgroups, and {unified} is read-only here: "
+                "in a container, run it with `--privileged --cgroupns=private`."
+            ),
+        ),
+        (
+            machine.cgroup_kill,
+            "The lab needs Linux 5.14 or newer, which can end all processes of a cgroup at once.",
+        ),
+        (
+            machine.overlayfs,
+            "The lab needs overlayfs, which this kernel does not offer: `modprobe overlay`.",
+        ),
+        (
+            machine.veth,
+            (
+                "The lab needs veth interfaces in network namespaces of their own, which this kernel refuses: "
+                "`modprobe veth`, and in a container run it with `--privileged`."
+            ),
+        ),
+    )
+    return next((sentence for met, sentence in needs if not met), None)
+
+
+def look() -> Machine:
+    """Find out about this machine; what needs root or a command is only tried when it is there."""
+    machine = Machine(platform=sys.platform, root=hasattr(os, "geteuid") and os.geteuid() == 0)
+    if not machine.root or machine.platform != "linux":
+        return machine
+    missing = {package for command, package in COMMANDS.items() if which(command) is None}
+    if not KEYRING.exists():
+        missing.add("debian-archive-keyring")
+    if missing:
+        return Machine(machine.platform, machine.root, tuple(sorted(missing)))
+    unified, _ = cgroup.hierarchies()
+    return Machine(
+        platform=machine.platform,
+        root=machine.root,
+        cgroup_v2=unified is not None,
+        cgroup_writable=unified is not None and os.access(unified, os.W_OK),
+        cgroup_kill=unified is not None and _kernel() >= (5, 14),
+        overlayfs=_overlayfs(),
+        veth=_veth(),
+    )
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(filter(str.isdigit, minor)) or 0)
+
+
+def _overlayfs() -> bool:
+    if _knows_overlayfs():
+        return True
+    try:
+        process.check(["modprobe", "overlay"], timeout_s=20)
+    except LabError:
+        return False
+    return _knows_overlayfs()
+
+
+def _knows_overlayfs() -> bool:
+    return "\toverlay" in Path("/proc/filesystems").read_text("utf-8")
+
+
+def _veth() -> bool:
+    # Tried in a network namespace that ends with the command, so nothing of it stays.
+    attempt = ["unshare", "--net", "--", "ip", "link", "add", "swp-try0", "type", "veth", "peer", "name", "swp-try1"]
+    return process.run(attempt, timeout_s=20).returncode == 0

@@ -1,0 +1,94 @@
+"""What goes into a lab host's image, and the digest that tells one recipe from another."""
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SUITE = "trixie"
+ARCHIVE = "http://deb.debian.org/debian"
+SECURITY_ARCHIVE = "http://security.debian.org/debian-security"
+SOURCES = (
+    f"deb {ARCHIVE} {SUITE} main",
+    f"deb {ARCHIVE} {SUITE}-updates main",
+    f"deb {SECURITY_ARCHIVE} {SUITE}-security main",
+)
+PACKAGES = (
+    "bash-static",
+    "busybox-static",
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "git",
+    "gzip",
+    "iproute2",
+    "jq",
+    "less",
+    "nix-bin",
+    "openssh-server",
+    "procps",
+    "socat",
+    "systemd",
+    "systemd-container",
+    "systemd-sysv",
+    "util-linux",
+)
+NOT_UNPACKED = (
+    "/usr/share/doc/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/man/*",
+)
+# What a lab host does not need, and what would start a little later than everything else.
+MASKED_UNITS = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "fstrim.timer",
+    "ldconfig.service",
+    "sshd-keygen.service",
+    "systemd-firstboot.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+)
+# Later trees win. The first is how a Debian host becomes one of ours, the second what stands in for NixOS.
+TREES = (HERE / "base", HERE / "system" / "rootfs")
+SEED = "/usr/local/lib/switchproof-lab/seed-system"
+BUILDER = HERE / "image.py"
+SAMPLE = (HERE / "sample", HERE / "sample.py", HERE / "revisions.py")
+
+
+def packages_digest() -> str:
+    """Return the digest of everything that decides what mmdebstrap makes."""
+    parts = (platform.machine(), SUITE, *SOURCES, *PACKAGES, *NOT_UNPACKED)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def digest() -> str:
+    """Return the digest of the whole recipe: packages, our files, the sample repository and the builder itself."""
+    total = hashlib.sha256(packages_digest().encode())
+    total.update("\0".join(MASKED_UNITS).encode())
+    for path in (BUILDER, *TREES, *SAMPLE):
+        for file in files(path):
+            content = str(file.readlink()).encode() if file.is_symlink() else file.read_bytes()
+            name = file.relative_to(HERE).as_posix().encode()
+            mode = b"x" if not file.is_symlink() and is_executable(file) else b"-"
+            total.update(b"\0".join((name, mode, hashlib.sha256(content).digest())))
+    return total.hexdigest()
+
+
+def files(path: Path) -> Iterable[Path]:
+    """Return a file, or all files and symbolic links below a folder, always in the same order."""
+    if not path.is_dir():
+        return [path]
+    below = (child for child in path.rglob("*") if child.is_symlink() or child.is_file())
+    return sorted(child for child in below if "__pycache__" not in child.parts)
+
+
+def is_executable(file: Path) -> bool:
+    """Tell whether a file of ours is a program, which a checkout without modes would forget."""
+    with file.open("rb") as opened:
+        return opened.read(2) == b"#!" or file.parent.name in {"bin", "sbin"} or file.suffix == ".sh"

@@ -1,0 +1,245 @@
+"""The revisions of the lab's sample repository: the good releases of two nodes, and what can be wrong with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Clause = Literal["revision", "converge", "hypervisor", "runtime"]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A replacement in one file: `old` must stand there exactly once. An empty `old` makes a new file."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit that a branch or a tag of the sample repository names.
+
+    Attributes:
+        ref: the full name of the branch or tag.
+        title: the commit's subject.
+        edits: what the commit changes in its parent's files.
+        parent: the ref of the commit that it is based on; `None` starts from the sample directory's files.
+        clause: the clause of the contract that a deploy of this revision fails; `None` when it is a good one.
+        says: a fragment of what the host or git says about the failure.
+        annotated: whether the tag is an object of its own.
+    """
+
+    ref: str
+    title: str
+    edits: tuple[Edit, ...] = ()
+    parent: str | None = "refs/heads/main"
+    clause: Clause | None = None
+    says: str = ""
+    annotated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name to ask for it by: the ref without refs/heads/ or refs/tags/."""
+        return self.ref.split("/", 2)[2]
+
+
+def _release(version: str, before: str = "v2") -> Edit:
+    return Edit("settings.nix", f'version = "{before}";', f'version = "{version}";')
+
+
+def _broken(slug: str, title: str, clause: Clause, says: str, *edits: Edit) -> Revision:
+    return Revision(f"refs/heads/broken/{slug}", title, edits, clause=clause, says=says)
+
+
+_GOOD: Final = (
+    Revision("refs/tags/v1", "Serve ChoirOS on two nodes", parent=None, annotated=True),
+    Revision("refs/heads/main", "Release v2", (_release("v2", "v1"),), "refs/tags/v1"),
+    Revision("refs/tags/v3", "Release v3", (_release("v3"),)),
+)
+
+_AMBIGUOUS: Final = (
+    Revision("refs/heads/both", "Release v2-branch", (_release("v2-branch"),), clause="revision", says="ambiguous"),
+    Revision("refs/tags/both", "Release v2-tag", (_release("v2-tag"),), clause="revision", says="ambiguous"),
+)
+
+_NOT_CONVERGING: Final = (
+    _broken(
+        "evaluation-error",
+        "Name the system after its release",
+        "converge",
+        "attribute 'verison' missing",
+        Edit("system/default.nix", "25.11.${settings.version}", "25.11.${settings.verison}"),
+    ),
+    _broken(
+        "build-failure",
+        "Compress the kernel",
+        "converge",
+        "zstd: cannot compress bzImage",
+        Edit(
+            "system/default.nix",
+            'touch "$out/bzImage"\n',
+            'touch "$out/bzImage"\n    echo "zstd: cannot compress bzImage" >&2\n    exit 1\n',
+        ),
+    ),
+    _broken(
+        "pre-switch-check",
+        "Ask for a newer boot loader",
+        "converge",
+        "Pre-switch checks failed",
+        Edit("system/pre-switch-check.sh", "exit 0", 'echo "the boot loader is too old for this system" >&2\nexit 1'),
+    ),
+    _broken(
+        "incompatible-init",
+        "Move to the next init interface",
+        "converge",
+        "won't take effect until you reboot the system",
+        Edit("system/default.nix", '"systemd 2"', '"systemd 3"'),
+    ),
+    _broken(
+        "activation-failure",
+        "Keep state on the data volume",
+        "converge",
+        "Activation script snippet 'state' failed (1)",
+        Edit("system/activate.sh", "/var/lib/choiros", "/proc/choiros"),
+    ),
+    _broken(
+        "new-unit-failing",
+        "Report every night",
+        "converge",
+        "the following units failed: nightly-report.service",
+        Edit(
+            "modules/nightly-report.nix",
+            "",
+            """\
+# What happened during the day.
+{ lib, ... }:
+{
+  wanted = [ "nightly-report.service" ];
+  units."nightly-report.service" = ''
+    [Unit]
+    Description=ChoirOS nightly report
+
+    [Service]
+    Type=oneshot
+    ExecStart=${lib.tool "busybox"}/bin/busybox ls /var/lib/choiros/report
+  '';
+}
+""",
+        ),
+        Edit(
+            "system/default.nix",
+            "    ../modules/sandboxes.nix\n",
+            "    ../modules/sandboxes.nix\n    ../modules/nightly-report.nix\n",
+        ),
+    ),
+    _broken(
+        "stale-process",
+        "Keep sessions over a release",
+        "converge",
+        "NOT restarting the following changed units: hypervisor.service",
+        _release("v2-stale"),
+        Edit("modules/hypervisor.nix", "RestartSec=1\n", "RestartSec=1\n    X-RestartIfChanged=false\n"),
+    ),
+    _broken(
+        "hypervisor-not-starting",
+        "Store sessions on disk",
+        "hypervisor",
+        "cannot open the session store",
+        Edit(
+            "programs/hypervisor-start.sh",
+            'echo "hypervisor',
+            'echo "cannot open the session store: /var/lib/choiros/sessions" >&2\nexit 1\necho "hypervisor',
+        ),
+    ),
+)
+
+_HYPERVISOR_AMISS: Final = (
+    _broken(
+        "hypervisor-500",
+        "Lock the session store",
+        "hypervisor",
+        "the session store is locked",
+        Edit(
+            "programs/hypervisor-answer.sh",
+            "answer '200 OK' 'text/html; charset=utf-8' \"$page\"",
+            "answer '500 Internal Server Error' 'text/plain' 'the session store is locked'",
+        ),
+    ),
+    _broken(
+        "hypervisor-redirect",
+        "Welcome users before they log in",
+        "hypervisor",
+        "/welcome",
+        Edit(
+            "programs/hypervisor-answer.sh",
+            "/login) answer",
+            "/login) answer '303 See Other' 'text/plain' '' 'Location: /welcome' ;;\n/welcome) answer",
+        ),
+    ),
+)
+
+_RUNTIME_AMISS: Final = (
+    _broken(
+        "live-degraded",
+        "Warm the model cache in live",
+        "runtime",
+        "degraded",
+        Edit(
+            "programs/sandbox-answer.sh",
+            "health=healthy\n",
+            'health=healthy\n[ "$INSTANCE" = dev ] || health=degraded\n',
+        ),
+    ),
+    _broken(
+        "live-crash-loop",
+        "Limit the memory of live",
+        "runtime",
+        "out of memory",
+        Edit(
+            "programs/sandbox-start.sh",
+            "exec @out@/bin/sandbox",
+            'if [ "$INSTANCE" = live ]; then\n'
+            '  @out@/bin/sandbox "$listen" EXEC:@out@/bin/answer,nofork 3>&1 &\n'
+            "  @busybox@/bin/busybox sleep 12\n"
+            '  echo "sandbox live: out of memory" >&2\n'
+            "  exit 1\n"
+            "fi\n"
+            "exec @out@/bin/sandbox",
+        ),
+    ),
+    _broken(
+        "dev-not-listening",
+        "Move the forward of dev",
+        "runtime",
+        "18081",
+        Edit("modules/sandboxes.nix", "PORT=8081", "PORT=18081"),
+    ),
+    _broken(
+        "dev-workload-dead",
+        "Wait for the volume of dev",
+        "runtime",
+        "waits for its volume",
+        Edit(
+            "programs/sandbox-start.sh",
+            "exec @out@/bin/sandbox",
+            'if [ "$INSTANCE" = dev ]; then\n'
+            '  echo "sandbox dev waits for its volume"\n'
+            "  exec @busybox@/bin/busybox sleep 1000000\n"
+            "fi\n"
+            "exec @out@/bin/sandbox",
+        ),
+    ),
+    _broken(
+        "forwards-crossed",
+        "Name the forwards' addresses",
+        "runtime",
+        '"instance_role":"dev"',
+        Edit("modules/sandboxes.nix", "PORT=8080 GUEST_ADDRESS=10.0.0.100", "PORT=8080 GUEST_ADDRESS=10.0.0.101"),
+        Edit("modules/sandboxes.nix", "PORT=8081 GUEST_ADDRESS=10.0.0.101", "PORT=8081 GUEST_ADDRESS=10.0.0.100"),
+    ),
+)
+
+# A parent stands before the revisions that are based on it.
+REVISIONS: Final = (*_GOOD, *_AMBIGUOUS, *_NOT_CONVERGING, *_HYPERVISOR_AMISS, *_RUNTIME_AMISS)

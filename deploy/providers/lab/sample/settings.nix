@@ -1,0 +1,4 @@
+# What a release changes.
+{
+  version = "v1";
+}

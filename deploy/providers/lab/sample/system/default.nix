@@ -1,0 +1,61 @@
+# A node's system: its units, and around them what nixos-rebuild and switch-to-configuration ask for.
+{ name, revision, settings }:
+let
+  lib = import ../lib.nix;
+
+  modules = map (module: import module { inherit lib name settings; }) [
+    ../modules/network.nix
+    ../modules/hypervisor.nix
+    ../modules/sandboxes.nix
+  ];
+  units = builtins.foldl' (all: module: all // module.units) reactivation modules;
+  wanted = builtins.concatMap (module: module.wanted) modules;
+
+  # switch-to-configuration restarts this in every switch, for units that belong before sysinit.target.
+  reactivation."sysinit-reactivation.target" = ''
+    [Unit]
+    Description=Reactivate sysinit units
+  '';
+
+  # cloud-hypervisor@live.service is made from cloud-hypervisor@.service
+  template = unit: builtins.replaceStrings [ "@live." "@dev." ] [ "@." "@." ] unit;
+
+  system-units = lib.build "system-units" ''
+    mkdir -p "$out/multi-user.target.wants"
+    ${lib.each (map (unit: lib.file unit units.${unit}) (builtins.attrNames units))}
+    ${lib.each (map (unit: "ln -s ../${template unit} $out/multi-user.target.wants/${unit}\n") wanted)}
+  '';
+
+  kernel = lib.build "linux-6.12.0" ''
+    mkdir -p "$out/lib/modules/6.12.0"
+    touch "$out/bzImage"
+  '';
+
+  nixos-rebuild = lib.build "nixos-rebuild" (
+    lib.executable "bin/nixos-rebuild" "#!/bin/sh\nexec /usr/local/bin/nixos-rebuild \"$@\"\n"
+  );
+
+  version = "25.11.${settings.version}";
+  values = {
+    inherit revision system-units version;
+  };
+  program = path: source: lib.executable path (lib.fill values (builtins.readFile source));
+
+  toplevel = lib.build "nixos-system-${name}-${version}" ''
+    ${program "bin/switch-to-configuration" ./switch-to-configuration.sh}
+    ${program "sw/bin/nixos-version" ./nixos-version.sh}
+    ${program "activate" ./activate.sh}
+    ${program "init" ./init.sh}
+    ${program "pre-switch-check" ./pre-switch-check.sh}
+    ${lib.file "nixos-version" version}
+    ${lib.file "configuration-revision" revision}
+    ${lib.file "init-interface-version" "systemd 2"}
+    mkdir -p "$out/etc/systemd" "$out/specialisation"
+    ln -s ${system-units} "$out/etc/systemd/system"
+    ln -s ${kernel}/bzImage "$out/kernel"
+    ln -s ${kernel} "$out/kernel-modules"
+  '';
+in
+{
+  config.system.build = { inherit toplevel nixos-rebuild; };
+}

@@ -1,0 +1,139 @@
+"""What is written down about a lab before anything of it exists, so that it can be taken away whatever happens."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from deploy.providers.lab import folders
+from deploy.providers.lab.errors import LabError
+from deploy.providers.lab.network import Cable
+
+Shape = Literal["ovh", "aws"]
+FILE = "lab.json"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
+_HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,10}[a-z0-9])?")
+
+
+class HostState(msgspec.Struct, frozen=True):
+    """One host: the names of everything that it takes on this machine."""
+
+    name: str
+    hostname: str
+    attr: str
+    machine: str
+    cable: Cable
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """A process, told from a later one with the same number by the time it started."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """Return the process that asks."""
+        return cls(os.getpid(), start_ticks(os.getpid()) or 0)
+
+    def alive(self) -> bool:
+        """Tell whether that very process still runs."""
+        return start_ticks(self.pid) == self.start_ticks
+
+
+class LabState(msgspec.Struct, frozen=True):
+    """One lab. `started` is in seconds since the epoch, UTC."""
+
+    name: str
+    shape: Shape
+    image: str
+    started: float
+    owner: Owner
+    boot_id: str
+    hosts: tuple[HostState, ...]
+    keep: bool = False
+    complete: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that all of the lab's files are in."""
+        return folders.labs() / self.name
+
+    def stale(self) -> bool:
+        """Tell whether nobody can want it any more: its owner died, or this machine was booted since."""
+        if self.boot_id != boot_id():
+            return True
+        return not self.owner.alive() and not (self.keep and self.complete)
+
+    def write(self) -> None:
+        """Write it down, all or nothing."""
+        unfinished = self.folder / f"{FILE}.unfinished"
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))
+        unfinished.rename(self.folder / FILE)
+
+
+def read(name: str) -> LabState | None:
+    """Return what is written about a lab, or None when there is none of that name."""
+    try:
+        return msgspec.json.decode((folders.labs() / name / FILE).read_bytes(), type=LabState)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise LabError(f"{folders.labs() / name / FILE} is not what a lab writes: {error}.") from error
+
+
+def every() -> Iterator[LabState]:
+    """Return every lab that something is written about."""
+    for file in sorted(folders.labs().glob(f"*/{FILE}")):
+        if (state := read(file.parent.name)) is not None:
+            yield state
+
+
+def host_state(lab: str, name: str, subnet: IPv4Network) -> HostState:
+    """Return the names that a host of a lab takes; the key keeps equal names in other cache folders apart."""
+    key = hashlib.sha256(str(folders.labs() / lab / name).encode()).hexdigest()[:6]
+    runner, host = subnet.hosts()
+    return HostState(
+        name=name,
+        hostname=f"choiros-{name}",
+        attr="choiros-b" if name == "b" else "choiros-a",
+        machine=f"switchproof-{lab}-{name}-{key}",
+        # The kernel allows 15 characters.
+        cable=Cable(f"swp-{name[:4]}-{key}", str(runner), str(host), subnet.prefixlen),
+    )
+
+
+def check_names(lab: str, hosts: tuple[str, ...]) -> None:
+    """Refuse names that would not do as machine names, folders and interfaces.
+
+    Raises:
+        LabError: One of them will not do.
+    """
+    if not _NAME.fullmatch(lab):
+        raise LabError(f"{lab!r} cannot name a lab: use up to 24 of a-z, 0-9 and dashes between them.")
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host):
+            raise LabError(f"{host!r} cannot name a lab host: use up to 12 of a-z, 0-9 and dashes between them.")
+    if not hosts or len(set(hosts)) != len(hosts):
+        raise LabError("A lab needs at least one host, and each name once.")
+
+
+def boot_id() -> str:
+    """Return what names this machine's present boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks after the machine did; None when it does not run."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets and may hold anything; a zombie has ended.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else int(fields[19])

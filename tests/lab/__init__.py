@@ -1,0 +1,1 @@
+"""Tests of the lab: its sample repository, and its hosts."""

@@ -1,0 +1,58 @@
+"""A machine that cannot run a lab is told in one sentence what it needs."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.providers.lab import preflight
+from deploy.providers.lab.errors import LabUnavailable
+from deploy.providers.lab.preflight import Machine, complain
+
+
+def test_a_machine_with_everything_is_accepted() -> None:
+    """Nothing is said about a machine that lacks nothing."""
+    assert complain(Machine("linux", root=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "needed"),
+    [
+        (Machine("darwin", root=True), "needs Linux"),
+        (Machine("linux", root=False), "sudo"),
+        (Machine("linux", root=True, missing_packages=("git", "iproute2")), "apt-get install git iproute2"),
+        (Machine("linux", root=True, cgroup_v2=False), "cgroup2"),
+        (Machine("linux", root=True, cgroup_writable=False), "--privileged"),
+        (Machine("linux", root=True, cgroup_kill=False), "Linux 5.14"),
+        (Machine("linux", root=True, overlayfs=False), "modprobe overlay"),
+        (Machine("linux", root=True, veth=False), "modprobe veth"),
+    ],
+)
+def test_one_sentence_says_what_is_needed(machine: Machine, needed: str) -> None:
+    """The complaint is one line that names what is lacking and how to get it."""
+    sentence = complain(machine)
+    assert sentence is not None
+    assert needed in sentence
+    assert sentence.startswith("The lab needs ")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def test_root_is_asked_for_before_packages() -> None:
+    """Whoever lacks both is first told about root, without which nothing could be installed."""
+    assert "root" in (complain(Machine("linux", root=False, missing_packages=("git",))) or "")
+
+
+def test_a_refusal_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller can tell a machine that cannot run a lab from a lab that failed."""
+    monkeypatch.setattr(preflight, "look", lambda: Machine("linux", root=False))
+    with pytest.raises(LabUnavailable, match="needs root"):
+        preflight.require()
+
+
+def test_missing_commands_are_told_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing command is told as the Debian package that brings it."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(preflight, "which", lambda command: None if command == "systemd-nspawn" else command)
+    monkeypatch.setattr(preflight, "KEYRING", Path("/"))
+    assert preflight.look().missing_packages == ("systemd-container",)

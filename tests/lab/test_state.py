@@ -1,0 +1,115 @@
+"""What is written down about a lab is enough to find it again, and only it."""
+
+import os
+import subprocess
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from deploy.providers.lab import mounts, network, state
+from deploy.providers.lab.errors import LabError
+from deploy.providers.lab.state import LabState, Owner
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def _lab(owner: Owner, *, keep: bool = False, complete: bool = True, boot_id: str | None = None) -> LabState:
+    host = state.host_state("lab", "a", IPv4Network("10.213.0.0/30"))
+    return LabState("lab", "ovh", "image-0", 0.0, owner, boot_id or state.boot_id(), (host,), keep, complete)
+
+
+DEAD = Owner(os.getpid(), 1)  # our number, but a process that started with the machine
+
+
+def test_a_lab_is_read_as_it_was_written() -> None:
+    """Nothing is lost on the way to the disk and back."""
+    lab = _lab(Owner.this_process(), keep=True)
+    lab.folder.mkdir(parents=True)
+    lab.write()
+    assert state.read("lab") == lab
+    assert list(state.every()) == [lab]
+
+
+def test_an_unreadable_file_is_told_by_name() -> None:
+    """A damaged file is an error that names it, not an absent lab."""
+    lab = _lab(DEAD)
+    lab.folder.mkdir(parents=True)
+    (lab.folder / state.FILE).write_text("{")
+    with pytest.raises(LabError, match=r"lab\.json"):
+        state.read("lab")
+
+
+@pytest.mark.parametrize(
+    ("lab", "stale"),
+    [
+        (_lab(Owner.this_process()), False),
+        (_lab(DEAD), True),
+        (_lab(DEAD, keep=True), False),
+        (_lab(DEAD, keep=True, complete=False), True),
+        (_lab(Owner.this_process(), boot_id="another"), True),
+    ],
+    ids=["owner lives", "owner died", "kept", "kept but never complete", "machine booted since"],
+)
+def test_a_lab_is_stale_when_nobody_can_want_it(lab: LabState, stale: bool) -> None:
+    """A reused process number does not keep a lab, and being kept only counts once it is up."""
+    assert lab.stale() is stale
+
+
+def test_an_ended_process_is_not_alive_before_it_is_reaped() -> None:
+    """A zombie owns nothing."""
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert state.start_ticks(child.pid) is None
+    child.wait()
+
+
+def test_interfaces_fit_the_kernel() -> None:
+    """The longest names make interfaces of at most 15 and machine names of at most 64 characters."""
+    host = state.host_state("l" * 24, "h" * 12, IPv4Network("10.213.0.0/30"))
+    assert len(host.cable.interface) <= 15
+    assert len(host.machine) <= 64
+
+
+@pytest.mark.parametrize("name", ["", "A", "../up", "-a", "a" * 25, "a.b", "a b"])
+def test_names_that_would_not_do_are_refused(name: str) -> None:
+    """A lab's name is safe as a folder, a machine name and an argument."""
+    with pytest.raises(LabError, match="cannot name a lab"):
+        state.check_names(name, ("a",))
+
+
+def test_a_subnet_is_free() -> None:
+    """A chosen subnet overlaps no address and no route of this machine."""
+    occupied = [IPv4Network("10.213.0.0/29"), IPv4Network("10.213.0.12/32")]
+    chosen = network.choose_subnets(2, occupied)
+    assert chosen == [IPv4Network("10.213.0.8/30"), IPv4Network("10.213.0.16/30")]
+
+
+def test_a_route_to_all_of_a_range_moves_the_lab_to_the_next() -> None:
+    """A company's 10.0.0.0/8 is left alone; a tunnel's half of the internet is no neighbour."""
+    chosen = network.choose_subnets(1, [IPv4Network("10.0.0.0/8"), IPv4Network("128.0.0.0/1")])
+    assert chosen == [IPv4Network("172.30.0.0/30")]
+
+
+def test_no_free_subnet_is_an_error() -> None:
+    """When routes cover every range the message names the ranges."""
+    with pytest.raises(LabError, match=r"10\.213\.0\.0/16"):
+        network.choose_subnets(1, network.RANGES)
+
+
+def test_mount_points_are_read_with_blanks() -> None:
+    """The kernel's octal blanks are undone, and optional fields do not shift the type."""
+    table = r"36 35 0:50 / /a\040b rw,relatime shared:1 master:2 - cgroup cgroup rw,xattr,name=systemd"
+    assert mounts.mount_points(table) == [(Path("/a b"), "cgroup", "rw,xattr,name=systemd")]
+
+
+def test_a_symbolic_link_is_not_deleted_through(tmp_path: Path) -> None:
+    """Deleting stops at a link instead of following it."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    with pytest.raises(LabError, match="symbolic link"):
+        mounts.delete(tmp_path / "link")
+    assert (tmp_path / "kept").is_dir()

@@ -1,0 +1,318 @@
+"""The lab's nixos-rebuild and switch-to-configuration keep the real ones' order, words, lock and exit codes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.sample import REVISIONS, Revision
+
+pytestmark = pytest.mark.lab
+
+PROFILE = "/nix/var/nix/profiles/system"
+CURRENT = "/run/current-system"
+BOOT_ENTRY = "/boot/loader/entry"
+UNIT = "nixos-rebuild-switch-to-configuration"
+ENDPOINTS = ("http://127.0.0.1:9090/login", "http://127.0.0.1:8080/health", "http://127.0.0.1:8081/health")
+SERVED_AMISS = [revision for revision in REVISIONS if revision.clause in {"hypervisor", "runtime"}]
+
+
+def broken(slug: str) -> Revision:
+    return next(revision for revision in REVISIONS if revision.name == f"broken/{slug}")
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """What a host would roll back to, what it runs, and what it would boot: store paths."""
+
+    profile: str
+    current: str
+    boot: str
+
+
+class Machine:
+    """One lab host, driven the way an operator's shell would."""
+
+    def __init__(self, host: LabHost) -> None:
+        self.host = host
+
+    def sh(self, script: str, timeout_s: float = 60) -> Result:
+        """Run a script; standard error is part of the output."""
+        done = self.host.run(["bash", "-c", f"exec 2>&1; cd /; {script}"], timeout_s=timeout_s)
+        return Result(done.returncode, done.stdout)
+
+    def value(self, script: str) -> str:
+        result = self.sh(script)
+        assert result.code == 0, result.output
+        return result.output.strip()
+
+    def rebuild(self, action: str, ref: str) -> Result:
+        reference = f"git+file:///srv/sample.git?rev=$(git -C /srv/sample.git rev-parse '{ref}^{{commit}}')"
+        return self.sh(f'nixos-rebuild {action} --flake "{reference}#choiros-a"')
+
+    def put_on(self, ref: str) -> None:
+        """Bring the host to a good revision, at once when it is there already."""
+        sha = self.value(f"git -C /srv/sample.git rev-parse '{ref}^{{commit}}'")
+        pointers = self.pointers()
+        if {pointers.current} == {pointers.profile, pointers.boot} and sha == self.value(
+            f"cat {CURRENT}/configuration-revision"
+        ):
+            return
+        result = self.rebuild("switch", ref)
+        assert result.code == 0, result.output
+
+    def pointers(self) -> Pointers:
+        return Pointers(*self.value(f"readlink -e {PROFILE} {CURRENT}; cat {BOOT_ENTRY}").splitlines())
+
+    def main_pid(self, unit: str) -> int:
+        return int(self.value(f"systemctl show -P MainPID {unit}"))
+
+    def served(self) -> str:
+        return self.sh("; ".join(f"curl -s -i -m 2 {endpoint}; echo" for endpoint in ENDPOINTS)).output
+
+    def versions(self) -> list[str]:
+        page, *healths = [self.value(f"curl -s -f -m 2 {endpoint}") for endpoint in ENDPOINTS]
+        return [page.split(" runs ")[1].split(".</p>")[0], *(json.loads(health)["version"] for health in healths)]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Lab.up(("a",), name="test-system") as lab:
+        yield Machine(lab.hosts["a"])
+
+
+def test_a_new_host_runs_the_seeded_system_as_generation_1(machine: Machine) -> None:
+    """Before any deploy v1 is generation 1, runs, is served and is the boot default."""
+    pointers = machine.pointers()
+    assert machine.value(f"readlink {PROFILE}") == "system-1-link"
+    assert pointers.profile == pointers.current == pointers.boot
+    assert machine.versions() == ["v1", "v1", "v1"]
+
+
+def test_a_switch_changes_what_is_served(machine: Machine) -> None:
+    """After a switch profile, running system and boot default are the new system, and its programs answer."""
+    machine.put_on("v1")
+    result = machine.rebuild("switch", "main")
+    pointers = machine.pointers()
+    assert result.code == 0
+    assert result.output.splitlines()[-1] == f"Done. The new configuration is {pointers.current}"
+    assert pointers.profile == pointers.current == pointers.boot
+    assert machine.versions() == ["v2", "v2", "v2"]
+    assert machine.value("nixos-version --configuration-revision") == machine.value(
+        "git -C /srv/sample.git rev-parse main"
+    )
+
+
+@pytest.mark.parametrize(
+    "unit", ["hypervisor", "cloud-hypervisor@live", "cloud-hypervisor@dev", "socat-sandbox@live"]
+)
+def test_units_run_from_the_current_system(machine: Machine, unit: str) -> None:
+    """A unit's definition and its process's executable belong to the closure of the current system."""
+    machine.put_on("main")
+    closure = machine.value(f"nix-store --query --requisites {CURRENT}").splitlines()
+    paths = machine.value(
+        f"readlink -e /proc/{machine.main_pid(unit)}/exe $(systemctl show -P FragmentPath {unit}) "
+        f"$(systemctl show -P DropInPaths {unit})"
+    ).splitlines()
+    assert len(paths) >= 2
+    assert {"/".join(path.split("/")[:4]) for path in paths} <= set(closure)
+
+
+def test_a_switch_to_the_same_system_restarts_nothing(machine: Machine) -> None:
+    """Deploying what already runs keeps the generation and every process."""
+    machine.put_on("main")
+    before = machine.main_pid("hypervisor"), machine.value(f"readlink {PROFILE}")
+    assert machine.rebuild("switch", "main").code == 0
+    assert (machine.main_pid("hypervisor"), machine.value(f"readlink {PROFILE}")) == before
+
+
+def test_dry_activate_tells_and_changes_nothing(machine: Machine) -> None:
+    """dry-activate names the units that a switch would stop and start, and leaves all as it was."""
+    machine.put_on("main")
+    before = machine.pointers(), machine.main_pid("hypervisor")
+    result = machine.rebuild("dry-activate", "v3")
+    assert result.code == 0
+    assert (
+        "would stop the following units: cloud-hypervisor@dev.service, cloud-hypervisor@live.service, "
+        in result.output
+    )
+    assert (machine.pointers(), machine.main_pid("hypervisor")) == before
+
+
+def test_test_leaves_profile_and_boot_default(machine: Machine) -> None:
+    """The action test activates a system that the next boot forgets."""
+    machine.put_on("main")
+    before = machine.pointers()
+    assert machine.rebuild("test", "v3").code == 0
+    after = machine.pointers()
+    assert (after.profile, after.boot) == (before.profile, before.boot)
+    assert after.current != before.current
+    assert machine.versions() == ["v3", "v3", "v3"]
+
+
+@pytest.mark.parametrize("slug", ["evaluation-error", "build-failure"])
+def test_what_does_not_build_leaves_the_profile(machine: Machine, slug: str) -> None:
+    """An evaluation or build that fails exits 1 before the profile moves."""
+    machine.put_on("main")
+    before = machine.pointers()
+    result = machine.rebuild("switch", f"broken/{slug}")
+    assert result.code == 1
+    assert broken(slug).says in result.output
+    assert machine.pointers() == before
+
+
+def test_the_profile_moves_before_a_refusal(machine: Machine) -> None:
+    """A pre-switch check that says no exits 1 too, but the profile has moved; the boot default has not."""
+    machine.put_on("main")
+    before = machine.pointers()
+    result = machine.rebuild("switch", "broken/pre-switch-check")
+    after = machine.pointers()
+    assert result.code == 1
+    assert broken("pre-switch-check").says in result.output
+    assert after.profile != before.profile
+    assert (after.current, after.boot) == (before.current, before.boot)
+
+
+def test_a_failing_activation_exits_2_with_everything_moved(machine: Machine) -> None:
+    """A failing activation script exits 2, after profile, boot default and running system have moved."""
+    machine.put_on("v3")
+    before = machine.pointers()
+    result = machine.rebuild("switch", "broken/activation-failure")
+    after = machine.pointers()
+    assert result.code == 2
+    assert broken("activation-failure").says in result.output
+    assert "Failed to run activate script" in result.output
+    assert before.profile != after.profile == after.current == after.boot
+    assert machine.versions() == ["v2", "v2", "v2"]
+
+
+def test_an_incompatible_init_exits_100_and_waits_for_a_reboot(machine: Machine) -> None:
+    """Profile and boot default move; the running system does not."""
+    machine.put_on("main")
+    before = machine.pointers()
+    result = machine.rebuild("switch", "broken/incompatible-init")
+    after = machine.pointers()
+    assert result.code == 100
+    assert broken("incompatible-init").says in result.output
+    assert after.current == before.current
+    assert before.boot != after.boot == after.profile
+
+
+@pytest.mark.parametrize("slug", ["new-unit-failing", "hypervisor-not-starting"])
+def test_a_unit_that_fails_exits_4(machine: Machine, slug: str) -> None:
+    """A unit that failed, or is restarted after failing, makes the switch exit 4 and is named."""
+    machine.put_on("main")
+    result = machine.rebuild("switch", f"broken/{slug}")
+    assert result.code == 4
+    assert "warning: the following units failed: " in result.output
+    assert broken(slug).says in result.output + machine.value("journalctl -b --no-pager -n 60")
+
+
+def test_an_old_failure_is_forgotten(machine: Machine) -> None:
+    """A unit that failed before the switch and is not started again does not count: the switch resets it."""
+    machine.put_on("main")
+    machine.sh("systemd-run --unit=old-failure --service-type=oneshot false")
+    assert machine.sh("systemctl is-failed old-failure").output == "failed\n"
+    machine.put_on("v3")
+    assert machine.sh("systemctl is-failed old-failure").output == "inactive\n"
+
+
+def test_a_unit_left_alone_keeps_its_process(machine: Machine) -> None:
+    """With X-RestartIfChanged=false the switch exits 0 and says so, and the old process goes on serving."""
+    machine.put_on("main")
+    before = machine.main_pid("hypervisor")
+    result = machine.rebuild("switch", "broken/stale-process")
+    assert result.code == 0
+    assert broken("stale-process").says in result.output
+    assert machine.main_pid("hypervisor") == before
+    assert machine.versions() == ["v2", "v2-stale", "v2-stale"]
+
+
+def test_a_second_switch_finds_the_lock_held(machine: Machine) -> None:
+    """While the lock is held a switch exits 11 and activates nothing, though the profile has moved."""
+    machine.put_on("main")
+    before = machine.pointers()
+    machine.sh("systemd-run --unit=holder flock /run/nixos/switch-to-configuration.lock sleep 60; sleep 0.1")
+    result = machine.rebuild("switch", "v3")
+    machine.sh("systemctl stop holder")
+    after = machine.pointers()
+    assert result.code == 11
+    assert "Could not acquire lock" in result.output
+    assert (after.current, after.boot) == (before.current, before.boot)
+    assert after.profile != before.profile
+
+
+def test_a_taken_unit_name_exits_1(machine: Machine) -> None:
+    """A leftover unit of nixos-rebuild's name stops the switch after the profile has moved."""
+    machine.put_on("main")
+    before = machine.pointers()
+    machine.sh(f"systemd-run --unit={UNIT} sleep 60")
+    result = machine.rebuild("switch", "v3")
+    machine.sh(f"systemctl stop {UNIT}")
+    assert result.code == 1
+    assert "was already loaded" in result.output
+    assert machine.pointers().current == before.current
+    assert machine.pointers().profile != before.profile
+
+
+def test_a_killed_switch_exits_255_and_the_next_one_finishes_it(machine: Machine) -> None:
+    """What an interrupted switch had stopped is started by the next one, from the lists it left behind."""
+    machine.put_on("main")
+    killer = f"(until [ -e /run/nixos/start-list ]; do sleep 0.01; done; systemctl kill -s KILL {UNIT}) & "
+    reference = "git+file:///srv/sample.git?ref=refs/tags/v3#choiros-a"
+    assert machine.sh(f"{killer} nixos-rebuild switch --flake '{reference}'").code == 255
+    machine.put_on("v3")
+    assert machine.versions() == ["v3", "v3", "v3"]
+    assert machine.sh("cat /run/nixos/start-list").code != 0
+
+
+def test_rollback_goes_one_generation_number_down(machine: Machine) -> None:
+    """The action switch with --rollback takes the highest number below the current one, and activates it."""
+    machine.put_on("main")
+    before = machine.pointers()
+    machine.put_on("v3")
+    result = machine.sh("nixos-rebuild switch --rollback")
+    assert result.code == 0
+    assert result.output.endswith(f"Done. The new configuration is {PROFILE}\n")
+    assert machine.pointers() == before
+
+
+def test_usage_errors_exit_2(machine: Machine) -> None:
+    """An unknown option or action touches nothing."""
+    assert machine.sh("nixos-rebuild switch --bogus").code == 2
+    assert machine.sh("nixos-rebuild switchh").code == 2
+
+
+@pytest.mark.parametrize("revision", SERVED_AMISS, ids=lambda revision: revision.name)
+def test_a_revision_that_is_amiss_only_in_what_it_serves_switches_well(machine: Machine, revision: Revision) -> None:
+    """nixos-rebuild is content with it, and the host's words tell what is wrong."""
+    assert machine.rebuild("switch", revision.ref).code == 0
+    deadline = time.monotonic() + 20
+    while revision.says not in (words := machine.served() + machine.value("ss -ltn; journalctl -b --no-pager -n 60")):
+        assert time.monotonic() < deadline, words
+        time.sleep(0.5)
+
+
+def test_a_host_boots_its_boot_default(machine: Machine) -> None:
+    """The action boot changes nothing that runs; after a power cycle the host runs it."""
+    machine.put_on("main")
+    before = machine.pointers()
+    assert machine.rebuild("boot", "v3").code == 0
+    assert machine.pointers().current == before.current
+    machine.host.power_off()
+    machine.host.power_on()
+    after = machine.pointers()
+    assert before.boot != after.boot == after.current == machine.value("readlink -e /run/booted-system")
+    assert machine.versions() == ["v3", "v3", "v3"]
