@@ -49,6 +49,9 @@ class Place:
     endpoint: str | None = None
 
 
+LAST_WORDS = 3
+"""Lines of a unit's journal that stand in the message itself; the whole is evidence."""
+
 PLACE = pytest.StashKey[Place]()
 SHOWN = pytest.StashKey[Shown]()
 BEGAN = pytest.StashKey[dt.datetime]()
@@ -270,6 +273,7 @@ class DeploySession:
         self._verdicts.setdefault((place.host, place.leg, _clause(item)), []).append(verdict)
         if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
             shown.evidence += self._diagnose(place)
+            message += self._last_words(place)
             report.longrepr = message
         report.user_properties += [("verdict", str(verdict)), ("expected", shown.expected), ("seen", shown.seen)]
         self._redact(report)
@@ -327,6 +331,19 @@ class DeploySession:
             or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
             or name.startswith(f"inside/{place.endpoint}.")
         ]
+
+    def _last_words(self, place: Place) -> str:
+        """What the units of the place said last to the journal, for whoever reads only the message."""
+        endpoint = self.plan.target.endpoints.get(place.endpoint or "")
+        diagnostics = self.hosts.journeys[place.host].diagnostics.get(place.leg)
+        if endpoint is None or diagnostics is None:
+            return ""
+        words = ""
+        for unit in endpoint.units:
+            if path := diagnostics.parts.get(f"journal/{unit}"):
+                lines = (self.folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]
+                words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in lines)
+        return words
 
     def _redact(self, report: pytest.TestReport) -> None:
         redact = self.journal.redact

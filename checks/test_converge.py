@@ -13,7 +13,7 @@ pytestmark = pytest.mark.clause("converge")
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_switch_ended_well(convergence: Convergence, newly_failed: list[str], show: Show) -> None:
-    """The switch ended well: activated, and no unit failed that had not failed before."""
+    """The switch ended well: activated, and no unit outside the contract failed that had not failed before."""
     show(
         expected="exit status 0, or 4 for units that had failed before",
         seen=f"exit status {convergence.status}: {convergence.ending.value}",
@@ -77,12 +77,14 @@ def test_processes_run_from_the_running_system(observation: Observation, show: S
 
 
 @pytest.mark.when("deploy", "rollback")
-def test_changed_units_were_restarted(changed_but_not_restarted: list[str], show: Show) -> None:
+def test_changed_units_were_restarted(
+    changed_but_not_restarted: list[str], convergence: Convergence, show: Show
+) -> None:
     """Every unit of the contract whose definition changed is a new invocation."""
     show(expected="every changed unit restarted", seen=", ".join(changed_but_not_restarted) or "so it is")
     assert not changed_but_not_restarted, (
         f"changed by the switch but still the old invocation: {', '.join(changed_but_not_restarted)}; "
-        "what runs is not what was deployed"
+        f"what runs is not what was deployed. {convergence.left_alone}"
     )
 
 
@@ -90,7 +92,7 @@ def test_changed_units_were_restarted(changed_but_not_restarted: list[str], show
 def test_no_unit_failed_that_had_not_failed_before(
     observation: Observation, before: Before, newly_failed: list[str], show: Show
 ) -> None:
-    """No unit of the host failed that had not failed before the deploy."""
+    """No unit of the host, apart from the contract's own, failed that had not failed before the deploy."""
     old = sorted(set(observation.failed) & set(before.failed))
     noted = f" (failed before already: {', '.join(old)})" if old else ""
     show(expected="none", seen=(", ".join(newly_failed) or "none") + noted)

@@ -35,7 +35,8 @@ _BY_STATUS = {
 _STAGE = re.compile(r"^--- (\w+)$", re.MULTILINE)
 _STATUS = re.compile(r"switching to system configuration \S+ failed \(status (\d+)\)")
 _BUILD = re.compile(r"builder for '.*' failed|Cannot build '|build of .* failed|Failed to build|hash mismatch")
-_WORDS = 15
+_WORDS_BEFORE, _WORDS = 5, 15
+_LEFT_ALONE = re.compile(r"^NOT restarting .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,15 @@ class Convergence:
 
     @property
     def words(self) -> str:
-        """The host's own words on what went wrong: from the last stage's first error on, or its last lines."""
+        """The host's own words on what went wrong: around the last stage's first error, or its last lines."""
         start = max((match.end() for match in _STAGE.finditer(self.log)), default=0)
         lines = [line for line in self.log[start:].splitlines() if line.strip()]
         for number, line in enumerate(lines):
             if re.search(r"\berror\b|\bfailed\b|Failed|Could not", line):
-                return "\n".join(lines[number : number + _WORDS])
+                return "\n".join(lines[max(0, number - _WORDS_BEFORE) : number + _WORDS])
         return "\n".join(lines[-_WORDS:])
+
+    @property
+    def left_alone(self) -> str:
+        """What switch-to-configuration said of changed units that it did not restart, empty if nothing."""
+        return "\n".join(_LEFT_ALONE.findall(self.log))

@@ -12,7 +12,7 @@ from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.journal import Journal, Leg, Noted, RevisionResolved
-from deploy.journey import Diagnostics, Differences, Journey, Locked, in_parallel
+from deploy.journey import Before, Diagnostics, Differences, Journey, Locked, in_parallel
 from deploy.observation import Observation
 from deploy.plan import Mode, Plan
 from deploy.revision import is_full
@@ -54,6 +54,18 @@ class Fleet:
         """
         _raise_any(self._resolved, host)
         return self._commit
+
+    def before(self, host: str) -> Before:
+        """Return what a host was before anything changed.
+
+        Raises:
+            SwitchproofError: What kept it from being noted.
+        """
+        problems = self._resolved
+        before = self.journeys[host].before
+        if before is None:
+            raise problems.get(host) or Inconclusive(f"{host}: what it was before was not noted")
+        return before
 
     def convergence(self, host: str, leg: Leg) -> Convergence:
         """Return how the switch of a host ended, or its rollback.

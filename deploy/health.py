@@ -115,7 +115,7 @@ class EndpointSeen:
         if self.name not in self.observation.backends:
             return ""
         said = self.observation.backends[self.name].strip().splitlines()
-        fields = said[-1].split(" ", 5) if said else []
+        fields = said[-1].split(" ", 4) if said else []
         if len(fields) >= 4 and fields[3] == "0":  # noqa: PLR2004 - curl's exit code stands fourth
             return f"; the workload itself answers at {self.want.backend} with HTTP {fields[0]}"
         why = fields[4] if len(fields) > 4 else "nothing"  # noqa: PLR2004 - its words stand fifth

@@ -199,7 +199,7 @@ class Journey:
             settle = ended is not None and ended.activated
             with self._phase("observe", leg):
                 self.observations[leg] = self._observe(self._health(settle=settle))
-            if self.observations[leg].outcome != "healthy" or (ended is not None and not ended.activated):
+            if not self.observations[leg].healthy or (ended is not None and not ended.activated):
                 self.diagnose(leg)
         return self.observations[leg]
 

@@ -177,8 +177,8 @@ class Observation:
     Attributes:
         system: Which system.
         units: The contract's units, by name.
-        failed: Names of all units of the host that are failed.
-        outcome: How the watch ended: healthy, unhealthy, restarted or unit-failed.
+        failed: Names of all units of the host that are failed, or wait to be started again after a failure.
+        settled: How the watch of every endpoint ended: healthy, unhealthy, restarted or unit-failed.
         watched_s: Seconds of the watch.
         answers: Every answer of every endpoint, by endpoint, in order.
         bodies: The last body of every endpoint.
@@ -193,7 +193,7 @@ class Observation:
     system: System
     units: Mapping[str, Unit]
     failed: tuple[str, ...]
-    outcome: str
+    settled: Mapping[str, str]
     watched_s: float
     answers: Mapping[str, tuple[Answer, ...]]
     bodies: Mapping[str, str]
@@ -203,6 +203,11 @@ class Observation:
     listeners: tuple[Listener, ...]
     diagnosable: Mapping[str, int]
     clock: float
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every endpoint was healthy, as the host judged it."""
+        return bool(self.settled) and set(self.settled.values()) == {"healthy"}
 
     def streak(self, endpoint: str, units: tuple[str, ...]) -> Streak:
         """Count the good answers with which the watch ended, during which all of `units` stayed what they are.
@@ -299,7 +304,7 @@ def read_observation(frame: Frame) -> Observation:
             system=read_system(frame),
             units=read_units(frame),
             failed=read_failed(frame),
-            outcome=frame.text("watch.outcome"),
+            settled=dict(line.split(" ", 1) for line in frame.text("watch.settled").splitlines()),
             watched_s=float(frame.text("watch.ended")) - began,
             answers=_answers(frame.text("watch.series"), began),
             bodies=_named(frame, "answer."),

@@ -70,7 +70,9 @@ contract_units() {
 
 toplevel() { readlink -e /run/current-system || true; }
 generation() { readlink "$PROFILE" | sed -n 's/^system-\([0-9]*\)-link$/\1/p'; }
-failed_units() { systemctl list-units --failed --plain --no-legend --no-pager --full | awk '{print $1}'; }
+failed_units() {
+  systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full | awk '$1 !~ /^switchproof-/ {print $1}'
+}
 
 say_system() {
   local top; top=$(toplevel)
@@ -200,7 +202,7 @@ verb_resolve() {
       say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
         [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
       ;;
-    *) refuse ambiguous "'$RELEASE_SHA' may mean: ${found//$'\n'/, }; give the full commit, or heads/… or tags/…" ;;
+    *) refuse ambiguous "'$RELEASE_SHA' is ambiguous, it may mean: ${found//$'\n'/, }; give the full commit, or heads/… or tags/…" ;;
   esac
 }
 
@@ -400,42 +402,55 @@ sample_answers() {
   done <<<"$ENDPOINTS"
 }
 
-# Ask until all were good ANSWERS times in a row over SOAK_S with the same processes, or until it is hopeless.
+# What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units.
+judge_endpoint() {
+  local name=$1 unit
+  shift
+  key='' problem[$name]=''
+  [ -n "${good[$name]}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
+  for unit in "$@"; do
+    key+="$unit ${unit_identity[$unit]:-} "
+    [[ ${unit_state[$unit]:-} == active\ * ]] || problem[$name]="$unit is ${unit_state[$unit]:-not there}"
+    [[ ${unit_state[$unit]:-} != failed\ * ]] || key+='failed '
+  done
+}
+
+# Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
+# after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
-  local began now since='' row=0 failing=0 bad name units unit key identity='' last_identity='' series='' changes=''
-  local -a all; local -A unit_state unit_identity reply good first
+  local began now bad name units unit key identity='' last_identity='' series='' changes=''
+  local -a all list; local -A unit_state unit_identity reply good first since row failing settled
   declare -gA problem=()
   mapfile -t all < <(contract_units)
-  began=$(seconds_up) outcome=''
-  while [ -z "$outcome" ]; do
+  began=$(seconds_up)
+  while :; do
     now=$(seconds_up) bad=''
     sample_answers
     sample_units "${all[@]}"
     [ "$identity" = "$last_identity" ] || changes+="at $now"$'\n'"$identity"
     last_identity=$identity
     while IFS=$US read -r name units _; do
-      key='' problem[$name]=''
-      [ -n "${good[$name]}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
-      for unit in ${units//$RS/ }; do
-        key+="$unit ${unit_identity[$unit]:-} "
-        [[ ${unit_state[$unit]:-} == active\ * ]] || problem[$name]="$unit is ${unit_state[$unit]:-not there}"
-      done
+      IFS=$RS read -r -a list <<<"$units"
+      judge_endpoint "$name" "${list[@]}"
+      if [[ $key == *' failed '* ]]; then failing[$name]=$((${failing[$name]:-0} + 1)); else failing[$name]=0; fi
       [ -z "${good[$name]}" ] || : "${first[$name]:=$key}"
-      if [ "${first[$name]:-$key}" != "$key" ]; then outcome=restarted problem[$name]="it restarted after it had been healthy"; fi
-      bad+=${problem[$name]}
+      if [ "${first[$name]:-$key}" != "$key" ]; then settled[$name]=restarted; fi
+      if [ "${settled[$name]:-}" = restarted ]; then
+        problem[$name]="it restarted after it had been healthy"
+      elif [ -n "${problem[$name]}" ]; then
+        row[$name]=0 since[$name]='' settled[$name]=''
+        ((${failing[$name]} < 6)) || settled[$name]='unit-failed'
+        ! at_least "$(seconds_up)" "$READY_S" "$began" || settled[$name]=unhealthy
+      else
+        row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
+        ((${row[$name]} < ANSWERS)) || ! at_least "$(seconds_up)" "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
+      fi
+      [ -n "${settled[$name]:-}" ] || bad+=" $name"
     done <<<"$ENDPOINTS"
-    if [ -n "$bad" ]; then
-      row=0 since=''
-      if [[ $identity == *' failed '* ]]; then failing=$((failing + 1)); else failing=0; fi
-      ((failing < 6)) || outcome=${outcome:-unit-failed}
-      ! at_least "$(seconds_up)" "$READY_S" "$began" || outcome=${outcome:-unhealthy}
-    else
-      row=$((row + 1)) failing=0 since=${since:-$now}
-      ((row < ANSWERS)) || ! at_least "$(seconds_up)" "$SOAK_S" "$since" || outcome=${outcome:-healthy}
-    fi
-    [ -n "$outcome" ] || sleep "$INTERVAL_S"
+    [ -n "$bad" ] || break
+    sleep "$INTERVAL_S"
   done
-  say watch.outcome "$outcome"
+  say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
   say watch.began "$began"
   say watch.ended "$(seconds_up)"
   say watch.series "$series"
@@ -466,6 +481,17 @@ verb_observe() {
   say_diagnosable
 }
 
+# A unit's journal since a time; where it said nothing since, its last words before.
+journal_since() {
+  local text
+  text=$(journalctl -q --no-pager -o short-iso-precise --since "@$1" -u "$2" | tail_of 262144) || return 0
+  if [ -z "$text" ]; then
+    text="[nothing since the deploy began; before that:]
+$(journalctl -q --no-pager -o short-iso-precise -n 20 -u "$2" | tail_of 65536)" || return 0
+  fi
+  printf '%s' "$text"
+}
+
 verb_diagnose() {
   local unit began name inside command number=0
   refresh_lease
@@ -474,7 +500,7 @@ verb_diagnose() {
   while read -r unit; do
     say "status/$unit" "$(systemctl status --no-pager --full -n 20 -- "$unit" 2>&1 | tail_of 65536)"
     say "show/$unit" "$(systemctl show -- "$unit" 2>&1 | tail_of 65536)"
-    say "journal/$unit" "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -u "$unit" 2>&1 | tail_of 262144)"
+    say "journal/$unit" "$(journal_since "$began" "$unit")"
   done < <({ contract_units; failed_units; } | awk '!seen[$0]++')
   say sockets "$(ss -tunap 2>&1 | tail_of 131072)"
   say failed-units "$(systemctl list-units --failed --no-pager --full 2>&1 | tail_of 65536)"
@@ -562,7 +588,7 @@ converged() {
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
     echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
-  local new; new=$(comm -13 <(sort <<<"$failed_before") <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
+  local new; new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
   if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
   if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
   new=$(awk 'NF > 3 {print $1 " (process " $2 ") runs from " $4}' <<<"${said[processes]}")

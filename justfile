@@ -1,0 +1,37 @@
+# Everything here calls pytest or a tool; no deploy logic stands in this file.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Install the system packages that the lab and the tests need and this machine lacks.
+packages:
+    @setup/system-packages.sh
+
+# Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
+demo: packages
+    pytest --provider=lab --sha=main
+
+# Run the project's own tests, whole deploys on lab hosts included.
+test: packages
+    pytest
+
+# Run what judges the code without running it.
+lint: packages
+    ruff check
+    ruff format --check
+    mypy
+    shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
+
+# Write the JSON Schema of target files, for editors.
+schema:
+    python -m deploy.target > docs/target.schema.json
+
+# Measure an audit beside its peers and write the table to docs/.
+bench: packages
+    pip install --quiet -e '.[bench]'
+    python -m bench.verify --write
+
+# Pin what is installed in CI to what is current now.
+lock:
+    uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml

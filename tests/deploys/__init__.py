@@ -1,0 +1,1 @@
+"""Whole deploys on lab hosts."""
