@@ -209,7 +209,8 @@ def changed_but_not_restarted(
     session: DeploySession, place: Place, before: Before, observation: Observation
 ) -> list[str]:
     """Units of the contract with another definition but the same invocation as before the switch."""
-    earlier = before.units if place.leg == "forward" else session.hosts.observation(place.host, "forward").units
+    between = session.hosts.journeys[place.host].observations.get("forward") if place.leg == "back" else None
+    earlier = between.units if between else before.units
     return [
         name
         for name, unit in observation.units.items()

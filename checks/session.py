@@ -10,6 +10,7 @@ import re
 import shlex
 import signal
 import socket
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,27 +175,43 @@ class DeploySession:
             )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
-        previous = signal.signal(signal.SIGTERM, self._terminate)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             owner = f"{getpass.getuser()}@{socket.gethostname()}"
             self.fleet = Fleet(self.plan, self.run, os.environ.get("GITHUB_RUN_ID", owner), provider, self.journal)
+            for number in handlers:
+                signal.signal(number, self._ender(session))
             try:
                 result = yield
                 self._go_back(session)
-            except KeyboardInterrupt as interrupt:
-                self.interrupted = str(interrupt) or "interrupted"
+            except session.Interrupted:
+                session._setupstate.teardown_exact(None)  # noqa: SLF001 - the check after the last one is still set up
+                self._go_back(session)
                 raise
             finally:
-                if self.interrupted:
-                    self.fleet.stop.set()
                 self._leave()
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             provider.close()
         return result
 
-    def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+    def _ender(self, session: pytest.Session) -> Callable[[int, FrameType | None], None]:
+        """Make the handler of signals that end the run: the first lets it end in order, the second at once."""
+
+        def end(number: int, _frame: FrameType | None) -> None:
+            name = signal.Signals(number).name
+            if self.interrupted:
+                raise KeyboardInterrupt(name)
+            self.interrupted = f"ended by {name}"
+            session.shouldstop = self.interrupted
+            threading.Thread(target=self._abandon, args=(name,), daemon=True).start()
+
+        return end
+
+    def _abandon(self, name: str) -> None:
+        self.journal.emit(Noted(host=None, text=f"{name}: ending in order; a second one ends at once."))
+        self.hosts.abandon()
 
     def _begin(self, config: pytest.Config) -> None:
         self.journal = Journal(self.folder, _redactor(self.plan))
@@ -227,8 +244,8 @@ class DeploySession:
         reasons = {}
         for name, journey in self.hosts.journeys.items():
             failed = self._failed(name, "forward")
-            if self.plan.on_failure == "rollback" and failed and journey.changed:
-                reasons[name] = f"{', '.join(failed)} did not pass"
+            if self.plan.on_failure == "rollback" and journey.changed and (failed or self.interrupted):
+                reasons[name] = f"{', '.join(failed)} did not pass" if failed else "the run was interrupted"
         if not reasons:
             return
         self.hosts.roll_back(reasons)
@@ -307,7 +324,7 @@ class DeploySession:
                 return Verdict.FAILED, str(error)
             case Inconclusive():
                 return Verdict.INCONCLUSIVE, str(error)
-            case AssertionError() | pytest.fail.Exception():
+            case AssertionError() | pytest.fail.Exception() if call.when == "call":
                 return Verdict.FAILED, str(error).split("\nassert ")[0]
             case _:
                 return Verdict.INCONCLUSIVE, f"the check itself broke: {report.longreprtext}"
@@ -396,7 +413,7 @@ class DeploySession:
             return ExitCode.LOCKED
         if self.hosts.refused and not touched:
             return ExitCode.USAGE
-        if self.interrupted and not touched:
+        if self.interrupted and touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}:
             return ExitCode.INTERRUPTED
         if self.plan.mode is Mode.PLAN:
             made = all(

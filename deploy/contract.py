@@ -87,6 +87,9 @@ class ExitCode(enum.IntEnum):
     LOCKED = 75
 
 
+PROVEN_STATES = frozenset({HostState.UNCHANGED, HostState.CONVERGED})
+"""The states that a canonical run may leave a host in."""
+
 _WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED)
 
 
@@ -124,11 +127,11 @@ def exit_code(verdict: RunVerdict, states: Iterable[HostState]) -> ExitCode:
         verdict: The verdict of the run.
         states: The state that each host was left in.
     """
-    if verdict is RunVerdict.CANONICAL:
-        return ExitCode.CANONICAL
     left = set(states)
     if HostState.UNSAFE in left:
         return ExitCode.UNSAFE
     if verdict is RunVerdict.INCONCLUSIVE or HostState.UNKNOWN in left:
         return ExitCode.INCONCLUSIVE
+    if verdict is RunVerdict.CANONICAL and left <= PROVEN_STATES:
+        return ExitCode.CANONICAL
     return ExitCode.SAFE_FAILURE

@@ -36,11 +36,11 @@ class Fleet:
 
     def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
         self.plan = plan
-        self.stop = threading.Event()
+        self._stop = threading.Event()
         self._journal = journal
         self.journeys = {
             host.name: Journey(
-                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self.stop
+                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self._stop
             )
             for host in plan.target.hosts
         }
@@ -107,6 +107,13 @@ class Fleet:
         """Bring hosts back to what they had before, each for its reason."""
         chosen = [self.journeys[host] for host in reasons]
         self._rolled_back = in_parallel(chosen, lambda journey: journey.roll_back(reasons[journey.host.name]))
+
+    def abandon(self) -> None:
+        """Break off what is being asked of any host, as the run was told to end."""
+        self._stop.set()
+        for journey in self._all:
+            journey.abandon()
+        self._stop.clear()
 
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
         """Give every host back, and say in which state."""

@@ -27,7 +27,8 @@ MAX_PAYLOAD = 64 * 2**20
 
 _OPENING = rb"^SWITCHPROOF/1 %s ([a-z]+) (\d{1,9}) ([0-9a-f]{64})\r?$"
 _CLOSING = rb"^SWITCHPROOF/1 %s end\r?$"
-_SECTION = re.compile(rb"([a-z][A-Za-z0-9_.@:/-]*) (\d{1,9})\n")
+_SECTION = re.compile(rb"([a-z](?!\S*/\.\.?/)[A-Za-z0-9_.@:/\\-]*) (\d{1,9})\n")
+"""A name of parts may become a path, so none of them leads elsewhere. Units have backslashes in their names."""
 
 
 class FrameError(Inconclusive):

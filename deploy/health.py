@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 from deploy.observation import Answer, Listener, Observation, Streak, Unit
@@ -130,14 +131,28 @@ class EndpointSeen:
         if not self.want.json:
             return None
         try:
-            body = json.loads(self.body)
-        except ValueError:
+            body = json.loads(self.body, object_pairs_hook=_Object, parse_constant=_no_json)
+        except (ValueError, RecursionError):
             return "the body is not JSON"
-        if not isinstance(body, dict):
+        if not isinstance(body, _Object):
             return "the body is not a JSON object"
+        if twice := [key for key in self.want.json if body.count[key] > 1]:
+            return f"{', '.join(map(repr, twice))} stands in the body more than once"
         wrong = [
             f"{key!r} is {json.dumps(body[key]) if key in body else 'missing'} instead of {json.dumps(value)}"
             for key, value in self.want.json.items()
             if key not in body or body[key] != value or type(body[key]) is not type(value)
         ]
         return "; ".join(wrong) or None
+
+
+class _Object(dict[str, object]):
+    """A JSON object that knows how often each key stands in it: which of two counts is no reader's to guess."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        self.count = Counter(key for key, _ in pairs)
+
+
+def _no_json(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import hashlib
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
@@ -218,7 +219,7 @@ class Journal:
     def emit(self, event: AnyEvent) -> None:
         """Append an event, flushed to the file before anyone watches it."""
         with self._lock:
-            cleaned = msgspec.convert(_cleaned(msgspec.to_builtins(event), self.redact), type(event))
+            cleaned = _cleaned(event, self.redact)
             if not isinstance(cleaned, LogLine):
                 self.events.append(cleaned)
                 if not self._file.closed:
@@ -238,7 +239,14 @@ class Journal:
 
         Returns:
             The file's path, relative to the run's folder.
+
+        Raises:
+            ValueError: The name leads out of the host's folder.
         """
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(
+                f"evidence of {host or 'the run'} cannot be kept as {name!r}: it leads out of the folder"
+            )
         path = Path("evidence") / (host or "run") / name
         with self._lock:
             body = self.redact(content).encode()
@@ -279,19 +287,31 @@ def read_events(path: Path) -> Iterator[AnyEvent]:
             continue
         try:
             yield decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             if number == len(lines):
                 return
             raise ValueError(f"{path}:{number}: not an event of a run: {error}") from error
 
 
-def _cleaned(value: object, redact: Redactor) -> object:
+_WORDS = frozenset({*get_args(Leg), *get_args(Phase), "before", "after"})
+"""Words of the events themselves, which stay what they are even if a secret is spelled like one."""
+
+_T = TypeVar("_T")
+
+
+def _cleaned(value: _T, redact: Redactor) -> _T:
+    """Return the same with every free text redacted."""
+    cleaned: object = value
     match value:
-        case str():
-            return redact(value)
+        case enum.Enum():
+            pass
+        case str() if value not in _WORDS:
+            cleaned = redact(value)
         case dict():
-            return {key: _cleaned(item, redact) for key, item in value.items()}
-        case list() | tuple():
-            return [_cleaned(item, redact) for item in value]
-        case _:
-            return value
+            cleaned = {key: _cleaned(item, redact) for key, item in value.items()}
+        case tuple():
+            cleaned = tuple(_cleaned(item, redact) for item in value)
+        case msgspec.Struct():
+            fields = {name: _cleaned(getattr(value, name), redact) for name in value.__struct_fields__}
+            cleaned = msgspec.structs.replace(value, **fields)
+    return cast("_T", cleaned)

@@ -117,6 +117,7 @@ class Journey:
         self.differences: Differences | None = None
         self._run, self._owner, self._provider, self._journal, self._stop = run, owner, provider, journal, stop
         self._connection: Connection | None = None
+        self._busy = threading.RLock()
         self._claimed = self._launched = False
         self._endpoints = endpoints(plan.target)
 
@@ -282,6 +283,13 @@ class Journey:
             self._connection.close()
         return state
 
+    def abandon(self) -> None:
+        """Break off what is being asked, so that the host can be asked something else. Nothing ends on the host."""
+        if (connection := self._connection) is not None:
+            connection.close()
+        with self._busy:
+            self._drop()
+
     def run_program(self, text: str, timeout_s: float) -> tuple[int | None, bytes, bytes]:
         """Run a shell text on the host, for checks that look at one thing.
 
@@ -432,20 +440,20 @@ class Journey:
 
     @contextmanager
     def _phase(self, phase: Phase, leg: Leg = "forward") -> Iterator[None]:
-        began = time.monotonic()
-        self._journal.emit(PhaseStarted(host=self.host.name, phase=phase, leg=leg))
-        problem: str | None = None
-        try:
-            yield
-        except BaseException as error:
-            problem = str(error) or type(error).__name__
-            raise
-        finally:
-            self._journal.emit(
-                PhaseFinished(
-                    host=self.host.name, phase=phase, leg=leg, seconds=time.monotonic() - began, problem=problem
+        with self._busy:
+            began = time.monotonic()
+            self._journal.emit(PhaseStarted(host=self.host.name, phase=phase, leg=leg))
+            problem: str | None = None
+            try:
+                yield
+            except BaseException as error:
+                problem = str(error) or type(error).__name__
+                raise
+            finally:
+                seconds = time.monotonic() - began
+                self._journal.emit(
+                    PhaseFinished(host=self.host.name, phase=phase, leg=leg, seconds=seconds, problem=problem)
                 )
-            )
 
 
 def in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> dict[str, Exception]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
+
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,10 @@ class Presence:
 
 @dataclass(frozen=True)
 class Streak:
-    """The good answers in a row with which a watch of an endpoint ended."""
+    """The good answers in a row with which a watch of an endpoint ended.
+
+    `identity_kept` says whether its units are active and the same processes since the first good answer of all.
+    """
 
     answers: int
     seconds: float
@@ -161,13 +168,13 @@ class Listener:
     def hears(self, listen: str) -> bool:
         """Whether a connection to `listen` (`address:port`) reaches it.
 
-        `[::]` alone does not count for an IPv4 address: ss writes `*` for a socket that takes both.
+        `[::]` alone does not count for an IPv4 address: ss writes `*` for a socket that takes both. A socket that is
+        bound to a device (`127.0.0.1%lo:80`) hears what comes to its address there; one for every address of
+        another device than `lo` hears nothing of the host itself.
         """
         port = listen.rpartition(":")[2]
-        return self.address.split("%")[0] in {listen, f"*:{port}"} or self.address in {
-            listen,
-            f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}",
-        }
+        everywhere = {f"*:{port}", f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}"}
+        return _DEVICE.sub("", self.address) == listen or self.address.replace("%lo:", ":") in everywhere
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,10 @@ class Observation:
         return bool(self.settled) and set(self.settled.values()) == {"healthy"}
 
     def streak(self, endpoint: str, units: tuple[str, ...]) -> Streak:
-        """Count the good answers with which the watch ended, during which all of `units` stayed what they are.
+        """Count the good answers with which the watch ended, and see whether `units` stayed the same processes.
+
+        They must have been the same from the first good answer of the whole watch on: what restarts after it was
+        healthy is not healthy, however long it then holds.
 
         Args:
             endpoint: Whose answers.
@@ -225,16 +235,16 @@ class Observation:
         if not good:
             return Streak(0, 0.0, identity_kept=False)
         since = good[-1].at
-        before = [seen for at, seen in self.presences if at <= since][-1:]
-        during = before + [seen for at, seen in self.presences if at > since]
+        first = next(answer.at for answer in answers if answer.good)
+        before = [seen for at, seen in self.presences if at <= first][-1:]
+        during = before + [seen for at, seen in self.presences if at > first]
         kept = bool(during) and all(
-            unit in seen
-            and seen[unit].active == "active"
-            and seen[unit].identity == during[0].get(unit, seen[unit]).identity
+            unit in seen and seen[unit].identity == during[0].get(unit, seen[unit]).identity
             for seen in during
             for unit in units
         )
-        return Streak(len(good), self.watched_s - since, kept)
+        kept = kept and all(during[-1][unit].active == "active" for unit in units)
+        return Streak(len(good), round(self.watched_s - since, 3), kept)
 
     def restarts(self, units: tuple[str, ...]) -> list[str]:
         """Tell every time that one of `units` became another process or stopped being active during the watch."""
@@ -250,14 +260,37 @@ def _presence(presence: Presence) -> str:
     return f"{presence.active} ({presence.sub}), pid {presence.pid}, {presence.restarts} restarts"
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise FrameError(f"the host's observation cannot be understood: {error}") from error
+
+
+def _lines(text: str) -> list[str]:
+    """Split at line feeds alone: an endpoint's own words may hold what Unicode calls a line break."""
+    return [line for line in text.split("\n") if line]
+
+
+def _seconds(text: str) -> float:
+    if not _SECONDS.fullmatch(text):
+        raise ValueError(f"not a number of seconds: {text[:40]!r}")
+    return float(text)
+
+
 def read_system(frame: Frame) -> System:
-    """Read which system a host has from any frame that says it."""
+    """Read which system a host has from any frame that says it.
+
+    Raises:
+        FrameError: A part is missing.
+    """
     generation = frame.text("system.generation")
     return System(
         running=frame.text("system.running"),
         profile=frame.text("system.profile"),
         booted=frame.text("system.booted"),
-        generation=int(generation) if generation.isdigit() else None,
+        generation=int(generation) if generation.isdecimal() else None,
         revision=frame.text("system.revision").strip(),
         built_from=frame.text("system.built_from").strip(),
         boot_id=frame.text("system.boot_id"),
@@ -265,11 +298,16 @@ def read_system(frame: Frame) -> System:
 
 
 def read_units(frame: Frame) -> dict[str, Unit]:
-    """Read the contract's units from any frame that says them."""
-    definitions = dict(line.split(" ", 1) for line in frame.text("units.definition").splitlines())
+    """Read the contract's units from any frame that says them.
+
+    Raises:
+        FrameError: A part is missing or cannot be understood.
+    """
+    with _understood():
+        definitions = dict(_pair(line) for line in _lines(frame.text("units.definition")))
     units = {}
     for block in frame.text("units.show").split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        values = dict(line.split("=", 1) for line in _lines(block) if "=" in line)
         if "Id" not in values:
             continue
         units[values["Id"]] = Unit(
@@ -298,14 +336,14 @@ def read_observation(frame: Frame) -> Observation:
     Raises:
         FrameError: A part is missing or cannot be understood; nothing may be concluded from the rest.
     """
-    try:
-        began = float(frame.text("watch.began"))
+    with _understood():
+        began = _seconds(frame.text("watch.began"))
         return Observation(
             system=read_system(frame),
             units=read_units(frame),
             failed=read_failed(frame),
-            settled=dict(line.split(" ", 1) for line in frame.text("watch.settled").splitlines()),
-            watched_s=float(frame.text("watch.ended")) - began,
+            settled=dict(_pair(line) for line in _lines(frame.text("watch.settled"))),
+            watched_s=_seconds(frame.text("watch.ended")) - began,
             answers=_answers(frame.text("watch.series"), began),
             bodies=_named(frame, "answer."),
             backends=_named(frame, "backend."),
@@ -313,16 +351,19 @@ def read_observation(frame: Frame) -> Observation:
             processes=_processes(frame),
             listeners=tuple(
                 Listener(address, int(pid), unit)
-                for address, pid, unit in (line.split(" ") for line in frame.text("listeners").splitlines())
+                for address, pid, unit in (line.split(" ") for line in _lines(frame.text("listeners")))
             ),
             diagnosable={
                 f"{tool} {what}": int(size)
-                for tool, what, size in (line.split(" ") for line in frame.text("diagnosable").splitlines())
+                for tool, what, size in (line.split(" ") for line in _lines(frame.text("diagnosable")))
             },
-            clock=float(frame.text("system.clock")),
+            clock=_seconds(frame.text("system.clock")),
         )
-    except ValueError as error:
-        raise FrameError(f"the host's observation cannot be understood: {error}") from error
+
+
+def _pair(line: str) -> tuple[str, str]:
+    name, value = line.split(" ", 1)
+    return name, value
 
 
 def _named(frame: Frame, prefix: str) -> dict[str, str]:
@@ -331,16 +372,16 @@ def _named(frame: Frame, prefix: str) -> dict[str, str]:
 
 def _answers(series: str, began: float) -> dict[str, tuple[Answer, ...]]:
     answers: dict[str, list[Answer]] = {}
-    for line in series.splitlines():
+    for line in _lines(series):
         at, name, good, code, connect, total, curl, words = line.split(" ", 7)
         answers.setdefault(name, []).append(
             Answer(
-                at=float(at) - began,
+                at=_seconds(at) - began,
                 good=good == "yes",
                 code=int(code),
-                connect_s=float(connect),
-                total_s=float(total),
-                curl=int(curl) if curl.isdigit() else -1,
+                connect_s=_seconds(connect),
+                total_s=_seconds(total),
+                curl=int(curl) if curl.isdecimal() else -1,
                 words=words.strip(),
             )
         )
@@ -349,10 +390,10 @@ def _answers(series: str, began: float) -> dict[str, tuple[Answer, ...]]:
 
 def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Presence]], ...]:
     seen: list[tuple[float, dict[str, Presence]]] = []
-    for line in changes.splitlines():
+    for line in _lines(changes):
         head, *rest = line.split(" ")
         if head == "at":
-            seen.append((float(rest[0]) - began, {}))
+            seen.append((_seconds(rest[0]) - began, {}))
         else:
             active, sub, pid, invocation, restarts = rest
             seen[-1][1][head] = Presence(active, sub, pid, invocation, restarts)
@@ -363,7 +404,7 @@ def _processes(frame: Frame) -> tuple[Process, ...] | None:
     if "processes" not in frame.sections:
         return None
     processes = []
-    for line in frame.text("processes").splitlines():
+    for line in _lines(frame.text("processes")):
         unit, pid, executable, *strays = line.split(" ")
         paths = tuple(path for path in strays if path.startswith("/nix/store/"))
         processes.append(Process(unit, int(pid), executable, paths))
@@ -371,4 +412,4 @@ def _processes(frame: Frame) -> tuple[Process, ...] | None:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+    return int(text) if text and text.isdecimal() else 0

@@ -13,7 +13,6 @@ from deploy.target import Endpoint, Health, Target
 SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 
 _FIELD, _PART = "\x1f", "\x1e"
-_END = "END-OF-HOST-SWITCH"
 
 
 def program(verb: str, nonce: str, values: Mapping[str, str]) -> bytes:
@@ -33,19 +32,18 @@ def program(verb: str, nonce: str, values: Mapping[str, str]) -> bytes:
     return (
         f"{exports}"
         'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
-        f"script=$(cat <<'{_END}'\n{script}{_END}\n)\n"
-        f'exec bash -c "$script" host-switch.sh {shlex.quote(verb)} </dev/null\n'
+        f"exec bash -c {shlex.quote(script)} host-switch.sh {shlex.quote(verb)} </dev/null\n"
     ).encode()
 
 
 def health_values(health: Health) -> dict[str, str]:
     """Say when a host counts as healthy, as the script's variables."""
     return {
-        "READY_S": str(health.ready_s),
+        "READY_S": f"{health.ready_s:f}",
         "ANSWERS": str(health.answers),
-        "INTERVAL_S": str(health.interval_s),
-        "SOAK_S": str(health.soak_s),
-        "ANSWER_TIMEOUT_S": str(health.timeout_s),
+        "INTERVAL_S": f"{health.interval_s:f}",
+        "SOAK_S": f"{health.soak_s:f}",
+        "ANSWER_TIMEOUT_S": f"{health.timeout_s:f}",
         "MAX_BYTES": str(health.max_bytes),
     }
 
@@ -74,8 +72,29 @@ def _patterns(endpoint: Endpoint) -> list[str]:
     """Extended regular expressions that a good body matches: enough to wait by; checks read the body properly."""
     patterns = [_literal(endpoint.contains)] if endpoint.contains else []
     for key, value in endpoint.json.items():
-        patterns.append(f"{_literal(json.dumps(key))}[[:space:]]*:[[:space:]]*{_literal(json.dumps(value))}")
+        ends = "" if isinstance(value, str) else "([],}[:space:]]|$)"
+        patterns.append(f"{_spelled(key)}[[:space:]]*:[[:space:]]*{_spelled(value)}{ends}")
     return patterns
+
+
+def _spelled(value: str | float) -> str:
+    """Match a value as any writer of JSON may spell it: some escape `/` or `<`, some all that is not ASCII."""
+    if not isinstance(value, str):
+        return _literal(json.dumps(value))
+    return f'"{"".join(_spellings(char) for char in value)}"'
+
+
+def _spellings(char: str) -> str:
+    if char.isascii() and char.isalnum():
+        return char
+    escaped = json.dumps(char)[1:-1]
+    if char.isascii() and not escaped.startswith(r"\u"):
+        forms = {json.dumps(char, ensure_ascii=False)[1:-1], f"\\u{ord(char):04x}", f"\\u{ord(char):04X}"}
+    else:
+        forms = {char, escaped, escaped.upper().replace(r"\U", r"\u")}
+    if char == "/":
+        forms.add(r"\/")
+    return f"({'|'.join(map(_literal, sorted(forms)))})"
 
 
 def _literal(text: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from deploy import journal as j
-from deploy.contract import Clause, HostState, RunVerdict, Verdict, combine, run_verdict
+from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
 
 NOT_RUN = "The check was expected and did not run."
 
@@ -128,10 +129,12 @@ class Record(msgspec.Struct, kw_only=True):
 def fold(events: Iterable[j.AnyEvent]) -> Record:
     """Make the record of a run from its events, also of a run that is not over or was killed.
 
-    What was expected and did not run stands in the record as inconclusive, so silence never passes.
+    What was expected and did not run stands in the record as inconclusive, so silence never passes. What ran
+    without being expected counts like everything else, and of a check that reported twice the worse verdict counts.
 
     Raises:
-        ValueError: The events do not begin with the run's start.
+        ValueError: The events do not begin with the run's start, hold another run's, or tell of a host that the
+            run does not have.
     """
     stream = iter(events)
     begun = next(stream, None)
@@ -152,7 +155,12 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
     checks: dict[tuple[str, j.Leg], list[j.CheckFinished]] = {}
     rollbacks: dict[str, j.RollbackBegun] = {}
     for event in stream:
+        host_name = getattr(event, "host", None)
+        if host_name is not None and host_name not in begun.hosts:
+            raise ValueError(f"the journal tells of host {host_name!r}; the run has {', '.join(begun.hosts)}")
         match event:
+            case j.RunStarted():
+                raise ValueError(f"the journal holds two runs, {begun.id!r} and {event.id!r}")
             case j.CheckFinished():
                 checks.setdefault((event.host, event.leg), []).append(event)
             case j.RollbackBegun():
@@ -171,13 +179,14 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
                 clauses=clauses,
             )
     record.verdict = run_verdict(host.verdict for host in record.hosts)
-    if record.run.interrupted or record.run.finished is None:
+    unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
+    if record.run.interrupted or record.run.finished is None or unsettled:
         record.verdict = min_verdict(record.verdict)
     return record
 
 
 def min_verdict(verdict: RunVerdict) -> RunVerdict:
-    """Return what is left of a verdict when the run did not come to its end by itself."""
+    """Return what is left of a verdict when the run did not come to its end, or a host's state is not proven."""
     return RunVerdict.INCONCLUSIVE if verdict is RunVerdict.CANONICAL else verdict
 
 
@@ -190,7 +199,7 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
             record.host(event.host).phases.append(PhaseTime(phase=event.phase, leg=event.leg, started=event.at))
         case j.PhaseFinished():
             for phase in reversed(record.host(event.host).phases):
-                if phase.phase == event.phase and phase.finished is None:
+                if (phase.phase, phase.leg) == (event.phase, event.leg) and phase.finished is None:
                     phase.finished = event.at
                     phase.problem = event.problem
                     break
@@ -224,15 +233,17 @@ def _clauses(
     host: str,
     leg: j.Leg,
 ) -> list[ClauseResult]:
-    by_id = {check.id: check for check in finished.get((host, leg), ())}
+    told: dict[tuple[Clause, str], list[j.CheckFinished]] = {}
+    for event in finished.get((host, leg), ()):
+        told.setdefault((event.clause, event.id), []).append(event)
+    wanted = [want for want in expected if (want.host, want.leg) == (host, leg)]
+    due = Counter((want.clause, want.id) for want in wanted)
+    titles = {(want.clause, want.id): want.title for want in wanted}
+    titles.update({key: events[0].title for key, events in told.items() if key not in titles})
     results = []
     for clause in Clause:
         checks = [
-            _check(by_id[want.id])
-            if want.id in by_id
-            else Check(id=want.id, title=want.title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN)
-            for want in expected
-            if (want.host, want.leg, want.clause) == (host, leg, clause)
+            _check(key[1], title, told.get(key, ()), due[key]) for key, title in titles.items() if key[0] is clause
         ]
         times = [check.started for check in checks if check.started]
         ends = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
@@ -248,7 +259,12 @@ def _clauses(
     return results
 
 
-def _check(event: j.CheckFinished) -> Check:
+def _check(check: str, title: str, told: Sequence[j.CheckFinished], due: int) -> Check:
+    """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
+    if len(told) < due:
+        return Check(id=check, title=title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN)
+    worst = combine(event.verdict for event in told)
+    event = next(event for event in told if event.verdict is worst)
     return Check(
         id=event.id,
         title=event.title,
@@ -278,5 +294,5 @@ def read_record(path: Path) -> Record:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"{path}: not a record of a run: {error}") from error

@@ -77,8 +77,8 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
     """
     outcome, detail = frame.text("outcome"), frame.get("detail")
     match outcome:
-        case "ok" if is_full(frame.text("sha")):
-            return Resolution(frame.text("sha"), frame.get("subject"))
+        case "ok" if is_full(sha := frame.text("sha")) and (sha == revision or not is_full(revision)):
+            return Resolution(sha, frame.get("subject"))
         case "malformed":
             raise RevisionMalformed(f"--sha={revision}: {detail}")
         case "missing":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
+import math
 import re
 import sys
 import tomllib
@@ -16,10 +18,12 @@ from msgspec import Meta
 
 from deploy.errors import UsageError
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=40)]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
 UnitName: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$", max_length=255)
+    str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)", max_length=255)
 ]
+Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
+JsonValue: TypeAlias = str | int | float | bool
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
 PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
@@ -41,8 +45,8 @@ class Repository(_Table, frozen=True, kw_only=True):
         checkout: The host's clone. Its objects are used, pinned by revision; its working tree decides nothing.
     """
 
-    url: Annotated[str, Meta(min_length=1)]
-    checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$")] = "/opt/choiros/workspace"
+    url: Line
+    checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$(?!\n)")] = "/opt/choiros/workspace"
 
 
 class Jump(_Table, frozen=True, kw_only=True):
@@ -92,7 +96,7 @@ class Host(_Table, frozen=True, kw_only=True):
     """
 
     name: Name
-    flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$")]
+    flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")]
     groups: tuple[Name, ...] = ()
     address: Annotated[str, Meta(min_length=1)] | None = None
     port: Port | None = None
@@ -116,14 +120,14 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     """
 
     units: Annotated[tuple[UnitName, ...], Meta(min_length=1)]
-    listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$")]
+    listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$(?!\n)")]
     listener: UnitName | None = None
     url: str
     status: Annotated[int, Meta(ge=100, le=599)] = 200
-    contains: Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")] | None = None
-    json: dict[Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")], str | int | float | bool] = {}
+    contains: Line | None = None
+    json: dict[Line, JsonValue] = {}
     backend: str | None = None
-    inside: tuple[Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$")], ...] = ()
+    inside: tuple[Line, ...] = ()
 
     @property
     def listening_unit(self) -> str:
@@ -172,7 +176,7 @@ class Target(_Table, frozen=True, kw_only=True):
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     health: Health = Health()
     converge: Converge = Converge()
-    secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
 
     @property
@@ -208,17 +212,12 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> 
         raise UsageError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
-    whole = _convert(path, _with_environment(raw, path, None))
+    whole = _convert(path, _looked_up(raw, path, environ, set()))
     _check(path, whole)
     chosen = _select(path, whole.hosts, select)
-    raw["hosts"] = [
-        _with_environment(table, path, environ, f"hosts[{index}]")
-        for index, table in enumerate(raw["hosts"])
-        if table["name"] in chosen
-    ]
-    target = _convert(path, _with_environment(raw, path, environ))
+    target = _convert(path, _looked_up(raw, path, environ, chosen))
     _check(path, target)
-    return target
+    return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
 
 
 def _convert(path: Path, raw: object) -> Target:
@@ -230,24 +229,56 @@ def _convert(path: Path, raw: object) -> Target:
 
 def _at_key(message: str, raw: object) -> str:
     """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: … (found 99999)`."""
-    text, _, where = message.partition(" - at `$")
-    key = where.rstrip("`").lstrip(".").replace("[...]", "")
-    found = raw
-    for step in re.findall(r"[^.\[\]]+", key):
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
-            found = found[int(step)]
+    text, _, where = message.partition(" - at `")
+    is_key = where.startswith("key` in `")
+    steps = re.findall(r"\[\.\.\.\]|[^.\[\]$]+", where.removeprefix("key` in `").rstrip("`"))
+    key, found = "", raw
+    for step in [*steps, "[...]"] if is_key else steps:
+        if isinstance(found, list) and step.isdecimal():
+            key, found = f"{key}[{step}]", found[int(step)]
+        elif isinstance(found, dict):
+            name = step if step != "[...]" else _culprit(found, steps[0], text)
+            key, found = f"{key}.{name}" if key else name, found[name]
+    shown = key.rpartition(".")[2] if is_key else found
+    return f"{key or 'the file'}: {text}{'' if isinstance(shown, dict | list) else f' (found {shown!r})'}"
+
+
+def _culprit(table: dict[str, Any], first: str, text: str) -> str:
+    """Find the key that msgspec means by `[...]`: the first whose entry brings the same complaint."""
+    kinds: list[Any] = [dict[Name, Endpoint]] if first == "runtime" else []
+    for name, item in table.items():
+        for kind in [*kinds, dict[Line, JsonValue]]:
+            try:
+                msgspec.convert({name: item}, kind)
+            except msgspec.ValidationError as error:
+                if str(error).startswith(text):
+                    return name
+    return next(iter(table))
+
+
+def _looked_up(raw: dict[str, Any], path: Path, environ: Mapping[str, str], chosen: set[str]) -> dict[str, Any]:
+    """Put in the environment's values; in hosts that are not chosen, text that stands for them."""
+    looked_up = {}
+    for key, item in raw.items():
+        if key == "hosts" and isinstance(item, list):
+            looked_up[key] = [
+                _with_environment(
+                    table,
+                    path,
+                    environ if isinstance(table, dict) and table.get("name") in chosen else None,
+                    f"hosts[{index}]",
+                )
+                for index, table in enumerate(item)
+            ]
         else:
-            return f"{key or 'the file'}: {text}"
-    shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
-    return f"{key or 'the file'}: {text}{shown}"
+            looked_up[key] = _with_environment(item, path, environ, key)
+    return looked_up
 
 
 def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None, key: str = "") -> Any:
     """Put the environment's values in the place of `{ env = … }`; without one, put text that stands for them."""
     match value:
-        case {"env": str(name), **rest} if not rest:
+        case {"env": str(name), **rest} if not rest and not key.endswith(".json"):
             if environ is None:
                 return _STAND_INS.get(key.rpartition(".")[2].partition("[")[0], f"env-{name}")
             if not environ.get(name):
@@ -264,7 +295,7 @@ def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None,
             return value
 
 
-_STAND_INS = {"host_keys": "ssh-ed25519 AAAA", "checkout": "/env", "url": "http://env"}
+_STAND_INS = {"host_keys": "ssh-ed25519 AAAA"}
 
 
 def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
@@ -314,14 +345,29 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
     for name, url in (("url", endpoint.url), ("backend", endpoint.backend)):
         if url is not None and (problem := _url_problem(url)):
             raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")
-    port = int(endpoint.listen.rpartition(":")[2])
-    if not 1 <= port <= 65535:  # noqa: PLR2004 - the range of TCP ports
-        raise UsageError(f"{path}: {key}.listen: port out of range 1 to 65535 (found {endpoint.listen!r})")
+    if problem := _listen_problem(endpoint.listen):
+        raise UsageError(f"{path}: {key}.listen: {problem} (found {endpoint.listen!r})")
+    for name, value in endpoint.json.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{path}: {key}.json.{name}: no JSON number (found {value!r})")
     if endpoint.listening_unit not in endpoint.units:
         raise UsageError(
             f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "
             f"allowed: {', '.join(endpoint.units)})"
         )
+
+
+def _listen_problem(listen: str) -> str | None:
+    """Say what keeps an `address:port` from being found among the sockets, which ss writes in one spelling."""
+    address, _, port = listen.rpartition(":")
+    if not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the range of TCP ports
+        return "port out of range 1 to 65535"
+    try:
+        parsed = ipaddress.ip_address(address.strip("[]"))
+    except ValueError as error:
+        return f"not an address: {error}"
+    spelled = f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"  # noqa: PLR2004 - IPv6
+    return None if listen == spelled else f"to be written {spelled!r}, as ss writes it"
 
 
 def _url_problem(url: str) -> str | None:
@@ -332,7 +378,7 @@ def _url_problem(url: str) -> str | None:
         return f"not a URL: {error}"
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         return "not a URL that can be asked"
-    if any(character.isspace() or character in "\"'\\" for character in url):
+    if any(character.isspace() or not character.isprintable() or character in "\"'\\" for character in url):
         return "a URL with a character that must be percent-encoded"
     return None
 

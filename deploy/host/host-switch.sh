@@ -44,8 +44,8 @@ say() { said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "
 
 answer() {
   if [ -z "${SWITCHPROOF_NONCE:-}" ]; then printf '%s' "$payload"; return; fi
-  printf '\nSWITCHPROOF/1 %s %s %d ' "$SWITCHPROOF_NONCE" "$1" "${#payload}"
-  printf '%s' "$payload" | sha256sum | cut -c1-64
+  local digest; digest=$(printf '%s' "$payload" | sha256sum)
+  printf '\nSWITCHPROOF/1 %s %s %d %s\n' "$SWITCHPROOF_NONCE" "$1" "${#payload}" "${digest%% *}"
   printf '%s' "$payload" | gzip -c | base64
   printf 'SWITCHPROOF/1 %s end\n' "$SWITCHPROOF_NONCE"
 }
@@ -58,20 +58,62 @@ tail_of() {
   printf '[%d bytes before this are left out]\n%s' "$((${#text} - limit))" "${text: -limit}"
 }
 
-seconds_up() { local up; read -r up _ </proc/uptime; printf '%s' "$up"; }
-at_least() { awk -v a="$1" -v b="$2" -v c="${3:-0}" 'BEGIN { exit !(a - c >= b) }'; }
+# Seconds since the boot, into a variable.
+uptime_to() { read -r "$1" _ </proc/uptime; }
 
-contract_units() {
-  local IFS=$US name units _
-  while read -r name units _; do tr "$RS" '\n' <<<"$units"; done <<<"$ENDPOINTS" | awk 'NF && !seen[$0]++'
+# Seconds with a fraction as whole milliseconds, into a variable.
+milliseconds_to() {
+  local whole=${2%%.*} part=${2#*.}
+  [[ $2 == *.* ]] || part=0
+  part+=00
+  printf -v "$1" %d "$((10#${whole:-0} * 1000 + 10#${part:0:3}))"
 }
+
+# Whether at least $1 seconds have gone by since an uptime.
+gone_by() {
+  local up now least since
+  uptime_to up
+  milliseconds_to now "$up" && milliseconds_to least "$1" && milliseconds_to since "$2"
+  ((now - since >= least))
+}
+
+# The contract's units, once each, in order.
+list_units() {
+  local units unit; local -a parts; local -A seen=()
+  UNITS=()
+  while IFS=$US read -r _ units _; do
+    IFS=$RS read -r -a parts <<<"$units"
+    for unit in "${parts[@]}"; do
+      [ -n "${seen[$unit]:-}" ] || UNITS+=("$unit")
+      seen[$unit]=yes
+    done
+  done <<<"$ENDPOINTS"
+}
+list_units
+contract_units() { printf '%s\n' "${UNITS[@]}"; }
 
 # ---- what the host is -----------------------------------------------------------------------------------------
 
 toplevel() { readlink -e /run/current-system || true; }
-generation() { readlink "$PROFILE" | sed -n 's/^system-\([0-9]*\)-link$/\1/p'; }
+generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([0-9]+)-link$ ]] && printf '%s' "${BASH_REMATCH[1]}"; }
 failed_units() {
-  systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full | awk '$1 !~ /^switchproof-/ {print $1}'
+  local unit
+  while read -r unit _; do [[ $unit == switchproof-* ]] || printf '%s\n' "$unit"; done < <(
+    systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full)
+}
+
+# Ask systemctl for properties of the contract's units: its words in `shown`, a value each in `value[unit property]`.
+shown=
+declare -A value
+show_units() {
+  local line property; local -A block=()
+  shown=$(systemctl show -p "$1" -- "${UNITS[@]}") || true
+  value=()
+  while IFS= read -r line; do
+    if [ -n "$line" ]; then block[${line%%=*}]=${line#*=}; continue; fi
+    for property in "${!block[@]}"; do value["${block[Id]:-} $property"]=${block[$property]}; done
+    block=()
+  done <<<"$shown"$'\n'
 }
 
 say_system() {
@@ -82,52 +124,98 @@ say_system() {
   say system.generation "$(generation)"
   say system.revision "$(timeout 10 "$top/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true)"
   say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
-  say system.boot_id "$(cat /proc/sys/kernel/random/boot_id)"
-  say system.clock "$(date +%s.%N)"
+  say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
+  say system.clock "$EPOCHREALTIME"
   say units.failed "$(failed_units)"
   say_units
 }
 
 say_units() {
-  local units unit fragment dropins; mapfile -t units < <(contract_units)
-  say units.show "$(systemctl show -p Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts \
-    -p ExecMainCode,ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup -- "${units[@]}")"
-  say units.definition "$(for unit in "${units[@]}"; do
-    fragment=$(systemctl show -P FragmentPath -- "$unit") dropins=$(systemctl show -P DropInPaths -- "$unit")
+  local unit fd digest file definitions=''; local -A opened digests
+  show_units Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup
+  say units.show "$shown"
+  for unit in "${UNITS[@]}"; do
     # shellcheck disable=SC2086 # systemd separates paths with blanks
-    printf '%s %s\n' "$unit" "$(cat -- "$fragment" $dropins 2>/dev/null | sha256sum | cut -c1-64)"
-  done)"
+    exec {fd}< <(exec cat -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
+    opened[$unit]=$fd
+  done
+  while read -r digest file; do digests[${file##*/}]=$digest; done < <(sha256sum "${opened[@]/#//dev/fd/}")
+  for unit in "${UNITS[@]}"; do
+    fd=${opened[$unit]}
+    definitions+="$unit ${digests[$fd]:-}"$'\n'
+    exec {fd}<&-
+  done
+  say units.definition "${definitions%$'\n'}"
+}
+
+# The processes of the contract's units, with the store paths each runs from that are not in the closure $1.
+processes() {
+  local unit group file pid exe text path strays; local -a pids links=() words; local -A unit_of=()
+  shopt -s globstar dotglob nullglob
+  for unit in "${UNITS[@]}"; do
+    group=${value["$unit ControlGroup"]:-}
+    [ -n "$group" ] || continue
+    for file in /sys/fs/cgroup{,/systemd}"$group"/**/cgroup.procs; do
+      mapfile -t pids 2>/dev/null <"$file" || continue
+      for pid in "${pids[@]}"; do
+        [ -n "${unit_of[$pid]:-}" ] || links+=("/proc/$pid/exe")
+        unit_of[$pid]=$unit
+      done
+    done
+  done
+  ((${#links[@]})) || return 0
+  local -A executables=()
+  while read -r file exe; do executables[$file]=${exe// /_}; done < <(find "${links[@]}" -maxdepth 0 -printf '%p %l\n' 2>/dev/null)
+  for file in "${links[@]}"; do
+    pid=${file//[!0-9]/} exe=${executables[$file]:-} words=() strays=''
+    mapfile -d '' -t words 2>/dev/null <"${file%exe}cmdline" || true
+    text="$exe ${words[*]}"
+    while [[ $text =~ /nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+ ]]; do
+      path=${BASH_REMATCH[0]} text=${text#*"${BASH_REMATCH[0]}"}
+      [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
+    done
+    printf '%s %s %s %s\n' "${unit_of[$pid]}" "$pid" "${exe:-?}" "$strays"
+  done
 }
 
 # Which store paths each process of the contract's units runs from that do not belong to the running system.
 say_processes() {
-  local top closure unit group pid exe paths
+  local top closure
   top=$(toplevel)
-  if ! closure=$(nix-store -qR "$top" 2>&1 | sort) || [ -z "$top" ]; then
+  if ! closure=$(nix-store -qR "$top" 2>&1) || [ -z "$top" ]; then
     say processes.problem "$closure"
     return
   fi
-  say processes "$(while read -r unit; do
-    group=$(systemctl show -P ControlGroup -- "$unit")
-    [ -n "$group" ] || continue
-    while read -r pid; do
-      exe=$(readlink "/proc/$pid/exe" | tr ' ' _ || true)
-      paths=$({ printf '%s\n' "$exe"; tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null |
-        grep -oE '/nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+' | sort -u | comm -23 - <(printf '%s\n' "$closure") || true)
-      printf '%s %s %s %s\n' "$unit" "$pid" "${exe:-?}" "${paths//$'\n'/ }"
-    done < <(find "/sys/fs/cgroup$group" "/sys/fs/cgroup/systemd$group" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un)
-  done < <(contract_units))"
+  say processes "$(processes "$closure")"
+}
+
+# The unit whose control group a process is in, into `unit`.
+find_unit() {
+  local line
+  unit='?'
+  while read -r line; do
+    [[ $line =~ ^(0::|1:name=systemd:).*/([^/]*\.(service|scope|socket)) ]] || continue
+    unit=${BASH_REMATCH[2]}
+    return
+  done 2>/dev/null <"/proc/$1/cgroup" || true
 }
 
 # Who listens: one line a socket and process, with the unit whose control group the process is in.
+sockets=
 say_listeners() {
-  local local_address pid unit rest
-  say listeners "$(ss -Hltnp | while read -r _ _ _ local_address _ rest; do
-    while read -r pid; do
-      unit=$(sed -n 's#^\(0::\|1:name=systemd:\).*/\([^/]*\.\(service\|scope\|socket\)\).*#\2#p' "/proc/$pid/cgroup" 2>/dev/null | head -n1)
-      printf '%s %s %s\n' "$local_address" "$pid" "${unit:-?}"
-    done < <(grep -oE 'pid=[0-9]+' <<<"$rest" | cut -d= -f2 | sort -u)
-  done)"
+  local address rest pid unit seen listeners=''
+  sockets=$(ss -Hltnp) || sockets=''
+  while read -r _ _ _ address _ rest; do
+    seen=' '
+    while [[ $rest =~ pid=([0-9]+) ]]; do
+      pid=${BASH_REMATCH[1]} rest=${rest#*"${BASH_REMATCH[0]}"}
+      [[ $seen != *" $pid "* ]] || continue
+      seen+="$pid "
+      find_unit "$pid"
+      listeners+="$address $pid $unit"$'\n'
+    done
+  done <<<"$sockets"
+  say listeners "${listeners%$'\n'}"
 }
 
 # ---- the revision ---------------------------------------------------------------------------------------------
@@ -216,6 +304,7 @@ job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "$JOB"; }
 running() { case $(systemctl show -P ActiveState -- "$1") in activating | active | deactivating | reloading) return 0 ;; esac; return 1; }
 
 refresh_lease() {
+  [ -e "$LOCK/holder" ] || return 0
   [ "$(sed -n 's/^run //p' "$LOCK/holder" 2>/dev/null)" = "$RUN" ] || return 0
   printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$(sed -n 's/^since //p' "$LOCK/holder")" \
     "$(($(date +%s) + LEASE_S))" >"$LOCK/holder.new.$$"
@@ -298,8 +387,13 @@ job_converge() {
 }
 
 job_rollback() {
-  local number
+  local number converge="switchproof-$RUN-converge.service" dir="$STATE/runs/$RUN/converge"
   stage rollback
+  # A build may be stopped at any time; an activation under way is let finish.
+  while running "$converge" && [ ! -e "$dir/rc" ]; do
+    [ "$(cat "$dir/stage")" != build ] || systemctl stop -- "$converge"
+    sleep 0.5
+  done
   [ -x "$SWITCHPROOF_TO/bin/switch-to-configuration" ] || { echo "$SWITCHPROOF_TO is not a system on this host"; return 1; }
   number=$(for link in "$PROFILE"-*-link; do
     [ "$(readlink -e "$link")" != "$SWITCHPROOF_TO" ] || printf '%s\n' "$link"
@@ -336,15 +430,16 @@ verb_rollback() {
 }
 
 verb_status() {
-  local dir unit deadline state size offset=${SWITCHPROOF_OFFSET:-0}
-  dir=$(job_dir) unit=$(job_unit) deadline=$(seconds_up)
+  local dir unit began state size offset=${SWITCHPROOF_OFFSET:-0}
+  dir=$(job_dir) unit=$(job_unit)
+  uptime_to began
   refresh_lease
   while :; do
     size=$(stat -c %s "$dir/log" 2>/dev/null || echo 0)
     state=running
     running "$unit" && [ "$(systemctl show -P SubState -- "$unit")" != exited ] || state=lost
     [ ! -e "$dir/rc" ] || state=finished
-    if [ "$state" != running ] || ((size > offset)) || at_least "$(seconds_up)" "${SWITCHPROOF_WAIT_S:-0}" "$deadline"; then break; fi
+    if [ "$state" != running ] || ((size > offset)) || gone_by "${SWITCHPROOF_WAIT_S:-0}" "$began"; then break; fi
     sleep 0.2
   done
   say state "$state"
@@ -360,24 +455,20 @@ verb_status() {
 
 # One answer of an endpoint: body, then a line of code, connect and total seconds, curl's exit code and its words.
 ask() {
-  { curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES" \
-    -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}' -- "$1" 2>/dev/null || true
-  } | head -c "$((MAX_BYTES + 1024))"
+  exec curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES" \
+    -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}' -- "$1" 2>/dev/null
 }
-
 
 # Each unit's state, and what changes whenever its process does.
 sample_units() {
-  local unit active sub pid invocation restarts
+  local unit
   identity=''
-  while read -r unit active sub pid invocation restarts; do
-    unit_state[$unit]="$active $sub"
-    unit_identity[$unit]="$pid $invocation $restarts"
-    identity+="$unit $active $sub $pid $invocation $restarts"$'\n'
-  done < <(systemctl show -p Id,ActiveState,SubState,MainPID,InvocationID,NRestarts -- "$@" | awk -F= -v OFS=' ' '
-    function flush() { if (v["Id"] != "") print v["Id"], v["ActiveState"], v["SubState"], v["MainPID"], \
-      (v["InvocationID"] == "" ? "-" : v["InvocationID"]), v["NRestarts"]; split("", v) }
-    $1 == "" { flush(); next } { v[$1] = $2 } END { flush() }')
+  show_units Id,ActiveState,SubState,MainPID,InvocationID,NRestarts
+  for unit in "${UNITS[@]}"; do
+    unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
+    unit_identity[$unit]="${value["$unit MainPID"]:-} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-}"
+    identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
+  done
 }
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
@@ -387,7 +478,7 @@ sample_answers() {
   while IFS=$US read -r name _ _ _ url _; do exec {fd}< <(ask "$url"); asked[$name]=$fd; done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _ patterns _; do
     fd=${asked[$name]}
-    reply[$name]=$(tr -d '\0' <&"$fd")
+    { reply[$name]=$(head -c "$((MAX_BYTES + 1024))" <&"$fd"); } 2>/dev/null # bash drops NUL bytes, and says so
     exec {fd}<&-
     words=${reply[$name]##*$'\n'}
     [[ $words =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]+\  ]] || words='000 0 0 63 more than the limit'
@@ -419,14 +510,14 @@ judge_endpoint() {
 # after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
   local began now bad name units unit key identity='' last_identity='' series='' changes=''
-  local -a all list; local -A unit_state unit_identity reply good first since row failing settled
+  local -a list; local -A unit_state unit_identity reply good first since row failing settled
   declare -gA problem=()
-  mapfile -t all < <(contract_units)
-  began=$(seconds_up)
+  uptime_to began
   while :; do
-    now=$(seconds_up) bad=''
+    bad=''
+    uptime_to now
     sample_answers
-    sample_units "${all[@]}"
+    sample_units
     [ "$identity" = "$last_identity" ] || changes+="at $now"$'\n'"$identity"
     last_identity=$identity
     while IFS=$US read -r name units _; do
@@ -440,36 +531,52 @@ watch_endpoints() {
       elif [ -n "${problem[$name]}" ]; then
         row[$name]=0 since[$name]='' settled[$name]=''
         ((${failing[$name]} < 6)) || settled[$name]='unit-failed'
-        ! at_least "$(seconds_up)" "$READY_S" "$began" || settled[$name]=unhealthy
+        ! gone_by "$READY_S" "$began" || settled[$name]=unhealthy
       else
         row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
-        ((${row[$name]} < ANSWERS)) || ! at_least "$(seconds_up)" "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
+        ((${row[$name]} < ANSWERS)) || ! gone_by "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
       fi
       [ -n "${settled[$name]:-}" ] || bad+=" $name"
     done <<<"$ENDPOINTS"
     [ -n "$bad" ] || break
     sleep "$INTERVAL_S"
   done
+  uptime_to now
   say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
   say watch.began "$began"
-  say watch.ended "$(seconds_up)"
+  say watch.ended "$now"
   say watch.series "$series"
   say watch.units "$changes"
   for name in "${!reply[@]}"; do say "answer.$name" "${reply[$name]}"; done
   while IFS=$US read -r name _ _ _ _ _ key _; do
-    [ -z "$key" ] || [ -n "${good[$name]}" ] || say "backend.$name" "$(ask "$key")"
+    [ -z "$key" ] || [ -n "${good[$name]}" ] || say "backend.$name" "$(ask "$key" | head -c "$((MAX_BYTES + 1024))")"
   done <<<"$ENDPOINTS"
 }
 
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit text
-  say diagnosable "$(while read -r unit; do
-    text=$(systemctl status --no-pager -n 0 -- "$unit" 2>&1 | head -c 4096) || true
-    printf 'systemctl %s %d\n' "$unit" "${#text}"
-    text=$(journalctl -q --no-pager -n 5 -u "$unit" 2>/dev/null) && printf 'journalctl %s %d\n' "$unit" "${#text}"
-  done < <(contract_units)
-  text=$(ss -Hltn) && printf 'ss sockets %d\n' "${#text}")"
+  local unit line fd text told=''; local -A journals size=()
+  for unit in "${UNITS[@]}"; do
+    # The dot says that journalctl ended well.
+    exec {fd}< <(journalctl -q --no-pager -n 5 -u "$unit" 2>/dev/null && printf .)
+    journals[$unit]=$fd
+  done
+  # The part of a unit begins with the dot of its state and its name; the lines that follow are indented.
+  unit='?'
+  while IFS= read -r line; do
+    if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
+    size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
+  done < <(systemctl status --no-pager -n 0 -- "${UNITS[@]}" 2>&1)
+  for unit in "${UNITS[@]}"; do
+    told+="systemctl $unit ${size[$unit]:-0}"$'\n'
+    fd=${journals[$unit]} text=''
+    IFS= read -r -d '' text <&"$fd" || true
+    exec {fd}<&-
+    [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
+  done
+  [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
+  say diagnosable "${told%$'
+'}"
 }
 
 verb_observe() {

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from tempfile import TemporaryFile
 
 from deploy.connection import SHELL, Completed, DeadlineExceeded
 from deploy.errors import UsageError
@@ -22,33 +23,38 @@ class LocalConnection:
 
     def __init__(self, host: str) -> None:
         self.host = host
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, program: bytes, *, timeout_s: float) -> Completed:
         """Run a program text with `/bin/sh`; see `Connection.run`."""
         began = time.monotonic()
-        process = subprocess.Popen(
-            SHELL.split(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            stdout, stderr = process.communicate(program, timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            raise DeadlineExceeded(
-                self.host, f"no whole answer within {timeout_s:.0f} s", "See what keeps this machine busy."
-            ) from None
-        finally:
-            if process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        status = process.returncode if process.returncode >= 0 else None
-        return Completed(stdout, stderr, status, time.monotonic() - began)
+        # Files rather than pipes: nobody has to drain them, and what outlives the program cannot hold them open.
+        with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            stdin.write(program)
+            stdin.seek(0)
+            self._process = process = subprocess.Popen(
+                SHELL.split(), stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            )
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                raise DeadlineExceeded(
+                    self.host, f"no whole answer within {timeout_s:g} s", "See what keeps this machine busy."
+                ) from None
+            finally:
+                self.close()
+            stdout.seek(0)
+            stderr.seek(0)
+            status = process.returncode if process.returncode >= 0 else None
+            return Completed(stdout.read(), stderr.read(), status, time.monotonic() - began)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """End what is running, if anything is."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 class LocalProvider:

@@ -31,6 +31,9 @@ from deploy.target import Host, Ssh, Target
 MAX_OUTPUT = 128 * 2**20
 """Bytes of output read of one command, twice what a frame may hold when packed."""
 
+HELD_S = 1.0
+"""Seconds without output after which a program that has ended is not waited for any longer."""
+
 _WEAK = {
     "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
     "macs": ["hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"],
@@ -155,38 +158,47 @@ class SshConnection:
         self._transports = transports
 
     def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        """Run a program text with `/bin/sh`; see `Connection.run`."""
+        """Run a program text with `/bin/sh`; see `Connection.run`. When the time is over the connection ends too."""
         began = time.monotonic()
-        deadline = began + timeout_s
         transport = self._transports[-1]
-        errors = bytearray()
-        channel = None
+        expired = threading.Event()
+        # Not every wait below knows of a deadline, but all of them end with the connection.
+        watch = threading.Timer(timeout_s, self._expire, (expired,))
+        watch.daemon = True
+        watch.start()
+        output, errors = bytearray(), bytearray()
+        channel, whole, why = None, False, "the host closed it before the answer ended"
         try:
             channel = transport.open_session(timeout=timeout_s)
-            channel.settimeout(max(0.01, deadline - time.monotonic()))
             channel.exec_command(SHELL)
             drain = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
             drain.start()
-            channel.sendall(program)
-            channel.shutdown_write()
-            output = self._read(channel, deadline)
-            channel.status_event.wait(max(0.01, deadline - time.monotonic()))
-            drain.join(max(0.01, deadline - time.monotonic()))
-        except TimeoutError:
-            raise DeadlineExceeded(
-                self.host,
-                f"no whole answer within {timeout_s:.0f} s",
-                "The command may still run there; look at the host before trying again.",
-            ) from None
+            with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
+                channel.sendall(program)
+                channel.shutdown_write()
+            whole = self._read(channel, output)
+            channel.status_event.wait()
+            if whole and channel.exit_status < 0:  # ended by a signal, unless the connection was lost right now
+                whole = self._answers()
+            channel.close()
+            drain.join()
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._lost(str(error) or type(error).__name__) from error
+            why = str(error) or type(error).__name__
+            whole = False
         finally:
-            if channel is not None:
+            watch.cancel()
+            if channel is not None and not expired.is_set():
                 channel.close()
-        if channel.exit_status == -1 and not transport.is_active():
-            raise self._lost("the host closed it before the answer ended")
+        if channel is None or not whole:
+            if expired.is_set():
+                raise DeadlineExceeded(
+                    self.host,
+                    f"no whole answer within {timeout_s:g} s",
+                    "The command may still run there; look at the host before trying again.",
+                )
+            raise self._lost(why)
         status = channel.exit_status if channel.exit_status >= 0 else None
-        return Completed(output, bytes(errors), status, time.monotonic() - began)
+        return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
 
     def close(self) -> None:
         """End the connection and those it leads through."""
@@ -194,16 +206,32 @@ class SshConnection:
             with suppress(Exception):
                 transport.close()
 
-    def _read(self, channel: paramiko.Channel, deadline: float) -> bytes:
-        output = bytearray()
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        self.close()
+
+    def _read(self, channel: paramiko.Channel, output: bytearray) -> bool:
+        """Read standard output, and say whether that was all of it."""
+        channel.settimeout(HELD_S)
         while True:
-            channel.settimeout(max(0.01, deadline - time.monotonic()))
-            chunk = channel.recv(2**17)
+            try:
+                chunk = channel.recv(2**17)
+            except TimeoutError:
+                # A program that has ended may have left something behind that holds the output open.
+                if channel.exit_status >= 0 and self._answers() and not channel.recv_ready():
+                    return True
+                continue
             if not chunk:
-                return bytes(output)
+                return bool(channel.eof_received)
             output += chunk
             if len(output) > MAX_OUTPUT:
                 raise self._lost(f"more than {MAX_OUTPUT} bytes came")
+
+    def _answers(self) -> bool:
+        """Ask the host for a sign of life; what it sent before that has arrived then."""
+        transport = self._transports[-1]
+        transport.global_request("keepalive@openssh.com", wait=True)
+        return transport.is_active()
 
     def _lost(self, why: str) -> ConnectionLost:
         return ConnectionLost(
@@ -213,8 +241,14 @@ class SshConnection:
 
 def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:
     """Read standard error to its end, so that the host never waits for us; keep the first mebibyte."""
-    with suppress(Exception):
-        while chunk := channel.recv_stderr(2**16):
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        while True:
+            try:
+                chunk = channel.recv_stderr(2**16)
+            except TimeoutError:
+                continue
+            if not chunk:
+                return
             into += chunk[: max(0, 2**20 - len(into))]
 
 
@@ -230,13 +264,16 @@ def _open(hop: _Hop, ssh: Ssh, sock: socket.socket | paramiko.Channel | None) ->
         _prefer_pinned(transport, hop.pins)
         try:
             transport.start_client(timeout=step_s)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+            shown = (
+                transport.get_remote_server_key()
+            )  # fails when the time was over, of which the line above is silent
+        except Exception as error:  # paramiko hands on whatever a stranger's bytes lead it to
             raise Unreachable(
                 hop.host,
-                f"{hop.address} port {hop.port} answers, but not as an SSH server within {step_s:.0f} s: {error}",
+                f"{hop.address} port {hop.port} answers, but not as an SSH server within {step_s:g} s: {error}",
                 "See whether sshd runs there and accepts connections.",
             ) from error
-        _check_host_key(hop, transport.get_remote_server_key())
+        _check_host_key(hop, shown)
         _authenticate(hop, transport, agent=ssh.agent)
         transport.set_keepalive(max(1, round(ssh.keepalive_s)))
     except BaseException:
@@ -251,7 +288,7 @@ def _dial(hop: _Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
     except OSError as error:
         raise Unreachable(
             hop.host,
-            f"no connection to {hop.address} port {hop.port} within {timeout_s:.0f} s: {error}",
+            f"no connection to {hop.address} port {hop.port} within {timeout_s:g} s: {error}",
             "See whether the address is right, the host is up and the firewall lets you in.",
         ) from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
