@@ -29,7 +29,6 @@ schema:
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages
-    pip install --quiet -e '.[bench]'
     python -m bench.verify --write
 
 # Pin what is installed in CI to what is current now.

@@ -12,19 +12,16 @@ pytestmark = pytest.mark.clause("converge")
 
 
 @pytest.mark.when("deploy", "rollback")
-def test_the_switch_ended_well(convergence: Convergence, newly_failed: list[str], show: Show) -> None:
-    """The switch ended well: activated, and no unit outside the contract failed that had not failed before."""
+def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
+    """The switch came to its end and activated the system."""
     show(
-        expected="exit status 0, or 4 for units that had failed before",
+        expected="activated: exit status 0, or 4 where units failed",
         seen=f"exit status {convergence.status}: {convergence.ending.value}",
         evidence=[convergence.log_path],
     )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
     assert convergence.activated, f"{convergence.ending.value}; in the host's words:\n{convergence.words}"
-    assert not newly_failed, (
-        f"failed since the deploy began: {', '.join(newly_failed)}; in the host's words:\n{convergence.words}"
-    )
 
 
 @pytest.mark.when("deploy", "rollback")
@@ -90,10 +87,12 @@ def test_changed_units_were_restarted(
 
 @pytest.mark.when("deploy", "rollback")
 def test_no_unit_failed_that_had_not_failed_before(
-    observation: Observation, before: Before, newly_failed: list[str], show: Show
+    observation: Observation, before: Before, convergence: Convergence, newly_failed: list[str], show: Show
 ) -> None:
     """No unit of the host, apart from the contract's own, failed that had not failed before the deploy."""
     old = sorted(set(observation.failed) & set(before.failed))
     noted = f" (failed before already: {', '.join(old)})" if old else ""
-    show(expected="none", seen=(", ".join(newly_failed) or "none") + noted)
-    assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}; see its journal"
+    show(expected="none", seen=(", ".join(newly_failed) or "none") + noted, evidence=[convergence.log_path])
+    assert not newly_failed, (
+        f"failed since the deploy began: {', '.join(newly_failed)}; in the host's words:\n{convergence.words}"
+    )

@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Makes real hosts on this machine to deploy to, each with its own systemd, SSH and Nix store.",
-        epilog=f"Try: {PROGRAM} up, then {PROGRAM} ssh a -- nixos-rebuild list-generations.",
+        epilog=f"Try: {PROGRAM} up, then {PROGRAM} ssh a -- readlink -f /run/current-system.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -1,0 +1,53 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from deploy.contract import Clause, ExitCode
+from deploy.providers.lab.revisions import REVISIONS
+from deploy.target import json_schema
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_schema_is_the_one_of_the_code() -> None:
+    """The published JSON Schema of target files is what `just schema` writes."""
+    published = msgspec.json.decode((ROOT / "docs" / "target.schema.json").read_bytes())
+    assert published == msgspec.json.decode(msgspec.json.encode(json_schema()))
+
+
+def test_every_revision_of_the_lab_is_documented() -> None:
+    """The lab's page lists every revision of the sample repository with the clause that it fails."""
+    page = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    for revision in REVISIONS:
+        (row,) = re.findall(rf"^\| `{re.escape(revision.name)}` \|.*$", page, re.MULTILINE)
+        assert row.endswith(f"| `{revision.clause}` |" if revision.clause else "| (canonical) |")
+
+
+def test_the_readme_states_the_contract() -> None:
+    """README's table of clauses is the contract's own words."""
+    for clause in Clause:
+        assert (
+            f"| `{clause}` | {clause.promise.replace(' live and dev,', ' `live` and `dev`,')}".replace(
+                "nixos-rebuild switch", "`nixos-rebuild switch`"
+            )
+            in README
+        )
+
+
+def test_the_readme_names_every_exit_code() -> None:
+    """README's table has a row for every exit code of a deploy, but pytest's own internal error."""
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert codes == {int(code) for code in ExitCode} - {ExitCode.INTERNAL}
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    """Each relative link in README and docs names a file that exists."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
