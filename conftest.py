@@ -30,6 +30,9 @@ from reports.summary import render as render_summary
 ROOT = Path(__file__).parent
 SESSION = pytest.StashKey[DeploySession]()
 
+_HYPOTHESIS = "hypothesispytest"
+"""The plugin of a tool for tests, which loads all of itself at the end of every session."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the command line of a deploy."""
@@ -69,12 +72,15 @@ def pytest_configure(config: pytest.Config) -> None:
                 soak=given.soak,
                 report_dir=given.report_dir,
                 lab_keep=given.lab_keep,
+                collect_only=given.collectonly,
             ),
             os.environ,
             ROOT / "reports" / "runs",
         )
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+    if config.pluginmanager.has_plugin(_HYPOTHESIS):
+        config.pluginmanager.unregister(name=_HYPOTHESIS)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(ROOT / "checks")]
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)

@@ -164,7 +164,7 @@ class DeploySession:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         """Open the provider, run the checks, bring back the hosts that need it and check them again."""
-        if session.config.option.collectonly or session.testsfailed:
+        if session.config.option.collectonly or session.testsfailed or not session.items:
             return (yield)
         self._begin(session.config)
         try:
@@ -177,14 +177,15 @@ class DeploySession:
             raise pytest.UsageError(str(error)) from None
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            owner = f"{getpass.getuser()}@{socket.gethostname()}"
-            self.fleet = Fleet(self.plan, self.run, os.environ.get("GITHUB_RUN_ID", owner), provider, self.journal)
+            self.fleet = Fleet(self.plan, self.run, _owner(), provider, self.journal)
             for number in handlers:
                 signal.signal(number, self._ender(session))
             try:
                 result = yield
                 self._go_back(session)
-            except session.Interrupted:
+            except (session.Interrupted, Exception) as error:
+                if not isinstance(error, session.Failed | session.Interrupted):
+                    self.interrupted = f"the session broke: {error!r}"
                 session._setupstate.teardown_exact(None)  # noqa: SLF001 - the check after the last one is still set up
                 self._go_back(session)
                 raise
@@ -395,6 +396,11 @@ class DeploySession:
         if self.fleet is not None:
             record = fold(self.journal.events)
             code = self._exit_code(record)
+            if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and code in {
+                ExitCode.SAFE_FAILURE,
+                ExitCode.INTERRUPTED,
+            }:
+                code = ExitCode.INTERNAL
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
             )
@@ -421,6 +427,12 @@ class DeploySession:
             )
             return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
         return exit_code(verdict, states)
+
+
+def _owner() -> str:
+    """Say who runs this, for whoever finds a host locked."""
+    pipeline = os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_PIPELINE_ID")
+    return f"{getpass.getuser()}@{socket.gethostname()}{f', pipeline {pipeline}' if pipeline else ''}"
 
 
 def _redactor(plan: Plan) -> Redactor:

@@ -48,13 +48,15 @@ def test_the_system_profile_is_the_running_system(observation: Observation, show
 def test_the_system_is_of_the_commit(observation: Observation, commit: str | None, show: Show) -> None:
     """The running system is of the asked commit, by its own word where it says one."""
     system = observation.system
-    show(expected=commit or "any commit", seen=system.revision or system.commit or "not said")
+    said = system.said
+    show(expected=commit or "any commit", seen=said or "not said")
     if commit is None:
         return
-    said = system.revision or system.commit
     if said is None:
         raise Inconclusive("the running system does not say which commit it was built from")
-    assert said.startswith(commit), f"the running system {system.running} is of {said}, not of {commit}"
+    assert said.startswith(commit) or commit.startswith(said), (
+        f"the running system {system.running} is of {said}, not of {commit}"
+    )
 
 
 def test_processes_run_from_the_running_system(observation: Observation, show: Show) -> None:
@@ -66,7 +68,12 @@ def test_processes_run_from_the_running_system(observation: Observation, show: S
         for process in observation.processes
         if process.strays
     ]
-    show(expected="no process from another system", seen="; ".join(old) or f"{len(observation.processes)} processes")
+    old += [
+        f"{process.unit} process {process.pid} runs {process.executable}, which is in no system at all"
+        for process in observation.processes
+        if process.executable.startswith("/") and not process.executable.startswith("/nix/store/")
+    ]
+    show(expected="no process from elsewhere", seen="; ".join(old) or f"{len(observation.processes)} processes")
     assert not old, (
         f"{'; '.join(old)}: not part of the running system. The unit changed and was not restarted; "
         "restart it, or see why the switch left it alone (restartIfChanged)"

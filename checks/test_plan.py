@@ -12,6 +12,6 @@ def test_the_system_can_be_built_and_compared(differences: Differences, show: Sh
     """The system of the commit can be built, and what it would change is known."""
     show(
         expected=differences.expected,
-        seen=f"running {differences.running}\n{differences.closure}\n{differences.units}".strip(),
+        seen=f"runs {differences.running}\n{differences.closure}\n{differences.units}".strip(),
     )
     assert differences.expected, "the host did not say which system it would switch to"

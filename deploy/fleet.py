@@ -15,7 +15,7 @@ from deploy.journal import Journal, Leg, Noted, RevisionResolved
 from deploy.journey import Before, Diagnostics, Differences, Journey, Locked, in_parallel
 from deploy.observation import Observation
 from deploy.plan import Mode, Plan
-from deploy.revision import is_full
+from deploy.revision import is_commit, is_full
 
 Problems: TypeAlias = dict[str, Exception]
 
@@ -153,7 +153,7 @@ class Fleet:
     def _commit(self) -> str:
         asked = self.plan.revision
         assert asked is not None  # only an audit may have none, and it does not ask
-        leader = self._all[0]
+        leader = next(journey for journey in self._all if journey.host.name not in self._connected)
         if self.plan.mode is Mode.AUDIT:
             return leader.identify(asked)
         if is_full(asked):
@@ -162,14 +162,15 @@ class Fleet:
 
     @cached_property
     def _resolved(self) -> Problems:
-        if held_up := self._barrier(self._connected):
+        held_up = self._barrier(self._connected)
+        if len(held_up) == len(self.journeys):
             return held_up
         try:
             commit = self._commit
         except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
             return dict.fromkeys(self.journeys, error)
         if self.plan.mode is Mode.AUDIT:
-            return {}
+            return held_up
         problems = in_parallel(self._all, lambda journey: journey.resolve(commit))
         resolution = self._all[0].resolution
         if resolution is not None:
@@ -189,7 +190,9 @@ class Fleet:
     def _observed(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
             reached = [journey for journey in self._all if journey.host.name not in self._connected]
-            return {**self._connected, **in_parallel(reached, lambda journey: journey.observe("forward"))}
+            problems = {**self._connected, **in_parallel(reached, lambda journey: journey.observe("forward"))}
+            self._name_what_runs()
+            return problems
         if held_up := self._barrier(self._resolved):
             return held_up
         _ = self._converged
@@ -199,6 +202,14 @@ class Fleet:
     def _observed_back(self) -> Problems:
         restored = [journey for journey in self._all if "back" in journey.convergences]
         return {**self._rolled_back, **in_parallel(restored, lambda journey: journey.observe("back"))}
+
+    def _name_what_runs(self) -> None:
+        """Say which commit an audit is about: the asked one, or the one that every host that was seen runs."""
+        seen = {journey.observations["forward"].system.commit for journey in self._all if journey.observations}
+        asked = self.plan.revision or ""
+        commit = seen.pop() if len(seen) == 1 else None
+        if commit and commit.startswith(asked if is_commit(asked) else ""):
+            self._journal.emit(RevisionResolved(requested=asked, sha=commit, subject=""))
 
     def _barrier(self, problems: Problems) -> Problems:
         """Hold up every host for the trouble of one; for an audit, only the host that has it."""

@@ -40,6 +40,7 @@ class Options:
     soak: float | None = None
     report_dir: str | None = None
     lab_keep: bool = False
+    collect_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +75,13 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     if options.audit and options.plan:
         raise UsageError("--audit and --plan: give one of them; an audit looks at what runs, a plan at what would")
     mode = Mode.AUDIT if options.audit else Mode.PLAN if options.plan else Mode.DEPLOY
-    if options.sha is None and mode is not Mode.AUDIT:
+    if options.sha is None and mode is not Mode.AUDIT and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
     path = Path(options.targets) if options.targets else TARGETS / f"{options.provider}.toml"
-    if not options.targets and not path.is_file():
-        known = ", ".join(sorted(file.stem for file in TARGETS.glob("*.toml")))
-        raise UsageError(f"--provider={options.provider}: unknown provider; known: {known}")
+    known = sorted(file.stem for file in TARGETS.glob("*.toml"))
+    if not options.targets and options.provider not in known:
+        raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
     target = load(path, environ, options.hosts)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")

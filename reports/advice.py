@@ -29,6 +29,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
         case ExitCode.CANONICAL if record.run.mode == "plan":
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
         case ExitCode.CANONICAL:
+            if record.provider == "lab":
+                return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
             audit = _command(record, "--audit", sha=True)
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE:

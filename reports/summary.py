@@ -11,13 +11,16 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from deploy.contract import Clause, HostState
+from deploy.contract import Clause, ExitCode, HostState
 from deploy.record import Host, Record
 from reports import advice, reading, text
 from reports.html import REPORT
 
 WIDTH = 80
 """Columns. Only paths and commands, which are for copying, may be longer."""
+
+PLAN_LINES = 40
+"""Lines of a plan shown for one host; a kernel update alone has hundreds."""
 
 _STYLES = {
     "passed": "green",
@@ -47,8 +50,11 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         Lines that keep to 80 columns, ending in a line feed.
     """
     lines = [_headline(record), *_wrapped(reading.sentence(record)), Text()]
-    lines += [*_table(record), Text()]
-    lines += [line for host in record.hosts for line in _state(host)]
+    if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
+        lines += [line for host in record.hosts for line in _planned(host)]
+    else:
+        lines += [*_table(record), Text()]
+        lines += [line for host in record.hosts for line in _state(host)]
     lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
@@ -68,7 +74,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
 
 
 def _headline(record: Record) -> Text:
-    verdict = record.verdict.value
+    verdict = "planned" if record.run.mode == "plan" else record.verdict.value
     head = Text.assemble((verdict.upper(), _STYLES.get(verdict, "")))
     which = f" of {record.revision.sha[:12]}" if record.revision.sha else ""
     hosts = f"{text.count(len(record.hosts), 'host')} of {record.provider}"
@@ -95,6 +101,17 @@ def _table(record: Record) -> list[Text]:
             lines += [Text(name), _row("", words, widths, first)]
         else:
             lines.append(_row(name, words, widths, first))
+    return lines
+
+
+def _planned(host: Host) -> list[Text]:
+    """What a deploy would change on a host: the first lines of it, as the report has them all."""
+    lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
+    for check in (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks):
+        told = [text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()]
+        lines += [Text(f"  {line}") for line in told[:PLAN_LINES]]
+        if len(told) > PLAN_LINES:
+            lines.append(Text(f"  … and {len(told) - PLAN_LINES} lines more, in the report"))
     return lines
 
 
