@@ -63,6 +63,10 @@ def test_processes_run_from_the_running_system(observation: Observation, show: S
     """The processes of the contract's units run from the running system, none from an earlier one."""
     if observation.processes is None:
         raise Inconclusive("the closure of the running system could not be read on the host")
+    seen = {process.unit for process in observation.processes}
+    unseen = [unit.name for unit in observation.units.values() if unit.active == "active" and unit.main_pid]
+    if unseen := [name for name in unseen if name not in seen]:
+        raise Inconclusive(f"no process was seen of {', '.join(unseen)}, so it is not known what they run from")
     old = [
         f"{process.unit} process {process.pid} runs from {', '.join(process.strays)}"
         for process in observation.processes

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.connection import Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
+from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
-from deploy.errors import Inconclusive, SwitchproofError
-from deploy.frame import Frame, parse, read_sections
+from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.frame import Frame, FrameError, parse, read_sections
 from deploy.journal import (
     HostLeft,
     Journal,
@@ -144,10 +144,11 @@ class Journey:
         if self.resolution is None or not is_full(revision):
             claim = "1" if self.plan.mode is Mode.DEPLOY else ""
             with self._phase("resolve"):
+                self._claimed = bool(claim)  # also when its answer is lost
                 frame = self._ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}, FETCH_S)
                 if frame.text("outcome") == "locked":
+                    self._claimed = False
                     raise Locked(f"{self.host.name}: another deploy has this host: {frame.text('detail')}")
-                self._claimed = bool(claim)
                 if "before" in frame.sections:
                     self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
                 if stale := frame.get("lock.stale"):
@@ -299,7 +300,11 @@ class Journey:
         Raises:
             ConnectionProblem: The host was lost, or the time was over.
         """
-        done = self._reached().run(text.encode(), timeout_s=timeout_s)
+        try:
+            done = self._reached().run(text.encode(), timeout_s=timeout_s)
+        except (ConnectionLost, DeadlineExceeded):
+            self._drop()
+            raise
         return done.exit_status, done.stdout, done.stderr
 
     # How phases are made.
@@ -364,6 +369,7 @@ class Journey:
     def _follow(self, job: Literal["converge", "rollback", "plan"]) -> Convergence:
         """Follow a job by offset until it ends; a lost connection is neither success nor failure."""
         log = bytearray()
+        shown = 0
         deadline = time.monotonic() + self.plan.target.converge.timeout_s + RECONNECT_S
         while True:
             values = {
@@ -372,11 +378,10 @@ class Journey:
                 "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
             }
             frame = self._ask("status", values, ANSWER_S)
-            chunk = base64.b64decode(frame.text("log"))
-            log += chunk
-            for line in chunk.decode("utf-8", "replace").splitlines():
-                self._journal.emit(LogLine(host=self.host.name, text=line))
-            if frame.text("state") != "running" and len(log) >= int(frame.text("log.size")):
+            log += base64.b64decode(frame.text("log"))
+            ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
+            shown = self._show(log, shown, ended=ended)
+            if ended:
                 break
             if time.monotonic() > deadline or self._stop.is_set():
                 why = "the run was told to end" if self._stop.is_set() else "the time was over"
@@ -395,6 +400,16 @@ class Journey:
             log_path=path,
         )
 
+    def _show(self, log: bytearray, shown: int, *, ended: bool) -> int:
+        """Show whoever watches what the log has beyond `shown` bytes, up to its last whole line.
+
+        Lines are redacted together, as a secret may have several; one cut in two would not be known for one.
+        """
+        upto = len(log) if ended else log.rfind(b"\n") + 1
+        for line in self._journal.redact(log[shown:upto].decode("utf-8", "replace")).splitlines():
+            self._journal.emit(LogLine(host=self.host.name, text=line))
+        return max(shown, upto)
+
     def _ask(self, verb: str, values: Mapping[str, str], timeout_s: float) -> Frame:
         """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run."""
         give_up = time.monotonic() + RECONNECT_S
@@ -402,12 +417,17 @@ class Journey:
             nonce = secrets.token_hex(8)
             text = program(verb, nonce, {**self._values(), **values})
             try:
-                return parse(self._reached().run(text, timeout_s=timeout_s).stdout, nonce=nonce, verb=verb)
+                done = self._reached().run(text, timeout_s=timeout_s)
+                frame = _parse(done, nonce, verb)
             except (ConnectionLost, DeadlineExceeded) as error:
                 self._drop()
                 if time.monotonic() > give_up or self._stop.is_set():
                     raise
                 self._note(f"The connection was lost while asking {verb!r}, and is made again: {error}")
+                continue
+            if lacking := frame.get("lacking").strip():
+                raise Inconclusive(f"{self.host.name}: the host lacks commands that {verb!r} needs: {lacking}")
+            return frame
 
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""
@@ -415,8 +435,9 @@ class Journey:
         while self._connection is None:
             try:
                 self._connection = self._provider.connect(self.host.name)
-            except ConnectionProblem:
-                if time.monotonic() > give_up or self._stop.wait(1.0):
+            except ConnectionProblem as error:
+                # Another host key does not become the right one by waiting.
+                if isinstance(error, UsageError) or time.monotonic() > give_up or self._stop.wait(1.0):
                     raise
         return self._connection
 
@@ -454,6 +475,17 @@ class Journey:
                 self._journal.emit(
                     PhaseFinished(host=self.host.name, phase=phase, leg=leg, seconds=seconds, problem=problem)
                 )
+
+
+def _parse(done: Completed, nonce: str, verb: str) -> Frame:
+    """Find the frame in what a host printed; without one, what it said to standard error tells why."""
+    try:
+        return parse(done.stdout, nonce=nonce, verb=verb)
+    except FrameError as error:
+        words = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
+        if not words:
+            raise
+        raise FrameError(f"{error}; on standard error: {' / '.join(words)}") from error
 
 
 def in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> dict[str, Exception]:

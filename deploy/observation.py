@@ -45,6 +45,11 @@ class System:
         return None
 
     @property
+    def said(self) -> str | None:
+        """The commit that the system itself names, perhaps abbreviated or marked dirty; else the one known here."""
+        return self.revision if re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", self.revision) else self.commit
+
+    @property
     def identity(self) -> SystemIdentity:
         """The same, as the record keeps it."""
         return SystemIdentity(

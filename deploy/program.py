@@ -87,11 +87,10 @@ def _spelled(value: str | float) -> str:
 def _spellings(char: str) -> str:
     if char.isascii() and char.isalnum():
         return char
-    escaped = json.dumps(char)[1:-1]
-    if char.isascii() and not escaped.startswith(r"\u"):
-        forms = {json.dumps(char, ensure_ascii=False)[1:-1], f"\\u{ord(char):04x}", f"\\u{ord(char):04X}"}
-    else:
-        forms = {char, escaped, escaped.upper().replace(r"\U", r"\u")}
+    forms = {json.dumps(char)[1:-1], json.dumps(char, ensure_ascii=False)[1:-1]}
+    if char.isascii():
+        forms.add(f"\\u{ord(char):04x}")
+    forms |= {form.upper().replace(r"\U", r"\u") for form in forms if form.startswith(r"\u")}
     if char == "/":
         forms.add(r"\/")
     return f"({'|'.join(map(_literal, sorted(forms)))})"

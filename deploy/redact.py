@@ -42,7 +42,7 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "password",
         re.compile(
-            r"(?i)((?:password|passwd|passphrase|api_?key|(?:access|auth)_?token)=[\"'\\]*)(?!\[redacted)[^\s&\"',;]+"
+            r"(?i)((?:password|passwd|passphrase|api_?key|(?:access|auth)_?token)=[\"'\\]*+)(?!\[redacted)[^\s&\"',;]+"
         ),
         r"\1[redacted]",
     ),

@@ -265,7 +265,7 @@ def _looked_up(raw: dict[str, Any], path: Path, environ: Mapping[str, str], chos
                 _with_environment(
                     table,
                     path,
-                    environ if isinstance(table, dict) and table.get("name") in chosen else None,
+                    environ if isinstance(table, dict) and str(table.get("name")) in chosen else None,
                     f"hosts[{index}]",
                 )
                 for index, table in enumerate(item)

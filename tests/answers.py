@@ -1,0 +1,94 @@
+"""What a host answers, for the tests of what is made from it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Mapping
+
+from deploy.frame import Frame
+
+NONCE = "0a1b2c3d4e5f6071"
+TOPLEVEL = "/nix/store/9z8x7c6v5b4n3m2l1k0j9h8g7f6d5s4a-nixos-system-choiros-a-25.05"
+SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
+HYPERVISOR = "hypervisor.service"
+LIVE = ("cloud-hypervisor@live.service", "socat-sandbox@live.service")
+
+
+def payload(sections: Mapping[str, bytes]) -> bytes:
+    """A row of sections, as `say` writes it."""
+    return b"".join(b"%s %d\n%s\n" % (name.encode(), len(body), body) for name, body in sections.items())
+
+
+def packed(content: bytes, *, nonce: str = NONCE, verb: str = "observe") -> bytes:
+    """A frame, as `answer` prints it."""
+    digest = hashlib.sha256(content).hexdigest()
+    body = base64.encodebytes(gzip.compress(content, mtime=0)).decode()
+    return f"\nSWITCHPROOF/1 {nonce} {verb} {len(content)} {digest}\n{body}SWITCHPROOF/1 {nonce} end\n".encode()
+
+
+def unit_show(name: str, **values: str) -> str:
+    """One unit, as `systemctl show` prints it."""
+    shown = {
+        "Id": name,
+        "LoadState": "loaded",
+        "ActiveState": "active",
+        "SubState": "running",
+        "Result": "success",
+        "MainPID": "410",
+        "InvocationID": "a" * 32,
+        "NRestarts": "0",
+        "ExecMainStatus": "0",
+    } | values
+    return "".join(f"{key}={value}\n" for key, value in shown.items())
+
+
+def answers(name: str, *rounds: tuple[float, str]) -> str:
+    """A series of one endpoint: when it was asked, and `yes` or `no`."""
+    return "".join(f"{at:.2f} {name} {good} {200 if good == 'yes' else 503} 0.001 0.002 0 \n" for at, good in rounds)
+
+
+def presence(at: float, **units: str) -> str:
+    """What units were from a time on; a unit is called by its letters, its state is `active running PID INV N`."""
+    names = {"hypervisor": HYPERVISOR, "vm": LIVE[0], "socat": LIVE[1]}
+    return f"at {at:.2f}\n" + "".join(f"{names[unit]} {state}\n" for unit, state in units.items())
+
+
+RUNNING = {
+    "hypervisor": "active running 410 aaaa 0",
+    "vm": "active running 420 bbbb 0",
+    "socat": "active running 430 cccc 0",
+}
+
+SECTIONS = {
+    "watch.settled": "hypervisor healthy\nlive healthy\n",
+    "watch.began": "100.00",
+    "watch.ended": "103.50",
+    "watch.series": answers("hypervisor", *((100.25 + n, "yes") for n in range(4)))
+    + answers("live", *((100.25 + n, "yes") for n in range(4))),
+    "watch.units": presence(100.25, **RUNNING),
+    "answer.hypervisor": "<title>Sign in</title>",
+    "answer.live": '{"status": "healthy", "instance_role": "live"}',
+    "system.running": TOPLEVEL,
+    "system.profile": TOPLEVEL,
+    "system.booted": TOPLEVEL,
+    "system.generation": "42",
+    "system.revision": SHA,
+    "system.built_from": SHA + "\n",
+    "system.boot_id": "b00t",
+    "system.clock": "1763910000.123456789",
+    "units.failed": "",
+    "units.show": "\n".join(unit_show(name) for name in (HYPERVISOR, *LIVE)),
+    "units.definition": "".join(f"{name} {'d' * 64}\n" for name in (HYPERVISOR, *LIVE)),
+    "processes": f"{HYPERVISOR} 410 {TOPLEVEL}/bin/busybox \n",
+    "listeners": f"127.0.0.1:9090 410 {HYPERVISOR}\n127.0.0.1:8080 430 {LIVE[1]}\n",
+    "diagnosable": f"systemctl {HYPERVISOR} 512\njournalctl {HYPERVISOR} 4096\nss sockets 900\n",
+}
+"""A healthy host with a hypervisor and one unit, as `observe` tells of it."""
+
+
+def frame(changes: Mapping[str, str | None] | None = None, verb: str = "observe") -> Frame:
+    """The healthy host's frame with some parts changed; None leaves a part out."""
+    sections = {**SECTIONS, **(changes or {})}
+    return Frame(verb, {name: text.encode() for name, text in sections.items() if text is not None})

@@ -1,0 +1,180 @@
+"""Bytes from a host are one whole frame, or no answer at all."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.frame import MAX_PAYLOAD, Frame, FrameError, parse, read_sections
+from tests.answers import NONCE, packed, payload
+
+SECTIONS = {
+    "outcome": b"ok",
+    "detail": b"",
+    "status/foo\\x2dbar@1.service": b"\x00\xff\nSWITCHPROOF/1 x\n",
+    "log": b"l\n" * 90,
+}
+WHOLE = packed(payload(SECTIONS))
+names = st.from_regex(r"[a-z][A-Za-z0-9_.@:\\-]{0,12}(/[A-Za-z0-9_@:\\-]{1,8})?", fullmatch=True)
+
+
+def read(output: bytes, verb: str = "observe") -> Frame:
+    return parse(output, nonce=NONCE, verb=verb)
+
+
+@given(st.dictionaries(names, st.binary(max_size=300), max_size=6), st.binary(max_size=60), st.binary(max_size=60))
+def test_what_is_said_is_read(sections: dict[str, bytes], before: bytes, after: bytes) -> None:
+    """Whatever bytes a host says, and whatever is printed around them, the frame is read as it was said."""
+    found = read(before + packed(payload(sections)) + after)
+    assert found.sections == sections
+    assert found.noise == len(before) + len(after) + 2
+
+
+@pytest.mark.parametrize("end", range(len(WHOLE) - 1))
+def test_frame_cut_short_is_no_answer(end: int) -> None:
+    """A frame that ends anywhere before its end is an error, never a part of an answer."""
+    with pytest.raises(FrameError):
+        read(WHOLE[:end])
+
+
+@pytest.mark.parametrize("start", range(2, len(WHOLE)))
+def test_frame_without_its_beginning_is_no_answer(start: int) -> None:
+    """A frame whose beginning is lost is an error."""
+    with pytest.raises(FrameError):
+        read(WHOLE[start:])
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
+def test_altered_byte_changes_no_answer(at: int, flip: int) -> None:
+    """A frame with any byte altered is an error, or still says exactly the same."""
+    altered = WHOLE[:at] + bytes([WHOLE[at] ^ flip]) + WHOLE[at + 1 :]
+    try:
+        found = read(altered)
+    except FrameError:
+        return
+    assert found.sections == SECTIONS
+
+
+@given(st.integers(0, len(WHOLE)), st.integers(0, len(WHOLE)))
+def test_lost_stretch_changes_no_answer(one: int, other: int) -> None:
+    """A frame that lost a stretch of bytes is an error, or still says exactly the same."""
+    start, end = sorted((one, other))
+    try:
+        found = read(WHOLE[:start] + WHOLE[end:])
+    except FrameError:
+        return
+    assert found.sections == SECTIONS
+
+
+@given(st.binary(max_size=2000))
+def test_noise_is_no_answer(noise: bytes) -> None:
+    """Bytes that are no frame are an error and nothing else."""
+    with pytest.raises(FrameError):
+        read(noise)
+
+
+@given(st.binary(max_size=300))
+def test_payload_that_is_no_row_of_sections_is_refused(content: bytes) -> None:
+    """A payload with a right digest is read whole or refused; what was read says the same when written again."""
+    try:
+        found = read(packed(content))
+    except FrameError:
+        return
+    assert payload(found.sections) == content
+
+
+def test_terminal_line_ends_are_no_harm() -> None:
+    """A frame whose lines a terminal ended with CR LF is the same frame."""
+    assert read(WHOLE.replace(b"\n", b"\r\n")).sections == SECTIONS
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (b"", "did not answer 'observe' with anything"),
+        (b"sh: 1: bash: not found\n", "it said: sh: 1: bash: not found"),
+        (packed(payload(SECTIONS), nonce="ffffffffffffffff"), "did not answer"),
+        (packed(payload(SECTIONS), nonce=NONCE[:-1]), "did not answer"),
+        (packed(payload(SECTIONS), nonce=NONCE + "0"), "did not answer"),
+        (packed(payload(SECTIONS), verb="resolve"), "answered 'resolve' when asked 'observe'"),
+        (WHOLE.replace(b"SWITCHPROOF/1", b"SWITCHPROOF/2"), "did not answer"),
+        (b"x" + WHOLE[1:], "did not answer"),
+        (WHOLE + packed(payload({"outcome": b"other"})), "2 times and differently"),
+        (packed(payload({})) + WHOLE, "2 times and differently"),
+        (WHOLE[:-60] + WHOLE, "damaged"),
+        (WHOLE.replace(b"\nH4sI", b"\n# motd\nH4sI"), "damaged"),
+        (WHOLE.replace(b"\nH4sI", b"\n!!!\nH4sI"), "damaged"),
+        (packed(b"outcome 2\nokoutcome 2\nok\n"), "another length"),
+        (packed(b"outcome 2\nok\noutcome 2\nok\n"), "stands twice"),
+        (packed(b"outcome 99\nok\n"), "another length"),
+        (packed(b"Outcome 2\nok\n"), "cannot be read after 0 bytes"),
+        (packed(b"outcome 2\nok\n\n"), "cannot be read after 13 bytes"),
+        (packed(b"outcome -1\n\n"), "cannot be read"),
+    ],
+)
+def test_what_is_no_answer_is_told(output: bytes, why: str) -> None:
+    """Another question's, verb's or version's frame, and one that is polluted, doubled or ill-made, is refused."""
+    with pytest.raises(FrameError, match=why):
+        read(output)
+
+
+def test_same_answer_twice_is_one_answer() -> None:
+    """A frame that a terminal repeats is the same answer."""
+    assert read(WHOLE + WHOLE).sections == SECTIONS
+
+
+@pytest.mark.parametrize("name", ["a/../b", "status/../../../../etc/cron.d/x", "a/./b"])
+def test_name_of_a_part_leads_nowhere_else(name: str) -> None:
+    """Names of parts become paths of evidence, so one that leads out of its folder is refused."""
+    with pytest.raises(FrameError, match="cannot be read"):
+        read_sections("diagnose", payload({name: b"x"}))
+
+
+@pytest.mark.parametrize(
+    "name", ["journal/dev-disk-by\\x2duuid-0..1.swap", "status/a..b.service", "journal/..service"]
+)
+def test_name_of_any_unit_is_a_name_of_a_part(name: str) -> None:
+    """Every name that systemd gives a unit, escapes included, can name a part."""
+    assert read_sections("diagnose", payload({name: b"x"})) == {name: b"x"}
+
+
+@pytest.mark.parametrize("announced", [10, MAX_PAYLOAD + 1, 999_999_999])
+def test_decompression_bomb_is_not_inflated(announced: int) -> None:
+    """A small answer that would inflate to far more than it announces, or announces too much, is not inflated."""
+    bomb = gzip.compress(bytes(40 * 2**20))
+    content = f"\nSWITCHPROOF/1 {NONCE} observe {announced} {hashlib.sha256(b'').hexdigest()}\n".encode()
+    output = content + base64.encodebytes(bomb) + f"SWITCHPROOF/1 {NONCE} end\n".encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError):
+            read(output)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_length_and_digest_must_both_agree() -> None:
+    """A payload of the announced length and another digest, or the reverse, is damaged."""
+    content = payload(SECTIONS)
+    size, digest = str(len(content)).encode(), hashlib.sha256(content).hexdigest().encode()
+    for old, new in {
+        b" %s " % size: b" %d " % (len(content) - 1),
+        digest: hashlib.sha256(b"").hexdigest().encode(),
+    }.items():
+        with pytest.raises(FrameError, match="damaged"):
+            read(WHOLE.replace(old, new))
+
+
+def test_missing_part_is_told() -> None:
+    """A part that the host did not say is an error by its name, unless a default is asked for."""
+    found = Frame("observe", {"binary": b"\xff"})
+    with pytest.raises(FrameError, match="'observe' lacks the part 'outcome'"):
+        found.text("outcome")
+    assert found.get("outcome", "none") == "none"
+    assert found.text("binary") == "\N{REPLACEMENT CHARACTER}"

@@ -1,0 +1,128 @@
+"""Options become what a run will do, or a message that says which one is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from deploy.errors import UsageError
+from deploy.plan import TARGETS, Mode, Options, Plan, contract_digest, make_plan
+from deploy.target import Health, load
+
+REPORTS = Path("runs")
+OVH = {
+    "DEPLOY_REPO_URL": "https://example.org/r.git",
+    "OVH_NODE_A_HOST": "192.0.2.1",
+    "OVH_NODE_A_HOST_KEY": "ssh-ed25519 AAAA",
+    "OVH_NODE_B_HOST": "192.0.2.2",
+    "OVH_NODE_B_HOST_KEY": "ssh-ed25519 BBBB",
+}
+
+
+def plan(environ: dict[str, str] | None = None, **options: Any) -> Plan:
+    return make_plan(Options(**({"provider": "lab"} | options)), environ or {}, REPORTS)
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "revision"),
+    [
+        ({"sha": "main"}, Mode.DEPLOY, "main"),
+        ({"audit": True}, Mode.AUDIT, None),
+        ({"audit": True, "sha": "v1"}, Mode.AUDIT, "v1"),
+        ({"plan": True, "sha": "v1"}, Mode.PLAN, "v1"),
+    ],
+)
+def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str | None) -> None:
+    """A revision is deployed unless the run only looks or only plans."""
+    made = plan(**options)
+    assert (made.mode, made.revision) == (mode, revision)
+    assert (made.on_failure, made.report_dir, made.lab_keep) == ("rollback", REPORTS, False)
+    assert [host.name for host in made.target.hosts] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "--sha=REV is missing: a deploy needs"),
+        ({"plan": True}, "--sha=REV is missing: a plan needs"),
+        ({"audit": True, "plan": True, "sha": "main"}, "--audit and --plan"),
+        ({"sha": ""}, "--sha=: neither"),
+        ({"audit": True, "sha": ""}, "--sha=: neither"),
+        ({"sha": "--force"}, "--sha=--force"),
+        ({"sha": "main", "provider": "azure"}, "--provider=azure: unknown provider; known: "),
+        ({"sha": "main", "provider": ""}, "--provider=: unknown provider"),
+        ({"sha": "main", "provider": "../../pyproject"}, "unknown provider"),
+        ({"sha": "main", "targets": str(TARGETS / "ovh.toml")}, "DEPLOY_REPO_URL"),
+        (
+            {"sha": "main", "provider": "local", "targets": str(TARGETS / "lab.toml")},
+            "provider: found 'lab', but --provider=local",
+        ),
+        ({"sha": "main", "targets": "no/such.toml"}, "no/such.toml: no such target file"),
+        ({"sha": "main", "hosts": ("z",)}, "--host=z selects no host; hosts: a, b; groups: @production, @staging"),
+        ({"sha": "main", "soak": -1.0}, "--soak=-1.0"),
+        ({"sha": "main", "soak": 86401.0}, "--soak=86401"),
+        ({"sha": "main", "soak": float("nan")}, "--soak=nan"),
+        ({"sha": "main", "soak": float("inf")}, "--soak=inf"),
+    ],
+)
+def test_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
+    """Every wrong option is a usage error that names it and what was found."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(**options)
+
+
+def test_lab_keep_is_for_the_lab() -> None:
+    """Only the lab's hosts can be left running."""
+    assert plan(sha="main", lab_keep=True).lab_keep
+    with pytest.raises(UsageError, match="--lab-keep: only for --provider=lab"):
+        plan(OVH, sha="main", provider="ovh", lab_keep=True)
+
+
+@pytest.mark.parametrize("soak", [0.0, 0.5, 86400.0])
+def test_soak_replaces_the_target_s_own(soak: float) -> None:
+    """A soak that is given, even none at all, replaces that of the target file and nothing else."""
+    changed, own = plan(sha="main", soak=soak).target, plan(sha="main").target
+    assert changed.health.soak_s == soak
+    assert msgspec.structs.replace(changed, health=own.health) == own
+
+
+def test_chosen_hosts_are_the_run_s_hosts() -> None:
+    """Names, globs and groups choose hosts; they stay in the order of the file, each once."""
+    for hosts, names in {
+        ("b",): "b",
+        ("b", "a"): "ab",
+        ("*",): "ab",
+        ("@staging", "b"): "b",
+        ("[ab]", "a"): "ab",
+    }.items():
+        assert "".join(host.name for host in plan(sha="main", hosts=hosts).target.hosts) == names
+
+
+def test_digest_names_what_is_checked() -> None:
+    """The digest changes with what healthy means and with the text of the checks, not with hosts or their order."""
+    target = load(TARGETS / "lab.toml", {})
+    files = sorted((Path(__file__).parents[1] / "checks").glob("*.py"))
+    digest = contract_digest(target, files)
+    assert digest == contract_digest(target, reversed(files))
+    assert digest == contract_digest(load(TARGETS / "lab.toml", {}, ["b"]), files)
+    assert digest != contract_digest(target, files[1:])
+    assert digest != contract_digest(msgspec.structs.replace(target, health=Health(answers=1)), files)
+    assert digest != contract_digest(msgspec.structs.replace(target, runtime={}), files)
+
+
+def test_digest_depends_on_every_byte(tmp_path: Path) -> None:
+    """One changed byte of a check is another contract."""
+    target = load(TARGETS / "lab.toml", {})
+    (tmp_path / "check.py").write_text("assert x >= 1")
+    first = contract_digest(target, [tmp_path / "check.py"])
+    (tmp_path / "check.py").write_text("assert x >= 0")
+    assert contract_digest(target, [tmp_path / "check.py"]) != first
+
+
+def test_report_folder_may_be_chosen() -> None:
+    """The runs' folder is the given one, else the project's."""
+    assert plan(sha="main", report_dir="x/y").report_dir == Path("x/y")

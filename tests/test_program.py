@@ -1,0 +1,240 @@
+"""The text that a host is given says to the script exactly what we mean, on every shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy import program as module
+from deploy.program import SCRIPT, endpoints, health_values, program
+from deploy.target import Endpoint, Health, Host, JsonValue, Repository, Target
+
+SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
+HOSTILE = [
+    "",
+    "a b  c",
+    "it's",
+    "'\"'\"'",
+    '"',
+    "$HOME ${x} $(id) `id`",
+    "a\nb\n\nc",
+    "ends with line feeds\n\n",
+    "\n",
+    "\\",
+    "\\\n\\n\\t",
+    "!x !! ^a^b",
+    "~ * ? [a]",
+    "a;b|c&d>e<f(g){h}",
+    "# no comment",
+    "-n -e --",
+    "x=1",
+    "\x1f\x1e\t\x01\x7f",
+    "é → 漢字 🚀",
+    "\r\n",
+    "END-OF-HOST-SWITCH\n",
+    "EOF\nexit 1\n",
+    "'; exit 1; '",
+    "x" * 100_000,
+]
+
+
+def ran(shell: str, text: bytes) -> str:
+    done = subprocess.run([shell, "-s"], input=text, capture_output=True, check=False, timeout=20)
+    assert done.stderr == b""
+    assert done.returncode == 0
+    return done.stdout.decode()
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in the place of the host's."""
+    path = tmp_path / "script.sh"
+    monkeypatch.setattr(module, "SCRIPT", path)
+    return path
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_value_reaches_the_script_as_it_is(value: str, shell: str, script: Path) -> None:
+    """Quotes, line feeds, expansions and separators in a value are nothing but its text."""
+    script.write_text('printf \'%s.%s.%s\' "$VALUE" "$SWITCHPROOF_NONCE" "$1"\n')
+    assert ran(shell, program("observe", "n0nce", {"VALUE": value})) == f"{value}.n0nce.observe"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("value", HOSTILE)
+def test_script_is_given_as_it_is(value: str, shell: str, script: Path) -> None:
+    """Whatever the script's text is, the host's bash runs just that."""
+    script.write_text(f": <<'the end of this'\n{value}\nthe end of this\nprintf '%s' \"${{BASH_EXECUTION_STRING}}\"")
+    assert ran(shell, program("observe", "n", {})).rstrip("\n") == script.read_text()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_nothing_secret_stands_in_an_argument_list(shell: str, script: Path) -> None:
+    """No process of the program has a value in its arguments, where every user of the host could read it."""
+    script.write_text("[ -n \"$REPO_URL\" ] && tr '\\0' ' ' </proc/$$/cmdline && tr '\\0' ' ' </proc/$PPID/cmdline\n")
+    text = program("resolve", "n0nce", {"REPO_URL": "https://x:s3cr3t@h/r", "OTHER": "s3cr3t"})
+    assert all(line.startswith(b"export ") for line in text.splitlines() if b"s3cr3t" in line or b"n0nce" in line)
+    said = ran(shell, text)
+    assert "host-switch.sh resolve" in said
+    assert "s3cr3t" not in said
+    assert "n0nce" not in said
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_script_reads_nothing_and_may_read_in_vain(shell: str, script: Path) -> None:
+    """The script's standard input is empty, so a command in it cannot swallow what follows."""
+    script.write_text("cat; printf done\n")
+    assert ran(shell, program("observe", "n", {}) + b"echo more\n") == "done"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_script_s_end_is_the_program_s_end(shell: str, script: Path) -> None:
+    """The program ends with the script's exit status."""
+    script.write_text("exit 75\n")
+    done = subprocess.run([shell, "-s"], input=program("observe", "n", {}), check=False, timeout=20)
+    assert done.returncode == 75
+
+
+def test_real_script_fits_into_an_argument() -> None:
+    """Linux takes one argument of at most 128 KiB, and the script is given as one."""
+    assert SCRIPT.stat().st_size < 128 * 1024 - 4096
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_real_script_is_whole_on_every_shell(shell: str) -> None:
+    """The host's script is read whole on every shell, and ends in its own words: usage, or what this host lacks."""
+    done = subprocess.run(
+        [shell, "-s"], input=program("no-such-verb", "n", {}), capture_output=True, check=False, timeout=20
+    )
+    assert done.returncode in {64, 69}
+    assert b"host-switch.sh" in done.stderr
+
+
+def target(**endpoint: object) -> Target:
+    plain = {"units": ("a.service", "b.service"), "listen": "127.0.0.1:80", "url": "http://127.0.0.1/x"}
+    return Target(
+        provider="lab",
+        repository=Repository(url="x"),
+        hosts=(Host(name="a", flake_attr="a"),),
+        hypervisor=Endpoint(**plain),  # type: ignore[arg-type]
+        runtime={"live": Endpoint(**(plain | endpoint))},  # type: ignore[arg-type]
+    )
+
+
+def test_endpoints_are_one_line_each() -> None:
+    """Each endpoint is a line of nine fields, the hypervisor first, empty where nothing is asked."""
+    told = endpoints(target(listener="a.service", status=204, backend="http://10.0.0.1/", inside=("ip a", "ss -l")))
+    assert [line.split("\x1f") for line in told.split("\n")] == [
+        [
+            "hypervisor",
+            "a.service\x1eb.service",
+            "127.0.0.1:80",
+            "b.service",
+            "http://127.0.0.1/x",
+            "200",
+            "",
+            "",
+            "",
+        ],
+        [
+            "live",
+            "a.service\x1eb.service",
+            "127.0.0.1:80",
+            "a.service",
+            "http://127.0.0.1/x",
+            "204",
+            "http://10.0.0.1/",
+            "",
+            "ip a\x1ess -l",
+        ],
+    ]
+
+
+def judge(reply: str, patterns: str) -> bool:
+    """Hold a body against patterns as the host's script does."""
+    text = r"""export LC_ALL=C; while IFS= read -r -d $'\x1e' p; do
+        [ -z "$p" ] || [[ $REPLY_ =~ $p ]] || exit 1; done <<<"$PATTERNS"$'\x1e'"""
+    environ = {"REPLY_": reply, "PATTERNS": patterns, "PATH": os.environ["PATH"]}
+    status = subprocess.run(["bash", "-c", text], env=environ, check=False, timeout=20).returncode
+    assert status in {0, 1}
+    return status == 0
+
+
+def patterns_of(**endpoint: object) -> str:
+    return endpoints(target(**endpoint)).split("\n")[1].split("\x1f")[7]
+
+
+TEXTS = [
+    r"a.b*c+d?[e]{f}(g)|h^i$j\k",
+    "é ✓ 🚀",
+    'say "hi"',
+    "<a href='/x'>&amp;",
+    "/",
+    "%s",
+    "a" * 50,
+    "tab",
+    "$x `y`",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_is_looked_for_as_it_stands(text: str) -> None:
+    """The host finds a text that the body must contain, whatever characters it has, and nothing else."""
+    assert judge(f"before {text} after", patterns_of(contains=text))
+    assert not judge(f"before {text[:-1]}", patterns_of(contains=text))
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "line\nfeed", "", "\x00\x1e\x1f\x7f"])
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_is_found_however_it_is_written(text: str, ensure_ascii: bool, indent: int | None) -> None:
+    """The host finds a key and its value however the body spells them, and not another value."""
+    patterns = patterns_of(json={"st/é": text, "n": 1})
+    assert "\n" not in patterns
+    body = json.dumps({"x": 0, "st/é": text, "n": 1}, ensure_ascii=ensure_ascii, indent=indent)
+    assert judge(body, patterns)
+    escaped = body.replace("/", "\\/").replace("&", "\\u0026").replace("<", "\\u003C").replace("'", "\\u0027")
+    assert judge(escaped, patterns)
+    assert not judge(json.dumps({"st/é": text + "x", "n": 1}), patterns)
+    assert not judge(json.dumps({"st/é": "x" + text, "n": 1}), patterns)
+
+
+@pytest.mark.parametrize("value", [True, False, 1, -1, 0, 10**18, 1.5])
+def test_numbers_are_found_whole(value: JsonValue) -> None:
+    """The host does not take 1 for 10, or `true` for `truer`."""
+    patterns = patterns_of(json={"n": value})
+    for body in (
+        f'{{"n":{json.dumps(value)}}}',
+        f'{{"n" : {json.dumps(value)} , "x": 1}}',
+        f'{{"n":{json.dumps(value)}\n}}',
+    ):
+        assert judge(body, patterns)
+    for more in ("0", ".5", "e1", "r"):
+        assert not judge(f'{{"n": {json.dumps(value)}{more}}}', patterns)
+    assert not judge(f'{{"n": "{json.dumps(value)}"}}', patterns)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_host_waits_for_no_answer_that_is_good(text: str) -> None:
+    """A body whose JSON has the wanted value is good to the host too, else a good deploy would be called broken."""
+    for ensure_ascii in (True, False):
+        assert judge(
+            json.dumps({"k": text}, ensure_ascii=ensure_ascii).replace("\x00", ""), patterns_of(json={"k": text})
+        )
+
+
+def test_health_is_told_in_plain_numbers() -> None:
+    """Every limit is a plain decimal number, as awk and sleep read it."""
+    told = health_values(Health(ready_s=86400.0, soak_s=0.00001, interval_s=0.1, answers=1000, max_bytes=1_000_000))
+    assert told.keys() == {"READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S", "ANSWER_TIMEOUT_S", "MAX_BYTES"}
+    assert all(value.replace(".", "", 1).isdecimal() for value in told.values())
+    assert (told["READY_S"], told["ANSWERS"]) == ("86400.000000", "1000")

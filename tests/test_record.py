@@ -1,0 +1,272 @@
+"""The record says of a run what its events prove, and never more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import journal as j
+from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
+from deploy.record import NOT_RUN, Record, fold, read_record, write_record
+from tests.reports import stories
+from tests.reports.stories import Story
+
+CANONICAL = stories.canonical().events
+CHECKS = [number for number, event in enumerate(CANONICAL) if isinstance(event, j.CheckFinished)]
+BAD = [Verdict.FAILED, Verdict.BLOCKED, Verdict.INCONCLUSIVE]
+
+
+def clause(record: Record, name: Clause, host: str = "a") -> tuple[Verdict, list[Verdict]]:
+    found = next(result for result in record.host(host).clauses if result.id is name)
+    return found.verdict, [check.verdict for check in found.checks]
+
+
+def test_run_in_which_everything_passed_is_canonical() -> None:
+    """Every expected check passed on every host, the run ended by itself, the hosts are converged: canonical."""
+    record = fold(CANONICAL)
+    assert record.verdict is RunVerdict.CANONICAL
+    assert record.run.exit_code == 0
+    assert record.revision.sha == stories.SHA
+    for host in record.hosts:
+        assert (host.verdict, host.state) == (Verdict.PASSED, HostState.CONVERGED)
+        assert [result.id for result in host.clauses] == list(Clause)
+        assert (host.before and host.before.generation, host.after and host.after.generation) == (41, 42)
+        assert host.phases[0].finished == host.phases[0].started + dt.timedelta(seconds=12.3)
+
+
+@pytest.mark.parametrize("missing", CHECKS)
+def test_silence_never_passes(missing: int) -> None:
+    """Without any one of its checks a canonical run is not canonical, and the check stands there as not run."""
+    lost = CANONICAL[missing]
+    assert isinstance(lost, j.CheckFinished)
+    record = fold(CANONICAL[:missing] + CANONICAL[missing + 1 :])
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    result = next(result for result in record.host(lost.host).clauses if result.id is lost.clause)
+    assert [check.message for check in result.checks if check.id == lost.id] == [NOT_RUN]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("number", CHECKS)
+def test_one_bad_check_is_enough(number: int, bad: Verdict) -> None:
+    """A canonical run with any one check not passed is not canonical."""
+    events = list(CANONICAL)
+    events[number] = msgspec.structs.replace(events[number], verdict=bad)
+    record = fold(events)
+    assert record.verdict is (RunVerdict.NON_CANONICAL if bad is Verdict.FAILED else RunVerdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("number", CHECKS)
+@pytest.mark.parametrize("last", [True, False])
+def test_of_a_check_that_reports_twice_the_worse_counts(number: int, bad: Verdict, last: bool) -> None:
+    """A check that passed and did not pass, in whatever order, has not passed."""
+    other = msgspec.structs.replace(CANONICAL[number], verdict=bad)
+    events = [*CANONICAL[:-1], other, CANONICAL[-1]] if last else [*CANONICAL[:1], other, *CANONICAL[1:]]
+    record = fold(events)
+    assert record.verdict is not RunVerdict.CANONICAL
+    assert sum(len(result.checks) for host in record.hosts for result in host.clauses) == len(CHECKS)
+
+
+@given(st.lists(st.integers(1, len(CANONICAL) - 1), unique=True))
+def test_part_of_a_canonical_run_is_canonical_only_with_every_check_and_the_end(lost: list[int]) -> None:
+    """Whatever is taken from a run's events, what is left is canonical only if all checks, states and the end are."""
+    left = [event for number, event in enumerate(CANONICAL) if number not in lost]
+    needed = {*CHECKS, *(n for n, e in enumerate(CANONICAL) if isinstance(e, j.HostLeft | j.RunFinished))}
+    assert (fold(left).verdict is RunVerdict.CANONICAL) == (not needed & set(lost))
+
+
+@given(st.permutations(CANONICAL[1:]))
+def test_order_in_which_hosts_report_decides_nothing(events: list[j.AnyEvent]) -> None:
+    """Hosts report at the same time, so the verdicts are the same in any order."""
+    assert fold([CANONICAL[0], *events]).verdict is RunVerdict.CANONICAL
+
+
+@pytest.mark.parametrize("end", range(1, len(CANONICAL)))
+def test_killed_run_is_never_canonical(end: int) -> None:
+    """A journal that ends before the run did makes a whole record of a run that proves nothing."""
+    record = fold(CANONICAL[:end])
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert record.run.finished is None
+    assert all([result.id for result in host.clauses] == list(Clause) for host in record.hosts)
+
+
+def test_interrupted_run_is_never_canonical() -> None:
+    """A run that was told to end proves nothing, even if every check had passed by then; a failure stays one."""
+    story = stories.canonical()
+    story.events.pop()
+    assert story.ended(ExitCode.INTERRUPTED, interrupted="SIGTERM").record().verdict is RunVerdict.INCONCLUSIVE
+    story = stories.rolled_back()
+    story.events.pop()
+    record = story.ended(ExitCode.INTERRUPTED, interrupted="SIGTERM").record()
+    assert (record.verdict, record.run.interrupted) == (RunVerdict.NON_CANONICAL, "SIGTERM")
+
+
+@pytest.mark.parametrize("state", [HostState.ROLLED_BACK, HostState.UNSAFE, HostState.UNKNOWN])
+def test_state_that_contradicts_the_checks_is_never_canonical(state: HostState) -> None:
+    """A run that leaves a host in no proven state is not canonical, whatever its checks say."""
+    story = stories.canonical()
+    story.events.pop()
+    story.left("b", state, "It is so.").ended(ExitCode.CANONICAL)
+    assert story.record().verdict is RunVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("verdict", BAD)
+def test_check_that_nobody_expected_counts(verdict: Verdict) -> None:
+    """A check that ran without being expected stands in the record, and keeps the run from being canonical."""
+    story = stories.canonical()
+    end = story.events.pop()
+    story.check("a", Clause.RUNTIME, "surprise", verdict, title="A surprise").tell(end)
+    record = story.record()
+    assert record.verdict is not RunVerdict.CANONICAL
+    assert clause(record, Clause.RUNTIME) == (verdict, [Verdict.PASSED, Verdict.PASSED, verdict])
+
+
+def test_check_belongs_to_its_clause_host_and_leg() -> None:
+    """A check that passed elsewhere, on another leg or under another clause, proves nothing here."""
+    for change in ({"host": "b"}, {"leg": "back"}, {"clause": Clause.RUNTIME}, {"id": "other"}):
+        events = list(CANONICAL)
+        events[CHECKS[0]] = msgspec.structs.replace(events[CHECKS[0]], **change)
+        record = fold(events)
+        assert record.verdict is RunVerdict.INCONCLUSIVE, change
+        assert clause(record, Clause.REVISION)[1][0] is Verdict.INCONCLUSIVE, change
+
+
+def test_two_checks_of_one_name_must_both_report() -> None:
+    """If the contract calls twice for a check of one name, one report is not enough."""
+    begun = CANONICAL[0]
+    assert isinstance(begun, j.RunStarted)
+    twice = msgspec.structs.replace(begun, expected=(*begun.expected, begun.expected[0]))
+    assert fold([twice, *CANONICAL[1:]]).verdict is RunVerdict.INCONCLUSIVE
+    assert fold([twice, *CANONICAL[1:-1], CANONICAL[CHECKS[0]], CANONICAL[-1]]).verdict is RunVerdict.CANONICAL
+
+
+def test_clause_of_which_nothing_was_expected_is_inconclusive() -> None:
+    """A run whose checks leave out a clause is never canonical: the clause stands there without a check."""
+    begun = CANONICAL[0]
+    assert isinstance(begun, j.RunStarted)
+    fewer = tuple(check for check in begun.expected if check.clause is not Clause.HYPERVISOR)
+    events = [e for e in CANONICAL if not (isinstance(e, j.CheckFinished) and e.clause is Clause.HYPERVISOR)]
+    record = fold([msgspec.structs.replace(begun, expected=fewer), *events[1:]])
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert clause(record, Clause.HYPERVISOR) == (Verdict.INCONCLUSIVE, [])
+
+
+def test_rolled_back_host_was_not_canonical_and_its_way_back_is_told() -> None:
+    """A rollback has its own five clauses and verdict, and never makes good what failed before."""
+    host = stories.rolled_back().record().host("a")
+    assert host.verdict is Verdict.FAILED
+    assert host.rollback
+    assert (host.rollback.verdict, host.rollback.to) == (Verdict.PASSED, stories.OLD)
+    assert [result.id for result in host.rollback.clauses] == list(Clause)
+    assert stories.rolled_back().record().host("b").rollback is None
+
+
+def test_way_back_that_stops_halfway_is_inconclusive_or_failed() -> None:
+    """A rollback whose checks did not all run has not passed."""
+    back = stories.unsafe().record().host("a").rollback
+    assert back
+    assert back.verdict is Verdict.FAILED
+    story = stories.rolled_back()
+    story.events = [
+        e for e in story.events if not (isinstance(e, j.CheckFinished) and e.leg == "back" and e.id == "runs")
+    ]
+    back = story.record().host("a").rollback
+    assert back
+    assert back.verdict is Verdict.INCONCLUSIVE
+
+
+def test_phase_ends_on_the_leg_on_which_it_began() -> None:
+    """A phase that runs on the way forward and on the way back ends each where it began."""
+    story = Story("a").phase("a", "observe", 2.0)
+    story.tell(j.PhaseStarted(at=story.at, host="a", phase="observe", leg="back"))
+    story.tell(j.PhaseFinished(at=story.at, host="a", phase="observe", leg="forward", seconds=1.0, problem="lost"))
+    first, second = story.record().host("a").phases
+    assert (first.leg, first.problem, first.finished is None) == ("forward", None, False)
+    assert (second.leg, second.problem, second.finished) == ("back", None, None)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        j.HostLeft(host="z", state=HostState.CONVERGED, reason=""),
+        j.RollbackBegun(host="z", reason="", to=""),
+        j.Noted(host="z", text=""),
+        j.PhaseStarted(host="z", phase="observe"),
+        msgspec.structs.replace(CANONICAL[CHECKS[0]], host="z"),
+    ],
+)
+def test_events_of_an_unknown_host_are_refused(event: j.AnyEvent) -> None:
+    """A journal that tells of a host that the run does not have is no journal of this run, and says which host."""
+    with pytest.raises(ValueError, match="host 'z'; the run has a, b"):
+        fold([*CANONICAL, event])
+
+
+@pytest.mark.parametrize("events", [[], CANONICAL[1:], CANONICAL[-1:]])
+def test_journal_begins_with_the_start(events: list[j.AnyEvent]) -> None:
+    """Events without the start of their run make no record."""
+    with pytest.raises(ValueError, match="does not begin with the start"):
+        fold(events)
+
+
+def test_journal_holds_one_run() -> None:
+    """Events of a second run are not counted for the first."""
+    with pytest.raises(ValueError, match="holds two runs"):
+        fold(CANONICAL + CANONICAL)
+
+
+def test_run_without_hosts_proves_nothing() -> None:
+    """No hosts, no verdict."""
+    begun = msgspec.structs.replace(CANONICAL[0], hosts=(), expected=())
+    assert fold([begun, CANONICAL[-1]]).verdict is RunVerdict.INCONCLUSIVE
+
+
+def test_notes_and_evidence_stand_where_they_belong() -> None:
+    """A note of a host stands with the host, one of the run with the run; evidence keeps its digest."""
+    record = stories.rolled_back().record()
+    assert record.notes == ["The flake has uncommitted changes."]
+    assert record.host("a").notes == ["The clock is 3 s behind."]
+    assert [(kept.path, kept.bytes) for kept in record.evidence] == [
+        ("evidence/a/hypervisor.json", 812),
+        ("evidence/a/journal.txt", 1_234_567),
+    ]
+    assert record.redactions == {"url-password": 2, "AWS_TOKEN": 1}
+
+
+def test_clause_lasts_from_its_first_check_to_the_end_of_its_last() -> None:
+    """A clause's times are those of its checks; one that never ran has none."""
+    result = stories.rolled_back().record().host("a").clauses[1]
+    assert result.started
+    assert result.finished == result.started + dt.timedelta(seconds=0.75)
+    assert stories.killed().record().host("a").clauses[1].started is None
+
+
+@pytest.mark.parametrize("story", [stories.canonical, stories.rolled_back, stories.killed, stories.hostile])
+def test_record_is_read_back_as_it_was(story: type[Story], tmp_path: Path) -> None:
+    """A record written and read is the same record, and a journal written and read makes the same one."""
+    record = story().record()
+    write_record(record, tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json") == record
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (b"", "truncated"),
+        (b"{}", "run"),
+        (b"\xff\xfe", ""),
+        (b'{"schema": "\xe2\x28"}', ""),
+        (b'{"schema": "switchproof/record/v2"}', "schema"),
+        (b'{"schema": "switchproof/record/v1", "run": {"id": 7}}', r"\$\.run\.id"),
+    ],
+)
+def test_file_that_is_no_record_is_refused(text: bytes, key: str, tmp_path: Path) -> None:
+    """A file that is no record, or one of another version, is refused by file and key."""
+    (tmp_path / "record.json").write_bytes(text)
+    with pytest.raises(ValueError, match=rf"record\.json: not a record of a run: .*{key}"):
+        read_record(tmp_path / "record.json")

@@ -1,0 +1,148 @@
+"""A revision is one full commit, or the reason why it is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.errors import Inconclusive, UsageError
+from deploy.frame import Frame, FrameError
+from deploy.revision import (
+    RepositoryUnreachable,
+    Resolution,
+    RevisionAmbiguous,
+    RevisionMalformed,
+    RevisionMissing,
+    check_form,
+    is_commit,
+    is_full,
+    read_resolution,
+)
+from tests.answers import SHA
+
+
+def told(**parts: str) -> Frame:
+    return Frame("resolve", {name: text.encode() for name, text in parts.items()})
+
+
+@pytest.mark.parametrize(
+    "revision", ["main", "v1.2.3", "heads/main", "refs/tags/v1", "feat/a-b_c", "1a2b3c4", SHA, "a#1", "x+y"]
+)
+def test_names_and_commits_may_be_asked_for(revision: str) -> None:
+    """Commits, branches and tags are taken as they are."""
+    assert check_form(revision) == revision
+
+
+@pytest.mark.parametrize(
+    "revision",
+    [
+        "",
+        "-x",
+        "--upload-pack=evil",
+        "a..b",
+        "a b",
+        "a\n",
+        "main\nx",
+        "a//b",
+        "a/",
+        "a.",
+        "a.lock",
+        "x.lock/y",
+        "a@{1}",
+        "HEAD~1",
+        "a^",
+        "a:b",
+        "$(id)",
+        "`id`",
+        "a;b",
+        "a'b",
+        'a"b',
+        "\\x",
+        "/a",
+        ".a",
+        "a/.b",
+        "ä",
+        "a\x00",
+        "*",
+        "a?",
+    ],
+)
+def test_what_is_no_revision_is_refused(revision: str) -> None:
+    """An option, a range, an expression or shell code is no revision, and the message shows it."""
+    with pytest.raises(RevisionMalformed) as refused:
+        check_form(revision)
+    assert f"--sha={revision}" in str(refused.value)
+
+
+@given(st.text(max_size=60))
+def test_accepted_revision_is_harmless(revision: str) -> None:
+    """Whatever is accepted is printable ASCII that no shell and no git command takes for something else."""
+    try:
+        check_form(revision)
+    except RevisionMalformed:
+        return
+    assert revision.isascii()
+    assert revision.isprintable()
+    assert not set(revision) & set(" \t\n\"'\\`$;&|<>()*?[]{}~^:!")
+    assert not revision.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("revision", "full", "commit"),
+    [
+        (SHA, True, True),
+        (SHA[:7], False, True),
+        (SHA[:6], False, False),
+        (SHA + "0", False, False),
+        (SHA.upper(), False, False),
+        (SHA + "\n", False, False),
+        ("main", False, False),
+    ],
+)
+def test_full_commit_has_forty_digits(revision: str, full: bool, commit: bool) -> None:
+    """A full commit has 40 lower-case hexadecimal digits, a short one at least 7."""
+    assert (is_full(revision), is_commit(revision)) == (full, commit)
+
+
+@pytest.mark.parametrize("asked", ["main", SHA[:7], SHA])
+def test_one_full_commit_is_the_answer(asked: str) -> None:
+    """A host that says `ok` and a full commit has resolved the revision."""
+    assert read_resolution(told(outcome="ok", sha=SHA, subject="Serve"), asked) == Resolution(SHA, "Serve")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "kind"),
+    [
+        ("malformed", RevisionMalformed, UsageError),
+        ("missing", RevisionMissing, UsageError),
+        ("ambiguous", RevisionAmbiguous, UsageError),
+        ("unreachable", RepositoryUnreachable, Inconclusive),
+        ("checkout", RepositoryUnreachable, Inconclusive),
+    ],
+)
+def test_each_failure_has_its_error(outcome: str, error: type[Exception], kind: type[Exception]) -> None:
+    """What is wrong with the revision is a usage error, what keeps the host from knowing is inconclusive."""
+    with pytest.raises(error, match="in the host's words") as raised:
+        read_resolution(told(outcome=outcome, detail="in the host's words"), "main")
+    assert isinstance(raised.value, kind)
+
+
+@pytest.mark.parametrize(
+    ("parts", "asked"),
+    [
+        ({}, "main"),
+        ({"outcome": ""}, "main"),
+        ({"outcome": "okay", "sha": SHA}, "main"),
+        ({"outcome": "ok"}, "main"),
+        ({"outcome": "ok", "sha": ""}, "main"),
+        ({"outcome": "ok", "sha": SHA[:39]}, "main"),
+        ({"outcome": "ok", "sha": f"{SHA}\n{SHA}"}, "main"),
+        ({"outcome": "ok", "sha": SHA + "\n"}, "main"),
+        ({"outcome": "ok", "sha": SHA.replace("1a", "2b")}, SHA),
+    ],
+)
+def test_answer_that_is_none_of_these_is_no_answer(parts: dict[str, str], asked: str) -> None:
+    """Without one full commit, or with another than the full one that was asked for, nothing is resolved."""
+    with pytest.raises(FrameError):
+        read_resolution(told(**parts), asked)

@@ -1,0 +1,473 @@
+"""Target files are taken exactly or refused by file, key and value."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.errors import UsageError
+from deploy.plan import TARGETS
+from deploy.target import Target, json_schema, load
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN"
+SHIPPED = sorted(TARGETS.glob("*.toml"))
+TEXT = f"""
+provider = "ovh"
+[repository]
+url = "https://example.org/r.git"
+[[hosts]]
+name = "a"
+flake_attr = "choiros-a"
+address = "192.0.2.1"
+host_keys = ["{KEY}"]
+groups = ["production"]
+[[hosts]]
+name = "b"
+flake_attr = "choiros-b"
+address = {{ env = "B_HOST" }}
+host_keys = [{{ env = "B_KEY" }}]
+[hypervisor]
+units = ["hypervisor.service"]
+listen = "127.0.0.1:9090"
+url = "http://127.0.0.1:9090/login"
+[runtime.dev]
+units = ["vm.service", "socat@dev.service"]
+listen = "127.0.0.1:8081"
+url = "http://127.0.0.1:8081/health"
+[runtime.live]
+units = ["vm.service", "socat@live.service"]
+listen = "127.0.0.1:8080"
+url = "http://127.0.0.1:8080/health"
+json = {{ status = "healthy" }}
+"""
+ENVIRON = {"B_HOST": "192.0.2.2", "B_KEY": KEY}
+
+
+def loaded(folder: Path, text: str = TEXT, environ: Mapping[str, str] = ENVIRON, *select: str) -> Target:
+    path = folder / "t.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, environ, select)
+
+
+def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
+    """What the file says is what the target is, in its order, with the defaults where it is silent."""
+    target = loaded(tmp_path)
+    assert [(host.name, host.address) for host in target.hosts] == [("a", "192.0.2.1"), ("b", "192.0.2.2")]
+    assert target.hosts[1].host_keys == (KEY,)
+    assert list(target.endpoints) == ["hypervisor", "dev", "live"]
+    assert target.contract_units == ("hypervisor.service", "vm.service", "socat@dev.service", "socat@live.service")
+    assert target.runtime["live"].listening_unit == "socat@live.service"
+    assert (target.health.answers, target.health.soak_s, target.repository.checkout) == (
+        5,
+        15.0,
+        "/opt/choiros/workspace",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('provider = "ovh"', 'provider = "azure"', "provider: Invalid enum value 'azure'"),
+        ('provider = "ovh"', "", "the file: Object missing required field `provider`"),
+        (
+            'provider = "ovh"',
+            'provider = "ovh"\nproviders = 1',
+            "the file: Object contains unknown field `providers`",
+        ),
+        ('provider = "ovh"', 'provider = "ovh', "not valid TOML"),
+        (
+            'provider = "ovh"',
+            'provider = "local"',
+            "hosts[0].address: provider 'local' takes none (found '192.0.2.1')",
+        ),
+        ('provider = "ovh"', 'provider = "ovh"\nsecrets = ["A B"]', "secrets[0]: "),
+        ('name = "b"', 'name = "a"', "hosts[1].name: 'a' is the name of another host already"),
+        ('name = "b"', 'name = "B"', "(found 'B')"),
+        ('name = "b"', 'name = "../b"', "hosts[1].name: "),
+        ('name = "b"', 'name = "b\\n"', "hosts[1].name: "),
+        ('name = "b"', "", "hosts[1]: Object missing required field `name`"),
+        ('name = "b"', 'name = "b"\nport = 0', "hosts[1].port: Expected `int` >= 1 (found 0)"),
+        ('name = "b"', 'name = "b"\nport = 65536', "hosts[1].port: Expected `int` <= 65535 (found 65536)"),
+        ('name = "b"', 'name = "b"\nport = "22"', "hosts[1].port: Expected `int | null`, got `str` (found '22')"),
+        ('name = "b"', 'name = "b"\nport = true', "hosts[1].port: Expected `int | null`, got `bool` (found True)"),
+        ('name = "b"', 'name = "b"\nadress = "x"', "hosts[1]: Object contains unknown field `adress`"),
+        ('address = "192.0.2.1"', "", "hosts[0].address: missing"),
+        (f'["{KEY}"]', "[]", "hosts[0].host_keys: missing"),
+        (f'["{KEY}"]', '["AAAA"]', "hosts[0].host_keys[0]: "),
+        ('"choiros-a"', '"a b"', "hosts[0].flake_attr: "),
+        ('"choiros-a"', '"choiros-a\\n"', "hosts[0].flake_attr: "),
+        ('"hypervisor.service"', '"hypervisor"', "hypervisor.units[0]: "),
+        ('"hypervisor.service"', '"hypervisor.service\\n"', "hypervisor.units[0]: "),
+        ('"hypervisor.service"', '"a b.service"', "hypervisor.units[0]: "),
+        ('["hypervisor.service"]', "[]", "hypervisor.units: Expected `array` of length >= 1"),
+        ('"https://example.org/r.git"', '""', "repository.url: "),
+        ('"https://example.org/r.git"', '"a\\u0000b"', "repository.url: "),
+        ('"https://example.org/r.git"', '"x"\ncheckout = "relative"', "repository.checkout: "),
+        ('"https://example.org/r.git"', '"x"\ncheckout = "/a b"', "repository.checkout: "),
+        ("[runtime.live]", "[runtime.hypervisor]", "runtime.hypervisor: the name is taken"),
+        ("[runtime.live]", "[runtime.LIVE]", "runtime.LIVE: Expected `str` matching"),
+        ("[runtime.live]", '[runtime."live\\n"]', "runtime.live\n: Expected `str` matching"),
+        ('"127.0.0.1:8080"', '"8080"', "runtime.live.listen: "),
+        ('"127.0.0.1:8080"', '"localhost:8080"', "(found 'localhost:8080')"),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:0"',
+            "runtime.live.listen: port out of range 1 to 65535 (found '127.0.0.1:0')",
+        ),
+        ('"127.0.0.1:8080"', '"127.0.0.1:99999"', "runtime.live.listen: port out of range"),
+        ('"127.0.0.1:8080"', '"127.0.0.1:08080"', "to be written '127.0.0.1:8080'"),
+        ('"127.0.0.1:8080"', '"256.0.0.1:8080"', "runtime.live.listen: not an address"),
+        ('"127.0.0.1:8080"', '"[0:0::1]:8080"', "to be written '[::1]:8080'"),
+        ('"127.0.0.1:8080"', '"[::::]:8080"', "runtime.live.listen: not an address"),
+        ('"127.0.0.1:8080"', '"127.0.0.1:8080\\n"', "runtime.live.listen: "),
+        ('"127.0.0.1:8080"', "8080", "runtime.live.listen: Expected `str`, got `int` (found 8080)"),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\nlistener = "x.service"',
+            "runtime.live.listener: not one of runtime.live.units",
+        ),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\nstatus = 99',
+            "runtime.live.status: Expected `int` >= 100 (found 99)",
+        ),
+        ('"127.0.0.1:8080"', '"127.0.0.1:8080"\nbackend = "10.0.0.1:80"', "runtime.live.backend: not a URL"),
+        ('"127.0.0.1:8080"', '"127.0.0.1:8080"\ncontains = "a\\nb"', "runtime.live.contains: "),
+        ('"127.0.0.1:8080"', '"127.0.0.1:8080"\ncontains = "a\\n"', "runtime.live.contains: "),
+        ('"127.0.0.1:8080"', '"127.0.0.1:8080"\ninside = ["a\\u001eb"]', "runtime.live.inside[0]: "),
+        (
+            'status = "healthy"',
+            "status = [1]",
+            "runtime.live.json.status: Expected `bool | int | float | str`, got `array`",
+        ),
+        ('status = "healthy"', "x = 1, status = nan", "runtime.live.json.status: no JSON number (found nan)"),
+        ('status = "healthy"', "status = -inf", "runtime.live.json.status: no JSON number (found -inf)"),
+        ('status = "healthy"', '"a\\nb" = 1', "runtime.live.json.a\nb: "),
+        ('status = "healthy"', "status = 1979-05-27", "runtime.live.json.status: "),
+        ("[hypervisor]", "[health]\nsoak_s = nan\n[hypervisor]", "health.soak_s: "),
+        ("[hypervisor]", "[health]\nsoak_s = -1\n[hypervisor]", "health.soak_s: Expected `float` >= 0.0 (found -1)"),
+        ("[hypervisor]", "[health]\nanswers = 0\n[hypervisor]", "health.answers: Expected `int` >= 1 (found 0)"),
+        ("[hypervisor]", "[health]\nanswers = 2.5\n[hypervisor]", "health.answers: "),
+        ("[hypervisor]", "[health]\nsoak = 5\n[hypervisor]", "health: Object contains unknown field `soak`"),
+        (
+            "[hypervisor]",
+            "[converge]\ntimeout_s = 0\n[hypervisor]",
+            "converge.timeout_s: Expected `float` > 0.0 (found 0)",
+        ),
+        ("[hypervisor]", "[ssh.jump]\nport = 1\n[hypervisor]", "ssh.jump: Object missing required field `address`"),
+    ],
+)
+def test_error_names_file_key_and_value(old: str, new: str, said: str, tmp_path: Path) -> None:
+    """Every mistake is told with the file, the key as it stands there, and what was found or is allowed."""
+    assert old in TEXT
+    with pytest.raises(UsageError) as refused:
+        loaded(tmp_path, TEXT.replace(old, new, 1) if "hosts" not in said else TEXT.replace(old, new))
+    assert str(refused.value).startswith(f"{tmp_path / 't.toml'}: ")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "/health",
+        "127.0.0.1:8080/x",
+        "ftp://h/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///x",
+        "http://h:0/",
+        "http://h:99999/",
+        "http://h:x/",
+        "http://h/a b",
+        "http://h/\\u0009",
+        "http://h/\\u001f",
+        "http://h/\\u0000",
+        "http://h/\\u007f",
+        "http://h/\\n",
+        "http://[::1/",
+        "http://h/'",
+        'http://h/\\"',
+        "http://h/\\\\",
+    ],
+)
+def test_url_that_cannot_be_asked_is_refused(url: str, tmp_path: Path) -> None:
+    """An endpoint's URL has a scheme of HTTP, a host, a port in range and no character that needs an escape."""
+    with pytest.raises(UsageError, match=r"runtime\.live\.url: .* \(found "):
+        loaded(tmp_path, TEXT.replace("http://127.0.0.1:8080/health", url))
+
+
+@pytest.mark.parametrize("listen", ["[::1]:8080", "[fe80::1]:1", "0.0.0.0:65535", "[::]:80"])
+def test_address_is_taken_as_ss_writes_it(listen: str, tmp_path: Path) -> None:
+    """An IPv4 or IPv6 address in its one spelling is taken."""
+    assert loaded(tmp_path, TEXT.replace("127.0.0.1:8080", listen, 1)).runtime["live"].listen == listen
+
+
+def test_unreadable_file_is_told(tmp_path: Path) -> None:
+    """A file that is not there, is a folder or is no text is told by its name."""
+    for path, content in {"none.toml": None, ".": None, "bytes.toml": b"\xff\xfe"}.items():
+        if content:
+            (tmp_path / path).write_bytes(content)
+        with pytest.raises(UsageError, match=re.escape(str(tmp_path / path))):
+            load(tmp_path / path, {})
+
+
+# The environment.
+
+
+@pytest.mark.parametrize("environ", [{"B_HOST": "x"}, {"B_HOST": "x", "B_KEY": ""}])
+def test_missing_variable_is_named(environ: dict[str, str], tmp_path: Path) -> None:
+    """A variable that is not set, or empty, is named with the key that asks for it."""
+    with pytest.raises(
+        UsageError, match=r"t\.toml: hosts\[1\]\.host_keys\[0\]: the environment variable B_KEY is not set"
+    ):
+        loaded(tmp_path, TEXT, environ)
+
+
+def test_variables_of_other_hosts_are_not_needed(tmp_path: Path) -> None:
+    """Only the chosen hosts' variables are looked up; those of the whole file always are."""
+    assert [host.name for host in loaded(tmp_path, TEXT, {}, "a").hosts] == ["a"]
+    assert [host.name for host in loaded(tmp_path, TEXT, {}, "@production").hosts] == ["a"]
+    with pytest.raises(UsageError, match="B_HOST"):
+        loaded(tmp_path, TEXT, {}, "b")
+    shared = TEXT.replace('"https://example.org/r.git"', '{ env = "URL" }')
+    with pytest.raises(UsageError, match=r"repository\.url: the environment variable URL is not set"):
+        loaded(tmp_path, shared, {}, "a")
+
+
+def test_value_from_the_environment_is_checked_like_any_other(tmp_path: Path) -> None:
+    """A wrong value from a variable is told by its place in the file, even if only that host is chosen."""
+    with pytest.raises(UsageError, match=r"hosts\[1\]\.host_keys\[0\]: .*\(found 'garbage'\)"):
+        loaded(tmp_path, TEXT, {"B_HOST": "x", "B_KEY": "garbage"}, "b")
+
+
+@pytest.mark.parametrize(
+    ("old", "value"),
+    [
+        ('"127.0.0.1:8080"', "127.0.0.1:8080"),
+        ('"http://127.0.0.1:8080/health"', "http://127.0.0.1:8080/health"),
+        ('"socat@live.service"', "socat@live.service"),
+        ('"healthy"', "healthy"),
+    ],
+)
+def test_any_text_may_come_from_the_environment(old: str, value: str, tmp_path: Path) -> None:
+    """Every text of the file may be a variable's value, as the schema says."""
+    text = TEXT.replace(old, '{ env = "V" }')
+    assert loaded(tmp_path, text, ENVIRON | {"V": value}) == loaded(tmp_path)
+
+
+def test_key_of_a_body_may_be_called_env(tmp_path: Path) -> None:
+    """A body that must say `"env": "production"` is not taken for a variable."""
+    target = loaded(tmp_path, TEXT.replace('status = "healthy"', 'env = "production"'))
+    assert target.runtime["live"].json == {"env": "production"}
+
+
+# Which hosts.
+
+
+@pytest.mark.parametrize(
+    ("select", "names"),
+    [
+        ((), "ab"),
+        (("a",), "a"),
+        (("b", "a"), "ab"),
+        (("*",), "ab"),
+        (("?",), "ab"),
+        (("[!a]",), "b"),
+        (("@production",), "a"),
+        (("@production", "b", "a"), "ab"),
+    ],
+)
+def test_names_globs_and_groups_choose(select: tuple[str, ...], names: str, tmp_path: Path) -> None:
+    """Hosts are chosen by name, glob or group, each once, in the order of the file."""
+    assert "".join(host.name for host in loaded(tmp_path, TEXT, ENVIRON, *select).hosts) == names
+
+
+@pytest.mark.parametrize("select", ["c", "A", "", "@", "@staging", "@*", "aa", "a "])
+def test_choice_of_nothing_is_refused(select: str, tmp_path: Path) -> None:
+    """A choice that matches no host is refused, with the names that there are, even beside one that matches."""
+    with pytest.raises(
+        UsageError, match=re.escape(f"--host={select} selects no host; hosts: a, b; groups: @production")
+    ):
+        loaded(tmp_path, TEXT, ENVIRON, "a", select)
+
+
+# The shipped files and the schema.
+
+
+def needed(raw: object) -> set[str]:
+    match raw:
+        case {"env": str(name), **rest} if not rest:
+            return {name}
+        case dict():
+            return set().union(*map(needed, raw.values()))
+        case list():
+            return set().union(*map(needed, raw))
+    return set()
+
+
+def values(names: set[str]) -> dict[str, str]:
+    return {
+        name: KEY if name.endswith("KEY") else "x" if name == "FLAKE_ATTR" else "https://example.org/x"
+        for name in names
+    }
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_file_loads(path: Path) -> None:
+    """Every target file that we ship loads once its variables are set, and says so when one is not."""
+    names = needed(tomllib.loads(path.read_text()))
+    target = load(path, values(names))
+    assert target.provider == path.stem
+    assert {"live", "dev"} <= target.runtime.keys()
+    for name in names:
+        with pytest.raises(UsageError, match=f"the environment variable {name} is not set"):
+            load(path, values(names - {name}))
+
+
+def problems(value: Any, schema: Any, root: dict[str, Any], at: str = "$") -> list[str]:
+    """Hold a value against the parts of JSON Schema that our schema is made of."""
+    if "$ref" in schema:
+        return problems(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root, at)
+    if "anyOf" in schema:
+        tried = [problems(value, option, root, at) for option in schema["anyOf"]]
+        return [] if [] in tried else [f"{at}: none of {len(tried)}", *min(tried, key=len)]
+    kinds = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "null": type(None),
+    }
+    allowed = schema.get("type", list(kinds))
+    kind = tuple(kinds[name] for name in ([allowed] if isinstance(allowed, str) else allowed))
+    flat: tuple[Any, ...] = tuple(one for each in kind for one in (each if isinstance(each, tuple) else (each,)))
+    if not isinstance(value, flat) or (isinstance(value, bool) and bool not in flat):
+        return [f"{at}: not {allowed}"]
+    found = []
+    if "enum" in schema and value not in schema["enum"]:
+        found.append(f"{at}: not one of {schema['enum']}")
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        found.append(f"{at}: not like {schema['pattern']}")
+    if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        found.append(f"{at}: out of range")
+    if isinstance(value, list):
+        found += [f"{at}: too few"] * (len(value) < schema.get("minItems", 0))
+        for index, item in enumerate(value):
+            found += problems(item, schema.get("items", {}), root, f"{at}[{index}]")
+    if isinstance(value, dict):
+        found += [f"{at}: no {name}" for name in schema.get("required", ()) if name not in value]
+        for name, item in value.items():
+            found += problems(name, schema.get("propertyNames", {}), root, f"{at}.{name}")
+            more = schema.get("additionalProperties", {})
+            if name in schema.get("properties", {}):
+                found += problems(item, schema["properties"][name], root, f"{at}.{name}")
+            elif more is False:
+                found.append(f"{at}: unknown {name}")
+            elif isinstance(more, dict):
+                found += problems(item, more, root, f"{at}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_file_is_as_the_schema_says(path: Path) -> None:
+    """Every target file that we ship is valid by the schema that editors use, variables included."""
+    schema = json_schema()
+    assert problems(tomllib.loads(path.read_text()), schema, schema) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('provider = "ovh"', 'provider = "azure"'),
+        ('provider = "ovh"', ""),
+        ('name = "b"', 'name = "B"'),
+        ('name = "b"', 'name = "b"\nport = 65536'),
+        ('name = "b"', 'name = "b"\nadress = "x"'),
+        ('{ env = "B_HOST" }', '{ env = "B_HOST", default = "x" }'),
+        ('"hypervisor.service"', '"hypervisor"'),
+        ("[runtime.live]", "[runtime.LIVE]"),
+        ('status = "healthy"', "status = [1]"),
+    ],
+)
+def test_schema_refuses_what_loading_refuses(old: str, new: str, tmp_path: Path) -> None:
+    """What the schema forbids is what loading forbids."""
+    schema = json_schema()
+    assert problems(tomllib.loads(TEXT), schema, schema) == []
+    assert problems(tomllib.loads(TEXT.replace(old, new)), schema, schema) != []
+    with pytest.raises(UsageError):
+        loaded(tmp_path, TEXT.replace(old, new))
+
+
+def test_schema_can_be_written() -> None:
+    """The schema is plain JSON, and its patterns are such that JavaScript reads them as Python does."""
+    text = msgspec.json.encode(json_schema()).decode()
+    patterns = re.findall(r'"pattern":"((?:[^"\\]|\\.)*)"', text)
+    assert patterns
+    assert all(not re.search(r"\\\\[AZz]|\(\?P|\(\?<|\(\?[a-z]", pattern) for pattern in patterns)
+
+
+toml_values = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = ["provider", "repository", "ssh", "hosts", "hypervisor", "runtime", "health", "converge", "secrets", "x"]
+INNER = ["name", "units", "listen", "url", "json", "address", "host_keys", "jump", "env", "live", "answers"]
+
+
+@given(st.sampled_from(KEYS), st.none() | st.sampled_from(INNER), toml_values)
+def test_any_value_anywhere_is_taken_or_refused(key: str, inner: str | None, value: object) -> None:
+    """Whatever stands under whatever key, the file is taken or refused with a message, and nothing else happens."""
+    raw = tomllib.loads(TEXT)
+    spot = raw
+    if inner is not None and isinstance(raw.get(key), dict | list):
+        spot, key = (raw[key][0] if isinstance(raw[key], list) else raw[key]), inner
+    spot[key] = value
+    path = _Raw(raw)
+    with suppress(UsageError):
+        load(path, ENVIRON)  # type: ignore[arg-type]
+
+
+class _Raw:
+    """A file whose content is known already."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self._raw = raw
+
+    def __str__(self) -> str:
+        return "raw.toml"
+
+    def read_text(self, encoding: str) -> str:
+        assert encoding == "utf-8"
+        return _toml(self._raw)
+
+
+def _toml(raw: dict[str, Any]) -> str:
+    return "\n".join(f"{_value(key)} = {_value(item)}" for key, item in raw.items())
+
+
+def _value(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return '"' + "".join(f"\\U{ord(char):08x}" for char in value) + '"'
+        case dict():
+            return "{" + ", ".join(f"{_value(key)} = {_value(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_value, value)) + "]"
+        case _:
+            return str(value)
