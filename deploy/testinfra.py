@@ -35,9 +35,11 @@ class ConnectionBackend(BaseBackend):
             Inconclusive: The host could not be asked, or did not say how the command ended.
         """
         text = self.get_command(command, *args)
-        status, out, err = self._journey.run_program(f"exec </dev/null\n{text}\n", COMMAND_S)
+        # A shell that reads its own text from standard input must not have that taken away.
+        program = f"exec /bin/sh -c {shlex.quote(text)} </dev/null\n"
+        status, out, err = self._journey.run_program(program, COMMAND_S)
         if status is None:
-            raise Inconclusive(f"{self.host}: how the command ended is not known: {shlex.quote(text)}")
+            raise Inconclusive(f"{self._journey.host.name}: how the command ended is not known: {shlex.quote(text)}")
         return self.result(status, self.encode(text), out, err)
 
 

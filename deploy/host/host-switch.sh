@@ -9,7 +9,7 @@
 set -euo pipefail
 export LC_ALL=C
 export PATH="/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
+export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
 export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes -oConnectTimeout=15}"
 
 readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock PROFILE=/nix/var/nix/profiles/system
@@ -96,18 +96,23 @@ contract_units() { printf '%s\n' "${UNITS[@]}"; }
 
 toplevel() { readlink -e /run/current-system || true; }
 generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([0-9]+)-link$ ]] && printf '%s' "${BASH_REMATCH[1]}"; }
+# Units that failed, or wait to be started again after a failure; over some moments, one of them may just be starting.
 failed_units() {
-  local unit
-  while read -r unit _; do [[ $unit == switchproof-* ]] || printf '%s\n' "$unit"; done < <(
-    systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full)
+  local unit moment
+  for ((moment = ${1:-1}; moment > 0; moment--)); do
+    while read -r unit _; do [[ $unit == switchproof-* ]] || printf '%s\n' "$unit"; done < <(
+      systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full)
+    ((moment == 1)) || sleep 0.3
+  done | sort -u
 }
 
-# Ask systemctl for properties of the contract's units: its words in `shown`, a value each in `value[unit property]`.
+# Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
 shown=
 declare -A value
 show_units() {
   local line property; local -A block=()
-  shown=$(systemctl show -p "$1" -- "${UNITS[@]}") || true
+  shown=$(systemctl show -p Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode \
+    -p ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup -- "${UNITS[@]}") || true
   value=()
   while IFS= read -r line; do
     if [ -n "$line" ]; then block[${line%%=*}]=${line#*=}; continue; fi
@@ -126,13 +131,13 @@ say_system() {
   say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
   say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
   say system.clock "$EPOCHREALTIME"
-  say units.failed "$(failed_units)"
+  say units.failed "$(failed_units "${1:-1}")"
   say_units
 }
 
 say_units() {
   local unit fd digest file definitions=''; local -A opened digests
-  show_units Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup
+  [ -n "$shown" ] || show_units # else the watch has just asked
   say units.show "$shown"
   for unit in "${UNITS[@]}"; do
     # shellcheck disable=SC2086 # systemd separates paths with blanks
@@ -214,6 +219,8 @@ say_listeners() {
       find_unit "$pid"
       listeners+="$address $pid $unit"$'\n'
     done
+    # Somebody whom ss cannot name is a stranger all the same.
+    [ "$seen" != ' ' ] || [ -z "$address" ] || listeners+="$address 0 ?"$'\n'
   done <<<"$sockets"
   say listeners "${listeners%$'\n'}"
 }
@@ -223,25 +230,29 @@ say_listeners() {
 refuse() { say outcome "$1"; say detail "$2"; }
 
 fetch() {
-  local depth=()
+  local words top depth=()
   if [ ! -e "$WORKDIR" ] || { [ -d "$WORKDIR" ] && [ -z "$(ls -A "$WORKDIR")" ]; }; then
-    git init --quiet "$WORKDIR"
-  elif ! git -C "$WORKDIR" rev-parse --git-dir >/dev/null 2>&1; then
-    refuse checkout "$WORKDIR is not a git repository that $(id -un) may use; move it away or name another checkout"
+    words=$(git init --quiet "$WORKDIR" 2>&1) || { refuse checkout "$WORKDIR cannot be made: $words"; return 1; }
+  elif ! words=$(git -C "$WORKDIR" rev-parse --git-dir 2>&1); then
+    refuse checkout "$WORKDIR is not a git repository that $(id -un) may use: $words"
+    return 1
+  elif top=$(git -C "$WORKDIR" rev-parse --show-toplevel 2>/dev/null) && [ ! "$top" -ef "$WORKDIR" ]; then
+    refuse checkout "$WORKDIR is a folder in the git repository $top, not one itself"
     return 1
   fi
   [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
   if [ -z "$REPO_URL" ]; then refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; fi
   [ "$(git -C "$WORKDIR" rev-parse --is-shallow-repository)" = false ] || depth=(--unshallow)
-  local said
-  if ! said=$(timeout 600 git -C "$WORKDIR" fetch --quiet --force --prune --no-tags "${depth[@]}" -- "$REPO_URL" \
+  if ! words=$(timeout 600 git -C "$WORKDIR" fetch --quiet --force --prune --no-tags --no-write-fetch-head \
+    --no-recurse-submodules "${depth[@]}" -- "$REPO_URL" \
     '+refs/heads/*:refs/switchproof/heads/*' '+refs/tags/*:refs/switchproof/tags/*' 2>&1 </dev/null); then
-    refuse unreachable "git fetch from the repository failed: $said"
+    refuse unreachable "git fetch from the repository failed: $words"
     return 1
   fi
 }
 
-# The commits that a revision may mean, one a line with what it is.
+# The commits that a revision may mean, one a line with what it is. A commit that no branch or tag of the repository
+# contains is none: the clone may hold it all the same, and servers hand out what others put into their copies.
 candidates() {
   local rev=$1 name sha
   if [[ ! $rev =~ ^[0-9a-f]{40}$ ]]; then
@@ -252,13 +263,9 @@ candidates() {
     done
   fi
   [[ $rev =~ ^[0-9a-f]{4,40}$ ]] || return 0
-  if ((${#rev} == 40)) && ! git -C "$WORKDIR" cat-file -e "$rev^{commit}" 2>/dev/null; then
-    timeout 600 git -C "$WORKDIR" fetch --quiet --no-tags -- "$REPO_URL" "+$rev:refs/switchproof/commits/$rev" \
-      >/dev/null 2>&1 </dev/null || return 0
-  fi
   git -C "$WORKDIR" rev-parse --disambiguate="$rev" | while read -r sha; do
-    [ "$(git -C "$WORKDIR" cat-file -t "$sha")" = commit ] || continue
-    [ -n "$(git -C "$WORKDIR" for-each-ref --count=1 --contains="$sha" refs/switchproof)" ] || continue
+    [ "$(git -C "$WORKDIR" cat-file -t "$sha" 2>/dev/null)" = commit ] || continue
+    [ -n "$(git -C "$WORKDIR" for-each-ref --count=1 --contains="$sha" refs/switchproof/heads refs/switchproof/tags)" ] || continue
     printf '%s commit\n' "$sha"
   done
 }
@@ -269,19 +276,21 @@ verb_resolve() {
     return
   fi
   if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim || return 0; fi
-  local found shas
+  local found name shas
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
-    found=$(git ls-remote -- "$REPO_URL" "refs/heads/${RELEASE_SHA#heads/}" "refs/tags/${RELEASE_SHA#tags/}"{,'^{}'} 2>&1 </dev/null) ||
+    name=${RELEASE_SHA#refs/}
+    found=$(timeout 60 git ls-remote -- "$REPO_URL" "refs/heads/${name#heads/}" "refs/tags/${name#tags/}"{,'^{}'} 2>&1 </dev/null) ||
       { refuse unreachable "git ls-remote on the repository failed: $found"; return; }
-    # The commit of an annotated tag stands in the line that ends in ^{}.
-    found=$(awk '{ name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 } END { for (name in commit) print commit[name], name }' <<<"$found")
+    # The commit of an annotated tag stands in the line that ends in ^{}; other lines are warnings of git or ssh.
+    found=$(awk 'length($1) == 40 && $2 ~ /^refs\// { name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 }
+      END { for (name in commit) print commit[name], name }' <<<"$found")
   else
     fetch || return 0
     found=$(candidates "$RELEASE_SHA" | sort -u)
   fi
   shas=$(cut -d' ' -f1 <<<"$found" | sort -u | sed '/^$/d')
   case $(wc -w <<<"$shas") in
-    0) refuse missing "the repository has no commit, branch or tag '$RELEASE_SHA'" ;;
+    0) refuse missing "the repository has no commit, branch or tag '$RELEASE_SHA'; a commit must be in a branch or tag" ;;
     1)
       say outcome ok
       say sha "$shas"
@@ -303,53 +312,74 @@ job_dir() { printf '%s/runs/%s/%s' "$STATE" "$RUN" "$JOB"; }
 job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "$JOB"; }
 running() { case $(systemctl show -P ActiveState -- "$1") in activating | active | deactivating | reloading) return 0 ;; esac; return 1; }
 
-refresh_lease() {
-  [ -e "$LOCK/holder" ] || return 0
-  [ "$(sed -n 's/^run //p' "$LOCK/holder" 2>/dev/null)" = "$RUN" ] || return 0
-  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$(sed -n 's/^since //p' "$LOCK/holder")" \
-    "$(($(date +%s) + LEASE_S))" >"$LOCK/holder.new.$$"
-  mv "$LOCK/holder.new.$$" "$LOCK/holder"
+# One at a time among those who look at the lock or change it; the lock itself outlasts every process.
+guarded() {
+  local guard rc=0
+  mkdir -p "${LOCK%/*}"
+  exec {guard}<"${LOCK%/*}"
+  flock "$guard"
+  "$@" || rc=$?
+  exec {guard}<&-
+  return "$rc"
 }
 
+held_by() { sed -n "s/^$1 //p" "$LOCK/holder" 2>/dev/null || true; }
+
+hold() {
+  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$(($(date +%s) + LEASE_S))" >"$LOCK/holder.new"
+  mv "$LOCK/holder.new" "$LOCK/holder"
+}
+
+renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
+release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
+refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew; }
+
+# The unit in which nixos-rebuild activates, if it does; some versions give its name a suffix.
+activation() {
+  systemctl list-units --plain --no-legend --full --state=activating,active,deactivating \
+    'nixos-rebuild-switch-to-configuration*.service' | awk 'NR == 1 { print $1 }'
+}
+
+# Who else changes the host at this moment, if anyone. A wrapped program has a dot before its name.
 foreign_switch() {
-  local unit=nixos-rebuild-switch-to-configuration.service lock=/run/nixos/switch-to-configuration.lock pid
-  if running "$unit"; then
+  local unit lock=/run/nixos/switch-to-configuration.lock pid
+  unit=$(activation)
+  if [ -n "$unit" ]; then
     printf '%s, since %s' "$unit" "$(systemctl show -P ActiveEnterTimestamp -- "$unit")"
   elif [ -e "$lock" ] && ! flock -n "$lock" true; then
     printf 'whoever holds %s' "$lock"
-  elif pid=$(pgrep -of '(^|/)nixos-rebuild(-ng)? .*(switch|boot|test)'); then
+  elif pid=$(pgrep -of '(^|/)\.?nixos-rebuild(-ng)?(-wrapped)? (.* )?(switch|boot|test)( |$)'); then
     printf 'nixos-rebuild by hand (process %s, since %s)' "$pid" "$(ps -o lstart= -p "$pid")"
   fi
 }
 
 take_lock() {
-  local holder lease other
-  mkdir -p "${LOCK%/*}"
-  until mkdir "$LOCK" 2>/dev/null; do
-    holder=$(cat "$LOCK/holder" 2>/dev/null || true)
-    other=$(sed -n 's/^run //p' <<<"$holder") lease=$(sed -n 's/^lease //p' <<<"$holder")
+  local other lease
+  if [ -e "$LOCK" ]; then
+    other=$(held_by run) lease=$(held_by lease)
     [ "$other" != "$RUN" ] || return 0
     if systemctl list-units --plain --no-legend --state=activating "switchproof-$other-*" | grep -q . ||
       (($(date +%s) < ${lease:-$(($(stat -c %Y "$LOCK") + 60))})); then
-      refuse locked "$(sed -n 's/^owner //p' <<<"$holder"), run ${other:-unknown}, since $(sed -n 's/^since //p' <<<"$holder")"
+      refuse locked "$(held_by owner), run ${other:-unknown}, since $(held_by since)"
       return 1
     fi
-    mv -T "$LOCK" "$LOCK.stale.$$" 2>/dev/null && rm -rf "$LOCK.stale.$$" && say lock.stale "$other"
-  done
-  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" \
-    "$(($(date +%s) + LEASE_S))" >"$LOCK/holder"
+    say lock.stale "$other"
+    rm -rf "$LOCK"
+  fi
   other=$(foreign_switch)
-  [ -z "$other" ] || { rm -rf "$LOCK"; refuse locked "$other"; return 1; }
+  [ -z "$other" ] || { refuse locked "$other"; return 1; }
+  mkdir "$LOCK"
+  hold "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 }
 
 # Take the host for this run, and note what it is before anything changes.
 claim() {
   local before="$STATE/runs/$RUN/before"
   if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
-  take_lock || return 1
+  guarded take_lock || return 1
   if [ ! -e "$before" ]; then
     mkdir -p "${before%/*}"
-    (payload='' && say began "$(date +%s)" && say_system && printf '%s' "$payload") >"$before.new"
+    (payload='' && say began "$(date +%s)" && say_system 3 && printf '%s' "$payload") >"$before.new"
     mv "$before.new" "$before"
   fi
   say before "$(cat "$before")"$'\n'
@@ -383,6 +413,8 @@ job_converge() {
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
   stage switch
+  # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
+  systemctl reset-failed -- nixos-rebuild-switch-to-configuration.service 2>/dev/null || true
   nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")"
 }
 
@@ -394,6 +426,7 @@ job_rollback() {
     [ "$(cat "$dir/stage")" != build ] || systemctl stop -- "$converge"
     sleep 0.5
   done
+  while [ -n "$(activation)" ]; do sleep 0.5; done
   [ -x "$SWITCHPROOF_TO/bin/switch-to-configuration" ] || { echo "$SWITCHPROOF_TO is not a system on this host"; return 1; }
   number=$(for link in "$PROFILE"-*-link; do
     [ "$(readlink -e "$link")" != "$SWITCHPROOF_TO" ] || printf '%s\n' "$link"
@@ -410,6 +443,8 @@ verb_job() {
   local dir began rc=0; dir=$(job_dir) began=$(date +%s)
   "job_$JOB" </dev/null || rc=$?
   journalctl -q --no-pager -o cat -t nixos --since "@$began" >"$dir/journal" 2>/dev/null || true
+  # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
+  [ "$rc" = 0 ] || journalctl -q --no-pager -o cat -u 'nixos-rebuild-switch-to-configuration*' --since "@$began" 2>/dev/null || true
   printf '%s\n' "$rc" >"$dir/rc.new"
   sync "$dir/rc.new"
   mv "$dir/rc.new" "$dir/rc"
@@ -424,9 +459,16 @@ verb_converge() {
   JOB=converge launch
 }
 
+# Asked by a person, it follows to the end and gives the host back.
 verb_rollback() {
+  guarded take_lock || return 0
   refresh_lease
-  JOB=rollback launch
+  JOB=rollback
+  launch
+  [ -z "${SWITCHPROOF_NONCE:-}" ] || return 0
+  follow || true
+  verb_confirm
+  [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ]
 }
 
 verb_status() {
@@ -463,7 +505,7 @@ ask() {
 sample_units() {
   local unit
   identity=''
-  show_units Id,ActiveState,SubState,MainPID,InvocationID,NRestarts
+  show_units
   for unit in "${UNITS[@]}"; do
     unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
     unit_identity[$unit]="${value["$unit MainPID"]:-} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-}"
@@ -639,7 +681,7 @@ verb_confirm() {
     systemctl reset-failed -- "switchproof-$RUN-$job.service" 2>/dev/null || true
   done
   printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$STATE/runs/$RUN/outcome"
-  [ "$(sed -n 's/^run //p' "$LOCK/holder" 2>/dev/null)" != "$RUN" ] || rm -rf "$LOCK"
+  guarded release
   while read -r old; do rm -rf -- "${STATE:?}/runs/$old"; done < <(
     find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +21 | cut -d' ' -f2-)
   say outcome ok
@@ -691,7 +733,7 @@ follow() {
 converged() {
   local expected; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true)
   local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
-  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "nixos-rebuild ended with $rc; see $(job_dir)/log"; return 1; fi
+  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with $rc; see $(job_dir)/log"; return 1; fi
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
     echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
@@ -725,7 +767,7 @@ verb_deploy() {
   if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is taken by ${said[detail]}"; exit 75; fi
   if [ "${said[outcome]}" != ok ]; then
     clause revision FAILED "${said[detail]}"
-    verb_confirm
+    [ -z "${said[before]:-}" ] || verb_confirm
     exit 4
   fi
   RELEASE_SHA=${said[sha]}
@@ -762,8 +804,23 @@ verb_deploy() {
   [ -z "$bad" ] || exit 1
 }
 
+# Without one of these a verb would say something untrue.
+lacking() {
+  local tool
+  for tool in awk base64 curl flock git gzip journalctl nix nix-store pgrep ss systemctl systemd-run; do
+    type -P "$tool" >/dev/null || printf '%s ' "$tool"
+  done
+}
+
 main() {
-  local verb=${1:-}
+  local verb=${1:-} lacks
+  lacks=$(lacking)
+  if [ -n "$lacks" ]; then
+    echo "${0##*/}: this host lacks the commands: $lacks" >&2
+    say lacking "$lacks"
+    if [ "$verb" != deploy ]; then answer "$verb"; fi
+    exit 69
+  fi
   case $verb in
     deploy | job) "verb_$verb" ;;
     resolve | converge | status | observe | diagnose | rollback | confirm | plan) "verb_$verb"; answer "$verb" ;;

@@ -41,6 +41,14 @@ _WEAK = {
 
 
 @dataclass(frozen=True)
+class _Pins:
+    """Which host keys a machine may show, and which must not be believed from anyone."""
+
+    good: tuple[paramiko.PKey, ...] = ()
+    revoked: tuple[paramiko.PKey, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Hop:
     """A machine to connect to, with everything that its connection needs."""
 
@@ -48,7 +56,7 @@ class _Hop:
     address: str
     port: int
     user: str
-    pins: tuple[paramiko.PKey, ...]
+    pins: _Pins
     pinned_in: str
     identity_files: tuple[Path, ...]
 
@@ -93,16 +101,14 @@ class SshProvider:
         config = self._config.lookup(host.address) if self._config else paramiko.SSHConfigDict()
         way = []
         if jump := self._ssh.jump:
-            pins = tuple(_parse_key(key) for key in jump.host_keys) + tuple(
-                self._known(jump.address, jump.port, config)
-            )
+            pins = self._pins(jump.host_keys, jump.address, jump.port, config)
             where = "ssh.jump.host_keys of the target file"
             way.append(_Hop(host.name, jump.address, jump.port, jump.user, pins, where, self._identities(config)))
         elif "proxyjump" in config and config["proxyjump"] != "none":
             way.extend(self._configured_jumps(host.name, config["proxyjump"]))
         address = config.get("hostname", host.address)
         port = host.port or int(config.get("port", self._ssh.port))
-        pins = tuple(_parse_key(key) for key in host.host_keys) + tuple(self._known(address, port, config))
+        pins = self._pins(host.host_keys, address, port, config)
         user = host.user or config.get("user", self._ssh.user)
         where = f"hosts.host_keys of host {host.name!r} in the target file"
         way.append(_Hop(host.name, address, port, user, pins, where, self._identities(config)))
@@ -116,7 +122,7 @@ class SshProvider:
             config = self._config.lookup(alias)
             address = config.get("hostname", alias)
             number = int(port or config.get("port", "22"))
-            pins = tuple(self._known(address, number, config))
+            pins = self._pins((), address, number, config)
             yield _Hop(
                 host,
                 address,
@@ -135,14 +141,19 @@ class SshProvider:
         configured = [Path(name).expanduser() for name in config.get("identityfile", [])]
         return tuple(path for path in dict.fromkeys(named + configured) if path.is_file())
 
-    def _known(self, address: str, port: int, config: paramiko.SSHConfigDict) -> Iterator[paramiko.PKey]:
-        files = [self._ssh.known_hosts] if self._ssh.known_hosts else []
-        files += str(config.get("userknownhostsfile", "")).split()
+    def _pins(self, keys: tuple[str, ...], address: str, port: int, config: paramiko.SSHConfigDict) -> _Pins:
+        good, revoked = [_parse_key(key) for key in keys], []
+        files = [Path(self._ssh.known_hosts).expanduser()] if self._ssh.known_hosts else []
+        configured = (Path(name).expanduser() for name in str(config.get("userknownhostsfile", "")).split())
+        files += [path for path in configured if path.exists()]
         name = address if port == paramiko.config.SSH_PORT else f"[{address}]:{port}"
         for file in files:
-            for entry in _known_hosts(Path(file).expanduser()):
-                found = entry.lookup(name)
-                yield from (found[kind] for kind in found) if found else ()
+            for marker, entry in _known_hosts(file):
+                if marker == "@revoked":  # whoever it is revoked for
+                    revoked += [key for names in entry.values() for key in names.values()]
+                elif not marker:
+                    good += (entry.lookup(name) or {}).values()
+        return _Pins(tuple(good), tuple(revoked))
 
 
 class SshConnection:
@@ -309,9 +320,9 @@ def _forward(hop: _Hop, transport: paramiko.Transport, after: _Hop, timeout_s: f
         ) from error
 
 
-def _prefer_pinned(transport: paramiko.Transport, pins: tuple[paramiko.PKey, ...]) -> None:
+def _prefer_pinned(transport: paramiko.Transport, pins: _Pins) -> None:
     """Ask first for the kinds of host key that are pinned, or a server with several keys shows another one."""
-    kinds = {pin.get_name() for pin in pins}
+    kinds = {pin.get_name() for pin in pins.good}
     options = transport.get_security_options()
     pinned = [
         name for name in options.key_types if name in kinds or ("ssh-rsa" in kinds and name.startswith("rsa-sha2-"))
@@ -320,10 +331,17 @@ def _prefer_pinned(transport: paramiko.Transport, pins: tuple[paramiko.PKey, ...
 
 
 def _check_host_key(hop: _Hop, shown: paramiko.PKey) -> None:
-    if any(pin.get_name() == shown.get_name() and pin.asbytes() == shown.asbytes() for pin in hop.pins):
+    revoked = shown.asbytes() in {key.asbytes() for key in hop.pins.revoked}
+    if not revoked and shown.asbytes() in {pin.asbytes() for pin in hop.pins.good}:
         return
     seen = f"{hop.address} port {hop.port} shows the host key {_describe(shown)}"
-    if not hop.pins:
+    if revoked:
+        raise HostKeyChanged(
+            hop.host,
+            f"{seen}, which a known_hosts file has revoked",
+            "Whoever has the old key may be in between. Give the host a new key and pin that one.",
+        )
+    if not hop.pins.good:
         raise HostKeyUnknown(
             hop.host,
             f"{seen}; no key is pinned for it",
@@ -331,7 +349,7 @@ def _check_host_key(hop: _Hop, shown: paramiko.PKey) -> None:
         )
     raise HostKeyChanged(
         hop.host,
-        f"{seen}; pinned is {', '.join(_describe(pin) for pin in hop.pins)}",
+        f"{seen}; pinned is {', '.join(_describe(pin) for pin in hop.pins.good)}",
         "Someone may be in between. If the host was reinstalled, get the new fingerprint from its console and "
         f"replace the key in {hop.pinned_in}.",
     )
@@ -386,25 +404,28 @@ def _parse_key(text: str) -> paramiko.PKey:
     return entry.key
 
 
-def _known_hosts(path: Path) -> Iterator[paramiko.HostKeys]:
-    """Read a known_hosts file line by line; lines with markers pin no plain key and are passed over."""
+def _known_hosts(path: Path) -> Iterator[tuple[str, paramiko.HostKeys]]:
+    """Read a known_hosts file line by line, each with its marker if it has one."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"{path}: the known_hosts file cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: the known_hosts file cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith(("#", "@")):
+        marker, entry = "", line.strip()
+        if entry.startswith("@"):
+            marker, _, entry = entry.partition(" ")
+        if not entry or entry.startswith("#"):
             continue
         try:
-            entry = paramiko.hostkeys.HostKeyEntry.from_line(line, number)
+            parsed = paramiko.hostkeys.HostKeyEntry.from_line(entry, number)
         except (paramiko.SSHException, paramiko.hostkeys.InvalidHostKey) as error:
             raise UsageError(f"{path}:{number}: not a line of a known_hosts file: {error}") from error
-        if entry is None or entry.key is None or entry.hostnames is None:
+        if parsed is None or parsed.key is None or parsed.hostnames is None:
             continue
         keys = paramiko.HostKeys()
-        for name in entry.hostnames:
-            keys.add(name, entry.key.get_name(), entry.key)
-        yield keys
+        for name in parsed.hostnames:
+            keys.add(name, parsed.key.get_name(), parsed.key)
+        yield marker, keys
 
 
 def _read_config(ssh: Ssh) -> paramiko.SSHConfig | None:

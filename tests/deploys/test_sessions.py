@@ -150,7 +150,7 @@ def test_an_unreachable_host_holds_up_all(lab: Lab, runs: Path, tmp_path: Path) 
 def test_a_unit_that_had_failed_before_fails_nothing(lab: Lab, runs: Path, tmp_path: Path) -> None:
     """A unit outside the contract that keeps failing since before the deploy is noted, and the run is canonical."""
     host = lab.hosts["h2"]
-    unit = "[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=0.3\n[Unit]\nStartLimitIntervalSec=0\n"
+    unit = "[Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=60\n[Unit]\nStartLimitIntervalSec=0\n"
     host.run(["sh", "-c", f"printf '%b' '{unit}' >/run/systemd/system/old-trouble.service"], timeout_s=30)
     host.run(["sh", "-c", "systemctl daemon-reload; systemctl start old-trouble.service"], timeout_s=30)
     try:

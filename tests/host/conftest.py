@@ -1,0 +1,26 @@
+"""One lab host for all tests of the host's script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from tests.host.hands import inside
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A lab of one host."""
+    with Lab.up(("a",), name="script") as lab:
+        yield lab
+
+
+@pytest.fixture
+def machine(lab: Lab) -> Iterator[LabHost]:
+    """The host; whatever a test leaves locked is free for the next."""
+    host = lab.hosts["a"]
+    yield host
+    inside(host, "rm -rf /run/switchproof/lock")

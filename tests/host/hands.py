@@ -1,0 +1,83 @@
+"""What tests of the host's script do to a lab host, past every connection."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.frame import Frame, parse
+from deploy.program import SCRIPT, program
+from deploy.providers.lab.host import LabHost
+
+REPOSITORY = "file:///srv/sample.git"
+CHECKOUT = "/opt/choiros/workspace"
+QUICK = {"READY_S": "3", "ANSWERS": "2", "INTERVAL_S": "0.3", "SOAK_S": "0.5", "ANSWER_TIMEOUT_S": "2"}
+SOON_S = 30.0
+
+
+def inside(machine: LabHost, script: str, *, timeout_s: float = 30.0) -> str:
+    """Run a shell text in the host; it must succeed."""
+    done = machine.run(["bash", "-c", script], timeout_s=timeout_s)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def write(machine: LabHost, path: str, text: str) -> None:
+    """Write a file in the host, executable."""
+    script = f"mkdir -p {Path(path).parent} && cat >{path} && chmod 755 {path}"
+    assert machine.run(["sh", "-c", script], timeout_s=10, input=text).returncode == 0
+
+
+def ask(machine: LabHost, verb: str, **values: str) -> Frame:
+    """Ask the host one verb, with the values of a run of its own unless others are given."""
+    nonce = secrets.token_hex(8)
+    given = {
+        "WORKDIR": CHECKOUT,
+        "REPO_URL": REPOSITORY,
+        "FLAKE_ATTR": "choiros-a",
+        "SWITCHPROOF_RUN": nonce,
+        **values,
+    }
+    text = program(verb, nonce, given).decode()
+    done = machine.run(["sh", "-s"], timeout_s=60, input=text)
+    return parse((done.stdout + done.stderr).encode(), nonce=nonce, verb=verb)
+
+
+def by_hand(machine: LabHost, verb: str, **values: str) -> tuple[int, str]:
+    """Run the script as a person on the host does; return its exit status and what it printed."""
+    write(machine, "/root/host-switch.sh", SCRIPT.read_text(encoding="utf-8"))
+    given = {"REPO_URL": REPOSITORY, "FLAKE_ATTR": "choiros-a", **QUICK, **values}
+    words = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
+    done = machine.run(["sh", "-c", f"cd / && env {shlex.join(words)} 2>&1"], timeout_s=90)
+    return done.returncode, done.stdout
+
+
+def commit(machine: LabHost, revision: str, repository: str = "/srv/sample.git") -> str:
+    """The commit that git says a revision is."""
+    return inside(machine, f"git --git-dir={repository} rev-parse --verify {shlex.quote(revision)}^{{commit}}")
+
+
+def runs(machine: LabHost) -> str:
+    """The commit that the running system says it was built from."""
+    return inside(machine, "nixos-version --configuration-revision")
+
+
+def finish(machine: LabHost, run: str, job: str = "converge") -> Frame:
+    """Wait for the end of a job; return its last status."""
+    deadline = time.monotonic() + SOON_S
+    while True:
+        frame = ask(machine, "status", SWITCHPROOF_RUN=run, SWITCHPROOF_JOB=job, SWITCHPROOF_WAIT_S="1")
+        if frame.text("state") != "running":
+            return frame
+        assert time.monotonic() < deadline, frame.sections
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {SOON_S:g} s: {what}"
+        time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""Every way to a host, tried on real hosts."""
