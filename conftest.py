@@ -96,6 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse checks in a session that is no deploy."""
+    if config.option.provider is None and any(item.path.is_relative_to(ROOT / "checks") for item in items):
+        raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
+
+
 class _Outputs:
     """Shows the run while it goes on, and writes its files when it is over."""
 
@@ -153,8 +159,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> DeploySession:
     """The run."""
-    if SESSION not in request.config.stash:
-        raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
     return request.config.stash[SESSION]
 
 

@@ -26,6 +26,7 @@ from deploy.journal import (
     AnyEvent,
     CheckFinished,
     ExpectedCheck,
+    HostLeft,
     Journal,
     Leg,
     Noted,
@@ -72,7 +73,7 @@ class DeploySession:
         self.folder = folder
         self.run = folder.name
         self._watch = watch
-        self.journal: Journal
+        self._journal: Journal | None = None
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
@@ -136,6 +137,12 @@ class DeploySession:
                         yield ExpectedCheck(
                             host=host.name, leg="forward", clause=clause, id=f"{which}/all", title=clause.promise
                         )
+
+    @property
+    def journal(self) -> Journal:
+        """The journal, once the run has begun."""
+        assert self._journal is not None  # opened with the run
+        return self._journal
 
     @property
     def hosts(self) -> Fleet:
@@ -215,7 +222,7 @@ class DeploySession:
         self.hosts.abandon()
 
     def _begin(self, config: pytest.Config) -> None:
-        self.journal = Journal(self.folder, _redactor(self.plan))
+        self._journal = Journal(self.folder, _redactor(self.plan))
         self.journal.watch(self._watch)
         given = {
             "args": shlex.join(str(argument) for argument in config.invocation_params.args),
@@ -393,14 +400,12 @@ class DeploySession:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Make the record and say with which code the session ends, before any report is written."""
-        if self.fleet is not None:
-            record = fold(self.journal.events)
-            code = self._exit_code(record)
-            if session.exitstatus == pytest.ExitCode.INTERNAL_ERROR and code in {
-                ExitCode.SAFE_FAILURE,
-                ExitCode.INTERRUPTED,
-            }:
-                code = ExitCode.INTERNAL
+        if self._journal is not None:
+            if self.fleet is None:
+                for host in self.plan.target.hosts:
+                    reason = "The run ended before any host was reached."
+                    self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
+            code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
             )
@@ -411,15 +416,19 @@ class DeploySession:
         if self.record is not None and self.record.run.exit_code is not None:
             session.exitstatus = self.record.run.exit_code
 
-    def _exit_code(self, record: Record) -> ExitCode:
+    def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
+        """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""
         states = {host.state for host in record.hosts}
         touched = states - {HostState.UNCHANGED}
+        safe = touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}
         verdict = run_verdict(host.verdict for host in record.hosts)
+        if self.fleet is None or (pytest_s_own is ExitCode.INTERNAL and safe):
+            return pytest_s_own
         if self.hosts.locked and not touched:
             return ExitCode.LOCKED
         if self.hosts.refused and not touched:
             return ExitCode.USAGE
-        if self.interrupted and touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}:
+        if self.interrupted and safe:
             return ExitCode.INTERRUPTED
         if self.plan.mode is Mode.PLAN:
             made = all(

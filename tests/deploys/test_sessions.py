@@ -223,3 +223,37 @@ def _has_reached(host: LabHost, runs: Path, stage: str) -> bool:
         file = f"/var/lib/switchproof/runs/{events.parent.name}/converge/stage"
         return host.run(["cat", file], timeout_s=30).stdout.strip() == stage
     return False
+
+
+def test_a_refused_run_leaves_a_record(lab: Lab, runs: Path, tmp_path: Path) -> None:
+    """A run that cannot have its hosts exits 4 with a record in which nothing was touched."""
+    targets = target_file(tmp_path, ["no-such-host"])
+    ended = session("--provider=lab", "--sha=main", f"--targets={targets}", runs=runs, lab=lab)
+    assert ended.status == 4, ended.output
+    assert "no host no-such-host" in ended.output
+    assert ended.record.verdict is RunVerdict.INCONCLUSIVE
+    assert ended.record.host("no-such-host").state is HostState.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--provider=nowhere", "--sha=main"], "unknown provider"),
+        (["--provider=lab"], "--sha=REV is missing"),
+        (["--provider=lab", "--sha=a b"], "neither a commit"),
+        (["--provider=lab", "--sha=main", "--host=zz"], "selects no host"),
+        (["--provider=lab", "--sha=main", "--targets=missing.toml"], "missing.toml: no such target file"),
+        (["--provider=ovh", "--sha=main", "--host=b"], "OVH_NODE_B_HOST"),
+        (["--provider", "ovh", "--sha", "main", "--host", "b"], "OVH_NODE_B_HOST"),
+        (["--sha=main"], "--provider=P is missing"),
+        (["checks"], "--provider=P"),
+    ],
+)
+def test_bad_input_is_one_sentence(runs: Path, arguments: list[str], says: str) -> None:
+    """A wrong option exits 4 at once, names what is wrong, shows no traceback and makes no folder."""
+    environ = {"DEPLOY_REPO_URL": "https://example.org/choiros.git"}
+    ended = session(*arguments, runs=runs, environ=environ)
+    assert ended.status == 4, ended.output
+    assert says in ended.output
+    assert "Traceback" not in ended.output
+    assert not runs.exists()
