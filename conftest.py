@@ -28,6 +28,7 @@ from reports.progress import Progress
 from reports.summary import render as render_summary
 
 ROOT = Path(__file__).parent
+RUNS = ROOT / "reports" / "runs"
 SESSION = pytest.StashKey[DeploySession]()
 
 _HYPOTHESIS = "hypothesispytest"
@@ -75,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 collect_only=given.collectonly,
             ),
             os.environ,
-            ROOT / "reports" / "runs",
+            RUNS,
         )
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -108,6 +109,7 @@ class _Outputs:
     def __init__(self, session: DeploySession, progress: Progress) -> None:
         self._session = session
         self._progress = progress
+        self._problem = ""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -125,11 +127,13 @@ class _Outputs:
         record = self._session.record
         if record is None:
             return
-        folder = self._session.folder
+        folder, kept_in = self._session.folder, self._session.plan.report_dir
         name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
-        named = files.make_folder(folder.parent, name)
-        self._session.folder = folder.replace(named)
-        files.write(record, self._session.folder, self._session.plan.report_dir.parent / "latest")
+        try:
+            self._session.folder = folder.replace(files.make_folder(folder.parent, name))
+            files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
+        except OSError as error:
+            self._problem = f"the run's files are not all written: {error}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
@@ -138,6 +142,8 @@ class _Outputs:
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
             terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+        if self._problem:
+            terminalreporter.write_line(f"WARNING: {self._problem}")
 
 
 def _own_stdout() -> TextIO:
