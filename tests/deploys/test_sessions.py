@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,27 @@ def test_an_interrupted_run_leaves_the_host_safe(
     assert (folder / "report.html").exists()
     assert host.run(["readlink", "-e", "/run/current-system"], timeout_s=30).stdout == was
     assert host.run(["ls", "/run/switchproof"], timeout_s=30).stdout.strip() == ""
+
+
+@pytest.mark.parametrize("stage", ["build", "switch", "observe"])
+def test_a_lost_connection_is_neither_success_nor_failure(lab: Lab, runs: Path, tmp_path: Path, stage: str) -> None:
+    """Cut off in any phase, a deploy connects again, follows its own run to the end, and says so."""
+    host = lab.hosts["h4"]
+    sha = "v3" if stage == "switch" else "main"  # each time something to switch to
+    targets = target_file(tmp_path, ["h4"])
+    since = int(time.time())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(session, "--provider=lab", f"--sha={sha}", f"--targets={targets}", runs=runs, lab=lab)
+        deadline = time.monotonic() + 30
+        while not _has_reached(host, runs, stage):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        host.run(["pkill", "-KILL", "-f", "^sshd-session: root"], timeout_s=30)
+        ended = running.result()
+    assert ended.status == 0, ended.output
+    assert any("connection was lost" in note for note in ended.record.host("h4").notes)
+    said = host.run(["journalctl", "-q", "-o", "cat", "-t", "nixos", f"--since=@{since}"], timeout_s=30).stdout
+    assert len([line for line in said.splitlines() if line.startswith("switching to system configuration")]) == 1
 
 
 def _has_reached(host: LabHost, runs: Path, stage: str) -> bool:
