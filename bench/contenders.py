@@ -1,0 +1,215 @@
+"""Who is measured: how each is started on a ground, and how it is seen that it got every answer right."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bench.ground import PEERS, ROOT, Ground
+from deploy.journal import AnyEvent, PhaseFinished, PhaseStarted
+from deploy.record import read_record
+
+LONGEST_S = 300.0
+CHECKS = 10
+"""Checks of a host that each contender makes: three services, three ports, three answers, the running system."""
+
+_UNITS = ("hypervisor.service", "socat-sandbox@live.service", "socat-sandbox@dev.service")
+_PORTS = (9090, 8080, 8081)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run of one contender.
+
+    Attributes:
+        seconds: Wall time of the whole command.
+        network_s: Of that, from the first connection begun to the last host's answer complete; None if not known.
+        problem: Why it does not count; None if every answer was right.
+    """
+
+    seconds: float
+    network_s: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class _Ended:
+    status: int
+    output: str
+    seconds: float
+
+    @property
+    def first_error(self) -> str:
+        """The line that says what went wrong."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        errors = [line for line in lines if re.search(r"error|fail|denied|refused|not found", line, re.IGNORECASE)]
+        return f"exit status {self.status}: {(errors or lines or ['it said nothing'])[0][:200]}"
+
+
+class Contender(ABC):
+    """Somebody who checks hosts."""
+
+    name: str
+
+    @abstractmethod
+    def run(self, ground: Ground) -> Sample:
+        """Check every host of a ground once."""
+
+
+class Switchproof(Contender):
+    """An audit."""
+
+    name = "switchproof"
+
+    def run(self, ground: Ground) -> Sample:
+        """See `Contender.run`."""
+        runs = ground.folder / "runs"
+        shutil.rmtree(runs, ignore_errors=True)
+        command = [sys.executable, "-m", "pytest", "--provider=ovh", "--audit", "--soak=0"]
+        ended = _run([*command, f"--targets={ground.folder / 'target.toml'}", f"--report-dir={runs}"], ROOT)
+        folders = sorted(runs.glob("2*"))
+        if ended.status != 0 or len(folders) != 1:
+            return Sample(ended.seconds, problem=ended.first_error)
+        record = read_record(folders[0] / "record.json")
+        if record.verdict != "canonical" or tuple(host.name for host in record.hosts) != ground.hosts:
+            return Sample(ended.seconds, problem=f"the record says {record.verdict}")
+        lines = (folders[0] / "events.jsonl").read_bytes().splitlines()
+        return Sample(ended.seconds, network_part([msgspec.json.decode(line, type=AnyEvent) for line in lines]))
+
+
+class Floor(Contender):
+    """The same probes by hand: one `ssh host bash -s` a host, all hosts at the same time."""
+
+    name = "floor: ssh bash -s"
+
+    def run(self, ground: Ground) -> Sample:
+        """See `Contender.run`."""
+        script = (PEERS / "floor.sh").read_bytes()
+        ssh = ["ssh", "-F", str(ground.folder / "ssh_config"), "-o", "BatchMode=yes"]
+        began = time.monotonic()
+        started = [_start([*ssh, host, "bash", "-s"], ground.folder, subprocess.PIPE) for host in ground.hosts]
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write(script)
+            process.stdin.close()
+            process.stdin = None
+        ended = [_finish(process, began) for process in started]
+        seconds = time.monotonic() - began
+        for host, one in zip(ground.hosts, ended, strict=True):
+            if (right := floor_right(one.output)) != CHECKS:
+                return Sample(seconds, problem=f"{host}: {right} of {CHECKS} right; {one.first_error}")
+        return Sample(seconds, seconds)
+
+
+class Testinfra(Contender):
+    """pytest-testinfra with one of its backends, and no other plugin to slow it."""
+
+    def __init__(self, backend: str) -> None:
+        self.name = f"testinfra {backend}://"
+        self._backend = backend
+
+    def run(self, ground: Ground) -> Sample:
+        """See `Contender.run`."""
+        hosts = ",".join(f"{self._backend}://{host}" for host in ground.hosts)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "testinfra.plugin", "--junit-xml=junit.xml"]
+        ended = _run(
+            [*command, f"--hosts={hosts}", "--ssh-config=ssh_config", "test_ten.py"],
+            ground.folder,
+            PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+        )
+        if ended.status != 0:
+            return Sample(ended.seconds, problem=ended.first_error)
+        suite = ET.parse(ground.folder / "junit.xml").getroot().find("testsuite")  # noqa: S314 - written just now
+        counts = {} if suite is None else {name: int(suite.get(name, 0)) for name in ("tests", "skipped")}
+        wanted = CHECKS * len(ground.hosts)
+        return Sample(
+            ended.seconds, problem=None if counts == {"tests": wanted, "skipped": 0} else f"{counts} of {wanted}"
+        )
+
+
+class Pyinfra(Contender):
+    """pyinfra: one invocation for all hosts.
+
+    Args:
+        command: The program; it stands in an environment of its own, as it asks for an older paramiko than we do.
+    """
+
+    name = "pyinfra"
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def run(self, ground: Ground) -> Sample:
+        """See `Contender.run`."""
+        right = ground.folder / "right"
+        shutil.rmtree(right, ignore_errors=True)
+        right.mkdir()
+        ended = _run([self._command, "-y", "inventory.py", "ten.py"], ground.folder)
+        missing = sorted(set(ground.hosts) - {path.name for path in right.iterdir()})
+        wrong = ended.status != 0 or missing
+        return Sample(ended.seconds, problem=f"{ended.first_error} ({', '.join(missing)})" if wrong else None)
+
+
+def network_part(events: Sequence[AnyEvent]) -> float | None:
+    """Seconds from the first connection begun to the last answer complete, None if a run has no such phases."""
+    began = [event.at for event in events if isinstance(event, PhaseStarted) and event.phase == "connect"]
+    ended = [event.at for event in events if isinstance(event, PhaseFinished) and event.phase == "observe"]
+    return (max(ended) - min(began)).total_seconds() if began and ended else None
+
+
+def floor_right(output: str) -> int:
+    """Count the checks that the floor's output shows to be right."""
+    links = re.findall(r"^/nix/store/[^/\n]+-nixos-system-[^/\n]+$", output, re.MULTILINE)[:2]
+    body = r'{{"status":"healthy","version":"v\d","instance_role":"{}"'
+    answers = len(re.findall(r"^HTTP 200 ", output, re.MULTILINE)) == len(_PORTS)
+    right = [
+        *(re.search(rf"^Id={re.escape(unit)}\nActiveState=active$", output, re.MULTILINE) for unit in _UNITS),
+        *(f" 127.0.0.1:{port} " in output for port in _PORTS),
+        answers and "<title>ChoirOS</title>" in output,
+        *(answers and re.search(body.format(role), output) for role in ("live", "dev")),
+        links == links[:1] * 2,
+    ]
+    return sum(map(bool, right))
+
+
+def _run(command: list[str], cwd: Path, **environ: str) -> _Ended:
+    began = time.monotonic()
+    return _finish(_start(command, cwd, subprocess.DEVNULL, **environ), began)
+
+
+def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=os.environ | environ,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _finish(process: subprocess.Popen[bytes], began: float) -> _Ended:
+    """Wait for a process; end it, and what it started, when it takes too long or we are told to end."""
+    try:
+        output, _ = process.communicate(timeout=LONGEST_S)
+        text = output.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        text = f"error: not done after {LONGEST_S:.0f} s"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return _Ended(process.returncode, text, time.monotonic() - began)

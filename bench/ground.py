@@ -1,0 +1,137 @@
+"""Where everybody is measured: lab hosts behind a distance, and the files that each tool is given to reach them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.proxy import Route
+from deploy.providers.lab.lab import Lab
+
+ROOT = Path(__file__).parents[1]
+PEERS = Path(__file__).parent / "peers"
+
+_HOSTS = re.compile(r"(\[\[hosts\]\]\n(?:.+\n)+\n?)+")
+_SSH = re.compile(r"\[ssh\]\n(?:.+\n)+")
+_HEALTH = """
+[health]
+ready_s = 0.0
+answers = 1
+soak_s = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a lab host is reached: through a port on loopback."""
+
+    host: str
+    port: int
+    host_key: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Some hosts at one distance.
+
+    Attributes:
+        ways: The hosts.
+        round_trip_s: Seconds there and back.
+        identity_file: The private key that opens them.
+        folder: Holds the files for every tool; a tool runs here and may leave things.
+    """
+
+    ways: tuple[Way, ...]
+    round_trip_s: float
+    identity_file: Path
+    folder: Path
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts' names."""
+        return tuple(way.host for way in self.ways)
+
+
+def routes(lab: Lab, round_trips_s: Sequence[float]) -> list[Route]:
+    """Name a route to every host of the lab for every distance, distance by distance."""
+    return [
+        Route(host.address, host.port, round_trip_s) for round_trip_s in round_trips_s for host in lab.hosts.values()
+    ]
+
+
+def lay_out(
+    lab: Lab, ports: Sequence[int], counts: Sequence[int], round_trips_s: Sequence[float], below: Path
+) -> list[Ground]:
+    """Make the grounds to measure on: so many hosts at such a distance.
+
+    Args:
+        lab: The lab; a ground has its first hosts.
+        ports: The proxy's ports for `routes`.
+        counts: How many hosts.
+        round_trips_s: The distances, as given to `routes`.
+        below: Where the grounds' folders are made.
+    """
+    grounds = []
+    for index, round_trip_s in enumerate(round_trips_s):
+        at = ports[index * len(lab.hosts) :]
+        ways = [Way(host.name, port, host.host_key) for host, port in zip(lab.hosts.values(), at, strict=False)]
+        for count in counts:
+            folder = below / f"{count}-hosts-{round_trip_s * 1000:.0f}-ms"
+            ground = Ground(tuple(ways[:count]), round_trip_s, lab.identity_file, folder)
+            _write(ground, Lab.repository_url)
+            grounds.append(ground)
+    return grounds
+
+
+def _write(ground: Ground, repository: str) -> None:
+    ground.folder.mkdir()
+    files = {
+        "target.toml": target(ground, repository),
+        "known_hosts": "".join(f"[127.0.0.1]:{way.port} {way.host_key}\n" for way in ground.ways),
+        "ssh_config": ssh_config(ground),
+        "inventory.py": inventory(ground),
+        "test_ten.py": (PEERS / "testinfra_checks.py").read_text("utf-8"),
+    }
+    for name, text in files.items():
+        (ground.folder / name).write_text(text, "utf-8")
+    shutil.copy(PEERS / "pyinfra_checks.py", ground.folder / "ten.py")
+
+
+def target(ground: Ground, repository: str) -> str:
+    """Write the target file: the provider `ovh` as in production, asking each endpoint once, as the peers do."""
+    text = (ROOT / "deploy" / "targets" / "ovh.toml").read_text("utf-8")
+    tables = "\n".join(
+        f'[[hosts]]\nname = "{way.host}"\nflake_attr = "choiros-a"\naddress = "127.0.0.1"\nport = {way.port}\n'
+        f'host_keys = ["{way.host_key}"]\n'
+        for way in ground.ways
+    )
+    text = _HOSTS.sub(lambda _: f"{tables}\n", text, count=1)
+    text = _SSH.sub(lambda _: f'[ssh]\nidentity_files = ["{ground.identity_file}"]\n', text, count=1)
+    text = text.replace('{ env = "DEPLOY_REPO_URL" }', f'"{repository}"')
+    return text + _HEALTH
+
+
+def ssh_config(ground: Ground) -> str:
+    """Write the ssh_config for whatever is, or understands, OpenSSH."""
+    return "\n".join(
+        f"Host {way.host}\n  HostName 127.0.0.1\n  Port {way.port}\n  User root\n"
+        f"  IdentityFile {ground.identity_file}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {ground.folder / 'known_hosts'}\n  StrictHostKeyChecking yes\n"
+        for way in ground.ways
+    )
+
+
+def inventory(ground: Ground) -> str:
+    """Write pyinfra's inventory."""
+    shared = {
+        "ssh_hostname": "127.0.0.1",
+        "ssh_user": "root",
+        "ssh_key": str(ground.identity_file),
+        "ssh_known_hosts_file": str(ground.folder / "known_hosts"),
+        "ssh_strict_host_key_checking": "yes",
+    }
+    hosts = [(way.host, shared | {"ssh_port": way.port}) for way in ground.ways]
+    return f"hosts = {hosts!r}\n"

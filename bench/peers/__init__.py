@@ -1,0 +1,1 @@
+"""What is given to those beside whom an audit is measured."""

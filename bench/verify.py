@@ -1,0 +1,273 @@
+"""Measure an audit beside its peers and beside the floor: `python -m bench.verify [--write]`.
+
+Lab hosts on this machine are reached over SSH through a proxy that makes them far away. Everybody gets the same hosts
+in turn, one after the other, again and again, so that noise hits all alike. Nothing leaves loopback and the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import ground, proxy
+from bench.contenders import Contender, Floor, Pyinfra, Sample, Switchproof, Testinfra
+from bench.ground import ROOT, Ground
+from deploy.errors import SwitchproofError
+from deploy.providers.lab import folders
+from deploy.providers.lab.lab import Lab
+
+PAGE = ROOT / "docs" / "bench-verify.md"
+MARK = "<!-- what follows is written by `python -m bench.verify --write` -->\n"
+PYINFRA = "pyinfra>=3.10,<4"
+FLOOR_AIM, FLEET_AIM = 1.25, 2.0
+PAUSE_S = 0.5
+"""Seconds before each run, in which hosts end what the one before left them to end."""
+
+_HEAD = (
+    "| hosts | round trip | who | command, median | least to most | times ours | network part | times the floor |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+
+@dataclass
+class Series:
+    """The runs of one contender on one ground."""
+
+    ground: Ground
+    contender: Contender
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the series does not count, None if it does."""
+        return next((sample.problem for sample in self.samples if sample.problem), None)
+
+    @property
+    def command_s(self) -> float:
+        """The median wall time."""
+        return statistics.median(sample.seconds for sample in self.samples)
+
+    @property
+    def network_s(self) -> float | None:
+        """The median of the network part, None if it is not known."""
+        parts = [sample.network_s for sample in self.samples if sample.network_s is not None]
+        return statistics.median(parts) if parts else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the result, and return 1 if a contender failed."""
+    given = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        result = _measure(given)
+    except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    text = render(result, facts(given.pyinfra, given.runs))
+    print(text)
+    if given.write:
+        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
+        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
+    return 1 if any(series.problem for series in result) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.verify", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
+    parser.add_argument("--hosts", default="1,8", metavar="N,…", help="how many hosts (default: 1,8)")
+    parser.add_argument("--rtt", default="0,40", metavar="MS,…", help="round trips, in milliseconds (default: 0,40)")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves"
+    )
+    parser.add_argument("--lab", metavar="NAME", help="use a lab that is up instead of making one")
+    parser.add_argument("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
+    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
+    return parser
+
+
+def _measure(given: argparse.Namespace) -> list[Series]:
+    counts = [int(text) for text in given.hosts.split(",")]
+    round_trips_s = [float(text) / 1000 for text in given.rtt.split(",")]
+    given.pyinfra = given.pyinfra or str(_own_pyinfra())
+    contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(given.pyinfra)]
+    contenders = [one for one in contenders if isinstance(one, Switchproof) or given.only in one.name]
+    with contextlib.ExitStack() as stack:
+        lab = _lab(stack, given.lab, max(counts))
+        below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
+        ports = stack.enter_context(proxy.running(ground.routes(lab, round_trips_s)))
+        grounds = ground.lay_out(lab, ports, counts, round_trips_s, below)
+        return measure([Series(where, who) for where in grounds for who in contenders], given.runs)
+
+
+def measure(all_series: list[Series], runs: int) -> list[Series]:
+    """Run everybody on every ground, once to warm up and then `runs` times, each time another one first."""
+    for series in all_series:
+        if series.ground is all_series[0].ground:
+            series.contender.run(series.ground)
+    for turn in range(runs):
+        start = turn % len(all_series)
+        for series in all_series[start:] + all_series[:start]:
+            if series.problem:
+                continue  # it is shown as failed; nothing is gained by failing again
+            time.sleep(PAUSE_S)
+            sample = series.contender.run(series.ground)
+            series.samples.append(sample)
+            said = sample.problem or f"{sample.seconds:.2f} s"
+            _say(f"{turn + 1}/{runs}  {series.ground.folder.name}  {series.contender.name}: {said}")
+    return all_series
+
+
+def _lab(stack: contextlib.ExitStack, name: str | None, hosts: int) -> Lab:
+    if name is not None:
+        return Lab.attach(name)
+    names = tuple(f"h{number}" for number in range(1, hosts + 1))
+    return stack.enter_context(Lab.up(names, name=f"bench-{os.getpid()}", progress=_say))
+
+
+def _own_pyinfra() -> Path:
+    """Return a pyinfra in an environment of its own, made once: it asks for an older paramiko than we do."""
+    folder = folders.cache() / "bench" / "pyinfra"
+    program = folder / "bin" / "pyinfra"
+    if not program.exists():
+        _say(f"Installing {PYINFRA} into {folder}…")
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300)
+    return program
+
+
+def render(result: Sequence[Series], told: Sequence[str]) -> str:
+    """Write the result as Markdown: facts, table, failures, and which aims were reached."""
+    failures = [
+        f"- {series.contender.name}, {_where(series.ground)}: failed: {series.problem}"
+        for series in result
+        if series.problem
+    ]
+    parts = ["\n".join(told), "\n".join([*_HEAD, *(_row(series, result) for series in result)])]
+    parts += ["\n".join(failures)] if failures else []
+    parts += ["\n".join(f"- {line}" for line in aims(result))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(series: Series, result: Sequence[Series]) -> str:
+    where = series.ground
+    cells = [str(len(where.hosts)), f"{where.round_trip_s * 1000:.0f} ms", series.contender.name]
+    if series.problem:
+        return f"| {' | '.join([*cells, 'failed', '', '', '', ''])} |"
+    seconds = sorted(sample.seconds for sample in series.samples)
+    ours, floor = _of(result, where, Switchproof), _of(result, where, Floor)
+    part, least = series.network_s, floor.network_s if floor else None
+    cells += [
+        f"{series.command_s:.2f} s",
+        f"{seconds[0]:.2f} to {seconds[-1]:.2f} s",
+        f"{series.command_s / ours.command_s:.2f}" if ours else "",
+        f"{part:.2f} s" if part is not None else "",
+        f"{part / least:.2f}" if part is not None and least else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def aims(result: Sequence[Series]) -> list[str]:
+    """Say of each aim whether it was reached."""
+    grounds = list({id(series.ground): series.ground for series in result}.values())
+    told = []
+    for where in grounds:
+        ours, floor = _of(result, where, Switchproof), _of(result, where, Floor)
+        if ours is None:
+            continue
+        if floor and ours.network_s and floor.network_s:
+            ratio = ours.network_s / floor.network_s
+            told.append(
+                f"{_where(where)}: network part within {FLOOR_AIM} of the floor: "
+                f"{_yes(ratio <= FLOOR_AIM)} ({ratio:.2f})"
+            )
+        peers = [
+            series
+            for series in result
+            if series.ground is where
+            and not isinstance(series.contender, Switchproof | Floor)
+            and series.samples
+            and not series.problem
+        ]
+        if peers:
+            first = min(peers, key=lambda series: series.command_s)
+            ratio = first.command_s / ours.command_s
+            told.append(
+                f"{_where(where)}: faster than every peer: {_yes(ratio > 1)} "
+                f"(the fastest, {first.contender.name}, takes {ratio:.2f} times as long)"
+            )
+    for one in grounds:
+        for many in grounds:
+            few, all_ = _of(result, one, Switchproof), _of(result, many, Switchproof)
+            if len(one.hosts) == 1 < len(many.hosts) and one.round_trip_s == many.round_trip_s and few and all_:
+                ratio = all_.command_s / few.command_s
+                told.append(
+                    f"{_where(many)}: within twice the time of one host: {_yes(ratio <= FLEET_AIM)} ({ratio:.2f})"
+                )
+    return told
+
+
+def facts(pyinfra: str, runs: int) -> list[str]:
+    """Say what was measured, with what, and on what."""
+    versions = [
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
+    ]
+    versions += [_first_line([pyinfra, "--version"]).replace(": v", " "), _first_line(["ssh", "-V"]).split(",")[0]]
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        "unknown",
+    )
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    return [
+        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {runs} runs of each, in turn; load average at the end: {load}",
+        f"- {os.cpu_count()} CPUs ({model}), Linux {platform.release()}, Python {platform.python_version()}",
+        f"- {', '.join(versions)}",
+    ]
+
+
+def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Series | None:
+    found = (series for series in result if series.ground is where and isinstance(series.contender, kind))
+    return next((series for series in found if series.samples and not series.problem), None)
+
+
+def _where(where: Ground) -> str:
+    count = len(where.hosts)
+    return f"{count} host{'s' if count > 1 else ''}, {where.round_trip_s * 1000:.0f} ms"
+
+
+def _yes(reached: bool) -> str:
+    return "yes" if reached else "no"
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}"
+    return ((done.stdout + done.stderr).splitlines() or [""])[0]
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text("utf-8").splitlines()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
