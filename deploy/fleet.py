@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.journal import Journal, Leg, Noted, RevisionResolved
-from deploy.journey import Before, Diagnostics, Differences, Journey, Locked, in_parallel
+from deploy.journey import Before, Diagnostics, Differences, Journey, Locked
 from deploy.observation import Observation
 from deploy.plan import Mode, Plan
 from deploy.revision import is_commit, is_full
@@ -106,7 +106,7 @@ class Fleet:
     def roll_back(self, reasons: Mapping[str, str]) -> None:
         """Bring hosts back to what they had before, each for its reason."""
         chosen = [self.journeys[host] for host in reasons]
-        self._rolled_back = in_parallel(chosen, lambda journey: journey.roll_back(reasons[journey.host.name]))
+        self._rolled_back = _in_parallel(chosen, lambda journey: journey.roll_back(reasons[journey.host.name]))
 
     def abandon(self) -> None:
         """Break off what is being asked of any host, as the run was told to end."""
@@ -122,7 +122,7 @@ class Fleet:
         def leave(journey: Journey) -> None:
             states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
 
-        for host, problem in in_parallel(self._all, leave).items():
+        for host, problem in _in_parallel(self._all, leave).items():
             self._journal.emit(Noted(host=host, text=f"The host's state could not be established: {problem}"))
         return states
 
@@ -147,7 +147,7 @@ class Fleet:
 
     @cached_property
     def _connected(self) -> Problems:
-        return in_parallel(self._all, Journey.connect)
+        return _in_parallel(self._all, Journey.connect)
 
     @cached_property
     def _commit(self) -> str:
@@ -171,7 +171,7 @@ class Fleet:
             return dict.fromkeys(self.journeys, error)
         if self.plan.mode is Mode.AUDIT:
             return held_up
-        problems = in_parallel(self._all, lambda journey: journey.resolve(commit))
+        problems = _in_parallel(self._all, lambda journey: journey.resolve(commit))
         resolution = self._all[0].resolution
         if resolution is not None:
             asked = self.plan.revision or commit
@@ -180,28 +180,28 @@ class Fleet:
 
     @cached_property
     def _converged(self) -> Problems:
-        return self._barrier(self._resolved) or in_parallel(self._all, Journey.converge)
+        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.converge)
 
     @cached_property
     def _compared(self) -> Problems:
-        return self._barrier(self._resolved) or in_parallel(self._all, Journey.compare)
+        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
 
     @cached_property
     def _observed(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
             reached = [journey for journey in self._all if journey.host.name not in self._connected]
-            problems = {**self._connected, **in_parallel(reached, lambda journey: journey.observe("forward"))}
+            problems = {**self._connected, **_in_parallel(reached, lambda journey: journey.observe("forward"))}
             self._name_what_runs()
             return problems
         if held_up := self._barrier(self._resolved):
             return held_up
         _ = self._converged
-        return in_parallel(self._all, lambda journey: journey.observe("forward"))
+        return _in_parallel(self._all, lambda journey: journey.observe("forward"))
 
     @cached_property
     def _observed_back(self) -> Problems:
         restored = [journey for journey in self._all if "back" in journey.convergences]
-        return {**self._rolled_back, **in_parallel(restored, lambda journey: journey.observe("back"))}
+        return {**self._rolled_back, **_in_parallel(restored, lambda journey: journey.observe("back"))}
 
     def _name_what_runs(self) -> None:
         """Say which commit an audit is about: the asked one, or the one that every host that was seen runs."""
@@ -225,3 +225,29 @@ class Fleet:
 def _raise_any(problems: Problems, host: str) -> None:
     if host in problems:
         raise problems[host]
+
+
+def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> Problems:
+    """Take one step of several hosts at the same time.
+
+    Args:
+        journeys: The hosts.
+        step: What each of them does.
+
+    Returns:
+        What went wrong, by host.
+    """
+    problems: Problems = {}
+
+    def take(journey: Journey) -> None:
+        try:
+            step(journey)
+        except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
+            problems[journey.host.name] = error
+
+    threads = [threading.Thread(target=take, args=(journey,), daemon=True) for journey in journeys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return problems

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
-from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
+from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
-from deploy.errors import Inconclusive, SwitchproofError, UsageError
-from deploy.frame import Frame, FrameError, parse, read_sections
+from deploy.dialogue import ANSWER_S, Dialogue
+from deploy.errors import Inconclusive, SwitchproofError
+from deploy.frame import Frame, read_sections
 from deploy.journal import (
     HostLeft,
     Journal,
     Leg,
-    LogLine,
     Noted,
     Phase,
     PhaseFinished,
@@ -30,31 +27,18 @@ from deploy.journal import (
 )
 from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
 from deploy.plan import Mode, Plan
-from deploy.program import endpoints, health_values, program
+from deploy.program import endpoints, health_values
 from deploy.revision import Resolution, is_commit, is_full, read_resolution
 from deploy.target import Health, Host
 
-RECONNECT_S = 120.0
-"""Seconds for which a lost host is tried again: longer than a reboot of a small machine takes."""
-
 FETCH_S = 900.0
 """Seconds for a host to fetch the repository; the host itself gives up after 600."""
-
-ANSWER_S = 60.0
-"""Seconds for a verb that does not wait."""
-
-FOLLOW_S = 5.0
-"""Seconds that the host waits for news of a job before it answers that there are none."""
 
 _LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0)
 
 
 class Locked(Inconclusive):
     """Another deploy holds the host; nothing was touched."""
-
-
-class Interrupted(Inconclusive):
-    """The run was told to end before the host's answer was complete."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +99,10 @@ class Journey:
         self.observations: dict[Leg, Observation] = {}
         self.diagnostics: dict[Leg, Diagnostics] = {}
         self.differences: Differences | None = None
-        self._run, self._owner, self._provider, self._journal, self._stop = run, owner, provider, journal, stop
-        self._connection: Connection | None = None
+        self._journal = journal
+        self._host_side = Dialogue(host.name, provider, journal, stop=stop, values=_values(host, plan, run, owner))
         self._busy = threading.RLock()
         self._claimed = self._launched = False
-        self._endpoints = endpoints(plan.target)
 
     # Phases, in the order of the contract.
 
@@ -129,9 +112,8 @@ class Journey:
         Raises:
             ConnectionProblem: With what was seen and what to try.
         """
-        if self._connection is None:
-            with self._phase("connect"):
-                self._connection = self._provider.connect(self.host.name)
+        with self._phase("connect"):
+            self._host_side.connect()
 
     def resolve(self, revision: str) -> Resolution:
         """Claim the host, note what it is, and have it resolve the revision to one full commit.
@@ -145,7 +127,7 @@ class Journey:
             claim = "1" if self.plan.mode is Mode.DEPLOY else ""
             with self._phase("resolve"):
                 self._claimed = bool(claim)  # also when its answer is lost
-                frame = self._ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}, FETCH_S)
+                frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}, FETCH_S)
                 if frame.text("outcome") == "locked":
                     self._claimed = False
                     raise Locked(f"{self.host.name}: another deploy has this host: {frame.text('detail')}")
@@ -169,7 +151,7 @@ class Journey:
         if is_commit(revision):
             return revision
         with self._phase("resolve"):
-            frame = self._ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_READONLY": "1"}, FETCH_S)
+            frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_READONLY": "1"}, FETCH_S)
             return read_resolution(frame, revision).sha
 
     def converge(self) -> Convergence:
@@ -183,11 +165,11 @@ class Journey:
             with self._phase("converge"):
                 self._launched = True
                 values = {"RELEASE_SHA": self.resolution.sha}
-                frame = self._ask("converge", values, ANSWER_S)
+                frame = self._host_side.ask("converge", values)
                 if frame.text("outcome") != "started":
                     self._launched = False
                     raise Inconclusive(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
-                self.convergences["forward"] = self._follow("converge")
+                self.convergences["forward"] = self._host_side.follow("converge", self.plan.target.converge.timeout_s)
         return self.convergences["forward"]
 
     def observe(self, leg: Leg) -> Observation:
@@ -213,7 +195,7 @@ class Journey:
         """
         if leg not in self.diagnostics:
             with self._phase("diagnose", leg):
-                frame = self._ask("diagnose", {}, 2 * ANSWER_S)
+                frame = self._host_side.ask("diagnose", {}, 2 * ANSWER_S)
                 parts = {name: self._keep_part(leg, name, frame.text(name)) for name in frame.sections}
                 self.diagnostics[leg] = Diagnostics({name: path for name, path in parts.items() if path})
         return self.diagnostics[leg]
@@ -228,10 +210,10 @@ class Journey:
         to = self.before.system.running
         self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
         with self._phase("rollback", "back"):
-            frame = self._ask("rollback", {"SWITCHPROOF_TO": to}, ANSWER_S)
+            frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to})
             if frame.text("outcome") != "started":
                 raise Inconclusive(f"{self.host.name}: the rollback was not begun: {frame.get('detail')}")
-            self.convergences["back"] = self._follow("rollback")
+            self.convergences["back"] = self._host_side.follow("rollback", self.plan.target.converge.timeout_s)
         return self.convergences["back"]
 
     def compare(self) -> Differences:
@@ -244,9 +226,9 @@ class Journey:
             assert self.resolution is not None  # the fleet resolves first
             values = {"RELEASE_SHA": self.resolution.sha}
             with self._phase("plan"):
-                self._ask("plan", values, ANSWER_S)
-                ended = self._follow("plan")
-                frame = self._ask("plan", values, ANSWER_S)
+                self._host_side.ask("plan", values)
+                ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
+                frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
                     raise Inconclusive(f"{self.host.name}: {ended.ending.value}:\n{ended.words}")
                 self.differences = Differences(
@@ -277,19 +259,17 @@ class Journey:
         if self._claimed:
             try:
                 with self._phase("confirm"):
-                    self._ask("confirm", {"SWITCHPROOF_OUTCOME": f"{verdict} {state}"}, ANSWER_S)
+                    self._host_side.ask("confirm", {"SWITCHPROOF_OUTCOME": f"{verdict} {state}"})
             except SwitchproofError as error:
                 self._note(f"The host's lock was not given back ({error}); it ends by itself.")
-        if self._connection is not None:
-            self._connection.close()
+        self._host_side.hang_up()
         return state
 
     def abandon(self) -> None:
         """Break off what is being asked, so that the host can be asked something else. Nothing ends on the host."""
-        if (connection := self._connection) is not None:
-            connection.close()
+        self._host_side.break_off()
         with self._busy:
-            self._drop()
+            self._host_side.hang_up()
 
     def run_program(self, text: str, timeout_s: float) -> tuple[int | None, bytes, bytes]:
         """Run a shell text on the host, for checks that look at one thing.
@@ -300,11 +280,7 @@ class Journey:
         Raises:
             ConnectionProblem: The host was lost, or the time was over.
         """
-        try:
-            done = self._reached().run(text.encode(), timeout_s=timeout_s)
-        except (ConnectionLost, DeadlineExceeded):
-            self._drop()
-            raise
+        done = self._host_side.run(text, timeout_s)
         return done.exit_status, done.stdout, done.stderr
 
     # How phases are made.
@@ -351,7 +327,7 @@ class Journey:
 
     def _observe(self, health: Health) -> Observation:
         longest = health.ready_s + health.soak_s + (health.answers + 2) * (health.interval_s + health.timeout_s)
-        return read_observation(self._ask("observe", health_values(health), longest + ANSWER_S))
+        return read_observation(self._host_side.ask("observe", health_values(health), longest + ANSWER_S))
 
     def _note_before(self, frame: Frame) -> None:
         self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
@@ -365,99 +341,6 @@ class Journey:
             return ""
         folder = "diagnostics" if leg == "forward" else "diagnostics-after-rollback"
         return self._journal.keep(self.host.name, f"{folder}/{name}.txt", f"{name} ({folder})", text)
-
-    def _follow(self, job: Literal["converge", "rollback", "plan"]) -> Convergence:
-        """Follow a job by offset until it ends; a lost connection is neither success nor failure."""
-        log = bytearray()
-        shown = 0
-        deadline = time.monotonic() + self.plan.target.converge.timeout_s + RECONNECT_S
-        while True:
-            values = {
-                "SWITCHPROOF_JOB": job,
-                "SWITCHPROOF_OFFSET": str(len(log)),
-                "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
-            }
-            frame = self._ask("status", values, ANSWER_S)
-            log += base64.b64decode(frame.text("log"))
-            ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
-            shown = self._show(log, shown, ended=ended)
-            if ended:
-                break
-            if time.monotonic() > deadline or self._stop.is_set():
-                why = "the run was told to end" if self._stop.is_set() else "the time was over"
-                raise Interrupted(f"{self.host.name}: the {job} was still running there when {why}")
-        text = log.decode("utf-8", "replace")
-        path = self._journal.keep(self.host.name, f"{job}.log", f"log of the {job}", text)
-        status = frame.text("rc").strip()
-        return Convergence(
-            finished=frame.text("state") == "finished",
-            status=int(status) if status.isdigit() else None,
-            stage=frame.text("stage").strip(),
-            expected=frame.text("expected").strip(),
-            unit=frame.text("unit"),
-            journal=frame.text("journal"),
-            log=text,
-            log_path=path,
-        )
-
-    def _show(self, log: bytearray, shown: int, *, ended: bool) -> int:
-        """Show whoever watches what the log has beyond `shown` bytes, up to its last whole line.
-
-        Lines are redacted together, as a secret may have several; one cut in two would not be known for one.
-        """
-        upto = len(log) if ended else log.rfind(b"\n") + 1
-        for line in self._journal.redact(log[shown:upto].decode("utf-8", "replace")).splitlines():
-            self._journal.emit(LogLine(host=self.host.name, text=line))
-        return max(shown, upto)
-
-    def _ask(self, verb: str, values: Mapping[str, str], timeout_s: float) -> Frame:
-        """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run."""
-        give_up = time.monotonic() + RECONNECT_S
-        while True:
-            nonce = secrets.token_hex(8)
-            text = program(verb, nonce, {**self._values(), **values})
-            try:
-                done = self._reached().run(text, timeout_s=timeout_s)
-                frame = _parse(done, nonce, verb)
-            except (ConnectionLost, DeadlineExceeded) as error:
-                self._drop()
-                if time.monotonic() > give_up or self._stop.is_set():
-                    raise
-                self._note(f"The connection was lost while asking {verb!r}, and is made again: {error}")
-                continue
-            if lacking := frame.get("lacking").strip():
-                raise Inconclusive(f"{self.host.name}: the host lacks commands that {verb!r} needs: {lacking}")
-            return frame
-
-    def _reached(self) -> Connection:
-        """Return the connection, made again if it was lost."""
-        give_up = time.monotonic() + RECONNECT_S
-        while self._connection is None:
-            try:
-                self._connection = self._provider.connect(self.host.name)
-            except ConnectionProblem as error:
-                # Another host key does not become the right one by waiting.
-                if isinstance(error, UsageError) or time.monotonic() > give_up or self._stop.wait(1.0):
-                    raise
-        return self._connection
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _values(self) -> dict[str, str]:
-        target = self.plan.target
-        return {
-            "WORKDIR": target.repository.checkout,
-            "REPO_URL": target.repository.url,
-            "FLAKE_ATTR": self.host.flake_attr,
-            "SWITCHPROOF_RUN": self._run,
-            "SWITCHPROOF_OWNER": self._owner,
-            "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + 600)),
-            "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
-            "SWITCHPROOF_ENDPOINTS": self._endpoints,
-        }
 
     @contextmanager
     def _phase(self, phase: Phase, leg: Leg = "forward") -> Iterator[None]:
@@ -477,38 +360,16 @@ class Journey:
                 )
 
 
-def _parse(done: Completed, nonce: str, verb: str) -> Frame:
-    """Find the frame in what a host printed; without one, what it said to standard error tells why."""
-    try:
-        return parse(done.stdout, nonce=nonce, verb=verb)
-    except FrameError as error:
-        words = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
-        if not words:
-            raise
-        raise FrameError(f"{error}; on standard error: {' / '.join(words)}") from error
-
-
-def in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> dict[str, Exception]:
-    """Take one step of several hosts at the same time.
-
-    Args:
-        journeys: The hosts.
-        step: What each of them does.
-
-    Returns:
-        What went wrong, by host.
-    """
-    problems: dict[str, Exception] = {}
-
-    def take(journey: Journey) -> None:
-        try:
-            step(journey)
-        except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
-            problems[journey.host.name] = error
-
-    threads = [threading.Thread(target=take, args=(journey,), daemon=True) for journey in journeys]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return problems
+def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
+    """Say what the host's script must know for every verb."""
+    target = plan.target
+    return {
+        "WORKDIR": target.repository.checkout,
+        "REPO_URL": target.repository.url,
+        "FLAKE_ATTR": host.flake_attr,
+        "SWITCHPROOF_RUN": run,
+        "SWITCHPROOF_OWNER": owner,
+        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + 600)),
+        "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
+        "SWITCHPROOF_ENDPOINTS": endpoints(target),
+    }

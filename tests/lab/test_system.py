@@ -20,7 +20,11 @@ CURRENT = "/run/current-system"
 BOOT_ENTRY = "/boot/loader/entry"
 UNIT = "nixos-rebuild-switch-to-configuration"
 ENDPOINTS = ("http://127.0.0.1:9090/login", "http://127.0.0.1:8080/health", "http://127.0.0.1:8081/health")
-SERVED_AMISS = [revision for revision in REVISIONS if revision.clause in {"hypervisor", "runtime"}]
+SERVED_AMISS = [
+    revision
+    for revision in REVISIONS
+    if revision.clause in {"hypervisor", "runtime"} and not revision.name.endswith("not-starting")
+]
 
 
 def broken(slug: str) -> Revision:

@@ -1,0 +1,183 @@
+"""What is said between a run and one host: verbs asked, a job's log followed, a lost connection made again."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
+from deploy.convergence import Convergence
+from deploy.errors import Inconclusive, UsageError
+from deploy.frame import Frame, FrameError, parse
+from deploy.journal import Journal, LogLine, Noted
+from deploy.program import program
+
+RECONNECT_S = 120.0
+"""Seconds for which a lost host is tried again: longer than a reboot of a small machine takes."""
+
+ANSWER_S = 60.0
+"""Seconds for a verb that does not wait."""
+
+FOLLOW_S = 5.0
+"""Seconds that the host waits for news of a job before it answers that there are none."""
+
+
+class Interrupted(Inconclusive):
+    """The run was told to end before the host's answer was complete."""
+
+
+class Dialogue:
+    """One host, as the run talks with it. Not safe to use from two threads at once, but for `break_off`.
+
+    Args:
+        host: The host's name.
+        provider: How it is reached.
+        journal: Told what the host's log says, and when the connection was lost.
+        stop: Set when the run was told to end.
+        values: Variables of the host's script that every verb gets.
+    """
+
+    def __init__(
+        self, host: str, provider: Provider, journal: Journal, *, stop: threading.Event, values: Mapping[str, str]
+    ) -> None:
+        self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
+        self._connection: Connection | None = None
+
+    def connect(self) -> None:
+        """Reach the host, if it is not reached yet.
+
+        Raises:
+            ConnectionProblem: With what was seen and what to try.
+        """
+        if self._connection is None:
+            self._connection = self._provider.connect(self._host)
+
+    def break_off(self) -> None:
+        """End what another thread is asking. What was begun on the host goes on there."""
+        if (connection := self._connection) is not None:
+            connection.close()
+
+    def hang_up(self) -> None:
+        """End the connection; it is made again when something is asked."""
+        self.break_off()
+        self._connection = None
+
+    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S) -> Frame:
+        """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run.
+
+        Args:
+            verb: A verb of the host's script.
+            values: Its variables, beside those that every verb gets.
+            timeout_s: Seconds for the whole answer, each time that it is asked.
+
+        Raises:
+            Inconclusive: The answer could not be had.
+        """
+        give_up = time.monotonic() + RECONNECT_S
+        while True:
+            nonce = secrets.token_hex(8)
+            asked = program(verb, nonce, {**self._values, **values})
+            try:
+                done = self._reached().run(asked, timeout_s=timeout_s)
+                frame = _parse(done, nonce, verb)
+            except (ConnectionLost, DeadlineExceeded) as error:
+                self.hang_up()
+                if time.monotonic() > give_up or self._stop.is_set():
+                    raise
+                text = f"The connection was lost while asking {verb!r}, and is made again: {error}"
+                self._journal.emit(Noted(host=self._host, text=text))
+                continue
+            if lacking := frame.get("lacking").strip():
+                raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
+            return frame
+
+    def run(self, text: str, timeout_s: float) -> Completed:
+        """Run a shell text on the host, once.
+
+        Raises:
+            ConnectionProblem: The host was lost, or the time was over.
+        """
+        try:
+            return self._reached().run(text.encode(), timeout_s=timeout_s)
+        except (ConnectionLost, DeadlineExceeded):
+            self.hang_up()
+            raise
+
+    def follow(self, job: Literal["converge", "rollback", "plan"], timeout_s: float) -> Convergence:
+        """Follow a job by offset until it ends; a lost connection is neither success nor failure.
+
+        Args:
+            job: Which one of the run's.
+            timeout_s: Seconds after which the host itself ends it.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        log = bytearray()
+        shown = 0
+        deadline = time.monotonic() + timeout_s + RECONNECT_S
+        while True:
+            values = {
+                "SWITCHPROOF_JOB": job,
+                "SWITCHPROOF_OFFSET": str(len(log)),
+                "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
+            }
+            frame = self.ask("status", values)
+            log += base64.b64decode(frame.text("log"))
+            ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
+            shown = self._show(log, shown, ended=ended)
+            if ended:
+                break
+            if time.monotonic() > deadline or self._stop.is_set():
+                why = "the run was told to end" if self._stop.is_set() else "the time was over"
+                raise Interrupted(f"{self._host}: the {job} was still running there when {why}")
+        text = log.decode("utf-8", "replace")
+        path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
+        status = frame.text("rc").strip()
+        return Convergence(
+            finished=frame.text("state") == "finished",
+            status=int(status) if status.isdigit() else None,
+            stage=frame.text("stage").strip(),
+            expected=frame.text("expected").strip(),
+            unit=frame.text("unit"),
+            journal=frame.text("journal"),
+            log=text,
+            log_path=path,
+        )
+
+    def _show(self, log: bytearray, shown: int, *, ended: bool) -> int:
+        """Show whoever watches what the log has beyond `shown` bytes, up to its last whole line.
+
+        Lines are redacted together, as a secret may have several; one cut in two would not be known for one.
+        """
+        upto = len(log) if ended else log.rfind(b"\n") + 1
+        for line in self._journal.redact(log[shown:upto].decode("utf-8", "replace")).splitlines():
+            self._journal.emit(LogLine(host=self._host, text=line))
+        return max(shown, upto)
+
+    def _reached(self) -> Connection:
+        """Return the connection, made again if it was lost."""
+        give_up = time.monotonic() + RECONNECT_S
+        while self._connection is None:
+            try:
+                self._connection = self._provider.connect(self._host)
+            except ConnectionProblem as error:
+                # Another host key does not become the right one by waiting.
+                if isinstance(error, UsageError) or time.monotonic() > give_up or self._stop.wait(1.0):
+                    raise
+        return self._connection
+
+
+def _parse(done: Completed, nonce: str, verb: str) -> Frame:
+    """Find the frame in what a host printed; without one, what it said to standard error tells why."""
+    try:
+        return parse(done.stdout, nonce=nonce, verb=verb)
+    except FrameError as error:
+        words = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
+        if not words:
+            raise
+        raise FrameError(f"{error}; on standard error: {' / '.join(words)}") from error
