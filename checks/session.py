@@ -162,7 +162,10 @@ class DeploySession:
             told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
             sockets = frozenset({"sockets"} & parts.keys())
             return Diagnosis(True, units, told["status"], told["journal"], sockets, parts)
-        sources = {name for name, size in self.hosts.observation(place.host, place.leg).diagnosable.items() if size}
+        sizes = self.hosts.observation(place.host, place.leg).diagnosable
+        # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
+        readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
+        sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
         states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
         return Diagnosis(False, units, states, logs, sockets, {})
 

@@ -47,6 +47,16 @@ def test_an_audit_changes_nothing(lab: Lab, runs: Path, tmp_path: Path) -> None:
     assert [phase.phase for phase in host.phases] == ["connect", "observe"]
 
 
+def test_a_unit_that_has_long_been_silent_is_not_held_against_the_host(lab: Lab, runs: Path, tmp_path: Path) -> None:
+    """Where the journal of a healthy, silent unit has been rotated away, an audit is canonical all the same."""
+    host = lab.hosts["a"]
+    host.run(["journalctl", "--rotate", "--vacuum-time=1us"], timeout_s=30)
+    assert host.run(["journalctl", "-q", "-u", "socat-sandbox@live.service"], timeout_s=30).stdout == ""
+    targets = target_file(tmp_path, ["a"])
+    ended = session("--provider=lab", "--audit", f"--targets={targets}", runs=runs, lab=lab)
+    assert ended.status == 0, ended.output
+
+
 def test_an_audit_for_another_commit_fails(lab: Lab, runs: Path, tmp_path: Path) -> None:
     """An audit that asks for a commit which the host does not run fails at `converge`, and touches nothing."""
     targets = target_file(tmp_path, ["a"])
