@@ -617,8 +617,7 @@ say_diagnosable() {
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
-  say diagnosable "${told%$'
-'}"
+  say diagnosable "${told%$'\n'}"
 }
 
 verb_observe() {
@@ -715,7 +714,6 @@ verb_plan() {
 
 # ---- all in order, for a person on the host -------------------------------------------------------------------
 
-
 clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3"; }
 
 follow() {
@@ -740,8 +738,9 @@ converged() {
   local new; new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
   if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
   if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
-  new=$(awk 'NF > 3 {print $1 " (process " $2 ") runs from " $4}' <<<"${said[processes]}")
-  if [ -n "$new" ]; then echo "old process: $new"; return 1; fi
+  new=$(awk 'NF > 3 {print $1 " (process " $2 ") runs from " $4; next}
+    $3 ~ "^/" && $3 !~ "^/nix/store/" {print $1 " (process " $2 ") runs " $3}' <<<"${said[processes]}")
+  if [ -n "$new" ]; then echo "not of the running system: $new"; return 1; fi
   echo "$expected"
 }
 
@@ -772,7 +771,7 @@ verb_deploy() {
   fi
   RELEASE_SHA=${said[sha]}
   clause revision passed "$RELEASE_SHA ${said[subject]}"
-  failed_before=$(failed_units)
+  failed_before=$(failed_units 3)
   verb_converge
   follow || true
   if [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 4 ]; then
@@ -798,7 +797,14 @@ verb_deploy() {
     clause diagnostics passed "above and in $(job_dir)/diagnostics"
     echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(awk '/^system.running /{getline; print}' "$STATE/runs/$RUN/before") $0 rollback"
   else
-    clause diagnostics passed "$(wc -l <<<"${said[diagnosable]}") sources answer"
+    words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
+    # State and journal of every unit, and the sockets.
+    if ((words == 2 * ${#UNITS[@]} + 1)); then
+      clause diagnostics passed "$words sources answer"
+    else
+      clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"
+      bad=diagnostics
+    fi
   fi
   verb_confirm
   [ -z "$bad" ] || exit 1
