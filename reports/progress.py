@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Iterator
 from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleDimensions
@@ -72,17 +71,6 @@ class Progress:
             live, self._live = self._live, None
         if live is not None:
             live.stop()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Let somebody else print: the live table is away meanwhile, and back after if it was there."""
-        was_live = self._live is not None
-        self.stop()
-        try:
-            yield
-        finally:
-            if was_live:
-                self.start()
 
     def _table(self) -> Table:
         self._fit()

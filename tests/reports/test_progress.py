@@ -107,20 +107,6 @@ def test_live_table_shows_hosts_and_inert_text() -> None:
     assert re.search(r"b +waiting", stream.getvalue())
 
 
-def test_others_may_print_while_paused() -> None:
-    """While paused the live table is off the terminal and nothing redraws it; after it, it is back."""
-    stream = io.StringIO()
-    progress = Progress(stream, interactive=True)
-    progress(Story("a").events[0])
-    progress.start()
-    with progress.paused():
-        before = stream.getvalue()
-        threading.Event().wait(0.6)
-        assert stream.getvalue() == before
-    assert "waiting" in stream.getvalue()[len(before) :]
-    progress.stop()
-
-
 def test_events_may_come_from_many_threads() -> None:
     """Threads that emit while the table redraws neither block each other nor lose a headline."""
     stream = io.StringIO()
