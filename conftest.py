@@ -49,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
+    runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
+    add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 soak=given.soak,
                 report_dir=given.report_dir,
                 lab_keep=given.lab_keep,
+                lab_runtime=given.lab_runtime,
                 collect_only=given.collectonly,
             ),
             os.environ,
@@ -221,6 +224,18 @@ def newly_failed(session: DeploySession, before: Before, observation: Observatio
 
 
 @pytest.fixture
+def unwell(session: DeploySession, observation: Observation) -> set[str]:
+    """Units behind endpoints that the host did not find healthy."""
+    endpoints = session.plan.target.endpoints
+    return {
+        unit
+        for name, end in observation.settled.items()
+        if end != "healthy" and name in endpoints
+        for unit in endpoints[name].units
+    }
+
+
+@pytest.fixture
 def changed_but_not_restarted(
     session: DeploySession, place: Place, before: Before, observation: Observation
 ) -> list[str]:
@@ -242,7 +257,8 @@ def endpoint(session: DeploySession, place: Place, observation: Observation) -> 
     """The hypervisor or a runtime unit, as it was seen."""
     assert place.endpoint is not None
     target = session.plan.target
-    return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation)
+    peers = {name: peer for name, peer in target.runtime.items() if name != place.endpoint}
+    return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation, peers)
 
 
 @pytest.fixture

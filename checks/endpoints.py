@@ -1,6 +1,8 @@
 """What the contract asks of every endpoint: the hypervisor and each runtime unit."""
 
 from checks.fixtures import Show
+from deploy.cause import find_cause
+from deploy.errors import Inconclusive
 from deploy.health import EndpointSeen
 
 
@@ -10,21 +12,25 @@ class EndpointChecks:
     def test_its_units_are_active(self, endpoint: EndpointSeen, show: Show) -> None:
         """Its systemd units are active."""
         show(expected="active", seen=endpoint.states)
-        assert endpoint.all_active, f"not active: {endpoint.states}"
+        assert endpoint.all_active, told(endpoint, f"not active: {endpoint.states}")
 
     def test_its_port_is_its_own(self, endpoint: EndpointSeen, show: Show) -> None:
         """Its port is listened on by a process of its unit, and of no other."""
         want, listeners = endpoint.want, endpoint.listeners
         seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
         show(expected=f"{want.listen} by {want.listening_unit}", seen=seen)
-        assert listeners, f"nobody listens on {want.listen}; expected {want.listening_unit}"
+        assert listeners, told(endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}")
         strangers = [one for one in listeners if one.unit != want.listening_unit]
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
 
     def test_it_answers_as_it_should(self, endpoint: EndpointSeen, show: Show) -> None:
         """It answers the expected status and body, without a redirect, in time."""
         show(expected=endpoint.wanted, seen=endpoint.seen)
-        assert endpoint.answer_problem is None, f"{endpoint.answer_problem}; seen: {endpoint.seen}"
+        assert endpoint.answer_problem is None, told(endpoint, f"{endpoint.answer_problem}; seen: {endpoint.seen}")
+        if endpoint.unknown:
+            raise Inconclusive(
+                f"it is not known what it should answer: the running system lacks {', '.join(endpoint.unknown)}"
+            )
 
     def test_it_stays_healthy(self, endpoint: EndpointSeen, show: Show) -> None:
         """It answers well several times in a row over the soak, and stays the same process meanwhile."""
@@ -33,10 +39,18 @@ class EndpointChecks:
             expected=f"{health.answers} good answers in a row over {health.soak_s:g} s by the same processes",
             seen=f"{streak.answers} in a row over {streak.seconds:.1f} s; {endpoint.history}",
         )
-        assert streak.identity_kept or not streak.answers, f"its processes did not stay the same: {endpoint.history}"
-        assert streak.answers >= health.answers, (
-            f"{streak.answers} good answers in a row, {health.answers} are needed: {endpoint.history}"
+        assert streak.identity_kept or not streak.answers, told(
+            endpoint, f"its processes did not stay the same: {endpoint.history}"
         )
-        assert streak.seconds >= health.soak_s, (
-            f"healthy for only {streak.seconds:.1f} s of {health.soak_s:g} s: {endpoint.history}"
+        assert streak.answers >= health.answers, told(
+            endpoint, f"{streak.answers} good answers in a row, {health.answers} are needed: {endpoint.history}"
         )
+        assert streak.seconds >= health.soak_s, told(
+            endpoint, f"healthy for only {streak.seconds:.1f} s of {health.soak_s:g} s: {endpoint.history}"
+        )
+
+
+def told(endpoint: EndpointSeen, symptom: str) -> str:
+    """Put the cause before a symptom and the remedy behind it, where the host saw enough to name the cause."""
+    cause = find_cause(endpoint)
+    return f"{cause}\n{symptom}\ntry: {cause.remedy}" if cause else symptom

@@ -38,6 +38,8 @@ class Diagnosis:
         states: Units whose state was told.
         logs: Units whose journal was told.
         sockets: What of the sockets was told; empty if nothing.
+        machines: The endpoints whose virtual machine is owed a look.
+        seen: The endpoints whose virtual machine was looked at.
         parts: Evidence files by part, empty if nothing failed.
     """
 
@@ -46,6 +48,8 @@ class Diagnosis:
     states: frozenset[str]
     logs: frozenset[str]
     sockets: frozenset[str]
+    machines: tuple[str, ...]
+    seen: frozenset[str]
     parts: Mapping[str, str]
 
     def missing(self, told: frozenset[str]) -> list[str]:

@@ -157,17 +157,20 @@ class DeploySession:
             SwitchproofError: The host could not be asked.
         """
         units = self.plan.target.contract_units
+        machines = tuple(name for name, endpoint in self.plan.target.endpoints.items() if endpoint.machine)
         if self._failed(place.host, place.leg):
             parts = self.hosts.diagnostics(place.host, place.leg).parts
             told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
             sockets = frozenset({"sockets"} & parts.keys())
-            return Diagnosis(True, units, told["status"], told["journal"], sockets, parts)
+            seen = frozenset(name.rpartition(".")[0] for name in _after(parts, "machine/"))
+            return Diagnosis(True, units, told["status"], told["journal"], sockets, machines, seen, parts)
         sizes = self.hosts.observation(place.host, place.leg).diagnosable
         # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
         readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
         sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
         states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
-        return Diagnosis(False, units, states, logs, sockets, {})
+        seen = frozenset(_after(sources, "machine "))
+        return Diagnosis(False, units, states, logs, sockets, machines, seen, {})
 
     # How they run.
 
@@ -181,6 +184,7 @@ class DeploySession:
             provider = open_provider(
                 self.plan.target,
                 lab_keep=self.plan.lab_keep,
+                lab_runtime=self.plan.lab_runtime,
                 say=lambda text: self.journal.emit(Noted(host=None, text=text)),
             )
         except UsageError as error:
@@ -233,6 +237,7 @@ class DeploySession:
             "host": " ".join(config.option.host),
             "on_failure": self.plan.on_failure,
             "soak_s": f"{self.plan.target.health.soak_s:g}",
+            "lab_runtime": self.plan.lab_runtime,
         }
         self.journal.emit(
             RunStarted(
@@ -357,7 +362,7 @@ class DeploySession:
             for name, path in parts.items()
             if name == "sockets"
             or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
-            or name.startswith(f"inside/{place.endpoint}.")
+            or name.startswith((f"inside/{place.endpoint}.", f"machine/{place.endpoint}."))
         ]
 
     def _last_words(self, place: Place) -> str:

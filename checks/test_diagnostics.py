@@ -28,3 +28,11 @@ def test_sockets_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
     """ss lists the sockets with their owners."""
     show(expected="the sockets", seen=diagnosis.told(diagnosis.sockets), evidence=diagnosis.kept("sockets"))
     assert diagnosis.sockets, "ss listed no socket"
+
+
+def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
+    """The virtual machines' monitor, console, network and own answer are told, where there are machines."""
+    missing = [name for name in diagnosis.machines if name not in diagnosis.seen]
+    expected = f"the machine of {', '.join(diagnosis.machines)}" if diagnosis.machines else "there are no machines"
+    show(expected=expected, seen=diagnosis.told(diagnosis.seen), evidence=diagnosis.kept("machine"))
+    assert not missing, f"the machine of {', '.join(missing)} was not looked at"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from deploy.observation import Answer, Listener, Observation, Streak, Unit
-from deploy.target import Endpoint, Health
+from deploy.machine import Machine
+from deploy.observation import Answer, Listener, Observation, Streak, Unit, read_answer
+from deploy.target import Endpoint, Health, JsonValue
 
 _SHOWN = 300
 
@@ -21,12 +23,14 @@ class EndpointSeen:
         want: What the target file asks of it.
         health: When a host counts as healthy.
         observation: What was seen.
+        peers: The other runtime units of the host, whose answers this one may give when forwards are crossed.
     """
 
     name: str
     want: Endpoint
     health: Health
     observation: Observation
+    peers: Mapping[str, Endpoint] = field(default_factory=dict)
 
     @property
     def units(self) -> list[Unit | str]:
@@ -66,8 +70,20 @@ class EndpointSeen:
         parts = [f"HTTP {self.want.status} from {self.want.url}"]
         if self.want.contains:
             parts.append(f"a body with {self.want.contains!r}")
-        parts += [f'"{key}": {json.dumps(value)}' for key, value in self.want.json.items()]
+        parts += [f'"{key}": {json.dumps(value)}' for key, value in self.due.items()]
         return ", ".join(parts)
+
+    @property
+    def due(self) -> dict[str, JsonValue]:
+        """The keys of the body and their values, as the target file and the running system ask for them."""
+        said = self.observation.due.get(self.name, {})
+        return self.want.json | {key: said[file] for key, file in self.want.json_of_system.items() if file in said}
+
+    @property
+    def unknown(self) -> list[str]:
+        """What the running system should say and does not, so that the answer cannot be held against it."""
+        said = self.observation.due.get(self.name, {})
+        return [file for file in self.want.json_of_system.values() if file not in said]
 
     @property
     def seen(self) -> str:
@@ -90,7 +106,35 @@ class EndpointSeen:
             return f"HTTP {last.code} instead of {self.want.status}{self._redirect}"
         if self.want.contains and self.want.contains not in self.body:
             return f"the body lacks {self.want.contains!r}"
-        return self._json_problem()
+        return self.json_problem(self.due)
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine behind it, if it was looked at."""
+        return self.observation.machines.get(self.name)
+
+    @property
+    def direct(self) -> Answer | None:
+        """What the workload itself answered when the forward did not answer well; None if that is not known."""
+        last = self.observation.backends.get(self.name, "").rpartition("\n")[2]
+        try:
+            return read_answer(f"0 {self.name} no {last}")
+        except ValueError:
+            return None
+
+    @property
+    def asked_directly(self) -> str:
+        """What came of asking the workload itself, in words."""
+        return self._behind.removeprefix("; ") or f"the workload was not asked at {self.want.backend}"
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything is as it should be."""
+        streak = self.streak
+        lasting = (
+            streak.identity_kept and streak.answers >= self.health.answers and streak.seconds >= self.health.soak_s
+        )
+        return lasting and self.all_active and self.answer_problem is None
 
     @property
     def streak(self) -> Streak:
@@ -115,11 +159,10 @@ class EndpointSeen:
         """What the workload behind a forward said, when the forward did not answer."""
         if self.name not in self.observation.backends:
             return ""
-        said = self.observation.backends[self.name].strip().splitlines()
-        fields = said[-1].split(" ", 4) if said else []
-        if len(fields) >= 4 and fields[3] == "0":  # noqa: PLR2004 - curl's exit code stands fourth
-            return f"; the workload itself answers at {self.want.backend} with HTTP {fields[0]}"
-        why = fields[4] if len(fields) > 4 else "nothing"  # noqa: PLR2004 - its words stand fifth
+        direct = self.direct
+        if direct is not None and direct.curl == 0:
+            return f"; the workload itself answers at {self.want.backend} with HTTP {direct.code}"
+        why = (direct.words or direct) if direct else "nothing"
         return f"; the workload itself does not answer at {self.want.backend} either ({why})"
 
     @property
@@ -127,8 +170,9 @@ class EndpointSeen:
         words = self.answers[-1].words
         return f" (a redirect to {words}; redirects are not followed)" if words else ""
 
-    def _json_problem(self) -> str | None:
-        if not self.want.json:
+    def json_problem(self, due: Mapping[str, JsonValue]) -> str | None:
+        """What keeps the last body from holding these keys and values, None if nothing does."""
+        if not due:
             return None
         try:
             body = json.loads(self.body, object_pairs_hook=_Object, parse_constant=_no_json)
@@ -136,11 +180,11 @@ class EndpointSeen:
             return "the body is not JSON"
         if not isinstance(body, _Object):
             return "the body is not a JSON object"
-        if twice := [key for key in self.want.json if body.count[key] > 1]:
+        if twice := [key for key in due if body.count[key] > 1]:
             return f"{', '.join(map(repr, twice))} stands in the body more than once"
         wrong = [
             f"{key!r} is {json.dumps(body[key]) if key in body else 'missing'} instead of {json.dumps(value)}"
-            for key, value in self.want.json.items()
+            for key, value in due.items()
             if key not in body or body[key] != value or type(body[key]) is not type(value)
         ]
         return "; ".join(wrong) or None

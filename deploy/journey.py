@@ -326,7 +326,8 @@ class Journey:
         return _LOOK
 
     def _observe(self, health: Health) -> Observation:
-        longest = health.ready_s + health.soak_s + (health.answers + 2) * (health.interval_s + health.timeout_s)
+        # What restarts once it was healthy is watched as long again, to see what becomes of it.
+        longest = 2 * (health.ready_s + health.soak_s) + (health.answers + 2) * (health.interval_s + health.timeout_s)
         return read_observation(self._host_side.ask("observe", health_values(health), longest + ANSWER_S))
 
     def _note_before(self, frame: Frame) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
+from deploy.machine import Machine, read_machine
 
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
@@ -195,6 +196,8 @@ class Observation:
         answers: Every answer of every endpoint, by endpoint, in order.
         bodies: The last body of every endpoint.
         backends: What the workload behind an endpoint answered when the endpoint did not, body first.
+        due: What the running system says that bodies must hold, by endpoint and the system's file.
+        machines: The virtual machines behind the endpoints that were not healthy, where there are any.
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
         listeners: Who listens.
@@ -210,6 +213,8 @@ class Observation:
     answers: Mapping[str, tuple[Answer, ...]]
     bodies: Mapping[str, str]
     backends: Mapping[str, str]
+    due: Mapping[str, Mapping[str, str]]
+    machines: Mapping[str, Machine]
     presences: tuple[tuple[float, Mapping[str, Presence]], ...]
     processes: tuple[Process, ...] | None
     listeners: tuple[Listener, ...]
@@ -250,6 +255,10 @@ class Observation:
         )
         kept = kept and all(during[-1][unit].active == "active" for unit in units)
         return Streak(len(good), round(self.watched_s - since, 3), kept)
+
+    def lives(self, unit: str) -> int:
+        """Count the invocations that a unit had during the watch."""
+        return len({seen[unit].invocation for _, seen in self.presences if unit in seen} - {"-"})
 
     def restarts(self, units: tuple[str, ...]) -> list[str]:
         """Tell every time that one of `units` became another process or stopped being active during the watch."""
@@ -352,6 +361,11 @@ def read_observation(frame: Frame) -> Observation:
             answers=_answers(frame.text("watch.series"), began),
             bodies=_named(frame, "answer."),
             backends=_named(frame, "backend."),
+            due={name: dict(_pair(line) for line in _lines(text)) for name, text in _named(frame, "due.").items()},
+            machines={
+                name: read_machine(text, frame.text(f"systemd.{name}"), frame.text(f"console.{name}"))
+                for name, text in _named(frame, "machine.").items()
+            },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),
             listeners=tuple(
@@ -378,19 +392,27 @@ def _named(frame: Frame, prefix: str) -> dict[str, str]:
 def _answers(series: str, began: float) -> dict[str, tuple[Answer, ...]]:
     answers: dict[str, list[Answer]] = {}
     for line in _lines(series):
-        at, name, good, code, connect, total, curl, words = line.split(" ", 7)
-        answers.setdefault(name, []).append(
-            Answer(
-                at=_seconds(at) - began,
-                good=good == "yes",
-                code=int(code),
-                connect_s=_seconds(connect),
-                total_s=_seconds(total),
-                curl=int(curl) if curl.isdecimal() else -1,
-                words=words.strip(),
-            )
-        )
+        answer = read_answer(line)
+        answers.setdefault(line.split(" ", 2)[1], []).append(replace(answer, at=answer.at - began))
     return {name: tuple(row) for name, row in answers.items()}
+
+
+def read_answer(line: str) -> Answer:
+    """Read an answer: time, endpoint, whether it was good, then what curl said of it.
+
+    Raises:
+        ValueError: It is no such line.
+    """
+    at, _, good, code, connect, total, curl, words = line.split(" ", 7)
+    return Answer(
+        at=_seconds(at),
+        good=good == "yes",
+        code=int(code),
+        connect_s=_seconds(connect),
+        total_s=_seconds(total),
+        curl=int(curl) if curl.isdecimal() else -1,
+        words=words.strip(),
+    )
 
 
 def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Presence]], ...]:

@@ -16,6 +16,7 @@ from deploy.revision import check_form
 from deploy.target import Target, load
 
 TARGETS = Path(__file__).parent / "targets"
+LabRuntime = Literal["microvm", "netns"]
 
 
 class Mode(enum.StrEnum):
@@ -40,6 +41,7 @@ class Options:
     soak: float | None = None
     report_dir: str | None = None
     lab_keep: bool = False
+    lab_runtime: LabRuntime | None = None
     collect_only: bool = False
 
 
@@ -55,6 +57,7 @@ class Plan:
         on_failure: What becomes of a host that was changed and does not pass.
         report_dir: The folder that the run's folder is made in.
         lab_keep: Leave the lab's hosts running.
+        lab_runtime: What the lab's sandboxes must be; None takes them as they are.
     """
 
     mode: Mode
@@ -64,6 +67,7 @@ class Plan:
     on_failure: Literal["rollback", "keep"]
     report_dir: Path
     lab_keep: bool
+    lab_runtime: LabRuntime | None = None
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -85,8 +89,9 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     target = load(path, environ, options.hosts)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
-    if options.lab_keep and target.provider != "lab":
-        raise UsageError(f"--lab-keep: only for --provider=lab (found --provider={options.provider})")
+    for option, given in {"--lab-keep": options.lab_keep, "--lab-runtime": options.lab_runtime}.items():
+        if given and target.provider != "lab":
+            raise UsageError(f"{option}: only for --provider=lab (found --provider={options.provider})")
     if options.soak is not None:
         if not 0 <= options.soak <= 86400:  # noqa: PLR2004 - a day in seconds, as in the target file
             raise UsageError(f"--soak={options.soak}: seconds from 0 to 86400")
@@ -100,6 +105,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         on_failure=options.on_failure,
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
         lab_keep=options.lab_keep,
+        lab_runtime=options.lab_runtime,
     )
 
 

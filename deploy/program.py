@@ -62,10 +62,22 @@ def endpoints(target: Target) -> str:
                 endpoint.backend or "",
                 _PART.join(_patterns(endpoint)),
                 _PART.join(endpoint.inside),
+                _PART.join(_machine(endpoint)),
+                _PART.join(part for key, file in endpoint.json_of_system.items() for part in (_key(key), file)),
             )
         )
         for name, endpoint in target.endpoints.items()
     )
+
+
+def _machine(endpoint: Endpoint) -> tuple[str, ...]:
+    machine = endpoint.machine
+    return (machine.unit, machine.tap or "", machine.bridge or "", machine.monitor or "") if machine else ()
+
+
+def _key(key: str) -> str:
+    """The regular expression of a key and its colon."""
+    return f"{_spelled(key)}[[:space:]]*:[[:space:]]*"
 
 
 def _patterns(endpoint: Endpoint) -> list[str]:
@@ -73,7 +85,7 @@ def _patterns(endpoint: Endpoint) -> list[str]:
     patterns = [_literal(endpoint.contains)] if endpoint.contains else []
     for key, value in endpoint.json.items():
         ends = "" if isinstance(value, str) else "([],}[:space:]]|$)"
-        patterns.append(f"{_spelled(key)}[[:space:]]*:[[:space:]]*{_spelled(value)}{ends}")
+        patterns.append(f"{_key(key)}{_spelled(value)}{ends}")
     return patterns
 
 

@@ -23,6 +23,8 @@ UnitName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)", max_length=255)
 ]
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
+Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
+SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
 JsonValue: TypeAlias = str | int | float | bool
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
@@ -104,6 +106,23 @@ class Host(_Table, frozen=True, kw_only=True):
     host_keys: tuple[HostKey, ...] = ()
 
 
+class Machine(_Table, frozen=True, kw_only=True):
+    """The virtual machine behind a runtime unit, looked at when the unit is not healthy.
+
+    Attributes:
+        unit: The systemd unit whose main process the machine is; its console goes to that unit's journal.
+        tap: Its network interface on the host.
+        bridge: The bridge that `tap` belongs on.
+        monitor: Where it can be asked about itself: `qmp:` and the path of QEMU's socket, or `cloud-hypervisor:` and
+            the path of its API socket.
+    """
+
+    unit: UnitName
+    tap: Interface | None = None
+    bridge: Interface | None = None
+    monitor: Annotated[str, Meta(pattern=r"^(qmp|cloud-hypervisor):/[A-Za-z0-9@._/-]+$(?!\n)")] | None = None
+
+
 class Endpoint(_Table, frozen=True, kw_only=True):
     """Something that runs on every host and answers HTTP: the hypervisor, or a runtime unit.
 
@@ -115,8 +134,11 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         status: The HTTP status that it must answer.
         contains: A text that the body must contain.
         json: Keys of the body, which then must be a JSON object, and the values that they must have.
+        json_of_system: Keys of that object whose value the running system itself says: in the first line of the file
+            with this path below `/run/current-system`. A workload of another release is found by it.
         backend: Where the workload behind a forward answers, asked when the forward does not.
         inside: Commands that show what goes on inside the workload, run on the host for diagnostics.
+        machine: The virtual machine that the workload runs in, if it does.
     """
 
     units: Annotated[tuple[UnitName, ...], Meta(min_length=1)]
@@ -126,8 +148,10 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     status: Annotated[int, Meta(ge=100, le=599)] = 200
     contains: Line | None = None
     json: dict[Line, JsonValue] = {}
+    json_of_system: dict[Line, SystemFile] = {}
     backend: str | None = None
     inside: tuple[Line, ...] = ()
+    machine: Machine | None = None
 
     @property
     def listening_unit(self) -> str:
@@ -355,6 +379,13 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
             f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "
             f"allowed: {', '.join(endpoint.units)})"
         )
+    if endpoint.machine and endpoint.machine.unit not in endpoint.units:
+        raise UsageError(
+            f"{path}: {key}.machine.unit: not one of {key}.units (found {endpoint.machine.unit!r}; "
+            f"allowed: {', '.join(endpoint.units)})"
+        )
+    if twice := sorted(endpoint.json.keys() & endpoint.json_of_system):
+        raise UsageError(f"{path}: {key}.json_of_system.{twice[0]}: stands in {key}.json, too; leave one of them out")
 
 
 def _listen_problem(listen: str) -> str | None:

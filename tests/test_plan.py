@@ -82,6 +82,14 @@ def test_lab_keep_is_for_the_lab() -> None:
         plan(OVH, sha="main", provider="ovh", lab_keep=True)
 
 
+def test_lab_runtime_is_for_the_lab() -> None:
+    """Only the lab's sandboxes can be chosen; without the option they are taken as they are."""
+    assert plan(sha="main").lab_runtime is None
+    assert plan(sha="main", lab_runtime="netns").lab_runtime == "netns"
+    with pytest.raises(UsageError, match="--lab-runtime: only for --provider=lab"):
+        plan(OVH, sha="main", provider="ovh", lab_runtime="microvm")
+
+
 @pytest.mark.parametrize("soak", [0.0, 0.5, 86400.0])
 def test_soak_replaces_the_target_s_own(soak: float) -> None:
     """A soak that is given, even none at all, replaces that of the target file and nothing else."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from deploy import program as module
 from deploy.program import SCRIPT, endpoints, health_values, program
-from deploy.target import Endpoint, Health, Host, JsonValue, Repository, Target
+from deploy.target import Endpoint, Health, Host, JsonValue, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 HOSTILE = [
@@ -130,8 +130,17 @@ def target(**endpoint: object) -> Target:
 
 
 def test_endpoints_are_one_line_each() -> None:
-    """Each endpoint is a line of nine fields, the hypervisor first, empty where nothing is asked."""
-    told = endpoints(target(listener="a.service", status=204, backend="http://10.0.0.1/", inside=("ip a", "ss -l")))
+    """Each endpoint is a line of eleven fields, the hypervisor first, empty where nothing is asked."""
+    told = endpoints(
+        target(
+            listener="a.service",
+            status=204,
+            backend="http://10.0.0.1/",
+            inside=("ip a", "ss -l"),
+            machine=Machine(unit="a.service", tap="tap0", monitor="qmp:/run/q"),
+            json_of_system={"version": "etc/version", "id": "etc/id"},
+        )
+    )
     assert [line.split("\x1f") for line in told.split("\n")] == [
         [
             "hypervisor",
@@ -140,6 +149,8 @@ def test_endpoints_are_one_line_each() -> None:
             "b.service",
             "http://127.0.0.1/x",
             "200",
+            "",
+            "",
             "",
             "",
             "",
@@ -154,6 +165,8 @@ def test_endpoints_are_one_line_each() -> None:
             "http://10.0.0.1/",
             "",
             "ip a\x1ess -l",
+            "a.service\x1etap0\x1e\x1eqmp:/run/q",
+            '"version"[[:space:]]*:[[:space:]]*\x1eetc/version\x1e"id"[[:space:]]*:[[:space:]]*\x1eetc/id',
         ],
     ]
 

@@ -137,6 +137,31 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ),
         (
             '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\nmachine = { unit = "x.service" }',
+            "runtime.live.machine.unit: not one of runtime.live.units",
+        ),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\nmachine = { unit = "a.service", monitor = "/run/q" }',
+            "runtime.live.machine.monitor: ",
+        ),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\nmachine = { unit = "a.service", tap = "a/b" }',
+            "runtime.live.machine.tap: ",
+        ),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\njson_of_system = { status = "etc/status" }',
+            "runtime.live.json_of_system.status: stands in runtime.live.json, too",
+        ),
+        (
+            '"127.0.0.1:8080"',
+            '"127.0.0.1:8080"\njson_of_system = { version = "/etc/version" }',
+            "runtime.live.json_of_system.version: ",
+        ),
+        (
+            '"127.0.0.1:8080"',
             '"127.0.0.1:8080"\nstatus = 99',
             "runtime.live.status: Expected `int` >= 100 (found 99)",
         ),

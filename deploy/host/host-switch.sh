@@ -23,16 +23,18 @@ LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 
-# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside.
+# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
+# machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
 # Fields are separated by US, parts of a field by RS.
 endpoint() { local IFS=$US; printf '%s\n' "$*"; }
 ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
-  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' ''
+  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' ''
   for unit in live:8080:100 dev:8081:101; do
     IFS=: read -r name port last <<<"$unit"
     endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
       "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
-      "\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\"" ''
+      "\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\"" '' \
+      "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" ''
   done
 )}
 
@@ -513,9 +515,25 @@ sample_units() {
   done
 }
 
+# What the running system says that an answer must hold, a pattern and a word in turn, into `due[name]`.
+read_due() {
+  local name keys key file word told
+  while IFS=$US read -r name _ _ _ _ _ _ _ _ _ keys; do
+    due[$name]='' told=''
+    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" file; do
+      word=''
+      { IFS= read -r word <"/run/current-system/$file"; } 2>/dev/null || true
+      # Another word would have to be spelled as JSON; what the system does not say, nobody can wait for.
+      [[ $word =~ ^[A-Za-z0-9@._+:/=-]{1,200}$ ]] || continue
+      due[$name]+="$key$RS$word$RS" told+="$file $word"$'\n'
+    done <<<"$keys$RS"
+    [ -z "$told" ] || say "due.$name" "$told"
+  done <<<"$ENDPOINTS"
+}
+
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name url want patterns fd code connect total rc words pattern
+  local name url want patterns fd code connect total rc words pattern word
   local -A asked
   while IFS=$US read -r name _ _ _ url _; do exec {fd}< <(ask "$url"); asked[$name]=$fd; done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _ patterns _; do
@@ -531,30 +549,49 @@ sample_answers() {
     while IFS= read -r -d "$RS" pattern; do
       [ -z "$pattern" ] || [[ ${reply[$name]} =~ $pattern ]] || good[$name]=''
     done <<<"$patterns$RS"
+    while IFS= read -r -d "$RS" pattern && IFS= read -r -d "$RS" word; do
+      [[ ${reply[$name]} =~ $pattern\""$word"\" ]] || good[$name]=''
+    done <<<"${due[$name]}"
     series+="$now $name ${good[$name]:-no} $code $connect $total $rc $words"$'\n'
   done <<<"$ENDPOINTS"
 }
 
-# What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units.
+# What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units, `life` that
+# which no moment between two processes changes.
 judge_endpoint() {
   local name=$1 unit
   shift
-  key='' problem[$name]=''
+  key='' life='' problem[$name]=''
   [ -n "${good[$name]}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
   for unit in "$@"; do
     key+="$unit ${unit_identity[$unit]:-} "
+    life+="${value["$unit InvocationID"]:-} "
     [[ ${unit_state[$unit]:-} == active\ * ]] || problem[$name]="$unit is ${unit_state[$unit]:-not there}"
     [[ ${unit_state[$unit]:-} != failed\ * ]] || key+='failed '
   done
 }
 
+# An endpoint that restarted after it had been good is settled when one can tell what became of it: it is healthy
+# again, restarted once more, or has not been good for READY_S.
+settle_restarted() {
+  local name=$1
+  if [ -z "${again[$name]:-}" ]; then again[$name]=$now row[$name]=0 since[$name]=''; fi
+  [ "$life" = "${latest[$name]}" ] || lives[$name]=$((${lives[$name]:-1} + 1))
+  latest[$name]=$life
+  if ((${lives[$name]:-1} > 2)) || gone_by "$READY_S" "${again[$name]}" ||
+    { ((${row[$name]} >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]}"; }; then settled[$name]=restarted; fi
+  problem[$name]="it restarted after it had been healthy"
+}
+
 # Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
 # after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
-  local began now bad name units unit key identity='' last_identity='' series='' changes=''
-  local -a list; local -A unit_state unit_identity reply good first since row failing settled
+  local began now bad name units unit key life identity='' last_identity='' series='' changes=''
+  local -a list; local -A due unit_state unit_identity reply good first since row failing settled again latest lives
   declare -gA problem=()
+  local moment=$EPOCHSECONDS
   uptime_to began
+  read_due
   while :; do
     bad=''
     uptime_to now
@@ -566,16 +603,17 @@ watch_endpoints() {
       IFS=$RS read -r -a list <<<"$units"
       judge_endpoint "$name" "${list[@]}"
       if [[ $key == *' failed '* ]]; then failing[$name]=$((${failing[$name]:-0} + 1)); else failing[$name]=0; fi
-      [ -z "${good[$name]}" ] || : "${first[$name]:=$key}"
-      if [ "${first[$name]:-$key}" != "$key" ]; then settled[$name]=restarted; fi
-      if [ "${settled[$name]:-}" = restarted ]; then
-        problem[$name]="it restarted after it had been healthy"
+      [ -z "${good[$name]}" ] || : "${first[$name]:=$key}" "${latest[$name]:=$life}"
+      if [ -n "${problem[$name]}" ]; then row[$name]=0 since[$name]=''; else
+        row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
+      fi
+      if [ "${settled[$name]:-}" = restarted ] || [ "${first[$name]:-$key}" != "$key" ]; then
+        settle_restarted "$name"
       elif [ -n "${problem[$name]}" ]; then
-        row[$name]=0 since[$name]='' settled[$name]=''
+        settled[$name]=''
         ((${failing[$name]} < 6)) || settled[$name]='unit-failed'
         ! gone_by "$READY_S" "$began" || settled[$name]=unhealthy
       else
-        row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
         ((${row[$name]} < ANSWERS)) || ! gone_by "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
       fi
       [ -n "${settled[$name]:-}" ] || bad+=" $name"
@@ -590,14 +628,77 @@ watch_endpoints() {
   say watch.series "$series"
   say watch.units "$changes"
   for name in "${!reply[@]}"; do say "answer.$name" "${reply[$name]}"; done
-  while IFS=$US read -r name _ _ _ _ _ key _; do
-    [ -z "$key" ] || [ -n "${good[$name]}" ] || say "backend.$name" "$(ask "$key" | head -c "$((MAX_BYTES + 1024))")"
+  look_behind
+}
+
+# What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
+look_behind() {
+  local name backend machine fd; local -A asked=()
+  while IFS=$US read -r name _ _ _ _ _ backend _; do
+    if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
+    exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
+    asked[$name]=$fd
   done <<<"$ENDPOINTS"
+  for name in "${!asked[@]}"; do
+    fd=${asked[$name]}
+    say "backend.$name" "$(cat <&"$fd")"
+    exec {fd}<&-
+  done
+  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
+    [ -z "$machine" ] || [ "${settled[$name]}" = healthy ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+  done <<<"$ENDPOINTS"
+}
+
+# ---- the virtual machine behind a workload --------------------------------------------------------------------
+
+# What a machine's monitor says of it, or why it says nothing. curl is what every host has that reaches such a socket;
+# it would go on listening after QEMU's answer, so only the answer is waited for.
+ask_monitor() {
+  local socket=${1#*:} fd line text=''
+  if [ ! -S "$socket" ]; then echo absent; return; fi
+  case $1 in
+    qmp:*)
+      exec {fd}< <(printf '%s\r\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status"}' |
+        exec curl -q -sS --no-buffer --max-time 2 --unix-socket "$socket" telnet://localhost 2>/dev/null)
+      while IFS= read -r -t 3 line <&"$fd"; do
+        text+=$line
+        [[ $line != *'"running"'* ]] || break
+      done
+      exec {fd}<&-
+      ;;
+    *) text=$(curl -q -sS --max-time 2 --unix-socket "$socket" http://localhost/api/v1/vm.info 2>/dev/null) || true ;;
+  esac
+  if [[ $text =~ \"(status|state)\":\ *\"([A-Za-z-]+)\" ]]; then echo "${BASH_REMATCH[2],,}"; else echo silent; fi
+}
+
+link_fact() { cat "/sys/class/net/$1/$2" 2>/dev/null || echo unknown; }
+
+# A machine's process, monitor and network, as the host sees them at this moment.
+machine_facts() {
+  local unit tap monitor pid address=${2#*://} master
+  IFS=$RS read -r unit tap _ monitor <<<"$1"
+  pid=${value["$unit MainPID"]:-0}
+  ! ((pid)) || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
+  [ -z "$monitor" ] || printf 'monitor %s\n' "$(ask_monitor "$monitor")"
+  if [ -n "$tap" ] && [ ! -e "/sys/class/net/$tap" ]; then
+    echo 'tap absent'
+  elif [ -n "$tap" ]; then
+    master=$(readlink "/sys/class/net/$tap/master" || true)
+    printf 'tap %s %s %s\n' "$(link_fact "$tap" operstate)" "$(link_fact "$tap" carrier)" "${master##*/}"
+  fi
+  [ -z "$2" ] || printf 'neighbour %s\n' "$(ip neighbour show to "${address%%[:/]*}" 2>/dev/null | awk 'NR == 1 { print $NF }')"
+}
+
+say_machine() {
+  local name=$1 unit=${2%%"$RS"*}
+  say "machine.$name" "$(machine_facts "$2" "$3")"
+  say "systemd.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="$unit" 2>/dev/null | tail_of 16384)"
+  say "console.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" -n 60 _SYSTEMD_UNIT="$unit" 2>/dev/null | tail_of 8192)"
 }
 
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told=''; local -A journals size=()
+  local unit line fd text told='' name backend machine; local -A journals size=()
   for unit in "${UNITS[@]}"; do
     # The dot says that journalctl ended well.
     exec {fd}< <(journalctl -q --no-pager -n 5 -u "$unit" 2>/dev/null && printf .)
@@ -616,6 +717,11 @@ say_diagnosable() {
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
+  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
+    [ -n "$machine" ] || continue
+    text=$(machine_facts "$machine" "$backend")
+    told+="machine $name ${#text}"$'\n'
+  done <<<"$ENDPOINTS"
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
   say diagnosable "${told%$'\n'}"
 }
@@ -640,8 +746,22 @@ $(journalctl -q --no-pager -o short-iso-precise -n 20 -u "$2" | tail_of 65536)" 
   printf '%s' "$text"
 }
 
+# The machine behind a workload: what the host sees of it, its own words, and the way to it.
+diagnose_machine() {
+  local name=$1 unit tap bridge link
+  IFS=$RS read -r unit tap bridge _ <<<"$2"
+  say "machine/$name.facts" "$(machine_facts "$2" "$3")"
+  [ -z "$3" ] || say "machine/$name.answer" "$3"$'\n'"$(ANSWER_TIMEOUT_S=2 && ask "$3" | head -c "$((MAX_BYTES + 1024))")"
+  say "machine/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$unit" 2>&1 | tail_of 65536)"
+  say "machine/$name.network" "$({
+    for link in $tap $bridge; do ip -s address show dev "$link"; done
+    [ -z "$bridge" ] || ip link show master "$bridge"
+    ip neighbour show
+  } 2>&1 | tail_of 65536)"
+}
+
 verb_diagnose() {
-  local unit began name inside command number=0
+  local unit began name inside command backend machine number=0
   refresh_lease
   began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
   began=${began:-$(($(date +%s) - 3600))}
@@ -657,7 +777,9 @@ verb_diagnose() {
   say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
   say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
   say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
-  while IFS=$US read -r name _ _ _ _ _ _ _ inside; do
+  show_units
+  while IFS=$US read -r name _ _ _ _ _ backend _ inside machine _; do
+    [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
     while IFS= read -r -d "$RS" command; do
       [ -n "$command" ] || continue
       number=$((number + 1))
@@ -798,8 +920,8 @@ verb_deploy() {
     echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(awk '/^system.running /{getline; print}' "$STATE/runs/$RUN/before") $0 rollback"
   else
     words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
-    # State and journal of every unit, and the sockets.
-    if ((words == 2 * ${#UNITS[@]} + 1)); then
+    # State and journal of every unit, the machines, and the sockets.
+    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10 <<<"$ENDPOINTS" | grep -c .) + 1)); then
       clause diagnostics passed "$words sources answer"
     else
       clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"

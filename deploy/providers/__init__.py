@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deploy.connection import Provider
+    from deploy.plan import LabRuntime
     from deploy.target import Target
 
 
-def open_provider(target: Target, *, lab_keep: bool, say: Callable[[str], None]) -> Provider:
+def open_provider(
+    target: Target,
+    *,
+    lab_keep: bool,
+    lab_runtime: LabRuntime | None,
+    say: Callable[[str], None],
+) -> Provider:
     """Make the provider that a target file names.
 
     Args:
         target: The target; the lab fills in what it makes itself.
         lab_keep: Leave the lab's hosts running afterwards.
+        lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
         say: Told what takes long.
 
     Raises:
@@ -33,4 +41,4 @@ def open_provider(target: Target, *, lab_keep: bool, say: Callable[[str], None])
         case "lab":
             from deploy.providers.lab.provider import LabProvider
 
-            return LabProvider(target, keep=lab_keep, say=say)
+            return LabProvider(target, keep=lab_keep, runtime=lab_runtime, say=say)
