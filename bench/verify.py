@@ -135,7 +135,7 @@ def _lab(stack: contextlib.ExitStack, name: str | None, hosts: int) -> Lab:
     if name is not None:
         return Lab.attach(name)
     names = tuple(f"h{number}" for number in range(1, hosts + 1))
-    return stack.enter_context(Lab.up(names, name=f"bench-{os.getpid()}", progress=_say))
+    return stack.enter_context(Lab.up(names, name=f"bench-{os.getpid()}", runtime="netns", progress=_say))
 
 
 def _own_pyinfra() -> Path:

@@ -29,7 +29,7 @@ class Deployed:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Four hosts that run the first good revision."""
-    with Lab.up((*HOSTS, "a", "b"), name="deploys") as lab:
+    with Lab.up((*HOSTS, "a", "b"), name="deploys", runtime="netns") as lab:
         yield lab
 
 

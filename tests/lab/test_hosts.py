@@ -18,7 +18,7 @@ NAME = "test-hosts"
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     try:
-        up = Lab.up(name=NAME)
+        up = Lab.up(name=NAME, runtime="netns")
     except LabUnavailable as error:
         pytest.skip(str(error))
     with up:

@@ -37,6 +37,13 @@ def test_one_sentence_says_what_is_needed(machine: Machine, needed: str) -> None
     assert "\n" not in sentence
 
 
+def test_a_device_for_taps_is_asked_for_by_microvms_only() -> None:
+    """A machine without /dev/net/tun is told of the other runtime, which needs none."""
+    machine = Machine("linux", root=True, tun=False)
+    assert "--lab-runtime=netns" in (complain(machine, "microvm") or "")
+    assert complain(machine, "netns") is None
+
+
 def test_root_is_asked_for_before_packages() -> None:
     """Whoever lacks both is first told about root, without which nothing could be installed."""
     assert "root" in (complain(Machine("linux", root=False, missing_packages=("git",))) or "")

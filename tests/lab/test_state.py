@@ -5,11 +5,12 @@ import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.providers.lab import mounts, network, state
 from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.state import LabState, Owner
+from deploy.providers.lab.state import Accelerator, LabState, Owner
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,25 @@ def test_an_ended_process_is_not_alive_before_it_is_reaped() -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert state.start_ticks(child.pid) is None
     child.wait()
+
+
+def test_a_lab_from_before_there_were_microvms_is_still_read() -> None:
+    """A file without a word about the sandboxes is of a lab of processes, and can be taken away."""
+    lab = _lab(DEAD)
+    lab.folder.mkdir(parents=True)
+    written = msgspec.json.decode(msgspec.json.encode(lab))
+    del written["runtime"], written["accelerator"]
+    (lab.folder / state.FILE).write_bytes(msgspec.json.encode(written))
+    assert state.read("lab") == lab
+    assert lab.machinery == "netns"
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_host_is_told_what_its_machines_run_with(accelerator: Accelerator) -> None:
+    """A microVM's word is its accelerator; each kind is told apart for people, too."""
+    lab = msgspec.structs.replace(_lab(DEAD), runtime="microvm", accelerator=accelerator)
+    assert lab.machinery == accelerator
+    assert lab.told != _lab(DEAD).told
 
 
 def test_interfaces_fit_the_kernel() -> None:

@@ -93,7 +93,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    with Lab.up(("a",), name="test-system") as lab:
+    with Lab.up(("a",), name="test-system", runtime="netns") as lab:
         yield Machine(lab.hosts["a"])
 
 

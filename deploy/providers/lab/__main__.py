@@ -1,4 +1,4 @@
-"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|down|image`."""
+"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|down`."""
 
 import argparse
 import os
@@ -12,7 +12,8 @@ from rich.table import Table
 from deploy.errors import SwitchproofError
 from deploy.providers.lab import image, lab, preflight, state
 from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.host import LabHost, plain
+from deploy.providers.lab.faults import FAULTS, break_host, find, mend_host
+from deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
 from deploy.providers.lab.lab import Lab
 
 PROGRAM = "python -m deploy.providers.lab"
@@ -43,6 +44,12 @@ def _do(arguments: argparse.Namespace) -> int:
             return _ssh(arguments)
         case "logs":
             return _logs(arguments)
+        case "console":
+            return _console(arguments)
+        case "break":
+            return _break(arguments)
+        case "mend":
+            return _mend(arguments)
         case "down":
             return _down(arguments)
         case _:
@@ -52,23 +59,28 @@ def _do(arguments: argparse.Namespace) -> int:
 
 def _up(arguments: argparse.Namespace) -> int:
     hosts = tuple(arguments.hosts.split(","))
-    started = Lab.up(hosts, name=arguments.name, keep=True, shape=arguments.shape, progress=_say)
+    started = Lab.up(
+        hosts, name=arguments.name, keep=True, shape=arguments.shape, runtime=arguments.runtime, progress=_say
+    )
     for host in started.hosts.values():
         sys.stdout.write(f"{host.name}  {host.address}  {host.hostname}\n")
-    named = "" if arguments.name == "default" else f" --name {arguments.name}"
+    named = _named(arguments)
     _say(f"Next:  {PROGRAM} ssh{named} {hosts[0]}    {PROGRAM} status    {PROGRAM} down{named}")
     return 0
 
 
 def _status() -> int:
     lab.clean()
-    table = Table("lab", "host", "address", "state", "up since (UTC)", "generation", "current system", box=None)
+    table = Table(
+        "lab", "host", "address", "state", "up since (UTC)", "sandboxes", "generation", "current system", box=None
+    )
     for written in state.every():
+        kind = written.runtime if written.runtime == "netns" else f"{written.runtime} ({written.accelerator})"
         since = datetime.fromtimestamp(written.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
         for host in Lab(written).hosts.values():
             running = "up" if host.running() else "off"
             system = _current_system(host).removeprefix("/nix/store/")
-            table.add_row(written.name, host.name, host.address, running, since, _generation(host), system)
+            table.add_row(written.name, host.name, host.address, running, since, kind, _generation(host), system)
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else 200).print(table)
     else:
@@ -107,6 +119,33 @@ def _logs(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _console(arguments: argparse.Namespace) -> int:
+    host = _host(Lab.attach(arguments.name), arguments.host)
+    follow = ["--follow"] if sys.stdout.isatty() else []
+    journal = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-precise", *follow]
+    journal += [f"--lines={arguments.lines}", f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"]
+    command = host.inside(journal)
+    os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606 - the person ends it with Control-C
+
+
+def _break(arguments: argparse.Namespace) -> int:
+    fault = find(arguments.fault)
+    break_host(_host(Lab.attach(arguments.name), arguments.host), fault.name, arguments.unit)
+    named = _named(arguments)
+    _say(f"{arguments.unit} of {arguments.host}: {fault.about}.")
+    _say(f"A deploy or an audit should say: {fault.case}.")
+    _say(
+        f"Next:  {PROGRAM} console{named} {arguments.host} {arguments.unit}    {PROGRAM} mend{named} {arguments.host}"
+    )
+    return 0
+
+
+def _mend(arguments: argparse.Namespace) -> int:
+    mend_host(_host(Lab.attach(arguments.name), arguments.host))
+    _say(f"Nothing is broken on {arguments.host} any more; both sandboxes answer.")
+    return 0
+
+
 def _down(arguments: argparse.Namespace) -> int:
     lab.clean()
     wanted = [written for written in state.every() if arguments.all or written.name == arguments.name]
@@ -122,6 +161,11 @@ def _host(attached: Lab, name: str) -> LabHost:
     if name not in attached.hosts:
         raise LabError(f"Lab {attached.name!r} has no host {name!r}; it has {', '.join(attached.hosts)}.")
     return attached.hosts[name]
+
+
+def _named(arguments: argparse.Namespace) -> str:
+    """Return the option that a next command needs to find the same lab."""
+    return "" if arguments.name == "default" else f" --name {arguments.name}"
 
 
 def _current_system(host: LabHost) -> str:
@@ -155,6 +199,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(up)
     up.add_argument("--hosts", default="a,b", metavar="A,B", help="the hosts' names (default: a,b)")
     up.add_argument("--shape", choices=("ovh", "aws"), default="ovh", help="the shape of the hosts (default: ovh)")
+    runtimes = "what the sandboxes on them are: microVMs, or processes in network namespaces (default: microvm)"
+    up.add_argument("--runtime", choices=("microvm", "netns"), default="microvm", help=runtimes)
 
     commands.add_parser("status", help="show every lab's hosts and what they run")
 
@@ -167,6 +213,32 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(logs)
     logs.add_argument("host", metavar="HOST")
     logs.add_argument("unit", nargs="?", metavar="UNIT", help="only this systemd unit")
+
+    console = commands.add_parser("console", help="show and follow what a sandbox's guest writes on its console")
+    _add_name(console)
+    console.add_argument("host", metavar="HOST")
+    console.add_argument(
+        "unit", nargs="?", choices=tuple(SANDBOXES), default="live", metavar="UNIT", help="live or dev"
+    )
+    console.add_argument("--lines", type=int, default=40, metavar="N", help="how many lines back (default: 40)")
+
+    listed = "\n".join(f"  {fault.name:18} {fault.about}" for fault in FAULTS)
+    breaking = commands.add_parser(
+        "break",
+        help="break a sandbox of a host on purpose, until `mend`",
+        description=f"Breaks a sandbox of a host on purpose, until `mend`. Faults:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_name(breaking)
+    breaking.add_argument("host", metavar="HOST")
+    breaking.add_argument("fault", metavar="FAULT", help="one of the above")
+    breaking.add_argument(
+        "unit", nargs="?", choices=tuple(SANDBOXES), default="live", metavar="UNIT", help="live (the default) or dev"
+    )
+
+    mend = commands.add_parser("mend", help="take everything that `break` did to a host away")
+    _add_name(mend)
+    mend.add_argument("host", metavar="HOST")
 
     down = commands.add_parser("down", help="take a lab away with everything that it made")
     _add_name(down)

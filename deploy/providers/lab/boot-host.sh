@@ -68,6 +68,7 @@ boot() (
     --bind-ro="${repository//:/\\:}:/srv/sample.git"
   )
   [[ ! -e /dev/net/tun ]] || options+=(--bind=/dev/net/tun)
+  [[ $(<"$root/etc/switchproof-lab/runtime") != kvm ]] || options+=(--bind=/dev/kvm)
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
   # Hosts route for the containers and microVMs inside them.
   export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network

@@ -15,12 +15,14 @@ from pathlib import Path
 from deploy.providers.lab import mounts, network, process
 from deploy.providers.lab.cgroup import Cgroup
 from deploy.providers.lab.errors import CommandFailedError, HostFailedError
-from deploy.providers.lab.state import HostState, LabState
+from deploy.providers.lab.state import HostState, LabState, Runtime
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
 START_TIMEOUT_S = 60.0
 POWER_OFF_TIMEOUT_S = 30.0
 POLL_S = 0.03
+SANDBOXES = {"live": 8080, "dev": 8081}
+"""The runtime units of a host, and the ports of their forwards there."""
 ENVIRONMENT = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
@@ -55,6 +57,11 @@ class LabHost:
         return " ".join(line.split()[:2])
 
     @property
+    def runtime(self) -> Runtime:
+        """Return what the host's sandboxes are."""
+        return self._lab.runtime
+
+    @property
     def hostname(self) -> str:
         """Return the name that the host has for itself."""
         return self._state.hostname
@@ -80,6 +87,7 @@ class LabHost:
         _write(root / "etc/machine-id", f"{uuid.uuid4().hex}\n")
         _write(root / "etc/switchproof-lab/attr", f"{self._state.attr}\n")
         _write(root / "etc/switchproof-lab/shape", f"{self._lab.shape}\n")
+        _write(root / "etc/switchproof-lab/runtime", f"{self._lab.machinery}\n")
         authorized = root / "root/.ssh/authorized_keys"
         authorized.parent.mkdir(mode=0o700, exist_ok=True)
         _write(authorized, self.identity_file.with_suffix(".pub").read_text("utf-8"))
@@ -130,6 +138,24 @@ class LabHost:
                 raise HostFailedError(f"Host {self.name} was not ready after {timeout_s:g} s.{self._last_words()}")
             time.sleep(POLL_S)
 
+    def wait_serving(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until both sandboxes answer through their forwards.
+
+        Raises:
+            HostFailedError: One did not in time; the message ends with its last words.
+        """
+        deadline = time.monotonic() + timeout_s
+        for name, port in SANDBOXES.items():
+            ask = ["curl", "--silent", "--fail", "--max-time", "0.5", f"http://127.0.0.1:{port}/health"]
+            while self.run(ask, timeout_s=10).returncode != 0:
+                if time.monotonic() > deadline:
+                    tail = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=15"]
+                    words = self.run([*tail, f"--unit=cloud-hypervisor@{name}"], timeout_s=10)
+                    raise HostFailedError(
+                        f"Sandbox {name} of host {self.name} did not answer within {timeout_s:g} s.\n{words.stdout}"
+                    )
+                time.sleep(POLL_S)
+
     def power_on(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start the host again with the disk, address and keys that it had, and wait until it is ready."""
         self.switch_on()
@@ -174,12 +200,19 @@ class LabHost:
             HostFailedError: The host is off.
             CommandFailedError: The command did not end in time.
         """
+        return process.run(self.inside(argv), timeout_s=timeout_s, input=input, env=ENVIRONMENT)
+
+    def inside(self, argv: Sequence[str]) -> list[str]:
+        """Return the command on this machine that runs a command as root in the host.
+
+        Raises:
+            HostFailedError: The host is off.
+        """
         leader = self.leader()
         if leader is None:
             raise HostFailedError(f"Host {self.name} is off.")
         nsenter = shutil.which("nsenter") or "nsenter"
-        command = [nsenter, "--target", str(leader), "--all", "--", *argv]
-        return process.run(command, timeout_s=timeout_s, input=input, env=ENVIRONMENT)
+        return [nsenter, "--target", str(leader), "--all", "--", *argv]
 
     def _clear(self) -> None:
         """Remove what a stopped host leaves on this machine."""

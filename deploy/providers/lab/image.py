@@ -1,6 +1,7 @@
 """Builds the image that all lab hosts share, once for each recipe, and keeps it in the cache."""
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -23,7 +24,7 @@ def path() -> Path:
 
 
 def ensure(progress: Progress) -> Path:
-    """Return the image's root folder, building it when it is not there yet (about 30 s).
+    """Return the image's root folder, building it when it is not there yet (about 45 s).
 
     Raises:
         LabError: It could not be built, or another process has been building it for too long.
@@ -73,13 +74,14 @@ def _packages(progress: Progress) -> Path:
     """Return a folder with Debian and the packages in it, and nothing of ours yet."""
     folder = folders.cache() / f"packages-{recipe.packages_digest()[:12]}"
     if not folder.exists():
-        progress(f"Installing Debian {recipe.SUITE} for the lab's hosts (once, about 30 s)…")
+        progress(f"Installing Debian {recipe.SUITE} for the lab's hosts (once, about 40 s)…")
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         sources = folder.with_suffix(".list")
         sources.write_text("\n".join(recipe.SOURCES) + "\n", "utf-8")
         options = ["--variant=minbase", "--mode=root", "--format=directory", "--quiet"]
         options.append(f"--include={','.join(recipe.PACKAGES)}")
         options += [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.NOT_UNPACKED]
+        options.append(f'--customize-hook=bash {shlex.quote(str(recipe.HOOK))} "$1"')
         command = ["mmdebstrap", *options, recipe.SUITE, str(unfinished), str(sources)]
         try:
             process.check(process.tied(command), timeout_s=BUILD_TIMEOUT_S)

@@ -8,10 +8,10 @@ from typing import Self
 
 import msgspec
 
-from deploy.providers.lab import folders, image, mounts, network, preflight, sample, state
+from deploy.providers.lab import folders, image, kvm, mounts, network, preflight, sample, state
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
-from deploy.providers.lab.state import LabState, Owner, Shape
+from deploy.providers.lab.state import LabState, Owner, Runtime, Shape
 
 LOCK_TIMEOUT_S = 120.0
 
@@ -42,6 +42,7 @@ class Lab:
         name: str = "default",
         keep: bool = False,
         shape: Shape = "ovh",
+        runtime: Runtime = "microvm",
         progress: Callable[[str], None] = _silent,
     ) -> Self:
         """Make a lab and wait until its hosts are ready; take away what dead owners left.
@@ -51,6 +52,7 @@ class Lab:
             name: The lab's name; labs of different names run beside each other.
             keep: Leave the lab running after this process, until `down`.
             shape: Which of the two shapes the hosts have.
+            runtime: What the sandboxes on them are: microVMs, or processes in network namespaces.
             progress: Told what takes long.
 
         Raises:
@@ -58,8 +60,8 @@ class Lab:
             LabError: The lab could not be made, or one of that name is up; nothing is left of the attempt.
         """
         state.check_names(name, hosts)
-        preflight.require()
-        lab = cls(_reserve(hosts, name=name, keep=keep, shape=shape, progress=progress))
+        preflight.require(runtime)
+        lab = cls(_reserve(hosts, name=name, keep=keep, shape=shape, runtime=runtime, progress=progress))
         try:
             lab._build(progress)
         except BaseException:
@@ -105,9 +107,12 @@ class Lab:
         self.known_hosts.write_text("".join(lines), "utf-8")
         for host in self.hosts.values():
             host.wait_ready(timeout_s=started + START_TIMEOUT_S - time.monotonic())
+        if self.state.runtime == "microvm":
+            for host in self.hosts.values():
+                host.wait_serving(timeout_s=started + START_TIMEOUT_S - time.monotonic())
         self.state = msgspec.structs.replace(self.state, complete=True)
         self.state.write()
-        progress(f"Hosts are ready ({time.monotonic() - started:.1f} s).")
+        progress(f"Hosts are ready ({time.monotonic() - started:.1f} s), with {self.state.told}.")
 
     def _remove(self) -> None:
         now = state.read(self.name)
@@ -150,12 +155,19 @@ def _delete(folder: Path) -> None:
 
 
 def _reserve(
-    hosts: tuple[str, ...], *, name: str, keep: bool, shape: Shape, progress: Callable[[str], None]
+    hosts: tuple[str, ...],
+    *,
+    name: str,
+    keep: bool,
+    shape: Shape,
+    runtime: Runtime,
+    progress: Callable[[str], None],
 ) -> LabState:
     """Write down everything that the lab is going to take, before it takes anything."""
     clean()
     while True:
         built = image.ensure(progress)
+        accelerator = kvm.accelerator(built) if runtime == "microvm" else "tcg"
         with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
             _clean()
             others = list(state.every())
@@ -180,6 +192,8 @@ def _reserve(
                     state.host_state(name, host, subnet) for host, subnet in zip(hosts, subnets, strict=True)
                 ),
                 keep=keep,
+                runtime=runtime,
+                accelerator=accelerator,
             )
             written.folder.mkdir(parents=True)
             written.write()

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from deploy.providers.lab import cgroup, process
 from deploy.providers.lab.errors import LabError, LabUnavailable
+from deploy.providers.lab.state import Runtime
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "unshare": "util-linux",
     }
 )
+TUN = Path("/dev/net/tun")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -42,19 +44,23 @@ class Machine:
     cgroup_writable: bool = True
     overlayfs: bool = True
     veth: bool = True
+    tun: bool = True
 
 
-def require() -> None:
+def require(runtime: Runtime = "netns") -> None:
     """Make sure that this machine can run a lab.
+
+    Args:
+        runtime: What the sandboxes shall be; microVMs need more than processes.
 
     Raises:
         LabUnavailable: It cannot; the message says what is needed and how to get it.
     """
-    if complaint := complain(look()):
+    if complaint := complain(look(), runtime):
         raise LabUnavailable(complaint)
 
 
-def complain(machine: Machine) -> str | None:
+def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
     """Return the one sentence that says what is needed first, or None when nothing is."""
     packages = " ".join(machine.missing_packages)
     unified = "a cgroup v2 hierarchy"
@@ -103,6 +109,13 @@ def complain(machine: Machine) -> str | None:
                 "`modprobe veth`, and in a container run it with `--privileged`."
             ),
         ),
+        (
+            machine.tun or runtime == "netns",
+            (
+                "The lab's microVMs need /dev/net/tun, which does not open here: `modprobe tun`, and in a container "
+                "run it with `--device=/dev/net/tun`; or do without microVMs: --lab-runtime=netns."
+            ),
+        ),
     )
     return next((sentence for met, sentence in needs if not met), None)
 
@@ -126,6 +139,7 @@ def look() -> Machine:
         cgroup_kill=unified is not None and _kernel() >= (5, 14),
         overlayfs=_overlayfs(),
         veth=_veth(),
+        tun=_tun(),
     )
 
 
@@ -152,3 +166,11 @@ def _veth() -> bool:
     # Tried in a network namespace that ends with the command, so nothing of it stays.
     attempt = ["unshare", "--net", "--", "ip", "link", "add", "swp-try0", "type", "veth", "peer", "name", "swp-try1"]
     return process.run(attempt, timeout_s=20).returncode == 0
+
+
+def _tun() -> bool:
+    try:
+        os.close(os.open(TUN, os.O_RDWR))
+    except OSError:
+        return False
+    return True

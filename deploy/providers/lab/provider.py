@@ -11,6 +11,7 @@ from deploy.connection import Connection
 from deploy.errors import UsageError
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.state import Runtime
 from deploy.providers.ssh import SshProvider
 from deploy.target import Target
 
@@ -24,30 +25,41 @@ class LabProvider:
     Args:
         target: The hosts to make, without addresses.
         keep: Leave the hosts running.
+        runtime: What the sandboxes must be; None takes the lab that is up as it is, and makes one with microVMs.
         say: Told what takes long.
 
     Raises:
-        UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file.
+        UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file or has
+            sandboxes of the other kind.
     """
 
-    def __init__(self, target: Target, *, keep: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, target: Target, *, keep: bool, runtime: Runtime | None = None, say: Callable[[str], None]
+    ) -> None:
         name = os.environ.get(LAB, "default")
         names = tuple(host.name for host in target.hosts)
         self._made: Lab | None = None
         try:
             lab = _already_up(name)
             if lab is not None:
-                say(f"Using the lab {name!r}, which is up.")
+                say(f"Using the lab {name!r}, which is up, with {lab.state.told}.")
             elif keep:
-                lab = Lab.up(names, name=name, keep=True, progress=say)
+                lab = Lab.up(names, name=name, keep=True, runtime=runtime or "microvm", progress=say)
             else:
-                lab = self._made = Lab.up(names, name=f"run-{os.getpid()}", progress=say)
+                lab = self._made = Lab.up(
+                    names, name=f"run-{os.getpid()}", runtime=runtime or "microvm", progress=say
+                )
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
         if missing := [name for name in names if name not in lab.hosts]:
             raise UsageError(
                 f"--provider=lab: the lab {lab.name!r} that is up has no host {', '.join(missing)}; "
                 f"it has {', '.join(lab.hosts)}. Select with --host, or take it down first"
+            )
+        if runtime not in {None, lab.state.runtime}:
+            raise UsageError(
+                f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
+                "leave the option out, or take the lab down first"
             )
         self._ssh = SshProvider(_filled_in(target, lab))
 

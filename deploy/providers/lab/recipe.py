@@ -28,17 +28,28 @@ PACKAGES = (
     "nix-bin",
     "openssh-server",
     "procps",
+    "qemu-system-x86",
     "socat",
     "systemd",
     "systemd-container",
     "systemd-sysv",
     "util-linux",
+    "zstd",
 )
+# Hosts need no words for people, and of QEMU what starts a microVM.
 NOT_UNPACKED = (
+    "/usr/bin/qemu-system-i386",
+    "/usr/bin/qemu-system-x86_64-microvm",
     "/usr/share/doc/*",
     "/usr/share/info/*",
     "/usr/share/locale/*",
     "/usr/share/man/*",
+    "/usr/share/qemu/*.img",
+    "/usr/share/qemu/*.rom",
+    "/usr/share/qemu/*bios*",
+    "/usr/share/qemu/keymaps/*",
+    "/usr/share/qemu/s*",
+    "/usr/share/qemu/u-boot*",
 )
 # What a lab host does not need, and what would start a little later than everything else.
 MASKED_UNITS = (
@@ -58,12 +69,14 @@ MASKED_UNITS = (
 TREES = (HERE / "base", HERE / "system" / "rootfs")
 SEED = "/usr/local/lib/switchproof-lab/seed-system"
 BUILDER = HERE / "image.py"
+# Runs when the packages are installed, with the folder that they are in.
+HOOK = HERE / "install-guest-kernel.sh"
 SAMPLE = (HERE / "sample", HERE / "sample.py", HERE / "revisions.py")
 
 
 def packages_digest() -> str:
     """Return the digest of everything that decides what mmdebstrap makes."""
-    parts = (platform.machine(), SUITE, *SOURCES, *PACKAGES, *NOT_UNPACKED)
+    parts = (platform.machine(), SUITE, *SOURCES, *PACKAGES, *NOT_UNPACKED, HOOK.read_text("utf-8"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -187,7 +187,7 @@ _RUNTIME_AMISS: Final = (
         "runtime",
         "degraded",
         Edit(
-            "programs/sandbox-answer.sh",
+            "guest/answer.sh",
             "health=healthy\n",
             'health=healthy\n[ "$INSTANCE" = dev ] || health=degraded\n',
         ),
@@ -198,15 +198,25 @@ _RUNTIME_AMISS: Final = (
         "runtime",
         "out of memory",
         Edit(
-            "programs/sandbox-start.sh",
-            "exec @out@/bin/sandbox",
-            'if [ "$INSTANCE" = live ]; then\n'
-            '  @out@/bin/sandbox "$listen" EXEC:@out@/bin/answer,nofork 3>&1 &\n'
-            "  @busybox@/bin/busybox sleep 12\n"
-            '  echo "sandbox live: out of memory" >&2\n'
-            "  exit 1\n"
-            "fi\n"
-            "exec @out@/bin/sandbox",
+            "guest/start.sh",
+            'if [ -e "$STATE/crash" ]; then\n',
+            '[ "$INSTANCE" = dev ] || echo 12 >"$STATE/crash"\nif [ -e "$STATE/crash" ]; then\n',
+        ),
+    ),
+    _broken(
+        "live-old-image",
+        "Keep the image of live over a release",
+        "runtime",
+        "the image of live is there already",
+        _release("v2-image"),
+        Edit(
+            "machine/run.sh",
+            '  target=$state/$($bb basename "$1")\n',
+            '  target=$state/$($bb basename "$1")\n'
+            '  if [ "$name" = live ] && [ -e "$target" ]; then\n'
+            '    echo "the image of live is there already"\n'
+            "    return\n"
+            "  fi\n",
         ),
     ),
     _broken(
@@ -222,13 +232,13 @@ _RUNTIME_AMISS: Final = (
         "runtime",
         "waits for its volume",
         Edit(
-            "programs/sandbox-start.sh",
-            "exec @out@/bin/sandbox",
+            "guest/start.sh",
+            "# Every l is",
             'if [ "$INSTANCE" = dev ]; then\n'
             '  echo "sandbox dev waits for its volume"\n'
             "  exec @busybox@/bin/busybox sleep 1000000\n"
             "fi\n"
-            "exec @out@/bin/sandbox",
+            "# Every l is",
         ),
     ),
     _broken(

@@ -15,6 +15,8 @@ from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.network import Cable
 
 Shape = Literal["ovh", "aws"]
+Runtime = Literal["microvm", "netns"]
+Accelerator = Literal["tcg", "kvm"]
 FILE = "lab.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,10}[a-z0-9])?")
@@ -47,7 +49,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class LabState(msgspec.Struct, frozen=True):
-    """One lab. `started` is in seconds since the epoch, UTC."""
+    """One lab. `started` is in seconds since the epoch, UTC; `accelerator` is what microVMs run with."""
 
     name: str
     shape: Shape
@@ -58,11 +60,27 @@ class LabState(msgspec.Struct, frozen=True):
     hosts: tuple[HostState, ...]
     keep: bool = False
     complete: bool = False
+    runtime: Runtime = "netns"
+    accelerator: Accelerator = "tcg"
 
     @property
     def folder(self) -> Path:
         """Return the folder that all of the lab's files are in."""
         return folders.labs() / self.name
+
+    @property
+    def machinery(self) -> str:
+        """Return the word for what the sandboxes run in, which each host reads in a file: tcg, kvm or netns."""
+        return self.accelerator if self.runtime == "microvm" else self.runtime
+
+    @property
+    def told(self) -> str:
+        """Say for a person what the sandboxes run in."""
+        return {
+            "tcg": "microVMs emulated by QEMU (TCG)",
+            "kvm": "microVMs with KVM",
+            "netns": "processes in network namespaces instead of microVMs",
+        }[self.machinery]
 
     def stale(self) -> bool:
         """Tell whether nobody can want it any more: its owner died, or this machine was booted since."""

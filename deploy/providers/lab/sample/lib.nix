@@ -42,6 +42,11 @@ rec {
       cp "$(readlink -f "$(command -v ${name})")" "$out/bin/${name}"
     '';
 
+  # Programs in bin, filled with values.
+  scripts =
+    name: values: files:
+    build name (each (map (file: executable "bin/${file}" (fill values (builtins.readFile files.${file}))) (builtins.attrNames files)));
+
   # An HTTP server: socat hands each connection to bin/answer. Every release has a copy of its own, so that
   # the executable of a process tells which release it belongs to.
   server =

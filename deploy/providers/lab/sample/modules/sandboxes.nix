@@ -1,22 +1,18 @@
-# The sandboxes live and dev: a workload each, in a network of its own, behind a forward on the host.
+# The sandboxes live and dev: a machine each on the bridge, behind a forward on the host.
 { lib, settings, ... }:
 let
-  ip = lib.tool "ip";
+  guest = import ../guest { inherit lib settings; };
   socat = lib.tool "socat";
-  sandbox = lib.server {
-    name = "sandbox";
-    values = {
-      inherit (settings) version;
-      inherit ip;
-      busybox = lib.tool "busybox";
-      http = ../programs/http.sh;
-    };
-    files = {
-      start = ../programs/sandbox-start.sh;
-      answer = ../programs/sandbox-answer.sh;
-      connect = ../programs/sandbox-connect.sh;
-      disconnect = ../programs/sandbox-disconnect.sh;
-    };
+  machine = lib.scripts "machine-${settings.version}" {
+    busybox = lib.tool "busybox";
+    ip = lib.tool "ip";
+    qemu = lib.tool "qemu-system-x86_64";
+    guest = guest.programs;
+    inherit (guest) image;
+  } {
+    connect = ../machine/connect.sh;
+    disconnect = ../machine/disconnect.sh;
+    run = ../machine/run.sh;
   };
 in
 {
@@ -32,13 +28,13 @@ in
     Description=ChoirOS sandbox %i
     Requires=br-choiros.service
     After=br-choiros.service
-    StartLimitIntervalSec=0
 
     [Service]
     Type=exec
-    ExecStartPre=${sandbox}/bin/connect %i
-    ExecStart=${ip}/bin/ip netns exec vm-%i ${sandbox}/bin/start %i
-    ExecStopPost=${sandbox}/bin/disconnect %i
+    RuntimeDirectory=microvm-%i
+    ExecStartPre=${machine}/bin/connect %i
+    ExecStart=${machine}/bin/run %i
+    ExecStopPost=${machine}/bin/disconnect %i
     SyslogIdentifier=sandbox
     SuccessExitStatus=143
     Restart=always

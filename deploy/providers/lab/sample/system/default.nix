@@ -48,6 +48,7 @@ let
     ${program "init" ./init.sh}
     ${program "pre-switch-check" ./pre-switch-check.sh}
     ${lib.file "nixos-version" version}
+    ${lib.file "etc/choiros/version" "${settings.version}\n"}
     ${lib.file "configuration-revision" revision}
     ${lib.file "init-interface-version" "systemd 2"}
     mkdir -p "$out/etc/systemd" "$out/specialisation"

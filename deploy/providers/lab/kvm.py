@@ -1,0 +1,65 @@
+"""Decides whether microVMs can run with KVM: only where a first boot has shown it."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.providers.lab import folders, process
+from deploy.providers.lab.errors import CommandFailedError
+from deploy.providers.lab.state import Accelerator
+
+FIRST_BOOT = Path(__file__).parent / "first-boot.sh"
+FIRST_BOOT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What this machine says of itself.
+
+    Attributes:
+        extensions: Whether the processor offers its virtualization to us.
+        writable: Whether /dev/kvm is there and opens.
+        paravirtual: Whether KVM is the kind that interprets a guest's kernel, which knows too few instructions.
+    """
+
+    extensions: bool
+    writable: bool
+    paravirtual: bool
+
+
+def look() -> Seen:
+    """Find out what this machine says of itself."""
+    words = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text("utf-8")))
+    return Seen(
+        extensions=bool(words & {"svm", "vmx"}),
+        writable=os.access("/dev/kvm", os.R_OK | os.W_OK),
+        paravirtual=Path("/sys/module/kvm_pvm").exists(),
+    )
+
+
+def promising(seen: Seen) -> bool:
+    """Tell whether a first boot is worth its time."""
+    return seen.extensions and seen.writable and not seen.paravirtual
+
+
+def accelerator(image: Path) -> Accelerator:
+    """Return what the microVMs of an image run with on this machine; found out once an image and kernel."""
+    if not promising(look()):
+        return "tcg"
+    known = folders.cache() / f"{image.name}.kvm-{os.uname().release}"
+    with folders.locked("first-boot", timeout_s=3 * FIRST_BOOT_TIMEOUT_S):
+        if not known.exists():
+            known.write_text("yes" if boots(image, "kvm", timeout_s=FIRST_BOOT_TIMEOUT_S) else "no", "utf-8")
+    return "kvm" if known.read_text("utf-8") == "yes" else "tcg"
+
+
+def boots(image: Path, machinery: Accelerator, *, timeout_s: float) -> bool:
+    """Boot the image's sandbox once as its unit would, and tell whether it began to serve in time."""
+    folder = folders.cache() / "first-boot"
+    folder.mkdir(exist_ok=True)
+    command = ["unshare", "--net", "--", "bash", str(FIRST_BOOT), str(image), machinery, str(folder)]
+    try:
+        return process.run(process.tied(command), timeout_s=timeout_s).returncode == 0
+    except CommandFailedError:
+        return False
