@@ -14,7 +14,7 @@ from tests.host.hands import inside
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of one host."""
-    with Lab.up(("a",), name="script") as lab:
+    with Lab.up(("a",), name="script", runtime="netns") as lab:
         yield lab
 
 

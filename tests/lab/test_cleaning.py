@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, time
 from deploy.providers.lab.lab import Lab
-with Lab.up(("a",), name=sys.argv[1], keep=sys.argv[2] == "keep"):
+with Lab.up(("a",), name=sys.argv[1], keep=sys.argv[2] == "keep", runtime="netns"):
     print("up", flush=True)
     if sys.argv[2] == "stay":
         time.sleep(600)
@@ -58,7 +58,7 @@ def _interface(name: str) -> Path:
 
 def test_down_leaves_nothing(name: str) -> None:
     """After the end of the block no process, mount, interface, cgroup or file is left; down again is no error."""
-    with Lab.up(("a",), name=name) as lab:
+    with Lab.up(("a",), name=name, runtime="netns") as lab:
         interface = _interface(name)
         assert interface.exists()
         assert {line.split()[0] for line in leftovers(name)} == {"mount", "process", "cgroup", "folder"}
@@ -69,7 +69,7 @@ def test_down_leaves_nothing(name: str) -> None:
 
 def test_an_exception_leaves_nothing(name: str) -> None:
     """An error while the lab is used takes it down all the same."""
-    with pytest.raises(ZeroDivisionError), Lab.up(("a",), name=name) as lab:
+    with pytest.raises(ZeroDivisionError), Lab.up(("a",), name=name, runtime="netns") as lab:
         raise ZeroDivisionError(lab.name)
     assert leftovers(name) == []
 
@@ -81,7 +81,7 @@ def test_the_next_lab_takes_away_what_a_killed_owner_left(name: str) -> None:
     owner.kill()
     owner.communicate(timeout=20)
     assert leftovers(name) != []
-    with Lab.up(("a",), name=f"next-{name}"):
+    with Lab.up(("a",), name=f"next-{name}", runtime="netns"):
         assert leftovers(name) == []
         assert not interface.exists()
     assert leftovers(f"next-{name}") == []
@@ -102,7 +102,7 @@ def test_a_kept_lab_outlives_its_owner(name: str) -> None:
     lab = Lab.attach(name)
     assert lab.hosts["a"].run(["hostname"], timeout_s=20).stdout == "choiros-a\n"
     with pytest.raises(LabError, match="already up"):
-        Lab.up(("a",), name=name)
+        Lab.up(("a",), name=name, runtime="netns")
     lab.down()
     assert leftovers(name) == []
 
@@ -122,7 +122,7 @@ def test_a_start_that_fails_at_any_step_leaves_nothing(
 
     monkeypatch.setattr(LabHost, step, fail_on_b)
     with pytest.raises(error):
-        Lab.up(name=name)
+        Lab.up(name=name, runtime="netns")
     assert leftovers(name) == []
 
 
@@ -139,7 +139,7 @@ def test_a_host_that_does_not_boot_is_told_with_its_last_words(name: str, monkey
 
     monkeypatch.setattr(LabHost, "prepare", prepare)
     with pytest.raises(HostFailedError, match=r"Host a stopped while it was starting(?s:.*)the disk is on fire"):
-        Lab.up(("a",), name=name)
+        Lab.up(("a",), name=name, runtime="netns")
     assert leftovers(name) == []
 
 
@@ -152,7 +152,7 @@ def test_a_host_that_hangs_is_given_up(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(LabHost, "_booted", not_booted)
     monkeypatch.setattr(lab_module, "START_TIMEOUT_S", 0.5)
     with pytest.raises(HostFailedError, match="not ready after"):
-        Lab.up(("a",), name=name)
+        Lab.up(("a",), name=name, runtime="netns")
     assert leftovers(name) == []
 
 

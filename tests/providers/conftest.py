@@ -14,7 +14,7 @@ from tests.providers.ways import inside
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of one host, which tests leave as they found it."""
-    with Lab.up(("a",), name="providers") as lab:
+    with Lab.up(("a",), name="providers", runtime="netns") as lab:
         yield lab
 
 

@@ -53,6 +53,9 @@ def prune(in_use: Collection[str]) -> None:
             continue
         mounts.delete(folder)
         used.unlink(missing_ok=True)
+        used.unlink(missing_ok=True)
+        for known in folders.cache().glob(f"{folder.name}.kvm-*"):
+            known.unlink()
 
 
 def _build(image: Path, progress: Progress) -> None:

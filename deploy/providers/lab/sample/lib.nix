@@ -42,10 +42,10 @@ rec {
       cp "$(readlink -f "$(command -v ${name})")" "$out/bin/${name}"
     '';
 
-  # Programs in bin, filled with values.
-  scripts =
-    name: values: files:
-    build name (each (map (file: executable "bin/${file}" (fill values (builtins.readFile files.${file}))) (builtins.attrNames files)));
+  # Programs in bin, from files by name, filled with values.
+  programs =
+    values: files:
+    each (map (name: executable "bin/${name}" (fill values (builtins.readFile files.${name}))) (builtins.attrNames files));
 
   # An HTTP server: socat hands each connection to bin/answer. Every release has a copy of its own, so that
   # the executable of a process tells which release it belongs to.
@@ -56,8 +56,6 @@ rec {
         mkdir -p "$out/bin"
         cp "$(readlink -f "$(command -v socat)")" "$out/bin/${name}"
       ''
-      + each (
-        map (path: executable "bin/${path}" (fill values (builtins.readFile files.${path}))) (builtins.attrNames files)
-      )
+      + programs values files
     );
 }

@@ -1,5 +1,5 @@
 #!@busybox@/bin/busybox sh
-# shellcheck shell=dash disable=SC1090,SC2154
+# shellcheck shell=dash disable=SC1091,SC2154
 here=${0%/*}
 . "$here/http"
 

@@ -1,5 +1,5 @@
 #!@busybox@/bin/busybox sh
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2016
 # Becomes the sandbox NAME: a microVM, or where the host says so a process in a network namespace. It runs from a copy
 # of the image in its state folder, as a machine with a disk does.
 set -eu
@@ -28,6 +28,7 @@ microvm() {
   set -- "console=ttyS0 loglevel=3 panic=-1 tsc_early_khz=$frequency tsc=reliable mitigations=off lsm= audit=0" \
     "rcupdate.rcu_expedited=1 cryptomgr.notests 8250.nr_uarts=1 no_timer_check" \
     "guest.name=$name guest.address=$GUEST_ADDRESS $words"
+  # shellcheck disable=SC2086 # options
   exec @qemu@/bin/qemu-system-x86_64 -L /usr/share/qemu -L /usr/share/seabios -name "$name" \
     -M microvm,pic=off,pit=off $accelerator -m 96 -smp 1 \
     -nodefaults -no-user-config -display none -no-reboot -serial stdio -monitor none \
@@ -39,7 +40,7 @@ microvm() {
 
 process() {
   $bb mkdir -p "$state"
-  copy @guest@/sandbox
+  copy @programs@/sandbox
   read -r BEGAN _ </proc/uptime
   export BEGAN INSTANCE="$name" WORDS="$words" STATE="/run/microvm-$name"
   exec @ip@/bin/ip netns exec "vm-$name" "$state/sandbox/start"

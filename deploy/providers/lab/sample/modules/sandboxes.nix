@@ -3,17 +3,18 @@
 let
   guest = import ../guest { inherit lib settings; };
   socat = lib.tool "socat";
-  machine = lib.scripts "machine-${settings.version}" {
+  tools = {
     busybox = lib.tool "busybox";
     ip = lib.tool "ip";
     qemu = lib.tool "qemu-system-x86_64";
-    guest = guest.programs;
-    inherit (guest) image;
-  } {
-    connect = ../machine/connect.sh;
-    disconnect = ../machine/disconnect.sh;
-    run = ../machine/run.sh;
   };
+  machine = lib.build "machine-${settings.version}" (
+    lib.programs (tools // guest) {
+      connect = ../machine/connect.sh;
+      disconnect = ../machine/disconnect.sh;
+      run = ../machine/run.sh;
+    }
+  );
 in
 {
   wanted = [
