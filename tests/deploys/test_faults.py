@@ -1,0 +1,211 @@
+"""Every fault of a microVM, in each of the units, is found by a deploy and by an audit, and called by its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from deploy.cause import Case
+from deploy.contract import Clause, RunVerdict, Verdict
+from deploy.providers.lab.faults import FAULTS, break_host, mend_host
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from deploy.record import Check, Record
+from tests.deploys.sessions import session, target_file
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("f1", "f2", "f3", "f4")
+MODES = ("deploy", "audit")
+UNITS = ("live", "dev")
+# What a whole machine cannot be: good for long enough to pass, or waited for until the test is slow.
+HEALTH = """
+[health]
+ready_s = 5.0
+answers = 4
+interval_s = 0.5
+soak_s = 3.0
+timeout_s = 2.0
+"""
+LONGEST_S = 60.0
+
+NAMES: dict[str, tuple[Case, str]] = {
+    "killed": (Case.KILLED, "killed by signal 9 (KILL)"),
+    "stopped-by-signal": (Case.STOPPED, "state T"),
+    "paused": (Case.PAUSED, "monitor paused"),
+    "degraded": (Case.UNHEALTHY, '"degraded"'),
+    "vm-stopped": (Case.MACHINE_DOWN, "inactive (dead)"),
+    "still-booting": (Case.BOOTING, "monitor running"),
+    "program-not-up": (Case.NOT_LISTENING, "monitor running"),
+    "crash-loop": (Case.CRASH_LOOP, "exit status 0"),
+    "start-limit": (Case.START_LIMIT, "exit status 1"),
+    "wrong-version": (Case.OTHER_RELEASE, '"v0" instead of "v1"'),
+    "forward-down": (Case.FORWARD_DOWN, "with HTTP 200"),
+    "hang": (Case.HANGING, "monitor running"),
+    "http-503": (Case.BAD_STATUS, "HTTP 503"),
+    "guest-panic": (Case.PANICKED, "Kernel panic - not syncing"),
+    "tap-off-bridge": (Case.TAP_OFF_BRIDGE, "on no bridge"),
+    "forwards-crossed": (Case.CROSSED, " answers: HTTP 200"),
+}
+"""What each fault must be called, and something that the host saw of it."""
+
+# Two at a time, so that every name is also told from another one's beside it; each fault stands once in each column.
+# A forward can be seen to lead to the other machine only while that one answers.
+PAIRS = (
+    ("killed", "crash-loop"),
+    ("stopped-by-signal", "paused"),
+    ("degraded", "http-503"),
+    ("vm-stopped", "start-limit"),
+    ("crash-loop", "killed"),
+    ("paused", "stopped-by-signal"),
+    ("http-503", "degraded"),
+    ("start-limit", "vm-stopped"),
+    ("guest-panic", "tap-off-bridge"),
+    ("still-booting", "program-not-up"),
+    ("wrong-version", "forwards-crossed"),
+    ("forward-down", "hang"),
+    ("tap-off-bridge", "guest-panic"),
+    ("program-not-up", "still-booting"),
+    ("forwards-crossed", "wrong-version"),
+    ("hang", "forward-down"),
+)
+ONCE = ("killed", "guest-panic")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a session told of one unit of one host."""
+
+    folder: Path
+    record: Record
+    host: str
+    unit: str
+    output: str
+
+    @property
+    def failed(self) -> list[Check]:
+        """The unit's checks that did not pass."""
+        runtime = next(clause for clause in self.record.host(self.host).clauses if clause.id is Clause.RUNTIME)
+        return [check for check in runtime.checks if f"/{self.unit}/" in check.id and check.verdict != "passed"]
+
+
+def wait_for(what: Callable[[], bool], sentence: str) -> None:
+    """Wait until something is true of a host."""
+    deadline = time.monotonic() + LONGEST_S
+    while not what():
+        assert time.monotonic() < deadline, f"not within {LONGEST_S:g} s: {sentence}"
+        time.sleep(0.1)
+
+
+def prop(host: LabHost, unit: str, name: str) -> str:
+    """A property of a unit's machine."""
+    return host.run(["systemctl", "show", "-P", name, f"cloud-hypervisor@{unit}"], timeout_s=20).stdout.strip()
+
+
+def healthy(host: LabHost, unit: str) -> bool:
+    """Whether a unit answers through its forward."""
+    port = {"live": 8080, "dev": 8081}[unit]
+    command = ["curl", "-sf", "-m", "1", f"http://127.0.0.1:{port}/health"]
+    return '"healthy"' in host.run(command, timeout_s=20).stdout
+
+
+def break_unit(host: LabHost, fault: str, unit: str) -> None:
+    """Break a healthy unit, and wait until the fault is what it is called."""
+    wait_for(lambda: healthy(host, unit), f"{unit} of {host.name} is healthy before {fault}")
+    break_host(host, fault, unit)
+    if fault == "crash-loop":
+        wait_for(lambda: int(prop(host, unit, "NRestarts")) > 1, f"{unit} of {host.name} has crashed twice")
+    if fault == "start-limit":
+        wait_for(lambda: prop(host, unit, "ActiveState") == "failed", f"{unit} of {host.name} is given up")
+    if fault == "vm-stopped":
+        wait_for(lambda: prop(host, unit, "ActiveState") == "inactive", f"{unit} of {host.name} is stopped")
+
+
+def break_once_more(host: LabHost, fault: str, unit: str) -> None:
+    """Break a unit that was broken once, started anew: twice within a minute would be a crash loop."""
+    host.run(["systemctl", "restart", f"cloud-hypervisor@{unit}"], timeout_s=30)
+    break_unit(host, fault, unit)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str, str], Told]]:
+    """What was told of each fault, by mode, unit and fault: four hosts at a time, a fault in each of their units."""
+    folder = tmp_path_factory.mktemp("faults")
+    targets = target_file(folder, list(HOSTS), HEALTH)
+    results: dict[tuple[str, str, str], Told] = {}
+    with Lab.up(HOSTS, name="faults", runtime="microvm") as lab, ThreadPoolExecutor(len(HOSTS) * len(UNITS)) as pool:
+        for number in range(0, len(PAIRS), len(HOSTS)):
+            pairs = PAIRS[number : number + len(HOSTS)]
+            places = [
+                (lab.hosts[name], unit, fault)
+                for name, faults in zip(HOSTS, pairs, strict=True)
+                for unit, fault in zip(UNITS, faults, strict=True)
+            ]
+            list(pool.map(lambda place: break_unit(place[0], place[2], place[1]), places))
+            for mode in MODES:
+                if mode == "audit":
+                    again = [place for place in places if place[2] in ONCE]
+                    list(pool.map(lambda place: break_once_more(place[0], place[2], place[1]), again))
+                what = ["--sha=v1", "--on-failure=keep"] if mode == "deploy" else ["--audit"]
+                runs = folder / f"{mode}-{number}"
+                ended = session("--provider=lab", *what, f"--targets={targets}", runs=runs, lab=lab)
+                for host, unit, fault in places:
+                    results[mode, unit, fault] = Told(ended.folder, ended.record, host.name, unit, ended.output)
+            list(pool.map(mend_host, lab.hosts.values()))
+        yield results
+
+
+@pytest.fixture
+def one(told: dict[tuple[str, str, str], Told], mode: str, unit: str, fault: str) -> Told:
+    """What was told of one fault in one unit."""
+    return told[mode, unit, fault]
+
+
+every = pytest.mark.parametrize(
+    ("mode", "unit", "fault"),
+    [pytest.param(*case, id="-".join(case)) for case in product(MODES, UNITS, NAMES)],
+)
+
+
+def test_every_fault_of_the_lab_is_tried_in_both_units() -> None:
+    """The lab has no fault that these tests leave out."""
+    assert {fault.name for fault in FAULTS} == set(NAMES)
+    assert sorted(live for live, _ in PAIRS) == sorted(dev for _, dev in PAIRS) == sorted(NAMES)
+
+
+@every
+def test_fault_does_not_pass(one: Told) -> None:
+    """The host's clause `runtime` fails, its diagnostics are complete, and the run is not canonical."""
+    clauses = {clause.id: clause.verdict for clause in one.record.host(one.host).clauses}
+    assert clauses[Clause.RUNTIME] is Verdict.FAILED, one.output
+    assert clauses[Clause.DIAGNOSTICS] is Verdict.PASSED, one.output
+    assert one.record.verdict is RunVerdict.NON_CANONICAL
+    assert one.record.run.exit_code in {1, 10}
+
+
+@every
+def test_fault_is_called_by_its_name(one: Told, fault: str) -> None:
+    """Every check of the unit that failed begins with the fault's name, whatever ails the other unit."""
+    case, saw = NAMES[fault]
+    assert one.failed, one.output
+    for check in one.failed:
+        assert check.message.startswith(f"{case} ("), check.message
+        assert saw in check.message
+        assert "\ntry: " in check.message
+
+
+@every
+def test_diagnostics_reach_the_machine(one: Told) -> None:
+    """The failed checks name the machine's console, answer, monitor and network as evidence, and those are there."""
+    for check in one.failed:
+        kept = {path.rpartition("/")[2] for path in check.evidence if f"/machine/{one.unit}." in path}
+        assert kept == {f"{one.unit}.{part}.txt" for part in ("facts", "answer", "console", "network")}
+    facts = next(one.folder.glob(f"evidence/{one.host}/diagnostics/machine/{one.unit}.facts.txt")).read_text()
+    assert "\ntap " in facts
+    assert "\nmonitor " in facts or facts.startswith("monitor ")
