@@ -15,9 +15,11 @@ import testinfra.host
 from checks.fixtures import Diagnosis, Show, Shown
 from checks.session import SHOWN, DeploySession, Place
 from deploy.convergence import Convergence
+from deploy.earlier import Choice
 from deploy.errors import Inconclusive, UsageError
 from deploy.health import EndpointSeen
-from deploy.journey import Before, Differences
+from deploy.journal import Leg
+from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
 from deploy.plan import Options, make_plan
 from deploy.testinfra import host_over
@@ -43,6 +45,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
+    add(
+        "--rollback",
+        nargs="?",
+        const="",
+        metavar="GENERATION|REV",
+        help="go back to an earlier system and verify it (default: the last one that a canonical run left)",
+    )
+    add(
+        "--drill",
+        nargs="?",
+        const="orderly",
+        choices=("orderly", "dead-man"),
+        help="deploy, go back and deploy again; with =dead-man the hosts go back by themselves",
+    )
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
     add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
     add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
@@ -56,10 +72,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
-    config.addinivalue_line("markers", "when(*contexts): of deploy, rollback, audit, plan; where a check applies.")
+    config.addinivalue_line(
+        "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep; where a check applies."
+    )
+    config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
-        if given.sha or given.audit or given.plan:
+        if given.sha or given.audit or given.plan or given.drill or given.rollback is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
@@ -69,6 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
                 sha=given.sha,
                 audit=given.audit,
                 plan=given.plan,
+                rollback=given.rollback,
+                drill=given.drill,
                 targets=given.targets,
                 hosts=tuple(given.host),
                 on_failure=given.on_failure,
@@ -209,12 +230,24 @@ def observation(session: DeploySession, place: Place) -> Observation:
 
 
 @pytest.fixture
-def expected_system(place: Place, before: Before, convergence: Convergence) -> str:
-    """The system that must run: the one built from the commit, or the one from before."""
-    expected = before.system.running if place.leg == "back" else convergence.expected
+def expected_system(session: DeploySession, place: Place) -> str:
+    """The system that must run: the one built from the commit, or the one to go back to."""
+    expected = session.hosts.expected(place.host, place.leg)
     if not expected:
         raise Inconclusive(f"{place.host}: no system was built, so it is not known which one should run")
     return expected
+
+
+@pytest.fixture
+def choice(session: DeploySession, place: Place) -> Choice:
+    """What a rollback goes back to."""
+    return session.hosts.choice(place.host)
+
+
+@pytest.fixture
+def confirmation(session: DeploySession, place: Place) -> Confirmation:
+    """What the host answered when it was told, over a new connection, to keep the new system."""
+    return session.hosts.confirm(place.host)
 
 
 @pytest.fixture
@@ -240,7 +273,9 @@ def changed_but_not_restarted(
     session: DeploySession, place: Place, before: Before, observation: Observation
 ) -> list[str]:
     """Units of the contract with another definition but the same invocation as before the switch."""
-    between = session.hosts.journeys[place.host].observations.get("forward") if place.leg == "back" else None
+    on_the_way: dict[Leg, Leg] = {"back": "forward", "again": "back"}
+    came_from = on_the_way.get(place.leg)
+    between = session.hosts.journeys[place.host].observations.get(came_from) if came_from else None
     earlier = between.units if between else before.units
     return [
         name

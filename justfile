@@ -31,6 +31,14 @@ schema:
 bench: packages
     python -m bench.verify --write
 
+# Measure how long a way back takes and write the table to docs/.
+bench-rollback: packages
+    python -m bench.rollback --write
+
+# Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
+cut-points: packages
+    SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
+
 # Pin what is installed in CI to what is current now.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml

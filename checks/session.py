@@ -44,7 +44,7 @@ CHECKS = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Place:
-    """Where a check looks: a host, on the way forward or back, and an endpoint of it where it is about one."""
+    """Where a check looks: a host, on one leg of its way, and an endpoint of it where it is about one."""
 
     host: str
     leg: Leg
@@ -78,7 +78,8 @@ class DeploySession:
         self.record: Record | None = None
         self.interrupted: str | None = None
         self._manifest: list[ExpectedCheck] = []
-        self._way_back: list[pytest.Item] = []
+        self._later: list[pytest.Item] = []
+        self._passed: set[tuple[str, Leg, str]] = set()
         self._verdicts: dict[tuple[str, Leg, Clause], list[Verdict]] = {}
 
     # Which checks there are.
@@ -89,9 +90,7 @@ class DeploySession:
             return
         when = metafunc.definition.get_closest_marker("when")
         contexts = when.args if when else ("deploy", "rollback", "audit")
-        legs: list[Leg] = ["forward"] if self.plan.mode.value in contexts else []
-        if self.plan.mode is Mode.DEPLOY and self.plan.on_failure == "rollback" and "rollback" in contexts:
-            legs.append("back")
+        legs = [leg for leg, here in _contexts(self.plan.mode).items() if here & set(contexts)]
         names: list[str | None] = [None]
         if "endpoint" in metafunc.fixturenames:
             hypervisor = _clause(metafunc.definition) is Clause.HYPERVISOR
@@ -101,13 +100,13 @@ class DeploySession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Put the checks into the order of the contract; keep those of the way back for when they are needed."""
+        """Put the checks into the order of the contract; keep those of later legs for when they are needed."""
         checks = []
         for item in items:
             if (place := _place(item)) is not None:
                 item.stash[PLACE] = place
                 checks.append(item)
-        self._way_back = sorted((item for item in checks if item.stash[PLACE].leg == "back"), key=_rank)
+        self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=_rank)
         items[:] = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=_rank)
         self._manifest = [
             ExpectedCheck(
@@ -116,8 +115,9 @@ class DeploySession:
                 clause=_clause(item),
                 id=_check_id(item),
                 title=_title(item),
+                last=_is_last(item),
             )
-            for item in [*items, *self._way_back]
+            for item in [*items, *self._later]
         ]
         self._manifest += self._not_collected()
 
@@ -137,6 +137,11 @@ class DeploySession:
                         yield ExpectedCheck(
                             host=host.name, leg="forward", clause=clause, id=f"{which}/all", title=clause.promise
                         )
+            if self.plan.mode.changes_hosts and not any(c.last for c in self._manifest if c.host == host.name):
+                title = "The host keeps the system"
+                yield ExpectedCheck(
+                    host=host.name, leg="forward", clause=Clause.CONVERGE, id="converge/keeps", title=title, last=True
+                )
 
     @property
     def journal(self) -> Journal:
@@ -197,6 +202,8 @@ class DeploySession:
             try:
                 result = yield
                 self._go_back(session)
+                if self.plan.mode is Mode.DRILL:
+                    self._drill(session)
             except (session.Interrupted, Exception) as error:
                 if not isinstance(error, session.Failed | session.Interrupted):
                     self.interrupted = f"the session broke: {error!r}"
@@ -238,6 +245,8 @@ class DeploySession:
             "on_failure": self.plan.on_failure,
             "soak_s": f"{self.plan.target.health.soak_s:g}",
             "lab_runtime": self.plan.lab_runtime,
+            "confirm_s": f"{self.plan.target.confirm_s:g}" if self.plan.mode.changes_hosts else "",
+            "drill": self.plan.drill,
         }
         self.journal.emit(
             RunStarted(
@@ -245,7 +254,7 @@ class DeploySession:
                 mode=self.plan.mode.value,
                 provider=self.plan.target.provider,
                 emulated=self.plan.target.provider == "lab",
-                requested=self.plan.revision,
+                requested=self.plan.revision or self.plan.back_to,
                 repository=self.plan.target.repository.url,
                 hosts=tuple(host.name for host in self.plan.target.hosts),
                 expected=tuple(self._manifest),
@@ -259,17 +268,58 @@ class DeploySession:
         """Roll back every changed host that did not pass, and run the same checks on what was restored."""
         reasons = {}
         for name, journey in self.hosts.journeys.items():
-            failed = self._failed(name, "forward")
-            if self.plan.on_failure == "rollback" and journey.changed and (failed or self.interrupted):
-                reasons[name] = f"{', '.join(failed)} did not pass" if failed else "the run was interrupted"
+            failed = self._failed(name, journey.leg)
+            # What a drill deploys first is never confirmed: it goes back on purpose.
+            first = self.plan.mode is Mode.DRILL and journey.leg == "forward"
+            if journey.kept or not journey.changed or (first and not failed and not self.interrupted):
+                continue
+            if self.plan.on_failure == "rollback" or journey.returned:
+                reasons[name] = self._reason(failed)
         if not reasons:
             return
         self.hosts.roll_back(reasons)
-        back = [item for item in self._way_back if item.stash[PLACE].host in reasons]
-        session.items.extend(back)
+        self._run_leg(session, "back", list(reasons))
+
+    def _reason(self, failed: list[Clause]) -> str:
+        if failed:
+            return f"{', '.join(failed)} did not pass"
+        return "the run was interrupted" if self.interrupted else "not every check was made, so nothing confirmed it"
+
+    def _drill(self, session: pytest.Session) -> None:
+        """Go back on purpose from what passed, check what is there then, deploy again, and check that."""
+        hosts = [name for name in self.hosts.journeys if self._all_passed(name, "forward")]
+        if not hosts or self.interrupted:
+            return
+        if self.plan.drill == "dead-man":
+            self.hosts.await_return(hosts)
+        else:
+            self.hosts.roll_back(dict.fromkeys(hosts, "the drill goes back on purpose"))
+        if not self.interrupted:
+            self._run_leg(session, "back", hosts)
+            hosts = [name for name in hosts if self._all_passed(name, "back")]
+        if hosts and not self.interrupted:
+            self.hosts.go_again(hosts)
+            self._run_leg(session, "again", hosts)
+        self._go_back(session)
+
+    def _run_leg(self, session: pytest.Session, leg: Leg, hosts: list[str]) -> None:
+        chosen = [item for item in self._later if item.stash[PLACE].leg == leg and item.stash[PLACE].host in hosts]
+        session.items.extend(chosen)
         session.testscollected = len(session.items)
-        for item, following in zip(back, [*back[1:], None], strict=True):
+        for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+            item.user_properties.clear()  # of a leg that is gone for the second time
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+    def _all_passed(self, host: str, leg: Leg) -> bool:
+        """Whether every check of a leg passed that must, apart from the one that waits for all others."""
+        return not self._missing(host, leg)
+
+    def _missing(self, host: str, leg: Leg) -> list[Clause]:
+        return [
+            want.clause
+            for want in self._manifest
+            if (want.host, want.leg) == (host, leg) and not want.last and (host, leg, want.id) not in self._passed
+        ]
 
     def _failed(self, host: str, leg: Leg) -> list[Clause]:
         """Clauses in which a check that ran on the host did not pass."""
@@ -282,6 +332,10 @@ class DeploySession:
         place = item.stash[PLACE]
         item.stash[SHOWN] = Shown()
         item.stash[BEGAN] = dt.datetime.now(dt.UTC)
+        if _is_last(item) and (missing := self._missing(place.host, place.leg)):
+            failed = self._failed(place.host, place.leg)
+            item.user_properties.append(("blocked_by", str(failed[0] if failed else missing[0])))
+            pytest.skip(f"blocked by {failed[0] if failed else missing[0]}")
         for clause in _clause(item).prerequisites:
             hosts = self.plan.target.hosts if clause is Clause.REVISION and place.leg == "forward" else ()
             names = [place.host, *(host.name for host in hosts if host.name != place.host)]
@@ -304,6 +358,11 @@ class DeploySession:
         verdict, message = self._judge(call, report)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
         self._verdicts.setdefault((place.host, place.leg, _clause(item)), []).append(verdict)
+        key = (place.host, place.leg, _check_id(item))
+        if verdict is Verdict.PASSED:
+            self._passed.add(key)
+        else:
+            self._passed.discard(key)
         if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
             shown.evidence += self._diagnose(place)
             message += self._last_words(place)
@@ -468,7 +527,7 @@ def _place(item: pytest.Item) -> Place | None:
 
 def _label(place: Place) -> str:
     parts = [place.host, *([place.endpoint] if place.endpoint and place.endpoint != "hypervisor" else [])]
-    return "-".join([*parts, *(["rollback"] if place.leg == "back" else [])])
+    return "-".join([*parts, *{"back": ["rollback"], "again": ["again"]}.get(place.leg, [])])
 
 
 def _clause(node: pytest.Item) -> Clause:
@@ -478,8 +537,25 @@ def _clause(node: pytest.Item) -> Clause:
     return Clause(marker.args[0])
 
 
-def _rank(item: pytest.Item) -> int:
-    return list(Clause).index(_clause(item))
+def _rank(item: pytest.Item) -> tuple[bool, int]:
+    return _is_last(item), list(Clause).index(_clause(item))
+
+
+def _is_last(item: pytest.Item) -> bool:
+    return item.get_closest_marker("last") is not None
+
+
+def _contexts(mode: Mode) -> dict[Leg, set[str]]:
+    """Say for every leg of a run which checks apply: `keep` is for the leg with which the host is to stay."""
+    match mode:
+        case Mode.DEPLOY:
+            return {"forward": {"deploy", "keep"}, "back": {"rollback"}}
+        case Mode.ROLLBACK:
+            return {"forward": {"rollback", "restore", "keep"}, "back": {"rollback"}}
+        case Mode.DRILL:
+            return {"forward": {"deploy"}, "back": {"rollback"}, "again": {"deploy", "keep"}}
+        case _:
+            return {"forward": {mode.value}}
 
 
 def _title(item: pytest.Item) -> str:

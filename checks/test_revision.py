@@ -5,6 +5,7 @@ import re
 import pytest
 
 from checks.fixtures import Show
+from deploy.earlier import Choice
 from deploy.errors import Inconclusive
 from deploy.journey import Before
 from deploy.observation import Observation
@@ -26,6 +27,13 @@ def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) 
     assert before.system.running, (
         "the host did not say which system it runs (/run/current-system), so nothing could be restored"
     )
+
+
+@pytest.mark.when("restore")
+def test_the_earlier_system_is_known_and_there(choice: Choice, show: Show) -> None:
+    """What the rollback asks for is one system that the host still has, before anything changes."""
+    show(expected="one system of the host", seen=f"{choice.intent}: {choice.why}")
+    assert choice.toplevel.startswith("/nix/store/"), f"{choice.toplevel!r} is no system"
 
 
 @pytest.mark.when("audit")

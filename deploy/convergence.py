@@ -14,6 +14,7 @@ class Ending(enum.Enum):
     UNITS_FAILED = "the system was activated, but units failed"
     EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
+    NOT_ARMED = "the dead man's switch could not be armed; the host was not touched"
     ACTIVATION_FAILED = "the activation script failed; the profile has moved and the system may be half active"
     LOCK_HELD = (
         "another switch held the lock of switch-to-configuration; the profile has moved, nothing was activated"
@@ -46,7 +47,7 @@ class Convergence:
     Attributes:
         finished: Whether the job wrote down its result itself.
         status: The exit status that it wrote down.
-        stage: What it was doing last: build, switch or rollback.
+        stage: What it was doing last: build, arm, switch or rollback.
         expected: The toplevel that it was to bring the host to.
         unit: What systemd says of the job's unit.
         journal: What switch-to-configuration said to the journal.
@@ -72,6 +73,8 @@ class Convergence:
             if self.status == 0:
                 return Ending.UNKNOWN
             return Ending.BUILD_FAILED if _BUILD.search(self.words) else Ending.EVALUATION_FAILED
+        if self.stage == "arm":
+            return Ending.NOT_ARMED if self.status else Ending.UNKNOWN
         status = self.status
         told = _STATUS.findall(self.journal)
         if status == 1 and told:
@@ -82,6 +85,11 @@ class Convergence:
     def activated(self) -> bool:
         """Whether the system was activated to the end, even if units failed then."""
         return self.ending in {Ending.DONE, Ending.UNITS_FAILED}
+
+    @property
+    def touched(self) -> bool:
+        """Whether the host was, or may have been, touched: building and arming change nothing that runs or boots."""
+        return self.stage not in {"", "build", "arm"}
 
     @property
     def words(self) -> str:

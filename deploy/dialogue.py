@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from typing import Literal
 
 from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
 from deploy.convergence import Convergence
@@ -46,6 +45,8 @@ class Dialogue:
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
+        self.guard = self.boot_id = ""
+        """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
 
     def connect(self) -> None:
         """Reach the host, if it is not reached yet.
@@ -78,11 +79,19 @@ class Dialogue:
             Inconclusive: The answer could not be had.
         """
         give_up = time.monotonic() + RECONNECT_S
+        silent = 0
         while True:
             nonce = secrets.token_hex(8)
             asked = program(verb, nonce, {**self._values, **values})
             try:
                 done = self._reached().run(asked, timeout_s=timeout_s)
+                if not (done.stdout or done.stderr or silent or self._stop.is_set()):
+                    silent += 1
+                    text = (
+                        f"The host said nothing to {verb!r} (exit status {done.exit_status}) and is asked once more."
+                    )
+                    self._journal.emit(Noted(host=self._host, text=text))
+                    continue
                 frame = _parse(done, nonce, verb)
             except (ConnectionLost, DeadlineExceeded) as error:
                 self.hang_up()
@@ -107,11 +116,11 @@ class Dialogue:
             self.hang_up()
             raise
 
-    def follow(self, job: Literal["converge", "rollback", "plan"], timeout_s: float) -> Convergence:
+    def follow(self, job: str, timeout_s: float) -> Convergence:
         """Follow a job by offset until it ends; a lost connection is neither success nor failure.
 
         Args:
-            job: Which one of the run's.
+            job: Which one of the run's; `return` is the host's own way back, which also waits for its time.
             timeout_s: Seconds after which the host itself ends it.
 
         Raises:
@@ -127,6 +136,9 @@ class Dialogue:
                 "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
             }
             frame = self.ask("status", values)
+            if left := frame.get("guard.left").strip() if job.startswith("return") else "":
+                self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
+            self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
             log += base64.b64decode(frame.text("log"))
             ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
             shown = self._show(log, shown, ended=ended)

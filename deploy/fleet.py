@@ -10,14 +10,19 @@ from typing import TypeAlias
 from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
+from deploy.earlier import Choice
 from deploy.errors import Inconclusive, UsageError
 from deploy.journal import Journal, Leg, Noted, RevisionResolved
-from deploy.journey import Before, Diagnostics, Differences, Journey, Locked
+from deploy.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
 from deploy.observation import Observation
+from deploy.past_runs import proven
 from deploy.plan import Mode, Plan
-from deploy.revision import is_commit, is_full
+from deploy.revision import is_commit, is_full, is_generation
 
 Problems: TypeAlias = dict[str, Exception]
+
+RENEW_S = 20.0
+"""Seconds between two signs of life to a host that is switched already and waits for others."""
 
 
 class Fleet:
@@ -44,7 +49,8 @@ class Fleet:
             )
             for host in plan.target.hosts
         }
-        self._rolled_back: Problems = {}
+        self._moved: dict[Leg, Problems] = {}
+        self._looked: dict[Leg, Problems] = {}
 
     def commit(self, host: str) -> str:
         """Return the commit that was asked for, as the hosts' repository knows it: full, except in an audit.
@@ -54,6 +60,17 @@ class Fleet:
         """
         _raise_any(self._resolved, host)
         return self._commit
+
+    def choice(self, host: str) -> Choice:
+        """Return what a rollback of a host goes back to.
+
+        Raises:
+            SwitchproofError: What kept it from being chosen.
+        """
+        _raise_any(self._resolved, host)
+        choice = self.journeys[host].choice
+        assert choice is not None  # chosen where there was no problem
+        return choice
 
     def before(self, host: str) -> Before:
         """Return what a host was before anything changed.
@@ -73,7 +90,7 @@ class Fleet:
         Raises:
             SwitchproofError: What kept it from being known.
         """
-        _raise_any(self._converged if leg == "forward" else self._rolled_back, host)
+        _raise_any(self._converged if leg == "forward" else self._moved[leg], host)
         return self.journeys[host].convergences[leg]
 
     def observation(self, host: str, leg: Leg) -> Observation:
@@ -82,7 +99,7 @@ class Fleet:
         Raises:
             SwitchproofError: What kept it from being seen.
         """
-        _raise_any(self._observed if leg == "forward" else self._observed_back, host)
+        _raise_any(self._observed if leg == "forward" else self._seen_on(leg), host)
         return self.journeys[host].observations[leg]
 
     def differences(self, host: str) -> Differences:
@@ -103,10 +120,41 @@ class Fleet:
         _raise_any(self._connected, host)
         return self.journeys[host].diagnose(leg)
 
+    def expected(self, host: str, leg: Leg) -> str:
+        """Return the system that a host must run, empty if nobody knows.
+
+        Raises:
+            SwitchproofError: What kept it from being known.
+        """
+        if leg == "back":
+            return self.before(host).system.running
+        if self.plan.mode is Mode.ROLLBACK:
+            return self.choice(host).toplevel
+        return self.convergence(host, leg).expected
+
+    def confirm(self, host: str) -> Confirmation:
+        """Have a host keep its new system.
+
+        Raises:
+            SwitchproofError: What kept the answer from being had.
+        """
+        return self.journeys[host].confirm()
+
     def roll_back(self, reasons: Mapping[str, str]) -> None:
         """Bring hosts back to what they had before, each for its reason."""
-        chosen = [self.journeys[host] for host in reasons]
-        self._rolled_back = _in_parallel(chosen, lambda journey: journey.roll_back(reasons[journey.host.name]))
+        self._move("back", list(reasons), lambda journey: journey.roll_back(reasons[journey.host.name]))
+
+    def await_return(self, hosts: list[str]) -> None:
+        """Wait until hosts that nobody confirms have gone back by themselves."""
+        self._move("back", hosts, Journey.await_return)
+
+    def go_again(self, hosts: list[str]) -> None:
+        """Bring hosts to the commit once more."""
+        self._move("again", hosts, lambda journey: journey.converge("again"))
+
+    def _move(self, leg: Leg, hosts: list[str], step: Callable[[Journey], object]) -> None:
+        self._moved[leg] = _in_parallel([self.journeys[host] for host in hosts], step)
+        self._looked.pop(leg, None)
 
     def abandon(self) -> None:
         """Break off what is being asked of any host, as the run was told to end."""
@@ -165,6 +213,8 @@ class Fleet:
         held_up = self._barrier(self._connected)
         if len(held_up) == len(self.journeys):
             return held_up
+        if self.plan.mode is Mode.ROLLBACK:
+            return self._chosen()
         try:
             commit = self._commit
         except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
@@ -178,9 +228,45 @@ class Fleet:
             self._journal.emit(RevisionResolved(requested=asked, sha=resolution.sha, subject=resolution.subject))
         return problems
 
+    def _chosen(self) -> Problems:
+        """Choose for every host what its rollback goes back to."""
+        asked = self.plan.back_to
+        if asked is not None and not is_generation(asked) and not is_commit(asked):
+            try:
+                asked = self._all[0].identify(asked)
+            except Exception as error:  # noqa: BLE001 - it is raised where a host's choice is asked for
+                return dict.fromkeys(self.journeys, error)
+
+        def choose(journey: Journey) -> None:
+            target, name = self.plan.target, journey.host.name
+            journey.choose(asked, proven(self.plan.report_dir, target.provider, name) if asked is None else ())
+
+        problems = _in_parallel(self._all, choose)
+        commits = {journey.choice.commit for journey in self._all if journey.choice}
+        if not problems and len(commits) == 1 and is_full(commit := commits.pop()):
+            text = self.plan.back_to or "what ran earlier"
+            self._journal.emit(RevisionResolved(requested=text, sha=commit, subject=""))
+        return problems
+
     @cached_property
     def _converged(self) -> Problems:
-        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.converge)
+        if held_up := self._barrier(self._resolved):
+            return held_up
+        under_way = set(self.journeys)
+        all_there = threading.Event()
+
+        def converge(journey: Journey) -> None:
+            try:
+                journey.converge()
+            finally:
+                under_way.discard(journey.host.name)
+                if not under_way:
+                    all_there.set()
+            # A host that is switched already must not go back by itself while others still build.
+            while self.plan.target.confirm_s and not all_there.wait(min(RENEW_S, self.plan.target.confirm_s / 3)):
+                journey.renew()
+
+        return _in_parallel(self._all, converge)
 
     @cached_property
     def _compared(self) -> Problems:
@@ -198,10 +284,13 @@ class Fleet:
         _ = self._converged
         return _in_parallel(self._all, lambda journey: journey.observe("forward"))
 
-    @cached_property
-    def _observed_back(self) -> Problems:
-        restored = [journey for journey in self._all if "back" in journey.convergences]
-        return {**self._rolled_back, **_in_parallel(restored, lambda journey: journey.observe("back"))}
+    def _seen_on(self, leg: Leg) -> Problems:
+        """Look at every host that was moved on a leg, the first time that one of them is asked for."""
+        if leg not in self._looked:
+            moved = [journey for journey in self._all if leg in journey.convergences]
+            looked = _in_parallel(moved, lambda journey: journey.observe(leg))
+            self._looked[leg] = {**self._moved[leg], **looked}
+        return self._looked[leg]
 
     def _name_what_runs(self) -> None:
         """Say which commit an audit is about: the asked one, or the one that every host that was seen runs."""

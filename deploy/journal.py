@@ -17,10 +17,12 @@ import msgspec
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.redact import Redactor
 
-Leg: TypeAlias = Literal["forward", "back"]
-"""`forward` is the deploy or the audit that was asked for, `back` the system that a rollback restored."""
+Leg: TypeAlias = Literal["forward", "back", "again"]
+"""`forward` is what was asked for, `back` the system that was there before, `again` a drill's second deploy."""
 
-Phase: TypeAlias = Literal["connect", "resolve", "converge", "observe", "diagnose", "rollback", "confirm", "plan"]
+Phase: TypeAlias = Literal[
+    "connect", "resolve", "converge", "observe", "diagnose", "rollback", "wait", "confirm", "plan"
+]
 
 
 class SystemIdentity(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class SystemIdentity(msgspec.Struct, frozen=True):
 class ExpectedCheck(msgspec.Struct, frozen=True):
     """A check that the target file calls for, whether or not it will be executed.
 
-    Those of the leg `back` are called for once a host is on its way back.
+    Those of the legs `back` and `again` are called for once a host has begun them.
     """
 
     host: str
@@ -50,6 +52,8 @@ class ExpectedCheck(msgspec.Struct, frozen=True):
     clause: Clause
     id: str
     title: str
+    last: bool = False
+    """It is made only after all others of its host and leg passed; blocked by one, it says nothing of its clause."""
 
 
 def _snake(name: str) -> str:
@@ -162,6 +166,13 @@ class Noted(Event, frozen=True, kw_only=True):
     text: str
 
 
+class Warned(Event, frozen=True, kw_only=True):
+    """Something about a host that everyone who hears of the run must hear."""
+
+    host: str
+    text: str
+
+
 class LogLine(Event, frozen=True, kw_only=True):
     """A line of a host's log, for whoever watches; the whole log is evidence, so lines are not journaled."""
 
@@ -188,6 +199,7 @@ AnyEvent: TypeAlias = (
     | RollbackBegun
     | HostLeft
     | Noted
+    | Warned
     | LogLine
     | RunFinished
 )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
 from deploy.dialogue import ANSWER_S, Dialogue
-from deploy.errors import Inconclusive, SwitchproofError
+from deploy.earlier import Choice, Proven, choose, read_past, read_returned
+from deploy.errors import Inconclusive, SwitchproofError, UsageError
 from deploy.frame import Frame, read_sections
 from deploy.journal import (
     HostLeft,
@@ -24,7 +26,9 @@ from deploy.journal import (
     PhaseStarted,
     RollbackBegun,
     SystemSeen,
+    Warned,
 )
+from deploy.leaving import Departure
 from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
 from deploy.plan import Mode, Plan
 from deploy.program import endpoints, health_values
@@ -67,6 +71,19 @@ class Differences:
     units: str
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """What a host answered when it was told to keep the new system.
+
+    Attributes:
+        outcome: `ok`; `late`, `booted`, `foreign` or `busy` where it will not keep it.
+        detail: The host's words.
+    """
+
+    outcome: str
+    detail: str
+
+
 class Journey:
     """One host in one run. Phases keep what they learn; asking twice does nothing twice.
 
@@ -94,15 +111,23 @@ class Journey:
         self.host = host
         self.plan = plan
         self.resolution: Resolution | None = None
+        self.choice: Choice | None = None
         self.before: Before | None = None
         self.convergences: dict[Leg, Convergence] = {}
         self.observations: dict[Leg, Observation] = {}
         self.diagnostics: dict[Leg, Diagnostics] = {}
         self.differences: Differences | None = None
+        self.leg: Leg = "forward"
+        self.kept = False
+        self.returned = False
         self._journal = journal
         self._host_side = Dialogue(host.name, provider, journal, stop=stop, values=_values(host, plan, run, owner))
         self._busy = threading.RLock()
         self._claimed = self._launched = False
+        self._run = run
+        self._jobs: list[str] = []
+        self._return: Convergence | None = None
+        self._told: set[str] = set()
 
     # Phases, in the order of the contract.
 
@@ -124,23 +149,37 @@ class Journey:
             RepositoryUnreachable: The host cannot fetch.
         """
         if self.resolution is None or not is_full(revision):
-            claim = "1" if self.plan.mode is Mode.DEPLOY else ""
+            claim = "1" if self.plan.mode.changes_hosts else ""
             with self._phase("resolve"):
                 self._claimed = bool(claim)  # also when its answer is lost
                 frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}, FETCH_S)
-                if frame.text("outcome") == "locked":
-                    self._claimed = False
-                    raise Locked(f"{self.host.name}: another deploy has this host: {frame.text('detail')}")
-                if "before" in frame.sections:
-                    self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
-                if stale := frame.get("lock.stale"):
-                    self._note(f"The lock of run {stale}, which is gone, was taken over.")
+                self._take(frame)
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
                     self._note(
                         f"The checkout {self.plan.target.repository.checkout} has changes; they were left alone."
                     )
         return self.resolution
+
+    def choose(self, asked: str | None, proven: Sequence[Proven]) -> Choice:
+        """Claim the host, note what it is, and choose which of its systems a rollback goes back to.
+
+        Args:
+            asked: A generation's number or a commit; None where it was left open.
+            proven: What canonical runs left the host with, newest first.
+
+        Raises:
+            Locked: Another deploy has the host.
+            UsageError: The host has no such system.
+        """
+        if self.choice is None:
+            with self._phase("resolve"):
+                self._claimed = True  # also when its answer is lost
+                frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1"})
+                self._take(frame)
+                self.choice = choose(read_past(frame), asked, proven)
+                self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
+        return self.choice
 
     def identify(self, revision: str) -> str:
         """Have the host say which commit a branch or tag is, without fetching anything.
@@ -154,23 +193,53 @@ class Journey:
             frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_READONLY": "1"}, FETCH_S)
             return read_resolution(frame, revision).sha
 
-    def converge(self) -> Convergence:
-        """Bring the host to the commit, following its log.
+    def converge(self, leg: Leg = "forward") -> Convergence:
+        """Bring the host to what was asked for, the commit or an earlier system, following its log.
 
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        if "forward" not in self.convergences:
-            assert self.resolution is not None  # the fleet resolves first
-            with self._phase("converge"):
-                self._launched = True
+        if leg not in self.convergences:
+            self.leg = leg
+            if self.plan.mode is Mode.ROLLBACK:
+                assert self.choice is not None  # the fleet chooses first
+                verb, job, values = "rollback", "rollback", {"SWITCHPROOF_TO": self.choice.toplevel}
+            else:
+                assert self.resolution is not None  # the fleet resolves first
+                verb, job = "converge", "again" if leg == "again" else "converge"
                 values = {"RELEASE_SHA": self.resolution.sha}
-                frame = self._host_side.ask("converge", values)
+            with self._phase("rollback" if verb == "rollback" else "converge", leg):
+                self._launched, self.returned, self._return = True, False, None
+                self._jobs.append(job)
+                frame = self._host_side.ask(verb, {**values, "SWITCHPROOF_JOB": job})
                 if frame.text("outcome") != "started":
-                    self._launched = False
-                    raise Inconclusive(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
-                self.convergences["forward"] = self._host_side.follow("converge", self.plan.target.converge.timeout_s)
-        return self.convergences["forward"]
+                    self._launched = leg != "forward"
+                    kind = UsageError if frame.text("outcome") == "gone" else Inconclusive
+                    raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
+                self.convergences[leg] = self._host_side.follow(job, self.plan.target.converge.timeout_s)
+                self._returning(self.convergences[leg])
+        return self.convergences[leg]
+
+    def renew(self) -> None:
+        """Let the host wait on for its confirmation, as the run is there and only waits for other hosts."""
+        with suppress(SwitchproofError), self._busy:
+            self._host_side.ask("status", {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_RENEW": "1"})
+
+    def confirm(self) -> Confirmation:
+        """Have the host keep the new system, over a connection that the new system has let in.
+
+        Raises:
+            Inconclusive: The host's answer could not be had.
+        """
+        with self._phase("confirm", self.leg):
+            self._host_side.hang_up()
+            values = {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_KEEP": "1", "SWITCHPROOF_OUTCOME": "passed"}
+            frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
+            answer = Confirmation(frame.text("outcome"), frame.get("detail").strip())
+            self.kept = answer.outcome == "ok"
+            self.returned = answer.outcome in {"late", "booted"}
+            self._claimed = not self.kept
+        return answer
 
     def observe(self, leg: Leg) -> Observation:
         """See whether the host is healthy, waiting there for it to become so; look closer if it does not.
@@ -201,19 +270,42 @@ class Journey:
         return self.diagnostics[leg]
 
     def roll_back(self, reason: str) -> Convergence:
-        """Bring the host back to the very system that it had before.
+        """Bring the host back to the very system that it had before; it may be on its way there by itself already.
 
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        assert self.before is not None  # only a claimed host was changed
-        to = self.before.system.running
-        self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
+        to = self._begin_way_back(reason)
+        if self.returned:
+            with self._phase("wait", "back"):
+                self.convergences["back"] = self._follow_return("")
+            if self._return:
+                return self._return
+        job = next(name for name in ("rollback", "back", "back-again") if name not in self._jobs)
         with self._phase("rollback", "back"):
-            frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to})
-            if frame.text("outcome") != "started":
+            frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to, "SWITCHPROOF_JOB": job})
+            if frame.text("outcome") == "returning":
+                self.convergences["back"] = self._follow_return(frame.get("job").strip())
+            elif frame.text("outcome") != "started":
                 raise Inconclusive(f"{self.host.name}: the rollback was not begun: {frame.get('detail')}")
-            self.convergences["back"] = self._host_side.follow("rollback", self.plan.target.converge.timeout_s)
+            else:
+                self._jobs.append(job)
+                ended = self._host_side.follow(job, self.plan.target.converge.timeout_s)
+                self.convergences["back"] = self._returning(ended) or ended
+        return self.convergences["back"]
+
+    def await_return(self) -> Convergence:
+        """Leave the new system unconfirmed, and wait until the host has gone back by itself.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        self._begin_way_back(
+            "nothing confirms the new system, as the drill wants, so that the host goes back by itself"
+        )
+        self._note(f"Nothing confirms the new system now: the host has {self.plan.target.confirm_s:g} s.")
+        with self._phase("wait", "back"):
+            self.convergences["back"] = self._follow_return("", self.plan.target.confirm_s)
         return self.convergences["back"]
 
     def compare(self) -> Differences:
@@ -238,30 +330,28 @@ class Journey:
 
     @property
     def changed(self) -> bool:
-        """Whether the host is, as far as is known, another system than before."""
+        """Whether the host is, as far as is known, another system than before, or went back from one by itself."""
         if not self._launched or self.before is None:
             return False
-        seen = self.observations.get("forward")
-        if seen is None:
+        seen = self.observations.get(self.leg)
+        if seen is None or self.returned:
             return True
-        was = self.before.system
-        return (seen.system.running, seen.system.profile) != (was.running, was.profile)
+        was, ended = self.before.system, self.convergences.get(self.leg)
+        if (seen.system.running, seen.system.profile) != (was.running, was.profile):
+            return True
+        # One that is as before though it was being switched to something else has gone back, or is about to.
+        return ended is not None and ended.touched and ended.expected not in {"", was.running}
 
     def leave(self, verdict: Verdict, back: Verdict | None) -> HostState:
         """Give the host back and establish the state that it is left in.
 
         Args:
-            verdict: Of the deploy on this host.
+            verdict: Of the run on this host.
             back: Of the system that was restored; None if none was.
         """
-        state, reason = self._state(verdict, back)
+        problem = self._end(verdict) if self._claimed else None
+        state, reason = self._state(verdict, back, problem)
         self._journal.emit(HostLeft(host=self.host.name, state=state, reason=reason))
-        if self._claimed:
-            try:
-                with self._phase("confirm"):
-                    self._host_side.ask("confirm", {"SWITCHPROOF_OUTCOME": f"{verdict} {state}"})
-            except SwitchproofError as error:
-                self._note(f"The host's lock was not given back ({error}); it ends by itself.")
         self._host_side.hang_up()
         return state
 
@@ -285,30 +375,109 @@ class Journey:
 
     # How phases are made.
 
-    def _state(self, verdict: Verdict, back: Verdict | None) -> tuple[HostState, str]:
+    def _take(self, frame: Frame) -> None:
+        """Take in what a host says when it is claimed."""
+        if frame.get("outcome") == "locked":
+            self._claimed = False
+            raise Locked(f"{self.host.name}: another deploy has this host: {frame.text('detail')}")
+        if "before" in frame.sections:
+            self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
+        if stale := frame.get("lock.stale").strip():
+            whose = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
+            self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
+        self._tell_return(frame)
+
+    def _tell_return(self, frame: Frame) -> None:
+        """Tell that the host went back by itself, once: in an earlier run, or in this one."""
+        found = read_returned(frame)
+        if found is None or str(found) in self._told:
+            return
+        self._told.add(str(found))
+        if found.run == self._run:
+            self.returned = True
+        if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
+            self._note(str(found))
+        else:
+            self._warn(str(found))
+
+    def _begin_way_back(self, reason: str) -> str:
+        assert self.before is not None  # only a claimed host was changed
+        to = self.before.system.running
+        self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
+        for told in (self.convergences, self.observations, self.diagnostics):
+            told.pop("back", None)
+        return to
+
+    def _returning(self, ended: Convergence) -> Convergence | None:
+        """Wait for the host's own way back after a job that never ended, as after a boot; None if it is on none."""
+        assert self.before is not None  # only a claimed host was changed
+        guard, booted = self._host_side.guard, self._host_side.boot_id not in {"", self.before.system.boot_id}
+        if ended.finished or guard not in {"armed", "rolled-back", "returning", "returned"}:
+            return None
+        return self._follow_return("") if booted or guard.startswith("return") else None
+
+    def _follow_return(self, job: str, wait_s: float = 0.0) -> Convergence:
+        if self._return is None:
+            job = job or ("return-again" if self.leg == "again" else "return")
+            ended = self._host_side.follow(job, wait_s + self.plan.target.converge.timeout_s)
+            if not ended.finished:
+                return ended
+            self._return, self.returned = ended, True
+        return self._return
+
+    def _end(self, verdict: Verdict) -> str | None:
+        """Tell the host that the run is over. Return what kept it from hearing, None if it heard."""
+        values = {"SWITCHPROOF_OUTCOME": str(verdict)}
+        if self._jobs:
+            values["SWITCHPROOF_JOB"] = self._jobs[-1]
+        if self._kept_broken:
+            values["SWITCHPROOF_KEEP"] = "broken"
+        try:
+            with self._phase("confirm", self.leg):
+                frame = self._host_side.ask("confirm", values)
+                if frame.text("outcome") in {"late", "booted"} and self._launched:
+                    self._follow_return(frame.get("job").strip())
+                elif frame.text("outcome") != "ok":
+                    self._note(f"At the end of the run the host said: {frame.text('outcome')}: {frame.get('detail')}")
+        except SwitchproofError as error:
+            self._note(f"The host was not given back ({error}); its lock ends by itself.")
+            return str(error)
+        return None
+
+    @property
+    def _kept_broken(self) -> bool:
+        """Whether a system that did not pass is to stay, for a person to look at."""
+        return self.plan.on_failure == "keep" and self.changed and not self.returned and not self.kept
+
+    def _state(self, verdict: Verdict, back: Verdict | None, problem: str | None) -> tuple[HostState, str]:
         if not self._launched:
             return HostState.UNCHANGED, "Nothing was begun there."
-        seen = self.observations.get("back") or self.observations.get("forward")
-        if seen is None or ("back" in self.convergences and "back" not in self.observations):
+        if problem is not None:
+            return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {problem}{self._alone}"
+        assert self.before is not None  # noted when the host was claimed
+        seen = self.observations.get(self.leg if self.kept else "back")
+        if seen is None or not (self.kept or back is Verdict.PASSED):
             try:
                 seen = self._observe(_LOOK)
             except SwitchproofError as error:
-                return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {error}"
+                text = f"The host could not be seen after the switch was begun: {error}{self._alone}"
+                return HostState.UNKNOWN, text
         self._journal.emit(SystemSeen(host=self.host.name, when="after", system=seen.system.identity))
-        assert self.before is not None  # noted when the host was claimed
-        was = self.before.system
-        same = (seen.system.running, seen.system.profile) == (was.running, was.profile)
-        if verdict is Verdict.PASSED:
-            return HostState.CONVERGED, "Every clause passed."
-        if back is Verdict.PASSED and same:
-            return HostState.ROLLED_BACK, "The earlier system is back and passed every clause."
-        if back is not None:
-            return HostState.UNSAFE, "The earlier system was to be restored, and did not pass every clause."
-        if same:
-            return HostState.UNCHANGED, "It runs, and would boot, the same system as before."
-        if verdict is Verdict.FAILED:
-            return HostState.UNSAFE, f"It was switched to {seen.system.running} and did not pass."
-        return HostState.UNKNOWN, f"It was switched to {seen.system.running}, and not every clause could be checked."
+        was, now = self.before.system, seen.system
+        same = (now.running, now.profile) == (was.running, was.profile)
+        if self._kept_broken and not same:
+            self._warn(
+                f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
+                f"Before that it ran {was.running}."
+            )
+        return Departure(verdict, back, self.kept, self.returned, same, now.running).state
+
+    @property
+    def _alone(self) -> str:
+        """What becomes of a host that nobody can reach any more."""
+        if self.kept or not self.plan.target.confirm_s:
+            return ""
+        return f" Unconfirmed, it goes back by itself {self.plan.target.confirm_s:g} s after the switch."
 
     def _health(self, *, settle: bool) -> Health:
         health = self.plan.target.health
@@ -326,21 +495,27 @@ class Journey:
         return _LOOK
 
     def _observe(self, health: Health) -> Observation:
-        # What restarts once it was healthy is watched as long again, to see what becomes of it.
-        longest = 2 * (health.ready_s + health.soak_s) + (health.answers + 2) * (health.interval_s + health.timeout_s)
-        return read_observation(self._host_side.ask("observe", health_values(health), longest + ANSWER_S))
+        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
+        self._tell_return(frame)
+        return read_observation(frame)
 
     def _note_before(self, frame: Frame) -> None:
+        if self.before is None:
+            text = "\n".join(f"{name}:\n{frame.text(name).strip()}\n" for name in frame.sections)
+            self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
         self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
         self._journal.emit(SystemSeen(host=self.host.name, when="before", system=self.before.system.identity))
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self.host.name, text=text))
 
+    def _warn(self, text: str) -> None:
+        self._journal.emit(Warned(host=self.host.name, text=text))
+
     def _keep_part(self, leg: Leg, name: str, text: str) -> str:
         if not text.strip():
             return ""
-        folder = "diagnostics" if leg == "forward" else "diagnostics-after-rollback"
+        folder = {"forward": "diagnostics", "back": "diagnostics-after-rollback", "again": "diagnostics-again"}[leg]
         return self._journal.keep(self.host.name, f"{folder}/{name}.txt", f"{name} ({folder})", text)
 
     @contextmanager
@@ -370,7 +545,8 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
         "FLAKE_ATTR": host.flake_attr,
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,
-        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + 600)),
+        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + target.confirm_s + 600)),
+        "SWITCHPROOF_DEADMAN_S": str(math.ceil(target.confirm_s)),
         "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
     }

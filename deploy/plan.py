@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from deploy.errors import UsageError
-from deploy.revision import check_form
-from deploy.target import Target, load
+from deploy.revision import check_form, is_generation
+from deploy.target import Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
 LabRuntime = Literal["microvm", "netns"]
@@ -25,6 +25,17 @@ class Mode(enum.StrEnum):
     DEPLOY = "deploy"
     AUDIT = "audit"
     PLAN = "plan"
+    ROLLBACK = "rollback"
+    DRILL = "drill"
+
+    @property
+    def changes_hosts(self) -> bool:
+        """Whether such a run takes the hosts for itself."""
+        return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
+
+
+Drill: TypeAlias = Literal["orderly", "dead-man"]
+"""How a drill goes back: by a rollback that is asked for, or by the host itself, as nothing confirms the system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,8 @@ class Options:
     sha: str | None = None
     audit: bool = False
     plan: bool = False
+    rollback: str | None = None
+    drill: Drill | None = None
     targets: str | None = None
     hosts: tuple[str, ...] = ()
     on_failure: Literal["rollback", "keep"] = "rollback"
@@ -50,8 +63,10 @@ class Plan:
     """What a run will do.
 
     Attributes:
-        mode: Deploy, audit or plan.
-        revision: The revision that was asked for; None only for an audit.
+        mode: What the run does.
+        revision: The revision that was asked for; None only for an audit or a rollback.
+        back_to: The generation or revision that a rollback was asked for, None if it was left open.
+        drill: How a drill goes back.
         target: The target with the selected hosts.
         targets_file: Where the target comes from.
         on_failure: What becomes of a host that was changed and does not pass.
@@ -62,6 +77,8 @@ class Plan:
 
     mode: Mode
     revision: str | None
+    back_to: str | None = None
+    drill: Drill | None = None
     target: Target
     targets_file: Path
     on_failure: Literal["rollback", "keep"]
@@ -76,10 +93,10 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     Raises:
         UsageError: Names the option or the file and key, and what is allowed.
     """
-    if options.audit and options.plan:
-        raise UsageError("--audit and --plan: give one of them; an audit looks at what runs, a plan at what would")
-    mode = Mode.AUDIT if options.audit else Mode.PLAN if options.plan else Mode.DEPLOY
-    if options.sha is None and mode is not Mode.AUDIT and not options.collect_only:
+    mode = _mode(options)
+    if mode is Mode.ROLLBACK and options.sha is not None:
+        raise UsageError(f"--sha={options.sha}: a rollback names what it goes back to itself: --rollback=REV")
+    if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
     path = Path(options.targets) if options.targets else TARGETS / f"{options.provider}.toml"
@@ -97,9 +114,17 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
             raise UsageError(f"--soak={options.soak}: seconds from 0 to 86400")
         health = msgspec.structs.replace(target.health, soak_s=options.soak)
         target = msgspec.structs.replace(target, health=health)
+        if problem := confirm_problem(target):
+            raise UsageError(f"--soak={options.soak:g}: rollback.confirm_s of {path} becomes {problem}")
+    if options.drill == "dead-man" and not target.confirm_s:
+        raise UsageError(
+            f"--drill=dead-man: rollback.confirm_s is 0 in {path}, so the hosts never go back themselves"
+        )
     return Plan(
         mode=mode,
         revision=revision,
+        back_to=_back_to(options.rollback),
+        drill=options.drill,
         target=target,
         targets_file=path,
         on_failure=options.on_failure,
@@ -107,6 +132,33 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
     )
+
+
+def _mode(options: Options) -> Mode:
+    given = {
+        "--audit": options.audit,
+        "--plan": options.plan,
+        "--rollback": options.rollback is not None,
+        "--drill": options.drill is not None,
+    }
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise UsageError(
+            f"{' and '.join(names)}: give one of them; an audit looks at what runs, a plan at what would, "
+            "a rollback restores what ran, a drill deploys, goes back and deploys again"
+        )
+    return Mode(names[0].removeprefix("--")) if names else Mode.DEPLOY
+
+
+def _back_to(asked: str | None) -> str | None:
+    """Check what a rollback shall go back to: a generation's number, a revision, or nothing in particular."""
+    if not asked:
+        return None
+    if Path(asked).exists():
+        raise UsageError(
+            f"--rollback {asked}: that is a path here; write --rollback=REV, or put the option after the paths"
+        )
+    return asked if is_generation(asked) else check_form(asked, "--rollback")
 
 
 def contract_digest(target: Target, files: Iterable[Path]) -> str:

@@ -71,6 +71,13 @@ class Rollback(msgspec.Struct, kw_only=True):
     clauses: list[ClauseResult]
 
 
+class Again(msgspec.Struct, kw_only=True):
+    """A drill's second deploy of one host, after its way back, verified by the same checks."""
+
+    verdict: Verdict
+    clauses: list[ClauseResult]
+
+
 class PhaseTime(msgspec.Struct, kw_only=True):
     """When a host was in a phase; `finished` is None if it never left."""
 
@@ -92,8 +99,10 @@ class Host(msgspec.Struct, kw_only=True):
     after: j.SystemIdentity | None = None
     clauses: list[ClauseResult] = msgspec.field(default_factory=list)
     rollback: Rollback | None = None
+    again: Again | None = None
     phases: list[PhaseTime] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 class Evidence(msgspec.Struct, kw_only=True):
@@ -154,10 +163,13 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
     )
     checks: dict[tuple[str, j.Leg], list[j.CheckFinished]] = {}
     rollbacks: dict[str, j.RollbackBegun] = {}
+    again: set[str] = set()
     for event in stream:
         host_name = getattr(event, "host", None)
         if host_name is not None and host_name not in begun.hosts:
             raise ValueError(f"the journal tells of host {host_name!r}; the run has {', '.join(begun.hosts)}")
+        if host_name is not None and getattr(event, "leg", None) == "again":
+            again.add(host_name)
         match event:
             case j.RunStarted():
                 raise ValueError(f"the journal holds two runs, {begun.id!r} and {event.id!r}")
@@ -169,20 +181,38 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
                 _apply(record, event)
     for host in record.hosts:
         host.clauses = _clauses(begun.expected, checks, host.name, "forward")
-        host.verdict = combine(clause.verdict for clause in host.clauses)
         if back := rollbacks.get(host.name):
             clauses = _clauses(begun.expected, checks, host.name, "back")
             host.rollback = Rollback(
                 reason=back.reason,
                 to=back.to,
-                verdict=combine(clause.verdict for clause in clauses),
+                verdict=judge(clauses),
                 clauses=clauses,
             )
+        if host.name in again:
+            clauses = _clauses(begun.expected, checks, host.name, "again")
+            host.again = Again(verdict=judge(clauses), clauses=clauses)
+        host.verdict = _verdict(host, drill=begun.mode == "drill")
     record.verdict = run_verdict(host.verdict for host in record.hosts)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
     if record.run.interrupted or record.run.finished is None or unsettled:
         record.verdict = min_verdict(record.verdict)
     return record
+
+
+def judge(clauses: Sequence[ClauseResult]) -> Verdict:
+    """Judge a leg by its clauses and by every one of its checks."""
+    checks = (check.verdict for clause in clauses for check in clause.checks)
+    return combine([*(clause.verdict for clause in clauses), *checks])
+
+
+def _verdict(host: Host, *, drill: bool) -> Verdict:
+    """Judge a host: by its way forward, and in a drill by all of its three legs, of which none may be missing."""
+    forward = judge(host.clauses)
+    if not drill or forward is not Verdict.PASSED:
+        return forward
+    legs = (host.rollback, host.again)
+    return combine([forward, *(leg.verdict if leg else Verdict.INCONCLUSIVE for leg in legs)])
 
 
 def min_verdict(verdict: RunVerdict) -> RunVerdict:
@@ -220,6 +250,8 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
             host.state, host.state_reason = event.state, event.reason
         case j.Noted():
             (record.notes if event.host is None else record.host(event.host).notes).append(event.text)
+        case j.Warned():
+            record.host(event.host).warnings.append(event.text)
         case j.RunFinished():
             record.run.finished = event.at
             record.run.exit_code = int(event.exit_code)
@@ -240,6 +272,7 @@ def _clauses(
     due = Counter((want.clause, want.id) for want in wanted)
     titles = {(want.clause, want.id): want.title for want in wanted}
     titles.update({key: events[0].title for key, events in told.items() if key not in titles})
+    last = {(want.clause, want.id) for want in wanted if want.last}
     results = []
     for clause in Clause:
         checks = [
@@ -250,7 +283,11 @@ def _clauses(
         results.append(
             ClauseResult(
                 id=clause,
-                verdict=combine(check.verdict for check in checks),
+                verdict=combine(
+                    check.verdict
+                    for check in checks
+                    if (clause, check.id) not in last or check.verdict is not Verdict.BLOCKED
+                ),
                 started=min(times, default=None),
                 finished=max(ends, default=None),
                 checks=checks,

@@ -42,17 +42,26 @@ class Resolution:
     subject: str
 
 
-def check_form(revision: str) -> str:
+def check_form(revision: str, option: str = "--sha") -> str:
     """Return a revision that may be asked for.
+
+    Args:
+        revision: What was given.
+        option: Where it was given, for the message.
 
     Raises:
         RevisionMalformed: It cannot be a commit, a branch or a tag.
     """
     if not _FORM.fullmatch(revision):
         raise RevisionMalformed(
-            f"--sha={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"
+            f"{option}={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"
         )
     return revision
+
+
+def is_generation(asked: str) -> bool:
+    """Whether a rollback was asked for the number of a generation: no commit is written with so few digits."""
+    return re.fullmatch(r"[0-9]{1,6}", asked) is not None
 
 
 def is_full(revision: str) -> bool:

@@ -35,6 +35,10 @@ HostKey: TypeAlias = Annotated[
 ProviderName: TypeAlias = Literal["ovh", "local", "lab"]
 
 
+CONFIRM_MARGIN_S = 240.0
+"""Seconds that an unconfirmed host waits beyond what its checks take, so that a lost connection can be made again."""
+
+
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the target file; a key that it does not know is an error."""
 
@@ -178,6 +182,12 @@ class Health(_Table, frozen=True, kw_only=True):
     timeout_s: PositiveSeconds = 5.0
     max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65536
 
+    @property
+    def longest_s(self) -> float:
+        """Seconds that a host may take to show whether it is healthy."""
+        # What restarts once it was healthy is watched as long again, to see what becomes of it.
+        return 2 * (self.ready_s + self.soak_s) + (self.answers + 2) * (self.interval_s + self.timeout_s)
+
 
 class Converge(_Table, frozen=True, kw_only=True):
     """Limits of the switch.
@@ -187,6 +197,18 @@ class Converge(_Table, frozen=True, kw_only=True):
     """
 
     timeout_s: PositiveSeconds = 3600.0
+
+
+class Rollback(_Table, frozen=True, kw_only=True):
+    """When a host goes back by itself.
+
+    Attributes:
+        confirm_s: Seconds after the switch within which the run must have confirmed the new system, or else the host
+            goes back to the earlier one by itself; 0 turns that off. By default as long as the checks may take,
+            and four minutes for lost connections.
+    """
+
+    confirm_s: Seconds | None = None
 
 
 class Target(_Table, frozen=True, kw_only=True):
@@ -200,6 +222,7 @@ class Target(_Table, frozen=True, kw_only=True):
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     health: Health = Health()
     converge: Converge = Converge()
+    rollback: Rollback = Rollback()
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
 
@@ -207,6 +230,12 @@ class Target(_Table, frozen=True, kw_only=True):
     def endpoints(self) -> dict[str, Endpoint]:
         """Everything that is probed, by name: the hypervisor first, then the runtime units."""
         return {"hypervisor": self.hypervisor, **self.runtime}
+
+    @property
+    def confirm_s(self) -> float:
+        """Seconds after the switch after which an unconfirmed host goes back by itself; 0 if it never does."""
+        own = self.rollback.confirm_s
+        return self.health.longest_s + CONFIRM_MARGIN_S if own is None else own
 
     @property
     def contract_units(self) -> tuple[str, ...]:
@@ -363,6 +392,19 @@ def _check(path: Path, target: Target) -> None:
     tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
     for key, endpoint in tables.items():
         _check_endpoint(path, key, endpoint)
+    if problem := confirm_problem(target):
+        raise UsageError(f"{path}: rollback.confirm_s: {problem}")
+
+
+def confirm_problem(target: Target) -> str | None:
+    """Say what is wrong with the time to confirm, None if nothing is: it must not end before health can be seen."""
+    least = target.health.ready_s + target.health.soak_s
+    if 0 < target.confirm_s < least:
+        return (
+            f"shorter than health.ready_s and health.soak_s together: a good system would be taken back before it "
+            f"could pass (found {target.confirm_s:g}; allowed: at least {least:g}, or 0 for never)"
+        )
+    return None
 
 
 def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from deploy import journal as j
 from deploy.contract import Verdict
 from reports import text
+from reports.reading import LEG_WORDS
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, where lines stay."""
 LOG_CHARACTERS = 1000
 """Characters of a log line that are looked at; the whole log is evidence."""
+WARNING_CHARACTERS = 600
+"""Characters of a warning that are told: it names whole store paths."""
 LAST_LINES = 5
 """Lines of a host's log that are told when a phase ends, if they were held back."""
 
@@ -119,6 +122,8 @@ class Board:
                 return [Line(f"{event.host} rolling back to {event.to}: {text.one_line(event.reason)}")]
             case j.HostLeft():
                 return [Line(f"{event.host} is {event.state}: {text.one_line(event.reason)}")]
+            case j.Warned():
+                return [Line(f"{event.host} NOTE WELL: {text.one_line(event.text, WARNING_CHARACTERS)}")]
             case j.Noted():
                 return [Line(f"{event.host or 'run'} note: {text.one_line(event.text)}")]
             case _:
@@ -126,7 +131,7 @@ class Board:
 
     def _phase(self, event: j.PhaseStarted | j.PhaseFinished) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
-        name = event.phase if event.leg == "forward" else f"{event.phase} (rollback)"
+        name = event.phase if event.leg == "forward" else f"{event.phase} ({LEG_WORDS[event.leg]})"
         if isinstance(event, j.PhaseStarted):
             host.phase, host.since, host.took_s = name, event.at, None
             return [Line(f"{event.host} {name} started", passing=True)]
@@ -151,7 +156,7 @@ def _log_line(host: str, missed: int, line: str) -> Line:
 def _check(event: j.CheckFinished) -> list[Line]:
     if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
         return []
-    leg = "" if event.leg == "forward" else " (rollback)"
+    leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
     said = text.one_line(event.message)
     head = f"{event.host}{leg} {event.verdict.upper()} {event.clause}: {text.one_line(event.title)}"
     return [Line(f"{head}: {said}" if said else head)]

@@ -31,7 +31,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
         case ExitCode.CANONICAL:
             if record.provider == "lab":
                 return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
-            audit = _command(record, "--audit", sha=True)
+            audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
@@ -50,11 +50,11 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
 
 def _rescue(record: Record, host: Host, folder: str) -> list[Step]:
     steps = [Step(f"Look at host {host.name} now. Its diagnostics: {folder}evidence/{host.name}/")]
-    if host.before and host.before.revision:
+    if host.before and host.before.generation:
         steps.append(
             Step(
-                f"To bring {host.name} back to the revision that it had before, and verify that:",
-                _command(record, f"--sha={host.before.revision}", host=host.name),
+                f"To bring {host.name} back to the system that it had before, and verify that:",
+                _command(record, f"--rollback={host.before.generation}", host=host.name),
             )
         )
     return steps

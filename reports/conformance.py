@@ -33,6 +33,7 @@ def render(record: Record) -> str:
         revision=record.revision,
         clauses=list(Clause),
         legs=legs,
+        leg_words=reading.LEG_WORDS,
         kept=kept,
         anchors={path: f"sp-evidence-{index}" for index, path in enumerate(kept, 1)},
         sentence=reading.sentence(record),
@@ -80,7 +81,7 @@ def _cause_anchor(record: Record, legs: list[reading.Leg]) -> str:
     cause = reading.first_cause(record)
     if cause is None:
         return ""
-    leg = next(leg for leg in legs if leg.host.name == cause.host)
+    leg = next(leg for leg in legs if (leg.host.name, leg.name) == (cause.host, cause.leg))
     return f"{leg.anchor}-{cause.clause}"
 
 

@@ -25,7 +25,7 @@ def render(record: Record) -> str:
     """
     root = ET.Element("testsuites", name=_clean(f"switchproof {record.run.id}"))
     for leg in reading.legs(record):
-        name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.rollback"
+        name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{reading.LEG_WORDS[leg.name]}"
         suite = ET.SubElement(root, "testsuite", name=_clean(name), hostname=_clean(leg.host.name))
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from deploy.journal import Leg as LegName
-from deploy.record import Check, ClauseResult, Host, Record
+from deploy.record import Again, Check, ClauseResult, Host, Record, Rollback, judge
 from reports import text
 
 SHAPES: dict[str, str] = {
@@ -56,11 +56,12 @@ class Leg:
 
     Attributes:
         host: The host.
-        name: `forward` for what was asked for, `back` for the system that a rollback restored.
-        label: The host's name, with the leg where it is the way back.
+        name: `forward` for what was asked for, `back` for the system from before, `again` for a second deploy.
+        label: The host's name, with the leg where it is not the first.
         anchor: A piece of an id, unique in the record.
         verdict: What all clauses of the leg come to.
         clauses: The five clauses, in the contract's order.
+        seconds: How long it took, as far as that is known.
     """
 
     host: Host
@@ -69,15 +70,31 @@ class Leg:
     anchor: str
     verdict: Verdict
     clauses: list[ClauseResult]
+    seconds: float = 0.0
+
+
+LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again": "again"}
+"""What each leg is called beside a host's name."""
 
 
 def legs(record: Record) -> Iterator[Leg]:
-    """Yield every leg of every host, a host's way back after its way forward."""
+    """Yield every leg of every host, in the order in which a host takes them."""
     for index, host in enumerate(record.hosts, 1):
         anchor = f"sp-{index}-{text.slug(host.name)}"
-        yield Leg(host, "forward", host.name, anchor, host.verdict, host.clauses)
-        if back := host.rollback:
-            yield Leg(host, "back", f"{host.name} (rollback)", f"{anchor}-rollback", back.verdict, back.clauses)
+        yield Leg(host, "forward", host.name, anchor, judge(host.clauses), host.clauses, _took(host, "forward"))
+        later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
+        for name, leg in later:
+            if leg is not None:
+                word = LEG_WORDS[name]
+                label = f"{host.name} ({word})"
+                yield Leg(host, name, label, f"{anchor}-{word}", leg.verdict, leg.clauses, _took(host, name))
+
+
+def _took(host: Host, leg: LegName) -> float:
+    """Seconds from the beginning of a leg's first phase to the end of its last one."""
+    phases = [phase for phase in host.phases if phase.leg == leg]
+    ends = [phase.finished for phase in phases if phase.finished]
+    return (max(ends) - min(phase.started for phase in phases)).total_seconds() if ends else 0.0
 
 
 @dataclass(frozen=True)
@@ -87,13 +104,15 @@ class Cause:
     host: str
     clause: Clause
     check: Check
+    leg: LegName = "forward"
 
     @property
     def sentence(self) -> str:
         """The cause in one line, without a full stop: host, clause, check, verdict and what it said."""
         said = text.one_line(self.check.message)
         verdict = "failed" if self.check.verdict is Verdict.FAILED else "is inconclusive"
-        head = f"on host {self.host}, clause {self.clause}, “{text.one_line(self.check.title)}” {verdict}"
+        where = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
+        head = f"on host {self.host}{where}, clause {self.clause}, “{text.one_line(self.check.title)}” {verdict}"
         return f"{head}: {said}" if said else head
 
 
@@ -103,10 +122,12 @@ def first_cause(record: Record) -> Cause | None:
     A check that never ran is a symptom as long as one that ran has something to say, and of several hosts
     the one that failed comes before the one that gave no answer.
     """
+    drill = record.run.mode == "drill"  # in which each leg counts; else the way back is no cause of the verdict
     candidates = [
-        Cause(host.name, clause.id, check)
-        for host in record.hosts
-        for clause in host.clauses
+        Cause(leg.host.name, clause.id, check, leg.name)
+        for leg in legs(record)
+        if drill or leg.name == "forward"
+        for clause in leg.clauses
         for check in clause.checks
         if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
     ]
@@ -115,11 +136,19 @@ def first_cause(record: Record) -> Cause | None:
         candidates,
         key=lambda cause: (
             cause.check.started is None,
+            list(LEG_WORDS).index(cause.leg),
             order.index(cause.clause),
             cause.check.verdict is not Verdict.FAILED,
         ),
         default=None,
     )
+
+
+_HELD = {
+    "rollback": " after going back",
+    "drill": ", deployed, gone back and deployed again",
+}
+"""What a canonical run of a mode did to the hosts, where that is not plain."""
 
 
 def sentence(record: Record) -> str:
@@ -128,9 +157,10 @@ def sentence(record: Record) -> str:
     if run.mode == "plan":
         return "A plan shows what would change; it changes nothing and proves nothing."
     if record.verdict is RunVerdict.CANONICAL:
-        checks = sum(len(clause.checks) for host in record.hosts for clause in host.clauses)
+        checks = sum(len(clause.checks) for leg in legs(record) for clause in leg.clauses)
+        hosts = text.count(len(record.hosts), "host")
         return (
-            f"All five clauses of the contract held on {text.count(len(record.hosts), 'host')}: "
+            f"All five clauses of the contract held on {hosts}{_HELD.get(run.mode, '')}: "
             f"{checks} of {text.count(checks, 'check')} passed."
         )
     cause = first_cause(record)

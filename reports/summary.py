@@ -14,6 +14,7 @@ from rich.text import Text
 from deploy.contract import Clause, ExitCode, HostState
 from deploy.record import Host, Record
 from reports import advice, reading, text
+from reports.activity import WARNING_CHARACTERS
 from reports.html import REPORT
 
 WIDTH = 80
@@ -55,6 +56,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
     else:
         lines += [*_table(record), Text()]
         lines += [line for host in record.hosts for line in _state(host)]
+        lines += [line for host in record.hosts for line in _warnings(host)]
     lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
@@ -129,6 +131,15 @@ def _state(host: Host) -> list[Text]:
     reason = "" if host.state in _QUIET else f": {text.one_line(host.state_reason)}"
     lines = _wrapped(head + reason)
     lines[0].highlight_words([host.state.value], _STYLES.get(host.state, ""))
+    return lines
+
+
+def _warnings(host: Host) -> list[Text]:
+    lines = []
+    for warning in host.warnings:
+        told = _wrapped(f"{host.name}: {text.one_line(warning, WARNING_CHARACTERS)}")
+        told[0].stylize("bold yellow", 0, len(text.inert(host.name)) + 1)
+        lines += told
     return lines
 
 

@@ -53,6 +53,8 @@ def failed_with(status: int) -> str:
         (ended(status=100, stage="build", log="error: hash mismatch in fixed-output"), Ending.BUILD_FAILED),
         (ended(status=4, stage="build"), Ending.EVALUATION_FAILED),
         (ended(status=0, stage="build"), Ending.UNKNOWN),
+        (ended(status=1, stage="arm"), Ending.NOT_ARMED),
+        (ended(status=0, stage="arm"), Ending.UNKNOWN),
         (ended(status=None), Ending.UNKNOWN),
         (ended(finished=False), Ending.UNKNOWN),
         (ended(finished=False, status=None), Ending.UNKNOWN),
@@ -111,3 +113,11 @@ def test_meanings_are_written_for_a_reader() -> None:
     """Every ending says in its own words what became of the host."""
     assert len({ending.value for ending in Ending}) == len(Ending)
     assert all(len(ending.value.split()) > 3 for ending in Ending)
+
+
+@pytest.mark.parametrize(
+    ("stage", "touched"), [("", False), ("build", False), ("arm", False), ("switch", True), ("rollback", True)]
+)
+def test_host_is_touched_from_the_switch_on(stage: str, touched: bool) -> None:
+    """What is built and armed is not yet what runs; from the switch on the host counts as touched."""
+    assert ended(stage=stage).touched is touched

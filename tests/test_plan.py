@@ -34,6 +34,10 @@ def plan(environ: dict[str, str] | None = None, **options: Any) -> Plan:
         ({"audit": True}, Mode.AUDIT, None),
         ({"audit": True, "sha": "v1"}, Mode.AUDIT, "v1"),
         ({"plan": True, "sha": "v1"}, Mode.PLAN, "v1"),
+        ({"rollback": ""}, Mode.ROLLBACK, None),
+        ({"rollback": "12"}, Mode.ROLLBACK, None),
+        ({"drill": "orderly", "sha": "v1"}, Mode.DRILL, "v1"),
+        ({"drill": "dead-man", "sha": "v1"}, Mode.DRILL, "v1"),
     ],
 )
 def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str | None) -> None:
@@ -50,6 +54,12 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({}, "--sha=REV is missing: a deploy needs"),
         ({"plan": True}, "--sha=REV is missing: a plan needs"),
         ({"audit": True, "plan": True, "sha": "main"}, "--audit and --plan"),
+        ({"audit": True, "rollback": ""}, "--audit and --rollback"),
+        ({"rollback": "", "drill": "orderly", "sha": "main"}, "--rollback and --drill"),
+        ({"drill": "orderly"}, "--sha=REV is missing: a drill needs"),
+        ({"rollback": "", "sha": "main"}, "--sha=main: a rollback names what it goes back to itself: --rollback=REV"),
+        ({"rollback": "a b"}, "--rollback=a b: neither a commit"),
+        ({"rollback": "README.md"}, "--rollback README.md: that is a path here"),
         ({"sha": ""}, "--sha=: neither"),
         ({"audit": True, "sha": ""}, "--sha=: neither"),
         ({"sha": "--force"}, "--sha=--force"),
@@ -73,6 +83,32 @@ def test_wrong_option_is_named(options: dict[str, Any], said: str) -> None:
     """Every wrong option is a usage error that names it and what was found."""
     with pytest.raises(UsageError, match=re.escape(said)):
         plan(**options)
+
+
+@pytest.mark.parametrize(("given", "means"), [("", None), ("7", "7"), ("1234567", "1234567"), ("v1.2", "v1.2")])
+def test_a_rollback_may_name_what_it_goes_back_to(given: str, means: str | None) -> None:
+    """A rollback goes back to a generation, to a revision, or to what the records and the host say."""
+    made = plan(rollback=given)
+    assert (made.mode, made.back_to, made.revision) == (Mode.ROLLBACK, means, None)
+
+
+def test_only_runs_that_change_hosts_take_them() -> None:
+    """A deploy, a rollback and a drill take the hosts for themselves; whoever only looks does not."""
+    assert {mode for mode in Mode if mode.changes_hosts} == {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
+
+
+def _target_with(tmp_path: Path, confirm_s: str) -> str:
+    path = tmp_path / "lab.toml"
+    path.write_text((TARGETS / "lab.toml").read_text() + f"\n[rollback]\nconfirm_s = {confirm_s}\n")
+    return str(path)
+
+
+def test_time_to_confirm_outlasts_what_must_be_seen_first(tmp_path: Path) -> None:
+    """A soak that makes the time to confirm too short is refused by name; so is a drill of a switch that is off."""
+    with pytest.raises(UsageError, match=r"--soak=100: rollback\.confirm_s of .* becomes shorter than"):
+        plan(sha="main", soak=100.0, targets=_target_with(tmp_path, "140.0"))
+    with pytest.raises(UsageError, match=r"--drill=dead-man: rollback\.confirm_s is 0"):
+        plan(sha="main", drill="dead-man", targets=_target_with(tmp_path, "0"))
 
 
 def test_lab_keep_is_for_the_lab() -> None:

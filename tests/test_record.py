@@ -180,6 +180,102 @@ def test_way_back_that_stops_halfway_is_inconclusive_or_failed() -> None:
     assert back.verdict is Verdict.INCONCLUSIVE
 
 
+def test_drill_has_three_legs() -> None:
+    """A passed drill is canonical, and each of its legs has all five clauses of its own."""
+    record = stories.drill().record()
+    assert (record.verdict, record.run.mode) == (RunVerdict.CANONICAL, "drill")
+    for host in record.hosts:
+        assert host.rollback
+        assert host.again
+        for leg in (host.clauses, host.rollback.clauses, host.again.clauses):
+            assert [result.id for result in leg] == list(Clause)
+            assert {check.verdict for result in leg for check in result.checks} == {Verdict.PASSED}
+
+
+DRILL = stories.drill("a").events
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("number", [n for n, event in enumerate(DRILL) if isinstance(event, j.CheckFinished)])
+def test_drill_is_canonical_only_if_all_three_legs_passed(number: int, bad: Verdict) -> None:
+    """One check of any leg that did not pass, or did not run, keeps a drill from being canonical."""
+    events = list(DRILL)
+    events[number] = msgspec.structs.replace(events[number], verdict=bad)
+    assert fold(events).verdict is (RunVerdict.NON_CANONICAL if bad is Verdict.FAILED else RunVerdict.INCONCLUSIVE)
+    assert fold(DRILL[:number] + DRILL[number + 1 :]).verdict is RunVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("lost", [("back",), ("again",), ("back", "again")])
+def test_drill_without_a_leg_is_not_canonical(lost: tuple[str, ...]) -> None:
+    """A drill that never went back, or never deployed again, has not passed, whatever else did."""
+    events = [
+        event
+        for event in DRILL
+        if getattr(event, "leg", None) not in lost and not (isinstance(event, j.RollbackBegun) and "back" in lost)
+    ]
+    record = fold(events)
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert (record.host("a").again is None) == ("again" in lost)
+    assert (record.host("a").rollback is None) == ("back" in lost)
+
+
+def test_second_deploy_never_speaks_for_the_first() -> None:
+    """What passes on the leg again makes good nothing that failed on the way forward, and the other way round."""
+    story = stories.drill("a", again=Verdict.FAILED)
+    host = story.record().host("a")
+    assert host.again
+    assert (host.verdict, host.again.verdict) == (Verdict.FAILED, Verdict.FAILED)
+    assert {result.verdict for result in host.clauses} == {Verdict.PASSED}
+    swapped = [
+        msgspec.structs.replace(event, leg={"forward": "again", "again": "forward"}.get(event.leg, event.leg))
+        if isinstance(event, j.CheckFinished)
+        else event
+        for event in story.events
+    ]
+    host = fold(swapped).host("a")
+    assert host.again
+    assert host.again.verdict is Verdict.PASSED
+    assert [result.id for result in host.clauses if result.verdict is Verdict.FAILED] == [Clause.DIAGNOSTICS]
+
+
+def _with_last(verdict: Verdict | None, *others: tuple[Clause, str, Verdict]) -> Record:
+    """A run of one host whose contract ends with a check that waits for all others."""
+    keeps = j.ExpectedCheck(host="a", leg="forward", clause=Clause.CONVERGE, id="keeps", title="Keeps", last=True)
+    story = Story("a").resolved()
+    (first, *_) = story.events
+    assert isinstance(first, j.RunStarted)
+    story.events[0] = msgspec.structs.replace(first, expected=(*first.expected, keeps))
+    bad = {(clause, check): found for clause, check, found in others}
+    for clause, checks in stories.CHECKS.items():
+        for check, _ in checks:
+            story.check("a", clause, check, bad.get((clause, check), Verdict.PASSED))
+    if verdict is not None:
+        story.check("a", Clause.CONVERGE, "keeps", verdict, title="Keeps")
+    return story.left("a", HostState.CONVERGED, "").ended(ExitCode.CANONICAL).record()
+
+
+def test_last_check_blocked_by_another_clause_says_nothing_of_its_own() -> None:
+    """Where another clause failed, the check that waits for all others is blocked, and its own clause has passed."""
+    record = _with_last(Verdict.BLOCKED, (Clause.HYPERVISOR, "answers", Verdict.FAILED))
+    assert clause(record, Clause.CONVERGE)[0] is Verdict.PASSED
+    assert clause(record, Clause.CONVERGE)[1][-1] is Verdict.BLOCKED
+    assert record.verdict is RunVerdict.NON_CANONICAL
+
+
+@pytest.mark.parametrize("verdict", [*BAD, None])
+def test_last_check_must_pass_all_the_same(verdict: Verdict | None) -> None:
+    """Blocked, failed or never run, the check that waits for all others keeps the run from being canonical."""
+    assert _with_last(Verdict.PASSED).verdict is RunVerdict.CANONICAL
+    assert _with_last(verdict).verdict is not RunVerdict.CANONICAL
+
+
+def test_warning_stands_with_its_host() -> None:
+    """What everyone must hear of a host stands with the host, and decides nothing."""
+    record = stories.returned().record()
+    assert record.verdict is RunVerdict.CANONICAL
+    assert record.host("a").warnings == ["It went back by itself at 2026-11-23T14:00:00Z: not confirmed."]
+
+
 def test_phase_ends_on_the_leg_on_which_it_began() -> None:
     """A phase that runs on the way forward and on the way back ends each where it began."""
     story = Story("a").phase("a", "observe", 2.0)
@@ -196,6 +292,7 @@ def test_phase_ends_on_the_leg_on_which_it_began() -> None:
         j.HostLeft(host="z", state=HostState.CONVERGED, reason=""),
         j.RollbackBegun(host="z", reason="", to=""),
         j.Noted(host="z", text=""),
+        j.Warned(host="z", text=""),
         j.PhaseStarted(host="z", phase="observe"),
         msgspec.structs.replace(CANONICAL[CHECKS[0]], host="z"),
     ],
@@ -245,7 +342,9 @@ def test_clause_lasts_from_its_first_check_to_the_end_of_its_last() -> None:
     assert stories.killed().record().host("a").clauses[1].started is None
 
 
-@pytest.mark.parametrize("story", [stories.canonical, stories.rolled_back, stories.killed, stories.hostile])
+@pytest.mark.parametrize(
+    "story", [stories.canonical, stories.rolled_back, stories.killed, stories.hostile, stories.drill]
+)
 def test_record_is_read_back_as_it_was(story: type[Story], tmp_path: Path) -> None:
     """A record written and read is the same record, and a journal written and read makes the same one."""
     record = story().record()

@@ -238,6 +238,27 @@ def test_address_is_taken_as_ss_writes_it(listen: str, tmp_path: Path) -> None:
     assert loaded(tmp_path, TEXT.replace("127.0.0.1:8080", listen, 1)).runtime["live"].listen == listen
 
 
+def test_time_to_confirm_is_by_default_longer_than_the_checks(tmp_path: Path) -> None:
+    """Unless the file says otherwise, an unconfirmed host waits longer than all its answers may take."""
+    target = loaded(tmp_path)
+    assert target.rollback.confirm_s is None
+    assert target.confirm_s > target.health.ready_s + target.health.soak_s + 120
+    assert target.confirm_s >= target.health.longest_s + 240
+
+
+@pytest.mark.parametrize(("given", "means"), [("0", 0.0), ("135", 135.0), ("3600.5", 3600.5)])
+def test_time_to_confirm_may_be_chosen_or_turned_off(given: str, means: float, tmp_path: Path) -> None:
+    """The time may be any that outlasts readiness and soak; none at all turns the dead man's switch off."""
+    assert loaded(tmp_path, f"{TEXT}\n[rollback]\nconfirm_s = {given}\n").confirm_s == means
+
+
+@pytest.mark.parametrize("given", ["134.9", "-1", "1e9"])
+def test_time_to_confirm_that_cannot_be_kept_is_refused(given: str, tmp_path: Path) -> None:
+    """A time in which no system could show that it is healthy is refused by name."""
+    with pytest.raises(UsageError, match=r"rollback\.confirm_s"):
+        loaded(tmp_path, f"{TEXT}\n[rollback]\nconfirm_s = {given}\n")
+
+
 def test_unreadable_file_is_told(tmp_path: Path) -> None:
     """A file that is not there, is a folder or is no text is told by its name."""
     for path, content in {"none.toml": None, ".": None, "bytes.toml": b"\xff\xfe"}.items():

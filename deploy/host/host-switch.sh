@@ -4,22 +4,29 @@
 #   RELEASE_SHA=… REPO_URL=… host-switch.sh deploy     all five clauses in order; exits non-zero when one fails
 #   host-switch.sh observe|diagnose|status             look, change nothing
 #
-# Verbs: resolve converge status observe diagnose rollback confirm plan deploy. Each but `deploy` gathers all that
-# its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
+# Verbs: resolve converge status observe diagnose rollback generations confirm plan deploy. Each but `deploy` gathers
+# all that its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
 set -euo pipefail
 export LC_ALL=C
-export PATH="/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Going back relies on the tools of the system to which it goes: the newer one's may be what is broken.
+export PATH="${SWITCHPROOF_TO:+$SWITCHPROOF_TO/sw/bin:}/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
 export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes -oConnectTimeout=15}"
 
-readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock PROFILE=/nix/var/nix/profiles/system
+readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock SINCE=/run/switchproof/since PROFILE=/nix/var/nix/profiles/system
+readonly ROOTS=/nix/var/nix/gcroots/switchproof PENDING=$STATE/pending
+readonly GUARD=switchproof-guard.service CONTROL=/etc/systemd/system.control
 readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
 readonly US=$'\x1f' RS=$'\x1e'
 
 RELEASE_SHA=${RELEASE_SHA:-} WORKDIR=${WORKDIR:-/opt/choiros/workspace} REPO_URL=${REPO_URL:-}
 FLAKE_ATTR=${FLAKE_ATTR:-$(cat /proc/sys/kernel/hostname)}
 RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_OWNER:-${USER:-root} by hand}
+readonly RUN_DIR=$STATE/runs/$RUN
 LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}
+# Seconds after which a host that nobody confirmed goes back by itself (0: never), and for which a switch that hangs
+# keeps a rollback waiting.
+DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600}
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 
@@ -51,6 +58,15 @@ answer() {
   printf '%s' "$payload" | gzip -c | base64
   printf 'SWITCHPROOF/1 %s end\n' "$SWITCHPROOF_NONCE"
 }
+
+# A file of lines "key value": one key's value. A file of sections: one section's first line.
+field() { sed -n "s/^$2 //p" "$1" 2>/dev/null || true; }
+section() { awk -v name="$2" '$1 == name { getline; print; exit }' "$1" 2>/dev/null || true; }
+
+# Write a file so that it is there whole or not at all, also after a loss of power.
+keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
+
+now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
 # A text's last bytes; what was left out is said in its first line.
 tail_of() {
@@ -278,7 +294,7 @@ verb_resolve() {
     return
   fi
   if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim || return 0; fi
-  local found name shas
+  local found name shas turn
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
     name=${RELEASE_SHA#refs/}
     found=$(timeout 60 git ls-remote -- "$REPO_URL" "refs/heads/${name#heads/}" "refs/tags/${name#tags/}"{,'^{}'} 2>&1 </dev/null) ||
@@ -287,7 +303,10 @@ verb_resolve() {
     found=$(awk 'length($1) == 40 && $2 ~ /^refs\// { name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 }
       END { for (name in commit) print commit[name], name }' <<<"$found")
   else
+    # One after the other: who asked before, and lost the connection, may still be at it.
+    mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock "$turn"
     fetch || return 0
+    exec {turn}>&-
     found=$(candidates "$RELEASE_SHA" | sort -u)
   fi
   shas=$(cut -d' ' -f1 <<<"$found" | sort -u | sed '/^$/d')
@@ -310,9 +329,20 @@ toplevel_attr() { printf 'nixosConfigurations."%s".config.system.build.toplevel'
 
 # ---- one deploy at a time -------------------------------------------------------------------------------------
 
-job_dir() { printf '%s/runs/%s/%s' "$STATE" "$RUN" "$JOB"; }
-job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "$JOB"; }
+job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
+job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
 running() { case $(systemctl show -P ActiveState -- "$1") in activating | active | deactivating | reloading) return 0 ;; esac; return 1; }
+
+# The run's jobs that there have been, and those of them that are still at work.
+jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
+jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
+
+# While systemd does not answer, as when it executes itself anew, a job has not ended.
+ended() {
+  [ -e "$RUN_DIR/$1/rc" ] && return
+  case $(systemctl show -P ActiveState -- "$(job_unit "$1")") in inactive | failed) return 0 ;; esac
+  return 1
+}
 
 # One at a time among those who look at the lock or change it; the lock itself outlasts every process.
 guarded() {
@@ -325,10 +355,16 @@ guarded() {
   return "$rc"
 }
 
-held_by() { sed -n "s/^$1 //p" "$LOCK/holder" 2>/dev/null || true; }
+held_by() { field "$LOCK/holder" "$1"; }
+# What waits for a confirmation; the run's newest job that did; and what was decided about that.
+pending() { field "$PENDING" "$1"; }
+armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
+decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
 
+# Hold the lock since a time, from the runner's last word on.
 hold() {
-  printf 'run %s\nowner %s\nsince %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$(($(date +%s) + LEASE_S))" >"$LOCK/holder.new"
+  local seen=${2:-$(date +%s)}
+  printf 'run %s\nowner %s\nsince %s\nseen %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$((seen + LEASE_S))" >"$LOCK/holder.new"
   mv "$LOCK/holder.new" "$LOCK/holder"
 }
 
@@ -357,6 +393,14 @@ foreign_switch() {
 
 take_lock() {
   local other lease
+  other=$(pending run)
+  if [ -n "$other" ] && [ "$other" != "$RUN" ]; then
+    if running "$GUARD"; then
+      refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself unless it is"
+      return 1
+    fi
+    disarm
+  fi
   if [ -e "$LOCK" ]; then
     other=$(held_by run) lease=$(held_by lease)
     [ "$other" != "$RUN" ] || return 0
@@ -366,24 +410,37 @@ take_lock() {
       return 1
     fi
     say lock.stale "$other"
+    say lock.stale.owner "$(held_by owner)"
+    say lock.stale.since "$(held_by since)"
     rm -rf "$LOCK"
   fi
-  other=$(foreign_switch)
-  [ -z "$other" ] || { refuse locked "$other"; return 1; }
+  # A switch on a host that waits for this run's confirmation is our own guard's.
+  if [ "$(pending run)" != "$RUN" ] && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
   mkdir "$LOCK"
-  hold "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  hold "$(now)"
+}
+
+# What the host ran before this run.
+ran_before() { section "$RUN_DIR/before" system.running; }
+
+# Keep the garbage collector from a system as long as the run goes on; what earlier runs kept is let go.
+hold_system() {
+  mkdir -p "$ROOTS/$RUN"
+  [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$RUN/$1"
+  find "$ROOTS" -mindepth 1 -maxdepth 1 ! -name "$RUN" -exec rm -rf {} +
 }
 
 # Take the host for this run, and note what it is before anything changes.
 claim() {
-  local before="$STATE/runs/$RUN/before"
+  local before="$RUN_DIR/before"
   if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
+  if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is no job"; return 1; fi
   guarded take_lock || return 1
   if [ ! -e "$before" ]; then
     mkdir -p "${before%/*}"
-    (payload='' && say began "$(date +%s)" && say_system 3 && printf '%s' "$payload") >"$before.new"
-    mv "$before.new" "$before"
+    (payload='' && say began "$(date +%s)" && say_system 3 && printf '%s' "$payload") | keep "$before"
   fi
+  hold_system before "$(ran_before)"
   say before "$(cat "$before")"$'\n'
 }
 
@@ -391,66 +448,283 @@ claim() {
 
 own_text() { if [ -n "${BASH_EXECUTION_STRING:-}" ]; then printf '%s\n' "$BASH_EXECUTION_STRING"; else cat "$0"; fi; }
 
+# Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
 launch() {
-  local dir; dir=$(job_dir)
-  if mkdir -p "${dir%/*}" && ! mkdir "$dir" 2>/dev/null; then say outcome started; return; fi
-  own_text >"$dir/host-switch.sh"
-  : >"$dir/log"
-  systemd-run --quiet --no-block --no-ask-password --unit="$(job_unit)" --service-type=oneshot --remain-after-exit \
-    --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit -p TimeoutStartSec="$TIMEOUT_S" \
-    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
-    -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
-    "$BASH" "$dir/host-switch.sh" job </dev/null >&2
+  local dir unit words; dir=$(job_dir) unit=$(job_unit)
+  mkdir -p "$dir"
+  if [ ! -e "$dir/stage" ]; then
+    : >>"$dir/log"
+    own_text >"$dir/host-switch.sh.$$"
+    mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
+    words=$(systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot --remain-after-exit \
+      --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit -p TimeoutStartSec="$TIMEOUT_S" \
+      -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
+      -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
+      -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
+      "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1) || [ -e "$dir/stage" ] ||
+      [ "$(systemctl show -P LoadState -- "$unit")" = loaded ] ||
+      { refuse unstarted "systemd-run could not begin $unit: $words"; return; }
+  fi
   say outcome started
 }
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
 
 job_converge() {
-  local dir top; dir=$(job_dir)
+  local dir top rc=0; dir=$(job_dir)
   stage build
   "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
+  arm "$top" || return
   stage switch
   # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
   systemctl reset-failed -- nixos-rebuild-switch-to-configuration.service 2>/dev/null || true
-  nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")"
+  nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+  boot_earlier
+  return "$rc"
 }
 
 job_rollback() {
-  local number converge="switchproof-$RUN-converge.service" dir="$STATE/runs/$RUN/converge"
+  local to=$SWITCHPROOF_TO rc=0
   stage rollback
-  # A build may be stopped at any time; an activation under way is let finish.
-  while running "$converge" && [ ! -e "$dir/rc" ]; do
-    [ "$(cat "$dir/stage")" != build ] || systemctl stop -- "$converge"
-    sleep 0.5
-  done
-  while [ -n "$(activation)" ]; do sleep 0.5; done
-  [ -x "$SWITCHPROOF_TO/bin/switch-to-configuration" ] || { echo "$SWITCHPROOF_TO is not a system on this host"; return 1; }
-  number=$(for link in "$PROFILE"-*-link; do
-    [ "$(readlink -e "$link")" != "$SWITCHPROOF_TO" ] || printf '%s\n' "$link"
-  done | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -n | tail -n1)
-  if [ -n "$number" ]; then
-    nix-env -p "$PROFILE" --switch-generation "$number" || return
-  else
-    nix-env -p "$PROFILE" --set "$SWITCHPROOF_TO" || return
-  fi
-  "$SWITCHPROOF_TO/bin/switch-to-configuration" switch
+  printf '%s\n' "$to" >"$(job_dir)/expected"
+  end_other_jobs
+  # Where the host is going back by itself already, the same is done once more after it.
+  [ "$(pending run)" != "$RUN" ] || guarded decide rollback "job $JOB" || while [ -e "$PENDING" ]; do sleep 0.5; done
+  if [ "$to" != "$(ran_before)" ]; then arm "$to" || return; stage rollback; fi
+  restore "$to" switch || rc=$?
+  if [ "$(pending job)" = "$JOB" ]; then boot_earlier; else guarded disarm_own; fi
+  return "$rc"
 }
 
-verb_job() {
+# A build may be stopped at any time; an activation under way is let finish.
+end_other_jobs() {
+  local job
+  while job=$(jobs_at_work) && job=$(grep -vxm1 -- "$JOB" <<<"$job"); do
+    [ "$(cat "$RUN_DIR/$job/stage" 2>/dev/null || echo build)" != build ] || systemctl stop -- "$(job_unit "$job")"
+    sleep 0.5
+  done
+}
+
+# Wait for a switch that is under way. One that hangs is ended, or nothing could ever be undone.
+settle() {
+  local began unit
+  uptime_to began
+  while unit=$(activation) && [ -n "$unit" ]; do
+    ! gone_by "$PATIENCE_S" "$began" || systemctl stop -- "$unit"
+    sleep 0.5
+  done
+}
+
+# Make exactly this system what the profile says, what runs and what would boot. Each is tried whatever became of
+# the others: on a full disk, say, the profile may not move, and the host must go back all the same.
+restore() {
+  local to=$1 action=$2 number link rc=0 moved=0
+  settle
+  [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
+  number=$(section "$RUN_DIR/before" system.generation)
+  if [ "$(readlink -e "$PROFILE-$number-link")" != "$to" ]; then
+    number=$(for link in "$PROFILE"-*-link; do
+      [ "$(readlink -e "$link")" != "$to" ] || printf '%s\n' "$link"
+    done | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -n | tail -n1)
+  fi
+  if [ -n "$number" ]; then
+    nix-env -p "$PROFILE" --switch-generation "$number" || moved=$?
+  else
+    nix-env -p "$PROFILE" --set "$to" || moved=$?
+  fi
+  while rc=0; "$to/bin/switch-to-configuration" "$action" || rc=$?; ((rc == 11)); do sleep 1; settle; done
+  [ "$rc" = 0 ] || boot_default "$to" || true
+  [ "$rc" != 0 ] || rc=$moved
+  return "$rc"
+}
+
+# What would boot. It was switched to before, so checks that a switch begins with do not matter.
+boot_default() { NIXOS_NO_CHECK=1 "$1/bin/switch-to-configuration" boot; }
+
+# Do a job, and keep how it ended and what the switch said to the journal.
+conduct() {
   local dir began rc=0; dir=$(job_dir) began=$(date +%s)
-  "job_$JOB" </dev/null || rc=$?
+  "job_$1" </dev/null || rc=$?
   journalctl -q --no-pager -o cat -t nixos --since "@$began" >"$dir/journal" 2>/dev/null || true
   # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
   [ "$rc" = 0 ] || journalctl -q --no-pager -o cat -u 'nixos-rebuild-switch-to-configuration*' --since "@$began" 2>/dev/null || true
-  printf '%s\n' "$rc" >"$dir/rc.new"
-  sync "$dir/rc.new"
-  mv "$dir/rc.new" "$dir/rc"
+  return "$rc"
+}
+
+verb_job() {
+  local rc=0
+  conduct "$1" || rc=$?
+  printf '%s\n' "$rc" | keep "$(job_dir)/rc"
   exit "$rc"
+}
+
+# ---- the dead man's switch ------------------------------------------------------------------------------------
+#
+# What is to happen to an unconfirmed host stands in $PENDING. A service sees to it which outlives connections, reloads
+# and reboots: systemd reads $CONTROL, and no activation of NixOS touches it. Confirmation, rollback and this guard
+# decide under the lock, so that one of them does.
+
+# Have the host go back by itself to what ran before, unless it is confirmed; nothing has changed yet.
+arm() {
+  local words
+  [ "$DEADMAN_S" != 0 ] || return 0
+  stage arm
+  words=$(guarded set_up_guard "$1" 2>&1) && return
+  echo "the dead man's switch cannot be armed: $words"
+  guarded disarm
+  return 1
+}
+
+set_up_guard() {
+  local to; to=$(ran_before)
+  if [[ $DEADMAN_S == *[!0-9]* ]]; then echo "'$DEADMAN_S' is no number of whole seconds"; return 1; fi
+  if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
+  # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
+  rm -f "$SINCE"
+  mkdir -p "$STATE/guard" "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
+    guard_unit "$to" | keep "$CONTROL/$GUARD" &&
+    ln -sfn "../$GUARD" "$CONTROL/multi-user.target.wants/$GUARD" && sync --file-system "$CONTROL" "$STATE" &&
+    printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
+    printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" "armed $(now)" \
+      "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
+    systemctl daemon-reload && systemctl restart "$GUARD"
+}
+
+guard_unit() {
+  cat <<UNIT
+[Unit]
+Description=Goes back to the earlier system unless run $RUN is confirmed
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+Environment=HOME=/root SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1
+ExecStart=$(readlink -e "$BASH") $STATE/guard/host-switch.sh guard
+Restart=on-failure
+RestartSec=2
+OOMScoreAdjust=-900
+SyslogIdentifier=switchproof
+UNIT
+}
+
+# The guard itself ends when it has nothing left to do; anybody else stops it.
+disarm() {
+  rm -f "$PENDING" "$SINCE" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
+  rmdir "$CONTROL/multi-user.target.wants" "$CONTROL" 2>/dev/null || true
+  systemctl daemon-reload
+  [ -n "${GUARDING:-}" ] || systemctl stop "$GUARD" 2>/dev/null || true
+}
+# What the guard has begun it ends: it is not stopped in the middle of a switch.
+disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || disarm; }
+
+# As long as nobody has confirmed, a reboot leads to the earlier system.
+boot_earlier() {
+  [ "$(pending run)" = "$RUN" ] || return 0
+  boot_default "$(pending to)" || echo "the earlier system could not be made what boots; the guard would go back to it after a reboot"
+}
+
+# Whoever decides first, decides; but the guard takes over from a rollback that did not end.
+decide() {
+  [ "$(pending run)" = "$RUN" ] || return 1
+  case $1:$(decided by) in
+    guard:guard) return 0 ;;
+    *: | guard:rollback | rollback:rollback) ;;
+    *) return 1 ;;
+  esac
+  printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep "$RUN_DIR/$(armed)/decided" || [ "$1" = guard ]
+}
+
+# The countdown begins when the switch has ended, and anew when a runner says that it is still at work. It stands
+# where no disk can be full, in seconds since the boot.
+count_down() { read -r REPLY _ </proc/uptime; printf '%s\n' "$REPLY" >"$SINCE.new" && mv "$SINCE.new" "$SINCE"; }
+restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -z "$(decided by)" ]; then count_down; fi; }
+
+# Whether it is time to go back, and why.
+due() {
+  local by; by=$(decided by)
+  if [ "$by" = guard ]; then
+    why=$(decided why)
+  elif rebooted; then
+    why='rebooted before it was confirmed'
+  elif [ "$by" = rollback ]; then
+    ended "$(decided job)" || return 1
+    why='the rollback did not end'
+  elif [ -e "$SINCE" ]; then
+    gone_by "$(pending seconds)" "$(cat "$SINCE")" || return 1
+    why="not confirmed within $(pending seconds) s after the switch ended"
+  else
+    ! ended "$(armed)" || count_down
+    return 1
+  fi
+}
+rebooted() { [ "$(pending boot_id)" != "$(</proc/sys/kernel/random/boot_id)" ]; }
+
+# The name of the job in which an armed job is undone by the guard.
+return_of() { case $1 in converge | rollback) echo return ;; *) echo "return-$1" ;; esac; }
+
+verb_guard() {
+  local why
+  GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner) PATIENCE_S=$(pending seconds)
+  while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
+    if ! due; then sleep 1; continue; fi
+    ! guarded decide guard "why $why" || go_back
+    break
+  done
+  guarded retire
+}
+retire() { [ -e "$PENDING" ] || disarm; }
+
+go_back() {
+  local rc=0 told log; log=$(job_dir)/log
+  # Also on a full disk.
+  mkdir -p "$(job_dir)" && : >>"$log" || log=/dev/null
+  exec {told}>&1
+  conduct return >>"$log" 2>&1 || rc=$?
+  printf '<2>%s\n' "$OWNER, run $RUN: $why; went back from $(pending expected) to $(pending to), exit status $rc" >&"$told"
+  guarded end_return "$rc"
+}
+
+job_return() {
+  local action=switch to; to=$(pending to)
+  stage rollback
+  printf '%s\n' "$to" >"$(job_dir)/expected"
+  # After a reboot into the earlier system nothing of it has to be activated again.
+  if rebooted && [ "$(toplevel)" = "$to" ] && [ "$(readlink -e /run/booted-system)" = "$to" ]; then action=boot; fi
+  restore "$to" "$action"
+}
+
+# Tell whoever comes next. The lock is left only to a runner who is still there.
+end_return() {
+  local told; told="$RUN_DIR/$(armed)/returned"
+  printf '%s\n' "run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" \
+    "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
+  LEASE_S=20
+  [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)"
+  printf '%s\n' "$1" | keep "$(job_dir)/rc"
+  disarm
+}
+
+say_guard() {
+  local armed dir state='' left='' up
+  armed=$(armed) dir="$RUN_DIR/$armed"
+  case $armed:$(decided by) in
+    :*) ;;
+    *:guard) state=returning; [ ! -e "$dir/returned" ] || state=returned ;;
+    *:rollback) state=rolled-back ;;
+    *:confirm) state=confirmed ;;
+    *) [ "$(pending run)" != "$RUN" ] || state=armed ;;
+  esac
+  if [ "$state" = armed ] && [ -e "$SINCE" ]; then
+    uptime_to up
+    left=$(($(pending seconds) + $(sed 's/\..*//' "$SINCE") - ${up%.*}))
+  fi
+  say guard "$state"
+  say guard.job "$armed"
+  say guard.left "${left/#-*/0}"
 }
 
 # ---- verbs ----------------------------------------------------------------------------------------------------
@@ -458,26 +732,68 @@ verb_job() {
 verb_converge() {
   if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit"; return; fi
   claim || return 0
-  JOB=converge launch
+  launch converge
 }
 
 # Asked by a person, it follows to the end and gives the host back.
 verb_rollback() {
-  guarded take_lock || return 0
-  refresh_lease
-  JOB=rollback
-  launch
+  local to=${SWITCHPROOF_TO:-}
+  JOB=${SWITCHPROOF_JOB:-rollback}
+  if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is no system in the Nix store"; return; fi
+  if [ ! -x "$to/bin/switch-to-configuration" ]; then refuse gone "$to is not on this host (any more)"; return; fi
+  if [ "$(decided by)" = guard ] ||
+    { [ "$(pending run)" = "$RUN" ] && rebooted && systemctl start --no-block "$GUARD" 2>/dev/null; }; then
+    refuse returning "the host goes back by itself, or has"
+    say job "$(return_of "$(armed)")"
+    return
+  fi
+  claim || return 0
+  hold_system target "$to"
+  launch rollback
   [ -z "${SWITCHPROOF_NONCE:-}" ] || return 0
   follow || true
   verb_confirm
   [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ]
 }
 
+# What the host could be brought back to.
+verb_generations() {
+  local number top current words='' running
+  [ -z "${SWITCHPROOF_CLAIM:-}" ] || claim || return 0
+  running=$(toplevel) current=$(generation)
+  while read -r number; do
+    top=$(readlink "$PROFILE-$number-link")
+    words+=$number$US$top$US$([ -x "$top/bin/switch-to-configuration" ] && echo yes || echo no)
+    words+=$US$([ "$number" != "$current" ] || echo yes)$US$(commit_of "$top")$US$(stat -c %Y "$PROFILE-$number-link")$'\n'
+  done < <(find "${PROFILE%/*}" -maxdepth 1 -name 'system-*-link' | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -rn)
+  say outcome ok
+  say generations "${words%$'\n'}"
+  say earlier "$(ran_earlier "$running")"
+  say running "$running"
+}
+
+# The commit that a system was built from, as far as we or it know.
+commit_of() {
+  cat "$STATE/systems/${1##*/}" 2>/dev/null || timeout 10 "$1/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true
+}
+
+# What ran before the newest run that changed the host and is still there.
+ran_earlier() {
+  local file top
+  while read -r _ file; do
+    top=$(section "$file" system.running)
+    if [ "$top" != "$1" ] && [ -x "$top/bin/switch-to-configuration" ]; then printf '%s' "$top"; return; fi
+  done < <(find "$STATE/runs" -mindepth 2 -maxdepth 2 -name before -printf '%T@ %p\n' 2>/dev/null | sort -rn)
+}
+
 verb_status() {
   local dir unit began state size offset=${SWITCHPROOF_OFFSET:-0}
   dir=$(job_dir) unit=$(job_unit)
+  # It is the guard itself that undoes an armed job.
+  if [[ $JOB == return* ]] && [ "$(pending run)" = "$RUN" ]; then unit=$GUARD; fi
   uptime_to began
   refresh_lease
+  [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   while :; do
     size=$(stat -c %s "$dir/log" 2>/dev/null || echo 0)
     state=running
@@ -495,6 +811,8 @@ verb_status() {
   say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
   say log "$(tail -c "+$((offset + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  say boot_id "$(</proc/sys/kernel/random/boot_id)"
+  say_guard
 }
 
 # One answer of an endpoint: body, then a line of code, connect and total seconds, curl's exit code and its words.
@@ -788,24 +1106,74 @@ verb_diagnose() {
   done <<<"$ENDPOINTS"
 }
 
-# The run is over: whoever comes next may have the host. What the run kept is kept, for the newest twenty runs.
+# The run is over: whoever comes next may have the host. With SWITCHPROOF_KEEP it keeps the system that the run
+# switched to: with 1 that very system, which passed every check; with anything else whatever became of it.
 verb_confirm() {
-  local job old
-  for job in converge rollback; do
-    if [ -e "$STATE/runs/$RUN/$job" ] && [ ! -e "$STATE/runs/$RUN/$job/rc" ] && running "switchproof-$RUN-$job.service"; then
-      refuse busy "the $job is still running; the lock stays"
+  if [ ! -d "$RUN_DIR" ]; then refuse foreign "this host knows no run $RUN"; return; fi
+  guarded conclude
+}
+
+conclude() {
+  local keep=${SWITCHPROOF_KEEP:-} job outcome=ok detail=''
+  job=$(jobs_at_work | head -n1)
+  [ -n "$job" ] || job=$(activation)
+  if [ -n "$job" ]; then refuse busy "$job is still at work; the lock stays"; return; fi
+  judge
+  if [ "$outcome" = ok ] && [ -n "$keep" ]; then keep_system; fi
+  [ "$outcome" != ok ] || disarm_own
+  case $outcome:$keep in ok:* | late: | pending:) end_run ;; esac
+  say outcome "$outcome"
+  [ -z "$detail" ] || say detail "$detail"
+}
+
+# What a confirmation means in the state that the host is in.
+judge() {
+  local by dir; by=$(decided by) dir="$RUN_DIR/$(armed)"
+  if [ "$by" = confirm ]; then
+    return
+  elif [ "$by" = guard ]; then
+    outcome=late detail="the host goes back by itself since $(decided at): $(decided why)"
+    [ ! -e "$dir/returned" ] || detail="the host went back by itself at $(decided at), with exit status $(field "$dir/returned" rc): $(decided why)"
+  elif [ "$by" = rollback ]; then
+    [ -z "$keep" ] || { outcome=late detail="the run itself went back at $(decided at)"; }
+  elif [ "$(pending run)" != "$RUN" ]; then
+    [ -z "$keep" ] || [ -z "$(armed)$(pending run)" ] || { outcome=foreign detail="another run has taken the host over"; }
+  elif [ -n "$keep" ] && rebooted; then
+    outcome=booted detail='the host was rebooted before it was confirmed, and goes back by itself'
+  elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
+    outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
+  elif [ -z "$keep" ] && [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(pending to)" ]; then
+    outcome=pending detail="nobody confirmed $(pending expected); the host goes back by itself"
+  fi
+}
+
+# First what boots, then the decision: after a loss of power in between, the host is unconfirmed and goes back.
+keep_system() {
+  local new words='' rc=0; new=$(pending expected)
+  if [ "$(pending run)" = "$RUN" ] && [ -z "$(decided by)" ]; then
+    if [ "$(toplevel)" = "$new" ]; then words=$(boot_default "$new" 2>&1) || rc=$?; fi
+    if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
+    if [ "$rc" != 0 ] || ! decide confirm ''; then
+      outcome=unbootable detail="$new could not be made what boots, or that not be written down: $words"
+      boot_earlier >&2
       return
     fi
+  fi
+  rm -f "$STATE/returned"
+}
+
+# What the run kept is kept, for the newest twenty runs.
+end_run() {
+  local job old
+  for job in $(jobs); do
+    systemctl stop -- "$(job_unit "$job")" 2>/dev/null || true
+    systemctl reset-failed -- "$(job_unit "$job")" 2>/dev/null || true
   done
-  for job in converge rollback; do
-    systemctl stop -- "switchproof-$RUN-$job.service" 2>/dev/null || true
-    systemctl reset-failed -- "switchproof-$RUN-$job.service" 2>/dev/null || true
-  done
-  printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$STATE/runs/$RUN/outcome"
-  guarded release
+  printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$RUN_DIR/outcome"
+  release
+  [ -e "$PENDING" ] || rm -rf -- "${ROOTS:?}/$RUN"
   while read -r old; do rm -rf -- "${STATE:?}/runs/$old"; done < <(
     find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +21 | cut -d' ' -f2-)
-  say outcome ok
 }
 
 job_plan() {
@@ -823,7 +1191,7 @@ job_plan() {
 verb_plan() {
   JOB=plan
   local dir; dir=$(job_dir)
-  if [ ! -e "$dir/rc" ]; then launch; return; fi
+  if [ ! -e "$dir/rc" ]; then launch plan; return; fi
   say outcome finished
   say running "$(toplevel)"
   say expected "$(cat "$dir/expected" 2>/dev/null || true)"
@@ -884,6 +1252,7 @@ endpoint_problem() {
 
 verb_deploy() {
   local bad='' words name failed_before
+  [ ! -e "$STATE/returned" ] || { echo 'The last deploy was not confirmed, and the host went back by itself:'; cat "$STATE/returned"; }
   SWITCHPROOF_CLAIM=1 verb_resolve
   if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is taken by ${said[detail]}"; exit 75; fi
   if [ "${said[outcome]}" != ok ]; then
@@ -917,7 +1286,8 @@ verb_deploy() {
     printf '%s' "$payload" >"$(job_dir)/diagnostics"
     printf '%s' "$payload"
     clause diagnostics passed "above and in $(job_dir)/diagnostics"
-    echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(awk '/^system.running /{getline; print}' "$STATE/runs/$RUN/before") $0 rollback"
+    echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
+    [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
     words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
     # State and journal of every unit, the machines, and the sockets.
@@ -928,7 +1298,9 @@ verb_deploy() {
       bad=diagnostics
     fi
   fi
+  [ -n "$bad" ] || SWITCHPROOF_KEEP=1
   verb_confirm
+  if [ -z "$bad" ] && [ "${said[outcome]}" != ok ]; then clause confirm FAILED "${said[detail]}"; bad=confirm; fi
   [ -z "$bad" ] || exit 1
 }
 
@@ -942,6 +1314,8 @@ lacking() {
 
 main() {
   local verb=${1:-} lacks
+  # Whatever a broken system lacks, the way back from it is tried.
+  if [ "$verb" = guard ]; then verb_guard; exit; fi
   lacks=$(lacking)
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2
@@ -950,8 +1324,12 @@ main() {
     exit 69
   fi
   case $verb in
-    deploy | job) "verb_$verb" ;;
-    resolve | converge | status | observe | diagnose | rollback | confirm | plan) "verb_$verb"; answer "$verb" ;;
+    deploy | job) "verb_$verb" "${@:2}" ;;
+    resolve | converge | status | observe | diagnose | rollback | generations | confirm | plan)
+      "verb_$verb"
+      [ ! -e "$STATE/returned" ] || say returned "$(cat "$STATE/returned")"
+      answer "$verb"
+      ;;
     *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
 }

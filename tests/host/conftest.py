@@ -1,4 +1,4 @@
-"""One lab host for all tests of the host's script."""
+"""Lab hosts for the tests of the host's script."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from tests.host.hands import inside
 def lab() -> Iterator[Lab]:
     """A lab of one host."""
     with Lab.up(("a",), name="script", runtime="netns") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def several() -> Iterator[Lab]:
+    """A lab of hosts that are alike, for what takes time and can be tried side by side."""
+    with Lab.up(("g1", "g2", "g3", "g4"), name="guards", runtime="netns") as lab:
         yield lab
 
 

@@ -495,6 +495,7 @@ def test_the_switch_outlives_whoever_began_it(machine: LabHost, lab: Lab, tmp_pa
     assert inside(machine, f"ls {folder}/rc 2>/dev/null || true") == ""
     assert finish(machine, run).text("rc").strip() == "0"
     assert runs(machine) == commit(machine, revision)
+    assert ask(machine, "confirm", SWITCHPROOF_RUN=run, SWITCHPROOF_KEEP="1").text("outcome") == "ok"
     (kept,) = (tmp_path / "runs").glob("2*")
     assert (kept / "events.jsonl").read_text(encoding="utf-8").endswith("}\n")
 

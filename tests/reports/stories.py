@@ -34,7 +34,7 @@ CHECKS = {
 }
 
 
-LEGS: tuple[j.Leg, ...] = ("forward", "back")
+LEGS: tuple[j.Leg, ...] = ("forward", "back", "again")
 
 
 class Story:
@@ -203,6 +203,27 @@ def rolled_back() -> Story:
     story.tell(j.Noted(at=story.at, host="a", text="The clock is 3 s behind."))
     story.tell(j.Noted(at=story.at, host=None, text="The flake has uncommitted changes."))
     return story.ended(ExitCode.SAFE_FAILURE)
+
+
+def drill(*hosts: str, again: Verdict = Verdict.PASSED) -> Story:
+    """Deployed, went back on purpose, and deployed again; the second time as told."""
+    story = Story(*hosts, mode="drill", options={"drill": "orderly"}).resolved()
+    for host in story.names:
+        story.seen(host, "before", OLD, 41).phase(host, "converge", 12.3).phase(host, "observe", 4.0)
+        story.clauses(host, *Clause)
+        story.tell(j.RollbackBegun(at=story.at, host=host, reason="the drill goes back on purpose", to=OLD))
+        story.phase(host, "rollback", 6.0, leg="back").clauses(host, *Clause, leg="back")
+        story.phase(host, "converge", 3.0, leg="again").clauses(host, *list(Clause)[:4], leg="again")
+        story.check(host, Clause.DIAGNOSTICS, "emitted", again, "" if again is Verdict.PASSED else "ss", leg="again")
+        story.seen(host, "after", NEW, 43).left(host, HostState.CONVERGED, "Every clause passed.")
+    return story.ended(ExitCode.CANONICAL if again is Verdict.PASSED else ExitCode.SAFE_FAILURE)
+
+
+def returned() -> Story:
+    """An audit of a host that went back by itself after an earlier run."""
+    story = Story("a", mode="audit", requested=None)
+    story.tell(j.Warned(at=story.at, host="a", text="It went back by itself at 2026-11-23T14:00:00Z: not confirmed."))
+    return story.clauses("a", *Clause).left("a", HostState.UNCHANGED, "Nothing was begun.").ended(ExitCode.CANONICAL)
 
 
 def unsafe() -> Story:

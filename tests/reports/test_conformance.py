@@ -20,6 +20,8 @@ STORIES = [
     stories.inconclusive,
     stories.killed,
     stories.hostile,
+    stories.drill,
+    stories.returned,
 ]
 
 
@@ -105,6 +107,8 @@ def test_every_host_and_clause_has_its_cell(told: Record) -> None:
         expected.append([host.name, *(clause.verdict for clause in host.clauses)])
         if host.rollback:
             expected.append([f"{host.name} (rollback)", *(clause.verdict for clause in host.rollback.clauses)])
+        if host.again:
+            expected.append([f"{host.name} (again)", *(clause.verdict for clause in host.again.clauses)])
     assert [row.one("th").text for row in rows] == [row[0] for row in expected]
     for row, wanted in zip(rows, expected, strict=True):
         assert [cell.text.split()[-1] for cell in row.all("td")] == wanted[1:]
@@ -162,6 +166,32 @@ def test_rollback_stands_beside_what_it_undid() -> None:
     assert stories.OLD in back.text
     assert "The clause hypervisor failed." in back.text
     assert [clause.one("h3").text.split()[0] for clause in back.all("section", class_="clause")] == list(Clause)
+
+
+def test_legs_of_a_drill_stand_side_by_side() -> None:
+    """A drill has a row for each host with its three legs, what each came to and how long it took."""
+    story = stories.drill("a", "b", again=Verdict.FAILED)
+    story.events = [e for e in story.events if (getattr(e, "host", None), getattr(e, "leg", None)) != ("b", "again")]
+    table = next(each for each in page(story.record()).all("table") if "side by side" in each.one("caption").text)
+    assert [head.text for head in table.one("thead").all("th")] == ["Host", "deploy", "rollback", "again"]
+    rows = [[cell.text for cell in row.all() if cell.tag in {"th", "td"}] for row in table.one("tbody").all("tr")]
+    assert rows == [
+        ["a", "✓ passed , 16.3 s", "✓ passed , 6.0 s", "✗ failed , 3.0 s"],
+        ["b", "✓ passed , 16.3 s", "✓ passed , 6.0 s", "never begun"],
+    ]
+    assert not [each for each in page(stories.canonical().record()).all("caption") if "side by side" in each.text]
+
+
+def test_failure_of_a_drill_s_last_leg_is_linked() -> None:
+    """The sentence of a drill names the leg that failed and links to its checks."""
+    header = page(stories.drill("a", again=Verdict.FAILED).record()).one("header")
+    assert "on host a (again), clause diagnostics" in header.text
+    assert header.one("a").attributes["href"] == "#sp-1-a-again-diagnostics"
+
+
+def test_warning_is_told_with_its_host() -> None:
+    """That a host went back by itself stands in its part of the report."""
+    assert "It went back by itself at" in page(stories.returned().record()).one("section", class_="leg").text
 
 
 def test_ten_hosts_are_quick() -> None:

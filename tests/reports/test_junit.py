@@ -53,6 +53,11 @@ def test_every_leg_is_a_suite() -> None:
     }
 
 
+def test_second_deploy_of_a_drill_is_a_suite() -> None:
+    """The three legs of a drill are three suites."""
+    assert list(suites(stories.drill("a"))) == ["a", "a.rollback", "a.again"]
+
+
 def test_properties_tell_what_was_tested() -> None:
     """A suite says its verdict, the state of its host and which commit it was."""
     suite = suites(stories.rolled_back())["a"]

@@ -58,6 +58,17 @@ def test_failed_checks_are_told() -> None:
     assert line.endswith("a FAILED hypervisor: The hypervisor answers /login on 127.0.0.1:9090: 502, not 200")
 
 
+def test_legs_and_warnings_are_told() -> None:
+    """Phases and failed checks of later legs name the leg; a warning is told whole, and is not to be overlooked."""
+    story = Story("a").phase("a", "converge", 2, leg="again").phase("a", "wait", 3, leg="back")
+    story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, "502", leg="again")
+    story.tell(j.Warned(at=story.at, host="a", text="It went back by itself. " + "x" * 300))
+    told = [line.split("Z ", 1)[1] for line in shown(story)[1:] if "started" not in line]
+    assert told[:2] == ["a converge (again) 2.0 s", "a wait (rollback) 3.0 s"]
+    assert told[2].startswith("a (again) FAILED runtime: live")
+    assert told[3].startswith("a NOTE WELL: It went back by itself. xxx")
+
+
 def test_host_text_never_begins_a_line_and_commands_nothing() -> None:
     """Whatever a host says, every line begins with our time, and neither a terminal nor CI takes it for a command."""
     story = Story("a").tell(j.LogLine(at=Story().at, host="a", text=f"one\r::error::two\u2028three {HOSTILE}"))

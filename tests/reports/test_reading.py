@@ -63,6 +63,16 @@ def test_plan_proves_nothing_and_exits_well() -> None:
     assert "nothing is proven" in reading.exit_meaning(story.record())
 
 
+def test_way_back_is_a_cause_only_in_a_drill() -> None:
+    """A rollback that fails does not hide why there was one; in a drill each leg counts, in its order."""
+    assert cause(stories.unsafe())[1:] == (Clause.CONVERGE, "switched")
+    assert reading.first_cause(stories.unsafe().record()).leg == "forward"  # type: ignore[union-attr]
+    story = stories.drill("a", again=Verdict.FAILED)
+    assert reading.first_cause(story.record()).leg == "again"  # type: ignore[union-attr]
+    story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, leg="back")
+    assert reading.first_cause(story.record()).leg == "back"  # type: ignore[union-attr]
+
+
 def test_anchors_are_unique_for_hosts_that_look_alike() -> None:
     """Two hosts whose names have the same letters have different anchors."""
     record = stories.canonical("a.b", "a-b").record()

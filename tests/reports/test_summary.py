@@ -14,7 +14,15 @@ from tests.reports import stories
 from tests.reports.stories import Story
 
 FOLDER = Path("reports/runs/20261123T151203Z-deploy-ovh-1a2b3c4")
-STORIES = [stories.canonical, stories.rolled_back, stories.unsafe, stories.inconclusive, stories.killed]
+STORIES = [
+    stories.canonical,
+    stories.rolled_back,
+    stories.unsafe,
+    stories.inconclusive,
+    stories.killed,
+    stories.drill,
+    stories.returned,
+]
 
 
 def lines(story: Story) -> list[str]:
@@ -62,7 +70,7 @@ def test_unsafe_host_is_what_comes_next() -> None:
     shown = " ".join(" ".join(lines(stories.unsafe())).split())
     assert "Exit 10: not canonical, and some host is unsafe" in shown
     assert f"Look at host a now. Its diagnostics: {FOLDER}/evidence/a/" in shown
-    assert re.search(r"pytest --provider=lab --sha=[0-9a-f]{40} --host=a", shown)
+    assert "pytest --provider=lab --rollback=41 --host=a" in shown
 
 
 def test_inconclusive_run_asks_for_an_audit() -> None:
@@ -93,6 +101,21 @@ def test_quiet_states_need_no_reason() -> None:
     shown = lines(stories.rolled_back())
     assert "b is converged" in shown
     assert "a is rolled-back: It runs the toplevel it had before, verified by every check." in shown
+
+
+def test_warning_is_told_after_the_states() -> None:
+    """That a host went back by itself is told at the end of every run that hears of it, whatever its verdict."""
+    shown = " ".join(" ".join(lines(stories.returned())).split())
+    assert "CANONICAL" in shown
+    assert "a: It went back by itself at 2026-11-23T14:00:00Z: not confirmed." in shown
+
+
+def test_drill_tells_its_three_legs() -> None:
+    """A drill's sentence counts the checks of all legs, and the table has a row for each."""
+    shown = lines(stories.drill("a"))
+    said = " ".join(" ".join(shown).split())
+    assert "held on 1 host, deployed, gone back and deployed again: 27 of 27 checks passed." in said
+    assert [line.split()[0:2] for line in shown if line.startswith("a (")] == [["a", "(rollback)"], ["a", "(again)"]]
 
 
 def test_every_exit_code_has_a_meaning() -> None:

@@ -1,0 +1,168 @@
+"""Measure how long a way back takes: `python -m bench.rollback [--write]`.
+
+Two times, on a lab host of this machine. From a failed check to a rollback that every clause has verified: both
+moments stand in the run's journal. From a runner that is killed with -9 to the host back on its own, without the
+time that it was told to wait for a confirmation: the host's word of when it had gone back, on the runner's clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bench.ground import ROOT
+from deploy.contract import Verdict
+from deploy.errors import SwitchproofError
+from deploy.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+
+PAGE = ROOT / "docs" / "bench-rollback.md"
+MARK = "<!-- what follows is written by `python -m bench.rollback --write` -->\n"
+CONFIRM_S = 8
+LONGEST_S = 120.0
+
+_HEALTH = f"""
+[health]
+ready_s = 5.0
+answers = 3
+interval_s = 0.5
+soak_s = 2.0
+timeout_s = 2.0
+
+[rollback]
+confirm_s = {CONFIRM_S}
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the result, and return 1 if anything did not come to its end."""
+    parser = argparse.ArgumentParser(prog="python -m bench.rollback", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
+    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
+    given = parser.parse_args(argv)
+    try:
+        with (
+            Lab.up(("a",), name=f"bench-rollback-{os.getpid()}", runtime="netns") as lab,
+            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
+        ):
+            failed = [failed_check(lab, Path(below) / f"failed-{number}") for number in range(given.runs)]
+            lost = [lost_runner(lab, Path(below) / f"lost-{number}") for number in range(given.runs)]
+    except (SwitchproofError, subprocess.SubprocessError, OSError, TimeoutError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    text = render(failed, lost)
+    print(text)
+    if given.write:
+        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
+        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
+    return 0
+
+
+def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
+    """Deploy what is broken; return the seconds of the way back, and of its parts."""
+    process = _begin(lab, folder, "broken/live-degraded")
+    process.communicate(timeout=LONGEST_S)
+    events = list(_events(folder))
+    failed = _first(events, lambda event: isinstance(event, CheckFinished) and event.verdict is Verdict.FAILED)
+    left = _first(events, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
+    parts = {
+        event.phase: event.seconds for event in events if isinstance(event, PhaseFinished) and event.leg == "back"
+    }
+    whole = (left.at - failed.at).total_seconds()
+    return {"whole": whole, "restored": parts["rollback"], "verified": parts["observe"]}
+
+
+def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
+    """Kill the runner after the switch; return the seconds until the host is back, without those it was to wait."""
+    host = lab.hosts["a"]
+    host.run(["rm", "-f", "/var/lib/switchproof/returned"], timeout_s=10)
+    process = _begin(lab, folder, "main")
+    _wait(lambda: any(isinstance(e, PhaseFinished) and e.phase == "converge" for e in _events(folder)))
+    switched = next(e.at for e in _events(folder) if isinstance(e, PhaseFinished) and e.phase == "converge")
+    process.kill()
+    process.communicate(timeout=LONGEST_S)
+    _wait(lambda: bool(_said(host)))
+    said = dict(line.split(" ", 1) for line in _said(host).splitlines())
+    if said["rc"] != "0":
+        raise TimeoutError(f"the host did not go back well: {said}")
+    decided, ended = (dt.datetime.fromisoformat(said[name]) for name in ("at", "ended"))
+    _wait(lambda: host.run(["sh", "-c", "test -e /var/lib/switchproof/pending"], timeout_s=10).returncode != 0)
+    host.run(["rm", "-rf", "/run/switchproof/lock"], timeout_s=10)  # or the next run would wait for it
+    whole = (ended - switched).total_seconds() - CONFIRM_S
+    return {"whole": max(whole, 0.0), "restored": (ended - decided).total_seconds()}
+
+
+def render(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> str:
+    """Write the result in Markdown."""
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    rows = [
+        ("from a failed check to the verified earlier system", [run["whole"] for run in failed]),
+        ("of that, restoring it", [run["restored"] for run in failed]),
+        ("of that, watching whether it is healthy", [run["verified"] for run in failed]),
+        ("from a lost runner to the host back, beyond the time to confirm", [run["whole"] for run in lost]),
+        ("of that, restoring it", [run["restored"] for run in lost]),
+    ]
+    lines = [
+        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {len(failed)} runs of each; load average at the end: {load}",
+        "",
+        "| what | median | least to most |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {what} | {statistics.median(seconds):.1f} s | {min(seconds):.1f} to {max(seconds):.1f} s |"
+        for what, seconds in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _begin(lab: Lab, folder: Path, revision: str) -> subprocess.Popen[str]:
+    folder.mkdir()
+    text = (ROOT / "deploy" / "targets" / "lab.toml").read_text("utf-8")
+    (folder / "lab.toml").write_text(text + _HEALTH, "utf-8")
+    options = [f"--sha={revision}", "--host=a", f"--targets={folder / 'lab.toml'}", f"--report-dir={folder / 'runs'}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--provider=lab", *options],
+        cwd=ROOT,
+        env=os.environ | {"SWITCHPROOF_LAB": lab.name},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _events(folder: Path) -> Iterator[AnyEvent]:
+    for path in (folder / "runs").glob("2*/events.jsonl"):
+        yield from read_events(path)
+
+
+def _first(events: list[AnyEvent], is_it: Callable[[AnyEvent], bool]) -> AnyEvent:
+    for event in events:
+        if is_it(event):
+            return event
+    raise TimeoutError("the run did not go as it should: it never failed, or the host was not brought back")
+
+
+def _said(host: LabHost) -> str:
+    return host.run(["sh", "-c", "cat /var/lib/switchproof/returned 2>/dev/null"], timeout_s=10).stdout
+
+
+def _wait(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONGEST_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {LONGEST_S:g} s; the run or the host did not go as it should")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

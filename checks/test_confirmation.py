@@ -1,0 +1,24 @@
+"""Clause `converge`, at its very end: the host keeps the system that it was converged to.
+
+Until then the host goes back by itself, as nothing but this check confirms a system.
+"""
+
+import pytest
+
+from checks.fixtures import Show
+from deploy.errors import Inconclusive
+from deploy.journey import Confirmation
+
+pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("keep"), pytest.mark.last]
+
+
+def test_the_host_keeps_the_system(confirmation: Confirmation, show: Show) -> None:
+    """The host keeps the system: confirmed over a new connection after every check passed."""
+    show(expected="ok", seen=f"{confirmation.outcome} {confirmation.detail}".strip())
+    if confirmation.outcome == "busy":
+        raise Inconclusive(f"the host cannot keep the system while it is still switching: {confirmation.detail}")
+    assert confirmation.outcome not in {"late", "booted"}, (
+        f"the host has decided to go back by itself: {confirmation.detail}; "
+        "if the checks need longer than it waits, give it more time with rollback.confirm_s"
+    )
+    assert confirmation.outcome == "ok", f"the host refuses ({confirmation.outcome}): {confirmation.detail}"

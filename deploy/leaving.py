@@ -1,0 +1,46 @@
+"""What a run left a host in, from what was proven and what was seen at its end (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.contract import HostState, Verdict
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Everything that a host's state follows from.
+
+    Attributes:
+        verdict: Of the run on this host.
+        back: Of the system that was restored; None if none was to be.
+        kept: Whether the host has confirmed that it keeps the new system.
+        returned: Whether the host went back by itself.
+        same: Whether it was seen at the end to run and have set the very system from before.
+        running: The system that it was seen to run.
+    """
+
+    verdict: Verdict
+    back: Verdict | None
+    kept: bool
+    returned: bool
+    same: bool
+    running: str
+
+    @property
+    def state(self) -> tuple[HostState, str]:
+        """The state, and how it is known."""
+        if self.verdict is Verdict.PASSED and self.kept:
+            return HostState.CONVERGED, "Every clause passed, and the host keeps the system."
+        if self.back is Verdict.PASSED and self.same:
+            how = " by itself" if self.returned else ""
+            return HostState.ROLLED_BACK, f"It went back{how}: the earlier system is there and passed every clause."
+        if self.back is not None:
+            return HostState.UNSAFE, "The earlier system was to be restored, and did not pass every clause."
+        if self.returned:
+            return HostState.UNKNOWN, f"It went back by itself and runs {self.running}, which was not verified."
+        if self.same:
+            return HostState.UNCHANGED, "It was looked at: it runs, and has set, the same system as before."
+        if self.verdict is Verdict.FAILED:
+            return HostState.UNSAFE, f"It was switched to {self.running} and did not pass."
+        return HostState.UNKNOWN, f"It was switched to {self.running}, and not every clause could be checked."

@@ -1,0 +1,259 @@
+"""Deploys that do not come to a good end, each told once on a lab host of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from tests.deploys.sessions import HEALTH, ROOT, Ended, session, target_file
+
+SOON_S = 60.0
+"""Seconds within which something must have come about on a host that does its best."""
+
+BROKEN = "broken/live-degraded"
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What a host runs, has set, would boot, and how many processes of its hypervisor are from elsewhere."""
+
+    running: str
+    profile: str
+    boot: str
+    strays: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story that has ended: its sessions, and what the host was between them, by name."""
+
+    host: str
+    ended: dict[str, Ended] = field(default_factory=dict)
+    systems: dict[str, Systems] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
+
+
+class Stage:
+    """One host with everything that a story needs.
+
+    Args:
+        lab: The lab.
+        host: Its host.
+        folder: Where the story's files go.
+        confirm_s: Seconds for which the host waits to be confirmed.
+        others: Hosts that its sessions are about as well.
+    """
+
+    def __init__(self, lab: Lab, host: str, folder: Path, confirm_s: float, others: Sequence[str] = ()) -> None:
+        self.lab, self.host, self.folder = lab, lab.hosts[host], folder
+        folder.mkdir()
+        health = HEALTH.replace("soak_s = 2.0", "soak_s = 1.0") + f"\n[rollback]\nconfirm_s = {confirm_s}\n"
+        self.targets = target_file(folder, [host, *others], health)
+        self.told = Told(host)
+        self.look("first")
+
+    @property
+    def arguments(self) -> list[str]:
+        """What every session of this story is given."""
+        return ["--provider=lab", f"--targets={self.targets}"]
+
+    def run(self, name: str, *arguments: str) -> Ended:
+        """Run a session to its end, and look at the host."""
+        self.told.ended[name] = session(*self.arguments, *arguments, runs=self.folder / "runs", lab=self.lab)
+        self.look(name)
+        return self.told.ended[name]
+
+    def begin(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """Begin a session that will not be left to itself."""
+        command = [sys.executable, "-m", "pytest", *self.arguments, *arguments, f"--report-dir={self.folder / name}"]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"SWITCHPROOF_LAB": self.lab.name},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self, name: str, process: subprocess.Popen[str]) -> Ended:
+        """Wait for the end of a session that was begun, and look at the host."""
+        output, _ = process.communicate(timeout=120)
+        (folder,) = (self.folder / name).glob("2*")
+        self.told.ended[name] = Ended(process.returncode, output, folder)
+        self.look(name)
+        return self.told.ended[name]
+
+    def reach(self, name: str, event: str) -> None:
+        """Wait until the journal of a session tells of an event."""
+        self.wait_for(lambda: any(event in path.read_text() for path in self._journals(name)), event)
+
+    def wait_for(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + SOON_S
+        while not holds():
+            assert time.monotonic() < deadline, f"{self.host.name}: not within {SOON_S:g} s: {what}"
+            time.sleep(0.05)
+
+    def wait_for_return(self) -> None:
+        """Wait until the host has gone back by itself, and everything of that is over."""
+        self.wait_for(lambda: self.inside("cat /var/lib/switchproof/returned") != "", "it went back by itself")
+
+    def is_given_up(self) -> bool:
+        """Whether the run that holds the host has said nothing for so long that it must be gone."""
+        seen = "sed -n 's/^seen //p' /run/switchproof/lock/holder"
+        return self.inside(f"echo $(($(date +%s) - $({seen}) > 20))") == "1"
+
+    def inside(self, script: str) -> str:
+        """What a shell text prints on the host."""
+        return self.host.run(["bash", "-c", script], timeout_s=60).stdout.strip()
+
+    def look(self, name: str) -> None:
+        """Look at what the host is now, on the host itself."""
+        self.told.systems[name] = look(self.host)
+
+    def _journals(self, name: str) -> list[Path]:
+        return list((self.folder / name).glob("*/events.jsonl"))
+
+
+def look(host: LabHost) -> Systems:
+    """What a host runs, has set and would boot; and its hypervisor's processes that are not of what it runs."""
+    script = r"""
+      readlink -e /run/current-system; readlink -e /nix/var/nix/profiles/system; cat /boot/loader/entry
+      exe=$(readlink "/proc/$(systemctl show -P MainPID hypervisor.service)/exe")
+      nix-store -qR /run/current-system | grep -qxF "$(cut -d/ -f1-4 <<<"$exe")" || echo "$exe"
+    """
+    lines = [*host.run(["bash", "-c", script], timeout_s=60).stdout.splitlines(), "", "", "", ""]
+    return Systems(*lines[:4])
+
+
+def killed(stage: Stage) -> Told:
+    """The runner is killed with -9 after the switch; another deploy comes too early, then an audit, then a deploy."""
+    process = stage.begin("killed", "--sha=main")
+    stage.reach("killed", '"phase":"observe"')
+    process.kill()
+    process.communicate(timeout=30)
+    stage.look("unconfirmed")
+    stage.run("other", "--sha=v3")
+    stage.wait_for_return()
+    stage.look("killed")
+    stage.told.said["journal"] = stage.inside("journalctl -q -o cat -t switchproof")
+    stage.run("audit", "--audit")
+    stage.wait_for(stage.is_given_up, "the lock of a run that says nothing any more")
+    stage.run("next", "--sha=main")
+    stage.run("after", "--audit")
+    return stage.told
+
+
+def late(stage: Stage) -> Told:
+    """The runner is stopped until the host has gone back, and then goes on as if nothing had been."""
+    process = stage.begin("late", "--sha=main")
+    stage.reach("late", '"phase":"observe"')
+    process.send_signal(signal.SIGSTOP)
+    stage.wait_for_return()
+    process.send_signal(signal.SIGCONT)
+    stage.end("late", process)
+    return stage.told
+
+
+def locked_out(stage: Stage) -> Told:
+    """The new system lets nobody in any more; the earlier one, to which the host goes back, does again."""
+    process = stage.begin("locked out", "--sha=main")
+    stage.reach("locked out", '"phase":"observe"')
+    stage.inside("systemctl mask --runtime --now ssh.service; pkill -KILL -f '^sshd-session: ' || true")
+    stage.wait_for_return()
+    stage.inside("systemctl unmask --runtime ssh.service && systemctl start ssh.service")
+    stage.end("locked out", process)
+    return stage.told
+
+
+def away(stage: Stage) -> Told:
+    """The network is gone for half a minute, right after the switch."""
+    link = ["ip", "link", "set", stage.host._state.cable.interface]
+    process = stage.begin("away", "--sha=main")
+    stage.reach("away", '"phase":"observe"')
+    subprocess.run([*link, "down"], check=True, timeout=10)
+    time.sleep(AWAY_S)
+    subprocess.run([*link, "up"], check=True, timeout=10)
+    stage.end("away", process)
+    return stage.told
+
+
+AWAY_S = 30.0
+
+
+def drill(stage: Stage) -> Told:
+    """A drill in which the run itself goes back."""
+    stage.run("drill", "--sha=main", "--drill")
+    return stage.told
+
+
+def dead_man(stage: Stage) -> Told:
+    """A drill in which the host goes back by itself."""
+    stage.run("drill", "--sha=main", "--drill=dead-man")
+    return stage.told
+
+
+def broken_drill(stage: Stage) -> Told:
+    """A drill of a revision that is broken."""
+    stage.run("drill", f"--sha={BROKEN}", "--drill")
+    return stage.told
+
+
+def kept(stage: Stage) -> Told:
+    """A broken revision is kept; a rollback then restores what ran, and one to the broken system does not pass."""
+    stage.run("keep", f"--sha={BROKEN}", "--on-failure=keep")
+    stage.run("rollback", "--rollback")
+    broken = stage.inside(
+        "for each in /nix/var/nix/profiles/system-*-link; do"
+        f" [ $(readlink -e $each) != {stage.told.systems['keep'].running} ] || echo $each; done"
+    )
+    number = re.findall(r"system-(\d+)-link", broken)[-1]
+    stage.run("to broken", f"--rollback={number}")
+    return stage.told
+
+
+def asked(stage: Stage) -> Told:
+    """Two deploys, then rollbacks: left open, by generation, by commit, and to what is garbage-collected."""
+    stage.run("main", "--sha=main")
+    stage.run("v3", "--sha=v3")
+    stage.run("left open", "--rollback")
+    stage.run("by generation", "--rollback=1")
+    stage.run("by commit", f"--rollback={stage.told.ended['v3'].record.revision.sha}")
+    stage.inside("ln -sfn /nix/store/00000000000000000000000000000000-gone /nix/var/nix/profiles/system-1-link")
+    stage.run("gone", "--rollback=1")
+    return stage.told
+
+
+def foreign(stage: Stage) -> Told:
+    """Somebody else has deployed here, never we."""
+    flake = "git+file:///srv/sample.git?ref=refs/heads/main#choiros-a"
+    stage.told.said["by hand"] = stage.inside(f"HOME=/root nixos-rebuild switch --flake '{flake}' 2>&1; echo rc $?")
+    stage.look("by hand")
+    stage.told.said["state"] = stage.inside("ls /var/lib/switchproof 2>&1 || true")
+    stage.run("rollback", "--rollback")
+    return stage.told
+
+
+STORIES: dict[str, tuple[Callable[[Stage], Told], float]] = {
+    "killed": (killed, 8.0),
+    "late": (late, 15.0),
+    "locked-out": (locked_out, 7.0),
+    "away": (away, 90.0),
+    "drill": (drill, 60.0),
+    "dead-man": (dead_man, 12.0),
+    "broken-drill": (broken_drill, 60.0),
+    "kept": (kept, 30.0),
+    "asked": (asked, 60.0),
+    "foreign": (foreign, 60.0),
+}
+"""Every story with the seconds for which its host waits to be confirmed."""
