@@ -14,7 +14,7 @@ demo: packages
 
 # Run the project's own tests, whole deploys on lab hosts included.
 test: packages
-    pytest
+    pytest --numprocesses=2 --dist=loadfile
 
 # Run what judges the code without running it.
 lint: packages

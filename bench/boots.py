@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _lab(given.lab) as lab:
             (host, *_) = lab.hosts.values()
+            before = _load()
             told = _facts(lab, given.times)
             for number in range(1, given.times + 1):
                 rounds.append(boot(host))
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SwitchproofError, OSError) as error:
         _say(str(error))
         return 1
-    text = render(rounds, told)
+    text = render(rounds, [*told, f"load average before: {before}; after: {_load()}"])
     print(text)
     if given.write:
         above, _, _ = PAGE.read_text("utf-8").partition(MARK)
@@ -132,12 +133,14 @@ def _facts(lab: Lab, times: int) -> list[str]:
         ),
         "unknown",
     )
-    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    what = f"{times} times two machines at once, {lab.state.told}"
     return [
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {what}; load average before: {load}",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {times} times two machines at once, {lab.state.told}",
         f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}",
     ]
+
+
+def _load() -> str:
+    return ", ".join(f"{part:.1f}" for part in os.getloadavg())
 
 
 def _last_words(host: LabHost, name: str) -> str:

@@ -13,8 +13,9 @@ from deploy.target import Endpoint
 BOOTING_S = 300.0
 """Seconds for which a silent machine counts as booting; the slowest boot of a small guest is far below."""
 
-RECENT_S = 60.0
-"""Seconds for which a machine that was started again is still in the trouble that ended it."""
+RECENT_S = 20.0
+"""Seconds for which a machine that was started again is still in the trouble that ended it; longer, where it crashes
+again and again more slowly."""
 
 REFUSED_S = 0.2
 """Seconds within which a refusal comes back from a guest; “no route” takes the kernel a second and more of asking."""
@@ -136,7 +137,7 @@ def _lives(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
     name, lives = _name(endpoint), endpoint.observation.lives
     count = max(lives(name) - 1, machine.restarts)
     # Its end shows in the process's age; where it is just between two processes, there is none.
-    recent = lives(name) > 1 or machine.age_s is None or machine.age_s < RECENT_S
+    recent = lives(name) > 1 or machine.age_s is None or machine.age_s < max(RECENT_S, 2 * (machine.cycle_s or 0))
     times = f"started again {count} times{_exits(machine)}; {endpoint.history}"
     if count and recent:
         if count >= _LOOPING:

@@ -79,17 +79,15 @@ class Dialogue:
             Inconclusive: The answer could not be had.
         """
         give_up = time.monotonic() + RECONNECT_S
-        silent = 0
+        asked_again = False
         while True:
             nonce = secrets.token_hex(8)
             asked = program(verb, nonce, {**self._values, **values})
             try:
                 done = self._reached().run(asked, timeout_s=timeout_s)
-                if not (done.stdout or done.stderr or silent or self._stop.is_set()):
-                    silent += 1
-                    text = (
-                        f"The host said nothing to {verb!r} (exit status {done.exit_status}) and is asked once more."
-                    )
+                if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
+                    asked_again = True
+                    text = f"{verb!r} is asked once more: no word came (exit status {done.exit_status})."
                     self._journal.emit(Noted(host=self._host, text=text))
                     continue
                 frame = _parse(done, nonce, verb)

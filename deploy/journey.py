@@ -38,7 +38,7 @@ from deploy.target import Health, Host
 FETCH_S = 900.0
 """Seconds for a host to fetch the repository; the host itself gives up after 600."""
 
-_LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0)
+_LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
 
 
 class Locked(Inconclusive):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 _LINE = re.compile(r"(\d{1,12}\.\d{1,9}) \S+ [^\[:]*(?:\[\d+\])?: (.*)")
 _EXIT = re.compile(r"Main process exited, code=(\w+), status=(\d+)/(\w+)|Deactivated successfully")
-_RESTART = re.compile(r"Scheduled restart job, restart counter is at (\d+)")
+_RESTART = re.compile(r"Scheduled restart job, restart counter is at \d+")
 _GAVE_UP = re.compile(r"Start request repeated too quickly")
 _PANIC = re.compile(r"Kernel panic - not syncing")
 
@@ -42,7 +43,7 @@ class Machine:
         neighbour: The kernel's state of its address: `REACHABLE`, `FAILED` and so on, empty if it is not known.
         exits: How its process ended, each time since somebody last stopped the unit, in systemd's words.
         restarts: How many times systemd started it again meanwhile.
-        counter: systemd's own count of those, which goes further back.
+        cycle_s: The longest time in seconds between two of those, None for fewer than two.
         gave_up: Whether systemd starts it no more, as it was started too often.
         panicked: Whether the guest's kernel panicked since somebody last stopped the unit.
         console: The console's last lines, oldest first.
@@ -56,7 +57,7 @@ class Machine:
     neighbour: str
     exits: tuple[str, ...]
     restarts: int
-    counter: int
+    cycle_s: float | None
     gave_up: bool
     panicked: bool
     console: tuple[str, ...]
@@ -100,7 +101,7 @@ def read_machine(facts: str, systemd: str, console: str) -> Machine:
     journal = list(_lines(systemd))
     begun = _begun(journal)
     told = [line for at, line in journal if at > begun]
-    counts = [int(found[1]) for line in told if (found := _RESTART.search(line))]
+    restarts = [at for at, line in journal if at > begun and _RESTART.search(line)]
     lines = tuple(line for at, line in _lines(console) if at > begun and line.strip())
     return Machine(
         pid=pid,
@@ -110,8 +111,8 @@ def read_machine(facts: str, systemd: str, console: str) -> Machine:
         tap=_tap(fact),
         neighbour=" ".join(fact.get("neighbour", [])),
         exits=tuple(_ended(found) for line in told if (found := _EXIT.search(line))),
-        restarts=len(counts),
-        counter=max(counts, default=0),
+        restarts=len(restarts),
+        cycle_s=max((then - at for at, then in pairwise(restarts)), default=None),
         gave_up=any(_GAVE_UP.search(line) for line in told),
         panicked=any(_PANIC.search(line) for line in lines),
         console=lines,

@@ -246,8 +246,11 @@ class Observation:
             return Streak(0, 0.0, identity_kept=False)
         since = good[-1].at
         first = next(answer.at for answer in answers if answer.good)
-        before = [seen for at, seen in self.presences if at <= first][-1:]
-        during = before + [seen for at, seen in self.presences if at > first]
+        # Whoever answered the very first question was there before it; later it may be who replaced a bad one.
+        since_then = [at for at, _ in self.presences if (at < first if answers[0].good else at <= first)][-1:]
+        during = [seen for at, seen in self.presences if at >= (since_then[0] if since_then else first)]
+        while len(during) > 1 and not all(unit in during[0] and during[0][unit].active == "active" for unit in units):
+            during.pop(0)
         kept = bool(during) and all(
             unit in seen and seen[unit].identity == during[0].get(unit, seen[unit]).identity
             for seen in during

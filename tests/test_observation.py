@@ -294,6 +294,7 @@ NEW = RUNNING | {"vm": "active running 999 eeee 0"}
         (ALL, presence(100.25, vm=RUNNING["vm"]), False),
         (ALL, presence(100.25, **RUNNING) + presence(101.25, vm=RUNNING["vm"]), False),
         (ALL, presence(101.25, **RUNNING), True),
+        (ALL, presence(100.0, **RUNNING) + presence(100.25, **RUNNING | {"vm": NEW["vm"]}), False),
         (ALL, "at 100.25\n", False),
         (ALL, "", False),
     ],

@@ -875,18 +875,24 @@ sample_answers() {
 }
 
 # What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units, `life` that
-# which no moment between two processes changes.
+# which no moment between two processes changes; `up` gets the same as `key` if every unit is active.
 judge_endpoint() {
   local name=$1 unit
   shift
-  key='' life='' problem[$name]=''
-  [ -n "${good[$name]}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
+  key='' life='' up=yes problem[$name]=''
+  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
   for unit in "$@"; do
     key+="$unit ${unit_identity[$unit]:-} "
     life+="${value["$unit InvocationID"]:-} "
-    [[ ${unit_state[$unit]:-} == active\ * ]] || problem[$name]="$unit is ${unit_state[$unit]:-not there}"
+    [[ ${unit_state[$unit]:-} == active\ * ]] || up='' problem[$name]="$unit is ${unit_state[$unit]:-not there}"
     [[ ${unit_state[$unit]:-} != failed\ * ]] || key+='failed '
   done
+  up=${up:+$key}
+}
+
+note_identity() {
+  [ "$identity" = "$last_identity" ] || changes+="at $1"$'\n'"$identity"
+  last_identity=$identity
 }
 
 # An endpoint that restarted after it had been good is settled when one can tell what became of it: it is healthy
@@ -904,24 +910,33 @@ settle_restarted() {
 # Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
 # after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
-  local began now bad name units unit key life identity='' last_identity='' series='' changes=''
-  local -a list; local -A due unit_state unit_identity reply good first since row failing settled again latest lives
+  local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
+  local -a list; local -A due unit_state unit_identity reply good first since row failing settled again latest lives earlier
   declare -gA problem=()
   local moment=$EPOCHSECONDS
   uptime_to began
   read_due
+  sample_units
+  note_identity "$began"
+  while IFS=$US read -r name units _; do
+    IFS=$RS read -r -a list <<<"$units"
+    reply[$name]=''
+    judge_endpoint "$name" "${list[@]}"
+    earlier[$name]=$up
+  done <<<"$ENDPOINTS"
   while :; do
     bad=''
     uptime_to now
     sample_answers
     sample_units
-    [ "$identity" = "$last_identity" ] || changes+="at $now"$'\n'"$identity"
-    last_identity=$identity
+    note_identity "$now"
     while IFS=$US read -r name units _; do
       IFS=$RS read -r -a list <<<"$units"
       judge_endpoint "$name" "${list[@]}"
       if [[ $key == *' failed '* ]]; then failing[$name]=$((${failing[$name]:-0} + 1)); else failing[$name]=0; fi
-      [ -z "${good[$name]}" ] || : "${first[$name]:=$key}" "${latest[$name]:=$life}"
+      # Whoever answered the very first question was there before it; later it may be who replaced a bad one.
+      [ -z "${good[$name]}" ] || : "${first[$name]:=${earlier[$name]:-$key}}" "${latest[$name]:=$life}"
+      earlier[$name]=''
       if [ -n "${problem[$name]}" ]; then row[$name]=0 since[$name]=''; else
         row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
       fi

@@ -13,6 +13,7 @@ import pytest
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.revisions import REVISIONS, Revision
 from tests.deploys.sessions import HEALTH, Ended, session, target_file
+from tests.labs import own
 
 HOSTS = ("h1", "h2", "h3", "h4")
 
@@ -29,7 +30,7 @@ class Deployed:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Four hosts that run the first good revision."""
-    with Lab.up((*HOSTS, "a", "b"), name="deploys", runtime="netns") as lab:
+    with Lab.up((*HOSTS, "a", "b"), name=own("deploys"), runtime="netns") as lab:
         yield lab
 
 

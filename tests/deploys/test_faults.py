@@ -21,13 +21,13 @@ from tests.deploys.sessions import session, target_file
 
 pytestmark = pytest.mark.lab
 
-HOSTS = ("f1", "f2", "f3", "f4")
+HOSTS = ("f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8")
 MODES = ("deploy", "audit")
 UNITS = ("live", "dev")
 # What a whole machine cannot be: good for long enough to pass, or waited for until the test is slow.
 HEALTH = """
 [health]
-ready_s = 5.0
+ready_s = 4.0
 answers = 4
 interval_s = 0.5
 soak_s = 3.0
@@ -133,32 +133,54 @@ def break_once_more(host: LabHost, fault: str, unit: str) -> None:
     break_unit(host, fault, unit)
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str, str], Told]]:
-    """What was told of each fault, by mode, unit and fault: four hosts at a time, a fault in each of their units."""
-    folder = tmp_path_factory.mktemp("faults")
-    targets = target_file(folder, list(HOSTS), HEALTH)
-    results: dict[tuple[str, str, str], Told] = {}
-    with Lab.up(HOSTS, name="faults", runtime="microvm") as lab, ThreadPoolExecutor(len(HOSTS) * len(UNITS)) as pool:
-        for number in range(0, len(PAIRS), len(HOSTS)):
-            pairs = PAIRS[number : number + len(HOSTS)]
-            places = [
-                (lab.hosts[name], unit, fault)
-                for name, faults in zip(HOSTS, pairs, strict=True)
-                for unit, fault in zip(UNITS, faults, strict=True)
-            ]
-            list(pool.map(lambda place: break_unit(place[0], place[2], place[1]), places))
+@dataclass(frozen=True)
+class Trial:
+    """Four hosts with a fault in each of their units, and where the runs on them are kept."""
+
+    lab: Lab
+    hosts: tuple[str, ...]
+    folder: Path
+
+    def run(self, number: int) -> Iterator[tuple[tuple[str, str, str], Told]]:
+        """Break every unit as four of the pairs say, deploy and audit."""
+        pairs = PAIRS[number : number + len(self.hosts)]
+        places = [
+            (self.lab.hosts[name], fault, unit)
+            for name, faults in zip(self.hosts, pairs, strict=True)
+            for unit, fault in zip(UNITS, faults, strict=True)
+        ]
+        targets = target_file(self.folder, list(self.hosts), HEALTH)
+        with ThreadPoolExecutor(len(places)) as pool:
+            list(pool.map(lambda place: break_unit(*place), places))
             for mode in MODES:
                 if mode == "audit":
-                    again = [place for place in places if place[2] in ONCE]
-                    list(pool.map(lambda place: break_once_more(place[0], place[2], place[1]), again))
+                    list(pool.map(lambda place: break_once_more(*place), [one for one in places if one[1] in ONCE]))
                 what = ["--sha=v1", "--on-failure=keep"] if mode == "deploy" else ["--audit"]
-                runs = folder / f"{mode}-{number}"
-                ended = session("--provider=lab", *what, f"--targets={targets}", runs=runs, lab=lab)
-                for host, unit, fault in places:
-                    results[mode, unit, fault] = Told(ended.folder, ended.record, host.name, unit, ended.output)
-            list(pool.map(mend_host, lab.hosts.values()))
-        yield results
+                runs = self.folder / f"{mode}-{number}"
+                ended = session("--provider=lab", *what, f"--targets={targets}", runs=runs, lab=self.lab)
+                for host, fault, unit in places:
+                    yield (mode, unit, fault), Told(ended.folder, ended.record, host.name, unit, ended.output)
+
+    def mend(self) -> None:
+        """Make the hosts whole again."""
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            list(pool.map(mend_host, (self.lab.hosts[name] for name in self.hosts)))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str, str], Told]]:
+    """What was told of each fault, by mode, unit and fault: two trials at a time."""
+    folder = tmp_path_factory.mktemp("faults")
+    halves = (HOSTS[:4], HOSTS[4:])
+    with Lab.up(HOSTS, name="faults", runtime="microvm") as lab, ThreadPoolExecutor(len(halves)) as pool:
+
+        def try_half(half: int) -> dict[tuple[str, str, str], Told]:
+            trial = Trial(lab, halves[half], folder)
+            first = dict(trial.run(4 * half))
+            trial.mend()
+            return first | dict(trial.run(4 * half + len(HOSTS)))
+
+        yield {key: one for results in pool.map(try_half, range(len(halves))) for key, one in results.items()}
 
 
 @pytest.fixture

@@ -9,19 +9,20 @@ import pytest
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
 from tests.host.hands import inside
+from tests.labs import own
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of one host."""
-    with Lab.up(("a",), name="script", runtime="netns") as lab:
+    with Lab.up(("a",), name=own("script"), runtime="netns") as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
 def several() -> Iterator[Lab]:
     """A lab of hosts that are alike, for what takes time and can be tried side by side."""
-    with Lab.up(("g1", "g2", "g3", "g4"), name="guards", runtime="netns") as lab:
+    with Lab.up(("g1", "g2", "g3", "g4"), name=own("guards"), runtime="netns") as lab:
         yield lab
 
 

@@ -321,7 +321,7 @@ def not_armed(machine: LabHost, run: str) -> None:
 def person(machine: LabHost, run: str) -> None:
     """A person's broken deploy says how to keep it or go back at once, else the host goes back; a good one stays."""
     was = inside(machine, "readlink -e /run/current-system")
-    values = {"RELEASE_SHA": "broken/dev-workload-dead", "READY_S": "1", "SWITCHPROOF_DEADMAN_S": "1"}
+    values = {"RELEASE_SHA": "broken/dev-workload-dead", "READY_S": "1", "SWITCHPROOF_DEADMAN_S": "12"}
     status, output = by_hand(machine, "deploy", SWITCHPROOF_RUN=run, **values)
     assert status == 1, output
     assert f"to keep it as it is: SWITCHPROOF_RUN={run} SWITCHPROOF_KEEP=broken " in output

@@ -8,13 +8,14 @@ import pytest
 
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
+from tests.labs import own
 from tests.providers.ways import inside
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A lab of one host, which tests leave as they found it."""
-    with Lab.up(("a",), name="providers", runtime="netns") as lab:
+    with Lab.up(("a",), name=own("providers"), runtime="netns") as lab:
         yield lab
 
 
