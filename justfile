@@ -35,6 +35,10 @@ bench: packages
 bench-rollback: packages
     python -m bench.rollback --write
 
+# Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
+bench-boots: packages
+    python -m bench.boots --times 200 --write
+
 # Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py

@@ -21,13 +21,11 @@ EVERY = [(point, loss) for point in POINTS for loss in LOSSES]
 ASKED = os.environ.get("SWITCHPROOF_CUT_POINTS", "")
 """`all`, or part of a cell's name; the page is written then, in which cells that are not tried stay as they are."""
 SAMPLE = {
-    ("during fetch", "power cut"),
     ("during build", "connection reset"),
     ("after profile set", "power cut"),
     ("during activation", "sshd killed"),
     ("during activation", "rebooted"),
     ("after activation", "runner killed"),
-    ("before verification", "packets dropped"),
     ("after confirmation", "connection reset"),
 }
 """Cells that every test run tries; `just cut-points` tries all."""
