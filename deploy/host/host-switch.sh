@@ -720,7 +720,7 @@ say_guard() {
   esac
   if [ "$state" = armed ] && [ -e "$SINCE" ]; then
     uptime_to up
-    left=$(($(pending seconds) + $(sed 's/\..*//' "$SINCE") - ${up%.*}))
+    left=$(($(pending seconds) + $(sed 's/\..*//' "$SINCE" 2>/dev/null || true) - ${up%.*}))
   fi
   say guard "$state"
   say guard.job "$armed"
