@@ -43,6 +43,10 @@ bench-boots: packages
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
 
+# Break each of the lab's units in every way, deploy and audit; takes about four minutes.
+faults: packages
+    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+
 # Pin what is installed in CI to what is current now.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
