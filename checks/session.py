@@ -188,6 +188,7 @@ class DeploySession:
         try:
             provider = open_provider(
                 self.plan.target,
+                changes_hosts=self.plan.mode.changes_hosts,
                 lab_keep=self.plan.lab_keep,
                 lab_runtime=self.plan.lab_runtime,
                 say=lambda text: self.journal.emit(Noted(host=None, text=text)),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def open_provider(
     target: Target,
     *,
+    changes_hosts: bool,
     lab_keep: bool,
     lab_runtime: LabRuntime | None,
     say: Callable[[str], None],
@@ -22,6 +23,7 @@ def open_provider(
 
     Args:
         target: The target; the lab fills in what it makes itself.
+        changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
         lab_keep: Leave the lab's hosts running afterwards.
         lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
         say: Told what takes long.
@@ -34,6 +36,10 @@ def open_provider(
             from deploy.providers.local import LocalProvider
 
             return LocalProvider(target)
+        case "aws":
+            from deploy.providers.aws.provider import AwsProvider
+
+            return AwsProvider(target, prove=changes_hosts)
         case "ovh":
             from deploy.providers.ssh import SshProvider
 
