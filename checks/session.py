@@ -256,7 +256,7 @@ class DeploySession:
                 provider=self.plan.target.provider,
                 emulated=self.plan.target.provider == "lab",
                 requested=self.plan.revision or self.plan.back_to,
-                repository=self.plan.target.repository.url,
+                repository=self.plan.target.repository.told,
                 hosts=tuple(host.name for host in self.plan.target.hosts),
                 expected=tuple(self._manifest),
                 contract_sha256=contract_digest(self.plan.target, [*CHECKS.glob("*.py"), SCRIPT]),

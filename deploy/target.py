@@ -51,12 +51,17 @@ class Repository(_Table, frozen=True, kw_only=True):
     """Where the hosts fetch the configuration from.
 
     Attributes:
-        url: What git fetches from, as the hosts see it.
+        url: What git fetches from, as the hosts see it; else the remote `origin` of their checkout.
         checkout: The host's clone. Its objects are used, pinned by revision; its working tree decides nothing.
     """
 
-    url: Line
+    url: Line | None = None
     checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$(?!\n)")] = "/opt/choiros/workspace"
+
+    @property
+    def told(self) -> str:
+        """What git fetches from, for a reader."""
+        return self.url or f"the remote origin of {self.checkout}"
 
 
 class Jump(_Table, frozen=True, kw_only=True):
@@ -422,7 +427,7 @@ def _check(path: Path, target: Target) -> None:
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
         _check_instance(path, f"hosts[{index}]", host, target.provider)
-    if target.provider == "aws" and urlsplit(target.repository.url).password:
+    if target.provider == "aws" and urlsplit(target.repository.url or "").password:
         raise UsageError(
             f"{path}: repository.url: holds a password; what is sent through SSM can be read in ListCommands and "
             "CloudTrail, so let the hosts have their own way to log in"

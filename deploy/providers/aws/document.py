@@ -74,7 +74,7 @@ _LIMIT = "ExecutionTimeout"
 def fixed_values(target: Target) -> dict[str, str]:
     """Return the script's variables that a document holds itself, so that no caller chooses them."""
     return {
-        "REPO_URL": target.repository.url,
+        "REPO_URL": target.repository.url or "",
         "WORKDIR": target.repository.checkout,
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
     }

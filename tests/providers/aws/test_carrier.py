@@ -157,7 +157,7 @@ def test_a_background_child_does_not_delay_the_answer(host: Host) -> None:
 
 
 def test_nothing_but_base64_and_our_own_text_is_sent() -> None:
-    """No value stands in the text as it is, so nothing on the way can interpret it; one line of it is no substitution."""
+    """No value stands in the text as it is, so nothing on the way can interpret it."""
     load = Load.of(Question("true", "observe", {"A": "{{ssm:secret}}'$(id)"}))
     text = ask(Q, load, whole=True, limit=1, patience_s=1).text()
     head = text[: text.index("# shellcheck")]

@@ -1,0 +1,26 @@
+"""The command line of runs that are over: `python -m reports COMMAND …`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "compare": ("reports.compare", "hold two runs against each other"),
+}
+"""Module and purpose of each command; a module loads when its command is used."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command and return its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+        print("usage: python -m reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    module = importlib.import_module(COMMANDS[arguments[0]][0])
+    code: int = module.command(arguments[1:])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
