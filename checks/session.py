@@ -25,6 +25,7 @@ from deploy.fleet import Fleet
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
+    Emulated,
     ExpectedCheck,
     HostLeft,
     Journal,
@@ -192,6 +193,7 @@ class DeploySession:
                 lab_keep=self.plan.lab_keep,
                 lab_runtime=self.plan.lab_runtime,
                 say=lambda text: self.journal.emit(Noted(host=None, text=text)),
+                emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,13 +50,13 @@ class Clients:
 
     Args:
         ssm: The target file's table.
-        emulated: Called when an answer turns out to come from a stand-in for AWS, with its own words.
+        emulated: Told once if something stands in for AWS, by its own words or its address, and what it does not do.
 
     Raises:
         UsageError: No region, no credentials or no such profile.
     """
 
-    def __init__(self, ssm: Ssm, emulated: Callable[[str], None]) -> None:
+    def __init__(self, ssm: Ssm, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
         try:
             session = boto3.Session(profile_name=ssm.profile)
             region = ssm.region or os.environ.get("AWS_REGION") or session.region_name
@@ -78,19 +79,26 @@ class Clients:
         except botocore.exceptions.BotoCoreError as error:
             raise UsageError(f"provider 'aws': {error}") from error
         self._emulated = emulated
+        self._told = threading.Lock()
         for client in (self.reads, self.sends, self.sts):
-            client.meta.events.register("after-call.*", self._look_at)
-        where = urlsplit(self.sends.meta.endpoint_url).hostname or ""
-        if not where.endswith(_AWS):
-            emulated(f"the endpoint {self.sends.meta.endpoint_url}, which is not AWS's")
+            client.meta.events.register("after-call", self._look_at)
 
     def bucket(self) -> Any:
         """Return a client of S3."""
         return self._session.client("s3", region_name=self.region, config=READS)
 
     def _look_at(self, http_response: Any, **_: Any) -> None:
-        if words := http_response.headers.get("x-switchproof-emulation"):
-            self._emulated(words)
+        """See by an answer whether it is AWS's own."""
+        words = http_response.headers.get("x-switchproof-emulation", "")
+        if not words and (urlsplit(http_response.url).hostname or "").endswith(_AWS):
+            return
+        if self._told.acquire(blocking=False):
+            lacking = http_response.headers.get("x-switchproof-not-modelled", "what it does not model is not known")
+            where = urlsplit(http_response.url)
+            self._emulated(
+                words or f"the endpoint {where.scheme}://{where.netloc}, which is not AWS's",
+                tuple(lacking.split(" | ")),
+            )
 
 
 def _in_role(session: boto3.Session, role: str, region: str) -> boto3.Session:

@@ -7,6 +7,7 @@ import math
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from deploy.connection import (
@@ -41,18 +42,17 @@ class AwsProvider:
         target: Hosts with instance ids or tags.
         prove: Have every instance really run a command before it is asked for anything; without it, the first
             question is that command.
+        emulated: Told once if something stands in for AWS, and what of it that does not do.
 
     Raises:
         UsageError: No region, no credentials or no such profile.
     """
 
-    def __init__(self, target: Target, *, prove: bool) -> None:
-        self.emulation = ""
-        """What stood in for AWS, in its own words; empty if nothing did, as far as is known yet."""
+    def __init__(self, target: Target, *, prove: bool, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
         self._target = target
         self._hosts = {host.name: host for host in target.hosts}
         self._prove = prove
-        self._clients = Clients(target.ssm, self._emulated)
+        self._clients = Clients(target.ssm, emulated)
         self._lock = threading.Lock()
         self._caller = ""
 
@@ -67,9 +67,6 @@ class AwsProvider:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def _emulated(self, words: str) -> None:
-        self.emulation = self.emulation or words
 
     def _who_am_i(self, host: str) -> str:
         with self._lock:
