@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the command line of a deploy."""
     group = parser.getgroup("switchproof", "deploy a revision to NixOS hosts and prove the contract")
     add = group.addoption
-    add("--provider", metavar="P", help="where the hosts are: ovh, local or lab")
+    add("--provider", metavar="P", help="where the hosts are: ovh, aws, local or lab")
     add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
@@ -65,6 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
+    shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
+    add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -97,6 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 report_dir=given.report_dir,
                 lab_keep=given.lab_keep,
                 lab_runtime=given.lab_runtime,
+                shape=given.shape,
                 collect_only=given.collectonly,
             ),
             os.environ,

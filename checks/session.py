@@ -192,6 +192,7 @@ class DeploySession:
                 changes_hosts=self.plan.mode.changes_hosts,
                 lab_keep=self.plan.lab_keep,
                 lab_runtime=self.plan.lab_runtime,
+                shape=self.plan.shape,
                 say=lambda text: self.journal.emit(Noted(host=None, text=text)),
                 emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
@@ -248,6 +249,7 @@ class DeploySession:
             "on_failure": self.plan.on_failure,
             "soak_s": f"{self.plan.target.health.soak_s:g}",
             "lab_runtime": self.plan.lab_runtime,
+            "shape": self.plan.shape if self.plan.target.provider == "lab" else "",
             "confirm_s": f"{self.plan.target.confirm_s:g}" if self.plan.mode.changes_hosts else "",
             "drill": self.plan.drill,
         }

@@ -52,7 +52,8 @@ class EndpointSeen:
     @property
     def listeners(self) -> list[Listener]:
         """Whoever would hear a connection to the endpoint's address."""
-        return [listener for listener in self.observation.listeners if listener.hears(self.want.listen)]
+        where = self.want.container or ""
+        return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
 
     @property
     def answers(self) -> tuple[Answer, ...]:

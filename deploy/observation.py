@@ -165,11 +165,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Listener:
-    """Somebody who listens on a TCP address: the process, and the unit that it belongs to."""
+    """Somebody who listens on a TCP address: the process, and the unit that it belongs to.
+
+    `container` is the unit of the container in whose network it listens; empty in the host's own.
+    """
 
     address: str
     pid: int
     unit: str
+    container: str = ""
 
     def hears(self, listen: str) -> bool:
         """Whether a connection to `listen` (`address:port`) reaches it.
@@ -371,9 +375,9 @@ def read_observation(frame: Frame) -> Observation:
             },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),
-            listeners=tuple(
-                Listener(address, int(pid), unit)
-                for address, pid, unit in (line.split(" ") for line in _lines(frame.text("listeners")))
+            listeners=(
+                *_listeners(frame.text("listeners"), ""),
+                *(one for name, text in _named(frame, "listeners.").items() for one in _listeners(text, name)),
             ),
             diagnosable={
                 f"{tool} {what}": int(size)
@@ -381,6 +385,12 @@ def read_observation(frame: Frame) -> Observation:
             },
             clock=_seconds(frame.text("system.clock")),
         )
+
+
+def _listeners(text: str, container: str) -> Iterator[Listener]:
+    for line in _lines(text):
+        address, pid, unit = line.split(" ")
+        yield Listener(address, int(pid), unit, container)
 
 
 def _pair(line: str) -> tuple[str, str]:
@@ -425,7 +435,8 @@ def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Prese
         if head == "at":
             seen.append((_seconds(rest[0]) - began, {}))
         else:
-            active, sub, pid, invocation, restarts = rest
+            active, *words, pid, invocation, restarts = rest
+            sub = " ".join(words)
             seen[-1][1][head] = Presence(active, sub, pid, invocation, restarts)
     return tuple(seen)
 

@@ -7,16 +7,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
 from deploy.errors import UsageError
 from deploy.revision import check_form, is_generation
-from deploy.target import Target, confirm_problem, load
+from deploy.target import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
 LabRuntime = Literal["microvm", "netns"]
+Shape = Literal["ovh", "aws"]
 
 
 class Mode(enum.StrEnum):
@@ -55,6 +56,7 @@ class Options:
     report_dir: str | None = None
     lab_keep: bool = False
     lab_runtime: LabRuntime | None = None
+    shape: Shape = "ovh"
     collect_only: bool = False
 
 
@@ -73,6 +75,7 @@ class Plan:
         report_dir: The folder that the run's folder is made in.
         lab_keep: Leave the lab's hosts running.
         lab_runtime: What the lab's sandboxes must be; None takes them as they are.
+        shape: Which shape of host the lab makes.
     """
 
     mode: Mode
@@ -85,6 +88,7 @@ class Plan:
     report_dir: Path
     lab_keep: bool
     lab_runtime: LabRuntime | None = None
+    shape: Shape = "ovh"
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -99,16 +103,24 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
-    path = Path(options.targets) if options.targets else TARGETS / f"{options.provider}.toml"
-    known = sorted(file.stem for file in TARGETS.glob("*.toml"))
-    if not options.targets and options.provider not in known:
+    name = f"{options.provider}-aws" if (options.provider, options.shape) == ("lab", "aws") else options.provider
+    path = Path(options.targets) if options.targets else TARGETS / f"{name}.toml"
+    known = sorted(get_args(ProviderName))
+    if options.provider not in known:
         raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
     target = load(path, environ, options.hosts)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
-    for option, given in {"--lab-keep": options.lab_keep, "--lab-runtime": options.lab_runtime}.items():
+    given_for_lab = {
+        "--lab-keep": options.lab_keep,
+        "--lab-runtime": options.lab_runtime,
+        "--shape": options.shape != "ovh",
+    }
+    for option, given in given_for_lab.items():
         if given and target.provider != "lab":
             raise UsageError(f"{option}: only for --provider=lab (found --provider={options.provider})")
+    if options.shape == "aws" and options.lab_runtime == "microvm":
+        raise UsageError("--lab-runtime=microvm: hosts of --shape=aws have containers instead")
     if options.soak is not None:
         if not 0 <= options.soak <= 86400:  # noqa: PLR2004 - a day in seconds, as in the target file
             raise UsageError(f"--soak={options.soak}: seconds from 0 to 86400")
@@ -131,6 +143,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
+        shape=options.shape,
     )
 
 

@@ -54,6 +54,7 @@ def endpoints(target: Target) -> str:
                 _PART.join(endpoint.inside),
                 _PART.join(_machine(endpoint)),
                 _PART.join(part for key, file in endpoint.json_of_system.items() for part in (_key(key), file)),
+                endpoint.container or "",
             )
         )
         for name, endpoint in target.endpoints.items()

@@ -22,6 +22,12 @@ Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(
 UnitName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)", max_length=255)
 ]
+ContractUnit: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_.-]+/)?[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)", max_length=255
+    ),
+]
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
@@ -168,7 +174,10 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     """Something that runs on every host and answers HTTP: the hypervisor, or a runtime unit.
 
     Attributes:
-        units: The systemd units that must be active, and whose identity must last over the soak.
+        units: The systemd units that must be active, and whose identity must last over the soak. One that is inside a
+            container is written with the container's name: `sandbox-live/sandbox.service`.
+        container: The one of `units` that is a container (systemd-nspawn). The endpoint is asked, and must listen, in
+            the network namespace of that.
         listen: `address:port` on which the answering unit must listen.
         listener: Which of `units` owns that socket; by default the last one.
         url: What is asked, on the host itself. Redirects are answers, never followed.
@@ -182,9 +191,10 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         machine: The virtual machine that the workload runs in, if it does.
     """
 
-    units: Annotated[tuple[UnitName, ...], Meta(min_length=1)]
+    units: Annotated[tuple[ContractUnit, ...], Meta(min_length=1)]
+    container: UnitName | None = None
     listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$(?!\n)")]
-    listener: UnitName | None = None
+    listener: ContractUnit | None = None
     url: str
     status: Annotated[int, Meta(ge=100, le=599)] = 200
     contains: Line | None = None
@@ -480,6 +490,15 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
         raise UsageError(
             f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "
             f"allowed: {', '.join(endpoint.units)})"
+        )
+    if endpoint.container is not None and endpoint.container not in endpoint.units:
+        raise UsageError(
+            f"{path}: {key}.container: not one of {key}.units (found {endpoint.container!r}; "
+            f"allowed: {', '.join(endpoint.units)})"
+        )
+    if endpoint.container is None and (inner := [unit for unit in endpoint.units if "/" in unit]):
+        raise UsageError(
+            f"{path}: {key}.container: missing; {inner[0]} is inside a container, so say which of {key}.units that is"
         )
     if endpoint.machine and endpoint.machine.unit not in endpoint.units:
         raise UsageError(

@@ -130,7 +130,7 @@ def target(**endpoint: object) -> Target:
 
 
 def test_endpoints_are_one_line_each() -> None:
-    """Each endpoint is a line of eleven fields, the hypervisor first, empty where nothing is asked."""
+    """Each endpoint is a line of twelve fields, the hypervisor first, empty where nothing is asked."""
     told = endpoints(
         target(
             listener="a.service",
@@ -139,6 +139,7 @@ def test_endpoints_are_one_line_each() -> None:
             inside=("ip a", "ss -l"),
             machine=Machine(unit="a.service", tap="tap0", monitor="qmp:/run/q"),
             json_of_system={"version": "etc/version", "id": "etc/id"},
+            container="a.service",
         )
     )
     assert [line.split("\x1f") for line in told.split("\n")] == [
@@ -149,6 +150,7 @@ def test_endpoints_are_one_line_each() -> None:
             "b.service",
             "http://127.0.0.1/x",
             "200",
+            "",
             "",
             "",
             "",
@@ -167,6 +169,7 @@ def test_endpoints_are_one_line_each() -> None:
             "ip a\x1ess -l",
             "a.service\x1etap0\x1e\x1eqmp:/run/q",
             '"version"[[:space:]]*:[[:space:]]*\x1eetc/version\x1e"id"[[:space:]]*:[[:space:]]*\x1eetc/id',
+            "a.service",
         ],
     ]
 

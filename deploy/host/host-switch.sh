@@ -32,16 +32,22 @@ ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 
 # One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
 # machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
-# Fields are separated by US, parts of a field by RS.
+# Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
+# endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
 endpoint() { local IFS=$US; printf '%s\n' "$*"; }
 ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
-  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' ''
+  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' '' ''
   for unit in live:8080:100 dev:8081:101; do
     IFS=: read -r name port last <<<"$unit"
-    endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
-      "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
-      "\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\"" '' \
-      "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" ''
+    good="\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\""
+    if [ "$(systemctl show -P LoadState "container@sandbox-$name.service")" = loaded ]; then
+      endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
+        "sandbox-$name/sandbox.service" http://127.0.0.1:8080/health 200 '' "$good" '' '' '' "container@sandbox-$name.service"
+    else
+      endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
+        "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
+        "$good" '' "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" '' ''
+    fi
   done
 )}
 
@@ -95,15 +101,20 @@ gone_by() {
   ((now - since >= least))
 }
 
-# The contract's units, once each, in order.
+# The contract's units, once each, in order: all, those of the host itself, and by container those inside.
+declare -A CONTAINER_OF INSIDE LEADER
 list_units() {
-  local units unit; local -a parts; local -A seen=()
-  UNITS=()
-  while IFS=$US read -r _ units _; do
+  local units unit container; local -a parts; local -A seen=()
+  UNITS=() HOST_UNITS=() CONTAINER_OF=() INSIDE=() LEADER=()
+  while IFS=$US read -r _ units _ _ _ _ _ _ _ _ _ container; do
+    [ -z "$container" ] || LEADER[$container]=''
     IFS=$RS read -r -a parts <<<"$units"
     for unit in "${parts[@]}"; do
-      [ -n "${seen[$unit]:-}" ] || UNITS+=("$unit")
-      seen[$unit]=yes
+      [ -z "${seen[$unit]:-}" ] || continue
+      seen[$unit]=yes UNITS+=("$unit")
+      if [[ $unit != */* ]]; then HOST_UNITS+=("$unit"); continue; fi
+      CONTAINER_OF[${unit%%/*}]=$container
+      INSIDE[${unit%%/*}]+="${unit#*/} "
     done
   done <<<"$ENDPOINTS"
 }
@@ -128,15 +139,70 @@ failed_units() {
 shown=
 declare -A value
 show_units() {
-  local line property; local -A block=()
-  shown=$(systemctl show -p Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode \
-    -p ExecMainStatus,FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup -- "${UNITS[@]}") || true
+  local name inner
   value=()
+  shown=$(systemctl show "${PROPERTIES[@]}" -- "${HOST_UNITS[@]}") || true
+  take_shown "$shown"
+  for name in "${!LEADER[@]}"; do find_leader "$name"; done
+  for name in "${!INSIDE[@]}"; do
+    inner=$(show_inside "$name")
+    take_shown "$inner"
+    shown+=$'
+
+'$inner
+  done
+}
+PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
+  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup")
+
+take_shown() {
+  local line property; local -A block=()
   while IFS= read -r line; do
     if [ -n "$line" ]; then block[${line%%=*}]=${line#*=}; continue; fi
     for property in "${!block[@]}"; do value["${block[Id]:-} $property"]=${block[$property]}; done
     block=()
-  done <<<"$shown"$'\n'
+  done <<<"$1"$'
+'
+}
+
+# The process that is the first one inside a container: a child of its unit's main process.
+find_leader() {
+  local pid=${value["$1 MainPID"]:-0} child; local -a children=()
+  LEADER[$1]=''
+  { read -r -a children <"/proc/$pid/task/$pid/children"; } 2>/dev/null || true
+  for child in "${children[@]}"; do
+    ! grep -qs '^NSpid:.*[[:space:]]1$' "/proc/$child/status" || LEADER[$1]=$child
+  done
+}
+
+# Run a command inside a container; fails where none is up.
+inside() {
+  local leader=${LEADER[${CONTAINER_OF[$1]}]:-}
+  [ -n "$leader" ] && nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
+}
+
+# The units inside a container under their names here, with control groups as the host sees them.
+show_inside() {
+  local text unit group=${value["${CONTAINER_OF[$1]} ControlGroup"]:-}; local -a units
+  read -r -a units <<<"${INSIDE[$1]}"
+  if text=$(inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
+    sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
+    return
+  fi
+  for unit in "${units[@]}"; do printf 'Id=%s
+ActiveState=inactive
+SubState=container down
+
+' "$1/$unit"; done
+}
+
+# systemctl or journalctl about a unit, wherever it is; without its container, about that.
+about() {
+  local unit=$1 name=${1%%/*}
+  if [[ $unit != */* ]]; then "${@:2}" "$unit"; return; fi
+  if [ -n "${LEADER[${CONTAINER_OF[$name]}]}" ]; then inside "$name" "${@:2}" "${unit#*/}"; return; fi
+  echo "[$name is not up; of ${CONTAINER_OF[$name]}:]"
+  "${@:2}" "${CONTAINER_OF[$name]}"
 }
 
 say_system() {
@@ -159,7 +225,8 @@ say_units() {
   say units.show "$shown"
   for unit in "${UNITS[@]}"; do
     # shellcheck disable=SC2086 # systemd separates paths with blanks
-    exec {fd}< <(exec cat -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
+    exec {fd}< <(if [[ $unit == */* ]]; then set -- inside "${unit%%/*}" cat; else set -- exec cat; fi
+      "$@" -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
     opened[$unit]=$fd
   done
   while read -r digest file; do digests[${file##*/}]=$digest; done < <(sha256sum "${opened[@]/#//dev/fd/}")
@@ -226,8 +293,19 @@ find_unit() {
 # Who listens: one line a socket and process, with the unit whose control group the process is in.
 sockets=
 say_listeners() {
-  local address rest pid unit seen listeners=''
+  local container inner
   sockets=$(ss -Hltnp) || sockets=''
+  say listeners "$(listeners '' <<<"$sockets")"
+  for container in "${!LEADER[@]}"; do
+    [ -n "${LEADER[$container]}" ] || continue
+    inner=$(nsenter -t "${LEADER[$container]}" -n -- ss -Hltnp) || inner=''
+    say "listeners.$container" "$(listeners "$container" <<<"$inner")"
+  done
+}
+
+# Read what ss says; a process of a container's unit is told from one of the host that listens in there.
+listeners() {
+  local address rest pid unit seen name listeners=''
   while read -r _ _ _ address _ rest; do
     seen=' '
     while [[ $rest =~ pid=([0-9]+) ]]; do
@@ -235,12 +313,15 @@ say_listeners() {
       [[ $seen != *" $pid "* ]] || continue
       seen+="$pid "
       find_unit "$pid"
+      for name in "${!CONTAINER_OF[@]}"; do
+        [ "${CONTAINER_OF[$name]}" != "$1" ] || ! grep -qsF "/$1/" "/proc/$pid/cgroup" || unit=$name/$unit
+      done
       listeners+="$address $pid $unit"$'\n'
     done
     # Somebody whom ss cannot name is a stranger all the same.
     [ "$seen" != ' ' ] || [ -z "$address" ] || listeners+="$address 0 ?"$'\n'
-  done <<<"$sockets"
-  say listeners "${listeners%$'\n'}"
+  done
+  printf '%s' "${listeners%$'\n'}"
 }
 
 # ---- the revision ---------------------------------------------------------------------------------------------
@@ -822,8 +903,12 @@ verb_status() {
 
 # One answer of an endpoint: body, then a line of code, connect and total seconds, curl's exit code and its words.
 ask() {
-  exec curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES" \
-    -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}' -- "$1" 2>/dev/null
+  local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0
+    --max-filesize "$MAX_BYTES" -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}')
+  [ -n "${2:-}" ] || exec "${curl[@]}" -- "$1" 2>/dev/null
+  # The host's own curl in the container's network alone: nothing need be there inside.
+  [ -z "${LEADER[$2]:-}" ] || text=$(nsenter -t "${LEADER[$2]}" -n -- "${curl[@]}" -- "$1" 2>/dev/null) || true
+  printf '%s' "${text:-$'\n000 0 0 7 its container is not up '}"
 }
 
 # Each unit's state, and what changes whenever its process does.
@@ -841,7 +926,7 @@ sample_units() {
 # What the running system says that an answer must hold, a pattern and a word in turn, into `due[name]`.
 read_due() {
   local name keys key file word told
-  while IFS=$US read -r name _ _ _ _ _ _ _ _ _ keys; do
+  while IFS=$US read -r name _ _ _ _ _ _ _ _ _ keys _; do
     due[$name]='' told=''
     while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" file; do
       word=''
@@ -856,9 +941,12 @@ read_due() {
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name url want patterns fd code connect total rc words pattern word
+  local name url want patterns fd code connect total rc words pattern word container
   local -A asked
-  while IFS=$US read -r name _ _ _ url _; do exec {fd}< <(ask "$url"); asked[$name]=$fd; done <<<"$ENDPOINTS"
+  while IFS=$US read -r name _ _ _ url _ _ _ _ _ _ container; do
+    exec {fd}< <(ask "$url" "$container")
+    asked[$name]=$fd
+  done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _ patterns _; do
     fd=${asked[$name]}
     { reply[$name]=$(head -c "$((MAX_BYTES + 1024))" <&"$fd"); } 2>/dev/null # bash drops NUL bytes, and says so
@@ -1039,7 +1127,7 @@ say_diagnosable() {
   local unit line fd text told='' name backend machine; local -A journals size=()
   for unit in "${UNITS[@]}"; do
     # The dot says that journalctl ended well.
-    exec {fd}< <(journalctl -q --no-pager -n 5 -u "$unit" 2>/dev/null && printf .)
+    exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
     journals[$unit]=$fd
   done
   # The part of a unit begins with the dot of its state and its name; the lines that follow are indented.
@@ -1047,7 +1135,10 @@ say_diagnosable() {
   while IFS= read -r line; do
     if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
-  done < <(systemctl status --no-pager -n 0 -- "${UNITS[@]}" 2>&1)
+  done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
+  for unit in "${UNITS[@]}"; do
+    [[ $unit != */* ]] || size[$unit]=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null | wc -c)
+  done
   for unit in "${UNITS[@]}"; do
     told+="systemctl $unit ${size[$unit]:-0}"$'\n'
     fd=${journals[$unit]} text=''
@@ -1076,10 +1167,10 @@ verb_observe() {
 # A unit's journal since a time; where it said nothing since, its last words before.
 journal_since() {
   local text
-  text=$(journalctl -q --no-pager -o short-iso-precise --since "@$1" -u "$2" | tail_of 262144) || return 0
+  text=$(about "$2" journalctl -q --no-pager -o short-iso-precise --since "@$1" -u | tail_of 262144) || return 0
   if [ -z "$text" ]; then
     text="[nothing since the deploy began; before that:]
-$(journalctl -q --no-pager -o short-iso-precise -n 20 -u "$2" | tail_of 65536)" || return 0
+$(about "$2" journalctl -q --no-pager -o short-iso-precise -n 20 -u | tail_of 65536)" || return 0
   fi
   printf '%s' "$text"
 }
@@ -1103,19 +1194,25 @@ verb_diagnose() {
   refresh_lease
   began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
   began=${began:-$(($(date +%s) - 3600))}
+  show_units
   while read -r unit; do
-    say "status/$unit" "$(systemctl status --no-pager --full -n 20 -- "$unit" 2>&1 | tail_of 65536)"
-    say "show/$unit" "$(systemctl show -- "$unit" 2>&1 | tail_of 65536)"
+    say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | tail_of 65536)"
+    say "show/$unit" "$(about "$unit" systemctl show -- 2>&1 | tail_of 65536)"
     say "journal/$unit" "$(journal_since "$began" "$unit")"
   done < <({ contract_units; failed_units; } | awk '!seen[$0]++')
-  say sockets "$(ss -tunap 2>&1 | tail_of 131072)"
+  say sockets "$({
+    ss -tunap
+    for name in "${!LEADER[@]}"; do
+      printf '\n%s:\n' "$name"
+      [ -z "${LEADER[$name]}" ] || nsenter -t "${LEADER[$name]}" -n -- ss -tunap
+    done
+  } 2>&1 | tail_of 131072)"
   say failed-units "$(systemctl list-units --failed --no-pager --full 2>&1 | tail_of 65536)"
   say switch-journal "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -t nixos 2>&1 | tail_of 65536)"
   say generations "$(find "${PROFILE%/*}" /run/current-system /run/booted-system -maxdepth 1 -printf '%p -> %l, %t\n' 2>&1 | sort | tail_of 65536)"
   say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
   say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
   say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
-  show_units
   while IFS=$US read -r name _ _ _ _ _ backend _ inside machine _; do
     [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
     while IFS= read -r -d "$RS" command; do
@@ -1258,15 +1355,15 @@ listens() {
   local listen=$1 listener=$2
   awk -v exact="$listen" -v port="${listen##*:}" -v unit="$listener" \
     '($1 == exact || $1 == "0.0.0.0:" port || $1 == "*:" port) { if ($3 == unit) mine = 1; else other = 1 }
-     END { exit !(mine && !other) }' <<<"${said[listeners]}"
+     END { exit !(mine && !other) }' <<<"${said["listeners${3:+.$3}"]:-}"
 }
 
 endpoint_problem() {
-  local want=$1 name listen listener _
-  while IFS=$US read -r name _ listen listener _; do
+  local want=$1 name listen listener container _
+  while IFS=$US read -r name _ listen listener _ _ _ _ _ _ _ container; do
     [ "$name" = "$want" ] || continue
     if [ -n "${problem[$name]}" ]; then echo "$name: ${problem[$name]}"; return; fi
-    listens "$listen" "$listener" || echo "$name: $listener does not listen on $listen"
+    listens "$listen" "$listener" "$container" || echo "$name: $listener does not listen on $listen"
   done <<<"$ENDPOINTS"
 }
 
@@ -1327,7 +1424,7 @@ verb_deploy() {
 # Without one of these a verb would say something untrue.
 lacking() {
   local tool
-  for tool in awk base64 curl flock git gzip journalctl nix nix-store pgrep ss systemctl systemd-run; do
+  for tool in awk base64 curl flock git gzip journalctl nix nix-store nsenter pgrep ss systemctl systemd-run; do
     type -P "$tool" >/dev/null || printf '%s ' "$tool"
   done
 }

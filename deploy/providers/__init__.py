@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from deploy.connection import Provider
-    from deploy.plan import LabRuntime
+    from deploy.plan import LabRuntime, Shape
     from deploy.target import Target
 
 
@@ -21,6 +21,7 @@ def open_provider(
     changes_hosts: bool,
     lab_keep: bool,
     lab_runtime: LabRuntime | None,
+    shape: Shape,
     say: Callable[[str], None],
     emulated: Emulated,
 ) -> Provider:
@@ -31,6 +32,7 @@ def open_provider(
         changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
         lab_keep: Leave the lab's hosts running afterwards.
         lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
+        shape: Which shape of host the lab makes.
         say: Told what takes long.
         emulated: Told, at most once for each, what stands in for the real thing.
 
@@ -53,4 +55,12 @@ def open_provider(
         case "lab":
             from deploy.providers.lab.provider import LabProvider
 
-            return LabProvider(target, keep=lab_keep, runtime=lab_runtime, say=say)
+            return LabProvider(
+                target,
+                keep=lab_keep,
+                runtime=lab_runtime,
+                shape=shape,
+                prove=changes_hosts,
+                say=say,
+                emulated=emulated,
+            )

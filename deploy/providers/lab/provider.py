@@ -1,22 +1,28 @@
-"""The provider `lab`: hosts made for the run, reached through the same SSH as any other."""
+"""The provider `lab`: hosts made for the run, reached as any other of their shape: over SSH, or through SSM."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import msgspec
 
-from deploy.connection import Connection
+from deploy.connection import Connection, Provider
 from deploy.errors import UsageError
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.state import Runtime
-from deploy.providers.ssh import SshProvider
+from deploy.providers.lab.state import Runtime, Shape
 from deploy.target import Target
 
 LAB = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
+
+NOT_MODELLED = (
+    "machines of their own: hosts are containers on this one and share its kernel",
+    "nixos-rebuild, switch-to-configuration and the boot loader, which are stand-ins with the real ones' steps",
+)
+"""What no run in a lab proves anything about."""
 
 
 class LabProvider:
@@ -26,51 +32,92 @@ class LabProvider:
         target: The hosts to make, without addresses.
         keep: Leave the hosts running.
         runtime: What the sandboxes must be; None takes the lab that is up as it is, and makes one with microVMs.
+        shape: Which shape the hosts have; those of `aws` are reached through a local stand-in for SSM.
+        prove: As of `AwsProvider`.
         say: Told what takes long.
+        emulated: Told what stands in for the real thing.
 
     Raises:
         UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file or has
-            sandboxes of the other kind.
+            hosts or sandboxes of another kind.
     """
 
     def __init__(
-        self, target: Target, *, keep: bool, runtime: Runtime | None = None, say: Callable[[str], None]
+        self,
+        target: Target,
+        *,
+        keep: bool,
+        runtime: Runtime | None = None,
+        shape: Shape = "ovh",
+        prove: bool = False,
+        say: Callable[[str], None],
+        emulated: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         name = os.environ.get(LAB, "default")
         names = tuple(host.name for host in target.hosts)
-        self._made: Lab | None = None
+        self._stack = ExitStack()
         try:
             lab = _already_up(name)
             if lab is not None:
                 say(f"Using the lab {name!r}, which is up, with {lab.state.told}.")
-            elif keep:
-                lab = Lab.up(names, name=name, keep=True, runtime=runtime or "microvm", progress=say)
             else:
-                lab = self._made = Lab.up(
-                    names, name=f"run-{os.getpid()}", runtime=runtime or "microvm", progress=say
-                )
+                called = name if keep else f"run-{os.getpid()}"
+                kind = runtime or "microvm"
+                lab = Lab.up(names, name=called, keep=keep, shape=shape, runtime=kind, progress=say)
+                if not keep:
+                    self._stack.callback(lab.down)
+            _check(lab, names, runtime, shape)
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
-        if missing := [name for name in names if name not in lab.hosts]:
-            raise UsageError(
-                f"--provider=lab: the lab {lab.name!r} that is up has no host {', '.join(missing)}; "
-                f"it has {', '.join(lab.hosts)}. Select with --host, or take it down first"
-            )
-        if runtime not in {None, lab.state.runtime}:
-            raise UsageError(
-                f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
-                "leave the option out, or take the lab down first"
-            )
-        self._ssh = SshProvider(_filled_in(target, lab))
+        emulated("a lab on this machine", NOT_MODELLED)
+        try:
+            self._way = self._through_ssm(lab, target, prove, emulated) if shape == "aws" else _over_ssh(lab, target)
+        except BaseException:
+            self.close()
+            raise
 
     def connect(self, host: str) -> Connection:
         """Open a new connection; see `Provider.connect`."""
-        return self._ssh.connect(host)
+        return self._way.connect(host)
 
     def close(self) -> None:
         """Take away what was made for the run."""
-        if self._made is not None:
-            self._made.down()
+        self._stack.close()
+
+    def _through_ssm(
+        self, lab: Lab, target: Target, prove: bool, emulated: Callable[[str, tuple[str, ...]], None]
+    ) -> Provider:
+        """Reach the hosts as instances of an SSM of their own."""
+        from deploy.providers.aws.provider import AwsProvider
+        from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+
+        endpoint = self._stack.enter_context(SsmEndpoint.serve(lab))
+        self._stack.enter_context(_environment(endpoint.environment))
+        hosts = tuple(
+            msgspec.structs.replace(host, instance=endpoint.instance_ids[host.name]) for host in target.hosts
+        )
+        return AwsProvider(msgspec.structs.replace(target, hosts=hosts), prove=prove, emulated=emulated)
+
+
+class _environment:  # noqa: N801 - used as a function
+    """Sets environment variables for as long as the block lasts; boto3 reads its own from nowhere else."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._before: dict[str, str | None] = {}
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in (*self._values, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
+        for name in self._before:
+            os.environ.pop(name, None)
+        os.environ.update(self._values)
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _already_up(name: str) -> Lab | None:
@@ -80,8 +127,30 @@ def _already_up(name: str) -> Lab | None:
         return None
 
 
-def _filled_in(target: Target, lab: Lab) -> Target:
-    """Give the hosts of a target the addresses and keys of a lab's."""
+def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Shape) -> None:
+    """Refuse a lab that is up and not what is asked for."""
+    up = f"--provider=lab: the lab {lab.name!r} that is up"
+    if missing := [name for name in names if name not in lab.hosts]:
+        raise UsageError(
+            f"{up} has no host {', '.join(missing)}; it has {', '.join(lab.hosts)}. "
+            "Select with --host, or take it down first"
+        )
+    if shape != lab.state.shape:
+        raise UsageError(
+            f"--shape={shape}: the lab {lab.name!r} that is up has hosts of the shape {lab.state.shape}; "
+            f"give --shape={lab.state.shape}, or take the lab down first"
+        )
+    if runtime not in {None, lab.state.runtime}:
+        raise UsageError(
+            f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
+            "leave the option out, or take the lab down first"
+        )
+
+
+def _over_ssh(lab: Lab, target: Target) -> Provider:
+    """Reach the hosts of a target at the addresses and with the keys of a lab's."""
+    from deploy.providers.ssh import SshProvider
+
     hosts = tuple(
         msgspec.structs.replace(
             host,
@@ -93,4 +162,4 @@ def _filled_in(target: Target, lab: Lab) -> Target:
         for host in target.hosts
     )
     ssh = msgspec.structs.replace(target.ssh, identity_files=(str(lab.identity_file),), agent=False)
-    return msgspec.structs.replace(target, hosts=hosts, ssh=ssh)
+    return SshProvider(msgspec.structs.replace(target, hosts=hosts, ssh=ssh))
