@@ -13,6 +13,7 @@ import msgspec
 
 from deploy.errors import UsageError
 from deploy.revision import check_form, is_generation
+from deploy.secret_sources import refuse_short
 from deploy.target import Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
@@ -99,11 +100,12 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
-    path = Path(options.targets) if options.targets else TARGETS / f"{options.provider}.toml"
+    path = targets_file(options.provider, options.targets)
     known = sorted(file.stem for file in TARGETS.glob("*.toml"))
     if not options.targets and options.provider not in known:
         raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
     target = load(path, environ, options.hosts)
+    refuse_short(path, target, environ)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
     for option, given in {"--lab-keep": options.lab_keep, "--lab-runtime": options.lab_runtime}.items():
@@ -132,6 +134,11 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
     )
+
+
+def targets_file(provider: str, given: str | None) -> Path:
+    """Return where the target file is that is given, or else the one of the provider."""
+    return Path(given) if given else TARGETS / f"{provider}.toml"
 
 
 def _mode(options: Options) -> Mode:

@@ -42,7 +42,7 @@ secrets = st.text(st.characters(min_codepoint=33, max_codepoint=0x24F), min_size
         ('{"Authorization": "Basic dXNlcjpwYXNz"}', "dXNl", '{"Authorization": "Basic [redacted: credentials]"}'),
         ("a bearer abcdefgh.12-_~", "abcdefgh", "a bearer [redacted: credentials]"),
         (f"git clone https://{HUB}@github.com/o/r", "16C7", "git clone https://[redacted: token]@github.com/o/r"),
-        (f"cookie: session={JWT}; x", "eyJ", "cookie: session=[redacted: token]; x"),
+        (f"saw session={JWT}; x", "eyJ", "saw session=[redacted: token]; x"),
         ("fetch https://me:hunter2@example.org/r.git", "hunter2", "fetch https://me:[redacted]@example.org/r.git"),
         ("HTTPS://me:p@ss:w0rd@example.org", "w0rd", "HTTPS://me:[redacted]@example.org"),
         ("https://:hunter2@example.org", "hunter2", "https://:[redacted]@example.org"),

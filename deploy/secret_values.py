@@ -1,0 +1,94 @@
+"""Secrets whose values are known: how they may be spelled in what a host or a tool says."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+SHORTEST = 4
+"""Characters of a value. A shorter one would turn ordinary text into redactions and hide nothing."""
+
+_SHORTEST_CORE = 6
+"""Characters of base64 that are looked for; fewer would be found in the base64 of anything."""
+_SHORTEST_WRAPPED = 8
+"""Characters of a value that is looked for over the ends of lines, too."""
+_BREAK = r"(?:\\?\n[ \t]{0,40})?"
+
+
+class Spelling:
+    """One value in one encoding, in all ways in which its characters may be escaped.
+
+    Attributes:
+        text: The value as it is usually spelled.
+        pattern: Every way to spell it.
+    """
+
+    def __init__(self, text: str, tail: str = "") -> None:
+        self.text = text
+        wrapped = _BREAK if len(text) >= _SHORTEST_WRAPPED else ""
+        self._expression = wrapped.join(_forms(char) for char in re.findall(r"\\+|[^\\]", text, re.DOTALL)) + tail
+        self._pattern: re.Pattern[str] | None = None
+        plain = max(re.findall("[A-Za-z0-9]+", text), key=len, default="")
+        # A line ends in at most one half of a run that is not much shorter than a line.
+        half = len(plain) // 2
+        self._hints = (plain[:half][-16:], plain[half:][:16]) if len(plain) >= _SHORTEST_WRAPPED else ()
+
+    def take_out(self, text: str, shown: str) -> tuple[str, int]:
+        """Return a text with `shown` in place of the value, and how many times."""
+        if self._hints and not any(hint in text for hint in self._hints):
+            return text, 0
+        if self._pattern is None:
+            self._pattern = re.compile(self._expression)
+        return self._pattern.subn(lambda _: shown, text)
+
+    def begun_at_end(self, text: str) -> int:
+        """Return how many characters at the end of a text may be the beginning of the value; 0 if none."""
+        longest = min(len(self.text) - 1, len(text)) if len(self.text) >= _SHORTEST_WRAPPED else 0
+        return next((size for size in range(longest, 0, -1) if text.endswith(self.text[:size])), 0)
+
+
+def spellings(value: str) -> list[Spelling]:
+    """Say how a value may be spelled: as it is, line by line, and in base64 and hexadecimal, the longest first."""
+    whole = value.strip("\n")
+    parts = {part for part in (whole, *whole.split("\n")) if len(part.strip()) >= SHORTEST}
+    found = [Spelling(part) for part in parts]
+    if len(whole) >= SHORTEST:
+        body = whole.encode("utf-8", "surrogatepass")
+        found += [Spelling(core, "[A-Za-z0-9+/_=-]{0,3}") for core in _base64_cores(body)]
+        found += [Spelling(digits) for digits in (body.hex(), body.hex().upper()) if len(body) > SHORTEST]
+    return sorted(found, key=lambda spelling: (-len(spelling.text), spelling.text))
+
+
+def _base64_cores(body: bytes) -> Iterator[str]:
+    """Yield what base64 makes of a value wherever it stands in a text, without what its neighbours decide."""
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + body).decode()
+        core = encoded[(before * 8 + 5) // 6 : (before + len(body)) * 8 // 6]
+        if len(core) >= _SHORTEST_CORE:
+            yield core
+            if "+" in core or "/" in core:
+                yield core.replace("+", "-").replace("/", "_")
+
+
+def _forms(char: str) -> str:
+    """Match a character, or a row of backslashes, as itself and as JSON, shells, HTML and URLs escape it."""
+    if char.isascii() and char.isalnum():
+        return char
+    if char.startswith("\\"):
+        return rf"(?:\\{{{len(char)},{8 * len(char)}}}|(?i:%5C){{{len(char)}}})"
+    code = json.dumps(char)[1:-1].replace("\\", "")
+    escapes = {rf"\\{{0,8}}{re.escape(char)}", rf"(?i:{re.escape(quote(char, safe=''))})"}
+    escapes |= {re.escape(html.escape(char)), rf"(?i:&#0{{0,4}}{ord(char)};|&#x0{{0,4}}{ord(char):x};)"}
+    units = re.findall("u[0-9a-f]{4}", json.dumps(char)) or [f"u{ord(char):04x}"]
+    escapes.add("".join(rf"\\{{1,8}}(?i:{unit})" for unit in units))
+    if len(code) == 1 and code != char:
+        escapes.add(rf"\\{{1,8}}{code}")
+    if char == " ":
+        escapes.add(r"\+")
+    if char == "'":
+        escapes |= {r"'\\+''", "'\"'\"'"}
+    return f"(?:{'|'.join(sorted(escapes, key=len, reverse=True))})"
