@@ -1,4 +1,4 @@
-"""The secrets whose values we know: those that the target file names, and what a CI service puts in the environment."""
+"""The secrets whose values we know: those that a target file names, and what a CI service sets."""
 
 from __future__ import annotations
 

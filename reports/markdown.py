@@ -42,7 +42,7 @@ def _blocks(record: Record) -> Iterator[str]:
         f"{hosts} of {code(record.provider)}{emulated}"
     )
     yield _matrix(record)
-    yield code(reading.sentence(record))
+    yield code(reading.sentence(record), _MESSAGE_CHARACTERS)
     for host in record.hosts:
         for warning in host.warnings:
             yield f"**Note well**, {code(host.name)}: {code(warning)}"
