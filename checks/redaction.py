@@ -9,9 +9,9 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import pytest
 
@@ -37,6 +37,7 @@ class Redaction:
 
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
+        self._streams: dict[TextIO, RedactedStream] = {}
 
     def install(self, config: pytest.Config) -> None:
         """Put the redactor in front of the terminal and of all logging, until pytest is unconfigured.
@@ -52,8 +53,8 @@ class Redaction:
                 "--capture=tee-sys: not in a deploy, as it shows text with the secrets still in it"
             )
         streams = sys.stdout, sys.stderr
-        shown = RedactedStream(sys.stdout, self._redact), RedactedStream(sys.stderr, self._redact)
-        sys.stdout, sys.stderr = shown
+        self._streams = {stream: RedactedStream(stream, self._redact) for stream in streams}
+        self._put_in_front()
         factory = logging.getLogRecordFactory()
         logging.setLogRecordFactory(_log_record_factory(factory, self._redact))
         # Not put back: what ends the process comes after pytest has cleaned up.
@@ -61,17 +62,28 @@ class Redaction:
 
         def restore() -> None:
             logging.setLogRecordFactory(factory)
-            for stream in shown:
+            for stream in self._streams.values():
                 stream.finish()
-            if (sys.stdout, sys.stderr) == shown:
-                sys.stdout, sys.stderr = streams
+            sys.stdout, sys.stderr = streams
 
         config.add_cleanup(restore)
         config.pluginmanager.register(self, "switchproof-redaction")
 
+    def _put_in_front(self) -> None:
+        """Stand before the streams that pytest's capturing puts back each time it pauses."""
+        sys.stdout = cast("TextIO", self._streams.get(sys.stdout, sys.stdout))
+        sys.stderr = cast("TextIO", self._streams.get(sys.stderr, sys.stderr))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Redact what is printed while no check runs."""
+        self._put_in_front()
+        return (yield)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Redact a report before anyone reads it."""
+        self._put_in_front()
         self._clean(report)
 
     @pytest.hookimpl(tryfirst=True)

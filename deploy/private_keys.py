@@ -23,6 +23,8 @@ _MARKS = ("PRIVATE KEY", "Private-", "b3BlbnNzaC1rZXktdjE", "LS0tLS1CRUdJTi")
 _ONE_LINE_BODY = re.compile(r"(?:[A-Za-z0-9+/=]|\\{1,8}[rn])*+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,200}={0,3}|=[A-Za-z0-9+/]{4}")
 
+_SHORT = re.compile(r"[A-Za-z0-9+/]{1,39}={0,2}")
+
 LONGEST = 400
 """Lines that a key may have; what follows is a text of its own again."""
 _STRANGERS = 20
@@ -85,6 +87,16 @@ class KeyHider:
         if self._strangers > _STRANGERS:
             self._left = 0
         return False
+
+
+def body_at_end(text: str) -> int:
+    """Return how many characters at the end of whole lines look like a key, of which only its end mark would tell."""
+    lines = text.splitlines(keepends=True)[-LONGEST:]
+    held = len(lines.pop()) if lines and _SHORT.fullmatch(lines[-1].strip()) else 0
+    short = held
+    while lines and len(token := _last_token(lines[-1])) >= _WHOLE_LINE and _BASE64.fullmatch(token):
+        held += len(lines.pop())
+    return held if held > short else 0
 
 
 def _is_random(token: str) -> bool:

@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from deploy.private_keys import KeyHider
+from deploy.private_keys import KeyHider, body_at_end
 from deploy.secret_forms import FORMS
-from deploy.secret_values import spellings
+from deploy.secret_values import BREAK, spellings
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(
@@ -17,7 +17,7 @@ _CONTROL = re.compile(
 )
 _LOOKED_AT = 8192
 """Characters at the end of a piece among which the beginning of a secret is looked for."""
-_END_OF_LINE = re.compile(r"\\?\n[ \t]*")
+_END_OF_LINE = re.compile(BREAK)
 
 
 def plain(text: str) -> str:
@@ -67,13 +67,13 @@ class Redactor:
         tail = text[-_LOOKED_AT:]
         joined = _END_OF_LINE.sub("", tail)
         size = max((spelling.begun_at_end(joined) for _, spelling in self._known), default=0)
-        held = 0
-        for line in reversed(tail.splitlines(keepends=True) if size else []):
-            held += len(line)
-            size -= len(_END_OF_LINE.sub("", line).lstrip(" \t"))
+        begun = 0
+        for line in reversed(tail.splitlines(keepends=True)):
             if size <= 0:
                 break
-        return held
+            begun += len(line)
+            size -= len(_END_OF_LINE.sub("", f"\n{line}"))
+        return max(begun, body_at_end(tail))
 
 
 class Lines:

@@ -16,7 +16,11 @@ _SHORTEST_CORE = 6
 """Characters of base64 that are looked for; fewer would be found in the base64 of anything."""
 _SHORTEST_WRAPPED = 8
 """Characters of a value that is looked for over the ends of lines, too."""
-_BREAK = r"(?:\\?\n[ \t]{0,40})?"
+BREAK = (
+    r"\\?\n(?>(?:E[ \t]{3,40})?"
+    r"(?:(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\d[T ][\d:.,+-]{8,24}Z?) \S{1,64} \S{1,64}: )?)[ \t]{0,40}"
+)
+"""The end of a line in the middle of a value, with what pytest, a journal and an indent put before the next one."""
 
 
 class Spelling:
@@ -29,7 +33,7 @@ class Spelling:
 
     def __init__(self, text: str, tail: str = "") -> None:
         self.text = text
-        wrapped = _BREAK if len(text) >= _SHORTEST_WRAPPED else ""
+        wrapped = f"(?:{BREAK})?" if len(text) >= _SHORTEST_WRAPPED else ""
         self._expression = wrapped.join(_forms(char) for char in re.findall(r"\\+|[^\\]", text, re.DOTALL)) + tail
         self._pattern: re.Pattern[str] | None = None
         plain = max(re.findall("[A-Za-z0-9]+", text), key=len, default="")
