@@ -18,7 +18,8 @@ _SHORTEST_WRAPPED = 8
 """Characters of a value that is looked for over the ends of lines, too."""
 BREAK = (
     r"\\?\n(?>(?:E[ \t]{3,40})?"
-    r"(?:(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\d[T ][\d:.,+-]{8,24}Z?) \S{1,64} \S{1,64}: )?)[ \t]{0,40}"
+    r"(?:[ \t]{0,8}(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\d[T ][\d:.,+-]{8,24}Z?)"
+    r" \S{1,64} \S{1,64}: )?)[ \t]{0,40}"
 )
 """The end of a line in the middle of a value, with what pytest, a journal and an indent put before the next one."""
 
