@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import re
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import deploy.providers
 from deploy.connection import Completed
-from tests.answers import LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
+from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
@@ -72,15 +73,17 @@ class Host:
         }
 
     def observe(self, _: dict[str, str]) -> dict[str, str]:
-        said = SECTIONS | self.system(BEFORE if self.back else TOPLEVEL)
-        broken = {"watch.settled": "hypervisor healthy\nlive healthy\n", "answer.live": ALL, "answer.hypervisor": ALL}
-        return said | broken | {"header.live": ALL}
+        toplevel = BEFORE if self.back else TOPLEVEL
+        units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
+        processes = "".join(f"{unit} {pid} {toplevel}/bin/x \n" for unit, pid in units.items())
+        page = SECTIONS["answer.hypervisor"] + f"\n{NAMED}\n{ALL}"
+        answers = {"answer.hypervisor": page, "answer.live": json.dumps({"status": ALL}), "header.live": ALL}
+        return SECTIONS | self.system(toplevel) | {"processes": processes} | answers
 
     def diagnose(self, _: dict[str, str]) -> dict[str, str]:
+        units = (HYPERVISOR, *LIVE)
         names = (
-            "status/hypervisor.service",
-            f"journal/{LIVE[0]}",
-            f"journal/{LIVE[1]}",
+            *(f"{kind}/{unit}" for kind in ("status", "journal") for unit in units),
             "sockets",
             "inside/live.page",
         )
