@@ -46,11 +46,12 @@ class KeyHider:
         if not self._left and not any(mark in text for mark in _MARKS):
             return text
         shown: list[str] = []
-        for line in text.split("\n"):
+        ended = text.endswith("\n")
+        for line in text.removesuffix("\n").split("\n"):
             if self._left:
                 self._left -= 1
             self._take(line, shown)
-        return "\n".join(shown)
+        return "\n".join(shown) + ("\n" if ended and shown else "")
 
     def _take(self, line: str, shown: list[str]) -> None:
         """Add to the lines shown what of a line may be."""

@@ -34,8 +34,10 @@ class Form:
         kept: list[str] = []
         at = 0
         for place in _places(searched, self.words):
+            if place < at:
+                continue
             found = next((match for pattern in self.patterns if (match := pattern.match(searched, place))), None)
-            if found is not None and found.start("x") >= at:
+            if found is not None:
                 kept += [text[at : found.start("x")], self.shown]
                 at = found.end("x")
         return ("".join([*kept, text[at:]]), len(kept) // 2) if kept else (text, 0)
