@@ -12,6 +12,9 @@ from reports import advice, reading, text
 LIMIT = 256 * 1024
 """Bytes of UTF-8. GitHub drops a summary of more than 1 MiB whole."""
 
+_CUT = "*More is in `record.json` and `report.html`.*"
+_ROWS = 400
+"""Rows of the matrix; of more, those that passed are left out first."""
 _CHECKS = 40
 """Checks that did not pass of which details are shown; `record.json` has them all."""
 _DETAIL_CHARACTERS = 2000
@@ -21,11 +24,11 @@ _MESSAGE_CHARACTERS = 400
 def render(record: Record) -> str:
     """Render a run as GitHub Flavored Markdown of at most `LIMIT` bytes."""
     kept: list[str] = []
-    left = LIMIT
+    left = LIMIT - len(_CUT) - 2
     for block in _blocks(record):
         left -= len(block.encode("utf-8", "replace")) + 2
         if left < 0:
-            kept.append("*More is in `record.json` and `report.html`.*")
+            kept.append(_CUT)
             break
         kept.append(block)
     return "\n\n".join(kept) + "\n"
@@ -59,10 +62,15 @@ def _blocks(record: Record) -> Iterator[str]:
 
 def _matrix(record: Record) -> str:
     lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"]
-    for leg in reading.legs(record):
+    legs = list(reading.legs(record))
+    if len(legs) > _ROWS:
+        legs.sort(key=lambda leg: leg.verdict is Verdict.PASSED)
+    for leg in legs[:_ROWS]:
         cells = [f"{reading.SHAPES[clause.verdict]} {clause.verdict}" for clause in leg.clauses]
         state = str(leg.host.state) if leg.name == "forward" else ""
         lines.append(f"| {code(leg.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
+    if len(legs) > _ROWS:
+        lines.append(f"\n*{len(legs) - _ROWS} rows more are in `report.html`.*")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.redaction import Redaction
 from deploy.redact import Redactor
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
 
@@ -52,9 +53,9 @@ class Told:
     outputs: dict[str, str]
 
 
-def leak(folder: Path, way: str, *arguments: str, environ: dict[str, str] | None = None) -> Told:
+def leak(folder: Path, way: str, *arguments: str, target: str = TARGET) -> Told:
     """Run a session whose host tells secrets, with all outputs that a user can ask for."""
-    (folder / "target.toml").write_text(TARGET, encoding="utf-8")
+    (folder / "target.toml").write_text(target, encoding="utf-8")
     (folder / "summary").touch()
     (folder / "output").touch()
     done = subprocess.run(
@@ -77,8 +78,7 @@ def leak(folder: Path, way: str, *arguments: str, environ: dict[str, str] | None
         cwd=ROOT,
         env=os.environ
         | {"LEAKY_SECRET": NAMED, "CI_JOB_TOKEN": TOOL}
-        | {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": f"{folder}/summary", "GITHUB_OUTPUT": f"{folder}/output"}
-        | (environ or {}),
+        | {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": f"{folder}/summary", "GITHUB_OUTPUT": f"{folder}/output"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=120,
@@ -142,3 +142,23 @@ def test_a_crash_of_the_harness_tells_no_secret(tmp_path: Path) -> None:
     assert told.status == 3, told.outputs["stdout"]
     assert "INTERNALERROR" in told.outputs["stdout"]
     assert leaks(told) == {}
+
+
+def test_a_target_file_that_is_wrong_is_told_without_its_secrets(tmp_path: Path) -> None:
+    """A message about a value that is wrong does not show it if it is a secret."""
+    target = TARGET.replace('listen = "127.0.0.1:8080"', 'listen = { env = "LEAKY_SECRET" }')
+    told = leak(tmp_path, "tell", target=target)
+    assert told.status == 4
+    assert "runtime.live.listen" in told.outputs["stderr"]
+    assert leaks(told) == {}
+
+
+@pytest.mark.parametrize("option", ["--pdb", "--trace", "--debug", "--pastebin=all", "--capture=tee-sys"])
+def test_options_that_go_around_redaction_are_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    """What pytest would show or send away unredacted is refused by its name, before anything is touched."""
+    name, _, value = option.removeprefix("--").partition("=")
+    monkeypatch.setattr(pytestconfig.option, {"pdb": "usepdb"}.get(name, name), value or True)
+    with pytest.raises(pytest.UsageError, match=option.removesuffix("=all")):
+        Redaction(Redactor()).install(pytestconfig)
