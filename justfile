@@ -1,4 +1,4 @@
-# Everything here calls pytest or a tool; no deploy logic stands in this file.
+# Everything here calls pytest or a tool; no deploy logic stands in this file. Further arguments go on to pytest.
 
 [private]
 default:
@@ -11,6 +11,36 @@ packages:
 # Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
 demo: packages
     pytest --provider=lab --sha=main
+
+# Deploy to the AWS instance through SSM: DEPLOY_INSTANCE_ID says which, DEPLOY_SHA which commit if none is given.
+[positional-arguments]
+deploy-aws-ssm sha=env("DEPLOY_SHA", `git rev-parse HEAD`) *options:
+    @sha="$1"; shift; pytest --provider=aws --sha="$sha" "$@"
+
+# Deploy to the OVH nodes over SSH.
+[positional-arguments]
+deploy-ovh-ssh sha=env("DEPLOY_SHA", `git rev-parse HEAD`) *options:
+    @sha="$1"; shift; pytest --provider=ovh --sha="$sha" "$@"
+
+# Verify what runs on a provider's hosts; nothing changes.
+[positional-arguments]
+audit provider *options:
+    @provider="$1"; shift; pytest --provider="$provider" --audit "$@"
+
+# Restore what a provider's hosts ran before, and verify it.
+[positional-arguments]
+rollback provider *options:
+    @provider="$1"; shift; pytest --provider="$provider" --rollback "$@"
+
+# Deploy, verify, go back, verify, deploy again, verify.
+[positional-arguments]
+drill provider sha *options:
+    @provider="$1" sha="$2"; shift 2; pytest --provider="$provider" --sha="$sha" --drill "$@"
+
+# Gone; says what to use instead.
+[private]
+deploy-ec2 *_:
+    @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
 # Run the project's own tests, whole deploys on lab hosts included.
 test: packages
@@ -42,6 +72,10 @@ bench-boots: packages
 # Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
+
+# Break each of the lab's units in every way, deploy and audit; takes about four minutes.
+faults: packages
+    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
 
 # Pin what is installed in CI to what is current now.
 lock:

@@ -25,6 +25,7 @@ from deploy.fleet import Fleet
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
+    Emulated,
     ExpectedCheck,
     HostLeft,
     Journal,
@@ -190,9 +191,11 @@ class DeploySession:
         try:
             provider = open_provider(
                 self.plan.target,
+                changes_hosts=self.plan.mode.changes_hosts,
                 lab_keep=self.plan.lab_keep,
                 lab_runtime=self.plan.lab_runtime,
                 say=lambda text: self.journal.emit(Noted(host=None, text=text)),
+                emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
         except UsageError as error:
             raise pytest.UsageError(self._redact(str(error))) from None
@@ -257,7 +260,7 @@ class DeploySession:
                 provider=self.plan.target.provider,
                 emulated=self.plan.target.provider == "lab",
                 requested=self.plan.revision or self.plan.back_to,
-                repository=self.plan.target.repository.url,
+                repository=self.plan.target.repository.told,
                 hosts=tuple(host.name for host in self.plan.target.hosts),
                 expected=tuple(self._manifest),
                 contract_sha256=contract_digest(self.plan.target, [*CHECKS.glob("*.py"), SCRIPT]),

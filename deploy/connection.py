@@ -6,8 +6,10 @@ standard input and brings back what it printed. Nothing of the text passes throu
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from deploy.errors import Inconclusive, UsageError
 
@@ -49,6 +51,43 @@ class DeadlineExceeded(ConnectionProblem):
 
 
 @dataclass(frozen=True)
+class Question:
+    """One verb of the host's script, with all that the host needs to answer it.
+
+    Attributes:
+        script: The script's text.
+        verb: What it is asked.
+        values: Its variables, by name; they stand in no argument list.
+    """
+
+    script: str
+    verb: str
+    values: Mapping[str, str]
+
+    def text(self) -> bytes:
+        """Return the whole as a program text."""
+        return (
+            f"{self.exports}"
+            'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
+            f"exec bash -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} </dev/null\n"
+        ).encode()
+
+    @property
+    def exports(self) -> str:
+        """The values as the shell assigns them."""
+        return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.values.items())
+
+
+Program: TypeAlias = bytes | Question
+"""What a host is to run: a text for `/bin/sh`, or a question to the host's script."""
+
+
+def text_of(program: Program) -> bytes:
+    """Return a program as the text that `/bin/sh` reads."""
+    return program.text() if isinstance(program, Question) else program
+
+
+@dataclass(frozen=True)
 class Completed:
     """What a program printed and how it ended.
 
@@ -70,11 +109,11 @@ class Connection(Protocol):
 
     host: str
 
-    def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        """Run a program text with `/bin/sh` as the host's administrator.
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        """Run a program as the host's administrator.
 
         Args:
-            program: What the shell reads, whole.
+            program: A text, which the shell reads whole, or a question.
             timeout_s: Seconds within which it must have ended.
 
         Raises:

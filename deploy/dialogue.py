@@ -13,7 +13,7 @@ from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
 from deploy.journal import Journal, LogLine, Noted
-from deploy.program import program
+from deploy.program import question
 from deploy.redact import Lines
 
 RECONNECT_S = 120.0
@@ -83,7 +83,7 @@ class Dialogue:
         asked_again = False
         while True:
             nonce = secrets.token_hex(8)
-            asked = program(verb, nonce, {**self._values, **values})
+            asked = question(verb, nonce, {**self._values, **values})
             try:
                 done = self._reached().run(asked, timeout_s=timeout_s)
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):

@@ -82,6 +82,13 @@ class RunStarted(Event, frozen=True, kw_only=True):
     harness: str
 
 
+class Emulated(Event, frozen=True, kw_only=True):
+    """Something stands in for the real thing, and does not do all that it does."""
+
+    by: str
+    not_modelled: tuple[str, ...]
+
+
 class RevisionResolved(Event, frozen=True, kw_only=True):
     """The asked revision is one full commit."""
 
@@ -190,6 +197,7 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
 AnyEvent: TypeAlias = (
     RunStarted
+    | Emulated
     | RevisionResolved
     | PhaseStarted
     | PhaseFinished

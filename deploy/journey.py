@@ -541,7 +541,7 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
     target = plan.target
     return {
         "WORKDIR": target.repository.checkout,
-        "REPO_URL": target.repository.url,
+        "REPO_URL": target.repository.url or "",
         "FLAKE_ATTR": host.flake_attr,
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,

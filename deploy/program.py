@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.connection import Question
 from deploy.target import Endpoint, Health, Target
 
 SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
@@ -15,25 +15,15 @@ SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 _FIELD, _PART = "\x1f", "\x1e"
 
 
-def program(verb: str, nonce: str, values: Mapping[str, str]) -> bytes:
-    """Make the program text for one verb.
-
-    Values are assignments in the text, quoted for the shell, so they stand in no argument list.
+def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:
+    """Make the question for one verb.
 
     Args:
         verb: A verb of `host-switch.sh`.
         nonce: Tells this question's answer from all others.
         values: Environment variables of the script.
     """
-    script = SCRIPT.read_text(encoding="utf-8")
-    exports = "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in {"SWITCHPROOF_NONCE": nonce, **values}.items()
-    )
-    return (
-        f"{exports}"
-        'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
-        f"exec bash -c {shlex.quote(script)} host-switch.sh {shlex.quote(verb)} </dev/null\n"
-    ).encode()
+    return Question(SCRIPT.read_text(encoding="utf-8"), verb, {"SWITCHPROOF_NONCE": nonce, **values})
 
 
 def health_values(health: Health) -> dict[str, str]:

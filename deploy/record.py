@@ -115,6 +115,13 @@ class Evidence(msgspec.Struct, kw_only=True):
     bytes: int
 
 
+class Emulation(msgspec.Struct, kw_only=True):
+    """What stood in for the real thing, and what of it that proves nothing about."""
+
+    by: str
+    not_modelled: tuple[str, ...]
+
+
 class Record(msgspec.Struct, kw_only=True):
     """A run, whole. Every output is made from it. Times are UTC."""
 
@@ -129,6 +136,7 @@ class Record(msgspec.Struct, kw_only=True):
     evidence: list[Evidence]
     notes: list[str]
     redactions: dict[str, int]
+    emulations: list[Emulation] = msgspec.field(default_factory=list)
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -222,6 +230,9 @@ def min_verdict(verdict: RunVerdict) -> RunVerdict:
 
 def _apply(record: Record, event: j.AnyEvent) -> None:
     match event:
+        case j.Emulated():
+            record.emulated = True
+            record.emulations.append(Emulation(by=event.by, not_modelled=event.not_modelled))
         case j.RevisionResolved():
             record.revision.sha = event.sha
             record.revision.subject = event.subject

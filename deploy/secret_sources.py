@@ -25,7 +25,7 @@ def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str,
     """Return the names and values of everything that must never be shown."""
     found = [(name, environ[name]) for name in target.secrets if environ.get(name)]
     found += [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]
-    for form in _passwords(target.repository.url):
+    for form in _passwords(target.repository.url or ""):
         found.append(("repository.url", form))
     return found
 

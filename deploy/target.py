@@ -32,8 +32,12 @@ PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
 HostKey: TypeAlias = Annotated[
     str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
 ]
-ProviderName: TypeAlias = Literal["ovh", "local", "lab"]
+ProviderName: TypeAlias = Literal["ovh", "aws", "local", "lab"]
+InstanceId: TypeAlias = Annotated[str, Meta(pattern=r"^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$(?!\n)")]
 
+
+RUN_SHELL_SCRIPT = "AWS-RunShellScript"
+"""AWS's own document, which runs any shell text as root."""
 
 CONFIRM_MARGIN_S = 240.0
 """Seconds that an unconfirmed host waits beyond what its checks take, so that a lost connection can be made again."""
@@ -47,12 +51,17 @@ class Repository(_Table, frozen=True, kw_only=True):
     """Where the hosts fetch the configuration from.
 
     Attributes:
-        url: What git fetches from, as the hosts see it.
+        url: What git fetches from, as the hosts see it; else the remote `origin` of their checkout.
         checkout: The host's clone. Its objects are used, pinned by revision; its working tree decides nothing.
     """
 
-    url: Line
+    url: Line | None = None
     checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$(?!\n)")] = "/opt/choiros/workspace"
+
+    @property
+    def told(self) -> str:
+        """What git fetches from, for a reader."""
+        return self.url or f"the remote origin of {self.checkout}"
 
 
 class Jump(_Table, frozen=True, kw_only=True):
@@ -90,6 +99,30 @@ class Ssh(_Table, frozen=True, kw_only=True):
     keepalive_s: PositiveSeconds = 10.0
 
 
+class Ssm(_Table, frozen=True, kw_only=True):
+    """How hosts are reached through AWS Systems Manager.
+
+    Attributes:
+        region: The hosts' region; else AWS_REGION, or the profile's.
+        profile: Of the AWS configuration files; else what boto3 finds by itself.
+        role: The ARN of a role to assume.
+        document: What runs commands: AWS's own document, or one of `python -m deploy.providers.aws.document`.
+        document_version: Which version of it; else its default.
+        bucket: An S3 bucket for output that is longer than SSM passes on; else it is fetched in pieces.
+        prefix: Where in the bucket.
+        start_s: Seconds within which the instance must take a command.
+    """
+
+    region: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$(?!\n)")] | None = None
+    profile: Line | None = None
+    role: Annotated[str, Meta(pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$(?!\n)")] | None = None
+    document: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{3,200}$(?!\n)")] = RUN_SHELL_SCRIPT
+    document_version: Annotated[str, Meta(pattern=r"^([1-9][0-9]*|\$DEFAULT|\$LATEST)$(?!\n)")] | None = None
+    bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$(?!\n)")] | None = None
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!_.*'()/-]{1,400}$(?!\n)")] = "switchproof"
+    start_s: Annotated[float, Meta(ge=30, le=3600)] = 60.0
+
+
 class Host(_Table, frozen=True, kw_only=True):
     """One machine that is deployed to.
 
@@ -99,6 +132,8 @@ class Host(_Table, frozen=True, kw_only=True):
         groups: Names under which `--host=@group` selects it.
         address: Name or address to connect to; none for the providers `local` and `lab`.
         host_keys: Its public host keys; more than one while a key is being replaced.
+        instance: Its instance id, for the provider `aws`.
+        tags: Instead of `instance`, the tags that select it and no other, such as `Name`.
     """
 
     name: Name
@@ -108,6 +143,8 @@ class Host(_Table, frozen=True, kw_only=True):
     port: Port | None = None
     user: str | None = None
     host_keys: tuple[HostKey, ...] = ()
+    instance: InstanceId | None = None
+    tags: Annotated[dict[Line, Line], Meta(max_length=5)] = {}
 
 
 class Machine(_Table, frozen=True, kw_only=True):
@@ -217,6 +254,7 @@ class Target(_Table, frozen=True, kw_only=True):
     provider: ProviderName
     repository: Repository
     ssh: Ssh = Ssh()
+    ssm: Ssm = Ssm()
     hosts: Annotated[tuple[Host, ...], Meta(min_length=1)]
     hypervisor: Endpoint
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
@@ -331,12 +369,16 @@ def _looked_up(raw: dict[str, Any], path: Path, environ: Mapping[str, str], chos
 def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None, key: str = "") -> Any:
     """Put the environment's values in the place of `{ env = … }`; without one, put text that stands for them."""
     match value:
-        case {"env": str(name), **rest} if not rest and not key.endswith(".json"):
+        case {"env": str() | [str(), *_] as named, **rest} if rest.keys() <= {"default"} and not key.endswith(
+            (".json", ".tags")
+        ):
+            names = [named] if isinstance(named, str) else named
             if environ is None:
-                return _STAND_INS.get(key.rpartition(".")[2].partition("[")[0], f"env-{name}")
-            if not environ.get(name):
-                raise UsageError(f"{path}: {key}: the environment variable {name} is not set")
-            return environ[name]
+                return _STAND_INS.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
+            if given := next((environ[name] for name in names if environ.get(name)), rest.get("default")):
+                return given
+            one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
+            raise UsageError(f"{path}: {key}: the environment {one} not set")
         case dict():
             return {
                 name: _with_environment(item, path, environ, f"{key}.{name}" if key else name)
@@ -348,7 +390,7 @@ def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None,
             return value
 
 
-_STAND_INS = {"host_keys": "ssh-ed25519 AAAA"}
+_STAND_INS = {"host_keys": "ssh-ed25519 AAAA", "instance": "i-00000000", "region": "xx-env-1"}
 
 
 def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
@@ -384,6 +426,12 @@ def _check(path: Path, target: Target) -> None:
             raise UsageError(
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
+        _check_instance(path, f"hosts[{index}]", host, target.provider)
+    if target.provider == "aws" and urlsplit(target.repository.url or "").password:
+        raise UsageError(
+            f"{path}: repository.url: holds a password; what is sent through SSM can be read in ListCommands and "
+            "CloudTrail, so let the hosts have their own way to log in"
+        )
     if target.provider == "local" and len(target.hosts) != 1:
         raise UsageError(f"{path}: hosts: provider 'local' has one host, this machine (found {len(target.hosts)})")
     if "hypervisor" in target.runtime:
@@ -394,6 +442,18 @@ def _check(path: Path, target: Target) -> None:
         _check_endpoint(path, key, endpoint)
     if problem := confirm_problem(target):
         raise UsageError(f"{path}: rollback.confirm_s: {problem}")
+
+
+def _check_instance(path: Path, key: str, host: Host, provider: ProviderName) -> None:
+    """Check that a host of the provider `aws` is named in one way, and no other host is."""
+    if provider != "aws":
+        if host.instance or host.tags:
+            name = "instance" if host.instance else "tags"
+            raise UsageError(f"{path}: {key}.{name}: only hosts of the provider 'aws' have {name}")
+    elif host.instance and host.tags:
+        raise UsageError(f"{path}: {key}.tags: {key}.instance says already which one it is; leave one of them out")
+    elif not host.instance and not host.tags:
+        raise UsageError(f"{path}: {key}.instance: missing; give the instance's id, or tags that only it has")
 
 
 def confirm_problem(target: Target) -> str | None:
@@ -463,7 +523,10 @@ def json_schema() -> dict[str, Any]:
     definitions["FromEnvironment"] = {
         "title": "A value from an environment variable",
         "type": "object",
-        "properties": {"env": {"type": "string"}},
+        "properties": {
+            "env": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+            "default": {"type": "string"},
+        },
         "required": ["env"],
         "additionalProperties": False,
     }

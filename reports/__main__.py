@@ -1,28 +1,27 @@
-"""`python -m reports COMMAND …`: what can be done with a run's files, each command in a module of its own."""
+"""The command line of runs that are over: `python -m reports COMMAND …`."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-from deploy.contract import ExitCode
-
 COMMANDS = {
-    "show": "reports.show",
+    "compare": ("reports.compare", "hold two runs against each other"),
+    "show": ("reports.show", "print what a run proved, as text, Markdown or JSON"),
 }
-"""Where each command's `command(arguments)` is; loaded when it is used."""
+"""Module and purpose of each command; a module loads when its command is used."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command that is named first, and return its exit code."""
-    name, *rest = arguments or ["--help"]
-    if name not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        sys.stderr.write(f"usage: python -m reports COMMAND …; COMMAND is one of: {known} (each takes --help)\n")
-        return 0 if name in {"-h", "--help"} else ExitCode.USAGE
-    command = importlib.import_module(COMMANDS[name]).command
-    return int(command(rest))
+    """Run a command and return its exit code."""
+    if not arguments or arguments[0] not in COMMANDS:
+        lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
+        print("usage: python -m reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    module = importlib.import_module(COMMANDS[arguments[0]][0])
+    code: int = module.command(arguments[1:])
+    return code
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 import msgspec
 
 from deploy.contract import ExitCode
-from deploy.journal import read_events
-from deploy.record import Record, fold, read_record
+from deploy.errors import UsageError
 from reports import markdown, summary
-
-LATEST = Path(__file__).parent / "latest"
+from reports.stored import read_run, run_folder
 
 
 def command(arguments: list[str]) -> int:
@@ -31,9 +28,9 @@ def command(arguments: list[str]) -> int:
     parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
     asked = parser.parse_args(arguments)
     try:
-        record, folder = load(asked.run)
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"ERROR: {error}\n")
+        record = read_run(asked.run)
+    except UsageError as error:
+        print(error, file=sys.stderr)
         return ExitCode.USAGE
     match asked.format:
         case "json":
@@ -41,31 +38,8 @@ def command(arguments: list[str]) -> int:
         case "markdown":
             shown = markdown.render(record)
         case _:
-            shown = summary.render(record, folder, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+            shown = summary.render(
+                record, run_folder(asked.run), colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            )
     sys.stdout.write(shown)
     return 0
-
-
-def load(run: str) -> tuple[Record, Path]:
-    """Read a run back: from its record, or from its events if it was killed before it had one.
-
-    Args:
-        run: A run's folder, one of its two files, or `latest`.
-
-    Returns:
-        The record and the run's folder.
-
-    Raises:
-        ValueError: It is no run, or its files cannot be read as one; the message names the file.
-        OSError: A file cannot be read.
-    """
-    path = LATEST if run == "latest" and not Path(run).exists() else Path(run)
-    folder, wanted = (path, "") if path.is_dir() else (path.parent, path.name)
-    if wanted != "events.jsonl" and (record := folder / (wanted or "record.json")).is_file():
-        return read_record(record), folder
-    if (events := folder / "events.jsonl").is_file() and wanted in {"", "events.jsonl"}:
-        try:
-            return fold(read_events(events)), folder
-        except ValueError as error:
-            raise ValueError(f"{events}: {error}") from error
-    raise ValueError(f"{run}: no run: neither a folder with record.json or events.jsonl, nor one of these files")

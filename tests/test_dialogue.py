@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.connection import Completed
+from deploy.connection import Completed, Program, text_of
 from deploy.dialogue import Dialogue
 from deploy.frame import FrameError
 from deploy.journal import Journal, Noted
@@ -26,8 +26,8 @@ class Host:
     def connect(self, _: str) -> Host:
         return self
 
-    def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        found = re.search(rb"SWITCHPROOF_NONCE=(\w+)", program)
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        found = re.search(rb"SWITCHPROOF_NONCE=(\w+)", text_of(program))
         assert found
         said = self.answers.pop(0)
         body = b"" if said is None else packed(payload({"outcome": said}), nonce=found[1].decode(), verb="confirm")

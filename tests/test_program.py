@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy import program as module
-from deploy.program import SCRIPT, endpoints, health_values, program
+from deploy.program import SCRIPT, endpoints, health_values, question
 from deploy.target import Endpoint, Health, Host, JsonValue, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
@@ -65,7 +65,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_value_reaches_the_script_as_it_is(value: str, shell: str, script: Path) -> None:
     """Quotes, line feeds, expansions and separators in a value are nothing but its text."""
     script.write_text('printf \'%s.%s.%s\' "$VALUE" "$SWITCHPROOF_NONCE" "$1"\n')
-    assert ran(shell, program("observe", "n0nce", {"VALUE": value})) == f"{value}.n0nce.observe"
+    assert ran(shell, question("observe", "n0nce", {"VALUE": value}).text()) == f"{value}.n0nce.observe"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -73,14 +73,14 @@ def test_value_reaches_the_script_as_it_is(value: str, shell: str, script: Path)
 def test_script_is_given_as_it_is(value: str, shell: str, script: Path) -> None:
     """Whatever the script's text is, the host's bash runs just that."""
     script.write_text(f": <<'the end of this'\n{value}\nthe end of this\nprintf '%s' \"${{BASH_EXECUTION_STRING}}\"")
-    assert ran(shell, program("observe", "n", {})).rstrip("\n") == script.read_text()
+    assert ran(shell, question("observe", "n", {}).text()).rstrip("\n") == script.read_text()
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_nothing_secret_stands_in_an_argument_list(shell: str, script: Path) -> None:
     """No process of the program has a value in its arguments, where every user of the host could read it."""
     script.write_text("[ -n \"$REPO_URL\" ] && tr '\\0' ' ' </proc/$$/cmdline && tr '\\0' ' ' </proc/$PPID/cmdline\n")
-    text = program("resolve", "n0nce", {"REPO_URL": "https://x:s3cr3t@h/r", "OTHER": "s3cr3t"})
+    text = question("resolve", "n0nce", {"REPO_URL": "https://x:s3cr3t@h/r", "OTHER": "s3cr3t"}).text()
     assert all(line.startswith(b"export ") for line in text.splitlines() if b"s3cr3t" in line or b"n0nce" in line)
     said = ran(shell, text)
     assert "host-switch.sh resolve" in said
@@ -92,14 +92,14 @@ def test_nothing_secret_stands_in_an_argument_list(shell: str, script: Path) -> 
 def test_script_reads_nothing_and_may_read_in_vain(shell: str, script: Path) -> None:
     """The script's standard input is empty, so a command in it cannot swallow what follows."""
     script.write_text("cat; printf done\n")
-    assert ran(shell, program("observe", "n", {}) + b"echo more\n") == "done"
+    assert ran(shell, question("observe", "n", {}).text() + b"echo more\n") == "done"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_script_s_end_is_the_program_s_end(shell: str, script: Path) -> None:
     """The program ends with the script's exit status."""
     script.write_text("exit 75\n")
-    done = subprocess.run([shell, "-s"], input=program("observe", "n", {}), check=False, timeout=20)
+    done = subprocess.run([shell, "-s"], input=question("observe", "n", {}).text(), check=False, timeout=20)
     assert done.returncode == 75
 
 
@@ -112,7 +112,7 @@ def test_real_script_fits_into_an_argument() -> None:
 def test_real_script_is_whole_on_every_shell(shell: str) -> None:
     """The host's script is read whole on every shell, and ends in its own words: usage, or what this host lacks."""
     done = subprocess.run(
-        [shell, "-s"], input=program("no-such-verb", "n", {}), capture_output=True, check=False, timeout=20
+        [shell, "-s"], input=question("no-such-verb", "n", {}).text(), capture_output=True, check=False, timeout=20
     )
     assert done.returncode in {64, 69}
     assert b"host-switch.sh" in done.stderr

@@ -442,7 +442,7 @@ def test_shipped_file_is_as_the_schema_says(path: Path) -> None:
         ('name = "b"', 'name = "B"'),
         ('name = "b"', 'name = "b"\nport = 65536'),
         ('name = "b"', 'name = "b"\nadress = "x"'),
-        ('{ env = "B_HOST" }', '{ env = "B_HOST", default = "x" }'),
+        ('{ env = "B_HOST" }', '{ env = "B_HOST", other = "x" }'),
         ('"hypervisor.service"', '"hypervisor"'),
         ("[runtime.live]", "[runtime.LIVE]"),
         ('status = "healthy"', "status = [1]"),

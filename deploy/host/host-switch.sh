@@ -247,6 +247,11 @@ say_listeners() {
 
 refuse() { say outcome "$1"; say detail "$2"; }
 
+name_repository() {
+  [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
+  [ -n "$REPO_URL" ] || { refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; }
+}
+
 fetch() {
   local words top depth=()
   if [ ! -e "$WORKDIR" ] || { [ -d "$WORKDIR" ] && [ -z "$(ls -A "$WORKDIR")" ]; }; then
@@ -258,8 +263,7 @@ fetch() {
     refuse checkout "$WORKDIR is a folder in the git repository $top, not one itself"
     return 1
   fi
-  [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
-  if [ -z "$REPO_URL" ]; then refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; fi
+  name_repository || return 1
   [ "$(git -C "$WORKDIR" rev-parse --is-shallow-repository)" = false ] || depth=(--unshallow)
   if ! words=$(timeout 600 git -C "$WORKDIR" fetch --quiet --force --prune --no-tags --no-write-fetch-head \
     --no-recurse-submodules "${depth[@]}" -- "$REPO_URL" \
@@ -296,6 +300,7 @@ verb_resolve() {
   if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim || return 0; fi
   local found name shas turn
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
+    name_repository || return 0
     name=${RELEASE_SHA#refs/}
     found=$(timeout 60 git ls-remote -- "$REPO_URL" "refs/heads/${name#heads/}" "refs/tags/${name#tags/}"{,'^{}'} 2>&1 </dev/null) ||
       { refuse unreachable "git ls-remote on the repository failed: $found"; return; }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from deploy.connection import Provider
@@ -11,20 +11,28 @@ if TYPE_CHECKING:
     from deploy.target import Target
 
 
+Emulated: TypeAlias = "Callable[[str, tuple[str, ...]], None]"
+"""Told what stands in for the real thing, and what of that it does not do."""
+
+
 def open_provider(
     target: Target,
     *,
+    changes_hosts: bool,
     lab_keep: bool,
     lab_runtime: LabRuntime | None,
     say: Callable[[str], None],
+    emulated: Emulated,
 ) -> Provider:
     """Make the provider that a target file names.
 
     Args:
         target: The target; the lab fills in what it makes itself.
+        changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
         lab_keep: Leave the lab's hosts running afterwards.
         lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
         say: Told what takes long.
+        emulated: Told, at most once for each, what stands in for the real thing.
 
     Raises:
         UsageError: The provider cannot work on this machine, or with this target.
@@ -34,6 +42,10 @@ def open_provider(
             from deploy.providers.local import LocalProvider
 
             return LocalProvider(target)
+        case "aws":
+            from deploy.providers.aws.provider import AwsProvider
+
+            return AwsProvider(target, prove=changes_hosts, emulated=emulated)
         case "ovh":
             from deploy.providers.ssh import SshProvider
 

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 
-from deploy.connection import SHELL, Completed, DeadlineExceeded
+from deploy.connection import SHELL, Completed, DeadlineExceeded, Program, text_of
 from deploy.errors import UsageError
 from deploy.target import Target
 
@@ -25,12 +25,12 @@ class LocalConnection:
         self.host = host
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        """Run a program text with `/bin/sh`; see `Connection.run`."""
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        """Run a program; see `Connection.run`."""
         began = time.monotonic()
         # Files rather than pipes: nobody has to drain them, and what outlives the program cannot hold them open.
         with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
-            stdin.write(program)
+            stdin.write(text_of(program))
             stdin.seek(0)
             self._process = process = subprocess.Popen(
                 SHELL.split(), stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True

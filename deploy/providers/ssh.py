@@ -23,7 +23,9 @@ from deploy.connection import (
     DeadlineExceeded,
     HostKeyChanged,
     HostKeyUnknown,
+    Program,
     Unreachable,
+    text_of,
 )
 from deploy.errors import UsageError
 from deploy.target import Host, Ssh, Target
@@ -168,8 +170,8 @@ class SshConnection:
         self.host = host
         self._transports = transports
 
-    def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        """Run a program text with `/bin/sh`; see `Connection.run`. When the time is over the connection ends too."""
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        """Run a program; see `Connection.run`. When the time is over the connection ends too."""
         began = time.monotonic()
         transport = self._transports[-1]
         expired = threading.Event()
@@ -185,7 +187,7 @@ class SshConnection:
             drain = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
             drain.start()
             with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
-                channel.sendall(program)
+                channel.sendall(text_of(program))
                 channel.shutdown_write()
             whole = self._read(channel, output)
             channel.status_event.wait()
@@ -199,7 +201,8 @@ class SshConnection:
         finally:
             watch.cancel()
             if channel is not None and not expired.is_set():
-                channel.close()
+                with suppress(paramiko.SSHException, OSError, EOFError):  # saying so is lost with the connection
+                    channel.close()
         if channel is None or not whole:
             if expired.is_set():
                 raise DeadlineExceeded(

@@ -1,12 +1,14 @@
-"""Every fault of a microVM, in each of the units, is found by a deploy and by an audit, and called by its name."""
+"""Every fault of a microVM is found by a deploy and by an audit, and called by its name; `just faults` tries it in
+each of the units.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -55,26 +57,20 @@ NAMES: dict[str, tuple[Case, str]] = {
 }
 """What each fault must be called, and something that the host saw of it."""
 
-# Two at a time, so that every name is also told from another one's beside it; each fault stands once in each column.
-# A forward can be seen to lead to the other machine only while that one answers.
-PAIRS = (
+# Two at a time, so that every name is also told from another one's beside it. A forward can be seen to lead to the
+# other machine only while that one answers.
+SAMPLE = (
     ("killed", "crash-loop"),
     ("stopped-by-signal", "paused"),
     ("degraded", "http-503"),
     ("vm-stopped", "start-limit"),
-    ("crash-loop", "killed"),
-    ("paused", "stopped-by-signal"),
-    ("http-503", "degraded"),
-    ("start-limit", "vm-stopped"),
     ("guest-panic", "tap-off-bridge"),
     ("still-booting", "program-not-up"),
     ("wrong-version", "forwards-crossed"),
     ("forward-down", "hang"),
-    ("tap-off-bridge", "guest-panic"),
-    ("program-not-up", "still-booting"),
-    ("forwards-crossed", "wrong-version"),
-    ("hang", "forward-down"),
 )
+ROUNDS = (SAMPLE, tuple((dev, live) for live, dev in SAMPLE)) if os.environ.get("SWITCHPROOF_FAULTS") else (SAMPLE,)
+TRIED = tuple(case for pairs in ROUNDS for pair in pairs for case in zip(UNITS, pair, strict=True))
 ONCE = ("killed", "guest-panic")
 
 
@@ -142,8 +138,9 @@ class Trial:
     folder: Path
 
     def run(self, number: int) -> Iterator[tuple[tuple[str, str, str], Told]]:
-        """Break every unit as four of the pairs say, deploy and audit."""
-        pairs = PAIRS[number : number + len(self.hosts)]
+        """Break every unit as this half's pairs of a round say, deploy and audit."""
+        first = HOSTS.index(self.hosts[0])
+        pairs = ROUNDS[number][first : first + len(self.hosts)]
         places = [
             (self.lab.hosts[name], fault, unit)
             for name, faults in zip(self.hosts, pairs, strict=True)
@@ -156,7 +153,7 @@ class Trial:
                 if mode == "audit":
                     list(pool.map(lambda place: break_once_more(*place), [one for one in places if one[1] in ONCE]))
                 what = ["--sha=v1", "--on-failure=keep"] if mode == "deploy" else ["--audit"]
-                runs = self.folder / f"{mode}-{number}"
+                runs = self.folder / f"{mode}-{first}-{number}"
                 ended = session("--provider=lab", *what, f"--targets={targets}", runs=runs, lab=self.lab)
                 for host, fault, unit in places:
                     yield (mode, unit, fault), Told(ended.folder, ended.record, host.name, unit, ended.output)
@@ -176,9 +173,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, s
 
         def try_half(half: int) -> dict[tuple[str, str, str], Told]:
             trial = Trial(lab, halves[half], folder)
-            first = dict(trial.run(4 * half))
-            trial.mend()
-            return first | dict(trial.run(4 * half + len(HOSTS)))
+            tried = dict(trial.run(0))
+            for number in range(1, len(ROUNDS)):
+                trial.mend()
+                tried |= trial.run(number)
+            return tried
 
         yield {key: one for results in pool.map(try_half, range(len(halves))) for key, one in results.items()}
 
@@ -191,14 +190,14 @@ def one(told: dict[tuple[str, str, str], Told], mode: str, unit: str, fault: str
 
 every = pytest.mark.parametrize(
     ("mode", "unit", "fault"),
-    [pytest.param(*case, id="-".join(case)) for case in product(MODES, UNITS, NAMES)],
+    [pytest.param(mode, *case, id="-".join((mode, *case))) for mode in MODES for case in TRIED],
 )
 
 
-def test_every_fault_of_the_lab_is_tried_in_both_units() -> None:
+def test_every_fault_of_the_lab_is_tried() -> None:
     """The lab has no fault that these tests leave out."""
     assert {fault.name for fault in FAULTS} == set(NAMES)
-    assert sorted(live for live, _ in PAIRS) == sorted(dev for _, dev in PAIRS) == sorted(NAMES)
+    assert sorted(fault for pair in SAMPLE for fault in pair) == sorted(NAMES)
 
 
 @every

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.frame import Frame, parse
-from deploy.program import SCRIPT, program
+from deploy.program import SCRIPT, question
 from deploy.providers.lab.host import LabHost
 
 REPOSITORY = "file:///srv/sample.git"
@@ -41,7 +41,7 @@ def ask(machine: LabHost, verb: str, **values: str) -> Frame:
         "SWITCHPROOF_RUN": nonce,
         **values,
     }
-    text = program(verb, nonce, given).decode()
+    text = question(verb, nonce, given).text().decode()
     done = machine.run(["sh", "-s"], timeout_s=60, input=text)
     return parse((done.stdout + done.stderr).encode(), nonce=nonce, verb=verb)
 

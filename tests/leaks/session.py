@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import re
 import sys
 import threading
 import warnings
+from collections.abc import Mapping
 
 import pytest
 
 import deploy.providers
-from deploy.connection import Completed
+from deploy.connection import Completed, Program, Question
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
@@ -36,27 +36,25 @@ class Host:
     def close(self) -> None:
         pass
 
-    def run(self, program: bytes, *, timeout_s: float) -> Completed:
-        values = dict(re.findall(r"^export (\w+)='?([^'\n]*)'?$", program.decode(), re.MULTILINE))
-        verb = re.findall(r"host-switch\.sh (\w+) </dev/null", program.decode())[-1]
-        said = {name: text.encode() for name, text in getattr(self, verb)(values).items()}
-        return Completed(
-            packed(payload(said), nonce=values["SWITCHPROOF_NONCE"], verb=verb), ALL.encode(), 0, timeout_s
-        )
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        assert isinstance(program, Question)
+        said = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
+        frame = packed(payload(said), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
+        return Completed(frame, ALL.encode(), 0, timeout_s)
 
-    def resolve(self, _: dict[str, str]) -> dict[str, str]:
+    def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
         before = payload({name: text.encode() for name, text in self.system(BEFORE).items()}).decode()
         lock = {"lock.stale": "old-run", "lock.stale.owner": ALL, "lock.stale.since": ALL}
         return {"outcome": "ok", "sha": SHA, "subject": ALL, "before": before, **lock}
 
-    def converge(self, _: dict[str, str]) -> dict[str, str]:
+    def converge(self, _: Mapping[str, str]) -> dict[str, str]:
         return {"outcome": "started"}
 
-    def rollback(self, _: dict[str, str]) -> dict[str, str]:
+    def rollback(self, _: Mapping[str, str]) -> dict[str, str]:
         self.back = True
         return {"outcome": "started"}
 
-    def status(self, values: dict[str, str]) -> dict[str, str]:
+    def status(self, values: Mapping[str, str]) -> dict[str, str]:
         offset = int(values["SWITCHPROOF_OFFSET"])
         upto = next((len(chunk) for chunk in CHUNKS if len(chunk) > offset), len(LOG))
         return {
@@ -72,7 +70,7 @@ class Host:
             "boot_id": "b00t",
         }
 
-    def observe(self, _: dict[str, str]) -> dict[str, str]:
+    def observe(self, _: Mapping[str, str]) -> dict[str, str]:
         toplevel = BEFORE if self.back else TOPLEVEL
         units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
         processes = "".join(f"{unit} {pid} {toplevel}/bin/x \n" for unit, pid in units.items())
@@ -80,7 +78,7 @@ class Host:
         answers = {"answer.hypervisor": page, "answer.live": json.dumps({"status": ALL}), "header.live": ALL}
         return SECTIONS | self.system(toplevel) | {"processes": processes} | answers
 
-    def diagnose(self, _: dict[str, str]) -> dict[str, str]:
+    def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
         units = (HYPERVISOR, *LIVE)
         names = (
             *(f"{kind}/{unit}" for kind in ("status", "journal") for unit in units),
@@ -89,7 +87,7 @@ class Host:
         )
         return dict.fromkeys((*names, "inside/live.ghp_0A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r"), ALL)
 
-    def confirm(self, _: dict[str, str]) -> dict[str, str]:
+    def confirm(self, _: Mapping[str, str]) -> dict[str, str]:
         return {"outcome": "late" if not self.back else ALL, "detail": ALL, "job": "return"}
 
     def system(self, toplevel: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from deploy.connection import DeadlineExceeded
 from deploy.contract import HostState, RunVerdict
 from deploy.frame import parse
-from deploy.program import program
+from deploy.program import question
 from deploy.providers.local import LocalConnection
 from tests.deploys.sessions import session
 from tests.providers.ways import wait_for
@@ -101,7 +101,7 @@ def test_closing_ends_what_runs() -> None:
 def test_a_verb_answers_with_a_frame(connection: LocalConnection) -> None:
     """The host's script runs here from the same text, and answers with a frame."""
     nonce = "0" * 16
-    done = connection.run(program("resolve", nonce, {"RELEASE_SHA": "a b"}), timeout_s=10)
+    done = connection.run(question("resolve", nonce, {"RELEASE_SHA": "a b"}), timeout_s=10)
     answer = parse(done.stdout, nonce=nonce, verb="resolve")
     assert answer.get("outcome") == "malformed" or "nix" in answer.text("lacking")
 

@@ -26,7 +26,7 @@ from deploy.connection import (
 )
 from deploy.errors import UsageError
 from deploy.frame import parse
-from deploy.program import program
+from deploy.program import question
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
 from deploy.providers.ssh import SshConnection, SshProvider
@@ -421,7 +421,7 @@ def test_output_is_bytes(shared: SshConnection) -> None:
 def test_words_reach_the_host_unsplit(shared: SshConnection, word: str) -> None:
     """A value with quotes, blanks, newlines or globs reaches a verb as it is."""
     nonce = "1" * 16
-    text = program("resolve", nonce, {"RELEASE_SHA": f"{word}\x01"})
+    text = question("resolve", nonce, {"RELEASE_SHA": f"{word}\x01"}).text()
     answer = parse(shared.run(text, timeout_s=10).stdout, nonce=nonce, verb="resolve")
     assert f"'{word}\x01' is neither" in answer.text("detail")
 
@@ -560,11 +560,11 @@ def test_the_same_frame_arrives_through_any_shell(machine: LabHost, shell: str) 
         inside(machine, f"printf '%s' {shlex.quote(NOISY)} >/root/.bashrc")
     path = {"dash": "/usr/bin/dash", "bash": "/bin/bash", "noisy": "/bin/bash"}.get(shell, place)
     nonce = "0123456789abcdef"
-    text = program(
+    text = question(
         "resolve",
         nonce,
         {"RELEASE_SHA": "v1", "REPO_URL": "file:///srv/sample.git", "SWITCHPROOF_READONLY": "1"},
-    )
+    ).text()
     try:
         with login_shell(machine, path):
             done = run(machine, text.decode())

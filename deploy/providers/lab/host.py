@@ -139,7 +139,7 @@ class LabHost:
             time.sleep(POLL_S)
 
     def wait_serving(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until both sandboxes answer through their forwards.
+        """Wait until both sandboxes answer, through their forwards or inside their containers.
 
         Raises:
             HostFailedError: One did not in time; the message ends with its last words.
@@ -147,10 +147,14 @@ class LabHost:
         deadline = time.monotonic() + timeout_s
         for name, port in SANDBOXES.items():
             ask = ["curl", "--silent", "--fail", "--max-time", "0.5", f"http://127.0.0.1:{port}/health"]
+            unit = f"cloud-hypervisor@{name}"
+            if self._lab.shape == "aws":
+                ask = ["nixos-container", "run", f"sandbox-{name}", "--", *ask[:-1], "http://127.0.0.1:8080/health"]
+                unit = f"container@sandbox-{name}"
             while self.run(ask, timeout_s=10).returncode != 0:
                 if time.monotonic() > deadline:
                     tail = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=15"]
-                    words = self.run([*tail, f"--unit=cloud-hypervisor@{name}"], timeout_s=10)
+                    words = self.run([*tail, f"--unit={unit}"], timeout_s=10)
                     raise HostFailedError(
                         f"Sandbox {name} of host {self.name} did not answer within {timeout_s:g} s.\n{words.stdout}"
                     )

@@ -52,7 +52,7 @@ class Lab:
             name: The lab's name; labs of different names run beside each other.
             keep: Leave the lab running after this process, until `down`.
             shape: Which of the two shapes the hosts have.
-            runtime: What the sandboxes on them are: microVMs, or processes in network namespaces.
+            runtime: What the sandboxes on hosts of the shape `ovh` are: microVMs, or processes in network namespaces.
             progress: Told what takes long.
 
         Raises:
@@ -60,6 +60,7 @@ class Lab:
             LabError: The lab could not be made, or one of that name is up; nothing is left of the attempt.
         """
         state.check_names(name, hosts)
+        runtime = "netns" if shape == "aws" else runtime
         preflight.require(runtime)
         lab = cls(_reserve(hosts, name=name, keep=keep, shape=shape, runtime=runtime, progress=progress))
         try:
@@ -107,7 +108,7 @@ class Lab:
         self.known_hosts.write_text("".join(lines), "utf-8")
         for host in self.hosts.values():
             host.wait_ready(timeout_s=started + START_TIMEOUT_S - time.monotonic())
-        if self.state.runtime == "microvm":
+        if self.state.runtime == "microvm" or self.state.shape == "aws":
             for host in self.hosts.values():
                 host.wait_serving(timeout_s=started + START_TIMEOUT_S - time.monotonic())
         self.state = msgspec.structs.replace(self.state, complete=True)
@@ -189,7 +190,7 @@ def _reserve(
                 owner=Owner.this_process(),
                 boot_id=state.boot_id(),
                 hosts=tuple(
-                    state.host_state(name, host, subnet) for host, subnet in zip(hosts, subnets, strict=True)
+                    state.host_state(name, host, subnet, shape) for host, subnet in zip(hosts, subnets, strict=True)
                 ),
                 keep=keep,
                 runtime=runtime,

@@ -130,8 +130,8 @@ _NOT_CONVERGING: Final = (
         ),
         Edit(
             "system/default.nix",
-            "    ../modules/sandboxes.nix\n",
-            "    ../modules/sandboxes.nix\n    ../modules/nightly-report.nix\n",
+            "    ../modules/hypervisor.nix\n",
+            "    ../modules/hypervisor.nix\n    ../modules/nightly-report.nix\n",
         ),
     ),
     _broken(
@@ -221,6 +221,11 @@ _RUNTIME_AMISS: Final = (
             "    return\n"
             "  fi\n",
         ),
+        Edit(
+            "modules/containers.nix",
+            "    SuccessExitStatus=133\n",
+            "    SuccessExitStatus=133\n    X-RestartIfChanged=false\n",
+        ),
     ),
     _broken(
         "dev-not-listening",
@@ -228,6 +233,7 @@ _RUNTIME_AMISS: Final = (
         "runtime",
         "18081",
         Edit("modules/sandboxes.nix", "PORT=8081", "PORT=18081"),
+        Edit("modules/containers.nix", '(inside "dev" "8080")', '(inside "dev" "18081")'),
     ),
     _broken(
         "dev-workload-dead",
@@ -251,6 +257,8 @@ _RUNTIME_AMISS: Final = (
         '"instance_role":"dev"',
         Edit("modules/sandboxes.nix", "PORT=8080 GUEST_ADDRESS=10.0.0.100", "PORT=8080 GUEST_ADDRESS=10.0.0.101"),
         Edit("modules/sandboxes.nix", "PORT=8081 GUEST_ADDRESS=10.0.0.101", "PORT=8081 GUEST_ADDRESS=10.0.0.100"),
+        Edit("modules/containers.nix", '"sandbox-live" (inside "live"', '"sandbox-live" (inside "dev"'),
+        Edit("modules/containers.nix", '"sandbox-dev" (inside "dev"', '"sandbox-dev" (inside "live"'),
     ),
 )
 

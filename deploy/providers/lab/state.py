@@ -76,6 +76,8 @@ class LabState(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """Say for a person what the sandboxes run in."""
+        if self.shape == "aws":
+            return "containers with a systemd and a network namespace each"
         return {
             "tcg": "microVMs emulated by QEMU (TCG)",
             "kvm": "microVMs with KVM",
@@ -112,14 +114,14 @@ def every() -> Iterator[LabState]:
             yield state
 
 
-def host_state(lab: str, name: str, subnet: IPv4Network) -> HostState:
+def host_state(lab: str, name: str, subnet: IPv4Network, shape: Shape = "ovh") -> HostState:
     """Return the names that a host of a lab takes; the key keeps equal names in other cache folders apart."""
     key = hashlib.sha256(str(folders.labs() / lab / name).encode()).hexdigest()[:6]
     runner, host = subnet.hosts()
     return HostState(
         name=name,
         hostname=f"choiros-{name}",
-        attr="choiros-b" if name == "b" else "choiros-a",
+        attr=f"choiros-{'aws-' if shape == 'aws' else ''}{'b' if name == 'b' else 'a'}",
         machine=f"switchproof-{lab}-{name}-{key}",
         # The kernel allows 15 characters.
         cable=Cable(f"swp-{name[:4]}-{key}", str(runner), str(host), subnet.prefixlen),

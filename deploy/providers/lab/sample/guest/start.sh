@@ -1,6 +1,6 @@
 #!@busybox@/bin/busybox sh
 # shellcheck shell=dash
-# Serves the sandbox $INSTANCE on port 8080. Words of the host in $WORDS make it behave otherwise, to try how that is
+# Serves the sandbox $INSTANCE on port 8080, or $PORT. Words of the host in $WORDS make it behave otherwise, to try how that is
 # noticed; they are kept in the folder $STATE, where requests change them.
 set -eu
 here=${0%/*}
@@ -26,6 +26,6 @@ if [ -e "$STATE/crash" ]; then
     kill -KILL $$
   ) &
 fi
-echo "sandbox $INSTANCE @version@ listens on $GUEST_ADDRESS:8080"
+echo "sandbox $INSTANCE @version@ listens on $GUEST_ADDRESS:${PORT:-8080}"
 # Every l is a connection that may wait for its turn.
-exec @busybox@/bin/busybox nc -llllllllllllllll -p 8080 -e "$here/answer" 3>&1
+exec @busybox@/bin/busybox nc -llllllllllllllll -p "${PORT:-8080}" -e "$here/answer" 3>&1

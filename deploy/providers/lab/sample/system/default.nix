@@ -1,13 +1,19 @@
 # A node's system: its units, and around them what nixos-rebuild and switch-to-configuration ask for.
-{ name, revision, settings }:
+{ name, shape, revision, settings }:
 let
   lib = import ../lib.nix;
 
-  modules = map (module: import module { inherit lib name settings; }) [
-    ../modules/network.nix
+  shared = [
     ../modules/hypervisor.nix
-    ../modules/sandboxes.nix
   ];
+  shapes = {
+    ovh = [
+      ../modules/network.nix
+      ../modules/sandboxes.nix
+    ];
+    aws = [ ../modules/containers.nix ];
+  };
+  modules = map (module: import module { inherit lib name settings; }) (shared ++ shapes.${shape});
   units = builtins.foldl' (all: module: all // module.units) reactivation modules;
   wanted = builtins.concatMap (module: module.wanted) modules;
 
@@ -18,7 +24,8 @@ let
   '';
 
   # cloud-hypervisor@live.service is made from cloud-hypervisor@.service
-  template = unit: builtins.replaceStrings [ "@live." "@dev." ] [ "@." "@." ] unit;
+  instances = [ "@live." "@dev." "@sandbox-live." "@sandbox-dev." ];
+  template = builtins.replaceStrings instances (map (_: "@.") instances);
 
   system-units = lib.build "system-units" ''
     mkdir -p "$out/multi-user.target.wants"

@@ -1,0 +1,193 @@
+"""What is sent through SSM to carry a program to a host, and what its answer means. Pure.
+
+`host/ssm-carrier.sh` is the other half. All that is not fixed text travels as base64, so that no shell, no JSON and
+no `{{…}}` on the way finds anything to interpret in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from deploy.connection import Program, Question
+from deploy.errors import Inconclusive
+
+CARRIER = Path(__file__).parents[2] / "host" / "ssm-carrier.sh"
+
+PASSED_ON = 24_000
+"""Characters of standard output that GetCommandInvocation returns; what comes after them is lost (AWS's model)."""
+
+PIECE = 15_900
+"""Bytes of packed output in one answer: in base64, with words and frame, less than `PASSED_ON`."""
+
+UNLIMITED = 2**40
+"""Bytes of packed output in one answer that goes to a bucket."""
+
+Outcome: TypeAlias = Literal["answered", "running", "lost", "unknown", "needs", "corrupt"]
+
+_OPENING = re.compile(
+    r"^SWITCHPROOF-SSM/1 (?P<question>[0-9a-f]{16}) (?P<outcome>[a-z]+) (?P<status>\S+) (?P<size>\d{1,12}) "
+    r"(?P<sum>[0-9a-f]{64}|-) (?P<offset>\d{1,12})\r?$",
+    re.MULTILINE,
+)
+
+
+class Mangled(Inconclusive):
+    """What came back through SSM is not one whole answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the host's half said of one question.
+
+    Attributes:
+        outcome: `answered` has the output; `running` and `lost` were begun and have not ended, or never will;
+            `unknown` was never begun; `needs` and `corrupt` lack the program, or have another one.
+        status: The program's exit status, `signal` if it ended by one; whose number it is while `running`.
+        size: Bytes of the packed output.
+        sha256: The packed output's digest.
+        offset: Where in it `piece` begins.
+        words: The last bytes of standard error.
+        piece: Bytes of the packed output.
+    """
+
+    outcome: Outcome
+    status: str = "-"
+    size: int = 0
+    sha256: str = "-"
+    offset: int = 0
+    words: bytes = b""
+    piece: bytes = b""
+
+
+@dataclass(frozen=True)
+class Load:
+    """A program, as it is carried: a file, who interprets it, and the values that it is given."""
+
+    file: bytes
+    interpreter: str
+    argument: str
+    values: Mapping[str, str]
+
+    @classmethod
+    def of(cls, program: Program) -> Load:
+        """Take a question apart, so that its script need not be carried each time; a text is all there is."""
+        if isinstance(program, Question):
+            return cls(program.script.encode(), "bash", program.verb, program.values)
+        return cls(program, "sh", "", {})
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file, by which the host knows it."""
+        return hashlib.sha256(self.file).hexdigest()
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What the host's half is to do.
+
+    Attributes:
+        assignments: Its variables; every value is of letters, digits, `-` and `_`.
+        load: The program to run, if one is to be run.
+        whole: Carry the program's file; else the host must have it.
+    """
+
+    assignments: Mapping[str, str]
+    load: Load | None = None
+    whole: bool = False
+
+    @property
+    def question(self) -> str:
+        """What the errand is known by, on the host and in the command's comment."""
+        return self.assignments["question"]
+
+    def text(self) -> str:
+        """Return the errand as one shell text."""
+        carried = {"packed": "", "values": ""}
+        if self.load:
+            exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.load.values.items())
+            carried["values"] = pack(exports.encode())
+            carried["packed"] = pack(self.load.file) if self.whole else ""
+        head = "".join(f"{name}='{value}'\n" for name, value in {**self.assignments, **carried}.items())
+        return head + CARRIER.read_text(encoding="utf-8")
+
+
+def ask(question: str, load: Load, *, whole: bool, limit: int, patience_s: int) -> Errand:
+    """Make the errand that runs a program, once however often it arrives, and answers with its output.
+
+    Args:
+        question: 16 hexadecimal digits that name it.
+        load: The program.
+        whole: Carry the file; else the host must have it.
+        limit: Bytes of packed output to answer with.
+        patience_s: Seconds for which a second arrival waits for the first one's answer.
+    """
+    program = {"digest": load.digest, "interpreter": load.interpreter, "argument": load.argument}
+    answer = {"offset": "0", "limit": str(limit), "patience": str(max(1, patience_s))}
+    return Errand({"question": question, "action": "ask", **program, **answer}, load, whole)
+
+
+def look(question: str, *, offset: int = 0, limit: int = PIECE) -> Errand:
+    """Make the errand that tells what became of a question, with output from an offset on; it runs nothing."""
+    program = {"digest": "", "interpreter": "", "argument": ""}
+    answer = {"offset": str(offset), "limit": str(limit), "patience": "1"}
+    return Errand({"question": question, "action": "look", **program, **answer})
+
+
+def parse(output: str, question: str) -> Answer:
+    """Find the answer to a question in what SSM passed on.
+
+    Raises:
+        Mangled: There is none, or it is cut short or altered.
+    """
+    found = [match for match in _OPENING.finditer(output) if match["question"] == question]
+    if not found:
+        raise Mangled(f"the host's answer is not in what SSM passed on: {output[-200:].strip() or 'nothing at all'}")
+    opening = found[-1]
+    outcome = opening["outcome"]
+    body, end, _ = output[opening.end() + 1 :].partition(f"\nSWITCHPROOF-SSM/1 {question} end")
+    if not end:
+        raise Mangled(f"the host's answer is cut short after {len(output)} characters")
+    lines = body.split("\n") if outcome == "answered" else ["", ""]
+    try:
+        words, piece = (base64.b64decode(line.strip(), validate=True) for line in lines)
+    except (ValueError, binascii.Error) as error:
+        raise Mangled(f"the host's answer is not what was sent: {error}") from error
+    if outcome not in get_args(Outcome):
+        raise Mangled(f"the host's answer has the unknown outcome {outcome!r}")
+    return Answer(
+        outcome,  # type: ignore[arg-type] # it is one of them
+        opening["status"],
+        int(opening["size"]),
+        opening["sum"],
+        int(opening["offset"]),
+        words,
+        piece,
+    )
+
+
+def whole_output(answer: Answer, packed: bytes) -> bytes:
+    """Check the packed output that came in pieces, and unpack it.
+
+    Raises:
+        Mangled: It is not what the host had.
+    """
+    if len(packed) != answer.size or hashlib.sha256(packed).hexdigest() != answer.sha256:
+        raise Mangled(f"the output came altered: {len(packed)} bytes instead of {answer.size}, or other ones")
+    try:
+        return gzip.decompress(packed)
+    except (OSError, EOFError) as error:
+        raise Mangled(f"the output cannot be unpacked: {error}") from error
+
+
+def pack(content: bytes) -> str:
+    """Return bytes as the carrier unpacks them: gzip, then base64."""
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()

@@ -1,0 +1,222 @@
+"""Commands of SSM Run Command: sent once, waited for with a deadline, cancelled when given up."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.connection import ConnectionLost
+from deploy.providers.aws import status
+from deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
+from deploy.providers.aws.status import Fate, Reading
+from deploy.target import Ssm
+
+LISTED_S = 15.0
+"""Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""
+SLACK_S = 10.0
+"""Seconds beyond a command's own limits after which it is given up."""
+UPLOADED_S = 10.0
+"""Seconds for which output is waited for in the bucket."""
+
+
+class GivenUp(Exception):
+    """Nobody wants the answer any more."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What SSM says of a command in the end, and what it passed on of its output."""
+
+    command: str
+    reading: Reading
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Commands:
+    """The commands to one instance.
+
+    Args:
+        host: The host's name, for errors.
+        instance: Its instance id.
+        clients: AWS's clients.
+        ssm: The target file's table.
+    """
+
+    def __init__(self, host: str, instance: str, clients: Clients, ssm: Ssm) -> None:
+        self._host, self._instance, self._clients, self._ssm = host, instance, clients, ssm
+        self._stop = threading.Event()
+
+    def run(self, name: str, parameters: Mapping[str, list[str]], limit_s: float, *, bucket: bool = False) -> Ended:
+        """Send a command and wait until SSM says that it ended, or its time is over; then it is cancelled.
+
+        Args:
+            name: Names the command in its comment, so that it can be found again.
+            parameters: The document's.
+            limit_s: Seconds that it may run.
+            bucket: Have the output put into the bucket, and take it from there if it is long.
+
+        Raises:
+            ConnectionLost: It was certainly not sent, or it cannot be told whether it was.
+        """
+        try:
+            began = time.monotonic()
+            command = self._send(name, parameters, bucket=bucket)
+            return self._await(command, began, limit_s, bucket=bucket)
+        except GivenUp:
+            raise self._lost("given up", "What was begun there may go on; look before trying again.") from None
+
+    def stop(self) -> None:
+        """End all waiting, from another thread, for good."""
+        self._stop.set()
+
+    def rest(self, seconds: float) -> None:
+        """Wait a while.
+
+        Raises:
+            ConnectionLost: The waiting was stopped.
+        """
+        if self._stop.wait(seconds):
+            raise self._lost("given up", "What was begun there may go on; look before trying again.")
+
+    def _send(self, name: str, parameters: Mapping[str, list[str]], *, bucket: bool) -> str:
+        request: dict[str, Any] = {
+            "InstanceIds": [self._instance],
+            "DocumentName": self._ssm.document,
+            "Parameters": parameters,
+            "TimeoutSeconds": math.ceil(self._ssm.start_s),
+            "Comment": f"switchproof {name}",
+        }
+        if self._ssm.document_version:
+            request["DocumentVersion"] = self._ssm.document_version
+        if bucket:
+            request |= {"OutputS3BucketName": self._ssm.bucket, "OutputS3KeyPrefix": self._ssm.prefix}
+        give_up = time.monotonic() + self._ssm.start_s
+        pace = _Pace(5.0)
+        while True:
+            asked = dt.datetime.now(dt.UTC)
+            try:
+                return str(self._clients.sends.send_command(**request)["Command"]["CommandId"])
+            except Exception as error:
+                if not certainly_not_accepted(error):
+                    return self._find(name, asked, error)
+                if code_of(error) not in THROTTLED or time.monotonic() > give_up:
+                    what, remedy = explain(error)
+                    raise self._lost(f"the command was not sent: {what}", remedy) from error
+            self._pause(pace.next_s())
+
+    def _find(self, name: str, asked: dt.datetime, error: Exception) -> str:
+        """Look for a command of which it is not known whether AWS took it in."""
+        since = (asked - dt.timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        give_up = time.monotonic() + LISTED_S
+        problem: Exception = error
+        pace = _Pace(2.0)
+        while time.monotonic() < give_up:
+            try:
+                pages = self._clients.reads.get_paginator("list_commands").paginate(
+                    InstanceId=self._instance, Filters=[{"key": "InvokedAfter", "value": since}]
+                )
+                for page in pages:
+                    for command in page["Commands"]:
+                        if command.get("Comment") == f"switchproof {name}":
+                            return str(command["CommandId"])
+            except Exception as unreadable:  # noqa: BLE001 - the same is asked again until the time is over
+                problem = unreadable
+            self._pause(pace.next_s())
+        raise self._lost(
+            f"AWS did not say whether it took the command ({explain(error)[0]}), and it is in no list"
+            + ("" if problem is error else f" ({explain(problem)[0]})"),
+            "What was asked runs at most once, also if it is asked again.",
+        ) from error
+
+    def _await(self, command: str, began: float, limit_s: float, *, bucket: bool) -> Ended:
+        sent = time.monotonic()
+        started: float | None = None
+        reading = Reading(Fate.UNCERTAIN, "SSM has not said anything of it")
+        pace = _Pace(1.0)
+        while True:
+            now = time.monotonic()
+            try:
+                answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
+                reading = status.read(answer)
+                if reading.fate is not Fate.WAIT:
+                    return self._read(command, reading, answer, bucket=bucket)
+                if started is None and answer.get("Status") == "InProgress":
+                    started = now
+            except GivenUp:
+                raise
+            except Exception as error:  # noqa: BLE001 - what cannot be read now is read again
+                if code_of(error) in THROTTLED:
+                    pace.longest_s = 5.0
+                if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
+                    reading = Reading(Fate.UNCERTAIN, f"SSM does not tell what became of it: {explain(error)[0]}")
+            late = now > sent + self._ssm.start_s + SLACK_S if started is None else now > started + limit_s + SLACK_S
+            if late or self._stop.is_set():
+                self._cancel(command)
+                if self._stop.is_set():
+                    raise GivenUp
+                waited = f"given up and cancelled after {now - began:.0f} s"
+                return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last word was: {reading.words}"))
+            self._stop.wait(pace.next_s())
+
+    def _cancel(self, command: str) -> None:
+        """Ask AWS to end a command; whether it does is seen on the host."""
+        try:
+            self._clients.reads.cancel_command(CommandId=command, InstanceIds=[self._instance])
+        except Exception:  # noqa: BLE001 - it is looked for on the host in any case
+            return
+
+    def _read(self, command: str, reading: Reading, answer: Mapping[str, Any], *, bucket: bool) -> Ended:
+        stdout = str(answer.get("StandardOutputContent") or "")
+        if bucket and reading.fate is Fate.READ and "truncated" in stdout[-40:]:
+            stdout = self._fetch(command)
+        return Ended(command, reading, stdout, str(answer.get("StandardErrorContent") or ""))
+
+    def _fetch(self, command: str) -> str:
+        """Take a command's output from the bucket."""
+        s3 = self._clients.bucket()
+        give_up = time.monotonic() + UPLOADED_S
+        where = f"{self._ssm.prefix}/{command}/{self._instance}/"
+        pace = _Pace(2.0)
+        while time.monotonic() < give_up:
+            try:
+                found = s3.list_objects_v2(Bucket=self._ssm.bucket, Prefix=where).get("Contents", [])
+                for key in (entry["Key"] for entry in found if entry["Key"].endswith("/stdout")):
+                    body: bytes = s3.get_object(Bucket=self._ssm.bucket, Key=key)["Body"].read()
+                    return body.decode("utf-8", "replace")
+            except Exception as error:
+                what, remedy = explain(error)
+                raise self._lost(
+                    f"the output in the bucket {self._ssm.bucket} cannot be read: {what}", remedy
+                ) from error
+            self._pause(pace.next_s())
+        raise self._lost(
+            f"the output did not come into the bucket {self._ssm.bucket} below {where}",
+            "See whether the instance's role may write there, or leave ssm.bucket out.",
+        )
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise GivenUp
+
+    def _lost(self, what: str, remedy: str) -> ConnectionLost:
+        return ConnectionLost(self._host, f"{self._instance}: {what}", remedy)
+
+
+class _Pace:
+    """The seconds between two questions: few at first, at most about `longest_s`, never quite the same."""
+
+    def __init__(self, longest_s: float) -> None:
+        self.longest_s = longest_s
+        self._pause_s = 0.25
+
+    def next_s(self) -> float:
+        pause = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads questions, hides nothing
+        self._pause_s = min(self._pause_s * 1.5, self.longest_s)
+        return pause

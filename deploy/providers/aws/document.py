@@ -1,0 +1,170 @@
+"""The SSM document that runs nothing but the host's script: whoever may send it has no shell.
+
+    python -m deploy.providers.aws.document deploy/targets/aws.toml >document.json
+
+What the target file says of the repository and of health stands in the document itself; a caller gives the rest as
+typed parameters, which the agent passes on as environment variables, so that none of them is ever text of a shell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import Inconclusive, UsageError
+from deploy.program import SCRIPT, endpoints
+from deploy.providers.aws.carrier import CARRIER, Errand, pack
+from deploy.target import Target, load
+
+_NUMBER = r"^[0-9]{0,12}$"
+_DECIMAL = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
+_WORD = r"^[A-Za-z0-9._-]{0,120}$"
+_TEXT = r"^[ -~]{0,200}$"
+_TRUTH = r"^1?$"
+_STORE_PATH = r"^(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$"
+
+VALUES: Mapping[str, str] = {
+    "SWITCHPROOF_NONCE": r"^[0-9a-f]{0,32}$",
+    "RELEASE_SHA": r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}$|^$",
+    "FLAKE_ATTR": _WORD,
+    "SWITCHPROOF_RUN": _WORD,
+    "SWITCHPROOF_OWNER": _TEXT,
+    "SWITCHPROOF_LEASE_S": _NUMBER,
+    "SWITCHPROOF_DEADMAN_S": _NUMBER,
+    "SWITCHPROOF_TIMEOUT_S": _NUMBER,
+    "SWITCHPROOF_CLAIM": _TRUTH,
+    "SWITCHPROOF_READONLY": _TRUTH,
+    "SWITCHPROOF_JOB": _WORD,
+    "SWITCHPROOF_TO": _STORE_PATH,
+    "SWITCHPROOF_OFFSET": _NUMBER,
+    "SWITCHPROOF_WAIT_S": _DECIMAL,
+    "SWITCHPROOF_RENEW": _TRUTH,
+    "SWITCHPROOF_KEEP": r"^(1|broken)?$",
+    "SWITCHPROOF_OUTCOME": _WORD,
+    "READY_S": _DECIMAL,
+    "ANSWERS": _NUMBER,
+    "INTERVAL_S": _DECIMAL,
+    "SOAK_S": _DECIMAL,
+    "ANSWER_TIMEOUT_S": _DECIMAL,
+    "MAX_BYTES": _NUMBER,
+}
+"""The script's variables that a caller may give, and what they may be."""
+
+_ERRAND: Mapping[str, str] = {
+    "question": r"^[0-9a-f]{16}$",
+    "action": r"^(ask|look)$",
+    "digest": r"^([0-9a-f]{64})?$",
+    "argument": r"^[a-z]{0,20}$",
+    "offset": _NUMBER,
+    "limit": r"^[0-9]{1,15}$",
+    "patience": _NUMBER,
+}
+_FIXED = "Fixed"
+_LIMIT = "ExecutionTimeout"
+
+
+def fixed_values(target: Target) -> dict[str, str]:
+    """Return the script's variables that a document holds itself, so that no caller chooses them."""
+    return {
+        "REPO_URL": target.repository.url or "",
+        "WORKDIR": target.repository.checkout,
+        "SWITCHPROOF_ENDPOINTS": endpoints(target),
+    }
+
+
+def document(target: Target) -> dict[str, Any]:
+    """Make the document for a target file, of SSM's schema 2.2."""
+    fixed = fixed_values(target)
+    lines = [
+        # An agent older than 3.3.2746.0 gives no parameter as a variable.
+        ': "${SSM_Question:?this agent does not pass parameters as variables; update amazon-ssm-agent}"',
+        *(f'{name}="$SSM_{_name(name)}"' for name in _ERRAND),
+        "interpreter=bash",
+        "values=''",
+        *(f'export {name}="$SSM_{_name(name)}"' for name in VALUES),
+        *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
+        f"packed='{pack(SCRIPT.read_bytes())}'",
+        f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
+        *CARRIER.read_text(encoding="utf-8").splitlines(),
+    ]
+    return {
+        "schemaVersion": "2.2",
+        "description": "One verb of Switchproof's host-switch.sh, for the repository and endpoints written in here.",
+        "parameters": {
+            **{_name(name): _parameter(f"{name} of the errand", pattern) for name, pattern in _ERRAND.items()},
+            **{_name(name): _parameter(f"{name} of host-switch.sh", pattern) for name, pattern in VALUES.items()},
+            _FIXED: _parameter("SHA-256 of the values that the caller takes to be written in here", "^[0-9a-f]{64}$"),
+            _LIMIT: {
+                "type": "String",
+                "description": "Seconds that it may run",
+                "default": "600",
+                "allowedPattern": "^[1-9][0-9]{0,4}$",
+            },
+        },
+        "mainSteps": [
+            {
+                "action": "aws:runShellScript",
+                "name": "carry",
+                "precondition": {"StringEquals": ["platformType", "Linux"]},
+                "inputs": {"timeoutSeconds": f"{{{{ {_LIMIT} }}}}", "runCommand": lines},
+            }
+        ],
+    }
+
+
+def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[str, list[str]]:
+    """Return an errand as the parameters of such a document.
+
+    Raises:
+        Inconclusive: A value is none that the document takes.
+    """
+    given = {name: errand.assignments[name] for name in _ERRAND}
+    for name, value in (errand.load.values if errand.load else {}).items():
+        if fixed.get(name, value) != value or (name not in VALUES and name not in fixed):
+            raise Inconclusive(f"the document does not take {name}")
+        if name in VALUES:
+            if not re.fullmatch(VALUES[name], value):
+                raise Inconclusive(f"the document does not take {value!r} for {name}; allowed: {VALUES[name]}")
+            given[name] = value
+    return {
+        **{_name(name): [value] for name, value in given.items()},
+        _FIXED: [_digest(fixed)],
+        _LIMIT: [str(limit_s)],
+    }
+
+
+def _digest(fixed: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def _name(variable: str) -> str:
+    """Return a variable's name as that of a parameter, which has letters and digits only."""
+    return "".join(part.capitalize() for part in variable.split("_"))
+
+
+def _parameter(described: str, pattern: str) -> dict[str, str]:
+    given = {"type": "String", "description": described, "allowedPattern": pattern, "interpolationType": "ENV_VAR"}
+    return given if re.fullmatch(pattern, "") is None else {**given, "default": ""}
+
+
+def main() -> None:
+    """Print the document for a target file."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.providers.aws.document", description=__doc__)
+    parser.add_argument("targets", type=Path, metavar="FILE", help="a target file of the provider aws")
+    try:
+        target = load(parser.parse_args().targets, os.environ, ())
+    except UsageError as error:
+        parser.error(str(error))
+    sys.stdout.write(json.dumps(document(target), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

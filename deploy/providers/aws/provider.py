@@ -1,0 +1,294 @@
+"""The provider `aws`: which instance a host is, whether it can be reached, and programs carried to it through SSM."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from deploy.connection import (
+    AuthenticationFailed,
+    Completed,
+    ConnectionLost,
+    ConnectionProblem,
+    DeadlineExceeded,
+    Program,
+    Question,
+    Unreachable,
+)
+from deploy.errors import Inconclusive, UsageError
+from deploy.providers.aws import carrier
+from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled
+from deploy.providers.aws.clients import Clients, code_of, explain
+from deploy.providers.aws.commands import Commands, Ended
+from deploy.providers.aws.document import fixed_values, parameters
+from deploy.providers.aws.status import Fate
+from deploy.target import RUN_SHELL_SCRIPT, Host, Target
+
+LOOK_S = 20.0
+"""Seconds that a look at what became of a question may take on the host."""
+AT_ONCE = 4
+"""Pieces of output that are fetched at the same time; an agent runs five commands at once."""
+
+
+class AwsProvider:
+    """Reaches the hosts of a target file through SSM Run Command.
+
+    Args:
+        target: Hosts with instance ids or tags.
+        prove: Have every instance really run a command before it is asked for anything; without it, the first
+            question is that command.
+        emulated: Told once if something stands in for AWS, and what of it that does not do.
+
+    Raises:
+        UsageError: No region, no credentials or no such profile.
+    """
+
+    def __init__(self, target: Target, *, prove: bool, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
+        self._target = target
+        self._hosts = {host.name: host for host in target.hosts}
+        self._prove = prove
+        self._clients = Clients(target.ssm, emulated)
+        self._lock = threading.Lock()
+        self._caller = ""
+
+    def connect(self, host: str) -> AwsConnection:
+        """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
+        caller = self._who_am_i(host)
+        instance = self._find(self._hosts[host], caller)
+        connection = AwsConnection(host, Commands(host, instance, self._clients, self._target.ssm), self._target)
+        if self._prove:
+            connection.prove()
+        return connection
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _who_am_i(self, host: str) -> str:
+        with self._lock:
+            if not self._caller:
+                try:
+                    me = self._clients.sts.get_caller_identity()
+                except Exception as error:
+                    what, remedy = explain(error)
+                    raise AuthenticationFailed(
+                        host, f"AWS does not say whose credentials these are: {what}", remedy
+                    ) from error
+                self._caller = f"{me['Arn']} in account {me['Account']}, region {self._clients.region}"
+            return self._caller
+
+    def _find(self, host: Host, caller: str) -> str:
+        """Find the instance that a host is, known to SSM and online."""
+        if host.instance:
+            filters, named = [{"Key": "InstanceIds", "Values": [host.instance]}], f"the instance {host.instance}"
+        else:
+            filters = [{"Key": f"tag:{key}", "Values": [value]} for key, value in host.tags.items()]
+            named = "an instance with the tags " + ", ".join(f"{key}={value}" for key, value in host.tags.items())
+        try:
+            pages = self._clients.reads.get_paginator("describe_instance_information").paginate(Filters=filters)
+            found = [entry for page in pages for entry in page["InstanceInformationList"]]
+        except Exception as error:
+            if code_of(error) in {"InvalidInstanceId", "InvalidInstanceInformationFilterValue"}:
+                found = []
+            else:
+                what, remedy = explain(error)
+                raise Unreachable(host.name, f"SSM does not say whether it knows {named}: {what}", remedy) from error
+        return _only(host.name, found, named, caller)
+
+
+def _only(host: str, found: list[dict[str, Any]], named: str, caller: str) -> str:
+    """Check what SSM knows of a host's instance."""
+    if not found:
+        raise Unreachable(
+            host,
+            f"SSM does not know {named} ({caller})",
+            "See whether account and region are right, the instance and its amazon-ssm-agent run, and its role has "
+            "AmazonSSMManagedInstanceCore.",
+        )
+    if len(found) > 1:
+        ids = ", ".join(sorted(entry["InstanceId"] for entry in found))
+        raise _Ambiguous(
+            host, f"{named} is not one instance but {ids}", "Give hosts.instance, or tags that only it has."
+        )
+    entry = found[0]
+    if entry.get("PlatformType") != "Linux":
+        raise _Ambiguous(
+            host, f"{named} runs {entry.get('PlatformType')}, not Linux", "Name the instance that is meant."
+        )
+    if entry.get("PingStatus") != "Online":
+        last = entry.get("LastPingDateTime")
+        raise Unreachable(
+            host,
+            f"{entry['InstanceId']} is {entry.get('PingStatus')}; SSM last heard of it at {last or 'no known time'}",
+            "See whether the instance runs, and `systemctl status amazon-ssm-agent` on it.",
+        )
+    return str(entry["InstanceId"])
+
+
+class _Ambiguous(ConnectionProblem, UsageError):
+    """The target file's host is not one Linux instance."""
+
+
+class AwsConnection:
+    """Programs for one instance, each carried by a command of its own.
+
+    Args:
+        host: The host's name.
+        commands: The instance's commands.
+        target: The target file.
+    """
+
+    def __init__(self, host: str, commands: Commands, target: Target) -> None:
+        self.host = host
+        self._commands = commands
+        self._ssm = target.ssm
+        self._fixed = fixed_values(target)
+        self._known: set[str] = set()
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        """Run a program; see `Connection.run`. What was begun is looked for on the host before it is called lost."""
+        began = time.monotonic()
+        load = Load.of(program)
+        if self._restricted and not isinstance(program, Question):
+            raise Inconclusive(
+                f"{self.host}: the document {self._ssm.document} runs only the verbs of host-switch.sh"
+            )
+        question, answer = self._ask(load, timeout_s, whole=load.digest not in self._known)
+        if answer.outcome == "needs":  # nothing was run: the host was booted, or another one took its place
+            question, answer = self._ask(load, timeout_s, whole=True)
+        if answer.outcome in {"needs", "corrupt"}:
+            raise Inconclusive(
+                f"{self.host}: the program did not arrive whole ({answer.outcome}); "
+                + (
+                    f"make the document {self._ssm.document} anew, it carries another one"
+                    if self._restricted
+                    else "see whether /run has room on the host"
+                )
+            )
+        if isinstance(program, Question):
+            self._known.add(load.digest)
+        stdout = self._collect(question, answer)
+        status = int(answer.status) if answer.status.isdigit() else None
+        return Completed(stdout, answer.words, status, time.monotonic() - began)
+
+    def prove(self) -> None:
+        """Have the instance run a command that does nothing.
+
+        Raises:
+            Unreachable: It did not, and why.
+        """
+        question = secrets.token_hex(8)
+        ended = self._send(carrier.look(question), LOOK_S)
+        try:
+            carrier.parse(ended.stdout, question)
+        except Mangled as error:
+            raise Unreachable(
+                self.host,
+                f"SSM calls the instance online, but it did not run a command: {ended.reading.words}: "
+                f"{ended.stderr.strip() or error}",
+                "See `journalctl -u amazon-ssm-agent` on it.",
+            ) from error
+
+    def close(self) -> None:
+        """Stop waiting. What was begun on the host goes on there or is cancelled."""
+        self._commands.stop()
+
+    @property
+    def _restricted(self) -> bool:
+        return self._ssm.document != RUN_SHELL_SCRIPT
+
+    def _ask(self, load: Load, timeout_s: float, *, whole: bool) -> tuple[str, Answer]:
+        """Have a program run once, and return its name and answer."""
+        question = secrets.token_hex(8)
+        give_up = time.monotonic() + timeout_s + self._ssm.start_s
+        limit = carrier.UNLIMITED if self._ssm.bucket else carrier.PIECE
+        errand = carrier.ask(question, load, whole=whole, limit=limit, patience_s=math.ceil(timeout_s))
+        try:
+            ended = self._send(errand, timeout_s, bucket=bool(self._ssm.bucket))
+            why = ended.reading.words
+            with contextlib.suppress(Mangled):
+                answer = carrier.parse(ended.stdout, question)
+                if answer.outcome not in {"running", "lost"}:
+                    return question, answer
+            if ended.stderr.strip():
+                why += f": {ended.stderr.strip()[-300:]}"
+            cut_off = ended.reading.fate in {Fate.CUT_OFF, Fate.UNCERTAIN}
+        except ConnectionLost as error:
+            # It may have run all the same; only the host knows.
+            why, cut_off = str(error), False
+        return question, self._look_for(question, why, give_up, cut_off=cut_off)
+
+    def _look_for(self, question: str, why: str, give_up: float, *, cut_off: bool) -> Answer:
+        """Find out on the host what became of a question whose answer did not come."""
+        while True:
+            answer = self._look(question, why)
+            match answer.outcome:
+                case "answered":
+                    return answer
+                case "running" if time.monotonic() < give_up:
+                    self._commands.rest(1.0)
+                case "running":
+                    raise DeadlineExceeded(
+                        self.host,
+                        f"no whole answer in time: {why}",
+                        f"It still runs there, as process {answer.status}; look at the host before trying again.",
+                    )
+                case "unknown":
+                    raise ConnectionLost(
+                        self.host, f"the host did not get the command: {why}", "Nothing was begun there."
+                    )
+                case _:
+                    kind = DeadlineExceeded if cut_off else ConnectionLost
+                    raise kind(
+                        self.host,
+                        f"the program ended without an answer: {why}",
+                        "Nothing of it runs there any more; look at what it left before trying again.",
+                    )
+
+    def _look(self, question: str, why: str) -> Answer:
+        try:
+            ended = self._send(carrier.look(question), LOOK_S)
+            return carrier.parse(ended.stdout, question)
+        except (Mangled, ConnectionLost) as error:
+            raise ConnectionLost(
+                self.host,
+                f"{why}; and the host could not be asked what became of it: {error}",
+                "What was begun there may go on; look before trying again.",
+            ) from error
+
+    def _collect(self, question: str, answer: Answer) -> bytes:
+        """Fetch what of the output did not fit into one answer, and check that it is whole."""
+        pieces = {0: answer.piece}
+        offsets = list(range(len(answer.piece), answer.size, carrier.PIECE))
+        for batch in (offsets[first : first + AT_ONCE] for first in range(0, len(offsets), AT_ONCE)):
+            problems: list[Exception] = []
+
+            def fetch(offset: int, problems: list[Exception] = problems) -> None:
+                try:
+                    ended = self._send(carrier.look(question, offset=offset), LOOK_S)
+                    pieces[offset] = carrier.parse(ended.stdout, question).piece
+                except (Mangled, ConnectionProblem) as error:
+                    problems.append(error)
+
+            threads = [threading.Thread(target=fetch, args=(offset,), daemon=True) for offset in batch]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if problems:
+                raise ConnectionLost(self.host, f"part of the output did not come: {problems[0]}", "Ask again.")
+        try:
+            return carrier.whole_output(answer, b"".join(pieces[offset] for offset in sorted(pieces)))
+        except Mangled as error:
+            raise ConnectionLost(self.host, str(error), "Ask again.") from error
+
+    def _send(self, errand: Errand, limit_s: float, *, bucket: bool = False) -> Ended:
+        if self._restricted:
+            given = parameters(errand, self._fixed, math.ceil(limit_s))
+        else:
+            given = {"commands": [errand.text()], "executionTimeout": [str(max(5, math.ceil(limit_s)))]}
+        return self._commands.run(errand.question, given, limit_s, bucket=bucket)

@@ -1,0 +1,14 @@
+"""A stand-in for SSM Run Command that really executes what it is sent, on a lab's hosts. See docs/ssm-endpoint.md."""
+
+from __future__ import annotations
+
+NOT_MODELLED: tuple[str, ...] = (
+    "IAM: every request with the endpoint's own credentials may do everything; signatures are not checked",
+    "AWS's latencies, rates and quotas",
+    "MaxConcurrency, MaxErrors, alarms, notifications, service roles and CloudWatch output",
+    "Parameter Store references in parameters",
+    "other documents than AWS-RunShellScript and Command documents of schema 2.2 with aws:runShellScript",
+    "the reboot that exit code 194 asks an agent for: the script is only run again",
+    "the agent as a process on the host: it runs outside, and enters the host for each command",
+)
+"""What a run through this endpoint proves nothing about."""

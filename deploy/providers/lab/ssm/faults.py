@@ -1,0 +1,79 @@
+"""What can be made to go wrong between a client, AWS, the agent and the host."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from dataclasses import dataclass, field
+
+
+class Fault(enum.StrEnum):
+    """Something that goes wrong, once for each call or command that it is planned for."""
+
+    THROTTLE = "throttle"
+    """The request is refused for its rate; nothing is accepted."""
+    DENY = "deny"
+    """The request is refused for lack of permission."""
+    EXPIRE = "expire"
+    """The credentials have expired."""
+    ERROR_AFTER_ACCEPTING = "error-after-accepting"
+    """The request is accepted, and answered with HTTP 500."""
+    STALL_AFTER_ACCEPTING = "stall-after-accepting"
+    """The request is accepted, and the connection ends without an answer."""
+    DELIVERY_TIMEOUT = "delivery-timeout"
+    """The command never starts."""
+    UNDELIVERABLE_BUT_RAN = "undeliverable-but-ran"
+    """The command runs, and is called undeliverable."""
+    AGENT_RESTART = "agent-restart"
+    """The agent restarts in mid-command; its worker survives and is taken up again."""
+    AGENT_DIES = "agent-dies"
+    """The agent and its worker die in mid-command."""
+    CUT_OUTPUT = "cut-output"
+    """Only the first 200 characters of the output are passed on."""
+
+
+@dataclass
+class _Planned:
+    fault: Fault
+    operation: str
+    times: int
+    after: int
+
+
+@dataclass
+class Faults:
+    """The faults that are planned. Safe to use from several threads."""
+
+    _planned: list[_Planned] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def plan(self, fault: Fault, *, operation: str = "SendCommand", times: int = 1, after: int = 0) -> None:
+        """Plan a fault.
+
+        Args:
+            fault: What goes wrong.
+            operation: For which calls; faults of a command belong to the SendCommand that makes it.
+            times: For how many calls.
+            after: How many calls before them go well.
+        """
+        with self._lock:
+            self._planned.append(_Planned(fault, operation, times, after))
+
+    def clear(self) -> None:
+        """Let everything go well from now on."""
+        with self._lock:
+            self._planned.clear()
+
+    def draw(self, operation: str) -> set[Fault]:
+        """Return what goes wrong with this call."""
+        drawn = set()
+        with self._lock:
+            for planned in self._planned:
+                if planned.operation != operation:
+                    continue
+                if planned.after > 0:
+                    planned.after -= 1
+                elif planned.times > 0:
+                    planned.times -= 1
+                    drawn.add(planned.fault)
+        return drawn

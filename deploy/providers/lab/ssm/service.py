@@ -1,0 +1,305 @@
+"""What each operation of the endpoint does."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.ssm import documents, model
+from deploy.providers.lab.ssm.agent import Agent, Finished
+from deploy.providers.lab.ssm.commands import Command, Instance, Pace, cancel
+from deploy.providers.lab.ssm.errors import Refused
+from deploy.providers.lab.ssm.faults import Fault, Faults
+
+ACCOUNT, REGION = "000000000000", "us-east-1"
+ARN = f"arn:aws:iam::{ACCOUNT}:user/lab"
+PAGE = 50
+
+
+class Service:
+    """SSM Run Command for the hosts of a lab.
+
+    Args:
+        lab: The lab.
+        pace: How long AWS takes.
+        faults: What goes wrong.
+    """
+
+    def __init__(self, lab: Lab, pace: Pace, faults: Faults) -> None:
+        self.calls: list[tuple[str, Mapping[str, Any]]] = []
+        self.instance_ids = {name: instance_id(lab.name, name) for name in lab.hosts}
+        self._lab, self._pace, self._faults = lab, pace, faults
+        self.instances = {
+            self.instance_ids[name]: Instance(Agent(host, self.instance_ids[name], REGION), pace, _upload)
+            for name, host in lab.hosts.items()
+        }
+        self._tags = {
+            self.instance_ids[name]: {"Name": host.hostname, "lab": lab.name, "host": name}
+            for name, host in lab.hosts.items()
+        }
+        self._names = {id_: name for name, id_ in self.instance_ids.items()}
+        self._documents = {documents.RUN_SHELL_SCRIPT.name: documents.RUN_SHELL_SCRIPT}
+        self._contents: dict[str, str] = {}
+        self._sent: dict[str, list[Command]] = {}
+        self._lock = threading.RLock()
+        self._operations: Mapping[str, Callable[[Mapping[str, Any], set[Fault]], dict[str, Any]]] = {
+            "SendCommand": self._send,
+            "GetCommandInvocation": self._get,
+            "ListCommands": self._list,
+            "ListCommandInvocations": self._list_invocations,
+            "CancelCommand": self._cancel,
+            "DescribeInstanceInformation": self._describe,
+            "CreateDocument": self._create,
+            "DescribeDocument": self._describe_document,
+            "GetDocument": self._get_document,
+            "DeleteDocument": self._delete_document,
+        }
+
+    def answer(self, operation: str, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
+        """Do an operation.
+
+        Raises:
+            Refused: As AWS would; an operation that is not here is never a success.
+        """
+        if operation not in self._operations:
+            raise Refused("UnknownOperationException", f"{operation} is not modelled by this endpoint")
+        for fault, code, words in (
+            (Fault.THROTTLE, "ThrottlingException", "Rate exceeded"),
+            (Fault.DENY, "AccessDeniedException", f"{ARN} is not authorized to perform: ssm:{operation}"),
+            (Fault.EXPIRE, "ExpiredTokenException", "The security token included in the request is expired"),
+        ):
+            if fault in faults:
+                raise Refused(code, words)
+        model.check_request(operation, request)
+        with self._lock:
+            self.calls.append((operation, request))
+            return self._operations[operation](request, faults)
+
+    def close(self) -> None:
+        """End what is still at work."""
+        for commands in self._sent.values():
+            for command in commands:
+                cancel(command)
+        for instance in self.instances.values():
+            instance.close()
+
+    def _send(self, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
+        document = self._documents.get(request["DocumentName"])
+        if document is None:
+            raise Refused("InvalidDocument", f"Document {request['DocumentName']} does not exist")
+        ids = list(request.get("InstanceIds", [])) or self._selected(request.get("Targets", []))
+        if len(set(ids)) != len(ids):
+            raise Refused("DuplicateInstanceId", "An instance id is given twice")
+        if not ids:
+            raise Refused("InvalidParameters", "InstanceIds or Targets are needed")
+        for id_ in ids:
+            if id_ not in self.instances:
+                raise Refused("InvalidInstanceId", f"Instances [[{id_}]] not in a valid state for account {ACCOUNT}")
+        document.script(request.get("Parameters", {}))  # refuses what it does not take
+        commands = [Command(request, id_, document, faults) for id_ in ids]
+        for command in commands[1:]:
+            command.id = commands[0].id
+        self._sent[commands[0].id] = commands
+        for command in commands:
+            self.instances[command.instance].begin(command)
+        return {"Command": commands[0].listed(commands)}
+
+    def _selected(self, targets: list[Mapping[str, Any]]) -> list[str]:
+        chosen = set(self.instances) if targets else set()
+        for target in targets:
+            key, values = target.get("Key", ""), target.get("Values", [])
+            if key == "InstanceIds":
+                chosen &= set(values)
+            elif key.startswith("tag:"):
+                chosen &= {id_ for id_, tags in self._tags.items() if tags.get(key[4:]) in values}
+            else:
+                raise Refused("InvalidParameters", f"targets by {key} are not modelled")
+        return sorted(chosen)
+
+    def _seen(self) -> list[Command]:
+        """Commands that have been accepted long enough ago to be in lists."""
+        now = time.monotonic()
+        return [
+            command
+            for commands in self._sent.values()
+            for command in commands
+            if now - command.accepted >= self._pace.invisible_s
+        ]
+
+    def _get(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        found = [
+            command
+            for command in self._seen()
+            if (command.id, command.instance) == (request["CommandId"], request["InstanceId"])
+        ]
+        if not found:
+            raise Refused("InvocationDoesNotExist", "")
+        if request.get("PluginName", found[0].document.plugin) != found[0].document.plugin:
+            raise Refused("InvalidPluginName", "")
+        return found[0].invocation()
+
+    def _filtered(self, request: Mapping[str, Any]) -> list[Command]:
+        found = sorted(self._seen(), key=lambda command: command.requested, reverse=True)
+        found = [
+            command
+            for command in found
+            if request.get("CommandId", command.id) == command.id
+            and request.get("InstanceId", command.instance) == command.instance
+        ]
+        for given in request.get("Filters", []):
+            key, value = given["key"], given["value"]
+            match key:
+                case "InvokedAfter" | "InvokedBefore":
+                    at = dt.datetime.fromisoformat(value)
+                    after = key == "InvokedAfter"
+                    found = [one for one in found if (one.requested >= at) == after]
+                case "Status":
+                    found = [one for one in found if one.status == value]
+                case "DocumentName":
+                    found = [one for one in found if one.document.name == value]
+                case _:
+                    raise Refused("InvalidFilterKey", f"{key} is not modelled")
+        return found
+
+    def _list(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        once = {command.id: command for command in reversed(self._filtered(request))}
+        listed = [command.listed(self._sent[command.id]) for command in reversed(once.values())]
+        return _paged("Commands", listed, request)
+
+    def _list_invocations(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        details = request.get("Details", False)
+        listed = [command.listed_invocation(details=details) for command in self._filtered(request)]
+        return _paged("CommandInvocations", listed, request)
+
+    def _cancel(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        if request["CommandId"] not in self._sent:
+            raise Refused("InvalidCommandId", "")
+        for command in self._sent[request["CommandId"]]:
+            if command.instance in request.get("InstanceIds", [command.instance]):
+                cancel(command)
+        return {}
+
+    def _describe(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        found = dict(self.instances)
+        for given in request.get("Filters", []):
+            key, values = given["Key"], given["Values"]
+            match key.partition(":"):
+                case ("InstanceIds", _, _):
+                    found = {id_: one for id_, one in found.items() if id_ in values}
+                case ("PingStatus", _, _):
+                    found = {id_: one for id_, one in found.items() if _ping(one) in values}
+                case ("tag", _, name):
+                    found = {id_: one for id_, one in found.items() if self._tags[id_].get(name) in values}
+                case _:
+                    raise Refused("InvalidFilterKey", f"{key} is not modelled")
+        if request.get("InstanceInformationFilterList"):
+            raise Refused("InvalidInstanceInformationFilterValue", "the old filters are not modelled")
+        now = dt.datetime.now(dt.UTC).timestamp()
+        listed = [
+            {
+                "InstanceId": id_,
+                "PingStatus": _ping(one),
+                "LastPingDateTime": now - (0 if one.online else 900),
+                "AgentVersion": "3.3.2746.0",
+                "IsLatestVersion": False,
+                "PlatformType": "Linux",
+                "PlatformName": "NixOS",
+                "PlatformVersion": "25.11",
+                "ResourceType": "EC2Instance",
+                "IPAddress": self._lab.hosts[self._names[id_]].address,
+                "ComputerName": self._lab.hosts[self._names[id_]].hostname,
+            }
+            for id_, one in sorted(found.items())
+        ]
+        return _paged("InstanceInformationList", listed, request)
+
+    def _create(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        name = request["Name"]
+        if name in self._documents:
+            raise Refused("DocumentAlreadyExists", f"Document with the same name {name} already exists")
+        if request.get("DocumentType", "Command") != "Command" or request.get("DocumentFormat", "JSON") != "JSON":
+            raise Refused("InvalidDocumentSchemaVersion", "only Command documents in JSON are modelled")
+        self._documents[name] = documents.read_document(name, request["Content"])
+        self._contents[name] = request["Content"]
+        return {"DocumentDescription": self._described(name)}
+
+    def _described(self, name: str) -> dict[str, Any]:
+        if name not in self._documents:
+            raise Refused("InvalidDocument", f"Document {name} does not exist")
+        digest = hashlib.sha256(self._contents.get(name, "").encode()).hexdigest()
+        return {
+            "Name": name,
+            "Hash": digest,
+            "HashType": "Sha256",
+            "Owner": ACCOUNT if name in self._contents else "Amazon",
+            "Status": "Active",
+            "DocumentVersion": "1",
+            "PlatformTypes": ["Linux"],
+            "DocumentType": "Command",
+            "SchemaVersion": self._documents[name].schema,
+            "LatestVersion": "1",
+            "DefaultVersion": "1",
+            "DocumentFormat": "JSON",
+        }
+
+    def _describe_document(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        return {"Document": self._described(request["Name"])}
+
+    def _get_document(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        described = self._described(request["Name"])
+        if request["Name"] not in self._contents:
+            raise Refused("InvalidDocument", "the text of AWS's own documents is not modelled")
+        given = {
+            key: described[key] for key in ("Name", "DocumentVersion", "Status", "DocumentType", "DocumentFormat")
+        }
+        return {**given, "Content": self._contents[request["Name"]]}
+
+    def _delete_document(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+        if request["Name"] not in self._contents:
+            raise Refused("InvalidDocument", f"Document {request['Name']} does not exist")
+        del self._documents[request["Name"]], self._contents[request["Name"]]
+        return {}
+
+
+def instance_id(lab: str, host: str) -> str:
+    """Return the id of a lab's host, the same each time."""
+    return "i-" + hashlib.sha256(f"{lab}/{host}".encode()).hexdigest()[:17]
+
+
+def _ping(instance: Instance) -> str:
+    return "Online" if instance.online else "ConnectionLost"
+
+
+def _paged(key: str, listed: list[dict[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+    size = request.get("MaxResults", PAGE)
+    token = request.get("NextToken", "0")
+    if not token.isdigit():
+        raise Refused("InvalidNextToken", "")
+    first = int(token)
+    more = {"NextToken": str(first + size)} if len(listed) > first + size else {}
+    return {key: listed[first : first + size], **more}
+
+
+def _upload(command: Command, finished: Finished) -> None:
+    """Put a command's whole output into its bucket, as the agent does, with S3 at AWS_ENDPOINT_URL_S3."""
+    if "AWS_ENDPOINT_URL_S3" not in os.environ:
+        return  # an upload that fails shows only in what is not there
+    import boto3
+
+    s3 = boto3.client("s3", region_name=REGION)
+    folder = (
+        "awsrunShellScript/0.awsrunShellScript"
+        if command.document.schema == "1.2"
+        else f"awsrunShellScript/{command.document.plugin}"
+    )
+    prefix = command.request.get("OutputS3KeyPrefix", "")
+    place = "/".join(part for part in (prefix, command.id, command.instance, folder) if part)
+    for name, body in (("stdout", finished.stdout), ("stderr", finished.stderr)):
+        if body:
+            s3.put_object(Bucket=command.request["OutputS3BucketName"], Key=f"{place}/{name}", Body=body)

@@ -1,0 +1,40 @@
+"""Runs that are over, found by what a person calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.errors import UsageError
+from deploy.journal import read_events
+from deploy.record import Record, fold, read_record
+
+LATEST = Path(__file__).parent / "latest"
+
+
+def read_run(name: str) -> Record:
+    """Read a run: its folder, its `record.json` or `events.jsonl`, or `latest`.
+
+    A run that was killed has no record; it is made from what was journaled.
+
+    Raises:
+        UsageError: There is no such run, or what is there cannot be read.
+    """
+    place = _place(name)
+    if place.is_dir():
+        place = next((file for file in (place / "record.json", place / "events.jsonl") if file.exists()), place)
+    try:
+        return fold(read_events(place)) if place.suffix == ".jsonl" else read_record(place)
+    except (FileNotFoundError, IsADirectoryError):
+        raise UsageError(f"{name}: no run's folder, record.json or events.jsonl is there") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{place}: cannot be read as a run: {error}") from error
+
+
+def run_folder(name: str) -> Path:
+    """Return the folder of a run that `read_run` found."""
+    place = _place(name)
+    return place if place.is_dir() else place.parent
+
+
+def _place(name: str) -> Path:
+    return LATEST if name == "latest" else Path(name)

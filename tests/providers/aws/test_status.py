@@ -1,0 +1,54 @@
+"""What SSM says of a command only tells whether to wait; nothing of it is ever a verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.providers.aws.status import Fate, read
+
+KNOWN = [
+    ("Pending", "Pending", Fate.WAIT, "not sent"),
+    ("InProgress", "In Progress", Fate.WAIT, "at work"),
+    ("Delayed", "Delayed", Fate.WAIT, "does not take it at the moment"),
+    ("Cancelling", "Cancelling", Fate.WAIT, "being cancelled"),
+    ("Success", "Success", Fate.READ, "ended"),
+    ("Failed", "Failed", Fate.READ, "carrying script itself failed"),
+    ("Failed", "Undeliverable", Fate.UNCERTAIN, "has been said of commands that ran"),
+    ("Failed", "Terminated", Fate.NEVER_RAN, "too many other commands"),
+    ("Failed", "InvalidPlatform", Fate.NEVER_RAN, "platform"),
+    ("Failed", "Access Denied", Fate.NEVER_RAN, "may not reach that instance"),
+    ("TimedOut", "DeliveryTimedOut", Fate.NEVER_RAN, "never started"),
+    ("TimedOut", "Execution Timed Out", Fate.CUT_OFF, "killed it when its time was over"),
+    ("Cancelled", "Cancelled", Fate.CUT_OFF, "was cancelled"),
+]
+
+
+@pytest.mark.parametrize(("status", "details", "fate", "words"), KNOWN)
+def test_each_status_has_its_own_words(status: str, details: str, fate: Fate, words: str) -> None:
+    """Never started, timed out, undeliverable, cancelled and denied are told apart, however AWS spells them."""
+    reading = read({"Status": status, "StatusDetails": details, "ResponseCode": -1})
+    assert reading.fate is fate
+    assert words in reading.words
+    assert status in reading.words
+
+
+def test_no_two_statuses_say_the_same() -> None:
+    """A reader can tell every status from every other one."""
+    said = {read({"Status": status, "StatusDetails": details}).words for status, details, _, _ in KNOWN}
+    assert len(said) == len(KNOWN)
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"Status": "Success", "StatusDetails": "Failed"}, {"Status": "Shiny", "StatusDetails": "New"}]
+)
+def test_what_is_not_known_is_uncertain(answer: dict[str, str]) -> None:
+    """A status that nobody here has heard of is neither success nor failure."""
+    assert read(answer).fate is Fate.UNCERTAIN
+
+
+def test_response_code_is_told_unless_it_means_nothing() -> None:
+    """-1 says only that nothing was received, so it is not shown as if the program had ended with it."""
+    assert "response code 137" in read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 137}).words
+    assert (
+        "response code" not in read({"Status": "Failed", "StatusDetails": "Undeliverable", "ResponseCode": -1}).words
+    )
