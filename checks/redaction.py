@@ -151,16 +151,16 @@ class RedactedStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Take text in; what is not a whole line yet waits."""
         with self._lock:
-            *whole, self._line = (self._line + text).split("\n")
-            for line in whole:
-                self._pass(line, "\n")
+            whole, end, self._line = (self._line + text).rpartition("\n")
+            if end:
+                self._pass(whole + end)
         return len(text)
 
     def finish(self) -> None:
         """Pass on what waits."""
         with self._lock:
             line, self._line = self._line, ""
-            self._pass(line, "", last=True)
+            self._pass(line, last=True)
             self._stream.flush()
 
     def flush(self) -> None:
@@ -180,11 +180,11 @@ class RedactedStream(io.TextIOBase):
         """The encoding of the stream."""
         return self._stream.encoding
 
-    def _pass(self, line: str, end: str, *, last: bool = False) -> None:
-        uncoloured = plain(_COLOUR.sub("", line)) + end
+    def _pass(self, lines: str, *, last: bool = False) -> None:
+        uncoloured = plain(_COLOUR.sub("", lines))
         shown = self._lines(uncoloured, last=last)
-        if shown == uncoloured and "\x1b" in line:
-            shown = "".join(part if _COLOUR.fullmatch(part) else plain(part) for part in _COLOUR.split(line)) + end
+        if shown == uncoloured and "\x1b" in lines:
+            shown = "".join(part if _COLOUR.fullmatch(part) else plain(part) for part in _COLOUR.split(lines))
         self._stream.write(shown)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from deploy.private_keys import KeyHider, body_at_end
 from deploy.secret_forms import FORMS
-from deploy.secret_values import BREAK, spellings
+from deploy.secret_values import BEGINNING, BREAK, spellings
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(
@@ -41,6 +41,7 @@ class Redactor:
         self._lock = threading.Lock()
         known = {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
         self._known = sorted(known.values(), key=lambda each: (-len(each[1].text), each[1].text))
+        self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
 
     def __call__(self, text: str) -> str:
         """Return `text`, a whole one, in plain characters and without secrets."""
@@ -67,6 +68,7 @@ class Redactor:
         tail = text[-_LOOKED_AT:]
         joined = _END_OF_LINE.sub("", tail)
         size = max((spelling.begun_at_end(joined) for _, spelling in self._known), default=0)
+        size = size or next((size for size in range(BEGINNING - 1, 0, -1) if joined[-size:] in self._beginnings), 0)
         begun = 0
         for line in reversed(tail.splitlines(keepends=True)):
             if size <= 0:

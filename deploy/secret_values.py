@@ -14,8 +14,8 @@ SHORTEST = 4
 
 _SHORTEST_CORE = 6
 """Characters of base64 that are looked for; fewer would be found in the base64 of anything."""
-_SHORTEST_WRAPPED = 8
-"""Characters of a value that is looked for over the ends of lines, too."""
+BEGINNING = 8
+"""Characters of the shortest value that is looked for over the ends of lines, too."""
 BREAK = (
     r"\\?\n(?>(?:E[ \t]{3,40})?"
     r"(?:[ \t]{0,8}(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\d[T ][\d:.,+-]{8,24}Z?)"
@@ -34,13 +34,13 @@ class Spelling:
 
     def __init__(self, text: str, tail: str = "") -> None:
         self.text = text
-        wrapped = f"(?:{BREAK})?" if len(text) >= _SHORTEST_WRAPPED else ""
+        wrapped = f"(?:{BREAK})?" if len(text) >= BEGINNING else ""
         self._expression = wrapped.join(_forms(char) for char in re.findall(r"\\+|[^\\]", text, re.DOTALL)) + tail
         self._pattern: re.Pattern[str] | None = None
         plain = max(re.findall("[A-Za-z0-9]+", text), key=len, default="")
         # A line ends in at most one half of a run that is not much shorter than a line.
         half = len(plain) // 2
-        self._hints = (plain[:half][-16:], plain[half:][:16]) if len(plain) >= _SHORTEST_WRAPPED else ()
+        self._hints = (plain[:half][-16:], plain[half:][:16]) if len(plain) >= BEGINNING else ()
 
     def take_out(self, text: str, shown: str) -> tuple[str, int]:
         """Return a text with `shown` in place of the value, and how many times."""
@@ -50,10 +50,22 @@ class Spelling:
             self._pattern = re.compile(self._expression)
         return self._pattern.subn(lambda _: shown, text)
 
+    @property
+    def beginnings(self) -> list[str]:
+        """The beginnings of the value that are too short to be looked for one by one."""
+        return [self.text[:size] for size in range(1, BEGINNING)] if len(self.text) >= BEGINNING else []
+
     def begun_at_end(self, text: str) -> int:
-        """Return how many characters at the end of a text may be the beginning of the value; 0 if none."""
-        longest = min(len(self.text) - 1, len(text)) if len(self.text) >= _SHORTEST_WRAPPED else 0
-        return next((size for size in range(longest, 0, -1) if text.endswith(self.text[:size])), 0)
+        """Return how many characters at the end of a text begin the value: `BEGINNING` or more, or 0."""
+        if len(self.text) < BEGINNING:
+            return 0
+        head = self.text[:BEGINNING]
+        at = text.find(head, max(0, len(text) - len(self.text) + 1))
+        while at >= 0:
+            if self.text.startswith(text[at:]):
+                return len(text) - at
+            at = text.find(head, at + 1)
+        return 0
 
 
 def spellings(value: str) -> list[Spelling]:
