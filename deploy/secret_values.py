@@ -27,9 +27,9 @@ BREAK = (
 class Spelling:
     """One value in one encoding, in all ways in which its characters may be escaped.
 
-    Attributes:
+    Args:
         text: The value as it is usually spelled.
-        pattern: Every way to spell it.
+        tail: A pattern of what may follow and goes with it.
     """
 
     def __init__(self, text: str, tail: str = "") -> None:
