@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import secrets
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TextIO
@@ -13,17 +14,20 @@ import pytest
 import testinfra.host
 
 from checks.fixtures import Diagnosis, Show, Shown
+from checks.redaction import Redaction
 from checks.session import SHOWN, DeploySession, Place
 from deploy.convergence import Convergence
 from deploy.earlier import Choice
 from deploy.errors import Inconclusive, UsageError
 from deploy.health import EndpointSeen
-from deploy.journal import Leg
+from deploy.journal import AnyEvent, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
-from deploy.plan import Options, make_plan
+from deploy.plan import Options, make_plan, targets_file
+from deploy.redact import Redactor
+from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.testinfra import host_over
-from reports import files
+from reports import ci, files
 from reports.html import HtmlReport
 from reports.html import configure as configure_html
 from reports.progress import Progress
@@ -106,7 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
             RUNS,
         )
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
+        raise pytest.UsageError(redact(str(error))) from None
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
         config.pluginmanager.unregister(name=_HYPOTHESIS)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
@@ -114,13 +119,22 @@ def pytest_configure(config: pytest.Config) -> None:
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
-    session = DeploySession(plan, folder, progress)
+    service = ci.service(os.environ, progress.say)
+
+    def watch(event: AnyEvent) -> None:
+        service.watch(event)
+        progress(event)
+
+    redact = Redactor(known_secrets(plan.target, os.environ))
+    session = DeploySession(plan, folder, watch, redact)
     config.stash[SESSION] = session
+    config.add_cleanup(lambda: _end(service, session))
+    Redaction(redact).install(config)
     configure_html(config, folder)
     given.tbstyle, given.reportchars, given.verbose = "no", "", -1
     config.pluginmanager.register(session, "switchproof-session")
     # The folder gets its name when everything stands in it: what is registered first ends last.
-    config.pluginmanager.register(_Outputs(session, progress), "switchproof-outputs")
+    config.pluginmanager.register(_Outputs(session, progress, service), "switchproof-outputs")
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
 
 
@@ -133,14 +147,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class _Outputs:
     """Shows the run while it goes on, and writes its files when it is over."""
 
-    def __init__(self, session: DeploySession, progress: Progress) -> None:
+    def __init__(self, session: DeploySession, progress: Progress, service: ci.Service) -> None:
         self._session = session
         self._progress = progress
-        self._problem = ""
+        self._service = service
+        self._problems: list[str] = []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Show what happens for as long as something does."""
+        sys.stdout.flush()
+        self._service.begin()
         self._progress.start()
         try:
             return (yield)
@@ -160,7 +177,11 @@ class _Outputs:
             self._session.folder = folder.replace(files.make_folder(folder.parent, name))
             files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
         except OSError as error:
-            self._problem = f"the run's files are not all written: {error}"
+            self._problems.append(f"the run's files are not all written: {error}")
+        try:
+            self._service.publish(record, self._session.folder)
+        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
+            self._problems.append(f"the CI service is not told of everything: {error!r}; the run's files are as ever")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
@@ -169,8 +190,14 @@ class _Outputs:
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
             terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
-        if self._problem:
-            terminalreporter.write_line(f"WARNING: {self._problem}")
+        for problem in self._problems:
+            terminalreporter.write_line(f"WARNING: {problem}")
+
+
+def _end(service: ci.Service, session: DeploySession) -> None:
+    """Tell the CI service that everything is said; what pytest still holds of it comes first."""
+    sys.stdout.flush()
+    service.end(session.record)
 
 
 def _own_stdout() -> TextIO:

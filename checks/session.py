@@ -67,13 +67,15 @@ class DeploySession:
         plan: What the run does.
         folder: Where the run's files go; made when the run begins.
         watch: Shows what happens.
+        redact: Takes secrets out of everything that is shown or written.
     """
 
-    def __init__(self, plan: Plan, folder: Path, watch: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, plan: Plan, folder: Path, watch: Callable[[AnyEvent], None], redact: Redactor) -> None:
         self.plan = plan
         self.folder = folder
         self.run = folder.name
         self._watch = watch
+        self._redact = redact
         self._journal: Journal | None = None
         self.fleet: Fleet | None = None
         self.record: Record | None = None
@@ -197,7 +199,7 @@ class DeploySession:
                 emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
         except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(self._redact(str(error))) from None
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.fleet = Fleet(self.plan, self.run, _owner(), provider, self.journal)
@@ -240,7 +242,7 @@ class DeploySession:
         self.hosts.abandon()
 
     def _begin(self, config: pytest.Config) -> None:
-        self._journal = Journal(self.folder, _redactor(self.plan))
+        self._journal = Journal(self.folder, self._redact)
         self.journal.watch(self._watch)
         given = {
             "args": shlex.join(str(argument) for argument in config.invocation_params.args),
@@ -373,7 +375,6 @@ class DeploySession:
             message += self._last_words(place)
             report.longrepr = message
         report.user_properties += [("verdict", str(verdict)), ("expected", shown.expected), ("seen", shown.seen)]
-        self._redact(report)
         self.journal.emit(
             CheckFinished(
                 host=place.host,
@@ -442,13 +443,6 @@ class DeploySession:
                 words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in lines)
         return words
 
-    def _redact(self, report: pytest.TestReport) -> None:
-        redact = self.journal.redact
-        if isinstance(report.longrepr, str):
-            report.longrepr = redact(report.longrepr)
-        report.sections = [(name, redact(text)) for name, text in report.sections]
-        report.user_properties = [(name, redact(str(value))) for name, value in report.user_properties]
-
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, str] | None:
@@ -514,10 +508,6 @@ def _owner() -> str:
     """Say who runs this, for whoever finds a host locked."""
     pipeline = os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_PIPELINE_ID")
     return f"{getpass.getuser()}@{socket.gethostname()}{f', pipeline {pipeline}' if pipeline else ''}"
-
-
-def _redactor(plan: Plan) -> Redactor:
-    return Redactor((name, os.environ[name]) for name in plan.target.secrets if os.environ.get(name))
 
 
 def _after(names: Iterable[str], prefix: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
 from deploy.journal import Journal, LogLine, Noted
 from deploy.program import question
+from deploy.redact import Lines
 
 RECONNECT_S = 120.0
 """Seconds for which a lost host is tried again: longer than a reboot of a small machine takes."""
@@ -126,6 +127,7 @@ class Dialogue:
         """
         log = bytearray()
         shown = 0
+        lines = Lines(self._journal.redact)
         deadline = time.monotonic() + timeout_s + RECONNECT_S
         while True:
             values = {
@@ -139,7 +141,10 @@ class Dialogue:
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
             log += base64.b64decode(frame.text("log"))
             ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
-            shown = self._show(log, shown, ended=ended)
+            upto = len(log) if ended else log.rfind(b"\n") + 1
+            for line in lines(log[shown:upto].decode("utf-8", "replace"), last=ended).splitlines():
+                self._journal.emit(LogLine(host=self._host, text=line))
+            shown = max(shown, upto)
             if ended:
                 break
             if time.monotonic() > deadline or self._stop.is_set():
@@ -158,16 +163,6 @@ class Dialogue:
             log=text,
             log_path=path,
         )
-
-    def _show(self, log: bytearray, shown: int, *, ended: bool) -> int:
-        """Show whoever watches what the log has beyond `shown` bytes, up to its last whole line.
-
-        Lines are redacted together, as a secret may have several; one cut in two would not be known for one.
-        """
-        upto = len(log) if ended else log.rfind(b"\n") + 1
-        for line in self._journal.redact(log[shown:upto].decode("utf-8", "replace")).splitlines():
-            self._journal.emit(LogLine(host=self._host, text=line))
-        return max(shown, upto)
 
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""

@@ -267,7 +267,7 @@ class Journal:
             raise ValueError(
                 f"evidence of {host or 'the run'} cannot be kept as {name!r}: it leads out of the folder"
             )
-        path = Path("evidence") / (host or "run") / name
+        path = Path("evidence") / (host or "run") / self.redact(name)
         with self._lock:
             body = self.redact(content).encode()
         target = self.folder / path

@@ -13,6 +13,7 @@ import msgspec
 
 from deploy.errors import UsageError
 from deploy.revision import check_form, is_generation
+from deploy.secret_sources import refuse_short
 from deploy.target import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
@@ -103,12 +104,12 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
-    name = f"{options.provider}-aws" if (options.provider, options.shape) == ("lab", "aws") else options.provider
-    path = Path(options.targets) if options.targets else TARGETS / f"{name}.toml"
+    path = targets_file(options.provider, options.targets, options.shape)
     known = sorted(get_args(ProviderName))
     if options.provider not in known:
         raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
     target = load(path, environ, options.hosts)
+    refuse_short(path, target, environ)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
     given_for_lab = {
@@ -145,6 +146,12 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         lab_runtime=options.lab_runtime,
         shape=options.shape,
     )
+
+
+def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
+    """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
+    name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
+    return Path(given) if given else TARGETS / f"{name}.toml"
 
 
 def _mode(options: Options) -> Mode:

@@ -2,64 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable
-from urllib.parse import quote
 
-_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
-    (
-        "private-key",
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
-            re.DOTALL,
-        ),
-        "[redacted: private key]",
-    ),
-    ("aws-access-key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "[redacted: AWS access key]"),
-    (
-        "aws-secret",
-        re.compile(r"(?i)((?:secret_?access_?key|session_?token)\W{1,6})[A-Za-z0-9/+=]{16,}"),
-        r"\1[redacted: AWS secret]",
-    ),
-    (
-        "authorization",
-        re.compile(
-            r"(?i)\b(authorization[\"'\\]*\s*[:=]\s*[\"'\\]*(?:(?:basic|bearer|digest|negotiate|token)\s+)?+|bearer\s+)"
-            r"[A-Za-z0-9._~+/=-]{8,}"
-        ),
-        r"\1[redacted: credentials]",
-    ),
-    (
-        "token",
-        re.compile(
-            r"\b(?:gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-            r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+)"
-        ),
-        "[redacted: token]",
-    ),
-    (
-        "password",
-        re.compile(
-            r"(?i)((?:password|passwd|passphrase|api_?key|(?:access|auth)_?token)=[\"'\\]*+)(?!\[redacted)[^\s&\"',;]+"
-        ),
-        r"\1[redacted]",
-    ),
-    (
-        "url-password",
-        re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://[^/\s:@]*):(?!\[redacted)[^/\s\"'<>]+@"),
-        r"\1:[redacted]@",
-    ),
-)
+from deploy.private_keys import KeyHider, body_at_end
+from deploy.secret_forms import FORMS
+from deploy.secret_values import BEGINNING, BREAK, spellings
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(
     r"[\u200b\u2028\u2029\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-
-SHORTEST_SECRET = 4
-"""Characters. A shorter value would turn ordinary text into redactions and hide nothing."""
+_LOOKED_AT = 8192
+"""Characters at the end of a piece among which the beginning of a secret is looked for."""
+_END_OF_LINE = re.compile(BREAK)
 
 
 def plain(text: str) -> str:
@@ -72,7 +30,7 @@ def plain(text: str) -> str:
 
 
 class Redactor:
-    """Replaces secrets in text and counts, by rule, what it replaced.
+    """Replaces secrets in text and counts, by rule, what it replaced. Safe to use from several threads.
 
     Args:
         secrets: Names (of an environment variable, an option) and the values that must never be shown.
@@ -80,37 +38,66 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
         self.counts: Counter[str] = Counter()
-        known = {(name, part) for name, value in secrets for part in _parts(plain(value))}
-        self._secrets = [
-            (name, re.compile("".join(_spellings(char) for char in part)))
-            for name, part in sorted(known, key=lambda pair: (-len(pair[1]), pair))
-        ]
+        self._lock = threading.Lock()
+        known = {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
+        self._known = sorted(known.values(), key=lambda each: (-len(each[1].text), each[1].text))
+        self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
 
     def __call__(self, text: str) -> str:
-        """Return `text` in plain characters and without secrets."""
-        text = plain(text)
-        for name, secret in self._secrets:
-            text = self._replace(name, secret, f"[redacted: {name}]".replace("\\", r"\\"), text)
-        for rule, pattern, replacement in _RULES:
-            text = self._replace(rule, pattern, replacement, text)
+        """Return `text`, a whole one, in plain characters and without secrets."""
+        return self.hide(plain(text), KeyHider())
+
+    def hide(self, text: str, keys: KeyHider) -> str:
+        """Return plain text without secrets; `keys` knows whether it begins within a private key."""
+        found: Counter[str] = Counter()
+        for name, spelling in self._known:
+            text, times = spelling.take_out(text, f"[redacted: {name}]")
+            found[name] += times
+        before = keys.count
+        text = keys(text)
+        found["private-key"] += keys.count - before
+        for form in FORMS:
+            text, times = form.take_out(text)
+            found[form.name] += times
+        with self._lock:
+            self.counts.update({name: times for name, times in found.items() if times})
         return text
 
-    def _replace(self, name: str, pattern: re.Pattern[str], replacement: str, text: str) -> str:
-        text, found = pattern.subn(replacement, text)
-        if found:
-            self.counts[name] += found
-        return text
+    def unfinished(self, text: str) -> int:
+        """Return how many characters at the end of whole lines may begin a secret that goes on in the next line."""
+        tail = text[-_LOOKED_AT:]
+        joined = _END_OF_LINE.sub("", tail)
+        size = max((spelling.begun_at_end(joined) for _, spelling in self._known), default=0)
+        size = size or next((size for size in range(BEGINNING - 1, 0, -1) if joined[-size:] in self._beginnings), 0)
+        begun = 0
+        for line in reversed(tail.splitlines(keepends=True)):
+            if size <= 0:
+                break
+            begun += len(line)
+            size -= len(_END_OF_LINE.sub("", f"\n{line}"))
+        return max(begun, body_at_end(tail))
 
 
-def _parts(value: str) -> set[str]:
-    """Return a secret and each of its lines, as logs come line by line."""
-    whole = value.strip("\n")
-    return {part for part in (whole, *whole.split("\n")) if len(part) >= SHORTEST_SECRET}
+class Lines:
+    """One text that comes in pieces, such as a log while it is written: no secret of it is shown in parts.
 
+    Args:
+        redact: Knows the secrets, and counts.
+    """
 
-def _spellings(char: str) -> str:
-    """Match a character of a secret as itself, and as JSON and URLs escape it."""
-    if char.isascii() and char.isalnum():
-        return char
-    forms = {char, f"\\{char}", json.dumps(char)[1:-1], f"\\u{ord(char):04x}", quote(char, safe="")}
-    return f"(?i:{'|'.join(re.escape(form) for form in sorted(forms, key=len, reverse=True))})"
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+        self._keys = KeyHider()
+        self._held = ""
+
+    def __call__(self, piece: str, *, last: bool = False) -> str:
+        """Return what may be shown by now.
+
+        Args:
+            piece: The next whole lines.
+            last: Whether the text ends with them, in which case nothing is held back.
+        """
+        text = self._held + plain(piece)
+        ready = len(text) - (0 if last else self._redact.unfinished(text))
+        self._held = text[ready:]
+        return self._redact.hide(text[:ready], self._keys) if ready else ""

@@ -7,6 +7,7 @@ import sys
 
 COMMANDS = {
     "compare": ("reports.compare", "hold two runs against each other"),
+    "show": ("reports.show", "print what a run proved, as text, Markdown or JSON"),
 }
 """Module and purpose of each command; a module loads when its command is used."""
 

@@ -17,13 +17,19 @@ _TAGS = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error", Verdict.BLOCK
 _COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
+DETAIL_CHARACTERS = 4_000_000
+"""Characters of all details together. Escaped, they stay below the 30 MB that GitLab reads."""
+
+
 def render(record: Record) -> str:
     """Render a record as JUnit XML: a suite for each leg of each host, a case for each check.
 
     A failed check is a failure, an inconclusive one an error, a blocked one skipped. A run that is not
-    canonical is never without a failure or an error here, whatever its checks say.
+    canonical is never without a failure or an error here, whatever its checks say. No two cases have the same
+    class and name, as GitLab counts only the first of them.
     """
     root = ET.Element("testsuites", name=_clean(f"switchproof {record.run.id}"))
+    details = _Details(record)
     for leg in reading.legs(record):
         name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{reading.LEG_WORDS[leg.name]}"
         suite = ET.SubElement(root, "testsuite", name=_clean(name), hostname=_clean(leg.host.name))
@@ -32,13 +38,14 @@ def render(record: Record) -> str:
         _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
         for clause in leg.clauses:
             for check in _checks(record, clause):
-                _case(suite, f"{name}.{clause.id}", check)
+                _case(suite, f"{name}.{clause.id}", f"{clause.id}: {text.one_line(check.title)}", check, details)
     if record.verdict is not RunVerdict.CANONICAL and record.run.mode != "plan" and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
         said = reading.sentence(record)
         missing = Check(id="verdict", title="The run is canonical", verdict=Verdict.INCONCLUSIVE, message=said)
-        _case(suite, "run", missing)
+        _case(suite, "run", missing.title, missing, details)
+    _tell_apart(root)
     _count(root)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
@@ -51,23 +58,49 @@ def _checks(record: Record, clause: ClauseResult) -> Iterable[Check]:
     return [Check(id=clause.id, title="(no check)", verdict=Verdict.INCONCLUSIVE, message=message)]
 
 
-def _case(suite: ET.Element, classname: str, check: Check) -> None:
+def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _Details) -> None:
     case = ET.SubElement(
-        suite, "testcase", classname=_clean(classname), name=_clean(check.title), time=f"{check.seconds:.3f}"
+        suite, "testcase", classname=_clean(classname), name=_clean(name), time=f"{max(check.seconds, 0.0):.3f}"
     )
     if tag := _TAGS.get(check.verdict):
         said = text.one_line(check.message) or check.verdict.value
         blocked = check.verdict is Verdict.BLOCKED and not said.lower().startswith("blocked")
-        result = ET.SubElement(case, tag, message=_clean(f"blocked: {said}" if blocked else said))
-        result.text = _clean(_details(check))
+        said = f"blocked: {said}" if blocked else said
+        result = ET.SubElement(case, tag, type=check.verdict.value, message=_clean(said))
+        result.text = _clean(details(check))
 
 
-def _details(check: Check) -> str:
-    parts = [check.message]
-    if check.expected or check.seen:
-        parts += [f"Expected: {text.clip(check.expected)}", f"Seen: {text.clip(check.seen)}"]
-    parts += [f"Evidence: {path}" for path in check.evidence]
-    return "\n".join(text.clip(part) for part in parts if part)
+class _Details:
+    """Tells all that there is to a check that did not pass, within the check's share of the whole file."""
+
+    def __init__(self, record: Record) -> None:
+        count = sum(
+            check.verdict in _TAGS
+            for leg in reading.legs(record)
+            for clause in leg.clauses
+            for check in clause.checks
+        )
+        self._share = DETAIL_CHARACTERS // max(count, 1)
+
+    def __call__(self, check: Check) -> str:
+        parts = [check.message]
+        if check.expected or check.seen:
+            parts += [f"Expected: {check.expected}", f"Seen: {check.seen}"]
+        whole = "\n".join(text.clip(part) for part in parts if part)
+        evidence = "\n".join(f"Evidence: {path}" for path in check.evidence)
+        return "\n".join(text.clip(part, self._share // 2) for part in (whole, evidence) if part)
+
+
+def _tell_apart(root: ET.Element) -> None:
+    """Number the cases that have the class and the name of an earlier one, and suites likewise."""
+    seen: set[tuple[str, str, str]] = set()
+    for element in root.iter():
+        if element.tag in {"testcase", "testsuite"}:
+            kind, name, number = element.get("classname", ""), element.get("name", ""), 1
+            while (element.tag, kind, element.get("name", "")) in seen:
+                number += 1
+                element.set("name", f"{name} ({number})")
+            seen.add((element.tag, kind, element.get("name", "")))
 
 
 def _properties(suite: ET.Element, record: Record, **known: str) -> None:
@@ -101,7 +134,7 @@ def _count(root: ET.Element) -> None:
         suite.set("time", f"{took:.3f}")
         whole.update(counts)
         seconds += took
-    for name in ("tests", *_COUNTED):
+    for name in ("tests", "failures", "errors"):  # for Jenkins the whole has no number of skipped cases
         root.set(name, str(whole[name]))
     root.set("time", f"{seconds:.3f}")
 

@@ -50,6 +50,11 @@ class Progress:
             elif not line.passing:
                 self._console.print(Text(line.text), soft_wrap=True)
 
+    def say(self, line: str) -> None:
+        """Write a line as it is; it must be ours, with nothing of a host in it."""
+        self._out.write(f"{line}\n")
+        self._out.flush()
+
     def start(self) -> None:
         """Begin to show the live table, if there is a terminal for it."""
         with self._lock:

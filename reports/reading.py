@@ -40,6 +40,12 @@ EXIT_MEANINGS: dict[int, str] = {
 }
 
 
+def verdict_word(record: Record) -> str:
+    """Say the verdict of a run in one word; a plan has none, as it proves nothing."""
+    planned = record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL
+    return "planned" if planned else record.verdict.value
+
+
 def exit_meaning(record: Record) -> str:
     """Say in words what the exit code of a run means."""
     code = record.run.exit_code

@@ -19,7 +19,7 @@ def read_run(name: str) -> Record:
     Raises:
         UsageError: There is no such run, or what is there cannot be read.
     """
-    place = LATEST if name == "latest" else Path(name)
+    place = _place(name)
     if place.is_dir():
         place = next((file for file in (place / "record.json", place / "events.jsonl") if file.exists()), place)
     try:
@@ -28,3 +28,13 @@ def read_run(name: str) -> Record:
         raise UsageError(f"{name}: no run's folder, record.json or events.jsonl is there") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{place}: cannot be read as a run: {error}") from error
+
+
+def run_folder(name: str) -> Path:
+    """Return the folder of a run that `read_run` found."""
+    place = _place(name)
+    return place if place.is_dir() else place.parent
+
+
+def _place(name: str) -> Path:
+    return LATEST if name == "latest" else Path(name)

@@ -53,6 +53,22 @@ def test_a_broken_revision_is_told_in_the_host_s_words(deployed: Deployed) -> No
     assert deployed.revision.says in told + kept
 
 
+@pytest.mark.parametrize(
+    "deployed",
+    [revision for revision in BROKEN if revision.name == "broken/hypervisor-not-starting"],
+    indirect=True,
+)
+def test_what_a_unit_logs_of_its_secrets_is_nowhere(deployed: Deployed) -> None:
+    """Secrets that a unit wrote to its journal are in no output of the deploy, and the record counts them."""
+    files = {path: path.read_text(encoding="utf-8") for path in deployed.ended.folder.rglob("*") if path.is_file()}
+    outputs = [deployed.ended.output, *files.values()]
+    assert not [said for said in outputs if "s3ssion-st0re" in said or "c2Vzc2lvbi1zdG9yZS" in said]
+    journal = deployed.ended.evidence(deployed.host)["diagnostics/journal/hypervisor.service.txt"]
+    assert "postgres://choiros:[redacted]@10.0.0.2/sessions, PASSWORD=[redacted]" in journal
+    assert "Authorization: Bearer [redacted: credentials]" in journal
+    assert {"url-password", "password", "authorization"} <= deployed.ended.record.redactions.keys()
+
+
 @every_broken
 def test_a_broken_revision_leaves_the_host_safe(deployed: Deployed) -> None:
     """The host is rolled back and passes every clause again, or was never changed; the session exits 1."""

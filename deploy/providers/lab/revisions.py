@@ -150,6 +150,9 @@ _NOT_CONVERGING: Final = (
         Edit(
             "programs/hypervisor-start.sh",
             'echo "hypervisor',
+            # What a careless program logs, for the tests of redaction.
+            'echo "session store: postgres://choiros:s3ssion-st0re@10.0.0.2/sessions, PASSWORD=s3ssion-st0re" >&2\n'
+            "echo 'session store: Authorization: Bearer c2Vzc2lvbi1zdG9yZS10b2tlbg' >&2\n"
             'echo "cannot open the session store: /var/lib/choiros/sessions" >&2\nexit 1\necho "hypervisor',
         ),
     ),

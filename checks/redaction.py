@@ -1,0 +1,221 @@
+"""What pytest itself says goes through the redactor, too: its terminal, its reports, its logs and its crashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, TextIO, cast
+
+import pytest
+
+from deploy.redact import Lines, Redactor, plain
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+
+_REFUSED = {
+    "usepdb": "--pdb",
+    "trace": "--trace",
+    "debug": "--debug",
+    "pastebin": "--pastebin",
+}
+"""Options of pytest that show or send away what nobody has taken the secrets out of."""
+
+
+class Redaction:
+    """A pytest plugin for as long as a deploy session lasts.
+
+    Args:
+        redact: Takes secrets out of text.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+        self._streams: dict[TextIO, RedactedStream] = {}
+
+    def install(self, config: pytest.Config) -> None:
+        """Put the redactor in front of the terminal and of all logging, until pytest is unconfigured.
+
+        Raises:
+            pytest.UsageError: An option would get around it.
+        """
+        for name, option in _REFUSED.items():
+            if config.getoption(name, None):
+                raise pytest.UsageError(f"{option}: not in a deploy, as it shows text with the secrets still in it")
+        if config.getoption("capture", None) == "tee-sys":
+            raise pytest.UsageError(
+                "--capture=tee-sys: not in a deploy, as it shows text with the secrets still in it"
+            )
+        streams = sys.stdout, sys.stderr
+        self._streams = {stream: RedactedStream(stream, self._redact) for stream in streams}
+        self._put_in_front()
+        factory = logging.getLogRecordFactory()
+        logging.setLogRecordFactory(_log_record_factory(factory, self._redact))
+        # Not put back: what ends the process comes after pytest has cleaned up.
+        sys.excepthook = _excepthook(self._redact)
+
+        def restore() -> None:
+            logging.setLogRecordFactory(factory)
+            for stream in self._streams.values():
+                stream.finish()
+            sys.stdout, sys.stderr = streams
+
+        config.add_cleanup(restore)
+        config.pluginmanager.register(self, "switchproof-redaction")
+
+    def _put_in_front(self) -> None:
+        """Stand before the streams that pytest's capturing puts back each time it pauses."""
+        sys.stdout = cast("TextIO", self._streams.get(sys.stdout, sys.stdout))
+        sys.stderr = cast("TextIO", self._streams.get(sys.stderr, sys.stderr))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Redact what is printed while no check runs."""
+        self._put_in_front()
+        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Redact a report before anyone reads it."""
+        self._put_in_front()
+        self._clean(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Redact a report before anyone reads it."""
+        self._clean(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Redact the traceback of a crash before anyone prints or keeps it."""
+        redact_in_place(excrepr, self._redact)
+
+    def _clean(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        match report.longrepr:
+            case None:
+                pass
+            case str(text):
+                report.longrepr = self._redact(text)
+            case (path, line, reason):
+                report.longrepr = (path, line, self._redact(reason))
+            case structured:
+                redact_in_place(structured, self._redact)
+        report.sections = [(name, self._redact(text)) for name, text in report.sections]
+        if isinstance(report, pytest.TestReport):
+            report.user_properties = [(name, self._redact(str(value))) for name, value in report.user_properties]
+
+
+def redact_in_place(value: Any, redact: Callable[[str], str]) -> Any:
+    """Redact every text within pytest's representation of an exception; return what stands in its place.
+
+    Lines that belong together are redacted together, as a secret may have several.
+    """
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value[:] = redact("\n".join(value)).split("\n") if value else []
+    elif isinstance(value, list | tuple):
+        fresh = [redact_in_place(item, redact) for item in value]
+        return fresh if isinstance(value, list) else tuple(fresh)
+    elif dataclasses.is_dataclass(value):
+        for name, part in vars(value).items():
+            setattr(value, name, redact_in_place(part, redact))
+    return value
+
+
+class RedactedStream(io.TextIOBase):
+    """A text stream that redacts whole lines on their way to another one. Safe to use from several threads.
+
+    Colours stay in lines that hold no secret; other control codes never pass.
+
+    Args:
+        stream: Where the lines go.
+        redact: Takes secrets out of text.
+    """
+
+    def __init__(self, stream: TextIO, redact: Redactor) -> None:
+        super().__init__()
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a line is written once, whatever the encoding lacks
+        self._stream = stream
+        self._lines = Lines(redact)
+        self._line = ""
+        self._lock = threading.RLock()
+
+    def write(self, text: str) -> int:
+        """Take text in; what is not a whole line yet waits."""
+        with self._lock:
+            whole, end, self._line = (self._line + text).rpartition("\n")
+            if end:
+                self._pass(whole + end)
+        return len(text)
+
+    def finish(self) -> None:
+        """Pass on what waits."""
+        with self._lock:
+            line, self._line = self._line, ""
+            self._pass(line, last=True)
+            self._stream.flush()
+
+    def flush(self) -> None:
+        """Flush the lines that are whole."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Say whether the lines go to a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the descriptor behind the stream, for whoever asks about the terminal."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of the stream."""
+        return self._stream.encoding
+
+    def _pass(self, lines: str, *, last: bool = False) -> None:
+        uncoloured = plain(_COLOUR.sub("", lines))
+        shown = self._lines(uncoloured, last=last)
+        if shown == uncoloured and "\x1b" in lines:
+            shown = "".join(part if _COLOUR.fullmatch(part) else plain(part) for part in _COLOUR.split(lines))
+        self._stream.write(shown)
+
+
+def _log_record_factory(
+    make: Callable[..., logging.LogRecord], redact: Callable[[str], str]
+) -> Callable[..., logging.LogRecord]:
+    """Wrap the factory of log records, so that no handler and no formatter ever has the secret."""
+
+    def redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):  # logging would print the arguments themselves
+            said = f"{record.msg} {record.args}"
+        record.msg, record.args = redact(said), None
+        if record.exc_info:
+            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
+            record.exc_info = None
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info)
+        return record
+
+    return redacted
+
+
+def _excepthook(
+    redact: Callable[[str], str],
+) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """Make what prints the traceback of an exception that ends the process."""
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+    return show

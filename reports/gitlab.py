@@ -1,0 +1,53 @@
+"""What GitLab's job log shows of a run: a section that can be folded for each phase."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from deploy import journal as j
+from deploy.record import Record
+from reports.ci import Service
+from reports.reading import LEG_WORDS
+
+_CLEAR = "\x1b[0K"
+
+
+class GitLab(Service):
+    r"""Marks the phases of a run in GitLab's job log.
+
+    Hosts go through the phases at the same time and sections cannot overlap, so a section begins when the first host
+    enters a phase. Its marks hold `\r` and an escape, neither of which any text of a host keeps on its way here.
+
+    Args:
+        say: Writes a line to the job's log, as it is.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._open = ""
+        self._seen: set[str] = set()
+
+    def watch(self, event: j.AnyEvent) -> None:
+        """Begin the section of a phase that a host is the first to enter; see `Service.watch`."""
+        match event:
+            case j.PhaseStarted():
+                leg = "" if event.leg == "forward" else LEG_WORDS[event.leg]
+                name = f"switchproof_{event.phase}{leg and f'_{leg}'}"
+                if name not in self._seen:
+                    self._seen.add(name)
+                    self._close(event.at)
+                    self._open = name
+                    title = f"{event.phase} ({leg})" if leg else event.phase
+                    self._say(f"{_CLEAR}section_start:{int(event.at.timestamp())}:{name}\r{_CLEAR}{title}")
+            case j.RunFinished():
+                self._close(event.at)
+
+    def end(self, record: Record | None) -> None:  # noqa: ARG002 - other services tell of it
+        """End the section of a run that did not come to its end; see `Service.end`."""
+        self._close(dt.datetime.now(dt.UTC))
+
+    def _close(self, at: dt.datetime) -> None:
+        name, self._open = self._open, ""
+        if name:
+            self._say(f"{_CLEAR}section_end:{int(at.timestamp())}:{name}\r{_CLEAR}")

@@ -1,0 +1,1 @@
+"""Nothing secret leaves a session, wherever it was planted."""

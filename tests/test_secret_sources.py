@@ -1,0 +1,61 @@
+"""Which secrets are known by name, and which of them cannot be hidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import UsageError
+from deploy.plan import Options, make_plan
+from deploy.redact import Redactor
+from deploy.secret_sources import known_secrets, mentioned_secrets
+from deploy.target import load
+
+LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Path:
+    """A target file that names two secrets and has a password in its repository's URL."""
+    path = tmp_path / "lab.toml"
+    url = 'url = "https://me:p%2Fss-w0rd@example.org/r.git"'
+    path.write_text('secrets = ["ONE", "TWO"]\n' + LAB.replace('url = "file:///srv/sample.git"', url))
+    return path
+
+
+def test_named_secrets_and_those_of_tools_are_known(targets: Path) -> None:
+    """The values of named variables, of a CI service's own, and the password of the repository are secrets."""
+    environ = {"ONE": "first-value", "GITHUB_TOKEN": "a-token-of-actions", "CI_JOB_TOKEN": "none", "HOME": "/root"}
+    known = known_secrets(load(targets, environ), environ)
+    assert ("ONE", "first-value") in known
+    assert ("GITHUB_TOKEN", "a-token-of-actions") in known
+    assert {name for name, _ in known} == {"ONE", "GITHUB_TOKEN", "repository.url"}
+    shown = Redactor(known)("first-value a-token-of-actions p%2Fss-w0rd p/ss-w0rd")
+    assert "value" not in shown
+    assert "w0rd" not in shown
+
+
+@pytest.mark.parametrize("value", ["#", "#?!", "#?!\n", " #?! "])
+def test_a_secret_that_is_too_short_is_refused(targets: Path, value: str) -> None:
+    """A value that cannot be hidden without hiding ordinary text is refused, by its name and not by its value."""
+    with pytest.raises(UsageError) as refused:
+        make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, Path("runs"))
+    assert f"{targets}: secrets: the value of TWO has " in str(refused.value)
+    assert value not in str(refused.value).split("TWO has")[1]
+
+
+@pytest.mark.parametrize("value", ["", "\n", "abcd"])
+def test_a_secret_that_is_not_set_or_long_enough_is_taken(targets: Path, value: str) -> None:
+    """A variable that CI leaves empty is no mistake."""
+    assert make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, Path("runs"))
+
+
+def test_what_is_wrong_with_a_target_file_is_told_without_its_secrets(targets: Path) -> None:
+    """The secrets of a target file that cannot be read as one are known all the same, if it says which they are."""
+    targets.write_text(targets.read_text().replace('provider = "lab"', "provider = 7"))
+    assert mentioned_secrets(targets, {"ONE": "first-value", "TWO": "x"}) == [("ONE", "first-value")]
+    targets.write_text("secrets = 7")
+    assert mentioned_secrets(targets, {"ONE": "first-value"}) == []
+    targets.write_text("no TOML")
+    assert mentioned_secrets(targets, {"GH_TOKEN": "0123456789"}) == [("GH_TOKEN", "0123456789")]
