@@ -13,15 +13,19 @@ import pytest
 import testinfra.host
 
 from checks.fixtures import Diagnosis, Show, Shown
-from checks.session import SHOWN, DeploySession, Place
+from checks.session import SHOWN, DeploySession, Place, contract_sha256
+from deploy.attestation import attest
 from deploy.convergence import Convergence
 from deploy.earlier import Choice
-from deploy.errors import Inconclusive, UsageError
+from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
 from deploy.journal import Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
 from deploy.plan import Options, make_plan
+from deploy.record import Record
+from deploy.signing import check_key
 from deploy.testinfra import host_over
 from reports import files
 from reports.html import HtmlReport
@@ -65,6 +69,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
+    add(
+        "--sign-key",
+        metavar="FILE",
+        help="sign the run at its end: a private key, or the public key of one in the agent",
+    )
+    add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
+    add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
+    add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -78,7 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
-        if given.sha or given.audit or given.plan or given.drill or given.rollback is not None:
+        only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
+        if any(only_deploys) or given.rollback is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
@@ -98,10 +111,17 @@ def pytest_configure(config: pytest.Config) -> None:
                 lab_keep=given.lab_keep,
                 lab_runtime=given.lab_runtime,
                 collect_only=given.collectonly,
+                sign_key=given.sign_key,
+                require_record=given.require_record,
+                allowed_signers=given.allowed_signers,
+                revoked_signers=given.revoked_signers,
             ),
             os.environ,
             RUNS,
         )
+        if plan.sign_key is not None:
+            check_key(plan.sign_key)
+        promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
@@ -111,7 +131,7 @@ def pytest_configure(config: pytest.Config) -> None:
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
-    session = DeploySession(plan, folder, progress)
+    session = DeploySession(plan, folder, progress, promoted_from)
     config.stash[SESSION] = session
     configure_html(config, folder)
     given.tbstyle, given.reportchars, given.verbose = "no", "", -1
@@ -158,6 +178,18 @@ class _Outputs:
             files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
         except OSError as error:
             self._problem = f"the run's files are not all written: {error}"
+            return
+        self._sign(record)
+
+    def _sign(self, record: Record) -> None:
+        plan = self._session.plan
+        if plan.sign_key is None:
+            return
+        try:
+            attest(record, self._session.folder, plan.sign_key, plan.targets_file, plan.targets_sha256)
+        except (SwitchproofError, OSError) as error:
+            self._session.unsigned = True
+            self._problem = f"the run is not signed: {error}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
