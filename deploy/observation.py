@@ -314,7 +314,7 @@ def read_system(frame: Frame) -> System:
         revision=frame.text("system.revision").strip(),
         built_from=frame.text("system.built_from").strip(),
         boot_id=frame.text("system.boot_id"),
-        nar_hash=frame.get("system.nar_hash").strip(),
+        nar_hash=frame.text("system.nar_hash").strip(),
     )
 
 

@@ -17,6 +17,7 @@ from deploy.plan import Gate, Mode, Plan
 from deploy.promotion import Demand
 from deploy.record import Evidence, Record, write_record
 from deploy.target import Requires, Target, load
+from tests.answers import NAR_HASH
 from tests.reports import stories
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +25,8 @@ COMMIT = stories.SHA
 OTHER_COMMIT = "f" * 40
 CONTRACT = hashlib.sha256(b"contract").hexdigest()
 NOW = stories.BEGIN + dt.timedelta(hours=3)
-NAR_HASH = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
 NAR_HEX = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-"""The SHA-256 of nothing, as Nix spells it and in hexadecimal digits."""
+"""The SHA-256 of nothing, which `NAR_HASH` spells as Nix does."""
 
 DEMAND = Demand(
     commit=COMMIT,

@@ -9,7 +9,8 @@ import pytest
 
 from deploy.journal import SystemIdentity
 from deploy.statement import NothingToSign, Statement, closure, encode, make_statement, parse_statement
-from tests.promotion.runs import COMMIT, CONTRACT, NAR_HASH, NAR_HEX, changed, failed, staging
+from tests.answers import NAR_HASH
+from tests.promotion.runs import COMMIT, CONTRACT, NAR_HEX, changed, failed, staging
 from tests.reports import stories
 
 RECORD_SHA256, TARGET_SHA256 = "1" * 64, "2" * 64
