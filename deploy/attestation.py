@@ -67,16 +67,24 @@ def attest(record: Record, folder: Path, key: Path, target: Path, target_sha256:
         partial.replace(folder / name)
 
 
-def read_run(folder: Path) -> tuple[Record, str]:
-    """Read the record of a run that nobody has vouched for yet.
+def read_content(folder: Path) -> bytes:
+    """Read the file of a run's record.
+
+    Raises:
+        Refused: There is none that can be read.
+    """
+    return _read(folder, RECORD, Reason.UNREADABLE)
+
+
+def parse_run(content: bytes) -> tuple[Record, str]:
+    """Understand the record of a run that nobody has vouched for yet.
 
     Returns:
         The record, and the SHA-256 of its file.
 
     Raises:
-        Refused: There is none that can be read.
+        Refused: It is none.
     """
-    content = _read(folder, RECORD, Reason.UNREADABLE)
     try:
         return parse(content, Record), hashlib.sha256(content).hexdigest()
     except ValueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.attestation import RECORD, Attested, Refused, judge_evidence, read_attested, read_run
+from deploy.attestation import RECORD, Attested, Refused, judge_evidence, parse_run, read_attested, read_content
 from deploy.errors import UsageError
 from deploy.journal import PromotedFrom
 from deploy.plan import Gate, Plan
@@ -103,7 +103,7 @@ def _holds(folder: Path) -> bool:
 
 def _only(folder: Path, gate: Gate, demand: Demand) -> _Found:
     try:
-        found = _Found(folder, *read_run(folder))
+        found = _Found(folder, *parse_run(read_content(folder)))
     except Refused as error:
         raise _refuse(gate, demand, [(folder, error.refusal)]) from None
     if refusals := list(found.refusals(gate, demand)):
@@ -113,7 +113,10 @@ def _only(folder: Path, gate: Gate, demand: Demand) -> _Found:
 
 def _newest(parent: Path, gate: Gate, demand: Demand) -> _Found:
     """Find the newest run in a folder of runs that lets the deploy through; links count for none."""
-    folders = [folder for folder in sorted(parent.iterdir()) if not folder.is_symlink() and _holds(folder)]
+    try:
+        folders = [folder for folder in sorted(parent.iterdir()) if not folder.is_symlink() and _holds(folder)]
+    except OSError as error:
+        raise UsageError(f"--require-record={gate.record}: {parent} cannot be read: {error.strerror}") from None
     candidates = sorted(
         _of_commit(folders, demand.commit), key=lambda found: _utc(found.record.run.started), reverse=True
     )
@@ -135,12 +138,12 @@ def _newest(parent: Path, gate: Gate, demand: Demand) -> _Found:
 def _of_commit(folders: list[Path], commit: str) -> Iterator[_Found]:
     for folder in folders:
         try:
-            # Most runs are of other commits: looked for first, as reading a record takes a hundred times as long.
-            if commit.encode() in (folder / RECORD).read_bytes():
-                found = _Found(folder, *read_run(folder))
+            # Most runs are of other commits; understanding a record takes far longer than looking for the commit.
+            if commit.encode() in (content := read_content(folder)):
+                found = _Found(folder, *parse_run(content))
                 if found.record.revision.sha == commit:
                     yield found
-        except (OSError, Refused):  # what cannot be read lets nothing through
+        except Refused:  # what cannot be read lets nothing through
             continue
 
 

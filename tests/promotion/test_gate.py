@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -297,13 +298,15 @@ def test_the_newest_fitting_run_of_a_folder_is_taken(keys: Keys, tmp_path: Path)
     (tmp_path / "runs" / "latest").symlink_to(unsigned)
     (tmp_path / "runs" / "broken").mkdir()
     (tmp_path / "runs" / "broken" / "record.json").write_text(f"{COMMIT} [")
+    (tmp_path / "runs" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "runs" / "pipe" / "record.json")
     assert gate(production(tmp_path / "runs", keys.allowed())).run == "run-10"
     requires = Requires(group="staging", drill=True)
     message = refused(production(tmp_path / "runs", keys.allowed(), requires=requires))
     assert message.count("the target file demands one") + message.count("mode audit") + message.count("non-can") == 3
     assert "and 2 older runs of this commit neither" in message
     message = refused(production(tmp_path / "runs", keys.allowed(), commit=OTHER_COMMIT))
-    assert "none of the runs there (6) is of this commit: deploy it to group staging with --sign-key" in message
+    assert "none of the runs there (7) is of this commit: deploy it to group staging with --sign-key" in message
 
 
 def test_a_drill_is_found_among_the_runs(keys: Keys, tmp_path: Path) -> None:
