@@ -17,7 +17,7 @@ from deploy.record import Record
 from deploy.redact import plain
 
 _TOLD = 3
-"""Runs of a folder whose reasons are told, the newest first."""
+"""Runs of a folder whose reasons are told."""
 
 
 @dataclass
@@ -132,6 +132,7 @@ def _newest(parent: Path, gate: Gate, demand: Demand) -> _Found:
             f"none of the runs there ({len(folders)}) is of this commit: deploy it to {group} with --sign-key=FILE"
         )
         raise _refuse(gate, demand, [(parent, Refusal(Reason.COMMIT, sentence))])
+    against.sort(key=lambda each: each[1].reason is Reason.MODE)  # of many audits nobody wants to hear first
     raise _refuse(gate, demand, against[:_TOLD], len(against) - _TOLD)
 
 
@@ -155,5 +156,5 @@ def _refuse(gate: Gate, demand: Demand, against: list[tuple[Path, Refusal]], old
     head = f"--require-record={gate.record}: nothing lets commit {demand.commit} through; nothing was touched"
     lines = [f"{folder}: {refusal.sentence}" for folder, refusal in against]
     if older > 0:
-        lines.append(f"and {older} older runs of this commit neither")
+        lines.append(f"and of this commit {older} other runs, which do not count either")
     return UsageError("\n  ".join([head, *(plain(" ".join(line.split())) for line in lines)]))
