@@ -112,9 +112,10 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
             Reason.INCOMPLETE, f"it is not complete: {gap}; every clause must have passed on every host: {again}"
         )
     if record.emulated and not demand.emulated:
+        by = ", ".join([f"provider {record.provider}", *(one.by for one in record.emulations)])
         yield Refusal(
             Reason.EMULATED,
-            f"its run was emulated (provider {record.provider}), which proves nothing about real hosts: {again}",
+            f"its run was emulated ({by}), which proves nothing about real hosts: {again}, on real ones",
         )
     if demand.group and not any(demand.group in host.groups for host in record.hosts):
         groups = ", ".join(sorted({group for host in record.hosts for group in host.groups})) or "no group"
