@@ -12,7 +12,7 @@ import pytest
 from deploy import promotion
 from deploy.contract import HostState, RunVerdict, Verdict
 from deploy.promotion import Demand, Reason, judge_record, judge_signer, judge_statement
-from deploy.record import Record
+from deploy.record import Emulation, Record
 from deploy.statement import Resource, Statement, make_statement
 from tests.promotion.runs import COMMIT, CONTRACT, DEMAND, NOW, OTHER_COMMIT, changed, failed, staging
 from tests.reports import stories
@@ -99,6 +99,12 @@ ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
     (Reason.INCOMPLETE, _unit_gone, "nothing was checked of unit dev on host b", "every clause"),
     (Reason.INCOMPLETE, _check_failed, "clause hypervisor has not passed on host b", "every clause"),
     (Reason.EMULATED, _set(emulated=True, provider="lab"), "emulated (provider lab)", "proves nothing about real"),
+    (
+        Reason.EMULATED,
+        _set(emulated=True, emulations=[Emulation(by="a stand-in for SSM", not_modelled=("IAM",))]),
+        "emulated (provider ovh, a stand-in for SSM)",
+        "on real ones",
+    ),
     (Reason.GROUP, _set(hosts__0__groups=("production",)), "b of production", "demands group staging"),
     (Reason.GROUP, _set(hosts__0__groups=()), "b of no group", "demands group staging"),
     (Reason.CONTRACT, _set(contract_sha256="0" * 64), "contract 000000000000", CONTRACT[:12]),
