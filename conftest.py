@@ -189,7 +189,7 @@ class _Outputs:
             attest(record, self._session.folder, plan.sign_key, plan.targets_file, plan.targets_sha256)
         except (SwitchproofError, OSError) as error:
             self._session.unsigned = True
-            self._problem = f"the run is not signed: {error}"
+            self._problem = f"the run is not signed, so the exit code is not 0: {error}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
