@@ -15,17 +15,21 @@ import testinfra.host
 
 from checks.fixtures import Diagnosis, Show, Shown
 from checks.redaction import Redaction
-from checks.session import SHOWN, DeploySession, Place
+from checks.session import SHOWN, DeploySession, Place, contract_sha256
+from deploy.attestation import attest
 from deploy.convergence import Convergence
 from deploy.earlier import Choice
-from deploy.errors import Inconclusive, UsageError
+from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
 from deploy.journal import AnyEvent, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
 from deploy.plan import Options, make_plan, targets_file
+from deploy.record import Record
 from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
+from deploy.signing import check_key
 from deploy.testinfra import host_over
 from reports import ci, files
 from reports.html import HtmlReport
@@ -71,6 +75,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
     shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
     add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
+    add(
+        "--sign-key",
+        metavar="FILE",
+        help="sign the run at its end: a private key, or the public key of one in the agent",
+    )
+    add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
+    add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
+    add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -84,7 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
-        if given.sha or given.audit or given.plan or given.drill or given.rollback is not None:
+        only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
+        if any(only_deploys) or given.rollback is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
@@ -105,10 +118,17 @@ def pytest_configure(config: pytest.Config) -> None:
                 lab_runtime=given.lab_runtime,
                 shape=given.shape,
                 collect_only=given.collectonly,
+                sign_key=given.sign_key,
+                require_record=given.require_record,
+                allowed_signers=given.allowed_signers,
+                revoked_signers=given.revoked_signers,
             ),
             os.environ,
             RUNS,
         )
+        if plan.sign_key is not None:
+            check_key(plan.sign_key)
+        promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
     except UsageError as error:
         redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
         raise pytest.UsageError(redact(str(error))) from None
@@ -126,7 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact)
+    session = DeploySession(plan, folder, watch, redact, promoted_from)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -178,10 +198,22 @@ class _Outputs:
             files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
         except OSError as error:
             self._problems.append(f"the run's files are not all written: {error}")
+        else:
+            self._sign(record)
         try:
             self._service.publish(record, self._session.folder)
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
             self._problems.append(f"the CI service is not told of everything: {error!r}; the run's files are as ever")
+
+    def _sign(self, record: Record) -> None:
+        plan = self._session.plan
+        if plan.sign_key is None:
+            return
+        try:
+            attest(record, self._session.folder, plan.sign_key, plan.targets_file, plan.targets_sha256)
+        except (SwitchproofError, OSError) as error:
+            self._session.unsigned = True
+            self._problems.append(f"the run is not signed, so the exit code is not 0: {error}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""

@@ -52,6 +52,9 @@ lint: packages
     ruff format --check
     mypy
     shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
+    check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/examples/github-*.yml
+    check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
+    zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
 # Write the JSON Schema of target files, for editors.
 schema:

@@ -31,6 +31,7 @@ from deploy.journal import (
     Journal,
     Leg,
     Noted,
+    PromotedFrom,
     RunFinished,
     RunStarted,
 )
@@ -68,10 +69,19 @@ class DeploySession:
         folder: Where the run's files go; made when the run begins.
         watch: Shows what happens.
         redact: Takes secrets out of everything that is shown or written.
+        promoted_from: What let it through the gate.
     """
 
-    def __init__(self, plan: Plan, folder: Path, watch: Callable[[AnyEvent], None], redact: Redactor) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        watch: Callable[[AnyEvent], None],
+        redact: Redactor,
+        promoted_from: PromotedFrom | None = None,
+    ) -> None:
         self.plan = plan
+        self.promoted_from = promoted_from
         self.folder = folder
         self.run = folder.name
         self._watch = watch
@@ -80,6 +90,7 @@ class DeploySession:
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
+        self.unsigned = False
         self._manifest: list[ExpectedCheck] = []
         self._later: list[pytest.Item] = []
         self._passed: set[tuple[str, Leg, str]] = set()
@@ -265,9 +276,11 @@ class DeploySession:
                 repository=self.plan.target.repository.told,
                 hosts=tuple(host.name for host in self.plan.target.hosts),
                 expected=tuple(self._manifest),
-                contract_sha256=contract_digest(self.plan.target, [*CHECKS.glob("*.py"), SCRIPT]),
+                contract_sha256=contract_sha256(self.plan),
                 options={name: value for name, value in given.items() if value},
                 harness=f"switchproof {importlib.metadata.version('switchproof')}",
+                groups={host.name: host.groups for host in self.plan.target.hosts},
+                promoted_from=self.promoted_from,
             )
         )
 
@@ -480,7 +493,9 @@ class DeploySession:
             session.exitstatus = int(code)
         yield
         if self.record is not None and self.record.run.exit_code is not None:
-            session.exitstatus = self.record.run.exit_code
+            code = ExitCode(self.record.run.exit_code)
+            # Whoever asked for a signature is not served by a run that proves everything to nobody.
+            session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
 
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""
@@ -502,6 +517,11 @@ class DeploySession:
             )
             return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
         return exit_code(verdict, states)
+
+
+def contract_sha256(plan: Plan) -> str:
+    """Name the contract that a run holds its hosts to."""
+    return contract_digest(plan.target, [*CHECKS.glob("*.py"), SCRIPT])
 
 
 def _owner() -> str:

@@ -33,12 +33,30 @@ class SystemIdentity(msgspec.Struct, frozen=True):
         generation: Number of the system profile's current generation, None where there is none.
         revision: Full commit that the system says it was built from, None where it says nothing.
         boot_id: The kernel's id of this boot.
+        nar_hash: Hash of the running system's archive as Nix spells it (`sha256:` and base 32), None if unknown.
     """
 
     toplevel: str | None
     generation: int | None
     revision: str | None
     boot_id: str | None
+    nar_hash: str | None = None
+
+
+class PromotedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """The signed record that let a deploy through.
+
+    Attributes:
+        record: Where it was found.
+        run: The id of its run.
+        signer: The principal of the allowed signers who signed it.
+        statement_sha256: Of the statement that was signed.
+    """
+
+    record: str
+    run: str
+    signer: str
+    statement_sha256: str
 
 
 class ExpectedCheck(msgspec.Struct, frozen=True):
@@ -80,6 +98,9 @@ class RunStarted(Event, frozen=True, kw_only=True):
     contract_sha256: str
     options: dict[str, str]
     harness: str
+    groups: dict[str, tuple[str, ...]] = {}
+    """The groups of every host, by its name."""
+    promoted_from: PromotedFrom | None = None
 
 
 class Emulated(Event, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ class System:
         revision: What the system itself says it was built from (`configurationRevision`).
         built_from: The commit that this host once built the running system from.
         boot_id: The kernel's id of this boot.
+        nar_hash: `sha256:` and, in Nix's base 32, the hash of the running system as an archive; empty if unknown.
     """
 
     running: str
@@ -36,6 +37,7 @@ class System:
     revision: str
     built_from: str
     boot_id: str
+    nar_hash: str = ""
 
     @property
     def commit(self) -> str | None:
@@ -58,6 +60,7 @@ class System:
             generation=self.generation,
             revision=self.commit,
             boot_id=self.boot_id or None,
+            nar_hash=self.nar_hash or None,
         )
 
 
@@ -315,6 +318,7 @@ def read_system(frame: Frame) -> System:
         revision=frame.text("system.revision").strip(),
         built_from=frame.text("system.built_from").strip(),
         boot_id=frame.text("system.boot_id"),
+        nar_hash=frame.text("system.nar_hash").strip(),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from deploy.errors import UsageError
-from deploy.revision import check_form, is_generation
+from deploy.revision import check_form, is_full, is_generation
 from deploy.secret_sources import refuse_short
 from deploy.target import ProviderName, Target, confirm_problem, load
 
@@ -59,6 +59,25 @@ class Options:
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
     collect_only: bool = False
+    sign_key: str | None = None
+    require_record: str | None = None
+    allowed_signers: str | None = None
+    revoked_signers: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Where the record that lets a deploy through is, and whose signatures count.
+
+    Attributes:
+        record: A run's folder, its record, or a folder of runs.
+        allowed_signers: A file as ssh-keygen(1) describes it.
+        revoked_signers: A key revocation list or public keys, if there is one.
+    """
+
+    record: Path
+    allowed_signers: Path
+    revoked_signers: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +91,14 @@ class Plan:
         drill: How a drill goes back.
         target: The target with the selected hosts.
         targets_file: Where the target comes from.
+        targets_sha256: Of that file as it was read.
         on_failure: What becomes of a host that was changed and does not pass.
         report_dir: The folder that the run's folder is made in.
         lab_keep: Leave the lab's hosts running.
         lab_runtime: What the lab's sandboxes must be; None takes them as they are.
         shape: Which shape of host the lab makes.
+        sign_key: What signs the run at its end.
+        gate: The record that a deploy asks for before anything is touched.
     """
 
     mode: Mode
@@ -85,11 +107,14 @@ class Plan:
     drill: Drill | None = None
     target: Target
     targets_file: Path
+    targets_sha256: str = ""
     on_failure: Literal["rollback", "keep"]
     report_dir: Path
     lab_keep: bool
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
+    sign_key: Path | None = None
+    gate: Gate | None = None
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -140,11 +165,14 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         drill=options.drill,
         target=target,
         targets_file=path,
+        targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         on_failure=options.on_failure,
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
         shape=options.shape,
+        sign_key=_sign_key(options, mode),
+        gate=None if options.collect_only else _gate(options, mode, target, path),
     )
 
 
@@ -152,6 +180,52 @@ def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
     """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
     name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
     return Path(given) if given else TARGETS / f"{name}.toml"
+
+
+def _sign_key(options: Options, mode: Mode) -> Path | None:
+    if options.sign_key is None:
+        return None
+    if mode is Mode.PLAN:
+        raise UsageError(f"--sign-key={options.sign_key}: a plan proves nothing, so there is nothing to sign")
+    return Path(options.sign_key).expanduser()
+
+
+def _gate(options: Options, mode: Mode, target: Target, path: Path) -> Gate | None:
+    """Check what is said of the record that a deploy asks for, and whether it must ask for one."""
+    given = {
+        "--require-record": options.require_record,
+        "--allowed-signers": options.allowed_signers,
+        "--revoked-signers": options.revoked_signers,
+    }
+    names = [name for name, value in given.items() if value is not None]
+    if empty := next((name for name in names if not given[name]), None):
+        raise UsageError(f"{empty}= is empty: give it a path, or leave it out")
+    if names and mode not in {Mode.DEPLOY, Mode.DRILL}:
+        raise UsageError(f"{names[0]}: only a deploy or a drill asks for a record; a run with --{mode} needs none")
+    if not (options.require_record and options.allowed_signers):
+        if names:
+            missing = next(name for name, value in given.items() if not value)
+            raise UsageError(
+                f"{missing} is missing: {names[0]} needs --require-record=PATH and --allowed-signers=FILE"
+            )
+        requires = target.requires
+        if requires is None or mode not in {Mode.DEPLOY, Mode.DRILL}:
+            return None
+        gated = [host.name for host in target.hosts if requires.group not in host.groups]
+        if gated:
+            raise UsageError(
+                f"{path}: requires: a deploy to {', '.join(gated)} needs the signed record of a run of the same "
+                f"commit on group {requires.group}: give --require-record=PATH and --allowed-signers=FILE"
+            )
+        return None
+    if not is_full(options.sha or ""):
+        raise UsageError(
+            f"--sha={options.sha}: with --require-record the full commit of 40 hexadecimal digits is needed, as a "
+            f"name or short form may come to mean another one: write what `git rev-parse {options.sha}` says"
+        )
+    revoked = Path(options.revoked_signers).expanduser() if options.revoked_signers else None
+    allowed = Path(options.allowed_signers).expanduser()
+    return Gate(record=Path(options.require_record).expanduser(), allowed_signers=allowed, revoked_signers=revoked)
 
 
 def _mode(options: Options) -> Mode:

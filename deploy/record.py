@@ -92,6 +92,7 @@ class Host(msgspec.Struct, kw_only=True):
     """One host of the run."""
 
     name: str
+    groups: tuple[str, ...] = ()
     state: HostState = HostState.UNKNOWN
     state_reason: str = "The run ended before the host's state was established."
     verdict: Verdict = Verdict.INCONCLUSIVE
@@ -137,6 +138,7 @@ class Record(msgspec.Struct, kw_only=True):
     notes: list[str]
     redactions: dict[str, int]
     emulations: list[Emulation] = msgspec.field(default_factory=list)
+    promoted_from: j.PromotedFrom | None = None
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -164,10 +166,11 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
         verdict=RunVerdict.INCONCLUSIVE,
         revision=Revision(requested=begun.requested, repository=begun.repository),
         contract_sha256=begun.contract_sha256,
-        hosts=[Host(name=name) for name in begun.hosts],
+        hosts=[Host(name=name, groups=begun.groups.get(name, ())) for name in begun.hosts],
         evidence=[],
         notes=[],
         redactions={},
+        promoted_from=begun.promoted_from,
     )
     checks: dict[tuple[str, j.Leg], list[j.CheckFinished]] = {}
     rollbacks: dict[str, j.RollbackBegun] = {}

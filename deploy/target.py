@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fnmatch
 import ipaddress
 import math
@@ -258,6 +259,29 @@ class Rollback(_Table, frozen=True, kw_only=True):
     confirm_s: Seconds | None = None
 
 
+class Requires(_Table, frozen=True, kw_only=True):
+    """The signed record without which no deploy is let through.
+
+    Attributes:
+        group: The record's run must have deployed to a host of this group. Hosts of it need no record themselves:
+            a run on them alone is where the record comes from.
+        max_age: How long ago that run may have ended at most: a number and `m`, `h`, `d` or `w`.
+        drill: Whether that run must have been a drill.
+        signer: The principal of the allowed signers who must have signed it; any of them if left out.
+    """
+
+    group: Name
+    max_age: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}[mhdw]$(?!\n)")] = "7d"
+    drill: bool = False
+    signer: Line | None = None
+
+    @property
+    def longest(self) -> dt.timedelta:
+        """`max_age` as a span of time."""
+        unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[self.max_age[-1]]
+        return dt.timedelta(**{unit: int(self.max_age[:-1])})
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -271,6 +295,7 @@ class Target(_Table, frozen=True, kw_only=True):
     health: Health = Health()
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
+    requires: Requires | None = None
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
 

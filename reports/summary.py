@@ -50,7 +50,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
     Returns:
         Lines that keep to 80 columns, ending in a line feed.
     """
-    lines = [_headline(record), *_wrapped(reading.sentence(record)), Text()]
+    lines = [_headline(record), *_wrapped(reading.sentence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:
@@ -86,6 +86,17 @@ def _headline(record: Record) -> Text:
     if record.run.finished:
         head.append(f", {text.duration((record.run.finished - record.run.started).total_seconds())}")
     return head
+
+
+def _promoted(record: Record) -> list[Text]:
+    """What let the deploy through the gate, if it had to pass one."""
+    source = record.promoted_from
+    if source is None:
+        return []
+    lines = _wrapped(
+        f"Promoted from run {source.run}, signed by {source.signer} (statement {source.statement_sha256[:12]}):"
+    )
+    return [*lines, Text(f"  {text.inert(source.record)}")]
 
 
 def _table(record: Record) -> list[Text]:

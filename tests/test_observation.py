@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.frame import Frame, FrameError
+from deploy.journal import SystemIdentity
 from deploy.observation import (
     Answer,
     Listener,
@@ -21,7 +22,19 @@ from deploy.observation import (
     read_system,
     read_units,
 )
-from tests.answers import HYPERVISOR, LIVE, RUNNING, SECTIONS, SHA, TOPLEVEL, answers, frame, presence, unit_show
+from tests.answers import (
+    HYPERVISOR,
+    LIVE,
+    NAR_HASH,
+    RUNNING,
+    SECTIONS,
+    SHA,
+    TOPLEVEL,
+    answers,
+    frame,
+    presence,
+    unit_show,
+)
 
 NEEDED = [name for name in SECTIONS if name not in {"processes", "answer.hypervisor", "answer.live"}]
 LISTS = ["watch.series", "watch.units", "watch.settled", "listeners", "diagnosable", "units.definition", "processes"]
@@ -49,6 +62,7 @@ def test_healthy_host_is_seen_whole() -> None:
     seen = observed()
     assert seen.system.commit == SHA
     assert seen.system.identity.toplevel == seen.system.profile == TOPLEVEL
+    assert seen.system.identity.nar_hash == NAR_HASH
     assert (seen.system.generation, seen.watched_s) == (42, 3.5)
     assert seen.clock == pytest.approx(1763910000.123)
     assert list(seen.units) == [HYPERVISOR, *LIVE]
@@ -172,10 +186,9 @@ def test_generation_is_a_number_or_none(text: str, generation: int | None) -> No
 
 def test_host_that_says_nothing_of_its_system_has_none() -> None:
     """What was not said is None in the record, never an empty path."""
-    identity = observed(
-        system__running="", system__boot_id="", system__generation="", system__revision="", system__built_from=""
-    ).system.identity
-    assert (identity.toplevel, identity.generation, identity.revision, identity.boot_id) == (None, None, None, None)
+    nothing = dict.fromkeys(("running", "boot_id", "generation", "revision", "built_from", "nar_hash"), "")
+    identity = observed(**{f"system__{part}": said for part, said in nothing.items()}).system.identity
+    assert identity == SystemIdentity(None, None, None, None)
 
 
 # Units.

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from deploy.errors import UsageError
-from deploy.plan import TARGETS, Mode, Options, Plan, contract_digest, make_plan
+from deploy.plan import TARGETS, Gate, Mode, Options, Plan, contract_digest, make_plan
 from deploy.target import Health, load
 
 REPORTS = Path("runs")
@@ -170,3 +170,67 @@ def test_digest_depends_on_every_byte(tmp_path: Path) -> None:
 def test_report_folder_may_be_chosen() -> None:
     """The runs' folder is the given one, else the project's."""
     assert plan(sha="main", report_dir="x/y").report_dir == Path("x/y")
+
+
+SHA = "a" * 40
+GATE: dict[str, Any] = {"require_record": "runs", "allowed_signers": "signers"}
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> str:
+    """The lab's target file, which demands a record of group staging; host a is in production, b in staging."""
+    path = tmp_path / "gated.toml"
+    lab = (TARGETS / "lab.toml").read_text(encoding="utf-8")
+    path.write_text(f'requires = {{ group = "staging" }}\n{lab}', encoding="utf-8")
+    return str(path)
+
+
+def test_a_record_is_asked_for_where_the_target_file_demands_one(gated: str) -> None:
+    """With the options a deploy to a demanding target is planned, and the record is looked for where they say."""
+    gate = plan(sha=SHA, targets=gated, revoked_signers="gone", **GATE).gate
+    assert gate == Gate(record=Path("runs"), allowed_signers=Path("signers"), revoked_signers=Path("gone"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"sha": "main"}, {"sha": SHA, "drill": "orderly"}, {"sha": SHA, "hosts": ("a",)}]
+)
+def test_a_demanded_record_cannot_be_left_out(gated: str, options: dict[str, Any]) -> None:
+    """A deploy or drill to any host outside the proving group is refused without the options."""
+    with pytest.raises(UsageError, match=r"gated\.toml: requires: a deploy to a needs the signed record of a run"):
+        plan(targets=gated, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"audit": True},
+        {"plan": True, "sha": "main"},
+        {"rollback": ""},
+        {"sha": "main", "hosts": ("@staging",)},
+        {"collect_only": True},
+    ],
+)
+def test_what_is_not_gated_needs_no_record(gated: str, options: dict[str, Any]) -> None:
+    """Who looks, goes back, or deploys to where the proof comes from, needs no record."""
+    assert plan(targets=gated, **options).gate is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sha": "main", **GATE}, "--sha=main: with --require-record the full commit"),
+        ({"sha": SHA[:12], **GATE}, "--sha=aaaaaaaaaaaa: with --require-record the full commit"),
+        ({"sha": SHA, "require_record": "runs"}, "--allowed-signers is missing: --require-record needs"),
+        ({"sha": SHA, "allowed_signers": "signers"}, "--require-record is missing: --allowed-signers needs"),
+        ({"sha": SHA, "revoked_signers": "gone"}, "--require-record is missing: --revoked-signers needs"),
+        ({"sha": SHA, **GATE, "require_record": ""}, "--require-record= is empty"),
+        ({"sha": SHA, **GATE, "allowed_signers": ""}, "--allowed-signers= is empty"),
+        ({"audit": True, **GATE}, "--require-record: only a deploy or a drill asks for a record"),
+        ({"rollback": "", **GATE}, "--require-record: only a deploy or a drill asks for a record"),
+        ({"plan": True, "sha": SHA, "sign_key": "key"}, "--sign-key=key: a plan proves nothing"),
+    ],
+)
+def test_options_of_promotion_that_make_no_sense_are_refused(options: dict[str, Any], said: str) -> None:
+    """What would leave a gate open, or sign nothing, is one sentence."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(**options)

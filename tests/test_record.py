@@ -369,3 +369,12 @@ def test_file_that_is_no_record_is_refused(text: bytes, key: str, tmp_path: Path
     (tmp_path / "record.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"record\.json: not a record of a run: .*{key}"):
         read_record(tmp_path / "record.json")
+
+
+def test_record_says_where_hosts_belong_and_what_let_them_change() -> None:
+    """The groups of each host and the promotion of the run stand in the record as the run began with them."""
+    source = j.PromotedFrom(record="runs/r/record.json", run="r", signer="ci@staging", statement_sha256="0" * 64)
+    begun = msgspec.structs.replace(CANONICAL[0], groups={"a": ("production", "eu")}, promoted_from=source)
+    record = fold([begun, *CANONICAL[1:]])
+    assert {host.name: host.groups for host in record.hosts} == {"a": ("production", "eu"), "b": ()}
+    assert record.promoted_from == source

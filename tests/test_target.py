@@ -259,6 +259,35 @@ def test_time_to_confirm_that_cannot_be_kept_is_refused(given: str, tmp_path: Pa
         loaded(tmp_path, f"{TEXT}\n[rollback]\nconfirm_s = {given}\n")
 
 
+@pytest.mark.parametrize(
+    ("given", "means"), [("45m", 2700), ("12h", 43200), ("7d", 604_800), ("2w", 1_209_600), (None, 604_800)]
+)
+def test_age_of_a_record_is_a_number_and_a_unit(given: str | None, means: int, tmp_path: Path) -> None:
+    """How old the record before a deploy may be is written in minutes, hours, days or weeks; a week by default."""
+    age = f'max_age = "{given}"' if given else ""
+    requires = loaded(tmp_path, f'{TEXT}\n[requires]\ngroup = "staging"\n{age}\n').requires
+    assert requires is not None
+    assert (requires.longest.total_seconds(), requires.drill, requires.signer) == (means, False, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ('max_age = "7d"', "requires: Object missing required field `group`"),
+        ('group = "Staging!"', r"requires\.group: "),
+        ('group = "b"\nmax_age = "7"', r"requires\.max_age: .*\(found '7'\)"),
+        ('group = "b"\nmax_age = "0d"', r"requires\.max_age: "),
+        ('group = "b"\nmax_age = 7', r"requires\.max_age: "),
+        ('group = "b"\ndrill = "yes"', r"requires\.drill: "),
+        ('group = "b"\nfresh = true', "requires: Object contains unknown field `fresh`"),
+    ],
+)
+def test_demand_that_cannot_be_understood_is_refused(given: str, says: str, tmp_path: Path) -> None:
+    """A mistake in what production demands is told by its key, and opens no gate."""
+    with pytest.raises(UsageError, match=says):
+        loaded(tmp_path, f"{TEXT}\n[requires]\n{given}\n")
+
+
 def test_unreadable_file_is_told(tmp_path: Path) -> None:
     """A file that is not there, is a folder or is no text is told by its name."""
     for path, content in {"none.toml": None, ".": None, "bytes.toml": b"\xff\xfe"}.items():

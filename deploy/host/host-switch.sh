@@ -212,6 +212,7 @@ say_system() {
   say system.booted "$(readlink -e /run/booted-system || true)"
   say system.generation "$(generation)"
   say system.revision "$(timeout 10 "$top/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true)"
+  say system.nar_hash "$(nix-store --query --hash "$top" 2>/dev/null || true)"
   say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
   say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
   say system.clock "$EPOCHREALTIME"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.contract import Clause, ExitCode, HostState, Verdict
+from deploy.journal import PromotedFrom
 from reports import summary
 from reports.reading import EXIT_MEANINGS
 from tests.reports import stories
@@ -55,6 +56,23 @@ def test_colour_changes_no_character() -> None:
     coloured = summary.render(record, FOLDER, colour=True)
     assert "\x1b[" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == summary.render(record, FOLDER)
+
+
+def test_what_let_a_deploy_through_is_told() -> None:
+    """A deploy that passed the gate says which run and which signer let it through, inert and within the width."""
+    record = stories.canonical().record()
+    assert "Promoted" not in summary.render(record, FOLDER)
+    record.promoted_from = PromotedFrom(
+        record="runs/20261122T090000Z-deploy-ovh-1a2b3c4/record.json",
+        run="20261122T090000Z-deploy-ovh-1a2b3c4",
+        signer="ci@\x1b[2Jstaging",
+        statement_sha256="ab" * 32,
+    )
+    shown = summary.render(record, FOLDER)
+    assert "\x1b" not in shown
+    assert "Promoted from run 20261122T090000Z-deploy-ovh-1a2b3c4, signed by ci@" in " ".join(shown.split())
+    assert "(statement abababababab)" in " ".join(shown.split())
+    assert "\n  runs/20261122T090000Z-deploy-ovh-1a2b3c4/record.json\n" in shown
 
 
 def test_long_host_name_has_its_own_line() -> None:

@@ -1,0 +1,1 @@
+"""Signing runs, and what lets a deploy through to production."""

@@ -1,0 +1,116 @@
+"""The examples for CI keep the rules that their page gives, so that whoever copies them keeps them too."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+GITHUB = sorted(EXAMPLES.glob("github-*.yml"))
+GITLAB = sorted(EXAMPLES.glob("gitlab-*.yml"))
+
+
+def read(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """The jobs of a file that deploy or audit."""
+    known = {"stages", "workflow", "default", "variables"}
+    content = read(path)
+    return content["jobs"] if path in GITHUB else {name: job for name, job in content.items() if name not in known}
+
+
+def commands(path: Path) -> Iterator[tuple[str, str]]:
+    """Every call of `just` in a file, with its job."""
+    for name, job in jobs(path).items():
+        lines = [step.get("run", "") for step in job.get("steps", [])] + job.get("script", [])
+        for line in lines:
+            if line.startswith("just "):
+                yield name, line
+
+
+every_file = pytest.mark.parametrize("path", [*GITHUB, *GITLAB], ids=lambda path: path.stem)
+on_github = pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.stem)
+on_gitlab = pytest.mark.parametrize("path", GITLAB, ids=lambda path: path.stem)
+
+
+@every_file
+def test_each_job_calls_one_recipe(path: Path) -> None:
+    """Staging, production and audit call one recipe of the justfile each, with options that a session has."""
+    called = list(commands(path))
+    assert [job for job, _ in called] == ["staging", "production", "audit"]
+    options = (ROOT / "conftest.py").read_text(encoding="utf-8")
+    for _, line in called:
+        words = shlex.split(line)
+        command = ["just", "--dry-run", *words[1:]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode == 0, done.stderr
+        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+            assert f'"{option}"' in options
+
+
+@every_file
+def test_the_commit_is_the_pushed_one_from_first_to_last(path: Path) -> None:
+    """Every command names the pushed commit; no job asks for a branch, pulls, or takes host keys from the network."""
+    commit = "$SHA" if path in GITHUB else "$CI_COMMIT_SHA"
+    assert all(f'"{commit}"' in line for _, line in commands(path))
+    text = path.read_text(encoding="utf-8")
+    assert "SHA: ${{ github.sha }}" in text or path in GITLAB
+    for floating in ("git pull", "git clone", "origin/", "github.ref", "CI_COMMIT_REF", "ssh-keyscan", "StrictHost"):
+        assert floating not in text
+
+
+@every_file
+def test_production_asks_for_what_staging_signed(path: Path) -> None:
+    """Staging signs its run; production, after it, demands that record and says whose signature counts."""
+    called = dict(commands(path))
+    assert "--sign-key=" in called["staging"]
+    assert "--require-record=" in called["production"]
+    assert "--allowed-signers=" in called["production"]
+    assert "staging" in str(jobs(path)["production"]["needs"])
+
+
+@on_github
+def test_github_locks_keeps_and_grants_little(path: Path) -> None:
+    """Deploys wait for each other, reports are kept whatever happens, actions have versions, rights are few."""
+    content = read(path)
+    assert content["permissions"] == {}
+    for name, job in jobs(path).items():
+        aws = {"id-token": "write"} if "aws" in path.stem else {}
+        assert job["permissions"] == {"contents": "read"} | aws
+        assert job["environment"].startswith(name if name != "audit" else "production")
+        if name != "audit":
+            assert job["concurrency"] == {"group": name, "cancel-in-progress": False}
+        kept = job["steps"][-1]
+        assert kept["if"] == "${{ always() }}"
+        assert kept["uses"].startswith("actions/upload-artifact@")
+        for step in job["steps"]:
+            assert re.fullmatch(r"[\w/-]+@v\d+\.\d+\.\d+", step.get("uses", "a/b@v1.2.3"))
+            assert "${{" not in step.get("run", "")  # text from elsewhere stays out of the shell's own
+
+
+@on_gitlab
+def test_gitlab_locks_and_keeps(path: Path) -> None:
+    """Deploys wait for each other, production for a person, and reports are kept whatever happens."""
+    assert read(path)["default"]["interruptible"] is False
+    for name, job in jobs(path).items():
+        assert job["artifacts"]["when"] == "always"
+        assert job["artifacts"]["reports"]["junit"] == f"{name}/2*/junit.xml"
+        if name != "audit":
+            assert job["resource_group"] == name
+    assert jobs(path)["production"]["rules"] == [{"when": "manual", "allow_failure": False}]
+
+
+def test_the_page_has_every_file() -> None:
+    """The page about CI links to each of the files."""
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    assert all(f"(examples/{path.name})" in page for path in [*GITHUB, *GITLAB])
