@@ -36,7 +36,8 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
         assert (host.verdict, host.state) == (Verdict.PASSED, HostState.CONVERGED)
         assert [result.id for result in host.clauses] == list(Clause)
         assert (host.before and host.before.generation, host.after and host.after.generation) == (41, 42)
-        assert host.phases[0].finished == host.phases[0].started + dt.timedelta(seconds=12.3)
+        (converge,) = (phase for phase in host.phases if phase.phase == "converge")
+        assert converge.finished == converge.started + dt.timedelta(seconds=12.3)
 
 
 @pytest.mark.parametrize("missing", CHECKS)
@@ -328,6 +329,7 @@ def test_notes_and_evidence_stand_where_they_belong() -> None:
     assert record.notes == ["The flake has uncommitted changes."]
     assert record.host("a").notes == ["The clock is 3 s behind."]
     assert [(kept.path, kept.bytes) for kept in record.evidence] == [
+        ("evidence/a/closure.txt", 131),
         ("evidence/a/hypervisor.json", 812),
         ("evidence/a/journal.txt", 1_234_567),
     ]
