@@ -10,6 +10,7 @@ import pytest
 
 from deploy.connection import Completed, Program, text_of
 from deploy.dialogue import Dialogue
+from deploy.facts import ConnectionFacts
 from deploy.frame import FrameError
 from deploy.journal import Journal, Noted
 from deploy.redact import Redactor
@@ -21,6 +22,7 @@ class Host:
 
     def __init__(self, *answers: bytes | None) -> None:
         self.host = "a"
+        self.facts = ConnectionFacts(kind="local")
         self.answers = list(answers)
 
     def connect(self, _: str) -> Host:

@@ -53,4 +53,4 @@ def open_provider(
         case "lab":
             from deploy.providers.lab.provider import LabProvider
 
-            return LabProvider(target, keep=lab_keep, runtime=lab_runtime, say=say)
+            return LabProvider(target, keep=lab_keep, runtime=lab_runtime, say=say, emulated=emulated)

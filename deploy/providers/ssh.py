@@ -28,6 +28,7 @@ from deploy.connection import (
     text_of,
 )
 from deploy.errors import UsageError
+from deploy.facts import ConnectionFacts
 from deploy.target import Host, Ssh, Target
 
 MAX_OUTPUT = 128 * 2**20
@@ -93,7 +94,7 @@ class SshProvider:
             for transport in reversed(transports):
                 transport.close()
             raise
-        return SshConnection(host, transports)
+        return SshConnection(host, transports, _facts(way, transports))
 
     def close(self) -> None:
         """Nothing but the connections is held open."""
@@ -164,10 +165,12 @@ class SshConnection:
     Args:
         host: The host's name.
         transports: Authenticated transports, the last of them to the host itself, those before on the way.
+        facts: What they are.
     """
 
-    def __init__(self, host: str, transports: list[paramiko.Transport]) -> None:
+    def __init__(self, host: str, transports: list[paramiko.Transport], facts: ConnectionFacts) -> None:
         self.host = host
+        self.facts = facts
         self._transports = transports
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
@@ -251,6 +254,24 @@ class SshConnection:
         return ConnectionLost(
             self.host, f"the connection was lost: {why}", "What was begun there may go on; look before trying again."
         )
+
+
+def _facts(way: list[_Hop], transports: list[paramiko.Transport]) -> ConnectionFacts:
+    """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
+    shown = [_describe(transport.get_remote_server_key()) for transport in transports]
+    host, transport = way[-1], transports[-1]
+    return ConnectionFacts(
+        kind="ssh",
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        host_key=shown[-1],
+        kex=str(getattr(transport.kex_engine, "name", "")),
+        cipher=transport.local_cipher,
+        mac=transport.local_mac or "",
+        strict_kex=getattr(transport, "agreed_on_strict_kex", None),
+        jumps=tuple(f"{hop.user}@{hop.address}:{hop.port} {key}" for hop, key in zip(way[:-1], shown, strict=False)),
+    )
 
 
 def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:

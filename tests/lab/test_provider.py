@@ -28,11 +28,11 @@ def _up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lab_that_is_up_is_used_and_told(runtime: Runtime | None) -> None:
     """Without a wish, or with the right one, the session says which lab it uses and what its sandboxes are."""
     said: list[str] = []
-    LabProvider(TARGET, keep=False, runtime=runtime, say=said.append).close()
+    LabProvider(TARGET, keep=False, runtime=runtime, say=said.append, emulated=lambda *_: None).close()
     assert said == ["Using the lab 'default', which is up, with processes."]
 
 
 def test_a_lab_of_the_other_kind_is_refused() -> None:
     """The refusal names the option, the lab and what it has."""
     with pytest.raises(UsageError, match=r"--lab-runtime=microvm: the lab 'default' that is up has processes"):
-        LabProvider(TARGET, keep=False, runtime="microvm", say=lambda _: None)
+        LabProvider(TARGET, keep=False, runtime="microvm", say=lambda _: None, emulated=lambda *_: None)

@@ -18,6 +18,13 @@ from deploy.target import Target
 LAB = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
 
+_NOT_MODELLED = (
+    "hosts are containers (systemd-nspawn) on this machine, and share its kernel, clock and memory",
+    "hosts run Debian's systemd, Nix and OpenSSH, not NixOS",
+    "nixos-rebuild and switch-to-configuration are stand-ins with the real ones' order of steps, lock and exit codes",
+    "the network is a bridge on this machine",
+)
+
 
 class LabProvider:
     """Uses the lab that is up, if there is one, and makes one for the run otherwise.
@@ -27,6 +34,7 @@ class LabProvider:
         keep: Leave the hosts running.
         runtime: What the sandboxes must be; None takes the lab that is up as it is, and makes one with microVMs.
         say: Told what takes long.
+        emulated: Told what the lab stands in for, and what of that it does not do.
 
     Raises:
         UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file or has
@@ -34,7 +42,13 @@ class LabProvider:
     """
 
     def __init__(
-        self, target: Target, *, keep: bool, runtime: Runtime | None = None, say: Callable[[str], None]
+        self,
+        target: Target,
+        *,
+        keep: bool,
+        runtime: Runtime | None = None,
+        say: Callable[[str], None],
+        emulated: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         name = os.environ.get(LAB, "default")
         names = tuple(host.name for host in target.hosts)
@@ -61,6 +75,7 @@ class LabProvider:
                 f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
                 "leave the option out, or take the lab down first"
             )
+        emulated(f"the lab {lab.name!r} on this machine", (*_NOT_MODELLED, f"sandboxes are {lab.state.told}"))
         self._ssh = SshProvider(_filled_in(target, lab))
 
     def connect(self, host: str) -> Connection:
