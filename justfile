@@ -53,9 +53,10 @@ lint: packages
     mypy
     shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
 
-# Write the JSON Schema of target files, for editors.
+# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
 schema:
     python -m deploy.target > docs/target.schema.json
+    python -m deploy.schema > docs/record.schema.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

@@ -68,7 +68,7 @@ class EndpointChecks:
             expected=f"{health.answers} good answers in a row over {health.soak_s:g} s by the same processes",
             seen=f"{streak.answers} in a row over {streak.seconds:.1f} s; {endpoint.history}",
             command=endpoint.command,
-            took_s=endpoint.observation.watched_s,
+            took_s=round(endpoint.observation.watched_s, 3),
             limit_s=health.longest_s,
         )
         assert streak.identity_kept or not streak.answers, told(

@@ -6,9 +6,12 @@ All are optional in a record: one of an older version lacks them, and a run that
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+
+Time: TypeAlias = Annotated[dt.datetime, msgspec.Meta(tz=True)]
+"""A time with its zone, which is UTC in everything that is written here."""
 
 Leg: TypeAlias = Literal["forward", "back", "again"]
 """`forward` is what was asked for, `back` the system that was there before, `again` a drill's second deploy."""
@@ -91,7 +94,7 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened on a host's way, at one time; `text` says more about it, if anything."""
 
-    at: dt.datetime
+    at: Time
     kind: MomentKind
     leg: Leg
     text: str = ""
@@ -119,7 +122,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint's health over time, as the host asked it again and again.
 
     Attributes:
-        leg: On which leg.
+        leg: The leg that it is of.
         endpoint: `hypervisor`, or a runtime unit's name.
         settled: How it ended: healthy, unhealthy, restarted or unit-failed.
         began: When the watch began, by the clock of the machine that the run is on.
@@ -133,7 +136,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     leg: Leg
     endpoint: str
     settled: str
-    began: dt.datetime
+    began: Time
     seconds: float
     limit_s: float
     samples: tuple[Sample, ...]
@@ -221,11 +224,17 @@ class EarlierHost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EarlierRun(msgspec.Struct, frozen=True, kw_only=True):
-    """An earlier run of at least the same hosts; what is not among `not_passed` passed, or was not asked for."""
+    """An earlier run of at least the same hosts; what is not among `not_passed` passed, or was not asked for.
+
+    Attributes:
+        run: Its id.
+        folder: The name of its folder, beside this run's.
+    """
 
     run: str
+    folder: str
     mode: str
-    started: dt.datetime
+    started: Time
     verdict: str
     sha: str | None
     contract_sha256: str

@@ -131,9 +131,10 @@ def _newest(heads: Iterable[tuple[Path, _Head]], verdicts: Collection[RunVerdict
 def _earlier(found: tuple[Path, Record] | None, hosts: Collection[str]) -> EarlierRun | None:
     if found is None:
         return None
-    _, record = found
+    path, record = found
     return EarlierRun(
         run=record.run.id,
+        folder=path.parent.name,
         mode=record.run.mode,
         started=record.run.started,
         verdict=record.verdict,

@@ -32,8 +32,8 @@ class Run(msgspec.Struct, kw_only=True):
 
     id: str
     mode: str
-    started: dt.datetime
-    finished: dt.datetime | None = None
+    started: facts.Time
+    finished: facts.Time | None = None
     exit_code: int | None = None
     interrupted: str | None = None
     harness: str
@@ -50,7 +50,7 @@ class Revision(msgspec.Struct, kw_only=True):
     sha: str | None = None
     subject: str | None = None
     author: str | None = None
-    authored: dt.datetime | None = None
+    authored: facts.Time | None = None
     repository: str
 
 
@@ -72,7 +72,7 @@ class Check(msgspec.Struct, kw_only=True):
     id: str
     title: str
     verdict: Verdict
-    started: dt.datetime | None = None
+    started: facts.Time | None = None
     seconds: float = 0.0
     message: str = ""
     expected: str = ""
@@ -91,8 +91,8 @@ class ClauseResult(msgspec.Struct, kw_only=True):
 
     id: Clause
     verdict: Verdict
-    started: dt.datetime | None = None
-    finished: dt.datetime | None = None
+    started: facts.Time | None = None
+    finished: facts.Time | None = None
     checks: list[Check]
 
 
@@ -117,8 +117,8 @@ class PhaseTime(msgspec.Struct, kw_only=True):
 
     phase: j.Phase
     leg: j.Leg
-    started: dt.datetime
-    finished: dt.datetime | None = None
+    started: facts.Time
+    finished: facts.Time | None = None
     problem: str | None = None
     questions: int = 0
 

@@ -13,6 +13,9 @@ from deploy.target import Endpoint
 MOST = 200
 """Samples kept of one watch; enough to draw, and few enough for a record of a hundred hosts."""
 
+ALIKE = 40
+"""Samples kept of those that tell nothing new, as the ones before and after them are alike."""
+
 
 def read_watches(
     seen: Observation, endpoints: Mapping[str, Endpoint], *, leg: Leg, began: dt.datetime, limit_s: float
@@ -61,20 +64,19 @@ def read_states(units: Mapping[str, Unit]) -> tuple[UnitState, ...]:
     )
 
 
-def thin(told: Sequence[tuple[object, Sample]], most: int = MOST) -> list[Sample]:
+def thin(told: Sequence[tuple[object, Sample]], most: int = MOST, alike: int = ALIKE) -> list[Sample]:
     """Leave out samples where there are too many, first those between two that are like them.
 
     Args:
         told: Each sample, behind what must be equal for two of them to be alike.
         most: How many may stay.
+        alike: How many of those between two that are like them.
     """
-    if len(told) <= most:
-        return [sample for _, sample in told]
     changes = [number for number, (one, other) in enumerate(pairwise(told)) if one[0] != other[0]]
-    edges = sorted({0, len(told) - 1, *changes, *(number + 1 for number in changes)})
+    edges = sorted({0, len(told) - 1, *changes, *(number + 1 for number in changes)} - {-1}) if told else []
     between = [number for number in range(len(told)) if number not in set(edges)]
     stay = _evenly(edges, most)
-    stay += _evenly(between, most - len(stay))
+    stay += _evenly(between, min(alike, most - len(stay)))
     return [told[number][1] for number in sorted(stay)]
 
 

@@ -260,13 +260,14 @@ def _facts(way: list[_Hop], transports: list[paramiko.Transport]) -> ConnectionF
     """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
     shown = [_describe(transport.get_remote_server_key()) for transport in transports]
     host, transport = way[-1], transports[-1]
+    kinds: dict[str, type] = getattr(transport, "_kex_info", {})  # paramiko keeps no other name of what was agreed on
     return ConnectionFacts(
         kind="ssh",
         address=host.address,
         port=host.port,
         user=host.user,
         host_key=shown[-1],
-        kex=str(getattr(transport.kex_engine, "name", "")),
+        kex=next((name for name, kind in kinds.items() if isinstance(transport.kex_engine, kind)), ""),
         cipher=transport.local_cipher,
         mac=transport.local_mac or "",
         strict_kex=getattr(transport, "agreed_on_strict_kex", None),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
+import msgspec
+
 from deploy import facts
 from deploy import journal as j
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.record import Record, fold
+from tests.schema import validate
 
 BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)
 SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
@@ -235,7 +238,8 @@ class Story:
             )
             started = BEGIN - dt.timedelta(days=days)
             return facts.EarlierRun(
-                run=f"{started:%Y%m%dT%H%M%SZ}-deploy-ovh-0f1e2d3",
+                run=f"{started:%Y%m%dT%H%M%SZ}-deploy-ovh-4f2a",
+                folder=f"{started:%Y%m%dT%H%M%SZ}-deploy-ovh-0f1e2d3",
                 mode="deploy",
                 started=started,
                 verdict=verdict,
@@ -333,7 +337,9 @@ class Story:
         )
 
     def record(self) -> Record:
-        return fold(self.events)
+        record = fold(self.events)
+        validate(msgspec.json.encode(record))
+        return record
 
 
 def canonical(*hosts: str, **known: object) -> Story:
