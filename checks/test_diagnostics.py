@@ -69,5 +69,10 @@ def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
     """
     missing = [name for name in diagnosis.machines if name not in diagnosis.seen]
     expected = f"the machine of {', '.join(diagnosis.machines)}" if diagnosis.machines else "there are no machines"
-    show(expected=expected, seen=diagnosis.told(diagnosis.seen), evidence=diagnosis.kept("machine"))
+    show(
+        expected=expected,
+        seen=diagnosis.told(diagnosis.seen),
+        evidence=diagnosis.kept("machine"),
+        command="host-switch.sh diagnose",
+    )
     assert not missing, f"the machine of {', '.join(missing)} was not looked at"

@@ -45,8 +45,9 @@ class ClockBounds:
         found = _TIMES.fullmatch(said.strip())
         if found is None:
             return None
-        low, high = float(found[2]) - received, float(found[1]) - asked
-        if low > high:
+        began, ended = float(found[1]), float(found[2])
+        low, high = ended - received, began - asked
+        if began > ended or low > high:
             return None
         if max(low, self._low) > min(high, self._high):  # one of the clocks was set
             self._low, self._high, self._told_s = low, high, float("inf")
