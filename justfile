@@ -56,9 +56,10 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schema of target files, for editors.
+# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
 schema:
     python -m deploy.target > docs/target.schema.json
+    python -m deploy.schema > docs/record.schema.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

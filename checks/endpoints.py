@@ -1,5 +1,7 @@
 """What the contract asks of every endpoint: the hypervisor and each runtime unit."""
 
+import shlex
+
 from checks.fixtures import Show
 from deploy.cause import find_cause
 from deploy.errors import Inconclusive
@@ -10,22 +12,44 @@ class EndpointChecks:
     """An endpoint is active, listens itself, answers as it should, and goes on doing so as the same process."""
 
     def test_its_units_are_active(self, endpoint: EndpointSeen, show: Show) -> None:
-        """Its systemd units are active."""
-        show(expected="active", seen=endpoint.states)
+        """Its systemd units are active.
+
+        A unit that is not active serves nobody, and systemd knows why.
+
+        Try: systemctl status of the unit that is not active, and its journal.
+        """
+        units = shlex.join(endpoint.want.units)
+        show(expected="active", seen=endpoint.states, command=f"systemctl show -p ActiveState,SubState -- {units}")
         assert endpoint.all_active, told(endpoint, f"not active: {endpoint.states}")
 
     def test_its_port_is_its_own(self, endpoint: EndpointSeen, show: Show) -> None:
-        """Its port is listened on by a process of its unit, and of no other."""
+        """Its port is listened on by a process of its unit, and of no other.
+
+        An answer proves nothing while it may come from something else, such as a process of an earlier system.
+
+        Try: see who holds the port, and stop what does not belong there.
+        """
         want, listeners = endpoint.want, endpoint.listeners
         seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
-        show(expected=f"{want.listen} by {want.listening_unit}", seen=seen)
+        show(expected=f"{want.listen} by {want.listening_unit}", seen=seen, command="ss -Hltnp")
         assert listeners, told(endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}")
         strangers = [one for one in listeners if one.unit != want.listening_unit]
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
 
     def test_it_answers_as_it_should(self, endpoint: EndpointSeen, show: Show) -> None:
-        """It answers the expected status and body, without a redirect, in time."""
-        show(expected=endpoint.wanted, seen=endpoint.seen)
+        """It answers the expected status and body, without a redirect, in time.
+
+        This is what its users get; a unit that is active and a port that is open are only the way there.
+
+        Try: ask it yourself on the host, and read the journal of its units.
+        """
+        show(
+            expected=endpoint.wanted,
+            seen=endpoint.seen,
+            command=endpoint.command,
+            took_s=endpoint.answers[-1].total_s if endpoint.answers else None,
+            limit_s=endpoint.health.timeout_s,
+        )
         assert endpoint.answer_problem is None, told(endpoint, f"{endpoint.answer_problem}; seen: {endpoint.seen}")
         if endpoint.unknown:
             raise Inconclusive(
@@ -33,11 +57,19 @@ class EndpointChecks:
             )
 
     def test_it_stays_healthy(self, endpoint: EndpointSeen, show: Show) -> None:
-        """It answers well several times in a row over the soak, and stays the same process meanwhile."""
+        """It answers well several times in a row over the soak, and stays the same process meanwhile.
+
+        What crashes and is started again answers well now and then; only time tells it from what is healthy.
+
+        Try: read in the journal of its units why they end, and see whether the machine is short of memory.
+        """
         health, streak = endpoint.health, endpoint.streak
         show(
             expected=f"{health.answers} good answers in a row over {health.soak_s:g} s by the same processes",
             seen=f"{streak.answers} in a row over {streak.seconds:.1f} s; {endpoint.history}",
+            command=endpoint.command,
+            took_s=round(endpoint.observation.watched_s, 3),
+            limit_s=health.longest_s,
         )
         assert streak.identity_kept or not streak.answers, told(
             endpoint, f"its processes did not stay the same: {endpoint.history}"

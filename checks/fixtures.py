@@ -10,8 +10,26 @@ from typing import Protocol
 class Show(Protocol):
     """Puts what a check expected and saw into the report, whether it passes or fails."""
 
-    def __call__(self, *, expected: str, seen: str, evidence: Sequence[str] = ()) -> None:
-        """Show what was expected, what was seen, and which evidence files bear on it."""
+    def __call__(
+        self,
+        *,
+        expected: str,
+        seen: str,
+        evidence: Sequence[str] = (),
+        command: str = "",
+        took_s: float | None = None,
+        limit_s: float | None = None,
+    ) -> None:
+        """Show what was expected, what was seen, and which evidence files bear on it.
+
+        Args:
+            expected: What must be.
+            seen: What is.
+            evidence: Files of the run.
+            command: What asked the host, as a person would type it there.
+            took_s: Seconds that what is judged took, where that matters.
+            limit_s: The most that they may be.
+        """
 
 
 @dataclass
@@ -21,11 +39,24 @@ class Shown:
     expected: str = ""
     seen: str = ""
     evidence: list[str] = field(default_factory=list)
+    command: str = ""
+    took_s: float | None = None
+    limit_s: float | None = None
 
-    def __call__(self, *, expected: str, seen: str, evidence: Sequence[str] = ()) -> None:
+    def __call__(
+        self,
+        *,
+        expected: str,
+        seen: str,
+        evidence: Sequence[str] = (),
+        command: str = "",
+        took_s: float | None = None,
+        limit_s: float | None = None,
+    ) -> None:
         """See `Show`."""
-        self.expected, self.seen = expected, seen
+        self.expected, self.seen, self.command = expected, seen, command
         self.evidence = list(evidence)
+        self.took_s, self.limit_s = took_s, limit_s
 
 
 @dataclass(frozen=True)

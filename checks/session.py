@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import importlib.metadata
+import inspect
 import os
+import platform
 import re
 import shlex
 import signal
@@ -19,9 +21,13 @@ from types import FrameType
 import pytest
 
 from checks.fixtures import Diagnosis, Shown
+from deploy.cause import find_cause
+from deploy.ci import read_ci
+from deploy.connection import ConnectionProblem
 from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code, run_verdict
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
+from deploy.health import EndpointSeen
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
@@ -35,6 +41,7 @@ from deploy.journal import (
     RunFinished,
     RunStarted,
 )
+from deploy.past_runs import read_earlier
 from deploy.plan import Mode, Plan, contract_digest
 from deploy.program import SCRIPT
 from deploy.providers import open_provider
@@ -130,6 +137,7 @@ class DeploySession:
                 id=_check_id(item),
                 title=_title(item),
                 last=_is_last(item),
+                why=_words(item)[0],
             )
             for item in [*items, *self._later]
         ]
@@ -281,8 +289,13 @@ class DeploySession:
                 harness=f"switchproof {importlib.metadata.version('switchproof')}",
                 groups={host.name: host.groups for host in self.plan.target.hosts},
                 promoted_from=self.promoted_from,
+                owner=_owner(),
+                ci=read_ci(os.environ),
+                versions=_versions(),
             )
         )
+        hosts = [host.name for host in self.plan.target.hosts]
+        self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 
     def _go_back(self, session: pytest.Session) -> None:
         """Roll back every changed host that did not pass, and run the same checks on what was restored."""
@@ -402,6 +415,11 @@ class DeploySession:
                 expected=shown.expected,
                 seen=shown.seen,
                 evidence=tuple(dict.fromkeys(shown.evidence)),
+                remedy="" if verdict in {Verdict.PASSED, Verdict.BLOCKED} else _remedy(item, call),
+                command=shown.command,
+                endpoint=place.endpoint,
+                took_s=shown.took_s,
+                limit_s=shown.limit_s,
             )
         )
         return report
@@ -530,6 +548,16 @@ def _owner() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}{f', pipeline {pipeline}' if pipeline else ''}"
 
 
+def _versions() -> dict[str, str]:
+    """Say what the run is made with."""
+    packages = ("pytest", "pytest-html", "pytest-testinfra", "paramiko", "boto3", "msgspec")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+    }
+
+
 def _after(names: Iterable[str], prefix: str) -> Iterator[str]:
     return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
@@ -577,6 +605,24 @@ def _title(item: pytest.Item) -> str:
     text = (getattr(item, "function", item).__doc__ or item.name).strip().split("\n")[0]
     text = text.removesuffix(".")
     return f"{item.stash[PLACE].endpoint}: {text}" if _clause(item) is Clause.RUNTIME else text
+
+
+def _words(item: pytest.Item) -> tuple[str, str]:
+    """Say why a check matters and what to try where it does not pass, as its docstring has them below the title."""
+    paragraphs = inspect.cleandoc(getattr(item, "function", item).__doc__ or "").split("\n\n")[1:]
+    told = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    tries = [paragraph.removeprefix("Try: ") for paragraph in told if paragraph.startswith("Try: ")]
+    return " ".join(paragraph for paragraph in told if not paragraph.startswith("Try: ")), " ".join(tries)
+
+
+def _remedy(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+    """Say what to try: what is known of this very trouble before what helps in general."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, ConnectionProblem):
+        return error.remedy
+    endpoint = getattr(item, "funcargs", {}).get("endpoint")
+    cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None
+    return cause.remedy if cause else _words(item)[1]
 
 
 def _check_id(item: pytest.Item) -> str:

@@ -13,8 +13,15 @@ pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("keep"), pytest.m
 
 
 def test_the_host_keeps_the_system(confirmation: Confirmation, show: Show) -> None:
-    """The host keeps the system: confirmed over a new connection after every check passed."""
-    show(expected="ok", seen=f"{confirmation.outcome} {confirmation.detail}".strip())
+    """The host keeps the system: confirmed over a new connection after every check passed.
+
+    Until a host is told to keep it over a way that the new system itself lets in, it goes back by itself: a system
+    that nobody can reach any more must not stay.
+
+    Try: deploy again; if the checks take longer than the host waits, raise rollback.confirm_s in the target file.
+    """
+    seen = f"{confirmation.outcome} {confirmation.detail}".strip()
+    show(expected="ok", seen=seen, command="host-switch.sh confirm")
     if confirmation.outcome == "busy":
         raise Inconclusive(f"the host cannot keep the system while it is still switching: {confirmation.detail}")
     assert confirmation.outcome not in {"late", "booted"}, (

@@ -13,11 +13,19 @@ pytestmark = pytest.mark.clause("converge")
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
-    """The switch came to its end and activated the system."""
+    """The switch came to its end and activated the system.
+
+    A switch that did not leaves a host that is half of one system and half of another.
+
+    Try: read the log of the switch for its first error, mend that, and deploy again.
+    """
     show(
         expected="activated: exit status 0, or 4 where units failed",
         seen=f"exit status {convergence.status}: {convergence.ending.value}",
         evidence=[convergence.log_path],
+        command="nixos-rebuild switch",
+        took_s=convergence.seconds,
+        limit_s=convergence.limit_s,
     )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
@@ -26,17 +34,31 @@ def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_running_system_is_the_expected_one(observation: Observation, expected_system: str, show: Show) -> None:
-    """The running system is the one built from the commit; after a rollback, the very one from before."""
-    show(expected=expected_system, seen=observation.system.running)
+    """The running system is the one built from the commit; after a rollback, the very one from before.
+
+    A switch may end well and leave something else running, as when somebody switches at the same time.
+
+    Try: see in the log of the switch what it activated, and who else changes this host.
+    """
+    show(expected=expected_system, seen=observation.system.running, command="readlink -e /run/current-system")
     assert observation.system.running == expected_system, (
         f"expected {expected_system}, running {observation.system.running}"
     )
 
 
 def test_the_system_profile_is_the_running_system(observation: Observation, show: Show) -> None:
-    """The system profile points to the running system, so that this is what a reboot keeps."""
+    """The system profile points to the running system, so that this is what a reboot keeps.
+
+    A host that boots into another system than the one that was verified was not deployed to.
+
+    Try: switch once more; `nixos-rebuild test`, or a switch that was ended, leaves the two apart.
+    """
     system = observation.system
-    show(expected=system.running, seen=f"{system.profile} (generation {system.generation})")
+    show(
+        expected=system.running,
+        seen=f"{system.profile} (generation {system.generation})",
+        command="readlink -e /nix/var/nix/profiles/system",
+    )
     assert system.profile, "the host did not say where its system profile points"
     assert system.profile == system.running, (
         f"the profile points to {system.profile}, but {system.running} is running; "
@@ -46,10 +68,15 @@ def test_the_system_profile_is_the_running_system(observation: Observation, show
 
 @pytest.mark.when("deploy", "audit")
 def test_the_system_is_of_the_commit(observation: Observation, commit: str | None, show: Show) -> None:
-    """The running system is of the asked commit, by its own word where it says one."""
+    """The running system is of the asked commit, by its own word where it says one.
+
+    What was built may come from another commit than was asked for; the system knows which one.
+
+    Try: set system.configurationRevision in the flake, and see that nothing but this deploy switches the host.
+    """
     system = observation.system
     said = system.said
-    show(expected=commit or "any commit", seen=said or "not said")
+    show(expected=commit or "any commit", seen=said or "not said", command="nixos-version --configuration-revision")
     if commit is None:
         return
     if said is None:
@@ -60,7 +87,12 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
 
 
 def test_processes_run_from_the_running_system(observation: Observation, unwell: set[str], show: Show) -> None:
-    """The processes of the contract's units run from the running system, none from an earlier one."""
+    """The processes of the contract's units run from the running system, none from an earlier one.
+
+    A unit that the switch changed and did not restart still serves the old program, whatever its files say.
+
+    Try: restart the unit, and see whether restartIfChanged keeps the switch from doing so.
+    """
     if observation.processes is None:
         raise Inconclusive("the closure of the running system could not be read on the host")
     seen = {process.unit for process in observation.processes}
@@ -78,7 +110,11 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
         for process in observation.processes
         if process.executable.startswith("/") and not process.executable.startswith("/nix/store/")
     ]
-    show(expected="no process from elsewhere", seen="; ".join(old) or f"{len(observation.processes)} processes")
+    show(
+        expected="no process from elsewhere",
+        seen="; ".join(old) or f"{len(observation.processes)} processes",
+        command="nix-store -qR /run/current-system",
+    )
     assert not old, (
         f"{'; '.join(old)}: not part of the running system. The unit changed and was not restarted; "
         "restart it, or see why the switch left it alone (restartIfChanged)"
@@ -89,8 +125,17 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
 def test_changed_units_were_restarted(
     changed_but_not_restarted: list[str], convergence: Convergence, show: Show
 ) -> None:
-    """Every unit of the contract whose definition changed is a new invocation."""
-    show(expected="every changed unit restarted", seen=", ".join(changed_but_not_restarted) or "so it is")
+    """Every unit of the contract whose definition changed is a new invocation.
+
+    What was changed and not started anew is not what was deployed.
+
+    Try: restart the unit, and see whether restartIfChanged keeps the switch from doing so.
+    """
+    show(
+        expected="every changed unit restarted",
+        seen=", ".join(changed_but_not_restarted) or "so it is",
+        command="systemctl show -p InvocationID,FragmentPath",
+    )
     assert not changed_but_not_restarted, (
         f"changed by the switch but still the old invocation: {', '.join(changed_but_not_restarted)}; "
         f"what runs is not what was deployed. {convergence.left_alone}"
@@ -101,10 +146,20 @@ def test_changed_units_were_restarted(
 def test_no_unit_failed_that_had_not_failed_before(
     observation: Observation, before: Before, convergence: Convergence, newly_failed: list[str], show: Show
 ) -> None:
-    """No unit of the host, apart from the contract's own, failed that had not failed before the deploy."""
+    """No unit of the host, apart from the contract's own, failed that had not failed before the deploy.
+
+    A deploy that breaks something else on the host has not gone well, even if all that it is about works.
+
+    Try: systemctl status of the units that failed, and their journals.
+    """
     old = sorted(set(observation.failed) & set(before.failed))
     noted = f" (failed before already: {', '.join(old)})" if old else ""
-    show(expected="none", seen=(", ".join(newly_failed) or "none") + noted, evidence=[convergence.log_path])
+    show(
+        expected="none",
+        seen=(", ".join(newly_failed) or "none") + noted,
+        evidence=[convergence.log_path],
+        command="systemctl list-units --state=failed,auto-restart",
+    )
     assert not newly_failed, (
         f"failed since the deploy began: {', '.join(newly_failed)}; in the host's words:\n{convergence.words}"
     )

@@ -1,6 +1,7 @@
 """Clause `revision`: the target revision is resolved to one full commit, before anything changes."""
 
 import re
+import shlex
 
 import pytest
 
@@ -15,15 +16,33 @@ pytestmark = pytest.mark.clause("revision")
 
 @pytest.mark.when("deploy", "plan")
 def test_the_revision_is_one_full_commit(commit: str, asked: str, show: Show) -> None:
-    """The revision is resolved to one full commit, the same for every host."""
-    show(expected=f"one full commit for {asked!r}", seen=commit)
+    """The revision is resolved to one full commit, the same for every host.
+
+    A branch moves while a deploy goes on; only a commit says what was deployed.
+
+    Try: give the full commit, and see that it has been pushed.
+    """
+    show(
+        expected=f"one full commit for {asked!r}",
+        seen=commit,
+        command=f"git rev-parse --verify {shlex.quote(asked)}'^{{commit}}'",
+    )
     assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{asked!r} is {commit!r}, which is no full commit"
 
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) -> None:
-    """What the host ran was noted before anything changed, so there is a way back."""
-    show(expected="the running system, noted", seen=before.system.running or "nothing")
+    """What the host ran was noted before anything changed, so there is a way back.
+
+    Going back means going back to that very system; one that nobody noted cannot be restored.
+
+    Try: see on the host what /run/current-system is.
+    """
+    show(
+        expected="the running system, noted",
+        seen=before.system.running or "nothing",
+        command="readlink -e /run/current-system",
+    )
     assert before.system.running, (
         "the host did not say which system it runs (/run/current-system), so nothing could be restored"
     )
@@ -31,16 +50,34 @@ def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) 
 
 @pytest.mark.when("restore")
 def test_the_earlier_system_is_known_and_there(choice: Choice, show: Show) -> None:
-    """What the rollback asks for is one system that the host still has, before anything changes."""
-    show(expected="one system of the host", seen=f"{choice.intent}: {choice.why}")
+    """What the rollback asks for is one system that the host still has, before anything changes.
+
+    A rollback that begins without knowing where it leads makes an emergency worse.
+
+    Try: name one of the host's generations: nix-env -p /nix/var/nix/profiles/system --list-generations.
+    """
+    show(
+        expected="one system of the host",
+        seen=f"{choice.intent}: {choice.why}",
+        command="nix-env -p /nix/var/nix/profiles/system --list-generations",
+    )
     assert choice.toplevel.startswith("/nix/store/"), f"{choice.toplevel!r} is no system"
 
 
 @pytest.mark.when("audit")
 def test_the_running_system_comes_from_a_known_commit(observation: Observation, show: Show) -> None:
-    """The running system says which full commit it was built from, or was built there by a recorded deploy."""
+    """The running system says which full commit it was built from, or was built there by a recorded deploy.
+
+    What nobody can trace to a commit cannot be reviewed, built again or gone back to.
+
+    Try: set system.configurationRevision in the flake, and deploy a commit.
+    """
     system = observation.system
-    show(expected="one full commit", seen=system.commit or system.revision or "nothing")
+    show(
+        expected="one full commit",
+        seen=system.commit or system.revision or "nothing",
+        command="nixos-version --configuration-revision",
+    )
     if system.commit is None:
         raise Inconclusive(
             f"the running system {system.running} does not say which commit it was built from "

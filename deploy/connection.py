@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from deploy.errors import Inconclusive, UsageError
+from deploy.facts import ConnectionFacts
 
 SHELL = "/bin/sh -s"
 """The whole command that reaches a host: every login shell reads it the same way."""
@@ -105,9 +106,14 @@ class Completed:
 
 
 class Connection(Protocol):
-    """A way to one host. Not safe to use from two threads at once."""
+    """A way to one host. Not safe to use from two threads at once. `facts` tell how the host was reached."""
 
     host: str
+
+    @property
+    def facts(self) -> ConnectionFacts:
+        """How the host was reached."""
+        ...
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program as the host's administrator.

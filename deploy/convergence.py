@@ -53,6 +53,9 @@ class Convergence:
         journal: What switch-to-configuration said to the journal.
         log: The whole log.
         log_path: Where the log stands among the evidence.
+        closure: What it changes in the system's closure, in Nix's words; None if they were not compared.
+        seconds: How long it was followed until it ended; None where that says nothing.
+        limit_s: After how many seconds the host itself ends it.
     """
 
     finished: bool
@@ -63,6 +66,9 @@ class Convergence:
     journal: str
     log: str
     log_path: str
+    closure: str | None = None
+    seconds: float | None = None
+    limit_s: float | None = None
 
     @property
     def ending(self) -> Ending:

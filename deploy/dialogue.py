@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import secrets
 import threading
 import time
 from collections.abc import Mapping
 
+from deploy.clocks import ClockBounds
 from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
-from deploy.journal import Journal, LogLine, Noted
+from deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
 from deploy.program import question
 from deploy.redact import Lines
 
@@ -48,6 +50,11 @@ class Dialogue:
         self._connection: Connection | None = None
         self.guard = self.boot_id = ""
         """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
+        self.questions = 0
+        """How many questions the host was asked, those that were asked again counted again."""
+        self.began = dt.datetime.now(dt.UTC)
+        """When the host began its last answer, by our clock."""
+        self._clock = ClockBounds()
 
     def connect(self) -> None:
         """Reach the host, if it is not reached yet.
@@ -56,7 +63,7 @@ class Dialogue:
             ConnectionProblem: With what was seen and what to try.
         """
         if self._connection is None:
-            self._connection = self._provider.connect(self._host)
+            self._connection = self._open()
 
     def break_off(self) -> None:
         """End what another thread is asking. What was begun on the host goes on there."""
@@ -85,15 +92,20 @@ class Dialogue:
             nonce = secrets.token_hex(8)
             asked = question(verb, nonce, {**self._values, **values})
             try:
-                done = self._reached().run(asked, timeout_s=timeout_s)
+                connection, sent = self._reached(), time.time()
+                self.questions += 1
+                done, received = connection.run(asked, timeout_s=timeout_s), time.time()
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
                     asked_again = True
                     text = f"{verb!r} is asked once more: no word came (exit status {done.exit_status})."
                     self._journal.emit(Noted(host=self._host, text=text))
+                    self._journal.emit(Happened(host=self._host, kind="asked-again", text=text))
                     continue
                 frame = _parse(done, nonce, verb)
+                self._read_clock(frame.get("clock"), sent, received)
             except (ConnectionLost, DeadlineExceeded) as error:
                 self.hang_up()
+                self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
                 if time.monotonic() > give_up or self._stop.is_set():
                     raise
                 text = f"The connection was lost while asking {verb!r}, and is made again: {error}"
@@ -109,10 +121,13 @@ class Dialogue:
         Raises:
             ConnectionProblem: The host was lost, or the time was over.
         """
+        connection = self._reached()
+        self.questions += 1
         try:
-            return self._reached().run(text.encode(), timeout_s=timeout_s)
-        except (ConnectionLost, DeadlineExceeded):
+            return connection.run(text.encode(), timeout_s=timeout_s)
+        except (ConnectionLost, DeadlineExceeded) as error:
             self.hang_up()
+            self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
             raise
 
     def follow(self, job: str, timeout_s: float) -> Convergence:
@@ -128,6 +143,7 @@ class Dialogue:
         log = bytearray()
         shown = 0
         lines = Lines(self._journal.redact)
+        begun, since = False, time.monotonic()
         deadline = time.monotonic() + timeout_s + RECONNECT_S
         while True:
             values = {
@@ -139,6 +155,9 @@ class Dialogue:
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
                 self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
+            if not begun and frame.text("stage").strip() in {"switch", "rollback"}:
+                begun = True
+                self._journal.emit(Happened(host=self._host, kind="switch-begun", text=job))
             log += base64.b64decode(frame.text("log"))
             ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
             upto = len(log) if ended else log.rfind(b"\n") + 1
@@ -153,6 +172,9 @@ class Dialogue:
         text = log.decode("utf-8", "replace")
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
+        if begun:
+            how = f"exit status {status}" if status else f"it never said how it ended ({frame.text('state')})"
+            self._journal.emit(Happened(host=self._host, kind="switch-ended", text=f"{job}: {how}"))
         return Convergence(
             finished=frame.text("state") == "finished",
             status=int(status) if status.isdigit() else None,
@@ -162,6 +184,9 @@ class Dialogue:
             journal=frame.text("journal"),
             log=text,
             log_path=path,
+            closure=frame.text("closure") if "closure" in frame.sections else None,
+            seconds=round(time.monotonic() - since, 3),
+            limit_s=timeout_s,
         )
 
     def _reached(self) -> Connection:
@@ -169,12 +194,24 @@ class Dialogue:
         give_up = time.monotonic() + RECONNECT_S
         while self._connection is None:
             try:
-                self._connection = self._provider.connect(self._host)
+                self._connection = self._open()
             except ConnectionProblem as error:
                 # Another host key does not become the right one by waiting.
                 if isinstance(error, UsageError) or time.monotonic() > give_up or self._stop.wait(1.0):
                     raise
         return self._connection
+
+    def _open(self) -> Connection:
+        connection = self._provider.connect(self._host)
+        self._journal.emit(Connected(host=self._host, connection=connection.facts))
+        return connection
+
+    def _read_clock(self, said: str, sent: float, received: float) -> None:
+        """Learn of the host's clock from when it says that it began and ended its answer."""
+        if told := self._clock.see(said, sent, received):
+            self._journal.emit(ClockSeen(host=self._host, clock=told))
+        began = self._clock.began(said) or sent
+        self.began = dt.datetime.fromtimestamp(min(max(began, sent), received), dt.UTC)
 
 
 def _parse(done: Completed, nonce: str, verb: str) -> Frame:

@@ -225,7 +225,15 @@ class Fleet:
         resolution = self._all[0].resolution
         if resolution is not None:
             asked = self.plan.revision or commit
-            self._journal.emit(RevisionResolved(requested=asked, sha=resolution.sha, subject=resolution.subject))
+            self._journal.emit(
+                RevisionResolved(
+                    requested=asked,
+                    sha=resolution.sha,
+                    subject=resolution.subject,
+                    author=resolution.author,
+                    authored=resolution.authored,
+                )
+            )
         return problems
 
     def _chosen(self) -> Problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,12 @@ class EndpointSeen:
             parts.append(f"a body with {self.want.contains!r}")
         parts += [f'"{key}": {json.dumps(value)}' for key, value in self.due.items()]
         return ", ".join(parts)
+
+    @property
+    def command(self) -> str:
+        """What asks it, as a person would type it on the host."""
+        limits = f"--max-time {self.health.timeout_s:g} --max-filesize {self.health.max_bytes}"
+        return f"curl -q -sS -i --noproxy '*' --max-redirs 0 {limits} -- {shlex.quote(self.want.url)}"
 
     @property
     def due(self) -> dict[str, JsonValue]:

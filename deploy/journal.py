@@ -14,15 +14,12 @@ from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
+from deploy import facts
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.redact import Redactor
 
-Leg: TypeAlias = Literal["forward", "back", "again"]
-"""`forward` is what was asked for, `back` the system that was there before, `again` a drill's second deploy."""
-
-Phase: TypeAlias = Literal[
-    "connect", "resolve", "converge", "observe", "diagnose", "rollback", "wait", "confirm", "plan"
-]
+Leg: TypeAlias = facts.Leg
+Phase: TypeAlias = facts.Phase
 
 
 class SystemIdentity(msgspec.Struct, frozen=True):
@@ -72,6 +69,8 @@ class ExpectedCheck(msgspec.Struct, frozen=True):
     title: str
     last: bool = False
     """It is made only after all others of its host and leg passed; blocked by one, it says nothing of its clause."""
+    why: str = ""
+    """Why it matters."""
 
 
 def _snake(name: str) -> str:
@@ -101,6 +100,12 @@ class RunStarted(Event, frozen=True, kw_only=True):
     groups: dict[str, tuple[str, ...]] = {}
     """The groups of every host, by its name."""
     promoted_from: PromotedFrom | None = None
+    owner: str = ""
+    """Who runs it, and where."""
+    ci: facts.CiRun | None = None
+    """The CI run that it belongs to; None for one by hand."""
+    versions: dict[str, str] = {}
+    """Versions of what the run is made with, by name."""
 
 
 class Emulated(Event, frozen=True, kw_only=True):
@@ -110,12 +115,69 @@ class Emulated(Event, frozen=True, kw_only=True):
     not_modelled: tuple[str, ...]
 
 
+class EarlierRead(Event, frozen=True, kw_only=True):
+    """What the folder of runs says of earlier ones of the same hosts.
+
+    `canonical` is the newest canonical run before this one, `previous` the newest of any verdict.
+    """
+
+    canonical: facts.EarlierRun | None
+    previous: facts.EarlierRun | None
+    typical: tuple[facts.Typical, ...]
+
+
 class RevisionResolved(Event, frozen=True, kw_only=True):
-    """The asked revision is one full commit."""
+    """The asked revision is one full commit. Whoever wrote it is named as the repository names them."""
 
     requested: str
     sha: str
     subject: str
+    author: str = ""
+    authored: dt.datetime | None = None
+
+
+class Connected(Event, frozen=True, kw_only=True):
+    """A new connection to a host stands."""
+
+    host: str
+    connection: facts.ConnectionFacts
+
+
+class Happened(Event, frozen=True, kw_only=True):
+    """Something that a host's timeline marks."""
+
+    host: str
+    kind: facts.MomentKind
+    text: str = ""
+
+
+class ClockSeen(Event, frozen=True, kw_only=True):
+    """How far a host's clock is from ours, more closely than was known before."""
+
+    host: str
+    clock: facts.Clock
+
+
+class UnitsSeen(Event, frozen=True, kw_only=True):
+    """The contract's units before anything changed, or as they are now."""
+
+    host: str
+    when: Literal["before", "after"]
+    units: tuple[facts.UnitState, ...]
+
+
+class Watched(Event, frozen=True, kw_only=True):
+    """The watch of an endpoint has ended."""
+
+    host: str
+    watch: facts.Watch
+
+
+class ClosureCompared(Event, frozen=True, kw_only=True):
+    """What a switch changes in a host's closure is known."""
+
+    host: str
+    closure: facts.Closure
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True):
@@ -127,13 +189,14 @@ class PhaseStarted(Event, frozen=True, kw_only=True):
 
 
 class PhaseFinished(Event, frozen=True, kw_only=True):
-    """A host has left a phase. `problem` says what kept it from ending well."""
+    """A host has left a phase. `problem` says what kept it from ending well, `questions` how many it was asked."""
 
     host: str
     phase: Phase
     leg: Leg = "forward"
     seconds: float
     problem: str | None = None
+    questions: int = 0
 
 
 class SystemSeen(Event, frozen=True, kw_only=True):
@@ -145,7 +208,16 @@ class SystemSeen(Event, frozen=True, kw_only=True):
 
 
 class CheckFinished(Event, frozen=True, kw_only=True):
-    """A check has its verdict."""
+    """A check has its verdict.
+
+    Attributes:
+        seconds: How long the check itself took, with all that had to be asked for it first.
+        remedy: What to try, where it did not pass.
+        command: What asked the host, as a person would type it there.
+        endpoint: Whose watch on this leg tells its attempts; None where there is no such.
+        took_s: Seconds that what it judges took, None where that is no matter of time.
+        limit_s: The most that they may be.
+    """
 
     host: str
     leg: Leg
@@ -159,6 +231,11 @@ class CheckFinished(Event, frozen=True, kw_only=True):
     expected: str
     seen: str
     evidence: tuple[str, ...]
+    remedy: str = ""
+    command: str = ""
+    endpoint: str | None = None
+    took_s: float | None = None
+    limit_s: float | None = None
 
 
 class EvidenceKept(Event, frozen=True, kw_only=True):
@@ -219,7 +296,14 @@ class RunFinished(Event, frozen=True, kw_only=True):
 AnyEvent: TypeAlias = (
     RunStarted
     | Emulated
+    | EarlierRead
     | RevisionResolved
+    | Connected
+    | Happened
+    | ClockSeen
+    | UnitsSeen
+    | Watched
+    | ClosureCompared
     | PhaseStarted
     | PhaseFinished
     | SystemSeen
@@ -334,7 +418,12 @@ def read_events(path: Path) -> Iterator[AnyEvent]:
             raise ValueError(f"{path}:{number}: not an event of a run: {error}") from error
 
 
-_WORDS = frozenset({*get_args(Leg), *get_args(Phase), "before", "after"})
+_WORDS = frozenset(
+    {
+        *(word for words in (facts.Leg, facts.Phase, facts.MomentKind) for word in get_args(words)),
+        *("before", "after", "ssh", "ssm", "local"),
+    }
+)
 """Words of the events themselves, which stay what they are even if a secret is spelled like one."""
 
 _T = TypeVar("_T")

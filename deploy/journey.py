@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from deploy.account import Account
 from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
@@ -128,6 +129,7 @@ class Journey:
         self._jobs: list[str] = []
         self._return: Convergence | None = None
         self._told: set[str] = set()
+        self._account = Account(host.name, journal)
 
     # Phases, in the order of the contract.
 
@@ -217,6 +219,9 @@ class Journey:
                     kind = UsageError if frame.text("outcome") == "gone" else Inconclusive
                     raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
                 self.convergences[leg] = self._host_side.follow(job, self.plan.target.converge.timeout_s)
+                self._account.boot(self._host_side.boot_id)
+                if self.before is not None:
+                    self._account.closure(leg, self.before.system.running, self.convergences[leg])
                 self._returning(self.convergences[leg])
         return self.convergences[leg]
 
@@ -237,6 +242,8 @@ class Journey:
             frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
             answer = Confirmation(frame.text("outcome"), frame.get("detail").strip())
             self.kept = answer.outcome == "ok"
+            if self.kept:
+                self._account.mark("confirmed", answer.detail)
             self.returned = answer.outcome in {"late", "booted"}
             self._claimed = not self.kept
         return answer
@@ -251,7 +258,10 @@ class Journey:
             ended = self.convergences.get(leg)
             settle = ended is not None and ended.activated
             with self._phase("observe", leg):
-                self.observations[leg] = self._observe(self._health(settle=settle))
+                health = self._health(settle=settle)
+                seen = self.observations[leg] = self._observe(health)
+                endpoints, began = self.plan.target.endpoints, self._host_side.began
+                self._account.watched(seen, endpoints, leg=leg, began=began, limit_s=health.longest_s)
             if not self.observations[leg].healthy or (ended is not None and not ended.activated):
                 self.diagnose(leg)
         return self.observations[leg]
@@ -395,6 +405,7 @@ class Journey:
         self._told.add(str(found))
         if found.run == self._run:
             self.returned = True
+            self._account.mark("went-back", str(found))
         if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
             self._note(str(found))
         else:
@@ -497,14 +508,16 @@ class Journey:
     def _observe(self, health: Health) -> Observation:
         frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
         self._tell_return(frame)
-        return read_observation(frame)
+        seen = read_observation(frame)
+        self._account.seen(seen)
+        return seen
 
     def _note_before(self, frame: Frame) -> None:
         if self.before is None:
             text = "\n".join(f"{name}:\n{frame.text(name).strip()}\n" for name in frame.sections)
             self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
         self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
-        self._journal.emit(SystemSeen(host=self.host.name, when="before", system=self.before.system.identity))
+        self._account.before(self.before.system, self.before.units)
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self.host.name, text=text))
@@ -521,7 +534,7 @@ class Journey:
     @contextmanager
     def _phase(self, phase: Phase, leg: Leg = "forward") -> Iterator[None]:
         with self._busy:
-            began = time.monotonic()
+            began, asked = time.monotonic(), self._host_side.questions
             self._journal.emit(PhaseStarted(host=self.host.name, phase=phase, leg=leg))
             problem: str | None = None
             try:
@@ -530,9 +543,15 @@ class Journey:
                 problem = str(error) or type(error).__name__
                 raise
             finally:
-                seconds = time.monotonic() - began
                 self._journal.emit(
-                    PhaseFinished(host=self.host.name, phase=phase, leg=leg, seconds=seconds, problem=problem)
+                    PhaseFinished(
+                        host=self.host.name,
+                        phase=phase,
+                        leg=leg,
+                        seconds=time.monotonic() - began,
+                        problem=problem,
+                        questions=self._host_side.questions - asked,
+                    )
                 )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from deploy import facts
 from deploy import journal as j
 from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
 
@@ -17,39 +18,72 @@ NOT_RUN = "The check was expected and did not run."
 
 
 class Run(msgspec.Struct, kw_only=True):
-    """Which run this was. `finished` is None for a run that was killed."""
+    """Which run this was.
+
+    Attributes:
+        finished: None for a run that was killed.
+        interrupted: What ended it early, None if nothing did.
+        harness: This program and its version.
+        options: The command line, and the values that it led to.
+        owner: Who ran it, and where.
+        ci: The CI run that it belongs to; None for one by hand.
+        versions: Versions of what it was made with, by name.
+    """
 
     id: str
     mode: str
-    started: dt.datetime
-    finished: dt.datetime | None = None
+    started: facts.Time
+    finished: facts.Time | None = None
     exit_code: int | None = None
     interrupted: str | None = None
     harness: str
     options: dict[str, str]
+    owner: str = ""
+    ci: facts.CiRun | None = None
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Revision(msgspec.Struct, kw_only=True):
-    """What was asked for, and the full commit that it was resolved to."""
+    """What was asked for, the full commit that it was resolved to, and what the repository says of that."""
 
     requested: str | None
     sha: str | None = None
     subject: str | None = None
+    author: str | None = None
+    authored: facts.Time | None = None
     repository: str
 
 
 class Check(msgspec.Struct, kw_only=True):
-    """One check of one clause on one host."""
+    """One check of one clause on one host.
+
+    Attributes:
+        id: The same in every run.
+        started: None if it did not run.
+        seconds: How long the check itself took, with all that had to be asked for it first.
+        why: Why it matters.
+        remedy: What to try, where it did not pass.
+        command: What asked the host, as a person would type it there.
+        endpoint: Whose watch on this leg tells its attempts; None where there is no such.
+        took_s: Seconds that what it judges took, None where that is no matter of time.
+        limit_s: The most that they may be.
+    """
 
     id: str
     title: str
     verdict: Verdict
-    started: dt.datetime | None = None
+    started: facts.Time | None = None
     seconds: float = 0.0
     message: str = ""
     expected: str = ""
     seen: str = ""
     evidence: tuple[str, ...] = ()
+    why: str = ""
+    remedy: str = ""
+    command: str = ""
+    endpoint: str | None = None
+    took_s: float | None = None
+    limit_s: float | None = None
 
 
 class ClauseResult(msgspec.Struct, kw_only=True):
@@ -57,8 +91,8 @@ class ClauseResult(msgspec.Struct, kw_only=True):
 
     id: Clause
     verdict: Verdict
-    started: dt.datetime | None = None
-    finished: dt.datetime | None = None
+    started: facts.Time | None = None
+    finished: facts.Time | None = None
     checks: list[Check]
 
 
@@ -79,17 +113,28 @@ class Again(msgspec.Struct, kw_only=True):
 
 
 class PhaseTime(msgspec.Struct, kw_only=True):
-    """When a host was in a phase; `finished` is None if it never left."""
+    """When a host was in a phase, and how many questions it was asked; `finished` is None if it never left."""
 
     phase: j.Phase
     leg: j.Leg
-    started: dt.datetime
-    finished: dt.datetime | None = None
+    started: facts.Time
+    finished: facts.Time | None = None
     problem: str | None = None
+    questions: int = 0
 
 
 class Host(msgspec.Struct, kw_only=True):
-    """One host of the run."""
+    """One host of the run.
+
+    Attributes:
+        connection: How it was reached last; None if it never was.
+        connections: How many connections were made.
+        clock: Its clock beside ours, None where nothing was learnt of it.
+        timeline: What happened on its way, in the order of time.
+        watches: The health of every endpoint over time, on every leg.
+        units: The contract's units before the run and as they were seen last.
+        closures: What each switch changed in the system's closure.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
@@ -104,6 +149,47 @@ class Host(msgspec.Struct, kw_only=True):
     phases: list[PhaseTime] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
+    connection: facts.ConnectionFacts | None = None
+    connections: int = 0
+    clock: facts.Clock | None = None
+    timeline: list[facts.Moment] = msgspec.field(default_factory=list)
+    watches: list[facts.Watch] = msgspec.field(default_factory=list)
+    units: list[facts.UnitChange] = msgspec.field(default_factory=list)
+    closures: list[facts.Closure] = msgspec.field(default_factory=list)
+
+    @property
+    def questions(self) -> int:
+        """How many questions it was asked."""
+        return sum(phase.questions for phase in self.phases)
+
+    @property
+    def retries(self) -> int:
+        """How many of them were asked again, as no answer came or the connection was lost."""
+        return sum(moment.kind in {"lost", "asked-again"} for moment in self.timeline)
+
+    def watch(self, leg: facts.Leg, endpoint: str | None) -> facts.Watch | None:
+        """Return the last watch of an endpoint on a leg, which tells a check's attempts; None if there was none."""
+        found = (watch for watch in reversed(self.watches) if (watch.leg, watch.endpoint) == (leg, endpoint))
+        return next(found, None)
+
+
+class Earlier(msgspec.Struct, kw_only=True):
+    """Earlier runs of the same hosts, as they were known when this one began.
+
+    Attributes:
+        canonical: The newest canonical one.
+        previous: The newest of any verdict.
+        typical: How long phases took.
+    """
+
+    canonical: facts.EarlierRun | None = None
+    previous: facts.EarlierRun | None = None
+    typical: tuple[facts.Typical, ...] = ()
+
+    def usual(self, host: str, phase: PhaseTime) -> facts.Typical | None:
+        """Return how long such a phase of a host took, None where no earlier run had it."""
+        wanted = (host, phase.leg, phase.phase)
+        return next((one for one in self.typical if (one.host, one.leg, one.phase) == wanted), None)
 
 
 class Evidence(msgspec.Struct, kw_only=True):
@@ -139,6 +225,7 @@ class Record(msgspec.Struct, kw_only=True):
     redactions: dict[str, int]
     emulations: list[Emulation] = msgspec.field(default_factory=list)
     promoted_from: j.PromotedFrom | None = None
+    earlier: Earlier = msgspec.field(default_factory=Earlier)
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -160,7 +247,16 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
     if not isinstance(begun, j.RunStarted):
         raise ValueError("the journal does not begin with the start of a run")  # noqa: TRY004 - a file's content
     record = Record(
-        run=Run(id=begun.id, mode=begun.mode, started=begun.at, harness=begun.harness, options=dict(begun.options)),
+        run=Run(
+            id=begun.id,
+            mode=begun.mode,
+            started=begun.at,
+            harness=begun.harness,
+            options=dict(begun.options),
+            owner=begun.owner,
+            ci=begun.ci,
+            versions=dict(begun.versions),
+        ),
         provider=begun.provider,
         emulated=begun.emulated,
         verdict=RunVerdict.INCONCLUSIVE,
@@ -188,6 +284,7 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
                 checks.setdefault((event.host, event.leg), []).append(event)
             case j.RollbackBegun():
                 rollbacks[event.host] = event
+                _mark(record.host(event.host), event.at, "rollback-begun", "back", event.reason)
             case _:
                 _apply(record, event)
     for host in record.hosts:
@@ -239,6 +336,10 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
         case j.RevisionResolved():
             record.revision.sha = event.sha
             record.revision.subject = event.subject
+            record.revision.author = event.author or None
+            record.revision.authored = event.authored
+        case j.EarlierRead():
+            record.earlier = Earlier(canonical=event.canonical, previous=event.previous, typical=event.typical)
         case j.PhaseStarted():
             record.host(event.host).phases.append(PhaseTime(phase=event.phase, leg=event.leg, started=event.at))
         case j.PhaseFinished():
@@ -246,7 +347,10 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
                 if (phase.phase, phase.leg) == (event.phase, event.leg) and phase.finished is None:
                     phase.finished = event.at
                     phase.problem = event.problem
+                    phase.questions = event.questions
                     break
+            if (event.phase, event.leg) == ("rollback", "back"):
+                _mark(record.host(event.host), event.at, "rollback-ended", event.leg, event.problem or "")
         case j.SystemSeen():
             setattr(record.host(event.host), event.when, event.system)
         case j.EvidenceKept():
@@ -271,6 +375,58 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
             record.run.exit_code = int(event.exit_code)
             record.run.interrupted = event.interrupted
             record.redactions = dict(event.redactions)
+        case _:
+            _learn(record, event)
+
+
+def _learn(record: Record, event: j.AnyEvent) -> None:
+    """Take in what was learnt of a host beside the contract."""
+    match event:
+        case j.Connected():
+            host = record.host(event.host)
+            host.connection, host.connections = event.connection, host.connections + 1
+            _mark(host, event.at, "connected" if host.connections == 1 else "connected-again", _leg_of(host))
+        case j.Happened():
+            host = record.host(event.host)
+            _mark(host, event.at, event.kind, _leg_of(host), event.text)
+        case j.ClockSeen():
+            record.host(event.host).clock = event.clock
+        case j.UnitsSeen():
+            _note_units(record.host(event.host), event)
+        case j.Watched():
+            _note_watch(record.host(event.host), event.watch)
+        case j.ClosureCompared():
+            record.host(event.host).closures.append(event.closure)
+
+
+def _leg_of(host: Host) -> facts.Leg:
+    """The leg that a host is on, as far as its phases tell."""
+    return host.phases[-1].leg if host.phases else "forward"
+
+
+def _mark(host: Host, at: dt.datetime, kind: facts.MomentKind, leg: facts.Leg, text: str = "") -> None:
+    host.timeline.append(facts.Moment(at=at, kind=kind, leg=leg, text=text))
+    host.timeline.sort(key=lambda moment: moment.at)
+
+
+def _note_units(host: Host, event: j.UnitsSeen) -> None:
+    for unit in event.units:
+        change = next((each for each in host.units if each.name == unit.name), None)
+        if change is None:
+            change = facts.UnitChange(name=unit.name)
+            host.units.append(change)
+        setattr(change, event.when, unit)
+
+
+def _note_watch(host: Host, watch: facts.Watch) -> None:
+    """Keep a watch, and mark in the timeline when it began, when its last row of good answers did, and its end."""
+    host.watches.append(watch)
+    ended = watch.began + dt.timedelta(seconds=watch.seconds)
+    _mark(host, watch.began, "watch-begun", watch.leg, watch.endpoint)
+    bad = [sample.at_s for sample in watch.samples if not sample.good]
+    if healthy := [sample.at_s for sample in watch.samples if sample.good and sample.at_s > max(bad, default=-1.0)]:
+        _mark(host, watch.began + dt.timedelta(seconds=healthy[0]), "healthy", watch.leg, watch.endpoint)
+    _mark(host, ended, "watch-ended", watch.leg, f"{watch.endpoint}: {watch.settled}")
 
 
 def _clauses(
@@ -285,12 +441,15 @@ def _clauses(
     wanted = [want for want in expected if (want.host, want.leg) == (host, leg)]
     due = Counter((want.clause, want.id) for want in wanted)
     titles = {(want.clause, want.id): want.title for want in wanted}
+    whys = {(want.clause, want.id): want.why for want in wanted}
     titles.update({key: events[0].title for key, events in told.items() if key not in titles})
     last = {(want.clause, want.id) for want in wanted if want.last}
     results = []
     for clause in Clause:
         checks = [
-            _check(key[1], title, told.get(key, ()), due[key]) for key, title in titles.items() if key[0] is clause
+            _check(key[1], title, whys.get(key, ""), told.get(key, ()), due[key])
+            for key, title in titles.items()
+            if key[0] is clause
         ]
         times = [check.started for check in checks if check.started]
         ends = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
@@ -310,10 +469,10 @@ def _clauses(
     return results
 
 
-def _check(check: str, title: str, told: Sequence[j.CheckFinished], due: int) -> Check:
+def _check(check: str, title: str, why: str, told: Sequence[j.CheckFinished], due: int) -> Check:
     """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
     if len(told) < due:
-        return Check(id=check, title=title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN)
+        return Check(id=check, title=title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN, why=why)
     worst = combine(event.verdict for event in told)
     event = next(event for event in told if event.verdict is worst)
     return Check(
@@ -326,6 +485,12 @@ def _check(check: str, title: str, told: Sequence[j.CheckFinished], due: int) ->
         expected=event.expected,
         seen=event.seen,
         evidence=event.evidence,
+        why=why,
+        remedy=event.remedy,
+        command=event.command,
+        endpoint=event.endpoint,
+        took_s=event.took_s,
+        limit_s=event.limit_s,
     )
 
 

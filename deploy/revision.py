@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from deploy.frame import Frame, FrameError
 
 _FULL = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
+_NAME = 200
 _FORM = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9_][A-Za-z0-9_./+@=,#-]*")
 
 
@@ -36,10 +38,14 @@ class Resolution:
     Attributes:
         sha: 40 hexadecimal digits.
         subject: The first line of the commit's message.
+        author: Who wrote it, by name; never an e-mail address. Empty where that is not known.
+        authored: When; None where that is not known.
     """
 
     sha: str
     subject: str
+    author: str = ""
+    authored: dt.datetime | None = None
 
 
 def check_form(revision: str, option: str = "--sha") -> str:
@@ -87,7 +93,8 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
     outcome, detail = frame.text("outcome"), frame.get("detail")
     match outcome:
         case "ok" if is_full(sha := frame.text("sha")) and (sha == revision or not is_full(revision)):
-            return Resolution(sha, frame.get("subject"))
+            author, authored = _author(frame.get("author")), _time(frame.get("authored"))
+            return Resolution(sha, frame.get("subject"), author, authored)
         case "malformed":
             raise RevisionMalformed(f"--sha={revision}: {detail}")
         case "missing":
@@ -97,3 +104,17 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
         case "unreachable" | "checkout":
             raise RepositoryUnreachable(detail)
     raise FrameError(f"the host's answer about the revision cannot be understood: {outcome!r}")
+
+
+def _author(name: str) -> str:
+    """Return a commit's author without what is, or may be, an e-mail address: some use it for a name."""
+    return re.sub(r"<[^>]*>?|(\S+)@\S*", r"\1", name).strip()[:_NAME]
+
+
+def _time(text: str) -> dt.datetime | None:
+    """Return the time of a commit in UTC; None for what is none, as a commit may say anything."""
+    try:
+        time = dt.datetime.fromisoformat(text.strip())
+        return time.astimezone(dt.UTC) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from deploy.connection import Completed, Program, text_of
+from deploy.connection import Completed, ConnectionLost, Program, text_of
 from deploy.dialogue import Dialogue
+from deploy.facts import ConnectionFacts
 from deploy.frame import FrameError
-from deploy.journal import Journal, Noted
+from deploy.journal import ClockSeen, Happened, Journal, Noted
 from deploy.redact import Redactor
 from tests.answers import packed, payload
 
@@ -21,6 +24,7 @@ class Host:
 
     def __init__(self, *answers: bytes | None) -> None:
         self.host = "a"
+        self.facts = ConnectionFacts(kind="local")
         self.answers = list(answers)
 
     def connect(self, _: str) -> Host:
@@ -59,3 +63,41 @@ def test_silence_twice_is_no_answer(tmp_path: Path) -> None:
     """A host that says nothing twice has not answered."""
     with pytest.raises(FrameError, match="did not answer 'confirm' with anything at all"):
         ask(tmp_path, Host(None, None, b"ok"))
+
+
+def test_lost_connection_is_marked_and_made_again(tmp_path: Path) -> None:
+    """Every connection and every loss of one is told as it happens, and every question counts."""
+
+    class Losing(Host):
+        def run(self, program: Program, *, timeout_s: float) -> Completed:
+            if self.answers[0] == b"lost":
+                self.answers.pop(0)
+                raise ConnectionLost("a", "gone", "Look.")
+            return super().run(program, timeout_s=timeout_s)
+
+    journal = Journal(tmp_path, Redactor(()))
+    dialogue = Dialogue("a", Losing(b"lost", b"ok"), journal, stop=threading.Event(), values={})
+    dialogue.ask("confirm", {})
+    told = [event.kind if isinstance(event, Happened) else type(event).__name__ for event in journal.events]
+    assert told == ["Connected", "lost", "Noted", "Connected"]
+    assert dialogue.questions == 2
+
+
+def test_clock_of_the_host_is_learnt_from_its_answers(tmp_path: Path) -> None:
+    """A host that is 500 s ahead is known for it, and its times are told by our clock."""
+
+    class Ahead(Host):
+        def run(self, program: Program, *, timeout_s: float) -> Completed:
+            found = re.search(rb"SWITCHPROOF_NONCE=(\w+)", text_of(program))
+            assert found
+            now = f"{time.time() + 500:.6f}"
+            body = payload({"outcome": b"ok", "clock": f"{now} {now}".encode()})
+            return Completed(packed(body, nonce=found[1].decode(), verb="confirm"), b"", 0, timeout_s)
+
+    journal = Journal(tmp_path, Redactor(()))
+    dialogue = Dialogue("a", Ahead(), journal, stop=threading.Event(), values={})
+    sent = dt.datetime.now(dt.UTC)
+    dialogue.ask("confirm", {})
+    (clock,) = [event.clock for event in journal.events if isinstance(event, ClockSeen)]
+    assert abs(clock.offset_s - 500) <= clock.uncertainty_s
+    assert sent <= dialogue.began <= dt.datetime.now(dt.UTC)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from deploy.contract import Clause, ExitCode
 from deploy.providers.lab.revisions import REVISIONS
+from deploy.schema import record_schema
 from deploy.target import json_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_schema_is_the_one_of_the_code() -> None:
-    """The published JSON Schema of target files is what `just schema` writes."""
-    published = msgspec.json.decode((ROOT / "docs" / "target.schema.json").read_bytes())
-    assert published == msgspec.json.decode(msgspec.json.encode(json_schema()))
+@pytest.mark.parametrize(("name", "schema"), [("target", json_schema), ("record", record_schema)])
+def test_the_schema_is_the_one_of_the_code(name: str, schema: Callable[[], object]) -> None:
+    """The published JSON Schemas of target files and records are what `just schema` writes."""
+    published = msgspec.json.decode((ROOT / "docs" / f"{name}.schema.json").read_bytes())
+    assert published == msgspec.json.decode(msgspec.json.encode(schema()))
 
 
 def test_every_revision_of_the_lab_is_documented() -> None:

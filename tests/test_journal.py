@@ -10,8 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from deploy import facts
 from deploy.contract import Clause, HostState, Verdict
-from deploy.journal import AnyEvent, Journal, LogLine, Noted, PhaseStarted, SystemIdentity, SystemSeen, read_events
+from deploy.journal import (
+    AnyEvent,
+    Journal,
+    LogLine,
+    Noted,
+    PhaseStarted,
+    SystemIdentity,
+    SystemSeen,
+    Watched,
+    read_events,
+)
 from deploy.redact import Redactor
 from tests.reports import stories
 
@@ -106,13 +117,39 @@ def test_every_text_of_an_event_is_redacted(tmp_path: Path) -> None:
     )
     story.tell(note("s3cr3t")).left("a", HostState.UNSAFE, "s3cr3t")
     story.seen("a", "before", "/nix/store/s3cr3t", 1)
+    sample = facts.Sample(at_s=0.1, good=False, code=0, seconds=0.0, words="s3cr3t")
+    watch = facts.Watch(
+        leg="forward",
+        endpoint="live",
+        settled="unhealthy",
+        began=stories.BEGIN,
+        seconds=1.0,
+        limit_s=1.0,
+        samples=(sample,),
+        restarts=("s3cr3t",),
+    )
+    story.tell(Watched(host="a", watch=watch)).happened("a", "lost", "s3cr3t")
     path = written(tmp_path, story.events, Redactor([("TOKEN", "s3cr3t")]))
     assert b"s3cr3t" not in path.read_bytes()
-    assert path.read_text().count("[redacted: TOKEN]") == 8
+    assert path.read_text().count("[redacted: TOKEN]") == 11
 
 
 @pytest.mark.parametrize(
-    "word", ["2026", "passed", "forward", "back", "converge", "before", "deploy", "true", "null", "+00:00"]
+    "word",
+    [
+        "2026",
+        "passed",
+        "forward",
+        "back",
+        "converge",
+        "before",
+        "connected",
+        "local",
+        "deploy",
+        "true",
+        "null",
+        "+00:00",
+    ],
 )
 def test_secret_that_is_an_ordinary_word_breaks_nothing(word: str, tmp_path: Path) -> None:
     """A secret that happens to be a date, a verdict or a word of the journal changes no such thing."""

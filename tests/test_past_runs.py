@@ -9,7 +9,7 @@ import msgspec
 
 from deploy.contract import ExitCode, HostState
 from deploy.earlier import Proven
-from deploy.past_runs import proven
+from deploy.past_runs import last_canonical, proven, read_earlier
 from deploy.record import Record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
@@ -63,3 +63,47 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "broken" / "record.json").write_text("{")
     keep(tmp_path, "good", stories.canonical("a").record())
     assert [each.run for each in proven(tmp_path, "ovh", "a")] == ["good"]
+
+
+LATER = stories.BEGIN + dt.timedelta(days=1)
+
+
+def test_last_canonical_run_of_the_same_hosts_is_found(tmp_path: Path) -> None:
+    """It is the newest canonical one before the time, of this provider and of at least these hosts."""
+    keep(tmp_path, "20261123T1", stories.canonical("a", "b").record(), minutes=1)
+    keep(tmp_path, "20261123T2", stories.canonical("a").record(), minutes=2)
+    keep(tmp_path, "20261123T3", stories.rolled_back().record(), minutes=3)
+    keep(tmp_path, "20261123T4", stories.canonical("a", "b", provider="aws").record(), minutes=4)
+    keep(tmp_path, "20261124T5", stories.canonical("a", "b").record(), minutes=2 * 24 * 60)
+    found = last_canonical(tmp_path, "ovh", ["a", "b"], LATER)
+    assert found is not None
+    path, record = found
+    assert (path.parent.name, record.run.id) == ("20261123T1", "20261123T1")
+    assert last_canonical(tmp_path, "ovh", ["c"], LATER) is None
+    assert last_canonical(tmp_path / "nowhere", "ovh", ["a"], LATER) is None
+
+
+def test_earlier_runs_are_told_with_what_did_not_pass(tmp_path: Path) -> None:
+    """A run is held against the newest canonical one and the newest of all, and what did not pass there is named."""
+    keep(tmp_path, "20261123T1", stories.canonical("a", "b").record(), minutes=1)
+    keep(tmp_path, "20261123T3", stories.rolled_back().record(), minutes=3)
+    told = read_earlier(tmp_path, "ovh", ["a"], "deploy", LATER)
+    assert told.canonical
+    assert told.previous
+    assert (told.canonical.folder, told.previous.folder) == ("20261123T1", "20261123T3")
+    (canonical,), (previous,) = told.canonical.hosts, told.previous.hosts
+    assert (canonical.toplevel, canonical.not_passed) == (stories.NEW, {})
+    assert previous.not_passed == {"answers": "failed", "live": "blocked", "dev": "blocked"}
+
+
+def test_usual_time_of_a_phase_is_the_median_of_those_that_ended_well(tmp_path: Path) -> None:
+    """Phases of the same mode count that ended without trouble; several of one kind in a run count together."""
+    for number, seconds in enumerate([10.0, 20.0, 90.0]):
+        story = (
+            stories.Story("a").phase("a", "converge", seconds).phase("a", "observe", 1.0).phase("a", "observe", 2.0)
+        )
+        keep(tmp_path, f"20261123T{number}", story.record(), minutes=number)
+    keep(tmp_path, "20261123T8", stories.Story("a").phase("a", "converge", 1.0, problem="lost").record(), minutes=8)
+    keep(tmp_path, "20261123T9", stories.Story("a", mode="audit").phase("a", "observe", 60.0).record(), minutes=9)
+    told = read_earlier(tmp_path, "ovh", ["a"], "deploy", LATER).typical
+    assert {(one.phase, one.median_s, one.runs) for one in told} == {("converge", 20.0, 3), ("observe", 3.0, 3)}

@@ -15,6 +15,7 @@ from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from deploy.record import NOT_RUN, Record, fold, read_record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
+from tests.schema import validate
 
 CANONICAL = stories.canonical().events
 CHECKS = [number for number, event in enumerate(CANONICAL) if isinstance(event, j.CheckFinished)]
@@ -36,7 +37,8 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
         assert (host.verdict, host.state) == (Verdict.PASSED, HostState.CONVERGED)
         assert [result.id for result in host.clauses] == list(Clause)
         assert (host.before and host.before.generation, host.after and host.after.generation) == (41, 42)
-        assert host.phases[0].finished == host.phases[0].started + dt.timedelta(seconds=12.3)
+        (converge,) = (phase for phase in host.phases if phase.phase == "converge")
+        assert converge.finished == converge.started + dt.timedelta(seconds=12.3)
 
 
 @pytest.mark.parametrize("missing", CHECKS)
@@ -328,6 +330,7 @@ def test_notes_and_evidence_stand_where_they_belong() -> None:
     assert record.notes == ["The flake has uncommitted changes."]
     assert record.host("a").notes == ["The clock is 3 s behind."]
     assert [(kept.path, kept.bytes) for kept in record.evidence] == [
+        ("evidence/a/closure.txt", 131),
         ("evidence/a/hypervisor.json", 812),
         ("evidence/a/journal.txt", 1_234_567),
     ]
@@ -340,6 +343,69 @@ def test_clause_lasts_from_its_first_check_to_the_end_of_its_last() -> None:
     assert result.started
     assert result.finished == result.started + dt.timedelta(seconds=0.75)
     assert stories.killed().record().host("a").clauses[1].started is None
+
+
+def test_timeline_is_in_the_order_of_time_and_knows_its_legs() -> None:
+    """What happened stands in order, whenever it was told, each on the leg that the host was on."""
+    timeline = stories.rolled_back().record().host("a").timeline
+    assert [moment.at for moment in timeline] == sorted(moment.at for moment in timeline)
+    told = [(moment.kind, moment.leg) for moment in timeline if not moment.kind.startswith(("watch", "healthy"))]
+    assert told == [
+        ("connected", "forward"),
+        ("switch-begun", "forward"),
+        ("switch-ended", "forward"),
+        ("lost", "forward"),
+        ("connected-again", "forward"),
+        ("rollback-begun", "back"),
+        ("rollback-ended", "back"),
+    ]
+
+
+def test_endpoint_is_healthy_from_its_last_row_of_good_answers_on() -> None:
+    """The timeline marks health only where a watch ended with good answers, from the first of them on."""
+    timeline = stories.rolled_back().record().host("a").timeline
+    (began, _, _) = [moment for moment in timeline if moment.kind == "watch-begun" and moment.leg == "back"]
+    healthy = [moment for moment in timeline if moment.kind == "healthy"]
+    assert {(moment.leg, moment.at - began.at) for moment in healthy} == {("back", dt.timedelta(seconds=4.3))}
+
+
+def test_units_stand_beside_what_they_were() -> None:
+    """A unit with another definition is redefined, one with another invocation restarted."""
+    units = stories.canonical("a").record().host("a").units
+    assert [unit.name for unit in units] == list(stories.UNITS)
+    assert all(unit.redefined and unit.restarted for unit in units)
+    back = stories.rolled_back().record().host("a").units
+    assert all(unit.restarted and not unit.redefined for unit in back)
+
+
+def test_attempts_of_a_check_are_those_of_its_endpoint_and_leg() -> None:
+    """A check that names an endpoint finds the attempts of its own leg."""
+    host = stories.rolled_back().record().host("a")
+    forward, back = host.watch("forward", "hypervisor"), host.watch("back", "hypervisor")
+    assert forward
+    assert back
+    assert (forward.settled, back.settled, host.watch("again", "hypervisor")) == ("unhealthy", "healthy", None)
+
+
+def test_record_of_before_these_fields_is_still_read(tmp_path: Path) -> None:
+    """A record of an older program, without what was added since, reads with nothing in its place."""
+    whole = msgspec.json.decode(msgspec.json.encode(stories.rolled_back().record()))
+    for name in ("emulations", "earlier"):
+        del whole[name]
+    for name in ("owner", "ci", "versions"):
+        del whole["run"][name]
+    for host in whole["hosts"]:
+        for name in ("connection", "connections", "clock", "timeline", "watches", "units", "closures"):
+            del host[name]
+        for clause in host["clauses"]:
+            for check in clause["checks"]:
+                for name in ("why", "remedy", "command", "endpoint", "took_s", "limit_s"):
+                    del check[name]
+    (tmp_path / "record.json").write_bytes(msgspec.json.encode(whole))
+    validate(msgspec.json.encode(whole))
+    record = read_record(tmp_path / "record.json")
+    assert (record.host("a").connection, record.host("a").timeline, record.earlier.previous) == (None, [], None)
+    assert record.verdict is RunVerdict.NON_CANONICAL
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,3 +148,34 @@ def test_answer_that_is_none_of_these_is_no_answer(parts: dict[str, str], asked:
     """Without one full commit, or with another than the full one that was asked for, nothing is resolved."""
     with pytest.raises(FrameError):
         read_resolution(told(**parts), asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "author"),
+    [
+        ("Ada Example", "Ada Example"),
+        ("ada@example.org", "ada"),
+        ("Ada <ada@example.org>", "Ada"),
+        ("Ada Example ada@example.org", "Ada Example ada"),
+        ("", ""),
+        ("A" * 5000, "A" * 200),
+    ],
+)
+def test_author_is_named_without_an_address(name: str, author: str) -> None:
+    """Who wrote a commit is told by name; an e-mail address, which some use for one, is not."""
+    assert read_resolution(told(outcome="ok", sha=SHA, author=name), "main").author == author
+
+
+@pytest.mark.parametrize(
+    ("said", "time"),
+    [
+        ("2026-01-01T01:00:00+01:00", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),
+        ("2026-01-01T00:00:00", None),
+        ("yesterday", None),
+        ("", None),
+        ("0001-01-01T00:00:00+14:00", None),
+    ],
+)
+def test_commit_s_time_is_in_utc_or_unknown(said: str, time: dt.datetime | None) -> None:
+    """When a commit was written is told in UTC; what is no time, as a commit may say anything, is not told."""
+    assert read_resolution(told(outcome="ok", sha=SHA, authored=said), "main").authored == time

@@ -8,6 +8,7 @@
 # all that its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
 set -euo pipefail
 export LC_ALL=C
+readonly BEGAN=$EPOCHREALTIME
 # Going back relies on the tools of the system to which it goes: the newer one's may be what is broken.
 export PATH="${SWITCHPROOF_TO:+$SWITCHPROOF_TO/sw/bin:}/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
@@ -404,6 +405,8 @@ verb_resolve() {
       say sha "$shas"
       [ -z "${SWITCHPROOF_READONLY:-}" ] || return 0
       say subject "$(git -C "$WORKDIR" log -1 --format=%s "$shas")"
+      say author "$(git -C "$WORKDIR" log -1 --format=%an "$shas")"
+      say authored "$(git -C "$WORKDIR" log -1 --format=%aI "$shas")"
       say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
         [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
       ;;
@@ -557,6 +560,12 @@ launch() {
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
 
+# What the running system's closure and that of $1 differ in, for whoever reads of it; nothing depends on it.
+compare_closures() {
+  local file; file=$(job_dir)/closure
+  timeout 30 "${NIX[@]}" store diff-closures "$(toplevel)" "$1" >"$file" 2>/dev/null || rm -f "$file"
+}
+
 job_converge() {
   local dir top rc=0; dir=$(job_dir)
   stage build
@@ -565,6 +574,7 @@ job_converge() {
   mkdir -p "$STATE/systems"
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
+  compare_closures "$top"
   arm "$top" || return
   stage switch
   # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
@@ -581,7 +591,11 @@ job_rollback() {
   end_other_jobs
   # Where the host is going back by itself already, the same is done once more after it.
   [ "$(pending run)" != "$RUN" ] || guarded decide rollback "job $JOB" || while [ -e "$PENDING" ]; do sleep 0.5; done
-  if [ "$to" != "$(ran_before)" ]; then arm "$to" || return; stage rollback; fi
+  if [ "$to" != "$(ran_before)" ]; then
+    compare_closures "$to"
+    arm "$to" || return
+    stage rollback
+  fi
   restore "$to" switch || rc=$?
   if [ "$(pending job)" = "$JOB" ]; then boot_earlier; else guarded disarm_own; fi
   return "$rc"
@@ -898,6 +912,7 @@ verb_status() {
   say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
   say log "$(tail -c "+$((offset + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"
   say boot_id "$(</proc/sys/kernel/random/boot_id)"
   say_guard
 }
@@ -1446,6 +1461,7 @@ main() {
     resolve | converge | status | observe | diagnose | rollback | generations | confirm | plan)
       "verb_$verb"
       [ ! -e "$STATE/returned" ] || say returned "$(cat "$STATE/returned")"
+      say clock "$BEGAN $EPOCHREALTIME"
       answer "$verb"
       ;;
     *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from tempfile import TemporaryFile
 
 from deploy.connection import SHELL, Completed, DeadlineExceeded, Program, text_of
 from deploy.errors import UsageError
+from deploy.facts import ConnectionFacts
 from deploy.target import Target
 
 
@@ -23,6 +25,7 @@ class LocalConnection:
 
     def __init__(self, host: str) -> None:
         self.host = host
+        self.facts = ConnectionFacts(kind="local", user=getpass.getuser())
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:

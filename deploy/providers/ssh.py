@@ -28,6 +28,7 @@ from deploy.connection import (
     text_of,
 )
 from deploy.errors import UsageError
+from deploy.facts import ConnectionFacts
 from deploy.target import Host, Ssh, Target
 
 MAX_OUTPUT = 128 * 2**20
@@ -81,7 +82,7 @@ class SshProvider:
     def connect(self, host: str) -> SshConnection:
         """Open a new connection; see `Provider.connect`."""
         way = self._hops[host]
-        transports: list[paramiko.Transport] = []
+        transports: list[_Transport] = []
         try:
             sock: socket.socket | paramiko.Channel | None = None
             for hop, after in pairwise(way):
@@ -93,7 +94,7 @@ class SshProvider:
             for transport in reversed(transports):
                 transport.close()
             raise
-        return SshConnection(host, transports)
+        return SshConnection(host, transports, _facts(way, transports))
 
     def close(self) -> None:
         """Nothing but the connections is held open."""
@@ -164,10 +165,12 @@ class SshConnection:
     Args:
         host: The host's name.
         transports: Authenticated transports, the last of them to the host itself, those before on the way.
+        facts: What they are.
     """
 
-    def __init__(self, host: str, transports: list[paramiko.Transport]) -> None:
+    def __init__(self, host: str, transports: list[_Transport], facts: ConnectionFacts) -> None:
         self.host = host
+        self.facts = facts
         self._transports = transports
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
@@ -253,6 +256,42 @@ class SshConnection:
         )
 
 
+class _Transport(paramiko.Transport):
+    """Remembers which key exchange was agreed on, which paramiko forgets as soon as that is over."""
+
+    kex = ""
+    _engine: object = None
+
+    @property  # type: ignore[override] # there it is an attribute
+    def kex_engine(self) -> object:
+        """What exchanges keys at this moment."""
+        return self._engine
+
+    @kex_engine.setter
+    def kex_engine(self, engine: object) -> None:
+        self._engine = engine
+        kinds: dict[str, type] = getattr(self, "_kex_info", {})
+        self.kex = next((name for name, kind in kinds.items() if type(engine) is kind), self.kex)
+
+
+def _facts(way: list[_Hop], transports: list[_Transport]) -> ConnectionFacts:
+    """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
+    shown = [_describe(transport.get_remote_server_key()) for transport in transports]
+    host, transport = way[-1], transports[-1]
+    return ConnectionFacts(
+        kind="ssh",
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        host_key=shown[-1],
+        kex=transport.kex,
+        cipher=transport.local_cipher,
+        mac=transport.local_mac or "",
+        strict_kex=getattr(transport, "agreed_on_strict_kex", None),
+        jumps=tuple(f"{hop.user}@{hop.address}:{hop.port} {key}" for hop, key in zip(way[:-1], shown, strict=False)),
+    )
+
+
 def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:
     """Read standard error to its end, so that the host never waits for us; keep the first mebibyte."""
     with suppress(paramiko.SSHException, OSError, EOFError):
@@ -266,12 +305,12 @@ def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:
             into += chunk[: max(0, 2**20 - len(into))]
 
 
-def _open(hop: _Hop, ssh: Ssh, sock: socket.socket | paramiko.Channel | None) -> paramiko.Transport:
+def _open(hop: _Hop, ssh: Ssh, sock: socket.socket | paramiko.Channel | None) -> _Transport:
     """Connect, check the host key, only then authenticate."""
     step_s = ssh.connect_timeout_s
     if sock is None:
         sock = _dial(hop, step_s, ssh.keepalive_s)
-    transport = paramiko.Transport(sock, disabled_algorithms=_WEAK)
+    transport = _Transport(sock, disabled_algorithms=_WEAK)
     transport.daemon = True
     transport.banner_timeout = transport.auth_timeout = step_s
     try:

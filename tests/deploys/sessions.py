@@ -13,6 +13,7 @@ from pathlib import Path
 from deploy.contract import Clause
 from deploy.providers.lab.lab import Lab
 from deploy.record import Check, ClauseResult, Record, read_record
+from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]
 LONGEST_S = 300.0
@@ -38,7 +39,8 @@ class Ended:
 
     @property
     def record(self) -> Record:
-        """Its record, read back from its file."""
+        """Its record, read back from its file, which is as published."""
+        validate((self.folder / "record.json").read_bytes())
         return read_record(self.folder / "record.json")
 
     def clause(self, host: str, clause: Clause) -> ClauseResult:

@@ -28,6 +28,35 @@ def test_a_good_revision_is_canonical(deployed: Deployed) -> None:
     assert after.revision == record.revision.sha
 
 
+@every_good
+def test_a_record_tells_how_it_came_about(deployed: Deployed) -> None:
+    """Who, how the host was reached, its clock, every endpoint's health and what was switched are in the record."""
+    record = deployed.ended.record
+    host = record.host(deployed.host)
+    assert (record.revision.author, record.run.owner != "", "pytest" in record.run.versions) == (
+        "ChoirOS",
+        True,
+        True,
+    )
+    assert record.emulated
+    assert record.emulations
+    assert host.connection is not None
+    assert (host.connection.kind, host.connection.strict_kex, host.connections) == ("ssh", True, 2)
+    assert host.clock is not None
+    assert abs(host.clock.offset_s) <= host.clock.uncertainty_s  # containers have this machine's clock
+    assert {(watch.endpoint, watch.settled) for watch in host.watches} == {
+        (name, "healthy") for name in ("hypervisor", "live", "dev")
+    }
+    kinds = [moment.kind for moment in host.timeline if moment.kind not in {"watch-begun", "healthy", "watch-ended"}]
+    assert kinds == ["connected", "switch-begun", "switch-ended", "connected-again", "confirmed"]
+    assert [(one.before, one.after) for one in host.closures] == [
+        (host.before and host.before.toplevel, host.after and host.after.toplevel)
+    ]
+    assert all(unit.before and unit.after for unit in host.units)
+    checks = [check for clause in host.clauses for check in clause.checks]
+    assert all(check.why and check.command for check in checks)
+
+
 @every_broken
 def test_a_broken_revision_fails_at_its_clause(deployed: Deployed) -> None:
     """A broken revision passes every clause before its own, fails that, and blocks those after it."""

@@ -324,7 +324,7 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     said = claim(machine, "second")
     assert said["outcome"] == b"locked"
     assert re.fullmatch(rb"Ada on build-7, run first, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", said["detail"])
-    assert set(said) == {"outcome", "detail"}
+    assert set(said) == {"outcome", "detail", "clock"}
     status, output = by_hand(machine, "deploy", RELEASE_SHA="v3")
     assert status == 75, output
     assert "the host is taken by Ada on build-7, run first" in output

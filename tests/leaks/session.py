@@ -14,6 +14,7 @@ import pytest
 
 import deploy.providers
 from deploy.connection import Completed, Program, Question
+from deploy.facts import ConnectionFacts
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
@@ -27,6 +28,7 @@ class Host:
 
     def __init__(self) -> None:
         self.host = "a"
+        self.facts = ConnectionFacts(kind="ssh", address=ALL)
         self.back = False
 
     def connect(self, _: str) -> Host:

@@ -307,6 +307,25 @@ def test_proxy_jump_of_the_ssh_config(lab: Lab, machine: LabHost, tmp_path: Path
     assert done.stdout.split()[2] == b"127.0.0.1"
 
 
+def test_how_a_host_was_reached_is_told(machine: LabHost, tmp_path: Path) -> None:
+    """Address, user, the key that was shown, and what was agreed on are known, those of a jump host, too."""
+    jump = Jump(address=machine.address, host_keys=(machine.host_key,))
+    connection = connect(machine, address="127.0.0.1", ssh={"jump": jump})
+    connection.close()
+    (tmp_path / "key").write_text(machine.host_key, encoding="utf-8")
+    facts, key = connection.facts, f"ssh-ed25519 {fingerprint(tmp_path / 'key')}"
+    assert (facts.kind, facts.address, facts.port, facts.user, facts.host_key) == (
+        "ssh",
+        "127.0.0.1",
+        22,
+        "root",
+        key,
+    )
+    assert facts.jumps == (f"root@{machine.address}:22 {key}",)
+    assert facts.strict_kex
+    assert all((facts.kex, facts.cipher, facts.mac))
+
+
 def test_a_jump_of_the_target_file(machine: LabHost, tmp_path: Path) -> None:
     """The jump of the target file is checked like the host itself: its key first, then ours."""
     jump = Jump(address=machine.address, host_keys=(machine.host_key,))
@@ -572,7 +591,7 @@ def test_the_same_frame_arrives_through_any_shell(machine: LabHost, shell: str) 
         inside(machine, f"mv /root/.bashrc.kept /root/.bashrc; rm {place}")
     answer = parse(done.stdout, nonce=nonce, verb="resolve")
     expected = inside(machine, "git --git-dir=/srv/sample.git rev-parse 'v1^{commit}'")
-    assert answer.sections == {"outcome": b"ok", "sha": expected.encode()}
+    assert {**answer.sections, "clock": b""} == {"outcome": b"ok", "sha": expected.encode(), "clock": b""}
     assert done.exit_status == 0
     noise = {"noisy": b"hello", "banner": b"AUTHORISED", "talker": b"goodbye"}.get(shell)
     assert noise is None or noise in done.stdout

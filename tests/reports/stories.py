@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
+import msgspec
+
+from deploy import facts
 from deploy import journal as j
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.record import Record, fold
+from tests.schema import validate
 
 BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)
 SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
@@ -36,6 +40,54 @@ CHECKS = {
 
 LEGS: tuple[j.Leg, ...] = ("forward", "back", "again")
 
+WHY = {
+    "commit": "Without one commit nobody can say afterwards what was deployed.",
+    "switched": "A switch that did not end leaves a host that is half one system and half another.",
+    "answers": "This is what users reach first: where it is down, nothing else counts.",
+    "live": "Users work in this sandbox.",
+    "dev": "Developers work in this sandbox.",
+}
+
+CI = facts.CiRun(
+    system="github",
+    url="https://github.com/choiros/choiros/actions/runs/4711/attempts/1",
+    run="4711",
+    job="deploy",
+    actor="octocat",
+    ref="refs/heads/main",
+)
+
+OVER_SSH = facts.ConnectionFacts(
+    kind="ssh",
+    address="203.0.113.7",
+    port=22,
+    user="root",
+    host_key="ssh-ed25519 SHA256:Zx1c8mQ2b0mPq3cB0mJcC8d8XH1o3xq2t0yq8pYw3mA",
+    kex="curve25519-sha256@libssh.org",
+    cipher="aes128-ctr",
+    mac="hmac-sha2-256-etm@openssh.com",
+    strict_kex=True,
+    jumps=("deploy@bastion.example.org:22 ssh-ed25519 SHA256:3mJcC8d8XH1o3xq2t0yq8pYw3mAZx1c8mQ2b0mPq3cB",),
+)
+
+UNITS = ("hypervisor.service", "socat-sandbox@live.service", "socat-sandbox@dev.service")
+
+LAB = (
+    "the lab: hosts are containers on this machine",
+    ("a kernel, boot loader and disk of the host's own", "nixos-rebuild and switch-to-configuration themselves"),
+)
+
+
+def samples(*rounds: tuple[float, int]) -> tuple[facts.Sample, ...]:
+    """Answers of an endpoint: when it was asked, and the status, 0 for none."""
+    words = {0: "connection refused or no route"}
+    return tuple(
+        facts.Sample(
+            at_s=at, good=code == 200, code=code, seconds=0.002, words=words.get(code, f"HTTP {code} in 2 ms")
+        )
+        for at, code in rounds
+    )
+
 
 class Story:
     """Events of one run, on a clock that only the story moves."""
@@ -48,6 +100,7 @@ class Story:
         emulated: bool = False,
         requested: str | None = "main",
         options: dict[str, str] | None = None,
+        ci: facts.CiRun | None = None,
     ) -> None:
         self.at = BEGIN
         self.names = hosts or ("a", "b")
@@ -63,7 +116,7 @@ class Story:
                 repository="https://example.org/choiros.git",
                 hosts=self.names,
                 expected=tuple(
-                    j.ExpectedCheck(host=host, leg=leg, clause=clause, id=check, title=title)
+                    j.ExpectedCheck(host=host, leg=leg, clause=clause, id=check, title=title, why=WHY.get(check, ""))
                     for leg in LEGS
                     for host in self.names
                     for clause, checks in CHECKS.items()
@@ -72,8 +125,13 @@ class Story:
                 contract_sha256=hashlib.sha256(b"contract").hexdigest(),
                 options=options or {"on-failure": "rollback", "soak": "5"},
                 harness="switchproof 0.1.0",
+                owner="deployer@build-7",
+                ci=ci,
+                versions={"python": "3.11.2", "pytest": "9.2.0", "paramiko": "5.0.1"},
             )
         ]
+        if emulated:
+            self.tell(j.Emulated(at=BEGIN, by=LAB[0], not_modelled=LAB[1]))
 
     def tick(self, seconds: float) -> Story:
         self.at += dt.timedelta(seconds=seconds)
@@ -84,14 +142,121 @@ class Story:
         return self
 
     def resolved(self, subject: str = "Serve the new login page") -> Story:
-        return self.tell(j.RevisionResolved(at=self.at, requested="main", sha=SHA, subject=subject))
+        return self.tell(
+            j.RevisionResolved(
+                at=self.at,
+                requested="main",
+                sha=SHA,
+                subject=subject,
+                author="Ada Example",
+                authored=BEGIN - dt.timedelta(hours=3),
+            )
+        )
 
     def phase(
         self, host: str, phase: j.Phase, seconds: float, leg: j.Leg = "forward", problem: str | None = None
     ) -> Story:
         self.tell(j.PhaseStarted(at=self.at, host=host, phase=phase, leg=leg)).tick(seconds)
         return self.tell(
-            j.PhaseFinished(at=self.at, host=host, phase=phase, leg=leg, seconds=seconds, problem=problem)
+            j.PhaseFinished(
+                at=self.at, host=host, phase=phase, leg=leg, seconds=seconds, problem=problem, questions=2
+            )
+        )
+
+    def connected(self, host: str, connection: facts.ConnectionFacts = OVER_SSH) -> Story:
+        """The host is reached, and its clock is known."""
+        self.phase(host, "connect", 0.3).tell(j.Connected(at=self.at, host=host, connection=connection))
+        return self.tell(j.ClockSeen(at=self.at, host=host, clock=facts.Clock(offset_s=-0.012, uncertainty_s=0.021)))
+
+    def happened(self, host: str, kind: facts.MomentKind, text: str = "") -> Story:
+        return self.tell(j.Happened(at=self.at, host=host, kind=kind, text=text))
+
+    def switched(self, host: str, seconds: float, leg: j.Leg = "forward") -> Story:
+        """A switch that ended, and what it changed in the closure."""
+        self.tell(j.PhaseStarted(at=self.at, host=host, phase="converge", leg=leg)).tick(seconds * 0.7)
+        self.happened(host, "switch-begun").tick(seconds * 0.3).happened(host, "switch-ended", "exit status 0")
+        self.tell(j.PhaseFinished(at=self.at, host=host, phase="converge", leg=leg, seconds=seconds, questions=4))
+        self.kept(host, "closure.txt", "what the switch changes in the closure", 131)
+        changed = ("hypervisor: 1.4.0 → 1.5.0, +12.3 KiB", "openssl: 3.4.0 → 3.4.1")
+        closure = facts.Closure(
+            leg=leg, before=OLD, after=NEW, lines=changed, left_out=3, evidence=f"evidence/{host}/closure.txt"
+        )
+        return self.tell(j.ClosureCompared(at=self.at, host=host, closure=closure))
+
+    def units(self, host: str, when: str, pid: int, definition: str, invocation: str) -> Story:
+        units = tuple(
+            facts.UnitState(
+                name=name,
+                state="active (running)",
+                definition=definition * 64,
+                invocation=invocation * 32,
+                pid=pid + number,
+                restarts=0,
+            )
+            for number, name in enumerate(UNITS)
+        )
+        return self.tell(
+            j.UnitsSeen(at=self.at, host=host, when="before" if when == "before" else "after", units=units)
+        )
+
+    def watched(
+        self,
+        host: str,
+        *rounds: tuple[float, int],
+        endpoints: tuple[str, ...] = ("hypervisor", "live", "dev"),
+        settled: str = "healthy",
+        leg: j.Leg = "forward",
+        left_out: int = 0,
+        restarts: tuple[str, ...] = (),
+    ) -> Story:
+        """Endpoints are watched at the same time, in a phase of its own, and all answer alike."""
+        rounds = rounds or ((0.1, 503), (2.1, 503), (4.3, 200), (6.3, 200), (8.4, 200), (10.4, 200), (12.5, 200))
+        began, seconds = self.at, rounds[-1][0] + 0.1
+        self.phase(host, "observe", seconds + 0.4, leg=leg)
+        for endpoint in endpoints:
+            watch = facts.Watch(
+                leg=leg,
+                endpoint=endpoint,
+                settled=settled,
+                began=began,
+                seconds=seconds,
+                limit_s=145.0,
+                samples=samples(*rounds),
+                left_out=left_out,
+                restarts=restarts,
+            )
+            self.tell(j.Watched(at=self.at, host=host, watch=watch))
+        return self
+
+    def earlier(self, *not_passed: str) -> Story:
+        """A canonical run yesterday, and after it one that did not pass; phases took as long as they do."""
+
+        def run(days: int, verdict: str, lacking: tuple[str, ...]) -> facts.EarlierRun:
+            hosts = tuple(
+                facts.EarlierHost(name=name, toplevel=OLD, generation=41, not_passed=dict.fromkeys(lacking, "failed"))
+                for name in self.names
+            )
+            started = BEGIN - dt.timedelta(days=days)
+            return facts.EarlierRun(
+                run=f"{started:%Y%m%dT%H%M%SZ}-deploy-ovh-4f2a",
+                folder=f"{started:%Y%m%dT%H%M%SZ}-deploy-ovh-0f1e2d3",
+                mode="deploy",
+                started=started,
+                verdict=verdict,
+                sha="0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c",
+                contract_sha256=hashlib.sha256(b"contract").hexdigest(),
+                hosts=hosts,
+            )
+
+        medians: dict[facts.Phase, float] = {"connect": 0.4, "converge": 41.0, "observe": 17.2}
+        typical = tuple(
+            facts.Typical(host=name, leg="forward", phase=phase, median_s=median, runs=12)
+            for name in self.names
+            for phase, median in medians.items()
+        )
+        previous = run(1, "non-canonical" if not_passed else "canonical", not_passed)
+        return self.tell(
+            j.EarlierRead(at=self.at, canonical=run(2, "canonical", ()), previous=previous, typical=typical)
         )
 
     def seen(self, host: str, when: str, toplevel: str, generation: int) -> Story:
@@ -118,6 +283,11 @@ class Story:
         seen: str = "200",
         evidence: tuple[str, ...] = (),
         title: str | None = None,
+        remedy: str = "",
+        command: str = "",
+        endpoint: str | None = None,
+        took_s: float | None = None,
+        limit_s: float | None = None,
     ) -> Story:
         self.tell(
             j.CheckFinished(
@@ -134,6 +304,11 @@ class Story:
                 expected=expected,
                 seen=seen,
                 evidence=evidence,
+                remedy=remedy,
+                command=command,
+                endpoint=endpoint,
+                took_s=took_s,
+                limit_s=limit_s,
             )
         )
         return self.tick(0.25)
@@ -162,23 +337,34 @@ class Story:
         )
 
     def record(self) -> Record:
-        return fold(self.events)
+        record = fold(self.events)
+        validate(msgspec.json.encode(record))
+        return record
 
 
 def canonical(*hosts: str, **known: object) -> Story:
     """Every check of every host passed."""
-    story = Story(*hosts, **known).resolved()  # type: ignore[arg-type]
+    story = Story(*hosts, **known)  # type: ignore[arg-type]
+    story.earlier("answers").resolved()
     for host in story.names:
-        story.seen(host, "before", OLD, 41).phase(host, "converge", 12.3).seen(host, "after", NEW, 42)
+        story.connected(host).seen(host, "before", OLD, 41).units(host, "before", 400, "0", "a")
+        story.switched(host, 12.3).watched(host).seen(host, "after", NEW, 42).units(host, "after", 500, "1", "b")
         story.kept(host, "observation.json", "What was observed").clauses(host, *Clause)
-        story.left(host, HostState.CONVERGED, "It runs the commit, verified by every check.")
+        story.happened(host, "confirmed").left(
+            host, HostState.CONVERGED, "It runs the commit, verified by every check."
+        )
     return story.ended(ExitCode.CANONICAL)
 
 
 def rolled_back() -> Story:
     """The hypervisor of host a answered wrongly; a was rolled back and verified, b converged."""
-    story = Story().resolved()
-    story.seen("a", "before", OLD, 41).phase("a", "converge", 95.2)
+    story = Story(ci=CI).earlier("answers", "dev").resolved()
+    story.connected("a").seen("a", "before", OLD, 41).units("a", "before", 400, "0", "a").switched("a", 95.2)
+    story.happened("a", "lost", "the connection was lost: timed out").tell(
+        j.Connected(at=story.at, host="a", connection=OVER_SSH)
+    )
+    refused = ((0.1, 0), (2.1, 502), (4.3, 200), (6.3, 502), (8.4, 502))
+    story.watched("a", *refused, endpoints=("hypervisor",), settled="unhealthy", left_out=112)
     story.clauses("a", Clause.REVISION, Clause.CONVERGE).check("a", Clause.HYPERVISOR, "active")
     story.kept("a", "hypervisor.json", "What the hypervisor answered", 812).kept(
         "a", "journal.txt", "Logs", 1_234_567
@@ -192,11 +378,17 @@ def rolled_back() -> Story:
         expected="status 200\nbody contains “Sign in”",
         seen="status 502\nbody: Bad Gateway",
         evidence=("evidence/a/hypervisor.json", "evidence/a/gone.txt"),
+        remedy="See the log of hypervisor.service: what it serves /login from is not there.",
+        command="curl -sS --max-time 5 http://127.0.0.1:9090/login",
+        endpoint="hypervisor",
+        took_s=0.002,
+        limit_s=5.0,
     )
     story.clauses("a", Clause.RUNTIME, verdict=Verdict.BLOCKED, message="Blocked by hypervisor on a.")
     story.clauses("a", Clause.DIAGNOSTICS).phase("a", "diagnose", 1.4)
     story.tell(j.RollbackBegun(at=story.at, host="a", reason="The clause hypervisor failed.", to=OLD))
-    story.phase("a", "rollback", 8.0, leg="back").clauses("a", *Clause, leg="back").seen("a", "after", OLD, 41)
+    story.phase("a", "rollback", 8.0, leg="back").watched("a", leg="back").clauses("a", *Clause, leg="back")
+    story.seen("a", "after", OLD, 41).units("a", "after", 600, "0", "c")
     story.left("a", HostState.ROLLED_BACK, "It runs the toplevel it had before, verified by every check.")
     story.clauses("b", *Clause).phase("b", "converge", 80.0)
     story.left("b", HostState.CONVERGED, "It runs the commit, verified by every check.")
@@ -244,8 +436,9 @@ def unsafe() -> Story:
 
 def inconclusive() -> Story:
     """The connection to host b was lost and never came back."""
-    story = Story().resolved().clauses("a", *Clause).left("a", HostState.CONVERGED, "Verified by every check.")
-    story.clauses("b", Clause.REVISION)
+    story = Story().connected("a").connected("b").resolved().clauses("a", *Clause)
+    story.left("a", HostState.CONVERGED, "Verified by every check.").clauses("b", Clause.REVISION)
+    story.tell(j.PhaseStarted(at=story.at, host="b", phase="converge")).tick(41.0).happened("b", "lost")
     story.check("b", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, "The connection was lost after 41 s.")
     story.clauses("b", Clause.HYPERVISOR, verdict=Verdict.BLOCKED, message="Blocked by converge on b.")
     story.left("b", HostState.UNKNOWN, "The switch was under way when the connection was lost.")
@@ -254,7 +447,7 @@ def inconclusive() -> Story:
 
 def killed() -> Story:
     """The journal ends in the middle of a switch."""
-    story = Story("a").resolved().clauses("a", Clause.REVISION)
+    story = Story("a").connected("a").resolved().clauses("a", Clause.REVISION)
     return story.tell(j.PhaseStarted(at=story.at, host="a", phase="converge"))
 
 
@@ -262,6 +455,24 @@ def hostile() -> Story:
     """Everything that a host or a target file may say is an attack."""
     name = "a<b>\"'&"
     story = Story(name, options={"<i>o</i>": HOSTILE, "big": "x"}).resolved(HOSTILE)
+    story.connected(name, facts.ConnectionFacts(kind="ssh", address=HOSTILE, user=HOSTILE, jumps=(HOSTILE,)))
+    story.happened(name, "lost", HOSTILE)
+    bad = facts.Sample(at_s=0.1, good=False, code=0, seconds=0.0, words=HOSTILE)
+    watch = facts.Watch(
+        leg="forward",
+        endpoint=HOSTILE,
+        settled=HOSTILE,
+        began=story.at,
+        seconds=1.0,
+        limit_s=1.0,
+        samples=(bad,),
+        restarts=(HOSTILE,),
+    )
+    story.tell(j.Watched(at=story.at, host=name, watch=watch))
+    unit = facts.UnitState(name=HOSTILE, state=HOSTILE, definition="", invocation=HOSTILE, pid=0, restarts=0)
+    story.tell(j.UnitsSeen(at=story.at, host=name, when="after", units=(unit,)))
+    closure = facts.Closure(leg="forward", before=HOSTILE, after=HOSTILE, lines=(HOSTILE,))
+    story.tell(j.ClosureCompared(at=story.at, host=name, closure=closure))
     story.clauses(name, Clause.REVISION)
     story.kept(name, '"><script>alert(2)</script>', HOSTILE)
     story.tell(
@@ -284,6 +495,9 @@ def hostile() -> Story:
             "//evil.example/x",
         ),
         title=HOSTILE,
+        remedy=HOSTILE,
+        command=HOSTILE,
+        endpoint=HOSTILE,
     )
     story.tell(j.Noted(at=story.at, host=name, text=HOSTILE)).tell(j.Noted(at=story.at, host=None, text=HOSTILE))
     story.tell(j.RollbackBegun(at=story.at, host=name, reason=HOSTILE, to=HOSTILE))

@@ -21,6 +21,7 @@ from deploy.connection import (
     Unreachable,
 )
 from deploy.errors import Inconclusive, UsageError
+from deploy.facts import ConnectionFacts
 from deploy.providers.aws import carrier
 from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled
 from deploy.providers.aws.clients import Clients, code_of, explain
@@ -60,7 +61,9 @@ class AwsProvider:
         """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
         caller = self._who_am_i(host)
         instance = self._find(self._hosts[host], caller)
-        connection = AwsConnection(host, Commands(host, instance, self._clients, self._target.ssm), self._target)
+        commands = Commands(host, instance, self._clients, self._target.ssm)
+        facts = ConnectionFacts(kind="ssm", address=instance, user="root")
+        connection = AwsConnection(host, commands, self._target, facts)
         if self._prove:
             connection.prove()
         return connection
@@ -140,10 +143,12 @@ class AwsConnection:
         host: The host's name.
         commands: The instance's commands.
         target: The target file.
+        facts: Which instance that is.
     """
 
-    def __init__(self, host: str, commands: Commands, target: Target) -> None:
+    def __init__(self, host: str, commands: Commands, target: Target, facts: ConnectionFacts) -> None:
         self.host = host
+        self.facts = facts
         self._commands = commands
         self._ssm = target.ssm
         self._fixed = fixed_values(target)

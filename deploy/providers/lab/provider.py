@@ -19,10 +19,12 @@ LAB = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
 
 NOT_MODELLED = (
-    "machines of their own: hosts are containers on this one and share its kernel",
-    "nixos-rebuild, switch-to-configuration and the boot loader, which are stand-ins with the real ones' steps",
+    "hosts are containers (systemd-nspawn) on this machine, and share its kernel, clock and memory",
+    "hosts run Debian's systemd, Nix and OpenSSH, not NixOS",
+    "nixos-rebuild and switch-to-configuration are stand-ins with the real ones' order of steps, lock and exit codes",
+    "the network is a bridge on this machine",
 )
-"""What no run in a lab proves anything about."""
+"""What of the real thing a lab does not do."""
 
 
 class LabProvider:
@@ -35,7 +37,7 @@ class LabProvider:
         shape: Which shape the hosts have; those of `aws` are reached through a local stand-in for SSM.
         prove: As of `AwsProvider`.
         say: Told what takes long.
-        emulated: Told what stands in for the real thing.
+        emulated: Told what the lab stands in for, and what of that it does not do.
 
     Raises:
         UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file or has
@@ -69,7 +71,7 @@ class LabProvider:
             _check(lab, names, runtime, shape)
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
-        emulated("a lab on this machine", NOT_MODELLED)
+        emulated(f"the lab {lab.name!r} on this machine", (*NOT_MODELLED, f"sandboxes are {lab.state.told}"))
         try:
             self._way = self._through_ssm(lab, target, prove, emulated) if shape == "aws" else _over_ssh(lab, target)
         except BaseException:

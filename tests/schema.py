@@ -1,0 +1,30 @@
+"""Holds records against their published schema: every record that the tests make is valid."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import msgspec
+from jsonschema import Draft202012Validator
+
+SCHEMA = Path(__file__).parents[1] / "docs" / "record.schema.json"
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    schema = msgspec.json.decode(SCHEMA.read_bytes())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def validate(record: bytes) -> None:
+    """See that a record is as published.
+
+    Args:
+        record: What `record.json` holds.
+
+    Raises:
+        jsonschema.ValidationError: It is not; the message names the place.
+    """
+    _validator().validate(msgspec.json.decode(record))
