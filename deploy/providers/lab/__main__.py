@@ -240,6 +240,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(mend)
     mend.add_argument("host", metavar="HOST")
 
+    ssm = commands.add_parser("ssm", help="serve SSM Run Command for a lab's hosts until interrupted")
+    _add_name(ssm)
+    ssm.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
+
     down = commands.add_parser("down", help="take a lab away with everything that it made")
     _add_name(down)
     down.add_argument("--all", action="store_true", help="every lab, whoever started it")

@@ -60,6 +60,8 @@ MASKED_UNITS = (
     "fstrim.timer",
     "ldconfig.service",
     "sshd-keygen.service",
+    "systemd-ask-password-console.path",
+    "systemd-ask-password-wall.path",
     "systemd-firstboot.service",
     "systemd-networkd-wait-online.service",
     "systemd-networkd.service",

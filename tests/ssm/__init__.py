@@ -1,0 +1,1 @@
+"""The local SSM endpoint, proved with clients that nobody here wrote."""

@@ -1,0 +1,335 @@
+"""The local SSM endpoint behaves as SSM does, seen through boto3 and through AWS's own command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, WaiterError
+
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.ssm import NOT_MODELLED, model
+from deploy.providers.lab.ssm.commands import Pace
+from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from deploy.providers.lab.ssm.faults import Fault
+from tests.labs import own
+
+pytestmark = pytest.mark.lab
+
+SOON_S = 20.0
+QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """One host."""
+    with Lab.up(("i",), name=own("ssm"), runtime="netns") as lab:
+        yield lab
+
+
+@pytest.fixture
+def machine(lab: Lab) -> LabHost:
+    """The host."""
+    return lab.hosts["i"]
+
+
+@pytest.fixture
+def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]:
+    """The endpoint, which every client finds by the environment."""
+    with SsmEndpoint.serve(lab, pace=QUICK) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        yield endpoint
+
+
+@pytest.fixture
+def ssm(endpoint: SsmEndpoint) -> Any:
+    """boto3's client, as anybody makes it."""
+    assert endpoint.url
+    return boto3.client("ssm")
+
+
+class Sender:
+    """Sends shell text to the one instance, and waits for its end."""
+
+    def __init__(self, ssm: Any, instance: str) -> None:
+        self.ssm, self.instance = ssm, instance
+
+    def send(self, text: str, **more: Any) -> str:
+        parameters = {"commands": [text], **more.pop("parameters", {})}
+        sent = self.ssm.send_command(
+            InstanceIds=[self.instance], DocumentName="AWS-RunShellScript", Parameters=parameters, **more
+        )
+        return str(sent["Command"]["CommandId"])
+
+    def get(self, command: str) -> dict[str, Any]:
+        told: dict[str, Any] = self.ssm.get_command_invocation(CommandId=command, InstanceId=self.instance)
+        return told
+
+    def await_status(self, command: str, *wanted: str) -> dict[str, Any]:
+        deadline = time.monotonic() + SOON_S
+        while True:
+            try:
+                told = self.get(command)
+                if told["Status"] in wanted:
+                    return told
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvocationDoesNotExist":
+                    raise
+            assert time.monotonic() < deadline, wanted
+            time.sleep(0.05)
+
+    def run(self, text: str, **more: Any) -> dict[str, Any]:
+        return self.await_status(self.send(text, **more), "Success", "Failed", "TimedOut", "Cancelled")
+
+
+@pytest.fixture
+def sender(ssm: Any, endpoint: SsmEndpoint) -> Sender:
+    """Sends to the host."""
+    return Sender(ssm, endpoint.instance_ids["i"])
+
+
+def ending(told: dict[str, Any]) -> tuple[str, str, int]:
+    """Status, details and response code."""
+    return told["Status"], told["StatusDetails"], told["ResponseCode"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("true", ("Success", "Success", 0)),
+        ("exit 3", ("Failed", "Failed", 3)),
+        ("false; true", ("Success", "Success", 0)),
+        ("exit 137", ("TimedOut", "ExecutionTimedOut", 137)),
+        ("kill -9 $$", ("TimedOut", "ExecutionTimedOut", 137)),
+    ],
+    ids=["good", "exit-3", "only-the-last-counts", "137-is-taken-for-late", "so-is-death-by-signal"],
+)
+def test_a_script_s_end_is_told_as_the_agent_tells_it(
+    sender: Sender, text: str, expected: tuple[str, str, int]
+) -> None:
+    """The script really runs, and its exit code means what the agent makes of it."""
+    assert ending(sender.run(text)) == expected
+
+
+def test_exit_194_runs_the_script_again(sender: Sender, machine: LabHost) -> None:
+    """The exit code that asks for a reboot runs the script once more from its start."""
+    machine.run(["rm", "-f", "/run/again"], timeout_s=10)
+    told = sender.run("echo x >>/run/again; [ $(wc -l </run/again) -ge 3 ] || exit 194; cat /run/again")
+    assert (ending(told), told["StandardOutputContent"]) == (("Success", "Success", 0), "x\nx\nx\n")
+
+
+def test_a_script_finds_what_an_agent_gives_it(sender: Sender) -> None:
+    """root, a path, the command's id, no home, `/` as folder, `sh`, and no bash where its first line asks for one."""
+    told = sender.run('id -u; echo "$SSM_COMMAND_ID ${HOME-none} $PWD"; ps -o comm= -p $$')
+    assert told["StandardOutputContent"] == f"0\n{told['CommandId']} none /\nsh\n"
+    assert ending(sender.run("#!/nowhere/bash\ntrue"))[2] == 127
+
+
+def test_a_time_limit_kills_the_whole_group(sender: Sender, machine: LabHost) -> None:
+    """When the execution time is over, the script and its children are killed; what left the group goes on."""
+    text = "setsid sleep 4071 >/dev/null 2>&1 & sleep 4072 & sleep 4073"
+    told = sender.run(text, parameters={"executionTimeout": ["5"]})
+    assert ending(told) == ("TimedOut", "ExecutionTimedOut", 137)
+    left = machine.run(["pgrep", "-fa", "sleep 407"], timeout_s=10).stdout
+    assert "4071" in left
+    assert "4072" not in left
+    assert "4073" not in left
+    machine.run(["pkill", "-f", "sleep 4071"], timeout_s=10)
+
+
+def test_a_cancelled_command_is_killed(sender: Sender, ssm: Any, machine: LabHost) -> None:
+    """Cancelling ends what runs, by way of a status of its own."""
+    command = sender.send("echo $$ >/run/victim; sleep 4081")
+    sender.await_status(command, "InProgress")
+    ssm.cancel_command(CommandId=command, InstanceIds=[sender.instance])
+    assert sender.await_status(command, "Cancelled")["StatusDetails"] == "Cancelled"
+    assert machine.run(["pgrep", "-f", "sleep 4081"], timeout_s=10).returncode == 1
+
+
+def test_only_the_beginning_of_long_output_is_passed_on(sender: Sender, ssm: Any) -> None:
+    """24,000 and 8,000 characters with a mark at their end, and 2,500 of both together in the list."""
+    told = sender.run("head -c 30000 /dev/zero | tr '\\0' o; head -c 9000 /dev/zero | tr '\\0' e >&2")
+    out, err = told["StandardOutputContent"], told["StandardErrorContent"]
+    assert (len(out), len(err)) == (24_000, 8_000)
+    assert out.endswith("o--output truncated--")
+    assert err.endswith("e--output truncated--")
+    (listed,) = ssm.list_command_invocations(CommandId=told["CommandId"], Details=True)["CommandInvocations"]
+    assert len(listed["CommandPlugins"][0]["Output"]) == 2_500
+    assert listed["CommandPlugins"][0]["Output"].endswith("---Output truncated---")
+
+
+def test_a_command_is_seen_only_after_a_while(sender: Sender, ssm: Any) -> None:
+    """Right after it was accepted it does not exist for GetCommandInvocation, and lists are empty; then it does."""
+    command = sender.send("true", Comment="to be found")
+    with pytest.raises(ClientError, match="InvocationDoesNotExist"):
+        sender.get(command)
+    assert ssm.list_commands(CommandId=command)["Commands"] == []
+    sender.await_status(command, "Success")
+    (listed,) = ssm.list_commands(CommandId=command)["Commands"]
+    assert (listed["Comment"], listed["Status"], listed["CompletedCount"]) == ("to be found", "Success", 1)
+
+
+def test_boto3_s_waiter_works(ssm: Any, sender: Sender) -> None:
+    """The waiter that everybody uses sees the end, and raises for whatever is no success."""
+    waiter = ssm.get_waiter("command_executed")
+    for text in ("true", "exit 1"):
+        command = sender.send(text)
+        wait = {"CommandId": command, "InstanceId": sender.instance, "WaiterConfig": {"Delay": 1, "MaxAttempts": 9}}
+        if text == "true":
+            waiter.wait(**wait)
+        else:
+            with pytest.raises(WaiterError, match="Failed"):
+                waiter.wait(**wait)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"InstanceIds": ["web-1"]}, "ValidationException"),
+        ({"InstanceIds": ["i-00000000000000000"]}, "InvalidInstanceId"),
+        ({"Comment": "c" * 101}, "ValidationException"),
+        ({"TimeoutSeconds": 29}, "ValidationException"),
+        ({"DocumentName": "No-Such-Document"}, "InvalidDocument"),
+        ({"Parameters": {"commands": ["true"], "colour": ["red"]}}, "InvalidParameters"),
+        ({"Parameters": {}}, "InvalidParameters"),
+        ({"Parameters": {"commands": ["true"], "executionTimeout": ["soon"]}}, "InvalidParameters"),
+        ({"Parameters": {"commands": ["echo {{ssm:secret}}"]}}, "InvalidParameters"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_a_wrong_request_is_refused(
+    endpoint: SsmEndpoint, sender: Sender, request_: dict[str, Any], code: str
+) -> None:
+    """What SSM would refuse is refused by the same name, and runs nothing."""
+    # botocore's own checks would keep some of these from leaving this machine.
+    lax = boto3.client("ssm", config=Config(parameter_validation=False))
+    good = {
+        "InstanceIds": [sender.instance],
+        "DocumentName": "AWS-RunShellScript",
+        "Parameters": {"commands": ["true"]},
+    }
+    with pytest.raises(ClientError) as caught:
+        lax.send_command(**{**good, **request_})
+    assert caught.value.response["Error"]["Code"] == code
+    assert not endpoint.count("GetCommandInvocation")
+
+
+def test_what_is_not_modelled_is_an_error(ssm: Any, endpoint: SsmEndpoint) -> None:
+    """An operation that is not there is never a success; every answer says what it comes from and what it lacks."""
+    with pytest.raises(ClientError) as caught:
+        ssm.describe_automation_executions()
+    assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
+    headers = ssm.describe_instance_information()["ResponseMetadata"]["HTTPHeaders"]
+    assert model.version() in headers["x-switchproof-emulation"]
+    assert headers["x-switchproof-not-modelled"].split(" | ") == list(NOT_MODELLED)
+    assert endpoint.count("DescribeAutomationExecutions") == 0
+
+
+def test_answers_are_as_the_model_says(ssm: Any, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of answer has the fields, types and words that AWS's model gives it."""
+    told: dict[str, list[str]] = {}
+    real = json.dumps
+
+    def watched(answer: Any, *rest: Any, **more: Any) -> str:
+        keys = {
+            "Command": "SendCommand",
+            "Commands": "ListCommands",
+            "InstanceInformationList": "DescribeInstanceInformation",
+        }
+        keys |= {"CommandInvocations": "ListCommandInvocations", "StandardOutputContent": "GetCommandInvocation"}
+        for key, operation in keys.items():
+            if isinstance(answer, dict) and key in answer:
+                told.setdefault(operation, []).extend(model.check_response(operation, answer))
+        return real(answer, *rest, **more)
+
+    monkeypatch.setattr("deploy.providers.lab.ssm.endpoint.json.dumps", watched)
+    command = sender.run("echo out; echo err >&2; exit 4")["CommandId"]
+    ssm.list_commands(CommandId=command)
+    ssm.list_command_invocations(CommandId=command, Details=True)
+    ssm.describe_instance_information()
+    assert len(told) == 5
+    assert not any(told.values()), told
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_AFTER_ACCEPTING, Fault.STALL_AFTER_ACCEPTING])
+def test_a_client_that_retries_runs_a_script_twice(
+    endpoint: SsmEndpoint, sender: Sender, machine: LabHost, fault: Fault
+) -> None:
+    """boto3 as it comes sends again what was accepted without an answer, and the script runs twice, as with AWS."""
+    machine.run(["rm", "-f", "/run/twice"], timeout_s=10)
+    endpoint.faults.plan(fault)
+    sender.run("echo ran >>/run/twice")
+    deadline = time.monotonic() + SOON_S
+    while machine.run(["cat", "/run/twice"], timeout_s=10).stdout != "ran\nran\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert endpoint.count("SendCommand") == 2
+
+
+def test_an_instance_that_is_away_takes_commands_when_it_is_back(
+    endpoint: SsmEndpoint, sender: Sender, ssm: Any
+) -> None:
+    """Offline is seen in the instance's information; a command waits, delayed, and runs when the agent is back."""
+    endpoint.set_online("i", online=False)
+    (known,) = ssm.describe_instance_information()["InstanceInformationList"]
+    assert known["PingStatus"] == "ConnectionLost"
+    command = sender.send("true")
+    sender.await_status(command, "Delayed")
+    endpoint.set_online("i", online=True)
+    assert ending(sender.await_status(command, "Success")) == ("Success", "Success", 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.DELIVERY_TIMEOUT, ("TimedOut", "DeliveryTimedOut", -1)),
+        (Fault.UNDELIVERABLE_BUT_RAN, ("Failed", "Undeliverable", -1)),
+        (Fault.AGENT_DIES, ("Failed", "Failed", 1)),
+        (Fault.AGENT_RESTART, ("Success", "Success", 0)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_planned_fault_of_a_command_happens_once(
+    endpoint: SsmEndpoint, sender: Sender, fault: Fault, expected: tuple[str, str, int]
+) -> None:
+    """What was planned goes wrong with the next command, and with no other."""
+    endpoint.faults.plan(fault)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(sender.run, "sleep 0.5")
+        assert ending(first.result()) == expected
+    assert ending(sender.run("true")) == ("Success", "Success", 0)
+
+
+def aws(*arguments: str) -> tuple[int, Any]:
+    """AWS's own command line, version 1."""
+    program = Path(sys.executable).parent / "aws"
+    done = subprocess.run(
+        [sys.executable, program, *arguments], capture_output=True, text=True, check=False, timeout=60, env=os.environ
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else done.stderr
+
+
+def test_aws_s_command_line_works(endpoint: SsmEndpoint, sender: Sender) -> None:
+    """`aws` finds the endpoint by the environment, sends, reads, and is told of errors as with AWS."""
+    assert aws("sts", "get-caller-identity")[1]["Account"] == "000000000000"
+    sent = ["ssm", "send-command", "--instance-ids", sender.instance, "--document-name", "AWS-RunShellScript"]
+    status, told = aws(*sent, "--parameters", json.dumps({"commands": ["echo from aws; exit 7"]}))
+    assert status == 0, told
+    ended = sender.await_status(told["Command"]["CommandId"], "Failed")
+    assert (ended["ResponseCode"], ended["StandardOutputContent"]) == (7, "from aws\n")
+    status, words = aws("ssm", "get-command-invocation", "--command-id", "0" * 36, "--instance-id", sender.instance)
+    assert status != 0
+    assert "InvocationDoesNotExist" in words
+    assert endpoint.count("SendCommand") == 1
