@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,16 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Deployed]]]:
     """Deploy every revision of the sample repository to one host alone, as many at a time as there are hosts."""
-    folders = tmp_path_factory.mktemp("deploys")
+    with deploy_all(lab, HOSTS, tmp_path_factory.mktemp("deploys")) as deploys:
+        yield deploys
+
+
+@contextmanager
+def deploy_all(lab: Lab, hosts: tuple[str, ...], folders: Path) -> Iterator[dict[str, Future[Deployed]]]:
+    """Deploy every revision to one of some hosts of a lab alone, which is reached as its shape is."""
     free: queue.Queue[str] = queue.Queue()
-    for host in HOSTS:
+    shape = lab.state.shape
+    for host in hosts:
         free.put(host)
 
     def deploy(revision: Revision) -> Deployed:
@@ -50,9 +58,10 @@ def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         crashes = revision.name == "broken/live-crash-loop"
         health = HEALTH.replace("soak_s = 2.0", "soak_s = 15.0") if crashes else HEALTH
         try:
-            targets = target_file(folder, [host], health)
+            targets = target_file(folder, [host], health, shape=shape)
             ended = session(
                 "--provider=lab",
+                f"--shape={shape}",
                 f"--sha={revision.ref.removeprefix('refs/')}",
                 f"--targets={targets}",
                 runs=folder,
@@ -62,7 +71,7 @@ def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
         finally:
             free.put(host)
 
-    with ThreadPoolExecutor(len(HOSTS)) as pool:
+    with ThreadPoolExecutor(len(hosts)) as pool:
         # The longest first, or it would run alone at the end.
         order = sorted(REVISIONS, key=lambda revision: revision.name != "broken/live-crash-loop")
         yield {revision.ref: pool.submit(deploy, revision) for revision in order}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from deploy.contract import Clause
 from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.state import Shape
 from deploy.record import Check, ClauseResult, Record, read_record
 from tests.schema import validate
 
@@ -67,14 +68,17 @@ class Ended:
         }
 
 
-def target_file(folder: Path, hosts: list[str], health: str = HEALTH, provider: str = "lab") -> Path:
-    """Write a target file like the lab's own, with other hosts and limits."""
-    text = (ROOT / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
-    tables = "".join(f'[[hosts]]\nname = "{host}"\nflake_attr = "choiros-a"\n' for host in hosts)
+def target_file(
+    folder: Path, hosts: list[str], health: str = HEALTH, provider: str = "lab", shape: Shape = "ovh"
+) -> Path:
+    """Write a target file like the lab's own of a shape, with other hosts and limits."""
+    name, attr = {"ovh": ("lab", "choiros-a"), "aws": ("lab-aws", "choiros-aws-a")}[shape]
+    text = (ROOT / "deploy" / "targets" / f"{name}.toml").read_text(encoding="utf-8")
+    tables = "".join(f'[[hosts]]\nname = "{host}"\nflake_attr = "{attr}"\n' for host in hosts)
     text = re.sub(r"(\[\[hosts\]\]\n(?:.+\n)+\n?)+", lambda _: tables + "\n", text, count=1)
     text = text.replace('provider = "lab"', f'provider = "{provider}"') + health
     tomllib.loads(text)
-    path = folder / f"{provider}-{'-'.join(hosts)}-{abs(hash(health)) % 10_000}.toml"
+    path = folder / f"{provider}-{shape}-{'-'.join(hosts)}-{abs(hash(health)) % 10_000}.toml"
     path.write_text(text, encoding="utf-8")
     return path
 
