@@ -343,7 +343,7 @@ def test_an_emulated_run_is_for_the_lab_alone(keys: Keys, tmp_path: Path) -> Non
     """A record of the lab lets a deploy to the lab through, and none to real hosts."""
     run = signed_run(tmp_path, keys, staging(stories.canonical("b", provider="lab", emulated=True)))
     assert gate(production(run, keys.allowed(), provider="lab"))
-    assert "its run was emulated (provider lab)" in refused(production(run, keys.allowed()))
+    assert "its run was emulated (" in refused(production(run, keys.allowed()))
 
 
 def test_signing_again_changes_nothing(run: Path, keys: Keys) -> None:
