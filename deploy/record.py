@@ -241,8 +241,8 @@ class WaiverResult(msgspec.Struct, kw_only=True):
 
     Attributes:
         waiver: The waiver.
-        state: `used`: it covered a failure. `unused`: its check passed everywhere. `expired`: its check was due, and it
-            covered nothing any more. `open`: its check was due and gave no answer. `not-asked`: it was not due.
+        state: `used`: it covered a failure. `unused`: its check passed everywhere. `expired`: its check was due, and
+            it covered nothing any more. `open`: its check was due and gave no answer. `not-asked`: it was not due.
         covered: Where it covered a failure.
     """
 

@@ -29,8 +29,8 @@ NEVER = frozenset(
 State: TypeAlias = Literal["used", "unused", "expired", "open", "not-asked"]
 """What became of a waiver in a run.
 
-`used` covered a failure; `unused` is of a check that passed everywhere; `expired` is of a check that was due, and covered
-nothing; `open` is of a check that was due and gave no answer; the check of `not-asked` was not due in this run.
+`used` covered a failure; `unused` is of a check that passed everywhere; `expired` is of a check that was due, and
+covered nothing; `open` is of a check that was due and gave no answer; the check of `not-asked` was not due.
 """
 
 
