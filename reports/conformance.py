@@ -39,6 +39,7 @@ def render(record: Record) -> str:
         sentence=reading.sentence(record),
         exit_meaning=reading.exit_meaning(record),
         steps=advice.next_steps(record),
+        waiver_words=reading.waiver_words,
         cause_anchor=_cause_anchor(record, legs),
     )
 
