@@ -101,7 +101,9 @@ class OwnChecks:
         ]
         if self._problems:
             told = list(dict.fromkeys(self._problems))
-            raise UsageError("\n  ".join(["own checks: nothing was touched", *told]))
+            raise UsageError(
+                "\n  ".join(["nothing was touched, as something is wrong with the team's own checks:", *told])
+            )
 
 
 def clause_of(node: pytest.Item) -> Clause | None:

@@ -133,7 +133,8 @@ class DeploySession:
         """Take note of own checks that cannot be collected."""
         report = yield
         if not report.passed and isinstance(collector, pytest.File | pytest.Directory):
-            self._own.not_collected(collector.path, report.outcome, report.longreprtext)
+            said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            self._own.not_collected(collector.path, report.outcome, said)
         return report
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:

@@ -86,7 +86,8 @@ class Host:
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         if not isinstance(program, Question):
             done = subprocess.run(SHELL.split(), input=program, capture_output=True, timeout=timeout_s, check=False)
-            return Completed(done.stdout, done.stderr, done.returncode, 0.01)
+            status = done.returncode if done.returncode >= 0 else None
+            return Completed(done.stdout, done.stderr, status, 0.01)
         said = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
         frame = packed(payload(said), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
         return Completed(frame, b"", 0, 0.01)
