@@ -109,8 +109,8 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
         waived = "; ".join(f"{called(one.waiver)} {words(one.waiver)}" for one in record.waivers if one.covered)
         yield Refusal(
             Reason.WAIVED,
-            f"it is canonical with waivers only ({waived}); what was waived was not proven, and canonical is needed: "
-            f"mend it, {again}",
+            f"it is canonical with waivers only ({waived}); what is waived was not proven, and canonical is needed: "
+            f"{again}, once that is mended",
         )
     elif record.verdict is not RunVerdict.CANONICAL:
         yield Refusal(

@@ -125,8 +125,8 @@ def _host_rows(first: Record, second: Record, name: str, other: str) -> Iterator
     yield Row("state", left.state, right.state, decides=first.run.mode == second.run.mode)
     yield from _leg_rows("", left.clauses, right.clauses)
     if left.audit or right.audit:
-        verdicts = [host.audit.verdict if host.audit else ABSENT for host in (left, right)]
-        yield Row("audit", *verdicts)
+        ours, theirs = (str(host.audit.verdict) if host.audit else ABSENT for host in (left, right))
+        yield Row("audit", ours, theirs)
         yield from _check_rows("", left.audit, right.audit)
     for word in ("rollback", "again"):
         ours, theirs = (getattr(host, word) for host in (left, right))

@@ -104,7 +104,12 @@ ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
     (Reason.MODE, _set(run__mode="rollback"), "mode rollback", "a deploy or a drill is needed"),
     (Reason.VERDICT, failed, "its verdict is non-canonical", "canonical is needed"),
     (Reason.VERDICT, _set(verdict=RunVerdict.INCONCLUSIVE), "its verdict is inconclusive", "canonical is needed"),
-    (Reason.WAIVED, _waived, "with waivers only (hypervisor/x until 2026-12-31T00:00:00Z by ops: known)", "mend it"),
+    (
+        Reason.WAIVED,
+        _waived,
+        "with waivers only (hypervisor/x until 2026-12-31T00:00:00Z by ops: known)",
+        "once that is mended",
+    ),
     (Reason.INCOMPLETE, _set(run__finished=None), "did not come to its end", "every clause must have passed"),
     (Reason.INCOMPLETE, _set(run__exit_code=3), "exit code 3", "every clause must have passed"),
     (Reason.INCOMPLETE, _set(run__interrupted="ended by SIGINT"), "did not come to its end", "every clause"),
