@@ -44,7 +44,8 @@ def certificate(host: LabHost, folder: Path, days: int) -> Iterator[None]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "choiros.example.org")])
     now = dt.datetime.now(dt.UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(now)
     made = made.not_valid_after(now + dt.timedelta(days=days, hours=1))
     pem = folder / f"{host.name}.pem"
     plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -33,7 +33,7 @@ def test_every_migration_is_applied(host: Host, unit: RuntimeUnit, show: Show) -
     show(
         expected=", ".join(sorted(needed)),
         seen=", ".join(sorted(applied)) or "none",
-        command=f"sqlite3 {path} 'SELECT name FROM migrations'",
+        command=f"sqlite3 {path} .dump",
     )
     missing = sorted(needed - applied)
     assert not missing, f"not applied to {path}: {', '.join(missing)}"
