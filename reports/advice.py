@@ -30,14 +30,14 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
         case ExitCode.CANONICAL if record.verdict is RunVerdict.WITH_WAIVERS:
             ends = min(one.waiver.expires for one in record.waivers if one.state == "used")
-            return [Step(f"Mend what is waived before {text.moment(ends)}, when the first waiver of it ends.")]
+            return [Step(f"Mend what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
         case ExitCode.CANONICAL:
             if record.provider == "lab":
                 return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
-            return [Step(f"Now: {reading.waiver_words(one)}.") for one in reading.failing_waivers(record)]
+            return [Step("No host needs help. Put the waivers of the target file right and run again.")]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
         case ExitCode.UNSAFE:

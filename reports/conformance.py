@@ -39,7 +39,6 @@ def render(record: Record) -> str:
         sentence=reading.sentence(record),
         exit_meaning=reading.exit_meaning(record),
         steps=advice.next_steps(record),
-        waiver_words=reading.waiver_words,
         cause_anchor=_cause_anchor(record, legs),
     )
 

@@ -126,10 +126,11 @@ def test_every_output_says_so_in_words(ended: dict[str, Ended]) -> None:
     assert "CANONICAL WITH WAIVERS  deploy of" in session.output
     told = f"{ANSWERS} failed on a and is waived until 3000-01-01T00:00:00Z by team hypervisor: the old client lies"
     assert told in flat(session.output)
-    assert "Mend what is waived before 3000-01-01 00:00:00 UTC" in flat(session.output)
+    assert "the first waiver that was used ends at 3000-01-01 00:00:00 UTC" in flat(session.output)
     page = (session.folder / "report.html").read_text(encoding="utf-8")
     assert words in page.lower()
-    assert told in page
+    assert "used on a</td>" in page
+    assert "until 3000-01-01T00:00:00Z by team hypervisor: the old client lies" in page
     assert "CANONICAL WITH WAIVERS" in markdown.render(record)
     assert told in markdown.render(record)
     assert json.loads((session.folder / "record.json").read_text(encoding="utf-8"))["verdict"] == words
@@ -194,6 +195,7 @@ def test_an_unused_waiver_fails_the_run_and_no_host(ended: dict[str, Ended]) -> 
     assert (record.host("a").state, record.host("a").verdict) == (HostState.CONVERGED, Verdict.PASSED)
     assert f"the waiver of {ANSWERS}" in flat(session.output)
     assert "is not needed, as that check passed: remove it" in flat(session.output)
+    assert "not needed: remove it</td>" in (session.folder / "report.html").read_text(encoding="utf-8")
     assert "Exit 1: not canonical for a waiver alone; every host keeps what was verified" in flat(session.output)
     root = ET.parse(session.folder / "junit.xml").getroot()  # noqa: S314 - our own file
     assert root.get("failures") == "1"
