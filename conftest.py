@@ -15,6 +15,7 @@ import testinfra.host
 
 from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
+from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256
 from deploy.attestation import attest
 from deploy.convergence import Convergence
@@ -112,6 +113,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
+        refuse_silent_options(config)
         plan = make_plan(
             Options(
                 provider=given.provider,
@@ -146,9 +148,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(redact(str(error))) from None
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
         config.pluginmanager.unregister(name=_HYPOTHESIS)
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        config.args = [str(ROOT / "checks")]
-    config.args += [str(folder) for folder in plan.checks]
+    # Everything is collected, so that what the command line leaves out is missed.
+    paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    selection = Selection(paths, config.invocation_params.dir)
+    config.args = [str(folder) for folder in (ROOT / "checks", *plan.checks)]
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
@@ -159,7 +162,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from)
+    session = DeploySession(plan, folder, watch, redact, promoted_from, selection)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)

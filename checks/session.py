@@ -21,6 +21,7 @@ import pytest
 
 from checks.fixtures import Diagnosis, Shown
 from checks.own import AUDIT, CHECKS, OwnChecks, clause_of, contexts_of
+from checks.selection import Selection
 from checks.words import words_of
 from deploy import facts, waivers
 from deploy.cause import find_cause
@@ -77,6 +78,7 @@ class DeploySession:
         watch: Shows what happens.
         redact: Takes secrets out of everything that is shown or written.
         promoted_from: What let it through the gate.
+        selection: Which checks the command line asks for; None for all.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class DeploySession:
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
         promoted_from: PromotedFrom | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.plan = plan
         self.promoted_from = promoted_from
@@ -99,6 +102,7 @@ class DeploySession:
         self.interrupted: str | None = None
         self.unsigned = False
         self._own = OwnChecks(plan.checks)
+        self._selection = selection or Selection((), Path())
         self._collected: dict[str, pytest.Item] = {}
         self._known: set[str] = set()
         self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
@@ -153,8 +157,10 @@ class DeploySession:
         checks = list(self._collected.values())
         self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=self._rank)
         first = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=self._rank)
-        self._refuse([*first, *self._later], partial=config.args_source is pytest.Config.ArgsSource.ARGS)
-        items[:] = [item for item in first if item in items]
+        self._refuse([*first, *self._later])
+        if left_out := [item for item in items if not self._selection.takes(item)]:
+            config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in first if item in items and item not in left_out]
         self._manifest = [
             ExpectedCheck(
                 host=item.stash[PLACE].host,
@@ -173,8 +179,8 @@ class DeploySession:
         yield
         items.sort(key=self._rank)  # a team's conftest.py may have put them into another order
 
-    def _refuse(self, checks: list[pytest.Item], *, partial: bool) -> None:
-        """Refuse what is wrong with own checks, and waivers of checks that there are not."""
+    def _refuse(self, checks: list[pytest.Item]) -> None:
+        """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
         self._known |= {_check_id(item) for item in checks}
         host = self.plan.target.hosts[0].name
         for leg in _contexts(self.plan.mode):
@@ -182,8 +188,8 @@ class DeploySession:
             self._own.identified((item, _check_id(item)) for item in here)
         try:
             self._own.refuse()
-            if not partial:  # else a check may be among those that were left out
-                waivers.refuse(self._waivers, self._known, str(self.plan.targets_file))
+            self._selection.refuse(checks)
+            waivers.refuse(self._waivers, self._known, str(self.plan.targets_file))
         except UsageError as error:
             raise pytest.UsageError(self._redact(str(error))) from None
 

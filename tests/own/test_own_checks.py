@@ -159,7 +159,19 @@ SCENARIOS = {
     "wrong": Scenario(options=("--audit",), checks=WRONG),
     "conftest": Scenario(options=("--audit",), checks={"conftest.py": "1 / 0", "test_good.py": GOOD}),
     "empty": Scenario(options=("--audit",), checks={"helper.py": ""}),
-    "a-path": Scenario(options=("--audit", "checks/test_hypervisor.py"), checks={"test_good.py": GOOD}, in_file=True),
+    "a-path": Scenario(
+        options=(
+            "--audit",
+            "checks/test_revision.py",
+            "checks/test_converge.py::test_the_system_profile_is_the_running_system",
+            "checks/test_hypervisor.py::TestHypervisor::test_its_port_is_its_own[a]",
+            "--rootdir=.",
+            "FOLDER/own/test_good.py::test_certificate",
+        ),
+        checks={"test_good.py": GOOD},
+        in_file=True,
+    ),
+    "ignored": Scenario(options=(f"--sha={SHA}", "--ignore=checks/test_converge.py")),
     "a-stray": Scenario(options=("--audit", "tests/test_clocks.py")),
 }
 
@@ -323,23 +335,32 @@ def test_a_folder_without_checks_is_refused(ended: dict[str, Ended]) -> None:
     assert "own: there is no check there; checks are functions test_… in files test_*.py" in ended["empty"].output
 
 
-def test_own_checks_do_not_stand_for_the_contract(ended: dict[str, Ended]) -> None:
-    """With a path the run is partial: own checks are made, and what of the contract was left out is missed."""
+def test_what_a_path_leaves_out_is_missed(ended: dict[str, Ended]) -> None:
+    """With paths, and names behind them, the run is partial: every single check that they leave out is missed."""
     session = ended["a-path"]
     assert session.status == 11, session.output
-    assert session.verdicts("a") == "inconclusive inconclusive passed inconclusive inconclusive"
-    checks = {check.id: check.verdict for check in session.clause("a", Clause.RUNTIME).checks}
-    assert checks == {
-        "runtime/room-on-the-disk": Verdict.PASSED,
-        "runtime/live/schema": Verdict.PASSED,
-        "runtime/live/all": Verdict.INCONCLUSIVE,
-    }
+    made = [check.id for part in session.record.host("a").parts for check in part.checks if check.started]
+    assert made == [
+        "revision/the-running-system-comes-from-a-known-commit",
+        "converge/the-system-profile-is-the-running-system",
+        "hypervisor/its-port-is-its-own",
+        "audit/certificate",
+    ]
+    whole = [check.id for part in ended["audit"].record.host("a").parts for check in part.checks]
+    assert [check.id for part in session.record.host("a").parts for check in part.checks] == whole
 
 
 def test_a_module_that_nobody_named_is_refused(ended: dict[str, Ended]) -> None:
     """A module that is neither the contract's nor in a folder of own checks is not run on a host by accident."""
     assert ended["a-stray"].status == 4
-    assert "test_clocks.py is no check of the contract: name its folder with --checks=" in ended["a-stray"].output
+    said = "tests/test_clocks.py: there is no check of this run; checks of your own are made beside the contract's"
+    assert said in ended["a-stray"].output
+
+
+def test_no_option_leaves_checks_out_in_silence(ended: dict[str, Ended]) -> None:
+    """An option that keeps the contract from being collected is refused, with what to use instead."""
+    assert ended["ignored"].status == 4
+    assert "--ignore: not in a deploy, as nobody would miss what it leaves out" in ended["ignored"].output
 
 
 @pytest.mark.parametrize(
