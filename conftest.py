@@ -162,7 +162,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from, selection)
+    session = DeploySession(plan, folder, watch, redact, promoted_from=promoted_from, selection=selection)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)

@@ -1,4 +1,4 @@
-"""Which checks a command line asks for; what it leaves out is expected all the same, so nothing is left out in silence."""
+"""Which checks a command line asks for; what it leaves out is expected all the same, so that it is missed."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def refuse_silent_options(config: pytest.Config) -> None:
     Raises:
         UsageError: Names the option, and what to use instead.
     """
-    for name, option in _REFUSED.items():
-        if config.getoption(name, None):
-            raise UsageError(
-                f"{option}: not in a deploy, as nobody would miss what it leaves out; use -k or --deselect"
-            )
+    given = [option for name, option in _REFUSED.items() if config.getoption(name, None)]
+    changed = config.getoption("override_ini", None) or ()
+    given += [f"--override-ini={one}" for one in changed if one.startswith("python_")]
+    for option in given:
+        raise UsageError(f"{option}: not in a deploy, as nobody would miss what it leaves out; use -k or --deselect")
 
 
 def _is(item: pytest.Item, path: Path, names: str) -> bool:

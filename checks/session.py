@@ -87,6 +87,7 @@ class DeploySession:
         folder: Path,
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
+        *,
         promoted_from: PromotedFrom | None = None,
         selection: Selection | None = None,
     ) -> None:
