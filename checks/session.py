@@ -137,7 +137,7 @@ class DeploySession:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Take note of own checks that cannot be collected."""
         report = yield
-        if not report.passed and isinstance(collector, pytest.File | pytest.Directory):
+        if not report.passed:
             said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             self._own.not_collected(collector.path, report.outcome, said)
         return report

@@ -6,6 +6,7 @@ Commands of testinfra really run, on this machine. The file says as JSON which s
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import subprocess
@@ -188,7 +189,7 @@ def _prepare(folder: Path, scenario: Scenario) -> list[str]:
     options = (option.replace("FOLDER", str(folder)) for option in scenario.options)
     return [
         *("--provider=ovh", f"--targets={folder / 'target.toml'}", f"--report-dir={folder / 'runs'}"),
-        *("-p", "no:cacheprovider", *own_checks, *options),
+        *("-p", "no:cacheprovider", "-p", "no:hypothesispytest", *own_checks, *options),
     ]
 
 
@@ -218,6 +219,7 @@ def _into(path: Path) -> Iterator[None]:
 def main(folder: Path) -> None:
     """Run the sessions that a folder has orders for."""
     deploy.providers.open_provider = lambda *_, **__: Hosts()
+    gc.freeze()  # pytest collects garbage at each session's end; what is loaded already is none
     codes = {}
     for name, arguments in json.loads((folder / "orders.json").read_text(encoding="utf-8")).items():
         with _into(folder / name / "output"):

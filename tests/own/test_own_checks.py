@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from checks.session import contract_sha256
 from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.plan import Options, make_plan
+from deploy.errors import UsageError
+from deploy.plan import TARGETS, Options, make_plan
 from deploy.record import Check
 from tests.answers import SHA
 from tests.deploys.sessions import Ended
@@ -374,5 +376,34 @@ def test_no_option_leaves_checks_out_in_silence(ended: dict[str, Ended]) -> None
 def test_a_folder_that_cannot_be_is_refused(given: str, says: str, tmp_path: Path) -> None:
     """A folder that is not there, or has the contract itself in it, is refused with the option's name."""
     options = Options(provider="lab", audit=True, checks=(given,))
-    with pytest.raises(Exception, match=says):
+    with pytest.raises(UsageError, match=says):
         make_plan(options, {}, tmp_path)
+
+
+def test_a_target_file_names_folders_beside_itself(tmp_path: Path) -> None:
+    """Folders of the target file are relative to it; one that is named twice, or is in another one, counts once."""
+    (tmp_path / "ops" / "inner").mkdir(parents=True)
+    (tmp_path / "more").mkdir()
+    lab = (TARGETS / "lab.toml").read_text(encoding="utf-8")
+    (tmp_path / "t.toml").write_text(f'checks = ["ops", "ops/inner"]\n{lab}', encoding="utf-8")
+    given = (str(tmp_path / "more"), str(tmp_path / "ops"))
+    options = Options(provider="lab", audit=True, targets=str(tmp_path / "t.toml"), checks=given)
+    assert make_plan(options, {}, tmp_path).checks == (tmp_path / "more", tmp_path / "ops")
+    (tmp_path / "t.toml").write_text(f'checks = ["nowhere"]\n{lab}', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"t\.toml: checks\[0\]: no such folder"):
+        make_plan(options, {}, tmp_path)
+
+
+def test_own_checks_are_part_of_the_contract(tmp_path: Path) -> None:
+    """With own checks it is another contract than without, and with one changed byte of them, another again."""
+
+    def digest(*checks: str) -> str:
+        return contract_sha256(make_plan(Options(provider="lab", audit=True, checks=checks), {}, tmp_path))
+
+    (tmp_path / "own" / "deeper").mkdir(parents=True)
+    (tmp_path / "own" / "deeper" / "test_x.py").write_text("limit = 1", encoding="utf-8")
+    first = digest(str(tmp_path / "own"))
+    assert first != digest()
+    assert first == digest(str(tmp_path / "own"))
+    (tmp_path / "own" / "deeper" / "test_x.py").write_text("limit = 0", encoding="utf-8")
+    assert first != digest(str(tmp_path / "own"))
