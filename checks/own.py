@@ -135,6 +135,8 @@ def _marker_problems(item: pytest.Item) -> Iterator[str]:
         yield f"its severity is {severity!r}; allowed: {', '.join(SEVERITIES)}"
     if item.get_closest_marker("last"):
         yield "@pytest.mark.last is the contract's own: what comes last confirms the system"
+    if item.get_closest_marker("xfail"):
+        yield "@pytest.mark.xfail hides a failure: waive it in the target file, with a reason and an end"
     when = item.get_closest_marker("when")
     if when and audit:
         yield "@pytest.mark.when is for checks of a clause; one with @pytest.mark.audit is made in audits"

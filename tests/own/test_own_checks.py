@@ -115,6 +115,10 @@ def test_severe(host): """Severe."""
 def test_last(host): """Last."""
 
 @pytest.mark.clause("runtime")
+@pytest.mark.xfail
+def test_hides(host): """Hides."""
+
+@pytest.mark.clause("runtime")
 @pytest.mark.when("always")
 def test_when(host): """When."""
 ''',
@@ -306,6 +310,7 @@ def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> Non
         "test_marks.py: test_misspelled: @pytest.mark.audit says severty; allowed: rationale, remedy, severity",
         "test_marks.py: test_severe: its severity is 'awful'; allowed: low, medium, high, critical",
         "test_marks.py: test_last: @pytest.mark.last is the contract's own",
+        "test_marks.py: test_hides: @pytest.mark.xfail hides a failure: waive it in the target file",
         "test_marks.py: test_when: @pytest.mark.when says 'always'; allowed: deploy, rollback, audit",
         "test_names.py: test_it_answers_as_it_should: hypervisor/it-answers-as-it-should is the id of a check in",
         "test_names.py: test_twice: runtime/twice is the id of a check in",
