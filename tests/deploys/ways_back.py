@@ -113,6 +113,10 @@ class Stage:
         seen = "sed -n 's/^seen //p' /run/switchproof/lock/holder"
         return self.inside(f"echo $(($(date +%s) - $({seen}) > 20))") == "1"
 
+    def is_watched(self) -> bool:
+        """Whether the host is answering the question whether all is healthy."""
+        return self.inside(r"pgrep -fc 'host-switch\.sh observe$'") != "0"
+
     def inside(self, script: str) -> str:
         """What a shell text prints on the host."""
         return self.host.run(["bash", "-c", script], timeout_s=60).stdout.strip()
@@ -156,9 +160,10 @@ def killed(stage: Stage) -> Told:
 
 def late(stage: Stage) -> Told:
     """The runner is stopped until the host has gone back, and then goes on as if nothing had been."""
-    process = stage.begin("late", "--sha=main")
-    stage.reach("late", '"phase":"observe"')
+    process = stage.begin("late", "--sha=main", "--soak=4")
+    stage.wait_for(stage.is_watched, "the host watches whether all is healthy")
     process.send_signal(signal.SIGSTOP)
+    assert stage.is_watched(), "the run was stopped only after it had its answer"
     stage.wait_for_return()
     process.send_signal(signal.SIGCONT)
     stage.end("late", process)
