@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -69,17 +69,20 @@ class OwnChecks:
             problems.append("cannot be made of every host, as it is no plain test function or method")
         self._problems += [f"{item.path}: {_name(item)}: {problem}" for problem in problems]
 
-    def identified(self, ids: Iterable[tuple[pytest.Item, str]]) -> None:
+    def identified(self, ids: Iterable[tuple[pytest.Item, str]], elsewhere: Mapping[str, Path]) -> None:
         """Take note of own checks with an id that another check has.
 
         Args:
             ids: Every check of one host on one leg, those of the contract too, with its id.
+            elsewhere: The ids of checks that this run does not make, with their modules.
         """
+        taken = {check: path for check, path in elsewhere.items() if not self.has(path)}
         first: dict[str, pytest.Item] = {}
         for item, check in sorted(ids, key=lambda each: self.has(each[0].path)):
             earlier = first.setdefault(check, item)
-            if earlier is not item and self.has(item.path):
-                whose = f"{earlier.path.name} of the contract" if not self.has(earlier.path) else str(earlier.path)
+            path = earlier.path if earlier is not item else taken.get(check)
+            if path is not None and self.has(item.path):
+                whose = str(path) if self.has(path) else f"{path.name} of the contract"
                 self._problems.append(
                     f"{item.path}: {_name(item)}: {check} is the id of a check in {whose}: give it another name"
                 )

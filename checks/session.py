@@ -105,7 +105,7 @@ class DeploySession:
         self._own = OwnChecks(plan.checks)
         self._selection = selection or Selection((), Path())
         self._collected: dict[str, pytest.Item] = {}
-        self._known: set[str] = set()
+        self._elsewhere: dict[str, Path] = {}
         self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
         self._manifest: list[ExpectedCheck] = []
         self._later: list[pytest.Item] = []
@@ -127,7 +127,8 @@ class DeploySession:
             hypervisor = clause_of(metafunc.definition) is Clause.HYPERVISOR and "unit" not in metafunc.fixturenames
             names = ["hypervisor"] if hypervisor else list(self.plan.target.runtime)
         if not legs:
-            self._known |= {_make_id(metafunc.definition, name) for name in names}
+            ids = (_make_id(metafunc.definition, name) for name in names)
+            self._elsewhere.update(dict.fromkeys(ids, metafunc.definition.path))
         places = [Place(host.name, leg, name) for leg in legs for host in self.plan.target.hosts for name in names]
         metafunc.parametrize("place", places, indirect=True, ids=[_label(place) for place in places])
 
@@ -182,15 +183,15 @@ class DeploySession:
 
     def _refuse(self, checks: list[pytest.Item]) -> None:
         """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
-        self._known |= {_check_id(item) for item in checks}
         host = self.plan.target.hosts[0].name
         for leg in _contexts(self.plan.mode):
             here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
-            self._own.identified((item, _check_id(item)) for item in here)
+            self._own.identified(((item, _check_id(item)) for item in here), self._elsewhere)
         try:
             self._own.refuse()
             self._selection.refuse(checks)
-            waivers.refuse(self._waivers, self._known, str(self.plan.targets_file))
+            known = {_check_id(item) for item in checks}
+            waivers.refuse(self._waivers, known, self._elsewhere, str(self.plan.targets_file))
         except UsageError as error:
             raise pytest.UsageError(self._redact(str(error))) from None
 

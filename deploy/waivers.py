@@ -89,20 +89,21 @@ def state(waiver: Waiver, seen: Iterable[Seen]) -> State:
     return "unused" if verdicts == {Verdict.PASSED} else "open"
 
 
-def refuse(waivers: Sequence[Waiver], known: Collection[str], where: str) -> None:
+def refuse(waivers: Sequence[Waiver], known: Collection[str], elsewhere: Collection[str], where: str) -> None:
     """Refuse a waiver of a check that does not exist.
 
     Args:
         waivers: Those of the target file.
-        known: The ids of all checks, whether or not this run makes them.
+        known: The ids of the checks that this run makes.
+        elsewhere: The ids of those that it does not make; which parameters they have in brackets is not known.
         where: The target file's name.
 
     Raises:
         UsageError: Names the waiver, and checks that may be meant.
     """
     for index, waiver in enumerate(waivers):
-        if waiver.check not in known:
-            near = ", ".join(_near(waiver.check, known))
+        if waiver.check not in known and waiver.check.partition("[")[0] not in elsewhere:
+            near = ", ".join(_near(waiver.check, {*known, *elsewhere}))
             raise UsageError(
                 f"{where}: waivers[{index}].check: there is no check {waiver.check!r}; {near or 'there are none'}"
             )

@@ -126,6 +126,9 @@ def test_when(host): """When."""
 @pytest.mark.clause("hypervisor")
 def test_it_answers_as_it_should(host): """Taken."""
 
+@pytest.mark.clause("revision")
+def test_the_earlier_system_is_known_and_there(host): """Taken in rollbacks."""
+
 @pytest.mark.clause("runtime")
 class TestOne:
     def test_twice(self, host): """First."""
@@ -313,6 +316,7 @@ def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> Non
         "test_marks.py: test_hides: @pytest.mark.xfail hides a failure: waive it in the target file",
         "test_marks.py: test_when: @pytest.mark.when says 'always'; allowed: deploy, rollback, audit",
         "test_names.py: test_it_answers_as_it_should: hypervisor/it-answers-as-it-should is the id of a check in",
+        "revision/the-earlier-system-is-known-and-there is the id of a check in test_revision.py of the contract",
         "test_names.py: test_twice: runtime/twice is the id of a check in",
         "test_kinds.py: test_case: cannot be made of every host",
         "test_kinds.py has a fixture 'observation', which is Switchproof's own: give it another name",

@@ -49,6 +49,14 @@ def test_lasts(host):
     assert False, "it is over"
 '''
 FAILS = OWN.replace("raise Inconclusive", "str")
+IN_AUDITS = """
+import pytest
+
+@pytest.mark.audit
+@pytest.mark.parametrize("number", [1])
+def test_lasts(host, number):
+    assert False
+"""
 SICK = "unwell"  # what the runtime unit is asked to say of itself
 
 SCENARIOS = {
@@ -59,8 +67,8 @@ SCENARIOS = {
         waivers=waiver("audit/lasts") + waiver("converge/fails") + waiver("converge/changed-units-were-restarted"),
     ),
     "not-asked": Scenario(
-        checks={"test_own.py": "import pytest\n@pytest.mark.audit\ndef test_lasts(host): assert False\n"},
-        waivers=waiver("audit/lasts"),
+        checks={"test_own.py": IN_AUDITS},
+        waivers=waiver("audit/lasts[1]"),
     ),
     "unused": Scenario(waivers=waiver()),
     "expired": Scenario(status=SICK, waivers=waiver(until=LONG_AGO)),
