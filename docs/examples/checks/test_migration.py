@@ -24,6 +24,7 @@ def test_every_migration_is_applied(host: Host, unit: RuntimeUnit, show: Show) -
     Try: run the migrations by hand, and read what the first one that fails says.
     """
     path = DATABASE.format(unit=unit.name)
+    assert host.file(MIGRATIONS).is_directory, f"the running system brings no {MIGRATIONS} along"
     needed = set(host.file(MIGRATIONS).listdir())
     assert needed, f"there is no migration in {MIGRATIONS}"
     assert host.file(path).is_file, f"{unit.name} has no database at {path}"
