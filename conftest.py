@@ -13,8 +13,9 @@ from typing import TextIO
 import pytest
 import testinfra.host
 
-from checks.fixtures import Diagnosis, Show, Shown
+from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
+from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256
 from deploy.attestation import attest
 from deploy.convergence import Convergence
@@ -83,6 +84,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
     add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
     add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
+    own = "a folder with checks of the team's own, beside the target file's `checks`; repeatable"
+    add("--checks", action="append", default=[], metavar="DIR", help=own)
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -93,14 +96,24 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep; where a check applies."
     )
+    config.addinivalue_line("markers", "audit(severity, rationale, remedy): a team's own check of an audit.")
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
-        only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
+        only_deploys = (
+            given.sha,
+            given.audit,
+            given.plan,
+            given.drill,
+            given.sign_key,
+            given.require_record,
+            given.checks,
+        )
         if any(only_deploys) or given.rollback is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
+        refuse_silent_options(config)
         plan = make_plan(
             Options(
                 provider=given.provider,
@@ -122,6 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 require_record=given.require_record,
                 allowed_signers=given.allowed_signers,
                 revoked_signers=given.revoked_signers,
+                checks=tuple(given.checks),
             ),
             os.environ,
             RUNS,
@@ -134,8 +148,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(redact(str(error))) from None
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
         config.pluginmanager.unregister(name=_HYPOTHESIS)
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        config.args = [str(ROOT / "checks")]
+    # Everything is collected, so that what the command line leaves out is missed.
+    paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    selection = Selection(paths, config.invocation_params.dir)
+    config.args = [str(folder) for folder in (ROOT / "checks", *plan.checks)]
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
@@ -146,7 +162,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from)
+    session = DeploySession(plan, folder, watch, redact, promoted_from=promoted_from, selection=selection)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -356,6 +372,13 @@ def endpoint(session: DeploySession, place: Place, observation: Observation) -> 
     target = session.plan.target
     peers = {name: peer for name, peer in target.runtime.items() if name != place.endpoint}
     return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation, peers)
+
+
+@pytest.fixture
+def unit(session: DeploySession, place: Place) -> RuntimeUnit:
+    """A runtime unit, by its name and what the target file says of it; the check is made of each."""
+    assert place.endpoint is not None
+    return RuntimeUnit(place.endpoint, session.plan.target.runtime[place.endpoint])
 
 
 @pytest.fixture

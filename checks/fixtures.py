@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from deploy.target import Endpoint
+
 
 class Show(Protocol):
     """Puts what a check expected and saw into the report, whether it passes or fails."""
@@ -57,6 +59,19 @@ class Shown:
         self.expected, self.seen, self.command = expected, seen, command
         self.evidence = list(evidence)
         self.took_s, self.limit_s = took_s, limit_s
+
+
+@dataclass(frozen=True)
+class RuntimeUnit:
+    """A runtime unit of the contract, for checks of the team's own that are made of each.
+
+    Attributes:
+        name: Its name in the target file, such as `live`.
+        want: What the target file says of it: its systemd units, where it listens, what it is asked.
+    """
+
+    name: str
+    want: Endpoint
 
 
 @dataclass(frozen=True)

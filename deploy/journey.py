@@ -467,7 +467,7 @@ class Journey:
             return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {problem}{self._alone}"
         assert self.before is not None  # noted when the host was claimed
         seen = self.observations.get(self.leg if self.kept else "back")
-        if seen is None or not (self.kept or back is Verdict.PASSED):
+        if seen is None or not (self.kept or (back is not None and back.accepted)):
             try:
                 seen = self._observe(_LOOK)
             except SwitchproofError as error:

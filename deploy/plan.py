@@ -17,6 +17,8 @@ from deploy.secret_sources import refuse_short
 from deploy.target import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
+CONTRACT = Path(__file__).resolve().parents[1] / "checks"
+"""The contract's own checks."""
 LabRuntime = Literal["microvm", "netns"]
 Shape = Literal["ovh", "aws"]
 
@@ -63,6 +65,7 @@ class Options:
     require_record: str | None = None
     allowed_signers: str | None = None
     revoked_signers: str | None = None
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ class Plan:
         shape: Which shape of host the lab makes.
         sign_key: What signs the run at its end.
         gate: The record that a deploy asks for before anything is touched.
+        checks: Folders with checks of the team's own, absolute and without links; none is inside another.
     """
 
     mode: Mode
@@ -115,6 +119,7 @@ class Plan:
     shape: Shape = "ovh"
     sign_key: Path | None = None
     gate: Gate | None = None
+    checks: tuple[Path, ...] = ()
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -173,6 +178,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         shape=options.shape,
         sign_key=_sign_key(options, mode),
         gate=None if options.collect_only else _gate(options, mode, target, path),
+        checks=_own_checks(options, target, path),
     )
 
 
@@ -180,6 +186,27 @@ def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
     """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
     name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
     return Path(given) if given else TARGETS / f"{name}.toml"
+
+
+def _own_checks(options: Options, target: Target, path: Path) -> tuple[Path, ...]:
+    """Find the folders with checks of the team's own: those of the command line, and those of the target file."""
+    named = [(f"--checks={given}", Path(given).expanduser()) for given in options.checks]
+    named += [
+        (f"{path}: checks[{index}]", path.parent / Path(given).expanduser())
+        for index, given in enumerate(target.checks)
+    ]
+    folders = []
+    for name, folder in named:
+        whole = folder.resolve()
+        if not whole.is_dir():
+            raise UsageError(f"{name}: no such folder (looked for {whole})")
+        if whole.is_relative_to(CONTRACT) or CONTRACT.is_relative_to(whole):
+            raise UsageError(
+                f"{name}: the contract's own checks are there ({CONTRACT}); keep yours in another folder"
+            )
+        folders.append(whole)
+    inner = {one for one in folders for other in folders if one != other and one.is_relative_to(other)}
+    return tuple(dict.fromkeys(folder for folder in folders if folder not in inner))
 
 
 def _sign_key(options: Options, mode: Mode) -> Path | None:

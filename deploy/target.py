@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from deploy.errors import UsageError
+from deploy.waivers import NEVER, with_whole_days
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
 UnitName: TypeAlias = Annotated[
@@ -282,6 +283,24 @@ class Requires(_Table, frozen=True, kw_only=True):
         return dt.timedelta(**{unit: int(self.max_age[:-1])})
 
 
+class Waiver(_Table, frozen=True, kw_only=True):
+    """A failure that is known and borne for a time. It covers only what failed, never what gave no answer.
+
+    Attributes:
+        check: The check's id, as the report has it.
+        host: The host that it is for; every host if left out.
+        reason: Why the failure is borne.
+        owner: Who answers for it.
+        expires: From when on it covers nothing any more; a date means the end of that day in UTC.
+    """
+
+    check: Annotated[str, Meta(pattern=r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)", max_length=300)]
+    host: Name | None = None
+    reason: Line
+    owner: Line
+    expires: Annotated[dt.datetime, Meta(tz=True)]
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -298,6 +317,9 @@ class Target(_Table, frozen=True, kw_only=True):
     requires: Requires | None = None
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
+    checks: tuple[Line, ...] = ()
+    """Folders with checks of the team's own, relative to the target file."""
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -346,9 +368,9 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> 
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
 
 
-def _convert(path: Path, raw: object) -> Target:
+def _convert(path: Path, raw: dict[str, Any]) -> Target:
     try:
-        return msgspec.convert(raw, Target)
+        return msgspec.convert(with_whole_days(raw), Target)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_at_key(str(error), raw)}") from error
 
@@ -477,6 +499,26 @@ def _check(path: Path, target: Target) -> None:
         _check_endpoint(path, key, endpoint)
     if problem := confirm_problem(target):
         raise UsageError(f"{path}: rollback.confirm_s: {problem}")
+    _check_waivers(path, target.waivers, [host.name for host in target.hosts])
+
+
+def _check_waivers(path: Path, waivers: Sequence[Waiver], hosts: Sequence[str]) -> None:
+    """Check that waivers are for hosts that there are, and that no two are for the same."""
+    for index, waiver in enumerate(waivers):
+        if waiver.host is not None and waiver.host not in hosts:
+            raise UsageError(
+                f"{path}: waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
+            )
+        if waiver.check in NEVER:
+            raise UsageError(
+                f"{path}: waivers[{index}].check: {waiver.check} cannot be waived: everything else rests on it"
+            )
+        for earlier, other in enumerate(waivers[:index]):
+            same_host = waiver.host == other.host or None in {waiver.host, other.host}
+            if waiver.check == other.check and same_host:
+                raise UsageError(
+                    f"{path}: waivers[{index}]: covers what waivers[{earlier}] covers; remove one of them"
+                )
 
 
 def _check_instance(path: Path, key: str, host: Host, provider: ProviderName) -> None:
@@ -574,6 +616,8 @@ def json_schema() -> dict[str, Any]:
         "required": ["env"],
         "additionalProperties": False,
     }
+    times = [{"type": "string", "format": kind} for kind in ("date-time", "date")]  # as TOML's are told to a schema
+    definitions["Waiver"]["properties"]["expires"] = {"anyOf": times}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Switchproof target file",

@@ -154,9 +154,9 @@ def _log_line(host: str, missed: int, line: str) -> Line:
 
 
 def _check(event: j.CheckFinished) -> list[Line]:
-    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
+    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
     said = text.one_line(event.message)
-    head = f"{event.host}{leg} {event.verdict.upper()} {event.clause}: {text.one_line(event.title)}"
+    head = f"{event.host}{leg} {event.verdict.upper()} {event.clause or 'audit'}: {text.one_line(event.title)}"
     return [Line(f"{head}: {said}" if said else head)]

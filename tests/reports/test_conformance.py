@@ -207,4 +207,4 @@ def test_shapes_differ() -> None:
     """No two verdicts and no two states share a shape."""
     for kind in (Verdict, HostState):
         assert len({SHAPES[one] for one in kind}) == len(kind)
-    assert {SHAPES.get(one, "?") for one in RunVerdict} == {"✓", "✗", "?"}
+    assert {SHAPES.get(one, "?") for one in RunVerdict} == {"✓", "~", "✗", "?"}
