@@ -37,6 +37,11 @@ rollback provider *options:
 drill provider sha *options:
     @provider="$1" sha="$2"; shift 2; pytest --provider="$provider" --sha="$sha" --drill "$@"
 
+# List every kept run on one page, and open it where there is a desktop.
+[positional-arguments]
+reports *options:
+    @python -m reports index --open "$@"
+
 # Gone; says what to use instead.
 [private]
 deploy-ec2 *_:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import median
 
 from markupsafe import Markup
@@ -136,8 +136,8 @@ def render(runs: Sequence[Kept], folder: Path, home: Path, now: dt.datetime) -> 
     env = conformance.environment()
     style = "\n".join(env.get_template(name).render() for name in ("conformance.css.j2", "index.css.j2"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    prefix = Path(os.path.relpath(folder, home)).as_posix()
-    entries = [_entry(run, folder, prefix) for run in runs]
+    way = PurePosixPath(Path(os.path.relpath(folder, home)).as_posix())
+    entries = [_entry(run, folder, way) for run in runs]
     providers = _providers(entries)
     return env.get_template("index.html.j2").render(
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
@@ -152,7 +152,7 @@ def render(runs: Sequence[Kept], folder: Path, home: Path, now: dt.datetime) -> 
     )
 
 
-def _entry(run: Kept, folder: Path, prefix: str) -> Entry:
+def _entry(run: Kept, folder: Path, way: PurePosixPath) -> Entry:
     place = folder / run.folder
     page = next((name for name in _PAGES if (place / name).exists()), "")
     words = _OTHER_WORDS.get(run.end)
@@ -161,7 +161,7 @@ def _entry(run: Kept, folder: Path, prefix: str) -> Entry:
     hosts = run.digest.hosts if run.digest else ()
     states = Counter(str(host.state) for host in hosts)
     counted = ", ".join(f"{number} {state}" for state, number in states.most_common())
-    href = conformance.href(f"{prefix}/{run.folder}/{page}")
+    href = conformance.href(str(way / run.folder / page))
     return Entry(run, href, word, tone, counted if len(hosts) > _HOSTS_SHOWN else "")
 
 
@@ -213,16 +213,19 @@ def _trends(entries: Sequence[Entry]) -> list[Trend]:
 
 def _trend(mode: str, newest_first: Sequence[Entry]) -> Trend:
     shown = list(reversed(newest_first[:TREND]))
-    took = [(entry, entry.run.digest.took_s) for entry in shown if entry.run.digest and entry.run.digest.took_s]
+    took = [
+        (entry, entry.run.digest.took_s)
+        for entry in shown
+        if entry.run.digest and entry.run.digest.took_s is not None
+    ]
     longest = max((seconds for _, seconds in took), default=0.0)
     bars = []
     for number, (entry, seconds) in enumerate(took):
-        height = max(round(_HEIGHT * seconds / longest, 1), _LEAST)
+        height = max(round(_HEIGHT * seconds / (longest or 1.0), 1), _LEAST)
         bars.append(Bar(number * (_BAR + _GAP), round(_HEIGHT - height, 1), height, entry.tone))
-    seconds = [one for _, one in took]
     told = "no run came to its end"
-    if seconds:
-        told = f"newest {text.duration(seconds[-1])}, median {text.duration(median(seconds))}"
+    if took:
+        told = f"newest {text.duration(took[-1][1])}, median {text.duration(median(each for _, each in took))}"
     return Trend(mode, len(newest_first), tuple(shown), tuple(bars), told)
 
 

@@ -1,4 +1,4 @@
-"""The runs that a folder keeps, each as little of it as a list of them needs, and no entry of the folder passed over."""
+"""The runs that a folder keeps, as much of each as a list of them needs; none is passed over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import datetime as dt
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from deploy.contract import HostState, RunVerdict, Verdict
 from deploy.errors import UsageError
@@ -85,9 +86,13 @@ class _Stamp(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
+_Known: TypeAlias = dict[str, tuple[_Stamp, Digest]]
+"""Digests by the names of the folders."""
+
+
 class _Digests(msgspec.Struct):
     form: int
-    runs: dict[str, tuple[_Stamp, Digest]]
+    runs: _Known
 
 
 def read_kept(folder: Path) -> list[Kept]:
@@ -99,7 +104,7 @@ def read_kept(folder: Path) -> list[Kept]:
         folder: Where runs are kept; one that is not there holds none.
     """
     known = _known(folder)
-    found: dict[str, tuple[_Stamp, Digest]] = {}
+    found: _Known = {}
     runs = [_kept(place, known, found) for place in _places(folder)]
     if found != known:
         with suppress(OSError):  # then they are made again next time
@@ -127,31 +132,31 @@ def _places(folder: Path) -> list[Path]:
     ]
 
 
-def _kept(place: Path, known: dict[str, tuple[_Stamp, Digest]], found: dict[str, tuple[_Stamp, Digest]]) -> Kept:
-    name = place.name
+def _kept(place: Path, known: _Known, found: _Known) -> Kept:
+    """Say what an entry of the folder is, and put its digest among those found."""
     stamp = _stamp(place)
     over = stamp is not None and stamp.name == "record.json"
+    going_on = not over and is_held(place)
+    parts = _NAME.match(place.name)
+    told = parts.groupdict() if parts else {}
+    by_name = Kept(
+        folder=place.name,
+        end="going-on" if going_on else "unreadable",
+        started=_started(told.get("at")),
+        mode=told.get("mode") or "",
+        provider=told.get("provider") or "",
+    )
+    if stamp is None:
+        return replace(by_name, problem="there is neither a record.json nor an events.jsonl in it")
+    was = known.get(place.name)
     try:
-        if stamp is None:
-            raise UsageError("there is neither a record.json nor an events.jsonl in it")
-        was = known.get(name)
         digest = was[1] if was is not None and was[0] == stamp else _digest(read_run(str(place)))
     except UsageError as error:
-        parts = _NAME.match(name)
-        told = parts.groupdict() if parts else {}
-        going_on = not over and is_held(place)
-        return Kept(
-            folder=name,
-            end="going-on" if going_on else "unreadable",
-            started=_started(told.get("at")),
-            mode=told.get("mode") or "",
-            provider=told.get("provider") or "",
-            problem=str(error).replace(f"{place}/", ""),
-        )
-    found[name] = (stamp, digest)
+        return replace(by_name, problem=str(error).replace(f"{place}/", ""))
+    found[place.name] = (stamp, digest)
     return Kept(
-        folder=name,
-        end="over" if over else ("going-on" if is_held(place) else "killed"),
+        folder=place.name,
+        end="over" if over else "going-on" if going_on else "killed",
         started=digest.started,
         mode=digest.mode,
         provider=digest.provider,
@@ -200,7 +205,7 @@ def _started(at: str | None) -> dt.datetime | None:
     return None
 
 
-def _known(folder: Path) -> dict[str, tuple[_Stamp, Digest]]:
+def _known(folder: Path) -> _Known:
     try:
         digests = msgspec.json.decode((folder / _DIGESTS).read_bytes(), type=_Digests)
     except (OSError, ValueError):  # there are none yet, or somebody else's

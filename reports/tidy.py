@@ -66,6 +66,8 @@ def tidy(folder: Path, newest: int, latest: Path) -> Tidied:
             try:
                 _remove(place)
                 removed.append(run.folder)
+            except FileNotFoundError:  # another run that ends now was quicker
+                continue
             except OSError as error:
                 problems.append(f"{place} could not be removed: {error}")
     return Tidied(tuple(removed), tuple(kept), tuple(problems))
