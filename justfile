@@ -4,9 +4,9 @@
 default:
     @just --list --unsorted
 
-# Install the system packages that the lab and the tests need and this machine lacks.
-packages:
-    @setup/system-packages.sh
+# Install the system packages that the lab needs and this machine lacks, and further ones if named.
+packages *more:
+    @setup/system-packages.sh {{ more }}
 
 # Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
 demo: packages
@@ -48,7 +48,7 @@ deploy-ec2 *_:
     @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
 # Run the project's own tests, whole deploys on lab hosts included.
-test: packages
+test: (packages "chromium")
     pytest --numprocesses=2 --dist=loadfile
 
 # Run what judges the code without running it.
