@@ -17,6 +17,7 @@ from reports.__main__ import main
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
 from tests.reports import stories
 from tests.reports.runs import keep
+from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,13 +127,17 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """A whole session, rollback and diagnostics included."""
     folder = tmp_path_factory.mktemp("leak")
     keep(folder / "runs", stories.unsafe(), -1)
-    return leak(folder, "tell", "-vv", "-rA", "--log-cli-level=DEBUG", "--tb=long", "--keep-runs=1")
+    key = tmp_path_factory.mktemp("key") / "sign"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=30)
+    shown = ("-vv", "-rA", "--log-cli-level=DEBUG", "--tb=long")
+    return leak(folder, "tell", *shown, "--keep-runs=1", f"--sign-key={key}")
 
 
 def test_no_output_of_a_session_has_a_secret(told: Told) -> None:
     """Terminal, live log, report, record, JUnit, events, evidence, logs and CI outputs have none of them."""
     assert told.status == 10, told.outputs["stdout"]
     assert leaks(told) == {}
+    assert [name for name in told.outputs if name.endswith("/statement.json.sig") and name.startswith("runs/")]
     for name in ("report.html", "record.json", "junit.xml", "events.jsonl", "evidence/a/converge.log"):
         (path,) = [path for path in told.outputs if path.startswith("runs/2") and path.endswith(name)]
         assert "[redacted" in told.outputs[path], path
@@ -165,6 +170,7 @@ def test_older_runs_are_removed_and_that_is_said(told: Told) -> None:
 def test_what_was_taken_out_is_counted_by_rule(told: Told) -> None:
     """The record says how much was taken out by which rule, and knows named secrets by their names."""
     (record,) = [said for name, said in told.outputs.items() if name.startswith("runs/2") and "record.json" in name]
+    validate(record.encode())
     for rule in ("LEAKY_SECRET", "CI_JOB_TOKEN", "repository.url", "private-key", "aws-secret", "token", "cookie"):
         assert f'"{rule}":' in record
 
