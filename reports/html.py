@@ -34,9 +34,14 @@ def configure(config: pytest.Config, folder: Path) -> None:
     config.option.self_contained_html = True
 
 
-def standalone(record: Record) -> str:
-    """Render a whole page with only the conformance part."""
-    return page.standalone(record)
+def standalone(record: Record, folder: Path | None = None) -> str:
+    """Render a whole page with only the conformance part.
+
+    Args:
+        record: The run.
+        folder: The run's folder, from which the telling lines of evidence files are taken; None if it is not at hand.
+    """
+    return page.standalone(record, folder=folder)
 
 
 class HtmlReport:
@@ -112,7 +117,7 @@ class HtmlReport:
             if record is None:
                 return
             log, problem = self._log()
-            files.write_text(self.path, page.standalone(record, log, problem))
+            files.write_text(self.path, page.standalone(record, log, problem, self.path.parent))
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a report
             self.problems.append(f"{self.path} could not be written: {error!r}; record.json has the run")
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 
 from deploy.record import Record
-from reports import conformance
+from reports import conformance, reading
 
 _STYLE = re.compile(r'<style type="text/css">(.*?)</style>', re.DOTALL)
 _BODY = re.compile(r"<body>(.*)</body>", re.DOTALL)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _OWN_TITLE = re.compile(r'<h1 id="title">.*?</h1>', re.DOTALL)
+_DATA = re.compile(r'data-jsonblob="([^"]*)"')
 _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
@@ -47,45 +51,61 @@ def session_log(page: str) -> SessionLog:
     style, body, scripts = _STYLE.search(page), _BODY.search(page), _SCRIPT.findall(page)
     if not style or not body or len(scripts) != 1 or 'id="data-container"' not in body[1]:
         raise ValueError("pytest-html wrote a page of an unknown form")
-    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
     parts = _OWN_TITLE.sub("", body[1], count=1)
     for theirs, ours in _CHANGES:
         parts = parts.replace(theirs, ours)
-    return SessionLog(style=Markup(style[1]), body=Markup(parts), script_sha256=digest)  # noqa: S704 - scripts are held back by the policy
+    parts = _DATA.sub(_denser, parts, count=1)
+    return SessionLog(style=Markup(style[1]), body=Markup(parts), script_sha256=_digest(scripts[0]))  # noqa: S704 - scripts are held back by the policy
+
+
+def _denser(found: re.Match[str]) -> str:
+    """Write the log's data with the quotes of JSON as they are, which takes a third less room: there are many."""
+    data = json.dumps(json.loads(html.unescape(found[1])), separators=(",", ":"), ensure_ascii=False)
+    escaped = data.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
+    return f"data-jsonblob='{escaped}'"
+
+
+def _digest(content: str) -> str:
+    """Digest the content of a script or style element as a content security policy names it."""
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 def title(record: Record) -> str:
     """Return the title of a record's page."""
     which = f" of {record.revision.sha[:7]}" if record.revision.sha else ""
-    return f"{record.verdict}: {record.run.mode}{which}, {record.provider} | Switchproof"
+    emulated = " (emulated)" if record.emulated else ""
+    return f"{reading.verdict_word(record)}: {record.run.mode}{which}, {record.provider}{emulated} | Switchproof"
 
 
-def standalone(record: Record, log: SessionLog | None = None, log_problem: str = "") -> str:
+def standalone(
+    record: Record, log: SessionLog | None = None, log_problem: str = "", folder: Path | None = None
+) -> str:
     """Render a whole page that needs nothing beside it.
 
-    The page's content security policy lets no script run but the test log's own, and nothing be fetched.
+    The page's content security policy lets no script run but the test log's own, no style count but those of the
+    page, and nothing be fetched.
 
     Args:
         record: The run.
         log: pytest-html's part, which follows the conformance part.
         log_problem: Why there is no test log, if there should be one.
+        folder: The run's folder, from which the telling lines of evidence files are taken; None if it is not at hand.
     """
+    environment = conformance.environment()
+    style = conformance.style() + environment.get_template("page.css.j2").render(log=log)
     policy = [
         "default-src 'none'",
-        "style-src 'unsafe-inline'",
+        f"style-src 'sha256-{_digest(style)}'",
         "base-uri 'none'",
         "form-action 'none'",
     ]
     if log:
         policy += [f"script-src 'sha256-{log.script_sha256}'", "img-src data:", "media-src data:"]
-    return (
-        conformance.environment()
-        .get_template("page.html.j2")
-        .render(
-            policy="; ".join(policy),
-            title=title(record),
-            fragment=Markup(conformance.render(record)),  # noqa: S704 - rendered with autoescape on
-            log=log,
-            log_problem=log_problem,
-        )
+    return environment.get_template("page.html.j2").render(
+        policy="; ".join(policy),
+        title=title(record),
+        style=Markup(style),  # noqa: S704 - our own templates and pytest-html's style sheet
+        fragment=Markup(conformance.render(record, folder)),  # noqa: S704 - rendered with autoescape on
+        log=log,
+        log_problem=log_problem,
     )

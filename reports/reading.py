@@ -83,6 +83,18 @@ LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again
 """What each leg is called beside a host's name."""
 
 
+_LEG_TITLES = {
+    "forward": {"audit": "Audit", "rollback": "Rollback", "plan": "Plan", "drill": "First deploy"},
+    "back": {"drill": "Way back, on purpose"},
+}
+
+
+def leg_title(record: Record, leg: Leg) -> str:
+    """Say what was done on a leg, as a heading."""
+    usual = {"forward": "Deploy", "back": "Way back", "again": "Second deploy"}
+    return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
+
+
 def legs(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which a host takes them."""
     for index, host in enumerate(record.hosts, 1):
@@ -151,10 +163,17 @@ def first_cause(record: Record) -> Cause | None:
 
 
 _HELD = {
+    "audit": ", and nothing was changed",
     "rollback": " after going back",
     "drill": ", deployed, gone back and deployed again",
 }
 """What a canonical run of a mode did to the hosts, where that is not plain."""
+
+_DID = {
+    "audit": ", and nothing was changed",
+    "rollback": " after going back",
+}
+"""What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
 
 
 def sentence(record: Record) -> str:
@@ -172,6 +191,8 @@ def sentence(record: Record) -> str:
     cause = first_cause(record)
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
     if cause and cause.check.started:
+        lead += _DID.get(run.mode, "")
+    if cause and cause.check.started:
         return _stopped(f"{lead}: {cause.sentence}")
     if run.exit_code == ExitCode.LOCKED:
         return _stopped(f"{lead}: another deploy holds the lock of a host: {_lock_reason(record)}")
@@ -182,6 +203,35 @@ def sentence(record: Record) -> str:
     if cause:
         return _stopped(f"{lead}: {cause.sentence}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
+
+
+_LEFT: dict[HostState, str] = {
+    HostState.UNSAFE: "unsafe, which needs a person now",
+    HostState.UNKNOWN: "in a state that is not known",
+    HostState.ROLLED_BACK: "rolled back to the earlier system and verified there",
+    HostState.CONVERGED: "converged",
+    HostState.UNCHANGED: "unchanged",
+}
+"""What it means for hosts to be left in a state, the worst first."""
+
+_NAMED = 6
+"""Hosts that are named; of more, only the number is said."""
+
+
+def aftermath(record: Record) -> str:
+    """Say in one sentence which state each host was left in."""
+    parts = []
+    for state, words in _LEFT.items():
+        names = [host.name for host in record.hosts if host.state is state]
+        if len(names) == len(record.hosts) > 1:
+            return f"All {text.count(len(names), 'host')} were left {words}."
+        if names:
+            noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
+            which = ", ".join(text.one_line(name) for name in names)
+            said = f"{noun} {which}" if len(names) <= _NAMED else f"{len(names)} {noun}"
+            parts.append(f"{said} {verb} left {words}")
+    told = "; ".join(parts) or "no host was touched"
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _stopped(line: str) -> str:

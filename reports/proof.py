@@ -1,0 +1,140 @@
+"""One check as the page shows it: its anchor, its attempts, and the evidence that bears on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.contract import Clause, Verdict
+from deploy.record import Check, Evidence, Record
+from reports import attempts, excerpts, reading, text
+
+_TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE})
+"""The verdicts whose evidence is shown and not only named."""
+
+_LOG = "/journal/"
+"""What is in the path of a unit's journal."""
+_LAST_WORDS = "the last words of "
+"""Where a message begins to quote journals."""
+
+
+@dataclass(frozen=True)
+class File:
+    """An evidence file beside a check.
+
+    Attributes:
+        path: As the check names it.
+        evidence: What the record has of it; None if it was not kept.
+        excerpt: Its telling lines, where they are shown here.
+        above: The anchor of the check where they are shown, if that is another.
+        first: Whether it is the one to read first.
+    """
+
+    path: str
+    evidence: Evidence | None
+    excerpt: excerpts.Excerpt | None = None
+    above: str = ""
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A check of one clause, on one leg of one host.
+
+    Attributes:
+        check: The check.
+        anchor: Its place in the page.
+        lead: What it says in one line; empty if it says nothing.
+        rest: What else it says.
+        attempts: What its endpoint answered over time, where that bears on it.
+        used: Which part of its limit it took, from 0 to 1; None where it has no limit.
+        files: Its evidence.
+    """
+
+    check: Check
+    anchor: str
+    lead: str
+    rest: str
+    attempts: Sequence[attempts.Attempt]
+    used: float | None
+    files: Sequence[File]
+
+    @property
+    def tells(self) -> bool:
+        """Whether a reader is to see it without asking."""
+        return self.check.verdict in _TELLING
+
+    @property
+    def same_as(self) -> str:
+        """The anchor of the one check beside which all of its evidence is shown; empty if there is no such."""
+        places = {file.above for file in self.files}
+        return places.pop() if len(self.files) > 1 and len(places) == 1 else ""
+
+
+Proofs = Mapping[tuple[str, Clause], Sequence[Proof]]
+"""The proofs of each clause, by the leg's anchor and the clause."""
+
+
+def proofs(record: Record, folder: Path | None) -> Proofs:
+    """Make the proof of every check.
+
+    Lines of evidence stand once in a page, with the first check that they bear on.
+
+    Args:
+        record: The run.
+        folder: The run's folder, for the lines of evidence files; None if it is not at hand.
+    """
+    kept = {evidence.path: evidence for evidence in record.evidence}
+    telling = [path for _, _, check in _checks(record) if check.verdict in _TELLING for path in check.evidence]
+    shown = excerpts.take(folder, kept, telling) if folder is not None else {}
+    told: dict[str, str] = {}
+    found: dict[tuple[str, Clause], list[Proof]] = {}
+    for leg, clause, check in _checks(record):
+        row = found.setdefault((leg.anchor, clause), [])
+        anchor = f"{leg.anchor}-{clause}-{len(row) + 1}-{text.slug(check.id.rpartition('/')[2])}"
+        row.append(_proof(leg, check, anchor, [_file(path, check, anchor, kept, shown, told) for path in check.evidence]))
+    return found
+
+
+def _checks(record: Record) -> Iterator[tuple[reading.Leg, Clause, Check]]:
+    for leg in reading.legs(record):
+        for clause in leg.clauses:
+            for check in clause.checks:
+                yield leg, clause.id, check
+
+
+def _proof(leg: reading.Leg, check: Check, anchor: str, files: list[File]) -> Proof:
+    lead, _, rest = check.message.partition("\n")
+    if any(_LOG in file.path and (file.excerpt or file.above) for file in files):
+        rest = rest.partition(_LAST_WORDS)[0]
+    said = [line for line in rest.splitlines() if line.strip() != f"try: {check.remedy}"]
+    watch = leg.host.watch(leg.name, check.endpoint) if check.endpoint else None
+    bears = check.verdict in _TELLING or check.took_s is not None
+    limit = check.limit_s
+    return Proof(
+        check=check,
+        anchor=anchor,
+        lead=lead,
+        rest="\n".join(said),
+        attempts=attempts.tell(watch) if watch is not None and bears else (),
+        used=min(max(check.took_s / limit, 0.0), 1.0) if check.took_s is not None and limit else None,
+        files=files,
+    )
+
+
+def _file(
+    path: str,
+    check: Check,
+    anchor: str,
+    kept: Mapping[str, Evidence],
+    shown: Mapping[str, excerpts.Excerpt],
+    told: dict[str, str],
+) -> File:
+    if check.verdict not in _TELLING or path not in shown:
+        return File(path, kept.get(path))
+    if path in told:
+        return File(path, kept.get(path), above=told[path])
+    first = _LOG in path and not any(_LOG in other for other, place in told.items() if place == anchor)
+    told[path] = anchor
+    return File(path, kept.get(path), excerpt=shown[path], first=first)
