@@ -144,7 +144,6 @@ def render(runs: Sequence[Kept], folder: Path, home: Path, now: dt.datetime) -> 
         style=Markup(style),  # noqa: S704 - our own templates
         providers=providers,
         summary=_summary(entries),
-        folder=str(folder),
         now=now,
         bar=_BAR,
         height=_HEIGHT,

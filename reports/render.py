@@ -36,7 +36,7 @@ def command(arguments: list[str]) -> int:
     )
     asked = parser.parse_args(arguments)
     try:
-        page = html.standalone(read_run(asked.run))
+        page = html.standalone(read_run(asked.run), run_folder(asked.run))
     except UsageError as error:
         print(error, file=sys.stderr)
         return ExitCode.USAGE

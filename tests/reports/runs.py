@@ -23,7 +23,7 @@ def keep(folder: Path, story: Story, hours: float = 0, **changes: object) -> Pat
     (place / "events.jsonl").write_bytes(lines + (b"\n" if record.run.finished else b'\n{"event":'))
     if record.run.finished:
         write_record(record, place / "record.json")
-        (place / "report.html").write_text(html.standalone(record), encoding="utf-8")
+        (place / "report.html").write_text(html.standalone(record, place), encoding="utf-8")
     return place
 
 
