@@ -156,7 +156,7 @@ def _entry(run: Kept, folder: Path, way: PurePosixPath) -> Entry:
     page = next((name for name in _PAGES if (place / name).exists()), "")
     words = _OTHER_WORDS.get(run.end)
     word = words or (run.digest.word if run.digest else "")
-    tone = "v-inconclusive" if words or word == "planned" else f"v-{word}"
+    tone = "v-inconclusive" if words else f"v-{word}"
     hosts = run.digest.hosts if run.digest else ()
     states = Counter(str(host.state) for host in hosts)
     counted = ", ".join(f"{number} {state}" for state, number in states.most_common())

@@ -16,7 +16,10 @@ NARROW, WIDE = 380, 1280
 
 GRAVE = {"serious", "critical"}
 
-_ALL_OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+_ALL_OPEN = """
+document.querySelectorAll('details').forEach(each => { each.open = true });
+document.querySelectorAll('main *').forEach(each => { each.style.contentVisibility = 'visible' });
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class View:
     dialogs: list[str] = field(default_factory=list)
 
     def unfold(self) -> None:
-        """Open whatever is folded."""
+        """Open whatever is folded, and have everything laid out, as if it were all in sight."""
         self.page.evaluate(_ALL_OPEN)
 
     @property
