@@ -93,7 +93,9 @@ def proofs(record: Record, folder: Path | None) -> Proofs:
     for leg, clause, check in _checks(record):
         row = found.setdefault((leg.anchor, clause), [])
         anchor = f"{leg.anchor}-{clause}-{len(row) + 1}-{text.slug(check.id.rpartition('/')[2])}"
-        row.append(_proof(leg, check, anchor, [_file(path, check, anchor, kept, shown, told) for path in check.evidence]))
+        row.append(
+            _proof(leg, check, anchor, [_file(path, check, anchor, kept, shown, told) for path in check.evidence])
+        )
     return found
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from deploy.journal import AnyEvent
-from deploy.record import Record, write_record
+from deploy.record import Evidence, Record, write_record
 from reports import files, html
 from tests.reports.stories import Story
 
@@ -25,6 +27,19 @@ def keep(folder: Path, story: Story, hours: float = 0, **changes: object) -> Pat
         write_record(record, place / "record.json")
         (place / "report.html").write_text(html.standalone(record, place), encoding="utf-8")
     return place
+
+
+def with_files(record: Record, place: Path, content: Callable[[Evidence], bytes]) -> Record:
+    """Write the evidence of a record below a folder, and return the record with the files' own sizes and digests."""
+    kept = []
+    for evidence in record.evidence:
+        if ".." not in evidence.path:
+            file, body = place / evidence.path, content(evidence)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body)
+            digest = hashlib.sha256(body).hexdigest()
+            kept.append(msgspec.structs.replace(evidence, sha256=digest, bytes=len(body)))
+    return msgspec.structs.replace(record, evidence=kept)
 
 
 def at(record: Record, hours: float) -> Record:
