@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,10 +13,16 @@ from reports import text
 SHOWN = 40
 """Rows of like answers that are told of one watch, those in the middle left out."""
 
+_AT = re.compile(r"\+(\d{1,6}(?:\.\d{1,3})?) s ", re.ASCII)
+"""How a restart begins that says when it was."""
+
+_HEALTHY = frozenset({"healthy", ""})
+"""How a watch ends that may have ended well; a record of an older version does not say."""
+
 _TOGETHER = 4
 """Like answers in a row from which they are told together."""
 
-WIDTH = 1000.0
+WIDTH = 1000
 """Width of a drawing, in its own units."""
 
 
@@ -81,6 +88,7 @@ class Strip:
         answers: How many answers there were, those among them that are not drawn included.
         slowest_s: The longest that an answer took, 0 without any.
         restarts: Every time that a unit behind it became another process.
+        restarted: Where on the axis that was.
         attempts: The same in words.
     """
 
@@ -89,13 +97,14 @@ class Strip:
     healthy_s: float | None
     seconds: float
     limit_s: float
-    good: list[float]
-    bad: list[float]
-    soak: tuple[float, float] | None
-    end: float
+    good: list[int]
+    bad: list[int]
+    soak: tuple[int, int] | None
+    end: int
     answers: int
     slowest_s: float
     restarts: tuple[str, ...]
+    restarted: list[int]
     attempts: list[Attempt]
 
 
@@ -103,7 +112,7 @@ class Strip:
 class Tick:
     """A mark on an axis: where, and what stands there."""
 
-    at: float
+    at: int
     label: str
 
 
@@ -126,36 +135,39 @@ def chart(watches: Iterable[Watch]) -> Chart | None:
 
 def _strip(watch: Watch, scale: float) -> Strip:
     healthy = since_healthy(watch)
-    end = round(watch.seconds * scale, 1)
+    end = round(watch.seconds * scale)
     return Strip(
         endpoint=watch.endpoint,
         settled=watch.settled,
         healthy_s=healthy,
         seconds=watch.seconds,
         limit_s=watch.limit_s,
-        good=[round(sample.at_s * scale, 1) for sample in watch.samples if sample.good],
-        bad=[round(sample.at_s * scale, 1) for sample in watch.samples if not sample.good],
-        soak=None if healthy is None else (round(healthy * scale, 1), end),
+        good=[round(sample.at_s * scale) for sample in watch.samples if sample.good],
+        bad=[round(sample.at_s * scale) for sample in watch.samples if not sample.good],
+        soak=None if healthy is None else (round(healthy * scale), end),
         end=end,
         answers=len(watch.samples) + watch.left_out,
         slowest_s=max((sample.seconds for sample in watch.samples), default=0.0),
         restarts=watch.restarts,
+        restarted=[round(float(at[1]) * scale) for at in map(_AT.match, watch.restarts) if at],
         attempts=tell(watch),
     )
 
 
 def since_healthy(watch: Watch) -> float | None:
-    """Seconds after which every answer was good; None if the last one was not."""
+    """Seconds after which every answer was good; None if it did not end healthy."""
+    if watch.settled not in _HEALTHY:
+        return None
     last_bad = max((sample.at_s for sample in watch.samples if not sample.good), default=-1.0)
     return next((sample.at_s for sample in watch.samples if sample.good and sample.at_s > last_bad), None)
 
 
-def ticks(seconds: float, width: float = WIDTH, most: int = 9) -> list[Tick]:
+def ticks(seconds: float, width: int = WIDTH, most: int = 9) -> list[Tick]:
     """Mark an axis that begins at 0 at round numbers of seconds, at most so many of them."""
     steps: Sequence[float] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600)
     step = next((step for step in steps if seconds / step < most), seconds / (most - 1))
     count = int(seconds / step + 1e-9)
-    return [Tick(round(number * step * width / seconds, 1), _label(number * step)) for number in range(count + 1)]
+    return [Tick(round(number * step * width / seconds), _label(number * step)) for number in range(count + 1)]
 
 
 def _label(seconds: float) -> str:

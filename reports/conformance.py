@@ -19,9 +19,11 @@ from deploy.redact import plain
 from reports import advice, attempts, reading, text, timeline, unseen
 from reports.difference import differences
 from reports.durations import Duration, durations
-from reports.proof import Proofs, proofs
+from reports.proof import Proofs, proofs, told_once
 
 _SHORT = 12
+_INDENTED = re.compile(r"\n\s+(?=<)")
+"""The indentation of a tag, which is for those who read the templates."""
 _MANY = 10
 """Hosts above which the page puts those with trouble first and folds the others."""
 
@@ -65,7 +67,7 @@ def render(record: Record, folder: Path | None = None) -> str:
     legs = list(reading.legs(record))
     shown = proofs(record, folder)
     template = environment().get_template("conformance.html.j2")
-    return template.render(
+    fragment = template.render(
         record=record,
         run=record.run,
         revision=record.revision,
@@ -75,8 +77,9 @@ def render(record: Record, folder: Path | None = None) -> str:
         hosts=list(host_parts(record, legs)),
         many=_MANY,
         proofs=shown,
+        told_once=told_once(record),
         kept=kept,
-        anchors={path: f"sp-evidence-{index}" for index, path in enumerate(kept, 1)},
+        anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
         word=reading.verdict_word(record),
         sentence=reading.sentence(record),
         aftermath=reading.aftermath(record),
@@ -92,6 +95,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         not_made=unseen.not_made(record),
         gaps=unseen.gaps(record),
     )
+    return _INDENTED.sub("\n", fragment)
 
 
 def style() -> str:

@@ -18,7 +18,7 @@ LINES = 20
 LINE_CHARACTERS = 240
 """Characters of one line that are shown."""
 
-PAGE_CHARACTERS = 160_000
+PAGE_CHARACTERS = 60_000
 """Characters of all files together: what keeps the report of ten hosts with full diagnostics below 1 MB."""
 
 FILE_CHARACTERS = 2400
@@ -43,12 +43,14 @@ class Excerpt:
         lines: What is shown of it, as text.
         shown: How many of its lines that stands for.
         total: How many lines it has.
+        folded: Whether some of them stand for others that are alike.
         problem: Why nothing is shown; empty if something is.
     """
 
     lines: str = ""
     shown: int = 0
     total: int = 0
+    folded: bool = False
     problem: str = ""
 
     @property
@@ -112,7 +114,8 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
         chosen.append((line, stands_for))
     if not head:
         chosen.reverse()
-    return Excerpt("\n".join(line for line, _ in chosen), sum(times for _, times in chosen), len(lines))
+    shown = sum(times for _, times in chosen)
+    return Excerpt("\n".join(line for line, _ in chosen), shown, len(lines), folded=shown > len(chosen))
 
 
 def _fold(lines: list[str]) -> Iterable[tuple[str, int]]:

@@ -82,7 +82,8 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add a column for the contract's verdicts, of which pytest's outcomes know only some."""
+        """Add a column for the contract's verdicts, of which pytest's outcomes know only some, and take that for links."""
+        del cells[-1]
         cells.insert(1, '<th class="sortable" data-column-type="verdict">Verdict</th>')
 
     @pytest.hookimpl(optionalhook=True)
@@ -91,6 +92,7 @@ class HtmlReport:
         name = report.nodeid if report.when == "call" else f"{report.nodeid}::{report.when}"
         properties = dict(getattr(report, "user_properties", ()))
         cells[1] = f'<td class="col-testId">{html.escape(" ".join(name.split()))}</td>'
+        del cells[-1]
         cells.insert(1, f'<td class="col-verdict">{html.escape(str(properties.get("verdict", "")))}</td>')
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.contract import Clause, Verdict
 from deploy.record import Check, Evidence, Record
-from reports import attempts, excerpts, reading, text
+from reports import attempts, excerpts, reading
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE})
 """The verdicts whose evidence is shown and not only named."""
@@ -17,6 +18,9 @@ _LOG = "/journal/"
 """What is in the path of a unit's journal."""
 _LAST_WORDS = "the last words of "
 """Where a message begins to quote journals."""
+
+_MANY = 200
+"""Checks above which what all of one id have in common is told once in the page, for its size."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Proof:
         attempts: What its endpoint answered over time, where that bears on it.
         used: Which part of its limit it took, from 0 to 1; None where it has no limit.
         files: Its evidence.
+        explained: Whether it has been told before why it matters and what asked, with the first check of its id.
     """
 
     check: Check
@@ -59,6 +64,7 @@ class Proof:
     attempts: Sequence[attempts.Attempt]
     used: float | None
     files: Sequence[File]
+    explained: bool = False
 
     @property
     def tells(self) -> bool:
@@ -88,15 +94,26 @@ def proofs(record: Record, folder: Path | None) -> Proofs:
     kept = {evidence.path: evidence for evidence in record.evidence}
     telling = [path for _, _, check in _checks(record) if check.verdict in _TELLING for path in check.evidence]
     shown = excerpts.take(folder, kept, telling) if folder is not None else {}
+    many = told_once(record)
     told: dict[str, str] = {}
+    explained: set[tuple[str, str, str]] = set()
     found: dict[tuple[str, Clause], list[Proof]] = {}
     for leg, clause, check in _checks(record):
         row = found.setdefault((leg.anchor, clause), [])
-        anchor = f"{leg.anchor}-{clause}-{len(row) + 1}-{text.slug(check.id.rpartition('/')[2])}"
-        row.append(
-            _proof(leg, check, anchor, [_file(path, check, anchor, kept, shown, told) for path in check.evidence])
-        )
+        anchor = f"{leg.anchor.partition('-')[0]}{leg.name[0]}-{clause}-{len(row) + 1}"
+        files = [_file(path, check, anchor, kept, shown, told) for path in check.evidence]
+        proof = _proof(leg, check, anchor, files)
+        words = (check.id, check.why, check.command)
+        if many and words in explained and not proof.tells:
+            proof = dataclasses.replace(proof, explained=True)
+        explained.add(words)
+        row.append(proof)
     return found
+
+
+def told_once(record: Record) -> bool:
+    """Whether a record has so many checks that what all of one id have in common is told once."""
+    return sum(1 for _ in _checks(record)) > _MANY
 
 
 def _checks(record: Record) -> Iterator[tuple[reading.Leg, Clause, Check]]:

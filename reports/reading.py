@@ -95,10 +95,14 @@ def leg_title(record: Record, leg: Leg) -> str:
     return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
 
 
+_ANCHOR = 12
+"""Letters of a host's name in its anchors, of which a page has many."""
+
+
 def legs(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which a host takes them."""
     for index, host in enumerate(record.hosts, 1):
-        anchor = f"sp-{index}-{text.slug(host.name)}"
+        anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
         yield Leg(host, "forward", host.name, anchor, judge(host.clauses), host.clauses, _took(host, "forward"))
         later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
         for name, leg in later:

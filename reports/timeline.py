@@ -11,13 +11,13 @@ from reports import text
 from reports.attempts import Tick, since_healthy, ticks
 from reports.reading import LEG_WORDS
 
-WIDTH = 1000.0
+WIDTH = 1000
 """Width of the axis, in units of the drawing."""
-GUTTER = 130.0
+GUTTER = 130
 """Width of the column with the hosts' names, left of the axis."""
-TOP = 26.0
+TOP = 26
 """Height of the axis' labels."""
-LANE = 54.0
+LANE = 54
 """Height of one host's lane."""
 
 _LETTER = 6.4
@@ -101,12 +101,12 @@ class Lane:
     """
 
     name: str
-    y: float
+    y: int
     phases: list[Bar] = field(default_factory=list)
     spans: list[Bar] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    good: list[float] = field(default_factory=list)
-    bad: list[float] = field(default_factory=list)
+    good: list[int] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)
     legs: list[Tick] = field(default_factory=list)
 
 
@@ -116,9 +116,7 @@ class Row:
 
     at_s: float
     host: str
-    leg: str
     what: str
-    took_s: float | None
     text: str
 
 
@@ -133,7 +131,7 @@ class Timeline:
     rows: list[Row]
 
     @property
-    def height(self) -> float:
+    def height(self) -> int:
         """Height of the drawing."""
         return TOP + LANE * len(self.lanes) + 6
 
@@ -198,14 +196,14 @@ def _lane(host: Host, y: float, axis: _Axis) -> Lane:
         lane.phases.append(bar)
     for leg in list(LEG_WORDS)[1:]:
         if begun := [phase.started for phase in host.phases if phase.leg == leg]:
-            lane.legs.append(Tick(axis.x(min(begun)), LEG_WORDS[leg]))
+            lane.legs.append(Tick(round(axis.x(min(begun))), LEG_WORDS[leg]))
     lane.spans.extend(_spans(host, axis))
     for moment in host.timeline:
         if sign := MARKS.get(moment.kind):
             lane.marks.append(Mark(moment.kind, axis.x(moment.at), sign, _moment(moment, axis)))
     for good, where in ((True, lane.good), (False, lane.bad)):
         found = {
-            axis.x(watch.began + dt.timedelta(seconds=sample.at_s))
+            round(axis.x(watch.began + dt.timedelta(seconds=sample.at_s)))
             for watch in host.watches
             for sample in watch.samples
             if sample.good is good
@@ -237,7 +235,9 @@ def _spans(host: Host, axis: _Axis) -> list[Bar]:
     return spans
 
 
-def _span(kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: str, *, problem: bool = False) -> Bar:
+def _span(
+    kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: str, *, problem: bool = False
+) -> Bar:
     took = text.duration((end - begin).total_seconds())
     words = f"{kind} of {took}{f' ({said})' if said else ''}"
     return axis.bar(kind, begin, end, kind, words, problem=problem)
@@ -245,25 +245,25 @@ def _span(kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: st
 
 def _rows(host: Host, axis: _Axis) -> list[Row]:
     phases = [
-        Row(
-            axis.at_s(phase.started),
-            host.name,
-            LEG_WORDS[phase.leg],
-            f"phase {phase.phase}",
-            (phase.finished - phase.started).total_seconds() if phase.finished else None,
-            phase.problem or ("" if phase.finished else "it never ended"),
-        )
+        Row(axis.at_s(phase.started), host.name, f"phase {_phase(phase)}, {_took(phase)}", phase.problem or "")
         for phase in host.phases
     ]
+    together: dict[tuple[dt.datetime, facts.Leg, facts.MomentKind], list[str]] = {}
+    for each in host.timeline:
+        together.setdefault((each.at, each.leg, each.kind), []).append(each.text)
     moments = [
-        Row(axis.at_s(each.at), host.name, LEG_WORDS[each.leg], MOMENT_WORDS[each.kind], None, each.text)
-        for each in host.timeline
+        Row(axis.at_s(at), host.name, _on(leg, MOMENT_WORDS[kind]), ", ".join(filter(None, said)))
+        for (at, leg, kind), said in together.items()
     ]
     return phases + moments
 
 
+def _on(leg: facts.Leg, what: str) -> str:
+    return what if leg == "forward" else f"{what} ({LEG_WORDS[leg]})"
+
+
 def _phase(phase: PhaseTime) -> str:
-    return phase.phase if phase.leg == "forward" else f"{phase.phase} ({LEG_WORDS[phase.leg]})"
+    return _on(phase.leg, phase.phase)
 
 
 def _took(phase: PhaseTime) -> str:
