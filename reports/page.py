@@ -26,7 +26,10 @@ _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
     (' onclick="location.reload()"', ""),  # of a button that is hidden once a session has ended
+    ('<div class="logwrapper">', '<div class="logwrapper" tabindex="0" role="region" aria-label="Output">'),
 )
+_FILTER = re.compile(r'(<input [^>]*data-test-result="(\w+)")')
+"""A box to tick, which pytest-html gives no label."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def session_log(page: str) -> SessionLog:
     parts = _OWN_TITLE.sub("", body[1], count=1)
     for theirs, ours in _CHANGES:
         parts = parts.replace(theirs, ours)
+    parts = _FILTER.sub(r'\1 aria-label="Show \2"', parts)
     parts = _DATA.sub(_denser, parts, count=1)
     return SessionLog(style=Markup(style[1]), body=Markup(parts), script_sha256=_digest(scripts[0]))  # noqa: S704 - scripts are held back by the policy
 

@@ -12,6 +12,21 @@ from deploy.contract import Clause
 from reports import html
 from tests.browser.view import NARROW, WIDE, view
 from tests.reports import stories
+from tests.reports.runs import with_files
+from tests.reports.test_html import run
+
+FILE = b"".join(
+    [
+        stories.HOSTILE.encode() + b"\n",
+        b"\x1b]0;title\x07\x1b[2J\x00\x07\xff\xfe\xed\xa0\x80 \xe2\x80\xaelive\n",
+        b"M" * 1_000_000 + b"\n",
+        b"--><![CDATA[ <svg onload=alert(5)> &lt;b&gt; javascript:alert(6)\n",
+        b"the last words\n",
+    ]
+)
+"""What a host may write into a log: markup, escapes, control characters, broken UTF-8, a line of a megabyte."""
+
+pytest_plugins = ["pytester"]
 
 STORIES = {
     story.__name__: story for story in (stories.canonical, stories.rolled_back, stories.unsafe, stories.hostile)
@@ -24,9 +39,11 @@ def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("pages")
 
     def make(name: str) -> Path:
-        page = folder / f"{name}.html"
+        page = folder / name / "page.html"
         if not page.exists():
-            page.write_text(html.standalone(STORIES[name]().record()), encoding="utf-8")
+            page.parent.mkdir()
+            record = with_files(STORIES[name]().record(), page.parent, lambda _: FILE)
+            page.write_text(html.standalone(record, page.parent), encoding="utf-8", errors="replace")
         return page
 
     return make
@@ -113,8 +130,8 @@ def test_the_keyboard_reaches_the_matrix_in_order(browser: Browser, page_of: Cal
 def test_a_link_to_a_check_opens_it(browser: Browser, page_of: Callable[[str], Path]) -> None:
     """Who follows a link to a check that is folded sees what was expected and seen."""
     with view(browser, page_of("rolled_back")) as seen:
-        check = seen.page.locator("details.check.v-passed").first
-        anchor = str(check.get_attribute("id") or check.locator("[id]").first.get_attribute("id"))
+        check = seen.page.locator("details.v-passed:not([open]) [id]").first
+        anchor = str(check.get_attribute("id"))
     with view(browser, page_of("rolled_back"), anchor) as seen:
         expect(seen.page.locator(f"#{anchor}").get_by_text("Expected").first).to_be_visible()
 
@@ -127,6 +144,26 @@ def test_what_a_host_says_does_nothing(browser: Browser, page_of: Callable[[str]
         assert seen.requests == [page_of("hostile").as_uri()]
         assert (seen.said, seen.dialogs) == ([], [])
         assert seen.page.locator("main img, main script, main iframe").count() == 0
-    for words in ("</script><img src=x onerror=alert(1)>", "{{ 7*7 }}", "##[error]"):
+    for words in (
+        "</script><img src=x onerror=alert(1)>",
+        "{{ 7*7 }}",
+        "##[error]",
+        "<svg onload=alert(5)> &lt;b&gt; javascript:alert(6)",
+        "the last words",
+        "1,000,000 characters",
+    ):
         assert words in said.replace("## [", "##["), words
     assert not [char for char in said if char not in {"\n", "\t"} and (ord(char) < 32 or char in "\x7f\u202e")]
+
+
+def test_nor_does_it_in_the_test_log(browser: Browser, pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """The whole report runs the test log's own script and nothing else, which shows names and output as text."""
+    run(pytester, tmp_path, story="hostile")
+    report = tmp_path / "report.html"
+    with view(browser, report) as seen:
+        expect(seen.page.locator("#results-table")).to_contain_text("<img src=x onerror=alert(1)>")
+        seen.page.locator("#results-table .collapsible").first.click()
+        assert [url for url in seen.requests if not url.startswith("data:")] == [report.as_uri()]
+        assert (seen.said, seen.dialogs) == ([], [])
+        assert seen.overhang <= 0
+        assert seen.faults() == {}

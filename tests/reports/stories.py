@@ -474,7 +474,7 @@ def diagnosed(*hosts: str) -> Story:
                     Verdict.FAILED,
                     "It answered 502, not 200, in 200 of 200 attempts.\n" + "the last words of a unit: lost\n" * 40,
                     expected="status 200\n" * 20,
-                    seen="<html><body>502 Bad Gateway</body></html>\n" * 200,
+                    seen="<html><body>502 Bad Gateway</body></html>\n" * 40,
                     evidence=tuple(
                         f"evidence/{host}/diagnostics/{name}"
                         for name in DIAGNOSTICS
