@@ -25,6 +25,9 @@ _TOGETHER = 4
 WIDTH = 1000
 """Width of a drawing, in its own units."""
 
+_LABEL = 40
+"""Width of a tick's label, about."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -166,8 +169,8 @@ def ticks(seconds: float, width: int = WIDTH, most: int = 9) -> list[Tick]:
     """Mark an axis that begins at 0 at round numbers of seconds, at most so many of them."""
     steps: Sequence[float] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600)
     step = next((step for step in steps if seconds / step < most), seconds / (most - 1))
-    count = int(seconds / step + 1e-9)
-    return [Tick(round(number * step * width / seconds), _label(number * step)) for number in range(count + 1)]
+    places = (round(number * step * width / seconds) for number in range(most + 1))
+    return [Tick(at, _label(number * step)) for number, at in enumerate(places) if at <= width - _LABEL]
 
 
 def _label(seconds: float) -> str:

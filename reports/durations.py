@@ -45,7 +45,11 @@ class Duration:
         if self.took_s is None or self.median_s is None:
             return ""
         if self.took_s > self.median_s * SLOWER and self.took_s - self.median_s > SLOWER_S:
-            return f"slower than usual, {self.took_s / self.median_s:.1f} times" if self.median_s else "slower than usual"
+            return (
+                f"slower than usual, {self.took_s / self.median_s:.1f} times"
+                if self.median_s
+                else "slower than usual"
+            )
         if self.median_s > self.took_s * SLOWER and self.median_s - self.took_s > SLOWER_S:
             return "faster than usual"
         return "as usual"

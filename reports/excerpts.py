@@ -18,7 +18,7 @@ LINES = 20
 LINE_CHARACTERS = 240
 """Characters of one line that are shown."""
 
-PAGE_CHARACTERS = 60_000
+PAGE_CHARACTERS = 120_000
 """Characters of all files together: what keeps the report of ten hosts with full diagnostics below 1 MB."""
 
 FILE_CHARACTERS = 2400
@@ -119,7 +119,7 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
 
 
 def _fold(lines: list[str]) -> Iterable[tuple[str, int]]:
-    """Give lines, and for how many each stands: of a long row that differs in numbers alone only its ends are told."""
+    """Give lines, and for how many each stands: of a long row alike but for numbers only the ends."""
     for _, group in groupby(lines, key=lambda line: _NUMBERS.sub("#", line[:LINE_CHARACTERS])):
         row = list(group)
         if len(row) < _ALIKE:

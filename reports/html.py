@@ -82,7 +82,7 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add a column for the contract's verdicts, of which pytest's outcomes know only some, and take that for links."""
+        """Put a column of the contract's verdicts, of which pytest knows only some, in place of that for links."""
         del cells[-1]
         cells.insert(1, '<th class="sortable" data-column-type="verdict">Verdict</th>')
 

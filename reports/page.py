@@ -22,6 +22,8 @@ _OWN_TITLE = re.compile(r'<h1 id="title">.*?</h1>', re.DOTALL)
 _DATA = re.compile(r'data-jsonblob="([^"]*)"')
 _LOG_CHARACTERS = 800
 """Characters of one test's log that are shown: above, its check tells the whole."""
+_LOG_ROWS = 400
+"""Tests above which the log has no rows of passed ones: its script takes seconds to draw thousands."""
 _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
@@ -40,11 +42,13 @@ class SessionLog:
         style: Its style sheet.
         body: What its body holds, without its title.
         script_sha256: Digest of its one script, as a content security policy names it.
+        left_out: How many tests that passed have no row.
     """
 
     style: Markup
     body: Markup
     script_sha256: str
+    left_out: int = 0
 
 
 def session_log(page: str) -> SessionLog:
@@ -60,15 +64,29 @@ def session_log(page: str) -> SessionLog:
     for theirs, ours in _CHANGES:
         parts = parts.replace(theirs, ours)
     parts = _FILTER.sub(r'\1 aria-label="Show \2"', parts)
-    parts = _DATA.sub(_denser, parts, count=1)
-    return SessionLog(style=Markup(style[1]), body=Markup(parts), script_sha256=_digest(scripts[0]))  # noqa: S704 - scripts are held back by the policy
+    found = _DATA.search(parts)
+    if found is None:
+        raise ValueError("pytest-html wrote a page without data")
+    data, left_out = _denser(found[1])
+    return SessionLog(
+        style=Markup(style[1]),  # noqa: S704 - a file of pytest-html
+        body=Markup(parts.replace(found[0], data)),  # noqa: S704 - scripts are held back by the policy
+        script_sha256=_digest(scripts[0]),
+        left_out=left_out,
+    )
 
 
-def _denser(found: re.Match[str]) -> str:
-    """Write the log's data in half the room: quotes of JSON as they are, nothing that nobody reads, and logs cut."""
-    data = json.loads(html.unescape(found[1]))
-    data["tests"] = dict(enumerate(data["tests"].values()))
-    for row in (row for rows in data["tests"].values() for row in rows):
+def _denser(attribute: str) -> tuple[str, int]:
+    """Write the log's data in half the room: quotes of JSON as they are, nothing that nobody reads, and logs cut.
+
+    Returns:
+        The attribute with its name, and how many rows of passed tests are left out.
+    """
+    data = json.loads(html.unescape(attribute))
+    tests = list(data["tests"].values())
+    few = tests if len(tests) <= _LOG_ROWS else [rows for rows in tests if any(r["result"] != "Passed" for r in rows)]
+    data["tests"] = dict(enumerate(few))
+    for row in (row for rows in few for row in rows):
         if not row["extras"]:
             del row["extras"]
         if len(row["log"]) > _LOG_CHARACTERS:
@@ -76,7 +94,7 @@ def _denser(found: re.Match[str]) -> str:
             row["log"] = f"{row['log'][: max(end, 0)]}\n[the whole stands with the check, above]"
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     escaped = written.replace("&", "&amp;").replace("<", "&lt;").replace("'", "&#39;")
-    return f"data-jsonblob='{escaped}'"
+    return f"data-jsonblob='{escaped}'", len(tests) - len(few)
 
 
 def _digest(content: str) -> str:

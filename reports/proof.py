@@ -91,18 +91,14 @@ def proofs(record: Record, folder: Path | None) -> Proofs:
         record: The run.
         folder: The run's folder, for the lines of evidence files; None if it is not at hand.
     """
-    kept = {evidence.path: evidence for evidence in record.evidence}
-    telling = [path for _, _, check in _checks(record) if check.verdict in _TELLING for path in check.evidence]
-    shown = excerpts.take(folder, kept, telling) if folder is not None else {}
     many = told_once(record)
-    told: dict[str, str] = {}
+    shelf = _Shelf(record, folder)
     explained: set[tuple[str, str, str]] = set()
     found: dict[tuple[str, Clause], list[Proof]] = {}
     for leg, clause, check in _checks(record):
         row = found.setdefault((leg.anchor, clause), [])
         anchor = f"{leg.anchor.partition('-')[0]}{leg.name[0]}-{clause}-{len(row) + 1}"
-        files = [_file(path, check, anchor, kept, shown, told) for path in check.evidence]
-        proof = _proof(leg, check, anchor, files)
+        proof = _proof(leg, check, anchor, shelf.files(check, anchor))
         words = (check.id, check.why, check.command)
         if many and words in explained and not proof.tells:
             proof = dataclasses.replace(proof, explained=True)
@@ -142,18 +138,26 @@ def _proof(leg: reading.Leg, check: Check, anchor: str, files: list[File]) -> Pr
     )
 
 
-def _file(
-    path: str,
-    check: Check,
-    anchor: str,
-    kept: Mapping[str, Evidence],
-    shown: Mapping[str, excerpts.Excerpt],
-    told: dict[str, str],
-) -> File:
-    if check.verdict not in _TELLING or path not in shown:
-        return File(path, kept.get(path))
-    if path in told:
-        return File(path, kept.get(path), above=told[path])
-    first = _LOG in path and not any(_LOG in other for other, place in told.items() if place == anchor)
-    told[path] = anchor
-    return File(path, kept.get(path), excerpt=shown[path], first=first)
+class _Shelf:
+    """The evidence of a run, of which each file is shown once."""
+
+    def __init__(self, record: Record, folder: Path | None) -> None:
+        self._kept = {evidence.path: evidence for evidence in record.evidence}
+        telling = [path for _, _, check in _checks(record) if check.verdict in _TELLING for path in check.evidence]
+        self._excerpts = excerpts.take(folder, self._kept, telling) if folder is not None else {}
+        self._shown: dict[str, str] = {}
+
+    def files(self, check: Check, anchor: str) -> list[File]:
+        """Give the files that bear on a check, with the lines of those that are not shown yet."""
+        if check.verdict not in _TELLING:
+            return [File(path, self._kept.get(path)) for path in check.evidence]
+        files, first = [], True
+        for path in check.evidence:
+            above = self._shown.get(path, "")
+            excerpt = None if above else self._excerpts.get(path)
+            if excerpt is not None:
+                self._shown[path] = anchor
+            log = _LOG in path and excerpt is not None
+            files.append(File(path, self._kept.get(path), excerpt, above, first=log and first))
+            first = first and not log
+        return files

@@ -235,9 +235,7 @@ def _spans(host: Host, axis: _Axis) -> list[Bar]:
     return spans
 
 
-def _span(
-    kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: str, *, problem: bool = False
-) -> Bar:
+def _span(kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: str, *, problem: bool = False) -> Bar:
     took = text.duration((end - begin).total_seconds())
     words = f"{kind} of {took}{f' ({said})' if said else ''}"
     return axis.bar(kind, begin, end, kind, words, problem=problem)

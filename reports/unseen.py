@@ -98,5 +98,7 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
         if watch.left_out:
             count = text.count(watch.left_out, "answer")
             leg = "" if watch.leg == "forward" else f" ({reading.LEG_WORDS[watch.leg]})"
-            found.append(f"{count} of {watch.endpoint}{leg} between others that are alike; they counted, and are not kept")
+            found.append(
+                f"{count} of {watch.endpoint}{leg} between others that are alike; they counted, and are not kept"
+            )
     return [Gap(host.name, what) for what in found]

@@ -79,7 +79,7 @@ def test_conformance_part_stands_above_the_test_log(pytester: pytest.Pytester, f
     assert body[1].all("h2")[0].text == "Test log"
     assert body[1].all("table", id="results-table")
     assert root.one("html").attributes["lang"] == "en"
-    assert root.one("title").text.startswith("non-canonical: deploy of 1a2b3c4, ovh")
+    assert root.one("head").one("title").text.startswith("non-canonical: deploy of 1a2b3c4, ovh")
     assert [path.name for path in folder.iterdir()] == ["report.html"]
 
 
