@@ -78,6 +78,14 @@ bench-rollback: packages
 bench-boots: packages
     python -m bench.boots --times 200 --write
 
+# Measure how large pages are and how long they take to open, and write the table to docs/.
+bench-pages: (packages "chromium")
+    python -m bench.pages --write
+
+# Make the pictures in docs/ again, of real runs on lab hosts.
+screenshots: (packages "chromium")
+    python -m tests.browser.screenshots
+
 # Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
