@@ -1,4 +1,4 @@
-"""Makes the pictures in `docs/`: `python -m tests.browser.screenshots` deploys to lab hosts and looks at the pages."""
+"""Makes the pictures in `docs/`, of real deploys to lab hosts: `python -m tests.browser.screenshots`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def main() -> int:
                 _deploy(lab, Path(folder), options, code)
                 if picture:
                     _take(browser, Path(folder) / "latest" / "report.html", picture, 900)
-            _take(browser, Path(folder) / "index.html", "index", 760)
+            _take(browser, Path(folder) / "index.html", "index", 1040)
         finally:
             subprocess.run([*control, "down", "--name", lab], cwd=ROOT, check=True, timeout=LONGEST_S)
         browser.close()
