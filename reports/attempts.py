@@ -10,7 +10,7 @@ from itertools import groupby
 from deploy.facts import Sample, Watch
 from reports import text
 
-SHOWN = 40
+SHOWN = 16
 """Rows of like answers that are told of one watch, those in the middle left out."""
 
 _AT = re.compile(r"\+(\d{1,6}(?:\.\d{1,3})?) s ", re.ASCII)

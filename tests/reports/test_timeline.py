@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from deploy import facts
 from deploy import journal as j
 from deploy.contract import Clause, ExitCode, HostState
 from reports import timeline
@@ -104,5 +107,5 @@ def test_run_without_events_has_no_timeline() -> None:
 
 def test_every_moment_has_its_words() -> None:
     """No kind of moment that the record may hold lacks words, and each point has a sign of its own."""
-    assert set(timeline.MOMENT_WORDS) == set(j.facts.MomentKind.__args__)
+    assert set(timeline.MOMENT_WORDS) == set(get_args(facts.MomentKind))
     assert len(set(timeline.MARKS.values())) == len(timeline.MARKS)
