@@ -30,6 +30,17 @@ def test_log_shows_its_last_lines_and_says_how_many() -> None:
     assert (shown.shown, shown.total, shown.whole) == (excerpts.LINES, 100, False)
 
 
+def test_huge_log_is_looked_at_where_it_tells() -> None:
+    """Of megabytes only the telling end is gone through, and the number of lines is that of all."""
+    content = "\n".join(f"line {n} {'x' * (n % 50)}" for n in range(50_000))
+    last, first = excerpts.excerpt(content, head=False), excerpts.excerpt(content, head=True)
+    assert (last.total, first.total) == (50_000, 50_000)
+    assert last.lines.splitlines()[-1].startswith("line 49999 ")
+    assert first.lines.splitlines()[0].startswith("line 0")
+    flat = excerpts.excerpt("M" * 1_000_000, head=False)
+    assert (flat.shown, len(flat.lines) < 500) == (1, True)
+
+
 def test_listing_shows_its_first_lines() -> None:
     """What says most at its beginning, such as a unit's status, is shown from there."""
     shown = excerpts.excerpt("head\n" + "\n".join("x" * n for n in range(100)), head=True, limit=100_000)
