@@ -17,6 +17,7 @@ SHAPES: dict[str, str] = {
     Verdict.INCONCLUSIVE: "?",
     RunVerdict.CANONICAL: "✓",
     RunVerdict.NON_CANONICAL: "✗",
+    "planned": "…",
     HostState.UNCHANGED: "=",
     HostState.CONVERGED: "✓",
     HostState.ROLLED_BACK: "↩",
@@ -173,10 +174,7 @@ _HELD = {
 }
 """What a canonical run of a mode did to the hosts, where that is not plain."""
 
-_DID = {
-    "audit": ", and nothing was changed",
-    "rollback": " after going back",
-}
+_DID = {"audit": ", and nothing was changed"}
 """What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
 
 

@@ -58,6 +58,17 @@ def test_other_contract_is_said() -> None:
     assert not failed(contract="0" * 64)[0].same_contract
 
 
+def test_check_that_may_not_have_been_made_is_not_said_to_have_passed() -> None:
+    """Of a run of another contract or mode only what did not pass is known of each check."""
+    assert failed()[0].new[0].before == "passed"
+    assert failed(contract="0" * 64)[0].new[0].before == "passed or not made"
+
+
+def test_plan_is_held_against_nothing() -> None:
+    """What proves nothing differs from nothing."""
+    assert difference.differences(Story("a", mode="plan").earlier().record()) == []
+
+
 def test_run_without_earlier_ones_has_no_difference() -> None:
     """Where nothing is known of earlier runs there is nothing to hold against."""
     assert difference.differences(Story("a").record()) == []
