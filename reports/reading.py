@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -234,6 +235,14 @@ def aftermath(record: Record) -> str:
             parts.append(f"{said} {verb} left {words}")
     told = "; ".join(parts) or "no host was touched"
     return f"{told[0].upper()}{told[1:]}."
+
+
+def tally(record: Record) -> str:
+    """Say in one sentence what came of every check of every leg."""
+    verdicts = [check.verdict for leg in legs(record) for clause in leg.clauses for check in clause.checks]
+    counts = Counter(verdicts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."
 
 
 def _stopped(line: str) -> str:

@@ -85,6 +85,14 @@ def test_state_of_each_host_stands_in_the_matrix() -> None:
     assert first[0].all("td")[-1].attributes["rowspan"] == "2" == str(len(first))
 
 
+def test_every_check_is_counted_under_the_matrix() -> None:
+    """How many checks there were, and what came of them, is said in one sentence; silence counts as well."""
+    assert read(stories.rolled_back().record()).one("p", class_="tally").text == (
+        "27 checks on all legs: 24 passed, 1 failed, 2 blocked."
+    )
+    assert "9 checks on all legs: 1 passed, 8 inconclusive." in read(stories.killed().record()).text
+
+
 def test_first_sentence_of_each_mode() -> None:
     """A rollback, a drill and an audit each say what they did, and every run how it left its hosts."""
     assert "and nothing was changed" in read(stories.returned().record()).one("p", class_="sentence").text
