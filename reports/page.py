@@ -20,8 +20,6 @@ _BODY = re.compile(r"<body>(.*)</body>", re.DOTALL)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _OWN_TITLE = re.compile(r'<h1 id="title">.*?</h1>', re.DOTALL)
 _DATA = re.compile(r'data-jsonblob="([^"]*)"')
-_FILTER = re.compile(r'type="checkbox" data-test-result="(\w+)"')
-"""A box that shows or hides tests of one outcome; its label stands beside it and is not tied to it."""
 _LOG_CHARACTERS = 800
 """Characters of one test's log that are shown: above, its check tells the whole."""
 _LOG_ROWS = 400
@@ -30,7 +28,10 @@ _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
     (' onclick="location.reload()"', ""),  # of a button that is hidden once a session has ended
+    ('<div class="logwrapper">', '<div class="logwrapper" tabindex="0" role="region" aria-label="Output">'),
 )
+_FILTER = re.compile(r'(<input [^>]*data-test-result="(\w+)")')
+"""A box to tick, which pytest-html gives no label."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def session_log(page: str) -> SessionLog:
     parts = _OWN_TITLE.sub("", body[1], count=1)
     for theirs, ours in _CHANGES:
         parts = parts.replace(theirs, ours)
-    parts = _FILTER.sub(r'\g<0> aria-label="show \1"', parts)
+    parts = _FILTER.sub(r'\1 aria-label="Show \2"', parts)
     found = _DATA.search(parts)
     if found is None:
         raise ValueError("pytest-html wrote a page without data")

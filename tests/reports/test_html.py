@@ -124,7 +124,7 @@ def test_test_log_s_filters_have_labels(pytester: pytest.Pytester, folder: Path)
     boxes = pages.read((folder / "report.html").read_text()).all("input")
     labels = [box.attributes["aria-label"] for box in boxes]
     assert len(labels) == len(set(labels)) > 5
-    assert "show failed" in labels
+    assert "Show failed" in labels
 
 
 def test_environment_tells_versions_only(
