@@ -10,7 +10,7 @@ from itertools import groupby
 from deploy.facts import Sample, Watch
 from reports import text
 
-SHOWN = 40
+SHOWN = 16
 """Rows of like answers that are told of one watch, those in the middle left out."""
 
 _AT = re.compile(r"\+(\d{1,6}(?:\.\d{1,3})?) s ", re.ASCII)
@@ -167,7 +167,29 @@ def since_healthy(watch: Watch) -> float | None:
 
 def ticks(seconds: float, width: int = WIDTH, most: int = 9) -> list[Tick]:
     """Mark an axis that begins at 0 at round numbers of seconds, at most so many of them."""
-    steps: Sequence[float] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21600)
+    steps: Sequence[float] = (
+        0.01,
+        0.02,
+        0.05,
+        0.1,
+        0.2,
+        0.5,
+        1,
+        2,
+        5,
+        10,
+        15,
+        30,
+        60,
+        120,
+        300,
+        600,
+        1200,
+        1800,
+        3600,
+        7200,
+        21600,
+    )
     step = next((step for step in steps if seconds / step < most), seconds / (most - 1))
     places = (round(number * step * width / seconds) for number in range(most + 1))
     return [Tick(at, _label(number * step)) for number, at in enumerate(places) if at <= width - _LABEL]

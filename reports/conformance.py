@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         leg_words=reading.LEG_WORDS,
         hosts=list(host_parts(record, legs)),
         many=_MANY,
+        groups=Counter(group for host in record.hosts for group in host.groups),
         proofs=shown,
         told_once=told_once(record),
         kept=kept,
@@ -83,6 +85,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         word=reading.verdict_word(record),
         sentence=reading.sentence(record),
         aftermath=reading.aftermath(record),
+        tally=reading.tally(record),
         exit_meaning=reading.exit_meaning(record),
         steps=advice.next_steps(record),
         cause_anchor=_cause_anchor(record, legs, shown),

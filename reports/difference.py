@@ -19,7 +19,7 @@ class Change:
     Attributes:
         host: The host.
         check: The check now.
-        before: Its verdict then.
+        before: Its verdict then; of a run of another kind it is only known that it did not do otherwise than pass.
     """
 
     host: str
@@ -80,7 +80,12 @@ class Difference:
 
 
 def differences(record: Record) -> list[Difference]:
-    """Hold a run against the last canonical run of its hosts, and against the newest one where that is another."""
+    """Hold a run against the last canonical run of its hosts, and against the newest one where that is another.
+
+    A plan makes no check that could be held against anything.
+    """
+    if record.run.mode == "plan":
+        return []
     earlier = record.earlier
     found = []
     if earlier.canonical is not None:
@@ -94,17 +99,17 @@ def _difference(record: Record, run: EarlierRun, name: str) -> Difference:
     then = {host.name: host for host in run.hosts}
     same = run.contract_sha256 == record.contract_sha256
     difference = Difference(run, name, report_of(run.folder), same)
+    alike = same and run.mode == record.run.mode
     for host in record.hosts:
         if host.name in then:
-            _compare(host, then[host.name], difference)
+            _compare(host, then[host.name], difference, str(Verdict.PASSED) if alike else "passed or not made")
     return difference
 
 
-def _compare(host: Host, then: EarlierHost, into: Difference) -> None:
+def _compare(host: Host, then: EarlierHost, into: Difference, passed: str) -> None:
     for check in _checks(host):
-        before = then.not_passed.get(check.id, str(Verdict.PASSED))
-        change = Change(host.name, check, before)
-        match (before == Verdict.PASSED, check.verdict):
+        change = Change(host.name, check, then.not_passed.get(check.id, passed))
+        match (check.id not in then.not_passed, check.verdict):
             case (True, Verdict.FAILED | Verdict.INCONCLUSIVE):
                 into.new.append(change)
             case (False, Verdict.FAILED | Verdict.INCONCLUSIVE):

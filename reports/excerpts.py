@@ -27,6 +27,9 @@ FILE_CHARACTERS = 2400
 READ_BYTES = 64 * 1024**2
 """A file that is larger is not read."""
 
+_LOOKED_AT = 1000
+"""Lines at the telling end of a file that are looked at."""
+
 _ALIKE = 4
 """Lines in a row, alike but for their numbers, from which only the first and the last are shown."""
 
@@ -101,10 +104,11 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
         head: Whether its first lines tell most, else its last ones.
         limit: Characters that may be shown.
     """
-    lines = text.inert(content).splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
-    folded = [(_cut(line), stands_for) for line, stands_for in _fold(lines)]
+    every = content.rstrip().split("\n")
+    looked_at = every[:_LOOKED_AT] if head else every[-_LOOKED_AT:]
+    lines = text.inert("\n".join(map(_cut, looked_at))).splitlines()
+    total = len(every) - len(looked_at) + len(lines)
+    folded = list(_fold(lines))
     chosen: list[tuple[str, int]] = []
     room = limit
     for line, stands_for in folded if head else reversed(folded):
@@ -115,7 +119,7 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
     if not head:
         chosen.reverse()
     shown = sum(times for _, times in chosen)
-    return Excerpt("\n".join(line for line, _ in chosen), shown, len(lines), folded=shown > len(chosen))
+    return Excerpt("\n".join(line for line, _ in chosen), shown, total, folded=shown > len(chosen))
 
 
 def _fold(lines: list[str]) -> Iterable[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ SHAPES: dict[str, str] = {
     Verdict.INCONCLUSIVE: "?",
     RunVerdict.CANONICAL: "✓",
     RunVerdict.NON_CANONICAL: "✗",
+    "planned": "…",
     HostState.UNCHANGED: "=",
     HostState.CONVERGED: "✓",
     HostState.ROLLED_BACK: "↩",
@@ -173,10 +175,7 @@ _HELD = {
 }
 """What a canonical run of a mode did to the hosts, where that is not plain."""
 
-_DID = {
-    "audit": ", and nothing was changed",
-    "rollback": " after going back",
-}
+_DID = {"audit": ", and nothing was changed"}
 """What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
 
 
@@ -236,6 +235,14 @@ def aftermath(record: Record) -> str:
             parts.append(f"{said} {verb} left {words}")
     told = "; ".join(parts) or "no host was touched"
     return f"{told[0].upper()}{told[1:]}."
+
+
+def tally(record: Record) -> str:
+    """Say in one sentence what came of every check of every leg."""
+    verdicts = [check.verdict for leg in legs(record) for clause in leg.clauses for check in clause.checks]
+    counts = Counter(verdicts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."
 
 
 def _stopped(line: str) -> str:

@@ -186,7 +186,7 @@ def _end(phase: PhaseTime, host: Host) -> dt.datetime:
     return phase.finished or max(_times(host))
 
 
-def _lane(host: Host, y: float, axis: _Axis) -> Lane:
+def _lane(host: Host, y: int, axis: _Axis) -> Lane:
     lane = Lane(text.one_line(host.name, _NAME), y)
     for phase in host.phases:
         problem = phase.finished is None or phase.problem is not None

@@ -113,7 +113,18 @@ def test_only_the_log_s_own_script_may_run(pytester: pytest.Pytester, folder: Pa
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].startswith("'sha256-")
-    assert "unsafe" not in rules["script-src"]
+    assert rules["style-src"].startswith("'sha256-")
+    assert not [rule for rule in rules.values() if "unsafe" in rule]
+    assert len(root.all("style")) == 1
+
+
+def test_test_log_s_filters_have_labels(pytester: pytest.Pytester, folder: Path) -> None:
+    """Who cannot see where a box stands is told what it shows."""
+    run(pytester, folder)
+    boxes = pages.read((folder / "report.html").read_text()).all("input")
+    labels = [box.attributes["aria-label"] for box in boxes]
+    assert len(labels) == len(set(labels)) > 5
+    assert "Show failed" in labels
 
 
 def test_environment_tells_versions_only(
