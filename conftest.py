@@ -32,14 +32,13 @@ from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
 from deploy.testinfra import host_over
-from reports import ci, files
+from reports import ci, files, index, stored, tidy
 from reports.html import HtmlReport
 from reports.html import configure as configure_html
 from reports.progress import Progress
 from reports.summary import render as render_summary
 
 ROOT = Path(__file__).parent
-RUNS = ROOT / "reports" / "runs"
 SESSION = pytest.StashKey[DeploySession]()
 
 _HYPOTHESIS = "hypothesispytest"
@@ -73,6 +72,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
+    add(
+        "--keep-runs", type=int, metavar="N", help="remove what is older there than the newest N runs (default: none)"
+    )
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
     shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
     add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
@@ -109,7 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
             given.require_record,
             given.checks,
         )
-        if any(only_deploys) or given.rollback is not None:
+        if any(only_deploys) or given.rollback is not None or given.keep_runs is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
@@ -127,6 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 on_failure=given.on_failure,
                 soak=given.soak,
                 report_dir=given.report_dir,
+                keep_runs=given.keep_runs,
                 lab_keep=given.lab_keep,
                 lab_runtime=given.lab_runtime,
                 shape=given.shape,
@@ -138,7 +141,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 checks=tuple(given.checks),
             ),
             os.environ,
-            RUNS,
+            stored.RUNS,
         )
         if plan.sign_key is not None:
             check_key(plan.sign_key)
@@ -188,6 +191,7 @@ class _Outputs:
         self._progress = progress
         self._service = service
         self._problems: list[str] = []
+        self._tidied = tidy.Tidied()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -211,11 +215,12 @@ class _Outputs:
         name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
         try:
             self._session.folder = folder.replace(files.make_folder(folder.parent, name))
-            files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
+            files.write(record, self._session.folder, stored.home(kept_in) / "latest")
         except OSError as error:
             self._problems.append(f"the run's files are not all written: {error}")
         else:
             self._sign(record)
+        self._list(kept_in)
         try:
             self._service.publish(record, self._session.folder)
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
@@ -231,6 +236,17 @@ class _Outputs:
             self._session.unsigned = True
             self._problems.append(f"the run is not signed, so the exit code is not 0: {error}")
 
+    def _list(self, kept_in: Path) -> None:
+        """Remove the runs that are too old, and list those that are kept."""
+        home, newest = stored.home(kept_in), self._session.plan.keep_runs
+        try:
+            if newest is not None:
+                self._tidied = tidy.tidy(kept_in, newest, home / "latest")
+                self._problems += self._tidied.problems
+            index.write(kept_in, home)
+        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a list of runs
+            self._problems.append(f"the index of runs could not be written: {error!r}")
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
         if record := self._session.record:
@@ -238,6 +254,8 @@ class _Outputs:
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
             terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+        if self._tidied.removed:
+            terminalreporter.write_line(str(self._tidied))
         for problem in self._problems:
             terminalreporter.write_line(f"WARNING: {problem}")
 

@@ -4,9 +4,9 @@
 default:
     @just --list --unsorted
 
-# Install the system packages that the lab and the tests need and this machine lacks.
-packages:
-    @setup/system-packages.sh
+# Install the system packages that the lab needs and this machine lacks, and further ones if named.
+packages *more:
+    @setup/system-packages.sh {{ more }}
 
 # Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
 demo: packages
@@ -37,13 +37,18 @@ rollback provider *options:
 drill provider sha *options:
     @provider="$1" sha="$2"; shift 2; pytest --provider="$provider" --sha="$sha" --drill "$@"
 
+# List every kept run on one page, and open it where there is a desktop.
+[positional-arguments]
+reports *options:
+    @python -m reports index --open "$@"
+
 # Gone; says what to use instead.
 [private]
 deploy-ec2 *_:
     @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
 # Run the project's own tests, whole deploys on lab hosts included.
-test: packages
+test: (packages "chromium")
     pytest --numprocesses=2 --dist=loadfile
 
 # Run what judges the code without running it.
@@ -72,6 +77,14 @@ bench-rollback: packages
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
     python -m bench.boots --times 200 --write
+
+# Measure how large pages are and how long they take to open, and write the table to docs/.
+bench-pages: (packages "chromium")
+    python -m bench.pages --write
+
+# Make the pictures in docs/ again, of real runs on lab hosts.
+screenshots: (packages "chromium")
+    python -m tests.browser.screenshots
 
 # Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
 cut-points: packages

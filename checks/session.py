@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 import pytest
 
@@ -31,6 +32,7 @@ from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
 from deploy.health import EndpointSeen
+from deploy.hold import hold
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
@@ -98,6 +100,7 @@ class DeploySession:
         self._watch = watch
         self._redact = redact
         self._journal: Journal | None = None
+        self._hold: BinaryIO | None = None
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
@@ -319,6 +322,7 @@ class DeploySession:
 
     def _begin(self, config: pytest.Config) -> None:
         self._journal = Journal(self.folder, self._redact)
+        self._hold = hold(self.folder)
         self.journal.watch(self._watch)
         given = {
             "args": shlex.join(str(argument) for argument in config.invocation_params.args),
@@ -585,6 +589,11 @@ class DeploySession:
             code = ExitCode(self.record.run.exit_code)
             # Whoever asked for a signature is not served by a run that proves everything to nobody.
             session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
+
+    def pytest_unconfigure(self) -> None:
+        """Let go of the run's folder, now that all is written."""
+        if self._hold is not None:
+            self._hold.close()
 
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""

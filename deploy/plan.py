@@ -57,6 +57,7 @@ class Options:
     on_failure: Literal["rollback", "keep"] = "rollback"
     soak: float | None = None
     report_dir: str | None = None
+    keep_runs: int | None = None
     lab_keep: bool = False
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
@@ -97,6 +98,7 @@ class Plan:
         targets_sha256: Of that file as it was read.
         on_failure: What becomes of a host that was changed and does not pass.
         report_dir: The folder that the run's folder is made in.
+        keep_runs: How many runs stay in it, the newest ones; None for all.
         lab_keep: Leave the lab's hosts running.
         lab_runtime: What the lab's sandboxes must be; None takes them as they are.
         shape: Which shape of host the lab makes.
@@ -114,6 +116,7 @@ class Plan:
     targets_sha256: str = ""
     on_failure: Literal["rollback", "keep"]
     report_dir: Path
+    keep_runs: int | None = None
     lab_keep: bool
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
@@ -159,6 +162,8 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         target = msgspec.structs.replace(target, health=health)
         if problem := confirm_problem(target):
             raise UsageError(f"--soak={options.soak:g}: rollback.confirm_s of {path} becomes {problem}")
+    if options.keep_runs is not None and options.keep_runs < 1:
+        raise UsageError(f"--keep-runs={options.keep_runs}: at least 1, as the run itself is kept")
     if options.drill == "dead-man" and not target.confirm_s:
         raise UsageError(
             f"--drill=dead-man: rollback.confirm_s is 0 in {path}, so the hosts never go back themselves"
@@ -173,6 +178,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         on_failure=options.on_failure,
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
+        keep_runs=options.keep_runs,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
         shape=options.shape,

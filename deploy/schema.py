@@ -25,6 +25,7 @@ def record_schema() -> dict[str, Any]:
     schema["$defs"]["Record"]["required"].insert(0, "schema")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:switchproof:record:v1",
         "title": "Switchproof record of a run, version 1",
         **schema,
     }

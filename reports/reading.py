@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,7 @@ SHAPES: dict[str, str] = {
     RunVerdict.CANONICAL: "✓",
     RunVerdict.WITH_WAIVERS: "~",
     RunVerdict.NON_CANONICAL: "✗",
+    "planned": "…",
     HostState.UNCHANGED: "=",
     HostState.CONVERGED: "✓",
     HostState.ROLLED_BACK: "↩",
@@ -98,10 +100,26 @@ LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again
 """What each leg is called beside a host's name."""
 
 
+_LEG_TITLES = {
+    "forward": {"audit": "Audit", "rollback": "Rollback", "plan": "Plan", "drill": "First deploy"},
+    "back": {"drill": "Way back, on purpose"},
+}
+
+
+def leg_title(record: Record, leg: Leg) -> str:
+    """Say what was done on a leg, as a heading."""
+    usual = {"forward": "Deploy", "back": "Way back", "again": "Second deploy"}
+    return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
+
+
+_ANCHOR = 12
+"""Letters of a host's name in its anchors, of which a page has many."""
+
+
 def legs(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which a host takes them."""
     for index, host in enumerate(record.hosts, 1):
-        anchor = f"sp-{index}-{text.slug(host.name)}"
+        anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
         verdict, took = judge(host.parts), _took(host, "forward")
         yield Leg(host, "forward", host.name, anchor, verdict, host.clauses, host.audit, took)
         later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
@@ -168,10 +186,14 @@ def first_cause(record: Record) -> Cause | None:
 
 
 _HELD = {
+    "audit": ", and nothing was changed",
     "rollback": " after going back",
     "drill": ", deployed, gone back and deployed again",
 }
 """What a canonical run of a mode did to the hosts, where that is not plain."""
+
+_DID = {"audit": ", and nothing was changed"}
+"""What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
 
 
 def sentence(record: Record) -> str:
@@ -193,6 +215,8 @@ def sentence(record: Record) -> str:
         return _stopped(f"Not canonical: {waiver_words(failing_waivers(record)[0])}")
     cause = first_cause(record)
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
+    if cause and cause.check.started:
+        lead += _DID.get(run.mode, "")
     if cause and cause.check.started:
         return _stopped(f"{lead}: {cause.sentence}")
     if run.exit_code == ExitCode.LOCKED:
@@ -237,6 +261,43 @@ def waiver_words(result: WaiverResult) -> str:
         case _:
             expired = ", and has expired: remove it" if result.waiver.expired else ""
             return f"the waiver of {about} ({told}) is of a check that this run does not make{expired}"
+
+
+_LEFT: dict[HostState, str] = {
+    HostState.UNSAFE: "unsafe, which needs a person now",
+    HostState.UNKNOWN: "in a state that is not known",
+    HostState.ROLLED_BACK: "rolled back to the earlier system and verified there",
+    HostState.CONVERGED: "converged",
+    HostState.UNCHANGED: "unchanged",
+}
+"""What it means for hosts to be left in a state, the worst first."""
+
+_NAMED = 6
+"""Hosts that are named; of more, only the number is said."""
+
+
+def aftermath(record: Record) -> str:
+    """Say in one sentence which state each host was left in."""
+    parts = []
+    for state, told in _LEFT.items():
+        names = [host.name for host in record.hosts if host.state is state]
+        if len(names) == len(record.hosts) > 1:
+            return f"All {text.count(len(names), 'host')} were left {told}."
+        if names:
+            noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
+            which = ", ".join(text.one_line(name) for name in names)
+            said = f"{noun} {which}" if len(names) <= _NAMED else f"{len(names)} {noun}"
+            parts.append(f"{said} {verb} left {told}")
+    whole = "; ".join(parts) or "no host was touched"
+    return f"{whole[0].upper()}{whole[1:]}."
+
+
+def tally(record: Record) -> str:
+    """Say in one sentence what came of every check of every leg."""
+    verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
+    counts = Counter(verdicts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."
 
 
 def _stopped(line: str) -> str:
