@@ -21,6 +21,7 @@ from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm.faults import Fault
 
 PROGRAM = "python -m deploy.providers.lab"
+CHECKOUT = "/opt/choiros/workspace"
 PROFILE = "/nix/var/nix/profiles/system"
 
 
@@ -159,6 +160,8 @@ def _ssm(arguments: argparse.Namespace) -> int:
     attached = Lab.attach(arguments.name)
     host = _host(attached, arguments.host or next(iter(attached.hosts)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in attached.hosts.values():
+        _give_checkout(each)
     with contextlib.suppress(KeyboardInterrupt), SsmEndpoint.serve(attached, port=arguments.port) as endpoint:
         for fault in arguments.fault:
             endpoint.faults.plan(fault)
@@ -171,6 +174,12 @@ def _ssm(arguments: argparse.Namespace) -> int:
         _say("Serving until Control-C. The lines above, in a shell, let `just deploy-aws-ssm main` deploy to the lab.")
         threading.Event().wait()
     return 0
+
+
+def _give_checkout(host: LabHost) -> None:
+    """Give a host the checkout that an instance in production has, unless it has one; deploys fetch from its origin."""
+    clone = f"[ -e {CHECKOUT} ] || git clone --quiet {Lab.repository_url} {CHECKOUT}"
+    host.run(["sh", "-c", clone], timeout_s=30)
 
 
 def _down(arguments: argparse.Namespace) -> int:
