@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,13 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.commands import Pace
 from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from deploy.providers.lab.ssm.faults import Fault
-from tests.labs import own
 
 pytestmark = pytest.mark.lab
 
 SOON_S = 20.0
-QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05)
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """One host."""
-    with Lab.up(("i",), name=own("ssm"), runtime="netns") as lab:
-        yield lab
-
-
-@pytest.fixture
-def machine(lab: Lab) -> LabHost:
-    """The host."""
-    return lab.hosts["i"]
-
-
-@pytest.fixture
-def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]:
-    """The endpoint, which every client finds by the environment."""
-    with SsmEndpoint.serve(lab, pace=QUICK) as endpoint:
-        for name, value in endpoint.environment.items():
-            monkeypatch.setenv(name, value)
-        yield endpoint
 
 
 @pytest.fixture
@@ -270,7 +243,7 @@ def test_a_client_that_retries_runs_a_script_twice(
     """boto3 as it comes sends again what was accepted without an answer, and the script runs twice, as with AWS."""
     machine.run(["rm", "-f", "/run/twice"], timeout_s=10)
     endpoint.faults.plan(fault)
-    sender.run("echo ran >>/run/twice")
+    Sender(boto3.client("ssm", config=Config(read_timeout=1)), sender.instance).run("echo ran >>/run/twice")
     deadline = time.monotonic() + SOON_S
     while machine.run(["cat", "/run/twice"], timeout_s=10).stdout != "ran\nran\n":
         assert time.monotonic() < deadline

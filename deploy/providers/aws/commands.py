@@ -25,8 +25,16 @@ UPLOADED_S = 10.0
 """Seconds for which output is waited for in the bucket."""
 
 
+class NotSent(ConnectionLost):
+    """AWS certainly did not take the command, so nothing of it is anywhere."""
+
+
+class Abandoned(ConnectionLost):
+    """Nobody waits for the answer any more."""
+
+
 class GivenUp(Exception):
-    """Nobody wants the answer any more."""
+    """The waiting was stopped."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,17 @@ class Commands:
             bucket: Have the output put into the bucket, and take it from there if it is long.
 
         Raises:
-            ConnectionLost: It was certainly not sent, or it cannot be told whether it was.
+            NotSent: AWS refused it, or was not reached.
+            Abandoned: The waiting was stopped.
+            ConnectionLost: It cannot be told whether it was sent.
         """
         try:
+            self._pause(0)
             began = time.monotonic()
             command = self._send(name, parameters, bucket=bucket)
             return self._await(command, began, limit_s, bucket=bucket)
         except GivenUp:
-            raise self._lost("given up", "What was begun there may go on; look before trying again.") from None
+            raise self._abandoned() from None
 
     def stop(self) -> None:
         """End all waiting, from another thread, for good."""
@@ -80,10 +91,10 @@ class Commands:
         """Wait a while.
 
         Raises:
-            ConnectionLost: The waiting was stopped.
+            Abandoned: The waiting was stopped.
         """
         if self._stop.wait(seconds):
-            raise self._lost("given up", "What was begun there may go on; look before trying again.")
+            raise self._abandoned()
 
     def _send(self, name: str, parameters: Mapping[str, list[str]], *, bucket: bool) -> str:
         request: dict[str, Any] = {
@@ -108,7 +119,9 @@ class Commands:
                     return self._find(name, asked, error)
                 if code_of(error) not in THROTTLED or time.monotonic() > give_up:
                     what, remedy = explain(error)
-                    raise self._lost(f"the command was not sent: {what}", remedy) from error
+                    raise NotSent(
+                        self._host, f"{self._instance}: the command was not sent: {what}", remedy
+                    ) from error
             self._pause(pace.next_s())
 
     def _find(self, name: str, asked: dt.datetime, error: Exception) -> str:
@@ -204,6 +217,11 @@ class Commands:
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise GivenUp
+
+    def _abandoned(self) -> Abandoned:
+        return Abandoned(
+            self._host, f"{self._instance}: given up", "What was begun there may go on; look before trying again."
+        )
 
     def _lost(self, what: str, remedy: str) -> ConnectionLost:
         return ConnectionLost(self._host, f"{self._instance}: {what}", remedy)

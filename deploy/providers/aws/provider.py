@@ -25,7 +25,7 @@ from deploy.facts import ConnectionFacts
 from deploy.providers.aws import carrier
 from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled
 from deploy.providers.aws.clients import Clients, code_of, explain
-from deploy.providers.aws.commands import Commands, Ended
+from deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
 from deploy.providers.aws.document import fixed_values, parameters
 from deploy.providers.aws.status import Fate
 from deploy.target import RUN_SHELL_SCRIPT, Host, Target
@@ -222,6 +222,8 @@ class AwsConnection:
             if ended.stderr.strip():
                 why += f": {ended.stderr.strip()[-300:]}"
             cut_off = ended.reading.fate in {Fate.CUT_OFF, Fate.UNCERTAIN}
+        except (NotSent, Abandoned):
+            raise
         except ConnectionLost as error:
             # It may have run all the same; only the host knows.
             why, cut_off = str(error), False

@@ -165,13 +165,19 @@ def _ssm(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(KeyboardInterrupt), SsmEndpoint.serve(attached, port=arguments.port) as endpoint:
         for fault in arguments.fault:
             endpoint.faults.plan(fault)
-        values = endpoint.environment | {"DEPLOY_INSTANCE_ID": endpoint.instance_ids[host.name], "FLAKE_ATTR": host.attr}
+        endpoint.set_online(host.name, online=not arguments.offline)
+        values = endpoint.environment | {
+            "DEPLOY_INSTANCE_ID": endpoint.instance_ids[host.name],
+            "FLAKE_ATTR": host.attr,
+        }
         lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN", *(f"export {name}={value}" for name, value in values.items())]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
         for name, instance in endpoint.instance_ids.items():
             _say(f"{name} is {instance}.")
-        _say("Serving until Control-C. The lines above, in a shell, let `just deploy-aws-ssm main` deploy to the lab.")
+        _say(
+            "Serving until Control-C. The lines above, in a shell, let `just deploy-aws-ssm main` deploy to the lab."
+        )
         threading.Event().wait()
     return 0
 
@@ -278,9 +284,12 @@ def _parser() -> argparse.ArgumentParser:
 
     ssm = commands.add_parser("ssm", help="serve SSM Run Command for a lab's hosts until interrupted")
     _add_name(ssm)
-    ssm.add_argument("host", nargs="?", metavar="HOST", help="which host DEPLOY_INSTANCE_ID names (default: the first)")
+    ssm.add_argument(
+        "host", nargs="?", metavar="HOST", help="which host DEPLOY_INSTANCE_ID names (default: the first)"
+    )
     ssm.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
-    faults = "what goes wrong, once; repeatable (docs/ssm-endpoint.md)"
+    ssm.add_argument("--offline", action="store_true", help="the host's agent cannot be reached")
+    faults = "what goes wrong with the next command; repeatable (docs/ssm-endpoint.md)"
     ssm.add_argument("--fault", type=Fault, choices=list(Fault), action="append", default=[], help=faults)
 
     down = commands.add_parser("down", help="take a lab away with everything that it made")

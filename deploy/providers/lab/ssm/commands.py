@@ -50,8 +50,7 @@ class Command:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     accepted: float = field(default_factory=time.monotonic)
     requested: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    status: str = "Pending"
-    details: str = "Pending"
+    state: tuple[str, str] = ("Pending", "Pending")
     code: int = -1
     stdout: str = ""
     stderr: str = ""
@@ -59,10 +58,18 @@ class Command:
     ended: dt.datetime | None = None
     ending: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
-        """Enter a status."""
-        self.status, self.details = status, details or status
+        """Enter a status, with its details at the same time; the last one stays."""
+        with self.lock:
+            if not self.over:
+                self.state = status, details or status
+
+    @property
+    def status(self) -> str:
+        """How it is with it, in one word."""
+        return self.state[0]
 
     @property
     def over(self) -> bool:
@@ -71,7 +78,8 @@ class Command:
 
     def invocation(self) -> dict[str, Any]:
         """Return what GetCommandInvocation tells."""
-        told = self.over
+        status, details = self.state
+        told = status in _ENDED
         return {
             "CommandId": self.id,
             "InstanceId": self.instance,
@@ -83,8 +91,8 @@ class Command:
             "ExecutionStartDateTime": _stamp(self.began),
             "ExecutionElapsedTime": _elapsed(self.began, self.ended),
             "ExecutionEndDateTime": _stamp(self.ended),
-            "Status": self.status,
-            "StatusDetails": self.details,
+            "Status": status,
+            "StatusDetails": details,
             "StandardOutputContent": _cut(self.stdout, STDOUT_KEPT, _LONG_CUT) if told else "",
             "StandardOutputUrl": "",
             "StandardErrorContent": _cut(self.stderr, STDERR_KEPT, _LONG_CUT) if told else "",
@@ -92,15 +100,17 @@ class Command:
             "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
         }
 
-    def listed_invocation(self, *, details: bool) -> dict[str, Any]:
+    def listed_invocation(self, *, plugins: bool) -> dict[str, Any]:
         """Return what ListCommandInvocations tells."""
+        status, details = self.state
+        told = status in _ENDED
         both = self.stdout + (f"\n----------ERROR-------\n{self.stderr}" if self.stderr else "")
         plugin = {
             "Name": self.document.plugin,
-            "Status": self.status,
-            "StatusDetails": self.details,
-            "ResponseCode": self.code if self.over else -1,
-            "Output": _cut(both, PLUGIN_KEPT, _PLUGIN_CUT) if self.over else "",
+            "Status": status,
+            "StatusDetails": details,
+            "ResponseCode": self.code if told else -1,
+            "Output": _cut(both, PLUGIN_KEPT, _PLUGIN_CUT) if told else "",
             "StandardOutputUrl": "",
             "StandardErrorUrl": "",
             "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
@@ -114,11 +124,11 @@ class Command:
             "DocumentName": self.document.name,
             "DocumentVersion": self.request.get("DocumentVersion", "$DEFAULT"),
             "RequestedDateTime": self.requested.timestamp(),
-            "Status": self.status,
-            "StatusDetails": self.details,
+            "Status": status,
+            "StatusDetails": details,
             "StandardOutputUrl": "",
             "StandardErrorUrl": "",
-            "CommandPlugins": [plugin] if details else [],
+            "CommandPlugins": [plugin] if plugins else [],
         }
 
     def listed(self, siblings: Sequence[Command]) -> dict[str, Any]:
@@ -126,6 +136,7 @@ class Command:
         over = [one for one in siblings if one.over]
         failed = [one for one in over if one.status != "Success"]
         timeout = self.request.get("TimeoutSeconds", 3600)
+        status, details = ("InProgress",) * 2 if 0 < len(over) < len(siblings) else self.state
         return {
             "CommandId": self.id,
             "DocumentName": self.document.name,
@@ -136,8 +147,8 @@ class Command:
             "InstanceIds": [one.instance for one in siblings],
             "Targets": [],
             "RequestedDateTime": self.requested.timestamp(),
-            "Status": "InProgress" if len(over) < len(siblings) and over else self.status,
-            "StatusDetails": "InProgress" if len(over) < len(siblings) and over else self.details,
+            "Status": status,
+            "StatusDetails": details,
             "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
             "OutputS3KeyPrefix": self.request.get("OutputS3KeyPrefix", ""),
             "MaxConcurrency": "50",
@@ -145,7 +156,7 @@ class Command:
             "TargetCount": len(siblings),
             "CompletedCount": len(over),
             "ErrorCount": len(failed),
-            "DeliveryTimedOutCount": sum(one.details == "DeliveryTimedOut" for one in over),
+            "DeliveryTimedOutCount": sum(one.state[1] == "DeliveryTimedOut" for one in over),
             "TimeoutSeconds": timeout,
         }
 
@@ -239,9 +250,9 @@ class Instance:
 
 def cancel(command: Command) -> None:
     """End a command as far as that can be."""
+    command.set("Cancelling")
     if not command.over:
         command.cancelled = True
-        command.set("Cancelling")
         command.ending.set()
 
 

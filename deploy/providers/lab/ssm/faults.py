@@ -19,7 +19,7 @@ class Fault(enum.StrEnum):
     ERROR_AFTER_ACCEPTING = "error-after-accepting"
     """The request is accepted, and answered with HTTP 500."""
     STALL_AFTER_ACCEPTING = "stall-after-accepting"
-    """The request is accepted, and the connection ends without an answer."""
+    """The request is accepted, and never answered, until the client goes."""
     DELIVERY_TIMEOUT = "delivery-timeout"
     """The command never starts."""
     UNDELIVERABLE_BUT_RAN = "undeliverable-but-ran"
@@ -28,6 +28,8 @@ class Fault(enum.StrEnum):
     """The agent restarts in mid-command; its worker survives and is taken up again."""
     AGENT_DIES = "agent-dies"
     """The agent and its worker die in mid-command."""
+    CANCEL_IN_VAIN = "cancel-in-vain"
+    """The request to cancel is accepted, and what runs goes on, which AWS does not exclude."""
     CUT_OUTPUT = "cut-output"
     """Only the first 200 characters of the output are passed on."""
 

@@ -173,13 +173,15 @@ class Service:
         return _paged("Commands", listed, request)
 
     def _list_invocations(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        details = request.get("Details", False)
-        listed = [command.listed_invocation(details=details) for command in self._filtered(request)]
+        plugins = request.get("Details", False)
+        listed = [command.listed_invocation(plugins=plugins) for command in self._filtered(request)]
         return _paged("CommandInvocations", listed, request)
 
-    def _cancel(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+    def _cancel(self, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
         if request["CommandId"] not in self._sent:
             raise Refused("InvalidCommandId", "")
+        if Fault.CANCEL_IN_VAIN in faults:
+            return {}
         for command in self._sent[request["CommandId"]]:
             if command.instance in request.get("InstanceIds", [command.instance]):
                 cancel(command)
