@@ -1,4 +1,4 @@
-"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|ssm|down`."""
+"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|…`."""
 
 import argparse
 import contextlib
@@ -183,7 +183,7 @@ def _ssm(arguments: argparse.Namespace) -> int:
 
 
 def _give_checkout(host: LabHost) -> None:
-    """Give a host the checkout that an instance in production has, unless it has one; deploys fetch from its origin."""
+    """Give a host the checkout that an instance has, unless it has one; deploys fetch from its origin."""
     clone = f"[ -e {CHECKOUT} ] || git clone --quiet {Lab.repository_url} {CHECKOUT}"
     host.run(["sh", "-c", clone], timeout_s=30)
 
