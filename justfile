@@ -56,10 +56,11 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
+# Write the JSON Schemas, of target files and of records, and the SSM document of the shipped target file.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
+    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

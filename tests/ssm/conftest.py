@@ -12,7 +12,7 @@ from deploy.providers.lab.ssm.commands import Pace
 from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from tests.labs import own
 
-QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05)
+QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05, restart_s=0.5)
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ FAILURES = {
     "unknown": (
         Aws([]),
         Unreachable,
-        rf"not know the instance {INSTANCE} \(.*user/ci in account 111122223333, region eu-west-3\).*ManagedInstanceCore",
+        rf"not know the instance {INSTANCE} \(.*ci in account 111122223333, region eu-west-3\).*ManagedInstanceCore",
     ),
     "unknown id": (Aws(refused("InvalidInstanceId")), Unreachable, f"SSM does not know the instance {INSTANCE}"),
     "offline": (

@@ -32,11 +32,13 @@ class Pace:
         invisible_s: From accepting a command to its being listed.
         pickup_s: From accepting a command to the agent's beginning it.
         report_s: From the script's end to the last status.
+        restart_s: For which an agent that restarts says nothing.
     """
 
     invisible_s: float = 0.2
     pickup_s: float = 0.7
     report_s: float = 0.1
+    restart_s: float = 2.0
 
 
 @dataclass
@@ -219,7 +221,7 @@ class Instance:
         if command.request.get("OutputS3BucketName"):
             self._upload(command, finished)
         if Fault.AGENT_RESTART in command.faults:
-            time.sleep(2.0)
+            time.sleep(self._pace.restart_s)
         time.sleep(self._pace.report_s)
         while not self.online:  # the agent keeps its answer until it is reached again
             time.sleep(0.05)
