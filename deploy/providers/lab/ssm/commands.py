@@ -60,6 +60,7 @@ class Command:
     ended: dt.datetime | None = None
     ending: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
+    died: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
@@ -176,10 +177,17 @@ class Instance:
         self.online = True
         self._agent, self._pace, self._upload = agent, pace, upload
         self._workers = ThreadPoolExecutor(WORKERS)
+        self._at_work: list[Command] = []
 
     def begin(self, command: Command) -> None:
         """Let a command take its way."""
         threading.Thread(target=self._deliver, args=(command,), daemon=True).start()
+
+    def die(self) -> None:
+        """Let the agent and its workers die, with whatever they run; a new agent is there at once."""
+        for command in list(self._at_work):
+            command.died = True
+            command.ending.set()
 
     def close(self) -> None:
         """Begin nothing more, and forget what was done."""
@@ -202,19 +210,25 @@ class Instance:
             command.set("TimedOut", "DeliveryTimedOut")
         else:
             self._workers.submit(self._run, command)
+            if Fault.DELIVERED_TWICE in command.faults:
+                self._workers.submit(self._agent.run, command.id, script, "again", command.ending)
 
     def _run(self, command: Command) -> None:
+        self._at_work.append(command)
         try:
             self._execute(command)
         except Exception as error:  # noqa: BLE001 - it must not look as if the command went on for ever
             command.stderr = f"the stand-in for the agent broke: {error!r}"
             command.set("Failed")
+        finally:
+            self._at_work.remove(command)
 
     def _execute(self, command: Command) -> None:
         script = command.document.script(command.request.get("Parameters", {}))
         command.began = dt.datetime.now(dt.UTC)
         command.set("InProgress")
         if Fault.AGENT_DIES in command.faults:
+            command.died = True
             threading.Timer(0.3, command.ending.set).start()
         folder = "awsrunShellScript" if command.document.schema == "1.2" else command.document.plugin
         finished = self._agent.run(command.id, script, folder, command.ending)
@@ -239,7 +253,7 @@ class Instance:
         if Fault.UNDELIVERABLE_BUT_RAN in command.faults:
             command.code, command.stdout, command.stderr = -1, "", ""
             command.set("Failed", "Undeliverable")
-        elif Fault.AGENT_DIES in command.faults:
+        elif command.died:
             command.code, command.stdout, command.stderr = 1, "", "document process failed unexpectedly"
             command.set("Failed")
         elif command.cancelled:

@@ -94,6 +94,10 @@ class SsmEndpoint:
         """Let a host's agent be reached, or not."""
         self._service.instances[self.instance_ids[host]].online = online
 
+    def kill_agent(self, host: str) -> None:
+        """Kill a host's agent with whatever it runs at the moment; it is started again at once."""
+        self._service.instances[self.instance_ids[host]].die()
+
 
 def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):

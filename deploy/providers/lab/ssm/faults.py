@@ -20,6 +20,8 @@ class Fault(enum.StrEnum):
     """The request is accepted, and answered with HTTP 500."""
     STALL_AFTER_ACCEPTING = "stall-after-accepting"
     """The request is accepted, and never answered, until the client goes."""
+    DELIVERED_TWICE = "delivered-twice"
+    """The command reaches the agent twice at the same time; SSM knows of one."""
     DELIVERY_TIMEOUT = "delivery-timeout"
     """The command never starts."""
     UNDELIVERABLE_BUT_RAN = "undeliverable-but-ran"
