@@ -70,6 +70,10 @@ bench: packages
 bench-rollback: packages
     python -m bench.rollback --write
 
+# Measure an audit and a deploy through SSM beside the old entry point's way and write the table to docs/.
+bench-ssm: packages
+    python -m bench.ssm --write
+
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
     python -m bench.boots --times 200 --write
@@ -81,6 +85,10 @@ cut-points: packages
 # Break each of the lab's units in every way, deploy and audit; takes about four minutes.
 faults: packages
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+
+# Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
+parity: packages
+    SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
 
 # Pin what is installed in CI to what is current now.
 lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from deploy.providers.lab.ssm import NOT_MODELLED
 from deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
 from deploy.providers.lab.ssm.faults import Fault
 from deploy.target import Target, load
+from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -39,6 +41,17 @@ LIMIT_S = 20.0
 def target(endpoint: SsmEndpoint) -> Target:
     """The target file of AWS, with the one instance."""
     return load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": endpoint.instance_ids["i"]})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else_is_needed(endpoint: SsmEndpoint) -> Iterator[None]:
+    """The provider does nothing that the policy in docs/aws.md does not allow."""
+    page = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    policy = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    given = [one["Action"] for one in policy["Statement"]]
+    allowed = {action for one in given for action in ([one] if isinstance(one, str) else one)}
+    yield
+    assert {f"ssm:{operation}" for operation, _ in endpoint.calls} - {"ssm:CreateDocument"} <= allowed
 
 
 def opened(target: Target, *, prove: bool = False) -> AwsConnection:

@@ -41,6 +41,21 @@ class Pace:
     restart_s: float = 2.0
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a command.
+
+    Attributes:
+        host_s: In which the host was at work.
+        aws_s: That AWS took besides, until it knew the end.
+        wait_s: From then until a client asked for it and was told.
+    """
+
+    host_s: float
+    aws_s: float
+    wait_s: float
+
+
 @dataclass
 class Command:
     """One command to one instance, as AWS knows it."""
@@ -61,13 +76,23 @@ class Command:
     ending: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
     died: bool = False
+    known: float | None = None
+    told: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
         """Enter a status, with its details at the same time; the last one stays."""
         with self.lock:
             if not self.over:
+                self.known = time.monotonic() if status in _ENDED else None
                 self.state = status, details or status
+
+    @property
+    def spent(self) -> Spent:
+        """Where the time of a command went of which the end was told."""
+        on_host = (self.ended - self.began).total_seconds() if self.began and self.ended else 0.0
+        known = self.known or self.accepted
+        return Spent(on_host, known - self.accepted - on_host, (self.told or known) - known)
 
     @property
     def status(self) -> str:
@@ -83,6 +108,8 @@ class Command:
         """Return what GetCommandInvocation tells."""
         status, details = self.state
         told = status in _ENDED
+        if told and self.told is None:
+            self.told = time.monotonic()
         return {
             "CommandId": self.id,
             "InstanceId": self.instance,
@@ -232,6 +259,7 @@ class Instance:
             threading.Timer(0.3, command.ending.set).start()
         folder = "awsrunShellScript" if command.document.schema == "1.2" else command.document.plugin
         finished = self._agent.run(command.id, script, folder, command.ending)
+        command.ended = dt.datetime.now(dt.UTC)
         if command.request.get("OutputS3BucketName"):
             self._upload(command, finished)
         if Fault.AGENT_RESTART in command.faults:
@@ -239,7 +267,6 @@ class Instance:
         time.sleep(self._pace.report_s)
         while not self.online:  # the agent keeps its answer until it is reached again
             time.sleep(0.05)
-        command.ended = dt.datetime.now(dt.UTC)
         command.stdout, command.stderr = (
             text.decode("utf-8", "replace") for text in (finished.stdout, finished.stderr)
         )

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.commands import Pace
+from deploy.providers.lab.ssm.commands import Pace, Spent
 from deploy.providers.lab.ssm.errors import Refused
 from deploy.providers.lab.ssm.faults import Fault, Faults
 from deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
@@ -85,6 +85,11 @@ class SsmEndpoint:
     def calls(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations that were done, with their requests, in order."""
         return list(self._service.calls)
+
+    @property
+    def spent(self) -> list[Spent]:
+        """Where the time of each command went, in the order in which they were sent."""
+        return self._service.spent
 
     def count(self, operation: str) -> int:
         """Return how often an operation was done."""
