@@ -193,12 +193,13 @@ def aims(found: Mapping[tuple[str, str], list[Sample]]) -> list[str]:
     audits = found["audit", "switchproof"]
     waits = [wait for what in ("audit", "deploy") for sample in found[what, "switchproof"] for wait in sample.waits_s]
     most = max(sample.commands for sample in audits)
-    added = max(sum(sample.waits_s) for sample in audits)
-    return [
-        f"an audit costs one command: {_yes(most == 1)} ({most})",
-        f"waiting adds less than {WAIT_AIM_S:g} s to an audit: {_yes(added < WAIT_AIM_S)} (at most {added:.2f} s)",
-        f"and to any one command: {_yes(max(waits) < WAIT_AIM_S)} (at most {max(waits):.2f} s)",
-    ]
+    told = [f"an audit costs one command: {_yes(most == 1)} ({most})"]
+    for what in ("audit", "deploy"):
+        added = max(sum(sample.waits_s) for sample in found[what, "switchproof"])
+        told.append(
+            f"waiting adds less than {WAIT_AIM_S:g} s to one {what}: {_yes(added < WAIT_AIM_S)} ({added:.2f} s)"
+        )
+    return [*told, f"and to any one command: {_yes(max(waits) < WAIT_AIM_S)} ({max(waits):.2f} s)"]
 
 
 def _parts(samples: Sequence[Sample]) -> tuple[list[float], list[float], list[float]]:

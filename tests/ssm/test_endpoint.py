@@ -251,6 +251,25 @@ def test_a_client_that_retries_runs_a_script_twice(
     assert endpoint.count("SendCommand") == 2
 
 
+def test_what_is_delivered_twice_runs_twice(endpoint: SsmEndpoint, sender: Sender, machine: LabHost) -> None:
+    """A script that reaches the agent twice runs twice, and SSM tells of one command."""
+    machine.run(["rm", "-f", "/run/both"], timeout_s=10)
+    endpoint.faults.plan(Fault.DELIVERED_TWICE)
+    told = sender.run("echo ran >>/run/both; while [ $(wc -l </run/both) -lt 2 ]; do sleep 0.1; done; cat /run/both")
+    assert told["StandardOutputContent"] == "ran\nran\n"
+    assert len(sender.ssm.list_commands()["Commands"]) == 1
+
+
+def test_an_agent_can_be_killed_at_any_moment(endpoint: SsmEndpoint, sender: Sender, machine: LabHost) -> None:
+    """What it ran is killed with it and told as failed; the next command finds an agent."""
+    command = sender.send("sleep 4151")
+    sender.await_status(command, "InProgress")
+    endpoint.kill_agent("i")
+    assert ending(sender.await_status(command, "Failed", "Success")) == ("Failed", "Failed", 1)
+    assert machine.run(["pgrep", "-f", "sleep 4151"], timeout_s=10).returncode == 1
+    assert ending(sender.run("true")) == ("Success", "Success", 0)
+
+
 def test_an_instance_that_is_away_takes_commands_when_it_is_back(
     endpoint: SsmEndpoint, sender: Sender, ssm: Any
 ) -> None:

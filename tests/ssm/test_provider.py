@@ -106,6 +106,13 @@ def test_what_was_accepted_without_an_answer_runs_once(
     assert endpoint.count("ListCommands") >= 1
 
 
+def test_what_is_delivered_twice_runs_once(way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost) -> None:
+    """A command that reaches the host twice at the same time runs its program once."""
+    endpoint.faults.plan(Fault.DELIVERED_TWICE)
+    assert way.run(COUNT + b"; sleep 1", timeout_s=LIMIT_S).stdout == b"ran\n"
+    assert machine.run(["cat", "/run/count"], timeout_s=10).stdout == "ran\n"
+
+
 @pytest.mark.parametrize("operation", ["SendCommand", "GetCommandInvocation"])
 def test_throttled_requests_are_tried_again(way: AwsConnection, endpoint: SsmEndpoint, operation: str) -> None:
     """What AWS refused for its rate is asked again, and the program runs once."""
@@ -173,7 +180,9 @@ def test_long_output_comes_whole(way: AwsConnection, endpoint: SsmEndpoint) -> N
 
 def test_an_instance_proves_that_it_runs_commands(target: Target, endpoint: SsmEndpoint) -> None:
     """The preflight of a deploy sends a trivial command; online alone proves nothing."""
-    opened(target, prove=True)
+    provider = AwsProvider(target, prove=True, emulated=lambda *_: None)
+    for _ in range(2):
+        provider.connect("aws")
     assert endpoint.count("SendCommand") == 1
     endpoint.faults.plan(Fault.DELIVERY_TIMEOUT)
     with pytest.raises(

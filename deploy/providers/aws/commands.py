@@ -21,6 +21,8 @@ LISTED_S = 15.0
 """Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""
 SLACK_S = 10.0
 """Seconds beyond a command's own limits after which it is given up."""
+ASKED_EVERY_S = 0.75
+"""Seconds between two questions for a command's end, after the first few and but for a jitter of a fifth."""
 UPLOADED_S = 10.0
 """Seconds for which output is waited for in the bucket."""
 
@@ -152,8 +154,8 @@ class Commands:
         sent = time.monotonic()
         started: float | None = None
         reading = Reading(Fate.UNCERTAIN, "SSM has not said anything of it")
-        pace = _Pace(1.0)
-        while True:
+        pace = _Pace(ASKED_EVERY_S)
+        while not self._stop.wait(pace.next_s()):
             now = time.monotonic()
             try:
                 answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
@@ -170,13 +172,12 @@ class Commands:
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
                     reading = Reading(Fate.UNCERTAIN, f"SSM does not tell what became of it: {explain(error)[0]}")
             late = now > sent + self._ssm.start_s + SLACK_S if started is None else now > started + limit_s + SLACK_S
-            if late or self._stop.is_set():
+            if late:
                 self._cancel(command)
-                if self._stop.is_set():
-                    raise GivenUp
                 waited = f"given up and cancelled after {now - began:.0f} s"
                 return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last word was: {reading.words}"))
-            self._stop.wait(pace.next_s())
+        self._cancel(command)
+        raise GivenUp
 
     def _cancel(self, command: str) -> None:
         """Ask AWS to end a command; whether it does is seen on the host."""

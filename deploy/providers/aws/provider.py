@@ -41,7 +41,7 @@ class AwsProvider:
 
     Args:
         target: Hosts with instance ids or tags.
-        prove: Have every instance really run a command before it is asked for anything; without it, the first
+        prove: Have every instance really run a command, once, before it is asked for anything; without it, the first
             question is that command.
         emulated: Told once if something stands in for AWS, and what of it that does not do.
 
@@ -56,6 +56,7 @@ class AwsProvider:
         self._clients = Clients(target.ssm, emulated)
         self._lock = threading.Lock()
         self._caller = ""
+        self._proved: set[str] = set()
 
     def connect(self, host: str) -> AwsConnection:
         """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
@@ -64,8 +65,9 @@ class AwsProvider:
         commands = Commands(host, instance, self._clients, self._target.ssm)
         facts = ConnectionFacts(kind="ssm", address=instance, user="root")
         connection = AwsConnection(host, commands, self._target, facts)
-        if self._prove:
+        if self._prove and host not in self._proved:
             connection.prove()
+            self._proved.add(host)
         return connection
 
     def close(self) -> None:
