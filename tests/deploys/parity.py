@@ -259,7 +259,7 @@ def meet(way: str, lab: Lab, host: str, folder: Path, behaviour: Behaviour) -> O
         folder: Where the files of this go.
         behaviour: What is met.
     """
-    stage = {"ssh": Ssh, "ssm": Ssm}[way](lab, host, folder, behaviour)
+    stage: Ssh | Ssm = (Ssh if way == "ssh" else Ssm)(lab, host, folder, behaviour)
     try:
         return _program(stage) if behaviour.program else _deploy(stage)
     finally:

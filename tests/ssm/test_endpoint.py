@@ -17,9 +17,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
 from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from deploy.providers.lab.ssm.faults import Fault
+from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -302,6 +304,31 @@ def test_a_planned_fault_of_a_command_happens_once(
         first = pool.submit(sender.run, "sleep 0.5")
         assert ending(first.result()) == expected
     assert ending(sender.run("true")) == ("Success", "Success", 0)
+
+
+def test_it_is_served_by_hand(lab: Lab, machine: LabHost) -> None:
+    """The command prints what a shell needs, gives the host a checkout, breaks what it is told, and ends."""
+    command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name, "i", "--fault", "throttle"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "unset AWS_PROFILE AWS_SESSION_TOKEN\n"
+        lines = (process.stdout.readline() for _ in range(8))
+        given = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        ssm = boto3.client(
+            "ssm",
+            endpoint_url=given["AWS_ENDPOINT_URL_SSM"],
+            region_name=given["AWS_REGION"],
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+        )
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            Sender(ssm, given["DEPLOY_INSTANCE_ID"]).send("true")
+        process.terminate()
+        assert process.wait(20) == 0
+    assert given["FLAKE_ATTR"] == machine.attr
+    origin = machine.run(["git", "-C", "/opt/choiros/workspace", "remote", "get-url", "origin"], timeout_s=10)
+    assert origin.stdout.strip() == Lab.repository_url
 
 
 def aws(*arguments: str) -> tuple[int, Any]:

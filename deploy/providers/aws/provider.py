@@ -248,7 +248,9 @@ class AwsConnection:
                     )
                 case "unknown":
                     raise ConnectionLost(
-                        self.host, f"the host did not get the command: {why}", "Nothing was begun there."
+                        self.host,
+                        f"the host did not get the command: {why}",
+                        "Nothing was begun there, and if it still comes, nothing will be.",
                     )
                 case _:
                     kind = DeadlineExceeded if cut_off else ConnectionLost
@@ -260,7 +262,7 @@ class AwsConnection:
 
     def _look(self, question: str, why: str) -> Answer:
         try:
-            ended = self._send(carrier.look(question), LOOK_S)
+            ended = self._send(carrier.withdraw(question), LOOK_S)
             return carrier.parse(ended.stdout, question)
         except (Mangled, ConnectionLost) as error:
             raise ConnectionLost(
