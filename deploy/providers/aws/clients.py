@@ -19,14 +19,17 @@ from deploy.target import Ssm
 
 CONNECT_S = 10.0
 """Seconds to connect to AWS."""
-ANSWER_S = 20.0
-"""Seconds for AWS to answer one request."""
+ANSWER_S = 10.0
+"""Seconds for AWS to answer one question."""
+ACCEPT_S = 20.0
+"""Seconds for AWS to take a command; after that it is looked for."""
 READS = Config(
-    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 8}
+    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 4}
 )
-"""Standard mode retries with exponential backoff and jitter; said here, as botocore's default changes."""
+"""Standard mode retries with exponential backoff and jitter; said here, as botocore's default changes. Whoever waits
+asks again anyway, so a few attempts do, and more would overrun deadlines."""
 SENDS = Config(
-    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 1}
+    connect_timeout=CONNECT_S, read_timeout=ACCEPT_S, retries={"mode": "standard", "total_max_attempts": 1}
 )
 """SendCommand has no idempotency token: what was retried blindly would run twice."""
 

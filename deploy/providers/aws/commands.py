@@ -159,18 +159,17 @@ class Commands:
             now = time.monotonic()
             try:
                 answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
-                reading = status.read(answer)
-                if reading.fate is not Fate.WAIT:
-                    return self._read(command, reading, answer, bucket=bucket)
-                if started is None and answer.get("Status") == "InProgress":
-                    started = now
-            except GivenUp:
-                raise
             except Exception as error:  # noqa: BLE001 - what cannot be read now is read again
                 if code_of(error) in THROTTLED:
                     pace.longest_s = 5.0
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
                     reading = Reading(Fate.UNCERTAIN, f"SSM does not tell what became of it: {explain(error)[0]}")
+            else:
+                reading = status.read(answer)
+                if reading.fate is not Fate.WAIT:
+                    return self._read(command, reading, answer, bucket=bucket)
+                if started is None and answer.get("Status") == "InProgress":
+                    started = now
             late = now > sent + self._ssm.start_s + SLACK_S if started is None else now > started + limit_s + SLACK_S
             if late:
                 self._cancel(command)

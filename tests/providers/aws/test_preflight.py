@@ -210,10 +210,10 @@ def test_region_and_credentials_are_found_as_boto3_users_expect(bare: pytest.Mon
 def test_how_often_is_tried_is_said_and_not_a_default() -> None:
     """Sends are tried once, reads several times, in a mode that no release of botocore changes."""
     assert SENDS.retries == {"mode": "standard", "total_max_attempts": 1}
-    assert READS.retries == {"mode": "standard", "total_max_attempts": 8}
+    assert READS.retries == {"mode": "standard", "total_max_attempts": 4}
     made = clients(Ssm(profile="prod"))
     tried = [client.meta.config.retries["total_max_attempts"] for client in (made.sends, made.reads, made.sts)]
-    assert tried == [1, 8, 8]
+    assert tried == [1, 4, 4]
 
 
 @pytest.mark.usefixtures("bare")
