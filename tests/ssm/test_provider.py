@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -297,6 +298,7 @@ def test_nothing_is_left_running(way: AwsConnection, endpoint: SsmEndpoint) -> N
     waiting.start()
     while not endpoint.count("GetCommandInvocation"):
         assert waiting.is_alive()
+        time.sleep(0.02)
     way.close()
     waiting.join(10)
     assert "given up" in str(begun[0])

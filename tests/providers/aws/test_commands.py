@@ -220,7 +220,7 @@ class Bucket:
 
 
 def test_a_bucket_that_stays_empty_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output that does not come into the bucket is an error that says where, and is not waited for again and again."""
+    """Output that does not come into the bucket is an error that says where, and is waited for once."""
     monkeypatch.setattr(commands, "UPLOADED_S", 0.1)
     aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
     aws.bucket = lambda: Aws(objects=[{}])  # type: ignore[attr-defined]
