@@ -136,7 +136,9 @@ def test_throttled_sends_are_tried_again() -> None:
     [
         (refused("AccessDeniedException"), "may not do this; see the IAM policy"),
         (refused("ExpiredTokenException"), "The credentials have expired"),
-        (refused("InvalidDocument"), "words of AWS"),
+        (refused("InvalidDocument"), "words of AWS.*See whether ssm.document names a document of this account"),
+        (refused("MaxDocumentSizeExceeded"), "words of AWS.*Make a document that carries the script itself"),
+        (refused("InvalidParameters"), "words of AWS.*See what AWS says"),
         (UNREACHED, "reaches the endpoint of its region"),
     ],
 )
