@@ -61,10 +61,11 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
+# Write the JSON Schemas, of target files and of records, and the SSM document of the shipped target file.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
+    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages
@@ -73,6 +74,10 @@ bench: packages
 # Measure how long a way back takes and write the table to docs/.
 bench-rollback: packages
     python -m bench.rollback --write
+
+# Measure an audit and a deploy through SSM beside the old entry point's way and write the table to docs/.
+bench-ssm: packages
+    python -m bench.ssm --write
 
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
@@ -93,6 +98,10 @@ cut-points: packages
 # Break each of the lab's units in every way, deploy and audit; takes about four minutes.
 faults: packages
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+
+# Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
+parity: packages
+    SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
 
 # Pin what is installed in CI to what is current now.
 lock:

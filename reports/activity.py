@@ -111,7 +111,8 @@ class Board:
                 what = event.requested or "what is there"
                 return [Line(f"{event.mode} of {what} to {', '.join(event.hosts)} ({event.provider})")]
             case j.RevisionResolved():
-                return [Line(f"{event.requested} is {event.sha}: {text.one_line(event.subject)}")]
+                subject = f": {text.one_line(event.subject)}" if event.subject else ""
+                return [Line(f"{event.requested or 'what runs'} is {event.sha}{subject}")]
             case j.PhaseStarted() | j.PhaseFinished():
                 return self._phase(event)
             case j.LogLine():

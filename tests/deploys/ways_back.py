@@ -58,6 +58,7 @@ class Stage:
         folder.mkdir()
         health = HEALTH.replace("soak_s = 2.0", "soak_s = 1.0") + f"\n[rollback]\nconfirm_s = {confirm_s}\n"
         self.targets = target_file(folder, [host, *others], health)
+        self.environ = {"SWITCHPROOF_LAB": lab.name}
         self.told = Told(host)
         self.look("first")
 
@@ -78,7 +79,7 @@ class Stage:
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | {"SWITCHPROOF_LAB": self.lab.name},
+            env=os.environ | self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -60,7 +60,7 @@ VALUES: Mapping[str, str] = {
 
 _ERRAND: Mapping[str, str] = {
     "question": r"^[0-9a-f]{16}$",
-    "action": r"^(ask|look)$",
+    "action": r"^(ask|look|withdraw)$",
     "digest": r"^([0-9a-f]{64})?$",
     "argument": r"^[a-z]{0,20}$",
     "offset": _NUMBER,

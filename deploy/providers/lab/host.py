@@ -62,6 +62,11 @@ class LabHost:
         return self._lab.runtime
 
     @property
+    def attr(self) -> str:
+        """Return which of the flake's systems the host runs."""
+        return self._state.attr
+
+    @property
     def hostname(self) -> str:
         """Return the name that the host has for itself."""
         return self._state.hostname
