@@ -1,5 +1,7 @@
 """Clause `converge`: the host is converged to that commit with nixos-rebuild switch, and really runs it."""
 
+import shlex
+
 import pytest
 
 from checks.fixtures import Show
@@ -138,7 +140,7 @@ def test_installed_programs_are_what_runs(
     show(
         expected=installation.asked,
         seen=installation.told,
-        command="readlink /opt/choiros/bin/*; ls -l /proc/*/exe",
+        command=f"readlink {shlex.join(program.at for program in installation.programs.values())}",
     )
     assert not problems, "; ".join(problems)
     if doubts := installation.doubts(observation.processes):

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Mapping
 
-from deploy.clocks import ClockBounds
 from deploy.bridge import read_realised
+from deploy.clocks import ClockBounds
 from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from deploy.bridge import Installed, read_installed
+from deploy.container import Container, read_container
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
 from deploy.machine import Machine, read_machine
@@ -213,6 +214,7 @@ class Observation:
         backends: What the workload behind an endpoint answered when the endpoint did not, body first.
         due: What the running system says that bodies must hold, by endpoint and the system's file.
         machines: The virtual machines behind the endpoints that were not healthy, where there are any.
+        containers: The containers of the endpoints that were not healthy, where there are any.
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
         listeners: Who listens.
@@ -230,6 +232,7 @@ class Observation:
     backends: Mapping[str, str]
     due: Mapping[str, Mapping[str, str]]
     machines: Mapping[str, Machine]
+    containers: Mapping[str, Container]
     presences: tuple[tuple[float, Mapping[str, Presence]], ...]
     processes: tuple[Process, ...] | None
     listeners: tuple[Listener, ...]
@@ -385,6 +388,10 @@ def read_observation(frame: Frame) -> Observation:
             machines={
                 name: read_machine(text, frame.text(f"systemd.{name}"), frame.text(f"console.{name}"))
                 for name, text in _named(frame, "machine.").items()
+            },
+            containers={
+                name: read_container(text, frame.text(f"outside.{name}"), frame.text(f"inside.{name}"))
+                for name, text in _named(frame, "container.").items()
             },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),

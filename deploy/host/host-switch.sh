@@ -189,10 +189,10 @@ find_leader() {
   done
 }
 
-# Run a command inside a container; fails where none is up.
+# Run a command inside a container; fails where none is up, or where it does not end.
 inside() {
   local leader=${LEADER[${CONTAINER_OF[$1]}]:-}
-  [ -n "$leader" ] && nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
+  [ -n "$leader" ] && timeout 10 nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
 }
 
 # The units inside a container under their names here, with control groups as the host sees them.
@@ -203,11 +203,9 @@ show_inside() {
     sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
     return
   fi
-  for unit in "${units[@]}"; do printf 'Id=%s
-ActiveState=inactive
-SubState=container down
-
-' "$1/$unit"; done
+  local state=inactive sub='container down'
+  [ -z "${LEADER[${CONTAINER_OF[$1]}]}" ] || state=unknown sub='the systemd inside does not answer'
+  for unit in "${units[@]}"; do printf 'Id=%s\nActiveState=%s\nSubState=%s\n\n' "$1/$unit" "$state" "$sub"; done
 }
 
 # systemctl or journalctl about a unit, wherever it is; without its container, about that.
@@ -1278,7 +1276,7 @@ watch_endpoints() {
 
 # What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
 look_behind() {
-  local name backend machine fd; local -A asked=()
+  local name backend machine fd listener container; local -A asked=()
   while IFS=$US read -r name _ _ _ _ _ backend _; do
     if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
     exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
@@ -1289,8 +1287,10 @@ look_behind() {
     say "backend.$name" "$(cat <&"$fd")"
     exec {fd}<&-
   done
-  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
-    [ -z "$machine" ] || [ "${settled[$name]}" = healthy ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    [ "${settled[$name]}" != healthy ] || continue
+    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
   done <<<"$ENDPOINTS"
 }
 
@@ -1341,9 +1341,51 @@ say_machine() {
   say "console.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" -n 60 _SYSTEMD_UNIT="$unit" 2>/dev/null | tail_of 8192)"
 }
 
+# ---- the container that a workload is in ----------------------------------------------------------------------
+
+# The process that is a unit's main one inside a container, by its number here.
+main_inside() {
+  local main=${value["$1 MainPID"]:-0} file pid
+  ! ((main)) || for file in /sys/fs/cgroup{,/systemd}"${value["$1 ControlGroup"]}"/cgroup.procs; do
+    while read -r pid; do
+      ! grep -qs "^NSpid:.*[[:space:]]$main\$" "/proc/$pid/status" || { echo "$pid"; return; }
+    done 2>/dev/null <"$file" || true
+  done
+}
+
+# A container, its systemd, its network, and the unit inside, as the host sees them at this moment.
+container_facts() {
+  local leader=${LEADER[$1]:-} pid
+  if [ -z "$leader" ]; then echo 'leader none'; return; fi
+  printf 'leader %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$leader" || true)"
+  if [ "${value["$2 ActiveState"]:-}" = unknown ]; then echo 'systemd silent'; else echo 'systemd answers'; fi
+  pid=$(main_inside "$2")
+  [ -z "$pid" ] || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
+  printf 'network %s\n' "$(nsenter -t "$leader" -n -- ip -o link show lo 2>/dev/null | grep -o '[<,]UP[,>]' | tr -d '<,>' || true)"
+}
+
+say_container() {
+  local name=$1 container=$2 unit=$3
+  say "container.$name" "$(container_facts "$container" "$unit")"
+  say "outside.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="$container" 2>/dev/null | tail_of 16384)"
+  say "inside.$name" "$([[ $unit != */* ]] || inside "${unit%%/*}" \
+    journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="${unit#*/}" 2>/dev/null | tail_of 16384)"
+}
+
+# What a person on call would look at inside; with nobody to ask, what is known from outside.
+diagnose_container() {
+  local name=$1 container=$2 unit=$3 leader=${LEADER[$2]:-}
+  say "container/$name.facts" "$(container_facts "$container" "$unit")"
+  say "container/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$container" 2>&1 | tail_of 65536)"
+  [ -n "$leader" ] || return 0
+  say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"
+  say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
+  say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
+}
+
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told='' name backend machine; local -A journals size=()
+  local unit line fd text told='' name listener backend machine container; local -A journals size=()
   for unit in "${UNITS[@]}"; do
     # The dot says that journalctl ended well.
     exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
@@ -1365,10 +1407,14 @@ say_diagnosable() {
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
-  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
-    [ -n "$machine" ] || continue
-    text=$(machine_facts "$machine" "$backend")
-    told+="machine $name ${#text}"$'\n'
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    if [ -n "$machine" ]; then
+      text=$(machine_facts "$machine" "$backend")
+      told+="machine $name ${#text}"$'\n'
+    fi
+    if [ -z "$container" ] || [ -z "${LEADER[$container]}" ]; then continue; fi
+    text=$(container_facts "$container" "$listener")
+    told+="container $name ${#text}"$'\n'
   done <<<"$ENDPOINTS"
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
   say diagnosable "${told%$'\n'}"
@@ -1409,7 +1455,7 @@ diagnose_machine() {
 }
 
 verb_diagnose() {
-  local unit began name inside command backend machine number=0
+  local unit began name inside command listener backend machine container number=0
   refresh_lease
   began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
   began=${began:-$(($(date +%s) - 3600))}
@@ -1432,8 +1478,9 @@ verb_diagnose() {
   say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
   say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
   say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
-  while IFS=$US read -r name _ _ _ _ _ backend _ inside machine _; do
+  while IFS=$US read -r name _ _ listener _ _ backend _ inside machine _ container; do
     [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
+    [ -z "$container" ] || diagnose_container "$name" "$container" "$listener"
     while IFS= read -r -d "$RS" command; do
       [ -n "$command" ] || continue
       number=$((number + 1))
@@ -1654,8 +1701,8 @@ verb_deploy() {
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
     words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
-    # State and journal of every unit, the machines, and the sockets.
-    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10 <<<"$ENDPOINTS" | grep -c .) + 1)); then
+    # State and journal of every unit, the machines and containers, and the sockets.
+    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 1)); then
       clause diagnostics passed "$words sources answer"
     else
       clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"

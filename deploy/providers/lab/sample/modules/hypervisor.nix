@@ -1,8 +1,8 @@
 # What serves the page that users log in at.
 { bridged, lib, name, settings, ... }:
 let
-  hypervisor = import ../programs/hypervisor.nix { inherit lib name settings; };
-  start = if bridged then "/opt/choiros/bin/hypervisor" else "${hypervisor}/bin/start";
+  hypervisor =
+    if bridged then "/opt/choiros" else import ../programs/hypervisor.nix { inherit lib name settings; };
 in
 {
   wanted = [ "hypervisor.service" ];
@@ -14,7 +14,7 @@ in
 
     [Service]
     Type=exec
-    ExecStart=${start}
+    ExecStart=${hypervisor}/bin/hypervisor
     SuccessExitStatus=143
     Restart=always
     RestartSec=1

@@ -9,7 +9,7 @@ lib.server {
     node = name;
   };
   files = {
-    start = ./hypervisor-start.sh;
+    hypervisor = ./hypervisor-start.sh;
     answer = ./hypervisor-answer.sh;
   };
 }
