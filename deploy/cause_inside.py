@@ -155,9 +155,9 @@ def _silence(endpoint: EndpointSeen, container: Container) -> Cause | None:
         return Cause(Case.UNIT_STOPPED, seen)
     if container.network is False:
         return Cause(Case.NETWORK_DOWN, seen)
-    if last.connect_s > 0:
-        return Cause(Case.HANGING, seen)
-    return Cause(Case.UNIT_NOT_LISTENING, seen) if last.curl == _REFUSED else None
+    if last.curl == _REFUSED:
+        return Cause(Case.UNIT_NOT_LISTENING, seen)
+    return Cause(Case.HANGING, seen) if last.connect_s > 0 else None
 
 
 def _exits(process: Machine) -> str:
