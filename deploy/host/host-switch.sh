@@ -192,14 +192,14 @@ find_leader() {
 # Run a command inside a container; fails where none is up, or where it does not end.
 inside() {
   local leader=${LEADER[${CONTAINER_OF[$1]}]:-}
-  [ -n "$leader" ] && timeout 10 nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
+  [ -n "$leader" ] && timeout "${INSIDE_S:-10}" nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
 }
 
 # The units inside a container under their names here, with control groups as the host sees them.
 show_inside() {
   local text unit group=${value["${CONTAINER_OF[$1]} ControlGroup"]:-}; local -a units
   read -r -a units <<<"${INSIDE[$1]}"
-  if text=$(inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
+  if text=$(INSIDE_S=5 inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
     sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
     return
   fi
@@ -1135,7 +1135,9 @@ sample_units() {
   show_units
   for unit in "${UNITS[@]}"; do
     unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
-    unit_identity[$unit]="${value["$unit MainPID"]:-} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-}"
+    # Of whom nobody answers it is not known that they are others.
+    [ "${value["$unit ActiveState"]:-}" = unknown ] && [ -n "${unit_identity[$unit]:-}" ] ||
+      unit_identity[$unit]="${value["$unit MainPID"]:-0} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-0}"
     identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
   done
 }

@@ -87,8 +87,15 @@ def inner(host: LabHost, unit: str, name: str) -> str:
     return host.run(command, timeout_s=20).stdout.strip()
 
 
+def healthy(host: LabHost, unit: str) -> bool:
+    """Whether a unit answers inside its container."""
+    curl = ["curl", "-sf", "-m", "1", "http://127.0.0.1:8080/health"]
+    return '"healthy"' in host.run(["nixos-container", "run", f"sandbox-{unit}", "--", *curl], timeout_s=20).stdout
+
+
 def break_unit(host: LabHost, fault: str, unit: str) -> None:
     """Break a healthy unit, and wait until the fault is what it is called."""
+    wait_for(lambda: healthy(host, unit), f"{unit} of {host.name} is healthy before {fault}")
     break_host(host, fault, unit)
     if fault == "crash-loop":
         wait_for(lambda: int(inner(host, unit, "NRestarts") or 0) > 1, f"{unit} of {host.name} has crashed twice")
