@@ -68,7 +68,7 @@ def read_installed(text: str) -> dict[str, Installed]:
 
 def read_realised(text: str) -> dict[str, str]:
     """Read which store paths a deploy installed, by program."""
-    return dict(line.split("\x1f", 1) for line in text.split("\n") if "\x1f" in line)  # type: ignore[misc] # two parts
+    return dict(line.split("\x1f", 1) for line in text.split("\n") if "\x1f" in line)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def read_container(facts: str, outside: str, inside: str) -> Container:
     Raises:
         ValueError: A fact cannot be understood.
     """
-    fact: Mapping[str, str] = dict(line.split(" ", 1) for line in facts.split("\n") if " " in line)  # type: ignore[misc] # two parts
+    fact: Mapping[str, str] = dict(line.split(" ", 1) for line in facts.split("\n") if " " in line)
     leader = fact.get("leader", "none")
     return Container(
         outer=read_machine("" if leader == "none" else f"process {leader}", outside, ""),

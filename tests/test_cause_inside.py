@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from deploy.case import Case
@@ -45,7 +47,7 @@ def seen(
     outer_lives: tuple[str, ...] = ("aaaa",),
     outside: str = "",
     inside: str = "",
-    **facts: str,
+    facts: Mapping[str, str] | None = None,
 ) -> EndpointSeen:
     """Live in its container, with everything well that is not given; a fact that is empty was not seen.
 
@@ -63,7 +65,7 @@ def seen(
         f"{INNER} active running 9 {life} {n}\n"
         for n, life in enumerate(lives)
     )
-    told = {name: text for name, text in (FACTS | facts).items() if text}
+    told = {name: text for name, text in (FACTS | dict(facts or {})).items() if text}
     parts: dict[str, str | None] = {
         "watch.series": series(*rounds),
         "watch.ended": f"{100.25 + len(rounds):.2f}",
@@ -91,35 +93,59 @@ AGAIN = "sandbox.service: Scheduled restart job, restart counter is at 1."
 EXITED = "container@sandbox-live.service: Main process exited, code=exited, status=1/FAILURE"
 
 CASES: list[tuple[Case, EndpointSeen]] = [
-    (Case.CONTAINER_DOWN, seen((DOWN,), outer="inactive dead", inner="inactive container down", **GONE)),
-    (Case.CONTAINER_STARTING, seen((DOWN,), outer="activating start", inner="inactive container down", **GONE)),
-    (Case.CONTAINER_STARTING, seen((DOWN,), outer="activating start-pre", inner="inactive container down", **GONE)),
-    (Case.CONTAINER_FAILED, seen((DOWN,), outer="failed failed", inner="inactive container down", **GONE)),
+    (Case.CONTAINER_DOWN, seen((DOWN,), outer="inactive dead", inner="inactive container down", facts=GONE)),
+    (Case.CONTAINER_STARTING, seen((DOWN,), outer="activating start", inner="inactive container down", facts=GONE)),
+    (
+        Case.CONTAINER_STARTING,
+        seen((DOWN,), outer="activating start-pre", inner="inactive container down", facts=GONE),
+    ),
+    (Case.CONTAINER_FAILED, seen((DOWN,), outer="failed failed", inner="inactive container down", facts=GONE)),
     (
         Case.CONTAINER_GIVEN_UP,
-        seen((DOWN,), outer="failed failed", inner="inactive container down", outside=lines(EXITED, GAVE_UP), **GONE),
+        seen(
+            (DOWN,),
+            outer="failed failed",
+            inner="inactive container down",
+            outside=lines(EXITED, GAVE_UP),
+            facts=GONE,
+        ),
     ),
-    (Case.CONTAINER_LOOP, seen(BACK, outside=lines(EXITED, AGAIN, EXITED, AGAIN), **NEW_OUTER)),
-    (Case.CONTAINER_LOOP, seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED, AGAIN) * 2, **GONE)),
-    (Case.CONTAINER_ENDED, seen(BACK, outside=lines(EXITED, AGAIN), **NEW_OUTER)),
-    (Case.CONTAINER_ENDED, seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED), **GONE)),
+    (Case.CONTAINER_LOOP, seen(BACK, outside=lines(EXITED, AGAIN, EXITED, AGAIN), facts=NEW_OUTER)),
+    (
+        Case.CONTAINER_LOOP,
+        seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED, AGAIN) * 2, facts=GONE),
+    ),
+    (Case.CONTAINER_ENDED, seen(BACK, outside=lines(EXITED, AGAIN), facts=NEW_OUTER)),
+    (Case.CONTAINER_ENDED, seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED), facts=GONE)),
     (
         Case.CONTAINER_RESTARTED,
         seen(BACK, body=GOOD, lives=("cccc", "dddd"), outer_lives=("aaaa", "eeee"), outside=lines("Stopping x")),
     ),
-    (Case.SYSTEMD_SILENT, seen(("good",) * 4, inner="unknown silent", systemd="silent", leader="420 Ts 600 -")),
-    (Case.UNIT_MISSING, seen((REFUSED,), inner="not-found dead", process="")),
-    (Case.UNIT_DOWN, seen((REFUSED,), inner="inactive dead", process="")),
-    (Case.UNIT_FAILED, seen((REFUSED,), inner="failed failed", process="")),
-    (Case.UNIT_GIVEN_UP, seen((REFUSED,), inner="failed failed", process="", inside=lines(inner(KILL), GAVE_UP))),
-    (Case.UNIT_LOOP, seen((REFUSED,), inside=lines(inner(KILL), AGAIN, inner(KILL), AGAIN), **NEW)),
-    (Case.UNIT_LOOP, seen(BACK, body=GOOD, lives=("aaaa", "bbbb", "cccc"), inside=lines(inner(KILL), AGAIN), **NEW)),
-    (Case.UNIT_KILLED, seen(BACK, body=GOOD, lives=("aaaa", "bbbb"), inside=lines(inner(KILL), AGAIN), **NEW)),
-    (Case.UNIT_KILLED, seen((REFUSED,), inner="activating auto-restart", process="", inside=lines(inner(KILL)))),
-    (Case.UNIT_ENDED, seen(BACK, body=GOOD, lives=("aaaa", "bbbb"), inside=lines(inner(LEAVE), AGAIN), **NEW)),
+    (
+        Case.SYSTEMD_SILENT,
+        seen(("good",) * 4, inner="unknown silent", facts={"systemd": "silent", "leader": "420 Ts 600 -"}),
+    ),
+    (Case.UNIT_MISSING, seen((REFUSED,), inner="not-found dead", facts={"process": ""})),
+    (Case.UNIT_DOWN, seen((REFUSED,), inner="inactive dead", facts={"process": ""})),
+    (Case.UNIT_FAILED, seen((REFUSED,), inner="failed failed", facts={"process": ""})),
+    (
+        Case.UNIT_GIVEN_UP,
+        seen((REFUSED,), inner="failed failed", facts={"process": ""}, inside=lines(inner(KILL), GAVE_UP)),
+    ),
+    (Case.UNIT_LOOP, seen((REFUSED,), inside=lines(inner(KILL), AGAIN, inner(KILL), AGAIN), facts=NEW)),
+    (
+        Case.UNIT_LOOP,
+        seen(BACK, body=GOOD, lives=("aaaa", "bbbb", "cccc"), inside=lines(inner(KILL), AGAIN), facts=NEW),
+    ),
+    (Case.UNIT_KILLED, seen(BACK, body=GOOD, lives=("aaaa", "bbbb"), inside=lines(inner(KILL), AGAIN), facts=NEW)),
+    (
+        Case.UNIT_KILLED,
+        seen((REFUSED,), inner="activating auto-restart", facts={"process": ""}, inside=lines(inner(KILL))),
+    ),
+    (Case.UNIT_ENDED, seen(BACK, body=GOOD, lives=("aaaa", "bbbb"), inside=lines(inner(LEAVE), AGAIN), facts=NEW)),
     (Case.UNIT_RESTARTED, seen(BACK, body=GOOD, lives=("aaaa", "bbbb"), inside=lines("Stopping x", "Stopped x"))),
-    (Case.UNIT_STOPPED, seen(("good", TIMED_OUT), process="430 T 600 do_signal_stop")),
-    (Case.NETWORK_DOWN, seen((REFUSED,), network=" ")),
+    (Case.UNIT_STOPPED, seen(("good", TIMED_OUT), facts={"process": "430 T 600 do_signal_stop"})),
+    (Case.NETWORK_DOWN, seen((REFUSED,), facts={"network": " "})),
     (Case.UNIT_NOT_LISTENING, seen((REFUSED,))),
     (Case.HANGING, seen((TIMED_OUT,))),
     (Case.BAD_STATUS, seen(("503",), body="overloaded")),
