@@ -159,6 +159,7 @@ def test_an_unconfirmed_host_takes_its_programs_back(host: LabHost, prebuilt: di
     links = inside(host, f"readlink {OPT}/sandbox {OPT}/hypervisor")
     given = converge(host, "unconfirmed", "main", prebuilt["v3"], SWITCHPROOF_DEADMAN_S="1")
     wait_for(lambda: ask(host, "status", **given).text("guard") == "returned", "it went back by itself")
+    assert ask(host, "confirm", **given).text("outcome") == "late"
     assert inside(host, f"readlink {OPT}/sandbox {OPT}/hypervisor") == links
     assert (runs(host, prebuilt["v3"]["sandbox"]), runs(host, prebuilt["v3"]["hypervisor"])) == (0, 0)
     assert runs(host, prebuilt["main"]["hypervisor"]) >= 1
