@@ -208,12 +208,19 @@ show_inside() {
   for unit in "${units[@]}"; do printf 'Id=%s\nActiveState=%s\nSubState=%s\n\n' "$1/$unit" "$state" "$sub"; done
 }
 
-# systemctl or journalctl about a unit, wherever it is; without its container, about that.
+# systemctl or journalctl about a unit, wherever it is; without its container, or where nobody in there answers, about
+# that.
 about() {
   local unit=$1 name=${1%%/*}
   if [[ $unit != */* ]]; then "${@:2}" "$unit"; return; fi
-  if [ -n "${LEADER[${CONTAINER_OF[$name]}]}" ]; then inside "$name" "${@:2}" "${unit#*/}"; return; fi
-  echo "[$name is not up; of ${CONTAINER_OF[$name]}:]"
+  if [ -z "${LEADER[${CONTAINER_OF[$name]}]}" ]; then
+    echo "[$name is not up; of ${CONTAINER_OF[$name]}:]"
+  elif [ "$2:${value["$unit ActiveState"]:-}" = systemctl:unknown ]; then
+    echo "[the systemd in $name does not answer; of ${CONTAINER_OF[$name]}:]"
+  else
+    inside "$name" "${@:2}" "${unit#*/}"
+    return
+  fi
   "${@:2}" "${CONTAINER_OF[$name]}"
 }
 
@@ -1382,6 +1389,7 @@ diagnose_container() {
   [ -n "$leader" ] || return 0
   say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"
   say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
+  [ "${value["$unit ActiveState"]:-}" != unknown ] || return 0
   say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
 }
 
@@ -1400,7 +1408,7 @@ say_diagnosable() {
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
   done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
   for unit in "${UNITS[@]}"; do
-    [[ $unit != */* ]] || size[$unit]=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null | wc -c)
+    [[ $unit != */* ]] || size[$unit]=$({ about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true; } | wc -c)
   done
   for unit in "${UNITS[@]}"; do
     told+="systemctl $unit ${size[$unit]:-0}"$'\n'
