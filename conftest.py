@@ -18,6 +18,7 @@ from checks.redaction import Redaction
 from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256
 from deploy.attestation import attest
+from deploy.bridge import Installation
 from deploy.convergence import Convergence
 from deploy.earlier import Choice
 from deploy.errors import Inconclusive, SwitchproofError, UsageError
@@ -26,7 +27,7 @@ from deploy.health import EndpointSeen
 from deploy.journal import AnyEvent, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
-from deploy.plan import Options, make_plan, targets_file
+from deploy.plan import Mode, Options, make_plan, targets_file
 from deploy.record import Record
 from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
@@ -362,6 +363,19 @@ def unwell(session: DeploySession, observation: Observation) -> set[str]:
         if end != "healthy" and name in endpoints
         for unit in endpoints[name].units
     }
+
+
+@pytest.fixture
+def installation(session: DeploySession, place: Place, observation: Observation) -> Installation:
+    """The programs of the store path bridge, as they should be and as they are."""
+    plan, journey = session.plan, session.hosts.journeys[place.host]
+    programs, wanted = plan.target.bridge.programs, dict[str, str]()
+    if place.leg != "back" and plan.mode is not Mode.ROLLBACK:
+        ended = journey.convergences.get(place.leg)
+        wanted = {name: program.path for name, program in programs.items() if program.path}
+        wanted |= ended.installed if ended else {}  # what could not be realised may have been built there
+    before = session.hosts.before(place.host).system.installed if place.leg == "back" else None
+    return Installation(programs, wanted, before, observation.system.installed)
 
 
 @pytest.fixture

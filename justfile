@@ -95,9 +95,9 @@ screenshots: (packages "chromium")
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
 
-# Break each of the lab's units in every way, deploy and audit; takes about four minutes.
+# Break each of the lab's units, machines and containers, in every way, deploy and audit; takes about seven minutes.
 faults: packages
-    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py tests/deploys/test_container_faults.py
 
 # Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
 parity: packages

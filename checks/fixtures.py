@@ -86,6 +86,8 @@ class Diagnosis:
         sockets: What of the sockets was told; empty if nothing.
         machines: The endpoints whose virtual machine is owed a look.
         seen: The endpoints whose virtual machine was looked at.
+        containers: The endpoints whose container is owed a look inside.
+        entered: The endpoints whose container was looked into.
         parts: Evidence files by part, empty if nothing failed.
     """
 
@@ -96,6 +98,8 @@ class Diagnosis:
     sockets: frozenset[str]
     machines: tuple[str, ...]
     seen: frozenset[str]
+    containers: tuple[str, ...]
+    entered: frozenset[str]
     parts: Mapping[str, str]
 
     def missing(self, told: frozenset[str]) -> list[str]:

@@ -244,20 +244,26 @@ class DeploySession:
             SwitchproofError: The host could not be asked.
         """
         units = self.plan.target.contract_units
-        machines = tuple(name for name, endpoint in self.plan.target.endpoints.items() if endpoint.machine)
+        endpoints = self.plan.target.endpoints.items()
+        machines = tuple(name for name, endpoint in endpoints if endpoint.machine)
+        containers = tuple(name for name, endpoint in endpoints if endpoint.container)
         if self._failed(place.host, place.leg, also=Verdict.WAIVED):
             parts = self.hosts.diagnostics(place.host, place.leg).parts
             told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
             sockets = frozenset({"sockets"} & parts.keys())
-            seen = frozenset(name.rpartition(".")[0] for name in _after(parts, "machine/"))
-            return Diagnosis(True, units, told["status"], told["journal"], sockets, machines, seen, parts)
+            seen, entered = (
+                frozenset(name.rpartition(".")[0] for name in _after(parts, f"{kind}/"))
+                for kind in ("machine", "container")
+            )
+            looked = (machines, seen, containers, entered)
+            return Diagnosis(True, units, told["status"], told["journal"], sockets, *looked, parts)
         sizes = self.hosts.observation(place.host, place.leg).diagnosable
         # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
         readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
         sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
         states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
-        seen = frozenset(_after(sources, "machine "))
-        return Diagnosis(False, units, states, logs, sockets, machines, seen, {})
+        seen, entered = (frozenset(_after(sources, kind)) for kind in ("machine ", "container "))
+        return Diagnosis(False, units, states, logs, sockets, machines, seen, containers, entered, {})
 
     # How they run.
 
@@ -533,7 +539,7 @@ class DeploySession:
             for name, path in parts.items()
             if name == "sockets"
             or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
-            or name.startswith((f"inside/{place.endpoint}.", f"machine/{place.endpoint}."))
+            or name.startswith(tuple(f"{kind}/{place.endpoint}." for kind in ("inside", "machine", "container")))
         ]
 
     def _last_words(self, place: Place) -> str:

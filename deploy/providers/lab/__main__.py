@@ -15,7 +15,7 @@ from rich.table import Table
 from deploy.errors import SwitchproofError
 from deploy.providers.lab import image, lab, preflight, state
 from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.faults import FAULTS, break_host, find, mend_host
+from deploy.providers.lab.faults import break_host, faults_of, find, mend_host
 from deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm.faults import Fault
@@ -130,17 +130,22 @@ def _console(arguments: argparse.Namespace) -> int:
     host = _host(Lab.attach(arguments.name), arguments.host)
     follow = ["--follow"] if sys.stdout.isatty() else []
     journal = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-precise", *follow]
-    journal += [f"--lines={arguments.lines}", f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"]
-    command = host.inside(journal)
+    journal += [f"--lines={arguments.lines}"]
+    if host.shape == "aws":
+        inside = ["nixos-container", "run", f"sandbox-{arguments.unit}", "--"]
+        command = host.inside([*inside, *journal, "_SYSTEMD_UNIT=sandbox.service"])
+    else:
+        command = host.inside([*journal, f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"])
     os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606 - the person ends it with Control-C
 
 
 def _break(arguments: argparse.Namespace) -> int:
-    fault = find(arguments.fault)
-    break_host(_host(Lab.attach(arguments.name), arguments.host), fault.name, arguments.unit)
+    host = _host(Lab.attach(arguments.name), arguments.host)
+    fault = find(arguments.fault, host.shape)
+    break_host(host, fault.name, arguments.unit)
     named = _named(arguments)
     _say(f"{arguments.unit} of {arguments.host}: {fault.about}.")
-    _say(f"A deploy or an audit should say: {fault.case}.")
+    _say(f"A deploy or an audit should say: {fault.told}.")
     _say(
         f"Next:  {PROGRAM} console{named} {arguments.host} {arguments.unit}    {PROGRAM} mend{named} {arguments.host}"
     )
@@ -264,11 +269,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     console.add_argument("--lines", type=int, default=40, metavar="N", help="how many lines back (default: 40)")
 
-    listed = "\n".join(f"  {fault.name:18} {fault.about}" for fault in FAULTS)
+    listed = "\n\n".join(
+        f"Faults of hosts of the shape {shape}:\n"
+        + "\n".join(f"  {fault.name:18} {fault.about}" for fault in faults_of(shape))
+        for shape in ("ovh", "aws")
+    )
     breaking = commands.add_parser(
         "break",
         help="break a sandbox of a host on purpose, until `mend`",
-        description=f"Breaks a sandbox of a host on purpose, until `mend`. Faults:\n{listed}",
+        description=f"Breaks a sandbox of a host on purpose, until `mend`.\n\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_name(breaking)
