@@ -28,11 +28,11 @@ def render(record: Record) -> str:
     canonical is never without a failure or an error here, whatever its checks say. No two cases have the same
     class and name, as GitLab counts only the first of them.
     """
-    root = ET.Element("testsuites", name=_clean(f"switchproof {record.run.id}"))
+    root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
     for leg in reading.legs(record):
         name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{reading.LEG_WORDS[leg.name]}"
-        suite = ET.SubElement(root, "testsuite", name=_clean(name), hostname=_clean(leg.host.name))
+        suite = ET.SubElement(root, "testsuite", name=clean(name), hostname=clean(leg.host.name))
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))
         _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
@@ -60,14 +60,14 @@ def _checks(record: Record, clause: ClauseResult) -> Iterable[Check]:
 
 def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _Details) -> None:
     case = ET.SubElement(
-        suite, "testcase", classname=_clean(classname), name=_clean(name), time=f"{max(check.seconds, 0.0):.3f}"
+        suite, "testcase", classname=clean(classname), name=clean(name), time=f"{max(check.seconds, 0.0):.3f}"
     )
     if tag := _TAGS.get(check.verdict):
         said = text.one_line(check.message) or check.verdict.value
         blocked = check.verdict is Verdict.BLOCKED and not said.lower().startswith("blocked")
         said = f"blocked: {said}" if blocked else said
-        result = ET.SubElement(case, tag, type=check.verdict.value, message=_clean(said))
-        result.text = _clean(details(check))
+        result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(said))
+        result.text = clean(details(check))
 
 
 class _Details:
@@ -113,7 +113,7 @@ def _properties(suite: ET.Element, record: Record, **known: str) -> None:
     }
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():
-        ET.SubElement(properties, "property", name=name, value=_clean(value))
+        ET.SubElement(properties, "property", name=name, value=clean(value))
 
 
 def _red(root: ET.Element) -> bool:
@@ -139,5 +139,5 @@ def _count(root: ET.Element) -> None:
     root.set("time", f"{seconds:.3f}")
 
 
-def _clean(value: str) -> str:
+def clean(value: str) -> str:
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", plain(value))

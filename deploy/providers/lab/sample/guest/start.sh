@@ -13,6 +13,7 @@ for word in $WORDS; do
     ;;
   esac
 done
+[ ! -e "$STATE/word" ] || echo "sandbox $INSTANCE @version@ begins $(@busybox@/bin/busybox cat "$STATE/word")"
 if [ -e "$STATE/program" ]; then
   read -r seconds <"$STATE/program"
   echo "sandbox $INSTANCE @version@ listens in $seconds s"
