@@ -140,4 +140,5 @@ def _count(root: ET.Element) -> None:
 
 
 def clean(value: str) -> str:
+    """Return text that may stand in XML."""
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", plain(value))

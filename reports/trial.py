@@ -1,4 +1,4 @@
-"""What people and CI services are told of a trial: lines on the terminal, JUnit XML and a page, all from the record."""
+"""What people and CI services are told of a trial: terminal, JUnit XML and a page, all from the record."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ _EXITS = {
 }
 _SHAPES = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error"}
 _NAMES_SHOWN = 3
-
 
 
 def line(result: ScenarioResult) -> str:

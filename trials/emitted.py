@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _STATES = "active|inactive|failed|activating|deactivating|reloading"
-_LISTENING = re.compile(r"^.*\bLISTEN\b.*[:.]\d+\b", re.MULTILINE)
+_LISTENING = re.compile(r"^(?=.*\bLISTEN\b).*[:.]\d+\s", re.MULTILINE)
 _HEADER = re.compile(r"^\s*(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\b", re.MULTILINE)
 _STATUS_LINES = 12
 """Lines of `systemctl status` between a unit's name and its state, with room for drop-ins."""
@@ -19,7 +19,7 @@ def shows_state(text: str, units: Iterable[str]) -> bool:
 
 def _state_of(text: str, unit: str, short: str) -> bool:
     either = rf"(?<![\w@.-]){short}(?:\.service)?(?![\w@.-])"
-    status = rf"^\W*{unit}(?: - .*)?\n(?:.*\n){{0,{_STATUS_LINES}}}?\s*Active: (?:{_STATES})\b"
+    status = rf"^\W*{unit}(?: - .*)?\n(?:[ \t].*\n){{0,{_STATUS_LINES}}}?[ \t]*Active: (?:{_STATES})\b"
     listed = rf"{unit}\s+\w[\w-]*\s+(?:{_STATES})\b"
     said = rf"{either}[ \t:=]+(?:is[ \t]+)?(?:{_STATES})\b"
     if any(re.search(pattern, text, re.MULTILINE) for pattern in (status, listed, said)):

@@ -263,9 +263,8 @@ def _rivals(seen: Seen) -> Iterator[Judgement]:
     for number, ended in zip(("first", "second"), seen.ended, strict=True):
         if not ended.succeeded:
             continue
-        running = _running_at(seen, ended.ended)
-        if running != ended.asked:
-            told = f"the {number} said success for {_short(ended.asked)}, and the host ran {_short(running)} then"
+        if other := _overtaken(seen, ended):
+            told = f"the {number} said success for {_short(ended.asked)}, and what it looked at was {_named(other)}"
             yield _failed(Clause.CONVERGE, expected, told)
     last = max((ended for ended in seen.ended if ended.succeeded), key=lambda ended: ended.ended)
     after = seen.witness.after
@@ -279,13 +278,16 @@ def _rivals(seen: Seen) -> Iterator[Judgement]:
         yield _passed(Clause.CONVERGE, expected, f"the host is of {_short(last.asked)}, which was said last")
 
 
-def _running_at(seen: Seen, at: dt.datetime) -> str:
-    """Return the commit of what ran at a time, by the switches until then."""
-    runs = seen.witness.before.revision
-    for each in seen.witness.activations:
-        if each.began <= at:
-            runs = each.revision
-    return runs
+def _overtaken(seen: Seen, ended: Ended) -> Activation | None:
+    """Return the other's activation that came between a path's own and the last probe before its end.
+
+    An activation after the last probe does not count: who waited for a lock may begin before the first has ended.
+    """
+    began = [each for each in seen.witness.activations if each.began <= ended.ended]
+    if not began or began[-1].revision == ended.asked:
+        return None
+    probed = any(began[-1].began <= each.at <= ended.ended for each in seen.witness.requests)
+    return began[-1] if probed else None
 
 
 # ---- beyond the contract --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from checks.redaction import Redaction
-from deploy.contract import Clause, Verdict
+from deploy.contract import Clause
 from deploy.errors import UsageError
 from deploy.plan import LabRuntime, Shape
 from deploy.providers.lab import preflight
@@ -28,7 +28,8 @@ from deploy.record import Emulation, Evidence
 from deploy.redact import Redactor
 from deploy.secret_sources import of_tools
 from reports import files, trial
-from trials.exam import Exam, Setting
+from trials.attempt import Setting
+from trials.exam import Exam
 from trials.record import (
     ClauseResult,
     ScenarioResult,
@@ -162,9 +163,10 @@ class TrialSession:
 
     def __init__(self, plan: TrialPlan, redact: Redactor, say: Callable[[str], None]) -> None:
         self.plan = plan
+        self.setting = plan.setting
         self.exam: Exam | None = None
         self._redact = redact
-        self._say = lambda text: say(redact(text))
+        self._tell = say
         self._started = dt.datetime.now(dt.UTC)
         self._folder: Path | None = None
         self._interrupted: str | None = None
@@ -187,13 +189,13 @@ class TrialSession:
         wanted = [each["scenario"] for each in params if "scenario" in each]
         name = files.run_name(self._started, "trial", self.plan.setting.shape, None)
         self._folder = files.make_folder(self.plan.parent, name)
-        setting = dataclasses.replace(self.plan.setting, folder=self._folder)
+        setting = self.setting = dataclasses.replace(self.plan.setting, folder=self._folder)
         self._say(f"On trial: {setting.command.text}")
         self._say(f"{len(wanted)} scenarios on fresh lab hosts of the shape {setting.shape}, two at a time.\n")
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            with Exam(setting, self._redact) as self.exam:
-                self.exam.begin(wanted)
+            with Exam(self._redact) as self.exam:
+                self.exam.begin(setting, wanted)
                 return (yield)
         except (KeyboardInterrupt, session.Interrupted) as error:
             self._interrupted = f"ended by {error or 'a signal'}" if str(error) else "ended by a signal"
@@ -202,14 +204,19 @@ class TrialSession:
             signal.signal(signal.SIGTERM, before)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport | pytest.CollectReport
+    ) -> tuple[str, str, str] | None:
         """Show no letters: a line a scenario says more."""
         return (report.outcome, "", "") if report.when == "call" else None
+
+    def _say(self, text: str) -> None:
+        self._tell(self._redact(text))
 
     def result(self, scenario: Scenario) -> ScenarioResult:
         """Wait for what came of a scenario, and say it."""
         assert self.exam is not None  # begun before the first item
-        result = self.exam.result(scenario.name)
+        result = self.exam.result(self.setting, scenario.name)
         self._say(trial.line(result))
         return result
 
