@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _STATES = "active|inactive|failed|activating|deactivating|reloading"
-_LISTENING = re.compile(r"^(?=.*\bLISTEN\b).*[:.]\d+\s", re.MULTILINE)
+_LISTENING = re.compile(r"^(?=(?:.*\s)?LISTEN\s).*[:.]\d+\s", re.MULTILINE)
 _HEADER = re.compile(r"^\s*(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\b", re.MULTILINE)
 _STATUS_LINES = 12
 """Lines of `systemctl status` between a unit's name and its state, with room for drop-ins."""

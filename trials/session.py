@@ -99,7 +99,8 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
     if given.provider != "lab":
         raise UsageError("--subject: a deploy path is tried on hosts made for it: give --provider=lab")
     for name, option in _OTHERS.items():
-        if getattr(given, name) not in (None, False, []):
+        value = getattr(given, name)
+        if value is not None and value is not False and value != []:
             raise UsageError(f"{option}: not with --subject, which is asked for commits of the lab's own")
     if not given.subject.strip():
         raise UsageError("--subject= is empty: give the command that deploys, as for /bin/sh")
@@ -113,7 +114,7 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
         raise UsageError(f"--subject-timeout={limit_s:g}: seconds, more than 0 and up to {LONGEST_S:g}")
     shape: Shape = given.shape
     every = of_shape(shape)
-    names = {scenario.name for scenario in every}
+    names = [scenario.name for scenario in every]
     if unknown := [name for name in given.scenario if name not in names]:
         raise UsageError(f"--scenario={unknown[0]}: there is none for --shape={shape}; known: {', '.join(names)}")
     runtime = given.lab_runtime or RUNTIME

@@ -78,6 +78,8 @@ def scenario(name: str) -> Scenario:
     return next(each for each in SCENARIOS if each.name == name)
 
 
+UNCHANGED: dict[str, Any] = {"after": system(BEFORE), "activations": (), "requests": ()}
+"""A host that the path did nothing to."""
 PROBES = tuple(request(name, 8.0) for name in UNITS)
 
 

@@ -16,7 +16,7 @@ STATES = {
         "             └─overrides.conf\n"
         "     Active: active (running) since Mon 2026-11-23 12:00:00 UTC; 3s ago\n"
     ),
-    "failed": "× cloud-hypervisor@live.service - ChoirOS\n     Active: failed (Result: exit-code)\n",
+    "failed": "* cloud-hypervisor@live.service - ChoirOS sandbox live\n     Active: failed (Result: exit-code)\n",
     "show": "Type=exec\nId=cloud-hypervisor@live.service\nLoadState=loaded\nActiveState=failed\n",
     "show, in another order": "ActiveState=failed\nSubState=failed\nId=cloud-hypervisor@live.service\n",
     "under its name": "== cloud-hypervisor@live.service\nType=exec\nMainPID=0\nActiveState=failed\nSubState=failed\n",
@@ -59,6 +59,7 @@ def test_what_is_no_state_is_none(text: str) -> None:
         ("Netid State  Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n", True),
         ("hypervisor v2 listens on 127.0.0.1:9090\n", False),
         ("LISTEN\n", False),
+        ("   CGroup: 12 socat TCP-LISTEN:8081,bind=127.0.0.1,fork TCP:10.0.0.101:8080\n", False),
         ("", False),
     ],
 )

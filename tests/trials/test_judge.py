@@ -13,6 +13,7 @@ from tests.trials.seeing import (
     LIMIT_S,
     OTHER,
     PROBES,
+    UNCHANGED,
     activation,
     ended,
     request,
@@ -26,7 +27,6 @@ from trials.scenario import SCENARIOS, Truth
 
 PASSED, FAILED, OPEN = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
 BAD = [each.name for each in SCENARIOS if each.truth in {Truth.BAD, Truth.HANGS}]
-UNCHANGED = {"after": system(BEFORE), "activations": (), "requests": ()}
 
 
 def verdicts(given: Seen) -> dict[Clause, Verdict]:
@@ -41,7 +41,7 @@ def told(given: Seen, clause: Clause) -> str:
 
 @pytest.mark.parametrize("name", ["good", "branch-moved"])
 def test_a_good_deploy_passes_four_clauses(name: str) -> None:
-    """What is deployed, looked at and called a success passes; where nothing failed nothing is said of diagnostics."""
+    """What is deployed, looked at and called a success passes; nothing is said of diagnostics."""
     assert verdicts(seen(name)) == dict.fromkeys(list(Clause)[:4], PASSED)
     assert find(seen(name)) == []
 
