@@ -52,14 +52,16 @@ lint: packages
     ruff format --check
     mypy
     shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
+    shellcheck --external-sources tests/trials/subjects/*.sh
     check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/examples/github-*.yml
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
+# Write the JSON Schemas: of target files, for editors, and of records and trials, for whoever reads them.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
+    python -m trials.schema > docs/trial.schema.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages
@@ -80,6 +82,10 @@ cut-points: packages
 # Break each of the lab's units in every way, deploy and audit; takes about four minutes.
 faults: packages
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+
+# Try our own deploy paths and every bad example with every scenario; takes about a quarter of an hour.
+trials: packages
+    SWITCHPROOF_TRIALS=all pytest tests/trials
 
 # Pin what is installed in CI to what is current now.
 lock:

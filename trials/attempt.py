@@ -181,11 +181,11 @@ class _Attempt:
         stage = self._stage
         if self._scenario.name == MOVED:
             stage.move_branch("main", stage.commit(OTHER))
+        if self._scenario.unit and self._scenario.words:
+            stage.let_behave(self._scenario.unit, self._scenario.words)
         match self._scenario.truth:
             case Truth.IMPOSTOR:
                 stage.change_host_key()
-            case Truth.HANGS:
-                stage.let_hang(self._scenario.unit or "live")
             case Truth.CUT | Truth.RIVALS:
                 stage.hold_activation()
 

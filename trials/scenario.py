@@ -41,6 +41,7 @@ class Scenario:
         revision: The revision of the sample repository that is asked for; empty for a commit that does not exist.
         amiss: What is wrong, told when the path says success nevertheless.
         unit: The contract's unit that is unwell, whose journal must be shown: hypervisor, live or dev.
+        words: Words by which the lab lets that unit be unwell, where the revision does not.
         diagnosed: Whether a failure must come with diagnostics.
         shapes: The shapes of host that it can be tried on.
     """
@@ -52,12 +53,18 @@ class Scenario:
     revision: str = "refs/heads/main"
     amiss: str = ""
     unit: str | None = None
+    words: str = ""
     diagnosed: bool = False
     shapes: tuple[Shape, ...] = ("ovh", "aws")
 
 
 def _bad(name: str, title: str, clause: Clause, *, revision: str, amiss: str, unit: str | None = None) -> Scenario:
     return Scenario(name, title, Truth.BAD, clause, f"refs/heads/broken/{revision}", amiss, unit, diagnosed=True)
+
+
+def _unwell(name: str, title: str, *, words: str, amiss: str, truth: Truth = Truth.BAD) -> Scenario:
+    unit = name.partition("-")[0]
+    return Scenario(name, title, truth, Clause.RUNTIME, amiss=amiss, unit=unit, words=words, diagnosed=True)
 
 
 def _refused(name: str, title: str, revision: str, amiss: str) -> Scenario:
@@ -90,6 +97,13 @@ SCENARIOS: Final = (
         Clause.CONVERGE,
         revision="activation-failure",
         amiss="the activation script failed",
+    ),
+    _bad(
+        "new-unit-failing",
+        "A unit beside the contract's, new with the commit, fails",
+        Clause.CONVERGE,
+        revision="new-unit-failing",
+        amiss="nixos-rebuild told that a unit failed",
     ),
     _bad(
         "old-process-kept",
@@ -147,14 +161,24 @@ SCENARIOS: Final = (
         amiss="dev's workload answered nothing",
         unit="dev",
     ),
-    Scenario(
+    _unwell(
+        "live-workload-dead",
+        "The workload of live is dead while its unit is active, and its forward listens",
+        words="sandbox.program=3600",
+        amiss="live's workload answered nothing",
+    ),
+    _unwell(
+        "dev-degraded",
+        "dev answers 200, and that it is degraded",
+        words="sandbox.status=degraded",
+        amiss='dev said that its status is "degraded"',
+    ),
+    _unwell(
         "live-hangs",
         "live accepts connections and never answers",
-        Truth.HANGS,
-        Clause.RUNTIME,
+        words="sandbox.answer=hang",
         amiss="live never answered",
-        unit="live",
-        diagnosed=True,
+        truth=Truth.HANGS,
     ),
     Scenario("connection-cut", "The connection is cut while the host is activated", Truth.CUT, Clause.CONVERGE),
     Scenario(

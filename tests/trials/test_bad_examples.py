@@ -49,6 +49,9 @@ VIOLATIONS = {
     ("forgets-dev", "good"): (Clause.RUNTIME, "dev was asked nothing"),
     ("looks-at-units-only", "dev-workload-dead"): (Clause.RUNTIME, "said success while dev's workload"),
     ("takes-200-for-healthy", "live-degraded"): (Clause.RUNTIME, "said success while live said"),
+    ("takes-silence-for-health", "live-workload-dead"): (Clause.RUNTIME, "said success while live's workload"),
+    ("forgives-dev", "dev-degraded"): (Clause.RUNTIME, "said success while dev said"),
+    ("forgives-failed-units", "new-unit-failing"): (Clause.CONVERGE, "said success while nixos-rebuild told"),
     ("asks-behind-the-forward", "dev-not-listening"): (Clause.RUNTIME, "said success while nothing listened"),
     ("says-nothing", "hypervisor-500"): (
         Clause.DIAGNOSTICS,

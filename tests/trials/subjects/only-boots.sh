@@ -5,6 +5,5 @@
 
 switch() { nixos-rebuild boot --flake "$(flake)" 9>&-; }
 converged() { :; }
-converged() { :; }
 
 go

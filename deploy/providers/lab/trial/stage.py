@@ -101,9 +101,9 @@ class Stage:
         """Let a branch of the repository point to another commit."""
         self._git("update-ref", f"refs/heads/{branch}", to)
 
-    def let_hang(self, unit: str) -> None:
-        """Let a sandbox accept connections and never answer, from its next start on."""
-        self._say_to(unit, f"sandbox.word={self.words[unit]} sandbox.answer=hang")
+    def let_behave(self, unit: str, words: str) -> None:
+        """Let a sandbox behave otherwise from its next start on, by words that docs/lab.md lists."""
+        self._write(f"/etc/switchproof-lab/guest-{unit}", f"sandbox.word={self.words[unit]} {words}\n")
 
     def change_host_key(self) -> None:
         """Give the host another SSH key than the one that everybody knows."""
@@ -200,7 +200,7 @@ class Stage:
         for unit, word in self.words.items():
             for name in (unit, f"sandbox-{unit}"):
                 self._write(f"/etc/switchproof-lab/word-{name}", f"{word}\n")
-            self._say_to(unit, f"sandbox.word={word}")
+            self.let_behave(unit, "")
         for template in TEMPLATES[self.shape]:
             name = "%i" if "@" in template else "hypervisor"
             text = f"[Service]\nExecStartPre=-/usr/bin/cat /etc/switchproof-lab/word-{name}\n"
@@ -209,9 +209,6 @@ class Stage:
         self.inside(f"systemctl daemon-reload && systemctl restart {shlex.join(units)}")
         self.host.wait_serving()
         self.seen.note_before()
-
-    def _say_to(self, unit: str, words: str) -> None:
-        self._write(f"/etc/switchproof-lab/guest-{unit}", f"{words}\n")
 
     def _by_ssh(self, folder: Path, config: Path) -> dict[str, str]:
         host = self.host
