@@ -3,7 +3,7 @@
 # each. The functions above `connect` are sent to the host as text, and run there.
 set -euo pipefail
 
-readonly units=(hypervisor.service cloud-hypervisor@live.service socat-sandbox@live.service
+units=(hypervisor.service cloud-hypervisor@live.service socat-sandbox@live.service
   cloud-hypervisor@dev.service socat-sandbox@dev.service)
 
 # ---- on the host ----------------------------------------------------------------------------------------------
@@ -27,8 +27,10 @@ switch() { nixos-rebuild switch --flake "$(flake)" 9>&-; }
 # What runs, what is set, and the processes of the units, are of the commit.
 converged() {
   local unit pid program
-  [ "$(cat /run/current-system/configuration-revision)" = "$RELEASE_SHA" ]
-  [ "$(readlink -e /run/current-system)" = "$(readlink -e /nix/var/nix/profiles/system)" ]
+  # `set -e` does not count where a function is part of a condition.
+  [ "$(cat /run/current-system/configuration-revision)" = "$RELEASE_SHA" ] || { say "another commit runs" && return 1; }
+  [ "$(readlink -e /run/current-system)" = "$(readlink -e /nix/var/nix/profiles/system)" ] ||
+    { say "what runs is not what is set" && return 1; }
   nix-store --query --requisites /run/current-system >/run/deploy.closure
   for unit in "${units[@]}"; do
     pid=$(systemctl show --property=MainPID --value "$unit")

@@ -1,4 +1,4 @@
-"""Our own deploy paths sit the exam that others sit, and are canonical."""
+"""Our own deploy paths, and two that others might write, sit the same exam and are canonical."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LONGEST_S = 1500.0
 
 
 @dataclass(frozen=True)
-class Path_:  # noqa: N801 - a deploy path, not one of files
-    """A deploy path of ours.
+class DeployPath:
+    """A deploy path that keeps the contract.
 
     Attributes:
         command: How it is started.
@@ -42,22 +42,34 @@ class Path_:  # noqa: N801 - a deploy path, not one of files
     findings: frozenset[FindingId] = frozenset()
 
 
-OURS = {
-    "just deploy-ovh-ssh": Path_(
+PATHS = {
+    "just deploy-ovh-ssh": DeployPath(
         'just deploy-ovh-ssh "$RELEASE_SHA" --host=a --targets={targets} --report-dir="$SWITCHPROOF_ARTIFACTS"',
         "ovh",
         ("good", "activation-failure"),
     ),
-    "just deploy-aws-ssm": Path_(
+    "just deploy-aws-ssm": DeployPath(
         'just deploy-aws-ssm "$RELEASE_SHA" --targets={targets} --report-dir="$SWITCHPROOF_ARTIFACTS"',
         "aws",
         ("good", "evaluation-error"),
     ),
-    "host-switch.sh deploy": Path_(
+    "host-switch.sh deploy": DeployPath(
         "tests/trials/subjects/by-hand.sh",
         "ovh",
         ("good", "hypervisor-500"),
         # By hand nobody goes back: the script says how.
+        frozenset({FindingId.ROLLBACK}),
+    ),
+    "aws ssm send-command": DeployPath(
+        "tests/trials/subjects/canonical-ssm.sh",
+        "aws",
+        ("good", "live-degraded"),
+        frozenset({FindingId.ROLLBACK}),
+    ),
+    "ssh bash": DeployPath(
+        "tests/trials/subjects/canonical.sh",
+        "ovh",
+        ("good", "connection-cut"),
         frozenset({FindingId.ROLLBACK}),
     ),
 }
@@ -71,12 +83,12 @@ def targets(folder: Path, shape: str) -> Path:
     return path
 
 
-def arguments(ours: Path_, folder: Path, scenarios: tuple[str, ...]) -> list[str]:
+def arguments(tried: DeployPath, folder: Path, scenarios: tuple[str, ...]) -> list[str]:
     """The command line of a trial."""
-    command = ours.command.format(targets=targets(folder, ours.shape))
+    command = tried.command.format(targets=targets(folder, tried.shape))
     chosen = [f"--scenario={name}" for name in scenarios]
     options = [
-        f"--shape={ours.shape}",
+        f"--shape={tried.shape}",
         f"--subject={command}",
         "--subject-timeout=180",
         f"--report-dir={folder}/trials",
@@ -92,19 +104,19 @@ def the_trial(folder: Path) -> Trial:
     return read_trial(path)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_own_path_is_canonical(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_that_keeps_the_contract_is_canonical(name: str, tmp_path: Path) -> None:
     """Every scenario that it is tried with passed; the whole exam is canonical, with exit code 0."""
-    ours = OURS[name]
-    sample = () if WHOLE else ours.sample
+    tried = PATHS[name]
+    sample = () if WHOLE else tried.sample
     done = subprocess.run(
-        arguments(ours, tmp_path, sample), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
+        arguments(tried, tmp_path, sample), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
     )
     trial = the_trial(tmp_path)
     assert {result.name: result.verdict for result in trial.scenarios} == dict.fromkeys(
         sample or [each.name for each in of_shape(trial.shape)], Verdict.PASSED
     ), done.stdout
-    assert {finding.id for finding in trial.findings} <= ours.findings
+    assert {finding.id for finding in trial.findings} <= tried.findings
     if WHOLE:
         assert (trial.verdict, done.returncode) == (RunVerdict.CANONICAL, 0), done.stdout
     else:
@@ -115,8 +127,8 @@ def test_our_own_path_is_canonical(name: str, tmp_path: Path) -> None:
 
 def test_an_interrupted_trial_leaves_a_record_and_no_host(tmp_path: Path) -> None:
     """What it was trying is ended and taken away, and the record says that nothing is proven."""
-    ours = Path_("echo begun; sleep 400", "ovh", ())
-    process = subprocess.Popen(arguments(ours, tmp_path, ("good",)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    tried = DeployPath("echo begun; sleep 400", "ovh", ())
+    process = subprocess.Popen(arguments(tried, tmp_path, ("good",)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not _children(process.pid, "sleep 400"):
         assert process.poll() is None
