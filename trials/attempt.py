@@ -24,6 +24,8 @@ from trials.judge import Seen, find, judge
 from trials.record import ScenarioResult, redacted, unseen, verdict_of
 from trials.scenario import MOVED, OTHER, Scenario, Truth
 
+SHOWN = 500_000
+"""Characters that are kept of an output, from its beginning and from its end; all of it is judged."""
 NO_SUCH_COMMIT = "5ca1ab1e" * 5
 CUT_S = 2.0
 """Seconds after a cut in which the host stays as it was then, so that a word said too early is seen to be untrue."""
@@ -100,7 +102,12 @@ def _see(setting: Setting, scenario: Scenario, lab: str, given_up: Callable[[], 
     folder = Path(tempfile.mkdtemp(prefix="switchproof-trial-"))
     try:
         with Stage.set_up(lab, token=setting.token, shape=setting.shape, runtime=setting.runtime) as stage:
-            seen = _Attempt(setting, stage, scenario, folder, given_up).made()
+            under_way = _Attempt(setting, stage, scenario, folder, given_up)
+            try:
+                seen = under_way.made()
+            except BaseException:
+                under_way.abandon()
+                raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if given_up():
@@ -115,9 +122,15 @@ def _keep(parent: Path, seen: Seen, redact: Redactor) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     kept = []
     for file, ended in zip(("output.txt", "output-of-the-second.txt"), seen.ended, strict=False):
-        (folder / file).write_text(redact(ended.output), encoding="utf-8")
+        (folder / file).write_text(redact(_middle_cut(ended.output)), encoding="utf-8")
         kept.append(f"evidence/{name}/{file}")
     return tuple(kept)
+
+
+def _middle_cut(text: str) -> str:
+    """Return a text's beginning and end, and say how much is missing between them."""
+    missing = len(text) - 2 * SHOWN
+    return text if missing <= 0 else f"{text[:SHOWN]}\n[{missing} characters are left out here]\n{text[-SHOWN:]}"
 
 
 class _Attempt:
@@ -131,6 +144,7 @@ class _Attempt:
         self._scenario = scenario
         self._folder = folder
         self._given_up = given_up
+        self._started: list[Subject] = []
         self._then: System | None = None  # what the host was when the path ended, if that is known already
 
     def made(self) -> Seen:
@@ -177,6 +191,11 @@ class _Attempt:
         )
         return Seen(scenario, ended, witness, stage.units, self._setting.command.limit_s)
 
+    def abandon(self) -> None:
+        """End what was started: nobody is going to look at it."""
+        for subject in self._started:
+            subject.kill()
+
     def _prepare(self) -> None:
         stage = self._stage
         if self._scenario.name == MOVED:
@@ -192,7 +211,9 @@ class _Attempt:
     def _start(self, asked: str, name: str = "first") -> Subject:
         folder = self._folder / name
         given = environment(self._stage.given(asked, folder), self._setting.environ)
-        return Subject.start(self._setting.command, asked=asked, given=given, folder=folder)
+        subject = Subject.start(self._setting.command, asked=asked, given=given, folder=folder)
+        self._started.append(subject)
+        return subject
 
     def _run(self, asked: str) -> Subject:
         subject = self._start(asked)

@@ -6,36 +6,46 @@ import re
 from collections.abc import Iterable
 
 _STATES = "active|inactive|failed|activating|deactivating|reloading"
-_LISTENING = re.compile(r"^(?=(?:.*\s)?LISTEN\s).*[:.]\d+\s", re.MULTILINE)
-_HEADER = re.compile(r"^\s*(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\b", re.MULTILINE)
+_ADDRESS = re.compile(r"[:.]\d+(?:\s|$)")
+_HEADER = re.compile(r"\s*(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\b")
 _STATUS_LINES = 12
 """Lines of `systemctl status` between a unit's name and its state, with room for drop-ins."""
+_LONGEST = 2000
+"""Characters of a line that are looked at: nobody's table has longer ones."""
 
 
 def shows_state(text: str, units: Iterable[str]) -> bool:
     """Tell whether the text holds the state of one of some units, in one of the forms in which systemctl says it."""
-    return any(_state_of(text, re.escape(unit), re.escape(unit.removesuffix(".service"))) for unit in units)
+    clipped = "\n".join(line[:_LONGEST] for line in text.splitlines()) + "\n"
+    return any(_state_of(clipped, re.escape(unit), re.escape(unit.removesuffix(".service"))) for unit in units)
 
 
 def _state_of(text: str, unit: str, short: str) -> bool:
     either = rf"(?<![\w@.-]){short}(?:\.service)?(?![\w@.-])"
-    status = rf"^\W*{unit}(?: - .*)?\n(?:[ \t].*\n){{0,{_STATUS_LINES}}}?[ \t]*Active: (?:{_STATES})\b"
-    listed = rf"{unit}\s+\w[\w-]*\s+(?:{_STATES})\b"
-    said = rf"{either}[ \t:=]+(?:is[ \t]+)?(?:{_STATES})\b"
-    if any(re.search(pattern, text, re.MULTILINE) for pattern in (status, listed, said)):
-        return True
-    # `systemctl show` tells properties, one a line, in an order of its own.
-    blocks = re.split(r"\n\s*\n", text)
-    named = rf"^(?:Id|Names)=.*{unit}"
-    return any(
-        re.search(rf"^ActiveState=(?:{_STATES})$", block, re.MULTILINE) and re.search(named, block, re.MULTILINE)
-        for block in blocks
-    ) or bool(re.search(rf"{unit}[^\n]*\n(?:[A-Za-z]+=.*\n){{0,400}}?ActiveState=(?:{_STATES})\b", text))
+    forms = (
+        # status: the unit's name, and below it what is indented
+        rf"^\W*{unit}(?: - .*)?\n(?:[ \t].*\n){{0,{_STATUS_LINES}}}?[ \t]*Active: (?:{_STATES})\b",
+        # list-units
+        rf"(?<![\w@.-]){unit}[ \t]+[\w-]+[ \t]+(?:{_STATES})\b",
+        # is-active, with the unit's name before it
+        rf"{either}[ \t:=]+(?:is[ \t]+)?(?:{_STATES})\b",
+        # show, below the unit's name
+        rf"(?<![\w@.-]){unit}[^\n=]*\n(?:[A-Za-z]+=.*\n){{0,400}}?ActiveState=(?:{_STATES})\b",
+    )
+    return any(re.search(form, text, re.MULTILINE) for form in forms) or any(
+        re.search(rf"^ActiveState=(?:{_STATES})$", block, re.MULTILINE)
+        and re.search(rf"^(?:Id|Names)=(?:.* )?{unit}(?: |$)", block, re.MULTILINE)
+        for block in re.split(r"\n\s*\n", text)
+        if "ActiveState=" in block
+    )
 
 
 def shows_sockets(text: str) -> bool:
     """Tell whether the text holds sockets as ss or netstat lists them; a header alone says that there are none."""
-    return bool(_LISTENING.search(text) or _HEADER.search(text))
+    return any(
+        ("LISTEN" in line.split() and _ADDRESS.search(line)) or _HEADER.match(line)
+        for line in (line[:_LONGEST] for line in text.splitlines())
+    )
 
 
 def shows_journal(text: str, words: Iterable[str]) -> bool:

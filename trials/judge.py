@@ -92,8 +92,8 @@ def _revision(seen: Seen) -> Judgement:
 
 def _converge(seen: Seen) -> Judgement:
     ended, after = seen.first, seen.witness.after
-    if ended.late:
-        return _open(Clause.CONVERGE, "it ends and says success", f"it {_how(ended, seen)}")
+    if ended.late or (ended.exit_code in _NOT_FOUND and not seen.witness.activations):
+        return _open(Clause.CONVERGE, "it is run, ends and says success", f"it {_how(ended, seen)}")
     if not ended.succeeded:
         runs = "and the commit runs" if after.revision == ended.asked else f"and the host runs {_system(after)}"
         expected = "it deploys a good commit and says success"

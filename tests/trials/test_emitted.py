@@ -68,6 +68,13 @@ def test_sockets_are_recognised(text: str, there: bool) -> None:
     assert shows_sockets(text) is there
 
 
+def test_a_line_without_end_takes_no_time() -> None:
+    """A report on one line, as long as a path likes, is looked through at once."""
+    line = "x LISTEN " * 400_000
+    assert not shows_sockets(line)
+    assert not shows_state(line + UNIT, [UNIT])
+
+
 def test_a_journal_is_recognised_by_its_word() -> None:
     """One of the words is enough, and another word is none."""
     assert shows_journal("Nov 23 sandbox[1]: GET /health 200 word2\n", ["word1", "word2"])

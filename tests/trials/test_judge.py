@@ -202,7 +202,9 @@ def test_what_cannot_be_built_must_be_refused_with_diagnostics(name: str) -> Non
 
 @pytest.mark.parametrize("code", [126, 127])
 def test_a_command_that_is_not_there_refuses_nothing(code: int) -> None:
-    """A typing error in the command is no refusal of a commit."""
+    """A typing error in the command is no refusal of a commit, and no failure to deploy one."""
+    assert verdicts(seen("good", ended(code), **UNCHANGED))[Clause.CONVERGE] is OPEN
+    assert verdicts(seen("good", ended(code)))[Clause.CONVERGE] is FAILED
     assert verdicts(seen("unknown-commit", ended(code), **UNCHANGED)) == {Clause.REVISION: OPEN}
 
 

@@ -20,7 +20,7 @@ from deploy.providers.lab.trial.seen import Ended, Process
 
 HEAD_KEPT, TAIL_KEPT = 2 * 2**20, 6 * 2**20
 """Bytes kept of what it says: the first ones and the last ones."""
-ARTIFACT_KEPT, ARTIFACTS_KEPT = 2 * 2**20, 24 * 2**20
+ARTIFACT_KEPT, ARTIFACTS_KEPT = 2 * 2**20, 16 * 2**20
 """Bytes read of one file that it leaves, and of all together."""
 GRACE_S = 10.0
 """Seconds between asking it to end and ending it."""
@@ -161,6 +161,13 @@ class Subject:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
         return [process for process, _ in left]
+
+    def kill(self) -> None:
+        """End it at once, with everything that it started, whatever it was doing."""
+        self._signal(signal.SIGKILL)
+        for process, _ in list(self._started()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
     def _note_end(self) -> None:
         self._process.wait()
