@@ -14,7 +14,7 @@ from trials.session import LIMIT_S, TrialPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 
-DEFAULTS = {
+DEFAULTS: dict[str, object] = {
     "provider": "lab",
     "subject": "./x.sh",
     "subject_dir": None,
