@@ -40,6 +40,7 @@ from reports.progress import Progress
 from reports.summary import render as render_summary
 
 ROOT = Path(__file__).parent
+TRIALS = ROOT / "reports" / "trials"
 SESSION = pytest.StashKey[DeploySession]()
 
 _HYPOTHESIS = "hypothesispytest"
@@ -89,8 +90,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
     own = "a folder with checks of the team's own, beside the target file's `checks`; repeatable"
     add("--checks", action="append", default=[], metavar="DIR", help=own)
+    add("--subject", metavar="COMMAND", help="try this deploy path, a command for /bin/sh, instead of deploying")
+    add("--subject-dir", metavar="DIR", help="the folder that it is run in (default: this one)")
+    add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
+    add("--scenario", action="append", default=[], metavar="NAME", help="try it with this only; repeatable")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
+
+
+def _unload_hypothesis(config: pytest.Config) -> None:
+    if config.pluginmanager.has_plugin(_HYPOTHESIS):
+        config.pluginmanager.unregister(name=_HYPOTHESIS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -111,10 +121,19 @@ def pytest_configure(config: pytest.Config) -> None:
             given.sign_key,
             given.require_record,
             given.checks,
+            given.subject is not None,
         )
         if any(only_deploys) or given.rollback is not None or given.keep_runs is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
+    if given.subject is not None:
+        _unload_hypothesis(config)
+        from trials.session import configure as configure_trial
+
+        configure_trial(config, TRIALS, Progress(_own_stdout(), interactive=False).say)
+        return
+    if stray := [option for option in ("scenario", "subject_dir", "subject_timeout") if getattr(given, option)]:
+        raise pytest.UsageError(f"--{stray[0].replace('_', '-')}: only with --subject=COMMAND")
     try:
         refuse_silent_options(config)
         plan = make_plan(
@@ -150,8 +169,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except UsageError as error:
         redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
         raise pytest.UsageError(redact(str(error))) from None
-    if config.pluginmanager.has_plugin(_HYPOTHESIS):
-        config.pluginmanager.unregister(name=_HYPOTHESIS)
+    _unload_hypothesis(config)
     # Everything is collected, so that what the command line leaves out is missed.
     paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
     selection = Selection(paths, config.invocation_params.dir)
@@ -182,6 +200,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Refuse checks in a session that is no deploy."""
     if config.option.provider is None and any(item.path.is_relative_to(ROOT / "checks") for item in items):
         raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
+    if config.option.subject is None and any(item.path.is_relative_to(ROOT / "trials") for item in items):
+        raise pytest.UsageError("trials are of a deploy path: say which with --provider=lab --subject=COMMAND")
 
 
 class _Outputs:

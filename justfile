@@ -57,14 +57,16 @@ lint: packages
     ruff format --check
     mypy
     shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
+    shellcheck --external-sources tests/trials/subjects/*.sh
     check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/examples/github-*.yml
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas, of target files and of records, and the SSM document of the shipped target file.
+# Write the JSON Schemas, of target files, records and trials, and the SSM document of the shipped target file.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
+    python -m trials.schema > docs/trial.schema.json
     DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
@@ -102,6 +104,10 @@ faults: packages
 # Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
 parity: packages
     SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
+
+# Try our own deploy paths and every bad example with every scenario; takes about a quarter of an hour.
+trials: packages
+    SWITCHPROOF_TRIALS=all pytest tests/trials
 
 # Pin what is installed in CI to what is current now.
 lock:

@@ -24,10 +24,15 @@ _PLACEHOLDER = 8
 def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the names and values of everything that must never be shown."""
     found = [(name, environ[name]) for name in target.secrets if environ.get(name)]
-    found += [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]
+    found += of_tools(environ)
     for form in _passwords(target.repository.url or ""):
         found.append(("repository.url", form))
     return found
+
+
+def of_tools(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the names and values of what is a secret wherever it is set."""
+    return [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]
 
 
 def mentioned_secrets(path: Path, environ: Mapping[str, str]) -> list[tuple[str, str]]:

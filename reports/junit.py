@@ -36,11 +36,11 @@ def render(record: Record) -> str:
     is neither canonical nor canonical with waivers is never without a failure or an error here, whatever its checks
     say. No two cases have the same class and name, as GitLab counts only the first of them.
     """
-    root = ET.Element("testsuites", name=_clean(f"switchproof {record.run.id}"))
+    root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
     for leg in reading.legs(record):
         name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{reading.LEG_WORDS[leg.name]}"
-        suite = ET.SubElement(root, "testsuite", name=_clean(name), hostname=_clean(leg.host.name))
+        suite = ET.SubElement(root, "testsuite", name=clean(name), hostname=clean(leg.host.name))
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))
         _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
@@ -69,7 +69,7 @@ def _checks(record: Record, part: Part) -> Iterable[Check]:
 
 def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _Details) -> None:
     case = ET.SubElement(
-        suite, "testcase", classname=_clean(classname), name=_clean(name), time=f"{max(check.seconds, 0.0):.3f}"
+        suite, "testcase", classname=clean(classname), name=clean(name), time=f"{max(check.seconds, 0.0):.3f}"
     )
     if tag := _TAGS.get(check.verdict):
         said = text.one_line(check.message) or check.verdict.value
@@ -77,8 +77,8 @@ def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _
         said = f"blocked: {said}" if blocked else said
         if check.verdict is Verdict.WAIVED:
             said = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {said}"
-        result = ET.SubElement(case, tag, type=check.verdict.value, message=_clean(said))
-        result.text = _clean(details(check))
+        result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(said))
+        result.text = clean(details(check))
 
 
 class _Details:
@@ -121,7 +121,7 @@ def _properties(suite: ET.Element, record: Record, **known: str) -> None:
     }
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():
-        ET.SubElement(properties, "property", name=name, value=_clean(value))
+        ET.SubElement(properties, "property", name=name, value=clean(value))
 
 
 def _red(root: ET.Element) -> bool:
@@ -147,5 +147,6 @@ def _count(root: ET.Element) -> None:
     root.set("time", f"{seconds:.3f}")
 
 
-def _clean(value: str) -> str:
+def clean(value: str) -> str:
+    """Return text that may stand in XML."""
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", plain(value))

@@ -23,7 +23,7 @@ WIDTH = 80
 PLAN_LINES = 40
 """Lines of a plan shown for one host; a kernel update alone has hundreds."""
 
-_STYLES = {
+STYLES = {
     "passed": "green",
     "failed": "bold red",
     "blocked": "bright_black",
@@ -82,7 +82,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
 
 def _headline(record: Record) -> Text:
     verdict = "planned" if record.run.mode == "plan" else record.verdict.value
-    head = Text.assemble((verdict.upper(), _STYLES.get(verdict, "")))
+    head = Text.assemble((verdict.upper(), STYLES.get(verdict, "")))
     which = f" of {record.revision.sha[:12]}" if record.revision.sha else ""
     hosts = f"{text.count(len(record.hosts), 'host')} of {record.provider}"
     head.append(f"  {text.inert(f'{record.run.mode}{which}, {hosts}')}")
@@ -137,7 +137,7 @@ def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text
     row = Text(name + " " * (first - cell_len(name)))
     for word, width in zip(words, widths, strict=True):
         row.append(_GAP)
-        row.append(f"{word:<{width}}", style=_STYLES.get(word, ""))
+        row.append(f"{word:<{width}}", style=STYLES.get(word, ""))
     row.rstrip()
     return row
 
@@ -149,7 +149,7 @@ def _audit(host: Host) -> list[Text]:
     verdicts = [check.verdict for check in host.audit.checks]
     counts = ", ".join(f"{verdicts.count(one)} {one}" for one in Verdict if one in verdicts)
     line = Text(f"{text.inert(host.name)} audit {host.audit.verdict}: {counts}")
-    line.highlight_words([host.audit.verdict.value], _STYLES.get(host.audit.verdict, ""))
+    line.highlight_words([host.audit.verdict.value], STYLES.get(host.audit.verdict, ""))
     return [line]
 
 
@@ -158,7 +158,7 @@ def _waiver(result: WaiverResult) -> list[Text]:
     if result.state == "not-asked" and not result.waiver.expired:
         return []
     lines = _wrapped(f"waiver: {reading.waiver_words(result)}")
-    lines[0].stylize("bold red" if result.fails else _STYLES["waived"], 0, len("waiver:"))
+    lines[0].stylize("bold red" if result.fails else STYLES["waived"], 0, len("waiver:"))
     return lines
 
 
@@ -166,7 +166,7 @@ def _state(host: Host) -> list[Text]:
     head = f"{text.inert(host.name)} is {host.state}"
     reason = "" if host.state in _QUIET else f": {text.one_line(host.state_reason)}"
     lines = _wrapped(head + reason)
-    lines[0].highlight_words([host.state.value], _STYLES.get(host.state, ""))
+    lines[0].highlight_words([host.state.value], STYLES.get(host.state, ""))
     return lines
 
 

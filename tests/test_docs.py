@@ -13,14 +13,19 @@ from deploy.contract import Clause, ExitCode
 from deploy.providers.lab.revisions import REVISIONS
 from deploy.schema import record_schema
 from deploy.target import json_schema
+from trials.record import FindingId
+from trials.scenario import SCENARIOS
+from trials.schema import trial_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "schema"), [("target", json_schema), ("record", record_schema)])
+@pytest.mark.parametrize(
+    ("name", "schema"), [("target", json_schema), ("record", record_schema), ("trial", trial_schema)]
+)
 def test_the_schema_is_the_one_of_the_code(name: str, schema: Callable[[], object]) -> None:
-    """The published JSON Schemas of target files and records are what `just schema` writes."""
+    """The published JSON Schemas of target files, records and trials are what `just schema` writes."""
     published = msgspec.json.decode((ROOT / "docs" / f"{name}.schema.json").read_bytes())
     assert published == msgspec.json.decode(msgspec.json.encode(schema()))
 
@@ -31,6 +36,13 @@ def test_every_revision_of_the_lab_is_documented() -> None:
     for revision in REVISIONS:
         (row,) = re.findall(rf"^\| `{re.escape(revision.name)}` \|.*$", page, re.MULTILINE)
         assert row.endswith(f"| `{revision.clause}` |" if revision.clause else "| (canonical) |")
+
+
+def test_every_scenario_and_finding_of_a_trial_is_documented() -> None:
+    """The page of trials has a row for each of them, and no other."""
+    page = (ROOT / "docs" / "subjects.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE)
+    assert rows == [scenario.name for scenario in SCENARIOS] + [finding.value for finding in FindingId]
 
 
 def test_the_readme_states_the_contract() -> None:

@@ -9,6 +9,7 @@ answer=good
 [ ! -e "$STATE/status" ] || read -r health <"$STATE/status"
 [ ! -e "$STATE/version" ] || read -r version <"$STATE/version"
 [ ! -e "$STATE/answer" ] || read -r answer <"$STATE/answer"
+[ ! -e "$STATE/word" ] || read -r word <"$STATE/word"
 read -r hostname </proc/sys/kernel/hostname
 read -r uptime _ </proc/uptime
 
@@ -20,7 +21,7 @@ fi
 
 # Takes the whole request and says nothing until the client is gone.
 keep_silent() {
-  printf '%s %s no answer\n' "$method" "$path" >&3
+  printf '%s %s no answer%s\n' "$method" "$path" "${word:+ $word}" >&3
   while read -r _; do :; done
 }
 

@@ -18,6 +18,7 @@ if [ -e "$STATE/exit" ]; then
   exit 1
 fi
 [ ! -e "$STATE/instance" ] || read -r INSTANCE <"$STATE/instance"
+[ ! -e "$STATE/word" ] || echo "sandbox $INSTANCE @version@ begins $(@busybox@/bin/busybox cat "$STATE/word")"
 if [ -e "$STATE/program" ]; then
   read -r seconds <"$STATE/program"
   echo "sandbox $INSTANCE @version@ listens in $seconds s"

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# HTTP/1.0 over stdin and stdout, one request a connection; descriptor 3 is the journal.
+# HTTP/1.0 over stdin and stdout, one request a connection; descriptor 3 is the journal. A $word that the host was
+# given ends every line there, so that a reader of the journal can prove that it was read.
+word=
 CR=$(printf '\r')
 LF='
 '
@@ -19,5 +21,5 @@ answer() {
   [ "$method" != HEAD ] || body=
   printf 'HTTP/1.0 %s\r\nContent-Type: %s\r\nContent-Length: %s\r\n%s\r\n%s' \
     "$status" "$type" "$length" "$headers" "$body"
-  printf '%s %s %s\n' "$method" "$path" "${status%% *}" >&3
+  printf '%s %s %s%s\n' "$method" "$path" "${status%% *}" "${word:+ $word}" >&3
 }

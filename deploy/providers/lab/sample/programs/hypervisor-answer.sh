@@ -9,6 +9,8 @@ page='<!doctype html>
 </html>
 '
 
+[ ! -e /etc/switchproof-lab/word-hypervisor ] || read -r word </etc/switchproof-lab/word-hypervisor
+
 read_request
 case $path in
 /login) answer '200 OK' 'text/html; charset=utf-8' "$page" ;;

@@ -1,0 +1,61 @@
+"""Watches the command lines of all processes for secrets that have no business there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from deploy.providers.lab.trial.subject import process_numbers, read_file
+
+INTERVAL_S = 0.03
+"""Seconds between looks; what lives shorter may go by unseen."""
+LOOKS = 4
+"""How often a process is looked at: between its fork and its exec it has another's command line."""
+
+
+class Arguments:
+    """A context in which every new process's command line is looked at, on this machine and on lab hosts alike.
+
+    Args:
+        secrets: What must not stand there, by what it is called.
+    """
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._secrets = {name: value.encode() for name, value in secrets.items()}
+        self._found: dict[str, str] = {}
+        self._seen = dict.fromkeys(process_numbers(), LOOKS)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What was seen, as sentences without the secrets."""
+        return tuple(f"{name} stood in the command line of `{program}`" for name, program in self._found.items())
+
+    def _watch(self) -> None:
+        while not self._over.wait(INTERVAL_S):
+            present = process_numbers()
+            self._seen = {pid: self._seen.get(pid, 0) for pid in present}
+            for pid in present:
+                if self._seen[pid] < LOOKS:
+                    self._seen[pid] += 1
+                    self._look(pid)
+
+    def _look(self, pid: int) -> None:
+        line = read_file(f"/proc/{pid}/cmdline")
+        for name, value in self._secrets.items():
+            if name not in self._found and value in line:
+                program = line.partition(b"\0")[0].decode("utf-8", "replace")
+                self._found[name] = program.rsplit("/", 1)[-1]

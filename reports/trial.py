@@ -1,0 +1,198 @@
+"""What people and CI services are told of a trial: terminal, JUnit XML and a page, all from the record."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from deploy.contract import Clause, ExitCode, RunVerdict, Verdict
+from reports import conformance, text
+from reports.junit import clean
+from reports.summary import STYLES, WIDTH
+from trials.record import Finding, FindingId, ScenarioResult, Trial
+
+REPORT = "report.html"
+
+_SENTENCES = {
+    RunVerdict.CANONICAL: "The path kept every clause of the contract in every scenario.",
+    RunVerdict.NON_CANONICAL: "The path does not keep the contract.",
+    RunVerdict.INCONCLUSIVE: "It is not shown that the path keeps the contract.",
+}
+_EXITS = {
+    ExitCode.CANONICAL: "canonical: the deploy path keeps the contract",
+    ExitCode.SAFE_FAILURE: "non-canonical: the deploy path does not keep the contract",
+    ExitCode.INTERRUPTED: "interrupted: what was not tried is open",
+    ExitCode.INTERNAL: "the trial itself broke",
+    ExitCode.INCONCLUSIVE: "inconclusive: something was not tried, or could not be seen",
+}
+_SHAPES = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error"}
+_NAMES_SHOWN = 3
+
+
+def line(result: ScenarioResult) -> str:
+    """Return one line about a scenario that was just tried."""
+    notes = [f"{finding.id}" for finding in result.findings]
+    told = f"; {', '.join(dict.fromkeys(notes))}" if notes else ""
+    return f"{result.verdict:12}  {result.name:20}  {exits(result)}, {text.duration(result.seconds)}{told}"
+
+
+def exits(result: ScenarioResult) -> str:
+    """Say how the path ended in a scenario."""
+    if not result.exit_codes:
+        return "not seen"
+    told = ["time limit" if code is None else f"exit {code}" for code in result.exit_codes]
+    return " and ".join(told)
+
+
+def sentence(trial: Trial) -> str:
+    """Say in a sentence or two what the trial proves."""
+    said = _SENTENCES[trial.verdict]
+    if trial.verdict is RunVerdict.NON_CANONICAL:
+        broken = list(dict.fromkeys(violation.clause for violation in trial.violations))
+        said = f"The path does not keep the contract: {', '.join(broken)}."
+    tried = len(trial.scenarios)
+    said += f" {text.count(tried, 'scenario')} tried"
+    if trial.not_tried:
+        said += f", {len(trial.not_tried)} left out, and a trial that is not whole is never canonical"
+    return f"{said}."
+
+
+def meaning(trial: Trial) -> str:
+    """Say what the exit code means."""
+    return _EXITS.get(ExitCode(trial.exit_code), "pytest's own")
+
+
+def findings(trial: Trial) -> Mapping[FindingId, list[Finding]]:
+    """Return the findings by what they are."""
+    found: dict[FindingId, list[Finding]] = {}
+    for finding in trial.findings:
+        found.setdefault(finding.id, []).append(finding)
+    return found
+
+
+def open_of(trial: Trial) -> list[tuple[str, str]]:
+    """Return the scenarios that leave something open, each with why."""
+    return [
+        (
+            result.name,
+            result.problem or next(e.seen for e in result.judgements if e.verdict is Verdict.INCONCLUSIVE),
+        )
+        for result in trial.scenarios
+        if any(each.verdict is Verdict.INCONCLUSIVE for each in result.judgements)
+    ]
+
+
+def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
+    """Render the end of a trial's terminal output.
+
+    Args:
+        trial: The trial.
+        folder: Its folder, as it shall be shown.
+        colour: Whether the stream takes ANSI colours. Without them nothing is lost.
+    """
+    head = Text.assemble((trial.verdict.value.upper(), STYLES.get(trial.verdict, "")))
+    head.append(f"  {text.one_line(trial.subject.command, 100)}")
+    lines = [head, *_wrapped(sentence(trial)), Text(), *_table(trial)]
+    if trial.violations:
+        lines += [Text(), Text("Violations of the contract", style="bold")]
+        for each in trial.violations:
+            lines += _item(f"{each.clause}, {each.scenario}: {text.one_line(each.seen, 400)}")
+    if unclear := open_of(trial):
+        lines += [Text(), Text("Left open", style="bold")]
+        for name, why in unclear:
+            lines += _item(f"{name}: {text.one_line(why, 400)}")
+    if trial.findings:
+        lines += [Text(), Text("Found beyond the contract; the verdict is as it is without", style="bold")]
+        for name, each_of in findings(trial).items():
+            lines += _item(f"{name}: {name.meaning} {_shown(each.scenario for each in each_of)}")
+    lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}")]
+    lines += _wrapped(f"Exit {trial.exit_code}: {meaning(trial)}")
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+        _environ={},  # the caller has decided
+    )
+    for each_line in lines:
+        console.print(each_line, soft_wrap=True, highlight=False)
+    return out.getvalue()
+
+
+def junit(trial: Trial) -> str:
+    """Render JUnit XML: a suite for each clause with a case for each scenario that judges it.
+
+    A violation is a failure, what is open an error. A trial that is not canonical is never without one of both.
+    """
+    root = ET.Element("testsuites", name=clean(f"switchproof {trial.id}"))
+    for clause in Clause:
+        suite = ET.SubElement(root, "testsuite", name=clause.value, timestamp=text.rfc3339(trial.started))
+        for result in trial.scenarios:
+            for number, each in enumerate((e for e in result.judgements if e.clause is clause), 1):
+                name = result.title if number == 1 else f"{result.title} ({number})"
+                seconds = f"{result.seconds:.3f}"
+                case = ET.SubElement(suite, "testcase", classname=clause.value, name=clean(name), time=seconds)
+                if tag := _SHAPES.get(each.verdict):
+                    found = ET.SubElement(case, tag, type=each.verdict.value, message=clean(text.one_line(each.seen)))
+                    found.text = clean(f"Expected: {each.expected}\nSeen: {each.seen}")
+    if trial.verdict is not RunVerdict.CANONICAL:
+        suite = ET.SubElement(root, "testsuite", name="trial", timestamp=text.rfc3339(trial.started))
+        case = ET.SubElement(suite, "testcase", classname="trial", name="The path is canonical", time="0.000")
+        tag = "failure" if trial.verdict is RunVerdict.NON_CANONICAL else "error"
+        ET.SubElement(case, tag, type=trial.verdict.value, message=clean(sentence(trial)))
+    for suite in root:
+        suite.set("tests", str(len(suite)))
+        suite.set("failures", str(len(suite.findall("testcase/failure"))))
+        suite.set("errors", str(len(suite.findall("testcase/error"))))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def page(trial: Trial) -> str:
+    """Render the report as one page that loads nothing and runs no script. Every text in it is untrusted."""
+    return (
+        conformance.environment()
+        .get_template("trial.html.j2")
+        .render(
+            trial=trial,
+            sentence=sentence(trial),
+            meaning=meaning(trial),
+            findings=findings(trial),
+            exits=exits,
+            open_of=open_of(trial),
+            promises={clause: clause.promise for clause in Clause},
+        )
+    )
+
+
+def _table(trial: Trial) -> list[Text]:
+    lines = [Text(f"{'clause':12}  {'verdict':12}  shown by")]
+    for clause in trial.clauses:
+        row = Text(f"{clause.id:12}  ")
+        row.append(f"{clause.verdict:12}", style=STYLES.get(clause.verdict, ""))
+        lines.append(row.append(f"  {_shown(clause.shown_by)}"))
+    return lines
+
+
+def _shown(names: Iterable[str]) -> str:
+    each = list(dict.fromkeys(names))
+    more = f" and {len(each) - _NAMES_SHOWN} more" if len(each) > _NAMES_SHOWN else ""
+    return f"{', '.join(each[:_NAMES_SHOWN])}{more}" if each else "nothing"
+
+
+def _item(said: str) -> list[Text]:
+    return _wrapped(f"- {said}")
+
+
+def _wrapped(said: str) -> list[Text]:
+    lines = textwrap.wrap(
+        text.inert(said), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [Text(each) for each in lines]

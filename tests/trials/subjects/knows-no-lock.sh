@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Lets others deploy to the same host at the same time, and does not look at what they did.
+# shellcheck source=SCRIPTDIR/lib.sh
+. "${0%/*}/lib.sh"
+
+lock() { :; }
+converged() { :; }
+
+go

@@ -1,0 +1,141 @@
+"""Every way to be non-canonical is found out for the right reason, and what is beyond the contract is told apart."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.contract import Clause, Verdict
+from deploy.providers.lab.trial.subject import Command
+from deploy.redact import Redactor
+from trials.attempt import Setting
+from trials.exam import Exam
+from trials.record import FindingId, ScenarioResult
+from trials.scenario import SCENARIOS
+
+pytestmark = pytest.mark.lab
+
+SUBJECTS = Path(__file__).parent / "subjects"
+LIMIT_S = 45.0
+HANGING_LIMIT_S = 12.0
+
+ASKED = os.environ.get("SWITCHPROOF_TRIALS", "")
+"""`all` tries every example; without it the suite tries those in SAMPLE."""
+
+VIOLATIONS = {
+    ("always-fails", "good"): (Clause.CONVERGE, "ended with exit code 1, and the host runs"),
+    ("always-succeeds", "build-failure"): (Clause.CONVERGE, "said success while the system does not build"),
+    ("follows-the-branch", "branch-moved"): (Clause.REVISION, "it activated"),
+    ("falls-back", "unknown-commit"): (Clause.REVISION, "the host was changed: what runs became"),
+    ("stops-first", "unknown-commit"): (Clause.REVISION, "hypervisor.service was stopped or restarted"),
+    ("ignores-the-rebuild", "build-failure"): (Clause.CONVERGE, "said success while the system does not build"),
+    ("trusts-the-rebuild", "old-process-kept"): (Clause.CONVERGE, "the hypervisor still ran from the earlier system"),
+    ("only-tests", "good"): (Clause.CONVERGE, "it said success, and the system profile points to"),
+    ("only-boots", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
+    ("without-nixos-rebuild", "good"): (Clause.CONVERGE, "nixos-rebuild never switched the host"),
+    ("other-node", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
+    ("says-so-too-early", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
+    ("claims-over-a-cut", "connection-cut"): (Clause.CONVERGE, "it said success, and the host runs"),
+    ("knows-no-lock", "second-deploy"): (Clause.CONVERGE, "in the end"),
+    ("asks-no-hypervisor", "good"): (Clause.HYPERVISOR, "hypervisor was asked nothing"),
+    ("asks-another-page", "good"): (Clause.HYPERVISOR, "asked for other pages only: GET /"),
+    ("asks-before", "good"): (Clause.HYPERVISOR, "before the activation had finished only"),
+    ("takes-any-page", "hypervisor-redirect"): (Clause.HYPERVISOR, "said success while the hypervisor answered 303"),
+    ("takes-any-answer", "hypervisor-500"): (Clause.HYPERVISOR, "said success while the hypervisor answered 500"),
+    ("forgets-dev", "good"): (Clause.RUNTIME, "dev was asked nothing"),
+    ("looks-at-units-only", "dev-workload-dead"): (Clause.RUNTIME, "said success while dev's workload"),
+    ("takes-200-for-healthy", "live-degraded"): (Clause.RUNTIME, "said success while live said"),
+    ("takes-silence-for-health", "live-workload-dead"): (Clause.RUNTIME, "said success while live's workload"),
+    ("forgives-dev", "dev-degraded"): (Clause.RUNTIME, "said success while dev said"),
+    ("forgives-failed-units", "new-unit-failing"): (Clause.CONVERGE, "said success while nixos-rebuild told"),
+    ("asks-behind-the-forward", "dev-not-listening"): (Clause.RUNTIME, "said success while nothing listened"),
+    ("says-nothing", "hypervisor-500"): (
+        Clause.DIAGNOSTICS,
+        "missing: the state of hypervisor (systemctl), the journal of hypervisor (journalctl), the sockets (ss)",
+    ),
+    ("shows-no-state", "live-degraded"): (Clause.DIAGNOSTICS, "missing: the state of live (systemctl)"),
+    ("shows-no-journal", "hypervisor-500"): (Clause.DIAGNOSTICS, "missing: the journal of hypervisor (journalctl)"),
+    ("shows-no-sockets", "dev-not-listening"): (Clause.DIAGNOSTICS, "missing: the sockets (ss)"),
+}
+"""Examples of a path that is non-canonical, the scenario that shows it, the clause, and what is said of it."""
+
+FINDINGS = {
+    ("canonical", "activation-failure"): {FindingId.ROLLBACK},
+    ("checks-no-host-key", "host-key-changed"): {FindingId.HOST_KEYS},
+    ("careless", "second-deploy"): {FindingId.LOCK},
+    ("pulls", "branch-moved"): {FindingId.BRANCH},
+    ("shows-its-token", "good"): {FindingId.SECRETS},
+    ("waits-for-ever", "live-hangs"): {FindingId.LIMIT, FindingId.ROLLBACK, FindingId.LEFTOVERS},
+    ("leaves-something-running", "good"): {FindingId.LEFTOVERS},
+    ("canonical", "good"): set(),
+}
+"""Examples of what is found beyond the contract, and the scenario that shows it."""
+
+SAMPLE = {
+    "always-succeeds",
+    "follows-the-branch",
+    "without-nixos-rebuild",
+    "takes-any-page",
+    "looks-at-units-only",
+    "shows-no-journal",
+    "claims-over-a-cut",
+    "checks-no-host-key",
+    "careless",
+    "leaves-something-running",
+}
+"""Examples that every test run tries; `just trials` tries all."""
+
+Tries = dict[tuple[str, str], Callable[[], ScenarioResult]]
+
+EVERY = [*VIOLATIONS, *FINDINGS]
+TRIED = [each for each in EVERY if ASKED == "all" or each[0] in SAMPLE]
+
+
+@pytest.fixture(scope="module")
+def tries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tries]:
+    """Every example with its scenario, each on a fresh host, two at a time."""
+    folder = tmp_path_factory.mktemp("trials")
+    scenarios = {scenario.name: scenario for scenario in SCENARIOS}
+    results: Tries = {}
+    with Exam(Redactor()) as exam:
+        for number, (example, name) in enumerate(TRIED):
+            limit_s = HANGING_LIMIT_S if name == "live-hangs" else LIMIT_S
+            command = Command(f"./{example}.sh", SUBJECTS, limit_s)
+            setting = Setting(command, "ovh", "netns", os.environ, folder / str(number))
+            exam.begin(setting, [scenarios[name]])
+            results[example, name] = functools.partial(exam.result, setting, name)
+        yield results
+
+
+def of(tries: Tries, example: str, scenario: str) -> ScenarioResult:
+    """What came of an example that could be tried and seen."""
+    result = tries[example, scenario]()
+    assert result.problem is None, result.problem
+    return result
+
+
+@pytest.mark.parametrize(("example", "scenario"), [each for each in VIOLATIONS if each in TRIED])
+def test_a_path_that_breaks_a_clause_is_found_out(tries: Tries, example: str, scenario: str) -> None:
+    """The clause that it breaks failed, for the reason that its first line tells."""
+    clause, fragment = VIOLATIONS[example, scenario]
+    result = of(tries, example, scenario)
+    failed = {each.clause: each.seen for each in result.judgements if each.verdict is Verdict.FAILED}
+    assert fragment in failed.get(clause, ""), result
+
+
+@pytest.mark.parametrize(("example", "scenario"), [each for each in FINDINGS if each in TRIED])
+def test_what_is_beyond_the_contract_changes_no_verdict(tries: Tries, example: str, scenario: str) -> None:
+    """It is found, nothing else is, and no clause failed for it."""
+    result = of(tries, example, scenario)
+    assert {finding.id for finding in result.findings} == FINDINGS[example, scenario], result
+    assert Verdict.FAILED not in {each.verdict for each in result.judgements}, result
+
+
+def test_every_example_is_tried() -> None:
+    """Each example has a place in the tables above, but those that sit the whole exam."""
+    names = {path.stem for path in SUBJECTS.glob("*.sh")} - {"lib", "by-hand", "canonical-ssm"}
+    assert names == {name for name, _ in EVERY}

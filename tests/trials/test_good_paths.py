@@ -1,0 +1,152 @@
+"""Our own deploy paths, and two that others might write, sit the same exam and are canonical."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.contract import RunVerdict, Verdict
+from deploy.providers.lab import state
+from tests.deploys.sessions import HEALTH, ROOT
+from trials.record import FindingId, Trial, read_trial
+from trials.scenario import of_shape
+
+pytestmark = pytest.mark.lab
+
+WHOLE = os.environ.get("SWITCHPROOF_TRIALS", "") == "all"
+"""Whether the paths are tried with every scenario; without it with those named below."""
+LONGEST_S = 1500.0
+
+
+@dataclass(frozen=True)
+class DeployPath:
+    """A deploy path that keeps the contract.
+
+    Attributes:
+        command: How it is started.
+        shape: The shape of host that it deploys to.
+        sample: The scenarios that every test run tries.
+        findings: What is known of it beyond the contract.
+    """
+
+    command: str
+    shape: str
+    sample: tuple[str, ...]
+    findings: frozenset[FindingId] = frozenset()
+
+
+PATHS = {
+    "just deploy-ovh-ssh": DeployPath(
+        'just deploy-ovh-ssh "$RELEASE_SHA" --host=a --targets={targets} --report-dir="$SWITCHPROOF_ARTIFACTS"',
+        "ovh",
+        ("good", "activation-failure"),
+    ),
+    "just deploy-aws-ssm": DeployPath(
+        'just deploy-aws-ssm "$RELEASE_SHA" --targets={targets} --report-dir="$SWITCHPROOF_ARTIFACTS"',
+        "aws",
+        ("good", "evaluation-error"),
+    ),
+    "host-switch.sh deploy": DeployPath(
+        "tests/trials/subjects/by-hand.sh",
+        "ovh",
+        ("good", "hypervisor-500"),
+        # By hand nobody goes back: the script says how.
+        frozenset({FindingId.ROLLBACK}),
+    ),
+    "aws ssm send-command": DeployPath(
+        "tests/trials/subjects/canonical-ssm.sh",
+        "aws",
+        ("good", "live-degraded"),
+        frozenset({FindingId.ROLLBACK}),
+    ),
+    "ssh bash": DeployPath(
+        "tests/trials/subjects/canonical.sh",
+        "ovh",
+        ("good", "connection-cut"),
+        frozenset({FindingId.ROLLBACK}),
+    ),
+}
+
+
+def targets(folder: Path, shape: str) -> Path:
+    """Write the target file that production uses, with quicker health."""
+    text = (ROOT / "deploy/targets" / f"{shape}.toml").read_text(encoding="utf-8")
+    path = folder / f"{shape}.toml"
+    path.write_text(text + HEALTH, encoding="utf-8")
+    return path
+
+
+def arguments(tried: DeployPath, folder: Path, scenarios: tuple[str, ...]) -> list[str]:
+    """The command line of a trial."""
+    command = tried.command.format(targets=targets(folder, tried.shape))
+    chosen = [f"--scenario={name}" for name in scenarios]
+    options = [
+        f"--shape={tried.shape}",
+        f"--subject={command}",
+        "--subject-timeout=180",
+        f"--report-dir={folder}/trials",
+    ]
+    return [sys.executable, "-m", "pytest", "--provider=lab", *options, *chosen]
+
+
+def the_trial(folder: Path) -> Trial:
+    """The only trial in a folder."""
+    (path,) = folder.glob("trials/2*/trial.json")
+    for name in ("report.html", "junit.xml"):
+        assert (path.parent / name).stat().st_size
+    return read_trial(path)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_that_keeps_the_contract_is_canonical(name: str, tmp_path: Path) -> None:
+    """Every scenario that it is tried with passed; the whole exam is canonical, with exit code 0."""
+    tried = PATHS[name]
+    sample = () if WHOLE else tried.sample
+    done = subprocess.run(
+        arguments(tried, tmp_path, sample), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
+    trial = the_trial(tmp_path)
+    assert {result.name: result.verdict for result in trial.scenarios} == dict.fromkeys(
+        sample or [each.name for each in of_shape(trial.shape)], Verdict.PASSED
+    ), done.stdout
+    assert {finding.id for finding in trial.findings} <= tried.findings
+    if WHOLE:
+        assert (trial.verdict, done.returncode) == (RunVerdict.CANONICAL, 0), done.stdout
+    else:
+        assert (trial.verdict, done.returncode) == (RunVerdict.INCONCLUSIVE, 11), done.stdout
+    output = trial.scenarios[0].evidence[0]
+    assert (next(tmp_path.glob("trials/2*")) / output).stat().st_size
+
+
+def test_an_interrupted_trial_leaves_a_record_and_no_host(tmp_path: Path) -> None:
+    """What it was trying is ended and taken away, and the record says that nothing is proven."""
+    tried = DeployPath("echo begun; sleep 400", "ovh", ())
+    process = subprocess.Popen(arguments(tried, tmp_path, ("good",)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not _children(process.pid, "sleep 400"):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    trial = the_trial(tmp_path)
+    assert process.returncode == 2
+    assert (trial.verdict, trial.exit_code) == (RunVerdict.INCONCLUSIVE, 2)
+    assert "good" in trial.not_tried or trial.scenarios[0].problem
+    assert trial.interrupted == "ended by SIGTERM"
+    assert [lab.name for lab in state.every() if lab.name.startswith(f"trial-{process.pid}-")] == []
+    assert not _children(process.pid, "sleep 400")
+
+
+def _children(session: int, command: str) -> list[str]:
+    """Return the processes of a command that know the trial of a session."""
+    found = subprocess.run(["pgrep", "-fx", command], capture_output=True, text=True, check=False).stdout.split()
+    mark = f"SWITCHPROOF_TRIAL=trial-{session}-".encode()
+    return [pid for pid in found if mark in Path(f"/proc/{pid}/environ").read_bytes()]

@@ -1,0 +1,271 @@
+"""What is seen of a scenario leads to the verdict that it deserves, and to no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.contract import Clause, Verdict
+from deploy.providers.lab.trial.seen import Ended, Process
+from tests.trials.seeing import (
+    ASKED,
+    BEFORE,
+    DIAGNOSTICS,
+    LIMIT_S,
+    OTHER,
+    PROBES,
+    UNCHANGED,
+    activation,
+    ended,
+    request,
+    seen,
+    system,
+    toplevel,
+)
+from trials.judge import Seen, find, judge
+from trials.record import FindingId
+from trials.scenario import SCENARIOS, Truth
+
+PASSED, FAILED, OPEN = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
+BAD = [each.name for each in SCENARIOS if each.truth in {Truth.BAD, Truth.HANGS}]
+
+
+def verdicts(given: Seen) -> dict[Clause, Verdict]:
+    """The verdict of each clause that is judged."""
+    return {each.clause: each.verdict for each in judge(given)}
+
+
+def told(given: Seen, clause: Clause) -> str:
+    """What is said to have been seen of a clause."""
+    return "; ".join(each.seen for each in judge(given) if each.clause is clause)
+
+
+@pytest.mark.parametrize("name", ["good", "branch-moved"])
+def test_a_good_deploy_passes_four_clauses(name: str) -> None:
+    """What is deployed, looked at and called a success passes; nothing is said of diagnostics."""
+    assert verdicts(seen(name)) == dict.fromkeys(list(Clause)[:4], PASSED)
+    assert find(seen(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "fragment"),
+    [
+        (system(BEFORE), "the host runs"),
+        (system(ASKED, profile=toplevel(BEFORE)), "the system profile points to"),
+        (system(ASKED, boots=toplevel(BEFORE)), "the host would boot"),
+        (system(ASKED, running="/nix/store/x-choiros-b"), "the host runs"),
+    ],
+)
+def test_a_success_is_held_against_the_host(after: object, fragment: str) -> None:
+    """Another system that runs, is set or boots makes a success untrue, even one of the right commit."""
+    given = seen("good", after=after)
+    assert verdicts(given)[Clause.CONVERGE] is FAILED
+    assert fragment in told(given, Clause.CONVERGE)
+
+
+def test_a_switch_past_nixos_rebuild_is_none() -> None:
+    """The contract asks for nixos-rebuild switch."""
+    assert verdicts(seen("good", nixos_rebuild=False))[Clause.CONVERGE] is FAILED
+
+
+def test_what_the_trial_cannot_build_is_open() -> None:
+    """Without the system that should run, a success is neither true nor untrue."""
+    assert verdicts(seen("good", expected=""))[Clause.CONVERGE] is OPEN
+
+
+def test_a_good_deploy_that_is_called_a_failure_fails() -> None:
+    """A path that cries wolf is of no use."""
+    given = seen("good", ended(1))
+    assert verdicts(given)[Clause.CONVERGE] is FAILED
+    assert "the commit runs" in told(given, Clause.CONVERGE)
+
+
+def test_another_commit_than_the_asked_one_breaks_the_first_clause() -> None:
+    """What a branch has moved on to is not what was asked for; going back to what ran before is no other commit."""
+    assert verdicts(seen("branch-moved", activations=(activation(OTHER), activation())))[Clause.REVISION] is FAILED
+    assert (
+        verdicts(seen("branch-moved", activations=(activation(), activation(BEFORE, 8, 9))))[Clause.REVISION]
+        is PASSED
+    )
+
+
+def test_what_was_never_activated_shows_nothing_of_the_rest() -> None:
+    """A path that deploys nothing fails to converge; of revision and health nothing is known."""
+    given = verdicts(seen("good", ended(1), **UNCHANGED))
+    assert given == {Clause.REVISION: OPEN, Clause.CONVERGE: FAILED, Clause.HYPERVISOR: OPEN, Clause.RUNTIME: OPEN}
+
+
+@pytest.mark.parametrize(
+    ("requests", "clause", "fragment"),
+    [
+        (PROBES[1:], Clause.HYPERVISOR, "hypervisor was asked nothing"),
+        (PROBES[:2], Clause.RUNTIME, "dev was asked nothing"),
+        ((PROBES[0], PROBES[2]), Clause.RUNTIME, "live was asked nothing"),
+        ((request("hypervisor", 6.0), *PROBES[1:]), Clause.HYPERVISOR, "before the activation had finished only"),
+        ((request("hypervisor", 10.5), *PROBES[1:]), Clause.HYPERVISOR, "before the activation had finished only"),
+        ((request("hypervisor", 8.0, "/"), *PROBES[1:]), Clause.HYPERVISOR, "for other pages only: GET /"),
+        ((*PROBES[:2], request("dev", 8.0, "/")), Clause.RUNTIME, "dev was asked for other pages only"),
+    ],
+)
+def test_each_endpoint_must_be_asked_after_the_activation(
+    requests: tuple[object, ...], clause: Clause, fragment: str
+) -> None:
+    """No request, one too early, one after the path's end and one for another page are no probe."""
+    given = seen("good", requests=requests)
+    assert verdicts(given)[clause] is FAILED
+    assert fragment in told(given, clause)
+
+
+def test_a_query_is_part_of_no_path() -> None:
+    """A page asked for with parameters is that page."""
+    assert (
+        verdicts(seen("good", requests=(request("hypervisor", 8.0, "/login?x=1"), *PROBES[1:])))[Clause.HYPERVISOR]
+        is PASSED
+    )
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_success_in_a_bad_scenario_fails_its_clause(name: str) -> None:
+    """The clause that the scenario examines failed, and diagnostics, which nobody owed yet, are not judged."""
+    given = seen(name)
+    assert verdicts(given) == {given.scenario.clause: FAILED}
+    assert given.scenario.amiss in told(given, given.scenario.clause)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_failure_with_diagnostics_passes_a_bad_scenario(name: str) -> None:
+    """The scenario's clause and the diagnostics passed."""
+    given = seen(name, ended(1, output=DIAGNOSTICS))
+    assert verdicts(given) == {given.scenario.clause: PASSED, Clause.DIAGNOSTICS: PASSED}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_failure_before_the_activation_shows_nothing(name: str) -> None:
+    """Who fails sooner has not shown that he notices."""
+    given = seen(name, ended(1, output=DIAGNOSTICS), **UNCHANGED)
+    assert set(verdicts(given).values()) == {OPEN}
+
+
+@pytest.mark.parametrize(
+    ("gone", "fragment"),
+    [
+        ("Active: activating", "the state of hypervisor"),
+        ("word1", "the journal of hypervisor"),
+        ("LISTEN", "the sockets"),
+    ],
+)
+def test_each_part_of_the_diagnostics_is_missed(gone: str, fragment: str) -> None:
+    """Another unit's state or journal is not the failed one's; a header with something in it is a list of sockets."""
+    output = DIAGNOSTICS.replace(gone, "")
+    if gone == "LISTEN":
+        output = output.replace("State  Recv-Q", "")
+    given = seen("hypervisor-500", ended(1, output=output))
+    assert verdicts(given)[Clause.DIAGNOSTICS] is FAILED
+    assert told(given, Clause.DIAGNOSTICS).startswith(f"missing: {fragment}")
+
+
+def test_what_is_missing_from_a_cut_output_is_open() -> None:
+    """What was not kept may have been there."""
+    given = seen("hypervisor-500", ended(1, output="", cut=True))
+    assert verdicts(given)[Clause.DIAGNOSTICS] is OPEN
+
+
+@pytest.mark.parametrize("name", [*BAD, "good", "unknown-commit", "connection-cut"])
+def test_a_path_that_its_limit_ended_is_never_passed(name: str) -> None:
+    """Nobody knows what it would have said; that it has no limit of its own is found."""
+    given = seen(name, ended(None))
+    assert Clause.DIAGNOSTICS not in verdicts(given)
+    assert verdicts(given)[given.scenario.clause if name != "good" else Clause.CONVERGE] in {OPEN, FAILED}
+    (found,) = (each for each in find(given) if each.id is FindingId.LIMIT)
+    assert f"{LIMIT_S:g} s" in found.message
+
+
+def test_an_unknown_commit_must_change_nothing() -> None:
+    """A refusal passes; a success, a switch and a stopped unit fail the first clause. Diagnostics are not owed."""
+    assert verdicts(seen("unknown-commit", ended(1), **UNCHANGED)) == {Clause.REVISION: PASSED}
+    assert verdicts(seen("unknown-commit", ended(0), **UNCHANGED)) == {Clause.REVISION: FAILED}
+    assert verdicts(seen("unknown-commit", ended(1))) == {Clause.REVISION: FAILED}
+    restarted = UNCHANGED | {"restarted": ("hypervisor.service",)}
+    assert verdicts(seen("unknown-commit", ended(1), **restarted)) == {Clause.REVISION: FAILED}
+
+
+@pytest.mark.parametrize("name", ["evaluation-error", "build-failure"])
+def test_what_cannot_be_built_must_be_refused_with_diagnostics(name: str) -> None:
+    """Any unit's state and journal will do where none failed; a host that has another profile then was changed."""
+    assert verdicts(seen(name, ended(1, output=DIAGNOSTICS), **UNCHANGED)) == {
+        Clause.CONVERGE: PASSED,
+        Clause.DIAGNOSTICS: PASSED,
+    }
+    moved = UNCHANGED | {"after": system(BEFORE, profile=toplevel(OTHER))}
+    assert verdicts(seen(name, ended(1), **moved))[Clause.CONVERGE] is FAILED
+    assert verdicts(seen(name, ended(0), **UNCHANGED)) == {Clause.CONVERGE: FAILED}
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_command_that_is_not_there_refuses_nothing(code: int) -> None:
+    """A typing error in the command is no refusal of a commit, and no failure to deploy one."""
+    assert verdicts(seen("good", ended(code), **UNCHANGED))[Clause.CONVERGE] is OPEN
+    assert verdicts(seen("good", ended(code)))[Clause.CONVERGE] is FAILED
+    assert verdicts(seen("unknown-commit", ended(code), **UNCHANGED)) == {Clause.REVISION: OPEN}
+
+
+def test_after_a_cut_only_the_truth_passes() -> None:
+    """A failure is the truth, whatever became of the host; a success must be so; without a cut nothing is shown."""
+    assert verdicts(seen("connection-cut", ended(255))) == {Clause.CONVERGE: PASSED}
+    assert verdicts(seen("connection-cut", ended(255), after=system(BEFORE))) == {Clause.CONVERGE: PASSED}
+    assert verdicts(seen("connection-cut", ended(0))) == {Clause.CONVERGE: PASSED}
+    assert verdicts(seen("connection-cut", ended(0), after=system(BEFORE))) == {Clause.CONVERGE: FAILED}
+    assert verdicts(seen("connection-cut", ended(255), cut=False)) == {Clause.CONVERGE: OPEN}
+
+
+def test_a_host_with_another_key_is_let_alone() -> None:
+    """A refusal says nothing against a path; a login is a finding, and a success there is held against the host."""
+    assert judge(seen("host-key-changed", ended(255), **UNCHANGED)) == []
+    assert find(seen("host-key-changed", ended(255), **UNCHANGED)) == []
+    trusting = seen("host-key-changed", ended(0), logins=1)
+    assert verdicts(trusting) == {Clause.CONVERGE: PASSED}
+    assert [each.id for each in find(trusting)] == [FindingId.HOST_KEYS]
+
+
+def second(code: int) -> Ended:
+    """How the second of two deploys ended."""
+    return ended(code, asked=OTHER, after=20.0)
+
+
+@pytest.mark.parametrize(
+    ("codes", "after", "activations", "verdict"),
+    [
+        ((0, 75), system(ASKED), (activation(),), PASSED),
+        ((0, 0), system(OTHER), (activation(), activation(OTHER, 12, 14)), PASSED),
+        ((1, 1), system(ASKED), (activation(),), PASSED),
+        ((0, 1), system(ASKED, profile=toplevel(OTHER)), (activation(),), FAILED),
+        ((0, 1), system(OTHER), (activation(), activation(OTHER, 12, 14)), FAILED),
+        ((0, 0), system(OTHER), (activation(), activation(OTHER, 7, 7.5)), FAILED),
+        ((1, 1), system(BEFORE), (), OPEN),
+    ],
+)
+def test_of_two_deploys_who_says_success_says_the_truth(
+    codes: tuple[int, int], after: object, activations: tuple[object, ...], verdict: Verdict
+) -> None:
+    """One after the other, one refused or both failed is the truth; a success over the other's system is not."""
+    given = seen("second-deploy", ended(codes[0]), second(codes[1]), after=after, activations=activations)
+    assert {each.verdict for each in judge(given)} - {PASSED} == ({verdict} - {PASSED})
+
+
+def test_a_switch_into_another_deploy_is_found() -> None:
+    """No lock is a finding: the second switched the host while the first was at work."""
+    both = (activation(), activation(OTHER, 8, 9))
+    given = seen("second-deploy", ended(1), second(1), activations=both)
+    assert [each.id for each in find(given)] == [FindingId.LOCK]
+
+
+def test_what_is_beyond_the_contract_is_found() -> None:
+    """A host left with what failed, a checkout that followed a branch, a secret in view, something left running."""
+    ids = [each.id for each in find(seen("hypervisor-500", ended(1)))]
+    assert ids == [FindingId.ROLLBACK]
+    assert find(seen("hypervisor-500", ended(1), after=system(BEFORE))) == []
+    followed = seen("branch-moved", checkouts=(OTHER, ASKED))
+    assert [each.id for each in find(followed)] == [FindingId.BRANCH]
+    shown = seen("good", exposed=("the repository's token stood in the command line of `ssh`",))
+    assert [each.id for each in find(shown)] == [FindingId.SECRETS]
+    left = seen("good", leftovers=(Process(where="host", pid=7, command="sleep 321"),))
+    assert [each.id for each in find(left)] == [FindingId.LEFTOVERS]

@@ -1,0 +1,205 @@
+"""A trial's verdict is no better than the worst of what it is made of, and every output says the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from deploy.contract import Clause, RunVerdict, Verdict
+from deploy.record import Emulation
+from reports import trial as outputs
+from tests.trials.seeing import DIAGNOSTICS, START, UNCHANGED, ended, scenario, seen
+from trials.judge import Seen, find, judge
+from trials.record import (
+    ScenarioResult,
+    SubjectTold,
+    Trial,
+    clauses_of,
+    encode,
+    exit_code,
+    read_trial,
+    redacted,
+    unseen,
+    verdict_of,
+    verdict_of_trial,
+    violations_of,
+)
+from trials.scenario import SCENARIOS, Scenario, Truth
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "<script>alert('x')</script>\x1b[31m"
+
+
+def good_of(each: Scenario) -> Seen:
+    """A path that does right in a scenario."""
+    match each.truth:
+        case Truth.BAD | Truth.HANGS:
+            return seen(each.name, ended(1, output=DIAGNOSTICS))
+        case Truth.REFUSED:
+            return seen(each.name, ended(1, output=DIAGNOSTICS), **UNCHANGED)
+        case Truth.IMPOSTOR:
+            return seen(each.name, ended(255), **UNCHANGED)
+        case Truth.RIVALS:
+            return seen(each.name, ended(0), ended(75))
+        case _:
+            return seen(each.name)
+
+
+def result(given: Seen) -> ScenarioResult:
+    """What is kept of what was seen."""
+    judgements = tuple(judge(given))
+    each = given.scenario
+    return ScenarioResult(
+        name=each.name,
+        title=each.title,
+        truth=each.truth,
+        clause=each.clause,
+        verdict=verdict_of(judgements),
+        seconds=3.0,
+        asked=tuple(run.asked for run in given.ended),
+        exit_codes=tuple(run.exit_code for run in given.ended),
+        judgements=judgements,
+        findings=tuple(find(given)),
+        witness=given.witness,
+    )
+
+
+def trial(*instead: ScenarioResult, without: tuple[str, ...] = ()) -> Trial:
+    """The trial of a path that does right in every scenario, but for some."""
+    other = {each.name: each for each in instead}
+    tried = [other.get(each.name) or result(good_of(each)) for each in SCENARIOS if each.name not in without]
+    clauses = clauses_of(tried, [scenario(name) for name in without])
+    verdict = verdict_of_trial(clauses, tried, whole=not without)
+    return Trial(
+        id="20261123T120000Z-trial-ovh",
+        started=START,
+        finished=START + dt.timedelta(minutes=2),
+        exit_code=int(exit_code(verdict)),
+        harness="switchproof 1",
+        subject=SubjectTold(command=f"./deploy.sh {HOSTILE}", folder="/srv", limit_s=600),
+        shape="ovh",
+        runtime="netns",
+        emulation=Emulation(by="lab hosts", not_modelled=("NixOS",)),
+        verdict=verdict,
+        clauses=clauses,
+        violations=violations_of(tried),
+        findings=tuple(finding for each in tried for finding in each.findings),
+        scenarios=tuple(tried),
+        not_tried=without,
+    )
+
+
+def test_a_path_that_does_right_everywhere_is_canonical() -> None:
+    """Every clause passed, and the session ends with 0."""
+    made = trial()
+    assert made.verdict is RunVerdict.CANONICAL
+    assert {clause.verdict for clause in made.clauses} == {Verdict.PASSED}
+    assert made.exit_code == 0
+
+
+def test_every_clause_is_judged_by_some_scenario() -> None:
+    """Silence never passes: a clause that nothing looked at is open."""
+    assert {clause.verdict for clause in clauses_of([], [])} == {Verdict.INCONCLUSIVE}
+    assert all(clause.shown_by for clause in trial().clauses)
+
+
+@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
+def test_a_trial_without_one_scenario_is_never_canonical(name: str) -> None:
+    """Whatever is left out leaves its clause open."""
+    made = trial(without=(name,))
+    assert (made.verdict, made.exit_code) == (RunVerdict.INCONCLUSIVE, 11)
+    assert Verdict.INCONCLUSIVE in {clause.verdict for clause in made.clauses}
+
+
+def test_one_violation_makes_a_path_non_canonical_even_in_part_of_a_trial() -> None:
+    """What was seen cannot be unseen by leaving out the rest; the clause names the scenario that shows it."""
+    made = trial(result(seen("hypervisor-500")), without=("good",))
+    assert (made.verdict, made.exit_code) == (RunVerdict.NON_CANONICAL, 1)
+    (violation,) = made.violations
+    assert (violation.clause, violation.scenario) == (Clause.HYPERVISOR, "hypervisor-500")
+    assert next(each for each in made.clauses if each.id is Clause.HYPERVISOR).shown_by == ("hypervisor-500",)
+
+
+@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
+def test_a_scenario_that_could_not_be_seen_leaves_open_what_it_examines(name: str) -> None:
+    """A lab that could not be made proves nothing for the path."""
+    each = scenario(name)
+    judgements = unseen(each, "the lab could not be made")
+    broken = msgspec.structs.replace(result(good_of(each)), judgements=judgements, verdict=verdict_of(judgements))
+    made = trial(broken)
+    assert made.verdict is RunVerdict.INCONCLUSIVE
+    judged = {judgement.clause for judgement in result(good_of(each)).judgements}
+    assert judged <= {judgement.clause for judgement in judgements}
+
+
+def test_findings_change_no_verdict() -> None:
+    """A path without a way back is as canonical as another."""
+    made = trial(result(seen("hypervisor-500", ended(1, output=DIAGNOSTICS))))
+    assert made.findings
+    assert made.verdict is RunVerdict.CANONICAL
+
+
+@pytest.mark.parametrize("made", [trial(), trial(result(seen("good", requests=()))), trial(without=("good",))])
+def test_a_trial_is_as_published_and_can_be_read_back(made: Trial, tmp_path: Path) -> None:
+    """`trial.json` keeps to docs/trial.schema.json."""
+    schema = msgspec.json.decode((ROOT / "docs/trial.schema.json").read_bytes())
+    Draft202012Validator(schema).validate(msgspec.json.decode(encode(made)))
+    path = tmp_path / "trial.json"
+    path.write_text(encode(made), encoding="utf-8")
+    assert read_trial(path) == made
+
+
+def test_what_is_no_trial_is_refused(tmp_path: Path) -> None:
+    """The message names the file."""
+    path = tmp_path / "trial.json"
+    path.write_text('{"schema": "switchproof/record/v1"}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"trial\.json: not a trial"):
+        read_trial(path)
+
+
+@pytest.mark.parametrize(
+    ("made", "failures", "errors"),
+    [(trial(), 0, 0), (trial(result(seen("good", requests=()))), 3, 0), (trial(without=("good",)), 0, 1)],
+)
+def test_junit_is_red_whenever_a_trial_is_not_canonical(made: Trial, failures: int, errors: int) -> None:
+    """Violations are failures, what is open is an error, and the trial itself is a case."""
+    root = ET.fromstring(outputs.junit(made))  # noqa: S314 - our own
+    assert len(root.findall(".//failure")) == failures
+    assert len(root.findall(".//error")) == errors
+    names = [(case.get("classname"), case.get("name")) for case in root.findall(".//testcase")]
+    assert len(names) == len(set(names))
+
+
+def test_the_page_takes_every_text_for_text() -> None:
+    """A command or an answer with markup in it stays what it is, and the page loads and runs nothing."""
+    bad = result(seen("hypervisor-500", ended(1, output=DIAGNOSTICS)))
+    (first, *others) = bad.judgements
+    bad = msgspec.structs.replace(bad, judgements=(msgspec.structs.replace(first, seen=HOSTILE), *others))
+    page = outputs.page(trial(bad))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_summary_says_verdict_violation_finding_and_exit_code() -> None:
+    """A reader of the last lines knows what is wrong and where."""
+    bad = trial(result(seen("hypervisor-500")), result(seen("live-degraded", ended(1, output=DIAGNOSTICS))))
+    said = outputs.summary(bad, Path("reports/trials/x"))
+    assert said.startswith("NON-CANONICAL  ./deploy.sh")
+    assert "- hypervisor, hypervisor-500: it said success while the hypervisor answered 500" in said
+    assert "- no-rollback: " in said
+    assert "Exit 1: " in said
+    assert "\x1b" not in said
+
+
+def test_secrets_are_taken_out_of_every_text() -> None:
+    """A witness's command lines and words go through the redactor like anything else."""
+    made = redacted(trial(), lambda text: text.replace("deploy", "[redacted]"))
+    assert made.subject.command.startswith("./[redacted].sh")
+    assert made.verdict is RunVerdict.CANONICAL

@@ -1,0 +1,247 @@
+"""Tries a deploy path with one scenario on a fresh lab host, and says what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from deploy.contract import Verdict
+from deploy.errors import SwitchproofError
+from deploy.plan import LabRuntime, Shape
+from deploy.providers.lab.trial.arguments import Arguments
+from deploy.providers.lab.trial.seen import System, Witness
+from deploy.providers.lab.trial.stage import Stage
+from deploy.providers.lab.trial.subject import Command, Subject, environment
+from deploy.redact import Redactor
+from trials.judge import Seen, find, judge
+from trials.record import ScenarioResult, redacted, unseen, verdict_of
+from trials.scenario import MOVED, OTHER, Scenario, Truth
+
+SHOWN = 500_000
+"""Characters that are kept of an output, from its beginning and from its end; all of it is judged."""
+NO_SUCH_COMMIT = "5ca1ab1e" * 5
+CUT_S = 2.0
+"""Seconds after a cut in which the host stays as it was then, so that a word said too early is seen to be untrue."""
+RIVAL_S = 8.0
+"""Seconds that a second deploy has to give up, or to get into the first one's way, while that is held."""
+
+
+class Stopped(SwitchproofError):
+    """The trial was interrupted before this was seen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is the same for every scenario of a trial.
+
+    Attributes:
+        command: The path on trial.
+        shape: Of the hosts.
+        runtime: What their sandboxes are.
+        environ: The environment of the session.
+        folder: Where evidence is kept.
+        token: A secret that the path is given: a token for the repository, which needs none.
+    """
+
+    command: Command
+    shape: Shape
+    runtime: LabRuntime
+    environ: Mapping[str, str]
+    folder: Path
+    token: str = dataclasses.field(default_factory=lambda: f"lab-{secrets.token_hex(16)}")
+
+
+def attempt(
+    setting: Setting, scenario: Scenario, *, lab: str, redact: Redactor, given_up: Callable[[], bool]
+) -> ScenarioResult:
+    """Try one scenario; what goes wrong with the trial itself leaves open what the scenario examines.
+
+    Args:
+        setting: What is tried, and on what.
+        scenario: What it is tried with.
+        lab: A name for the lab that is made.
+        redact: Takes secrets out of what is kept.
+        given_up: Tells that nobody waits for the result any more.
+    """
+    began = time.monotonic()
+    made = ScenarioResult(
+        name=scenario.name,
+        title=scenario.title,
+        truth=scenario.truth,
+        clause=scenario.clause,
+        verdict=Verdict.INCONCLUSIVE,
+        seconds=0.0,
+    )
+    try:
+        seen = _see(setting, scenario, lab, given_up)
+        judgements = tuple(judge(seen))
+        made = msgspec.structs.replace(
+            made,
+            findings=tuple(find(seen)),
+            asked=tuple(ended.asked for ended in seen.ended),
+            exit_codes=tuple(ended.exit_code for ended in seen.ended),
+            witness=seen.witness,
+            evidence=_keep(setting.folder, seen, redact),
+        )
+    except (SwitchproofError, OSError, ValueError, AssertionError) as error:
+        judgements = unseen(scenario, f"it could not be tried or seen: {error}")
+        made = msgspec.structs.replace(made, problem=str(error) or repr(error))
+    seconds = round(time.monotonic() - began, 3)
+    made = msgspec.structs.replace(made, judgements=judgements, verdict=verdict_of(judgements), seconds=seconds)
+    return redacted(made, redact)
+
+
+def _see(setting: Setting, scenario: Scenario, lab: str, given_up: Callable[[], bool]) -> Seen:
+    folder = Path(tempfile.mkdtemp(prefix="switchproof-trial-"))
+    try:
+        with Stage.set_up(lab, token=setting.token, shape=setting.shape, runtime=setting.runtime) as stage:
+            under_way = _Attempt(setting, stage, scenario, folder, given_up)
+            try:
+                seen = under_way.made()
+            except BaseException:
+                under_way.abandon()
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if given_up():
+        raise Stopped("the trial was interrupted")
+    return seen
+
+
+def _keep(parent: Path, seen: Seen, redact: Redactor) -> tuple[str, ...]:
+    """Keep what the path said, and return the paths below the trial's folder."""
+    name = seen.scenario.name
+    folder = parent / "evidence" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = []
+    for file, ended in zip(("output.txt", "output-of-the-second.txt"), seen.ended, strict=False):
+        (folder / file).write_text(redact(_middle_cut(ended.output)), encoding="utf-8")
+        kept.append(f"evidence/{name}/{file}")
+    return tuple(kept)
+
+
+def _middle_cut(text: str) -> str:
+    """Return a text's beginning and end, and say how much is missing between them."""
+    missing = len(text) - 2 * SHOWN
+    return text if missing <= 0 else f"{text[:SHOWN]}\n[{missing} characters are left out here]\n{text[-SHOWN:]}"
+
+
+class _Attempt:
+    """One scenario on its stage."""
+
+    def __init__(
+        self, setting: Setting, stage: Stage, scenario: Scenario, folder: Path, given_up: Callable[[], bool]
+    ) -> None:
+        self._setting = setting
+        self._stage = stage
+        self._scenario = scenario
+        self._folder = folder
+        self._given_up = given_up
+        self._started: list[Subject] = []
+        self._then: System | None = None  # what the host was when the path ended, if that is known already
+
+    def made(self) -> Seen:
+        """Prepare, let the path run, look, and return what was seen."""
+        stage, scenario = self._stage, self._scenario
+        asked = stage.commit(scenario.revision) if scenario.revision else NO_SUCH_COMMIT
+        self._prepare()
+        before = stage.seen.system()
+        cut = False
+        with Arguments(stage.secrets()) as arguments:
+            match scenario.truth:
+                case Truth.CUT:
+                    subject, cut = self._cut(asked)
+                    subjects = [subject]
+                case Truth.RIVALS:
+                    subjects = self._rivals(asked, stage.commit(OTHER))
+                case _:
+                    subjects = [self._run(asked)]
+            ended = tuple(subject.end() for subject in subjects)
+        # Whoever says success speaks of what there is at that very moment.
+        at_once = ended[0].succeeded and scenario.truth is not Truth.RIVALS
+        if not at_once and not stage.seen.rest():
+            raise SwitchproofError("a switch was still under way long after the path had ended")
+        after = (self._then if at_once else None) or stage.seen.system()
+        left = [process for subject in subjects for process in subject.leftovers()] + stage.seen.leftovers()
+        sent = stage.sent()
+        witness = Witness(
+            before=before,
+            after=after,
+            expected=stage.seen.built(asked) if scenario.revision and ended[0].succeeded else "",
+            activations=stage.seen.activations(),
+            nixos_rebuild=stage.seen.used_nixos_rebuild(),
+            requests=stage.seen.requests(),
+            restarted=stage.seen.restarted(),
+            logins=stage.seen.logins(),
+            checkouts=stage.seen.checkouts(),
+            leftovers=tuple(left),
+            exposed=(
+                *arguments.found,
+                *(f"{name} was sent to AWS" for name, value in stage.secrets().items() if value in sent),
+            ),
+            words=stage.words,
+            cut=cut,
+        )
+        return Seen(scenario, ended, witness, stage.units, self._setting.command.limit_s)
+
+    def abandon(self) -> None:
+        """End what was started: nobody is going to look at it."""
+        for subject in self._started:
+            subject.kill()
+
+    def _prepare(self) -> None:
+        stage = self._stage
+        if self._scenario.name == MOVED:
+            stage.move_branch("main", stage.commit(OTHER))
+        if self._scenario.unit and self._scenario.words:
+            stage.let_behave(self._scenario.unit, self._scenario.words)
+        match self._scenario.truth:
+            case Truth.IMPOSTOR:
+                stage.change_host_key()
+            case Truth.CUT | Truth.RIVALS:
+                stage.hold_activation()
+
+    def _start(self, asked: str, name: str = "first") -> Subject:
+        folder = self._folder / name
+        given = environment(self._stage.given(asked, folder), self._setting.environ)
+        subject = Subject.start(self._setting.command, asked=asked, given=given, folder=folder)
+        self._started.append(subject)
+        return subject
+
+    def _run(self, asked: str) -> Subject:
+        subject = self._start(asked)
+        subject.wait(self._limit(), given_up=self._given_up)
+        return subject
+
+    def _cut(self, asked: str) -> tuple[Subject, bool]:
+        subject = self._start(asked)
+        until = self._limit()
+        over = lambda: not subject.running or self._given_up()  # noqa: E731 - two words
+        if held := self._stage.await_held(until=until, given_up=over):
+            self._stage.cut()
+            subject.wait(min(until, time.monotonic() + CUT_S), given_up=self._given_up)
+            self._then = None if subject.running else self._stage.seen.system()
+        self._stage.let_go()
+        subject.wait(until, given_up=self._given_up)
+        return subject, held
+
+    def _rivals(self, asked: str, other: str) -> list[Subject]:
+        first = self._start(asked)
+        until = self._limit()
+        self._stage.await_held(until=until, given_up=lambda: not first.running or self._given_up())
+        second = self._start(other, "second")
+        second.wait(min(until, time.monotonic() + RIVAL_S), given_up=self._given_up)
+        self._stage.let_go()
+        for subject in (first, second):
+            subject.wait(until, given_up=self._given_up)
+        return [first, second]
+
+    def _limit(self) -> float:
+        return time.monotonic() + self._setting.command.limit_s

@@ -1,0 +1,22 @@
+"""What the items of a trial look at."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.contract import Clause
+from trials.record import ClauseResult, ScenarioResult
+from trials.scenario import Scenario
+from trials.session import TRIAL
+
+
+@pytest.fixture
+def result(request: pytest.FixtureRequest, scenario: Scenario) -> ScenarioResult:
+    """What came of a scenario."""
+    return request.config.stash[TRIAL].result(scenario)
+
+
+@pytest.fixture
+def of_clause(request: pytest.FixtureRequest, clause: Clause) -> ClauseResult:
+    """What all scenarios say of a clause."""
+    return request.config.stash[TRIAL].clause(clause)

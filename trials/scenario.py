@@ -1,0 +1,199 @@
+"""What a deploy path is tried with: a commit, what is done to host and repository, and what would be the truth."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from deploy.contract import Clause
+from deploy.plan import Shape
+
+
+class Truth(enum.StrEnum):
+    """What is true of a deploy in a scenario, against which the path's word is held."""
+
+    GOOD = "good"
+    """The commit can be deployed, and is healthy."""
+    BAD = "bad"
+    """The commit is activated, and what the contract asks for does not hold then."""
+    REFUSED = "refused"
+    """The commit cannot be deployed; nothing may change on the host."""
+    CUT = "cut"
+    """The connection is cut while the host is activated; the deploy may end either way, and be told so."""
+    IMPOSTOR = "impostor"
+    """The host has another key than the known one; nothing may be done to it."""
+    RIVALS = "rivals"
+    """Two deploys of different commits begin at the same time; one of the two may succeed, or one after the other."""
+    HANGS = "hangs"
+    """Something never answers; a path that waits for ever is told by its time limit."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that a deploy path is tried with.
+
+    Attributes:
+        name: What it is called on the command line.
+        title: What happens, as a sentence.
+        truth: What is true then.
+        clause: The clause of the contract that it examines.
+        revision: The revision of the sample repository that is asked for; empty for a commit that does not exist.
+        amiss: What is wrong, told when the path says success nevertheless.
+        unit: The contract's unit that is unwell, whose journal must be shown: hypervisor, live or dev.
+        words: Words by which the lab lets that unit be unwell, where the revision does not.
+        diagnosed: Whether a failure must come with diagnostics.
+        shapes: The shapes of host that it can be tried on.
+    """
+
+    name: str
+    title: str
+    truth: Truth
+    clause: Clause
+    revision: str = "refs/heads/main"
+    amiss: str = ""
+    unit: str | None = None
+    words: str = ""
+    diagnosed: bool = False
+    shapes: tuple[Shape, ...] = ("ovh", "aws")
+
+
+def _bad(name: str, title: str, clause: Clause, *, revision: str, amiss: str, unit: str | None = None) -> Scenario:
+    return Scenario(name, title, Truth.BAD, clause, f"refs/heads/broken/{revision}", amiss, unit, diagnosed=True)
+
+
+def _unwell(name: str, title: str, *, words: str, amiss: str, truth: Truth = Truth.BAD) -> Scenario:
+    unit = name.partition("-")[0]
+    return Scenario(name, title, truth, Clause.RUNTIME, amiss=amiss, unit=unit, words=words, diagnosed=True)
+
+
+def _refused(name: str, title: str, revision: str, amiss: str) -> Scenario:
+    ref = f"refs/heads/broken/{revision}"
+    return Scenario(name, title, Truth.REFUSED, Clause.CONVERGE, ref, amiss, diagnosed=True)
+
+
+MOVED: Final = "branch-moved"
+OTHER: Final = "refs/tags/v3"
+"""The good release that the branch moves on to, and that the second of two rivals asks for."""
+
+SCENARIOS: Final = (
+    Scenario("good", "A good commit is deployed", Truth.GOOD, Clause.CONVERGE),
+    Scenario(
+        MOVED, "A good commit is deployed while its branch has moved on to a later one", Truth.GOOD, Clause.REVISION
+    ),
+    Scenario(
+        "unknown-commit",
+        "A commit is asked for that does not exist",
+        Truth.REFUSED,
+        Clause.REVISION,
+        "",
+        "the repository has no such commit",
+    ),
+    _refused("evaluation-error", "The flake does not evaluate", "evaluation-error", "the flake does not evaluate"),
+    _refused("build-failure", "The system does not build", "build-failure", "the system does not build"),
+    _bad(
+        "activation-failure",
+        "The activation script fails",
+        Clause.CONVERGE,
+        revision="activation-failure",
+        amiss="the activation script failed",
+    ),
+    _bad(
+        "new-unit-failing",
+        "A unit beside the contract's, new with the commit, fails",
+        Clause.CONVERGE,
+        revision="new-unit-failing",
+        amiss="nixos-rebuild told that a unit failed",
+    ),
+    _bad(
+        "old-process-kept",
+        "The hypervisor changes and is not restarted, so the old process goes on answering",
+        Clause.CONVERGE,
+        revision="stale-process",
+        amiss="the hypervisor still ran from the earlier system",
+        unit="hypervisor",
+    ),
+    _bad(
+        "hypervisor-down",
+        "The hypervisor does not start",
+        Clause.HYPERVISOR,
+        revision="hypervisor-not-starting",
+        amiss="the hypervisor did not run",
+        unit="hypervisor",
+    ),
+    _bad(
+        "hypervisor-500",
+        "The hypervisor answers 500",
+        Clause.HYPERVISOR,
+        revision="hypervisor-500",
+        amiss="the hypervisor answered 500",
+        unit="hypervisor",
+    ),
+    _bad(
+        "hypervisor-redirect",
+        "The hypervisor redirects to a page that answers 200",
+        Clause.HYPERVISOR,
+        revision="hypervisor-redirect",
+        amiss="the hypervisor answered 303, and only the page behind that 200",
+        unit="hypervisor",
+    ),
+    _bad(
+        "live-degraded",
+        "live answers 200, and that it is degraded",
+        Clause.RUNTIME,
+        revision="live-degraded",
+        amiss='live said that its status is "degraded"',
+        unit="live",
+    ),
+    _bad(
+        "dev-not-listening",
+        "dev does not listen on its port",
+        Clause.RUNTIME,
+        revision="dev-not-listening",
+        amiss="nothing listened on dev's port",
+        unit="dev",
+    ),
+    _bad(
+        "dev-workload-dead",
+        "The workload of dev is dead while its unit is active, and its forward listens",
+        Clause.RUNTIME,
+        revision="dev-workload-dead",
+        amiss="dev's workload answered nothing",
+        unit="dev",
+    ),
+    _unwell(
+        "live-workload-dead",
+        "The workload of live is dead while its unit is active, and its forward listens",
+        words="sandbox.program=3600",
+        amiss="live's workload answered nothing",
+    ),
+    _unwell(
+        "dev-degraded",
+        "dev answers 200, and that it is degraded",
+        words="sandbox.status=degraded",
+        amiss='dev said that its status is "degraded"',
+    ),
+    _unwell(
+        "live-hangs",
+        "live accepts connections and never answers",
+        words="sandbox.answer=hang",
+        amiss="live never answered",
+        truth=Truth.HANGS,
+    ),
+    Scenario("connection-cut", "The connection is cut while the host is activated", Truth.CUT, Clause.CONVERGE),
+    Scenario(
+        "host-key-changed",
+        "The host has another SSH key than the known one",
+        Truth.IMPOSTOR,
+        Clause.CONVERGE,
+        shapes=("ovh",),
+    ),
+    Scenario(
+        "second-deploy", "A second deploy, of another commit, begins during the first", Truth.RIVALS, Clause.CONVERGE
+    ),
+)
+
+
+def of_shape(shape: Shape) -> tuple[Scenario, ...]:
+    """Return the scenarios that a shape of host is tried with, in order."""
+    return tuple(scenario for scenario in SCENARIOS if shape in scenario.shapes)

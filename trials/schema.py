@@ -1,0 +1,20 @@
+"""The JSON Schema of `trial.json`, made from the record's types and their own words."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+
+from deploy.schema import schema_of
+from trials.record import Trial
+
+
+def trial_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `trial.json`."""
+    return schema_of(Trial, "Switchproof trial of a deploy path, version 1", "urn:switchproof:trial:v1")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(trial_schema()), indent=2).decode() + "\n")

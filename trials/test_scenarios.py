@@ -1,0 +1,12 @@
+"""A deploy path does right in every scenario."""
+
+from __future__ import annotations
+
+from deploy.contract import Verdict
+from trials.record import ScenarioResult
+
+
+def test_scenario(result: ScenarioResult) -> None:
+    """What the host saw is what the contract asks for, and what the path said is the truth."""
+    open_or_failed = [each for each in result.judgements if each.verdict is not Verdict.PASSED]
+    assert result.verdict is Verdict.PASSED, result.problem or "; ".join(each.seen for each in open_or_failed)
