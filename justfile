@@ -56,10 +56,15 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas: of target files, for editors, and of records, for whoever reads them.
+# Say of this repository's own deploy paths whether they keep to the contract. What measures in bench/ drives the lab only.
+paths *options:
+    python -m deploy.paths . --vouch='bench/*' {{ options }}
+
+# Write the JSON Schemas: of target files, for editors, and of records and surveys, for whoever reads them.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
+    python -m deploy.paths --schema > docs/paths.schema.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

@@ -1,4 +1,4 @@
-"""The JSON Schema of `record.json`, made from the record's types and their own words."""
+"""The JSON Schemas of what other programs read, made from its types and their own words."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ def record_schema() -> dict[str, Any]:
 
     What a field means is in its description. Fields may be added within a version, so unknown ones are let pass.
     """
-    schema = msgspec.json.schema(Record)
+    return described(Record, "Switchproof record of a run, version 1")
+
+
+def described(kind: type, title: str) -> dict[str, Any]:
+    """Return the JSON Schema of a type that names its version as `schema`.
+
+    Args:
+        kind: The type; its docstring's and its parts' words become descriptions.
+        title: What it is.
+    """
+    schema = msgspec.json.schema(kind)
     for definition in schema["$defs"].values():
         _describe(definition)
-    schema["$defs"]["Record"]["required"].insert(0, "schema")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Switchproof record of a run, version 1",
-        **schema,
-    }
+    schema["$defs"][kind.__name__]["required"].insert(0, "schema")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
 def _describe(definition: dict[str, Any]) -> None:

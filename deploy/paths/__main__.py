@@ -1,0 +1,76 @@
+"""The command: `python -m deploy.paths REPO`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deploy.contract import ExitCode
+from deploy.errors import UsageError
+from deploy.paths.sources import Surveyor
+from deploy.paths.survey import Survey
+from deploy.paths.told import told
+from deploy.redact import Redactor
+from deploy.schema import described
+
+
+class _Parser(argparse.ArgumentParser):
+    """Exits with the code that wrong usage has everywhere here."""
+
+    def error(self, message: str) -> Any:
+        """Say what is wrong."""
+        self.print_usage(sys.stderr)
+        self.exit(int(ExitCode.USAGE), f"{self.prog}: {message}\n")
+
+
+def paths_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the survey."""
+    return described(Survey, "Switchproof survey of a repository's deploy paths, version 1")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Survey a repository and tell what was found.
+
+    Returns:
+        0 if every active path is clean, 1 if one breaks the contract, 11 if something was not understood, 4 if the
+        folder or an option is wrong.
+    """
+    parser = _Parser(
+        prog="python -m deploy.paths",
+        description="Find a repository's active deploy paths by reading it, and say whether they keep to the contract.",
+    )
+    parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")
+    parser.add_argument("--json", action="store_true", help="print the survey as JSON (docs/paths.schema.json)")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of that")
+    parser.add_argument(
+        "--vouch",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an action, program, file or entry point that you have looked at yourself; wildcards; repeatable",
+    )
+    given = parser.parse_args(arguments)
+    if given.schema:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(paths_schema()), indent=2).decode() + "\n")
+        return int(ExitCode.CANONICAL)
+    if given.repository is None:
+        parser.error("which repository? name the folder of its working copy")
+    try:
+        survey = Surveyor(given.repository, given.vouch).survey()
+    except UsageError as error:
+        parser.error(str(error))
+    redact = Redactor()
+    if given.json:
+        text = msgspec.json.format(msgspec.json.encode(survey), indent=2).decode() + "\n"
+    else:
+        text = told(survey)
+    sys.stdout.write(redact(text))
+    return int(survey.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
