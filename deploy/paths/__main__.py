@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _Parser(
         prog="python -m deploy.paths",
-        description="Find a repository's active deploy paths by reading it, and say whether they keep to the contract.",
+        description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
     )
     parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")
     parser.add_argument("--json", action="store_true", help="print the survey as JSON (docs/paths.schema.json)")
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     if given.schema:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(paths_schema()), indent=2).decode() + "\n")
+        sys.stdout.write(_json(paths_schema()))
         return int(ExitCode.CANONICAL)
     if given.repository is None:
         parser.error("which repository? name the folder of its working copy")
@@ -63,13 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
         survey = Surveyor(given.repository, given.vouch).survey()
     except UsageError as error:
         parser.error(str(error))
-    redact = Redactor()
-    if given.json:
-        text = msgspec.json.format(msgspec.json.encode(survey), indent=2).decode() + "\n"
-    else:
-        text = told(survey)
-    sys.stdout.write(redact(text))
+    text = _json(survey) if given.json else told(survey)
+    sys.stdout.write(Redactor()(text))
     return int(survey.exit_code)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 if __name__ == "__main__":

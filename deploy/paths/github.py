@@ -196,15 +196,20 @@ class Workflows:
         for key, value in given.items() if given else ():
             self._note(walker, key, inputs[key], value)
         if name.startswith("./"):
-            self._local(walker, posixpath.normpath(name), inputs, context, place, depth)
+            self._local(walker, posixpath.normpath(name), inputs, context, place=place, depth=depth)
         elif name == "actions/checkout":
             self._checkout(walker, inputs, place, step)
         elif name.startswith("aws-actions/"):
             walker.trail.find(Kind.AWS, place, f"{name} only works with AWS")
             if "ecs-deploy" in name or "cloudformation" in name:
                 walker.trail.act(name, place, "aws", shared=False, inline=True)
+        elif name == "actions/github-script":
+            if any(
+                word in text for text in inputs.get("script", ()) for word in ("exec", "child_process", "require(")
+            ):
+                walker.trail.unknown(place, "a program of JavaScript that runs others, which is not read")
         elif name in _SSH_ACTIONS:
-            self._ssh(walker, step, name, inputs, context, place)
+            self._ssh(walker, step, name, inputs, context)
         elif not name.startswith(HARMLESS_ACTIONS) and not walker.vouches(name):
             if of_aws(name):
                 walker.trail.find(Kind.AWS, place, f"{name} only works with AWS")
@@ -223,9 +228,9 @@ class Workflows:
         if elsewhere and "ref" not in inputs:
             walker.trail.find(Kind.FLOATING, place, "another repository is checked out at whatever its branch holds")
 
-    def _ssh(
-        self, walker: Walker, step: Node, name: str, inputs: dict[str, Values], context: Context, place: Place
-    ) -> None:
+    def _ssh(self, walker: Walker, step: Node, name: str, inputs: dict[str, Values], context: Context) -> None:
+        uses = step.get("uses") or step
+        place = self.files.place(uses.file, uses.line)
         if "fingerprint" not in inputs:
             walker.trail.find(Kind.HOST_KEY, place, f"{name} without a fingerprint takes any host key")
         script = step.get("with", "script") or step.get("with", "command")
@@ -252,6 +257,7 @@ class Workflows:
         folder: str,
         inputs: dict[str, Values],
         context: Context,
+        *,
         place: Place,
         depth: int,
     ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,20 @@ from deploy.paths.walk import Text, Walker
 ROOTS = (".gitlab-ci.yml", ".gitlab-ci.yaml")
 
 _NO_JOBS = frozenset(
-    "default include stages variables workflow image services cache before_script after_script spec pages:deploy".split()
+    {
+        "default",
+        "include",
+        "stages",
+        "variables",
+        "workflow",
+        "image",
+        "services",
+        "cache",
+        "before_script",
+        "after_script",
+        "spec",
+        "pages:deploy",
+    }
 )
 _GIVEN: dict[str, Values] = {
     "CI_COMMIT_SHA": (mark("CI_COMMIT_SHA"),),
@@ -226,8 +238,3 @@ def _expanded(text: str, variables: dict[str, Values]) -> Values:
         at = found.end()
     parts.append((text[at:],))
     return joined(parts)
-
-
-def is_pipeline(path: str) -> bool:
-    """Whether a file is where GitLab looks."""
-    return posixpath.normpath(path) in ROOTS

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from deploy.paths.values import Values, either, joined, mark
 from deploy.paths.walk import Call, Text, Walker
 
 _LIMIT_S = 30.0
+_DEEPEST = 20
 _NAMES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
 _VALUES = frozenset({"-f", "--justfile", "-d", "--working-directory", "--shell", "--shell-arg", "--color", "--set"})
 _ONLY_TELL = frozenset({"--list", "-l", "--summary", "--dump", "--show", "-s", "--evaluate", "--version", "--fmt"})
@@ -27,6 +28,34 @@ _ONLY_TELL = frozenset({"--list", "-l", "--summary", "--dump", "--show", "-s", "
 
 class NotRead(Exception):
     """A justfile that cannot be read, and why."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A recipe that is called: with what, and where it runs."""
+
+    name: str
+    recipe: dict[str, Any]
+    module: dict[str, Any]
+    arguments: list[Values] | None
+    known: dict[str, Values]
+    variables: dict[str, Values]
+    provider: str
+
+    def environment(self, values: _Values) -> dict[str, Values]:
+        """The variables that its shell has, with those that the justfile exports."""
+        everything = self.module["settings"]["export"]
+        exported = {
+            variable["name"]: values.of(variable["value"])
+            for variable in self.module["assignments"].values()
+            if variable["export"] or everything
+        }
+        own = {
+            parameter["name"]: self.known[parameter["name"]]
+            for parameter in self.recipe["parameters"]
+            if parameter["export"] or everything
+        }
+        return {**self.variables, **exported, **own}
 
 
 class Justfile:
@@ -113,6 +142,7 @@ class Justfile:
         name: str,
         arguments: list[Values] | None,
         variables: dict[str, Values],
+        *,
         provider: str = "local",
         trace: tuple[str, ...] = (),
     ) -> bool:
@@ -132,22 +162,20 @@ class Justfile:
         if name in trace:
             return True
         recipe, module = self.recipes[name]
-        known = self._bind(recipe, module, arguments)
-        values = _Values(known, module)
+        run = _Run(name, recipe, module, arguments, self._bind(recipe, module, arguments), variables, provider)
         prefix = name.rpartition("::")[0]
-        priors = recipe["priors"]
-        for at, dependency in enumerate(recipe["dependencies"]):
-            if at == priors and not self._body(walker, name, recipe, module, known, variables, arguments, provider):
+        for at, dependency in enumerate([*recipe["dependencies"], None]):
+            if at == recipe["priors"] and not self._body(walker, run):
                 return False
+            if dependency is None:
+                break
             wanted = f"{prefix}::{dependency['recipe']}" if prefix else dependency["recipe"]
-            if wanted in self.recipes:
-                given = [values.of(argument) for argument in dependency["arguments"]]
-                if not self.follow(walker, wanted, given, variables, provider, (*trace, name)):
-                    return False
-            else:
+            if wanted not in self.recipes:
                 walker.trail.unknown(self.place(name), f"the recipe {wanted}, which it depends on, was not found")
-        if priors == len(recipe["dependencies"]):
-            return self._body(walker, name, recipe, module, known, variables, arguments, provider)
+                continue
+            given = [_Values(run.known, module).of(argument) for argument in dependency["arguments"]]
+            if not self.follow(walker, wanted, given, variables, provider=provider, trace=(*trace, name)):
+                return False
         return True
 
     def _bind(
@@ -169,50 +197,32 @@ class Justfile:
                 known[name] = (mark(name),)
         return known
 
-    def _body(
-        self,
-        walker: Walker,
-        name: str,
-        recipe: dict[str, Any],
-        module: dict[str, Any],
-        known: dict[str, Values],
-        variables: dict[str, Values],
-        arguments: list[Values] | None,
-        provider: str,
-    ) -> bool:
-        path, header = self._at(name)
-        values = _Values(known, module)
-        lines = ["".join(values.piece(part) for part in line) for line in recipe["body"]]
-        settings = module["settings"]
-        environment = dict(variables)
-        for variable in module["assignments"].values():
-            if variable["export"] or settings["export"]:
-                environment[variable["name"]] = values.of(variable["value"])
-        for parameter in recipe["parameters"]:
-            if parameter["export"] or settings["export"]:
-                environment[parameter["name"]] = known[parameter["name"]]
-        positional = settings["positional_arguments"] or "positional-arguments" in recipe["attributes"]
-        given = self._positional(recipe, known, arguments) if positional else []
+    def _body(self, walker: Walker, run: _Run) -> bool:
+        path, header = self._at(run.name)
+        values = _Values(run.known, run.module)
+        lines = ["".join(values.piece(part) for part in line) for line in run.recipe["body"]]
+        whole = Text("", path, (header,), provider=run.provider)
+        variables = run.environment(values)
+        positional = (
+            run.module["settings"]["positional_arguments"] or "positional-arguments" in run.recipe["attributes"]
+        )
+        given = self._positional(run) if positional else []
 
         def scope() -> Scope:
-            return Scope(
-                variables=dict(environment), arguments=None if given is None else list(given), marks=values.marks
-            )
+            return Scope(variables=dict(variables), arguments=list(given), marks=values.marks)
 
-        interpreter = self._interpreter(recipe, settings, lines)
-        if PYTHON.match(interpreter):
-            command = Command(((interpreter,),), 0, conditional=False)
-            text = Text("", path, (header + 1,), provider=provider)
-            call = Call(interpreter, (), command, text, scope(), self.files.place(path, header + 1))
+        for command in values.commands:
+            walker.shell(replace(whole, text=command), scope())
+        program = self._interpreter(run.recipe, run.module["settings"], lines)
+        if PYTHON.match(program):
+            command_itself = Command(((program,),), 0, conditional=False)
+            call = Call(program, (), command_itself, whole, scope(), self.files.place(path, header + 1))
             python_text(walker, "\n".join(lines), None, call)
             return True
-        if interpreter not in SHELLS:
-            walker.trail.unknown(self.files.place(path, header), f"a recipe of {interpreter}, which is not read")
+        if program not in SHELLS:
+            walker.trail.unknown(self.files.place(path, header), f"a recipe of {program}, which is not read")
             return True
-        whole = Text("", path, (), provider=provider)
-        for command in values.commands:
-            walker.shell(replace(whole, text=command, rows=(header,)), scope())
-        if recipe["shebang"]:
+        if run.recipe["shebang"]:
             rows = tuple(range(header + 1, header + 1 + len(lines)))
             return walker.shell(replace(whole, text="\n".join(lines), rows=rows), scope())
         for first, text in _logical(lines):
@@ -224,18 +234,16 @@ class Justfile:
                 return False
         return True
 
-    def _positional(
-        self, recipe: dict[str, Any], known: dict[str, Values], arguments: list[Values] | None
-    ) -> list[Values] | None:
+    def _positional(self, run: _Run) -> list[Values]:
         given = []
         fixed = 0
-        for parameter in recipe["parameters"]:
+        for parameter in run.recipe["parameters"]:
             if parameter["kind"] == "singular":
-                given.append(known[parameter["name"]])
+                given.append(run.known[parameter["name"]])
                 fixed += 1
-            elif arguments is None:
+            elif run.arguments is None:
                 given.append((mark("@"),))
-        return [*given, *(arguments or [])[fixed:]]
+        return [*given, *(run.arguments or [])[fixed:]]
 
     def _interpreter(self, recipe: dict[str, Any], settings: dict[str, Any], lines: list[str]) -> str:
         for attribute in recipe["attributes"]:
@@ -294,7 +302,7 @@ class _Values:
         """What an expression comes to."""
         if isinstance(expression, str):
             return (expression,)
-        if depth > 20 or not isinstance(expression, list):
+        if depth > _DEEPEST or not isinstance(expression, list):
             return (mark("expression"),)
         match expression:
             case ["variable", name]:

@@ -1,7 +1,11 @@
-"""The targets of a Makefile, from its syntax tree. make itself is never asked: reading a Makefile runs its $(shell …)."""
+"""The targets of a Makefile, from its syntax tree.
+
+make itself is never asked: to read a Makefile it runs its `$(shell …)`, also with `--dry-run` or `--print-data-base`.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("GNUmakefile", "makefile", "Makefile")
 _VALUES = frozenset({"-C", "-f", "-I", "-o", "-W", "-j", "-l", "--directory", "--file", "--makefile"})
+_DEEPEST = 10
 _REFERENCE = re.compile(r"\$(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\{([^{}]*)\}|(\$)|([@<^?*%+|]))")
 
 
@@ -151,7 +156,7 @@ class Makefile:
     @property
     def targets(self) -> list[str]:
         """The targets that a person or a service may name."""
-        return [name for name in self.rules if not name.startswith(".") and "%" not in name]
+        return [name for name in self.rules if not name.startswith(".")]
 
     def place(self, target: str) -> Place:
         """Where a target's rule with a recipe begins, or else its first."""
@@ -179,10 +184,16 @@ class Makefile:
             else:
                 targets += list(word)
         for target in targets or self.targets[:1]:
-            if target not in self.rules:
+            found = target if target in self.rules else self._pattern(target)
+            if found is None:
                 return False
-            self.follow(walker, target, given, call.scope.variables, provider=call.text.provider)
+            self.follow(walker, found, given, call.scope.variables, provider=call.text.provider)
         return True
+
+    def _pattern(self, target: str) -> str | None:
+        """The pattern that a target is made by, such as `deploy-%`."""
+        patterns = (name for name in self.rules if "%" in name)
+        return next((name for name in patterns if fnmatch.fnmatchcase(target, name.replace("%", "*"))), None)
 
     def _elsewhere(self, walker: Walker, call: Call, folder: str, words: list[Values]) -> bool:
         path = next((f"{folder}/{name}" for name in _NAMES if self.files.is_file(f"{folder}/{name}")), None)
@@ -201,6 +212,7 @@ class Makefile:
         target: str,
         given: dict[str, Values],
         variables: dict[str, Values],
+        *,
         provider: str = "local",
         trace: tuple[str, ...] = (),
     ) -> None:
@@ -218,8 +230,9 @@ class Makefile:
             return
         for rule in self.rules[target]:
             for need in rule.needs:
-                if need in self.rules:
-                    self.follow(walker, need, given, variables, provider, (*trace, target))
+                found = need if need in self.rules else self._pattern(need)
+                if found:
+                    self.follow(walker, found, given, variables, provider=provider, trace=(*trace, target))
             for line, text in rule.recipe:
                 for body in self.expand(text.lstrip("@-+ \t"), target, given):
                     rows = tuple(range(line, line + body.count("\n") + 1))
@@ -252,7 +265,7 @@ class Makefile:
             return given[name]
         if name in {"MAKE", "CURDIR"}:
             return ("make" if name == "MAKE" else ".",)
-        if name in self.variables and depth < 10:
+        if name in self.variables and depth < _DEEPEST:
             return either(self.expand(text, target, given, depth + 1) for text in self.variables[name])
         return (mark(name),)
 

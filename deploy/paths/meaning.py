@@ -46,7 +46,32 @@ RUNNERS = {
 }
 """Tools whose subcommand runs a program."""
 
-SSH_VALUES = frozenset("-B -b -c -D -E -e -F -I -i -J -L -l -m -O -o -P -p -Q -R -S -W -w".split())
+SSH_VALUES = frozenset(
+    {
+        "-B",
+        "-b",
+        "-c",
+        "-D",
+        "-E",
+        "-e",
+        "-F",
+        "-I",
+        "-i",
+        "-J",
+        "-L",
+        "-l",
+        "-m",
+        "-O",
+        "-o",
+        "-P",
+        "-p",
+        "-Q",
+        "-R",
+        "-S",
+        "-W",
+        "-w",
+    }
+)
 """Options of ssh(1) that take a value."""
 
 SWITCHES = frozenset({"switch", "boot", "test"})
@@ -66,8 +91,29 @@ DEPLOYERS: dict[str, frozenset[str] | None] = {
 """Other programs that change NixOS hosts, and with which words; None with any."""
 
 CHANGES_UNITS = frozenset(
-    "restart start stop reload try-restart reload-or-restart try-reload-or-restart isolate kill".split()
+    {
+        "restart",
+        "start",
+        "stop",
+        "reload",
+        "try-restart",
+        "reload-or-restart",
+        "try-reload-or-restart",
+        "isolate",
+        "kill",
+    }
 )
+
+RUN_BY_OTHERS = frozenset(
+    {"ssh", "nixos-rebuild", "switch-to-configuration", "colmena", "nixos-anywhere", "systemctl"}
+)
+"""Programs that are followed where another one, whatever it is, has them among its arguments."""
+
+ASKS = frozenset(
+    {"which", "type", "hash", "man", "info", "whatis", "grep", "rg", "pgrep", "pkill", "killall", "apt", "apt-get"}
+    | {"brew", "dnf", "apk", "pacman", "pip", "echo", "printf", "cat", "ls", "cp", "mv", "ln", "install", "test", "["}
+)
+"""Programs to which the name of another one is only a word."""
 
 AWS_PROGRAMS = frozenset(
     {"aws", "aws-vault", "session-manager-plugin", "sam", "cdk", "eksctl", "copilot", "ssm-session"}
@@ -83,11 +129,34 @@ _KEY_UNCHECKED = re.compile(
 )
 
 REVISION_VARIABLES = frozenset(
-    "RELEASE_SHA DEPLOY_SHA DEPLOY_REV RELEASE_REV RELEASE_REF DEPLOY_REF GIT_REV TARGET_SHA TARGET_REV".split()
+    {
+        "RELEASE_SHA",
+        "DEPLOY_SHA",
+        "DEPLOY_REV",
+        "RELEASE_REV",
+        "RELEASE_REF",
+        "DEPLOY_REF",
+        "GIT_REV",
+        "TARGET_SHA",
+        "TARGET_REV",
+    }
 )
 
 _BRANCHES = frozenset(
-    "main master trunk develop development dev production prod staging stable release latest".split()
+    {
+        "main",
+        "master",
+        "trunk",
+        "develop",
+        "development",
+        "dev",
+        "production",
+        "prod",
+        "staging",
+        "stable",
+        "release",
+        "latest",
+    }
 )
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _VERSION = re.compile(r"(refs/tags/)?v?[0-9]+(\.[0-9]+)+([-+.][\w.]+)?\Z")

@@ -26,6 +26,9 @@ from deploy.paths.values import Values, is_known, joined, shown
 if TYPE_CHECKING:
     from deploy.paths.walk import Call, Walker
 
+_BUILDS = frozenset({"build", "build-vm", "dry-build", "dry-activate", "repl", "edit"})
+"""What nixos-rebuild does that changes no host."""
+
 _LOOKS = frozenset({"observe", "diagnose", "status", "resolve", "generations", "confirm", "plan"})
 """Verbs of the host-side script that change nothing."""
 
@@ -50,7 +53,7 @@ def act(walker: Walker, call: Call, what: str, provider: str | None = None) -> N
 
 
 def ssh(walker: Walker, call: Call) -> None:
-    """ssh(1): what it runs there, and from where that comes."""
+    """SSH: what it runs there, and from where that comes."""
     words = list(call.words)
     destination: Values | None = None
     quiet = False
@@ -93,7 +96,7 @@ def copies(walker: Walker, call: Call) -> None:
 
 
 def ssh_keyscan(walker: Walker, call: Call) -> None:
-    """ssh-keyscan(1) at deploy time takes whichever key answers."""
+    """Ssh-keyscan at deploy time takes whichever key answers."""
     walker.trail.find(Kind.HOST_KEY, call.place, "ssh-keyscan takes whatever key answers for the host's")
 
 
@@ -146,7 +149,7 @@ def _choose(walker: Walker, call: Call, names: list[Values]) -> None:
 
 
 def nixos_rebuild(walker: Walker, call: Call) -> None:
-    """nixos-rebuild(8)."""
+    """Nixos-rebuild: whether it switches, and to what."""
     _flake(walker, call, call.option("--flake", "-f"))
     for word in call.plain:
         if word in {"--upgrade", "--upgrade-all", "--recreate-lock-file"} or word.startswith("--update-input"):
@@ -155,9 +158,8 @@ def nixos_rebuild(walker: Walker, call: Call) -> None:
     provider = None if target is None else "ovh" if any("ovh" in text.lower() for text in target) else "ssh"
     if SWITCHES & {text for word in call.words for text in word}:
         act(walker, call, "nixos-rebuild", provider)
-    elif not any(word in {"build", "build-vm", "dry-build", "dry-activate", "repl", "edit"} for word in call.plain):
-        if any(not is_known(word) for word in call.plain):
-            walker.trail.unknown(call.place, "what nixos-rebuild is asked to do only the run will tell")
+    elif any(not is_known(word) for word in call.plain) and not _BUILDS & set(call.plain):
+        walker.trail.unknown(call.place, "what nixos-rebuild is asked to do only the run will tell")
 
 
 def _flake(walker: Walker, call: Call, reference: Values | None) -> None:
@@ -173,7 +175,7 @@ def switch_to_configuration(walker: Walker, call: Call) -> None:
 
 
 def nix_env(walker: Walker, call: Call) -> None:
-    """nix-env(1), which can set the system profile."""
+    """Nix-env, which can set the system profile."""
     if any(word in {"--set", "--rollback", "--switch-generation", "-G"} for word in call.plain) and any(
         "profiles/system" in text for word in call.words for text in word
     ):
@@ -212,7 +214,7 @@ def _nix_run(walker: Walker, call: Call, rest: list[str]) -> None:
 
 
 def nix_shell(walker: Walker, call: Call) -> None:
-    """nix-shell(1) with a command."""
+    """Nix-shell with a command."""
     command = call.option("--run", "--command")
     if command:
         walker.inline(call, command)
@@ -233,7 +235,7 @@ def deploy_rs(walker: Walker, call: Call) -> None:
 
 
 def systemctl(walker: Walker, call: Call) -> None:
-    """systemctl(1), when it changes units."""
+    """Systemctl, when it changes units."""
     if "--user" in call.plain:
         return
     verb = next((word for word in call.plain if not word.startswith("-")), "")
@@ -242,7 +244,7 @@ def systemctl(walker: Walker, call: Call) -> None:
 
 
 def service(walker: Walker, call: Call) -> None:
-    """service(8)."""
+    """The older way to change a unit."""
     if CHANGES_UNITS & set(call.plain[1:]):
         act(walker, call, "service")
 
@@ -428,7 +430,7 @@ def change_folder(_: Walker, call: Call) -> None:
 
 
 def find_exec(walker: Walker, call: Call) -> None:
-    """find(1) that runs something."""
+    """Find, when it runs something."""
     for option in ("-exec", "-execdir", "-ok"):
         if option in call.plain and (words := call.words[call.plain.index(option) + 1 :]):
             walker.again(call, [word for word in words if word[0] not in {";", "+", "{}"}])
@@ -438,9 +440,10 @@ def downloads(walker: Walker, call: Call) -> None:
     """Other interpreters with a text of their own."""
     if any(word in {"-e", "-E", "--eval"} for word in call.plain) and not PYTHON.match(call.name):
         walker.trail.unknown(call.place, f"a program of {call.name}, which is not read")
-    elif script := next((word for word in call.plain if not word.startswith("-")), None):
-        if walker.files.find(script, call.scope.folder):
-            walker.trail.unknown(call.place, f"{script} is a program of {call.name}, which is not read")
+        return
+    script = next((word for word in call.plain if not word.startswith("-")), None)
+    if script and walker.files.find(script, call.scope.folder):
+        walker.trail.unknown(call.place, f"{script} is a program of {call.name}, which is not read")
 
 
 HANDLERS: dict[str, Callable[[Walker, Call], None]] = {

@@ -61,11 +61,7 @@ class Suspect:
             return
         bodies = (getattr(parent, "body", None) for parent in ast.walk(tree))
         documents = {
-            id(node.value)
-            for body in bodies
-            if isinstance(body, list)
-            for node in body
-            if isinstance(node, ast.Expr)
+            id(node.value) for body in bodies if isinstance(body, list) for node in body if isinstance(node, ast.Expr)
         }
         for node in ast.walk(tree):
             match node:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from deploy.paths.values import Values, either, filled, is_known, joined, mark
 
@@ -104,24 +104,28 @@ class Reader:
     Args:
         text: The shell.
         scope: What it knows; changed by assignments, as a shell's is.
+        origin: Where the text stands, for whoever reads a function of it.
     """
 
-    def __init__(self, text: str, scope: Scope) -> None:
+    def __init__(self, text: str, scope: Scope, origin: Any = None) -> None:
         self._tree = _parse(text.encode())
         self.scope = scope
+        self.origin = origin
 
     def steps(self) -> Iterator[Step]:
         """Yield what the text does; functions where they are called, see `body`."""
-        yield from self._visit(self._tree.root_node, conditional=False)
+        root = self._tree.root_node
+        if root.has_error:
+            yield from _errors(root)
+        yield from self._visit(root, conditional=False)
 
     def body(self, node: Node, *, conditional: bool) -> Iterator[Step]:
         """Yield what the body of a function does."""
         yield from self._visit(node, conditional=conditional)
 
     def _visit(self, node: Node, *, conditional: bool) -> Iterator[Step]:
-        if node.is_error or node.is_missing:
-            yield Strange(node.start_point.row, _text(node).strip()[:80])
-            return
+        if node.is_error:
+            return  # told already
         match node.type:
             case "comment" | "heredoc_body" | "heredoc_start" | "heredoc_end":
                 return
@@ -209,20 +213,17 @@ class Reader:
             if last is not None and (heredoc or stdin):
                 command = steps[last]
                 assert isinstance(command, Command)
-                steps[last] = Command(
-                    words=command.words,
-                    row=command.row,
-                    conditional=command.conditional,
-                    assigned=command.assigned,
+                steps[last] = replace(
+                    command,
                     heredoc=heredoc or command.heredoc,
                     heredoc_row=row if heredoc else command.heredoc_row,
                     stdin=stdin or command.stdin,
-                    piped=command.piped,
                 )
             yield from steps
+        before = steps[last] if body and last is not None else None
         for part in later:
             # What follows a here-document's mark on its line: the rest of a pipeline or list.
-            yield from self._visit(part, conditional=conditional)
+            yield from _after(before, self._visit(part, conditional=conditional))
 
     def _heredoc(self, redirect: Node, body: Node) -> Values:
         start = next((part for part in redirect.named_children if part.type == "heredoc_start"), None)
@@ -234,20 +235,7 @@ class Reader:
         before: Command | None = None
         for child in node.named_children:
             steps = list(self._visit(child, conditional=conditional))
-            for step in steps:
-                if isinstance(step, Command) and before and step.piped is None:
-                    yield Command(
-                        words=step.words,
-                        row=step.row,
-                        conditional=step.conditional,
-                        assigned=step.assigned,
-                        heredoc=step.heredoc,
-                        heredoc_row=step.heredoc_row,
-                        stdin=step.stdin,
-                        piped=before,
-                    )
-                else:
-                    yield step
+            yield from _after(before, steps)
             commands = [step for step in steps if isinstance(step, Command)]
             before = commands[-1] if commands else before
 
@@ -280,7 +268,7 @@ class Reader:
             if child.type in {"command_substitution", "process_substitution"}:
                 for inner in child.named_children:
                     yield from self._visit(inner, conditional=True)
-            elif child.type not in {"heredoc_redirect"} or node.type == "heredoc_redirect":
+            elif child.type != "heredoc_redirect" or node.type == "heredoc_redirect":
                 yield from self._substituted(child)
 
     def words(self, node: Node) -> list[Values]:
@@ -388,10 +376,9 @@ class Reader:
 
     def _substitution(self, node: Node) -> Values:
         """Return what a command substitution comes to, for the few that only speak of paths and texts."""
-        own = Reader.__new__(Reader)
-        own._tree, own.scope = self._tree, Scope(**vars(self.scope))
-        own.scope.variables = dict(self.scope.variables)
-        steps = [step for child in node.named_children for step in own._visit(child, conditional=False)]
+        scope = replace(self.scope, variables=dict(self.scope.variables))
+        inner = Reader("", scope, self.origin)
+        steps = [step for child in node.named_children for step in inner.body(child, conditional=False)]
         commands = [step for step in steps if isinstance(step, Command)]
         value = self._told(commands)
         return value if value is not None else (mark(_text(node).strip("$()`")[:60]),)
@@ -422,6 +409,24 @@ class Reader:
             case ["echo" | "printf", *options] if options and len(commands) == 1:
                 return joined(commands[-1].words[-1:])
         return None
+
+
+def _after(before: Step | None, steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield steps whose commands get the output of an earlier one."""
+    for step in steps:
+        if isinstance(step, Command) and isinstance(before, Command) and step.piped is None:
+            yield replace(step, piped=before)
+        else:
+            yield step
+
+
+def _errors(node: Node) -> Iterator[Strange]:
+    """Yield every piece that the parser does not understand."""
+    if node.is_error or node.is_missing:
+        yield Strange(node.start_point.row, _text(node).strip()[:80])
+    elif node.has_error:
+        for child in node.children:
+            yield from _errors(child)
 
 
 def _text(node: Node) -> str:

@@ -27,13 +27,13 @@ class Trail:
         kind: See `EntryPoint`.
         name: See `EntryPoint`.
         place: See `EntryPoint`.
-        lab_only: Whether all that it deploys to is the lab.
         refused: Whether it ended in a failure before it did anything.
         did: Whether it did anything but speak.
         strings: Texts that mention the shared host-side script, where they stand.
         copied: Files that were copied to a host, by their base name.
         fetched_branch: Whether what git fetched last was a branch.
         cloned: Where something was cloned whose commit was not chosen yet.
+        vouched: Whether something of it was passed over, as the caller vouches for it.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Trail:
     copied: dict[str, str] = field(default_factory=dict)
     fetched_branch: bool = False
     cloned: Place | None = None
+    vouched: bool = False
 
     def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
         """Note something that changes a host."""
@@ -84,7 +85,7 @@ class Trail:
         lab_only = active and set(self.providers) == {"lab"}
         if active and self.cloned:
             self.find(Kind.FLOATING, self.cloned, "what is cloned is whatever its branch holds at that time")
-        if not active and not self.not_understood and not self.refused and sounds_like_deploy(self.name):
+        if not (active or self.not_understood or self.refused or self.vouched) and sounds_like_deploy(self.name):
             self.unknown(self.place, "its name says that it deploys; how it does was not found")
         if active:
             state = State.ACTIVE

@@ -12,10 +12,12 @@ from typing import Protocol
 from deploy.paths import programs
 from deploy.paths.files import Files
 from deploy.paths.meaning import (
+    ASKS,
     HOST_SCRIPT,
     LEADING,
     PYTHON,
     REVISION_VARIABLES,
+    RUN_BY_OTHERS,
     RUNNERS,
     SHELLS,
     WRAPPERS,
@@ -26,7 +28,7 @@ from deploy.paths.meaning import (
 from deploy.paths.shell import Assignment, Command, Reader, Scope, Step, Strange
 from deploy.paths.survey import Kind, Place
 from deploy.paths.trail import Trail
-from deploy.paths.values import Values, after_marks, is_known, joined, marks, shown
+from deploy.paths.values import Values, after_marks, is_known, marks, shown
 
 DEEPEST = 40
 """Calls within calls that are followed."""
@@ -35,8 +37,9 @@ OWN_ROOT = Path(__file__).parents[2]
 """Where this Switchproof is."""
 
 _TALK = frozenset(
-    "echo printf cat set true : cd test [ exit return shift local readonly declare export unset".split()
+    {"echo", "printf", "cat", "set", "true", ":", "cd", "test", "[", "exit", "return", "shift", "local", "unset"}
 )
+"""Commands after which nothing has been done yet."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Walker:
             return True
         self._under_way.append("")
         try:
-            return self._steps(Reader(text.text, scope).steps(), text, scope)
+            return self._steps(Reader(text.text, scope, text).steps(), text, scope)
         finally:
             self._under_way.pop()
 
@@ -170,13 +173,18 @@ class Walker:
     def note_assigned(self, assigned: dict[str, Values], place: Place) -> None:
         """Note what variables say by their names and values."""
         for name, value in assigned.items():
-            self.note_words([*value, *([name] if of_aws(name) else [])], place)
+            self.note_words([f"{name}={each}" for each in value], place)
+            if any(HOST_SCRIPT in each for each in value):
+                self.trail.strings.append(place)
             if name in REVISION_VARIABLES and any(is_moving(each, any_name=True) for each in value):
                 self.trail.find(Kind.FLOATING, place, f"{name} is {shown(value[0])}, which moves")
 
     def _note(self, command: Command, place: Place) -> None:
         self.note_assigned(command.assigned, place)
         self.note_words((text for word in command.words for text in word), place)
+        said = command.words[0][0] == "echo"
+        if not said and any(HOST_SCRIPT in text for word in (*command.words, command.heredoc or ()) for text in word):
+            self.trail.strings.append(place)
         self.note_words(command.heredoc or (), place)
 
     def note_words(self, texts: Iterable[str], place: Place) -> None:
@@ -186,8 +194,6 @@ class Walker:
                 self.trail.find(Kind.HOST_KEY, place, "the check of host keys is switched off")
             if of_aws(text):
                 self.trail.find(Kind.AWS, place, "only makes sense with AWS")
-            if HOST_SCRIPT in text:
-                self.trail.strings.append(place)
 
     def _command(self, command: Command, text: Text, scope: Scope, place: Place) -> bool:
         """Follow a command; false if nothing comes after it."""
@@ -197,7 +203,7 @@ class Walker:
                 self.trail.did = True
             call = Call(name, command.words[1:], command, text, scope, place)
             if name in {"exit", "return"}:
-                if command.conditional or scope.functions.get("⟦running⟧"):
+                if command.conditional:
                     continue
                 code = call.plain[0] if call.words else "0"
                 if code != "0" and not self.trail.did:
@@ -225,6 +231,17 @@ class Walker:
             programs.python(self, call)
         elif handler := programs.HANDLERS.get(name):
             handler(self, call)
+        else:
+            self._other(call)
+
+    def _other(self, call: Call) -> None:
+        """Follow what a program that is not known runs, as far as its arguments name a program that changes hosts."""
+        if call.name in ASKS:
+            return
+        for at, word in enumerate(call.words):
+            if word[0] in RUN_BY_OTHERS:
+                self.again(call, call.words[at:])
+                return
 
     def _runner(self, call: Call) -> bool:
         return call.name in RUNNERS and bool(call.words) and call.plain[0] in RUNNERS[call.name]
@@ -238,8 +255,11 @@ class Walker:
         self._under_way.append(key)
         call.scope.arguments = list(call.words)
         try:
-            steps = reader.body(body, conditional=True)
-            self._steps(steps, call.text, call.scope)
+            origin: Text = reader.origin
+            text = replace(
+                origin, shared=origin.shared or call.text.shared, provider=call.text.provider, outer=call.text.outer
+            )
+            self._steps(reader.body(body, conditional=True), text, call.scope)
         finally:
             call.scope.arguments = before
             self._under_way.pop()
@@ -257,6 +277,8 @@ class Walker:
             if word == "--":
                 words.pop(0)
             elif word.startswith("-") and word != "-":
+                if call.name == "command" and word in {"-v", "-V"}:
+                    return  # only asks whether there is such a program
                 words.pop(0)
                 if word in takes and words:
                     words.pop(0)
@@ -403,6 +425,8 @@ class Walker:
                     self.file(found, replace(call, words=(), text=text))
                 else:
                     self.trail.unknown(call.place, f"a shell reads {shown(said)}, which is not in the repository")
+        elif command.piped and command.piped.heredoc and command.piped.words[0][0] in {"cat", "tee"}:
+            self.stdin(replace(call, command=command.piped), needed=True, provider=provider)
         elif command.piped and command.piped.words[0][0] == "cat" and len(command.piped.words) > 1:
             for word in command.piped.words[1:]:
                 if found := self._find(word[0], call):
@@ -466,7 +490,7 @@ class Walker:
         """Whether the caller vouches for something."""
         for pattern in self._vouched:
             if fnmatch.fnmatchcase(shown(name), pattern):
-                self._vouched[pattern] = True
+                self._vouched[pattern] = self.trail.vouched = True
                 return True
         return False
 
@@ -488,8 +512,3 @@ def _interpreter(first: str) -> str:
 def _is_own(text: str) -> bool:
     own = OWN_ROOT / "deploy" / "host" / HOST_SCRIPT
     return own.is_file() and own.read_text(encoding="utf-8") == text
-
-
-def argument_text(words: Iterable[Values]) -> Values:
-    """The text that a remote shell gets from ssh's arguments."""
-    return joined(list(words), " ")
