@@ -15,14 +15,16 @@ import testinfra.host
 
 from checks.fixtures import Diagnosis, Show, Shown
 from checks.redaction import Redaction
-from checks.session import SHOWN, DeploySession, Place, contract_sha256
+from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
 from deploy.attestation import attest
 from deploy.convergence import Convergence
+from deploy.cutover_audit import prepare
+from deploy.declared import Declared
 from deploy.earlier import Choice
 from deploy.errors import Inconclusive, SwitchproofError, UsageError
 from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
-from deploy.journal import AnyEvent, Leg
+from deploy.journal import AnyEvent, Connected, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
 from deploy.plan import Options, make_plan, targets_file
@@ -30,6 +32,7 @@ from deploy.record import Record
 from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
+from deploy.surroundings import Surroundings, fingerprint
 from deploy.testinfra import host_over
 from reports import ci, files
 from reports.html import HtmlReport
@@ -83,6 +86,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
     add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
     add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
+    steps = "with --audit: say which step of the cutover is proven, or demand one"
+    add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)
+    add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths are read")
+    add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -91,12 +98,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
     config.addinivalue_line(
-        "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep; where a check applies."
+        "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies."
     )
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
         only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
+        only_deploys += (given.cutover is not None, given.repo, given.records)
         if any(only_deploys) or given.rollback is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
@@ -122,6 +130,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 require_record=given.require_record,
                 allowed_signers=given.allowed_signers,
                 revoked_signers=given.revoked_signers,
+                cutover=given.cutover,
+                repo=given.repo,
+                records=given.records,
             ),
             os.environ,
             RUNS,
@@ -129,6 +140,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if plan.sign_key is not None:
             check_key(plan.sign_key)
         promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
+        cutover = prepare(plan, contract_sha256_of, os.environ)
     except UsageError as error:
         redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
         raise pytest.UsageError(redact(str(error))) from None
@@ -146,7 +158,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from)
+    session = DeploySession(plan, folder, watch, redact, promoted_from, cutover)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -374,3 +386,35 @@ def differences(session: DeploySession, place: Place) -> Differences:
 def host(session: DeploySession, place: Place) -> testinfra.host.Host:
     """The host in testinfra's words, over our own connection."""
     return host_over(session.hosts.journeys[place.host])
+
+
+@pytest.fixture
+def surroundings(session: DeploySession, place: Place, host: testinfra.host.Host) -> Surroundings:
+    """What is on the host beside what the contract looks at."""
+    return session.surroundings(place.host, host)
+
+
+@pytest.fixture
+def declared(session: DeploySession) -> Declared:
+    """What the target file declares of every host."""
+    declared = session.plan.target.declared
+    assert declared is not None  # the plan has seen to it
+    return declared
+
+
+@pytest.fixture
+def listened_on(session: DeploySession) -> tuple[str, ...]:
+    """Where the endpoints of the contract listen on the host itself."""
+    return tuple(one.listen for one in session.plan.target.endpoints.values() if one.container is None)
+
+
+@pytest.fixture
+def pinned(session: DeploySession, place: Place) -> list[str]:
+    """The host keys by which this host is known, as `kind SHA256:…`."""
+    host = next(host for host in session.plan.target.hosts if host.name == place.host)
+    shown = {
+        event.connection.host_key
+        for event in session.journal.events
+        if isinstance(event, Connected) and event.host == place.host and event.connection.host_key
+    }
+    return sorted({*(fingerprint(key) for key in host.host_keys), *shown})

@@ -19,18 +19,21 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+import testinfra.host
 
 from checks.fixtures import Diagnosis, Shown
 from deploy.cause import find_cause
 from deploy.ci import read_ci
 from deploy.connection import ConnectionProblem
-from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code, run_verdict
+from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code
+from deploy.cutover_audit import Prepared, keep_survey
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
 from deploy.health import EndpointSeen
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
+    CutoverJudged,
     Emulated,
     ExpectedCheck,
     HostLeft,
@@ -47,6 +50,8 @@ from deploy.program import SCRIPT
 from deploy.providers import open_provider
 from deploy.record import Record, fold
 from deploy.redact import Redactor
+from deploy.surroundings import Surroundings, look_around
+from deploy.target import Contract, Target
 
 CHECKS = Path(__file__).parent
 
@@ -77,6 +82,7 @@ class DeploySession:
         watch: Shows what happens.
         redact: Takes secrets out of everything that is shown or written.
         promoted_from: What let it through the gate.
+        cutover: What an audit of the cutover has read before any host is asked.
     """
 
     def __init__(
@@ -86,8 +92,11 @@ class DeploySession:
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
         promoted_from: PromotedFrom | None = None,
+        cutover: Prepared | None = None,
     ) -> None:
         self.plan = plan
+        self._cutover = cutover
+        self._surroundings: dict[str, Surroundings] = {}
         self.promoted_from = promoted_from
         self.folder = folder
         self.run = folder.name
@@ -99,6 +108,7 @@ class DeploySession:
         self.interrupted: str | None = None
         self.unsigned = False
         self._manifest: list[ExpectedCheck] = []
+        self._of_cutover: set[str] = set()
         self._later: list[pytest.Item] = []
         self._passed: set[tuple[str, Leg, str]] = set()
         self._verdicts: dict[tuple[str, Leg, Clause], list[Verdict]] = {}
@@ -111,7 +121,7 @@ class DeploySession:
             return
         when = metafunc.definition.get_closest_marker("when")
         contexts = when.args if when else ("deploy", "rollback", "audit")
-        legs = [leg for leg, here in _contexts(self.plan.mode).items() if here & set(contexts)]
+        legs = [leg for leg, here in _contexts(self.plan).items() if here & set(contexts)]
         names: list[str | None] = [None]
         if "endpoint" in metafunc.fixturenames:
             hypervisor = _clause(metafunc.definition) is Clause.HYPERVISOR
@@ -127,6 +137,7 @@ class DeploySession:
             if (place := _place(item)) is not None:
                 item.stash[PLACE] = place
                 checks.append(item)
+        self._of_cutover = {_check_id(item) for item in checks if _is_of_cutover(item)}
         self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=_rank)
         items[:] = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=_rank)
         self._manifest = [
@@ -176,6 +187,12 @@ class DeploySession:
         """The hosts, once the run has begun."""
         assert self.fleet is not None  # opened before the first check
         return self.fleet
+
+    def surroundings(self, name: str, host: testinfra.host.Host) -> Surroundings:
+        """What is on a host beside what the contract looks at; it is asked once."""
+        if name not in self._surroundings:
+            self._surroundings[name] = look_around(name, host, self.plan.target.contract_units)
+        return self._surroundings[name]
 
     def diagnosis(self, place: Place) -> Diagnosis:
         """The diagnostics of a host if anything failed there; else whether there could have been.
@@ -502,6 +519,10 @@ class DeploySession:
                 for host in self.plan.target.hosts:
                     reason = "The run ended before any host was reached."
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
+            if self._cutover is not None:
+                keep_survey(self._cutover, self.journal)
+                asked = {(want.host, want.id) for want in self._manifest if want.id in self._of_cutover}
+                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events), asked)))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
@@ -520,7 +541,7 @@ class DeploySession:
         states = {host.state for host in record.hosts}
         touched = states - {HostState.UNCHANGED}
         safe = touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}
-        verdict = run_verdict(host.verdict for host in record.hosts)
+        verdict = record.judged
         if self.fleet is None or (pytest_s_own is ExitCode.INTERNAL and safe):
             return pytest_s_own
         if self.hosts.locked and not touched:
@@ -539,7 +560,12 @@ class DeploySession:
 
 def contract_sha256(plan: Plan) -> str:
     """Name the contract that a run holds its hosts to."""
-    return contract_digest(plan.target, [*CHECKS.glob("*.py"), SCRIPT])
+    return contract_sha256_of(plan.target)
+
+
+def contract_sha256_of(target: Target | Contract) -> str:
+    """Name the contract of a target file with these checks."""
+    return contract_digest(target, [*CHECKS.glob("*.py"), SCRIPT])
 
 
 def _owner() -> str:
@@ -580,25 +606,31 @@ def _clause(node: pytest.Item) -> Clause:
     return Clause(marker.args[0])
 
 
-def _rank(item: pytest.Item) -> tuple[bool, int]:
-    return _is_last(item), list(Clause).index(_clause(item))
+def _rank(item: pytest.Item) -> tuple[bool, bool, int]:
+    return _is_last(item), _is_of_cutover(item), list(Clause).index(_clause(item))
+
+
+def _is_of_cutover(item: pytest.Item) -> bool:
+    """Whether a check asks for what only the cutover needs; it comes after the contract and blocks nothing of it."""
+    when = item.get_closest_marker("when")
+    return when is not None and "cutover" in when.args
 
 
 def _is_last(item: pytest.Item) -> bool:
     return item.get_closest_marker("last") is not None
 
 
-def _contexts(mode: Mode) -> dict[Leg, set[str]]:
+def _contexts(plan: Plan) -> dict[Leg, set[str]]:
     """Say for every leg of a run which checks apply: `keep` is for the leg with which the host is to stay."""
-    match mode:
+    match plan.mode:
         case Mode.DEPLOY:
             return {"forward": {"deploy", "keep"}, "back": {"rollback"}}
         case Mode.ROLLBACK:
             return {"forward": {"rollback", "restore", "keep"}, "back": {"rollback"}}
         case Mode.DRILL:
             return {"forward": {"deploy"}, "back": {"rollback"}, "again": {"deploy", "keep"}}
-        case _:
-            return {"forward": {mode.value}}
+        case mode:
+            return {"forward": {mode.value, *(["cutover"] if plan.cutover else [])}}
 
 
 def _title(item: pytest.Item) -> str:

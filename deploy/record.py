@@ -13,6 +13,7 @@ import msgspec
 from deploy import facts
 from deploy import journal as j
 from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
+from deploy.steps import Cutover
 
 NOT_RUN = "The check was expected and did not run."
 
@@ -226,6 +227,14 @@ class Record(msgspec.Struct, kw_only=True):
     emulations: list[Emulation] = msgspec.field(default_factory=list)
     promoted_from: j.PromotedFrom | None = None
     earlier: Earlier = msgspec.field(default_factory=Earlier)
+    cutover: Cutover | None = None
+
+    @property
+    def judged(self) -> RunVerdict:
+        """What the hosts and, in an audit of the cutover, its steps come to."""
+        return run_verdict(
+            [*(host.verdict for host in self.hosts), *([self.cutover.verdict] if self.cutover else [])]
+        )
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -301,7 +310,7 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
             clauses = _clauses(begun.expected, checks, host.name, "again")
             host.again = Again(verdict=judge(clauses), clauses=clauses)
         host.verdict = _verdict(host, drill=begun.mode == "drill")
-    record.verdict = run_verdict(host.verdict for host in record.hosts)
+    record.verdict = record.judged
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
     if record.run.interrupted or record.run.finished is None or unsettled:
         record.verdict = min_verdict(record.verdict)
@@ -333,6 +342,8 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
         case j.Emulated():
             record.emulated = True
             record.emulations.append(Emulation(by=event.by, not_modelled=event.not_modelled))
+        case j.CutoverJudged():
+            record.cutover = event.cutover
         case j.RevisionResolved():
             record.revision.sha = event.sha
             record.revision.subject = event.subject

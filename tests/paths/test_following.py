@@ -137,7 +137,7 @@ def chained(folder: Path, files: Mapping[str, str], name: str = "ship") -> tuple
         pytest.param(
             {
                 ".github/workflows/w.yml": "on: push\njobs:\n  ship:\n    runs-on: x\n"
-                    "    strategy:\n      matrix:\n        s: [b, a]\n"
+                "    strategy:\n      matrix:\n        s: [b, a]\n"
                 "    steps:\n      - run: ./${{ matrix.s }}.sh\n",
                 "a.sh": BAD,
                 "b.sh": "true\n",
