@@ -104,8 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     given = config.option
     if given.provider is None:
         only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
-        only_deploys += (given.cutover is not None, given.repo, given.records)
-        if any(only_deploys) or given.rollback is not None:
+        if any(only_deploys) or given.rollback is not None or given.cutover is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     try:
@@ -158,7 +157,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from, cutover)
+    session = DeploySession(plan, folder, watch, redact, promoted_from=promoted_from, cutover=cutover)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)

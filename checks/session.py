@@ -91,6 +91,7 @@ class DeploySession:
         folder: Path,
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
+        *,
         promoted_from: PromotedFrom | None = None,
         cutover: Prepared | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""How far the cutover is: what records, repository and hosts prove of each step, and what the next one lacks (pure)."""
+"""How far the cutover is: what records, repository and hosts prove of each step, and what the next lacks (pure)."""
 
 from __future__ import annotations
 
@@ -114,20 +114,13 @@ class _Judgement:
         before = self._earlier.record.cutover.reached if self._earlier and self._earlier.record.cutover else 0
         steps: list[Step] = []
         reached = 0
-        for number, (proofs, missing) in enumerate(
-            [self._aws(), self._ready(), self._production(), self._gone()], start=1
-        ):
-            held = number == 3  # noqa: PLR2004 - what serves must still do so, whatever was proven of it before
-            if missing and number <= min(before, 3):
-                now = list(self._serving(None)) if held else []
-                carried = self._carried(number)
-                proofs, missing = ([*proofs, carried], now)
+        for number, judged in enumerate([self._aws(), self._ready(), self._production(), self._gone()], start=1):
+            proofs, missing = judged if number > before or number == len(TITLES) else self._again(number, judged)
             proven = not missing and reached == number - 1
             reached += proven
             if not missing and not proven:
-                missing = [
-                    Missing(lack=Lack.ABSENT, words=f"step {reached + 1} comes first: {TITLES[reached].lower()}")
-                ]
+                first = f"step {reached + 1} comes first: {TITLES[reached]}"
+                missing = [Missing(lack=Lack.ABSENT, words=first)]
             steps.append(
                 Step(
                     number=number,
@@ -139,6 +132,18 @@ class _Judgement:
             )
         return self._conclude(steps, reached, before)
 
+    def _again(self, number: int, judged: tuple[list[Proof], list[Missing]]) -> tuple[list[Proof], list[Missing]]:
+        """Hold a step that an earlier audit had proven for proven, as far as it is about what has been.
+
+        Records grow old, and after the last step nobody can deploy to AWS any more. But what serves must do so now.
+        """
+        proofs, missing = judged
+        if not missing:
+            return judged
+        assert self._earlier is not None  # it had proven the step
+        now = list(self._serving(None)) if number == 3 else []  # noqa: PLR2004 - OVH is production
+        return [*proofs, _proof(self._earlier, f"step {number}, by an earlier audit of the cutover")], now
+
     def _conclude(self, steps: list[Step], reached: int, before: int) -> Cutover:
         terms = self._terms
         lost = [lack for step in steps[reached:before] for lack in step.missing]
@@ -148,18 +153,20 @@ class _Judgement:
         if backwards:
             refuted = next(one for one in lost if one.lack is Lack.REFUTED)
             verdict = Verdict.FAILED
-            words = f"The cutover has gone backwards: step {before} was proven, now {where}. {refuted.words}"
+            words = f"The cutover has gone backwards: step {before} was proven, now {where}. Found: {refuted.words}"
         elif demanded:
             sure = any(one.lack is not Lack.UNSEEN for one in demanded)
             verdict = Verdict.FAILED if sure else Verdict.INCONCLUSIVE
-            words = f"Step {terms.demanded} was asked for and is not proven; {where}. {demanded[0].words}"
+            words = f"Step {terms.demanded} was asked for and is not proven; {where}. Missing: {demanded[0].words}"
         elif lost:
             verdict = Verdict.INCONCLUSIVE
-            words = f"Step {before} was proven and could not be seen again; {where}. {lost[0].words}"
+            words = f"Step {before} was proven and could not be seen again; {where}. Missing: {lost[0].words}"
         else:
             verdict = Verdict.PASSED
             lacking = steps[reached].missing[0].words if reached < len(steps) else ""
-            words = f"{where[0].upper()}{where[1:]}.{f' Step {reached + 1} lacks: {lacking}' if lacking else ''}"
+            words = (
+                f"{where[0].upper()}{where[1:]}.{f' Missing for step {reached + 1}: {lacking}' if lacking else ''}"
+            )
         return Cutover(
             steps=tuple(steps),
             reached=reached,
@@ -210,12 +217,16 @@ class _Judgement:
             proofs.append(_proof(drill, "a passed drill on staging"))
         else:
             missing.append(_absent(f"no passed drill of {_short(commit)} on staging: deploy it there with --drill"))
+        if set(self._terms.units) != set(self._terms.units_before):
+            own, other = (", ".join(units) for units in (self._terms.units, self._terms.units_before))
+            words = (
+                f"the hosts are held to other units ({own}) than AWS ({other}): make both target files name the same"
+            )
+            missing.append(Missing(lack=Lack.REFUTED, words=words))
         aws = next((one for one in self._before() if _same(one, commit)), None)
         if aws is None:
             missing.append(
-                _absent(
-                    f"no canonical deploy of {_short(commit)} through SSM to hold it against: deploy it there, too"
-                )
+                _absent(f"no canonical deploy of {_short(commit)} through SSM to hold it against: deploy it there")
             )
         elif unlike := list(_unlike(aws.record, staged.record)):
             missing.append(Missing(lack=Lack.REFUTED, words=f"not the same as on AWS: {'; '.join(unlike)}"))
@@ -253,8 +264,8 @@ class _Judgement:
         else:
             missing.append(
                 _absent(
-                    f"the deploy of {_short(commit)} to production was not promoted from a canonical run of that commit "
-                    f"on staging whose record is in {self._terms.records}: deploy it with --require-record"
+                    f"the deploy of {_short(commit)} to production was not promoted from a canonical run of it on "
+                    f"staging whose record is in {self._terms.records}: deploy it with --require-record"
                 )
             )
         drills = [run for run in good if _same(run, commit) and run.record.run.mode == "drill"]
@@ -410,10 +421,6 @@ class _Judgement:
             and one.ended <= terms.now
         ]
         return max(found, key=lambda one: one.record.cutover.reached if one.record.cutover else 0, default=None)
-
-    def _carried(self, number: int) -> Proof:
-        assert self._earlier is not None  # there is one that had proven the step
-        return _proof(self._earlier, f"an earlier audit had proven step {number}")
 
 
 @dataclass(frozen=True)

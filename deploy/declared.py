@@ -48,7 +48,7 @@ class DeclaredFile(_Table, frozen=True, kw_only=True):
 
 
 class Declared(_Table, frozen=True, kw_only=True):
-    """What is on every host beside the contract's endpoints; all else is one thing too many. An audit with --cutover asks.
+    """What is on every host beside the contract's endpoints; an audit with --cutover finds all that is more.
 
     Attributes:
         listeners: Where TCP is listened on, as `address:port`, beside the endpoints of the contract; `*` for any.

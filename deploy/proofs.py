@@ -1,4 +1,4 @@
-"""Finds in a folder of runs what may prove a step of the cutover, and holds each against its signature and evidence."""
+"""Finds in a folder of runs what may prove a step of the cutover, with its signature and evidence checked."""
 
 from __future__ import annotations
 

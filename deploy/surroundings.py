@@ -157,7 +157,7 @@ class Surroundings:
     @property
     def sshd(self) -> dict[str, str]:
         """What the SSH server was told, by keyword."""
-        return dict((line.split(" ", 1) + [""])[:2] for line in self._lines("sshd"))
+        return dict(line.partition(" ")[::2] for line in self._lines("sshd"))
 
     @property
     def host_keys(self) -> list[str]:

@@ -33,6 +33,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
                 return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
+        case ExitCode.SAFE_FAILURE if record.cutover and reading.first_cause(record) is None:
+            return [Step("No host needs help. Do what the cutover lacks, as told above, and run again.")]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
         case ExitCode.UNSAFE:
