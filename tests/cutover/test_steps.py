@@ -20,12 +20,12 @@ from tests.cutover.stories import (
     OF_AWS,
     OTHER,
     WITH_AWS,
-    Story,
-    audited,
+    after,
     entry,
     host,
     lacks,
     run,
+    stale,
     step,
     told,
 )
@@ -56,10 +56,6 @@ def test_a_proof_names_its_run_and_when() -> None:
     told = {proof.what: proof for one in cutover.steps for proof in one.proofs}
     drill = told["a passed drill on production, the dead man's switch included"]
     assert (drill.run, drill.when, drill.commit) == ("production-drill", NOW - dt.timedelta(hours=1), COMMIT)
-
-
-def stale(record: Record) -> None:
-    record.run.finished = NOW - dt.timedelta(days=8)
 
 
 def emulated(record: Record) -> None:
@@ -262,16 +258,6 @@ def test_what_could_not_be_seen_is_inconclusive() -> None:
     story.hosts[1] = host("b", agent=Verdict.INCONCLUSIVE)
     assert story.decide(demanded=4).verdict is Verdict.INCONCLUSIVE
     assert story.decide(demanded=3).verdict is Verdict.PASSED
-
-
-def after(number: int) -> Story:
-    """A later audit, when the records of the deploys have grown old and an earlier audit had proven a step."""
-    story = step(number)
-    proven = story.decide()
-    for record in story.records.values():
-        stale(record)
-    story.records["audit"] = audited(proven)
-    return story
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -177,7 +178,7 @@ def test_a_setting_that_was_not_told_is_no_good_one() -> None:
 def test_what_was_not_told_is_inconclusive(section: str) -> None:
     """A section that the host could not tell is no empty one."""
     seen = around(**{section: None})
-    asked = {
+    asked: dict[str, Callable[[], object]] = {
         "units": lambda: seen.units,
         "unit_files": lambda: seen.unit_names,
         "real_paths": lambda: seen.units,
