@@ -109,7 +109,6 @@ class DeploySession:
         self.interrupted: str | None = None
         self.unsigned = False
         self._manifest: list[ExpectedCheck] = []
-        self._of_cutover: set[str] = set()
         self._later: list[pytest.Item] = []
         self._passed: set[tuple[str, Leg, str]] = set()
         self._verdicts: dict[tuple[str, Leg, Clause], list[Verdict]] = {}
@@ -138,7 +137,6 @@ class DeploySession:
             if (place := _place(item)) is not None:
                 item.stash[PLACE] = place
                 checks.append(item)
-        self._of_cutover = {_check_id(item) for item in checks if _is_of_cutover(item)}
         self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=_rank)
         items[:] = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=_rank)
         self._manifest = [
@@ -522,8 +520,7 @@ class DeploySession:
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
             if self._cutover is not None:
                 keep_survey(self._cutover, self.journal)
-                asked = {(want.host, want.id) for want in self._manifest if want.id in self._of_cutover}
-                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events), asked)))
+                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events))))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))

@@ -302,7 +302,7 @@ class _Judgement:
         proofs = []
         if not missing:
             what = f"no logic for AWS in {len(survey.active)} active deploy paths; {OLD_RECIPE} refuses"
-            proofs.append(Proof(what=what, when=terms.now))
+            proofs.append(Proof(what=what, when=terms.now, commit=survey.commit))
         seen = list(self._on_hosts())
         if not seen:
             names = ", ".join(sorted(terms.hosts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,19 @@ from deploy.proofs import Candidate, gather
 from deploy.record import Host, Record
 from deploy.steps import Cutover
 from deploy.target import Contract, Target, load_contract, roster
+
+ON_HOSTS = (
+    "converge/no-unit-is-from-outside-the-system",
+    "converge/only-declared-sockets-are-listened-on",
+    "converge/nobody-gets-in-with-a-password",
+    "converge/every-host-key-is-the-pinned-one",
+    "converge/units-run-as-their-declared-users",
+    "converge/files-have-their-declared-modes",
+    "converge/what-runs-is-what-boots",
+    "converge/the-agent-of-aws-is-gone",
+    "converge/no-unit-of-the-contract-knows-aws",
+)
+"""The checks of the cutover, each of which must be made on every host: leaving one out proves nothing."""
 
 SURVEY = "paths.json"
 """The survey among the evidence of the run."""
@@ -37,14 +50,13 @@ class Prepared:
     candidates: tuple[Candidate, ...]
     survey: Survey
 
-    def judge(self, record: Record, asked: Collection[tuple[str, str]]) -> Cutover:
+    def judge(self, record: Record) -> Cutover:
         """Say how far the cutover is.
 
         Args:
             record: The run so far.
-            asked: Host and id of each check that asks for what only the cutover needs.
         """
-        hosts = [_answers(host, asked) for host in record.hosts]
+        hosts = [_answers(host) for host in record.hosts]
         return judge(self.terms, self.candidates, self.survey, hosts)
 
 
@@ -117,9 +129,10 @@ def _of_group(groups: Mapping[str, tuple[str, ...]], group: str) -> frozenset[st
     return frozenset(name for name, own in groups.items() if group in own)
 
 
-def _answers(host: Host, asked: Collection[tuple[str, str]]) -> HostAnswers:
+def _answers(host: Host) -> HostAnswers:
     checks = [check for clause in host.clauses for check in clause.checks]
-    contract: list[Verdict] = [check.verdict for check in checks if (host.name, check.id) not in asked]
+    contract: list[Verdict] = [check.verdict for check in checks if check.id not in ON_HOSTS]
+    made = {check.id for check in checks}
     seen = host.after or host.before
     return HostAnswers(
         name=host.name,
@@ -128,6 +141,11 @@ def _answers(host: Host, asked: Collection[tuple[str, str]]) -> HostAnswers:
         answers=tuple(
             Answer(title=check.title, verdict=check.verdict, message=check.message)
             for check in checks
-            if (host.name, check.id) in asked
+            if check.id in ON_HOSTS
+        )
+        + tuple(
+            Answer(title=missing, verdict=Verdict.INCONCLUSIVE, message="the check was left out")
+            for missing in ON_HOSTS
+            if missing not in made
         ),
     )

@@ -26,6 +26,7 @@ SECTIONS = (
     "units",
     "unit-files",
     "real-paths",
+    "placed",
     "closure",
     "processes",
     "sockets",
@@ -133,6 +134,11 @@ class Surroundings:
     def unit_names(self) -> set[str]:
         """Every unit that is loaded or could be."""
         return {unit.name for unit in self.units} | set(self._lines("unit-files"))
+
+    @property
+    def placed(self) -> dict[str, str]:
+        """Unit files that lie where an administrator or a program puts them, loaded or not, and what they lead to."""
+        return dict(line.split("\t", 1) for line in self._lines("placed") if "\t" in line)
 
     @property
     def processes(self) -> list[Process]:
@@ -252,6 +258,7 @@ def agents(around: Surroundings) -> Iterator[str]:
 def strangers(around: Surroundings, declared: Declared) -> Iterator[str]:
     """Name every unit that is made of files outside the running system and outside what is declared."""
     closure = around.closure
+    told = set()
     folders = tuple(f"{folder.rstrip('/')}/" for folder in (*declared.unit_folders, *_GENERATED))
     for unit in around.units:
         if not unit.name.endswith(_KINDS) or matches(unit.name, (*declared.units, *_OWN)):
@@ -259,11 +266,20 @@ def strangers(around: Surroundings, declared: Declared) -> Iterator[str]:
         if unit.transient:
             yield f"{unit.name}, which was made while the system ran"
             continue
-        for file in unit.files:
-            store = "/".join(file.split("/")[:4])
-            if store not in closure and file != "/dev/null" and not file.startswith(folders):
-                yield f"{unit.name} from {file}"
-                break
+        if file := next((file for file in unit.files if not _belongs(file, closure, folders)), None):
+            told.add(unit.name)
+            yield f"{unit.name} from {file}"
+    for path, file in around.placed.items():
+        name = posixpath.basename(path)
+        mine = name in told or matches(name, (*declared.units, *_OWN))
+        if name.endswith(_KINDS) and not mine and not _belongs(file or path, closure, folders):
+            yield f"{name} from {path}, which is not loaded"
+
+
+def _belongs(file: str, closure: frozenset[str], folders: tuple[str, ...]) -> bool:
+    """Whether a unit's file is of the running system, leads to nothing, or is where the system's may be."""
+    store = "/".join(file.split("/")[:4])
+    return store in closure or file == "/dev/null" or file.startswith(folders)
 
 
 def undeclared_listeners(around: Surroundings, declared: Declared, endpoints: tuple[str, ...]) -> list[str]:

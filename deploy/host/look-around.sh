@@ -34,6 +34,14 @@ real_paths() {
   done
 }
 
+# Units that lie where an administrator or a program puts them, loaded or not: their path and what it leads to.
+placed() {
+  local path
+  for path in /etc/systemd/system{,.control}/* /run/systemd/system{,.control}/* /usr/local/lib/systemd/system/*; do
+    if [ -f "$path" ] || [ -L "$path" ]; then printf '%s\t%s\n' "$path" "$(readlink -e -- "$path")"; fi
+  done
+}
+
 processes() {
   local folder
   for folder in /proc/[0-9]*; do
@@ -127,6 +135,7 @@ boot_entry() {
 section units units
 section unit-files unit_files
 section real-paths real_paths
+section placed placed
 section closure nix-store --query --requisites "$SYSTEM"
 section processes processes
 section sockets sockets

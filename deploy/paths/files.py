@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from pathlib import Path
 
 from deploy.errors import UsageError
 from deploy.paths.survey import Place
 from deploy.paths.values import after_marks, is_known
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 LARGEST = 2_000_000
 """Bytes of a script that are read."""
@@ -45,6 +48,27 @@ class Files:
                 elif entry.is_file():
                     found.append(entry.relative_to(self.root).as_posix())
         return tuple(sorted(found))
+
+    def commit(self) -> str | None:
+        """Return the commit that is checked out, as git's files tell it: git would run what they configure."""
+        try:
+            folder = self.root / ".git"
+            if folder.is_file():  # a linked working tree
+                folder = self.root / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+            head = (folder / "HEAD").read_text(encoding="utf-8").strip()
+            if not head.startswith("ref: "):
+                return head if _COMMIT.fullmatch(head) else None
+            common = folder / "commondir"
+            base = folder / common.read_text(encoding="utf-8").strip() if common.exists() else folder
+            name = head.removeprefix("ref: ")
+            if (base / name).is_file():
+                found = (base / name).read_text(encoding="utf-8").strip()
+                return found if _COMMIT.fullmatch(found) else None
+            packed = (base / "packed-refs").read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return None
+        rows = (line.split(" ") for line in packed)
+        return next((row[0] for row in rows if row[1:] == [name] and _COMMIT.fullmatch(row[0])), None)
 
     def is_file(self, path: str) -> bool:
         """Whether a path names a file within the repository."""

@@ -1,4 +1,7 @@
-"""The recipes of a justfile, as `just --dump` tells them; nothing of it is run."""
+"""The recipes of a justfile, as `just --dump` tells them; nothing of it is run.
+
+`just` itself is the process that is started here: nobody else knows its language whole.
+"""
 
 from __future__ import annotations
 

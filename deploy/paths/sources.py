@@ -70,7 +70,9 @@ class Surveyor:
             if self.files.is_file(path):
                 self._note(self.files.place(path, 1), f"of {service}, which is not read")
         met = [pattern for pattern, was_met in self._vouched.items() if was_met]
-        return make_survey(str(self.files.root), self._entries, list(self._strange.values()), met)
+        return make_survey(
+            str(self.files.root), self._entries, list(self._strange.values()), met, self.files.commit()
+        )
 
     def _note(self, place: Place, words: str) -> None:
         if self._vouches(place.file):

@@ -138,6 +138,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         schema: The version of this format.
         repository: The folder that was read.
+        commit: The commit that it is a working copy of, None if that is not known. It may hold changes besides.
         verdict: What it comes to. A break that was found counts before what was not understood.
         entry_points: All that were found, in order of their files.
         not_understood: What belongs to no entry point, such as a file that cannot be parsed.
@@ -146,6 +147,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: Literal["switchproof/paths/v1"] = "switchproof/paths/v1"
     repository: str
+    commit: str | None
     verdict: SurveyVerdict
     entry_points: tuple[EntryPoint, ...]
     not_understood: tuple[NotUnderstood, ...] = ()
@@ -175,6 +177,7 @@ def make_survey(
     entry_points: list[EntryPoint],
     not_understood: list[NotUnderstood],
     vouched: list[str],
+    commit: str | None = None,
 ) -> Survey:
     """Judge what was found."""
     if any(finding.breaks for entry in entry_points for finding in entry.findings):
@@ -185,6 +188,7 @@ def make_survey(
         verdict = SurveyVerdict.CLEAN
     return Survey(
         repository=repository,
+        commit=commit,
         verdict=verdict,
         entry_points=tuple(entry_points),
         not_understood=tuple(not_understood),

@@ -21,6 +21,7 @@ GOOD = {
         f"/etc/systemd/system/hypervisor.service\t{STORE}-units/hypervisor.service\n"
         "/usr/lib/systemd/system/dbus.service\t/usr/lib/systemd/system/dbus.service\n"
     ),
+    "placed": f"/etc/systemd/system/hypervisor.service\t{STORE}-units/hypervisor.service\n",
     "closure": f"{SYSTEM}\n{STORE}-units\n{STORE}-openssh\n",
     "processes": f"1\t/usr/lib/systemd/systemd\t/sbin/init\n40\t{STORE}-openssh/bin/sshd\tsshd: listener\n",
     "sockets": (

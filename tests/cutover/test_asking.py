@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
 
 from checks.session import contract_sha256_of
-from deploy.cutover_audit import prepare
+from deploy.cutover_audit import ON_HOSTS, prepare
 from deploy.declared import CutoverTerms
 from deploy.errors import UsageError
 from deploy.plan import Options, Plan, make_plan
 from deploy.target import load, load_contract, roster
+from tests.reports import stories
 
 ROOT = Path(__file__).parents[2]
 TARGETS = ROOT / "deploy" / "targets"
@@ -100,3 +103,31 @@ def test_other_groups_may_be_named(tmp_path: Path) -> None:
 def test_a_session_that_is_no_audit_of_it_prepares_nothing(tmp_path: Path) -> None:
     """Without --cutover neither records nor repositories are read."""
     assert prepare(asked(tmp_path, cutover=None, repo=None, records=None), contract_sha256_of, {}) is None
+
+
+def test_every_check_of_the_cutover_is_one_that_counts() -> None:
+    """The checks that an audit of the cutover must make are all that there are, so none can be left out unseen."""
+    modules = [importlib.import_module(f"checks.{path.stem}") for path in (ROOT / "checks").glob("test_*.py")]
+    names = [
+        name
+        for module in modules
+        for mark in marks_of(module)
+        if mark.name == "when" and "cutover" in mark.args
+        for name in vars(module)
+        if name.startswith("test_")
+    ]
+    assert {f"converge/{name.removeprefix('test_').replace('_', '-')}" for name in names} == set(ON_HOSTS)
+
+
+def marks_of(module: ModuleType) -> list[pytest.Mark]:
+    marks = getattr(module, "pytestmark", [])
+    return [mark.mark for mark in (marks if isinstance(marks, list) else [marks])]
+
+
+def test_a_check_that_was_left_out_is_missed(tmp_path: Path) -> None:
+    """A session that leaves a check of the cutover out has not looked, and the last step is not proven."""
+    prepared = prepare(asked(tmp_path), contract_sha256_of, {})
+    assert prepared is not None
+    cutover = prepared.judge(stories.canonical("a", "b", mode="audit").record())
+    told = "; ".join(one.words for one in cutover.steps[3].missing)
+    assert "a: converge/the-agent-of-aws-is-gone: the check was left out" in told

@@ -109,6 +109,13 @@ def test_what_belongs_there_is_no_stranger(name: str, path: str, transient: str)
     assert not list(strangers(around(units=text), declared))
 
 
+@pytest.mark.parametrize("real", ["/etc/systemd/system/x.service", ""])
+def test_a_unit_that_only_lies_there_is_found(real: str) -> None:
+    """A unit file by hand that nothing has loaded yet, or a link that leads nowhere, waits for the next boot."""
+    seen = around(placed=f"{GOOD['placed']}/etc/systemd/system/x.service\t{real}\n")
+    assert list(strangers(seen, DECLARED)) == ["x.service from /etc/systemd/system/x.service, which is not loaded"]
+
+
 def test_a_masked_unit_is_no_stranger() -> None:
     """A unit that is masked leads to /dev/null, and nothing of it can run."""
     text = UNIT.format(name="x.service", path="/etc/systemd/system/x.service", drop="", transient="no")
@@ -182,6 +189,7 @@ def test_what_was_not_told_is_inconclusive(section: str) -> None:
         "units": lambda: seen.units,
         "unit_files": lambda: seen.unit_names,
         "real_paths": lambda: seen.units,
+        "placed": lambda: seen.placed,
         "closure": lambda: seen.closure,
         "processes": lambda: seen.processes,
         "sockets": lambda: seen.listeners,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -83,3 +84,22 @@ def test_an_empty_repository_has_no_deploy_path(tmp_path: Path, capsys: pytest.C
     """Where there is nothing, nothing breaks the contract, and it is said that nothing was found."""
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith("0 active deploy paths of 0 entry points")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_survey_says_of_which_commit_it_is(tmp_path: Path, packed: bool) -> None:
+    """The commit is the one that git has checked out, without git being run on what is not trusted."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "x")
+    if packed:
+        git("pack-refs", "--all")
+    assert Surveyor(tmp_path).survey().commit == git("rev-parse", "HEAD")
+    git("checkout", "--quiet", "--detach")
+    assert Surveyor(tmp_path).survey().commit == git("rev-parse", "HEAD")
+    git("worktree", "add", "--quiet", str(tmp_path / "other"))
+    assert Surveyor(tmp_path / "other").survey().commit == git("rev-parse", "HEAD")
