@@ -34,6 +34,27 @@ WRAPPERS: dict[str, frozenset[str]] = {
 LEADING = {"timeout": 1, "flock": 1, "chroot": 1, "retry": 1}
 """Commands that run another one after so many words of their own."""
 
+LEADING_VALUES = frozenset({"-k", "-s", "--kill-after", "--signal", "-w", "-E", "--wait", "--timeout"})
+"""Options of those that take a value."""
+
+UNREAD = frozenset(
+    {"ansible", "ansible-playbook", "pyinfra", "fab", "salt", "salt-ssh", "puppet", "bolt", "chef-client", "knife"}
+    | {
+        "terraform",
+        "tofu",
+        "terragrunt",
+        "pulumi",
+        "kubectl",
+        "helm",
+        "nomad",
+        "cap",
+        "kamal",
+        "pssh",
+        "parallel-ssh",
+    }
+)
+"""Programs that change hosts by what stands in files of their own, which are not read."""
+
 RUNNERS = {
     "uv": ("run",),
     "poetry": ("run",),
@@ -161,7 +182,7 @@ _BRANCHES = frozenset(
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _VERSION = re.compile(r"(refs/tags/)?v?[0-9]+(\.[0-9]+)+([-+.][\w.]+)?\Z")
 _MOVING_MARK = re.compile(
-    r"(ref_name|head_ref|REF_NAME|HEAD_REF|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
+    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
 )
 
 HARMLESS_ACTIONS = (

@@ -16,6 +16,7 @@ from deploy.paths.meaning import (
     PYTHON,
     SSH_VALUES,
     SWITCHES,
+    UNREAD,
     is_moving,
     moving_flake,
 )
@@ -238,9 +239,8 @@ def systemctl(walker: Walker, call: Call) -> None:
     """Systemctl, when it changes units."""
     if "--user" in call.plain:
         return
-    verb = next((word for word in call.plain if not word.startswith("-")), "")
-    if verb in CHANGES_UNITS:
-        act(walker, call, f"systemctl {verb}")
+    if verb := next((word for word in call.plain if word in CHANGES_UNITS), None):
+        act(walker, call, f"systemctl {verb}", "ssh" if call.option("-H", "--host") else None)
 
 
 def service(walker: Walker, call: Call) -> None:
@@ -422,6 +422,20 @@ def source(walker: Walker, call: Call) -> None:
             walker.trail.unknown(call.place, f"{shown(said)}, which is read in, is not in the repository")
 
 
+def unread(walker: Walker, call: Call) -> None:
+    """A program whose own files say what it does to which hosts."""
+    if not walker.vouches(call.name):
+        walker.trail.unknown(call.place, f"{call.name} changes hosts by files of its own, which are not read")
+
+
+def other_user(walker: Walker, call: Call) -> None:
+    """Su and runuser, with a text to run."""
+    if command := call.option("-c", "--command"):
+        walker.inline(call, command)
+    elif "--" in call.plain and (words := call.words[call.plain.index("--") + 1 :]):
+        walker.again(call, words)
+
+
 def change_folder(_: Walker, call: Call) -> None:
     """Cd: where the following commands find their files."""
     folder = next((word for word in call.plain if not word.startswith("-")), None)
@@ -481,7 +495,10 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "deno": downloads,
     "bun": downloads,
     "pwsh": downloads,
+    "su": other_user,
+    "runuser": other_user,
     HOST_SCRIPT: host_script,
+    **dict.fromkeys(UNREAD, unread),
     **dict.fromkeys(AWS_PROGRAMS, aws),
     **dict.fromkeys(DEPLOYERS, deployer),
 }

@@ -15,6 +15,7 @@ from deploy.paths.meaning import (
     ASKS,
     HOST_SCRIPT,
     LEADING,
+    LEADING_VALUES,
     PYTHON,
     REVISION_VARIABLES,
     RUN_BY_OTHERS,
@@ -266,7 +267,7 @@ class Walker:
 
     def _wrapped(self, call: Call) -> None:
         """Follow the program that another one runs."""
-        takes = WRAPPERS.get(call.name, frozenset())
+        takes = WRAPPERS.get(call.name, LEADING_VALUES)
         words = list(call.words)
         if self._runner(call):
             words = words[1:]
