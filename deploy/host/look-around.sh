@@ -26,28 +26,35 @@ unit_files() {
   systemctl list-unit-files --no-legend --plain | cut -d ' ' -f 1
 }
 
-# Where the files of units really are: their path and what it leads to.
-real_paths() {
-  local path
-  units | sed -n 's/^\(FragmentPath\|DropInPaths\)=//p' | tr ' ' '\n' | grep / | sort -u | while read -r path; do
-    printf '%s\t%s\n' "$path" "$(readlink -e -- "$path")"
-  done
+# Paths, one a line, each with what it leads to, also where that is not there.
+led_to() {
+  local paths
+  paths=$(cat)
+  if [ -n "$paths" ]; then paste <(printf '%s\n' "$paths") <(printf '%s\n' "$paths" | xargs -d '\n' realpath -m --); fi
 }
 
-# Units that lie where an administrator or a program puts them, loaded or not: their path and what it leads to.
+# Where the files of units really are.
+real_paths() {
+  units | sed -n 's/^\(FragmentPath\|DropInPaths\)=//p' | tr ' ' '\n' | grep / | sort -u | led_to
+}
+
+# Units that lie where an administrator or a program puts them, loaded or not.
 placed() {
   local path
   for path in /etc/systemd/system{,.control}/* /run/systemd/system{,.control}/* /usr/local/lib/systemd/system/*; do
-    if [ -f "$path" ] || [ -L "$path" ]; then printf '%s\t%s\n' "$path" "$(readlink -e -- "$path")"; fi
-  done
+    if [ -f "$path" ] || [ -L "$path" ]; then printf '%s\n' "$path"; fi
+  done | led_to
 }
 
+# Each process: its number, its program, and what it calls itself.
 processes() {
-  local folder
-  for folder in /proc/[0-9]*; do
-    printf '%s\t%s\t%s\n' "${folder#/proc/}" "$(readlink "$folder/exe" 2>/dev/null)" \
-      "$(tr '\0\n\t' '   ' 2>/dev/null <"$folder/cmdline" | cut -c -200)"
-  done
+  local pid program word
+  find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%P\t%l\n' 2>/dev/null |
+    while IFS=$'\t' read -r pid program; do
+      word=''
+      { IFS= read -r -d '' word <"/proc/${pid%/exe}/cmdline"; } 2>/dev/null
+      printf '%s\t%s\t%s\n' "${pid%/exe}" "$program" "${word//[[:cntrl:]]/ }"
+    done
 }
 
 sockets() {

@@ -46,7 +46,7 @@ def targets(folder: Path) -> Path:
     aws = (ROOT / "deploy/targets/lab-aws.toml").read_text(encoding="utf-8")
     (folder / "lab-aws.toml").write_text(aws + QUICK, encoding="utf-8")
     text = (ROOT / "deploy/targets/lab.toml").read_text(encoding="utf-8")
-    demands = 'requires = { group = "staging" }\nrollback = { confirm_s = 6.0 }\n'
+    demands = 'requires = { group = "staging" }\nrollback = { confirm_s = 12.0 }\n'
     (folder / "lab.toml").write_text(demands + text + QUICK, encoding="utf-8")
     return folder / "lab.toml"
 
@@ -59,7 +59,8 @@ def lacking(record: Record, step: int) -> str:
 def test_the_cutover_from_the_first_step_to_the_last(labs: tuple[Lab, Lab], tmp_path: Path) -> None:
     """Each step is proven by what was deployed for it and by nothing less, and a step backwards fails."""
     lab, aws = labs
-    keys = make_keys(tmp_path)
+    (tmp_path / "keys").mkdir()
+    keys = make_keys(tmp_path / "keys")
     ours, runs = targets(tmp_path), tmp_path / "runs"
     moved, back = make(tmp_path / "moved", MOVED), make(tmp_path / "back", BACK)
     allowed, sign = f"--allowed-signers={keys.allowed()}", f"--sign-key={keys.staging}"
