@@ -16,15 +16,17 @@ import testinfra.host
 from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
 from checks.selection import Selection, refuse_silent_options
-from checks.session import SHOWN, DeploySession, Place, contract_sha256
+from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
 from deploy.attestation import attest
 from deploy.bridge import Installation
 from deploy.convergence import Convergence
+from deploy.cutover_audit import prepare
+from deploy.declared import Declared
 from deploy.earlier import Choice
 from deploy.errors import Inconclusive, SwitchproofError, UsageError
 from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
-from deploy.journal import AnyEvent, Leg
+from deploy.journal import AnyEvent, Connected, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
 from deploy.plan import Mode, Options, make_plan, targets_file
@@ -32,6 +34,7 @@ from deploy.record import Record
 from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
+from deploy.surroundings import Surroundings, fingerprint
 from deploy.testinfra import host_over
 from reports import ci, files, index, stored, tidy
 from reports.html import HtmlReport
@@ -94,6 +97,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--subject-dir", metavar="DIR", help="the folder that it is run in (default: this one)")
     add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
     add("--scenario", action="append", default=[], metavar="NAME", help="try it with this only; repeatable")
+    steps = "with --audit: say which step of the cutover is proven, or demand one"
+    add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)
+    add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths are read")
+    add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -107,7 +114,7 @@ def _unload_hypothesis(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
     config.addinivalue_line(
-        "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep; where a check applies."
+        "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies."
     )
     config.addinivalue_line("markers", "audit(severity, rationale, remedy): a team's own check of an audit.")
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
@@ -122,6 +129,7 @@ def pytest_configure(config: pytest.Config) -> None:
             given.require_record,
             given.checks,
             given.subject is not None,
+            given.cutover is not None,
         )
         if any(only_deploys) or given.rollback is not None or given.keep_runs is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
@@ -159,6 +167,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 allowed_signers=given.allowed_signers,
                 revoked_signers=given.revoked_signers,
                 checks=tuple(given.checks),
+                cutover=given.cutover,
+                repo=given.repo,
+                records=given.records,
             ),
             os.environ,
             stored.RUNS,
@@ -166,6 +177,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if plan.sign_key is not None:
             check_key(plan.sign_key)
         promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
+        cutover = prepare(plan, contract_sha256_of, os.environ)
     except UsageError as error:
         redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
         raise pytest.UsageError(redact(str(error))) from None
@@ -184,7 +196,9 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from=promoted_from, selection=selection)
+    session = DeploySession(
+        plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover
+    )
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -449,3 +463,35 @@ def differences(session: DeploySession, place: Place) -> Differences:
 def host(session: DeploySession, place: Place) -> testinfra.host.Host:
     """The host in testinfra's words, over our own connection."""
     return host_over(session.hosts.journeys[place.host])
+
+
+@pytest.fixture
+def surroundings(session: DeploySession, place: Place, host: testinfra.host.Host) -> Surroundings:
+    """What is on the host beside what the contract looks at."""
+    return session.surroundings(place.host, host)
+
+
+@pytest.fixture
+def declared(session: DeploySession) -> Declared:
+    """What the target file declares of every host."""
+    declared = session.plan.target.declared
+    assert declared is not None  # the plan has seen to it
+    return declared
+
+
+@pytest.fixture
+def listened_on(session: DeploySession) -> tuple[str, ...]:
+    """Where the endpoints of the contract listen on the host itself."""
+    return tuple(one.listen for one in session.plan.target.endpoints.values() if one.container is None)
+
+
+@pytest.fixture
+def pinned(session: DeploySession, place: Place) -> list[str]:
+    """The host keys by which this host is known, as `kind SHA256:…`."""
+    host = next(host for host in session.plan.target.hosts if host.name == place.host)
+    shown = {
+        event.connection.host_key
+        for event in session.journal.events
+        if isinstance(event, Connected) and event.host == place.host and event.connection.host_key
+    }
+    return sorted({*(fingerprint(key) for key in host.host_keys), *shown})

@@ -62,11 +62,16 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas, of target files, records and trials, and the SSM document of the shipped target file.
+# Say of this repository's own deploy paths whether they keep to the contract. What measures in bench/ drives the lab only.
+paths *options:
+    python -m deploy.paths . --vouch='bench/*' {{ options }}
+
+# Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
     python -m trials.schema > docs/trial.schema.json
+    python -m deploy.paths --schema > docs/paths.schema.json
     DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.

@@ -12,13 +12,14 @@ import shlex
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
 import pytest
+import testinfra.host
 
 from checks.fixtures import Diagnosis, Shown
 from checks.own import AUDIT, CHECKS, OwnChecks, clause_of, contexts_of
@@ -29,6 +30,7 @@ from deploy.cause import find_cause
 from deploy.ci import read_ci
 from deploy.connection import ConnectionProblem
 from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code
+from deploy.cutover_audit import Prepared, keep_survey
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
 from deploy.health import EndpointSeen
@@ -36,6 +38,7 @@ from deploy.hold import hold
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
+    CutoverJudged,
     Emulated,
     ExpectedCheck,
     HostLeft,
@@ -52,6 +55,8 @@ from deploy.program import SCRIPT
 from deploy.providers import open_provider
 from deploy.record import Record, fold, proven
 from deploy.redact import Redactor
+from deploy.surroundings import Surroundings, look_around
+from deploy.target import Contract, Target
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class DeploySession:
         redact: Takes secrets out of everything that is shown or written.
         promoted_from: What let it through the gate.
         selection: Which checks the command line asks for; None for all.
+        cutover: What an audit of the cutover has read before any host is asked.
     """
 
     def __init__(
@@ -92,8 +98,11 @@ class DeploySession:
         *,
         promoted_from: PromotedFrom | None = None,
         selection: Selection | None = None,
+        cutover: Prepared | None = None,
     ) -> None:
         self.plan = plan
+        self._cutover = cutover
+        self._surroundings: dict[str, Surroundings] = {}
         self.promoted_from = promoted_from
         self.folder = folder
         self.run = folder.name
@@ -124,7 +133,7 @@ class DeploySession:
         if "place" not in metafunc.fixturenames:
             return
         contexts = contexts_of(metafunc.definition)
-        legs = [leg for leg, here in _contexts(self.plan.mode).items() if here & set(contexts)]
+        legs = [leg for leg, here in _contexts(self.plan).items() if here & set(contexts)]
         names: list[str | None] = [None]
         if {"endpoint", "unit"} & set(metafunc.fixturenames):
             hypervisor = clause_of(metafunc.definition) is Clause.HYPERVISOR and "unit" not in metafunc.fixturenames
@@ -187,7 +196,7 @@ class DeploySession:
     def _refuse(self, checks: list[pytest.Item]) -> None:
         """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
         host = self.plan.target.hosts[0].name
-        for leg in _contexts(self.plan.mode):
+        for leg in _contexts(self.plan):
             here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
             self._own.identified(((item, _check_id(item)) for item in here), self._elsewhere)
         try:
@@ -198,11 +207,11 @@ class DeploySession:
         except UsageError as error:
             raise pytest.UsageError(self._redact(str(error))) from None
 
-    def _rank(self, item: pytest.Item) -> tuple[bool, int, bool]:
+    def _rank(self, item: pytest.Item) -> tuple[bool, bool, int, bool]:
         """Where a check stands in the order: an audit's come after all clauses, own ones after the contract's."""
         clause, order = clause_of(item), list(Clause)
         place = order.index(clause) if clause else len(order)
-        return _is_last(item), place, self._own.has(item.path)
+        return _is_last(item), _is_of_cutover(item), place, self._own.has(item.path)
 
     def _not_collected(self) -> Iterator[ExpectedCheck]:
         """Name what the contract asks for and no collected check looks at, so that silence cannot pass."""
@@ -236,6 +245,12 @@ class DeploySession:
         """The hosts, once the run has begun."""
         assert self.fleet is not None  # opened before the first check
         return self.fleet
+
+    def surroundings(self, name: str, host: testinfra.host.Host) -> Surroundings:
+        """What is on a host beside what the contract looks at; it is asked once."""
+        if name not in self._surroundings:
+            self._surroundings[name] = look_around(name, host, self.plan.target.contract_units)
+        return self._surroundings[name]
 
     def diagnosis(self, place: Place) -> Diagnosis:
         """The diagnostics of a host if anything failed there; else whether there could have been.
@@ -583,6 +598,9 @@ class DeploySession:
                 for host in self.plan.target.hosts:
                     reason = "The run ended before any host was reached."
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
+            if self._cutover is not None:
+                keep_survey(self._cutover, self.journal)
+                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events))))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
@@ -625,8 +643,13 @@ class DeploySession:
 
 def contract_sha256(plan: Plan) -> str:
     """Name the contract that a run holds its hosts to; the team's own checks are part of it."""
-    own = [file for folder in plan.checks for file in sorted(folder.rglob("*.py"))]
-    return contract_digest(plan.target, [*CHECKS.glob("*.py"), SCRIPT, *own])
+    return contract_sha256_of(plan.target, plan.checks)
+
+
+def contract_sha256_of(target: Target | Contract, folders: Sequence[Path]) -> str:
+    """Name the contract of a target file with these checks, and those of the team's own in some folders."""
+    own = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    return contract_digest(target, [*CHECKS.glob("*.py"), SCRIPT, *own])
 
 
 def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
@@ -669,21 +692,26 @@ def _label(place: Place) -> str:
     return "-".join([*parts, *{"back": ["rollback"], "again": ["again"]}.get(place.leg, [])])
 
 
+def _is_of_cutover(item: pytest.Item) -> bool:
+    """Whether a check asks for what only the cutover needs; it comes after the contract and blocks nothing of it."""
+    return "cutover" in contexts_of(item)
+
+
 def _is_last(item: pytest.Item) -> bool:
     return item.get_closest_marker("last") is not None
 
 
-def _contexts(mode: Mode) -> dict[Leg, set[str]]:
+def _contexts(plan: Plan) -> dict[Leg, set[str]]:
     """Say for every leg of a run which checks apply: `keep` is for the leg with which the host is to stay."""
-    match mode:
+    match plan.mode:
         case Mode.DEPLOY:
             return {"forward": {"deploy", "keep"}, "back": {"rollback"}}
         case Mode.ROLLBACK:
             return {"forward": {"rollback", "restore", "keep"}, "back": {"rollback"}}
         case Mode.DRILL:
             return {"forward": {"deploy"}, "back": {"rollback"}, "again": {"deploy", "keep"}}
-        case _:
-            return {"forward": {mode.value}}
+        case mode:
+            return {"forward": {mode.value, *(["cutover"] if plan.cutover else [])}}
 
 
 def _title(item: pytest.Item) -> str:

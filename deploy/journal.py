@@ -17,6 +17,7 @@ import msgspec
 from deploy import facts
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.redact import Redactor
+from deploy.steps import Cutover
 
 Leg: TypeAlias = facts.Leg
 Phase: TypeAlias = facts.Phase
@@ -294,6 +295,12 @@ class LogLine(Event, frozen=True, kw_only=True):
     text: str
 
 
+class CutoverJudged(Event, frozen=True, kw_only=True):
+    """It is known how far the cutover is."""
+
+    cutover: Cutover
+
+
 class RunFinished(Event, frozen=True, kw_only=True):
     """The run has ended by itself. A journal without it is of a run that was killed."""
 
@@ -323,6 +330,7 @@ AnyEvent: TypeAlias = (
     | Noted
     | Warned
     | LogLine
+    | CutoverJudged
     | RunFinished
 )
 

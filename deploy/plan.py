@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
+from deploy.declared import undeclared
 from deploy.errors import UsageError
 from deploy.revision import check_form, is_full, is_generation
 from deploy.secret_sources import refuse_short
-from deploy.target import ProviderName, Target, confirm_problem, load
+from deploy.target import Contract, ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
@@ -67,6 +68,30 @@ class Options:
     allowed_signers: str | None = None
     revoked_signers: str | None = None
     checks: tuple[str, ...] = ()
+    cutover: int | None = None
+    repo: str | None = None
+    records: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutoverAsked:
+    """What an audit of the cutover is asked.
+
+    Attributes:
+        step: The step that must be proven, None for whichever is.
+        repository: The working copy in which the deploy paths are read.
+        records: The folder of runs that prove the steps.
+        allowed_signers: Whose signatures count, as ssh-keygen(1) describes; None asks for none.
+        revoked_signers: Keys that no longer count.
+        checks: Folders with checks of the team's own, as the command line names them.
+    """
+
+    step: int | None
+    repository: Path
+    records: Path
+    allowed_signers: Path | None = None
+    revoked_signers: Path | None = None
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +130,7 @@ class Plan:
         sign_key: What signs the run at its end.
         gate: The record that a deploy asks for before anything is touched.
         checks: Folders with checks of the team's own, absolute and without links; none is inside another.
+        cutover: What an audit is asked of the cutover.
     """
 
     mode: Mode
@@ -123,6 +149,7 @@ class Plan:
     sign_key: Path | None = None
     gate: Gate | None = None
     checks: tuple[Path, ...] = ()
+    cutover: CutoverAsked | None = None
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -183,8 +210,9 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         lab_runtime=options.lab_runtime,
         shape=options.shape,
         sign_key=_sign_key(options, mode),
-        gate=None if options.collect_only else _gate(options, mode, target, path),
-        checks=_own_checks(options, target, path),
+        gate=None if options.collect_only or options.cutover is not None else _gate(options, mode, target, path),
+        checks=own_checks(options.checks, target.checks, path),
+        cutover=_cutover(options, mode, target, path),
     )
 
 
@@ -194,12 +222,20 @@ def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
     return Path(given) if given else TARGETS / f"{name}.toml"
 
 
-def _own_checks(options: Options, target: Target, path: Path) -> tuple[Path, ...]:
-    """Find the folders with checks of the team's own: those of the command line, and those of the target file."""
-    named = [(f"--checks={given}", Path(given).expanduser()) for given in options.checks]
+def own_checks(asked: Sequence[str], declared: Sequence[str], path: Path) -> tuple[Path, ...]:
+    """Find the folders with checks of the team's own.
+
+    Args:
+        asked: Those of the command line.
+        declared: Those of the target file.
+        path: The target file.
+
+    Raises:
+        UsageError: Names the option, or the file and the key.
+    """
+    named = [(f"--checks={given}", Path(given).expanduser()) for given in asked]
     named += [
-        (f"{path}: checks[{index}]", path.parent / Path(given).expanduser())
-        for index, given in enumerate(target.checks)
+        (f"{path}: checks[{index}]", path.parent / Path(given).expanduser()) for index, given in enumerate(declared)
     ]
     folders = []
     for name, folder in named:
@@ -221,6 +257,45 @@ def _sign_key(options: Options, mode: Mode) -> Path | None:
     if mode is Mode.PLAN:
         raise UsageError(f"--sign-key={options.sign_key}: a plan proves nothing, so there is nothing to sign")
     return Path(options.sign_key).expanduser()
+
+
+def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> CutoverAsked | None:
+    """Check what is asked of the cutover."""
+    if options.cutover is None:
+        if given := next((f"--{name}" for name in ("repo", "records") if getattr(options, name) is not None), None):
+            raise UsageError(f"{given}: only for an audit with --cutover")
+        return None
+    if mode is not Mode.AUDIT:
+        raise UsageError(f"--cutover: only an audit decides it: give --audit (found a {mode})")
+    if target.provider not in {"ovh", "lab"} or options.shape != "ovh":
+        raise UsageError("--cutover: the hosts that everything moves to are asked: --provider=ovh, or the lab's")
+    if options.cutover and not 1 <= options.cutover <= 4:  # noqa: PLR2004 - the steps that there are
+        raise UsageError(f"--cutover={options.cutover}: a step from 1 to 4, or no value to hear which one is proven")
+    for name in ("repo", "records"):
+        if not getattr(options, name):
+            raise UsageError(f"--{name}=DIR is missing: --cutover needs the repository and the folder of the records")
+        if not Path(getattr(options, name)).is_dir():
+            raise UsageError(f"--{name}={getattr(options, name)}: no such folder")
+    if options.require_record:
+        raise UsageError("--require-record: only a deploy or a drill asks for a record; give --records=DIR")
+    if options.revoked_signers and not options.allowed_signers:
+        raise UsageError("--allowed-signers is missing: --revoked-signers says which of them no longer count")
+    if problem := undeclared(target.declared, target.contract_units):
+        raise UsageError(f"{path}: {problem}")
+    signers = [
+        Path(given).expanduser() if given else None for given in (options.allowed_signers, options.revoked_signers)
+    ]
+    for file in signers:
+        if file is not None and not file.is_file():
+            raise UsageError(f"{file}: no such file of signers")
+    return CutoverAsked(
+        step=options.cutover or None,
+        repository=Path(options.repo or ""),
+        records=Path(options.records or ""),
+        allowed_signers=signers[0],
+        revoked_signers=signers[1],
+        checks=options.checks,
+    )
 
 
 def _gate(options: Options, mode: Mode, target: Target, path: Path) -> Gate | None:
@@ -288,7 +363,7 @@ def _back_to(asked: str | None) -> str | None:
     return asked if is_generation(asked) else check_form(asked, "--rollback")
 
 
-def contract_digest(target: Target, files: Iterable[Path]) -> str:
+def contract_digest(target: Target | Contract, files: Iterable[Path]) -> str:
     """Name what was checked: a SHA-256 over what healthy means and the text of the checks.
 
     Args:

@@ -13,6 +13,7 @@ import msgspec
 from deploy import facts, waivers
 from deploy import journal as j
 from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
+from deploy.steps import Cutover
 
 NOT_RUN = "The check was expected and did not run."
 
@@ -281,6 +282,14 @@ class Record(msgspec.Struct, kw_only=True):
     promoted_from: j.PromotedFrom | None = None
     earlier: Earlier = msgspec.field(default_factory=Earlier)
     waivers: list[WaiverResult] = msgspec.field(default_factory=list)
+    cutover: Cutover | None = None
+
+    @property
+    def judged(self) -> RunVerdict:
+        """What the hosts and, in an audit of the cutover, its steps come to."""
+        return run_verdict(
+            [*(host.verdict for host in self.hosts), *([self.cutover.verdict] if self.cutover else [])]
+        )
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -361,13 +370,13 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
     record.verdict = proven(record)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
     if record.run.interrupted or record.run.finished is None or unsettled:
-        record.verdict = min_verdict(run_verdict(host.verdict for host in record.hosts))
+        record.verdict = min_verdict(record.judged)
     return record
 
 
 def proven(record: Record) -> RunVerdict:
     """Say what the checks and the waivers of a run come to, as if it had ended well."""
-    verdict = run_verdict(host.verdict for host in record.hosts)
+    verdict = record.judged
     if verdict.accepted and any(one.fails for one in record.waivers):
         return RunVerdict.NON_CANONICAL
     return verdict
@@ -429,6 +438,8 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
         case j.Emulated():
             record.emulated = True
             record.emulations.append(Emulation(by=event.by, not_modelled=event.not_modelled))
+        case j.CutoverJudged():
+            record.cutover = event.cutover
         case j.RevisionResolved():
             record.revision.sha = event.sha
             record.revision.subject = event.subject

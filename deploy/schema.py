@@ -1,4 +1,4 @@
-"""The JSON Schema of `record.json`, made from the record's types and their own words."""
+"""The JSON Schemas of what other programs read, made from its types and their own words."""
 
 from __future__ import annotations
 

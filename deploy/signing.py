@@ -1,6 +1,6 @@
 """The only door to `ssh-keygen`, which signs and verifies.
 
-Beside the providers this is the one module that starts a process: OpenSSH's own tool stands on both sides of a
+Beside the providers this module and `paths.justfiles` start a process: OpenSSH's own tool stands on both sides of a
 promotion already, holds keys in files, agents and tokens as its users are used to, and lets anybody check a signature
 without us. Private keys are read by it alone.
 """

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
 from deploy.waivers import NEVER, with_whole_days
 
@@ -349,6 +350,8 @@ class Target(_Table, frozen=True, kw_only=True):
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
     requires: Requires | None = None
+    declared: Declared | None = None
+    cutover: CutoverTerms = CutoverTerms()
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
     checks: tuple[Line, ...] = ()
@@ -372,6 +375,39 @@ class Target(_Table, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(unit for endpoint in self.endpoints.values() for unit in endpoint.units))
 
 
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a target file that says what healthy means."""
+
+    hypervisor: Endpoint
+    runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
+    health: Health = Health()
+    checks: tuple[Line, ...] = ()
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Everything that is probed, by name, as in `Target`."""
+        return {"hypervisor": self.hypervisor, **self.runtime}
+
+
+def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
+    """Read from a target file what healthy means; where its hosts are need not be known.
+
+    Raises:
+        UsageError: Names the file, the key, what was found and what is allowed.
+    """
+    raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
+    looked_up = _looked_up(raw, path, environ, set())
+    try:
+        return msgspec.convert(looked_up, Contract)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {_at_key(str(error), looked_up)}") from error
+
+
+def roster(path: Path) -> dict[str, tuple[str, ...]]:
+    """Name every host of a target file that `load` has read, selected or not, with its groups."""
+    return {str(host["name"]): tuple(host.get("groups", ())) for host in _read(path)["hosts"]}
+
+
 def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> Target:
     """Read a target file.
 
@@ -386,20 +422,24 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> 
     Raises:
         UsageError: Names the file, the key, what was found and what is allowed.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such target file; name one with --targets=FILE") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    raw = _read(path)
     whole = _convert(path, _looked_up(raw, path, environ, set()))
     _check(path, whole)
     chosen = _select(path, whole.hosts, select)
     target = _convert(path, _looked_up(raw, path, environ, chosen))
     _check(path, target)
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such target file; name one with --targets=FILE") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
 
 
 def _convert(path: Path, raw: dict[str, Any]) -> Target:

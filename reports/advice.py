@@ -38,6 +38,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
             return [Step("No host needs help. Put the waivers of the target file right and run again.")]
+        case ExitCode.SAFE_FAILURE if record.cutover and reading.first_cause(record) is None:
+            return [Step("No host needs help. Do what the cutover lacks, as told above, and run again.")]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
         case ExitCode.UNSAFE:

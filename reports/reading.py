@@ -185,6 +185,9 @@ def first_cause(record: Record) -> Cause | None:
     )
 
 
+CUTOVER_CHARACTERS = 600
+"""Of what is said of the cutover in one sentence; a line of a repository may be long."""
+
 _HELD = {
     "audit": ", and nothing was changed",
     "rollback": " after going back",
@@ -227,6 +230,8 @@ def sentence(record: Record) -> str:
         return _stopped(f"{lead}: the run did not come to its end{_last_known(record)}")
     if cause:
         return _stopped(f"{lead}: {cause.sentence}")
+    if record.cutover and record.cutover.verdict is not Verdict.PASSED:
+        return _stopped(f"{lead}: {text.one_line(record.cutover.words, CUTOVER_CHARACTERS)}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
 
 

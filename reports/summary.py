@@ -23,6 +23,9 @@ WIDTH = 80
 PLAN_LINES = 40
 """Lines of a plan shown for one host; a kernel update alone has hundreds."""
 
+LACKS = 6
+"""What a step of the cutover lacks, as far as it is told here."""
+
 STYLES = {
     "passed": "green",
     "failed": "bold red",
@@ -62,6 +65,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
         lines += [line for host in record.hosts for line in _state(host)]
         lines += [line for host in record.hosts for line in _warnings(host)]
+    lines += cutover_lines(record)
     lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
@@ -102,6 +106,25 @@ def _promoted(record: Record) -> list[Text]:
         f"Promoted from run {source.run}, signed by {source.signer} (statement {source.statement_sha256[:12]}):"
     )
     return [*lines, Text(f"  {text.inert(source.record)}")]
+
+
+def cutover_lines(record: Record) -> list[Text]:
+    """The steps of the cutover, what proves each, and what the next one lacks."""
+    cutover = record.cutover
+    if cutover is None:
+        return []
+    lines = [Text(), *_wrapped(f"Cutover: {text.one_line(cutover.words, reading.CUTOVER_CHARACTERS)}")]
+    for step in cutover.steps:
+        word = "proven" if step.proven else "not proven"
+        lines.append(Text.assemble(f"  {step.number} {step.title}: ", (word, "green" if step.proven else "yellow")))
+        for proof in step.proofs if step.proven else ():
+            by = f"run {proof.run}" if proof.run else "this audit"
+            lines += _wrapped(f"      {proof.what}: {by}, {text.moment(proof.when)}")
+        for one in step.missing[:LACKS] if step.number == cutover.reached + 1 or cutover.backwards else ():
+            lines += _wrapped(f"      lacks: {text.one_line(one.words, reading.CUTOVER_CHARACTERS)}")
+        if step.number == cutover.reached + 1 and len(step.missing) > LACKS:
+            lines.append(Text(f"      and {len(step.missing) - LACKS} more, in the report"))
+    return lines
 
 
 def _table(record: Record) -> list[Text]:

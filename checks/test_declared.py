@@ -1,0 +1,148 @@
+"""For the cutover: nothing is on a host but what the target file declares, and it boots what it runs."""
+
+import pytest
+import testinfra.host
+
+from checks.fixtures import Show
+from deploy.declared import Declared
+from deploy.errors import Inconclusive
+from deploy.observation import Observation
+from deploy.surroundings import Surroundings, password_ways, strangers, undeclared_listeners
+
+pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
+
+
+def test_no_unit_is_from_outside_the_system(surroundings: Surroundings, declared: Declared, show: Show) -> None:
+    """Every unit comes from the running system, or from where the target file declares.
+
+    What was put there by hand is in no commit, and the next host will not have it.
+
+    Try: move the unit into the configuration, or remove its file; declared.units names what may stay.
+    """
+    found = list(strangers(surroundings, declared))
+    show(
+        expected="no unit from outside",
+        seen="; ".join(found) or f"{len(surroundings.units)} units, none from outside",
+        command="systemctl show -p Id,FragmentPath,DropInPaths '*'",
+    )
+    assert not found, f"not of the declared system: {'; '.join(found)}"
+
+
+def test_only_declared_sockets_are_listened_on(
+    surroundings: Surroundings, declared: Declared, listened_on: tuple[str, ...], show: Show
+) -> None:
+    """Nothing listens but the endpoints of the contract and what the target file declares.
+
+    A port that nobody knows of is a way in that nobody watches.
+
+    Try: stop what listens there, or declare it under declared.listeners (TCP) or declared.udp.
+    """
+    found = undeclared_listeners(surroundings, declared, listened_on)
+    show(
+        expected=", ".join([*listened_on, *declared.listeners, *declared.udp]),
+        seen="; ".join(found) or "nothing else",
+        command="ss -Hlntup",
+    )
+    assert not found, f"not declared: {'; '.join(found)}"
+
+
+def test_nobody_gets_in_with_a_password(surroundings: Surroundings, declared: Declared, show: Show) -> None:
+    """The SSH server takes keys only, and root as the target file declares.
+
+    A password can be guessed from anywhere; a key cannot.
+
+    Try: services.openssh.settings.PasswordAuthentication = false, and KbdInteractiveAuthentication likewise.
+    """
+    found = password_ways(surroundings.sshd, declared.root_login)
+    show(
+        expected=f"keys only, root: {declared.root_login}",
+        seen="; ".join(found) or "so it is",
+        command="sshd -T",
+    )
+    assert not found, f"the SSH server says {'; '.join(found)}"
+
+
+def test_every_host_key_is_the_pinned_one(surroundings: Surroundings, pinned: list[str], show: Show) -> None:
+    """The SSH server shows no key but those that are pinned.
+
+    Whoever agrees on another kind of key than the pinned one cannot tell this host from a stranger.
+
+    Try: pin each key under host_keys of the host, or let the server show only the pinned one.
+    """
+    found = [key for key in surroundings.host_keys if key not in pinned]
+    show(expected=", ".join(pinned), seen=", ".join(surroundings.host_keys), command="ssh-keygen -lf of each HostKey")
+    if not pinned or not surroundings.host_keys:
+        raise Inconclusive("it is not known which key is pinned, or which ones the server shows")
+    assert not found, f"shown and not pinned: {', '.join(found)}"
+
+
+def test_units_run_as_their_declared_users(surroundings: Surroundings, declared: Declared, show: Show) -> None:
+    """The main process of each unit of the contract runs as the declared user.
+
+    A workload that runs as somebody else may do what nobody meant it to do.
+
+    Try: set User= of the unit in the configuration, or declare the user that it has under declared.users.
+    """
+    seen = {unit.name: unit.user for unit in surroundings.served}
+    show(
+        expected=", ".join(f"{unit} as {user}" for unit, user in declared.users.items()),
+        seen=", ".join(f"{unit} as {user or 'nobody'}" for unit, user in seen.items()),
+        command="ps -o user= of each MainPID",
+    )
+    if unseen := [unit for unit in declared.users if not seen.get(unit)]:
+        raise Inconclusive(f"no main process was seen of {', '.join(unseen)}, so nobody knows as whom it runs")
+    wrong = [
+        f"{unit} runs as {seen[unit]}, not {user}" for unit, user in declared.users.items() if seen[unit] != user
+    ]
+    assert not wrong, "; ".join(wrong)
+
+
+def test_files_have_their_declared_modes(host: testinfra.host.Host, declared: Declared, show: Show) -> None:
+    """Every declared file is there, with its owner and mode.
+
+    A key that others may read is no secret.
+
+    Try: see what writes the file, and with which mode.
+    """
+    wrong = []
+    for want in declared.files:
+        file = host.file(want.path)
+        if file.is_symlink:  # whoever opens it gets what it leads to
+            file = host.file(file.linked_to)
+        if not file.exists:
+            wrong.append(f"{want.path} is not there")
+        elif (file.user, file.group, file.mode) != (want.user, want.group, want.bits):
+            seen = f"{file.mode:04o} of {file.user}:{file.group}"
+            wrong.append(f"{want.path} is {seen}, not {want.mode} of {want.user}:{want.group}")
+    show(
+        expected=", ".join(f"{want.path} {want.mode} {want.user}:{want.group}" for want in declared.files),
+        seen="; ".join(wrong) or "so they are",
+        command="stat -c '%a %U:%G' of each",
+    )
+    assert not wrong, "; ".join(wrong)
+
+
+def test_what_runs_is_what_boots(
+    surroundings: Surroundings, declared: Declared, observation: Observation, show: Show
+) -> None:
+    """The running system is the one that the profile and the boot loader name, on the kernel that was booted.
+
+    What works until the next power cut does not work.
+
+    Try: switch once more; reboot where only the kernel differs.
+    """
+    systems, boots = surroundings.systems, surroundings.boots
+    running = systems.get("running") or observation.system.running
+    show(
+        expected=f"{running} everywhere",
+        seen=f"profile {systems.get('profile')}, boot loader {boots}, booted {systems.get('booted-kernel')}",
+        command="readlink -e /run/current-system /nix/var/nix/profiles/system /run/booted-system/kernel",
+    )
+    assert systems.get("profile") == running, f"the profile names {systems.get('profile')}; {running} is running"
+    assert systems.get("booted-kernel") == systems.get("kernel"), (
+        f"booted was {systems.get('booted-kernel')}; the running system has {systems.get('kernel')}"
+    )
+    if declared.boot_loader:
+        if boots is None:
+            raise Inconclusive("no entry of a boot loader was found, so it is not known what boots")
+        assert boots == running, f"the boot loader starts {boots}; {running} is running"

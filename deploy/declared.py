@@ -1,0 +1,136 @@
+"""What a target file declares about hosts beside their health, and about the cutover, as types."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+GroupName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
+Socket: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|\d{1,3}(\.\d{1,3}){3}(%[A-Za-z0-9._-]+)?|\[[0-9a-f:]+\](%[A-Za-z0-9._-]+)?):(\d{1,5}|\*)$(?!\n)"
+    ),
+]
+Path: TypeAlias = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f]*$(?!\n)")]
+UnitPattern: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_.\\@*?-]+$(?!\n)", max_length=255)]
+UserName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)", max_length=64)]
+ServedUnit: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_.\\@/-]+$(?!\n)", max_length=255)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the target file; a key that it does not know is an error."""
+
+
+class DeclaredFile(_Table, frozen=True, kw_only=True):
+    """A file of a host, and who may do what with it.
+
+    Attributes:
+        path: Where it is.
+        mode: Its permissions in octal digits, such as `0600`.
+        user: Its owner.
+        group: Its group.
+    """
+
+    path: Path
+    mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3,4}$(?!\n)")]
+    user: UserName = "root"
+    group: UserName = "root"
+
+    @property
+    def bits(self) -> int:
+        """The permissions as a number."""
+        return int(self.mode, 8)
+
+
+class Declared(_Table, frozen=True, kw_only=True):
+    """What is on every host beside the contract's endpoints; an audit with --cutover finds all that is more.
+
+    Attributes:
+        listeners: Where TCP is listened on, as `address:port`, beside the endpoints of the contract; `*` for any.
+        udp: Likewise for UDP.
+        root_login: How root may log in over SSH; with a password nobody may.
+        units: Names of units outside the declared system that may be there; `*` and `?` as in a shell.
+        unit_folders: Folders whose units belong to the system although it is not built there.
+        users: The user that the main process of each of the contract's units runs as.
+        files: Files and their modes.
+        boot_loader: Whether a boot loader decides what boots; a container has none.
+    """
+
+    listeners: tuple[Socket, ...]
+    udp: tuple[Socket, ...] = ()
+    root_login: Literal["no", "prohibit-password", "forced-commands-only"] = "prohibit-password"
+    units: tuple[UnitPattern, ...] = ()
+    unit_folders: tuple[Path, ...] = ()
+    users: dict[ServedUnit, UserName]
+    files: Annotated[tuple[DeclaredFile, ...], Meta(min_length=1)]
+    boot_loader: bool = True
+
+
+class CutoverTerms(_Table, frozen=True, kw_only=True):
+    """By what the cutover is decided.
+
+    Attributes:
+        before: The target file of what is left behind, from the folder of this one; by default `aws.toml`, or
+            `lab-aws.toml` for the lab.
+        staging: The group on which a commit is proven first.
+        production: The group that serves.
+        max_age: How old a record may be that proves something: a number and `m`, `h`, `d` or `w`.
+        vouched: What the survey of the repository passes over, as somebody has looked at it.
+    """
+
+    before: Annotated[str, Meta(min_length=1)] | None = None
+    staging: GroupName = "staging"
+    production: GroupName = "production"
+    max_age: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}[mhdw]$(?!\n)")] = "7d"
+    vouched: tuple[str, ...] = ()
+
+    @property
+    def longest(self) -> dt.timedelta:
+        """`max_age` as a span of time."""
+        unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[self.max_age[-1]]
+        return dt.timedelta(**{unit: int(self.max_age[:-1])})
+
+
+def undeclared(declared: Declared | None, units: tuple[str, ...]) -> str | None:
+    """Say what a declaration lacks that an audit with --cutover needs, None if nothing.
+
+    Args:
+        declared: The declaration, if there is one.
+        units: The contract's units.
+    """
+    if declared is None:
+        return "declared: missing; --cutover holds hosts against this table"
+    if missing := [unit for unit in units if unit not in declared.users]:
+        return f"declared.users: missing {', '.join(missing)}; say which user each unit of the contract runs as"
+    if strange := [unit for unit in declared.users if unit not in units]:
+        return f"declared.users: {', '.join(strange)}: no unit of the contract"
+    return None
+
+
+def is_declared(socket: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a socket is one of those that are declared.
+
+    Args:
+        socket: Where it is bound, as `ss` writes it.
+        allowed: Those that are declared.
+    """
+    address, _, port = socket.rpartition(":")
+    for one in allowed:
+        wanted, _, number = one.rpartition(":")
+        if wanted in {"*", address} and number in {"*", port}:
+            return True
+    return False
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a unit's name is one of those that may be there."""
+    for pattern in patterns:
+        words = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
+        if re.fullmatch(words, name):
+            return True
+    return False

@@ -1,0 +1,78 @@
+"""The command: `python -m deploy.paths REPO`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from deploy.contract import ExitCode
+from deploy.errors import UsageError
+from deploy.paths.sources import Surveyor
+from deploy.paths.survey import Survey
+from deploy.paths.told import told
+from deploy.redact import Redactor
+from deploy.schema import schema_of
+
+
+class _Parser(argparse.ArgumentParser):
+    """Exits with the code that wrong usage has everywhere here."""
+
+    def error(self, message: str) -> Any:
+        """Say what is wrong."""
+        self.print_usage(sys.stderr)
+        self.exit(int(ExitCode.USAGE), f"{self.prog}: {message}\n")
+
+
+def paths_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the survey."""
+    return schema_of(
+        Survey, "Switchproof survey of a repository's deploy paths, version 1", "urn:switchproof:paths:v1"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Survey a repository and tell what was found.
+
+    Returns:
+        0 if every active path is clean, 1 if one breaks the contract, 11 if something was not understood, 4 if the
+        folder or an option is wrong.
+    """
+    parser = _Parser(
+        prog="python -m deploy.paths",
+        description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
+    )
+    parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")
+    parser.add_argument("--json", action="store_true", help="print the survey as JSON (docs/paths.schema.json)")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of that")
+    parser.add_argument(
+        "--vouch",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an action, program, file or entry point that you have looked at yourself; wildcards; repeatable",
+    )
+    given = parser.parse_args(arguments)
+    if given.schema:
+        sys.stdout.write(_json(paths_schema()))
+        return int(ExitCode.CANONICAL)
+    if given.repository is None:
+        parser.error("which repository? name the folder of its working copy")
+    try:
+        survey = Surveyor(given.repository, given.vouch).survey()
+    except UsageError as error:
+        parser.error(str(error))
+    text = _json(survey) if given.json else told(survey)
+    sys.stdout.write(Redactor()(text))
+    return int(survey.exit_code)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

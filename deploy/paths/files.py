@@ -1,0 +1,137 @@
+"""The files of a repository: read as text, found by the paths that scripts write, never outside of it."""
+
+from __future__ import annotations
+
+import functools
+import posixpath
+import re
+from pathlib import Path
+
+from deploy.errors import UsageError
+from deploy.paths.survey import Place
+from deploy.paths.values import after_marks, is_known
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+LARGEST = 2_000_000
+"""Bytes of a script that are read."""
+
+
+class Files:
+    """The files of a repository.
+
+    Args:
+        root: Its folder.
+        label: What stands before the paths of its files where they are told, for one that is not the surveyed one.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+
+    def __init__(self, root: Path, label: str = "") -> None:
+        if not root.is_dir():
+            raise UsageError(f"{root}: no such folder; name the working copy of a repository")
+        self.root = root.resolve()
+        self._label = label
+
+    @functools.cached_property
+    def listing(self) -> tuple[str, ...]:
+        """Every file, but those of git and of tools."""
+        found = []
+        stack = [self.root]
+        while stack:
+            for entry in sorted(stack.pop().iterdir()):
+                if entry.name in {".git", "node_modules", ".venv", "target", "result"}:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    stack.append(entry)
+                elif entry.is_file():
+                    found.append(entry.relative_to(self.root).as_posix())
+        return tuple(sorted(found))
+
+    def commit(self) -> str | None:
+        """Return the commit that is checked out, as git's files tell it: git would run what they configure."""
+        try:
+            folder = self.root / ".git"
+            if folder.is_file():  # a linked working tree
+                folder = self.root / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+            head = (folder / "HEAD").read_text(encoding="utf-8").strip()
+            if not head.startswith("ref: "):
+                return head if _COMMIT.fullmatch(head) else None
+            common = folder / "commondir"
+            base = folder / common.read_text(encoding="utf-8").strip() if common.exists() else folder
+            name = head.removeprefix("ref: ")
+            if (base / name).is_file():
+                found = (base / name).read_text(encoding="utf-8").strip()
+                return found if _COMMIT.fullmatch(found) else None
+            packed = (base / "packed-refs").read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return None
+        rows = (line.split(" ") for line in packed)
+        return next((row[0] for row in rows if row[1:] == [name] and _COMMIT.fullmatch(row[0])), None)
+
+    def is_file(self, path: str) -> bool:
+        """Whether a path names a file within the repository."""
+        try:
+            real = (self.root / path).resolve()
+        except (OSError, ValueError, RuntimeError):
+            return False
+        return real.is_relative_to(self.root) and real.is_file()
+
+    def text(self, path: str) -> str | None:
+        """Return a file's text; None if it is none, or too long."""
+        if not self.is_file(path):
+            return None
+        try:
+            content = (self.root / path).read_bytes()
+        except OSError:
+            return None
+        if len(content) > LARGEST or b"\0" in content:
+            return None
+        return content.decode(errors="replace")
+
+    @functools.cache  # noqa: B019 - lives as long as the survey
+    def lines(self, path: str) -> tuple[str, ...]:
+        """Return the lines of a file, none if it cannot be read."""
+        return tuple((self.text(path) or "").splitlines())
+
+    def place(self, path: str, line: int) -> Place:
+        """Return a line of a file."""
+        lines = self.lines(path)
+        shown = lines[line - 1].strip()[:200] if 0 < line <= len(lines) else ""
+        return Place(file=self._label + path, line=line, text=shown)
+
+    def find(self, said: str, *folders: str) -> str | None:
+        """Find the file that a script means.
+
+        Args:
+            said: The path as far as it is known.
+            folders: Where it may start from, besides the root.
+
+        Returns:
+            Its path from the root; None if there is none.
+        """
+        known = is_known(said)
+        path = said if known else after_marks(said).lstrip("/")
+        if not path:
+            return None
+        if not path.startswith("/") and known:
+            for folder in (*folders, "."):
+                candidate = posixpath.normpath(posixpath.join(folder, path))
+                if not candidate.startswith("..") and self.is_file(candidate):
+                    return candidate
+            return None
+        return self.ending(path, least=1 if not known else 2)
+
+    def ending(self, path: str, least: int) -> str | None:
+        """Find the file at the end of a path elsewhere, such as a checkout on a host; at least so many names long."""
+        parts = [part for part in path.split("/") if part not in {"", ".", ".."}]
+        for start in range(len(parts) - least + 1):
+            candidate = "/".join(parts[start:])
+            if candidate and self.is_file(candidate):
+                return candidate
+        return None
+
+    def called(self, name: str) -> list[str]:
+        """Every file of a name."""
+        return [path for path in self.listing if posixpath.basename(path) == name]

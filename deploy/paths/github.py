@@ -1,0 +1,301 @@
+"""The jobs of GitHub's workflows, with the local actions and reusable workflows that they use."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import replace
+
+from deploy.paths.document import Node, NotYaml, load
+from deploy.paths.expressions import Context
+from deploy.paths.files import Files
+from deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws
+from deploy.paths.programs import python_text
+from deploy.paths.shell import Command, Scope
+from deploy.paths.survey import Kind, Place
+from deploy.paths.values import Values, mark
+from deploy.paths.walk import Call, Text, Walker
+
+FOLDER = ".github/workflows"
+
+_GIVEN: dict[str, Values] = {
+    "GITHUB_SHA": (mark("github.sha"),),
+    "GITHUB_REF": (mark("github.ref"),),
+    "GITHUB_REF_NAME": (mark("github.ref_name"),),
+    "GITHUB_HEAD_REF": (mark("github.head_ref"),),
+    "GITHUB_WORKSPACE": (".",),
+}
+_SSH_ACTIONS = (
+    "appleboy/ssh-action",
+    "appleboy/scp-action",
+    "fifsky/ssh-action",
+    "garygrossgarten/github-action-ssh",
+)
+_DEEPEST = 10
+
+
+class Workflows:
+    """The workflows of a repository.
+
+    Args:
+        files: The repository.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self._loaded: dict[str, Node] = {}
+
+    def paths(self) -> list[str]:
+        """The workflow files."""
+        return [
+            path
+            for path in self.files.listing
+            if posixpath.dirname(path) == FOLDER and path.endswith((".yml", ".yaml"))
+        ]
+
+    def load(self, path: str) -> Node:
+        """Read a file, once.
+
+        Raises:
+            NotYaml: It is none.
+        """
+        if path not in self._loaded:
+            self._loaded[path] = load(self.files, path)
+        return self._loaded[path]
+
+    def jobs(self, path: str) -> Iterator[tuple[str, Node]]:
+        """Yield the jobs of a workflow that may run by themselves.
+
+        Raises:
+            NotYaml: The file is none.
+        """
+        workflow = self.load(path)
+        jobs = workflow.get("jobs")
+        if jobs is None or not jobs.is_map:
+            raise NotYaml(1, "no workflow: it has no jobs")
+        if _only_called(workflow):
+            return
+        for name, job in jobs.items():
+            condition = job.get("if")
+            if condition is None or condition.text.strip() not in {"false", "${{ false }}"}:
+                yield name, job
+
+    def follow(self, walker: Walker, path: str, job: Node) -> None:
+        """Follow a job of a workflow."""
+        self._job(walker, self.load(path), job, {}, 0)
+
+    def _job(self, walker: Walker, workflow: Node, job: Node, inputs: dict[str, Values], depth: int) -> None:
+        context = Context(env=dict(_GIVEN), inputs=self._inputs(workflow, inputs))
+        matrix = job.get("strategy", "matrix")
+        for name, values in matrix.items() if matrix else ():
+            found = tuple(part.text for part in values.parts() if not part.is_map and not part.is_list)
+            if found and name not in {"include", "exclude"}:
+                context.matrix[name] = found
+        if job.value is None or not job.is_map:
+            walker.trail.unknown(self.files.place(job.file, job.line), "no job: it is empty")
+            return
+        for level in (workflow, job):
+            self._env(walker, level.get("env"), context)
+        if uses := job.get("uses"):
+            self._reusable(walker, uses, job, context, depth)
+            return
+        steps = job.get("steps")
+        if steps is None or not steps.is_list:
+            walker.trail.unknown(self.files.place(job.file, job.line), "a job without steps")
+            return
+        defaults = [level.get("defaults", "run") for level in (job, workflow)]
+        self._steps(walker, steps, context, [one for one in defaults if one], depth)
+
+    def _inputs(self, workflow: Node, given: dict[str, Values]) -> dict[str, Values]:
+        """What the inputs come to: what the caller gives, and else their defaults."""
+        found: dict[str, Values] = {}
+        for trigger in ("workflow_call", "workflow_dispatch"):
+            declared = workflow.get("on", trigger, "inputs")
+            for name, each in declared.items() if declared else ():
+                default = each.get("default")
+                if default is not None:
+                    # A person may give another one.
+                    found[name] = (default.text, mark(f"inputs.{name}"))
+        return {**found, **given}
+
+    def _env(self, walker: Walker, env: Node | None, context: Context) -> dict[str, Values]:
+        own: dict[str, Values] = {}
+        for name, value in env.items() if env else ():
+            own[name] = context.values(value.text)
+            self._note(walker, name, own[name], value)
+        context.env.update(own)
+        return own
+
+    def _note(self, walker: Walker, name: str, value: Values, node: Node) -> None:
+        place = self.files.place(node.file, node.line)
+        walker.note_assigned({name: value}, place)
+
+    def _reusable(self, walker: Walker, uses: Node, job: Node, context: Context, depth: int) -> None:
+        place = self.files.place(uses.file, uses.line)
+        path = posixpath.normpath(uses.text.partition("@")[0]) if uses.text.startswith("./") else ""
+        if not path:
+            if not walker.vouches(uses.text):
+                walker.trail.unknown(place, f"the workflow {uses.text} of another repository")
+            return
+        if depth > _DEEPEST or not self.files.is_file(path):
+            walker.trail.unknown(place, f"{path} is not in the repository, or calls itself")
+            return
+        given = job.get("with")
+        inputs = {name: context.values(value.text) for name, value in given.items()} if given else {}
+        try:
+            workflow = self.load(path)
+        except NotYaml as error:
+            walker.trail.unknown(self.files.place(path, error.line), str(error))
+            return
+        jobs = workflow.get("jobs")
+        for _, inner in jobs.items() if jobs else ():
+            self._job(walker, workflow, inner, inputs, depth + 1)
+
+    def _steps(
+        self, walker: Walker, steps: Node, context: Context, defaults: list[Node], depth: int, *, inline: bool = True
+    ) -> None:
+        for step in steps.parts():
+            condition = step.get("if")
+            if not step.is_map or (condition and condition.text.strip() in {"false", "${{ false }}"}):
+                continue
+            inner = replace(context, env=dict(context.env))
+            self._env(walker, step.get("env"), inner)
+            if run := step.get("run"):
+                self._run(walker, step, run, inner, defaults, inline=inline)
+            elif uses := step.get("uses"):
+                self._uses(walker, step, uses, inner, depth)
+            else:
+                walker.trail.unknown(self.files.place(step.file, step.line), "a step that neither runs nor uses")
+
+    def _run(
+        self, walker: Walker, step: Node, run: Node, context: Context, defaults: list[Node], *, inline: bool
+    ) -> None:
+        rows = run.rows(self.files)
+        place = self.files.place(run.file, rows[0])
+        shell = step.get("shell") or next((found for one in defaults if (found := one.get("shell"))), None)
+        where = step.get("working-directory") or next(
+            (found for one in defaults if (found := one.get("working-directory"))), None
+        )
+        program = posixpath.basename(shell.text.split()[0]) if shell and shell.text.split() else "bash"
+        text = Text(context.fill(run.text), run.file, rows, entry=inline)
+        folder = posixpath.normpath(context.fill(where.text)) if where else "."
+        scope = Scope(variables=dict(context.env), arguments=[], folder=folder, marks=context.marks)
+        if program in SHELLS:
+            walker.shell(text, scope)
+        elif PYTHON.match(program):
+            call = Call(program, (), Command(((program,),), 0, conditional=False), text, scope, place)
+            python_text(walker, run.text, None, call)
+        else:
+            walker.trail.unknown(place, f"a step in {program}, which is not read")
+
+    def _uses(self, walker: Walker, step: Node, uses: Node, context: Context, depth: int) -> None:
+        place = self.files.place(uses.file, uses.line)
+        name = uses.text.partition("@")[0]
+        given = step.get("with")
+        inputs = {key: context.values(value.text) for key, value in given.items()} if given else {}
+        for key, value in given.items() if given else ():
+            self._note(walker, key, inputs[key], value)
+        if name.startswith("./"):
+            self._local(walker, posixpath.normpath(name), inputs, context, place=place, depth=depth)
+        elif name == "actions/checkout":
+            self._checkout(walker, inputs, place, step)
+        elif name.startswith("aws-actions/"):
+            walker.trail.find(Kind.AWS, place, f"{name} only works with AWS")
+            if "ecs-deploy" in name or "cloudformation" in name:
+                walker.trail.act(name, place, "aws", shared=False, inline=True)
+        elif name == "actions/github-script":
+            if any(
+                word in text for text in inputs.get("script", ()) for word in ("exec", "child_process", "require(")
+            ):
+                walker.trail.unknown(place, "a program of JavaScript that runs others, which is not read")
+        elif name in _SSH_ACTIONS:
+            self._ssh(walker, step, name, inputs, context)
+        elif not name.startswith(HARMLESS_ACTIONS) and not walker.vouches(name):
+            if of_aws(name):
+                walker.trail.find(Kind.AWS, place, f"{name} only works with AWS")
+            walker.trail.unknown(place, f"what the action {name} does is not known")
+
+    def _checkout(self, walker: Walker, inputs: dict[str, Values], place: Place, step: Node) -> None:
+        repository = inputs.get("repository", ("",))
+        elsewhere = repository != ("",) and "github.repository" not in repository[0]
+        if elsewhere and any("switchproof" in text.lower() for text in repository):
+            walker.switchproof = True
+        reference = step.get("with", "ref")
+        where = self.files.place(reference.file, reference.line) if reference else place
+        for text in inputs.get("ref", ()):
+            if is_moving(text, any_name=True):
+                walker.trail.find(Kind.FLOATING, where, f"{text} is checked out, which is another commit tomorrow")
+        if elsewhere and "ref" not in inputs:
+            walker.trail.find(Kind.FLOATING, place, "another repository is checked out at whatever its branch holds")
+
+    def _ssh(self, walker: Walker, step: Node, name: str, inputs: dict[str, Values], context: Context) -> None:
+        uses = step.get("uses") or step
+        place = self.files.place(uses.file, uses.line)
+        if "fingerprint" not in inputs:
+            walker.trail.find(Kind.HOST_KEY, place, f"{name} without a fingerprint takes any host key")
+        script = step.get("with", "script") or step.get("with", "command")
+        host = " ".join(inputs.get("host", ("",))).lower()
+        if script:
+            text = Text(
+                context.fill(script.text),
+                script.file,
+                script.rows(self.files),
+                provider="ovh" if "ovh" in host else "ssh",
+            )
+            walker.trail.did = True
+            walker.shell(text, Scope(variables={}, marks=context.marks))
+        elif "script_file" in inputs or "script_path" in inputs:
+            path = (inputs.get("script_file") or inputs.get("script_path") or ("",))[0]
+            text = Text(f"./{path.removeprefix('./')}", place.file, (place.line,), provider="ssh")
+            walker.shell(text, Scope())
+        elif "scp" not in name:
+            walker.trail.unknown(place, f"{name} without a script")
+
+    def _local(
+        self,
+        walker: Walker,
+        folder: str,
+        inputs: dict[str, Values],
+        context: Context,
+        *,
+        place: Place,
+        depth: int,
+    ) -> None:
+        path = next(
+            (f"{folder}/{name}" for name in ("action.yml", "action.yaml") if self.files.is_file(f"{folder}/{name}")),
+            None,
+        )
+        if path is None or depth > _DEEPEST:
+            walker.trail.unknown(place, f"the action {folder} is not in the repository, or uses itself")
+            return
+        try:
+            action = self.load(path)
+        except NotYaml as error:
+            walker.trail.unknown(self.files.place(path, error.line), str(error))
+            return
+        using = action.get("runs", "using")
+        steps = action.get("runs", "steps")
+        if using is None or using.text != "composite" or steps is None:
+            walker.trail.unknown(place, f"the action {folder} is a program, which is not read")
+            return
+        declared = action.get("inputs")
+        defaults: dict[str, Values] = {}
+        for name, each in declared.items() if declared else ():
+            if default := each.get("default"):
+                defaults[name] = context.values(default.text)
+        inner = Context(env=dict(context.env), inputs={**defaults, **inputs}, folder=folder)
+        self._steps(walker, steps, inner, [], depth + 1)
+
+
+def _only_called(workflow: Node) -> bool:
+    """Whether a workflow runs only when another one calls it; it is followed from there."""
+    on = workflow.get("on")
+    if on is None:
+        return False
+    if on.is_map:
+        names = {name for name, _ in on.items()}
+    elif on.is_list:
+        names = {part.text for part in on.parts()}
+    else:
+        names = {on.text}
+    return names == {"workflow_call"}

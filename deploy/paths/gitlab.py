@@ -1,0 +1,240 @@
+"""The jobs of GitLab's pipelines, with what they include, extend and refer to."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deploy.paths.document import Node, NotYaml, load
+from deploy.paths.files import Files
+from deploy.paths.shell import Scope
+from deploy.paths.survey import Place
+from deploy.paths.values import Values, either, joined, mark
+from deploy.paths.walk import Text, Walker
+
+ROOTS = (".gitlab-ci.yml", ".gitlab-ci.yaml")
+
+_NO_JOBS = frozenset(
+    {
+        "default",
+        "include",
+        "stages",
+        "variables",
+        "workflow",
+        "image",
+        "services",
+        "cache",
+        "before_script",
+        "after_script",
+        "spec",
+        "pages:deploy",
+    }
+)
+_GIVEN: dict[str, Values] = {
+    "CI_COMMIT_SHA": (mark("CI_COMMIT_SHA"),),
+    "CI_COMMIT_REF_NAME": (mark("CI_COMMIT_REF_NAME"),),
+    "CI_COMMIT_BRANCH": (mark("CI_COMMIT_BRANCH"),),
+    "CI_DEFAULT_BRANCH": (mark("CI_DEFAULT_BRANCH"),),
+    "CI_PROJECT_DIR": (".",),
+}
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_DEEPEST = 10
+
+
+@dataclass
+class Pipeline:
+    """The configuration of a pipeline, whole: its file and those that it includes.
+
+    Attributes:
+        root: Its file.
+        parts: What stands at its top, by name; of several the ones of included files first.
+        strange: What could not be read.
+    """
+
+    root: str
+    parts: dict[str, list[Node]] = field(default_factory=dict)
+    strange: list[tuple[Place, str]] = field(default_factory=list)
+
+
+class Pipelines:
+    """The pipelines of a repository.
+
+    Args:
+        files: The repository.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+
+    def read(self, root: str) -> Pipeline:
+        """Read a pipeline."""
+        pipeline = Pipeline(root)
+        self._take(pipeline, root, set())
+        return pipeline
+
+    def _take(self, pipeline: Pipeline, path: str, seen: set[str]) -> None:
+        if path in seen:
+            return
+        seen.add(path)
+        try:
+            document = load(self.files, path)
+        except NotYaml as error:
+            pipeline.strange.append((self.files.place(path, error.line), str(error)))
+            return
+        if not document.is_map:
+            pipeline.strange.append((self.files.place(path, 1), "no pipeline: it is no mapping"))
+            return
+        if include := document.get("include"):
+            for one in include.parts() if include.is_list else [include]:
+                self._include(pipeline, one, seen)
+        for name, node in document.items():
+            if name != "include":
+                pipeline.parts.setdefault(name, []).append(node)
+
+    def _include(self, pipeline: Pipeline, node: Node, seen: set[str]) -> None:
+        place = self.files.place(node.file, node.line)
+        local = node.get("local") if node.is_map else node
+        if local is None or "://" in local.text:
+            what = next((f"{key} {value.text}" for key, value in node.items()), node.text)
+            pipeline.strange.append((place, f"includes {what}, which is not in the repository"))
+            return
+        wanted = local.text.lstrip("/")
+        found = [path for path in self.files.listing if fnmatch.fnmatchcase(path, wanted)]
+        if not found:
+            pipeline.strange.append((place, f"includes {wanted}, which is not in the repository"))
+        for path in found:
+            self._take(pipeline, path, seen)
+
+    def jobs(self, pipeline: Pipeline) -> Iterator[tuple[str, Node]]:
+        """Yield the jobs that run; templates, whose names begin with a dot, are found where they are used."""
+        for name, nodes in pipeline.parts.items():
+            if name.startswith(".") or name in _NO_JOBS or not nodes[-1].is_map:
+                continue
+            rules = self._key(pipeline, name, "rules")
+            whens = [when.text for part in rules.parts() if (when := part.get("when"))] if rules else []
+            if rules and whens and set(whens) == {"never"} and len(whens) == len(list(rules.parts())):
+                continue
+            yield name, nodes[-1]
+
+    def children(self, pipeline: Pipeline) -> Iterator[str]:
+        """Yield the files of the pipelines that a pipeline starts."""
+        for name, node in self.jobs(pipeline):
+            trigger = self._key(pipeline, name, "trigger")
+            include = trigger.get("include") if trigger else None
+            if include is None:
+                continue
+            for one in include.parts() if include.is_list else [include]:
+                local = one.get("local") if one.is_map else one
+                path = local.text.lstrip("/") if local else ""
+                if self.files.is_file(path):
+                    yield path
+                else:
+                    place = self.files.place(node.file, one.line)
+                    pipeline.strange.append((place, "starts a pipeline that is not in the repository"))
+
+    def follow(self, walker: Walker, pipeline: Pipeline, name: str) -> None:
+        """Follow a job."""
+        job = pipeline.parts[name][-1]
+        place = self.files.place(job.file, job.line)
+        variables = dict(_GIVEN)
+        for layer in (pipeline.parts.get("variables", []), *self._layers(pipeline, name, "variables")):
+            for node in layer:
+                self._variables(walker, node, variables)
+        before = self._key(pipeline, name, "before_script") or self._default(pipeline, "before_script")
+        after = self._key(pipeline, name, "after_script") or self._default(pipeline, "after_script")
+        script = self._key(pipeline, name, "script")
+        if self._key(pipeline, name, "run"):
+            walker.trail.unknown(place, "a job of steps (run:), which are not read")
+        trigger = self._key(pipeline, name, "trigger")
+        if trigger and not (trigger.is_map and trigger.get("include")):
+            walker.trail.unknown(place, "starts a pipeline of another project")
+        if script is None and trigger is None and not self._key(pipeline, name, "run"):
+            walker.trail.unknown(place, "a job without a script")
+        for parts in ([before, script], [after]):
+            self._script(walker, pipeline, [part for part in parts if part], variables)
+
+    def _script(self, walker: Walker, pipeline: Pipeline, parts: list[Node], variables: dict[str, Values]) -> None:
+        """Follow what a runner puts together for one shell. It may lie in several files, so it goes line by line."""
+        scope = Scope(variables=dict(variables), arguments=[])
+        for part in parts:
+            for line in self._lines(walker, pipeline, part, 0):
+                rows = line.rows(self.files)
+                if not walker.shell(Text(line.text, line.file, rows), scope):
+                    return
+
+    def _lines(self, walker: Walker, pipeline: Pipeline, node: Node, depth: int) -> Iterator[Node]:
+        if node.tag == "!reference":
+            keys = [str(part.value) for part in node.parts()]
+            found = self._reference(pipeline, keys) if depth < _DEEPEST else None
+            if found is None:
+                place = self.files.place(node.file, node.line)
+                walker.trail.unknown(place, f"!reference [{', '.join(keys)}] leads nowhere")
+            else:
+                yield from self._lines(walker, pipeline, found, depth + 1)
+        elif node.is_list:
+            for part in node.parts():
+                yield from self._lines(walker, pipeline, part, depth)
+        elif node.is_map:
+            walker.trail.unknown(self.files.place(node.file, node.line), "no line of a script: it is a mapping")
+        else:
+            yield node
+
+    def _reference(self, pipeline: Pipeline, keys: list[str]) -> Node | None:
+        if not keys:
+            return None
+        if len(keys) == 1:
+            nodes = pipeline.parts.get(keys[0])
+            return nodes[-1] if nodes else None
+        found = self._key(pipeline, keys[0], keys[1])
+        return found.get(*keys[2:]) if found and len(keys) > 2 else found  # noqa: PLR2004 - job, key, rest
+
+    def _layers(self, pipeline: Pipeline, name: str, key: str, depth: int = 0) -> list[list[Node]]:
+        """What stands under a key of a job and of those that it extends, the nearest last."""
+        nodes = pipeline.parts.get(name, [])
+        found: list[list[Node]] = []
+        for node in nodes:
+            extends = node.get("extends")
+            if extends and depth < _DEEPEST:
+                for base in extends.parts() if extends.is_list else [extends]:
+                    found += self._layers(pipeline, base.text, key, depth + 1)
+            own = node.get(key)
+            if own is not None:
+                found.append([own])
+        return found
+
+    def _key(self, pipeline: Pipeline, name: str, key: str) -> Node | None:
+        layers = self._layers(pipeline, name, key)
+        found = layers[-1][-1] if layers else None
+        return None if found is None or found.value is None else found
+
+    def _default(self, pipeline: Pipeline, key: str) -> Node | None:
+        for nodes in (pipeline.parts.get("default", []), pipeline.parts.get(key, [])):
+            for node in reversed(nodes):
+                found = node.get(key) if node.is_map else node
+                if found:
+                    return found
+        return None
+
+    def _variables(self, walker: Walker, node: Node, variables: dict[str, Values]) -> None:
+        if node.tag == "!reference":
+            return
+        for name, value in node.items():
+            said = value.get("value") if value.is_map else value
+            texts = [part.text for part in value.get("options").parts()] if value.get("options") else []  # type: ignore[union-attr]
+            own = either([(said.text,) if said else ("",), tuple(texts) or (said.text if said else "",)])
+            known = either(_expanded(text, variables) for text in own)
+            variables[name] = known
+            walker.note_assigned({name: known}, self.files.place(node.file, value.line))
+
+
+def _expanded(text: str, variables: dict[str, Values]) -> Values:
+    parts: list[Values] = []
+    at = 0
+    for found in _VARIABLE.finditer(text):
+        name = found[1] or found[2]
+        parts += [(text[at : found.start()],), variables.get(name, (mark(name),))]
+        at = found.end()
+    parts.append((text[at:],))
+    return joined(parts)

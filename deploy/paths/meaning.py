@@ -1,0 +1,261 @@
+"""What commands, words and actions mean for a deploy: the tables, and small judgements of one word (pure)."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.paths.values import is_known, marks
+
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
+PYTHON = re.compile(r"python[0-9.]*\Z")
+HOST_SCRIPT = "host-switch.sh"
+"""What the shared host-side script is called."""
+
+WRAPPERS: dict[str, frozenset[str]] = {
+    "sudo": frozenset({"-u", "-g", "-C", "-h", "-p", "-r", "-t", "-U", "--user", "--group"}),
+    "doas": frozenset({"-u", "-C"}),
+    "env": frozenset({"-u", "-C", "--unset", "--chdir"}),
+    "nice": frozenset({"-n", "--adjustment"}),
+    "ionice": frozenset({"-c", "-n"}),
+    "nohup": frozenset(),
+    "setsid": frozenset(),
+    "command": frozenset(),
+    "builtin": frozenset(),
+    "exec": frozenset({"-a"}),
+    "time": frozenset({"-f", "-o"}),
+    "stdbuf": frozenset({"-i", "-o", "-e"}),
+    "xargs": frozenset({"-I", "-n", "-P", "-L", "-d", "-a", "-s", "-E"}),
+    "systemd-run": frozenset({"-p", "-u", "--unit", "--property", "-E", "--setenv", "-M", "--description"}),
+    "caffeinate": frozenset(),
+    "then": frozenset(),
+}
+"""Commands that run another one, and their options that take a value of their own."""
+
+LEADING = {"timeout": 1, "flock": 1, "chroot": 1, "retry": 1}
+"""Commands that run another one after so many words of their own."""
+
+LEADING_VALUES = frozenset({"-k", "-s", "--kill-after", "--signal", "-w", "-E", "--wait", "--timeout"})
+"""Options of those that take a value."""
+
+UNREAD = frozenset(
+    {"ansible", "ansible-playbook", "pyinfra", "fab", "salt", "salt-ssh", "puppet", "bolt", "chef-client", "knife"}
+    | {
+        "terraform",
+        "tofu",
+        "terragrunt",
+        "pulumi",
+        "kubectl",
+        "helm",
+        "nomad",
+        "cap",
+        "kamal",
+        "pssh",
+        "parallel-ssh",
+    }
+)
+"""Programs that change hosts by what stands in files of their own, which are not read."""
+
+RUNNERS = {
+    "uv": ("run",),
+    "poetry": ("run",),
+    "pipenv": ("run",),
+    "rye": ("run",),
+    "hatch": ("run",),
+    "bundle": ("exec",),
+    "mise": ("exec", "x"),
+    "direnv": ("exec",),
+}
+"""Tools whose subcommand runs a program."""
+
+SSH_VALUES = frozenset(
+    {
+        "-B",
+        "-b",
+        "-c",
+        "-D",
+        "-E",
+        "-e",
+        "-F",
+        "-I",
+        "-i",
+        "-J",
+        "-L",
+        "-l",
+        "-m",
+        "-O",
+        "-o",
+        "-P",
+        "-p",
+        "-Q",
+        "-R",
+        "-S",
+        "-W",
+        "-w",
+    }
+)
+"""Options of ssh(1) that take a value."""
+
+SWITCHES = frozenset({"switch", "boot", "test"})
+DEPLOYERS: dict[str, frozenset[str] | None] = {
+    "colmena": frozenset({"apply", "apply-local", "upload-keys"}),
+    "deploy-rs": None,
+    "nixos-anywhere": None,
+    "nixops": frozenset({"deploy"}),
+    "morph": frozenset({"deploy"}),
+    "krops": None,
+    "nixinate": None,
+    "nixos-install": None,
+    "nixos-container": frozenset({"update", "start", "stop", "restart"}),
+    "nh": frozenset({"os"}),
+    "clan": frozenset({"machines"}),
+}
+"""Other programs that change NixOS hosts, and with which words; None with any."""
+
+CHANGES_UNITS = frozenset(
+    {
+        "restart",
+        "start",
+        "stop",
+        "reload",
+        "try-restart",
+        "reload-or-restart",
+        "try-reload-or-restart",
+        "isolate",
+        "kill",
+    }
+)
+
+RUN_BY_OTHERS = frozenset(
+    {"ssh", "nixos-rebuild", "switch-to-configuration", "colmena", "nixos-anywhere", "systemctl"}
+)
+"""Programs that are followed where another one, whatever it is, has them among its arguments."""
+
+ASKS = frozenset(
+    {"which", "type", "hash", "man", "info", "whatis", "grep", "rg", "pgrep", "pkill", "killall", "apt", "apt-get"}
+    | {"brew", "dnf", "apk", "pacman", "pip", "echo", "printf", "cat", "ls", "cp", "mv", "ln", "install", "test", "["}
+)
+"""Programs to which the name of another one is only a word."""
+
+AWS_PROGRAMS = frozenset(
+    {"aws", "aws-vault", "session-manager-plugin", "sam", "cdk", "eksctl", "copilot", "ssm-session"}
+)
+
+_AWS_WORD = re.compile(
+    r"AWS_[A-Z_]+|amazonaws\.com|amazon-ssm|169\.254\.169\.254|fd00:ec2::254|\baws:|arn:aws|\bi-[0-9a-f]{17}\b|\bboto3\b"
+)
+_KEY_UNCHECKED = re.compile(
+    r"StrictHostKeyChecking[=\s\"']*(no|off|false|accept-new)\b|(User|Global)KnownHostsFile[=\s\"']*/dev/null"
+    r"|HOST_KEY_CHECKING[=\s\"']*(false|0|no)\b|CheckHostIP[=\s]*no\b(?=.*StrictHostKeyChecking)",
+    re.IGNORECASE,
+)
+
+REVISION_VARIABLES = frozenset(
+    {
+        "RELEASE_SHA",
+        "DEPLOY_SHA",
+        "DEPLOY_REV",
+        "RELEASE_REV",
+        "RELEASE_REF",
+        "DEPLOY_REF",
+        "GIT_REV",
+        "TARGET_SHA",
+        "TARGET_REV",
+    }
+)
+
+_BRANCHES = frozenset(
+    {
+        "main",
+        "master",
+        "trunk",
+        "develop",
+        "development",
+        "dev",
+        "production",
+        "prod",
+        "staging",
+        "stable",
+        "release",
+        "latest",
+    }
+)
+_FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
+_VERSION = re.compile(r"(refs/tags/)?v?[0-9]+(\.[0-9]+)+([-+.][\w.]+)?\Z")
+_MOVING_MARK = re.compile(
+    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
+)
+
+HARMLESS_ACTIONS = (
+    "actions/",
+    "github/codeql-action",
+    "docker/setup-",
+    "docker/login-action",
+    "docker/build-push-action",
+    "docker/metadata-action",
+    "cachix/",
+    "DeterminateSystems/",
+    "nixbuild/",
+    "dtolnay/rust-toolchain",
+    "Swatinem/rust-cache",
+    "taiki-e/install-action",
+    "extractions/setup-just",
+    "taiki-e/setup-",
+    "astral-sh/setup-uv",
+    "pnpm/action-setup",
+    "oven-sh/setup-bun",
+    "ruby/setup-ruby",
+    "codecov/codecov-action",
+    "webfactory/ssh-agent",
+    "shimataro/ssh-key-action",
+)
+"""Actions of others that set a job up and change no host."""
+
+
+def is_moving(text: str, *, any_name: bool = False) -> bool:
+    """Whether a revision means another commit tomorrow.
+
+    Args:
+        text: How it is written.
+        any_name: Whether it can only be a revision, so that a name that is no version is taken for a branch.
+    """
+    if not is_known(text):
+        return any(_MOVING_MARK.search(name) for name in marks(text))
+    name = text.strip()
+    if name.startswith(("origin/", "upstream/", "refs/heads/", "refs/remotes/")) or "@{u" in name:
+        return True
+    if name in _BRANCHES:
+        return True
+    if not any_name or not name or name == "HEAD" or name.startswith(("HEAD~", "HEAD^", "refs/tags/")):
+        return False
+    return not (_FULL.match(name) or _VERSION.match(name) or re.fullmatch(r"[0-9a-f]{7,39}", name))
+
+
+def moving_flake(reference: str) -> bool:
+    """Whether a flake reference follows a branch."""
+    place = reference.partition("#")[0]
+    if "rev=" in place:
+        return False
+    if place.startswith(("git+", "hg+")) and "://" in place:
+        return True
+    if place.startswith(("github:", "gitlab:", "sourcehut:")):
+        parts = place.partition(":")[2].partition("?")[0].split("/")
+        revision = "/".join(parts[2:])
+        return not revision or is_moving(revision, any_name=True)
+    return False
+
+
+def unchecked_key(text: str) -> bool:
+    """Whether a text switches the check of host keys off."""
+    return bool(_KEY_UNCHECKED.search(text))
+
+
+def of_aws(text: str) -> bool:
+    """Whether a word only makes sense with AWS."""
+    return bool(_AWS_WORD.search(text))
+
+
+def sounds_like_deploy(name: str) -> bool:
+    """Whether a name says that it deploys."""
+    return bool(
+        re.search(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", name, re.IGNORECASE)
+    )

@@ -1,0 +1,174 @@
+"""Finds a repository's entry points and follows each of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from deploy.paths.document import NotYaml
+from deploy.paths.files import Files
+from deploy.paths.github import Workflows
+from deploy.paths.gitlab import ROOTS, Pipelines
+from deploy.paths.justfiles import Justfile, NotRead
+from deploy.paths.makefiles import Makefile
+from deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
+from deploy.paths.trail import Trail
+from deploy.paths.values import shown
+from deploy.paths.walk import OWN_ROOT, Recipes, Walker
+
+_OTHERS = {
+    ".circleci/config.yml": "CircleCI",
+    "Jenkinsfile": "Jenkins",
+    "azure-pipelines.yml": "Azure Pipelines",
+    "bitbucket-pipelines.yml": "Bitbucket Pipelines",
+    ".drone.yml": "Drone",
+    ".woodpecker.yml": "Woodpecker",
+    ".buildkite/pipeline.yml": "Buildkite",
+    ".travis.yml": "Travis",
+    ".builds.yml": "SourceHut",
+    "Taskfile.yml": "Task",
+    "Taskfile.yaml": "Task",
+    "Rakefile": "Rake",
+    "garnix.yaml": "Garnix",
+}
+"""Where other services and tools keep what they run; that is not read."""
+
+
+class Surveyor:
+    """Surveys one repository.
+
+    Args:
+        root: Its folder.
+        vouched: Names, with wildcards, of actions, programs, files and entry points that the caller has looked at
+            and vouches for.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+
+    def __init__(self, root: Path, vouched: Iterable[str] = ()) -> None:
+        self.files = Files(root)
+        self._vouched = dict.fromkeys(vouched, False)
+        self._recipes: dict[str, Recipes] = {}
+        self._entries: list[EntryPoint] = []
+        self._strange: dict[tuple[str, Place], NotUnderstood] = {}
+
+    def survey(self) -> Survey:
+        """Find and follow every entry point."""
+        justfile, makefile = self._justfile(), self._makefile()
+        if justfile:
+            for name in justfile.recipes:
+                place = justfile.place(name)
+                self._enter("just-recipe", name, place, _follow_recipe(justfile, name))
+        if makefile:
+            for name in makefile.targets:
+                self._enter("make-target", name, makefile.place(name), _follow_target(makefile, name))
+        self._github()
+        self._gitlab()
+        for path, service in _OTHERS.items():
+            if self.files.is_file(path):
+                self._note(self.files.place(path, 1), f"of {service}, which is not read")
+        met = [pattern for pattern, was_met in self._vouched.items() if was_met]
+        return make_survey(
+            str(self.files.root), self._entries, list(self._strange.values()), met, self.files.commit()
+        )
+
+    def _note(self, place: Place, words: str) -> None:
+        if self._vouches(place.file):
+            return
+        self._strange.setdefault((words, place), NotUnderstood(place=place, words=shown(words)))
+
+    def _vouches(self, name: str) -> bool:
+        walker = Walker(self.files, Trail("", "just-recipe", "", self.files.place(name, 1)), {}, self._vouched)
+        return walker.vouches(name)
+
+    def _justfile(self) -> Justfile | None:
+        try:
+            justfile = Justfile.of(self.files)
+        except NotRead as error:
+            path = next(
+                name for name in ("justfile", "Justfile", ".justfile", "JUSTFILE") if self.files.is_file(name)
+            )
+            self._note(self.files.place(path, 1), str(error))
+            return None
+        if justfile:
+            self._recipes["just"] = justfile
+        return justfile
+
+    def _makefile(self) -> Makefile | None:
+        makefile = Makefile.of(self.files)
+        if makefile:
+            self._recipes["make"] = makefile
+            for place, words in makefile.strange:
+                self._note(place, words)
+        return makefile
+
+    def _github(self) -> None:
+        workflows = Workflows(self.files)
+        for path in workflows.paths():
+            try:
+                for name, job in workflows.jobs(path):
+                    place = self.files.place(job.file, job.line - 1 if job.is_map else job.line)
+
+                    def follow(walker: Walker, path: str = path, job: object = job) -> None:
+                        workflows.follow(walker, path, job)  # type: ignore[arg-type]
+
+                    self._enter("github-job", name, place, follow)
+            except NotYaml as error:
+                self._note(self.files.place(path, error.line), str(error))
+
+    def _gitlab(self) -> None:
+        pipelines = Pipelines(self.files)
+        roots = [path for path in ROOTS if self.files.is_file(path)]
+        seen: set[str] = set()
+        while roots:
+            root = roots.pop(0)
+            if root in seen:
+                continue
+            seen.add(root)
+            pipeline = pipelines.read(root)
+            roots += pipelines.children(pipeline)
+            for name, job in pipelines.jobs(pipeline):
+                place = self.files.place(job.file, job.line - 1)
+
+                def follow(walker: Walker, pipeline: object = pipeline, name: str = name) -> None:
+                    pipelines.follow(walker, pipeline, name)  # type: ignore[arg-type]
+
+                self._enter("gitlab-job", name, place, follow)
+            for where, words in pipeline.strange:
+                self._note(where, words)
+
+    def _enter(self, kind: EntryKind, name: str, place: Place, follow: Callable[[Walker], None]) -> None:
+        """Follow an entry point, unless the caller vouches for it."""
+        entry = f"{place.file}:{name}"
+        trail = Trail(entry, kind, name, place)
+        walker = Walker(self.files, trail, self._recipes, self._vouched, elsewhere)
+        if not walker.vouches(entry):
+            follow(walker)
+            self._entries.append(trail.entry())
+
+
+def _follow_recipe(justfile: Justfile, name: str) -> Callable[[Walker], None]:
+    def follow(walker: Walker) -> None:
+        justfile.follow(walker, name, None, {})
+
+    return follow
+
+
+def _follow_target(makefile: Makefile, name: str) -> Callable[[Walker], None]:
+    def follow(walker: Walker) -> None:
+        makefile.follow(walker, name, {}, {})
+
+    return follow
+
+
+@functools.cache
+def elsewhere() -> tuple[Files, dict[str, Recipes]] | None:
+    """The recipes of this Switchproof, for jobs that fetch Switchproof and run those; None without its justfile."""
+    files = Files(OWN_ROOT, "switchproof/")
+    try:
+        justfile = Justfile.of(files)
+    except NotRead:
+        return None
+    return (files, {"just": justfile}) if justfile else None

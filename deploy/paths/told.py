@@ -1,0 +1,62 @@
+"""A survey as text for people (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploy.paths.survey import EntryPoint, State, Survey, SurveyVerdict
+from deploy.redact import plain
+
+_VERDICTS = {
+    SurveyVerdict.CLEAN: "clean: every active deploy path keeps to the contract",
+    SurveyVerdict.BREAKS: "breaks the contract",
+    SurveyVerdict.NOT_UNDERSTOOD: "not understood: look at what is listed, and vouch for it with --vouch=NAME",
+}
+
+
+def told(survey: Survey) -> str:
+    """Tell what was found, the active paths first, each with the lines that show it."""
+    return plain("\n".join(_lines(survey)) + "\n")
+
+
+def _lines(survey: Survey) -> Iterator[str]:
+    active = survey.active
+    rest = [entry for entry in survey.entry_points if entry.state is not State.ACTIVE]
+    yield f"{len(active)} active deploy paths of {len(survey.entry_points)} entry points in {survey.repository}"
+    for entry in active:
+        yield ""
+        through = "through the shared host-side script" if entry.shared_script else "past the shared host-side script"
+        yield f"{entry.id}  ({entry.kind}, {', '.join(entry.providers)}, {through})"
+        yield from _details(entry)
+    for state, heading in (
+        (State.REFUSES, "Refuse"),
+        (State.NOT_UNDERSTOOD, "Not understood"),
+    ):
+        found = [entry for entry in rest if entry.state is state]
+        if found:
+            yield ""
+            yield f"{heading}:"
+        for entry in found:
+            yield f"  {entry.id}  {entry.place}"
+            yield from (f"  {line}" for line in _details(entry))
+    if survey.not_understood:
+        yield ""
+        yield "Files that were not understood:"
+        for each in survey.not_understood:
+            yield f"  {each.place}: {each.words}"
+    if survey.vouched:
+        yield ""
+        yield f"Passed over, as you vouch for it: {', '.join(survey.vouched)}"
+    yield ""
+    yield f"Verdict: {_VERDICTS[survey.verdict]}"
+
+
+def _details(entry: EntryPoint) -> Iterator[str]:
+    for action in entry.actions:
+        yield f"  does    {action.what}  {action.place}"
+    for finding in sorted(entry.findings, key=lambda each: (not each.breaks, each.kind, each.place)):
+        yield f"  {'BREAKS' if finding.breaks else 'note  '}  {finding.kind}: {finding.words}"
+        yield f"          {finding.place}: {finding.place.text}"
+    for each in entry.not_understood:
+        yield f"  UNSURE  {each.words}"
+        yield f"          {each.place}: {each.place.text}"

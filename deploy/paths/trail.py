@@ -1,0 +1,112 @@
+"""What is noted while an entry point is followed, and the entry point that comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deploy.paths.meaning import sounds_like_deploy
+from deploy.paths.survey import (
+    BREAKING,
+    Action,
+    EntryKind,
+    EntryPoint,
+    Finding,
+    Kind,
+    NotUnderstood,
+    Place,
+    State,
+)
+
+
+@dataclass
+class Trail:
+    """What an entry point was seen to do.
+
+    Attributes:
+        id: See `EntryPoint`.
+        kind: See `EntryPoint`.
+        name: See `EntryPoint`.
+        place: See `EntryPoint`.
+        refused: Whether it ended in a failure before it did anything.
+        did: Whether it did anything but speak.
+        strings: Texts that mention the shared host-side script, where they stand.
+        copied: Files that were copied to a host, by their base name.
+        fetched_branch: Whether what git fetched last was a branch.
+        cloned: Where something was cloned whose commit was not chosen yet.
+        vouched: Whether something of it was passed over, as the caller vouches for it.
+    """
+
+    id: str
+    kind: EntryKind
+    name: str
+    place: Place
+    providers: list[str] = field(default_factory=list)
+    actions: dict[tuple[str, Place], Action] = field(default_factory=dict)
+    findings: dict[tuple[Kind, Place], Finding] = field(default_factory=dict)
+    not_understood: dict[tuple[str, Place], NotUnderstood] = field(default_factory=dict)
+    refused: bool = False
+    did: bool = False
+    strings: list[Place] = field(default_factory=list)
+    copied: dict[str, str] = field(default_factory=dict)
+    fetched_branch: bool = False
+    cloned: Place | None = None
+    vouched: bool = False
+
+    def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
+        """Note something that changes a host."""
+        self.did = True
+        self.actions.setdefault((what, place), Action(what=what, place=place, shared=shared))
+        if provider not in self.providers:
+            self.providers.append(provider)
+        if not shared:
+            self.find(Kind.NOT_SHARED, place, f"{what} changes a host without the shared host-side script")
+            if inline:
+                self.find(
+                    Kind.INLINE,
+                    place,
+                    f"{what} stands in the entry point itself; a script that people and CI share is needed",
+                )
+        if provider == "aws":
+            self.find(Kind.AWS, place, f"{what} deploys to AWS")
+
+    def find(self, kind: Kind, place: Place, words: str) -> None:
+        """Note something that matters if this deploys."""
+        self.findings.setdefault((kind, place), Finding(kind=kind, breaks=kind in BREAKING, place=place, words=words))
+
+    def unknown(self, place: Place, words: str) -> None:
+        """Note something that could not be followed."""
+        self.did = True
+        self.not_understood.setdefault((words, place), NotUnderstood(place=place, words=words))
+
+    def entry(self) -> EntryPoint:
+        """Return what came of it."""
+        actions = tuple(self.actions.values())
+        active = bool(actions)
+        lab_only = active and set(self.providers) == {"lab"}
+        if active and self.cloned:
+            self.find(Kind.FLOATING, self.cloned, "what is cloned is whatever its branch holds at that time")
+        if not (active or self.not_understood or self.refused or self.vouched) and sounds_like_deploy(self.name):
+            self.unknown(self.place, "its name says that it deploys; how it does was not found")
+        if active:
+            state = State.ACTIVE
+        elif self.not_understood:
+            state = State.NOT_UNDERSTOOD
+        else:
+            state = State.REFUSES if self.refused else State.NO_DEPLOY
+        findings = [
+            finding
+            for finding in self.findings.values()
+            if active and not (lab_only and finding.kind is Kind.FLOATING)
+        ]
+        return EntryPoint(
+            id=self.id,
+            kind=self.kind,
+            name=self.name,
+            place=self.place,
+            state=state,
+            providers=tuple(self.providers),
+            shared_script=active and all(action.shared for action in actions),
+            actions=actions,
+            findings=tuple(findings),
+            not_understood=tuple(self.not_understood.values()),
+        )

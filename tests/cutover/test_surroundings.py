@@ -1,0 +1,249 @@
+"""What is told of a host is understood, and what is not told is inconclusive."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.declared import Declared, DeclaredFile, is_declared, matches, undeclared
+from deploy.errors import Inconclusive
+from deploy.surroundings import (
+    Surroundings,
+    agents,
+    fingerprint,
+    password_ways,
+    read,
+    strangers,
+    undeclared_listeners,
+)
+from tests.cutover.surroundings import GOOD, KEY, STORE, SYSTEM, printed
+
+DECLARED = Declared(
+    listeners=("0.0.0.0:22",),
+    unit_folders=("/usr/lib/systemd/system",),
+    users={"hypervisor.service": "choiros"},
+    files=(DeclaredFile(path="/etc/x", mode="0600"),),
+)
+ENDPOINTS = ("127.0.0.1:9090",)
+
+
+def around(**changed: str | None) -> Surroundings:
+    return read("b", printed(**changed))
+
+
+def test_a_host_as_it_should_be_has_nothing_to_find() -> None:
+    """A clean host has no agent, no stranger among its units, no other listener and no way in but keys."""
+    seen = around()
+    assert not list(agents(seen))
+    assert not list(strangers(seen, DECLARED))
+    assert not undeclared_listeners(seen, DECLARED, ENDPOINTS)
+    assert not password_ways(seen.sshd, "prohibit-password")
+    assert seen.boots == SYSTEM
+    assert [(unit.name, unit.user, unit.of_aws) for unit in seen.served] == [("hypervisor.service", "choiros", ())]
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "says"),
+    [
+        ("unit_files", "amazon-ssm-agent.service\n", "unit amazon-ssm-agent.service"),
+        ("unit_files", "snap.amazon-ssm-agent.amazon-ssm-agent.service\n", "unit snap.amazon"),
+        ("closure", f"{STORE}-amazon-ssm-agent-3.3\n", "amazon-ssm-agent-3.3 in the running system"),
+        ("processes", f"9\t{STORE}-amazon-ssm-agent-3.3/bin/x\tx\n", "process 9"),
+        ("processes", "9\t/opt/x\t/opt/ssm-agent-worker\n", "process 9"),
+    ],
+)
+def test_the_agent_is_found_in_every_form(section: str, text: str, says: str) -> None:
+    """A unit, a process or a member of the closure is enough."""
+    name = section.replace("_", "-")
+    (found,) = agents(around(**{section: GOOD[name] + text}))
+    assert says in found
+
+
+def test_whoever_speaks_of_the_agent_is_not_the_agent() -> None:
+    """A shell with the agent's name among its arguments, as ours has, is none."""
+    assert not list(agents(around(processes="9\t/bin/bash\tbash -c echo amazon-ssm-agent\n")))
+
+
+UNIT = "\n\nId={name}\nLoadState=loaded\nFragmentPath={path}\nDropInPaths={drop}\nTransient={transient}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "drop", "transient", "says"),
+    [
+        ("x.service", "/etc/systemd/system/x.service", "", "no", "x.service from /etc/systemd/system/x.service"),
+        ("x.timer", "/root/x.timer", "", "no", "x.timer from /root/x.timer"),
+        (
+            "dbus.service",
+            "/usr/lib/systemd/system/dbus.service",
+            "/etc/x.conf",
+            "no",
+            "dbus.service from /etc/x.conf",
+        ),
+        ("run-u1.service", "/run/systemd/transient/run-u1.service", "", "yes", "made while the system ran"),
+    ],
+)
+def test_a_unit_from_outside_is_found(name: str, path: str, drop: str, transient: str, says: str) -> None:
+    """A file by hand, a drop-in by hand or a transient unit is not of the declared system."""
+    text = GOOD["units"] + UNIT.format(name=name, path=path, drop=drop, transient=transient)
+    (found,) = strangers(around(units=text), DECLARED)
+    assert says in found
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "transient"),
+    [
+        ("x.service", "/run/systemd/generator/x.service", "no"),
+        ("x.mount", "/etc/fstab.d/x.mount", "no"),
+        ("session-1.scope", "/run/systemd/transient/session-1.scope", "yes"),
+        ("switchproof-converge-1.service", "/run/systemd/transient/s.service", "yes"),
+        ("backup@a.service", "/root/b.service", "no"),
+    ],
+)
+def test_what_belongs_there_is_no_stranger(name: str, path: str, transient: str) -> None:
+    """What systemd generates, what a session makes, our own and what is declared may be there."""
+    declared = Declared(listeners=(), units=("backup@*.service",), users={}, files=DECLARED.files)
+    text = UNIT.format(name=name, path=path, drop="", transient=transient)
+    assert not list(strangers(around(units=text), declared))
+
+
+@pytest.mark.parametrize("real", ["/etc/systemd/system/x.service", ""])
+def test_a_unit_that_only_lies_there_is_found(real: str) -> None:
+    """A unit file by hand that nothing has loaded yet, or a link that leads nowhere, waits for the next boot."""
+    seen = around(placed=f"{GOOD['placed']}/etc/systemd/system/x.service\t{real}\n")
+    assert list(strangers(seen, DECLARED)) == ["x.service from /etc/systemd/system/x.service, which is not loaded"]
+
+
+def test_a_masked_unit_is_no_stranger() -> None:
+    """A unit that is masked leads to /dev/null, and nothing of it can run."""
+    text = UNIT.format(name="x.service", path="/etc/systemd/system/x.service", drop="", transient="no")
+    real = "/etc/systemd/system/x.service\t/dev/null\n"
+    assert not list(strangers(around(units=GOOD["units"] + text, real_paths=GOOD["real-paths"] + real), DECLARED))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ('tcp LISTEN 0 1 0.0.0.0:8080 0.0.0.0:* users:(("nc",pid=1,fd=1))', "tcp 0.0.0.0:8080 by nc"),
+        ("tcp LISTEN 0 1 [::]:22 [::]:*", "tcp [::]:22 by the kernel"),
+        ("udp UNCONN 0 0 0.0.0.0:22 0.0.0.0:*", "udp 0.0.0.0:22 by the kernel"),
+        ('tcp LISTEN 0 1 *:9090 *:* users:(("x",pid=1,fd=1))', "tcp *:9090 by x"),
+    ],
+)
+def test_another_listener_is_found(line: str, found: str) -> None:
+    """Another port, another address of the same port, or another protocol is not what was declared."""
+    assert undeclared_listeners(around(sockets=GOOD["sockets"] + line), DECLARED, ENDPOINTS) == [found]
+
+
+@pytest.mark.parametrize(
+    ("socket", "allowed", "is_one"),
+    [
+        ("0.0.0.0:22", ("0.0.0.0:22",), True),
+        ("0.0.0.0:22", ("127.0.0.1:22",), False),
+        ("[::]:22", ("*:22",), True),
+        ("127.0.0.1:40000", ("127.0.0.1:*",), True),
+        ("0.0.0.0:222", ("0.0.0.0:22",), False),
+    ],
+)
+def test_sockets_are_matched_whole(socket: str, allowed: tuple[str, ...], is_one: bool) -> None:
+    """An address and a port each match as a whole, or by `*`."""
+    assert is_declared(socket, allowed) == is_one
+
+
+def test_units_are_matched_whole() -> None:
+    """A pattern stands for the whole name."""
+    assert matches("run-1.service", ("run-?.service",))
+    assert not matches("xrun-1.service", ("run-?.service",))
+
+
+@pytest.mark.parametrize(
+    ("setting", "root_login"),
+    [
+        ("passwordauthentication yes", "prohibit-password"),
+        ("kbdinteractiveauthentication yes", "prohibit-password"),
+        ("permitemptypasswords yes", "prohibit-password"),
+        ("permitrootlogin yes", "prohibit-password"),
+        ("permitrootlogin without-password", "no"),
+        ("permitrootlogin prohibit-password", "forced-commands-only"),
+    ],
+)
+def test_every_way_in_without_a_key_is_found(setting: str, root_login: str) -> None:
+    """Passwords of any kind, and root otherwise than declared, are ways in."""
+    key, _, value = setting.partition(" ")
+    (found,) = password_ways(around().sshd | {key: value}, root_login)
+    assert found.startswith(key)
+
+
+def test_a_setting_that_was_not_told_is_no_good_one() -> None:
+    """What the SSH server did not say counts as open."""
+    assert len(password_ways({}, "no")) == 4
+
+
+@pytest.mark.parametrize("section", [name.replace("-", "_") for name in GOOD])
+def test_what_was_not_told_is_inconclusive(section: str) -> None:
+    """A section that the host could not tell is no empty one."""
+    seen = around(**{section: None})
+    asked: dict[str, Callable[[], object]] = {
+        "units": lambda: seen.units,
+        "unit_files": lambda: seen.unit_names,
+        "real_paths": lambda: seen.units,
+        "placed": lambda: seen.placed,
+        "closure": lambda: seen.closure,
+        "processes": lambda: seen.processes,
+        "sockets": lambda: seen.listeners,
+        "sshd": lambda: seen.sshd,
+        "host_keys": lambda: seen.host_keys,
+        "contract_units": lambda: seen.served,
+        "credentials": lambda: seen.credentials,
+        "systems": lambda: seen.systems,
+        "boot_entry": lambda: seen.boots,
+    }
+    with pytest.raises(Inconclusive, match="did not tell"):
+        asked[section]()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "units\n", printed().removesuffix("end\n"), f"hello\n{printed()}", "sshd ***\nend\n"]
+)
+def test_an_answer_that_is_not_whole_is_inconclusive(text: str) -> None:
+    """Cut off, spoilt or with something else in it, an answer is none."""
+    with pytest.raises(Inconclusive):
+        read("b", text)
+
+
+@pytest.mark.parametrize("section", ["units", "closure", "processes"])
+def test_what_cannot_be_empty_is_not_taken_for_clean(section: str) -> None:
+    """No unit, no process or no closure at all is no host."""
+    seen = around(**{section: ""})
+    with pytest.raises(Inconclusive):
+        list(agents(seen))
+
+
+def test_fingerprints_are_those_of_openssh(tmp_path: Path) -> None:
+    """A key is called as ssh-keygen calls it."""
+    file = tmp_path / "key.pub"
+    file.write_text(f"{KEY}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["ssh-keygen", "-l", "-f", str(file)], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert fingerprint(KEY).split()[1] == done.stdout.split()[1]
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        (None, "declared: missing"),
+        (Declared(listeners=(), users={}, files=DECLARED.files), "missing hypervisor.service"),
+        (
+            Declared(listeners=(), users={"hypervisor.service": "a", "x.service": "b"}, files=DECLARED.files),
+            "x.service: no unit",
+        ),
+        (DECLARED, None),
+    ],
+)
+def test_what_must_be_declared_is_asked_for(declared: Declared | None, says: str | None) -> None:
+    """Each of the contract's units has a declared user, and no other unit has."""
+    problem = undeclared(declared, ("hypervisor.service",))
+    assert (problem is None) if says is None else (problem is not None and says in problem)

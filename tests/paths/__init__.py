@@ -1,0 +1,1 @@
+"""What is found of a repository's deploy paths by reading it."""
