@@ -227,7 +227,8 @@ def aftermath(record: Record) -> str:
     for state, words in _LEFT.items():
         names = [host.name for host in record.hosts if host.state is state]
         if len(names) == len(record.hosts) > 1:
-            return f"All {text.count(len(names), 'host')} were left {words}."
+            whole = "Both hosts" if len(names) == 2 else f"All {len(names)} hosts"  # noqa: PLR2004 - a pair
+            return f"{whole} were left {words}."
         if names:
             noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
             which = ", ".join(text.one_line(name) for name in names)

@@ -94,11 +94,12 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
         found.append("its endpoints' health over time")
     found += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
     found += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]
-    for watch in host.watches:
-        if watch.left_out:
-            count = text.count(watch.left_out, "answer")
-            leg = "" if watch.leg == "forward" else f" ({reading.LEG_WORDS[watch.leg]})"
+    for leg, words in reading.LEG_WORDS.items():
+        thinned = [watch for watch in host.watches if watch.leg == leg and watch.left_out]
+        if thinned:
+            count = text.count(sum(watch.left_out for watch in thinned), "answer")
+            names = ", ".join(dict.fromkeys(watch.endpoint for watch in thinned))
             found.append(
-                f"{count} of {watch.endpoint}{leg} between others that are alike; they counted, and are not kept"
+                f"{count} of {names} ({words}) between others that are alike; they counted, and are not kept"
             )
     return [Gap(host.name, what) for what in found]

@@ -98,7 +98,7 @@ def test_first_sentence_of_each_mode() -> None:
     assert "and nothing was changed" in read(stories.returned().record()).one("p", class_="sentence").text
     root = read(stories.drill().record())
     assert "deployed, gone back and deployed again" in root.one("p", class_="sentence").text
-    assert root.one("p", class_="aftermath").text == "All 2 hosts were left converged."
+    assert root.one("p", class_="aftermath").text == "Both hosts were left converged."
     assert read(stories.rolled_back().record()).one("p", class_="aftermath").text == (
         "Host a was left rolled back to the earlier system and verified there; host b was left converged."
     )

@@ -46,8 +46,8 @@ def test_everything_known_leaves_no_gap() -> None:
     story = Story("a").connected("a").seen("a", "before", OLD, 41).seen("a", "after", NEW, 42).watched("a")
     story.units("a", "before", 100, "0", "a").units("a", "after", 200, "1", "b")
     assert unseen.gaps(story.record()) == []
-    (gap,) = unseen.gaps(story.watched("a", endpoints=("live",), left_out=7).record())
-    assert gap.what.startswith("7 answers of live between others")
+    (gap,) = unseen.gaps(story.watched("a", endpoints=("live", "dev"), left_out=7).record())
+    assert gap.what.startswith("14 answers of live, dev (deploy) between others")
 
 
 def test_what_is_not_known_of_a_host_is_named() -> None:
