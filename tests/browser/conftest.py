@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Generator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.browser.view import PATIENCE_MS
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +16,7 @@ def browser() -> Generator[Browser]:
     """Debian's Chromium; nothing is downloaded."""
     chromium = shutil.which("chromium")
     assert chromium, "chromium is missing: install it with setup/system-packages.sh chromium"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         # Its sandbox is not for root; it only opens pages that the tests make.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

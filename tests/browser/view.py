@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, Dialog, Page
 NARROW, WIDE = 380, 1280
 """Widths in CSS pixels: of a small phone, and of a small desktop."""
 
+PATIENCE_MS = 30_000
+"""Milliseconds after which what has not come to be never will, on a machine with much else to do."""
+
 GRAVE = {"serious", "critical"}
 
 _ALL_OPEN = """
@@ -90,7 +93,7 @@ def view(
     size: Any = {"width": width, "height": 800}
     with browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=scripts) as context:
         seen = View(context.new_page())
-        seen.page.set_default_timeout(15_000)
+        seen.page.set_default_timeout(PATIENCE_MS)
         seen.page.on("request", lambda request: seen.requests.append(request.url))
         seen.page.on("console", lambda message: seen.said.append(message.text))
         seen.page.on("pageerror", lambda error: seen.said.append(str(error)))

@@ -9,15 +9,18 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 import deploy.providers
 from deploy.connection import Completed, Program, Question
 from deploy.facts import ConnectionFacts
+from reports.kept import read_kept
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
+OPTION = "--report-dir="
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
 LOG = f"--- build\n{ALL}\n--- switch\n{NAMED[:9]}\\\n{NAMED[9:]}\n{KEY}\nthe switch failed: {ALL}\n".encode()
 CHUNKS = [LOG[: LOG.index(part) + 40] for part in (NAMED_FORMS[8].encode(), b"--- switch", KEY.encode())]
@@ -113,6 +116,8 @@ def main(way: str, arguments: list[str]) -> int:
         thread.join()
         sys.stderr.write(f"{ALL}\n")
         print(ALL)
+        (runs,) = [Path(each.removeprefix(OPTION)) for each in arguments if each.startswith(OPTION)]
+        print(f"while it goes on: {[run.end for run in read_kept(runs)]}")
         if way == "crash":
             _break()
         return Host()

@@ -14,6 +14,7 @@ import pytest
 from checks.redaction import Redaction
 from deploy.redact import Redactor
 from reports.__main__ import main
+from reports.kept import read_kept
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
 from tests.reports import stories
 from tests.reports.runs import keep
@@ -156,6 +157,12 @@ def test_the_page_made_again_is_the_report_s_and_has_no_secret(told: Told) -> No
             "<main.*</main>", report.read_text(encoding="utf-8"), re.DOTALL
         )
         assert found_in(page) == []
+
+
+def test_a_run_is_known_to_go_on_while_it_does(told: Told) -> None:
+    """For as long as a session lasts, whoever lists the runs sees that it goes on, and afterwards that it is over."""
+    assert "while it goes on: ['going-on', 'over']" in told.outputs["stdout"]
+    assert [run.end for run in read_kept(told.runs)] == ["over"]
 
 
 def test_older_runs_are_removed_and_that_is_said(told: Told) -> None:
