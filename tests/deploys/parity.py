@@ -84,7 +84,7 @@ _SWITCHES = {
     "ends with 194": "exit 194",
     "dies by a signal": "kill -9 $$",
     "says 30,000 characters": "yes 'building, building' | head -c 30000",
-    "says 5 MiB": "head -c 3932160 /dev/urandom | base64",
+    "says 5 MiB": "seq 765000",
     "says what is not UTF-8": "printf 'caf\\351 \\377\\376 \\303\\050\\n'",
 }
 _PROGRAMS = {

@@ -306,6 +306,16 @@ def test_a_planned_fault_of_a_command_happens_once(
     assert ending(sender.run("true")) == ("Success", "Success", 0)
 
 
+def test_what_it_does_and_does_not_is_documented() -> None:
+    """The endpoint's page has every fault, and a word of all that is not modelled."""
+    page = (ROOT / "docs" / "ssm-endpoint.md").read_text(encoding="utf-8")
+    assert not [fault for fault in Fault if f"`{fault}`" not in page]
+    assert len(NOT_MODELLED) == 8
+    for word in ("IAM", "latencies", "MaxConcurrency", "Parameter Store", "schema 2.2", "194", "instance", "agent"):
+        assert any(word in lacking for lacking in NOT_MODELLED), word
+        assert word in page
+
+
 def test_it_is_served_by_hand(lab: Lab, machine: LabHost) -> None:
     """The command prints what a shell needs, gives the host a checkout, breaks what it is told, and ends."""
     command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name, "i", "--fault", "throttle"]
