@@ -151,7 +151,7 @@ failed_units() {
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
 shown=
-declare -A value
+declare -A value PATIENCE=()
 show_units() {
   local name inner
   value=()
@@ -160,6 +160,8 @@ show_units() {
   for name in "${!LEADER[@]}"; do find_leader "$name"; done
   for name in "${!INSIDE[@]}"; do
     inner=$(show_inside "$name")
+    # Who was silent once is not waited for as long again.
+    [[ $inner != *ActiveState=unknown* ]] || PATIENCE[$name]=1
     take_shown "$inner"
     shown+=$'
 
@@ -199,7 +201,7 @@ inside() {
 show_inside() {
   local text unit group=${value["${CONTAINER_OF[$1]} ControlGroup"]:-}; local -a units
   read -r -a units <<<"${INSIDE[$1]}"
-  if text=$(INSIDE_S=5 inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
+  if text=$(INSIDE_S=${PATIENCE[$1]:-5} inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
     sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
     return
   fi
