@@ -31,7 +31,7 @@ NAMES: dict[str, tuple[Case | None, str]] = {
     "degraded": (Case.UNHEALTHY, '"degraded"'),
     "container-down": (Case.CONTAINER_DOWN, "inactive (dead)"),
     "unit-down": (Case.UNIT_DOWN, "inactive (dead)"),
-    "still-starting": (Case.CONTAINER_STARTING, "activating (start-pre)"),
+    "still-starting": (Case.CONTAINER_STARTING, "activating (start)"),
     "program-not-up": (Case.UNIT_NOT_LISTENING, "connection refused"),
     "crash-loop": (Case.UNIT_LOOP, "killed by signal 9 (KILL)"),
     "start-limit": (Case.UNIT_GIVEN_UP, "exit status 1"),
