@@ -39,7 +39,7 @@ NAMES: dict[str, tuple[Case | None, str]] = {
     "hang": (Case.HANGING, "no answer in time"),
     "http-503": (Case.BAD_STATUS, "HTTP 503"),
     "container-killed": (Case.CONTAINER_ENDED, "started again 1 times"),
-    "network-down": (Case.NETWORK_DOWN, "connection refused"),
+    "network-down": (Case.NETWORK_DOWN, "no answer in time"),
     "crossed": (Case.MISTAKEN, " answers: HTTP 200"),
     "no-curl": (None, ""),
 }
