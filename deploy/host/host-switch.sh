@@ -1391,7 +1391,7 @@ diagnose_container() {
   [ -n "$leader" ] || return 0
   say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"
   say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
-  [ "${value["$unit ActiveState"]:-}" != unknown ] || return 0
+  if [[ $unit != */* || ${value["$unit ActiveState"]:-} == unknown ]]; then return; fi
   say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
 }
 
