@@ -1638,7 +1638,10 @@ installed_problem() {
   while IFS=$US read -r name state target belongs; do
     IFS=$US read -r _ file _ units _ < <(grep "^$name$US" <<<"$BRIDGE")
     told=$(awk -F"$US" -v name="$name" '$1 == name { path = $2 } END { print path }' "$(job_dir)/realised" 2>/dev/null || true)
-    if [ "$state$told" = absent ]; then continue; fi
+    # What nobody gave and no unit runs may be there.
+    if [ -z "$told" ] && ! { [ "$state" = store ] && grep -qF -- "=$(store_root "$target")" <<<"${said[processes]}"; }; then
+      continue
+    fi
     if [ "$state" != store ] || { [ -n "$told" ] && [ "$target" != "$told/$file" ]; }; then
       echo "$name: ${told:-a store path} is not what is installed, but ${target:-what no store path is known of}"
       return
