@@ -151,7 +151,7 @@ failed_units() {
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
 shown=
-declare -A value
+declare -A value PATIENCE=()
 show_units() {
   local name inner
   value=()
@@ -160,6 +160,8 @@ show_units() {
   for name in "${!LEADER[@]}"; do find_leader "$name"; done
   for name in "${!INSIDE[@]}"; do
     inner=$(show_inside "$name")
+    # Who was silent once is not waited for as long again.
+    [[ $inner != *ActiveState=unknown* ]] || PATIENCE[$name]=1
     take_shown "$inner"
     shown+=$'
 
@@ -199,7 +201,7 @@ inside() {
 show_inside() {
   local text unit group=${value["${CONTAINER_OF[$1]} ControlGroup"]:-}; local -a units
   read -r -a units <<<"${INSIDE[$1]}"
-  if text=$(INSIDE_S=5 inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
+  if text=$(INSIDE_S=${PATIENCE[$1]:-5} inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
     sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
     return
   fi
@@ -1389,7 +1391,7 @@ diagnose_container() {
   [ -n "$leader" ] || return 0
   say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"
   say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
-  [ "${value["$unit ActiveState"]:-}" != unknown ] || return 0
+  if [[ $unit != */* || ${value["$unit ActiveState"]:-} == unknown ]]; then return; fi
   say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
 }
 
@@ -1636,7 +1638,10 @@ installed_problem() {
   while IFS=$US read -r name state target belongs; do
     IFS=$US read -r _ file _ units _ < <(grep "^$name$US" <<<"$BRIDGE")
     told=$(awk -F"$US" -v name="$name" '$1 == name { path = $2 } END { print path }' "$(job_dir)/realised" 2>/dev/null || true)
-    if [ "$state$told" = absent ]; then continue; fi
+    # What nobody gave and no unit runs may be there.
+    if [ -z "$told" ] && ! { [ "$state" = store ] && grep -qF -- "=$(store_root "$target")" <<<"${said[processes]}"; }; then
+      continue
+    fi
     if [ "$state" != store ] || { [ -n "$told" ] && [ "$target" != "$told/$file" ]; }; then
       echo "$name: ${told:-a store path} is not what is installed, but ${target:-what no store path is known of}"
       return

@@ -16,6 +16,12 @@ $bb cp /usr/lib/os-release "$root/etc/os-release"
 : >"$root/etc/machine-id"
 $bb ln -sfn "@units@/$name" "$root/etc/systemd/system"
 
+for word in $($bb cat "/etc/switchproof-lab/guest-${name#sandbox-}" 2>/dev/null); do
+  case $word in
+  sandbox.boot=*) echo "the container waits before it starts" && $bb sleep "${word#*=}" ;;
+  esac
+done
+
 exec @nspawn@/bin/systemd-nspawn --quiet --keep-unit --register=no --notify-ready=yes --private-network \
   --machine="$name" --directory="$root" --bind-ro=/usr --bind-ro=/nix --bind-ro=/etc/switchproof-lab \
   --bind-ro=/opt/choiros/bin --link-journal=no --resolv-conf=off --timezone=off --console=read-only --kill-signal=SIGRTMIN+3 \
