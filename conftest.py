@@ -13,10 +13,12 @@ from typing import TextIO
 import pytest
 import testinfra.host
 
-from checks.fixtures import Diagnosis, Show, Shown
+from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
+from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256
 from deploy.attestation import attest
+from deploy.bridge import Installation
 from deploy.convergence import Convergence
 from deploy.earlier import Choice
 from deploy.errors import Inconclusive, SwitchproofError, UsageError
@@ -25,20 +27,19 @@ from deploy.health import EndpointSeen
 from deploy.journal import AnyEvent, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
-from deploy.plan import Options, make_plan, targets_file
+from deploy.plan import Mode, Options, make_plan, targets_file
 from deploy.record import Record
 from deploy.redact import Redactor
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
 from deploy.testinfra import host_over
-from reports import ci, files
+from reports import ci, files, index, stored, tidy
 from reports.html import HtmlReport
 from reports.html import configure as configure_html
 from reports.progress import Progress
 from reports.summary import render as render_summary
 
 ROOT = Path(__file__).parent
-RUNS = ROOT / "reports" / "runs"
 TRIALS = ROOT / "reports" / "trials"
 SESSION = pytest.StashKey[DeploySession]()
 
@@ -73,6 +74,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
+    add(
+        "--keep-runs", type=int, metavar="N", help="remove what is older there than the newest N runs (default: none)"
+    )
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
     shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
     add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
@@ -88,6 +92,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--subject-dir", metavar="DIR", help="the folder that it is run in (default: this one)")
     add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
     add("--scenario", action="append", default=[], metavar="NAME", help="try it with this only; repeatable")
+    own = "a folder with checks of the team's own, beside the target file's `checks`; repeatable"
+    add("--checks", action="append", default=[], metavar="DIR", help=own)
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
 
@@ -103,11 +109,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep; where a check applies."
     )
+    config.addinivalue_line("markers", "audit(severity, rationale, remedy): a team's own check of an audit.")
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
     if given.provider is None:
-        only_deploys = (given.sha, given.audit, given.plan, given.drill, given.sign_key, given.require_record)
-        if any(only_deploys) or given.rollback is not None or given.subject is not None:
+        only_deploys = (
+            given.sha,
+            given.audit,
+            given.plan,
+            given.drill,
+            given.sign_key,
+            given.require_record,
+            given.checks,
+            given.subject,
+        )
+        if any(only_deploys) or given.rollback is not None or given.keep_runs is not None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     if given.subject is not None:
@@ -119,6 +135,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if stray := [option for option in ("scenario", "subject_dir", "subject_timeout") if getattr(given, option)]:
         raise pytest.UsageError(f"--{stray[0].replace('_', '-')}: only with --subject=COMMAND")
     try:
+        refuse_silent_options(config)
         plan = make_plan(
             Options(
                 provider=given.provider,
@@ -132,6 +149,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 on_failure=given.on_failure,
                 soak=given.soak,
                 report_dir=given.report_dir,
+                keep_runs=given.keep_runs,
                 lab_keep=given.lab_keep,
                 lab_runtime=given.lab_runtime,
                 shape=given.shape,
@@ -140,9 +158,10 @@ def pytest_configure(config: pytest.Config) -> None:
                 require_record=given.require_record,
                 allowed_signers=given.allowed_signers,
                 revoked_signers=given.revoked_signers,
+                checks=tuple(given.checks),
             ),
             os.environ,
-            RUNS,
+            stored.RUNS,
         )
         if plan.sign_key is not None:
             check_key(plan.sign_key)
@@ -151,8 +170,10 @@ def pytest_configure(config: pytest.Config) -> None:
         redact = Redactor(mentioned_secrets(targets_file(given.provider, given.targets, given.shape), os.environ))
         raise pytest.UsageError(redact(str(error))) from None
     _unload_hypothesis(config)
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        config.args = [str(ROOT / "checks")]
+    # Everything is collected, so that what the command line leaves out is missed.
+    paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    selection = Selection(paths, config.invocation_params.dir)
+    config.args = [str(folder) for folder in (ROOT / "checks", *plan.checks)]
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
@@ -163,7 +184,7 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
-    session = DeploySession(plan, folder, watch, redact, promoted_from)
+    session = DeploySession(plan, folder, watch, redact, promoted_from=promoted_from, selection=selection)
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -191,6 +212,7 @@ class _Outputs:
         self._progress = progress
         self._service = service
         self._problems: list[str] = []
+        self._tidied = tidy.Tidied()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -214,11 +236,12 @@ class _Outputs:
         name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
         try:
             self._session.folder = folder.replace(files.make_folder(folder.parent, name))
-            files.write(record, self._session.folder, (RUNS.parent if kept_in == RUNS else kept_in) / "latest")
+            files.write(record, self._session.folder, stored.home(kept_in) / "latest")
         except OSError as error:
             self._problems.append(f"the run's files are not all written: {error}")
         else:
             self._sign(record)
+        self._list(kept_in)
         try:
             self._service.publish(record, self._session.folder)
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
@@ -234,6 +257,17 @@ class _Outputs:
             self._session.unsigned = True
             self._problems.append(f"the run is not signed, so the exit code is not 0: {error}")
 
+    def _list(self, kept_in: Path) -> None:
+        """Remove the runs that are too old, and list those that are kept."""
+        home, newest = stored.home(kept_in), self._session.plan.keep_runs
+        try:
+            if newest is not None:
+                self._tidied = tidy.tidy(kept_in, newest, home / "latest")
+                self._problems += self._tidied.problems
+            index.write(kept_in, home)
+        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a list of runs
+            self._problems.append(f"the index of runs could not be written: {error!r}")
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
         if record := self._session.record:
@@ -241,6 +275,8 @@ class _Outputs:
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
             terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+        if self._tidied.removed:
+            terminalreporter.write_line(str(self._tidied))
         for problem in self._problems:
             terminalreporter.write_line(f"WARNING: {problem}")
 
@@ -350,6 +386,19 @@ def unwell(session: DeploySession, observation: Observation) -> set[str]:
 
 
 @pytest.fixture
+def installation(session: DeploySession, place: Place, observation: Observation) -> Installation:
+    """The programs of the store path bridge, as they should be and as they are."""
+    plan, journey = session.plan, session.hosts.journeys[place.host]
+    programs, wanted = plan.target.bridge.programs, dict[str, str]()
+    if place.leg != "back" and plan.mode is not Mode.ROLLBACK:
+        ended = journey.convergences.get(place.leg)
+        wanted = {name: program.path for name, program in programs.items() if program.path}
+        wanted |= ended.installed if ended else {}  # what could not be realised may have been built there
+    before = session.hosts.before(place.host).system.installed if place.leg == "back" else None
+    return Installation(programs, wanted, before, observation.system.installed)
+
+
+@pytest.fixture
 def changed_but_not_restarted(
     session: DeploySession, place: Place, before: Before, observation: Observation
 ) -> list[str]:
@@ -375,6 +424,13 @@ def endpoint(session: DeploySession, place: Place, observation: Observation) -> 
     target = session.plan.target
     peers = {name: peer for name, peer in target.runtime.items() if name != place.endpoint}
     return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation, peers)
+
+
+@pytest.fixture
+def unit(session: DeploySession, place: Place) -> RuntimeUnit:
+    """A runtime unit, by its name and what the target file says of it; the check is made of each."""
+    assert place.endpoint is not None
+    return RuntimeUnit(place.endpoint, session.plan.target.runtime[place.endpoint])
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@
 default:
     @just --list --unsorted
 
-# Install the system packages that the lab and the tests need and this machine lacks.
-packages:
-    @setup/system-packages.sh
+# Install the system packages that the lab needs and this machine lacks, and further ones if named.
+packages *more:
+    @setup/system-packages.sh {{ more }}
 
 # Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
 demo: packages
@@ -37,13 +37,18 @@ rollback provider *options:
 drill provider sha *options:
     @provider="$1" sha="$2"; shift 2; pytest --provider="$provider" --sha="$sha" --drill "$@"
 
+# List every kept run on one page, and open it where there is a desktop.
+[positional-arguments]
+reports *options:
+    @python -m reports index --open "$@"
+
 # Gone; says what to use instead.
 [private]
 deploy-ec2 *_:
     @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
 # Run the project's own tests, whole deploys on lab hosts included.
-test: packages
+test: (packages "chromium")
     pytest --numprocesses=2 --dist=loadfile
 
 # Run what judges the code without running it.
@@ -57,11 +62,12 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Write the JSON Schemas: of target files, for editors, and of records and trials, for whoever reads them.
+# Write the JSON Schemas, of target files, records and trials, and the SSM document of the shipped target file.
 schema:
     python -m deploy.target > docs/target.schema.json
     python -m deploy.schema > docs/record.schema.json
     python -m trials.schema > docs/trial.schema.json
+    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages
@@ -71,17 +77,33 @@ bench: packages
 bench-rollback: packages
     python -m bench.rollback --write
 
+# Measure an audit and a deploy through SSM beside the old entry point's way and write the table to docs/.
+bench-ssm: packages
+    python -m bench.ssm --write
+
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
     python -m bench.boots --times 200 --write
+
+# Measure how large pages are and how long they take to open, and write the table to docs/.
+bench-pages: (packages "chromium")
+    python -m bench.pages --write
+
+# Make the pictures in docs/ again, of real runs on lab hosts.
+screenshots: (packages "chromium")
+    python -m tests.browser.screenshots
 
 # Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
 
-# Break each of the lab's units in every way, deploy and audit; takes about four minutes.
+# Break each of the lab's units, machines and containers, in every way, deploy and audit; takes about seven minutes.
 faults: packages
-    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py
+    SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py tests/deploys/test_container_faults.py
+
+# Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
+parity: packages
+    SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
 
 # Try our own deploy paths and every bad example with every scenario; takes about a quarter of an hour.
 trials: packages

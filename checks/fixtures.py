@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from deploy.target import Endpoint
+
 
 class Show(Protocol):
     """Puts what a check expected and saw into the report, whether it passes or fails."""
@@ -60,6 +62,19 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class RuntimeUnit:
+    """A runtime unit of the contract, for checks of the team's own that are made of each.
+
+    Attributes:
+        name: Its name in the target file, such as `live`.
+        want: What the target file says of it: its systemd units, where it listens, what it is asked.
+    """
+
+    name: str
+    want: Endpoint
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Whether diagnostics were emitted; or, where nothing failed, whether they could have been.
 
@@ -71,6 +86,8 @@ class Diagnosis:
         sockets: What of the sockets was told; empty if nothing.
         machines: The endpoints whose virtual machine is owed a look.
         seen: The endpoints whose virtual machine was looked at.
+        containers: The endpoints whose container is owed a look inside.
+        entered: The endpoints whose container was looked into.
         parts: Evidence files by part, empty if nothing failed.
     """
 
@@ -81,6 +98,8 @@ class Diagnosis:
     sockets: frozenset[str]
     machines: tuple[str, ...]
     seen: frozenset[str]
+    containers: tuple[str, ...]
+    entered: frozenset[str]
     parts: Mapping[str, str]
 
     def missing(self, told: frozenset[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import importlib.metadata
-import inspect
 import os
 import platform
 import re
@@ -17,17 +16,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 import pytest
 
 from checks.fixtures import Diagnosis, Shown
+from checks.own import AUDIT, CHECKS, OwnChecks, clause_of, contexts_of
+from checks.selection import Selection
+from checks.words import words_of
+from deploy import facts, waivers
 from deploy.cause import find_cause
 from deploy.ci import read_ci
 from deploy.connection import ConnectionProblem
-from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code, run_verdict
+from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
 from deploy.health import EndpointSeen
+from deploy.hold import hold
 from deploy.journal import (
     AnyEvent,
     CheckFinished,
@@ -45,10 +50,8 @@ from deploy.past_runs import read_earlier
 from deploy.plan import Mode, Plan, contract_digest
 from deploy.program import SCRIPT
 from deploy.providers import open_provider
-from deploy.record import Record, fold
+from deploy.record import Record, fold, proven
 from deploy.redact import Redactor
-
-CHECKS = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class DeploySession:
         watch: Shows what happens.
         redact: Takes secrets out of everything that is shown or written.
         promoted_from: What let it through the gate.
+        selection: Which checks the command line asks for; None for all.
     """
 
     def __init__(
@@ -85,7 +89,9 @@ class DeploySession:
         folder: Path,
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
+        *,
         promoted_from: PromotedFrom | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.plan = plan
         self.promoted_from = promoted_from
@@ -94,62 +100,116 @@ class DeploySession:
         self._watch = watch
         self._redact = redact
         self._journal: Journal | None = None
+        self._hold: BinaryIO | None = None
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
         self.unsigned = False
+        self._own = OwnChecks(plan.checks)
+        self._selection = selection or Selection((), Path())
+        self._collected: dict[str, pytest.Item] = {}
+        self._elsewhere: dict[str, Path] = {}
+        self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
         self._manifest: list[ExpectedCheck] = []
         self._later: list[pytest.Item] = []
-        self._passed: set[tuple[str, Leg, str]] = set()
-        self._verdicts: dict[tuple[str, Leg, Clause], list[Verdict]] = {}
+        self._accepted: set[tuple[str, Leg, str]] = set()
+        self._verdicts: dict[tuple[str, Leg, Clause | None], list[Verdict]] = {}
 
     # Which checks there are.
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make every check one item a host, leg and endpoint."""
+        if self._own.has(metafunc.definition.path) and "place" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("place")  # also of a check that does not ask for a host by name
         if "place" not in metafunc.fixturenames:
             return
-        when = metafunc.definition.get_closest_marker("when")
-        contexts = when.args if when else ("deploy", "rollback", "audit")
+        contexts = contexts_of(metafunc.definition)
         legs = [leg for leg, here in _contexts(self.plan.mode).items() if here & set(contexts)]
         names: list[str | None] = [None]
-        if "endpoint" in metafunc.fixturenames:
-            hypervisor = _clause(metafunc.definition) is Clause.HYPERVISOR
+        if {"endpoint", "unit"} & set(metafunc.fixturenames):
+            hypervisor = clause_of(metafunc.definition) is Clause.HYPERVISOR and "unit" not in metafunc.fixturenames
             names = ["hypervisor"] if hypervisor else list(self.plan.target.runtime)
+        if not legs:
+            ids = (_make_id(metafunc.definition, name) for name in names)
+            self._elsewhere.update(dict.fromkeys(ids, metafunc.definition.path))
         places = [Place(host.name, leg, name) for leg in legs for host in self.plan.target.hosts for name in names]
         metafunc.parametrize("place", places, indirect=True, ids=[_label(place) for place in places])
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Take note of own checks that cannot be collected."""
+        report = yield
+        if not report.passed:
+            said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            self._own.not_collected(collector.path, report.outcome, said)
+        return report
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Take note of every check before anybody can take it away again."""
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        self._own.collected(item, placed="place" in params)
+        if isinstance(place := params.get("place"), Place):
+            item.stash[PLACE] = place
+            self._collected[item.nodeid] = item
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
         """Put the checks into the order of the contract; keep those of later legs for when they are needed."""
-        checks = []
-        for item in items:
-            if (place := _place(item)) is not None:
-                item.stash[PLACE] = place
-                checks.append(item)
-        self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=_rank)
-        items[:] = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=_rank)
+        checks = list(self._collected.values())
+        self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=self._rank)
+        first = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=self._rank)
+        self._refuse([*first, *self._later])
+        if left_out := [item for item in items if not self._selection.takes(item)]:
+            config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in first if item in items and item not in left_out]
         self._manifest = [
             ExpectedCheck(
                 host=item.stash[PLACE].host,
                 leg=item.stash[PLACE].leg,
-                clause=_clause(item),
+                clause=clause_of(item),
                 id=_check_id(item),
                 title=_title(item),
                 last=_is_last(item),
-                why=_words(item)[0],
+                why=words_of(item).why,
+                severity=words_of(item).severity,
+                source=self._own.source(item.path),
             )
-            for item in [*items, *self._later]
+            for item in [*first, *self._later]
         ]
         self._manifest += self._not_collected()
+        yield
+        items.sort(key=self._rank)  # a team's conftest.py may have put them into another order
+
+    def _refuse(self, checks: list[pytest.Item]) -> None:
+        """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
+        host = self.plan.target.hosts[0].name
+        for leg in _contexts(self.plan.mode):
+            here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
+            self._own.identified(((item, _check_id(item)) for item in here), self._elsewhere)
+        try:
+            self._own.refuse()
+            self._selection.refuse(checks)
+            known = {_check_id(item) for item in checks}
+            waivers.refuse(self._waivers, known, self._elsewhere, str(self.plan.targets_file))
+        except UsageError as error:
+            raise pytest.UsageError(self._redact(str(error))) from None
+
+    def _rank(self, item: pytest.Item) -> tuple[bool, int, bool]:
+        """Where a check stands in the order: an audit's come after all clauses, own ones after the contract's."""
+        clause, order = clause_of(item), list(Clause)
+        place = order.index(clause) if clause else len(order)
+        return _is_last(item), place, self._own.has(item.path)
 
     def _not_collected(self) -> Iterator[ExpectedCheck]:
         """Name what the contract asks for and no collected check looks at, so that silence cannot pass."""
         if self.plan.mode is Mode.PLAN:
             return
-        have = {
-            (check.host, check.clause, check.id.split("/")[1]) for check in self._manifest if check.leg == "forward"
-        }
+        contract = [check for check in self._manifest if not check.source and check.leg == "forward"]
+        have = {(check.host, check.clause, check.id.split("/")[1]) for check in contract}
         for host in self.plan.target.hosts:
             for clause in Clause:
                 names = list(self.plan.target.runtime) if clause is Clause.RUNTIME else [None]
@@ -184,20 +244,26 @@ class DeploySession:
             SwitchproofError: The host could not be asked.
         """
         units = self.plan.target.contract_units
-        machines = tuple(name for name, endpoint in self.plan.target.endpoints.items() if endpoint.machine)
-        if self._failed(place.host, place.leg):
+        endpoints = self.plan.target.endpoints.items()
+        machines = tuple(name for name, endpoint in endpoints if endpoint.machine)
+        containers = tuple(name for name, endpoint in endpoints if endpoint.container)
+        if self._failed(place.host, place.leg, also=Verdict.WAIVED):
             parts = self.hosts.diagnostics(place.host, place.leg).parts
             told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
             sockets = frozenset({"sockets"} & parts.keys())
-            seen = frozenset(name.rpartition(".")[0] for name in _after(parts, "machine/"))
-            return Diagnosis(True, units, told["status"], told["journal"], sockets, machines, seen, parts)
+            seen, entered = (
+                frozenset(name.rpartition(".")[0] for name in _after(parts, f"{kind}/"))
+                for kind in ("machine", "container")
+            )
+            looked = (machines, seen, containers, entered)
+            return Diagnosis(True, units, told["status"], told["journal"], sockets, *looked, parts)
         sizes = self.hosts.observation(place.host, place.leg).diagnosable
         # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
         readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
         sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
         states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
-        seen = frozenset(_after(sources, "machine "))
-        return Diagnosis(False, units, states, logs, sockets, machines, seen, {})
+        seen, entered = (frozenset(_after(sources, kind)) for kind in ("machine ", "container "))
+        return Diagnosis(False, units, states, logs, sockets, machines, seen, containers, entered, {})
 
     # How they run.
 
@@ -262,6 +328,7 @@ class DeploySession:
 
     def _begin(self, config: pytest.Config) -> None:
         self._journal = Journal(self.folder, self._redact)
+        self._hold = hold(self.folder)
         self.journal.watch(self._watch)
         given = {
             "args": shlex.join(str(argument) for argument in config.invocation_params.args),
@@ -273,6 +340,7 @@ class DeploySession:
             "shape": self.plan.shape if self.plan.target.provider == "lab" else "",
             "confirm_s": f"{self.plan.target.confirm_s:g}" if self.plan.mode.changes_hosts else "",
             "drill": self.plan.drill,
+            "checks": shlex.join(config.option.checks),
         }
         self.journal.emit(
             RunStarted(
@@ -292,8 +360,12 @@ class DeploySession:
                 owner=_owner(),
                 ci=read_ci(os.environ),
                 versions=_versions(),
+                waivers=self._waivers,
             )
         )
+        for waiver in self._waivers:
+            if waiver.expired:
+                self.journal.emit(Noted(host=None, text=waivers.told_expired(waiver)))
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 
@@ -347,16 +419,16 @@ class DeploySession:
         """Whether every check of a leg passed that must, apart from the one that waits for all others."""
         return not self._missing(host, leg)
 
-    def _missing(self, host: str, leg: Leg) -> list[Clause]:
+    def _missing(self, host: str, leg: Leg) -> list[Clause | None]:
         return [
             want.clause
             for want in self._manifest
-            if (want.host, want.leg) == (host, leg) and not want.last and (host, leg, want.id) not in self._passed
+            if (want.host, want.leg) == (host, leg) and not want.last and (host, leg, want.id) not in self._accepted
         ]
 
-    def _failed(self, host: str, leg: Leg) -> list[Clause]:
+    def _failed(self, host: str, leg: Leg, also: Verdict = Verdict.FAILED) -> list[Clause]:
         """Clauses in which a check that ran on the host did not pass."""
-        bad = {Verdict.FAILED, Verdict.INCONCLUSIVE}
+        bad = {Verdict.FAILED, Verdict.INCONCLUSIVE, also}
         return [clause for clause in Clause if bad & set(self._verdicts.get((host, leg, clause), ()))]
 
     @pytest.hookimpl(tryfirst=True)
@@ -369,7 +441,8 @@ class DeploySession:
             failed = self._failed(place.host, place.leg)
             item.user_properties.append(("blocked_by", str(failed[0] if failed else missing[0])))
             pytest.skip(f"blocked by {failed[0] if failed else missing[0]}")
-        for clause in _clause(item).prerequisites:
+        own_clause = clause_of(item)
+        for clause in own_clause.prerequisites if own_clause else ():
             hosts = self.plan.target.hosts if clause is Clause.REVISION and place.leg == "forward" else ()
             names = [place.host, *(host.name for host in hosts if host.name != place.host)]
             for name in names if self.plan.mode is not Mode.AUDIT else [place.host]:
@@ -390,22 +463,29 @@ class DeploySession:
             return report
         verdict, message = self._judge(call, report)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
-        self._verdicts.setdefault((place.host, place.leg, _clause(item)), []).append(verdict)
+        waiver = waivers.covering(self._waivers, place.host, _check_id(item))
+        refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)
+        if verdict is Verdict.FAILED and waiver and not refused:
+            verdict = Verdict.WAIVED
+        self._verdicts.setdefault((place.host, place.leg, clause_of(item)), []).append(verdict)
         key = (place.host, place.leg, _check_id(item))
-        if verdict is Verdict.PASSED:
-            self._passed.add(key)
+        if verdict.accepted:
+            self._accepted.add(key)
         else:
-            self._passed.discard(key)
-        if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
+            self._accepted.discard(key)
+        if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
             shown.evidence += self._diagnose(place)
             message += self._last_words(place)
             report.longrepr = message
+        if verdict is Verdict.WAIVED:
+            report.outcome = "skipped"  # it ends nothing with -x, and is no plain pass in any report of pytest's own
+            report.longrepr = (str(item.path), item.location[1] or 0, f"waived: {message}")
         report.user_properties += [("verdict", str(verdict)), ("expected", shown.expected), ("seen", shown.seen)]
         self.journal.emit(
             CheckFinished(
                 host=place.host,
                 leg=place.leg,
-                clause=_clause(item),
+                clause=clause_of(item),
                 id=_check_id(item),
                 title=_title(item),
                 verdict=verdict,
@@ -420,6 +500,7 @@ class DeploySession:
                 endpoint=place.endpoint,
                 took_s=shown.took_s,
                 limit_s=shown.limit_s,
+                waiver=waivers.words(waiver) if waiver and verdict is Verdict.WAIVED else "",
             )
         )
         return report
@@ -458,7 +539,7 @@ class DeploySession:
             for name, path in parts.items()
             if name == "sockets"
             or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
-            or name.startswith((f"inside/{place.endpoint}.", f"machine/{place.endpoint}."))
+            or name.startswith(tuple(f"{kind}/{place.endpoint}." for kind in ("inside", "machine", "container")))
         ]
 
     def _last_words(self, place: Place) -> str:
@@ -479,7 +560,7 @@ class DeploySession:
     ) -> tuple[str, str, str] | None:
         """Call verdicts by their names in pytest's own counts."""
         verdict = dict(getattr(report, "user_properties", ())).get("verdict")
-        if verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE} and isinstance(verdict, str):
+        if verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE, Verdict.WAIVED} and isinstance(verdict, str):
             return verdict, "", verdict.upper()
         if isinstance(verdict, str) and report.outcome in {"passed", "failed"}:
             return report.outcome, "", verdict.upper()
@@ -515,12 +596,17 @@ class DeploySession:
             # Whoever asked for a signature is not served by a run that proves everything to nobody.
             session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
 
+    def pytest_unconfigure(self) -> None:
+        """Let go of the run's folder, now that all is written."""
+        if self._hold is not None:
+            self._hold.close()
+
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""
         states = {host.state for host in record.hosts}
         touched = states - {HostState.UNCHANGED}
         safe = touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}
-        verdict = run_verdict(host.verdict for host in record.hosts)
+        verdict = proven(record)
         if self.fleet is None or (pytest_s_own is ExitCode.INTERNAL and safe):
             return pytest_s_own
         if self.hosts.locked and not touched:
@@ -538,8 +624,24 @@ class DeploySession:
 
 
 def contract_sha256(plan: Plan) -> str:
-    """Name the contract that a run holds its hosts to."""
-    return contract_digest(plan.target, [*CHECKS.glob("*.py"), SCRIPT])
+    """Name the contract that a run holds its hosts to; the team's own checks are part of it."""
+    own = [file for folder in plan.checks for file in sorted(folder.rglob("*.py"))]
+    return contract_digest(plan.target, [*CHECKS.glob("*.py"), SCRIPT, *own])
+
+
+def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
+    """Take the target file's waivers as they are at the beginning of the run, which counts for the whole of it."""
+    return tuple(
+        facts.Waiver(
+            check=waiver.check,
+            host=waiver.host,
+            reason=waiver.reason,
+            owner=waiver.owner,
+            expires=waiver.expires.astimezone(dt.UTC),
+            expired=waiver.expires <= now,
+        )
+        for waiver in plan.target.waivers
+    )
 
 
 def _owner() -> str:
@@ -562,26 +664,9 @@ def _after(names: Iterable[str], prefix: str) -> Iterator[str]:
     return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
-def _place(item: pytest.Item) -> Place | None:
-    callspec = getattr(item, "callspec", None)
-    place = callspec.params.get("place") if callspec else None
-    return place if isinstance(place, Place) else None
-
-
 def _label(place: Place) -> str:
     parts = [place.host, *([place.endpoint] if place.endpoint and place.endpoint != "hypervisor" else [])]
     return "-".join([*parts, *{"back": ["rollback"], "again": ["again"]}.get(place.leg, [])])
-
-
-def _clause(node: pytest.Item) -> Clause:
-    marker = node.get_closest_marker("clause")
-    if marker is None:
-        raise UsageError(f"{node.nodeid}: a check needs @pytest.mark.clause(…), one of: {', '.join(Clause)}")
-    return Clause(marker.args[0])
-
-
-def _rank(item: pytest.Item) -> tuple[bool, int]:
-    return _is_last(item), list(Clause).index(_clause(item))
 
 
 def _is_last(item: pytest.Item) -> bool:
@@ -602,17 +687,8 @@ def _contexts(mode: Mode) -> dict[Leg, set[str]]:
 
 
 def _title(item: pytest.Item) -> str:
-    text = (getattr(item, "function", item).__doc__ or item.name).strip().split("\n")[0]
-    text = text.removesuffix(".")
-    return f"{item.stash[PLACE].endpoint}: {text}" if _clause(item) is Clause.RUNTIME else text
-
-
-def _words(item: pytest.Item) -> tuple[str, str]:
-    """Say why a check matters and what to try where it does not pass, as its docstring has them below the title."""
-    paragraphs = inspect.cleandoc(getattr(item, "function", item).__doc__ or "").split("\n\n")[1:]
-    told = [" ".join(paragraph.split()) for paragraph in paragraphs]
-    tries = [paragraph.removeprefix("Try: ") for paragraph in told if paragraph.startswith("Try: ")]
-    return " ".join(paragraph for paragraph in told if not paragraph.startswith("Try: ")), " ".join(tries)
+    title, endpoint = words_of(item).title, item.stash[PLACE].endpoint
+    return f"{endpoint}: {title}" if endpoint and endpoint != "hypervisor" else title
 
 
 def _remedy(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
@@ -622,11 +698,19 @@ def _remedy(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
         return error.remedy
     endpoint = getattr(item, "funcargs", {}).get("endpoint")
     cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None
-    return cause.remedy if cause else _words(item)[1]
+    return cause.remedy if cause else words_of(item).remedy
 
 
 def _check_id(item: pytest.Item) -> str:
-    name = re.sub(r"\[.*$", "", item.name).removeprefix("test_").replace("_", "-")
-    endpoint = item.stash[PLACE].endpoint
+    place, label = item.stash[PLACE], _label(item.stash[PLACE])
+    params: str = getattr(item, "callspec").id  # noqa: B009 - what has a place has parameters, and their id
+    own = "" if params == label else params.removeprefix(f"{label}-").removesuffix(f"-{label}")
+    within = "[" + re.sub(r"[/\s]", "_", own) + "]" if own else ""
+    return _make_id(item, place.endpoint) + within
+
+
+def _make_id(node: pytest.Item, endpoint: str | None) -> str:
+    """Make the id of a check: the same in every run, on every host."""
+    name = re.sub(r"\[.*$", "", node.name).removeprefix("test_").replace("_", "-")
     middle = f"/{endpoint}" if endpoint and endpoint != "hypervisor" else ""
-    return f"{_clause(item)}{middle}/{name}"
+    return f"{clause_of(node) or AUDIT}{middle}/{name}"

@@ -1,8 +1,11 @@
 """Clause `converge`: the host is converged to that commit with nixos-rebuild switch, and really runs it."""
 
+import shlex
+
 import pytest
 
 from checks.fixtures import Show
+from deploy.bridge import Installation
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive
 from deploy.journey import Before
@@ -119,6 +122,29 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
         f"{'; '.join(old)}: not part of the running system. The unit changed and was not restarted; "
         "restart it, or see why the switch left it alone (restartIfChanged)"
     )
+
+
+def test_installed_programs_are_what_runs(
+    installation: Installation, observation: Observation, unwell: set[str], show: Show
+) -> None:
+    """The programs that the store path bridge installed are the given ones, and what their units run.
+
+    A link may lead to the new program while the unit still runs the old one; only its processes prove it.
+
+    Try: see where the link leads and what ExecStart of the unit is, and restart the unit.
+    """
+    if observation.processes is None:
+        raise Inconclusive("the closure of the running system could not be read on the host")
+    up = {unit.name for unit in observation.units.values() if unit.active == "active"} - unwell
+    problems = installation.problems(observation.processes, up)
+    show(
+        expected=installation.asked,
+        seen=installation.told,
+        command=f"readlink {shlex.join(program.at for program in installation.programs.values())}",
+    )
+    assert not problems, "; ".join(problems)
+    if doubts := installation.doubts(observation.processes):
+        raise Inconclusive("; ".join(doubts))
 
 
 @pytest.mark.when("deploy", "rollback")

@@ -76,3 +76,21 @@ def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
         command="host-switch.sh diagnose",
     )
     assert not missing, f"the machine of {', '.join(missing)} was not looked at"
+
+
+def test_containers_are_looked_into(diagnosis: Diagnosis, show: Show) -> None:
+    """The containers' units, sockets and network are told from inside, where there are containers and they are up.
+
+    Whoever is called to a broken deploy needs to see what goes on inside the container without a way to the host.
+
+    Try: look at the container's unit on the host, and whether its first process is there.
+    """
+    missing = [name for name in diagnosis.containers if name not in diagnosis.entered]
+    expected = f"the container of {', '.join(diagnosis.containers)}" if diagnosis.containers else "there are none"
+    show(
+        expected=expected,
+        seen=diagnosis.told(diagnosis.entered),
+        evidence=diagnosis.kept("container"),
+        command="host-switch.sh diagnose",
+    )
+    assert not missing, f"the container of {', '.join(missing)} was not looked into"

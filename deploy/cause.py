@@ -1,21 +1,20 @@
-"""Why a workload in a virtual machine is not healthy: the one case of several that look alike from outside (pure)."""
+"""Why a workload is not healthy, here one in a virtual machine: the one case of several that look alike (pure)."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from deploy.case import Case, Cause, from_answer
+from deploy.cause_inside import find_inside
 from deploy.health import EndpointSeen
 from deploy.machine import Machine
 from deploy.target import Endpoint
 
+__all__ = ["Case", "Cause", "find_cause"]
+
 BOOTING_S = 300.0
 """Seconds for which a silent machine counts as booting; the slowest boot of a small guest is far below."""
-
-RECENT_S = 20.0
-"""Seconds for which a machine that was started again is still in the trouble that ended it; longer, where it crashes
-again and again more slowly."""
 
 REFUSED_S = 0.2
 """Seconds within which a refusal comes back from a guest; “no route” takes the kernel a second and more of asking."""
@@ -23,34 +22,6 @@ REFUSED_S = 0.2
 _RUNNING = {"running", "absent", "silent", ""}
 _LOST = {"FAILED", "INCOMPLETE"}
 _LOOPING = 2
-
-
-class Case(enum.StrEnum):
-    """What can be wrong with a workload in a virtual machine, in the words that a message begins with."""
-
-    KILLED = "the machine's process was killed and started again"
-    PANICKED = "the guest's kernel panicked and the machine was started again"
-    ENDED = "the machine ended by itself and was started again"
-    RESTARTED = "somebody stopped the machine and started it again"
-    CRASH_LOOP = "the machine crashes again and again"
-    START_LIMIT = "systemd has given the machine up, as it was started too often in a row"
-    FAILED = "the machine has failed"
-    MACHINE_DOWN = "the machine is down while its forward still listens"
-    STOPPED = "the machine's process is stopped by a signal"
-    PAUSED = "the machine is paused"
-    HALTED = "the machine is halted"
-    TAP_OFF_BRIDGE = "the machine's tap is not on its bridge"
-    BOOTING = "the machine is still booting"
-    UNREACHABLE = "the machine runs and its network does not answer"
-    NOT_LISTENING = "the guest's network is up and its program does not listen yet"
-    HANGING = "the workload accepts connections and never answers"
-    BAD_STATUS = "the workload answers with an error"
-    UNHEALTHY = "the workload says that it is not healthy"
-    OTHER_RELEASE = "the machine runs another release than the host"
-    CROSSED = "the forward leads to another workload"
-    FORWARD_DOWN = "the forward is down while the workload answers"
-    FORWARD_STUCK = "the forward passes nothing on while the workload answers"
-    FORWARD_RESTARTED = "the forward was started again"
 
 
 _REMEDIES = {
@@ -80,26 +51,18 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True)
-class Cause:
-    """The case, what the host saw that shows it, and what a person may try."""
-
-    case: Case
-    seen: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.case} ({self.seen})"
-
-
 def find_cause(endpoint: EndpointSeen) -> Cause | None:
-    """Say which case a workload is, None if it is healthy, is in no machine, or is none of the known cases.
+    """Say which case a workload is, None if it is healthy, in neither, or none of the known cases.
 
     What is certain goes first: what systemd knows of the unit, then what an answer says, then the process, the
     monitor and the network that no answer came through.
     """
+    if endpoint.healthy:
+        return None
+    if endpoint.container is not None:
+        return find_inside(endpoint, endpoint.container)
     machine = endpoint.machine
-    if machine is None or endpoint.healthy:
+    if machine is None:
         return None
     looks: tuple[Callable[[EndpointSeen, Machine], Cause | None], ...] = (_unit, _lives, _answer, _silence)
     cause = next((cause for look in looks if (cause := look(endpoint, machine))), None)
@@ -137,7 +100,7 @@ def _lives(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
     name, lives = _name(endpoint), endpoint.observation.lives
     count = max(lives(name) - 1, machine.restarts)
     # Its end shows in the process's age; where it is just between two processes, there is none.
-    recent = lives(name) > 1 or machine.age_s is None or machine.age_s < max(RECENT_S, 2 * (machine.cycle_s or 0))
+    recent = lives(name) > 1 or machine.age_s is None or machine.age_s < machine.recent_s
     times = f"started again {count} times{_exits(machine)}; {endpoint.history}"
     if count and recent:
         if count >= _LOOPING:
@@ -156,22 +119,7 @@ def _lives(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
 
 
 def _answer(endpoint: EndpointSeen, _machine: Machine) -> Cause | None:
-    """See what an answer says of who gave it."""
-    last = endpoint.answers[-1] if endpoint.answers else None
-    if last is None or last.curl != 0:
-        return None
-    if last.code != endpoint.want.status:
-        return Cause(Case.BAD_STATUS, endpoint.seen)
-    for name, peer in endpoint.peers.items():
-        # Another one's answer is known by what tells the two apart.
-        marks = {key: value for key, value in peer.json.items() if endpoint.want.json.get(key) != value}
-        if marks and endpoint.json_problem(marks) is None:
-            return Cause(Case.CROSSED, f"{name} answers: {endpoint.seen}")
-    if problem := endpoint.json_problem(endpoint.want.json):
-        return Cause(Case.UNHEALTHY, f"{problem}; {endpoint.seen}")
-    if problem := endpoint.json_problem(endpoint.due):
-        return Cause(Case.OTHER_RELEASE, f"{problem}, as the running system says; {endpoint.seen}")
-    return None
+    return from_answer(endpoint, mistaken=Case.CROSSED, other_release=Case.OTHER_RELEASE)
 
 
 def _silence(endpoint: EndpointSeen, machine: Machine) -> Cause | None:

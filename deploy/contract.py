@@ -48,12 +48,21 @@ _PROMISES = {
 
 
 class Verdict(enum.StrEnum):
-    """What is known about a clause or a check. Only `PASSED` counts for anything."""
+    """What is known about a clause or a check. Only `PASSED` proves anything.
+
+    `WAIVED` is a failure that the target file waives: it holds nothing up and stays in sight.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
     BLOCKED = "blocked"
     INCONCLUSIVE = "inconclusive"
+    WAIVED = "waived"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it neither blocks what comes later nor brings a host back."""
+        return self in {Verdict.PASSED, Verdict.WAIVED}
 
 
 class HostState(enum.StrEnum):
@@ -70,8 +79,14 @@ class RunVerdict(enum.StrEnum):
     """What a run proved about the deploy path."""
 
     CANONICAL = "canonical"
+    WITH_WAIVERS = "canonical with waivers"
     NON_CANONICAL = "non-canonical"
     INCONCLUSIVE = "inconclusive"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing is held against the hosts. Only `CANONICAL` proves to others that the contract held."""
+        return self in {RunVerdict.CANONICAL, RunVerdict.WITH_WAIVERS}
 
 
 class ExitCode(enum.IntEnum):
@@ -88,9 +103,9 @@ class ExitCode(enum.IntEnum):
 
 
 PROVEN_STATES = frozenset({HostState.UNCHANGED, HostState.CONVERGED})
-"""The states that a canonical run may leave a host in."""
+"""The states that a canonical run, with waivers or without, may leave a host in."""
 
-_WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED)
+_WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.WAIVED)
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
@@ -100,7 +115,7 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
         verdicts: The parts. None at all is `INCONCLUSIVE`: silence never passes.
 
     Returns:
-        The worst of them, failed before inconclusive before blocked; passed only if every part passed.
+        The worst of them: failed before inconclusive before blocked before waived; passed only if every part passed.
     """
     seen = set(verdicts)
     for verdict in _WORST_FIRST:
@@ -114,6 +129,8 @@ def run_verdict(hosts: Iterable[Verdict]) -> RunVerdict:
     match combine(hosts):
         case Verdict.PASSED:
             return RunVerdict.CANONICAL
+        case Verdict.WAIVED:
+            return RunVerdict.WITH_WAIVERS
         case Verdict.FAILED:
             return RunVerdict.NON_CANONICAL
         case _:
@@ -132,6 +149,6 @@ def exit_code(verdict: RunVerdict, states: Iterable[HostState]) -> ExitCode:
         return ExitCode.UNSAFE
     if verdict is RunVerdict.INCONCLUSIVE or HostState.UNKNOWN in left:
         return ExitCode.INCONCLUSIVE
-    if verdict is RunVerdict.CANONICAL and left <= PROVEN_STATES:
+    if verdict.accepted and left <= PROVEN_STATES:
         return ExitCode.CANONICAL
     return ExitCode.SAFE_FAILURE

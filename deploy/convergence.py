@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class Ending(enum.Enum):
@@ -14,6 +15,8 @@ class Ending(enum.Enum):
     UNITS_FAILED = "the system was activated, but units failed"
     EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
+    NOT_REALISED = "a store path of the bridge could not be had; the host was not touched"
+    NOT_INSTALLED = "a program of the bridge could not be installed; nothing was switched"
     NOT_ARMED = "the dead man's switch could not be armed; the host was not touched"
     ACTIVATION_FAILED = "the activation script failed; the profile has moved and the system may be half active"
     LOCK_HELD = (
@@ -33,6 +36,12 @@ _BY_STATUS = {
     100: Ending.REBOOT_NEEDED,
 }
 
+_BEFORE_THE_SWITCH = {
+    "realise": Ending.NOT_REALISED,
+    "arm": Ending.NOT_ARMED,
+    "install": Ending.NOT_INSTALLED,
+}
+
 _STAGE = re.compile(r"^--- (\w+)$", re.MULTILINE)
 _STATUS = re.compile(r"switching to system configuration \S+ failed \(status (\d+)\)")
 _BUILD = re.compile(r"builder for '.*' failed|Cannot build '|build of .* failed|Failed to build|hash mismatch")
@@ -47,7 +56,7 @@ class Convergence:
     Attributes:
         finished: Whether the job wrote down its result itself.
         status: The exit status that it wrote down.
-        stage: What it was doing last: build, arm, switch or rollback.
+        stage: What it was doing last: build, realise, arm, install, switch or rollback.
         expected: The toplevel that it was to bring the host to.
         unit: What systemd says of the job's unit.
         journal: What switch-to-configuration said to the journal.
@@ -56,6 +65,7 @@ class Convergence:
         closure: What it changes in the system's closure, in Nix's words; None if they were not compared.
         seconds: How long it was followed until it ended; None where that says nothing.
         limit_s: After how many seconds the host itself ends it.
+        installed: The store paths that the bridge installed, by program.
     """
 
     finished: bool
@@ -69,6 +79,7 @@ class Convergence:
     closure: str | None = None
     seconds: float | None = None
     limit_s: float | None = None
+    installed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ending(self) -> Ending:
@@ -79,8 +90,8 @@ class Convergence:
             if self.status == 0:
                 return Ending.UNKNOWN
             return Ending.BUILD_FAILED if _BUILD.search(self.words) else Ending.EVALUATION_FAILED
-        if self.stage == "arm":
-            return Ending.NOT_ARMED if self.status else Ending.UNKNOWN
+        if self.stage in _BEFORE_THE_SWITCH:
+            return _BEFORE_THE_SWITCH[self.stage] if self.status else Ending.UNKNOWN
         status = self.status
         told = _STATUS.findall(self.journal)
         if status == 1 and told:
@@ -94,8 +105,8 @@ class Convergence:
 
     @property
     def touched(self) -> bool:
-        """Whether the host was, or may have been, touched: building and arming change nothing that runs or boots."""
-        return self.stage not in {"", "build", "arm"}
+        """Whether the host was, or may have been, touched: what goes before changes nothing that runs or boots."""
+        return self.stage not in {"", "build", "realise", "arm"}
 
     @property
     def words(self) -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from deploy.bridge import read_realised
 from deploy.clocks import ClockBounds
 from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
 from deploy.convergence import Convergence
@@ -155,7 +156,7 @@ class Dialogue:
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
                 self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
-            if not begun and frame.text("stage").strip() in {"switch", "rollback"}:
+            if not begun and frame.text("stage").strip() in {"install", "switch", "rollback"}:
                 begun = True
                 self._journal.emit(Happened(host=self._host, kind="switch-begun", text=job))
             log += base64.b64decode(frame.text("log"))
@@ -187,6 +188,7 @@ class Dialogue:
             closure=frame.text("closure") if "closure" in frame.sections else None,
             seconds=round(time.monotonic() - since, 3),
             limit_s=timeout_s,
+            installed=read_realised(frame.get("installed")),
         )
 
     def _reached(self) -> Connection:

@@ -249,3 +249,23 @@ class Typical(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     median_s: float
     runs: int
+
+
+class Waiver(msgspec.Struct, frozen=True, kw_only=True):
+    """A waiver of the target file, as a run took it.
+
+    Attributes:
+        check: The id of the check whose failure it covers.
+        host: The host that it is for; None for every one.
+        reason: Why the failure is borne.
+        owner: Who answers for it.
+        expires: From when on it covers nothing any more.
+        expired: Whether that was so when the run began, which counts for the whole of it.
+    """
+
+    check: str
+    host: str | None = None
+    reason: str
+    owner: str
+    expires: Time
+    expired: bool = False

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from deploy.container import Container
 from deploy.machine import Machine
 from deploy.observation import Answer, Listener, Observation, Streak, Unit, read_answer
 from deploy.target import Endpoint, Health, JsonValue
@@ -120,6 +121,11 @@ class EndpointSeen:
     def machine(self) -> Machine | None:
         """The machine behind it, if it was looked at."""
         return self.observation.machines.get(self.name)
+
+    @property
+    def container(self) -> Container | None:
+        """The container that it is in, if that was looked at."""
+        return self.observation.containers.get(self.name)
 
     @property
     def direct(self) -> Answer | None:

@@ -64,13 +64,18 @@ class ExpectedCheck(msgspec.Struct, frozen=True):
 
     host: str
     leg: Leg
-    clause: Clause
+    clause: Clause | None
+    """None for one of the team's own that belongs to an audit and to no clause."""
     id: str
     title: str
     last: bool = False
     """It is made only after all others of its host and leg passed; blocked by one, it says nothing of its clause."""
     why: str = ""
     """Why it matters."""
+    severity: str = ""
+    """How much it matters, in the word of whoever wrote it."""
+    source: str = ""
+    """The module of a check of the team's own; empty for one of the contract's."""
 
 
 def _snake(name: str) -> str:
@@ -106,6 +111,8 @@ class RunStarted(Event, frozen=True, kw_only=True):
     """The CI run that it belongs to; None for one by hand."""
     versions: dict[str, str] = {}
     """Versions of what the run is made with, by name."""
+    waivers: tuple[facts.Waiver, ...] = ()
+    """Those of the target file."""
 
 
 class Emulated(Event, frozen=True, kw_only=True):
@@ -217,11 +224,12 @@ class CheckFinished(Event, frozen=True, kw_only=True):
         endpoint: Whose watch on this leg tells its attempts; None where there is no such.
         took_s: Seconds that what it judges took, None where that is no matter of time.
         limit_s: The most that they may be.
+        waiver: The waiver that covers its failure, in words.
     """
 
     host: str
     leg: Leg
-    clause: Clause
+    clause: Clause | None
     id: str
     title: str
     verdict: Verdict
@@ -236,6 +244,7 @@ class CheckFinished(Event, frozen=True, kw_only=True):
     endpoint: str | None = None
     took_s: float | None = None
     limit_s: float | None = None
+    waiver: str = ""
 
 
 class EvidenceKept(Event, frozen=True, kw_only=True):

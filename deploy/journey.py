@@ -32,7 +32,7 @@ from deploy.journal import (
 from deploy.leaving import Departure
 from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
 from deploy.plan import Mode, Plan
-from deploy.program import endpoints, health_values
+from deploy.program import bridge_values, endpoints, health_values
 from deploy.revision import Resolution, is_commit, is_full, read_resolution
 from deploy.target import Health, Host
 
@@ -347,7 +347,7 @@ class Journey:
         if seen is None or self.returned:
             return True
         was, ended = self.before.system, self.convergences.get(self.leg)
-        if (seen.system.running, seen.system.profile) != (was.running, was.profile):
+        if not _same(seen.system, was):
             return True
         # One that is as before though it was being switched to something else has gone back, or is about to.
         return ended is not None and ended.touched and ended.expected not in {"", was.running}
@@ -467,7 +467,7 @@ class Journey:
             return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {problem}{self._alone}"
         assert self.before is not None  # noted when the host was claimed
         seen = self.observations.get(self.leg if self.kept else "back")
-        if seen is None or not (self.kept or back is Verdict.PASSED):
+        if seen is None or not (self.kept or (back is not None and back.accepted)):
             try:
                 seen = self._observe(_LOOK)
             except SwitchproofError as error:
@@ -475,7 +475,7 @@ class Journey:
                 return HostState.UNKNOWN, text
         self._journal.emit(SystemSeen(host=self.host.name, when="after", system=seen.system.identity))
         was, now = self.before.system, seen.system
-        same = (now.running, now.profile) == (was.running, was.profile)
+        same = _same(now, was)
         if self._kept_broken and not same:
             self._warn(
                 f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
@@ -555,6 +555,15 @@ class Journey:
                 )
 
 
+def _same(one: System, other: System) -> bool:
+    """Whether two looks at a host saw the same system, with the same programs of the bridge."""
+    what, was = (
+        {name: (installed.state, installed.target) for name, installed in system.installed.items()}
+        for system in (one, other)
+    )
+    return (one.running, one.profile, what) == (other.running, other.profile, was)
+
+
 def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
     """Say what the host's script must know for every verb."""
     target = plan.target
@@ -568,4 +577,5 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
         "SWITCHPROOF_DEADMAN_S": str(math.ceil(target.confirm_s)),
         "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
+        **bridge_values(target.bridge),
     }

@@ -30,11 +30,16 @@ class Departure:
     @property
     def state(self) -> tuple[HostState, str]:
         """The state, and how it is known."""
-        if self.verdict is Verdict.PASSED and self.kept:
-            return HostState.CONVERGED, "Every clause passed, and the host keeps the system."
-        if self.back is Verdict.PASSED and self.same:
+        if self.verdict.accepted and self.kept:
+            held = "passed" if self.verdict is Verdict.PASSED else "passed, but for what is waived"
+            return HostState.CONVERGED, f"Every clause {held}, and the host keeps the system."
+        if self.back is not None and self.back.accepted and self.same:
             how = " by itself" if self.returned else ""
-            return HostState.ROLLED_BACK, f"It went back{how}: the earlier system is there and passed every clause."
+            but = "" if self.back is Verdict.PASSED else ", but for what is waived"
+            return (
+                HostState.ROLLED_BACK,
+                f"It went back{how}: the earlier system is there and passed every clause{but}.",
+            )
         if self.back is not None:
             return HostState.UNSAFE, "The earlier system was to be restored, and did not pass every clause."
         if self.returned:

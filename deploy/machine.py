@@ -13,6 +13,9 @@ _RESTART = re.compile(r"Scheduled restart job, restart counter is at \d+")
 _GAVE_UP = re.compile(r"Start request repeated too quickly")
 _PANIC = re.compile(r"Kernel panic - not syncing")
 
+RECENT_S = 20.0
+"""Seconds for which a machine that was started again is still in the trouble that ended it."""
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -61,6 +64,11 @@ class Machine:
     gave_up: bool
     panicked: bool
     console: tuple[str, ...]
+
+    @property
+    def recent_s(self) -> float:
+        """Seconds for which it is in trouble still once started again; longer where it ends again more slowly."""
+        return max(RECENT_S, 2 * (self.cycle_s or 0))
 
     @property
     def seen(self) -> str:

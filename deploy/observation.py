@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from deploy.bridge import Installed, read_installed
+from deploy.container import Container, read_container
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
 from deploy.machine import Machine, read_machine
@@ -28,6 +30,7 @@ class System:
         built_from: The commit that this host once built the running system from.
         boot_id: The kernel's id of this boot.
         nar_hash: `sha256:` and, in Nix's base 32, the hash of the running system as an archive; empty if unknown.
+        installed: What stands where the store path bridge installs programs, by program.
     """
 
     running: str
@@ -38,6 +41,7 @@ class System:
     built_from: str
     boot_id: str
     nar_hash: str = ""
+    installed: Mapping[str, Installed] = field(default_factory=dict)
 
     @property
     def commit(self) -> str | None:
@@ -158,12 +162,17 @@ class Streak:
 
 @dataclass(frozen=True)
 class Process:
-    """A process of a unit; `strays` are the store paths it runs from that the running system does not hold."""
+    """A process of a unit.
+
+    `strays` are the store paths it runs from that the running system does not hold, and the bridge did not install;
+    `installed` those that the bridge did.
+    """
 
     unit: str
     pid: int
     executable: str
     strays: tuple[str, ...]
+    installed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ class Observation:
         backends: What the workload behind an endpoint answered when the endpoint did not, body first.
         due: What the running system says that bodies must hold, by endpoint and the system's file.
         machines: The virtual machines behind the endpoints that were not healthy, where there are any.
+        containers: The containers of the endpoints that were not healthy, where there are any.
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
         listeners: Who listens.
@@ -222,6 +232,7 @@ class Observation:
     backends: Mapping[str, str]
     due: Mapping[str, Mapping[str, str]]
     machines: Mapping[str, Machine]
+    containers: Mapping[str, Container]
     presences: tuple[tuple[float, Mapping[str, Presence]], ...]
     processes: tuple[Process, ...] | None
     listeners: tuple[Listener, ...]
@@ -319,6 +330,7 @@ def read_system(frame: Frame) -> System:
         built_from=frame.text("system.built_from").strip(),
         boot_id=frame.text("system.boot_id"),
         nar_hash=frame.text("system.nar_hash").strip(),
+        installed=_installed(frame),
     )
 
 
@@ -376,6 +388,10 @@ def read_observation(frame: Frame) -> Observation:
             machines={
                 name: read_machine(text, frame.text(f"systemd.{name}"), frame.text(f"console.{name}"))
                 for name, text in _named(frame, "machine.").items()
+            },
+            containers={
+                name: read_container(text, frame.text(f"outside.{name}"), frame.text(f"inside.{name}"))
+                for name, text in _named(frame, "container.").items()
             },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),
@@ -450,10 +466,16 @@ def _processes(frame: Frame) -> tuple[Process, ...] | None:
         return None
     processes = []
     for line in _lines(frame.text("processes")):
-        unit, pid, executable, *strays = line.split(" ")
-        paths = tuple(path for path in strays if path.startswith("/nix/store/"))
-        processes.append(Process(unit, int(pid), executable, paths))
+        unit, pid, executable, *found = line.split(" ")
+        strays = tuple(path for path in found if path.startswith("/nix/store/"))
+        installed = tuple(path.removeprefix("=") for path in found if path.startswith("=/nix/store/"))
+        processes.append(Process(unit, int(pid), executable, strays, installed))
     return tuple(processes)
+
+
+def _installed(frame: Frame) -> dict[str, Installed]:
+    with _understood():
+        return read_installed(frame.text("system.installed"))
 
 
 def _number(text: str | None) -> int:

@@ -145,7 +145,7 @@ def _earlier(found: tuple[Path, Record] | None, hosts: Collection[str]) -> Earli
 
 
 def _earlier_host(host: Host) -> EarlierHost:
-    bad = [check for clause in host.clauses for check in clause.checks if check.verdict is not Verdict.PASSED]
+    bad = [check for part in host.parts for check in part.checks if check.verdict is not Verdict.PASSED]
     return EarlierHost(
         name=host.name,
         toplevel=host.after.toplevel if host.after else None,

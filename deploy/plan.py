@@ -17,6 +17,8 @@ from deploy.secret_sources import refuse_short
 from deploy.target import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
+CONTRACT = Path(__file__).resolve().parents[1] / "checks"
+"""The contract's own checks."""
 LabRuntime = Literal["microvm", "netns"]
 Shape = Literal["ovh", "aws"]
 
@@ -55,6 +57,7 @@ class Options:
     on_failure: Literal["rollback", "keep"] = "rollback"
     soak: float | None = None
     report_dir: str | None = None
+    keep_runs: int | None = None
     lab_keep: bool = False
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
@@ -63,6 +66,7 @@ class Options:
     require_record: str | None = None
     allowed_signers: str | None = None
     revoked_signers: str | None = None
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +98,13 @@ class Plan:
         targets_sha256: Of that file as it was read.
         on_failure: What becomes of a host that was changed and does not pass.
         report_dir: The folder that the run's folder is made in.
+        keep_runs: How many runs stay in it, the newest ones; None for all.
         lab_keep: Leave the lab's hosts running.
         lab_runtime: What the lab's sandboxes must be; None takes them as they are.
         shape: Which shape of host the lab makes.
         sign_key: What signs the run at its end.
         gate: The record that a deploy asks for before anything is touched.
+        checks: Folders with checks of the team's own, absolute and without links; none is inside another.
     """
 
     mode: Mode
@@ -110,11 +116,13 @@ class Plan:
     targets_sha256: str = ""
     on_failure: Literal["rollback", "keep"]
     report_dir: Path
+    keep_runs: int | None = None
     lab_keep: bool
     lab_runtime: LabRuntime | None = None
     shape: Shape = "ovh"
     sign_key: Path | None = None
     gate: Gate | None = None
+    checks: tuple[Path, ...] = ()
 
 
 def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
@@ -154,6 +162,8 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         target = msgspec.structs.replace(target, health=health)
         if problem := confirm_problem(target):
             raise UsageError(f"--soak={options.soak:g}: rollback.confirm_s of {path} becomes {problem}")
+    if options.keep_runs is not None and options.keep_runs < 1:
+        raise UsageError(f"--keep-runs={options.keep_runs}: at least 1, as the run itself is kept")
     if options.drill == "dead-man" and not target.confirm_s:
         raise UsageError(
             f"--drill=dead-man: rollback.confirm_s is 0 in {path}, so the hosts never go back themselves"
@@ -168,11 +178,13 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         on_failure=options.on_failure,
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
+        keep_runs=options.keep_runs,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
         shape=options.shape,
         sign_key=_sign_key(options, mode),
         gate=None if options.collect_only else _gate(options, mode, target, path),
+        checks=_own_checks(options, target, path),
     )
 
 
@@ -180,6 +192,27 @@ def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
     """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
     name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
     return Path(given) if given else TARGETS / f"{name}.toml"
+
+
+def _own_checks(options: Options, target: Target, path: Path) -> tuple[Path, ...]:
+    """Find the folders with checks of the team's own: those of the command line, and those of the target file."""
+    named = [(f"--checks={given}", Path(given).expanduser()) for given in options.checks]
+    named += [
+        (f"{path}: checks[{index}]", path.parent / Path(given).expanduser())
+        for index, given in enumerate(target.checks)
+    ]
+    folders = []
+    for name, folder in named:
+        whole = folder.resolve()
+        if not whole.is_dir():
+            raise UsageError(f"{name}: no such folder (looked for {whole})")
+        if whole.is_relative_to(CONTRACT) or CONTRACT.is_relative_to(whole):
+            raise UsageError(
+                f"{name}: the contract's own checks are there ({CONTRACT}); keep yours in another folder"
+            )
+        folders.append(whole)
+    inner = {one for one in folders for other in folders if one != other and one.is_relative_to(other)}
+    return tuple(dict.fromkeys(folder for folder in folders if folder not in inner))
 
 
 def _sign_key(options: Options, mode: Mode) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.connection import Question
-from deploy.target import Endpoint, Health, Target
+from deploy.target import Bridge, BridgedProgram, Endpoint, Health, Target
 
 SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 
@@ -59,6 +59,28 @@ def endpoints(target: Target) -> str:
         )
         for name, endpoint in target.endpoints.items()
     )
+
+
+def bridge(programs: Mapping[str, BridgedProgram]) -> str:
+    """Say which programs the store path bridge installs and where, one a line, as the script reads it."""
+    return "\n".join(
+        _FIELD.join((name, program.file, program.at, _PART.join(program.units), program.build or ""))
+        for name, program in programs.items()
+    )
+
+
+def bridge_values(bridged: Bridge) -> dict[str, str]:
+    """Say what the store path bridge is to install, as the script's variables."""
+    return {
+        "SWITCHPROOF_BRIDGE": bridge(bridged.programs),
+        "ALLOW_HOST_BUILD_FALLBACK": bridged.build_on_host,
+        **{path_variable(name): program.path for name, program in bridged.programs.items()},
+    }
+
+
+def path_variable(program: str) -> str:
+    """Name the script's variable that says which store path a program of the bridge is."""
+    return f"{program.upper().replace('-', '_')}_STORE_PATH"
 
 
 def _machine(endpoint: Endpoint) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from deploy.contract import Clause, HostState, RunVerdict, Verdict
 from deploy.record import ClauseResult, Host, Record
 from deploy.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
+from deploy.waivers import called, words
 
 CLOCKS_DIFFER = dt.timedelta(minutes=5)
 """How far a record may lie in the future: the clocks of two runners are never quite the same."""
@@ -42,6 +43,7 @@ class Reason(enum.StrEnum):
     RESULT = "result"
     MODE = "mode"
     VERDICT = "verdict"
+    WAIVED = "waived"
     INCOMPLETE = "incomplete"
     EMULATED = "emulated"
     COMMIT = "commit"
@@ -103,7 +105,14 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
             Reason.MODE,
             f"it is the record of a run with mode {record.run.mode}; a deploy or a drill is needed: {again}",
         )
-    if record.verdict is not RunVerdict.CANONICAL:
+    if record.verdict is RunVerdict.WITH_WAIVERS:
+        waived = "; ".join(f"{called(one.waiver)} {words(one.waiver)}" for one in record.waivers if one.covered)
+        yield Refusal(
+            Reason.WAIVED,
+            f"it is canonical with waivers only ({waived}); what is waived was not proven, and canonical is needed: "
+            f"{again}, once that is mended",
+        )
+    elif record.verdict is not RunVerdict.CANONICAL:
         yield Refusal(
             Reason.VERDICT, f"its verdict is {record.verdict}; canonical is needed: see its report, mend it, {again}"
         )
@@ -217,9 +226,10 @@ def _judge_statement(statement: Statement, record: Record, record_sha256: str, d
         found = str(contract.digest.get("sha256"))[:_SHOWN] if contract else "no one contract"
         needed = demand.contract_sha256[:_SHOWN]
         yield Refusal(Reason.CONTRACT, f"what was signed names contract {found}; {needed} is needed: {FETCH}")
-    if statement.predicate.result != "PASSED" or statement.predicate.failed_tests:
-        failed = ", ".join(statement.predicate.failed_tests[:3]) or "nothing"
-        said = f"{statement.predicate.result[:20]} ({failed[:160]} failed)"
+    predicate = statement.predicate
+    if predicate.result != "PASSED" or predicate.failed_tests or predicate.warned_tests:
+        failed = ", ".join([*predicate.failed_tests, *predicate.warned_tests][:3]) or "nothing"
+        said = f"{predicate.result[:20]} ({failed[:160]} failed)"
         yield Refusal(Reason.RESULT, f"what was signed says {said}; PASSED is needed: {FETCH}")
 
 

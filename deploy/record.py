@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from deploy import facts
+from deploy import facts, waivers
 from deploy import journal as j
 from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
 
@@ -67,6 +67,9 @@ class Check(msgspec.Struct, kw_only=True):
         endpoint: Whose watch on this leg tells its attempts; None where there is no such.
         took_s: Seconds that what it judges took, None where that is no matter of time.
         limit_s: The most that they may be.
+        severity: How much it matters, in the word of whoever wrote it; it changes no verdict.
+        source: The module of a check of the team's own; empty for one of the contract's.
+        waiver: The waiver that covers its failure, in words.
     """
 
     id: str
@@ -84,6 +87,9 @@ class Check(msgspec.Struct, kw_only=True):
     endpoint: str | None = None
     took_s: float | None = None
     limit_s: float | None = None
+    severity: str = ""
+    source: str = ""
+    waiver: str = ""
 
 
 class ClauseResult(msgspec.Struct, kw_only=True):
@@ -94,6 +100,20 @@ class ClauseResult(msgspec.Struct, kw_only=True):
     started: facts.Time | None = None
     finished: facts.Time | None = None
     checks: list[Check]
+
+
+class AuditResult(msgspec.Struct, kw_only=True):
+    """The team's own checks of an audit on one host, which belong to no clause of the contract."""
+
+    id: Literal["audit"] = "audit"
+    verdict: Verdict
+    started: facts.Time | None = None
+    finished: facts.Time | None = None
+    checks: list[Check]
+
+
+Part: TypeAlias = ClauseResult | AuditResult
+"""What a leg of a host is judged by."""
 
 
 class Rollback(msgspec.Struct, kw_only=True):
@@ -127,6 +147,7 @@ class Host(msgspec.Struct, kw_only=True):
     """One host of the run.
 
     Attributes:
+        audit: The team's own checks of an audit; None where there are none.
         connection: How it was reached last; None if it never was.
         connections: How many connections were made.
         clock: Its clock beside ours, None where nothing was learnt of it.
@@ -144,6 +165,7 @@ class Host(msgspec.Struct, kw_only=True):
     before: j.SystemIdentity | None = None
     after: j.SystemIdentity | None = None
     clauses: list[ClauseResult] = msgspec.field(default_factory=list)
+    audit: AuditResult | None = None
     rollback: Rollback | None = None
     again: Again | None = None
     phases: list[PhaseTime] = msgspec.field(default_factory=list)
@@ -156,6 +178,11 @@ class Host(msgspec.Struct, kw_only=True):
     watches: list[facts.Watch] = msgspec.field(default_factory=list)
     units: list[facts.UnitChange] = msgspec.field(default_factory=list)
     closures: list[facts.Closure] = msgspec.field(default_factory=list)
+
+    @property
+    def parts(self) -> list[Part]:
+        """What its way forward is judged by: the five clauses, and the team's own audit where there is one."""
+        return [*self.clauses, self.audit] if self.audit else [*self.clauses]
 
     @property
     def questions(self) -> int:
@@ -202,6 +229,33 @@ class Evidence(msgspec.Struct, kw_only=True):
     bytes: int
 
 
+class Covered(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a waiver covered a failure."""
+
+    host: str
+    leg: facts.Leg
+
+
+class WaiverResult(msgspec.Struct, kw_only=True):
+    """A waiver of the target file, and what became of it.
+
+    Attributes:
+        waiver: The waiver.
+        state: `used`: it covered a failure. `unused`: its check passed everywhere. `expired`: its check was due, and
+            it covered nothing any more. `open`: its check was due and gave no answer. `not-asked`: it was not due.
+        covered: Where it covered a failure.
+    """
+
+    waiver: facts.Waiver
+    state: waivers.State
+    covered: tuple[Covered, ...] = ()
+
+    @property
+    def fails(self) -> bool:
+        """Whether the run is not canonical for it."""
+        return self.state in {"unused", "expired"}
+
+
 class Emulation(msgspec.Struct, kw_only=True):
     """What stood in for the real thing, and what of it that proves nothing about."""
 
@@ -226,6 +280,7 @@ class Record(msgspec.Struct, kw_only=True):
     emulations: list[Emulation] = msgspec.field(default_factory=list)
     promoted_from: j.PromotedFrom | None = None
     earlier: Earlier = msgspec.field(default_factory=Earlier)
+    waivers: list[WaiverResult] = msgspec.field(default_factory=list)
 
     def host(self, name: str) -> Host:
         """Return the host of that name."""
@@ -289,6 +344,7 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
                 _apply(record, event)
     for host in record.hosts:
         host.clauses = _clauses(begun.expected, checks, host.name, "forward")
+        host.audit = _audit(begun.expected, checks, host.name)
         if back := rollbacks.get(host.name):
             clauses = _clauses(begun.expected, checks, host.name, "back")
             host.rollback = Rollback(
@@ -301,14 +357,54 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
             clauses = _clauses(begun.expected, checks, host.name, "again")
             host.again = Again(verdict=judge(clauses), clauses=clauses)
         host.verdict = _verdict(host, drill=begun.mode == "drill")
-    record.verdict = run_verdict(host.verdict for host in record.hosts)
+    record.waivers = _settled(begun.waivers, record)
+    record.verdict = proven(record)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
     if record.run.interrupted or record.run.finished is None or unsettled:
-        record.verdict = min_verdict(record.verdict)
+        record.verdict = min_verdict(run_verdict(host.verdict for host in record.hosts))
     return record
 
 
-def judge(clauses: Sequence[ClauseResult]) -> Verdict:
+def proven(record: Record) -> RunVerdict:
+    """Say what the checks and the waivers of a run come to, as if it had ended well."""
+    verdict = run_verdict(host.verdict for host in record.hosts)
+    if verdict.accepted and any(one.fails for one in record.waivers):
+        return RunVerdict.NON_CANONICAL
+    return verdict
+
+
+def _settled(given: Iterable[facts.Waiver], record: Record) -> list[WaiverResult]:
+    seen = [
+        waivers.Seen(host.name, leg, check.id, check.verdict)
+        for host in record.hosts
+        for leg, parts in legs(host)
+        for part in parts
+        for check in part.checks
+    ]
+    return [
+        WaiverResult(
+            waiver=waiver,
+            state=waivers.state(waiver, seen),
+            covered=tuple(
+                Covered(host=one.host, leg=one.leg)
+                for one in seen
+                if one.verdict is Verdict.WAIVED and waivers.covers(waiver, one.host, one.check)
+            ),
+        )
+        for waiver in given
+    ]
+
+
+def legs(host: Host) -> Iterator[tuple[facts.Leg, Sequence[Part]]]:
+    """Give what every leg that a host was on is judged by, in order."""
+    yield "forward", host.parts
+    if host.rollback:
+        yield "back", host.rollback.clauses
+    if host.again:
+        yield "again", host.again.clauses
+
+
+def judge(clauses: Sequence[Part]) -> Verdict:
     """Judge a leg by its clauses and by every one of its checks."""
     checks = (check.verdict for clause in clauses for check in clause.checks)
     return combine([*(clause.verdict for clause in clauses), *checks])
@@ -316,16 +412,16 @@ def judge(clauses: Sequence[ClauseResult]) -> Verdict:
 
 def _verdict(host: Host, *, drill: bool) -> Verdict:
     """Judge a host: by its way forward, and in a drill by all of its three legs, of which none may be missing."""
-    forward = judge(host.clauses)
-    if not drill or forward is not Verdict.PASSED:
+    forward = judge(host.parts)
+    if not drill or not forward.accepted:
         return forward
-    legs = (host.rollback, host.again)
-    return combine([forward, *(leg.verdict if leg else Verdict.INCONCLUSIVE for leg in legs)])
+    later = (host.rollback, host.again)
+    return combine([forward, *(leg.verdict if leg else Verdict.INCONCLUSIVE for leg in later)])
 
 
 def min_verdict(verdict: RunVerdict) -> RunVerdict:
     """Return what is left of a verdict when the run did not come to its end, or a host's state is not proven."""
-    return RunVerdict.INCONCLUSIVE if verdict is RunVerdict.CANONICAL else verdict
+    return RunVerdict.INCONCLUSIVE if verdict.accepted else verdict
 
 
 def _apply(record: Record, event: j.AnyEvent) -> None:
@@ -435,44 +531,81 @@ def _clauses(
     host: str,
     leg: j.Leg,
 ) -> list[ClauseResult]:
-    told: dict[tuple[Clause, str], list[j.CheckFinished]] = {}
-    for event in finished.get((host, leg), ()):
-        told.setdefault((event.clause, event.id), []).append(event)
-    wanted = [want for want in expected if (want.host, want.leg) == (host, leg)]
-    due = Counter((want.clause, want.id) for want in wanted)
-    titles = {(want.clause, want.id): want.title for want in wanted}
-    whys = {(want.clause, want.id): want.why for want in wanted}
-    titles.update({key: events[0].title for key, events in told.items() if key not in titles})
-    last = {(want.clause, want.id) for want in wanted if want.last}
     results = []
     for clause in Clause:
-        checks = [
-            _check(key[1], title, whys.get(key, ""), told.get(key, ()), due[key])
-            for key, title in titles.items()
-            if key[0] is clause
-        ]
-        times = [check.started for check in checks if check.started]
-        ends = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
+        checks, last = _checks(expected, finished, host, leg, clause)
+        began, ended = _span(checks)
         results.append(
             ClauseResult(
                 id=clause,
                 verdict=combine(
-                    check.verdict
-                    for check in checks
-                    if (clause, check.id) not in last or check.verdict is not Verdict.BLOCKED
+                    check.verdict for check in checks if check.id not in last or check.verdict is not Verdict.BLOCKED
                 ),
-                started=min(times, default=None),
-                finished=max(ends, default=None),
+                started=began,
+                finished=ended,
                 checks=checks,
             )
         )
     return results
 
 
-def _check(check: str, title: str, why: str, told: Sequence[j.CheckFinished], due: int) -> Check:
+def _audit(
+    expected: tuple[j.ExpectedCheck, ...],
+    finished: dict[tuple[str, j.Leg], list[j.CheckFinished]],
+    host: str,
+) -> AuditResult | None:
+    checks, _ = _checks(expected, finished, host, "forward", None)
+    if not checks:
+        return None
+    began, ended = _span(checks)
+    return AuditResult(
+        verdict=combine(check.verdict for check in checks), started=began, finished=ended, checks=checks
+    )
+
+
+def _checks(
+    expected: tuple[j.ExpectedCheck, ...],
+    finished: dict[tuple[str, j.Leg], list[j.CheckFinished]],
+    host: str,
+    leg: j.Leg,
+    clause: Clause | None,
+) -> tuple[list[Check], set[str]]:
+    """Make the checks of a clause, and name those among them that wait for all others."""
+    told: dict[str, list[j.CheckFinished]] = {}
+    for event in finished.get((host, leg), ()):
+        if event.clause is clause:
+            told.setdefault(event.id, []).append(event)
+    wanted = [want for want in expected if (want.host, want.leg, want.clause) == (host, leg, clause)]
+    due = Counter(want.id for want in wanted)
+    wants = {want.id: want for want in wanted}
+    titles = {want.id: want.title for want in wanted}
+    titles.update({check: events[0].title for check, events in told.items() if check not in titles})
+    checks = [
+        _check(check, title, wants.get(check), told.get(check, ()), due[check]) for check, title in titles.items()
+    ]
+    return checks, {want.id for want in wanted if want.last}
+
+
+def _span(checks: Sequence[Check]) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """When the first of some checks began, and the last one ended."""
+    began = [check.started for check in checks if check.started is not None]
+    ended = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
+    return min(began, default=None), max(ended, default=None)
+
+
+def _check(check: str, title: str, want: j.ExpectedCheck | None, told: Sequence[j.CheckFinished], due: int) -> Check:
     """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
+    why, severity, source = (want.why, want.severity, want.source) if want else ("", "", "")
     if len(told) < due:
-        return Check(id=check, title=title, verdict=Verdict.INCONCLUSIVE, message=NOT_RUN, why=why)
+        return Check(
+            id=check,
+            title=title,
+            verdict=Verdict.INCONCLUSIVE,
+            message=NOT_RUN,
+            why=why,
+            severity=severity,
+            source=source,
+        )
     worst = combine(event.verdict for event in told)
     event = next(event for event in told if event.verdict is worst)
     return Check(
@@ -491,6 +624,9 @@ def _check(check: str, title: str, why: str, told: Sequence[j.CheckFinished], du
         endpoint=event.endpoint,
         took_s=event.took_s,
         limit_s=event.limit_s,
+        severity=severity,
+        source=source,
+        waiver=event.waiver,
     )
 
 

@@ -28,7 +28,12 @@ def schema_of(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
     for definition in schema["$defs"].values():
         _describe(definition)
     schema["$defs"][kind.__name__].setdefault("required", []).insert(0, "schema")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:switchproof:{kind.__name__.lower()}:v1",
+        "title": title,
+        **schema,
+    }
 
 
 def _describe(definition: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from deploy.contract import RunVerdict, Verdict
 from deploy.errors import SwitchproofError
 from deploy.journal import SystemIdentity
-from deploy.record import ClauseResult, Host, Record
+from deploy.record import Host, Record, legs
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -22,6 +22,7 @@ RECORD, CONTRACT, TARGET = "record.json", "contract", "target"
 _NIX_DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 _NIX_SHA256 = re.compile(f"sha256:([01][{_NIX_DIGITS}]{{51}})")
 
+_RESULTS = {RunVerdict.CANONICAL: "PASSED", RunVerdict.WITH_WAIVERS: "WARNED"}
 
 _T = TypeVar("_T")
 
@@ -40,7 +41,10 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The predicate: what was tested with what, and how it ended. What did not pass stands under `failedTests`."""
+    """The predicate: what was tested with what, and how it ended.
+
+    What did not pass stands under `failedTests`, a failure that is waived under `warnedTests`.
+    """
 
     __test__ = False  # to pytest this is no test
 
@@ -48,6 +52,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     configuration: tuple[Resource, ...]
     passed_tests: tuple[str, ...] = ()
     failed_tests: tuple[str, ...] = ()
+    warned_tests: tuple[str, ...] = ()
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -103,7 +108,7 @@ def make_statement(record: Record, record_sha256: str, target: str, target_sha25
         subject=tuple(subject),
         predicate_type=PREDICATE_TYPE,
         predicate=TestResult(
-            result="PASSED" if record.verdict is RunVerdict.CANONICAL else "FAILED",
+            result=_RESULTS.get(record.verdict, "FAILED"),
             configuration=(
                 Resource(name=RECORD, digest={"sha256": record_sha256}, annotations={"run": record.run.id}),
                 Resource(name=CONTRACT, digest={"sha256": record.contract_sha256}),
@@ -118,7 +123,8 @@ def make_statement(record: Record, record_sha256: str, target: str, target_sha25
                 ),
             ),
             passed_tests=tuple(name for name, verdict in tests.items() if verdict is Verdict.PASSED),
-            failed_tests=tuple(name for name, verdict in tests.items() if verdict is not Verdict.PASSED),
+            failed_tests=tuple(name for name, verdict in tests.items() if not verdict.accepted),
+            warned_tests=tuple(name for name, verdict in tests.items() if verdict is Verdict.WAIVED),
         ),
     )
 
@@ -174,12 +180,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 def _tests(host: Host) -> Iterator[tuple[str, Verdict]]:
     """Name every check of every leg of a host, with its verdict."""
-    legs: list[tuple[str, list[ClauseResult]]] = [("", host.clauses)]
-    if host.rollback:
-        legs.append(("back/", host.rollback.clauses))
-    if host.again:
-        legs.append(("again/", host.again.clauses))
-    for leg, clauses in legs:
-        for clause in clauses:
-            for check in clause.checks:
-                yield f"{host.name}/{leg}{check.id}", check.verdict
+    for leg, parts in legs(host):
+        within = "" if leg == "forward" else f"{leg}/"
+        for part in parts:
+            for check in part.checks:
+                yield f"{host.name}/{within}{check.id}", check.verdict

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deploy.contract import Verdict
 from deploy.facts import Leg
-from deploy.record import Check, ClauseResult, Host, Record
+from deploy.record import Check, Host, Record, legs
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,7 @@ class Counts:
         failed: Those that failed.
         blocked: Those not tried, as something before them did not pass.
         inconclusive: Those whose answer could not be had, and those that never ran.
+        waived: Those that failed, and whose failure the target file waives.
     """
 
     expected: int
@@ -29,6 +29,7 @@ class Counts:
     failed: int
     blocked: int
     inconclusive: int
+    waived: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,6 @@ class Unseen:
     unmade: tuple[Unmade, ...]
 
 
-def legs(host: Host) -> Iterator[tuple[Leg, list[ClauseResult]]]:
-    """Give the clauses of every leg that a host was on, in order."""
-    yield "forward", host.clauses
-    if host.rollback:
-        yield "back", host.rollback.clauses
-    if host.again:
-        yield "again", host.again.clauses
-
-
 def count(record: Record) -> Counts:
     """Count the checks of a run."""
     checks = [check for host in record.hosts for _, clauses in legs(host) for one in clauses for check in one.checks]
@@ -73,6 +65,7 @@ def count(record: Record) -> Counts:
         failed=verdicts.count(Verdict.FAILED),
         blocked=verdicts.count(Verdict.BLOCKED),
         inconclusive=verdicts.count(Verdict.INCONCLUSIVE),
+        waived=verdicts.count(Verdict.WAIVED),
     )
 
 

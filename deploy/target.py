@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from deploy.errors import UsageError
+from deploy.waivers import NEVER, with_whole_days
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
 UnitName: TypeAlias = Annotated[
@@ -32,6 +33,9 @@ ContractUnit: TypeAlias = Annotated[
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
+StorePath: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)")
+]
 JsonValue: TypeAlias = str | int | float | bool
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
@@ -211,6 +215,36 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         return self.listener or self.units[-1]
 
 
+class BridgedProgram(_Table, frozen=True, kw_only=True):
+    """A prebuilt program that units run through a link, so that it can change without the system.
+
+    Attributes:
+        path: The store path to install in a deploy; empty leaves alone what is installed.
+        file: The program in that path.
+        at: Where the link to it is, which the units run.
+        units: The contract's units that must run it once it is installed.
+        build: The flake that builds it where that is allowed, `FOLDER#NAME` in the repository at the commit.
+    """
+
+    path: StorePath = ""
+    file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
+    at: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
+    units: tuple[ContractUnit, ...] = ()
+    build: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]*#[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)")] | None = None
+
+
+class Bridge(_Table, frozen=True, kw_only=True):
+    """The store path bridge: prebuilt programs that are installed before the switch.
+
+    Attributes:
+        build_on_host: `true` lets a host build what cannot be realised there.
+        programs: Each by its name.
+    """
+
+    build_on_host: Annotated[str, Meta(pattern=r"^(true|false)$(?!\n)")] = "false"
+    programs: dict[Name, BridgedProgram] = {}
+
+
 class Health(_Table, frozen=True, kw_only=True):
     """When a host counts as healthy.
 
@@ -282,6 +316,24 @@ class Requires(_Table, frozen=True, kw_only=True):
         return dt.timedelta(**{unit: int(self.max_age[:-1])})
 
 
+class Waiver(_Table, frozen=True, kw_only=True):
+    """A failure that is known and borne for a time. It covers only what failed, never what gave no answer.
+
+    Attributes:
+        check: The check's id, as the report has it.
+        host: The host that it is for; every host if left out.
+        reason: Why the failure is borne.
+        owner: Who answers for it.
+        expires: From when on it covers nothing any more; a date means the end of that day in UTC.
+    """
+
+    check: Annotated[str, Meta(pattern=r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)", max_length=300)]
+    host: Name | None = None
+    reason: Line
+    owner: Line
+    expires: Annotated[dt.datetime, Meta(tz=True)]
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -292,12 +344,16 @@ class Target(_Table, frozen=True, kw_only=True):
     hosts: Annotated[tuple[Host, ...], Meta(min_length=1)]
     hypervisor: Endpoint
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
+    bridge: Bridge = Bridge()
     health: Health = Health()
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
     requires: Requires | None = None
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
+    checks: tuple[Line, ...] = ()
+    """Folders with checks of the team's own, relative to the target file."""
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -346,9 +402,9 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> 
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
 
 
-def _convert(path: Path, raw: object) -> Target:
+def _convert(path: Path, raw: dict[str, Any]) -> Target:
     try:
-        return msgspec.convert(raw, Target)
+        return msgspec.convert(with_whole_days(raw), Target)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_at_key(str(error), raw)}") from error
 
@@ -371,7 +427,8 @@ def _at_key(message: str, raw: object) -> str:
 
 def _culprit(table: dict[str, Any], first: str, text: str) -> str:
     """Find the key that msgspec means by `[...]`: the first whose entry brings the same complaint."""
-    kinds: list[Any] = [dict[Name, Endpoint]] if first == "runtime" else []
+    known: dict[str, list[Any]] = {"runtime": [dict[Name, Endpoint]], "bridge": [dict[Name, BridgedProgram]]}
+    kinds = known.get(first, [])
     for name, item in table.items():
         for kind in [*kinds, dict[Line, JsonValue]]:
             try:
@@ -410,7 +467,8 @@ def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None,
             names = [named] if isinstance(named, str) else named
             if environ is None:
                 return _STAND_INS.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
-            if given := next((environ[name] for name in names if environ.get(name)), rest.get("default")):
+            given = next((environ[name] for name in names if environ.get(name)), rest.get("default"))
+            if given is not None:
                 return given
             one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
             raise UsageError(f"{path}: {key}: the environment {one} not set")
@@ -475,8 +533,29 @@ def _check(path: Path, target: Target) -> None:
     tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
     for key, endpoint in tables.items():
         _check_endpoint(path, key, endpoint)
+    _check_bridge(path, target)
     if problem := confirm_problem(target):
         raise UsageError(f"{path}: rollback.confirm_s: {problem}")
+    _check_waivers(path, target.waivers, [host.name for host in target.hosts])
+
+
+def _check_waivers(path: Path, waivers: Sequence[Waiver], hosts: Sequence[str]) -> None:
+    """Check that waivers are for hosts that there are, and that no two are for the same."""
+    for index, waiver in enumerate(waivers):
+        if waiver.host is not None and waiver.host not in hosts:
+            raise UsageError(
+                f"{path}: waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
+            )
+        if waiver.check in NEVER:
+            raise UsageError(
+                f"{path}: waivers[{index}].check: {waiver.check} cannot be waived: everything else rests on it"
+            )
+        for earlier, other in enumerate(waivers[:index]):
+            same_host = waiver.host == other.host or None in {waiver.host, other.host}
+            if waiver.check == other.check and same_host:
+                raise UsageError(
+                    f"{path}: waivers[{index}]: covers what waivers[{earlier}] covers; remove one of them"
+                )
 
 
 def _check_instance(path: Path, key: str, host: Host, provider: ProviderName) -> None:
@@ -534,6 +613,19 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
         raise UsageError(f"{path}: {key}.json_of_system.{twice[0]}: stands in {key}.json, too; leave one of them out")
 
 
+def _check_bridge(path: Path, target: Target) -> None:
+    seen: dict[str, str] = {}
+    for name, program in target.bridge.programs.items():
+        key = f"{path}: bridge.programs.{name}"
+        if strangers := [unit for unit in program.units if unit not in target.contract_units]:
+            raise UsageError(
+                f"{key}.units: {strangers[0]} is no unit of the contract; allowed: {', '.join(target.contract_units)}"
+            )
+        if other := seen.get(program.at):
+            raise UsageError(f"{key}.at: {program.at} is where {other} is installed already")
+        seen[program.at] = name
+
+
 def _listen_problem(listen: str) -> str | None:
     """Say what keeps an `address:port` from being found among the sockets, which ss writes in one spelling."""
     address, _, port = listen.rpartition(":")
@@ -574,6 +666,8 @@ def json_schema() -> dict[str, Any]:
         "required": ["env"],
         "additionalProperties": False,
     }
+    times = [{"type": "string", "format": kind} for kind in ("date-time", "date")]  # as TOML's are told to a schema
+    definitions["Waiver"]["properties"]["expires"] = {"anyOf": times}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Switchproof target file",

@@ -7,6 +7,8 @@ import sys
 
 COMMANDS = {
     "compare": ("reports.compare", "hold two runs against each other"),
+    "index": ("reports.index", "write the page that lists every kept run"),
+    "render": ("reports.render", "make the page of a run again from its files"),
     "show": ("reports.show", "print what a run proved, as text, Markdown or JSON"),
 }
 """Module and purpose of each command; a module loads when its command is used."""

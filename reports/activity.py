@@ -111,7 +111,8 @@ class Board:
                 what = event.requested or "what is there"
                 return [Line(f"{event.mode} of {what} to {', '.join(event.hosts)} ({event.provider})")]
             case j.RevisionResolved():
-                return [Line(f"{event.requested} is {event.sha}: {text.one_line(event.subject)}")]
+                subject = f": {text.one_line(event.subject)}" if event.subject else ""
+                return [Line(f"{event.requested or 'what runs'} is {event.sha}{subject}")]
             case j.PhaseStarted() | j.PhaseFinished():
                 return self._phase(event)
             case j.LogLine():
@@ -154,9 +155,9 @@ def _log_line(host: str, missed: int, line: str) -> Line:
 
 
 def _check(event: j.CheckFinished) -> list[Line]:
-    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE}:
+    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
     said = text.one_line(event.message)
-    head = f"{event.host}{leg} {event.verdict.upper()} {event.clause}: {text.one_line(event.title)}"
+    head = f"{event.host}{leg} {event.verdict.upper()} {event.clause or 'audit'}: {text.one_line(event.title)}"
     return [Line(f"{head}: {said}" if said else head)]

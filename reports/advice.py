@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from deploy.contract import ExitCode, HostState
+from deploy.contract import ExitCode, HostState, RunVerdict
 from deploy.record import Host, Record
 from reports import reading, text
 
@@ -28,11 +28,16 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
     match record.run.exit_code:
         case ExitCode.CANONICAL if record.run.mode == "plan":
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
+        case ExitCode.CANONICAL if record.verdict is RunVerdict.WITH_WAIVERS:
+            ends = min(one.waiver.expires for one in record.waivers if one.state == "used")
+            return [Step(f"Mend what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
         case ExitCode.CANONICAL:
             if record.provider == "lab":
                 return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
+        case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
+            return [Step("No host needs help. Put the waivers of the target file right and run again.")]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
         case ExitCode.UNSAFE:
@@ -69,4 +74,5 @@ def _command(record: Record, *words: str, sha: bool = False, host: str | None = 
         parts.append(f"--targets={options['targets']}")
     hosts = [host] if host else options.get("host", "").replace(",", " ").split()
     parts += [f"--host={name}" for name in hosts]
+    parts += [f"--checks={folder}" for folder in shlex.split(options.get("checks", ""))]
     return shlex.join(parts)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from deploy.contract import Clause
 from deploy.errors import UsageError
-from deploy.record import ClauseResult, Record
+from deploy.record import AuditResult, ClauseResult, Record
 from reports import text
 from reports.stored import read_run
 
@@ -124,6 +124,10 @@ def _host_rows(first: Record, second: Record, name: str, other: str) -> Iterator
     left, right = first.host(name), second.host(other)
     yield Row("state", left.state, right.state, decides=first.run.mode == second.run.mode)
     yield from _leg_rows("", left.clauses, right.clauses)
+    if left.audit or right.audit:
+        ours, theirs = (str(host.audit.verdict) if host.audit else ABSENT for host in (left, right))
+        yield Row("audit", ours, theirs)
+        yield from _check_rows("", left.audit, right.audit)
     for word in ("rollback", "again"):
         ours, theirs = (getattr(host, word) for host in (left, right))
         if ours and theirs:
@@ -137,9 +141,15 @@ def _leg_rows(word: str, left: list[ClauseResult], right: list[ClauseResult]) ->
         found = [next((one for one in leg if one.id is clause), None) for leg in (left, right)]
         verdicts = [str(one.verdict) if one else ABSENT for one in found]
         yield Row(f"{word}{clause}", verdicts[0], verdicts[1])
-        ours, theirs = ({check.id: check.verdict for check in one.checks} if one else {} for one in found)
-        for check in dict.fromkeys([*ours, *theirs]):
-            yield Row(f"{word}{check}", ours.get(check, ABSENT), theirs.get(check, ABSENT))
+        yield from _check_rows(word, *found)
+
+
+def _check_rows(
+    word: str, left: ClauseResult | AuditResult | None, right: ClauseResult | AuditResult | None
+) -> Iterator[Row]:
+    ours, theirs = ({check.id: check.verdict for check in one.checks} if one else {} for one in (left, right))
+    for check in dict.fromkeys([*ours, *theirs]):
+        yield Row(f"{word}{check}", ours.get(check, ABSENT), theirs.get(check, ABSENT))
 
 
 def render(comparison: Comparison, *, colour: bool) -> str:

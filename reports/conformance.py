@@ -5,42 +5,106 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import jinja2
 from markupsafe import Markup
 
-from deploy.contract import Clause
-from deploy.record import Record
+from deploy.contract import Clause, Verdict
+from deploy.record import Host, Record
 from deploy.redact import plain
-from reports import advice, reading, text
+from reports import advice, attempts, reading, text, timeline, unseen
+from reports.difference import differences
+from reports.durations import Duration, durations
+from reports.proof import Proofs, proofs, told_once
 
 _SHORT = 12
+_INDENTED = re.compile(r"\n\s+(?=<)")
+"""The indentation of a tag, which is for those who read the templates."""
+_MANY = 10
+"""Hosts above which the page puts those with trouble first and folds the others."""
 
 
-def render(record: Record) -> str:
-    """Render a record as one HTML fragment, which brings its own style and loads nothing.
+@dataclass(frozen=True)
+class HostPart:
+    """One host as the page shows it.
 
-    Everything in the record is treated as untrusted text.
+    Attributes:
+        host: The host.
+        anchor: Its place in the page.
+        legs: Its legs, each with the name of what was done on it.
+        charts: The health of its endpoints on each leg, with the leg's name.
+        durations: How long its phases took.
+        folded: Whether it is there only for those who look for it.
+    """
+
+    host: Host
+    anchor: str
+    legs: Sequence[tuple[reading.Leg, str]]
+    charts: Sequence[tuple[str, attempts.Chart]]
+    durations: Sequence[Duration]
+    folded: bool
+
+    @property
+    def troubled(self) -> bool:
+        """Whether some leg of it did not pass."""
+        return any(leg.verdict is not Verdict.PASSED for leg, _ in self.legs)
+
+
+def render(record: Record, folder: Path | None = None) -> str:
+    """Render a record as one HTML fragment, which loads nothing; `style` is its style sheet.
+
+    Everything in the record, and in the files beside it, is treated as untrusted text.
+
+    Args:
+        record: The run.
+        folder: The run's folder, from which the telling lines of evidence files are taken; None for none.
     """
     kept = {evidence.path: evidence for evidence in record.evidence}
     legs = list(reading.legs(record))
+    shown = proofs(record, folder)
     template = environment().get_template("conformance.html.j2")
-    return template.render(
+    fragment = template.render(
         record=record,
         run=record.run,
         revision=record.revision,
         clauses=list(Clause),
+        audited=any(leg.audit for leg in legs),
         legs=legs,
         leg_words=reading.LEG_WORDS,
+        hosts=list(host_parts(record, legs)),
+        many=_MANY,
+        groups=Counter(group for host in record.hosts for group in host.groups),
+        proofs=shown,
+        told_once=told_once(record),
         kept=kept,
-        anchors={path: f"sp-evidence-{index}" for index, path in enumerate(kept, 1)},
+        anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
+        word=reading.verdict_word(record),
         sentence=reading.sentence(record),
+        aftermath=reading.aftermath(record),
+        tally=reading.tally(record),
         exit_meaning=reading.exit_meaning(record),
         steps=advice.next_steps(record),
-        cause_anchor=_cause_anchor(record, legs),
+        cause_anchor=_cause_anchor(record, legs, shown),
+        differences=differences(record),
+        timeline=timeline.draw(record),
+        moment_words=timeline.MOMENT_WORDS,
+        moment_marks=timeline.MARKS,
+        size=timeline,
+        unreached=unseen.unreached(record),
+        not_made=unseen.not_made(record),
+        gaps=unseen.gaps(record),
     )
+    return _INDENTED.sub("\n", fragment)
+
+
+def style() -> str:
+    """Give the style sheet of the fragment; each rule keeps to the fragment, or to paper."""
+    return environment().get_template("conformance.css.j2").render()
 
 
 @functools.cache
@@ -66,7 +130,9 @@ def environment() -> jinja2.Environment:
         "counted": text.count,
         "shape": lambda verdict: reading.SHAPES.get(verdict, "?"),
         "href": href,
+        "web": web,
         "short": lambda digest: digest[:_SHORT],
+        "file_name": lambda path: path.removeprefix("evidence/").partition("/")[2] or path,
     }
     return env
 
@@ -77,12 +143,28 @@ def _compiled() -> jinja2.BytecodeCache | None:
     return jinja2.FileSystemBytecodeCache(os.fspath(folder)) if os.access(folder, os.W_OK) else None
 
 
-def _cause_anchor(record: Record, legs: list[reading.Leg]) -> str:
+def host_parts(record: Record, legs: Sequence[reading.Leg]) -> Iterator[HostPart]:
+    """Give every host's part; of many hosts those with trouble come first."""
+    parts = []
+    for host in record.hosts:
+        mine = [(leg, reading.leg_title(record, leg)) for leg in legs if leg.host is host]
+        drawn = ((leg, attempts.chart(w for w in host.watches if w.leg == leg.name)) for leg, _ in mine)
+        charts = [(reading.LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
+        passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
+        folded = len(record.hosts) > _MANY and passed
+        parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded))
+    many = len(parts) > _MANY
+    yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
+
+
+def _cause_anchor(record: Record, legs: Sequence[reading.Leg], shown: Proofs) -> str:
+    """Where the check stands that a run's verdict first comes from; empty where there is none."""
     cause = reading.first_cause(record)
-    if cause is None:
+    if cause is None or record.verdict.accepted:
         return ""
     leg = next(leg for leg in legs if (leg.host.name, leg.name) == (cause.host, cause.leg))
-    return f"{leg.anchor}-{cause.clause}"
+    found = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check is cause.check)
+    return next(found, f"{leg.anchor}-{cause.clause}")
 
 
 def _plain(value: object) -> object:
@@ -94,3 +176,13 @@ def href(path: str) -> str:
     if re.search(r"(^|/)\.\.(/|$)", path) or path.startswith("/"):
         return ""
     return f"./{quote(path, errors='replace')}"
+
+
+def web(address: str | None) -> str:
+    """Return an address on the web, empty for anything else that a link might do."""
+    try:
+        parts = urlsplit(address or "")
+    except ValueError:
+        return ""
+    fits = parts.scheme in {"http", "https"} and parts.hostname and not re.search(r"[\s\"'<>\\]", address or "")
+    return plain(address or "") if fits else ""

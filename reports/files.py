@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import os
 import re
+import secrets
 from pathlib import Path
 
 from deploy.record import Record, write_record
@@ -67,13 +68,21 @@ def write(record: Record, folder: Path, latest: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a file in UTF-8, whole or not at all, whoever else writes it at the same time.
+
+    Raises:
+        OSError: It could not be written; what stood there before still does.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def point(link: Path, folder: Path) -> None:

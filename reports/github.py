@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from deploy.record import Check, ClauseResult, Record
+from deploy.record import Check, Part, Record
 from reports import markdown, reading, text
 from reports.ci import Service
 from reports.html import REPORT
@@ -55,7 +55,7 @@ class GitHub(Service):
         """Let the runner obey again, and give it our own commands."""
         if self._token:
             self._say(f"::{self._token}::")
-        for line in errors(record) if record else ():
+        for line in [*errors(record), *warnings(record)] if record else ():
             self._say(line)
 
 
@@ -64,7 +64,7 @@ def errors(record: Record) -> list[str]:
     found = [
         (leg, clause, check)
         for leg in reading.legs(record)
-        if (first := _first_bad(leg.clauses)) is not None
+        if (first := _first_bad(leg.parts)) is not None
         for clause, check in [first]
     ]
     found.sort(key=lambda each: each[2].verdict is not Verdict.FAILED)
@@ -75,10 +75,18 @@ def errors(record: Record) -> list[str]:
     if len(found) > ANNOTATIONS:
         rest = len(found) - ANNOTATIONS + 1
         lines[-1] = _command("More did not pass", f"{text.count(rest, 'leg')} more of hosts; the report has them all")
-    went_well = record.verdict is RunVerdict.CANONICAL or record.run.exit_code == ExitCode.CANONICAL
+    went_well = record.verdict.accepted or record.run.exit_code == ExitCode.CANONICAL
     if not lines and not went_well:
         lines.append(_command(f"{record.run.mode} is {record.verdict}", reading.sentence(record)))
     return lines
+
+
+def warnings(record: Record) -> list[str]:
+    """Return a command for a run that is canonical with waivers only, as nobody looks at a step that is green."""
+    if record.verdict is not RunVerdict.WITH_WAIVERS:
+        return []
+    waived = "; ".join(reading.waiver_words(one) for one in record.waivers if one.state == "used")
+    return [_command(f"{record.run.mode} is {record.verdict}", waived, "warning")]
 
 
 def outputs(record: Record, folder: Path) -> str:
@@ -93,21 +101,21 @@ def outputs(record: Record, folder: Path) -> str:
     return "".join(_output(name, value) for name, value in values.items())
 
 
-def _first_bad(clauses: list[ClauseResult]) -> tuple[ClauseResult, Check] | None:
+def _first_bad(parts: Sequence[Part]) -> tuple[Part, Check] | None:
     """Find the first check that ran and did not pass; one that never ran only if there is no other."""
     bad = [
-        (clause, check)
-        for clause in clauses
-        for check in clause.checks
+        (part, check)
+        for part in parts
+        for check in part.checks
         if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
     ]
     return next((each for each in bad if each[1].started), bad[0] if bad else None)
 
 
-def _command(title: str, message: str) -> str:
+def _command(title: str, message: str, kind: str = "error") -> str:
     message = text.one_line(message, _MESSAGE_CHARACTERS).replace("%", "%25")
     title = "".join(f"%{ord(char):02X}" if char in "%,:" else char for char in text.one_line(title))
-    return f"::error title={title}::{message}"
+    return f"::{kind} title={title}::{message}"
 
 
 def _output(name: str, value: str) -> str:

@@ -34,9 +34,14 @@ def configure(config: pytest.Config, folder: Path) -> None:
     config.option.self_contained_html = True
 
 
-def standalone(record: Record) -> str:
-    """Render a whole page with only the conformance part."""
-    return page.standalone(record)
+def standalone(record: Record, folder: Path | None = None) -> str:
+    """Render a whole page with only the conformance part.
+
+    Args:
+        record: The run.
+        folder: The run's folder, from which the telling lines of evidence files are taken; None if it is not at hand.
+    """
+    return page.standalone(record, folder=folder)
 
 
 class HtmlReport:
@@ -77,7 +82,8 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add a column for the contract's verdicts, of which pytest's outcomes know only some."""
+        """Put a column of the contract's verdicts, of which pytest knows only some, in place of that for links."""
+        del cells[-1]
         cells.insert(1, '<th class="sortable" data-column-type="verdict">Verdict</th>')
 
     @pytest.hookimpl(optionalhook=True)
@@ -86,6 +92,7 @@ class HtmlReport:
         name = report.nodeid if report.when == "call" else f"{report.nodeid}::{report.when}"
         properties = dict(getattr(report, "user_properties", ()))
         cells[1] = f'<td class="col-testId">{html.escape(" ".join(name.split()))}</td>'
+        del cells[-1]
         cells.insert(1, f'<td class="col-verdict">{html.escape(str(properties.get("verdict", "")))}</td>')
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -112,7 +119,7 @@ class HtmlReport:
             if record is None:
                 return
             log, problem = self._log()
-            files.write_text(self.path, page.standalone(record, log, problem))
+            files.write_text(self.path, page.standalone(record, log, problem, self.path.parent))
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a report
             self.problems.append(f"{self.path} could not be written: {error!r}; record.json has the run")
 

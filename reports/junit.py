@@ -8,12 +8,17 @@ from collections import Counter
 from collections.abc import Iterable
 
 from deploy.contract import RunVerdict, Verdict
-from deploy.record import Check, ClauseResult, Record
+from deploy.record import Check, Part, Record
 from deploy.redact import plain
 from reports import reading, text
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TAGS = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error", Verdict.BLOCKED: "skipped"}
+_TAGS = {
+    Verdict.FAILED: "failure",
+    Verdict.INCONCLUSIVE: "error",
+    Verdict.BLOCKED: "skipped",
+    Verdict.WAIVED: "skipped",
+}
 _COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
@@ -21,12 +26,15 @@ DETAIL_CHARACTERS = 4_000_000
 """Characters of all details together. Escaped, they stay below the 30 MB that GitLab reads."""
 
 
+_WAIVER_CHARACTERS = 400
+
+
 def render(record: Record) -> str:
     """Render a record as JUnit XML: a suite for each leg of each host, a case for each check.
 
-    A failed check is a failure, an inconclusive one an error, a blocked one skipped. A run that is not
-    canonical is never without a failure or an error here, whatever its checks say. No two cases have the same
-    class and name, as GitLab counts only the first of them.
+    A failed check is a failure, an inconclusive one an error, a blocked one and a waived failure skipped. A run that
+    is neither canonical nor canonical with waivers is never without a failure or an error here, whatever its checks
+    say. No two cases have the same class and name, as GitLab counts only the first of them.
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
@@ -36,14 +44,15 @@ def render(record: Record) -> str:
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))
         _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
-        for clause in leg.clauses:
-            for check in _checks(record, clause):
-                _case(suite, f"{name}.{clause.id}", f"{clause.id}: {text.one_line(check.title)}", check, details)
-    if record.verdict is not RunVerdict.CANONICAL and record.run.mode != "plan" and not _red(root):
+        for part in leg.parts:
+            for check in _checks(record, part):
+                _case(suite, f"{name}.{part.id}", f"{part.id}: {text.one_line(check.title)}", check, details)
+    if not record.verdict.accepted and record.run.mode != "plan" and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
         said = reading.sentence(record)
-        missing = Check(id="verdict", title="The run is canonical", verdict=Verdict.INCONCLUSIVE, message=said)
+        verdict = Verdict.FAILED if record.verdict is RunVerdict.NON_CANONICAL else Verdict.INCONCLUSIVE
+        missing = Check(id="verdict", title="The run is canonical", verdict=verdict, message=said)
         _case(suite, "run", missing.title, missing, details)
     _tell_apart(root)
     _count(root)
@@ -51,11 +60,11 @@ def render(record: Record) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _checks(record: Record, clause: ClauseResult) -> Iterable[Check]:
-    if clause.checks or record.run.mode == "plan":
-        return clause.checks
+def _checks(record: Record, part: Part) -> Iterable[Check]:
+    if part.checks or record.run.mode == "plan":
+        return part.checks
     message = "No check was expected for this clause, and silence never passes."
-    return [Check(id=clause.id, title="(no check)", verdict=Verdict.INCONCLUSIVE, message=message)]
+    return [Check(id=part.id, title="(no check)", verdict=Verdict.INCONCLUSIVE, message=message)]
 
 
 def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _Details) -> None:
@@ -66,6 +75,8 @@ def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _
         said = text.one_line(check.message) or check.verdict.value
         blocked = check.verdict is Verdict.BLOCKED and not said.lower().startswith("blocked")
         said = f"blocked: {said}" if blocked else said
+        if check.verdict is Verdict.WAIVED:
+            said = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {said}"
         result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(said))
         result.text = clean(details(check))
 
@@ -75,10 +86,7 @@ class _Details:
 
     def __init__(self, record: Record) -> None:
         count = sum(
-            check.verdict in _TAGS
-            for leg in reading.legs(record)
-            for clause in leg.clauses
-            for check in clause.checks
+            check.verdict in _TAGS for leg in reading.legs(record) for part in leg.parts for check in part.checks
         )
         self._share = DETAIL_CHARACTERS // max(count, 1)
 

@@ -49,7 +49,12 @@ def _blocks(record: Record) -> Iterator[str]:
     for host in record.hosts:
         for warning in host.warnings:
             yield f"**Note well**, {code(host.name)}: {code(warning)}"
+    for result in record.waivers:
+        if result.state != "not-asked" or result.waiver.expired:
+            yield f"Waiver, **{result.state}**: {code(reading.waiver_words(result), _MESSAGE_CHARACTERS)}"
     for host in record.hosts:
+        if host.audit:
+            yield f"Host {code(host.name)}, audit: {reading.SHAPES[host.audit.verdict]} **{host.audit.verdict}**"
         yield f"Host {code(host.name)} is **{host.state}**: {code(host.state_reason)}"
     for step in advice.next_steps(record):
         yield f"{code(step.text)}" + (f"\n\n{block(step.command)}" if step.command else "")
@@ -76,11 +81,11 @@ def _matrix(record: Record) -> str:
 
 def _details(record: Record) -> Iterator[str]:
     bad = [
-        (leg, clause.id, check)
+        (leg, part.id, check)
         for leg in reading.legs(record)
-        for clause in leg.clauses
-        for check in clause.checks
-        if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
+        for part in leg.parts
+        for check in part.checks
+        if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}
     ]
     for leg, clause, check in bad[:_CHECKS]:
         head = f"**{check.verdict}** {code(leg.label)}, {clause}: {code(check.title)}"

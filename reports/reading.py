@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from deploy.journal import Leg as LegName
-from deploy.record import Again, Check, ClauseResult, Host, Record, Rollback, judge
+from deploy.record import Again, AuditResult, Check, ClauseResult, Host, Part, Record, Rollback, WaiverResult, judge
+from deploy.waivers import called, words
 from reports import text
 
 SHAPES: dict[str, str] = {
@@ -15,8 +18,11 @@ SHAPES: dict[str, str] = {
     Verdict.FAILED: "✗",
     Verdict.BLOCKED: "⊘",
     Verdict.INCONCLUSIVE: "?",
+    Verdict.WAIVED: "~",
     RunVerdict.CANONICAL: "✓",
+    RunVerdict.WITH_WAIVERS: "~",
     RunVerdict.NON_CANONICAL: "✗",
+    "planned": "…",
     HostState.UNCHANGED: "=",
     HostState.CONVERGED: "✓",
     HostState.ROLLED_BACK: "↩",
@@ -53,6 +59,10 @@ def exit_meaning(record: Record) -> str:
         return "none: the run did not come to its end"
     if record.run.mode == "plan" and code == ExitCode.CANONICAL:
         return "planned: nothing was changed, and nothing is proven"
+    if record.verdict is RunVerdict.WITH_WAIVERS and code == ExitCode.CANONICAL:
+        return "canonical with waivers: what failed is waived, and all else of the contract held on every host"
+    if code == ExitCode.SAFE_FAILURE and waivers_alone(record):
+        return "not canonical for a waiver alone; every host keeps what was verified"
     return EXIT_MEANINGS.get(code, "not an exit code of a deploy session")
 
 
@@ -67,6 +77,7 @@ class Leg:
         anchor: A piece of an id, unique in the record.
         verdict: What all clauses of the leg come to.
         clauses: The five clauses, in the contract's order.
+        audit: The team's own checks of an audit; None where there are none.
         seconds: How long it took, as far as that is known.
     """
 
@@ -76,24 +87,47 @@ class Leg:
     anchor: str
     verdict: Verdict
     clauses: list[ClauseResult]
+    audit: AuditResult | None = None
     seconds: float = 0.0
+
+    @property
+    def parts(self) -> list[Part]:
+        """Everything that it is judged by, and so every check of it."""
+        return [*self.clauses, self.audit] if self.audit else [*self.clauses]
 
 
 LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again": "again"}
 """What each leg is called beside a host's name."""
 
 
+_LEG_TITLES = {
+    "forward": {"audit": "Audit", "rollback": "Rollback", "plan": "Plan", "drill": "First deploy"},
+    "back": {"drill": "Way back, on purpose"},
+}
+
+
+def leg_title(record: Record, leg: Leg) -> str:
+    """Say what was done on a leg, as a heading."""
+    usual = {"forward": "Deploy", "back": "Way back", "again": "Second deploy"}
+    return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
+
+
+_ANCHOR = 12
+"""Letters of a host's name in its anchors, of which a page has many."""
+
+
 def legs(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which a host takes them."""
     for index, host in enumerate(record.hosts, 1):
-        anchor = f"sp-{index}-{text.slug(host.name)}"
-        yield Leg(host, "forward", host.name, anchor, judge(host.clauses), host.clauses, _took(host, "forward"))
+        anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
+        verdict, took = judge(host.parts), _took(host, "forward")
+        yield Leg(host, "forward", host.name, anchor, verdict, host.clauses, host.audit, took)
         later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
         for name, leg in later:
             if leg is not None:
                 word = LEG_WORDS[name]
                 label = f"{host.name} ({word})"
-                yield Leg(host, name, label, f"{anchor}-{word}", leg.verdict, leg.clauses, _took(host, name))
+                yield Leg(host, name, label, f"{anchor}-{word}", leg.verdict, leg.clauses, seconds=_took(host, name))
 
 
 def _took(host: Host, leg: LegName) -> float:
@@ -108,7 +142,7 @@ class Cause:
     """The check that a run's verdict first comes from."""
 
     host: str
-    clause: Clause
+    clause: Clause | Literal["audit"]
     check: Check
     leg: LegName = "forward"
 
@@ -118,7 +152,8 @@ class Cause:
         said = text.one_line(self.check.message)
         verdict = "failed" if self.check.verdict is Verdict.FAILED else "is inconclusive"
         where = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
-        head = f"on host {self.host}{where}, clause {self.clause}, “{text.one_line(self.check.title)}” {verdict}"
+        part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
+        head = f"on host {self.host}{where}, {part}, “{text.one_line(self.check.title)}” {verdict}"
         return f"{head}: {said}" if said else head
 
 
@@ -130,14 +165,14 @@ def first_cause(record: Record) -> Cause | None:
     """
     drill = record.run.mode == "drill"  # in which each leg counts; else the way back is no cause of the verdict
     candidates = [
-        Cause(leg.host.name, clause.id, check, leg.name)
+        Cause(leg.host.name, part.id, check, leg.name)
         for leg in legs(record)
         if drill or leg.name == "forward"
-        for clause in leg.clauses
-        for check in clause.checks
+        for part in leg.parts
+        for check in part.checks
         if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
     ]
-    order = list(Clause)
+    order = [*Clause, "audit"]
     return min(
         candidates,
         key=lambda cause: (
@@ -151,10 +186,14 @@ def first_cause(record: Record) -> Cause | None:
 
 
 _HELD = {
+    "audit": ", and nothing was changed",
     "rollback": " after going back",
     "drill": ", deployed, gone back and deployed again",
 }
 """What a canonical run of a mode did to the hosts, where that is not plain."""
+
+_DID = {"audit": ", and nothing was changed"}
+"""What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
 
 
 def sentence(record: Record) -> str:
@@ -162,15 +201,22 @@ def sentence(record: Record) -> str:
     run = record.run
     if run.mode == "plan":
         return "A plan shows what would change; it changes nothing and proves nothing."
-    if record.verdict is RunVerdict.CANONICAL:
-        checks = sum(len(clause.checks) for leg in legs(record) for clause in leg.clauses)
+    if record.verdict.accepted:
+        verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
         hosts = text.count(len(record.hosts), "host")
+        waived = verdicts.count(Verdict.WAIVED)
+        but = f", {waived} failed and {'is' if waived == 1 else 'are'} waived" if waived else ""
         return (
-            f"All five clauses of the contract held on {hosts}{_HELD.get(run.mode, '')}: "
-            f"{checks} of {text.count(checks, 'check')} passed."
+            f"All five clauses of the contract held on {hosts}{_HELD.get(run.mode, '')}"
+            f"{' but for what is waived' if waived else ''}: "
+            f"{verdicts.count(Verdict.PASSED)} of {text.count(len(verdicts), 'check')} passed{but}."
         )
+    if waivers_alone(record):
+        return _stopped(f"Not canonical: {waiver_words(failing_waivers(record)[0])}")
     cause = first_cause(record)
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
+    if cause and cause.check.started:
+        lead += _DID.get(run.mode, "")
     if cause and cause.check.started:
         return _stopped(f"{lead}: {cause.sentence}")
     if run.exit_code == ExitCode.LOCKED:
@@ -182,6 +228,77 @@ def sentence(record: Record) -> str:
     if cause:
         return _stopped(f"{lead}: {cause.sentence}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
+
+
+def waivers_alone(record: Record) -> bool:
+    """Whether nothing but waivers keeps a run from being canonical."""
+    return (
+        record.verdict is RunVerdict.NON_CANONICAL
+        and bool(failing_waivers(record))
+        and all(host.verdict.accepted for host in record.hosts)
+    )
+
+
+def failing_waivers(record: Record) -> list[WaiverResult]:
+    """Return the waivers for which a run is not canonical."""
+    return [one for one in record.waivers if one.fails]
+
+
+def waiver_words(result: WaiverResult) -> str:
+    """Say in one line, without a full stop, what became of a waiver and what to do about it."""
+    about, told = called(result.waiver), text.one_line(words(result.waiver), 400)
+    match result.state:
+        case "used":
+            legs = ("" if one.leg == "forward" else f" ({LEG_WORDS[one.leg]})" for one in result.covered)
+            hosts = [f"{one.host}{leg}" for one, leg in zip(result.covered, legs, strict=True)]
+            return f"{result.waiver.check} failed on {', '.join(hosts)} and is waived {told}"
+        case "unused":
+            return f"the waiver of {about} ({told}) is not needed, as that check passed: remove it"
+        case "expired":
+            return f"the waiver of {about} ({told}) has expired: mend what it was for, and remove it"
+        case "open":
+            return f"the waiver of {about} ({told}) was neither used nor unused, as that check gave no answer"
+        case _:
+            expired = ", and has expired: remove it" if result.waiver.expired else ""
+            return f"the waiver of {about} ({told}) is of a check that this run does not make{expired}"
+
+
+_LEFT: dict[HostState, str] = {
+    HostState.UNSAFE: "unsafe, which needs a person now",
+    HostState.UNKNOWN: "in a state that is not known",
+    HostState.ROLLED_BACK: "rolled back to the earlier system and verified there",
+    HostState.CONVERGED: "converged",
+    HostState.UNCHANGED: "unchanged",
+}
+"""What it means for hosts to be left in a state, the worst first."""
+
+_NAMED = 6
+"""Hosts that are named; of more, only the number is said."""
+
+
+def aftermath(record: Record) -> str:
+    """Say in one sentence which state each host was left in."""
+    parts = []
+    for state, told in _LEFT.items():
+        names = [host.name for host in record.hosts if host.state is state]
+        if len(names) == len(record.hosts) > 1:
+            whole = "Both hosts" if len(names) == 2 else f"All {len(names)} hosts"  # noqa: PLR2004 - a pair
+            return f"{whole} were left {told}."
+        if names:
+            noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
+            which = ", ".join(text.one_line(name) for name in names)
+            said = f"{noun} {which}" if len(names) <= _NAMED else f"{len(names)} {noun}"
+            parts.append(f"{said} {verb} left {told}")
+    whole = "; ".join(parts) or "no host was touched"
+    return f"{whole[0].upper()}{whole[1:]}."
+
+
+def tally(record: Record) -> str:
+    """Say in one sentence what came of every check of every leg."""
+    verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
+    counts = Counter(verdicts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."
 
 
 def _stopped(line: str) -> str:

@@ -8,7 +8,13 @@ from deploy.errors import UsageError
 from deploy.journal import read_events
 from deploy.record import Record, fold, read_record
 
+RUNS = Path(__file__).parent / "runs"
 LATEST = Path(__file__).parent / "latest"
+
+
+def home(kept_in: Path) -> Path:
+    """Return where the link `latest` and the index of a folder of runs stand: in it, or above the default one."""
+    return RUNS.parent if kept_in.absolute() == RUNS else kept_in
 
 
 def read_run(name: str) -> Record:

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from deploy.contract import Clause, ExitCode, HostState
-from deploy.record import Host, Record
+from deploy.contract import Clause, ExitCode, HostState, Verdict
+from deploy.record import Host, Record, WaiverResult
 from reports import advice, reading, text
 from reports.activity import WARNING_CHARACTERS
 from reports.html import REPORT
@@ -28,7 +28,9 @@ STYLES = {
     "failed": "bold red",
     "blocked": "bright_black",
     "inconclusive": "yellow",
+    "waived": "magenta",
     "canonical": "bold green",
+    "canonical with waivers": "bold magenta",
     "non-canonical": "bold red",
     "converged": "green",
     "rolled-back": "cyan",
@@ -55,6 +57,9 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:
         lines += [*_table(record), Text()]
+        lines += [line for host in record.hosts for line in _audit(host)]
+        told = reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []  # by the sentence above
+        lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
         lines += [line for host in record.hosts for line in _state(host)]
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
@@ -135,6 +140,26 @@ def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text
         row.append(f"{word:<{width}}", style=STYLES.get(word, ""))
     row.rstrip()
     return row
+
+
+def _audit(host: Host) -> list[Text]:
+    """What the team's own checks of an audit came to, where there are some."""
+    if host.audit is None:
+        return []
+    verdicts = [check.verdict for check in host.audit.checks]
+    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in Verdict if one in verdicts)
+    line = Text(f"{text.inert(host.name)} audit {host.audit.verdict}: {counts}")
+    line.highlight_words([host.audit.verdict.value], STYLES.get(host.audit.verdict, ""))
+    return [line]
+
+
+def _waiver(result: WaiverResult) -> list[Text]:
+    """What became of a waiver; of one that was not asked for nobody hears, unless it has expired."""
+    if result.state == "not-asked" and not result.waiver.expired:
+        return []
+    lines = _wrapped(f"waiver: {reading.waiver_words(result)}")
+    lines[0].stylize("bold red" if result.fails else STYLES["waived"], 0, len("waiver:"))
+    return lines
 
 
 def _state(host: Host) -> list[Text]:

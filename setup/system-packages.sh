@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the lab and the tests need and this machine lacks; silent when it lacks none.
+# Installs the Debian packages that the lab needs and this machine lacks; silent when it lacks none.
+# Arguments name further packages: the tests need chromium, which is large, so that a first deploy does without.
 set -euo pipefail
 
-readonly packages=(
+packages=(
   bash
   coreutils
   debian-archive-keyring
@@ -15,6 +16,7 @@ readonly packages=(
   shellcheck
   systemd-container
   util-linux
+  "$@"
 )
 
 missing=()

@@ -79,6 +79,7 @@ SECTIONS = {
     "system.nar_hash": f"{NAR_HASH}\n",
     "system.built_from": SHA + "\n",
     "system.boot_id": "b00t",
+    "system.installed": "",
     "system.clock": "1763910000.123456789",
     "units.failed": "",
     "units.show": "\n".join(unit_show(name) for name in (HYPERVISOR, *LIVE)),

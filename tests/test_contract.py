@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict, combine, exit_code, run_verdict
 
 P, F, B, I = Verdict.PASSED, Verdict.FAILED, Verdict.BLOCKED, Verdict.INCONCLUSIVE  # noqa: E741 - a table's heads
+W = Verdict.WAIVED
 BELOW_FOUR = list(chain.from_iterable(product(Verdict, repeat=count) for count in range(4)))
 verdicts = st.lists(st.sampled_from(Verdict))
 
@@ -28,10 +29,15 @@ verdicts = st.lists(st.sampled_from(Verdict))
         ([I, F], F),
         ([B, F], F),
         ([P, B, I, F], F),
+        ([P, W], W),
+        ([W], W),
+        ([W, B], B),
+        ([W, I], I),
+        ([W, F], F),
     ],
 )
 def test_the_worst_part_is_the_whole(parts: list[Verdict], whole: Verdict) -> None:
-    """Failed is worse than inconclusive, that is worse than blocked, and of nothing at all nothing is known."""
+    """Failed is worse than inconclusive, then come blocked and waived, and of nothing at all nothing is known."""
     assert combine(parts) is whole
     assert combine(reversed(parts)) is whole
 
@@ -49,7 +55,7 @@ def test_grouping_changes_nothing(left: list[Verdict], right: list[Verdict]) -> 
         assert combine([combine(left), combine(right)]) is combine(left + right)
 
 
-@given(verdicts, st.sampled_from([F, B, I]))
+@given(verdicts, st.sampled_from([F, B, I, W]))
 def test_nothing_makes_a_bad_part_good(parts: list[Verdict], bad: Verdict) -> None:
     """No number of passed parts outweighs one that has not."""
     assert combine([*parts, bad]) is not P
@@ -64,10 +70,13 @@ def test_nothing_makes_a_bad_part_good(parts: list[Verdict], bad: Verdict) -> No
         ([P, B], RunVerdict.INCONCLUSIVE),
         ([P, I], RunVerdict.INCONCLUSIVE),
         ([I, F], RunVerdict.NON_CANONICAL),
+        ([P, W], RunVerdict.WITH_WAIVERS),
+        ([W, F], RunVerdict.NON_CANONICAL),
+        ([W, B], RunVerdict.INCONCLUSIVE),
     ],
 )
 def test_run_is_canonical_only_if_every_host_passed(hosts: list[Verdict], verdict: RunVerdict) -> None:
-    """One host that did not pass keeps the run from being canonical; no hosts prove nothing."""
+    """One host that did not pass keeps the run from being canonical, one waived failure from being just that."""
     assert run_verdict(hosts) is verdict
 
 
@@ -79,6 +88,8 @@ def test_run_is_canonical_only_if_every_host_passed(hosts: list[Verdict], verdic
         ("canonical", ["unknown"], 11),
         ("canonical", ["converged", "unsafe"], 10),
         ("canonical", ["rolled-back"], 1),
+        ("canonical with waivers", ["converged"], 0),
+        ("canonical with waivers", ["rolled-back"], 1),
         ("non-canonical", ["unchanged"], 1),
         ("non-canonical", ["rolled-back", "converged"], 1),
         ("non-canonical", ["rolled-back", "unknown"], 11),
@@ -95,9 +106,10 @@ def test_exit_code_obeys_verdict_and_states(verdict: str, states: list[str], cod
 
 @given(st.sampled_from(RunVerdict), st.lists(st.sampled_from(HostState)))
 def test_zero_means_canonical_and_safe(verdict: RunVerdict, states: list[HostState]) -> None:
-    """Exit code 0 is given only to a canonical run whose hosts are converged or untouched."""
+    """Only a canonical run, with waivers or without, whose hosts are converged or untouched exits 0."""
     code = exit_code(verdict, states)
-    proven = verdict is RunVerdict.CANONICAL and set(states) <= {HostState.CONVERGED, HostState.UNCHANGED}
+    accepted = {RunVerdict.CANONICAL, RunVerdict.WITH_WAIVERS}
+    proven = verdict in accepted and set(states) <= {HostState.CONVERGED, HostState.UNCHANGED}
     assert (code is ExitCode.CANONICAL) == proven
     assert (code is ExitCode.UNSAFE) == (HostState.UNSAFE in states)
 

@@ -19,16 +19,17 @@ EVERY = [
 
 
 def test_converged_is_only_what_passed_and_is_kept() -> None:
-    """Converged means that every clause passed and that the host confirmed to keep the system; nothing less."""
+    """Converged means that every clause passed or is waived, and that the host confirmed to keep the system."""
     for each in EVERY:
-        assert (each.state[0] is HostState.CONVERGED) == (each.verdict is Verdict.PASSED and each.kept), each
+        held = each.verdict in {Verdict.PASSED, Verdict.WAIVED}
+        assert (each.state[0] is HostState.CONVERGED) == (held and each.kept), each
 
 
 def test_rolled_back_is_only_what_passed_on_the_system_from_before() -> None:
-    """Rolled back means that every clause passed on the way back, and that the very system from before was seen."""
+    """Rolled back means that every clause held on the way back, and that the very system from before was seen."""
     for each in EVERY:
         if each.state[0] is HostState.ROLLED_BACK:
-            assert each.back is Verdict.PASSED
+            assert each.back in {Verdict.PASSED, Verdict.WAIVED}
             assert each.same
 
 
@@ -56,6 +57,8 @@ def test_unchanged_is_only_what_was_seen_to_be() -> None:
         (Departure(Verdict.FAILED, None, False, False, False, "/new"), HostState.UNSAFE, "switched to /new"),
         (Departure(Verdict.INCONCLUSIVE, None, False, False, False, "/new"), HostState.UNKNOWN, "could be checked"),
         (Departure(Verdict.PASSED, None, False, False, False, "/new"), HostState.UNKNOWN, "could be checked"),
+        (Departure(Verdict.WAIVED, None, True, False, False, "/new"), HostState.CONVERGED, "but for what is waived"),
+        (Departure(Verdict.FAILED, Verdict.WAIVED, False, False, True, "/old"), HostState.ROLLED_BACK, "is waived"),
     ],
 )
 def test_reason_says_how_it_is_known(departure: Departure, state: HostState, says: str) -> None:

@@ -13,6 +13,7 @@ from deploy.past_runs import last_canonical, proven, read_earlier
 from deploy.record import Record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
+from tests.schema import validate
 
 
 def keep(folder: Path, name: str, record: Record, minutes: int = 0) -> None:
@@ -20,6 +21,7 @@ def keep(folder: Path, name: str, record: Record, minutes: int = 0) -> None:
     record.run.started += dt.timedelta(minutes=minutes)
     (folder / name).mkdir()
     write_record(record, folder / name / "record.json")
+    validate((folder / name / "record.json").read_bytes())
 
 
 def left_with(toplevel: str) -> Record:

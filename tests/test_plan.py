@@ -111,6 +111,15 @@ def test_time_to_confirm_outlasts_what_must_be_seen_first(tmp_path: Path) -> Non
         plan(sha="main", drill="dead-man", targets=_target_with(tmp_path, "0"))
 
 
+def test_kept_runs_are_counted_from_one() -> None:
+    """All runs are kept unless a number says how many, and the run itself is always one of them."""
+    assert plan(sha="main").keep_runs is None
+    assert plan(sha="main", keep_runs=1).keep_runs == 1
+    for wrong in (0, -3):
+        with pytest.raises(UsageError, match=f"--keep-runs={wrong}: at least 1"):
+            plan(sha="main", keep_runs=wrong)
+
+
 def test_lab_keep_is_for_the_lab() -> None:
     """Only the lab's hosts can be left running."""
     assert plan(sha="main", lab_keep=True).lab_keep

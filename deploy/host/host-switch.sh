@@ -16,6 +16,8 @@ export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes -oConnectTimeout=
 
 readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock SINCE=/run/switchproof/since PROFILE=/nix/var/nix/profiles/system
 readonly ROOTS=/nix/var/nix/gcroots/switchproof PENDING=$STATE/pending
+# Which programs belong to which system: a folder a system, a link a program, so that they are kept as long.
+readonly BELONGS=/nix/var/nix/gcroots/switchproof-installed
 readonly GUARD=switchproof-guard.service CONTROL=/etc/systemd/system.control
 readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
 readonly US=$'\x1f' RS=$'\x1e'
@@ -122,6 +124,17 @@ list_units() {
 list_units
 contract_units() { printf '%s\n' "${UNITS[@]}"; }
 
+# The store path bridge, one program a line: its name, its file in the store path, where a link to that is installed,
+# the units that run it, and the flake that would build it here. Which store path it is says NAME_STORE_PATH.
+bridged() { local IFS=$US; printf '%s\n' "$*"; }
+readonly OPT=/opt/choiros/bin ALLOW_HOST_BUILD_FALLBACK=${ALLOW_HOST_BUILD_FALLBACK:-false}
+BRIDGE=${SWITCHPROOF_BRIDGE-$(
+  bridged sandbox bin/sandbox $OPT/sandbox "$(contract_units | grep / | tr '\n' "$RS")" 'sandbox#sandbox'
+  bridged hypervisor bin/hypervisor $OPT/hypervisor hypervisor.service 'hypervisor#hypervisor'
+  bridged desktop bin/dioxus-desktop $OPT/dioxus-desktop '' 'dioxus-desktop#desktop'
+)}
+store_path_of() { local variable=${1^^}; variable=${variable//-/_}_STORE_PATH; printf '%s' "${!variable:-}"; }
+
 # ---- what the host is -----------------------------------------------------------------------------------------
 
 toplevel() { readlink -e /run/current-system || true; }
@@ -176,33 +189,38 @@ find_leader() {
   done
 }
 
-# Run a command inside a container; fails where none is up.
+# Run a command inside a container; fails where none is up, or where it does not end.
 inside() {
   local leader=${LEADER[${CONTAINER_OF[$1]}]:-}
-  [ -n "$leader" ] && nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
+  [ -n "$leader" ] && timeout "${INSIDE_S:-10}" nsenter -t "$leader" -m -u -i -n -p -- "${@:2}"
 }
 
 # The units inside a container under their names here, with control groups as the host sees them.
 show_inside() {
   local text unit group=${value["${CONTAINER_OF[$1]} ControlGroup"]:-}; local -a units
   read -r -a units <<<"${INSIDE[$1]}"
-  if text=$(inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
+  if text=$(INSIDE_S=5 inside "$1" systemctl show "${PROPERTIES[@]}" -- "${units[@]}" 2>/dev/null); then
     sed -e "s|^Id=|&$1/|" -e "s|^ControlGroup=/|ControlGroup=$group/payload/|" <<<"$text"
     return
   fi
-  for unit in "${units[@]}"; do printf 'Id=%s
-ActiveState=inactive
-SubState=container down
-
-' "$1/$unit"; done
+  local state=inactive sub='container down'
+  [ -z "${LEADER[${CONTAINER_OF[$1]}]}" ] || state=unknown sub='the systemd inside does not answer'
+  for unit in "${units[@]}"; do printf 'Id=%s\nActiveState=%s\nSubState=%s\n\n' "$1/$unit" "$state" "$sub"; done
 }
 
-# systemctl or journalctl about a unit, wherever it is; without its container, about that.
+# systemctl or journalctl about a unit, wherever it is; without its container, or where nobody in there answers, about
+# that.
 about() {
   local unit=$1 name=${1%%/*}
   if [[ $unit != */* ]]; then "${@:2}" "$unit"; return; fi
-  if [ -n "${LEADER[${CONTAINER_OF[$name]}]}" ]; then inside "$name" "${@:2}" "${unit#*/}"; return; fi
-  echo "[$name is not up; of ${CONTAINER_OF[$name]}:]"
+  if [ -z "${LEADER[${CONTAINER_OF[$name]}]}" ]; then
+    echo "[$name is not up; of ${CONTAINER_OF[$name]}:]"
+  elif [ "$2:${value["$unit ActiveState"]:-}" = systemctl:unknown ]; then
+    echo "[the systemd in $name does not answer; of ${CONTAINER_OF[$name]}:]"
+  else
+    inside "$name" "${@:2}" "${unit#*/}"
+    return
+  fi
   "${@:2}" "${CONTAINER_OF[$name]}"
 }
 
@@ -217,9 +235,31 @@ say_system() {
   say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
   say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
   say system.clock "$EPOCHREALTIME"
+  say_installed "$top"
   say units.failed "$(failed_units "${1:-1}")"
   say_units
 }
+
+# What stands where the bridge installs programs, and what belongs there with the system $1.
+declare -A INSTALLED=()
+say_installed() {
+  local name at target state told=''
+  INSTALLED=()
+  while IFS=$US read -r name _ at _; do
+    [ -n "$name" ] || continue
+    state=absent target=''
+    if [ -L "$at" ] && target=$(readlink "$at") && [[ $target == /nix/store/*/* ]]; then
+      state=gone
+      [ ! -e "$at" ] || state=store INSTALLED[$name]=$(store_root "$target")
+    elif [ -e "$at" ] || [ -L "$at" ]; then
+      state=other
+    fi
+    told+=$name$US$state$US$target$US$(readlink "$BELONGS/${1##*/}/$name" || true)$'\n'
+  done <<<"$BRIDGE"
+  say system.installed "${told%$'\n'}"
+}
+# The store path that a file is in.
+store_root() { local rest=${1#/nix/store/}; printf '/nix/store/%s' "${rest%%/*}"; }
 
 say_units() {
   local unit fd digest file definitions=''; local -A opened digests
@@ -240,9 +280,10 @@ say_units() {
   say units.definition "${definitions%$'\n'}"
 }
 
-# The processes of the contract's units, with the store paths each runs from that are not in the closure $1.
+# The processes of the contract's units, with the store paths each runs from that are not in the closure $1, and
+# after an equals sign those that the bridge installed.
 processes() {
-  local unit group file pid exe text path strays; local -a pids links=() words; local -A unit_of=()
+  local unit group file pid exe text path strays roots=" ${INSTALLED[*]} "; local -a pids links=() words; local -A unit_of=()
   shopt -s globstar dotglob nullglob
   for unit in "${UNITS[@]}"; do
     group=${value["$unit ControlGroup"]:-}
@@ -264,6 +305,7 @@ processes() {
     text="$exe ${words[*]}"
     while [[ $text =~ /nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+ ]]; do
       path=${BASH_REMATCH[0]} text=${text#*"${BASH_REMATCH[0]}"}
+      [[ $roots != *" $path "* || " $strays " == *" =$path "* ]] || strays+="${strays:+ }=$path"
       [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
     done
     printf '%s %s %s %s\n' "${unit_of[$pid]}" "$pid" "${exe:-?}" "$strays"
@@ -274,7 +316,7 @@ processes() {
 say_processes() {
   local top closure
   top=$(toplevel)
-  if ! closure=$(nix-store -qR "$top" 2>&1) || [ -z "$top" ]; then
+  if ! closure=$(nix-store -qR "$top" "${INSTALLED[@]}" 2>&1) || [ -z "$top" ]; then
     say processes.problem "$closure"
     return
   fi
@@ -546,11 +588,13 @@ launch() {
     : >>"$dir/log"
     own_text >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
+    bridge_table >"$dir/bridge"
     words=$(systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot --remain-after-exit \
       --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit -p TimeoutStartSec="$TIMEOUT_S" \
       -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
       -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
       -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
+      -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
       "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1) || [ -e "$dir/stage" ] ||
       [ "$(systemctl show -P LoadState -- "$unit")" = loaded ] ||
       { refuse unstarted "systemd-run could not begin $unit: $words"; return; }
@@ -575,11 +619,14 @@ job_converge() {
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
   compare_closures "$top"
+  realise_programs || return
   arm "$top" || return
+  install_programs "$top" || return
   stage switch
   # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
   systemctl reset-failed -- nixos-rebuild-switch-to-configuration.service 2>/dev/null || true
   nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+  case $rc in 0 | 4) renew_units || rc=4 ;; esac
   boot_earlier
   return "$rc"
 }
@@ -605,7 +652,9 @@ job_rollback() {
 end_other_jobs() {
   local job
   while job=$(jobs_at_work) && job=$(grep -vxm1 -- "$JOB" <<<"$job"); do
-    [ "$(cat "$RUN_DIR/$job/stage" 2>/dev/null || echo build)" != build ] || systemctl stop -- "$(job_unit "$job")"
+    case $(cat "$RUN_DIR/$job/stage" 2>/dev/null || echo build) in
+      build | realise) systemctl stop -- "$(job_unit "$job")" ;;
+    esac
     sleep 0.5
   done
 }
@@ -626,6 +675,7 @@ restore() {
   local to=$1 action=$2 number link rc=0 moved=0
   settle
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
+  if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
   number=$(section "$RUN_DIR/before" system.generation)
   if [ "$(readlink -e "$PROFILE-$number-link")" != "$to" ]; then
     number=$(for link in "$PROFILE"-*-link; do
@@ -638,6 +688,7 @@ restore() {
     nix-env -p "$PROFILE" --set "$to" || moved=$?
   fi
   while rc=0; "$to/bin/switch-to-configuration" "$action" || rc=$?; ((rc == 11)); do sleep 1; settle; done
+  renew_units || moved=$?
   [ "$rc" = 0 ] || boot_default "$to" || true
   [ "$rc" != 0 ] || rc=$moved
   return "$rc"
@@ -645,6 +696,160 @@ restore() {
 
 # What would boot. It was switched to before, so checks that a switch begins with do not matter.
 boot_default() { NIXOS_NO_CHECK=1 "$1/bin/switch-to-configuration" boot; }
+
+# ---- the store path bridge: prebuilt programs that units run through a link ------------------------------------
+
+# The bridge with the store path of each program after its name, and units inside named by their container's unit.
+bridge_table() {
+  local name file at units build unit told; local -a list
+  while IFS=$US read -r name file at units build; do
+    [ -n "$name" ] || continue
+    IFS=$RS read -r -a list <<<"$units"
+    told=''
+    for unit in "${list[@]}"; do
+      [[ $unit != */* ]] || unit=${CONTAINER_OF[${unit%%/*}]}/${unit#*/}
+      told+="${told:+ }$unit"
+    done
+    bridged "$name" "$(store_path_of "$name")" "$file" "$at" "$told" "$build"
+  done <<<"$BRIDGE"
+}
+
+bridge_problem() {
+  local name path
+  while IFS=$US read -r name path _; do
+    [[ -z $path || $path =~ ^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+$ ]] || { echo "'$path', given for $name, is no store path"; return; }
+  done < <(bridge_table)
+}
+
+# Bring every store path that was given into this host's store, or have it built here where that is allowed.
+realise_programs() {
+  local name path file at units build words held; local -a row
+  while IFS=$US read -r name path file at units build; do
+    [ -n "$path" ] || continue
+    [ "$(cat "$(job_dir)/stage")" = realise ] || stage realise
+    held=$ROOTS/$RUN/installed-$name
+    mkdir -p "${held%/*}" && ln -sfn "$path" "$held"
+    if words=$(nix-store --realise "$path" 2>&1 >/dev/null </dev/null); then
+      echo "$name: $path is here"
+    elif [ "$ALLOW_HOST_BUILD_FALLBACK" != true ] || [ -z "$build" ]; then
+      echo "error: $name: $path cannot be realised on this host, and it may not build it (ALLOW_HOST_BUILD_FALLBACK): $words"
+      return 1
+    else
+      echo "$name: $path cannot be realised on this host, so $build of the commit is built here: $words"
+      mapfile -t row < <("${NIX[@]}" build --no-link --print-out-paths --print-build-logs "$(flake_of "$build")" </dev/null)
+      if ((${#row[@]} != 1)); then echo "error: $name: $path cannot be realised, and $build did not become one path"; return 1; fi
+      path=${row[0]}
+      ln -sfn "$path" "$held"
+    fi
+    if [ ! -x "$path/$file" ]; then echo "error: $name: $path has no program $file"; return 1; fi
+    bridged "$name" "$path" "$file" "$at" "$units" "$build" >>"$(job_dir)/realised"
+  done <"$(job_dir)/bridge"
+}
+flake_of() {
+  local folder=${1%%#*}
+  printf 'git+file://%s?rev=%s%s#%s' "$WORKDIR" "$RELEASE_SHA" "${folder:+&dir=$folder}" "${1#*#}"
+}
+
+# Put links to what was realised where units expect them; what was there is put by.
+install_programs() {
+  local name path file at units _
+  [ -e "$(job_dir)/realised" ] || return 0
+  stage install
+  while IFS=$US read -r name path file at units _; do
+    if ! { put_by "$name" "$at" "$units" && belong "$1" "$name" "$path" && place "$at" "$path/$file" "$units"; }; then
+      echo "error: $name: $path could not be installed as $at"
+      return 1
+    fi
+    echo "$name: $at leads to $path/$file"
+  done <"$(job_dir)/realised"
+}
+
+# Going back further than this run began: to what belongs to that system. Where nobody knows that, it is left alone.
+install_what_belongs() {
+  local name file at units path
+  while IFS=$US read -r name _ file at units _; do
+    path=$(readlink "$BELONGS/${1##*/}/$name") || continue
+    put_by "$name" "$at" "$units" && place "$at" "$path/$file" "$units" || return
+    echo "$name: $at leads to $path/$file"
+  done <"$(job_dir)/bridge"
+}
+
+# Exactly what was there before this run, a link, a file or nothing.
+bring_programs_back() {
+  local kept at rc=0
+  for kept in "$RUN_DIR"/installed/*/at; do
+    kept=${kept%/at}
+    [ -e "$kept/at" ] || continue
+    at=$(cat "$kept/at")
+    ! unlike "$kept/was" "$at" || place "$at" "$kept/was" "$(cat "$kept/units")" || rc=1
+    belong "$(ran_before)" "${kept##*/}" "$(readlink "$kept/was" || true)" || rc=1
+  done
+  return "$rc"
+}
+as_before() {
+  local kept
+  for kept in "$RUN_DIR"/installed/*/at; do
+    [ ! -e "$kept" ] || ! unlike "${kept%/at}/was" "$(cat "$kept")" || return 1
+  done
+}
+
+put_by() {
+  local kept=$RUN_DIR/installed/$1 new=$RUN_DIR/putting-by
+  [ ! -e "$kept" ] || return 0
+  rm -rf "$new" && mkdir -p "$new" "${kept%/*}" && printf '%s\n' "$2" >"$new/at" && printf '%s\n' "$3" >"$new/units" || return
+  if [ -e "$2" ] || [ -L "$2" ]; then cp -a --no-target-directory -- "$2" "$new/was" || return; fi
+  belong "$(ran_before)" "$1" "$(readlink "$2" || true)" && sync --file-system "$new" && mv "$new" "$kept"
+}
+
+# Keep in mind which path a program has with a system, and keep that from the garbage collector.
+belong() {
+  local folder=$BELONGS/${1##*/}
+  if [[ $3 != /nix/store/* ]]; then rm -f "$folder/$2"; return; fi
+  mkdir -p "$folder" && ln -sfn "$(store_root "$3")" "$folder/$2"
+}
+
+unlike() {
+  if [ -L "$1" ] || [ -L "$2" ]; then [ "$(readlink "$1" || echo -)" != "$(readlink "$2" || echo -)" ]; return; fi
+  if [ ! -e "$1" ] || [ ! -e "$2" ]; then [ -e "$1" ] || [ -e "$2" ]; return; fi
+  if cmp -s "$1" "$2"; then return 1; fi
+}
+
+# Change in one step what stands at $1: to a link into the store, or to what was put by; and note which units run it.
+declare -A INVOCATIONS=()
+place() {
+  local unit new=$1.switchproof
+  for unit in $3; do INVOCATIONS[$unit]=$(with_unit "$unit" show -P InvocationID || true); done
+  if [[ $2 == /nix/store/* ]]; then
+    mkdir -p "${1%/*}" && ln -sfn -- "$2" "$new"
+  elif [ -e "$2" ] || [ -L "$2" ]; then
+    cp -a --no-target-directory -- "$2" "$new"
+  else
+    rm -f -- "$1"
+    return
+  fi && mv -fT -- "$new" "$1"
+}
+
+# Units that still run what was there before are started anew; those that the switch has started are left alone.
+renew_units() {
+  local unit rc=0
+  for unit in "${!INVOCATIONS[@]}"; do
+    [ "$(with_unit "$unit" show -P InvocationID || true)" = "${INVOCATIONS[$unit]}" ] || continue
+    echo "restarting $unit, which runs what was there before"
+    with_unit "$unit" reset-failed 2>/dev/null || true
+    with_unit "$unit" restart || rc=1
+  done
+  INVOCATIONS=()
+  return "$rc"
+}
+
+# systemctl about a unit of the host, or of a container that is up: CONTAINER-UNIT/UNIT.
+with_unit() {
+  local unit=$1 container=${1%%/*}
+  if [[ $unit != */* ]]; then systemctl "${@:2}" -- "$unit"; return; fi
+  value["$container MainPID"]=$(systemctl show -P MainPID -- "$container")
+  find_leader "$container"
+  [ -z "${LEADER[$container]}" ] || timeout 60 nsenter -t "${LEADER[$container]}" -m -u -i -n -p -- systemctl "${@:2}" -- "${unit#*/}"
+}
 
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
@@ -831,7 +1036,9 @@ say_guard() {
 # ---- verbs ----------------------------------------------------------------------------------------------------
 
 verb_converge() {
+  local problem; problem=$(bridge_problem)
   if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit"; return; fi
+  if [ -n "$problem" ]; then refuse malformed "$problem"; return; fi
   claim || return 0
   launch converge
 }
@@ -907,6 +1114,7 @@ verb_status() {
   say stage "$(cat "$dir/stage" 2>/dev/null || true)"
   say rc "$(cat "$dir/rc" 2>/dev/null || true)"
   say expected "$(cat "$dir/expected" 2>/dev/null || true)"
+  say installed "$(cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null || true)"
   say journal "$(cat "$dir/journal" 2>/dev/null || true)"
   say unit "$(systemctl show -p LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus -- "$unit")"
   say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
@@ -934,7 +1142,9 @@ sample_units() {
   show_units
   for unit in "${UNITS[@]}"; do
     unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
-    unit_identity[$unit]="${value["$unit MainPID"]:-} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-}"
+    # Of whom nobody answers it is not known that they are others.
+    [ "${value["$unit ActiveState"]:-}" = unknown ] && [ -n "${unit_identity[$unit]:-}" ] ||
+      unit_identity[$unit]="${value["$unit MainPID"]:-0} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-0}"
     identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
   done
 }
@@ -1075,7 +1285,7 @@ watch_endpoints() {
 
 # What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
 look_behind() {
-  local name backend machine fd; local -A asked=()
+  local name backend machine fd listener container; local -A asked=()
   while IFS=$US read -r name _ _ _ _ _ backend _; do
     if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
     exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
@@ -1086,8 +1296,10 @@ look_behind() {
     say "backend.$name" "$(cat <&"$fd")"
     exec {fd}<&-
   done
-  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
-    [ -z "$machine" ] || [ "${settled[$name]}" = healthy ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    [ "${settled[$name]}" != healthy ] || continue
+    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
   done <<<"$ENDPOINTS"
 }
 
@@ -1138,9 +1350,52 @@ say_machine() {
   say "console.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" -n 60 _SYSTEMD_UNIT="$unit" 2>/dev/null | tail_of 8192)"
 }
 
+# ---- the container that a workload is in ----------------------------------------------------------------------
+
+# The process that is a unit's main one inside a container, by its number here.
+main_inside() {
+  local main=${value["$1 MainPID"]:-0} file pid
+  ! ((main)) || for file in /sys/fs/cgroup{,/systemd}"${value["$1 ControlGroup"]}"/cgroup.procs; do
+    while read -r pid; do
+      ! grep -qs "^NSpid:.*[[:space:]]$main\$" "/proc/$pid/status" || { echo "$pid"; return; }
+    done 2>/dev/null <"$file" || true
+  done
+}
+
+# A container, its systemd, its network, and the unit inside, as the host sees them at this moment.
+container_facts() {
+  local leader=${LEADER[$1]:-} pid
+  if [ -z "$leader" ]; then echo 'leader none'; return; fi
+  printf 'leader %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$leader" || true)"
+  if [ "${value["$2 ActiveState"]:-}" = unknown ]; then echo 'systemd silent'; else echo 'systemd answers'; fi
+  pid=$(main_inside "$2")
+  [ -z "$pid" ] || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
+  printf 'network %s\n' "$(nsenter -t "$leader" -n -- ip -o link show lo 2>/dev/null | grep -o '[<,]UP[,>]' | tr -d '<,>' || true)"
+}
+
+say_container() {
+  local name=$1 container=$2 unit=$3
+  say "container.$name" "$(container_facts "$container" "$unit")"
+  say "outside.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="$container" 2>/dev/null | tail_of 16384)"
+  say "inside.$name" "$([[ $unit != */* ]] || inside "${unit%%/*}" \
+    journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="${unit#*/}" 2>/dev/null | tail_of 16384)"
+}
+
+# What a person on call would look at inside; with nobody to ask, what is known from outside.
+diagnose_container() {
+  local name=$1 container=$2 unit=$3 leader=${LEADER[$2]:-}
+  say "container/$name.facts" "$(container_facts "$container" "$unit")"
+  say "container/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$container" 2>&1 | tail_of 65536)"
+  [ -n "$leader" ] || return 0
+  say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"
+  say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
+  [ "${value["$unit ActiveState"]:-}" != unknown ] || return 0
+  say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
+}
+
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told='' name backend machine; local -A journals size=()
+  local unit line fd text told='' name listener backend machine container; local -A journals size=()
   for unit in "${UNITS[@]}"; do
     # The dot says that journalctl ended well.
     exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
@@ -1153,7 +1408,7 @@ say_diagnosable() {
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
   done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
   for unit in "${UNITS[@]}"; do
-    [[ $unit != */* ]] || size[$unit]=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null | wc -c)
+    [[ $unit != */* ]] || size[$unit]=$({ about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true; } | wc -c)
   done
   for unit in "${UNITS[@]}"; do
     told+="systemctl $unit ${size[$unit]:-0}"$'\n'
@@ -1162,10 +1417,14 @@ say_diagnosable() {
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
-  while IFS=$US read -r name _ _ _ _ _ backend _ _ machine _; do
-    [ -n "$machine" ] || continue
-    text=$(machine_facts "$machine" "$backend")
-    told+="machine $name ${#text}"$'\n'
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    if [ -n "$machine" ]; then
+      text=$(machine_facts "$machine" "$backend")
+      told+="machine $name ${#text}"$'\n'
+    fi
+    if [ -z "$container" ] || [ -z "${LEADER[$container]}" ]; then continue; fi
+    text=$(container_facts "$container" "$listener")
+    told+="container $name ${#text}"$'\n'
   done <<<"$ENDPOINTS"
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
   say diagnosable "${told%$'\n'}"
@@ -1206,7 +1465,7 @@ diagnose_machine() {
 }
 
 verb_diagnose() {
-  local unit began name inside command backend machine number=0
+  local unit began name inside command listener backend machine container number=0
   refresh_lease
   began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
   began=${began:-$(($(date +%s) - 3600))}
@@ -1229,8 +1488,9 @@ verb_diagnose() {
   say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
   say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
   say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
-  while IFS=$US read -r name _ _ _ _ _ backend _ inside machine _; do
+  while IFS=$US read -r name _ _ listener _ _ backend _ inside machine _ container; do
     [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
+    [ -z "$container" ] || diagnose_container "$name" "$container" "$listener"
     while IFS= read -r -d "$RS" command; do
       [ -n "$command" ] || continue
       number=$((number + 1))
@@ -1275,7 +1535,7 @@ judge() {
     outcome=booted detail='the host was rebooted before it was confirmed, and goes back by itself'
   elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
     outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
-  elif [ -z "$keep" ] && [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(pending to)" ]; then
+  elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(pending to)" ] || ! as_before; }; then
     outcome=pending detail="nobody confirmed $(pending expected); the host goes back by itself"
   fi
 }
@@ -1305,6 +1565,7 @@ end_run() {
   printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$RUN_DIR/outcome"
   release
   [ -e "$PENDING" ] || rm -rf -- "${ROOTS:?}/$RUN"
+  while read -r old; do [ -e "/nix/store/$old" ] || rm -rf -- "${BELONGS:?}/$old"; done < <(ls "$BELONGS" 2>/dev/null)
   while read -r old; do rm -rf -- "${STATE:?}/runs/$old"; done < <(
     find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +21 | cut -d' ' -f2-)
 }
@@ -1361,10 +1622,35 @@ converged() {
   local new; new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
   if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
   if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
-  new=$(awk 'NF > 3 {print $1 " (process " $2 ") runs from " $4; next}
+  new=$(awk '{for (n = 4; n <= NF; n++) if ($n !~ /^=/) {print $1 " (process " $2 ") runs from " $n; next}}
     $3 ~ "^/" && $3 !~ "^/nix/store/" {print $1 " (process " $2 ") runs " $3}' <<<"${said[processes]}")
   if [ -n "$new" ]; then echo "not of the running system: $new"; return 1; fi
+  new=$(installed_problem)
+  if [ -n "$new" ]; then echo "$new"; return 1; fi
   echo "$expected"
+}
+
+# What was installed must be there still, belong to what runs, and be what its units run.
+installed_problem() {
+  local name state target belongs file units unit told; local -a list
+  while IFS=$US read -r name state target belongs; do
+    IFS=$US read -r _ file _ units _ < <(grep "^$name$US" <<<"$BRIDGE")
+    told=$(awk -F"$US" -v name="$name" '$1 == name { path = $2 } END { print path }' "$(job_dir)/realised" 2>/dev/null || true)
+    if [ "$state$told" = absent ]; then continue; fi
+    if [ "$state" != store ] || { [ -n "$told" ] && [ "$target" != "$told/$file" ]; }; then
+      echo "$name: ${told:-a store path} is not what is installed, but ${target:-what no store path is known of}"
+      return
+    fi
+    if [ "$belongs" != "$(store_root "$target")" ]; then
+      echo "$name: $target is installed, and whether it belongs to this system is not known; give ${name^^}_STORE_PATH"
+      return
+    fi
+    IFS=$RS read -r -a list <<<"$units"
+    for unit in "${list[@]}"; do
+      [ "${value["$unit ActiveState"]:-}" = active ] || continue
+      grep -qF -- " =$belongs" < <(grep -F -- "$unit " <<<"${said[processes]}") || { echo "$name: $unit does not run $belongs"; return; }
+    done
+  done <<<"${said[system.installed]}"
 }
 
 listens() {
@@ -1385,6 +1671,8 @@ endpoint_problem() {
 
 verb_deploy() {
   local bad='' words name failed_before
+  words=$(bridge_problem)
+  if [ -n "$words" ]; then echo "$words; nothing was touched"; exit 4; fi
   [ ! -e "$STATE/returned" ] || { echo 'The last deploy was not confirmed, and the host went back by itself:'; cat "$STATE/returned"; }
   SWITCHPROOF_CLAIM=1 verb_resolve
   if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is taken by ${said[detail]}"; exit 75; fi
@@ -1423,8 +1711,8 @@ verb_deploy() {
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
     words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
-    # State and journal of every unit, the machines, and the sockets.
-    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10 <<<"$ENDPOINTS" | grep -c .) + 1)); then
+    # State and journal of every unit, the machines and containers, and the sockets.
+    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 1)); then
       clause diagnostics passed "$words sources answer"
     else
       clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"

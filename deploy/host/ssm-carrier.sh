@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154 # the assignments stand before this text
 # Carries one program to a host and its output back, for SSM Run Command, which passes on no more than 24,000
 # characters, may run a command twice or lose its answer, and gives some exit codes a meaning of its own. The agent
-# hands this text to `sh`. Before it stand assignments: question (names what is carried), action (ask, look or piece),
+# hands this text to `sh`. Before it stand assignments: question (names what is carried), action (ask, look, withdraw),
 # digest, interpreter and argument of the program, packed (the program, unless the host should have it), values
 # (exports, packed), offset and limit (bytes of the output to answer with), patience (seconds).
 set -u
@@ -60,6 +60,12 @@ run_program() {
   printf '%s\n' "$status" >"$mine/status.new" && mv "$mine/status.new" "$mine/status" || exit 1
 }
 
+# Whoever gives the question's folder its name has it; the process stands in it that answers for the question.
+take_name() {
+  mkdir "$mine.$$" && echo "$1" >"$mine.$$/process" || exit 1
+  mv -T "$mine.$$" "$mine" 2>/dev/null || { rm -r "$mine.$$"; return 1; }
+}
+
 tell_if_ended() { [ ! -s "$mine/status" ] || answer answered "$(cat "$mine/status")"; }
 tell_if_lost() { [ -d "/proc/$(cat "$mine/process" 2>/dev/null || echo none)" ] || { tell_if_ended; answer lost -; }; }
 
@@ -68,19 +74,21 @@ case $action in
     find "$shelf" -mindepth 2 -type f -mmin +600 -delete 2>/dev/null
     find "$shelf" -mindepth 1 -type d -mmin +600 -empty -delete 2>/dev/null
     take_program
-    mkdir "$mine.$$" && echo $$ >"$mine.$$/process" || exit 1
-    # Whoever gives the folder its name runs the program; if this is carried twice, the other waits for its answer.
-    if mv -T "$mine.$$" "$mine" 2>/dev/null; then
-      run_program
-    else
-      rm -r "$mine.$$"
-    fi
+    # If this is carried twice, the other waits for the answer; if it comes after it was withdrawn, nothing is run.
+    if take_name $$; then run_program; fi
     while [ "$patience" -gt 0 ]; do
       tell_if_ended
       tell_if_lost
       sleep 1
       patience=$((patience - 1))
     done
+    answer running "$(cat "$mine/process")"
+    ;;
+  withdraw)
+    mkdir -p "$shelf" || exit 1
+    if take_name none; then answer unknown -; fi
+    tell_if_ended
+    tell_if_lost
     answer running "$(cat "$mine/process")"
     ;;
   *)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +37,9 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Deployed]]]:
     """Deploy every revision of the sample repository to one host alone, as many at a time as there are hosts."""
-    with deploy_all(lab, HOSTS, tmp_path_factory.mktemp("deploys")) as deploys:
-        yield deploys
-
-
-@contextmanager
-def deploy_all(lab: Lab, hosts: tuple[str, ...], folders: Path) -> Iterator[dict[str, Future[Deployed]]]:
-    """Deploy every revision to one of some hosts of a lab alone, which is reached as its shape is."""
+    folders = tmp_path_factory.mktemp("deploys")
     free: queue.Queue[str] = queue.Queue()
-    shape = lab.state.shape
-    for host in hosts:
+    for host in HOSTS:
         free.put(host)
 
     def deploy(revision: Revision) -> Deployed:
@@ -58,10 +50,9 @@ def deploy_all(lab: Lab, hosts: tuple[str, ...], folders: Path) -> Iterator[dict
         crashes = revision.name == "broken/live-crash-loop"
         health = HEALTH.replace("soak_s = 2.0", "soak_s = 15.0") if crashes else HEALTH
         try:
-            targets = target_file(folder, [host], health, shape=shape)
+            targets = target_file(folder, [host], health)
             ended = session(
                 "--provider=lab",
-                f"--shape={shape}",
                 f"--sha={revision.ref.removeprefix('refs/')}",
                 f"--targets={targets}",
                 runs=folder,
@@ -71,7 +62,7 @@ def deploy_all(lab: Lab, hosts: tuple[str, ...], folders: Path) -> Iterator[dict
         finally:
             free.put(host)
 
-    with ThreadPoolExecutor(len(hosts)) as pool:
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
         # The longest first, or it would run alone at the end.
         order = sorted(REVISIONS, key=lambda revision: revision.name != "broken/live-crash-loop")
         yield {revision.ref: pool.submit(deploy, revision) for revision in order}

@@ -1,52 +1,115 @@
-"""The same behaviour of a host has the same verdict over SSH and through SSM."""
+"""The same behaviour of a host has the same verdict, clause and state of the host over SSH and through SSM."""
 
 from __future__ import annotations
 
+import os
+import queue
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.revisions import REVISIONS, Revision
-from reports.compare import compare, render
-from tests.deploys.conftest import Deployed, deploy_all
+from tests.deploys.parity import BEHAVIOURS, WAYS, Behaviour, Outcome, meet, table, told, unlike
+from tests.deploys.sessions import ROOT
 from tests.labs import own
 
 pytestmark = pytest.mark.lab
 
-AWS_HOSTS = ("s1", "s2", "s3")
-"""Three systems run on each of them, and the kernel lets all of them have 128 inotify instances together."""
+ASKED = os.environ.get("SWITCHPROOF_PARITY", "")
+"""`all`, or part of a behaviour's name; the page is written then, in which the others stay as they are."""
+SAMPLE = {
+    "the switch ends with 194",
+    "the way is broken in the activation, and there again",
+    "the host hears every question twice",
+    "the revision broken/live-degraded",
+}
+"""Deploys that every test run makes, beside all programs; `just parity` makes all."""
+
+TRIED = [
+    behaviour
+    for behaviour in BEHAVIOURS
+    if ASKED == "all" or (ASKED in behaviour.name if ASKED else behaviour.program or behaviour.name in SAMPLE)
+]
+HOSTS = ("p1", "p2", "p3") if ASKED else ("p1", "p2")
+"""Of each shape. Three systems run on each of one shape, and all share the kernel's 128 inotify instances."""
+PAGE = ROOT / "docs" / "parity.md"
+MARK = "<!-- what follows is written by `just parity` -->\n"
 
 
 @pytest.fixture(scope="module")
-def through_ssm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Deployed]]]:
-    """Every revision, deployed through SSM to hosts of the shape that is reached so."""
+def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Future[Outcome]]]:
+    """Every behaviour, met on each way by one of a few hosts."""
+    folder = tmp_path_factory.mktemp("parity")
+    free: dict[str, queue.Queue[str]] = {way: queue.Queue() for way in WAYS}
+
+    def meet_one(way: str, lab: Lab, number: int, behaviour: Behaviour) -> Outcome:
+        host = free[way].get()
+        try:
+            return meet(way, lab, host, folder / f"{way}-{number}", behaviour)
+        finally:
+            free[way].put(host)
+
     with (
-        Lab.up(AWS_HOSTS, name=own("parity"), shape="aws") as lab,
-        deploy_all(lab, AWS_HOSTS, tmp_path_factory.mktemp("parity")) as deploys,
+        Lab.up(HOSTS, name=own("parity-ssh"), runtime="netns") as over_ssh,
+        Lab.up(HOSTS, name=own("parity-ssm"), shape="aws") as through_ssm,
+        ThreadPoolExecutor(len(HOSTS)) as ssh,
+        ThreadPoolExecutor(len(HOSTS)) as ssm,
     ):
-        yield deploys
+        for way in WAYS:
+            for host in HOSTS:
+                free[way].put(host)
+        pools = {"ssh": (ssh, over_ssh), "ssm": (ssm, through_ssm)}
+        # The longest first, or they would run alone at the end.
+        order = sorted(enumerate(TRIED), key=lambda each: (bool(each[1].program), "crash" not in each[1].name))
+        yield {
+            (behaviour.name, way): pool.submit(meet_one, way, lab, number, behaviour)
+            for number, behaviour in order
+            for way, (pool, lab) in pools.items()
+        }
 
 
-@pytest.mark.parametrize("revision", REVISIONS, ids=lambda revision: revision.ref.removeprefix("refs/"))
-def test_a_revision_ends_the_same(
-    revision: Revision, deploys: dict[str, Future[Deployed]], through_ssm: dict[str, Future[Deployed]]
+def _found(met: dict[tuple[str, str], Future[Outcome]]) -> dict[str, tuple[str, str]]:
+    """What came of the behaviours that were met on both ways."""
+    pairs = {behaviour.name: [met[behaviour.name, way] for way in WAYS] for behaviour in TRIED}
+    good = {name: pair for name, pair in pairs.items() if all(each.exception() is None for each in pair)}
+    return {name: (str(left.result()), str(right.result())) for name, (left, right) in good.items()}
+
+
+@pytest.mark.parametrize("behaviour", TRIED, ids=lambda behaviour: behaviour.name)
+def test_a_behaviour_ends_the_same(met: dict[tuple[str, str], Future[Outcome]], behaviour: Behaviour) -> None:
+    """Exit code, first clause that did not pass, host's state and way back are the same, or differ for a reason."""
+    ssh, ssm = (met[behaviour.name, way].result() for way in WAYS)
+    assert (str(ssh) == str(ssm)) == (not behaviour.differs), f"{ssh}\n{ssh.output}\n{ssm}\n{ssm.output}"
+
+
+def test_the_table_is_printed(
+    met: dict[tuple[str, str], Future[Outcome]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Verdict, clauses, checks that both shapes have, exit code and the state of the host are the same."""
-    ssh, ssm = deploys[revision.ref].result(), through_ssm[revision.ref].result()
-    assert ssm.ended.status == ssh.ended.status, ssm.ended.output
-    if not (ssh.ended.folder / "record.json").exists():
-        assert not (ssm.ended.folder / "record.json").exists()
-        return
-    left, right = ssh.ended.record, ssm.ended.record
-    comparison = compare(left, right, {ssh.host: ssm.host})
-    rows = [
-        row
-        for part in comparison.parts
-        for row in part.rows
-        if row.decides and "machines-are-looked-at" not in row.what
-    ]
-    assert all(row.same for row in rows), f"{render(comparison, colour=False)}\n{ssm.ended.output}"
-    ways = [run.host(where).connection for run, where in ((left, ssh.host), (right, ssm.host))]
-    assert [way and way.kind for way in ways] == ["ssh", "ssm"]
+    """What was met stands in a table, which a person sees; `just parity` keeps it."""
+    found = _found(met)
+    with capsys.disabled():
+        print("\n" + table(found, TRIED))
+    if ASKED:
+        _keep(found, PAGE)
+    assert len(found) == len(TRIED)
+
+
+def _keep(found: dict[str, tuple[str, str]], page: Path) -> None:
+    text, _, old = page.read_text(encoding="utf-8").partition(MARK)
+    whole = f"{text}{MARK}\n{table(told(old) | found)}\nWhat must differ, and why:\n\n{unlike()}"
+    page.write_text(whole, encoding="utf-8")
+
+
+def test_the_kept_table_has_every_behaviour() -> None:
+    """The published table has a row for each behaviour, met on both ways, which differ only for a reason."""
+    page = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
+    kept = told(page)
+    assert list(kept) == [behaviour.name for behaviour in BEHAVIOURS]
+    assert page.startswith(f"\n{table(kept)}")
+    for behaviour in BEHAVIOURS:
+        ssh, ssm = kept[behaviour.name]
+        assert "not tried" not in {ssh, ssm}
+        assert (ssh == ssm) == (not behaviour.differs), behaviour.name
+        assert behaviour.differs in page

@@ -58,6 +58,7 @@ class Stage:
         folder.mkdir()
         health = HEALTH.replace("soak_s = 2.0", "soak_s = 1.0") + f"\n[rollback]\nconfirm_s = {confirm_s}\n"
         self.targets = target_file(folder, [host, *others], health)
+        self.environ = {"SWITCHPROOF_LAB": lab.name}
         self.told = Told(host)
         self.look("first")
 
@@ -78,7 +79,7 @@ class Stage:
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | {"SWITCHPROOF_LAB": self.lab.name},
+            env=os.environ | self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,6 +113,10 @@ class Stage:
         """Whether the run that holds the host has said nothing for so long that it must be gone."""
         seen = "sed -n 's/^seen //p' /run/switchproof/lock/holder"
         return self.inside(f"echo $(($(date +%s) - $({seen}) > 20))") == "1"
+
+    def is_watched(self) -> bool:
+        """Whether the host is answering the question whether all is healthy."""
+        return self.inside(r"pgrep -fc 'host-switch\.sh observe$'") != "0"
 
     def inside(self, script: str) -> str:
         """What a shell text prints on the host."""
@@ -156,9 +161,10 @@ def killed(stage: Stage) -> Told:
 
 def late(stage: Stage) -> Told:
     """The runner is stopped until the host has gone back, and then goes on as if nothing had been."""
-    process = stage.begin("late", "--sha=main")
-    stage.reach("late", '"phase":"observe"')
+    process = stage.begin("late", "--sha=main", "--soak=4")
+    stage.wait_for(stage.is_watched, "the host watches whether all is healthy")
     process.send_signal(signal.SIGSTOP)
+    assert stage.is_watched(), "the run was stopped only after it had its answer"
     stage.wait_for_return()
     process.send_signal(signal.SIGCONT)
     stage.end("late", process)

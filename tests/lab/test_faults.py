@@ -9,9 +9,9 @@ import pytest
 
 from deploy.providers.lab import faults, recipe
 from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.faults import FAULTS, Fault, break_host, find
+from deploy.providers.lab.faults import CONTAINER_FAULTS, FAULTS, Fault, break_host, faults_of, find
+from deploy.providers.lab.state import Shape
 
-MECHANISM = (recipe.TREES[1] / faults.PROGRAM.lstrip("/")).read_text(encoding="utf-8")
 PAGE = (Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
 
 
@@ -23,21 +23,30 @@ class Recorded(SimpleNamespace):
         return SimpleNamespace(returncode=self.status, stderr="no such luck\n")
 
 
-def host(runtime: str = "microvm", status: int = 0) -> Any:
-    return Recorded(name="a", runtime=runtime, status=status, commands=[])
+def host(runtime: str = "microvm", status: int = 0, shape: str = "ovh") -> Any:
+    return Recorded(name="a", runtime=runtime, status=status, shape=shape, commands=[])
 
 
-def test_a_name_is_one_fault() -> None:
-    """No two faults share a name or a case, so that whoever sees one knows which it was."""
-    assert len({fault.name for fault in FAULTS}) == len({fault.case for fault in FAULTS}) == len(FAULTS)
-    assert all(find(fault.name) is fault for fault in FAULTS)
-
-
-def test_the_host_s_program_knows_every_fault_and_no_other() -> None:
-    """What the table names is what the program on the host can do."""
-    apply = MECHANISM.partition("apply() {")[2].partition("\n}\n")[0]
+def words(program: str) -> list[str]:
+    """The faults that a program on the host can make."""
+    text = (recipe.TREES[1] / program.lstrip("/")).read_text(encoding="utf-8")
+    apply = text.partition("apply() {")[2].partition("\n}\n")[0]
     labels = re.findall(r"^  ([a-z0-9| -]+)\) ", apply, re.MULTILINE)
-    assert sorted(name for label in labels for name in label.split(" | ")) == sorted(fault.name for fault in FAULTS)
+    return sorted(name for label in labels for name in label.split(" | "))
+
+
+@pytest.mark.parametrize("shape", ["ovh", "aws"])
+def test_a_name_is_one_fault(shape: Shape) -> None:
+    """No two faults of a shape share a name or a case, so that whoever sees one knows which it was."""
+    listed = faults_of(shape)
+    assert len({fault.name for fault in listed}) == len({fault.case for fault in listed}) == len(listed)
+    assert all(find(fault.name, shape) is fault for fault in listed)
+
+
+@pytest.mark.parametrize(("shape", "program"), [("ovh", faults.PROGRAM), ("aws", faults.CONTAINER_PROGRAM)])
+def test_the_host_s_program_knows_every_fault_and_no_other(shape: Shape, program: str) -> None:
+    """What the table names is what the program on the host can do."""
+    assert words(program) == sorted(fault.name for fault in faults_of(shape))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -47,9 +56,24 @@ def test_a_fault_is_documented(fault: Fault) -> None:
     assert f"| `{fault.name}` | {fault.about} | {fault.case} | {needed} |\n" in PAGE
 
 
+@pytest.mark.parametrize("fault", CONTAINER_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_containers_is_documented(fault: Fault) -> None:
+    """The lab's page says what is done and what it should be called."""
+    assert f"| `{fault.name}` | {fault.about} | {fault.told} |\n" in PAGE
+
+
+def test_a_container_is_broken_by_its_own_program() -> None:
+    """Hosts of the shape `aws` have faults of their own, and refuse those of machines by name."""
+    containers = host("netns", shape="aws")
+    break_host(containers, "container-down")
+    assert containers.commands == [["break", "container-down", "live"]]
+    with pytest.raises(LabError, match=r"no fault 'paused' of the shape aws; there are killed, .*, no-curl\."):
+        break_host(containers, "paused")
+
+
 def test_an_unknown_fault_or_unit_is_refused() -> None:
     """The refusal names those that there are."""
-    with pytest.raises(LabError, match="no fault 'rusty'; there are killed, "):
+    with pytest.raises(LabError, match="no fault 'rusty' of the shape ovh; there are killed, "):
         break_host(host(), "rusty")
     with pytest.raises(LabError, match="no unit 'test' on a lab host; there are live, dev"):
         break_host(host(), "killed", "test")

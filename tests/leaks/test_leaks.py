@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ import pytest
 
 from checks.redaction import Redaction
 from deploy.redact import Redactor
+from reports.__main__ import main
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
+from tests.reports import stories
+from tests.reports.runs import keep
+from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +52,10 @@ soak_s = 0.0
 
 @dataclass(frozen=True)
 class Told:
-    """What a session left: its exit code, and every output by name."""
+    """What a session left: its exit code, the folder of runs, and every output by name."""
 
     status: int
+    runs: Path
     outputs: dict[str, str]
 
 
@@ -87,7 +93,11 @@ def leak(folder: Path, way: str, *arguments: str, target: str = TARGET) -> Told:
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     outputs = {name: path.read_text(encoding="utf-8") for name, path in files.items() if name != "target.toml"}
     names = {f"name of {name}": name for name in outputs}
-    return Told(done.returncode, outputs | names | {"stdout": done.stdout.decode(), "stderr": done.stderr.decode()})
+    return Told(
+        done.returncode,
+        folder / "runs",
+        outputs | names | {"stdout": done.stdout.decode(), "stderr": done.stderr.decode()},
+    )
 
 
 def leaks(told: Told) -> dict[str, list[str]]:
@@ -115,23 +125,52 @@ def test_every_kind_is_taken_out(kind: str) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """A whole session, rollback and diagnostics included."""
-    return leak(tmp_path_factory.mktemp("leak"), "tell", "-vv", "-rA", "--log-cli-level=DEBUG", "--tb=long")
+    folder = tmp_path_factory.mktemp("leak")
+    keep(folder / "runs", stories.unsafe(), -1)
+    key = tmp_path_factory.mktemp("key") / "sign"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=30)
+    shown = ("-vv", "-rA", "--log-cli-level=DEBUG", "--tb=long")
+    return leak(folder, "tell", *shown, "--keep-runs=1", f"--sign-key={key}")
 
 
 def test_no_output_of_a_session_has_a_secret(told: Told) -> None:
     """Terminal, live log, report, record, JUnit, events, evidence, logs and CI outputs have none of them."""
     assert told.status == 10, told.outputs["stdout"]
     assert leaks(told) == {}
+    assert [name for name in told.outputs if name.endswith("/statement.json.sig") and name.startswith("runs/")]
     for name in ("report.html", "record.json", "junit.xml", "events.jsonl", "evidence/a/converge.log"):
         (path,) = [path for path in told.outputs if path.startswith("runs/2") and path.endswith(name)]
         assert "[redacted" in told.outputs[path], path
-    for name in ("own.xml", "own.log", "summary", "stdout"):
+    for name in ("own.xml", "own.log", "summary", "stdout", "runs/index.html", "runs/.digests.json"):
         assert "[redacted" in told.outputs[name], name
+
+
+def test_the_page_made_again_is_the_report_s_and_has_no_secret(told: Told) -> None:
+    """From the run's files alone comes the very conformance part that the run's own report has."""
+    record, report = (next(told.runs.glob(f"2*/{name}")) for name in ("record.json", "report.html"))
+    for name in ("record.json", "events.jsonl"):
+        again = told.runs.parent / f"{name}.html"
+        assert main(["render", str(record.with_name(name)), f"--output={again}"]) == 0
+        page = again.read_text(encoding="utf-8")
+        assert re.findall("<main.*</main>", page, re.DOTALL) == re.findall(
+            "<main.*</main>", report.read_text(encoding="utf-8"), re.DOTALL
+        )
+        assert found_in(page) == []
+
+
+def test_older_runs_are_removed_and_that_is_said(told: Told) -> None:
+    """With --keep-runs=1 the run before is gone from folder and index at the session's end."""
+    old = "20261123T141203Z-deploy-lab-1a2b3c4"
+    assert f"Removed 1 run: {old}." in told.outputs["stdout"]
+    assert not (told.runs / old).exists()
+    assert old not in told.outputs["runs/index.html"]
+    assert "non-canonical" in told.outputs["runs/index.html"]
 
 
 def test_what_was_taken_out_is_counted_by_rule(told: Told) -> None:
     """The record says how much was taken out by which rule, and knows named secrets by their names."""
     (record,) = [said for name, said in told.outputs.items() if name.startswith("runs/2") and "record.json" in name]
+    validate(record.encode())
     for rule in ("LEAKY_SECRET", "CI_JOB_TOKEN", "repository.url", "private-key", "aws-secret", "token", "cookie"):
         assert f'"{rule}":' in record
 

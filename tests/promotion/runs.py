@@ -19,6 +19,7 @@ from deploy.record import Evidence, Record, write_record
 from deploy.target import Requires, Target, load
 from tests.answers import NAR_HASH
 from tests.reports import stories
+from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]
 COMMIT = stories.SHA
@@ -121,6 +122,7 @@ def signed_run(parent: Path, keys: Keys, record: Record | None = None, name: str
     if not record.evidence:
         keep(record, folder)
     write_record(record, folder / "record.json")
+    validate((folder / "record.json").read_bytes())
     attest(record, folder, keys.staging, Path("ovh.toml"), hashlib.sha256(b"").hexdigest())
     return folder
 

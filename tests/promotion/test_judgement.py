@@ -11,8 +11,9 @@ import pytest
 
 from deploy import promotion
 from deploy.contract import HostState, RunVerdict, Verdict
+from deploy.facts import Waiver
 from deploy.promotion import Demand, Reason, judge_record, judge_signer, judge_statement
-from deploy.record import Emulation, Record
+from deploy.record import Covered, Emulation, Record, WaiverResult
 from deploy.statement import Resource, Statement, make_statement
 from tests.promotion.runs import COMMIT, CONTRACT, DEMAND, NOW, OTHER_COMMIT, changed, failed, staging
 from tests.reports import stories
@@ -67,6 +68,19 @@ def _check_failed(record: Record) -> None:
     record.hosts[0].clauses[2].checks[1].verdict = Verdict.FAILED
 
 
+def _waived(record: Record) -> None:
+    until = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
+    waiver = Waiver(check="hypervisor/x", reason="known", owner="ops", expires=until)
+    record.hosts[0].clauses[2].checks[1].verdict = record.hosts[0].clauses[2].verdict = Verdict.WAIVED
+    record.waivers = [WaiverResult(waiver=waiver, state="used", covered=(Covered(host="b", leg="forward"),))]
+    record.verdict = RunVerdict.WITH_WAIVERS
+
+
+def _hidden_waiver(record: Record) -> None:
+    _waived(record)
+    record.verdict = RunVerdict.CANONICAL
+
+
 def _no_host(record: Record) -> None:
     record.hosts = []
 
@@ -90,6 +104,12 @@ ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
     (Reason.MODE, _set(run__mode="rollback"), "mode rollback", "a deploy or a drill is needed"),
     (Reason.VERDICT, failed, "its verdict is non-canonical", "canonical is needed"),
     (Reason.VERDICT, _set(verdict=RunVerdict.INCONCLUSIVE), "its verdict is inconclusive", "canonical is needed"),
+    (
+        Reason.WAIVED,
+        _waived,
+        "with waivers only (hypervisor/x until 2026-12-31T00:00:00Z by ops: known)",
+        "once that is mended",
+    ),
     (Reason.INCOMPLETE, _set(run__finished=None), "did not come to its end", "every clause must have passed"),
     (Reason.INCOMPLETE, _set(run__exit_code=3), "exit code 3", "every clause must have passed"),
     (Reason.INCOMPLETE, _set(run__interrupted="ended by SIGINT"), "did not come to its end", "every clause"),
@@ -97,6 +117,7 @@ ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
     (Reason.INCOMPLETE, _clause_gone, "not all five clauses stand there on host b", "every clause"),
     (Reason.INCOMPLETE, _checks_gone, "clause runtime has not passed on host b", "every clause"),
     (Reason.INCOMPLETE, _unit_gone, "nothing was checked of unit dev on host b", "every clause"),
+    (Reason.INCOMPLETE, _hidden_waiver, "clause hypervisor has not passed on host b", "every clause"),
     (Reason.INCOMPLETE, _check_failed, "clause hypervisor has not passed on host b", "every clause"),
     (Reason.EMULATED, _set(emulated=True, provider="lab"), "emulated (provider lab)", "proves nothing about real"),
     (

@@ -445,6 +445,51 @@ def inconclusive() -> Story:
     return story.ended(ExitCode.INCONCLUSIVE)
 
 
+DIAGNOSTICS = (
+    *(f"{kind}/{unit}.txt" for kind in ("status", "show", "journal") for unit in UNITS),
+    *(f"machine/{name}.{part}.txt" for name in ("live", "dev") for part in ("facts", "answer", "console", "network")),
+    *(f"inside/{name}.{number}.txt" for name in ("live", "dev") for number in range(3)),
+    *(f"{name}.txt" for name in ("sockets", "disk", "memory", "kernel", "clock", "failed-units", "switch-journal")),
+)
+"""What a host is asked for when anything failed there."""
+
+
+def diagnosed(*hosts: str) -> Story:
+    """Every host fails as widely as it can, with all its diagnostics, and is brought back."""
+    story = Story(*hosts, ci=CI).earlier().resolved()
+    refused = tuple((float(second), 502 if second % 2 else 0) for second in range(200))
+    for host in story.names:
+        story.connected(host).seen(host, "before", OLD, 41).units(host, "before", 400, "0", "a").switched(host, 95.2)
+        story.watched(host, *refused, settled="unhealthy", left_out=400)
+        for name in DIAGNOSTICS:
+            story.kept(host, f"diagnostics/{name}", f"What {name} says")
+        story.clauses(host, Clause.REVISION, Clause.CONVERGE)
+        for clause in (Clause.HYPERVISOR, Clause.RUNTIME):
+            for check, _ in CHECKS[clause]:
+                endpoint = "hypervisor" if clause is Clause.HYPERVISOR else check
+                story.check(
+                    host,
+                    clause,
+                    check,
+                    Verdict.FAILED,
+                    "It answered 502, not 200, in 200 of 200 attempts.\n" + "the last words of a unit: lost\n" * 40,
+                    expected="status 200\n" * 20,
+                    seen="<html><body>502 Bad Gateway</body></html>\n" * 40,
+                    evidence=tuple(
+                        f"evidence/{host}/diagnostics/{name}"
+                        for name in DIAGNOSTICS
+                        if endpoint in name or name == "sockets.txt"
+                    ),
+                    endpoint=endpoint,
+                )
+        story.clauses(host, Clause.DIAGNOSTICS)
+        story.tell(j.RollbackBegun(at=story.at, host=host, reason="The clause hypervisor failed.", to=OLD))
+        story.phase(host, "rollback", 8.0, leg="back").watched(host, leg="back").clauses(host, *Clause, leg="back")
+        story.seen(host, "after", OLD, 41).units(host, "after", 600, "0", "c")
+        story.left(host, HostState.ROLLED_BACK, "It runs the toplevel it had before, verified by every check.")
+    return story.ended(ExitCode.SAFE_FAILURE)
+
+
 def killed() -> Story:
     """The journal ends in the middle of a switch."""
     story = Story("a").connected("a").resolved().clauses("a", Clause.REVISION)

@@ -79,7 +79,7 @@ def test_conformance_part_stands_above_the_test_log(pytester: pytest.Pytester, f
     assert body[1].all("h2")[0].text == "Test log"
     assert body[1].all("table", id="results-table")
     assert root.one("html").attributes["lang"] == "en"
-    assert root.one("title").text.startswith("non-canonical: deploy of 1a2b3c4, ovh")
+    assert root.one("head").one("title").text.startswith("non-canonical: deploy of 1a2b3c4, ovh")
     assert [path.name for path in folder.iterdir()] == ["report.html"]
 
 
@@ -113,7 +113,18 @@ def test_only_the_log_s_own_script_may_run(pytester: pytest.Pytester, folder: Pa
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"].startswith("'sha256-")
-    assert "unsafe" not in rules["script-src"]
+    assert rules["style-src"].startswith("'sha256-")
+    assert not [rule for rule in rules.values() if "unsafe" in rule]
+    assert len(root.all("style")) == 1
+
+
+def test_test_log_s_filters_have_labels(pytester: pytest.Pytester, folder: Path) -> None:
+    """Who cannot see where a box stands is told what it shows."""
+    run(pytester, folder)
+    boxes = pages.read((folder / "report.html").read_text()).all("input")
+    labels = [box.attributes["aria-label"] for box in boxes]
+    assert len(labels) == len(set(labels)) > 5
+    assert "Show failed" in labels
 
 
 def test_environment_tells_versions_only(

@@ -34,6 +34,15 @@ def test_phases_are_dated_lines() -> None:
     ]
 
 
+def test_commit_that_is_meant_is_told() -> None:
+    """What was asked for is told with its commit and subject; an audit of what is there names what runs."""
+    audit = j.RevisionResolved(at=Story().at, requested="", sha="a" * 40, subject="")
+    (asked,) = shown(Story("a").resolved())[1:]
+    (found,) = shown(Story("a").tell(audit))[1:]
+    assert re.search(r"Z main is [0-9a-f]{40}: Serve the new login page$", asked)
+    assert found.endswith(f"Z what runs is {'a' * 40}")
+
+
 def test_problem_of_a_phase_is_told() -> None:
     """A phase that did not end well says why."""
     assert shown(Story("a").phase("a", "converge", 2, problem="status 4"))[-1].endswith("2.0 s, problem: status 4")

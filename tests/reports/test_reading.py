@@ -12,6 +12,7 @@ from tests.reports.stories import Story
 def cause(story: Story) -> tuple[str, Clause, str]:
     found = reading.first_cause(story.record())
     assert found
+    assert isinstance(found.clause, Clause)
     return found.host, found.clause, found.check.id
 
 

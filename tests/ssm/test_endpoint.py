@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,37 +19,13 @@ from botocore.exceptions import ClientError, WaiterError
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.commands import Pace
 from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from deploy.providers.lab.ssm.faults import Fault
-from tests.labs import own
+from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab
 
 SOON_S = 20.0
-QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05)
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """One host."""
-    with Lab.up(("i",), name=own("ssm"), runtime="netns") as lab:
-        yield lab
-
-
-@pytest.fixture
-def machine(lab: Lab) -> LabHost:
-    """The host."""
-    return lab.hosts["i"]
-
-
-@pytest.fixture
-def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]:
-    """The endpoint, which every client finds by the environment."""
-    with SsmEndpoint.serve(lab, pace=QUICK) as endpoint:
-        for name, value in endpoint.environment.items():
-            monkeypatch.setenv(name, value)
-        yield endpoint
 
 
 @pytest.fixture
@@ -270,12 +245,31 @@ def test_a_client_that_retries_runs_a_script_twice(
     """boto3 as it comes sends again what was accepted without an answer, and the script runs twice, as with AWS."""
     machine.run(["rm", "-f", "/run/twice"], timeout_s=10)
     endpoint.faults.plan(fault)
-    sender.run("echo ran >>/run/twice")
+    Sender(boto3.client("ssm", config=Config(read_timeout=1)), sender.instance).run("echo ran >>/run/twice")
     deadline = time.monotonic() + SOON_S
     while machine.run(["cat", "/run/twice"], timeout_s=10).stdout != "ran\nran\n":
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert endpoint.count("SendCommand") == 2
+
+
+def test_what_is_delivered_twice_runs_twice(endpoint: SsmEndpoint, sender: Sender, machine: LabHost) -> None:
+    """A script that reaches the agent twice runs twice, and SSM tells of one command."""
+    machine.run(["rm", "-f", "/run/both"], timeout_s=10)
+    endpoint.faults.plan(Fault.DELIVERED_TWICE)
+    told = sender.run("echo ran >>/run/both; while [ $(wc -l </run/both) -lt 2 ]; do sleep 0.1; done; cat /run/both")
+    assert told["StandardOutputContent"] == "ran\nran\n"
+    assert len(sender.ssm.list_commands()["Commands"]) == 1
+
+
+def test_an_agent_can_be_killed_at_any_moment(endpoint: SsmEndpoint, sender: Sender, machine: LabHost) -> None:
+    """What it ran is killed with it and told as failed; the next command finds an agent."""
+    command = sender.send("sleep 4151")
+    sender.await_status(command, "InProgress")
+    endpoint.kill_agent("i")
+    assert ending(sender.await_status(command, "Failed", "Success")) == ("Failed", "Failed", 1)
+    assert machine.run(["pgrep", "-f", "sleep 4151"], timeout_s=10).returncode == 1
+    assert ending(sender.run("true")) == ("Success", "Success", 0)
 
 
 def test_an_instance_that_is_away_takes_commands_when_it_is_back(
@@ -310,6 +304,31 @@ def test_a_planned_fault_of_a_command_happens_once(
         first = pool.submit(sender.run, "sleep 0.5")
         assert ending(first.result()) == expected
     assert ending(sender.run("true")) == ("Success", "Success", 0)
+
+
+def test_it_is_served_by_hand(lab: Lab, machine: LabHost) -> None:
+    """The command prints what a shell needs, gives the host a checkout, breaks what it is told, and ends."""
+    command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name, "i", "--fault", "throttle"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "unset AWS_PROFILE AWS_SESSION_TOKEN\n"
+        lines = (process.stdout.readline() for _ in range(8))
+        given = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        ssm = boto3.client(
+            "ssm",
+            endpoint_url=given["AWS_ENDPOINT_URL_SSM"],
+            region_name=given["AWS_REGION"],
+            aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+        )
+        with pytest.raises(ClientError, match="ThrottlingException"):
+            Sender(ssm, given["DEPLOY_INSTANCE_ID"]).send("true")
+        process.terminate()
+        assert process.wait(20) == 0
+    assert given["FLAKE_ATTR"] == machine.attr
+    origin = machine.run(["git", "-C", "/opt/choiros/workspace", "remote", "get-url", "origin"], timeout_s=10)
+    assert origin.stdout.strip() == Lab.repository_url
 
 
 def aws(*arguments: str) -> tuple[int, Any]:

@@ -137,9 +137,18 @@ def ask(question: str, load: Load, *, whole: bool, limit: int, patience_s: int) 
 
 def look(question: str, *, offset: int = 0, limit: int = PIECE) -> Errand:
     """Make the errand that tells what became of a question, with output from an offset on; it runs nothing."""
+    return _without_program(question, "look", offset, limit)
+
+
+def withdraw(question: str) -> Errand:
+    """Make the errand that tells what became of a question, and sees to it that one that never came is never run."""
+    return _without_program(question, "withdraw", 0, PIECE)
+
+
+def _without_program(question: str, action: str, offset: int, limit: int) -> Errand:
     program = {"digest": "", "interpreter": "", "argument": ""}
     answer = {"offset": str(offset), "limit": str(limit), "patience": "1"}
-    return Errand({"question": question, "action": "look", **program, **answer})
+    return Errand({"question": question, "action": action, **program, **answer})
 
 
 def parse(output: str, question: str) -> Answer:

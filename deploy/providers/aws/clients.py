@@ -19,24 +19,29 @@ from deploy.target import Ssm
 
 CONNECT_S = 10.0
 """Seconds to connect to AWS."""
-ANSWER_S = 20.0
-"""Seconds for AWS to answer one request."""
+ANSWER_S = 10.0
+"""Seconds for AWS to answer one question."""
+ACCEPT_S = 20.0
+"""Seconds for AWS to take a command; after that it is looked for."""
 READS = Config(
-    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 8}
+    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 4}
 )
-"""Standard mode retries with exponential backoff and jitter; said here, as botocore's default changes."""
+"""Standard mode retries with exponential backoff and jitter; said here, as botocore's default changes. Whoever waits
+asks again anyway, so a few attempts do, and more would overrun deadlines."""
 SENDS = Config(
-    connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 1}
+    connect_timeout=CONNECT_S, read_timeout=ACCEPT_S, retries={"mode": "standard", "total_max_attempts": 1}
 )
 """SendCommand has no idempotency token: what was retried blindly would run twice."""
 
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
-_NOT_OURS = {
+_REMEDIES = {
     "ExpiredToken": "the credentials have expired; get new ones",
     "ExpiredTokenException": "the credentials have expired; get new ones",
     "InvalidClientTokenId": "AWS does not know these credentials; look which ones are meant to be used",
     "UnrecognizedClientException": "AWS does not know these credentials; look which ones are meant to be used",
     "SignatureDoesNotMatch": "the secret key does not belong to the key id, or this machine's clock is wrong",
+    "MaxDocumentSizeExceeded": "make a document that carries the script itself, as docs/aws.md tells",
+    "InvalidDocument": "see whether ssm.document names a document of this account and region",
     "AccessDenied": "the credentials may not do this; see the IAM policy in docs/aws.md",
     "AccessDeniedException": "the credentials may not do this; see the IAM policy in docs/aws.md",
 }
@@ -126,8 +131,8 @@ def code_of(error: Exception) -> str:
 def explain(error: Exception) -> tuple[str, str]:
     """Say what an error means and what to do about it."""
     code = code_of(error)
-    if code in _NOT_OURS:
-        return str(error), f"{_NOT_OURS[code][0].upper()}{_NOT_OURS[code][1:]}."
+    if code in _REMEDIES:
+        return str(error), f"{_REMEDIES[code][0].upper()}{_REMEDIES[code][1:]}."
     if code in THROTTLED:
         return f"AWS throttles the requests ({error})", "Run fewer hosts at a time, or try again."
     if code:

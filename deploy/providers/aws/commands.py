@@ -21,12 +21,22 @@ LISTED_S = 15.0
 """Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""
 SLACK_S = 10.0
 """Seconds beyond a command's own limits after which it is given up."""
+ASKED_EVERY_S = 0.75
+"""Seconds between two questions for a command's end, after the first few and but for a jitter of a fifth."""
 UPLOADED_S = 10.0
 """Seconds for which output is waited for in the bucket."""
 
 
+class NotSent(ConnectionLost):
+    """AWS certainly did not take the command, so nothing of it is anywhere."""
+
+
+class Abandoned(ConnectionLost):
+    """Nobody waits for the answer any more."""
+
+
 class GivenUp(Exception):
-    """Nobody wants the answer any more."""
+    """The waiting was stopped."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +73,17 @@ class Commands:
             bucket: Have the output put into the bucket, and take it from there if it is long.
 
         Raises:
-            ConnectionLost: It was certainly not sent, or it cannot be told whether it was.
+            NotSent: AWS refused it, or was not reached.
+            Abandoned: The waiting was stopped.
+            ConnectionLost: It cannot be told whether it was sent.
         """
         try:
+            self._pause(0)
             began = time.monotonic()
             command = self._send(name, parameters, bucket=bucket)
             return self._await(command, began, limit_s, bucket=bucket)
         except GivenUp:
-            raise self._lost("given up", "What was begun there may go on; look before trying again.") from None
+            raise self._abandoned() from None
 
     def stop(self) -> None:
         """End all waiting, from another thread, for good."""
@@ -80,10 +93,10 @@ class Commands:
         """Wait a while.
 
         Raises:
-            ConnectionLost: The waiting was stopped.
+            Abandoned: The waiting was stopped.
         """
         if self._stop.wait(seconds):
-            raise self._lost("given up", "What was begun there may go on; look before trying again.")
+            raise self._abandoned()
 
     def _send(self, name: str, parameters: Mapping[str, list[str]], *, bucket: bool) -> str:
         request: dict[str, Any] = {
@@ -108,7 +121,9 @@ class Commands:
                     return self._find(name, asked, error)
                 if code_of(error) not in THROTTLED or time.monotonic() > give_up:
                     what, remedy = explain(error)
-                    raise self._lost(f"the command was not sent: {what}", remedy) from error
+                    raise NotSent(
+                        self._host, f"{self._instance}: the command was not sent: {what}", remedy
+                    ) from error
             self._pause(pace.next_s())
 
     def _find(self, name: str, asked: dt.datetime, error: Exception) -> str:
@@ -139,31 +154,29 @@ class Commands:
         sent = time.monotonic()
         started: float | None = None
         reading = Reading(Fate.UNCERTAIN, "SSM has not said anything of it")
-        pace = _Pace(1.0)
-        while True:
+        pace = _Pace(ASKED_EVERY_S)
+        while not self._stop.wait(pace.next_s()):
             now = time.monotonic()
             try:
                 answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
-                reading = status.read(answer)
-                if reading.fate is not Fate.WAIT:
-                    return self._read(command, reading, answer, bucket=bucket)
-                if started is None and answer.get("Status") == "InProgress":
-                    started = now
-            except GivenUp:
-                raise
             except Exception as error:  # noqa: BLE001 - what cannot be read now is read again
                 if code_of(error) in THROTTLED:
                     pace.longest_s = 5.0
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
                     reading = Reading(Fate.UNCERTAIN, f"SSM does not tell what became of it: {explain(error)[0]}")
+            else:
+                reading = status.read(answer)
+                if reading.fate is not Fate.WAIT:
+                    return self._read(command, reading, answer, bucket=bucket)
+                if started is None and answer.get("Status") == "InProgress":
+                    started = now
             late = now > sent + self._ssm.start_s + SLACK_S if started is None else now > started + limit_s + SLACK_S
-            if late or self._stop.is_set():
+            if late:
                 self._cancel(command)
-                if self._stop.is_set():
-                    raise GivenUp
                 waited = f"given up and cancelled after {now - began:.0f} s"
                 return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last word was: {reading.words}"))
-            self._stop.wait(pace.next_s())
+        self._cancel(command)
+        raise GivenUp
 
     def _cancel(self, command: str) -> None:
         """Ask AWS to end a command; whether it does is seen on the host."""
@@ -204,6 +217,11 @@ class Commands:
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise GivenUp
+
+    def _abandoned(self) -> Abandoned:
+        return Abandoned(
+            self._host, f"{self._instance}: given up", "What was begun there may go on; look before trying again."
+        )
 
     def _lost(self, what: str, remedy: str) -> ConnectionLost:
         return ConnectionLost(self._host, f"{self._instance}: {what}", remedy)

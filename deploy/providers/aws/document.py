@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import Inconclusive, UsageError
-from deploy.program import SCRIPT, endpoints
+from deploy.program import SCRIPT, bridge, endpoints, path_variable
 from deploy.providers.aws.carrier import CARRIER, Errand, pack
 from deploy.target import Target, load
 
@@ -49,6 +49,7 @@ VALUES: Mapping[str, str] = {
     "SWITCHPROOF_RENEW": _TRUTH,
     "SWITCHPROOF_KEEP": r"^(1|broken)?$",
     "SWITCHPROOF_OUTCOME": _WORD,
+    "ALLOW_HOST_BUILD_FALLBACK": r"^(true|false)?$",
     "READY_S": _DECIMAL,
     "ANSWERS": _NUMBER,
     "INTERVAL_S": _DECIMAL,
@@ -58,9 +59,12 @@ VALUES: Mapping[str, str] = {
 }
 """The script's variables that a caller may give, and what they may be."""
 
+_PATH_VARIABLE = re.compile(r"[A-Z0-9_]+_STORE_PATH")
+"""Which store path is installed a caller says for each program of the target file's bridge."""
+
 _ERRAND: Mapping[str, str] = {
     "question": r"^[0-9a-f]{16}$",
-    "action": r"^(ask|look)$",
+    "action": r"^(ask|look|withdraw)$",
     "digest": r"^([0-9a-f]{64})?$",
     "argument": r"^[a-z]{0,20}$",
     "offset": _NUMBER,
@@ -77,19 +81,21 @@ def fixed_values(target: Target) -> dict[str, str]:
         "REPO_URL": target.repository.url or "",
         "WORKDIR": target.repository.checkout,
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
+        "SWITCHPROOF_BRIDGE": bridge(target.bridge.programs),
     }
 
 
 def document(target: Target) -> dict[str, Any]:
     """Make the document for a target file, of SSM's schema 2.2."""
     fixed = fixed_values(target)
+    values = {**VALUES, **{path_variable(name): _STORE_PATH for name in target.bridge.programs}}
     lines = [
         # An agent older than 3.3.2746.0 gives no parameter as a variable.
         ': "${SSM_Question:?this agent does not pass parameters as variables; update amazon-ssm-agent}"',
         *(f'{name}="$SSM_{_name(name)}"' for name in _ERRAND),
         "interpreter=bash",
         "values=''",
-        *(f'export {name}="$SSM_{_name(name)}"' for name in VALUES),
+        *(f'export {name}="$SSM_{_name(name)}"' for name in values),
         *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
         f"packed='{pack(SCRIPT.read_bytes())}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
@@ -100,7 +106,7 @@ def document(target: Target) -> dict[str, Any]:
         "description": "One verb of Switchproof's host-switch.sh, for the repository and endpoints written in here.",
         "parameters": {
             **{_name(name): _parameter(f"{name} of the errand", pattern) for name, pattern in _ERRAND.items()},
-            **{_name(name): _parameter(f"{name} of host-switch.sh", pattern) for name, pattern in VALUES.items()},
+            **{_name(name): _parameter(f"{name} of host-switch.sh", pattern) for name, pattern in values.items()},
             _FIXED: _parameter("SHA-256 of the values that the caller takes to be written in here", "^[0-9a-f]{64}$"),
             _LIMIT: {
                 "type": "String",
@@ -128,11 +134,12 @@ def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[s
     """
     given = {name: errand.assignments[name] for name in _ERRAND}
     for name, value in (errand.load.values if errand.load else {}).items():
-        if fixed.get(name, value) != value or (name not in VALUES and name not in fixed):
+        pattern = _STORE_PATH if _PATH_VARIABLE.fullmatch(name) else VALUES.get(name)
+        if fixed.get(name, value) != value or (pattern is None and name not in fixed):
             raise Inconclusive(f"the document does not take {name}")
-        if name in VALUES:
-            if not re.fullmatch(VALUES[name], value):
-                raise Inconclusive(f"the document does not take {value!r} for {name}; allowed: {VALUES[name]}")
+        if pattern is not None:
+            if not re.fullmatch(pattern, value):
+                raise Inconclusive(f"the document does not take {value!r} for {name}; allowed: {pattern}")
             given[name] = value
     return {
         **{_name(name): [value] for name, value in given.items()},

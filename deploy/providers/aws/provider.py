@@ -25,7 +25,7 @@ from deploy.facts import ConnectionFacts
 from deploy.providers.aws import carrier
 from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled
 from deploy.providers.aws.clients import Clients, code_of, explain
-from deploy.providers.aws.commands import Commands, Ended
+from deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
 from deploy.providers.aws.document import fixed_values, parameters
 from deploy.providers.aws.status import Fate
 from deploy.target import RUN_SHELL_SCRIPT, Host, Target
@@ -41,7 +41,7 @@ class AwsProvider:
 
     Args:
         target: Hosts with instance ids or tags.
-        prove: Have every instance really run a command before it is asked for anything; without it, the first
+        prove: Have every instance really run a command, once, before it is asked for anything; without it, the first
             question is that command.
         emulated: Told once if something stands in for AWS, and what of it that does not do.
 
@@ -56,6 +56,7 @@ class AwsProvider:
         self._clients = Clients(target.ssm, emulated)
         self._lock = threading.Lock()
         self._caller = ""
+        self._proved: set[str] = set()
 
     def connect(self, host: str) -> AwsConnection:
         """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
@@ -64,8 +65,9 @@ class AwsProvider:
         commands = Commands(host, instance, self._clients, self._target.ssm)
         facts = ConnectionFacts(kind="ssm", address=instance, user="root")
         connection = AwsConnection(host, commands, self._target, facts)
-        if self._prove:
+        if self._prove and host not in self._proved:
             connection.prove()
+            self._proved.add(host)
         return connection
 
     def close(self) -> None:
@@ -222,6 +224,8 @@ class AwsConnection:
             if ended.stderr.strip():
                 why += f": {ended.stderr.strip()[-300:]}"
             cut_off = ended.reading.fate in {Fate.CUT_OFF, Fate.UNCERTAIN}
+        except (NotSent, Abandoned):
+            raise
         except ConnectionLost as error:
             # It may have run all the same; only the host knows.
             why, cut_off = str(error), False
@@ -244,7 +248,9 @@ class AwsConnection:
                     )
                 case "unknown":
                     raise ConnectionLost(
-                        self.host, f"the host did not get the command: {why}", "Nothing was begun there."
+                        self.host,
+                        f"the host did not get the command: {why}",
+                        "Nothing was begun there, and if it still comes, nothing will be.",
                     )
                 case _:
                     kind = DeadlineExceeded if cut_off else ConnectionLost
@@ -256,7 +262,7 @@ class AwsConnection:
 
     def _look(self, question: str, why: str) -> Answer:
         try:
-            ended = self._send(carrier.look(question), LOOK_S)
+            ended = self._send(carrier.withdraw(question), LOOK_S)
             return carrier.parse(ended.stdout, question)
         except (Mangled, ConnectionLost) as error:
             raise ConnectionLost(

@@ -1,8 +1,11 @@
-"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|down`."""
+"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|…`."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -12,11 +15,13 @@ from rich.table import Table
 from deploy.errors import SwitchproofError
 from deploy.providers.lab import image, lab, preflight, state
 from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.faults import FAULTS, break_host, find, mend_host
+from deploy.providers.lab.faults import break_host, faults_of, find, mend_host
 from deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
 from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.ssm.faults import Fault
 
 PROGRAM = "python -m deploy.providers.lab"
+CHECKOUT = "/opt/choiros/workspace"
 PROFILE = "/nix/var/nix/profiles/system"
 
 
@@ -50,6 +55,8 @@ def _do(arguments: argparse.Namespace) -> int:
             return _break(arguments)
         case "mend":
             return _mend(arguments)
+        case "ssm":
+            return _ssm(arguments)
         case "down":
             return _down(arguments)
         case _:
@@ -123,17 +130,22 @@ def _console(arguments: argparse.Namespace) -> int:
     host = _host(Lab.attach(arguments.name), arguments.host)
     follow = ["--follow"] if sys.stdout.isatty() else []
     journal = ["journalctl", "--quiet", "--no-pager", "--no-hostname", "--output=short-precise", *follow]
-    journal += [f"--lines={arguments.lines}", f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"]
-    command = host.inside(journal)
+    journal += [f"--lines={arguments.lines}"]
+    if host.shape == "aws":
+        inside = ["nixos-container", "run", f"sandbox-{arguments.unit}", "--"]
+        command = host.inside([*inside, *journal, "_SYSTEMD_UNIT=sandbox.service"])
+    else:
+        command = host.inside([*journal, f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"])
     os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606 - the person ends it with Control-C
 
 
 def _break(arguments: argparse.Namespace) -> int:
-    fault = find(arguments.fault)
-    break_host(_host(Lab.attach(arguments.name), arguments.host), fault.name, arguments.unit)
+    host = _host(Lab.attach(arguments.name), arguments.host)
+    fault = find(arguments.fault, host.shape)
+    break_host(host, fault.name, arguments.unit)
     named = _named(arguments)
     _say(f"{arguments.unit} of {arguments.host}: {fault.about}.")
-    _say(f"A deploy or an audit should say: {fault.case}.")
+    _say(f"A deploy or an audit should say: {fault.told}.")
     _say(
         f"Next:  {PROGRAM} console{named} {arguments.host} {arguments.unit}    {PROGRAM} mend{named} {arguments.host}"
     )
@@ -144,6 +156,41 @@ def _mend(arguments: argparse.Namespace) -> int:
     mend_host(_host(Lab.attach(arguments.name), arguments.host))
     _say(f"Nothing is broken on {arguments.host} any more; both sandboxes answer.")
     return 0
+
+
+def _ssm(arguments: argparse.Namespace) -> int:
+    """Serve SSM until somebody ends it; what it prints lets a shell deploy through it as to AWS."""
+    from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+
+    attached = Lab.attach(arguments.name)
+    host = _host(attached, arguments.host or next(iter(attached.hosts)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for each in attached.hosts.values():
+        _give_checkout(each)
+    with contextlib.suppress(KeyboardInterrupt), SsmEndpoint.serve(attached, port=arguments.port) as endpoint:
+        for fault in arguments.fault:
+            endpoint.faults.plan(fault)
+        endpoint.set_online(host.name, online=not arguments.offline)
+        values = endpoint.environment | {
+            "DEPLOY_INSTANCE_ID": endpoint.instance_ids[host.name],
+            "FLAKE_ATTR": host.attr,
+        }
+        lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN", *(f"export {name}={value}" for name, value in values.items())]
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        for name, instance in endpoint.instance_ids.items():
+            _say(f"{name} is {instance}.")
+        _say(
+            "Serving until Control-C. The lines above, in a shell, let `just deploy-aws-ssm main` deploy to the lab."
+        )
+        threading.Event().wait()
+    return 0
+
+
+def _give_checkout(host: LabHost) -> None:
+    """Give a host the checkout that an instance has, unless it has one; deploys fetch from its origin."""
+    clone = f"[ -e {CHECKOUT} ] || git clone --quiet {Lab.repository_url} {CHECKOUT}"
+    host.run(["sh", "-c", clone], timeout_s=30)
 
 
 def _down(arguments: argparse.Namespace) -> int:
@@ -222,11 +269,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     console.add_argument("--lines", type=int, default=40, metavar="N", help="how many lines back (default: 40)")
 
-    listed = "\n".join(f"  {fault.name:18} {fault.about}" for fault in FAULTS)
+    listed = "\n\n".join(
+        f"Faults of hosts of the shape {shape}:\n"
+        + "\n".join(f"  {fault.name:18} {fault.about}" for fault in faults_of(shape))
+        for shape in ("ovh", "aws")
+    )
     breaking = commands.add_parser(
         "break",
         help="break a sandbox of a host on purpose, until `mend`",
-        description=f"Breaks a sandbox of a host on purpose, until `mend`. Faults:\n{listed}",
+        description=f"Breaks a sandbox of a host on purpose, until `mend`.\n\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_name(breaking)
@@ -242,7 +293,13 @@ def _parser() -> argparse.ArgumentParser:
 
     ssm = commands.add_parser("ssm", help="serve SSM Run Command for a lab's hosts until interrupted")
     _add_name(ssm)
+    ssm.add_argument(
+        "host", nargs="?", metavar="HOST", help="which host DEPLOY_INSTANCE_ID names (default: the first)"
+    )
     ssm.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
+    ssm.add_argument("--offline", action="store_true", help="the host's agent cannot be reached")
+    faults = "what goes wrong with the next command; repeatable (docs/ssm-endpoint.md)"
+    ssm.add_argument("--fault", type=Fault, choices=list(Fault), action="append", default=[], help=faults)
 
     down = commands.add_parser("down", help="take a lab away with everything that it made")
     _add_name(down)

@@ -8,8 +8,10 @@ from typing import Final
 from deploy.cause import Case
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.host import SANDBOXES, LabHost
+from deploy.providers.lab.state import Shape
 
 PROGRAM: Final = "/usr/local/lib/switchproof-lab/fault"
+CONTAINER_PROGRAM: Final = "/usr/local/lib/switchproof-lab/container-fault"
 BREAK_TIMEOUT_S: Final = 60.0
 
 
@@ -20,14 +22,19 @@ class Fault:
     Attributes:
         name: What it is called on the command line.
         about: What is done to the sandbox.
-        case: What the harness should call it.
+        case: What the harness should call it; None for what must not make a difference to it.
         machine: Whether it needs a microVM: a process cannot have it, or would look different.
     """
 
     name: str
     about: str
-    case: Case
+    case: Case | None
     machine: bool = False
+
+    @property
+    def told(self) -> str:
+        """What a deploy or an audit should say."""
+        return str(self.case or "nothing: every clause passes")
 
 
 FAULTS: Final = (
@@ -57,15 +64,43 @@ FAULTS: Final = (
 )
 
 
-def find(name: str) -> Fault:
+CONTAINER_FAULTS: Final = (
+    Fault("killed", "once, after its next answer, its program is killed", Case.UNIT_KILLED),
+    Fault("stopped-by-signal", "its program is stopped by a signal", Case.UNIT_STOPPED),
+    Fault("systemd-stopped", "the systemd inside is stopped by a signal", Case.SYSTEMD_SILENT),
+    Fault("degraded", "it answers that it is degraded", Case.UNHEALTHY),
+    Fault("container-down", "its container is stopped", Case.CONTAINER_DOWN),
+    Fault("unit-down", "its unit is stopped inside, while the container is up", Case.UNIT_DOWN),
+    Fault("still-starting", "its container takes ten minutes before it is up", Case.CONTAINER_STARTING),
+    Fault("program-not-up", "its unit is active ten minutes before its program listens", Case.UNIT_NOT_LISTENING),
+    Fault("crash-loop", "its program dies two seconds after it began to serve, each time", Case.UNIT_LOOP),
+    Fault("start-limit", "its program does not start, and the systemd inside gives up", Case.UNIT_GIVEN_UP),
+    Fault("wrong-version", "it answers with another version than the host runs", Case.OTHER_RELEASE_INSIDE),
+    Fault("hang", "it accepts connections and never answers", Case.HANGING),
+    Fault("http-503", "it answers 503", Case.BAD_STATUS),
+    Fault("container-killed", "once, after its next answer, its container is killed", Case.CONTAINER_ENDED),
+    Fault("network-down", "the network inside is taken down", Case.NETWORK_DOWN),
+    Fault("crossed", "it is the other sandbox in the wrong container", Case.MISTAKEN),
+    Fault("no-curl", "there is no curl inside its container", None),
+)
+"""What can be wrong with a sandbox in a container: the same, or what is closest to it."""
+
+
+def faults_of(shape: Shape) -> tuple[Fault, ...]:
+    """Return the faults that hosts of a shape can have."""
+    return CONTAINER_FAULTS if shape == "aws" else FAULTS
+
+
+def find(name: str, shape: Shape = "ovh") -> Fault:
     """Return the fault of a name.
 
     Raises:
-        LabError: There is none.
+        LabError: Hosts of this shape have none of that name.
     """
-    fault = next((fault for fault in FAULTS if fault.name == name), None)
+    fault = next((fault for fault in faults_of(shape) if fault.name == name), None)
     if fault is None:
-        raise LabError(f"There is no fault {name!r}; there are {', '.join(fault.name for fault in FAULTS)}.")
+        names = ", ".join(fault.name for fault in faults_of(shape))
+        raise LabError(f"There is no fault {name!r} of the shape {shape}; there are {names}.")
     return fault
 
 
@@ -75,7 +110,7 @@ def break_host(host: LabHost, fault: str, unit: str = "live") -> None:
     Raises:
         LabError: There is no such fault or unit, or its host has no microVMs and the fault needs one.
     """
-    found = find(fault)
+    found = find(fault, host.shape)
     if unit not in SANDBOXES:
         raise LabError(f"There is no unit {unit!r} on a lab host; there are {', '.join(SANDBOXES)}.")
     if found.machine and host.runtime != "microvm":
@@ -97,6 +132,7 @@ def mend_host(host: LabHost) -> None:
 
 
 def _do(host: LabHost, *arguments: str) -> None:
-    done = host.run([PROGRAM, *arguments], timeout_s=BREAK_TIMEOUT_S)
+    program = CONTAINER_PROGRAM if host.shape == "aws" else PROGRAM
+    done = host.run([program, *arguments], timeout_s=BREAK_TIMEOUT_S)
     if done.returncode != 0:
         raise LabError(f"`fault {' '.join(arguments)}` failed on host {host.name}:\n{done.stderr.strip()}")

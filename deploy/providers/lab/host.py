@@ -15,7 +15,7 @@ from pathlib import Path
 from deploy.providers.lab import mounts, network, process
 from deploy.providers.lab.cgroup import Cgroup
 from deploy.providers.lab.errors import CommandFailedError, HostFailedError
-from deploy.providers.lab.state import HostState, LabState, Runtime
+from deploy.providers.lab.state import HostState, LabState, Runtime, Shape
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
 START_TIMEOUT_S = 60.0
@@ -60,6 +60,16 @@ class LabHost:
     def runtime(self) -> Runtime:
         """Return what the host's sandboxes are."""
         return self._lab.runtime
+
+    @property
+    def attr(self) -> str:
+        """Return which of the flake's systems the host runs."""
+        return self._state.attr
+
+    @property
+    def shape(self) -> Shape:
+        """Return which of the two shapes the host has."""
+        return self._lab.shape
 
     @property
     def hostname(self) -> str:

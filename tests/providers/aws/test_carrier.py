@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from deploy.connection import Question
 from deploy.providers.aws import carrier
-from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, ask, look, parse, whole_output
+from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, ask, look, parse, whole_output, withdraw
 
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
 Q = "0123456789abcdef"
@@ -134,6 +134,17 @@ def test_what_became_of_a_program_can_be_asked(host: Host) -> None:
     process.communicate()
     assert host.do(look(Q)).outcome == "lost"
     assert host.run(b"exit 5", "2" * 16) == host.do(look("2" * 16))
+
+
+def test_a_program_that_is_withdrawn_is_never_run(host: Host, tmp_path: Path) -> None:
+    """What comes after it was given up is not run; what had come by then goes on and is told."""
+    ran = tmp_path / "ran"
+    assert host.do(withdraw(Q)).outcome == "unknown"
+    late = host.run(f"touch {ran}".encode())
+    assert late.outcome == "lost"
+    assert not ran.exists()
+    assert host.do(withdraw(Q)).outcome == "lost"
+    assert host.run(b"exit 5", "2" * 16) == host.do(withdraw("2" * 16))
 
 
 def test_long_output_comes_in_pieces(host: Host) -> None:

@@ -63,6 +63,9 @@ class Aws:
     def paginate(self, **given: Any) -> list[Any]:
         return [self._answer("list", given)]
 
+    def list_objects_v2(self, **given: Any) -> Any:
+        return self._answer("objects", given)
+
     def count(self, name: str) -> int:
         return sum(called == name for called, _ in self.calls)
 
@@ -83,9 +86,9 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands._Pace, "next_s", lambda _: 0.01)
 
 
-def made(aws: Aws) -> Commands:
+def made(aws: Aws, ssm: Ssm = Ssm(start_s=0.3)) -> Commands:  # noqa: B008 - frozen
     """The commands to one instance of a scripted AWS, which must take one within 0.3 s."""
-    return Commands("a", INSTANCE, aws, Ssm(start_s=0.3))  # type: ignore[arg-type] # what it uses of AWS's clients
+    return Commands("a", INSTANCE, aws, ssm)  # type: ignore[arg-type] # what it uses of AWS's clients
 
 
 def run(aws: Aws, limit_s: float = 0.2) -> commands.Ended:
@@ -133,7 +136,9 @@ def test_throttled_sends_are_tried_again() -> None:
     [
         (refused("AccessDeniedException"), "may not do this; see the IAM policy"),
         (refused("ExpiredTokenException"), "The credentials have expired"),
-        (refused("InvalidDocument"), "words of AWS"),
+        (refused("InvalidDocument"), "words of AWS.*See whether ssm.document names a document of this account"),
+        (refused("MaxDocumentSizeExceeded"), "words of AWS.*Make a document that carries the script itself"),
+        (refused("InvalidParameters"), "words of AWS.*See what AWS says"),
         (UNREACHED, "reaches the endpoint of its region"),
     ],
 )
@@ -216,11 +221,20 @@ class Bucket:
         return {"Body": Body}
 
 
+def test_a_bucket_that_stays_empty_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output that does not come into the bucket is an error that says where, and is waited for once."""
+    monkeypatch.setattr(commands, "UPLOADED_S", 0.1)
+    aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
+    aws.bucket = lambda: Aws(objects=[{}])  # type: ignore[attr-defined]
+    with pytest.raises(ConnectionLost, match=f"into the bucket outputs below switchproof/c-1/{INSTANCE}/"):
+        made(aws, Ssm(bucket="outputs")).run("q", {}, 60, bucket=True)
+    assert aws.count("get") == 1
+
+
 def test_long_output_comes_from_the_bucket() -> None:
     """Output that SSM cut off is read whole from the bucket, as soon as it is there."""
     bucket = Bucket()
     aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
     aws.bucket = lambda: bucket  # type: ignore[attr-defined]
-    ssm = Ssm(bucket="outputs")
-    assert Commands("a", INSTANCE, aws, ssm).run("q", {}, 5, bucket=True).stdout == "whole"  # type: ignore[arg-type]
+    assert made(aws, Ssm(bucket="outputs")).run("q", {}, 5, bucket=True).stdout == "whole"
     assert aws.calls[0][1]["OutputS3BucketName"] == "outputs"

@@ -53,8 +53,8 @@ rec {
     { name, values, files }:
     build "${name}-${values.version}" (
       ''
-        mkdir -p "$out/bin"
-        cp "$(readlink -f "$(command -v socat)")" "$out/bin/${name}"
+        mkdir -p "$out/libexec"
+        cp "$(readlink -f "$(command -v socat)")" "$out/libexec/${name}"
       ''
       + programs values files
     );

@@ -9,6 +9,7 @@ NOT_MODELLED: tuple[str, ...] = (
     "Parameter Store references in parameters",
     "other documents than AWS-RunShellScript and Command documents of schema 2.2 with aws:runShellScript",
     "the reboot that exit code 194 asks an agent for: the script is only run again",
+    "the instance: a host of a lab, which is a container on this machine",
     "the agent as a process on the host: it runs outside, and enters the host for each command",
 )
 """What a run through this endpoint proves nothing about."""

@@ -58,6 +58,7 @@ class Agent:
     def __init__(self, host: LabHost, instance: str, region: str) -> None:
         self.host = host
         self._instance, self._region = instance, region
+        self._begun: set[Path] = set()
 
     def run(self, command: str, script: Script, folder: str, ending: threading.Event) -> Finished:
         """Run a command's script to its end, its time limit, or until `ending` is set.
@@ -71,6 +72,7 @@ class Agent:
         place = ORCHESTRATION / self._instance / "document/orchestration" / command / folder / "0.awsrunShellScript"
         on_host = self.host.root / place
         on_host.mkdir(parents=True, exist_ok=True)
+        self._begun.add(on_host.parents[1])
         file = on_host / "_script.sh"
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "w", encoding="utf-8") as text:  # noqa: PTH123 - a descriptor
             text.write(script.text)
@@ -127,7 +129,8 @@ class Agent:
 
     def forget(self) -> None:
         """Take away what commands left on the host's disk."""
-        shutil.rmtree(self.host.root / ORCHESTRATION, ignore_errors=True)
+        for folder in self._begun:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _drain(stream: IO[bytes], into: bytearray) -> None:

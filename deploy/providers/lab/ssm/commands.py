@@ -32,11 +32,28 @@ class Pace:
         invisible_s: From accepting a command to its being listed.
         pickup_s: From accepting a command to the agent's beginning it.
         report_s: From the script's end to the last status.
+        restart_s: For which an agent that restarts says nothing.
     """
 
     invisible_s: float = 0.2
     pickup_s: float = 0.7
     report_s: float = 0.1
+    restart_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of a command.
+
+    Attributes:
+        host_s: In which the host was at work.
+        aws_s: That AWS took besides, until it knew the end.
+        wait_s: From then until a client asked for it and was told.
+    """
+
+    host_s: float
+    aws_s: float
+    wait_s: float
 
 
 @dataclass
@@ -50,8 +67,7 @@ class Command:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     accepted: float = field(default_factory=time.monotonic)
     requested: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    status: str = "Pending"
-    details: str = "Pending"
+    state: tuple[str, str] = ("Pending", "Pending")
     code: int = -1
     stdout: str = ""
     stderr: str = ""
@@ -59,10 +75,29 @@ class Command:
     ended: dt.datetime | None = None
     ending: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
+    died: bool = False
+    known: float | None = None
+    told: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
-        """Enter a status."""
-        self.status, self.details = status, details or status
+        """Enter a status, with its details at the same time; the last one stays."""
+        with self.lock:
+            if not self.over:
+                self.known = time.monotonic() if status in _ENDED else None
+                self.state = status, details or status
+
+    @property
+    def spent(self) -> Spent:
+        """Where the time of a command went of which the end was told."""
+        on_host = (self.ended - self.began).total_seconds() if self.began and self.ended else 0.0
+        known = self.known or self.accepted
+        return Spent(on_host, known - self.accepted - on_host, (self.told or known) - known)
+
+    @property
+    def status(self) -> str:
+        """How it is with it, in one word."""
+        return self.state[0]
 
     @property
     def over(self) -> bool:
@@ -71,7 +106,10 @@ class Command:
 
     def invocation(self) -> dict[str, Any]:
         """Return what GetCommandInvocation tells."""
-        told = self.over
+        status, details = self.state
+        told = status in _ENDED
+        if told and self.told is None:
+            self.told = time.monotonic()
         return {
             "CommandId": self.id,
             "InstanceId": self.instance,
@@ -83,8 +121,8 @@ class Command:
             "ExecutionStartDateTime": _stamp(self.began),
             "ExecutionElapsedTime": _elapsed(self.began, self.ended),
             "ExecutionEndDateTime": _stamp(self.ended),
-            "Status": self.status,
-            "StatusDetails": self.details,
+            "Status": status,
+            "StatusDetails": details,
             "StandardOutputContent": _cut(self.stdout, STDOUT_KEPT, _LONG_CUT) if told else "",
             "StandardOutputUrl": "",
             "StandardErrorContent": _cut(self.stderr, STDERR_KEPT, _LONG_CUT) if told else "",
@@ -92,15 +130,17 @@ class Command:
             "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
         }
 
-    def listed_invocation(self, *, details: bool) -> dict[str, Any]:
+    def listed_invocation(self, *, plugins: bool) -> dict[str, Any]:
         """Return what ListCommandInvocations tells."""
+        status, details = self.state
+        told = status in _ENDED
         both = self.stdout + (f"\n----------ERROR-------\n{self.stderr}" if self.stderr else "")
         plugin = {
             "Name": self.document.plugin,
-            "Status": self.status,
-            "StatusDetails": self.details,
-            "ResponseCode": self.code if self.over else -1,
-            "Output": _cut(both, PLUGIN_KEPT, _PLUGIN_CUT) if self.over else "",
+            "Status": status,
+            "StatusDetails": details,
+            "ResponseCode": self.code if told else -1,
+            "Output": _cut(both, PLUGIN_KEPT, _PLUGIN_CUT) if told else "",
             "StandardOutputUrl": "",
             "StandardErrorUrl": "",
             "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
@@ -114,11 +154,11 @@ class Command:
             "DocumentName": self.document.name,
             "DocumentVersion": self.request.get("DocumentVersion", "$DEFAULT"),
             "RequestedDateTime": self.requested.timestamp(),
-            "Status": self.status,
-            "StatusDetails": self.details,
+            "Status": status,
+            "StatusDetails": details,
             "StandardOutputUrl": "",
             "StandardErrorUrl": "",
-            "CommandPlugins": [plugin] if details else [],
+            "CommandPlugins": [plugin] if plugins else [],
         }
 
     def listed(self, siblings: Sequence[Command]) -> dict[str, Any]:
@@ -126,6 +166,7 @@ class Command:
         over = [one for one in siblings if one.over]
         failed = [one for one in over if one.status != "Success"]
         timeout = self.request.get("TimeoutSeconds", 3600)
+        status, details = ("InProgress",) * 2 if 0 < len(over) < len(siblings) else self.state
         return {
             "CommandId": self.id,
             "DocumentName": self.document.name,
@@ -136,8 +177,8 @@ class Command:
             "InstanceIds": [one.instance for one in siblings],
             "Targets": [],
             "RequestedDateTime": self.requested.timestamp(),
-            "Status": "InProgress" if len(over) < len(siblings) and over else self.status,
-            "StatusDetails": "InProgress" if len(over) < len(siblings) and over else self.details,
+            "Status": status,
+            "StatusDetails": details,
             "OutputS3BucketName": self.request.get("OutputS3BucketName", ""),
             "OutputS3KeyPrefix": self.request.get("OutputS3KeyPrefix", ""),
             "MaxConcurrency": "50",
@@ -145,7 +186,7 @@ class Command:
             "TargetCount": len(siblings),
             "CompletedCount": len(over),
             "ErrorCount": len(failed),
-            "DeliveryTimedOutCount": sum(one.details == "DeliveryTimedOut" for one in over),
+            "DeliveryTimedOutCount": sum(one.state[1] == "DeliveryTimedOut" for one in over),
             "TimeoutSeconds": timeout,
         }
 
@@ -163,10 +204,17 @@ class Instance:
         self.online = True
         self._agent, self._pace, self._upload = agent, pace, upload
         self._workers = ThreadPoolExecutor(WORKERS)
+        self._at_work: list[Command] = []
 
     def begin(self, command: Command) -> None:
         """Let a command take its way."""
         threading.Thread(target=self._deliver, args=(command,), daemon=True).start()
+
+    def die(self) -> None:
+        """Let the agent and its workers die, with whatever they run; a new agent is there at once."""
+        for command in list(self._at_work):
+            command.died = True
+            command.ending.set()
 
     def close(self) -> None:
         """Begin nothing more, and forget what was done."""
@@ -189,30 +237,36 @@ class Instance:
             command.set("TimedOut", "DeliveryTimedOut")
         else:
             self._workers.submit(self._run, command)
+            if Fault.DELIVERED_TWICE in command.faults:
+                self._workers.submit(self._agent.run, command.id, script, "again", command.ending)
 
     def _run(self, command: Command) -> None:
+        self._at_work.append(command)
         try:
             self._execute(command)
         except Exception as error:  # noqa: BLE001 - it must not look as if the command went on for ever
             command.stderr = f"the stand-in for the agent broke: {error!r}"
             command.set("Failed")
+        finally:
+            self._at_work.remove(command)
 
     def _execute(self, command: Command) -> None:
         script = command.document.script(command.request.get("Parameters", {}))
         command.began = dt.datetime.now(dt.UTC)
         command.set("InProgress")
         if Fault.AGENT_DIES in command.faults:
+            command.died = True
             threading.Timer(0.3, command.ending.set).start()
         folder = "awsrunShellScript" if command.document.schema == "1.2" else command.document.plugin
         finished = self._agent.run(command.id, script, folder, command.ending)
+        command.ended = dt.datetime.now(dt.UTC)
         if command.request.get("OutputS3BucketName"):
             self._upload(command, finished)
         if Fault.AGENT_RESTART in command.faults:
-            time.sleep(2.0)
+            time.sleep(self._pace.restart_s)
         time.sleep(self._pace.report_s)
         while not self.online:  # the agent keeps its answer until it is reached again
             time.sleep(0.05)
-        command.ended = dt.datetime.now(dt.UTC)
         command.stdout, command.stderr = (
             text.decode("utf-8", "replace") for text in (finished.stdout, finished.stderr)
         )
@@ -226,7 +280,7 @@ class Instance:
         if Fault.UNDELIVERABLE_BUT_RAN in command.faults:
             command.code, command.stdout, command.stderr = -1, "", ""
             command.set("Failed", "Undeliverable")
-        elif Fault.AGENT_DIES in command.faults:
+        elif command.died:
             command.code, command.stdout, command.stderr = 1, "", "document process failed unexpectedly"
             command.set("Failed")
         elif command.cancelled:
@@ -239,9 +293,9 @@ class Instance:
 
 def cancel(command: Command) -> None:
     """End a command as far as that can be."""
+    command.set("Cancelling")
     if not command.over:
         command.cancelled = True
-        command.set("Cancelling")
         command.ending.set()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import json
 import threading
 import uuid
@@ -13,13 +15,18 @@ from urllib.parse import parse_qs
 
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.commands import Pace
+from deploy.providers.lab.ssm.commands import Pace, Spent
 from deploy.providers.lab.ssm.errors import Refused
 from deploy.providers.lab.ssm.faults import Fault, Faults
 from deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
 
 KEY_ID, SECRET = "AKIALABLABLABLABLAB0", "of-a-lab-and-opens-nothing"
+ROLE_KEY_ID = "ASIALABLABLABLABLAB0"
+"""What STS gives for any role."""
+ROLE_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab/switchproof"
 MAX_REQUEST = 2**20
+STALL_S = 120.0
+"""Seconds without an answer after which the connection is closed; longer than boto3 waits for one."""
 
 
 class SsmEndpoint:
@@ -79,6 +86,11 @@ class SsmEndpoint:
         """The operations that were done, with their requests, in order."""
         return list(self._service.calls)
 
+    @property
+    def spent(self) -> list[Spent]:
+        """Where the time of each command went, in the order in which they were sent."""
+        return self._service.spent
+
     def count(self, operation: str) -> int:
         """Return how often an operation was done."""
         return sum(called == operation for called, _ in self.calls)
@@ -86,6 +98,10 @@ class SsmEndpoint:
     def set_online(self, host: str, *, online: bool) -> None:
         """Let a host's agent be reached, or not."""
         self._service.instances[self.instance_ids[host]].online = online
+
+    def kill_agent(self, host: str) -> None:
+        """Kill a host's agent with whatever it runs at the moment; it is started again at once."""
+        self._service.instances[self.instance_ids[host]].die()
 
 
 def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
@@ -105,7 +121,7 @@ def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
             try:
                 _check_credentials(self.headers.get("Authorization", ""))
                 if not target:
-                    self._say(200, _identity(body), "text/xml")
+                    self._say(200, _sts(body, self.headers["Authorization"]), "text/xml")
                     return
                 answer = service.answer(operation, json.loads(body or b"{}"), drawn)
             except Refused as error:
@@ -116,12 +132,19 @@ def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
                 self._say(400, json.dumps(said).encode(), "application/x-amz-json-1.1")
             else:
                 if Fault.STALL_AFTER_ACCEPTING in drawn:
-                    self.close_connection = True
+                    self._stall()
                 elif Fault.ERROR_AFTER_ACCEPTING in drawn:
                     said = {"__type": "InternalServerError", "message": "an error after accepting"}
                     self._say(500, json.dumps(said).encode(), "application/x-amz-json-1.1")
                 else:
                     self._say(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+
+        def _stall(self) -> None:
+            """Say nothing until the client goes."""
+            self.close_connection = True
+            self.connection.settimeout(STALL_S)
+            with contextlib.suppress(OSError):
+                self.connection.recv(1)
 
         def _say(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
@@ -140,17 +163,29 @@ def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
 
 
 def _check_credentials(authorization: str) -> None:
-    if KEY_ID not in authorization:
+    if KEY_ID not in authorization and ROLE_KEY_ID not in authorization:
         raise Refused("UnrecognizedClientException", "The security token included in the request is invalid")
 
 
-def _identity(body: bytes) -> bytes:
-    """Answer STS's one question that is modelled."""
-    action = parse_qs(body.decode("utf-8", "replace")).get("Action", [""])[0]
-    if action != "GetCallerIdentity":
-        raise Refused("InvalidAction", f"{action or 'nothing'} is not modelled by this endpoint")
+def _sts(body: bytes, authorization: str) -> bytes:
+    """Answer STS's two questions that are modelled: whose credentials these are, and for a role's."""
+    given = parse_qs(body.decode("utf-8", "replace"))
+    match given.get("Action", [""])[0]:
+        case "GetCallerIdentity":
+            arn = ROLE_ARN if ROLE_KEY_ID in authorization else ARN
+            answer = f"<Arn>{arn}</Arn><UserId>LAB</UserId><Account>{ACCOUNT}</Account>"
+            return _answered("GetCallerIdentity", answer)
+        case "AssumeRole":
+            ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+            keys = f"<AccessKeyId>{ROLE_KEY_ID}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>"
+            keys += f"<SessionToken>lab</SessionToken><Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            return _answered("AssumeRole", f"<Credentials>{keys}</Credentials>")
+        case action:
+            raise Refused("InvalidAction", f"{action or 'nothing'} is not modelled by this endpoint")
+
+
+def _answered(action: str, result: str) -> bytes:
     return (
-        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
-        f"<Arn>{ARN}</Arn><UserId>LAB</UserId><Account>{ACCOUNT}</Account></GetCallerIdentityResult>"
-        "<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>{result}</{action}Result>'
+        f"<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{action}Response>"
     ).encode()

@@ -13,7 +13,7 @@ from typing import Any
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import documents, model
 from deploy.providers.lab.ssm.agent import Agent, Finished
-from deploy.providers.lab.ssm.commands import Command, Instance, Pace, cancel
+from deploy.providers.lab.ssm.commands import Command, Instance, Pace, Spent, cancel
 from deploy.providers.lab.ssm.errors import Refused
 from deploy.providers.lab.ssm.faults import Fault, Faults
 
@@ -80,6 +80,11 @@ class Service:
         with self._lock:
             self.calls.append((operation, request))
             return self._operations[operation](request, faults)
+
+    @property
+    def spent(self) -> list[Spent]:
+        """Where the time of each command went, in the order in which they were sent."""
+        return [command.spent for commands in self._sent.values() for command in commands]
 
     def close(self) -> None:
         """End what is still at work."""
@@ -173,13 +178,15 @@ class Service:
         return _paged("Commands", listed, request)
 
     def _list_invocations(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        details = request.get("Details", False)
-        listed = [command.listed_invocation(details=details) for command in self._filtered(request)]
+        plugins = request.get("Details", False)
+        listed = [command.listed_invocation(plugins=plugins) for command in self._filtered(request)]
         return _paged("CommandInvocations", listed, request)
 
-    def _cancel(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
+    def _cancel(self, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
         if request["CommandId"] not in self._sent:
             raise Refused("InvalidCommandId", "")
+        if Fault.CANCEL_IN_VAIN in faults:
+            return {}
         for command in self._sent[request["CommandId"]]:
             if command.instance in request.get("InstanceIds", [command.instance]):
                 cancel(command)

@@ -9,7 +9,8 @@ bb=@busybox@/bin/busybox
 
 cd /
 $bb mkdir -p "$root/etc/systemd" "$root/etc/switchproof-lab" "$root/usr" "$root/nix" "$root/dev" "$root/proc" \
-  "$root/sys" "$root/run" "$root/tmp" "$root/var" "$root/root"
+  "$root/sys" "$root/run" "$root/tmp" "$root/var" "$root/root" \
+  "$root/opt/choiros/bin" /opt/choiros/bin
 for link in bin sbin lib lib64; do $bb ln -sfn "usr/$link" "$root/$link"; done
 $bb cp /usr/lib/os-release "$root/etc/os-release"
 : >"$root/etc/machine-id"
@@ -17,5 +18,5 @@ $bb ln -sfn "@units@/$name" "$root/etc/systemd/system"
 
 exec @nspawn@/bin/systemd-nspawn --quiet --keep-unit --register=no --notify-ready=yes --private-network \
   --machine="$name" --directory="$root" --bind-ro=/usr --bind-ro=/nix --bind-ro=/etc/switchproof-lab \
-  --link-journal=no --resolv-conf=off --timezone=off --console=read-only --kill-signal=SIGRTMIN+3 \
+  --bind-ro=/opt/choiros/bin --link-journal=no --resolv-conf=off --timezone=off --console=read-only --kill-signal=SIGRTMIN+3 \
   -- @systemd@/lib/systemd/systemd --show-status=no

@@ -5,4 +5,4 @@ set -eu
 WORDS=$(@busybox@/bin/busybox cat "/etc/switchproof-lab/guest-$INSTANCE" 2>/dev/null || true)
 read -r BEGAN _ </proc/uptime
 export WORDS BEGAN STATE=/run/sandbox GUEST_ADDRESS=0.0.0.0
-exec @programs@/sandbox/start
+exec @out@/sandbox/start

@@ -14,6 +14,11 @@ for word in $WORDS; do
   esac
 done
 [ ! -e "$STATE/word" ] || echo "sandbox $INSTANCE @version@ begins $(@busybox@/bin/busybox cat "$STATE/word")"
+if [ -e "$STATE/exit" ]; then
+  echo "sandbox $INSTANCE @version@ cannot find its model" >&2
+  exit 1
+fi
+[ ! -e "$STATE/instance" ] || read -r INSTANCE <"$STATE/instance"
 if [ -e "$STATE/program" ]; then
   read -r seconds <"$STATE/program"
   echo "sandbox $INSTANCE @version@ listens in $seconds s"

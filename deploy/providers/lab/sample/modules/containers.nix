@@ -1,7 +1,6 @@
 # The sandboxes live and dev: a container each, with a systemd of its own and port 8080 of its own.
-{ lib, settings, ... }:
+{ bridged, lib, settings, ... }:
 let
-  guest = import ../guest { inherit lib settings; };
   busybox = lib.tool "busybox";
 
   # What runs in a container runs from the store, as on NixOS, its systemd too.
@@ -10,9 +9,7 @@ let
     cp /usr/lib/systemd/systemd /usr/lib/systemd/systemd-journald "$out/lib/systemd"
   '';
 
-  sandbox = lib.build "sandbox-service-${settings.version}" (
-    lib.programs { inherit busybox; inherit (guest) programs; } { sandbox = ../container/sandbox.sh; }
-  );
+  sandbox = if bridged then "/opt/choiros" else import ../programs/sandbox.nix { inherit lib settings; };
 
   # The units inside: hardly more than the sandbox, so that a container is up in a moment.
   inside = instance: port: {

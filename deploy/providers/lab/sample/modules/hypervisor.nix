@@ -1,19 +1,8 @@
-# The page that users log in at.
-{ lib, name, settings, ... }:
+# What serves the page that users log in at.
+{ bridged, lib, name, settings, ... }:
 let
-  hypervisor = lib.server {
-    name = "hypervisor";
-    values = {
-      inherit (settings) version;
-      busybox = lib.tool "busybox";
-      http = ../programs/http.sh;
-      node = name;
-    };
-    files = {
-      start = ../programs/hypervisor-start.sh;
-      answer = ../programs/hypervisor-answer.sh;
-    };
-  };
+  hypervisor =
+    if bridged then "/opt/choiros" else import ../programs/hypervisor.nix { inherit lib name settings; };
 in
 {
   wanted = [ "hypervisor.service" ];
@@ -25,7 +14,7 @@ in
 
     [Service]
     Type=exec
-    ExecStart=${hypervisor}/bin/start
+    ExecStart=${hypervisor}/bin/hypervisor
     SuccessExitStatus=143
     Restart=always
     RestartSec=1

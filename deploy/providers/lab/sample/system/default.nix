@@ -12,8 +12,11 @@ let
       ../modules/sandboxes.nix
     ];
     aws = [ ../modules/containers.nix ];
+    bridged = shapes.aws;
   };
-  modules = map (module: import module { inherit lib name settings; }) (shared ++ shapes.${shape});
+  # Units of such a node run what is installed in /opt/choiros/bin, whatever that is.
+  bridged = shape == "bridged";
+  modules = map (module: import module { inherit bridged lib name settings; }) (shared ++ shapes.${shape});
   units = builtins.foldl' (all: module: all // module.units) reactivation modules;
   wanted = builtins.concatMap (module: module.wanted) modules;
 

@@ -1,0 +1,224 @@
+"""Measure an audit and a deploy through SSM: `python -m bench.ssm [--write]`.
+
+A lab host of the shape `aws` is reached through the local SSM endpoint, which takes 0.7 s to start a command. Beside
+ours runs the old entry point's way: one command, asked for every ten seconds with AWS's command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.ground import PEERS, ROOT
+from deploy.errors import SwitchproofError
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.ssm.commands import Pace
+from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+
+PAGE = ROOT / "docs" / "bench-ssm.md"
+MARK = "<!-- what follows is written by `python -m bench.ssm --write` -->\n"
+PACE = Pace(pickup_s=0.7)
+LONGEST_S = 300.0
+WAIT_AIM_S = 1.0
+CHECKOUT = "/opt/choiros/workspace"
+
+_HEALTH = """
+[health]
+ready_s = 60.0
+answers = 1
+soak_s = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run.
+
+    Attributes:
+        seconds: Wall time of the whole command.
+        commands: How many SSM commands were sent.
+        requests: How many requests AWS answered.
+        host_s: Seconds in which the host was at work for them.
+        aws_s: Seconds that AWS took to start commands and to learn of their ends.
+        waits_s: For each command the seconds from AWS's knowing its end to ours.
+    """
+
+    seconds: float
+    commands: int
+    requests: int
+    host_s: float
+    aws_s: float
+    waits_s: tuple[float, ...]
+
+
+Run = Callable[[Path], Sequence[str]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the result, and return 1 if a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ssm", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
+    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
+    given = parser.parse_args(argv)
+    try:
+        with (
+            Lab.up(("a",), name=f"bench-ssm-{os.getpid()}", shape="aws") as lab,
+            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
+        ):
+            found = measure(lab, Path(below), given.runs)
+    except (SwitchproofError, subprocess.SubprocessError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    text = render(found, given.runs)
+    print(text)
+    if given.write:
+        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
+        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
+    return 0
+
+
+def measure(lab: Lab, below: Path, runs: int) -> dict[tuple[str, str], list[Sample]]:
+    """Run everything in turn, `runs` times; every deploy is of the release that the host does not run."""
+    host = lab.hosts["a"]
+    host.run(["git", "clone", "--quiet", Lab.repository_url, CHECKOUT], timeout_s=30)
+    contenders: dict[tuple[str, str], Run] = {
+        ("audit", "switchproof"): _ours("--audit", "--soak=0"),
+        ("audit", "10 s polling"): _old(None),
+        ("deploy", "switchproof"): _ours(host=host),
+        ("deploy", "10 s polling"): _old(host),
+    }
+    found: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
+    for turn in range(runs):
+        for number, (key, command) in enumerate(contenders.items()):
+            folder = below / f"{turn}-{number}"
+            folder.mkdir()
+            found[key].append(_sample(lab, folder, command))
+            sys.stderr.write(f"{turn + 1}/{runs}  {' '.join(key)}: {found[key][-1].seconds:.1f} s\n")
+    return found
+
+
+def _sample(lab: Lab, folder: Path, command: Run) -> Sample:
+    """Run one command with an endpoint of its own."""
+    with SsmEndpoint.serve(lab, pace=PACE) as endpoint:
+        argv = command(folder)
+        environment = os.environ | endpoint.environment | {"DEPLOY_INSTANCE_ID": endpoint.instance_ids["a"]}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        began = time.monotonic()
+        done = subprocess.run(
+            argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
+        )
+        seconds = time.monotonic() - began
+        if done.returncode != 0:
+            raise RuntimeError(f"{argv[0]} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
+        spent = endpoint.spent
+        return Sample(
+            seconds,
+            len(spent),
+            len(endpoint.calls),
+            sum(one.host_s for one in spent),
+            sum(one.aws_s for one in spent),
+            tuple(one.wait_s for one in spent),
+        )
+
+
+def _ours(*options: str, host: LabHost | None = None) -> Run:
+    """Deploy to a host, or with options and no host do something else to it."""
+
+    def command(folder: Path) -> Sequence[str]:
+        text = (ROOT / "deploy" / "targets" / "aws.toml").read_text("utf-8")
+        text = re.sub(r"flake_attr = .*", 'flake_attr = "choiros-aws-a"', text)
+        (folder / "target.toml").write_text(text + _HEALTH, "utf-8")
+        revision = [f"--sha={_next(host)}"] if host else []
+        files = [f"--targets={folder / 'target.toml'}", f"--report-dir={folder / 'runs'}"]
+        return [sys.executable, "-m", "pytest", "--provider=aws", *options, *revision, *files]
+
+    return command
+
+
+def _old(host: LabHost | None) -> Run:
+    """Deploy to a host in the old entry point's way, or without one only look whether all is healthy."""
+
+    def command(_: Path) -> Sequence[str]:
+        revision = _next(host) if host else ""
+        values = [f"RELEASE_SHA={revision}", "FLAKE_ATTR=choiros-aws-a", f"WORKDIR={CHECKOUT}"]
+        return ["bash", str(PEERS / "ssm_entry.sh"), str(PEERS / "ssm_switch.sh"), *values]
+
+    return command
+
+
+def _next(host: LabHost) -> str:
+    """Name the release that the host does not run."""
+    runs = host.run(["cat", "/run/current-system/etc/choiros/version"], timeout_s=10).stdout.strip()
+    return "main" if runs == "v3" else "v3"
+
+
+def render(found: Mapping[tuple[str, str], list[Sample]], runs: int) -> str:
+    """Write the result in Markdown: facts, table, and which aims were reached."""
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    lines = [
+        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {runs} runs of each, in turn; load average at the end: {load}",
+        f"- {os.cpu_count()} CPUs, boto3 {version('boto3')}, awscli {version('awscli')}",
+        "",
+        "| what | who | commands | requests | wall, median | least to most | host | AWS | waiting | longest |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (what, who), samples in found.items():
+        wall = sorted(sample.seconds for sample in samples)
+        cells = [
+            _range([sample.commands for sample in samples]),
+            _range([sample.requests for sample in samples]),
+            f"{statistics.median(wall):.1f} s",
+            f"{wall[0]:.1f} to {wall[-1]:.1f} s",
+            *(f"{statistics.median(values):.1f} s" for values in _parts(samples)),
+            f"{max(wait for sample in samples for wait in sample.waits_s):.1f} s",
+        ]
+        lines.append(f"| {what} | {who} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in aims(found))]) + "\n"
+
+
+def aims(found: Mapping[tuple[str, str], list[Sample]]) -> list[str]:
+    """Say of each aim whether it was reached."""
+    audits = found["audit", "switchproof"]
+    waits = [wait for what in ("audit", "deploy") for sample in found[what, "switchproof"] for wait in sample.waits_s]
+    most = max(sample.commands for sample in audits)
+    told = [f"an audit costs one command: {_yes(most == 1)} ({most})"]
+    for what in ("audit", "deploy"):
+        added = max(sum(sample.waits_s) for sample in found[what, "switchproof"])
+        told.append(
+            f"waiting adds less than {WAIT_AIM_S:g} s to one {what}: {_yes(added < WAIT_AIM_S)} ({added:.2f} s)"
+        )
+    return [*told, f"and to any one command: {_yes(max(waits) < WAIT_AIM_S)} ({max(waits):.2f} s)"]
+
+
+def _parts(samples: Sequence[Sample]) -> tuple[list[float], list[float], list[float]]:
+    """Return the seconds of the host, of AWS and of waiting."""
+    return (
+        [sample.host_s for sample in samples],
+        [sample.aws_s for sample in samples],
+        [sum(sample.waits_s) for sample in samples],
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _yes(reached: bool) -> str:
+    return "yes" if reached else "no"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

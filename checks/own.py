@@ -1,0 +1,167 @@
+"""The team's own checks beside the contract's: which they are, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from checks.words import words_of
+from deploy.contract import Clause
+from deploy.errors import UsageError
+
+CHECKS = Path(__file__).parent
+FIXTURES = CHECKS.parent / "conftest.py"
+"""What every check may use, and what nobody may put something else in the place of."""
+
+CONTEXTS = ("deploy", "rollback", "audit")
+"""Where a check applies that does not say: wherever a system is looked at that is to stay, or that was restored."""
+
+SEVERITIES = ("low", "medium", "high", "critical")
+AUDIT = "audit"
+"""What an id begins with whose check belongs to an audit and to no clause."""
+
+_NAMED = {"severity", "rationale", "remedy"}
+"""What a marker may say by name."""
+
+
+class OwnChecks:
+    """What a session finds in the folders that a team gives it.
+
+    Args:
+        folders: The folders, absolute and without links.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._found: set[Path] = set()
+        self._problems: list[str] = []
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is in one of the folders."""
+        return any(path.is_relative_to(folder) for folder in self._folders)
+
+    def source(self, path: Path) -> str:
+        """Name a module by its folder's name and its path in there; empty for a module of the contract."""
+        folder = next((one for one in self._folders if path.is_relative_to(one)), None)
+        return str(path.relative_to(folder.parent)) if folder else ""
+
+    def not_collected(self, path: Path, outcome: str, said: str) -> None:
+        """Take note of a module, or a folder, that could not be collected, or that has skipped itself."""
+        if self.has(path):
+            how = "skips itself" if outcome == "skipped" else "cannot be imported"
+            self._problems.append(f"{path} {how}, so its checks would be missing: {_last_words(said)}")
+
+    def collected(self, item: pytest.Item, *, placed: bool) -> None:
+        """Take note of a test that was collected, and of what is wrong with it.
+
+        Args:
+            item: The test.
+            placed: Whether it is made of a host, or does not apply in this run.
+        """
+        if not self.has(item.path):
+            return
+        self._found.update(folder for folder in self._folders if item.path.is_relative_to(folder))
+        problems = [*_marker_problems(item), *_fixture_problems(item)]
+        if not placed:
+            problems.append("cannot be made of every host, as it is no plain test function or method")
+        self._problems += [f"{item.path}: {_name(item)}: {problem}" for problem in problems]
+
+    def identified(self, ids: Iterable[tuple[pytest.Item, str]], elsewhere: Mapping[str, Path]) -> None:
+        """Take note of own checks with an id that another check has.
+
+        Args:
+            ids: Every check of one host on one leg, those of the contract too, with its id.
+            elsewhere: The ids of checks that this run does not make, with their modules.
+        """
+        taken = {check: path for check, path in elsewhere.items() if not self.has(path)}
+        first: dict[str, pytest.Item] = {}
+        for item, check in sorted(ids, key=lambda each: self.has(each[0].path)):
+            earlier = first.setdefault(check, item)
+            path = earlier.path if earlier is not item else taken.get(check)
+            if path is not None and self.has(item.path):
+                whose = str(path) if self.has(path) else f"{path.name} of the contract"
+                self._problems.append(
+                    f"{item.path}: {_name(item)}: {check} is the id of a check in {whose}: give it another name"
+                )
+
+    def refuse(self) -> None:
+        """Refuse what is wrong.
+
+        Raises:
+            UsageError: Names everything that is wrong, and what to do.
+        """
+        empty = [folder for folder in self._folders if folder not in self._found] if not self._problems else []
+        self._problems += [
+            f"{folder}: there is no check there; checks are functions test_… in files test_*.py" for folder in empty
+        ]
+        if self._problems:
+            told = list(dict.fromkeys(self._problems))
+            raise UsageError(
+                "\n  ".join(["nothing was touched, as something is wrong with the team's own checks:", *told])
+            )
+
+
+def clause_of(node: pytest.Item) -> Clause | None:
+    """Return the clause that a check says it belongs to; None for one of an audit, or one that says nothing."""
+    marker = node.get_closest_marker("clause")
+    known = marker is not None and len(marker.args) == 1 and marker.args[0] in list(Clause)
+    return Clause(marker.args[0]) if marker and known else None
+
+
+def contexts_of(node: pytest.Item) -> Collection[str]:
+    """Return where a check applies."""
+    if node.get_closest_marker("audit"):
+        return (AUDIT,)
+    when = node.get_closest_marker("when")
+    return when.args if when else CONTEXTS
+
+
+def _marker_problems(item: pytest.Item) -> Iterator[str]:
+    clause, audit = item.get_closest_marker("clause"), item.get_closest_marker("audit")
+    if (clause is None) == (audit is None):
+        found = "both" if clause else "neither"
+        yield f'says {found} of @pytest.mark.clause("…") and @pytest.mark.audit; it must say one of them'
+        return
+    if clause and clause_of(item) is None:
+        said = ", ".join(repr(one) for one in clause.args) or "nothing"
+        yield f"@pytest.mark.clause says {said}; allowed: one of {', '.join(Clause)}"
+    if audit and audit.args:
+        yield f"@pytest.mark.audit takes only {', '.join(sorted(_NAMED))}, by name (found {audit.args[0]!r})"
+    marker = clause or audit
+    if marker and (strange := sorted(marker.kwargs.keys() - _NAMED)):
+        yield f"@pytest.mark.{marker.name} says {strange[0]}; allowed: {', '.join(sorted(_NAMED))}"
+    severity = words_of(item).severity
+    if severity and severity not in SEVERITIES:
+        yield f"its severity is {severity!r}; allowed: {', '.join(SEVERITIES)}"
+    if item.get_closest_marker("last"):
+        yield "@pytest.mark.last is the contract's own: what comes last confirms the system"
+    if item.get_closest_marker("xfail"):
+        yield "@pytest.mark.xfail hides a failure: waive it in the target file, with a reason and an end"
+    when = item.get_closest_marker("when")
+    if when and audit:
+        yield "@pytest.mark.when is for checks of a clause; one with @pytest.mark.audit is made in audits"
+    elif when and (not when.args or set(when.args) - set(CONTEXTS)):
+        yield f"@pytest.mark.when says {', '.join(map(repr, when.args)) or 'nothing'}; allowed: {', '.join(CONTEXTS)}"
+
+
+def _fixture_problems(item: pytest.Item) -> Iterator[str]:
+    """Name fixtures of ours that something else stands in the place of: then nobody knows what a check looked at."""
+    info = getattr(item, "_fixtureinfo", None)
+    for name, definitions in info.name2fixturedefs.items() if info else ():
+        files = [Path(one.func.__code__.co_filename) for one in definitions]
+        if FIXTURES in files and files[-1] != FIXTURES:
+            yield f"{files[-1]} has a fixture {name!r}, which is Switchproof's own: give it another name"
+
+
+def _name(item: pytest.Item) -> str:
+    return getattr(item, "originalname", None) or item.name
+
+
+def _last_words(said: str) -> str:
+    """Return what a failed import comes to: the last line of pytest's account of it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
+    return next(itertools.chain(reversed(errors), reversed(lines)), "it does not say why")

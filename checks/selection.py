@@ -1,0 +1,69 @@
+"""Which checks a command line asks for; what it leaves out is expected all the same, so that it is missed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy.errors import UsageError
+
+_REFUSED = {"ignore": "--ignore", "ignore_glob": "--ignore-glob", "lf": "--last-failed"}
+"""Options of pytest that keep checks from being collected, so that nobody would miss them."""
+
+
+class Selection:
+    """The paths on a command line, each with the names behind its `::`.
+
+    Args:
+        words: As they were typed; none selects every check.
+        folder: Where they were typed.
+    """
+
+    def __init__(self, words: Sequence[str], folder: Path) -> None:
+        self._wanted: list[tuple[str, Path, str]] = []
+        for word in words:
+            path, _, names = word.partition("::")
+            self._wanted.append((word, (folder / path).resolve(), names))
+
+    def takes(self, item: pytest.Item) -> bool:
+        """Whether a check is asked for."""
+        return not self._wanted or any(_is(item, path, names) for _, path, names in self._wanted)
+
+    def refuse(self, items: Sequence[pytest.Item]) -> None:
+        """Refuse what selects nothing.
+
+        Args:
+            items: Every check that there is.
+
+        Raises:
+            UsageError: Names the word, and what to do.
+        """
+        for word, path, names in self._wanted:
+            if not any(_is(item, path, names) for item in items):
+                folder = path if path.is_dir() else path.parent
+                raise UsageError(
+                    f"{word}: there is no check of this run; checks of your own are made beside the contract's, "
+                    f"with --checks={folder}"
+                )
+
+
+def refuse_silent_options(config: pytest.Config) -> None:
+    """Refuse options that leave checks out without a trace.
+
+    Raises:
+        UsageError: Names the option, and what to use instead.
+    """
+    given = [option for name, option in _REFUSED.items() if config.getoption(name, None)]
+    changed = config.getoption("override_ini", None) or ()
+    given += [f"--override-ini={one}" for one in changed if one.startswith("python_")]
+    for option in given:
+        raise UsageError(f"{option}: not in a deploy, as nobody would miss what it leaves out; use -k or --deselect")
+
+
+def _is(item: pytest.Item, path: Path, names: str) -> bool:
+    if not item.path.is_relative_to(path):
+        return False
+    own = item.nodeid.partition("::")[2]
+    return not names or own == names or own.startswith((f"{names}::", f"{names}["))

@@ -1,0 +1,132 @@
+"""A run held against earlier runs of the same hosts: what is new, fixed, or still failing (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deploy.contract import Verdict
+from deploy.facts import EarlierHost, EarlierRun
+from deploy.record import Check, Host, Record
+from reports import text
+
+
+@dataclass(frozen=True)
+class Change:
+    """A check of a host that says something else than before, or still does not pass.
+
+    Attributes:
+        host: The host.
+        check: The check now.
+        before: Its verdict then; of a run of another kind it is only known that it did not do otherwise than pass.
+    """
+
+    host: str
+    check: Check
+    before: str
+
+
+@dataclass(frozen=True)
+class System:
+    """The system that a host was left with, then and now."""
+
+    host: str
+    before: str | None
+    after: str | None
+
+    @property
+    def word(self) -> str:
+        """What became of it."""
+        if self.before is None or self.after is None:
+            return "not known"
+        return "the same" if self.before == self.after else "another"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs from one earlier run.
+
+    Attributes:
+        run: The earlier run.
+        name: What it is to this one.
+        link: Where its report is, as seen from this one's folder; empty if that is not known.
+        same_contract: Whether both were held to the same contract.
+        new: Passed then, not now.
+        fixed: Not passed then, but now.
+        still: Not passed then, nor now.
+        held: Passed then, and could not be tried now.
+        systems: What each host was left with.
+    """
+
+    run: EarlierRun
+    name: str
+    link: str
+    same_contract: bool
+    new: list[Change] = field(default_factory=list)
+    fixed: list[Change] = field(default_factory=list)
+    still: list[Change] = field(default_factory=list)
+    held: list[Change] = field(default_factory=list)
+    systems: list[System] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one sentence."""
+        if not (self.new or self.fixed or self.still or self.held):
+            return "Every check says the same as it did then."
+        parts = [f"{len(self.new)} new", f"{len(self.fixed)} fixed", f"{len(self.still)} still failing"]
+        held = f"; {text.count(len(self.held), 'check')} that passed then could not be tried" if self.held else ""
+        return f"Checks that do not pass: {', '.join(parts)}{held}."
+
+
+def differences(record: Record) -> list[Difference]:
+    """Hold a run against the last canonical run of its hosts, and against the newest one where that is another.
+
+    A plan makes no check that could be held against anything.
+    """
+    if record.run.mode == "plan":
+        return []
+    earlier = record.earlier
+    found = []
+    if earlier.canonical is not None:
+        found.append(_difference(record, earlier.canonical, "the last canonical run"))
+    if earlier.previous is not None and (earlier.canonical is None or earlier.previous.run != earlier.canonical.run):
+        found.append(_difference(record, earlier.previous, "the run before this one"))
+    return found
+
+
+def _difference(record: Record, run: EarlierRun, name: str) -> Difference:
+    then = {host.name: host for host in run.hosts}
+    same = run.contract_sha256 == record.contract_sha256
+    difference = Difference(run, name, report_of(run.folder), same)
+    alike = same and run.mode == record.run.mode
+    for host in record.hosts:
+        if host.name in then:
+            _compare(host, then[host.name], difference, str(Verdict.PASSED) if alike else "passed or not made")
+    return difference
+
+
+def _compare(host: Host, then: EarlierHost, into: Difference, passed: str) -> None:
+    for check in _checks(host):
+        change = Change(host.name, check, then.not_passed.get(check.id, passed))
+        match (check.id not in then.not_passed, check.verdict):
+            case (True, Verdict.FAILED | Verdict.INCONCLUSIVE):
+                into.new.append(change)
+            case (False, Verdict.FAILED | Verdict.INCONCLUSIVE):
+                into.still.append(change)
+            case (False, Verdict.PASSED):
+                into.fixed.append(change)
+            case (True, Verdict.BLOCKED):
+                into.held.append(change)
+    into.systems.append(System(host.name, then.toplevel, host.after.toplevel if host.after else None))
+
+
+def _checks(host: Host) -> Iterator[Check]:
+    for part in host.parts:
+        yield from part.checks
+
+
+def report_of(folder: str) -> str:
+    """Return the way to the report of a run whose folder stands beside this run's; empty for no such name."""
+    fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", folder)
+    return f"../{folder}/report.html" if fits else ""

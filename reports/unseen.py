@@ -1,0 +1,104 @@
+"""What a run did not see, so that nobody takes silence for proof (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.contract import Verdict
+from deploy.record import NOT_RUN, Check, Host, Record
+from reports import reading, text
+
+_REASON_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class NotMade:
+    """Checks of one leg of one host that proved nothing, for one reason.
+
+    Attributes:
+        label: The host, and the leg where it is not the first.
+        anchor: The leg's place in the page.
+        verdict: What they are called.
+        checks: The ids of them.
+        reason: Why.
+    """
+
+    label: str
+    anchor: str
+    verdict: str
+    checks: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something about a host that is not known, and why it matters."""
+
+    host: str
+    what: str
+
+
+def unreached(record: Record) -> list[tuple[str, str]]:
+    """Name every host that no connection was made to, with the reason as far as that is known."""
+    return [(host.name, _why_unreached(host)) for host in record.hosts if not _reached(host)]
+
+
+def _reached(host: Host) -> bool:
+    """Whether a host was spoken to; a record of an older version tells that by its phases alone."""
+    return host.connection is not None or any(
+        phase.phase != "connect" or (phase.finished and not phase.problem) for phase in host.phases
+    )
+
+
+def _why_unreached(host: Host) -> str:
+    problems = [phase.problem for phase in host.phases if phase.problem]
+    return problems[-1] if problems else "the run did not come to it"
+
+
+def not_made(record: Record) -> list[NotMade]:
+    """Name every check that was not made, or gave no answer, with the reason; those of one reason together."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for leg in reading.legs(record):
+        for part in leg.parts:
+            for check in part.checks:
+                if check.verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE}:
+                    key = (leg.label, leg.anchor, check.verdict.value, _reason(check))
+                    found.setdefault(key, []).append(check.id)
+    return [NotMade(label, anchor, word, tuple(ids), why) for (label, anchor, word, why), ids in found.items()]
+
+
+def _reason(check: Check) -> str:
+    if check.started is None:
+        return check.message or NOT_RUN
+    return text.one_line(check.message, _REASON_CHARACTERS) or "no reason is known"
+
+
+def gaps(record: Record) -> list[Gap]:
+    """Name what is not known of the hosts that were reached, beside the contract."""
+    away = {name for name, _ in unreached(record)}
+    return [gap for host in record.hosts if host.name not in away for gap in _gaps(record, host)]
+
+
+def _gaps(record: Record, host: Host) -> list[Gap]:
+    found = []
+    changes = record.run.mode in {"deploy", "rollback", "drill"}
+    if host.before is None and changes:
+        found.append("which system it ran before")
+    if host.after is None and record.run.mode != "plan":
+        found.append("which system it runs now")
+    if host.clock is None:
+        found.append("how far its clock is from ours, so its own times are not comparable")
+    if host.connection and host.connection.kind == "ssh" and not host.connection.host_key:
+        found.append("the fingerprint of its host key")
+    if not host.watches and record.run.mode != "plan":
+        found.append("its endpoints' health over time")
+    found += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
+    found += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]
+    for watch in host.watches:
+        if watch.left_out:
+            count = text.count(watch.left_out, "answer")
+            leg = "" if watch.leg == "forward" else f" ({reading.LEG_WORDS[watch.leg]})"
+            found.append(
+                f"{count} of {watch.endpoint}{leg} between others that are alike; they counted, and are not kept"
+            )
+    return [Gap(host.name, what) for what in found]

@@ -1,0 +1,231 @@
+"""Deploy sessions against healthy hosts that are made up: `python -m tests.own.sessions FILE`, many in one process.
+
+Commands of testinfra really run, on this machine. The file says as JSON which sessions there are.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import deploy.providers
+from deploy.connection import SHELL, Completed, Program, Question
+from deploy.facts import ConnectionFacts
+from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
+from tests.deploys.sessions import ROOT, Ended
+
+BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
+
+TARGET = """
+provider = "ovh"
+{checks}
+[repository]
+url = "https://example.org/choiros.git"
+checkout = "/opt/choiros/workspace"
+[ssh]
+known_hosts = "known_hosts"
+{hosts}
+[hypervisor]
+units = ["hypervisor.service"]
+listen = "127.0.0.1:9090"
+url = "http://127.0.0.1:9090/login"
+contains = "Sign in"
+[runtime.live]
+units = ["cloud-hypervisor@live.service", "socat-sandbox@live.service"]
+listen = "127.0.0.1:8080"
+url = "http://127.0.0.1:8080/health"
+json = {{ status = "{status}" }}
+[health]
+ready_s = 0.0
+answers = 1
+soak_s = 0.0
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A session to run.
+
+    Attributes:
+        options: What stands after `pytest --provider=ovh`.
+        checks: The modules of own checks, by their names.
+        waivers: Tables of the target file.
+        status: What the runtime unit is asked to say; it says `healthy`.
+        hosts: The hosts' names.
+        in_file: Whether the target file names the folder, instead of an option.
+    """
+
+    options: tuple[str, ...] = (f"--sha={SHA}",)
+    checks: Mapping[str, str] = field(default_factory=dict)
+    waivers: str = ""
+    status: str = "healthy"
+    hosts: tuple[str, ...] = ("a",)
+    in_file: bool = False
+
+
+class Host:
+    """A host that does all it is told."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.facts = ConnectionFacts(kind="ssh", address="192.0.2.1")
+        self.toplevel = BEFORE
+
+    def close(self) -> None:
+        pass
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        if not isinstance(program, Question):
+            done = subprocess.run(SHELL.split(), input=program, capture_output=True, timeout=timeout_s, check=False)
+            status = done.returncode if done.returncode >= 0 else None
+            return Completed(done.stdout, done.stderr, status, 0.01)
+        said = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
+        frame = packed(payload(said), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
+        return Completed(frame, b"", 0, 0.01)
+
+    def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
+        before = payload({name: text.encode() for name, text in self._system().items()}).decode()
+        return {"outcome": "ok", "sha": SHA, "subject": "Serve the new login page", "before": before}
+
+    def generations(self, _: Mapping[str, str]) -> dict[str, str]:
+        before = payload({name: text.encode() for name, text in self._system().items()}).decode()
+        rows = f"41\x1f{TOPLEVEL}\x1fyes\x1fno\x1f{SHA}\n42\x1f{BEFORE}\x1fyes\x1fyes\x1f\n"
+        return {"outcome": "ok", "generations": rows, "running": self.toplevel, "before": before, "earlier": TOPLEVEL}
+
+    def converge(self, _: Mapping[str, str]) -> dict[str, str]:
+        self.toplevel = TOPLEVEL
+        return {"outcome": "started"}
+
+    def rollback(self, values: Mapping[str, str]) -> dict[str, str]:
+        self.toplevel = values["SWITCHPROOF_TO"]
+        return {"outcome": "started"}
+
+    def status(self, _: Mapping[str, str]) -> dict[str, str]:
+        log = b"--- build\n--- switch\n"
+        return {
+            "log": base64.b64encode(log).decode(),
+            "log.size": str(len(log)),
+            "state": "finished",
+            "rc": "0",
+            "stage": "switch",
+            "expected": self.toplevel,
+            "unit": "",
+            "journal": "",
+            "guard": "armed",
+            "boot_id": "b00t",
+        }
+
+    def observe(self, _: Mapping[str, str]) -> dict[str, str]:
+        units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
+        processes = "".join(f"{unit} {pid} {self.toplevel}/bin/x \n" for unit, pid in units.items())
+        diagnosable = "".join(f"systemctl {unit} 512\njournalctl {unit} 4096\n" for unit in units)
+        return SECTIONS | self._system() | {"processes": processes, "diagnosable": f"{diagnosable}ss sockets 900\n"}
+
+    def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
+        names = [f"{kind}/{unit}" for kind in ("status", "journal") for unit in (HYPERVISOR, *LIVE)]
+        return dict.fromkeys([*names, "sockets"], "as it should be")
+
+    def confirm(self, _: Mapping[str, str]) -> dict[str, str]:
+        return {"outcome": "ok", "detail": ""}
+
+    def _system(self) -> dict[str, str]:
+        said = {name: text for name, text in SECTIONS.items() if name.startswith(("system.", "units."))}
+        return said | {"system.running": self.toplevel, "system.profile": self.toplevel}
+
+
+class Hosts:
+    """A provider of them."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+
+    def connect(self, host: str) -> Host:
+        return self._hosts.setdefault(host, Host(host))
+
+    def close(self) -> None:
+        pass
+
+
+def run_all(folder: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Ended]:
+    """Run sessions, one after another in one process, and return how each ended."""
+    orders = {name: _prepare(folder / name, scenario) for name, scenario in scenarios.items()}
+    (folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "tests.own.sessions", str(folder)],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in {"GITHUB_ACTIONS", "GITLAB_CI"}},
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=True,
+    )
+    codes = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
+    return {name: _ended(folder / name, code) for name, code in codes.items()}
+
+
+def _prepare(folder: Path, scenario: Scenario) -> list[str]:
+    """Write a session's files; return its command line."""
+    own = folder / "own"
+    own.mkdir(parents=True)
+    for name, text in scenario.checks.items():
+        (own / name).write_text(text, encoding="utf-8")
+    hosts = "".join(
+        f'[[hosts]]\nname = "{name}"\nflake_attr = "choiros-{name}"\naddress = "192.0.2.1"\n'
+        for name in scenario.hosts
+    )
+    in_file = 'checks = ["own"]' if scenario.in_file else ""
+    target = TARGET.format(hosts=hosts, checks=in_file, status=scenario.status) + scenario.waivers
+    (folder / "target.toml").write_text(target, encoding="utf-8")
+    own_checks = [f"--checks={own}"] if scenario.checks and not scenario.in_file else []
+    options = (option.replace("FOLDER", str(folder)) for option in scenario.options)
+    return [
+        *("--provider=ovh", f"--targets={folder / 'target.toml'}", f"--report-dir={folder / 'runs'}"),
+        *("-p", "no:cacheprovider", "-p", "no:hypothesispytest", *own_checks, *options),
+    ]
+
+
+def _ended(folder: Path, code: int) -> Ended:
+    found = sorted((folder / "runs").glob("2*"))
+    output = (folder / "output").read_text(encoding="utf-8")
+    return Ended(code, output, found[-1] if found else folder / "runs")
+
+
+@contextmanager
+def _into(path: Path) -> Iterator[None]:
+    """Let everything that is printed, by whichever way, go to a file."""
+    kept = os.dup(1), os.dup(2)
+    with path.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, descriptor)
+                os.close(old)
+
+
+def main(folder: Path) -> None:
+    """Run the sessions that a folder has orders for."""
+    deploy.providers.open_provider = lambda *_, **__: Hosts()
+    gc.freeze()  # pytest collects garbage at each session's end; what is loaded already is none
+    codes = {}
+    for name, arguments in json.loads((folder / "orders.json").read_text(encoding="utf-8")).items():
+        with _into(folder / name / "output"):
+            codes[name] = int(pytest.main(arguments))
+    (folder / "codes.json").write_text(json.dumps(codes), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,37 @@
+"""A lab host, and the SSM that reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.providers.lab.host import LabHost
+from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.ssm.commands import Pace
+from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from tests.labs import own
+
+QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05, restart_s=0.5)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """One host."""
+    with Lab.up(("i",), name=own("ssm"), runtime="netns") as lab:
+        yield lab
+
+
+@pytest.fixture
+def machine(lab: Lab) -> LabHost:
+    """The host."""
+    return lab.hosts["i"]
+
+
+@pytest.fixture
+def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]:
+    """The endpoint, which every client finds by the environment."""
+    with SsmEndpoint.serve(lab, pace=QUICK) as endpoint:
+        for name, value in endpoint.environment.items():
+            monkeypatch.setenv(name, value)
+        yield endpoint
