@@ -64,6 +64,8 @@ _OTHERS = {
     "lab_keep": "--lab-keep",
     "sign_key": "--sign-key",
     "require_record": "--require-record",
+    "checks": "--checks",
+    "keep_runs": "--keep-runs",
 }
 """Options of a deploy, which say nothing to a trial."""
 

@@ -35,6 +35,8 @@ DEFAULTS: dict[str, object] = {
     "lab_keep": False,
     "sign_key": None,
     "require_record": None,
+    "checks": [],
+    "keep_runs": None,
 }
 """Options as pytest reads them when only the deploy path is given."""
 
@@ -53,6 +55,7 @@ def plan(**given: object) -> TrialPlan:
         ({"audit": True}, "--audit: not with --subject"),
         ({"rollback": ""}, "--rollback: not with --subject"),
         ({"host": ["a"]}, "--host: not with --subject"),
+        ({"checks": ["x"]}, "--checks: not with --subject"),
         ({"soak": 0.0}, "--soak: not with --subject"),
         ({"scenario": ["nonsense"]}, "--scenario=nonsense: there is none for --shape=ovh; known: good, branch-moved"),
         ({"shape": "aws", "scenario": ["host-key-changed"]}, "--scenario=host-key-changed: there is none"),

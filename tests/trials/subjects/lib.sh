@@ -35,8 +35,8 @@ converged() {
   for unit in "${units[@]}"; do
     pid=$(systemctl show --property=MainPID --value "$unit")
     [ "$pid" != 0 ] || { say "$unit does not run" && return 1; }
-    program=$(readlink "/proc/$pid/exe")
-    grep --quiet --fixed-strings --line-regexp "${program%/bin/*}" /run/deploy.closure ||
+    program=$(readlink "/proc/$pid/exe" | cut --delimiter=/ --fields=1-4)
+    grep --quiet --fixed-strings --line-regexp "$program" /run/deploy.closure ||
       { say "$unit runs $program, which is not of the new system" && return 1; }
   done
 }
