@@ -62,9 +62,9 @@ lint: packages
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Say of this repository's own deploy paths whether they keep to the contract. What measures in bench/ drives the lab only.
+# Say of this repository's own deploy paths whether they keep to the contract; what is vouched for drives the lab alone.
 paths *options:
-    python -m deploy.paths . --vouch='bench/*' {{ options }}
+    python -m deploy.paths . --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:

@@ -30,7 +30,7 @@ def record_of(cutover: Cutover, code: ExitCode = ExitCode.CANONICAL) -> Record:
 def test_the_steps_open_the_report() -> None:
     """The four steps stand above everything else of the run, with what proves each and when."""
     page = render(record_of(step(2).decide()))
-    assert page.index('id="sp-verdict"') < page.index('id="sp-cutover"') < page.index('id="sp-run"')
+    assert page.index('id="sp-verdict"') < page.index('id="sp-cutover"') < page.index("What, where, when and who")
     for title in ("AWS is canonical", "OVH is ready", "OVH is production", "AWS is gone"):
         assert title in page
     assert page.count("not proven") == 2

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @functools.cache
 def own() -> Survey:
-    return Surveyor(ROOT, ["bench/*"]).survey()
+    return Surveyor(ROOT, ["bench/*", "tests/*", "trials/*"]).survey()
 
 
 def test_our_own_repository_is_clean() -> None:
