@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,13 +70,7 @@ def test_the_cutover_from_the_first_step_to_the_last(labs: tuple[Lab, Lab], tmp_
         # Each in a folder of its own, so that sessions side by side do not take each other's for theirs.
         ended = session("--provider=lab", *arguments, sign, runs=tmp_path / name, lab=where)
         if (ended.folder / "record.json").exists():
-            runs.mkdir(exist_ok=True)
-            (runs / ended.folder.name).mkdir()
-            for path in ended.folder.rglob("*"):
-                if path.is_file():
-                    kept = runs / ended.folder.name / path.relative_to(ended.folder)
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    kept.write_bytes(path.read_bytes())
+            shutil.copytree(ended.folder, runs / ended.folder.name)
         return ended
 
     def audit(name: str, repository: Path, *arguments: str) -> Ended:
