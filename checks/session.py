@@ -520,7 +520,8 @@ class DeploySession:
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
             if self._cutover is not None:
                 keep_survey(self._cutover, self.journal)
-                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events))))
+                judged = self._cutover.judge(fold(self.journal.events), self._commits())
+                self.journal.emit(CutoverJudged(cutover=judged))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
@@ -533,6 +534,12 @@ class DeploySession:
             code = ExitCode(self.record.run.exit_code)
             # Whoever asked for a signature is not served by a run that proves everything to nobody.
             session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
+
+    def _commits(self) -> dict[str, str | None]:
+        """The commit that each host was seen to run."""
+        journeys = self.fleet.journeys if self.fleet else {}
+        seen = {name: journey.observations.get("forward") for name, journey in journeys.items()}
+        return {name: one.system.commit for name, one in seen.items() if one}
 
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""
