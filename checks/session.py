@@ -43,6 +43,7 @@ from deploy.journal import (
     PromotedFrom,
     RunFinished,
     RunStarted,
+    SystemSeen,
 )
 from deploy.past_runs import read_earlier
 from deploy.plan import Mode, Plan, contract_digest
@@ -520,7 +521,7 @@ class DeploySession:
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
             if self._cutover is not None:
                 keep_survey(self._cutover, self.journal)
-                judged = self._cutover.judge(fold(self.journal.events), self._commits())
+                judged = self._cutover.judge(fold(self.journal.events), self._note_systems())
                 self.journal.emit(CutoverJudged(cutover=judged))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
@@ -535,11 +536,14 @@ class DeploySession:
             # Whoever asked for a signature is not served by a run that proves everything to nobody.
             session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
 
-    def _commits(self) -> dict[str, str | None]:
-        """The commit that each host was seen to run."""
-        journeys = self.fleet.journeys if self.fleet else {}
-        seen = {name: journey.observations.get("forward") for name, journey in journeys.items()}
-        return {name: one.system.commit for name, one in seen.items() if one}
+    def _note_systems(self) -> dict[str, str | None]:
+        """Note which system each host was seen to run, so that it stands in what is signed; return their commits."""
+        commits = {}
+        for name, journey in (self.fleet.journeys if self.fleet else {}).items():
+            if seen := journey.observations.get("forward"):
+                self.journal.emit(SystemSeen(host=name, when="after", system=seen.system.identity))
+                commits[name] = seen.system.commit
+        return commits
 
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""

@@ -106,10 +106,8 @@ def _judged(folder: Path, record: Record, digest: str, allowed: Path | None, rev
         now=record.run.started,
     )
     refusals = judge_statement(attested.statement, record, digest, demand)
-    # An audit keeps no system of its hosts and may be of no commit; then neither is signed, only the record is.
-    unsaid = {Reason.SUBJECT} if commit is None and not attested.statement.commits else set()
-    if not attested.statement.systems and not any(host.after for host in record.hosts) and record.run.mode == "audit":
-        unsaid.add(Reason.SYSTEM)
-    refusals = [refusal for refusal in refusals if refusal.reason not in unsaid]
+    if commit is None and not attested.statement.commits:
+        # An audit of hosts that run several commits is signed as one about the systems alone.
+        refusals = [refusal for refusal in refusals if refusal.reason is not Reason.SUBJECT]
     distrust = refusals[0].sentence if refusals else None
     return Candidate(folder.name, record, attested.principals[0], distrust)
