@@ -48,6 +48,7 @@ from deploy.journal import (
     PromotedFrom,
     RunFinished,
     RunStarted,
+    SystemSeen,
 )
 from deploy.past_runs import read_earlier
 from deploy.plan import Mode, Plan, contract_digest
@@ -600,7 +601,8 @@ class DeploySession:
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
             if self._cutover is not None:
                 keep_survey(self._cutover, self.journal)
-                self.journal.emit(CutoverJudged(cutover=self._cutover.judge(fold(self.journal.events))))
+                judged = self._cutover.judge(fold(self.journal.events), self._note_systems())
+                self.journal.emit(CutoverJudged(cutover=judged))
             code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
             self.journal.emit(
                 RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
@@ -618,6 +620,15 @@ class DeploySession:
         """Let go of the run's folder, now that all is written."""
         if self._hold is not None:
             self._hold.close()
+
+    def _note_systems(self) -> dict[str, str | None]:
+        """Note which system each host was seen to run, so that it stands in what is signed; return their commits."""
+        commits = {}
+        for name, journey in (self.fleet.journeys if self.fleet else {}).items():
+            if seen := journey.observations.get("forward"):
+                self.journal.emit(SystemSeen(host=name, when="after", system=seen.system.identity))
+                commits[name] = seen.system.commit
+        return commits
 
     def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
         """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""

@@ -50,13 +50,14 @@ class Prepared:
     candidates: tuple[Candidate, ...]
     survey: Survey
 
-    def judge(self, record: Record) -> Cutover:
+    def judge(self, record: Record, commits: Mapping[str, str | None]) -> Cutover:
         """Say how far the cutover is.
 
         Args:
             record: The run so far.
+            commits: The commit that each host was seen to run, by its name.
         """
-        hosts = [_answers(host) for host in record.hosts]
+        hosts = [_answers(host, commits.get(host.name)) for host in record.hosts]
         return judge(self.terms, self.candidates, self.survey, hosts)
 
 
@@ -130,15 +131,14 @@ def _of_group(groups: Mapping[str, tuple[str, ...]], group: str) -> frozenset[st
     return frozenset(name for name, own in groups.items() if group in own)
 
 
-def _answers(host: Host) -> HostAnswers:
+def _answers(host: Host, commit: str | None) -> HostAnswers:
     checks = [check for part in host.parts for check in part.checks]
     contract: list[Verdict] = [check.verdict for check in checks if check.id not in ON_HOSTS]
     made = {check.id for check in checks}
-    seen = host.after or host.before
     return HostAnswers(
         name=host.name,
         contract=combine(contract),
-        commit=seen.revision if seen else None,
+        commit=commit,
         answers=tuple(
             Answer(title=check.title, verdict=check.verdict, message=check.message)
             for check in checks

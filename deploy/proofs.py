@@ -107,7 +107,7 @@ def _judged(folder: Path, record: Record, digest: str, allowed: Path | None, rev
     )
     refusals = judge_statement(attested.statement, record, digest, demand)
     if commit is None and not attested.statement.commits:
-        # An audit that asks for no commit is signed as one about the systems alone.
+        # An audit of hosts that run several commits is signed as one about the systems alone.
         refusals = [refusal for refusal in refusals if refusal.reason is not Reason.SUBJECT]
     distrust = refusals[0].sentence if refusals else None
     return Candidate(folder.name, record, attested.principals[0], distrust)

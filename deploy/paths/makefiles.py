@@ -100,7 +100,7 @@ class Makefile:
         key, text = _text(name), _text(value).strip() if value else ""
         if node.type == "shell_assignment":
             self.variables[key] = (mark(f"$({text})"),)
-        elif "+=" in _text(node).partition(text)[0] and key in self.variables:
+        elif any(child.type == "+=" for child in node.children) and key in self.variables:
             self.variables[key] = joined([self.variables[key], (text,)], " ")
         elif key in self.variables:
             self.variables[key] = either([self.variables[key], (text,)])

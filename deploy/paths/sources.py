@@ -145,7 +145,10 @@ class Surveyor:
         trail = Trail(entry, kind, name, place)
         walker = Walker(self.files, trail, self._recipes, self._vouched, elsewhere)
         if not walker.vouches(entry):
-            follow(walker)
+            try:
+                follow(walker)
+            except Exception as error:  # noqa: BLE001 - what broke the reader was not understood, and is told as such
+                trail.unknown(place, f"reading it failed: {error!r}"[:200])
             self._entries.append(trail.entry())
 
 

@@ -128,6 +128,6 @@ def test_a_check_that_was_left_out_is_missed(tmp_path: Path) -> None:
     """A session that leaves a check of the cutover out has not looked, and the last step is not proven."""
     prepared = prepare(asked(tmp_path), contract_sha256_of, {})
     assert prepared is not None
-    cutover = prepared.judge(stories.canonical("a", "b", mode="audit").record())
+    cutover = prepared.judge(stories.canonical("a", "b", mode="audit").record(), {})
     told = "; ".join(one.words for one in cutover.steps[3].missing)
     assert "a: converge/the-agent-of-aws-is-gone: the check was left out" in told

@@ -68,8 +68,8 @@ def test_what_was_changed_after_it_was_signed_is_distrusted(
     assert not trusted
 
 
-def test_a_signed_audit_of_no_commit_is_taken(tmp_path: Path, keys: Keys) -> None:
-    """An audit of the cutover that asked for no commit is signed about the systems alone, and counts."""
+def test_a_signed_audit_of_several_commits_is_taken(tmp_path: Path, keys: Keys) -> None:
+    """An audit of hosts that run several commits is signed about their systems alone, and counts."""
     record = audited(step(4).decide())
     record.revision.sha = None
     signed_run(tmp_path, keys, record)

@@ -6,16 +6,17 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from deploy.providers.lab.lab import Lab
-from deploy.record import Record
+from deploy.steps import Cutover
 from tests.deploys.sessions import HEALTH, ROOT, Ended, session
 from tests.labs import own
 from tests.paths.repositories import make
-from tests.promotion.runs import make_keys
+from tests.promotion.runs import Keys, make_keys
 
 pytestmark = pytest.mark.lab
 
@@ -42,84 +43,88 @@ def labs() -> Iterator[tuple[Lab, Lab]]:
         yield lab, aws
 
 
-def targets(folder: Path) -> Path:
+def targets(folder: Path) -> None:
     """Write the lab's target files with short limits, and production behind its gate."""
     aws = (ROOT / "deploy/targets/lab-aws.toml").read_text(encoding="utf-8")
     (folder / "lab-aws.toml").write_text(aws + QUICK, encoding="utf-8")
     text = (ROOT / "deploy/targets/lab.toml").read_text(encoding="utf-8")
     demands = 'requires = { group = "staging" }\nrollback = { confirm_s = 12.0 }\n'
     (folder / "lab.toml").write_text(demands + text + QUICK, encoding="utf-8")
-    return folder / "lab.toml"
 
 
-def lacking(record: Record, step: int) -> str:
-    assert record.cutover is not None
-    return "; ".join(one.words for one in record.cutover.steps[step - 1].missing)
+def lacking(cutover: Cutover, step: int) -> str:
+    return "; ".join(one.words for one in cutover.steps[step - 1].missing)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Sessions whose records all come to stand in one folder of runs, signed with staging's key."""
+
+    folder: Path
+    lab: Lab
+    keys: Keys
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def allowed(self) -> str:
+        return f"--allowed-signers={self.keys.allowed()}"
+
+    def go(self, name: str, *arguments: str, where: Lab | None = None) -> Ended:
+        """Run a session in a folder of its own, so that those side by side are not taken for each other."""
+        sign = f"--sign-key={self.keys.staging}"
+        ended = session("--provider=lab", *arguments, sign, runs=self.folder / name, lab=where or self.lab)
+        if (ended.folder / "record.json").exists():
+            shutil.copytree(ended.folder, self.runs / ended.folder.name)
+        return ended
+
+    def deploy(self, name: str, *arguments: str) -> Ended:
+        return self.go(name, f"--targets={self.folder / 'lab.toml'}", *arguments)
+
+    def audit(self, name: str, repository: Path, *arguments: str) -> tuple[Ended, Cutover]:
+        asked = ("--audit", f"--repo={repository}", f"--records={self.runs}", self.allowed)
+        ended = self.deploy(name, *asked, *arguments)
+        cutover = ended.record.cutover
+        assert cutover is not None, ended.output
+        return ended, cutover
 
 
 def test_the_cutover_from_the_first_step_to_the_last(labs: tuple[Lab, Lab], tmp_path: Path) -> None:
     """Each step is proven by what was deployed for it and by nothing less, and a step backwards fails."""
     lab, aws = labs
     (tmp_path / "keys").mkdir()
-    keys = make_keys(tmp_path / "keys")
-    ours, runs = targets(tmp_path), tmp_path / "runs"
+    targets(tmp_path)
+    way = Way(tmp_path, lab, make_keys(tmp_path / "keys"))
     moved, back = make(tmp_path / "moved", MOVED), make(tmp_path / "back", BACK)
-    allowed, sign = f"--allowed-signers={keys.allowed()}", f"--sign-key={keys.staging}"
-
-    def go(name: str, *arguments: str, where: Lab = lab) -> Ended:
-        # Each in a folder of its own, so that sessions side by side do not take each other's for theirs.
-        ended = session("--provider=lab", *arguments, sign, runs=tmp_path / name, lab=where)
-        if (ended.folder / "record.json").exists():
-            shutil.copytree(ended.folder, runs / ended.folder.name)
-        return ended
-
-    def audit(name: str, repository: Path, *arguments: str) -> Ended:
-        asked = (f"--targets={ours}", "--audit", f"--repo={repository}", f"--records={runs}", allowed)
-        return go(name, *asked, *arguments)
+    old = ("--shape=aws", f"--targets={tmp_path / 'lab-aws.toml'}", "--host=a", "--sha=main")
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(
-            go, "aws", "--shape=aws", f"--targets={tmp_path / 'lab-aws.toml'}", "--host=a", "--sha=main", where=aws
-        )
-        drilled = pool.submit(go, "staging", f"--targets={ours}", "--host=@staging", "--sha=main", "--drill")
+        first = pool.submit(way.go, "aws", *old, where=aws)
+        drilled = pool.submit(way.deploy, "staging", "--host=@staging", "--sha=main", "--drill")
         assert first.result().status == 0, first.result().output
         assert drilled.result().status == 0, drilled.result().output
         commit = drilled.result().record.revision.sha
         assert commit == first.result().record.revision.sha
-        production = pool.submit(
-            go,
-            "production",
-            f"--targets={ours}",
-            "--host=@production",
-            f"--sha={commit}",
-            "--drill=dead-man",
-            f"--require-record={runs}",
-            allowed,
-        )
-        early = audit("early", moved, "--host=@staging", "--cutover=3")
-        assert early.status == 1, early.output
-        assert early.record.cutover is not None
-        assert early.record.cutover.reached == 2
-        assert "production" in lacking(early.record, 3)
+        gate = (f"--require-record={way.runs}", way.allowed)
+        asked = ("--host=@production", f"--sha={commit}", "--drill=dead-man", *gate)
+        production = pool.submit(way.deploy, "production", *asked)
+        ended, cutover = way.audit("early", moved, "--host=@staging", "--cutover=3")
+        assert (ended.status, cutover.reached) == (1, 2), ended.output
+        assert "production" in lacking(cutover, 3)
         assert production.result().status == 0, production.result().output
 
-    last = audit("last", moved, "--cutover=4")
-    assert last.status == 0, last.output
-    cutover = last.record.cutover
-    assert cutover is not None
+    ended, cutover = way.audit("last", moved, "--cutover=4")
+    assert ended.status == 0, ended.output
     assert [step.proven for step in cutover.steps] == [True] * 4
     assert all(proof.emulated for step in cutover.steps for proof in step.proofs if proof.run)
     assert {proof.signer for step in cutover.steps for proof in step.proofs if proof.run} == {"ci@staging"}
-    survey = json.loads((last.folder / "evidence" / "run" / "paths.json").read_bytes())
-    assert survey["verdict"] == "clean"
+    assert json.loads((ended.folder / "evidence" / "run" / "paths.json").read_bytes())["verdict"] == "clean"
 
     unit = "/etc/systemd/system/amazon-ssm-agent.service"
-    script = f"printf '[Service]\\nExecStart=/bin/sleep 1000\\n' >{unit}; systemctl daemon-reload"
-    lab.hosts["b"].run(["sh", "-c", script], timeout_s=30)
-    again = audit("again", back, "--cutover")
-    assert again.status == 1, again.output
-    assert again.record.cutover is not None
-    assert (again.record.cutover.before, again.record.cutover.backwards) == (4, True)
-    assert "aws s3 cp" in lacking(again.record, 4)
-    assert "b: There is no amazon-ssm-agent" in lacking(again.record, 4)
-    assert "The cutover has gone backwards" in " ".join(again.output.split())
+    lab.hosts["b"].run(["sh", "-c", f"printf '[Service]\\nExecStart=/bin/sleep 9\\n' >{unit}"], timeout_s=30)
+    ended, cutover = way.audit("again", back, "--cutover")
+    assert (ended.status, cutover.before, cutover.backwards) == (1, 4, True), ended.output
+    assert "aws s3 cp" in lacking(cutover, 4)
+    assert "b: There is no amazon-ssm-agent" in lacking(cutover, 4)
