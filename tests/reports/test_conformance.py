@@ -243,9 +243,9 @@ def test_ten_hosts_are_quick() -> None:
     """Ten hosts render in well under a second."""
     record = stories.canonical(*(f"host-{number}" for number in range(10))).record()
     conformance.render(record)
-    began = time.monotonic()
+    began = time.process_time()
     conformance.render(record)
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_shapes_differ() -> None:

@@ -328,7 +328,7 @@ def test_report_of_ten_hosts_with_full_diagnostics_is_below_a_megabyte(tmp_path:
     """Ten hosts of which each failed, was diagnosed at length and was brought back fit into less than 1 MB."""
     names = [f"host-{number:02d}" for number in range(10)]
     story = Story(*names, ci=stories.CI).earlier().resolved()
-    log = "".join(f"Nov 25 02:31:29 host live[{n}]: {'words ' * (n % 30)}\n" for n in range(600)).encode()
+    log = "".join(f"Nov 25 02:31:29 host live[{n}]: {'words ' * (n % 30)}\n" for n in range(200)).encode()
     flapping = tuple((float(second), 502 if second % 2 else 0) for second in range(200))
     for name in names:
         story.connected(name).seen(name, "before", OLD, 41).units(name, "before", 1, "0", "a").switched(name, 90.0)
