@@ -76,7 +76,6 @@ FINDINGS = {
 """Examples of what is found beyond the contract, and the scenario that shows it."""
 
 SAMPLE = {
-    "always-succeeds",
     "follows-the-branch",
     "without-nixos-rebuild",
     "takes-any-page",
