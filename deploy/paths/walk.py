@@ -34,6 +34,9 @@ from deploy.paths.values import Values, after_marks, is_known, marks, shown
 DEEPEST = 40
 """Calls within calls that are followed."""
 
+MOST_STEPS = 20_000
+"""Commands and assignments of one entry point that are followed: functions that call functions multiply."""
+
 OWN_ROOT = Path(__file__).parents[2]
 """Where this Switchproof is."""
 
@@ -138,6 +141,8 @@ class Walker:
         self._elsewhere = elsewhere
         self.switchproof = False  # whether the entry point fetched Switchproof
         self._under_way: list[str] = []
+        self._steps_left = MOST_STEPS
+        self._followed: set[object] = set()
 
     def shell(self, text: Text, scope: Scope) -> bool:
         """Follow a text of shell.
@@ -157,6 +162,10 @@ class Walker:
     def _steps(self, steps: Iterable[Step], text: Text, scope: Scope) -> bool:
         for step in steps:
             place = self.files.place(text.file, text.line(step.row))
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                self.trail.unknown(self.trail.place, f"it runs more than {MOST_STEPS} commands, too many to follow")
+                return False
             match step:
                 case Strange():
                     self.trail.unknown(place, f"no shell that can be read: {shown(step.text)!r}")
@@ -252,6 +261,12 @@ class Walker:
         if key in self._under_way:
             return
         body, reader = call.scope.functions[call.name]
+        # The same call in the same circumstances does the same.
+        scope = call.scope
+        circumstances = (body.id, call.text.provider, call.words, scope.folder, frozenset(scope.variables.items()))
+        if circumstances in self._followed:
+            return
+        self._followed.add(circumstances)
         before = call.scope.arguments
         self._under_way.append(key)
         call.scope.arguments = list(call.words)

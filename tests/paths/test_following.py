@@ -275,6 +275,14 @@ def test_scripts_that_call_each_other_come_to_an_end(tmp_path: Path) -> None:
     assert only(tmp_path, "ship", files).state is State.ACTIVE
 
 
+def test_what_multiplies_without_end_is_given_up(tmp_path: Path) -> None:
+    """Functions that call each other in ever new ways are followed so far, and then not understood."""
+    functions = "".join(f"f{n}() {{ X=$X{n}; f{n + 1} a$1; f{n + 1} b$1; }}\n" for n in range(30))
+    files = {"justfile": "ship:\n    ./a.sh\n", "a.sh": f"{functions}f30() {{ :; }}\nf0\n"}
+    entry = only(tmp_path, "ship", files)
+    assert any("too many" in each.words for each in entry.not_understood)
+
+
 def test_who_vouches_is_told(tmp_path: Path) -> None:
     """What the caller vouches for is passed over and stands in the survey; what was not met does not."""
     files = {".github/workflows/w.yml": workflow("      - uses: someone/lints@v1\n")}
