@@ -17,7 +17,7 @@ GONE = "cat /var/lib/switchproof/pending /etc/systemd/system.control/* 2>/dev/nu
 PROCESSES = """
 for unit in hypervisor cloud-hypervisor@{live,dev} socat-sandbox@{live,dev}; do
   exe=$(readlink /proc/$(systemctl show -P MainPID $unit)/exe) || exit
-  nix-store -qR /run/current-system | grep -qx "${exe%/bin/*}" || exit
+  nix-store -qR /run/current-system | grep -qx "$(cut -d/ -f1-4 <<<"$exe")" || exit
 done
 """
 
