@@ -49,7 +49,7 @@ deploy-ec2 *_:
 
 # Run the project's own tests, whole deploys on lab hosts included.
 test: (packages "chromium")
-    pytest --numprocesses=2 --dist=loadfile
+    pytest --numprocesses=3 --dist=loadfile
 
 # Run what judges the code without running it.
 lint: packages
@@ -105,6 +105,10 @@ cut-points: packages
 # Break each of the lab's units, machines and containers, in every way, deploy and audit; takes about seven minutes.
 faults: packages
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py tests/deploys/test_container_faults.py
+
+# Deploy by hand from a checkout in every state; takes about two minutes.
+checkouts: packages
+    SWITCHPROOF_CHECKOUTS=all pytest tests/host/test_script.py
 
 # Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
 parity: packages

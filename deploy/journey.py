@@ -444,7 +444,7 @@ class Journey:
         if self._kept_broken:
             values["SWITCHPROOF_KEEP"] = "broken"
         try:
-            with self._phase("confirm", self.leg):
+            with self._phase("confirm", self.leg if self.kept or "back" not in self.convergences else "back"):
                 frame = self._host_side.ask("confirm", values)
                 if frame.text("outcome") in {"late", "booted"} and self._launched:
                     self._follow_return(frame.get("job").strip())

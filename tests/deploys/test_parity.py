@@ -21,9 +21,7 @@ pytestmark = pytest.mark.lab
 ASKED = os.environ.get("SWITCHPROOF_PARITY", "")
 """`all`, or a pattern of behaviours' names; the page is written then, in which the others stay as they are."""
 SAMPLE = {
-    "the switch ends with 194",
     "the way is broken in the activation, and there again",
-    "the host hears every question twice",
     "the revision broken/live-degraded",
 }
 """Deploys that every test run makes, beside all programs; `just parity` makes all."""

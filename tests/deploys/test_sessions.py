@@ -186,9 +186,7 @@ def test_junit_and_events_agree_with_the_record(lab: Lab, runs: Path, tmp_path: 
     assert events[-1]["event"] == "run_finished"
 
 
-@pytest.mark.parametrize(
-    ("number", "stage"), [(signal.SIGINT, "build"), (signal.SIGTERM, "switch"), (signal.SIGINT, "observe")]
-)
+@pytest.mark.parametrize(("number", "stage"), [(signal.SIGINT, "build"), (signal.SIGTERM, "switch")])
 def test_an_interrupted_run_leaves_the_host_safe(
     lab: Lab, runs: Path, tmp_path: Path, number: signal.Signals, stage: str
 ) -> None:
@@ -226,17 +224,15 @@ def test_an_interrupted_run_leaves_the_host_safe(
     assert host.run(["ls", "/run/switchproof"], timeout_s=30).stdout.strip() == ""
 
 
-@pytest.mark.parametrize("stage", ["build", "switch", "observe"])
-def test_a_lost_connection_is_neither_success_nor_failure(lab: Lab, runs: Path, tmp_path: Path, stage: str) -> None:
-    """Cut off in any phase, a deploy connects again, follows its own run to the end, and says so."""
+def test_a_lost_connection_is_neither_success_nor_failure(lab: Lab, runs: Path, tmp_path: Path) -> None:
+    """Cut off in the middle, a deploy connects again, follows its own run to the end, and says so."""
     host = lab.hosts["h4"]
-    sha = "v3" if stage == "switch" else "main"  # each time something to switch to
     targets = target_file(tmp_path, ["h4"])
     since = int(time.time())
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(session, "--provider=lab", f"--sha={sha}", f"--targets={targets}", runs=runs, lab=lab)
+        running = pool.submit(session, "--provider=lab", "--sha=v3", f"--targets={targets}", runs=runs, lab=lab)
         deadline = time.monotonic() + 30
-        while not _has_reached(host, runs, stage):
+        while not _has_reached(host, runs, "switch"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         host.run(["pkill", "-KILL", "-f", "^sshd-session: root"], timeout_s=30)
@@ -248,10 +244,8 @@ def test_a_lost_connection_is_neither_success_nor_failure(lab: Lab, runs: Path, 
 
 
 def _has_reached(host: LabHost, runs: Path, stage: str) -> bool:
-    """Whether the one run below `runs` has come to a stage, by what the host or the run's own journal says."""
+    """Whether the one run below `runs` has come to a stage of its switch, by what the host says."""
     for events in runs.glob("*/events.jsonl"):
-        if stage == "observe":
-            return '"phase":"observe"' in events.read_text()
         file = f"/var/lib/switchproof/runs/{events.parent.name}/converge/stage"
         return host.run(["cat", file], timeout_s=30).stdout.strip() == stage
     return False

@@ -18,8 +18,10 @@ from tests.lab.leftovers import leftovers
 pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
 OWNER = """
-import sys, time
+import signal, sys, time
 from deploy.providers.lab.lab import Lab
+# Whoever starts tests in the background has them ignore Control-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab.up(("a",), name=sys.argv[1], keep=sys.argv[2] == "keep", runtime="netns"):
     print("up", flush=True)
     if sys.argv[2] == "stay":
