@@ -28,7 +28,7 @@ READ_BYTES = 64 * 1024**2
 """A file that is larger is not read."""
 
 _LOOKED_AT = 1000
-"""Lines at the telling end of a file that are looked at."""
+"""Lines at the telling end of a file that are looked at, where there are few files; of many as many fewer."""
 
 _ALIKE = 4
 """Lines in a row, alike but for their numbers, from which only the first and the last are shown."""
@@ -105,7 +105,8 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
         limit: Characters that may be shown.
     """
     every = content.rstrip().split("\n")
-    looked_at = every[:_LOOKED_AT] if head else every[-_LOOKED_AT:]
+    span = max(LINES, _LOOKED_AT * limit // FILE_CHARACTERS)
+    looked_at = every[:span] if head else every[-span:]
     lines = text.inert("\n".join(map(_cut, looked_at))).splitlines()
     total = len(every) - len(looked_at) + len(lines)
     folded = list(_fold(lines))

@@ -164,7 +164,6 @@ def test_an_unconfirmed_host_comes_up_on_the_earlier_system(several: Lab) -> Non
         several,
         {
             "cut-armed": cut_when(lambda machine, _: (machine.root / "var/lib/switchproof/pending").exists()),
-            "cut-profile": cut_when(moved),
             "cut-bootable": cut_when(lambda machine, job: entry(machine) == expected(job)),
             "cut-running": cut_when(lambda machine, job: running(machine) == expected(job)),
             "cut-going-back": cut_while_going_back,
@@ -172,12 +171,6 @@ def test_an_unconfirmed_host_comes_up_on_the_earlier_system(several: Lab) -> Non
             "reboot": reboot,
         },
     )
-
-
-def moved(machine: LabHost, job: Path) -> bool:
-    """Whether the profile has moved to what a job switches to."""
-    link = machine.root / "nix/var/nix/profiles" / (machine.root / "nix/var/nix/profiles/system").readlink()
-    return str(link.readlink()) == expected(job)
 
 
 # Somebody confirms.
@@ -241,7 +234,7 @@ def race(after_s: float) -> Callable[[LabHost, str], None]:
 
 def test_a_confirmation_counts_for_its_own_run_and_once_the_switch_has_ended(several: Lab) -> None:
     """It makes the new system what boots; at the deadline either it or the guard decides, never both or neither."""
-    races = {f"race-{after:g}".replace(".", "-"): race(after) for after in (0.4, 0.8, 1.2)}
+    races = {f"race-{after:g}".replace(".", "-"): race(after) for after in (0.8, 1.2)}
     on_all(several, {"refused": refused, "confirmed": confirmed, **races})
 
 

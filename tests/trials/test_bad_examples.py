@@ -78,12 +78,10 @@ FINDINGS = {
 SAMPLE = {
     "follows-the-branch",
     "without-nixos-rebuild",
-    "takes-any-page",
     "looks-at-units-only",
     "shows-no-journal",
     "claims-over-a-cut",
     "checks-no-host-key",
-    "careless",
     "leaves-something-running",
 }
 """Examples that every test run tries; `just trials` tries all."""
