@@ -32,6 +32,36 @@ LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB
 DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600}
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
+OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
+
+# ---- numbers from outside -------------------------------------------------------------------------------------
+#
+# Arithmetic in bash runs what stands in `a[$(…)]`. So no value of a host, a container, a file or a caller gets there
+# before one of these three has seen that it is a number; a test of the project finds whatever does.
+
+# Set the variable $1 to the whole number $2, or to $3 where $2 is not one.
+number_to() {
+  if [[ $2 =~ ^[0-9]{1,15}$ ]]; then printf -v "$1" %s "$((10#$2))"; else printf -v "$1" %s "${3:-}"; fi
+}
+
+# Set the variable $1 to the milliseconds in $2 seconds; fails where $2 is not a number of seconds.
+milliseconds_to() {
+  printf -v "$1" 0
+  [[ $2 =~ ^([0-9]{1,12})(\.([0-9]*))?$ ]] || return
+  set -- "$1" "${BASH_REMATCH[1]}" "${BASH_REMATCH[3]}000"
+  printf -v "$1" %s "$((10#$2 * 1000 + 10#${3:0:3}))"
+}
+
+# Say which of the caller's numbers is not one.
+given_problem() {
+  local name
+  for name in LEASE_S TIMEOUT_S DEADMAN_S PATIENCE_S ANSWERS MAX_BYTES OFFSET; do
+    [[ ${!name} =~ ^(0|[1-9][0-9]{0,14})$ ]] || { echo "$name is '${!name}', which is not a whole number"; return; }
+  done
+  for name in READY_S INTERVAL_S SOAK_S ANSWER_TIMEOUT_S WAIT_S; do
+    [[ ${!name} =~ ^[0-9]{1,12}(\.[0-9]*)?$ ]] || { echo "$name is '${!name}', which is not a number of seconds"; return; }
+  done
+}
 
 # One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
 # machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
@@ -79,7 +109,8 @@ now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
 # A text's last bytes; what was left out is said in its first line.
 tail_of() {
-  local limit=$1 text
+  local limit text
+  number_to limit "$1" 0
   text=$(cat; printf x) text=${text%x}
   if ((${#text} <= limit)); then printf '%s' "$text"; return; fi
   printf '[%d bytes before this are left out]\n%s' "$((${#text} - limit))" "${text: -limit}"
@@ -88,19 +119,11 @@ tail_of() {
 # Seconds since the boot, into a variable.
 uptime_to() { read -r "$1" _ </proc/uptime; }
 
-# Seconds with a fraction as whole milliseconds, into a variable.
-milliseconds_to() {
-  local whole=${2%%.*} part=${2#*.}
-  [[ $2 == *.* ]] || part=0
-  part+=00
-  printf -v "$1" %d "$((10#${whole:-0} * 1000 + 10#${part:0:3}))"
-}
-
-# Whether at least $1 seconds have gone by since an uptime.
+# Whether at least $1 seconds have gone by since an uptime. Nothing waits for a time that cannot be read.
 gone_by() {
   local up now least since
   uptime_to up
-  milliseconds_to now "$up" && milliseconds_to least "$1" && milliseconds_to since "$2"
+  milliseconds_to now "$up" && milliseconds_to least "$1" && milliseconds_to since "$2" || return 0
   ((now - since >= least))
 }
 
@@ -133,7 +156,11 @@ BRIDGE=${SWITCHPROOF_BRIDGE-$(
   bridged hypervisor bin/hypervisor $OPT/hypervisor hypervisor.service 'hypervisor#hypervisor'
   bridged desktop bin/dioxus-desktop $OPT/dioxus-desktop '' 'dioxus-desktop#desktop'
 )}
-store_path_of() { local variable=${1^^}; variable=${variable//-/_}_STORE_PATH; printf '%s' "${!variable:-}"; }
+store_path_of() {
+  local variable=${1^^}
+  variable=${variable//-/_}_STORE_PATH
+  [[ ! $variable =~ ^[A-Z][A-Z0-9_]*$ ]] || printf '%s' "${!variable:-}"
+}
 
 # ---- what the host is -----------------------------------------------------------------------------------------
 
@@ -142,7 +169,8 @@ generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([
 # Units that failed, or wait to be started again after a failure; over some moments, one of them may just be starting.
 failed_units() {
   local unit moment
-  for ((moment = ${1:-1}; moment > 0; moment--)); do
+  number_to moment "${1:-}" 1
+  for (( ; moment > 0; moment--)); do
     while read -r unit _; do [[ $unit == switchproof-* ]] || printf '%s\n' "$unit"; done < <(
       systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full)
     ((moment == 1)) || sleep 0.3
@@ -171,11 +199,20 @@ show_units() {
 PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
   -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup")
 
+# Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
 take_shown() {
-  local line property; local -A block=()
+  local line property word; local -A block=()
   while IFS= read -r line; do
-    if [ -n "$line" ]; then block[${line%%=*}]=${line#*=}; continue; fi
-    for property in "${!block[@]}"; do value["${block[Id]:-} $property"]=${block[$property]}; done
+    if [[ $line == [A-Z]*=* ]]; then block[${line%%=*}]=${line#*=}; fi
+    [ -z "$line" ] || continue
+    for property in "${!block[@]}"; do
+      word=${block[$property]}
+      case $property in
+        MainPID | NRestarts | ExecMainCode | ExecMainStatus) number_to word "$word" 0 ;;
+        ControlGroup) [[ $word == /* && $word/ != */../* ]] || word='' ;;
+      esac
+      value["${block[Id]:-} $property"]=$word
+    done
     block=()
   done <<<"$1"$'
 '
@@ -183,7 +220,8 @@ take_shown() {
 
 # The process that is the first one inside a container: a child of its unit's main process.
 find_leader() {
-  local pid=${value["$1 MainPID"]:-0} child; local -a children=()
+  local pid child; local -a children=()
+  number_to pid "${value["$1 MainPID"]:-}" 0
   LEADER[$1]=''
   { read -r -a children <"/proc/$pid/task/$pid/children"; } 2>/dev/null || true
   for child in "${children[@]}"; do
@@ -497,7 +535,8 @@ decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
 
 # Hold the lock since a time, from the runner's last word on.
 hold() {
-  local seen=${2:-$(date +%s)}
+  local seen
+  number_to seen "${2:-}" "$EPOCHSECONDS"
   printf 'run %s\nowner %s\nsince %s\nseen %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$((seen + LEASE_S))" >"$LOCK/holder.new"
   mv "$LOCK/holder.new" "$LOCK/holder"
 }
@@ -536,10 +575,12 @@ take_lock() {
     disarm
   fi
   if [ -e "$LOCK" ]; then
-    other=$(held_by run) lease=$(held_by lease)
+    other=$(held_by run)
+    number_to lease "$(stat -c %Y "$LOCK")" 0
+    number_to lease "$(held_by lease)" "$((lease + 60))"
     [ "$other" != "$RUN" ] || return 0
     if systemctl list-units --plain --no-legend --state=activating "switchproof-$other-*" | grep -q . ||
-      (($(date +%s) < ${lease:-$(($(stat -c %Y "$LOCK") + 60))})); then
+      ((EPOCHSECONDS < lease)); then
       refuse locked "$(held_by owner), run ${other:-unknown}, since $(held_by since)"
       return 1
     fi
@@ -678,7 +719,7 @@ restore() {
   settle
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
-  number=$(section "$RUN_DIR/before" system.generation)
+  number_to number "$(section "$RUN_DIR/before" system.generation)"
   if [ "$(readlink -e "$PROFILE-$number-link")" != "$to" ]; then
     number=$(for link in "$PROFILE"-*-link; do
       [ "$(readlink -e "$link")" != "$to" ] || printf '%s\n' "$link"
@@ -848,7 +889,7 @@ renew_units() {
 with_unit() {
   local unit=$1 container=${1%%/*}
   if [[ $unit != */* ]]; then systemctl "${@:2}" -- "$unit"; return; fi
-  value["$container MainPID"]=$(systemctl show -P MainPID -- "$container")
+  value["$container MainPID"]=$(systemctl show -P MainPID -- "$container") # find_leader sees whether it is a number
   find_leader "$container"
   [ -z "${LEADER[$container]}" ] || timeout 60 nsenter -t "${LEADER[$container]}" -m -u -i -n -p -- systemctl "${@:2}" -- "${unit#*/}"
 }
@@ -889,7 +930,6 @@ arm() {
 
 set_up_guard() {
   local to; to=$(ran_before)
-  if [[ $DEADMAN_S == *[!0-9]* ]]; then echo "'$DEADMAN_S' is no number of whole seconds"; return 1; fi
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE"
@@ -953,7 +993,7 @@ restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -
 
 # Whether it is time to go back, and why.
 due() {
-  local by; by=$(decided by)
+  local by since seconds now; by=$(decided by)
   if [ "$by" = guard ]; then
     why=$(decided why)
   elif rebooted; then
@@ -962,8 +1002,11 @@ due() {
     ended "$(decided job)" || return 1
     why='the rollback did not end'
   elif [ -e "$SINCE" ]; then
-    gone_by "$(pending seconds)" "$(cat "$SINCE")" || return 1
-    why="not confirmed within $(pending seconds) s after the switch ended"
+    since=$(cat "$SINCE") seconds=$(pending seconds)
+    # A time that cannot be read is no reason to go back: the countdown begins again.
+    milliseconds_to now "$since" || { count_down; return 1; }
+    gone_by "$seconds" "$since" || return 1
+    why="not confirmed within $seconds s after the switch ended"
   else
     ! ended "$(armed)" || count_down
     return 1
@@ -976,7 +1019,8 @@ return_of() { case $1 in converge | rollback) echo return ;; *) echo "return-$1"
 
 verb_guard() {
   local why
-  GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner) PATIENCE_S=$(pending seconds)
+  GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner)
+  number_to PATIENCE_S "$(pending seconds)" 600
   while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
     if ! due; then sleep 1; continue; fi
     ! guarded decide guard "why $why" || go_back
@@ -1017,7 +1061,7 @@ end_return() {
 }
 
 say_guard() {
-  local armed dir state='' left='' up
+  local armed dir state='' left='' up seconds since now
   armed=$(armed) dir="$RUN_DIR/$armed"
   case $armed:$(decided by) in
     :*) ;;
@@ -1028,7 +1072,9 @@ say_guard() {
   esac
   if [ "$state" = armed ] && [ -e "$SINCE" ]; then
     uptime_to up
-    left=$(($(pending seconds) + $(sed 's/\..*//' "$SINCE" 2>/dev/null || true) - ${up%.*}))
+    number_to seconds "$(pending seconds)" 0
+    milliseconds_to now "$up" && milliseconds_to since "$(cat "$SINCE" 2>/dev/null)" || since=$now
+    left=$((seconds + (since - now) / 1000))
   fi
   say guard "$state"
   say guard.job "$armed"
@@ -1097,7 +1143,7 @@ ran_earlier() {
 }
 
 verb_status() {
-  local dir unit began state size offset=${SWITCHPROOF_OFFSET:-0}
+  local dir unit began state size
   dir=$(job_dir) unit=$(job_unit)
   # It is the guard itself that undoes an armed job.
   if [[ $JOB == return* ]] && [ "$(pending run)" = "$RUN" ]; then unit=$GUARD; fi
@@ -1105,11 +1151,11 @@ verb_status() {
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   while :; do
-    size=$(stat -c %s "$dir/log" 2>/dev/null || echo 0)
+    number_to size "$(stat -c %s "$dir/log" 2>/dev/null)" 0
     state=running
     running "$unit" && [ "$(systemctl show -P SubState -- "$unit")" != exited ] || state=lost
     [ ! -e "$dir/rc" ] || state=finished
-    if [ "$state" != running ] || ((size > offset)) || gone_by "${SWITCHPROOF_WAIT_S:-0}" "$began"; then break; fi
+    if [ "$state" != running ] || ((size > OFFSET)) || gone_by "$WAIT_S" "$began"; then break; fi
     sleep 0.2
   done
   say state "$state"
@@ -1121,7 +1167,7 @@ verb_status() {
   say unit "$(systemctl show -p LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus -- "$unit")"
   say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
-  say log "$(tail -c "+$((offset + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
   [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"
   say boot_id "$(</proc/sys/kernel/random/boot_id)"
   say_guard
@@ -1333,7 +1379,7 @@ link_fact() { cat "/sys/class/net/$1/$2" 2>/dev/null || echo unknown; }
 machine_facts() {
   local unit tap monitor pid address=${2#*://} master
   IFS=$RS read -r unit tap _ monitor <<<"$1"
-  pid=${value["$unit MainPID"]:-0}
+  number_to pid "${value["$unit MainPID"]:-}" 0
   ! ((pid)) || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
   [ -z "$monitor" ] || printf 'monitor %s\n' "$(ask_monitor "$monitor")"
   if [ -n "$tap" ] && [ ! -e "/sys/class/net/$tap" ]; then
@@ -1356,7 +1402,8 @@ say_machine() {
 
 # The process that is a unit's main one inside a container, by its number here.
 main_inside() {
-  local main=${value["$1 MainPID"]:-0} file pid
+  local main file pid
+  number_to main "${value["$1 MainPID"]:-}" 0
   ! ((main)) || for file in /sys/fs/cgroup{,/systemd}"${value["$1 ControlGroup"]}"/cgroup.procs; do
     while read -r pid; do
       ! grep -qs "^NSpid:.*[[:space:]]$main\$" "/proc/$pid/status" || { echo "$pid"; return; }
@@ -1410,7 +1457,9 @@ say_diagnosable() {
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
   done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
   for unit in "${UNITS[@]}"; do
-    [[ $unit != */* ]] || size[$unit]=$({ about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true; } | wc -c)
+    [[ $unit == */* ]] || continue
+    text=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true)
+    size[$unit]=$((${#text}))
   done
   for unit in "${UNITS[@]}"; do
     told+="systemctl $unit ${size[$unit]:-0}"$'\n'
@@ -1469,8 +1518,7 @@ diagnose_machine() {
 verb_diagnose() {
   local unit began name inside command listener backend machine container number=0
   refresh_lease
-  began=$(sed -n '/^began /{n;p;q}' "$STATE/runs/$RUN/before" 2>/dev/null || true)
-  began=${began:-$(($(date +%s) - 3600))}
+  number_to began "$(section "$STATE/runs/$RUN/before" began)" "$((EPOCHSECONDS - 3600))"
   show_units
   while read -r unit; do
     say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | tail_of 65536)"
@@ -1605,7 +1653,7 @@ clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3"; }
 follow() {
   local dir seen=0 size; dir=$(job_dir)
   while :; do
-    size=$(stat -c %s "$dir/log")
+    number_to size "$(stat -c %s "$dir/log")" "$seen"
     tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))"
     seen=$size
     [ ! -e "$dir/rc" ] || return 0
@@ -1675,7 +1723,7 @@ endpoint_problem() {
 }
 
 verb_deploy() {
-  local bad='' words name failed_before
+  local bad='' words name failed_before sources
   words=$(bridge_problem)
   if [ -n "$words" ]; then echo "$words; nothing was touched"; exit 4; fi
   [ ! -e "$STATE/returned" ] || { echo 'The last deploy was not confirmed, and the host went back by itself:'; cat "$STATE/returned"; }
@@ -1715,10 +1763,10 @@ verb_deploy() {
     echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
-    words=$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)
+    number_to sources "$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)" 0
     # State and journal of every unit, the machines and containers, and the sockets.
-    if ((words == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 1)); then
-      clause diagnostics passed "$words sources answer"
+    if ((sources == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 1)); then
+      clause diagnostics passed "$sources sources answer"
     else
       clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"
       bad=diagnostics
@@ -1742,6 +1790,8 @@ main() {
   local verb=${1:-} lacks
   # Whatever a broken system lacks, the way back from it is tried.
   if [ "$verb" = guard ]; then verb_guard; exit; fi
+  lacks=$(given_problem)
+  if [ -n "$lacks" ]; then echo "${0##*/}: $lacks; nothing was touched" >&2; exit 64; fi
   lacks=$(lacking)
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2

@@ -1,0 +1,239 @@
+"""No value of a host, a container, a file or a caller reaches the arithmetic of the host's script as it came."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.program import SCRIPT
+
+EVIL = "a[$(touch {mark})]"
+UNITS = "container@box.service\x1ebox/app.service"
+ENDPOINT = f"app\x1f{UNITS}\x1f\x1f\x1f\x1f200\x1f\x1f\x1f\x1f\x1f\x1fcontainer@box.service"
+PROPERTIES = (
+    *("MainPID", "NRestarts", "ExecMainCode", "ExecMainStatus", "ControlGroup"),
+    *("InvocationID", "ActiveState", "SubState", "Id", "X"),
+)
+FILES = ("pending", "holder", "since", "armed", "runs/r/before", "runs/r/converge/log")
+
+
+def functions(tmp_path: Path) -> str:
+    """The script with everything but its last line, and with its folders below a temporary one."""
+    text = SCRIPT.read_text(encoding="utf-8").replace("/var/lib/switchproof", f"{tmp_path}/state")
+    return text.replace("/run/switchproof", f"{tmp_path}/run").rpartition('\nmain "$@"')[0]
+
+
+def run(tmp_path: Path, text: str, **values: str) -> subprocess.CompletedProcess[str]:
+    """Run a text after the script's functions."""
+    given = {"SWITCHPROOF_ENDPOINTS": ENDPOINT, "SWITCHPROOF_BRIDGE": "", "SWITCHPROOF_RUN": "r", **values}
+    return subprocess.run(
+        ["bash", "-c", f"{functions(tmp_path)}\nset +e\n{text}", "host-switch.sh"],
+        env={"PATH": os.environ["PATH"], "FLAKE_ATTR": "x", **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None:
+    """Whichever property of a unit a container spells as a command, no function of the script executes it."""
+    mark = tmp_path / "mark"
+    evil = EVIL.format(mark=mark)
+    (tmp_path / "answer").write_text(
+        "\n\n".join(f"Id=app.service\n=\n{name}={evil}\nMainPID={evil}" for name in PROPERTIES) + "\n\n"
+    )
+    done = run(
+        tmp_path,
+        f"""
+        systemctl() {{ cat {tmp_path}/answer; }}
+        timeout() {{ cat {tmp_path}/answer; }}
+        nsenter() {{ cat {tmp_path}/answer; }}
+        find_leader() {{ LEADER[$1]=$$; }}
+        declare -A unit_state unit_identity
+        sample_units
+        main_inside box/app.service
+        machine_facts "box/app.service$RS$RS$RS" ''
+        container_facts container@box.service box/app.service
+        processes '' >/dev/null
+        say_diagnosable
+        with_unit container@box.service/app.service show
+        echo "pid ${{value["box/app.service MainPID"]}}, group <${{value["box/app.service ControlGroup"]}}>"
+        """,
+    )
+    assert "pid 0, group <>" in done.stdout, done.stderr
+    assert not mark.exists()
+
+
+def test_a_container_s_control_group_leads_nowhere_else(tmp_path: Path) -> None:
+    """A container cannot have the host's processes counted as its own."""
+    inner = r"Id=app.service\nControlGroup=/../../system.slice/sshd.service\n"
+    done = run(
+        tmp_path,
+        f"""
+        systemctl() {{ printf 'Id=container@box.service\\nControlGroup=/machine.slice\\n'; }}
+        inside() {{ printf '{inner}'; }}
+        find_leader() {{ LEADER[$1]=$$; }}
+        show_units
+        echo "<${{value["box/app.service ControlGroup"]}}>"
+        """,
+    )
+    assert done.stdout == "<>\n", done.stderr
+
+
+def test_what_stands_in_files_is_never_run(tmp_path: Path) -> None:
+    """Lock, pending return, countdown and what a run wrote down before are read as numbers or not at all."""
+    mark = tmp_path / "mark"
+    evil = EVIL.format(mark=mark)
+    fields = "".join(f"{name} {evil}\n" for name in ("seconds", "lease", "seen", "since", "boot_id"))
+    for name in FILES:
+        path = tmp_path / "state" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"run r\n{fields}began 5\n{evil}\nsystem.generation 9\n{evil}\n")
+    lock = tmp_path / "run" / "lock"
+    lock.mkdir(parents=True)
+    (lock / "holder").write_text(f"run other\nowner o\n{fields}")
+    (tmp_path / "run" / "since").write_text(f"{evil}\n")
+    (tmp_path / "state" / "runs" / "r" / "armed").write_text("converge\n")
+    done = run(
+        tmp_path,
+        """
+        systemctl() { :; }
+        journalctl() { :; }
+        rebooted() { return 1; }
+        foreign_switch() { :; }
+        say_guard
+        due
+        : >"$LOCK/../since"; due
+        take_lock
+        hold now "$(held_by seen)"
+        number_to PATIENCE_S "$(pending seconds)" 600
+        restore /nowhere boot
+        timeout() { :; }
+        verb_diagnose >/dev/null
+        JOB=converge SWITCHPROOF_WAIT_S=0 verb_status
+        echo "patience $PATIENCE_S"
+        """,
+    )
+    assert "patience 600" in done.stdout, done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SWITCHPROOF_LEASE_S", "SWITCHPROOF_TIMEOUT_S", "SWITCHPROOF_DEADMAN_S", "SWITCHPROOF_PATIENCE_S"),
+        *("SWITCHPROOF_OFFSET", "SWITCHPROOF_WAIT_S", "READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S"),
+        *("ANSWER_TIMEOUT_S", "MAX_BYTES"),
+    ],
+)
+def test_a_caller_s_value_that_is_no_number_is_refused(tmp_path: Path, name: str) -> None:
+    """Each number that a caller gives is refused by name, before anything is looked at, if it is not one."""
+    for value in (EVIL.format(mark=tmp_path / "mark"), "2m", "-1", "1e3", " 1", "1\n2"):
+        done = run(tmp_path, "lacking() { :; }; main status", **{name: value})
+        assert (done.returncode, done.stdout) == (64, ""), value
+        assert f"{name.removeprefix('SWITCHPROOF_')} is '{value}', which is not a" in done.stderr
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "milliseconds"),
+    [
+        ("0", "0", "0"),
+        ("08", "8", "8000"),
+        ("12.5", "-", "12500"),
+        ("7.", "-", "7000"),
+        ("0.0019", "-", "1"),
+        ("-3", "-", "none"),
+        ("", "-", "none"),
+        ("1 2", "-", "none"),
+        ("9" * 20, "-", "none"),
+        ("1.a[0]", "-", "none"),
+    ],
+)
+def test_what_counts_as_a_number(tmp_path: Path, value: str, number: str, milliseconds: str) -> None:
+    """Digits are a number, also behind zeros; anything else is what the caller puts in its place."""
+    text = 'number_to n "$V" -; milliseconds_to m "$V" || m=none; echo "$n $m"'
+    assert run(tmp_path, text, V=value).stdout == f"{number} {milliseconds}\n"
+
+
+# The lint: whatever stands in arithmetic has come through one of the readers.
+
+_ARITHMETIC = re.compile(
+    r"\(\((?P<plain>(?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)\)|\$\{\w+:\s*(?P<cut>[^-=+?}][^}]*)\}"
+)
+_COMPARED = re.compile(r"\[\[[^\]]*-(?:eq|ne|lt|le|gt|ge)\s[^\]]*\]\]")
+_NAME = re.compile(r"(?<![\w}#])(?:\$\{?)?([A-Za-z_]\w*)")
+_CLEAN = re.compile(r"""^"?(?:\d+|\$\(\(|\$[?]|\$EPOCHSECONDS|\(\)|'')"?$""")
+
+
+def strays(script: str) -> Iterator[str]:
+    """Yield each variable in a script's arithmetic that gets a value which no reader has seen, with its function."""
+    script = re.sub(r"(?m)^\s*#.*$|'[^']*'", "''", script)
+    given = set(" ".join(re.findall(r"^  for name in ([A-Z_ ]+); do$", script, re.MULTILINE)).split())
+    for part in re.split(r"^(?=\w+\(\) )", script, flags=re.MULTILINE):
+        where = part.partition("(")[0]
+        used: set[str] = set()
+        for found in _ARITHMETIC.finditer(part):
+            inner = re.sub(r"\[\$\w+\]", "", found["plain"] or found["cut"])
+            inner = re.sub(r"\$\([^(].*?\)|\$\{#[^}]*\}|\b10#", "0", inner)
+            used |= set(_NAME.findall(inner)) - {"EPOCHSECONDS"} - given
+        for array in re.findall(r"(?<=-a )[\w =()]+", part):
+            if re.search(rf"\b(?:{'|'.join(re.findall(r'[a-z]+', array))})\[\$", part):
+                yield f"{where}: {array}"
+        if _COMPARED.search(part):
+            yield f"{where}: [[ -eq ]]"
+        for name in sorted(used):
+            values, read = _values(name, part)
+            if not values and not read:  # a variable of the caller
+                values, read = _values(name, script)
+            wrong = [value for value in values if not _CLEAN.match(value) and not _is_clean(value, part)]
+            if wrong or not (read or values):
+                yield f"{where}: {name}{'=' + wrong[0] if wrong else ''}"
+
+
+def _is_clean(value: str, text: str) -> bool:
+    """Whether a value is another variable that is only ever given numbers."""
+    named = re.fullmatch(r'"?\$(\w+)"?', value)
+    values, read = _values(named[1], text) if named else ([value], False)
+    return all(map(_CLEAN.match, values)) and bool(values or read)
+
+
+def _values(name: str, text: str) -> tuple[list[str], bool]:
+    """The values that a text gives a variable, and whether a reader gives it one."""
+    read = re.search(rf"(?:number_to|milliseconds_to) {name} ", text)
+    return re.findall(rf"(?<![\w$\"{{-]){name}(?:\[[^]]*\])?\+?=(?!,)(\$\(\(|[^\s;]*)", text), bool(read)
+
+
+def test_arithmetic_takes_no_value_that_no_reader_has_seen() -> None:
+    """Every variable in the script's arithmetic is a number by the way that it got its value."""
+    assert list(strays(SCRIPT.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "x=$(cat /proc/1/x); ((x))",
+        "x=${value[MainPID]:-0}; echo $((x + 1))",
+        "local x=$1; if ((${x} > 1)); then :; fi",
+        "((unknown))",
+        'read -r x <f; echo "$((x))"',
+        "x=$1; echo ${text:x:2}",
+        "[[ $1 -eq 1 ]]",
+        "number_to x 1; x=$2; ((x > 3))",
+        "local -a list; echo ${list[$1]}",
+    ],
+)
+def test_the_lint_finds(body: str) -> None:
+    """A value that came from elsewhere is found wherever bash would calculate with it."""
+    assert list(strays(f"f() {{\n  {body}\n}}\n"))
+
+
+def test_the_lint_lets_pass() -> None:
+    """What a reader has seen, and what is made of numbers, is let pass."""
+    assert not list(strays('f() {\n  number_to x "$1" 0\n  y=$((x + 1)) z=0\n  ((y > ${#text} - z))\n}\n'))
