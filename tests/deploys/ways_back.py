@@ -133,7 +133,8 @@ class Stage:
 def look(host: LabHost) -> Systems:
     """What a host runs, has set and would boot; and its hypervisor's processes that are not of what it runs."""
     script = r"""
-      readlink -e /run/current-system; readlink -e /nix/var/nix/profiles/system; cat /boot/loader/entry
+      readlink -e /run/current-system; readlink -e /nix/var/nix/profiles/system
+      /usr/local/lib/switchproof-lab/boot-loader
       exe=$(readlink "/proc/$(systemctl show -P MainPID hypervisor.service)/exe")
       nix-store -qR /run/current-system | grep -qxF "$(cut -d/ -f1-4 <<<"$exe")" || echo "$exe"
     """

@@ -98,7 +98,7 @@ def cut_when(sign: Callable[[LabHost, Path], bool]) -> Callable[[LabHost, str], 
 
     def case(machine: LabHost, run: str) -> None:
         profile = (machine.root / "nix/var/nix/profiles/system").readlink()
-        entry = (machine.root / "boot/loader/entry").read_text()
+        boots = machine.boots()
         switched = switch(machine, run, wait=False)
         since = time.monotonic()
         while not sign(machine, machine.root / f"{RUNS[1:]}/{run}/converge"):
@@ -106,15 +106,10 @@ def cut_when(sign: Callable[[LabHost, Path], bool]) -> Callable[[LabHost, str], 
         cut_power(machine)
         assert "why rebooted before it was confirmed" in switched.returned()
         assert (machine.root / "nix/var/nix/profiles/system").readlink() == profile
-        assert (machine.root / "boot/loader/entry").read_text() == entry
+        assert machine.boots() == boots
         assert switched.confirm(keep="") == "late"
 
     return case
-
-
-def entry(machine: LabHost) -> str:
-    """The system that would boot."""
-    return (machine.root / "boot/loader/entry").read_text().strip()
 
 
 def expected(job: Path) -> str:
@@ -131,7 +126,7 @@ def running(machine: LabHost) -> str:
 def cut_while_going_back(machine: LabHost, run: str) -> None:
     """Once more on the way back."""
     switched = switch(machine, run, 1)
-    wait_for(lambda: entry(machine) == switched.earlier, "the earlier system would boot")
+    wait_for(lambda: machine.boots() == switched.earlier, "the earlier system would boot")
     wait_for((machine.root / f"{RUNS[1:]}/{run}/return/stage").exists, "it goes back")
     cut_power(machine)
     assert "why not confirmed within 1 s" in switched.returned()
@@ -164,7 +159,7 @@ def test_an_unconfirmed_host_comes_up_on_the_earlier_system(several: Lab) -> Non
         several,
         {
             "cut-armed": cut_when(lambda machine, _: (machine.root / "var/lib/switchproof/pending").exists()),
-            "cut-bootable": cut_when(lambda machine, job: entry(machine) == expected(job)),
+            "cut-bootable": cut_when(lambda machine, job: machine.boots() == expected(job)),
             "cut-running": cut_when(lambda machine, job: running(machine) == expected(job)),
             "cut-going-back": cut_while_going_back,
             "cut-in-a-rollback": cut_in_a_rollback,
@@ -180,7 +175,7 @@ def confirmed(machine: LabHost, run: str) -> None:
     """It is said again when asked again, what an earlier run left to be told is gone, and it outlives a power cut."""
     write(machine, "/var/lib/switchproof/returned", "run before\n")
     switched = switch(machine, run)
-    assert entry(machine) == switched.earlier
+    assert machine.boots() == switched.earlier
     assert [switched.confirm(), switched.confirm()] == ["ok", "ok"]
     assert "returned" not in ask(machine, "status").sections
     assert (switched.guard(), inside(machine, "ls /run/switchproof; ls /nix/var/nix/gcroots/switchproof")) == (
@@ -208,7 +203,7 @@ def refused(machine: LabHost, run: str) -> None:
     assert inside(machine, "ls /run/switchproof") == "since"
     assert ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1").text("outcome") == "locked"
     assert switched.confirm(keep="broken") == "ok"
-    assert entry(machine) == switched.earlier
+    assert machine.boots() == switched.earlier
     inside(machine, f"nix-env -p /nix/var/nix/profiles/system --set {switched.earlier}")
     is_wholly(machine, switched.earlier)
 
@@ -275,7 +270,7 @@ def asked(machine: LabHost, run: str) -> None:
     assert begun.text("outcome") == "started"
     assert finish(machine, run, "rollback").text("guard") == "armed"
     assert inside(machine, "readlink -e /run/current-system") == here
-    assert entry(machine) == switched.new
+    assert machine.boots() == switched.new
     Switched(machine, run, switched.new, here).returned()
 
 

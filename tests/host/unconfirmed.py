@@ -110,7 +110,9 @@ def switch(
 
 def is_wholly(machine: LabHost, toplevel: str) -> None:
     """Assert that a system is profile, running system and boot default, its processes run, and nothing is armed."""
-    script = "readlink -e /nix/var/nix/profiles/system /run/current-system; cat /boot/loader/entry"
+    script = (
+        "readlink -e /nix/var/nix/profiles/system /run/current-system; /usr/local/lib/switchproof-lab/boot-loader"
+    )
     assert inside(machine, script).split() == [toplevel] * 3
     wait_for(lambda: machine.run(["bash", "-c", PROCESSES], timeout_s=10).returncode == 0, "its processes run")
     wait_for(lambda: inside(machine, GONE) == "", "the dead man's switch is disarmed")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 PROFILE = "/nix/var/nix/profiles/system"
 CURRENT = "/run/current-system"
-BOOT_ENTRY = "/boot/loader/entry"
+BOOT_LOADER = "/usr/local/lib/switchproof-lab/boot-loader"
 UNIT = "nixos-rebuild-switch-to-configuration"
 ENDPOINTS = ("http://127.0.0.1:9090/login", "http://127.0.0.1:8080/health", "http://127.0.0.1:8081/health")
 SERVED_AMISS = [
@@ -78,7 +78,7 @@ class Machine:
         assert result.code == 0, result.output
 
     def pointers(self) -> Pointers:
-        return Pointers(*self.value(f"readlink -e {PROFILE} {CURRENT}; cat {BOOT_ENTRY}").splitlines())
+        return Pointers(*self.value(f"readlink -e {PROFILE} {CURRENT}; {BOOT_LOADER}").splitlines())
 
     def main_pid(self, unit: str) -> int:
         return int(self.value(f"systemctl show -P MainPID {unit}"))

@@ -18,6 +18,7 @@ from deploy.providers.lab.errors import CommandFailedError, HostFailedError
 from deploy.providers.lab.state import HostState, LabState, Runtime, Shape
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
+BOOT_LOADER = Path(__file__).parent / "system/rootfs/usr/local/lib/switchproof-lab/boot-loader"
 START_TIMEOUT_S = 60.0
 POWER_OFF_TIMEOUT_S = 30.0
 POLL_S = 0.03
@@ -83,6 +84,12 @@ class LabHost:
     def leader(self) -> int | None:
         """Return the number on this machine of the host's first process, or None while it has none."""
         return self._cgroup.leader()
+
+    def boots(self) -> str:
+        """Return the system that the host boots next, whether the host is on or off."""
+        loader = ["bash", str(BOOT_LOADER)]
+        done = process.run(loader, timeout_s=10, env={**os.environ, "BOOT": str(self.root / "boot")})
+        return done.stdout.strip()
 
     def prepare(self, image: Path) -> None:
         """Make the host's disk: the image, and over it what only this host has."""

@@ -28,7 +28,7 @@ _REQUEST = re.compile(r"([A-Z]+) (\S+) (\d{3}|no answer)\b")
 _SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)")
 
 _SYSTEM = r"""
-entry=$(cat /boot/loader/entry 2>/dev/null || true)
+entry=$(/usr/local/lib/switchproof-lab/boot-loader 2>/dev/null || true)
 printf '%s\n' "$(readlink -e /run/current-system || true)" "$(readlink -e /nix/var/nix/profiles/system || true)" \
   "$entry" "$(readlink /nix/var/nix/profiles/system || true)" \
   "$(cat /run/current-system/configuration-revision 2>/dev/null || true)"

@@ -139,10 +139,7 @@ take_lock() {
 }
 
 install_bootloader() {
-  install -d /boot/loader
-  printf '%s\n' "$toplevel" >/boot/loader/entry.new
-  sync /boot/loader/entry.new
-  mv /boot/loader/entry.new /boot/loader/entry
+  /usr/local/lib/switchproof-lab/install-boot-loader "$toplevel" || exit 1
 }
 
 check_init_interface() {
