@@ -23,7 +23,8 @@ ENDPOINTS = ("http://127.0.0.1:9090/login", "http://127.0.0.1:8080/health", "htt
 SERVED_AMISS = [
     revision
     for revision in REVISIONS
-    if revision.clause in {"hypervisor", "runtime"} and not revision.name.endswith("not-starting")
+    if revision.clause in {"hypervisor", "runtime"}
+    and revision.name not in {"broken/hypervisor-not-starting", "broken/check-on-the-way-back"}
 ]
 
 
@@ -297,6 +298,103 @@ def test_usage_errors_exit_2(machine: Machine) -> None:
     """An unknown option or action touches nothing."""
     assert machine.sh("nixos-rebuild switch --bogus").code == 2
     assert machine.sh("nixos-rebuild switchh").code == 2
+
+
+def test_an_upgrade_of_systemd_executes_it_again_forward_and_back(machine: Machine) -> None:
+    """A switch whose system.conf changed re-executes systemd; one without that change does not."""
+    machine.put_on("main")
+    for ref in ("systemd-upgrade", "main", "v3"):
+        result = machine.rebuild("switch", ref)
+        assert result.code == 0, result.output
+        assert ("restarting systemd..." in result.output) == (ref != "v3")
+
+
+@pytest.mark.parametrize(
+    ("ref", "units"), [("dbus-restart", ["dbus"]), ("journald-restart", ["systemd-journald", "systemd-logind"])]
+)
+def test_a_switch_can_restart_services_of_the_host(machine: Machine, ref: str, units: list[str]) -> None:
+    """Both the switch to such a revision and the way back from it restart them."""
+    machine.put_on("main")
+    processes = [[machine.main_pid(unit) for unit in units]]
+    for goal in (ref, "main"):
+        result = machine.rebuild("switch", goal)
+        assert result.code == 0, result.output
+        processes.append([machine.main_pid(unit) for unit in units])
+    for number in range(len(units)):
+        assert len({moment[number] for moment in processes}) == 3
+
+
+@pytest.mark.parametrize("slug", ["reload-failing", "user-unit-failing"])
+def test_a_switch_can_exit_4_without_a_failed_unit(machine: Machine, slug: str) -> None:
+    """A failing reload or a failing unit of a user is told, makes the switch exit 4 and leaves no failed unit."""
+    machine.put_on("main")
+    result = machine.rebuild("switch", f"broken/{slug}")
+    assert result.code == 4
+    assert broken(slug).says in result.output
+    assert machine.value("systemctl list-units --failed --no-legend") == ""
+
+
+def test_an_inhibitor_refuses_a_live_switch_and_not_a_boot(machine: Machine) -> None:
+    """A changed critical component exits 1 and asks for a reboot; the action boot does not look at it."""
+    machine.put_on("main")
+    before = machine.pointers()
+    result = machine.rebuild("switch", "broken/inhibitor")
+    assert result.code == 1
+    assert "There are changes to critical components of the system:" in result.output
+    assert broken("inhibitor").says in result.output
+    assert machine.pointers().current == before.current
+    assert machine.pointers().boot == before.boot
+    assert machine.rebuild("boot", "broken/inhibitor").code == 0
+    assert machine.pointers().current == before.current
+    assert machine.pointers().boot != before.boot
+
+
+def test_an_old_system_can_refuse_the_way_back(machine: Machine) -> None:
+    """The earlier system's check refuses state that the newer one wrote, unless NIXOS_NO_CHECK says otherwise."""
+    machine.put_on("main")
+    before = machine.pointers()
+    assert machine.rebuild("switch", "broken/check-on-the-way-back").code == 0
+    back = f"{before.current}/bin/switch-to-configuration switch"
+    refused = machine.sh(back)
+    assert refused.code == 1
+    assert "the state is of format 2" in refused.output
+    assert machine.sh(f"NIXOS_NO_CHECK=1 {back}").code == 0
+    assert machine.pointers().current == before.current
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "ref", "code", "told"),
+    [
+        ("25.05", "broken/activation-failure", 1, True),
+        ("25.11", "broken/activation-failure", 2, True),
+        ("26.03", "broken/activation-failure", 2, False),
+        ("26.05 reexec", "broken/activation-failure", 2, True),
+        ("26.03 reexec", "v3", 0, False),
+    ],
+)
+def test_nixos_rebuild_behaves_as_the_version_that_is_asked_for(
+    machine: Machine, behaviour: str, ref: str, code: int, told: bool
+) -> None:
+    """Exit codes, unit names and where the switch's output goes follow the host's file."""
+    machine.put_on("main")
+    machine.value(f"echo {behaviour} >/etc/switchproof-lab/nixos-rebuild")
+    began = machine.value("journalctl --lines=0 --show-cursor --quiet").removeprefix("-- cursor: ")
+    result = machine.rebuild("switch", ref)
+    machine.value("rm /etc/switchproof-lab/nixos-rebuild")
+    assert result.code == code
+    assert ("activating the configuration..." in result.output) == told
+    journal = machine.sh(f"journalctl --quiet --output=cat --after-cursor='{began}' -u '{UNIT}-*'").output
+    assert ("activating the configuration..." in journal) == (not told)
+
+
+def test_a_store_path_is_switched_to_as_it_is(machine: Machine) -> None:
+    """--store-path builds nothing and refuses a flake beside it."""
+    machine.put_on("v3")
+    earlier = machine.pointers().current
+    machine.put_on("main")
+    assert machine.sh(f"NIXOS_NO_SYNC=1 nixos-rebuild switch --store-path {earlier}").code == 0
+    assert machine.pointers() == Pointers(earlier, earlier, earlier)
+    assert machine.sh(f"nixos-rebuild switch --store-path {earlier} --flake /srv#choiros-a").code == 2
 
 
 @pytest.mark.parametrize("revision", SERVED_AMISS, ids=lambda revision: revision.name)

@@ -59,6 +59,55 @@ _GOOD: Final = (
     Revision("refs/tags/v3", "Release v3", (_release("v3"),)),
 )
 
+
+def _good(slug: str, title: str, *edits: Edit) -> Revision:
+    return Revision(f"refs/tags/{slug}", title, (_release(f"v2-{slug}"), *edits))
+
+
+def _restarting(*units: str) -> tuple[Edit, ...]:
+    """What makes a switch to a revision, and the way back from it, restart units of the host."""
+    restart = f"/usr/bin/systemctl try-restart {' '.join(units)}"
+    module = f"""\
+# Starts the host's own services again when they come with another release of the system.
+{{ ... }}:
+{{
+  wanted = [ "host-services.service" ];
+  units."host-services.service" = ''
+    [Unit]
+    Description=ChoirOS host services
+
+    [Service]
+    Type=oneshot
+    RemainAfterExit=yes
+    ExecStart={restart}
+    ExecStop=-{restart}
+  '';
+}}
+"""
+    return (
+        Edit("modules/host-services.nix", "", module),
+        Edit(
+            "system/default.nix",
+            "    ../modules/hypervisor.nix\n",
+            "    ../modules/hypervisor.nix\n    ../modules/host-services.nix\n",
+        ),
+    )
+
+
+_UPDATING_THE_HOST: Final = (
+    _good(
+        "systemd-upgrade",
+        "Update nixpkgs: systemd",
+        Edit("system/default.nix", "DefaultTimeoutStopSec=90s", "DefaultTimeoutStopSec=60s"),
+    ),
+    _good("dbus-restart", "Update nixpkgs: dbus", *_restarting("dbus.service")),
+    _good(
+        "journald-restart",
+        "Update nixpkgs: journald and logind",
+        *_restarting("systemd-journald.service", "systemd-logind.service"),
+    ),
+)
+
 _AMBIGUOUS: Final = (
     Revision("refs/heads/both", "Release v2-branch", (_release("v2-branch"),), clause="revision", says="ambiguous"),
     Revision("refs/tags/both", "Release v2-tag", (_release("v2-tag"),), clause="revision", says="ambiguous"),
@@ -88,7 +137,18 @@ _NOT_CONVERGING: Final = (
         "Ask for a newer boot loader",
         "converge",
         "Pre-switch checks failed",
-        Edit("system/pre-switch-check.sh", "exit 0", 'echo "the boot loader is too old for this system" >&2\nexit 1'),
+        Edit(
+            "system/pre-switch-check.sh",
+            "firmware() {\n  return 0\n",
+            'firmware() {\n  echo "the boot loader is too old for this system" >&2\n  return 1\n',
+        ),
+    ),
+    _broken(
+        "inhibitor",
+        "Move to dbus-broker",
+        "converge",
+        "dbus-implementation : dbus -> broker",
+        Edit("system/default.nix", 'dbus-implementation = "dbus"', 'dbus-implementation = "broker"'),
     ),
     _broken(
         "incompatible-init",
@@ -135,6 +195,21 @@ _NOT_CONVERGING: Final = (
         ),
     ),
     _broken(
+        "reload-failing",
+        "Raise the quota",
+        "converge",
+        "Failed to reload choiros-quota.service",
+        Edit("modules/quota.nix", "X-Reload-Triggers=80", "X-Reload-Triggers=95"),
+        Edit("system/quota.sh", 'echo "quota applied"', 'echo "there is no quota of 95 %" >&2\nexit 1'),
+    ),
+    _broken(
+        "user-unit-failing",
+        "Greet users who log in",
+        "converge",
+        "Failed to start nixos-activation.service",
+        Edit("system/user-activation.sh", "exit 0", 'echo "there is no greeting" >&2\nexit 1'),
+    ),
+    _broken(
         "stale-process",
         "Keep sessions over a release",
         "converge",
@@ -168,6 +243,19 @@ _HYPERVISOR_AMISS: Final = (
             "programs/hypervisor-answer.sh",
             "answer '200 OK' 'text/html; charset=utf-8' \"$page\"",
             "answer '500 Internal Server Error' 'text/plain' 'the session store is locked'",
+        ),
+    ),
+    _broken(
+        "check-on-the-way-back",
+        "Store sessions in format 2",
+        "hypervisor",
+        "the session store is of format 2",
+        Edit("system/activate.sh", "echo 1 >", "echo 2 >"),
+        Edit("system/pre-switch-check.sh", "[[ $format == 1 ]] ||", "[[ $format == [12] ]] ||"),
+        Edit(
+            "programs/hypervisor-answer.sh",
+            "answer '200 OK' 'text/html; charset=utf-8' \"$page\"",
+            "answer '500 Internal Server Error' 'text/plain' 'the session store is of format 2'",
         ),
     ),
     _broken(
@@ -263,4 +351,11 @@ _RUNTIME_AMISS: Final = (
 )
 
 # A parent stands before the revisions that are based on it.
-REVISIONS: Final = (*_GOOD, *_AMBIGUOUS, *_NOT_CONVERGING, *_HYPERVISOR_AMISS, *_RUNTIME_AMISS)
+REVISIONS: Final = (
+    *_GOOD,
+    *_UPDATING_THE_HOST,
+    *_AMBIGUOUS,
+    *_NOT_CONVERGING,
+    *_HYPERVISOR_AMISS,
+    *_RUNTIME_AMISS,
+)

@@ -10,7 +10,8 @@ failed() {
 }
 
 state() {
-  install -d -m 0755 /var/lib/choiros
+  local folder=/var/lib/choiros
+  install -d -m 0755 "$folder" && echo 1 >"$folder/format"
 }
 
 # Only links into the Nix store are replaced or removed: the rest of /etc/systemd/system is the host's.
@@ -26,6 +27,9 @@ etc() {
     ln -sfT "@system-units@/$unit" "$target/$unit"
   done < <(find @system-units@/ -type f -printf '%P\n' -o -type l -printf '%P\n')
   find "$target" -mindepth 1 -type d -name '*.d' -empty -delete
+  ln -sfT @system-conf@/system.conf /etc/systemd/system.conf
+  mkdir -p /etc/systemd/user
+  ln -sfT @out@/etc/systemd/user/nixos-activation.service /etc/systemd/user/nixos-activation.service
 }
 
 state || failed state "$?"

@@ -5,6 +5,7 @@ let
 
   shared = [
     ../modules/hypervisor.nix
+    ../modules/quota.nix
   ];
   shapes = {
     ovh = [
@@ -45,9 +46,20 @@ let
     lib.executable "bin/nixos-rebuild" "#!/bin/sh\nexec /usr/local/bin/nixos-rebuild \"$@\"\n"
   );
 
+  # systemd reads it when it starts, so a switch that changes it re-executes systemd.
+  system-conf = lib.build "system.conf" (
+    lib.file "system.conf" ''
+      [Manager]
+      DefaultTimeoutStopSec=90s
+    ''
+  );
+
+  # What no switch may change under a running system.
+  inhibitors = builtins.toJSON { dbus-implementation = "dbus"; };
+
   version = "25.11.${settings.version}";
   values = {
-    inherit revision system-units version;
+    inherit revision system-conf system-units version;
   };
   program = path: source: lib.executable path (lib.fill values (builtins.readFile source));
 
@@ -57,12 +69,17 @@ let
     ${program "activate" ./activate.sh}
     ${program "init" ./init.sh}
     ${program "pre-switch-check" ./pre-switch-check.sh}
+    ${program "user-activation" ./user-activation.sh}
+    ${program "sw/bin/choiros-quota" ./quota.sh}
     ${lib.file "nixos-version" version}
     ${lib.file "etc/choiros/version" "${settings.version}\n"}
     ${lib.file "configuration-revision" revision}
     ${lib.file "init-interface-version" "systemd 2"}
-    mkdir -p "$out/etc/systemd" "$out/specialisation"
+    ${lib.file "switch-inhibitors" inhibitors}
+    ${lib.file "etc/systemd/user/nixos-activation.service" (builtins.readFile ./nixos-activation.service)}
+    mkdir -p "$out/specialisation"
     ln -s ${system-units} "$out/etc/systemd/system"
+    ln -s ${system-conf}/system.conf "$out/etc/systemd/system.conf"
     ln -s ${kernel}/bzImage "$out/kernel"
     ln -s ${kernel} "$out/kernel-modules"
   '';

