@@ -32,7 +32,7 @@ CONFIRM_S = 600.0
 """Seconds after which a host would go back by itself; long, as no behaviour here is about that."""
 _ALONE = threading.Lock()
 """Held by whoever changes this process's environment, from which boto3's clients are made."""
-PACE = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05)
+PACE = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05, back_s=0.5, worker_lost_s=0.3, backoff_s=0.1)
 WAYS = ("ssh", "ssm")
 
 SWITCH = r"""#!/bin/bash
@@ -223,7 +223,7 @@ class Ssm(Stage):
         """Break what is broken from the start."""
         self._endpoint.set_online(self.host.name, online=not self.behaviour.offline)
         if self.behaviour.twice:
-            self._endpoint.faults.plan(Fault.DELIVERED_TWICE, times=10_000)
+            self._endpoint.faults.plan(Fault.RUN_TWICE, times=10_000)
 
     def meanwhile(self) -> None:
         """Break what is broken at a point of the deploy."""

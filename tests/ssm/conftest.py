@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import boto3
 import pytest
 
 from deploy.providers.lab.host import LabHost
@@ -12,7 +13,18 @@ from deploy.providers.lab.ssm.commands import Pace
 from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from tests.labs import own
 
-QUICK = Pace(invisible_s=0.2, pickup_s=0.3, report_s=0.05, restart_s=0.5)
+QUICK = Pace(
+    invisible_s=0.2,
+    pickup_s=0.3,
+    report_s=0.05,
+    restart_s=0.5,
+    back_s=0.5,
+    worker_lost_s=0.3,
+    repeat_s=1.0,
+    upload_s=0.2,
+    backoff_s=0.1,
+    reboot_s=0.3,
+)
 
 
 @pytest.fixture(scope="session")
@@ -34,4 +46,5 @@ def endpoint(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]
     with SsmEndpoint.serve(lab, pace=QUICK) as endpoint:
         for name, value in endpoint.environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the endpoint before
         yield endpoint

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -175,6 +176,7 @@ def _ssm(arguments: argparse.Namespace) -> int:
             "DEPLOY_INSTANCE_ID": endpoint.instance_ids[host.name],
             "FLAKE_ATTR": host.attr,
         }
+        _keep_private(sys.stdout.fileno())
         lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN", *(f"export {name}={value}" for name, value in values.items())]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
@@ -185,6 +187,12 @@ def _ssm(arguments: argparse.Namespace) -> int:
         )
         threading.Event().wait()
     return 0
+
+
+def _keep_private(descriptor: int) -> None:
+    """Let nobody else read a file that a secret is about to be written to."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
 
 
 def _give_checkout(host: LabHost) -> None:

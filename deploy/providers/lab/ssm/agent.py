@@ -4,46 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
+from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.ssm.documents import Script
+from deploy.providers.lab.ssm.outputs import KILLED, Finished
 
-ORCHESTRATION = Path("var/lib/amazon/ssm")
+ORCHESTRATION = "/var/lib/amazon/ssm"
 PATH = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KILLED = 137
-"""The exit code of what was killed; one that a script itself ends with is taken for the agent's own time limit."""
-REBOOT = 194
-"""The exit code with which a script asks for a reboot, after which it is run again from its start."""
-REBOOTS = 15
-"""How often."""
+BARE_PATH = f"{ORCHESTRATION}/bare-path"
+"""A folder with coreutils and a shell: all that the unit of NixOS's agent had before nixpkgs#342947."""
 MAX_OUTPUT = 64 * 2**20
 """Bytes kept of a script's output."""
+CHUNK = 2**16
+"""Bytes that are read at once."""
 
-
-@dataclass(frozen=True)
-class Finished:
-    """How a script ended.
-
-    Attributes:
-        code: Its exit code; -1 if its shell ended by a signal.
-        stdout: What it printed.
-        stderr: Likewise.
-        late: The time limit was over.
-    """
-
-    code: int
-    stdout: bytes
-    stderr: bytes
-    late: bool = False
+# The host is not trusted with a path of this machine: its own `sh` makes folder and file, where links lead nowhere
+# else. The script comes on standard input.
+_LAUNCH = """
+place=$0 folder=$1 path=$2
+(
+  umask 077
+  mkdir -p "${place%/*}" && cat >"$place" && chmod 700 "$place" || exit 1
+  case $path in
+    */bare-path)
+      mkdir -p "$path"
+      for tool in sh base64 cat chmod cut date env head id ls mkdir mv readlink rm sha256sum sleep sort tail tr wc; do
+        ln -sf "$(command -v "$tool")" "$path/$tool"
+      done
+      ;;
+  esac
+) || exit 1
+cd "$folder" 2>/dev/null || { printf '\\0' >&2; exit 1; }
+PATH=$path
+exec sh -c "$place" </dev/null
+"""
+_NOT_ENTERED = b"\0"
+"""What is on standard error, alone, if the working directory could not be entered."""
 
 
 class Agent:
@@ -53,14 +57,17 @@ class Agent:
         host: The host.
         instance: Its instance id.
         region: Its region.
+        output_rate: Bytes of output that the agent reads in a second.
     """
 
-    def __init__(self, host: LabHost, instance: str, region: str) -> None:
+    def __init__(self, host: LabHost, instance: str, region: str, output_rate: float) -> None:
         self.host = host
-        self._instance, self._region = instance, region
-        self._begun: set[Path] = set()
+        self._instance, self._region, self._rate = instance, region, output_rate
+        self._begun: set[str] = set()
 
-    def run(self, command: str, script: Script, folder: str, ending: threading.Event) -> Finished:
+    def run(
+        self, command: str, script: Script, folder: str, ending: threading.Event, *, bare_path: bool = False
+    ) -> Finished:
         """Run a command's script to its end, its time limit, or until `ending` is set.
 
         Args:
@@ -68,37 +75,35 @@ class Agent:
             script: What to run.
             folder: Below the command's own, as the document names it.
             ending: Set when the command is cancelled, or the agent dies.
+            bare_path: Whether the agent's own path has coreutils only.
         """
-        place = ORCHESTRATION / self._instance / "document/orchestration" / command / folder / "0.awsrunShellScript"
-        on_host = self.host.root / place
-        on_host.mkdir(parents=True, exist_ok=True)
-        self._begun.add(on_host.parents[1])
-        file = on_host / "_script.sh"
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "w", encoding="utf-8") as text:  # noqa: PTH123 - a descriptor
-            text.write(script.text)
-        finished = Finished(REBOOT, b"", b"")
-        deadline = time.monotonic() + script.limit_s
-        for _ in range(REBOOTS + 1):
-            finished = self._once(f"/{place}/_script.sh", command, script, deadline, ending)
-            if finished.code != REBOOT or ending.is_set():
-                break
+        begun = f"{ORCHESTRATION}/{self._instance}/document/orchestration/{command}"
+        self._begun.add(begun)
+        place = f"{begun}/{folder}/0.awsrunShellScript/_script.sh"
+        # A relative folder would be one of downloads, which there are none of.
+        working = script.folder if script.folder.startswith("/") else "/"
+        with tempfile.TemporaryFile() as text:
+            text.write(f"{script.text}\n".encode())
+            text.seek(0)
+            process = subprocess.Popen(
+                self.host.inside(["/bin/sh", "-c", _LAUNCH, place, working, BARE_PATH if bare_path else PATH]),
+                stdin=text,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**self._environment(command), **script.environment},
+                start_new_session=True,
+            )
+        finished = self._follow(process, time.monotonic() + script.limit_s, ending)
+        if finished.code == 1 and finished.stderr == _NOT_ENTERED:
+            return Finished(1, b"", b"", problem=f"chdir {working}: no such file or directory")
         return finished
 
-    def _once(self, path: str, command: str, script: Script, deadline: float, ending: threading.Event) -> Finished:
-        text = 'cd "$1" 2>/dev/null || cd /; exec sh -c "$0"'
-        process = subprocess.Popen(
-            self.host.inside(["/bin/sh", "-c", text, path, script.folder or "/"]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**self._environment(command), **script.environment},
-            start_new_session=True,
-        )
+    def _follow(self, process: subprocess.Popen[bytes], deadline: float, ending: threading.Event) -> Finished:
         assert process.stdout is not None
         assert process.stderr is not None
         out, err = bytearray(), bytearray()
         readers = [
-            threading.Thread(target=_drain, args=pair, daemon=True)
+            threading.Thread(target=_drain, args=(*pair, self._rate), daemon=True)
             for pair in ((process.stdout, out), (process.stderr, err))
         ]
         for reader in readers:
@@ -113,8 +118,7 @@ class Agent:
                 process.wait()
                 break
             time.sleep(0.02)
-        code = process.returncode if process.returncode >= 0 else -1
-        return Finished(KILLED if late else code, bytes(out), bytes(err), late)
+        return Finished(KILLED if late else process.returncode, bytes(out), bytes(err), late)
 
     def _environment(self, command: str) -> Mapping[str, str]:
         """An agent's service has a path, and neither a home nor anything of a login."""
@@ -128,11 +132,12 @@ class Agent:
         }
 
     def forget(self) -> None:
-        """Take away what commands left on the host's disk."""
-        for folder in self._begun:
-            shutil.rmtree(folder, ignore_errors=True)
+        """Take away what commands left on the host's disk, if the host is on; else its disk goes with the lab."""
+        with contextlib.suppress(LabError):
+            self.host.run(["rm", "-rf", "--", BARE_PATH, *sorted(self._begun)], timeout_s=20)
 
 
-def _drain(stream: IO[bytes], into: bytearray) -> None:
-    for chunk in iter(lambda: stream.read1(2**16), b""):  # type: ignore[attr-defined] # a buffered pipe
+def _drain(stream: IO[bytes], into: bytearray, rate: float) -> None:
+    for chunk in iter(lambda: stream.read1(CHUNK), b""):  # type: ignore[attr-defined] # a buffered pipe
+        time.sleep(len(chunk) / rate)  # the agent reads byte by byte
         into += chunk[: max(0, MAX_OUTPUT - len(into))]

@@ -82,7 +82,7 @@ class Document:
         values = self._values(given)
         lines: list[str] = []
         for line in self.commands:
-            whole = re.fullmatch(r"\s*\{\{\s*(\w+)\s*\}\}\s*", line)
+            whole = re.fullmatch(r"\{\{\s*(\w+)\s*\}\}", line)
             if whole and self.parameters.get(whole[1], {}).get("type") == "StringList":
                 lines += values[whole[1]]
             else:
@@ -127,15 +127,30 @@ def _check_value(name: str, declared: Mapping[str, Any], value: list[str]) -> No
             raise refuse("refers to Parameter Store, which this endpoint does not model")
         if "allowedValues" in declared and item not in declared["allowedValues"]:
             raise refuse(f"must be one of {', '.join(declared['allowedValues'])}")
-        if "allowedPattern" in declared and not re.search(declared["allowedPattern"], item):
+        if "allowedPattern" in declared and not re.search(_python(declared["allowedPattern"]), item):
             raise refuse(f"must match {declared['allowedPattern']}")
         if not int(declared.get("minChars", 0)) <= len(item) <= int(declared.get("maxChars", 2**31)):
             raise refuse("is too short or too long")
 
 
+def _python(pattern: str) -> str:
+    """Return a pattern of Go as one of Python, whose `$` would allow a newline at the end."""
+    return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", lambda part: r"\Z" if part[0] == "$" else part[0], pattern)
+
+
 def _filled_in(text: str, values: Mapping[str, Sequence[str]]) -> str:
-    """Put values in the place of `{{ name }}`, as the agent does: as text, whatever is in them."""
-    return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: values.get(found[1], [found[0]])[0], text)
+    """Put values in the place of `{{ name }}`, as the agent does: as text, whatever is in them.
+
+    Inside a longer line `$$` in a value becomes `$`, for the sake of documents that were written for an old agent.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            return found[0]
+        given = values[found[1]][0]
+        return given if found[0] == text else given.replace("$$", "$")
+
+    return re.sub(r"\{\{\s*(\w+)\s*\}\}", value, text)
 
 
 RUN_SHELL_SCRIPT = Document(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import NOT_MODELLED, model
@@ -19,11 +21,10 @@ from deploy.providers.lab.ssm.commands import Pace, Spent
 from deploy.providers.lab.ssm.errors import Refused
 from deploy.providers.lab.ssm.faults import Fault, Faults
 from deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
+from deploy.providers.lab.ssm.signature import Key, Keys, verify
 
-KEY_ID, SECRET = "AKIALABLABLABLABLAB0", "of-a-lab-and-opens-nothing"
-ROLE_KEY_ID = "ASIALABLABLABLABLAB0"
-"""What STS gives for any role."""
 ROLE_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab/switchproof"
+JSON = "application/x-amz-json-1.1"
 MAX_REQUEST = 2**20
 STALL_S = 120.0
 """Seconds without an answer after which the connection is closed; longer than boto3 waits for one."""
@@ -37,10 +38,11 @@ class SsmEndpoint:
         faults: What is to go wrong.
     """
 
-    def __init__(self, server: ThreadingHTTPServer, service: Service, faults: Faults) -> None:
+    def __init__(self, server: ThreadingHTTPServer, service: Service, faults: Faults, keys: Keys) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}"
         self.faults = faults
         self._service = service
+        self._keys = keys
 
     @classmethod
     @contextmanager
@@ -53,12 +55,13 @@ class SsmEndpoint:
             pace: How long AWS takes.
         """
         faults = Faults()
+        keys = Keys.generate()
         service = Service(lab, pace or Pace(), faults)
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(service, faults))
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(service, faults, keys))
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
-            yield cls(server, service, faults)
+            yield cls(server, service, faults, keys)
         finally:
             server.shutdown()
             server.server_close()
@@ -66,12 +69,12 @@ class SsmEndpoint:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets any client of AWS use the endpoint; the credentials open nothing."""
+        """What lets any client of AWS use the endpoint; the secret is as good as root on the lab's hosts."""
         return {
             "AWS_ENDPOINT_URL_SSM": self.url,
             "AWS_ENDPOINT_URL_STS": self.url,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ACCESS_KEY_ID": self._keys.user.id,
+            "AWS_SECRET_ACCESS_KEY": self._keys.user.secret,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
         }
@@ -96,48 +99,62 @@ class SsmEndpoint:
         return sum(called == operation for called, _ in self.calls)
 
     def set_online(self, host: str, *, online: bool) -> None:
-        """Let a host's agent be reached, or not."""
-        self._service.instances[self.instance_ids[host]].online = online
+        """Let a host's agent be reached, or not; after an outage it comes back at its next attempt to reconnect."""
+        instance = self._service.instances[self.instance_ids[host]]
+        if online:
+            instance.come_back()
+        else:
+            instance.go_offline()
 
     def kill_agent(self, host: str) -> None:
-        """Kill a host's agent with whatever it runs at the moment; it is started again at once."""
+        """Kill a host's agent with whatever it runs at the moment; systemd starts it again after a while."""
         self._service.instances[self.instance_ids[host]].die()
 
+    def restart_agent(self, host: str) -> None:
+        """Restart a host's agent, as a switch does that changes its unit; what it runs survives."""
+        self._service.instances[self.instance_ids[host]].restart()
 
-def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
+
+def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            if length > MAX_REQUEST:
+            length = self.headers.get("Content-Length") or "0"
+            if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_REQUEST:
+                self.close_connection = True
                 self._say(413, b"", "text/plain")
                 return
-            body = self.rfile.read(length)
-            target = self.headers.get("X-Amz-Target", "")
-            operation = target.removeprefix("AmazonSSM.") if target else ""
-            drawn = faults.draw(operation)
+            body = self.rfile.read(int(length))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            target = headers.get("x-amz-target", "")
             try:
-                _check_credentials(self.headers.get("Authorization", ""))
-                if not target:
-                    self._say(200, _sts(body, self.headers["Authorization"]), "text/xml")
-                    return
-                answer = service.answer(operation, json.loads(body or b"{}"), drawn)
-            except Refused as error:
-                said = {"__type": error.code, "message": str(error)}
-                self._say(error.status, json.dumps(said).encode(), "application/x-amz-json-1.1")
-            except ValueError as error:
-                said = {"__type": "SerializationException", "message": str(error)}
-                self._say(400, json.dumps(said).encode(), "application/x-amz-json-1.1")
-            else:
-                if Fault.STALL_AFTER_ACCEPTING in drawn:
-                    self._stall()
-                elif Fault.ERROR_AFTER_ACCEPTING in drawn:
-                    said = {"__type": "InternalServerError", "message": "an error after accepting"}
-                    self._say(500, json.dumps(said).encode(), "application/x-amz-json-1.1")
+                signer = verify(headers, body, keys, service="ssm" if target else "sts", now=dt.datetime.now(dt.UTC))
+                if target:
+                    self._answer(target.removeprefix("AmazonSSM."), body)
                 else:
-                    self._say(200, json.dumps(answer).encode(), "application/x-amz-json-1.1")
+                    self._say(200, _sts(body, signer, keys.role), "text/xml")
+            except Refused as error:
+                self._refuse(error, xml=not target)
+            except ValueError as error:
+                self._refuse(Refused("SerializationException", str(error)), xml=not target)
+
+        def _answer(self, operation: str, body: bytes) -> None:
+            drawn = faults.draw(operation)
+            answer = service.answer(operation, json.loads(body or b"{}"), drawn)
+            if Fault.STALL_AFTER_ACCEPTING in drawn:
+                self._stall()
+            elif Fault.ERROR_AFTER_ACCEPTING in drawn:
+                raise Refused("InternalServerError", "an error after accepting", 500)
+            else:
+                self._say(200, json.dumps(answer).encode(), JSON)
+
+        def _refuse(self, error: Refused, *, xml: bool) -> None:
+            if xml:
+                self._say(error.status, _sts_error(error), "text/xml")
+            else:
+                self._say(error.status, json.dumps({"__type": error.code, "message": str(error)}).encode(), JSON)
 
         def _stall(self) -> None:
             """Say nothing until the client goes."""
@@ -162,23 +179,18 @@ def _handler(service: Service, faults: Faults) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _check_credentials(authorization: str) -> None:
-    if KEY_ID not in authorization and ROLE_KEY_ID not in authorization:
-        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid")
-
-
-def _sts(body: bytes, authorization: str) -> bytes:
+def _sts(body: bytes, signer: Key, role: Key) -> bytes:
     """Answer STS's two questions that are modelled: whose credentials these are, and for a role's."""
     given = parse_qs(body.decode("utf-8", "replace"))
     match given.get("Action", [""])[0]:
         case "GetCallerIdentity":
-            arn = ROLE_ARN if ROLE_KEY_ID in authorization else ARN
+            arn = ROLE_ARN if signer == role else ARN
             answer = f"<Arn>{arn}</Arn><UserId>LAB</UserId><Account>{ACCOUNT}</Account>"
             return _answered("GetCallerIdentity", answer)
         case "AssumeRole":
             ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
-            keys = f"<AccessKeyId>{ROLE_KEY_ID}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>"
-            keys += f"<SessionToken>lab</SessionToken><Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            keys = f"<AccessKeyId>{role.id}</AccessKeyId><SecretAccessKey>{role.secret}</SecretAccessKey>"
+            keys += f"<SessionToken>{role.token}</SessionToken><Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
             return _answered("AssumeRole", f"<Credentials>{keys}</Credentials>")
         case action:
             raise Refused("InvalidAction", f"{action or 'nothing'} is not modelled by this endpoint")
@@ -189,3 +201,13 @@ def _answered(action: str, result: str) -> bytes:
         f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>{result}</{action}Result>'
         f"<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{action}Response>"
     ).encode()
+
+
+def _sts_error(error: Refused) -> bytes:
+    """Return an error in STS's protocol, which has names of its own for two of them."""
+    code = {
+        "InvalidSignatureException": "SignatureDoesNotMatch",
+        "UnrecognizedClientException": "InvalidClientTokenId",
+    }
+    told = f"<Code>{escape(code.get(error.code, error.code))}</Code><Message>{escape(str(error))}</Message>"
+    return f"<ErrorResponse><Error><Type>Sender</Type>{told}</Error></ErrorResponse>".encode()

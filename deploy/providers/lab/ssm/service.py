@@ -12,10 +12,12 @@ from typing import Any
 
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.ssm import documents, model
-from deploy.providers.lab.ssm.agent import Agent, Finished
-from deploy.providers.lab.ssm.commands import Command, Instance, Pace, Spent, cancel
+from deploy.providers.lab.ssm.agent import Agent
+from deploy.providers.lab.ssm.commands import Command, Pace, Spent
 from deploy.providers.lab.ssm.errors import Refused
 from deploy.providers.lab.ssm.faults import Fault, Faults
+from deploy.providers.lab.ssm.instance import Instance
+from deploy.providers.lab.ssm.outputs import Finished
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 ARN = f"arn:aws:iam::{ACCOUNT}:user/lab"
@@ -36,7 +38,9 @@ class Service:
         self.instance_ids = {name: instance_id(lab.name, name) for name in lab.hosts}
         self._lab, self._pace, self._faults = lab, pace, faults
         self.instances = {
-            self.instance_ids[name]: Instance(Agent(host, self.instance_ids[name], REGION), pace, _upload)
+            self.instance_ids[name]: Instance(
+                Agent(host, self.instance_ids[name], REGION, pace.output_rate), pace, _upload
+            )
             for name, host in lab.hosts.items()
         }
         self._tags = {
@@ -90,7 +94,7 @@ class Service:
         """End what is still at work."""
         for commands in self._sent.values():
             for command in commands:
-                cancel(command)
+                command.cancel()
         for instance in self.instances.values():
             instance.close()
 
@@ -189,7 +193,7 @@ class Service:
             return {}
         for command in self._sent[request["CommandId"]]:
             if command.instance in request.get("InstanceIds", [command.instance]):
-                cancel(command)
+                command.cancel()
         return {}
 
     def _describe(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
