@@ -5,9 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from deploy.errors import UsageError
+from deploy.repository_url import secrets_of_url
 from deploy.secret_values import SHORTEST
 from deploy.target import Target
 
@@ -25,8 +26,7 @@ def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str,
     """Return the names and values of everything that must never be shown."""
     found = [(name, environ[name]) for name in target.secrets if environ.get(name)]
     found += of_tools(environ)
-    for form in _passwords(target.repository.url or ""):
-        found.append(("repository.url", form))
+    found += [("repository.url", form) for form in _of_url(target.repository.url or "")]
     return found
 
 
@@ -62,12 +62,9 @@ def refuse_short(path: Path, target: Target, environ: Mapping[str, str]) -> None
             )
 
 
-def _passwords(url: str) -> Iterator[str]:
-    """Yield the password of a URL as it stands there, and as it is."""
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        return
-    for form in {password, unquote(password)}:
-        if len(form) >= SHORTEST:
-            yield form
+def _of_url(url: str) -> Iterator[str]:
+    """Yield every secret of a repository's URL, as it stands there and as it is meant."""
+    secrets = secrets_of_url(url)
+    for secret in sorted({*secrets, *map(unquote, secrets)}):
+        if len(secret) >= SHORTEST:
+            yield secret

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
+from deploy.repository_url import public_problem
 from deploy.waivers import NEVER, with_whole_days
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
@@ -560,10 +561,10 @@ def _check(path: Path, target: Target) -> None:
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
         _check_instance(path, f"hosts[{index}]", host, target.provider)
-    if target.provider == "aws" and urlsplit(target.repository.url or "").password:
+    if target.provider == "aws" and (problem := public_problem(target.repository.url or "")):
         raise UsageError(
-            f"{path}: repository.url: holds a password; what is sent through SSM can be read in ListCommands and "
-            "CloudTrail, so let the hosts have their own way to log in"
+            f"{path}: repository.url: {problem}; what is sent through SSM can be read in ListCommands and "
+            "CloudTrail, so give the hosts their own way to log in, such as a deploy key"
         )
     if target.provider == "local" and len(target.hosts) != 1:
         raise UsageError(f"{path}: hosts: provider 'local' has one host, this machine (found {len(target.hosts)})")

@@ -36,6 +36,30 @@ def test_named_secrets_and_those_of_tools_are_known(targets: Path) -> None:
     assert "w0rd" not in shown
 
 
+@pytest.mark.parametrize(
+    ("url", "secrets", "readable"),
+    [
+        ("https://t0ken-of-mine@example.org/r.git", "t0ken-of-mine", "example.org"),
+        ("https://t0ken-of-mine:x-oauth-basic@example.org/r.git", "t0ken-of-mine", "example.org"),
+        ("https://oauth2:t0ken-of-mine@example.org/r.git", "t0ken-of-mine", "oauth2"),
+        ("https://deploy:p%2Fss-w0rd@example.org/r.git", "p%2Fss-w0rd p/ss-w0rd", "deploy"),
+        ("https://example.org/r.git?private_token=t0ken&ref=main", "t0ken private_token=t0ken&ref=main", "main"),
+        ("https://example.org/r.git?0123456789abcdef", "0123456789abcdef", "example.org"),
+        ("ssh://deploy@example.org/r.git", "", "deploy"),
+        ("https://git@example.org/r.git", "", "git"),
+        ("https://[broken@example.org/r.git", "", "broken"),
+    ],
+)
+def test_every_secret_of_a_repository_s_url_is_known(targets: Path, url: str, secrets: str, readable: str) -> None:
+    """Token, password and query are never shown; a user that every reader knows stays readable."""
+    targets.write_text(LAB.replace("file:///srv/sample.git", url))
+    redactor = Redactor(known_secrets(load(targets, {}), {}))
+    for secret in secrets.split():
+        assert secret not in redactor(f"fatal: could not read from {secret}")
+    assert not secrets or secrets.split(maxsplit=1)[0] not in redactor(f"fatal: unable to access '{url}/'")
+    assert redactor(f"see {readable}") == f"see {readable}"
+
+
 @pytest.mark.parametrize("value", ["#", "#?!", "#?!\n", " #?! "])
 def test_a_secret_that_is_too_short_is_refused(targets: Path, value: str) -> None:
     """A value that cannot be hidden without hiding ordinary text is refused, by its name and not by its value."""

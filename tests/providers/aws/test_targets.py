@@ -73,12 +73,40 @@ def test_a_wrong_table_is_told_by_its_key(tmp_path: Path, key: str, value: str) 
         read(tmp_path, f"{SHIPPED}\n[ssm]\n{key} = {value}\n", DEPLOY_INSTANCE_ID=INSTANCE)
 
 
-def test_a_password_is_not_sent_where_others_read_it(tmp_path: Path) -> None:
-    """A repository's URL with a password would stand in ListCommands and CloudTrail."""
-    text = SHIPPED.replace("[repository]\n", '[repository]\nurl = "https://ci:hunter22@example.org/choiros.git"\n')
-    with pytest.raises(UsageError, match=r"repository\.url: holds a password") as caught:
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://ci:hunter22@example.org/choiros.git", "holds a password"),
+        ("ssh://ci:hunter22@example.org/choiros.git", "holds a password"),
+        ("https://hunter22@example.org/choiros.git", "holds a user, which over HTTP is a token"),
+        ("HTTPS://hunter22:@example.org/choiros.git", "holds a user"),
+        ("https://example.org/choiros.git?private_token=hunter22", r"has a query \(private_token\)"),
+        ("https://example.org/choiros.git?hunter22", r"has a query \(without a key\)"),
+        ("https://[hunter22/choiros.git", "is not a URL"),
+    ],
+)
+def test_a_secret_is_not_sent_where_others_read_it(tmp_path: Path, url: str, problem: str) -> None:
+    """A repository's URL with a password, a token or a query would stand in ListCommands and CloudTrail."""
+    text = SHIPPED.replace("[repository]\n", f'[repository]\nurl = "{url}"\n')
+    with pytest.raises(UsageError, match=rf"repository\.url: {problem}.*such as a deploy key") as caught:
         read(tmp_path, text, DEPLOY_INSTANCE_ID=INSTANCE)
     assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/choiros.git",
+        "https://git@example.org/choiros.git",
+        "ssh://deploy@example.org/choiros.git",
+        "git@example.org:choiros.git",
+        "file:///srv/choiros.git",
+    ],
+)
+def test_a_url_without_a_secret_is_sent(tmp_path: Path, url: str) -> None:
+    """The user of an SSH login is no secret."""
+    text = SHIPPED.replace("[repository]\n", f'[repository]\nurl = "{url}"\n')
+    assert read(tmp_path, text, DEPLOY_INSTANCE_ID=INSTANCE).repository.url == url
 
 
 def test_only_aws_has_instances(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""Which parts of a repository's URL are secrets. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+_WITHOUT_SECRET_USER = {"", "file", "ssh", "git+ssh", "ssh+git"}
+"""Schemes in which the user is a name to log in as. Over HTTP it is a token, or goes with one."""
+_NAMES = {"git", "oauth2", "x-access-token", "x-token-auth", "gitlab-ci-token"}
+"""Users that forges want beside a token, and that are none."""
+_NO_PASSWORDS = {"", "x-oauth-basic"}
+"""What stands in the place of a password when the user is the token."""
+_TOKENISH = 16
+"""Characters. A shorter user beside a password, or value of a query, is an ordinary word that must stay readable."""
+_SECRET_KEY = re.compile(r"token|secret|key|pass|auth|sig|cred", re.IGNORECASE)
+
+
+def secrets_of_url(url: str) -> set[str]:
+    """Return the parts of a URL that must never be shown, spelled as in the URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()
+    user, password = parts.username or "", parts.password or ""
+    found = {password} - _NO_PASSWORDS
+    if _is_secret_user(parts) and (password in _NO_PASSWORDS or len(user) >= _TOKENISH):
+        found.add(user)
+    if parts.query:
+        found.add(parts.query)
+        for pair in parts.query.split("&"):
+            key, _, value = pair.partition("=")
+            if _SECRET_KEY.search(key) or len(value) >= _TOKENISH:
+                found.add(value)
+    return found - {""}
+
+
+def public_problem(url: str) -> str | None:
+    """Say what keeps a URL from being sent where others read it, None if nothing does."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        return f"is not a URL: {error}"
+    if parts.password:
+        return "holds a password"
+    if _is_secret_user(parts):
+        return "holds a user, which over HTTP is a token or goes with one"
+    if parts.query:
+        return f"has a query ({', '.join(sorted({key for key, _ in parse_qsl(parts.query)})) or 'without a key'})"
+    return None
+
+
+def _is_secret_user(parts: SplitResult) -> bool:
+    user = parts.username or ""
+    return bool(user) and user not in _NAMES and parts.scheme not in _WITHOUT_SECRET_USER
