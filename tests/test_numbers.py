@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
         tmp_path,
         f"""
         systemctl() {{ cat {tmp_path}/answer; }}
-        timeout() {{ cat {tmp_path}/answer; }}
+        enter() {{ cat {tmp_path}/answer; }}
         nsenter() {{ cat {tmp_path}/answer; }}
         find_leader() {{ LEADER[$1]=$$; }}
         declare -A unit_state unit_identity
@@ -124,42 +125,47 @@ def test_what_stands_in_files_is_never_run(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("SWITCHPROOF_LEASE_S", "SWITCHPROOF_TIMEOUT_S", "SWITCHPROOF_DEADMAN_S", "SWITCHPROOF_PATIENCE_S"),
-        *("SWITCHPROOF_OFFSET", "SWITCHPROOF_WAIT_S", "READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S"),
-        *("ANSWER_TIMEOUT_S", "MAX_BYTES"),
-    ],
+GIVEN = (
+    *("SWITCHPROOF_LEASE_S", "SWITCHPROOF_TIMEOUT_S", "SWITCHPROOF_DEADMAN_S", "SWITCHPROOF_PATIENCE_S"),
+    *("SWITCHPROOF_OFFSET", "SWITCHPROOF_WAIT_S", "READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S"),
+    *("ANSWER_TIMEOUT_S", "MAX_BYTES"),
 )
-def test_a_caller_s_value_that_is_no_number_is_refused(tmp_path: Path, name: str) -> None:
+
+
+def test_a_caller_s_value_that_is_no_number_is_refused(tmp_path: Path) -> None:
     """Each number that a caller gives is refused by name, before anything is looked at, if it is not one."""
-    for value in (EVIL.format(mark=tmp_path / "mark"), "2m", "-1", "1e3", " 1", "1\n2"):
-        done = run(tmp_path, "lacking() { :; }; main status", **{name: value})
-        assert (done.returncode, done.stdout) == (64, ""), value
-        assert f"{name.removeprefix('SWITCHPROOF_')} is '{value}', which is not a" in done.stderr
+    evil = EVIL.format(mark=tmp_path / "mark")
+    for name in GIVEN:
+        done = run(tmp_path, "lacking() { :; }; main status", **{name: evil})
+        assert (done.returncode, done.stdout) == (64, ""), name
+        assert f"{name.removeprefix('SWITCHPROOF_')} is '{evil}', which is not a" in done.stderr
     assert not (tmp_path / "mark").exists()
 
 
-@pytest.mark.parametrize(
-    ("value", "number", "milliseconds"),
-    [
-        ("0", "0", "0"),
-        ("08", "8", "8000"),
-        ("12.5", "-", "12500"),
-        ("7.", "-", "7000"),
-        ("0.0019", "-", "1"),
-        ("-3", "-", "none"),
-        ("", "-", "none"),
-        ("1 2", "-", "none"),
-        ("9" * 20, "-", "none"),
-        ("1.a[0]", "-", "none"),
-    ],
-)
-def test_what_counts_as_a_number(tmp_path: Path, value: str, number: str, milliseconds: str) -> None:
+def test_which_values_are_refused(tmp_path: Path) -> None:
+    """What looks much like a number is refused like anything else."""
+    for name in ("ANSWERS", "SOAK_S"):
+        tries = [f"{name}={shlex.quote(value)}; given_problem" for value in ("2m", "-1", "1e3", " 1", "1\n2", "")]
+        done = run(tmp_path, "\n".join(tries))
+        assert done.stdout.count("which is not a") == len(tries), done.stdout
+    assert run(tmp_path, "ANSWERS=08; given_problem; SOAK_S=08.5; given_problem").stdout.startswith("ANSWERS is '08'")
+
+
+def test_what_counts_as_a_number(tmp_path: Path) -> None:
     """Digits are a number, also behind zeros; anything else is what the caller puts in its place."""
-    text = 'number_to n "$V" -; milliseconds_to m "$V" || m=none; echo "$n $m"'
-    assert run(tmp_path, text, V=value).stdout == f"{number} {milliseconds}\n"
+    wanted = {
+        "0": ("0", "0"),
+        "08": ("8", "8000"),
+        "12.5": ("-", "12500"),
+        "7.": ("-", "7000"),
+        "0.0019": ("-", "1"),
+        **dict.fromkeys(("-3", "", "1 2", "9" * 20, "1.a[0]", "1\n2"), ("-", "none")),
+    }
+    text = "".join(
+        f'number_to n {shlex.quote(value)} -; milliseconds_to m {shlex.quote(value)} || m=none; echo "$n $m"\n'
+        for value in wanted
+    )
+    assert run(tmp_path, text).stdout.splitlines() == [f"{number} {ms}" for number, ms in wanted.values()]
 
 
 # The lint: whatever stands in arithmetic has come through one of the readers.
