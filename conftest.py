@@ -370,6 +370,14 @@ def expected_system(session: DeploySession, place: Place) -> str:
 
 
 @pytest.fixture
+def expected_profile(session: DeploySession, place: Place, observation: Observation) -> str:
+    """Where the system profile must point: to what runs, or after a way back to where it pointed before."""
+    if place.leg == "back":
+        return session.hosts.before(place.host).system.profile or observation.system.running
+    return observation.system.running
+
+
+@pytest.fixture
 def choice(session: DeploySession, place: Place) -> Choice:
     """What a rollback goes back to."""
     return session.hosts.choice(place.host)

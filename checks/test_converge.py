@@ -6,7 +6,7 @@ import pytest
 
 from checks.fixtures import Show
 from deploy.bridge import Installation
-from deploy.convergence import Convergence
+from deploy.convergence import Convergence, Ending
 from deploy.errors import Inconclusive
 from deploy.journey import Before
 from deploy.observation import Observation
@@ -36,6 +36,50 @@ def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
 
 
 @pytest.mark.when("deploy", "rollback")
+def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, unwell: set[str], show: Show) -> None:
+    """Exit status 4 of the switch is explained: each unit that it names failed before, or fails its own clause.
+
+    A reload or a user unit that failed leaves no failed unit behind, and still the switch was not complete.
+
+    Try: systemctl status of the named units; read the end of the switch's log; deploy again.
+    """
+    named = convergence.failed_units
+    unexplained = sorted(named - set(before.failed) - unwell)
+    failed = convergence.ending is Ending.UNITS_FAILED
+    show(
+        expected="exit status 0, or only units that had failed before",
+        seen=f"exit status {convergence.status}; named as failed: {', '.join(sorted(named)) or 'none'}",
+        evidence=[convergence.log_path],
+        command="nixos-rebuild switch",
+    )
+    if not convergence.activated:
+        raise Inconclusive("the switch did not come to its units")
+    assert named or not failed, (
+        f"the switch ended with exit status 4, and names no unit that failed:\n{convergence.words}"
+    )
+    assert not (failed and unexplained), (
+        f"failed in the switch: {', '.join(unexplained)}; in the host's words:\n{convergence.words}"
+    )
+
+
+@pytest.mark.when("deploy", "rollback")
+def test_the_boot_default_could_be_set(convergence: Convergence, show: Show) -> None:
+    """The host could set what boots after the switch.
+
+    A host that boots another system than the run says loses what was deployed, or what was restored, with its power.
+
+    Try: see whether /boot is full or read-only, and whether another switch holds the host.
+    """
+    show(
+        expected="set",
+        seen=convergence.boot_problem or "set",
+        evidence=[convergence.log_path],
+        command="switch-to-configuration boot",
+    )
+    assert not convergence.boot_problem, f"what boots could not be set: {convergence.boot_problem}"
+
+
+@pytest.mark.when("deploy", "rollback")
 def test_the_running_system_is_the_expected_one(observation: Observation, expected_system: str, show: Show) -> None:
     """The running system is the one built from the commit; after a rollback, the very one from before.
 
@@ -49,8 +93,10 @@ def test_the_running_system_is_the_expected_one(observation: Observation, expect
     )
 
 
-def test_the_system_profile_is_the_running_system(observation: Observation, show: Show) -> None:
-    """The system profile points to the running system, so that this is what a reboot keeps.
+def test_the_system_profile_is_the_running_system(
+    observation: Observation, expected_profile: str, show: Show
+) -> None:
+    """The system profile points to the running system; after a way back, to what it pointed to before.
 
     A host that boots into another system than the one that was verified was not deployed to.
 
@@ -58,13 +104,13 @@ def test_the_system_profile_is_the_running_system(observation: Observation, show
     """
     system = observation.system
     show(
-        expected=system.running,
+        expected=expected_profile,
         seen=f"{system.profile} (generation {system.generation})",
         command="readlink -e /nix/var/nix/profiles/system",
     )
     assert system.profile, "the host did not say where its system profile points"
-    assert system.profile == system.running, (
-        f"the profile points to {system.profile}, but {system.running} is running; "
+    assert system.profile == expected_profile, (
+        f"the profile points to {system.profile}, not to {expected_profile}, and {system.running} is running; "
         "an earlier switch did not end, or somebody activated another system by hand"
     )
 

@@ -22,8 +22,9 @@ class Ending(enum.Enum):
     LOCK_HELD = (
         "another switch held the lock of switch-to-configuration; the profile has moved, nothing was activated"
     )
-    REBOOT_NEEDED = "the system is set for the next boot but cannot be activated without a reboot"
+    REBOOT_NEEDED = "the system needs a reboot: it refuses to be switched to while the host runs"
     REFUSED = "nixos-rebuild failed; the profile may have moved"
+    NOT_RESTORED = "switch-to-configuration of the system to go back to failed"
     STOPPED = "the switch was stopped by a signal or by its time limit"
     UNKNOWN = "how the switch ended is unknown"
 
@@ -34,6 +35,7 @@ _BY_STATUS = {
     4: Ending.UNITS_FAILED,
     11: Ending.LOCK_HELD,
     100: Ending.REBOOT_NEEDED,
+    125: Ending.UNKNOWN,  # RESULT_UNKNOWN of host-switch.sh: nobody told how the switch ended
 }
 
 _BEFORE_THE_SWITCH = {
@@ -45,8 +47,16 @@ _BEFORE_THE_SWITCH = {
 _STAGE = re.compile(r"^--- (\w+)$", re.MULTILINE)
 _STATUS = re.compile(r"switching to system configuration \S+ failed \(status (\d+)\)")
 _BUILD = re.compile(r"builder for '.*' failed|Cannot build '|build of .* failed|Failed to build|hash mismatch")
-_WORDS_BEFORE, _WORDS = 5, 15
-_LEFT_ALONE = re.compile(r"^NOT restarting .*$", re.MULTILINE)
+_WORDS_BEFORE, _WORDS, _LAST_WORDS = 5, 15, 12
+_RESULT = re.compile(r"^--- the switch ended with .*$", re.MULTILINE)
+_TELLING = re.compile(r"\berror\b|\bfailed\b|Failed|Could not")
+_LEFT_ALONE = re.compile(r"^(?:journal: )?(NOT restarting .*)$", re.MULTILINE)
+_INHIBITED = re.compile(r"changes to critical components|switch inhibitor", re.IGNORECASE)
+_FAILED_UNITS = re.compile(r"^(?:journal: )?warning: the following (?:user )?units failed: (.+)$", re.MULTILINE)
+_FAILED_JOB = re.compile(
+    r"^(?:journal: )?(?:Failed to (?:start|stop|restart|reload) (\S+?)[.:]?$|Job for (\S+) (?:failed|timed out))",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Convergence:
         seconds: How long it was followed until it ended; None where that says nothing.
         limit_s: After how many seconds the host itself ends it.
         installed: The store paths that the bridge installed, by program.
+        boot_problem: Why what boots could not be set after the switch, empty if it could.
+        restored: Whether the host's profile and what boots were set back at once, as the switch was refused.
     """
 
     finished: bool
@@ -80,6 +92,8 @@ class Convergence:
     seconds: float | None = None
     limit_s: float | None = None
     installed: Mapping[str, str] = field(default_factory=dict)
+    boot_problem: str = ""
+    restored: bool = False
 
     @property
     def ending(self) -> Ending:
@@ -96,7 +110,10 @@ class Convergence:
         told = _STATUS.findall(self.journal)
         if status == 1 and told:
             status = int(told[-1])
-        return _BY_STATUS.get(status, Ending.STOPPED if status > 128 else Ending.REFUSED)  # noqa: PLR2004 - signals
+        if status == 1 and _INHIBITED.search(self.log[self._last_stage :]):
+            return Ending.REBOOT_NEEDED
+        failed = Ending.NOT_RESTORED if self.stage == "rollback" else Ending.REFUSED
+        return _BY_STATUS.get(status, Ending.STOPPED if status > 128 else failed)  # noqa: PLR2004 - signals
 
     @property
     def activated(self) -> bool:
@@ -106,17 +123,41 @@ class Convergence:
     @property
     def touched(self) -> bool:
         """Whether the host was, or may have been, touched: what goes before changes nothing that runs or boots."""
-        return self.stage not in {"", "build", "realise", "arm"}
+        return self.stage not in {"", "build", "realise", "arm"} and not self.restored
+
+    @property
+    def failed_units(self) -> frozenset[str]:
+        """The units that the switch named as failed, or whose start, stop, restart or reload failed."""
+        text = self.log[self._last_stage :]
+        listed = {unit.strip() for line in _FAILED_UNITS.findall(text) for unit in line.split(",")}
+        jobs = {unit for names in _FAILED_JOB.findall(text) for unit in names}
+        return frozenset((listed | jobs) - {""})
 
     @property
     def words(self) -> str:
-        """The host's own words on what went wrong: around the last stage's first error, or its last lines."""
-        start = max((match.end() for match in _STAGE.finditer(self.log)), default=0)
-        lines = [line for line in self.log[start:].splitlines() if line.strip()]
-        for number, line in enumerate(lines):
-            if re.search(r"\berror\b|\bfailed\b|Failed|Could not", line):
-                return "\n".join(lines[max(0, number - _WORDS_BEFORE) : number + _WORDS])
-        return "\n".join(lines[-_WORDS:])
+        """The host's own words on what went wrong: around the last stage's first error, and the switch's last lines.
+
+        The job marks in its log where the switch ended; the last lines before that say why, in any version's words.
+        """
+        text = self.log[self._last_stage :]
+        if result := _RESULT.search(text):
+            text = text[: result.end()]
+        lines = [line for line in text.splitlines() if line.strip()]
+        first = next((number for number, line in enumerate(lines) if _TELLING.search(line)), None)
+        if first is None:
+            return "\n".join(lines[-_WORDS:])
+        begin, end = max(0, first - _WORDS_BEFORE), first + _WORDS
+        if result is None:
+            return "\n".join(lines[begin:end])
+        last = max(end, len(lines) - _LAST_WORDS)
+        begin = min(begin, max(0, len(lines) - _LAST_WORDS))
+        gap = ["[…]"] if last > end else []
+        return "\n".join([*lines[begin:end], *gap, *lines[last:]])
+
+    @property
+    def _last_stage(self) -> int:
+        """Where the last stage begins in the log."""
+        return max((match.end() for match in _STAGE.finditer(self.log)), default=0)
 
     @property
     def left_alone(self) -> str:

@@ -56,6 +56,7 @@ class Dialogue:
         self.began = dt.datetime.now(dt.UTC)
         """When the host began its last answer, by our clock."""
         self._clock = ClockBounds()
+        self._silences: set[str] = set()
 
     def connect(self) -> None:
         """Reach the host, if it is not reached yet.
@@ -170,6 +171,10 @@ class Dialogue:
             if time.monotonic() > deadline or self._stop.is_set():
                 why = "the run was told to end" if self._stop.is_set() else "the time was over"
                 raise Interrupted(f"{self._host}: the {job} was still running there when {why}")
+        for silence in frame.get("silences").splitlines():
+            if silence not in self._silences:
+                self._silences.add(silence)
+                self._journal.emit(Noted(host=self._host, text=f"systemd was silent on the host: {silence}"))
         text = log.decode("utf-8", "replace")
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
@@ -189,6 +194,8 @@ class Dialogue:
             seconds=round(time.monotonic() - since, 3),
             limit_s=timeout_s,
             installed=read_realised(frame.get("installed")),
+            boot_problem=frame.get("boot.problem").strip(),
+            restored="restored" in frame.sections,
         )
 
     def _reached(self) -> Connection:

@@ -517,6 +517,12 @@ class Journey:
             text = "\n".join(f"{name}:\n{frame.text(name).strip()}\n" for name in frame.sections)
             self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
         self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
+        was = self.before.system
+        if was.profile and was.profile != was.running:
+            self._warn(
+                f"Before this run, the system profile points to {was.profile}, but {was.running} runs. "
+                "A rollback restores both as they were."
+            )
         self._account.before(self.before.system, self.before.units)
 
     def _note(self, text: str) -> None:

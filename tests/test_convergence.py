@@ -121,3 +121,64 @@ def test_meanings_are_written_for_a_reader() -> None:
 def test_host_is_touched_from_the_switch_on(stage: str, touched: bool) -> None:
     """What is built and armed is not yet what runs; from the switch on the host counts as touched."""
     assert ended(stage=stage).touched is touched
+
+
+INHIBITED = (
+    "There are changes to critical components of the system:\n\ndbus-implementation\n\nPre-switch checks failed\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "log", "ending"),
+    [
+        (1, "switch", f"--- switch\n{INHIBITED}", Ending.REBOOT_NEEDED),
+        (1, "switch", "--- switch\njournal: Switch inhibitors: systemd\n", Ending.REBOOT_NEEDED),
+        (1, "switch", f"{INHIBITED}--- switch\nPre-switch checks failed\n", Ending.REFUSED),
+        (1, "rollback", "--- rollback\nPre-switch checks failed\n", Ending.NOT_RESTORED),
+        (125, "switch", "--- switch\n", Ending.UNKNOWN),
+    ],
+)
+def test_what_the_switch_refused_is_told_by_its_words(status: int, stage: str, log: str, ending: Ending) -> None:
+    """A change that needs a reboot is named as that, and a rollback does not blame a program that it never called."""
+    assert ended(status=status, stage=stage, log=log).ending is ending
+
+
+@pytest.mark.parametrize(
+    ("log", "units"),
+    [
+        ("--- switch\nFailed to reload hypervisor.service\n", {"hypervisor.service"}),
+        ("--- switch\nwarning: the following units failed: a.service, b@c.service\n", {"a.service", "b@c.service"}),
+        ("--- switch\njournal: warning: the following user units failed: a.service\n", {"a.service"}),
+        ("--- switch\nJob for x.service failed because the control process exited\n", {"x.service"}),
+        ("--- build\nFailed to start a.service\n--- switch\nstarting the following units: b.service\n", set()),
+        ("--- switch\nFailed to restart b.service.\nFailed to start c.timer:\n", {"b.service", "c.timer"}),
+        ("--- switch\nFailed to run activate script\n", set()),
+    ],
+)
+def test_units_that_the_switch_names_are_known(log: str, units: set[str]) -> None:
+    """Units are read from every form in which a switch names them, in its last stage alone."""
+    assert ended(log=log, status=4).failed_units == units
+
+
+RESULT = "--- the switch ended with status 100 (told by systemd's record of its unit; nixos-rebuild returned 1)"
+
+
+def test_words_reach_up_to_where_the_job_marks_the_end() -> None:
+    """Whatever a version of nixos-rebuild prints or not, the lines before the job's own mark are among the words."""
+    said = "Warning: the new NixOS configuration has an init that is\nincompatible with the current configuration.\n"
+    log = f"--- switch\n{LONG}{said}{RESULT}\njournal: Main process exited, code=exited, status=100/n/a\nFailed\n"
+    assert said.strip() in ended(log=log).words
+    assert ended(log=log).words.endswith(RESULT)
+    log = f"--- switch\nerror: early\n{LONG}{said}{RESULT}\njournal: x\n"
+    words = ended(log=log).words
+    assert words.startswith("error: early")
+    assert "[…]" in words
+    assert words.endswith(RESULT)
+    assert said.strip() in words
+
+
+def test_host_that_was_set_back_at_once_is_not_touched() -> None:
+    """A refused switch whose profile and boot default were set back has left the host as it was."""
+    refused = Convergence(True, 100, "switch", "/nix/store/x", "", "", "", "", restored=True)
+    assert not refused.touched
+    assert not refused.activated

@@ -63,27 +63,6 @@ given_problem() {
   done
 }
 
-# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
-# machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
-# Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
-# endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
-endpoint() { local IFS=$US; printf '%s\n' "$*"; }
-ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
-  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' '' ''
-  for unit in live:8080:100 dev:8081:101; do
-    IFS=: read -r name port last <<<"$unit"
-    good="\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\""
-    if [ "$(systemctl show -P LoadState "container@sandbox-$name.service")" = loaded ]; then
-      endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
-        "sandbox-$name/sandbox.service" http://127.0.0.1:8080/health 200 '' "$good" '' '' '' "container@sandbox-$name.service"
-    else
-      endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
-        "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
-        "$good" '' "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" '' ''
-    fi
-  done
-)}
-
 # ---- answering ------------------------------------------------------------------------------------------------
 
 payload=
@@ -126,6 +105,116 @@ gone_by() {
   milliseconds_to now "$up" && milliseconds_to least "$1" && milliseconds_to since "$2" || return 0
   ((now - since >= least))
 }
+
+# ---- asking systemd -------------------------------------------------------------------------------------------
+#
+# While systemd or dbus restarts, systemctl fails, hangs or prints nothing. That is not an answer: ask again, until a
+# deadline, and conclude nothing where none came.
+
+readonly ANSWER_WITHIN_S=10 ACTIVATION=nixos-rebuild-switch-to-configuration
+readonly SWITCH_LOCK=/run/nixos/switch-to-configuration.lock
+answered='' unit_active='' unit_sub='' activating=''
+
+# Keep a note of every silence, for the answers of this run's later questions.
+note_silence() {
+  [ ! -d "$RUN_DIR" ] || printf '%s %s\n' "$(now)" "$*" >>"$RUN_DIR/silences" 2>/dev/null || true
+}
+
+# Ask systemctl, again while it does not answer, and put the answer into `answered`; fails where none came in time.
+# Every question is asked so that a true answer is never empty.
+ask_systemctl() {
+  local began tries=0 rc tenths=1
+  answered=''
+  [ -d /run/systemd/system ] || return # nobody is there to ask
+  uptime_to began
+  while :; do
+    rc=0
+    answered=$(timeout 10 systemctl "$@" 2>/dev/null) || rc=$?
+    if [ "$rc" = 0 ] && [ -n "$answered" ]; then break; fi
+    tries=$((tries + 1)) answered=''
+    if gone_by "$ANSWER_WITHIN_S" "$began"; then
+      note_silence "systemctl $*: no answer within $ANSWER_WITHIN_S s, asked $tries times (exit status $rc)"
+      return 1
+    fi
+    sleep "$((tenths / 10)).$((tenths % 10))"
+    tenths=$((tenths < 5 ? tenths * 2 : 10))
+  done
+  [ "$tries" = 0 ] || note_silence "systemctl $*: answered after $tries attempts without an answer"
+}
+
+# Have systemctl do something that may safely be done twice, again while it fails, until a deadline.
+have_systemctl() {
+  local began tries=0 stderr
+  uptime_to began
+  until stderr=$(timeout 100 systemctl "$@" 2>&1); do
+    tries=$((tries + 1))
+    if gone_by "$ANSWER_WITHIN_S" "$began"; then
+      note_silence "systemctl $*: failed $tries times: ${stderr:0:300}"
+      printf 'systemctl %s failed: %s\n' "$*" "$stderr" >&2
+      return 1
+    fi
+    sleep 0.5
+  done
+  [ "$tries" = 0 ] || note_silence "systemctl $*: done after $tries failed attempts"
+}
+
+# Put a unit's state into `unit_active` and `unit_sub`; fails where systemd does not answer.
+look_at_unit() {
+  unit_active='' unit_sub=''
+  ask_systemctl show -p LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus -- "$1" || return
+  if [[ $answered =~ ActiveState=([a-z-]+) ]]; then unit_active=${BASH_REMATCH[1]}; fi
+  if [[ $answered =~ SubState=([a-z-]+) ]]; then unit_sub=${BASH_REMATCH[1]}; fi
+  [ -n "$unit_active" ]
+}
+
+# Whether systemd says of a unit that it is over; no answer says nothing.
+has_ended() {
+  look_at_unit "$1" || return 1
+  case $unit_active:$unit_sub in inactive:* | failed:* | active:exited) return 0 ;; esac
+  return 1
+}
+
+# Put the unit in which nixos-rebuild activates into `activating`, empty where it does not; some versions give its name
+# a suffix. init.scope is always there: an answer without it is none.
+find_activation() {
+  activating=''
+  [ -d /run/systemd/system ] || return 0
+  ask_systemctl list-units --plain --no-legend --full --state=activating,active,deactivating \
+    init.scope "$ACTIVATION*.service" || return
+  [[ ! $answered =~ (${ACTIVATION}[^[:space:]]*\.service) ]] || activating=${BASH_REMATCH[1]}
+}
+
+# Remove what is left of a unit that has ended.
+drop_unit() {
+  has_ended "$1" || return 0
+  case $unit_active in
+    active) have_systemctl stop -- "$1" || true ;;
+    failed) have_systemctl reset-failed -- "$1" || true ;;
+  esac
+}
+
+# ---- the contract: what is probed -----------------------------------------------------------------------------
+
+# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
+# machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
+# Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
+# endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
+endpoint() { local IFS=$US; printf '%s\n' "$*"; }
+ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
+  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' '' ''
+  for unit in live:8080:100 dev:8081:101; do
+    IFS=: read -r name port last <<<"$unit"
+    good="\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\""
+    if ask_systemctl show -P LoadState -- "container@sandbox-$name.service" && [ "$answered" = loaded ]; then
+      endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
+        "sandbox-$name/sandbox.service" http://127.0.0.1:8080/health 200 '' "$good" '' '' '' "container@sandbox-$name.service"
+    else
+      endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
+        "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
+        "$good" '' "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" '' ''
+    fi
+  done
+)}
 
 # The contract's units, once each, in order: all, those of the host itself, and by container those inside.
 declare -A CONTAINER_OF INSIDE LEADER
@@ -532,18 +621,13 @@ toplevel_attr() { printf 'nixosConfigurations."%s".config.system.build.toplevel'
 
 job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
 job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
-running() { case $(systemctl show -P ActiveState -- "$1") in activating | active | deactivating | reloading) return 0 ;; esac; return 1; }
 
 # The run's jobs that there have been, and those of them that are still at work.
 jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
 jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
 
-# While systemd does not answer, as when it executes itself anew, a job has not ended.
-ended() {
-  [ -e "$RUN_DIR/$1/rc" ] && return
-  case $(systemctl show -P ActiveState -- "$(job_unit "$1")") in inactive | failed) return 0 ;; esac
-  return 1
-}
+# Whether a job is over: first by what it wrote itself, then by systemd's explicit answer.
+ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
 
 # One at a time among those who look at the lock or change it; the lock itself outlasts every process.
 guarded() {
@@ -574,30 +658,54 @@ renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
 release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
 refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew; }
 
-# The unit in which nixos-rebuild activates, if it does; some versions give its name a suffix.
-activation() {
-  systemctl list-units --plain --no-legend --full --state=activating,active,deactivating \
-    'nixos-rebuild-switch-to-configuration*.service' | awk 'NR == 1 { print $1 }'
+switch_lock_is_held() { [ -e "$SWITCH_LOCK" ] && ! flock -n "$SWITCH_LOCK" true; }
+
+# Who holds the switch's lock: every process that has it open, with its command and since when it runs.
+switch_lock_holders() {
+  local pid command holders=''
+  while read -r pid; do
+    command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200) || true
+    holders+="${holders:+; }process $pid (${command% }) since $(ps -o lstart= -p "$pid" 2>/dev/null || true)"
+  done < <(find /proc/[0-9]*/fd -lname "$SWITCH_LOCK" 2>/dev/null | cut -d/ -f3 | sort -un)
+  printf '%s' "${holders:-an unknown process}"
 }
 
 # Who else changes the host at this moment, if anyone. A wrapped program has a dot before its name.
 foreign_switch() {
-  local unit lock=/run/nixos/switch-to-configuration.lock pid
-  unit=$(activation)
-  if [ -n "$unit" ]; then
-    printf '%s, since %s' "$unit" "$(systemctl show -P ActiveEnterTimestamp -- "$unit")"
-  elif [ -e "$lock" ] && ! flock -n "$lock" true; then
-    printf 'whoever holds %s' "$lock"
-  elif pid=$(pgrep -of '(^|/)\.?nixos-rebuild(-ng)?(-wrapped)? (.* )?(switch|boot|test)( |$)'); then
+  local pid
+  if ! find_activation; then
+    printf 'systemd did not answer within %s s, so a switch may be under way' "$ANSWER_WITHIN_S"
+  elif [ -n "$activating" ]; then
+    ask_systemctl show -P ActiveEnterTimestamp -- "$activating" || true
+    printf '%s, since %s' "$activating" "${answered:-an unknown time}"
+  elif switch_lock_is_held; then
+    printf '%s is held by %s; it belongs to no deploy that this host knows' "$SWITCH_LOCK" "$(switch_lock_holders)"
+  elif pid=$(pgrep -u 0 -of '(^|/)\.?nixos-rebuild(-ng)?(-wrapped)? (.* )?(switch|boot|test)( |$)'); then
     printf 'nixos-rebuild by hand (process %s, since %s)' "$pid" "$(ps -o lstart= -p "$pid")"
   fi
 }
 
+# Whether a job of a run may still be at work: no answer counts as one that is.
+may_be_at_work() {
+  ask_systemctl list-units --plain --no-legend --state=activating,active init.scope "switchproof-$1-*" || return 0
+  [[ $answered =~ switchproof-[^[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+activating ]]
+}
+
+# The lock is looked at first: a run that is refused must not have touched another run's guard.
 take_lock() {
   local other lease
+  if [ -e "$LOCK" ]; then
+    other=$(held_by run)
+    number_to lease "$(stat -c %Y "$LOCK")" 0
+    number_to lease "$(held_by lease)" "$((lease + 60))"
+    if [ "$other" != "$RUN" ] && { ((EPOCHSECONDS < lease)) || may_be_at_work "$other"; }; then
+      refuse locked "$(held_by owner), run ${other:-unknown}, since $(held_by since)"
+      return 1
+    fi
+  fi
   other=$(pending run)
   if [ -n "$other" ] && [ "$other" != "$RUN" ]; then
-    if running "$GUARD"; then
+    if ! has_ended "$GUARD"; then
       refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself unless it is"
       return 1
     fi
@@ -605,14 +713,7 @@ take_lock() {
   fi
   if [ -e "$LOCK" ]; then
     other=$(held_by run)
-    number_to lease "$(stat -c %Y "$LOCK")" 0
-    number_to lease "$(held_by lease)" "$((lease + 60))"
     [ "$other" != "$RUN" ] || return 0
-    if systemctl list-units --plain --no-legend --state=activating "switchproof-$other-*" | grep -q . ||
-      ((EPOCHSECONDS < lease)); then
-      refuse locked "$(held_by owner), run ${other:-unknown}, since $(held_by since)"
-      return 1
-    fi
     say lock.stale "$other"
     say lock.stale.owner "$(held_by owner)"
     say lock.stale.since "$(held_by since)"
@@ -642,7 +743,7 @@ claim() {
   guarded take_lock || return 1
   if [ ! -e "$before" ]; then
     mkdir -p "${before%/*}"
-    (payload='' && say began "$(date +%s)" && say_system 3 && printf '%s' "$payload") | keep "$before"
+    (payload='' && say began "$EPOCHSECONDS" && say_system 3 && printf '%s' "$payload") | keep "$before"
   fi
   hold_system before "$(ran_before)"
   say before "$(cat "$before")"$'\n'
@@ -654,24 +755,38 @@ own_text() { if [ -n "${BASH_EXECUTION_STRING:-}" ]; then printf '%s\n' "$BASH_E
 
 # Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
 launch() {
-  local dir unit words; dir=$(job_dir) unit=$(job_unit)
+  local dir unit stderr=''; dir=$(job_dir) unit=$(job_unit)
   mkdir -p "$dir"
   if [ ! -e "$dir/stage" ]; then
     : >>"$dir/log"
     own_text >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
     bridge_table >"$dir/bridge"
-    words=$(systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot --remain-after-exit \
-      --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit -p TimeoutStartSec="$TIMEOUT_S" \
-      -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
-      -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
-      -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
-      -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
-      "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1) || [ -e "$dir/stage" ] ||
-      [ "$(systemctl show -P LoadState -- "$unit")" = loaded ] ||
-      { refuse unstarted "systemd-run could not begin $unit: $words"; return; }
+    begin_unit "$1" || { refuse unstarted "systemd-run could not begin $unit: $stderr"; return; }
   fi
   say outcome started
+}
+
+# Start the job's unit, again while nobody knows whether it was: it is there, or systemd says that it is not.
+begin_unit() {
+  local began
+  uptime_to began
+  until run_unit "$1" || [ -e "$dir/stage" ]; do
+    if ask_systemctl show -P LoadState -- "$unit" && [ "$answered" = loaded ]; then break; fi
+    ! gone_by "$ANSWER_WITHIN_S" "$began" || return 1
+    note_silence "systemd-run could not begin $unit, and is asked again: ${stderr:0:300}"
+    sleep 0.5
+  done
+}
+run_unit() {
+  stderr=$(timeout 60 systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot \
+    --remain-after-exit --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit \
+    -p TimeoutStartSec="$TIMEOUT_S" \
+    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
+    -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
+    -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
+    -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
+    "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1)
 }
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
@@ -696,11 +811,84 @@ job_converge() {
   install_programs "$top" || return
   stage switch
   # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
-  systemctl reset-failed -- nixos-rebuild-switch-to-configuration.service 2>/dev/null || true
+  drop_unit "$ACTIVATION.service"
+  mark_journal
   nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+  take_switch_result "$rc"
+  rc=$switch_result
+  if needs_reboot "$rc"; then undo_refused; return "$rc"; fi
   case $rc in 0 | 4) renew_units || rc=4 ;; esac
   boot_earlier
   return "$rc"
+}
+
+# Whether the new system refused to be switched to on a running host: its init is another one, or components changed
+# that only a reboot can change. It is never forced.
+needs_reboot() {
+  [ "$(toplevel)" = "$(ran_before)" ] || return 1
+  case $1 in
+    100) return 0 ;;
+    1) tail -c 65536 "$(job_dir)/log" | grep -qiE 'changes to critical components|switch inhibitor' ;;
+    *) return 1 ;;
+  esac
+}
+
+# Nothing was activated: set back the profile, the programs and what boots, and say whether that worked.
+undo_refused() {
+  local to; to=$(ran_before)
+  echo 'this system needs a reboot, and was not switched to; profile and boot default are set back'
+  restore_profile "$to" && bring_programs_back && set_what_boots "$to" && guarded disarm_own || return 0
+  INVOCATIONS=()
+  : >"$(job_dir)/restored"
+}
+
+# From here on is what the journal will have to say of a switch.
+declare -a SINCE_MARK=()
+mark_journal() {
+  local cursor
+  SINCE_MARK=(--since "@$EPOCHSECONDS")
+  cursor=$(timeout 20 journalctl -q --no-pager -n1 -o cat --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p') || true
+  [ -z "$cursor" ] || SINCE_MARK=(--after-cursor "$cursor")
+}
+
+# How the switch itself ended, into `switch_result`. nixos-rebuild's return is not its end: systemd-run ends with 0 where
+# it loses the bus, some versions say 1 for everything. So wait for the unit and its lock, and believe systemd's record.
+switch_result=''
+take_switch_result() {
+  local was_busy='' source
+  if ! find_activation || [ -n "$activating" ] || switch_lock_is_held; then was_busy=yes; fi
+  settle || true
+  timeout 20 journalctl --sync 2>/dev/null || true
+  if switch_result=$(switch_status_of_unit) && [ -n "$switch_result" ]; then
+    source="systemd's record of its unit"
+  elif switch_result=$(switch_status_of_journal) && [ -n "$switch_result" ]; then
+    source="its own line in the journal"
+  elif [ -n "$was_busy" ] && [ "$1" = 0 ]; then
+    # It was still at work when nixos-rebuild said that all went well, and nothing tells how it ended.
+    switch_result=$RESULT_UNKNOWN source='nobody: it went on after nixos-rebuild had returned'
+  else
+    switch_result=$1 source="nixos-rebuild"
+  fi
+  printf -- '--- the switch ended with status %s (told by %s; nixos-rebuild returned %s)\n' "$switch_result" "$source" "$1"
+}
+readonly RESULT_UNKNOWN=125
+
+# What systemd said last of how the activation's process ended; nothing where it said nothing.
+switch_status_of_unit() {
+  timeout 20 journalctl -q --no-pager -o cat "${SINCE_MARK[@]}" -u "$ACTIVATION*" 2>/dev/null | awk -v unit="^$ACTIVATION" '
+    $0 !~ unit { next }
+    /: Main process exited, code=exited, status=[0-9]+/ { sub(/.*status=/, ""); sub(/[^0-9].*/, ""); status = $0 }
+    /: Main process exited, code=(killed|dumped), status=[0-9]+/ { sub(/.*status=/, ""); sub(/[^0-9].*/, ""); status = 128 + $0 }
+    /: (Deactivated successfully|Succeeded)\.$/ { status = 0 }
+    END { print status }'
+}
+
+# What switch-to-configuration itself told the journal last.
+switch_status_of_journal() {
+  timeout 20 journalctl -q --no-pager -o cat "${SINCE_MARK[@]}" -t nixos 2>/dev/null | awk '
+    /^finished switching to system configuration / { status = 0 }
+    /^switching to system configuration .* failed \(status [0-9]+\)/ { sub(/.*\(status /, ""); sub(/[^0-9].*/, ""); status = $0 }
+    END { print status }'
 }
 
 job_rollback() {
@@ -725,18 +913,28 @@ end_other_jobs() {
   local job
   while job=$(jobs_at_work) && job=$(grep -vxm1 -- "$JOB" <<<"$job"); do
     case $(cat "$RUN_DIR/$job/stage" 2>/dev/null || echo build) in
-      build | realise) systemctl stop -- "$(job_unit "$job")" ;;
+      build | realise) have_systemctl stop -- "$(job_unit "$job")" || true ;;
     esac
     sleep 0.5
   done
 }
 
-# Wait for a switch that is under way. One that hangs is ended, or nothing could ever be undone.
+# Wait until no switch is under way: neither its unit nor its lock. One that hangs is ended, and a lock that a stray
+# process holds is set aside, or nothing could ever be undone. Fails where even that did not help.
 settle() {
-  local began unit
+  local began
   uptime_to began
-  while unit=$(activation) && [ -n "$unit" ]; do
-    ! gone_by "$PATIENCE_S" "$began" || systemctl stop -- "$unit"
+  while ! find_activation || [ -n "$activating" ] || switch_lock_is_held; do
+    if gone_by "$((2 * PATIENCE_S + 60))" "$began"; then return 1; fi
+    if gone_by "$PATIENCE_S" "$began"; then
+      if [ -n "$activating" ]; then
+        echo "ending $activating, which did not end within $PATIENCE_S s"
+        have_systemctl stop -- "$activating" || true
+      elif switch_lock_is_held; then
+        echo "setting $SWITCH_LOCK aside: $(switch_lock_holders) has held it for $PATIENCE_S s"
+        rm -f "$SWITCH_LOCK"
+      fi
+    fi
     sleep 0.5
   done
 }
@@ -744,30 +942,72 @@ settle() {
 # Make exactly this system what the profile says, what runs and what would boot. Each is tried whatever became of
 # the others: on a full disk, say, the profile may not move, and the host must go back all the same.
 restore() {
-  local to=$1 action=$2 number link rc=0 moved=0
-  settle
+  local to=$1 action=$2 rc=0 moved=0 profile
+  settle || echo 'another switch did not end; going back all the same'
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
-  number_to number "$(section "$RUN_DIR/before" system.generation)"
-  if [ "$(readlink -e "$PROFILE-$number-link")" != "$to" ]; then
-    number=$(for link in "$PROFILE"-*-link; do
-      [ "$(readlink -e "$link")" != "$to" ] || printf '%s\n' "$link"
-    done | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -n | tail -n1)
-  fi
-  if [ -n "$number" ]; then
-    nix-env -p "$PROFILE" --switch-generation "$number" || moved=$?
-  else
-    nix-env -p "$PROFILE" --set "$to" || moved=$?
-  fi
-  while rc=0; "$to/bin/switch-to-configuration" "$action" || rc=$?; ((rc == 11)); do sleep 1; settle; done
+  restore_profile "$to" || moved=$?
+  run_switch "$to" "$action" || rc=$?
   renew_units || moved=$?
-  [ "$rc" = 0 ] || boot_default "$to" || true
+  # The switch has set what boots, unless it failed or the profile was another system before.
+  profile=$(profile_for "$to")
+  if [ "$profile" != "$to" ] && [ -x "$profile/bin/switch-to-configuration" ]; then
+    set_what_boots "$profile" || moved=$?
+  elif [ "$rc" != 0 ]; then
+    set_what_boots "$to" || true
+  fi
   [ "$rc" != 0 ] || rc=$moved
   return "$rc"
 }
 
-# What would boot. It was switched to before, so checks that a switch begins with do not matter.
-boot_default() { NIXOS_NO_CHECK=1 "$1/bin/switch-to-configuration" boot; }
+# What the profile is to be once a system runs again: for the one that ran before, what was noted, even if that was not
+# what ran.
+profile_for() {
+  local noted=''
+  [ "$1" != "$(ran_before)" ] || noted=$(section "$RUN_DIR/before" system.profile)
+  if [ -e "$noted" ]; then printf '%s' "$noted"; else printf '%s' "$1"; fi
+}
+
+# Bring the profile back, to the very generation that it had where there is one.
+restore_profile() {
+  local wanted number link; wanted=$(profile_for "$1")
+  number_to number "$(section "$RUN_DIR/before" system.generation)"
+  if [ "$(readlink -e "$PROFILE-$number-link")" != "$wanted" ]; then
+    number=$(for link in "$PROFILE"-*-link; do
+      [ "$(readlink -e "$link")" != "$wanted" ] || printf '%s\n' "$link"
+    done | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -n | tail -n1)
+  fi
+  if [ -n "$number" ]; then
+    nix-env -p "$PROFILE" --switch-generation "$number"
+  else
+    nix-env -p "$PROFILE" --set "$wanted"
+  fi
+}
+
+# Run the switch of a system that ran before, so that the checks with which a switch begins do not matter; again while
+# another one holds the lock.
+run_switch() {
+  local rc began
+  uptime_to began
+  while rc=0; NIXOS_NO_CHECK=1 "$1/bin/switch-to-configuration" "$2" || rc=$?; ((rc == 11)); do
+    ! gone_by "$PATIENCE_S" "$began" || break
+    sleep 1
+    settle || break
+  done
+  [ "$rc" = 0 ] || echo "$1/bin/switch-to-configuration $2 ended with status $rc"
+  return "$rc"
+}
+
+# What would boot.
+boot_default() { run_switch "$1" boot; }
+
+# The same in a job, whose answers say why where it could not be set.
+set_what_boots() {
+  local stderr
+  if stderr=$(boot_default "$1" 2>&1); then [ -z "$stderr" ] || printf '%s\n' "$stderr"; return; fi
+  printf '%s\n' "$1 could not be made what boots:" "$stderr" | tee "$(job_dir)/boot-problem"
+  return 1
+}
 
 # ---- the store path bridge: prebuilt programs that units run through a link ------------------------------------
 
@@ -890,7 +1130,7 @@ unlike() {
 declare -A INVOCATIONS=()
 place() {
   local unit new=$1.switchproof
-  for unit in $3; do INVOCATIONS[$unit]=$(with_unit "$unit" show -P InvocationID || true); done
+  for unit in $3; do INVOCATIONS[$unit]=$(invocation "$unit"); done
   if [[ $2 == /nix/store/* ]]; then
     mkdir -p "${1%/*}" && ln -sfn -- "$2" "$new"
   elif [ -e "$2" ] || [ -L "$2" ]; then
@@ -905,31 +1145,46 @@ place() {
 renew_units() {
   local unit rc=0
   for unit in "${!INVOCATIONS[@]}"; do
-    [ "$(with_unit "$unit" show -P InvocationID || true)" = "${INVOCATIONS[$unit]}" ] || continue
+    [ "$(invocation "$unit")" = "${INVOCATIONS[$unit]}" ] || continue
     echo "restarting $unit, which runs what was there before"
     with_unit "$unit" reset-failed 2>/dev/null || true
-    with_unit "$unit" restart || rc=1
+    if with_unit "$unit" restart; then continue; fi
+    # Where it was not even tried, as systemd did not answer, it is tried once more.
+    sleep 1
+    if [ "$(invocation "$unit")" = "${INVOCATIONS[$unit]}" ] && with_unit "$unit" restart; then continue; fi
+    echo "Failed to restart $unit"
+    rc=1
   done
   INVOCATIONS=()
   return "$rc"
+}
+
+# A unit's invocation as systemd spells it; empty where nobody says.
+invocation() {
+  if [[ $1 == */* ]]; then with_unit "$1" show -p InvocationID || true; return; fi
+  if ask_systemctl show -p InvocationID -- "$1"; then printf '%s' "$answered"; fi
 }
 
 # systemctl about a unit of the host, or of a container that is up: CONTAINER-UNIT/UNIT.
 with_unit() {
   local unit=$1 container=${1%%/*}
   if [[ $unit != */* ]]; then systemctl "${@:2}" -- "$unit"; return; fi
-  value["$container MainPID"]=$(systemctl show -P MainPID -- "$container") # find_leader sees whether it is a number
+  ask_systemctl show -P MainPID -- "$container" || return
+  [[ $answered =~ ^[0-9]+$ ]] || return
+  value["$container MainPID"]=$answered
   find_leader "$container"
   [ -z "${LEADER[$container]}" ] || INSIDE_S=60 enter "${LEADER[$container]}" systemctl "${@:2}" -- "${unit#*/}"
 }
 
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
-  local dir began rc=0; dir=$(job_dir) began=$(date +%s)
+  local dir rc=0; dir=$(job_dir)
+  mark_journal
   "job_$1" </dev/null || rc=$?
-  journalctl -q --no-pager -o cat -t nixos --since "@$began" >"$dir/journal" 2>/dev/null || true
+  timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
   # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
-  [ "$rc" = 0 ] || journalctl -q --no-pager -o cat -u 'nixos-rebuild-switch-to-configuration*' --since "@$began" 2>/dev/null || true
+  timeout 20 journalctl -q --no-pager -o cat -u "$ACTIVATION*" "${SINCE_MARK[@]}" 2>/dev/null |
+    tail_of 262144 | sed 's/^/journal: /' || true
   return "$rc"
 }
 
@@ -968,7 +1223,7 @@ set_up_guard() {
     printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
     printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" "armed $(now)" \
       "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
-    systemctl daemon-reload && systemctl restart "$GUARD"
+    have_systemctl daemon-reload && have_systemctl restart "$GUARD"
 }
 
 guard_unit() {
@@ -992,8 +1247,8 @@ UNIT
 disarm() {
   rm -f "$PENDING" "$SINCE" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
   rmdir "$CONTROL/multi-user.target.wants" "$CONTROL" 2>/dev/null || true
-  systemctl daemon-reload
-  [ -n "${GUARDING:-}" ] || systemctl stop "$GUARD" 2>/dev/null || true
+  have_systemctl daemon-reload || true
+  [ -n "${GUARDING:-}" ] || has_ended "$GUARD" || have_systemctl stop "$GUARD" || true
 }
 # What the guard has begun it ends: it is not stopped in the middle of a switch.
 disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || disarm; }
@@ -1001,7 +1256,7 @@ disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || 
 # As long as nobody has confirmed, a reboot leads to the earlier system.
 boot_earlier() {
   [ "$(pending run)" = "$RUN" ] || return 0
-  boot_default "$(pending to)" || echo "the earlier system could not be made what boots; the guard would go back to it after a reboot"
+  set_what_boots "$(pending to)" || echo 'after a reboot the guard would go back to the earlier system'
 }
 
 # Whoever decides first, decides; but the guard takes over from a rollback that did not end.
@@ -1127,7 +1382,7 @@ verb_rollback() {
   if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is no system in the Nix store"; return; fi
   if [ ! -x "$to/bin/switch-to-configuration" ]; then refuse gone "$to is not on this host (any more)"; return; fi
   if [ "$(decided by)" = guard ] ||
-    { [ "$(pending run)" = "$RUN" ] && rebooted && systemctl start --no-block "$GUARD" 2>/dev/null; }; then
+    { [ "$(pending run)" = "$RUN" ] && rebooted && have_systemctl start --no-block "$GUARD"; }; then
     refuse returning "the host goes back by itself, or has"
     say job "$(return_of "$(armed)")"
     return
@@ -1179,10 +1434,12 @@ verb_status() {
   uptime_to began
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
+  answered=''
   while :; do
     number_to size "$(stat -c %s "$dir/log" 2>/dev/null)" 0
     state=running
-    running "$unit" && [ "$(systemctl show -P SubState -- "$unit")" != exited ] || state=lost
+    # What the job wrote itself counts, before and after systemd was asked.
+    [ -e "$dir/rc" ] || ! has_ended "$unit" || state=lost
     [ ! -e "$dir/rc" ] || state=finished
     if [ "$state" != running ] || ((size > OFFSET)) || gone_by "$WAIT_S" "$began"; then break; fi
     sleep 0.2
@@ -1193,7 +1450,10 @@ verb_status() {
   say expected "$(cat "$dir/expected" 2>/dev/null || true)"
   say installed "$(cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null || true)"
   say journal "$(cat "$dir/journal" 2>/dev/null || true)"
-  say unit "$(systemctl show -p LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus -- "$unit")"
+  say unit "$answered"
+  say boot.problem "$(head -c 4096 "$dir/boot-problem" 2>/dev/null || true)"
+  [ ! -e "$dir/restored" ] || say restored yes
+  say silences "$(tail -n 50 "$RUN_DIR/silences" 2>/dev/null || true)"
   say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
   say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
@@ -1588,7 +1848,8 @@ verb_confirm() {
 conclude() {
   local keep=${SWITCHPROOF_KEEP:-} job outcome=ok detail=''
   job=$(jobs_at_work | head -n1)
-  [ -n "$job" ] || job=$(activation)
+  if [ -z "$job" ] && ! find_activation; then job='perhaps a switch, as systemd does not answer,'; fi
+  job=${job:-$activating}
   if [ -n "$job" ]; then refuse busy "$job is still at work; the lock stays"; return; fi
   judge
   if [ "$outcome" = ok ] && [ -n "$keep" ]; then keep_system; fi
@@ -1614,7 +1875,7 @@ judge() {
     outcome=booted detail='the host was rebooted before it was confirmed, and goes back by itself'
   elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
     outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
-  elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(pending to)" ] || ! as_before; }; then
+  elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(profile_for "$(pending to)")" ] || ! as_before; }; then
     outcome=pending detail="nobody confirmed $(pending expected); the host goes back by itself"
   fi
 }
@@ -1637,10 +1898,7 @@ keep_system() {
 # What the run kept is kept, for the newest twenty runs.
 end_run() {
   local job old
-  for job in $(jobs); do
-    systemctl stop -- "$(job_unit "$job")" 2>/dev/null || true
-    systemctl reset-failed -- "$(job_unit "$job")" 2>/dev/null || true
-  done
+  for job in $(jobs); do drop_unit "$(job_unit "$job")"; done
   printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$RUN_DIR/outcome"
   release
   [ -e "$PENDING" ] || rm -rf -- "${ROOTS:?}/$RUN"
@@ -1670,8 +1928,7 @@ verb_plan() {
   say expected "$(cat "$dir/expected" 2>/dev/null || true)"
   say closure "$(cat "$dir/closure" 2>/dev/null || true)"
   say units "$(cat "$dir/units" 2>/dev/null || true)"
-  systemctl stop -- "$(job_unit)" 2>/dev/null || true
-  systemctl reset-failed -- "$(job_unit)" 2>/dev/null || true
+  drop_unit "$(job_unit)"
   rm -rf -- "${STATE:?}/runs/$RUN"
 }
 
@@ -1685,8 +1942,8 @@ follow() {
     number_to size "$(stat -c %s "$dir/log")" "$seen"
     tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))"
     seen=$size
-    [ ! -e "$dir/rc" ] || return 0
-    running "$(job_unit)" || { sleep 1; [ -e "$dir/rc" ] || return 1; }
+    if [ -e "$dir/rc" ]; then return 0; fi
+    if has_ended "$(job_unit)" && [ ! -e "$dir/rc" ]; then return 1; fi
     sleep 0.5
   done
 }
@@ -1694,11 +1951,20 @@ follow() {
 converged() {
   local expected; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true)
   local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
+  if [ -e "$(job_dir)/restored" ]; then echo "it needs a reboot; nothing was switched, and profile and boot default are as before"; return 1; fi
   if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with $rc; see $(job_dir)/log"; return 1; fi
+  if [ -s "$(job_dir)/boot-problem" ]; then cat "$(job_dir)/boot-problem"; return 1; fi
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
     echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
-  local new; new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
+  local new
+  if [ "$rc" = 4 ]; then
+    new=$(units_named_failed "$(job_dir)/log")
+    if [ -z "$new" ]; then echo "the switch ended with 4, and names no unit that failed; see $(job_dir)/log"; return 1; fi
+    new=$(comm -13 <({ echo "$failed_before"; unwell_units; } | sort -u) <(echo "$new") | tr '\n' ' ')
+    if [ -n "${new// /}" ]; then echo "failed in the switch: $new"; return 1; fi
+  fi
+  new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
   if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
   if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
   new=$(awk '{for (n = 4; n <= NF; n++) if ($n !~ /^=/) {print $1 " (process " $2 ") runs from " $n; next}}
@@ -1707,6 +1973,21 @@ converged() {
   new=$(installed_problem)
   if [ -n "$new" ]; then echo "$new"; return 1; fi
   echo "$expected"
+}
+
+# The units that the switch named as failed, or whose start, stop, restart or reload failed.
+units_named_failed() {
+  sed -n '/^--- switch$/,$p' "$1" | sed -n -E -e 's/^(journal: )?warning: the following (user )?units failed: //p' \
+    -e 's/^(journal: )?Failed to (start|stop|restart|reload) ([^ ]+[^ .:])[.:]?$/\3/p' \
+    -e 's/^(journal: )?Job for ([^ ]+) (failed|timed out).*/\2/p' | tr -s ', ' '\n' | sed '/^$/d' | sort -u
+}
+
+# The units behind endpoints that are not healthy, which fail clauses of their own.
+unwell_units() {
+  local name units _
+  while IFS=$US read -r name units _; do
+    grep -qxF "$name healthy" <<<"${said[watch.settled]:-}" || tr "$RS" '\n' <<<"$units"
+  done <<<"$ENDPOINTS"
 }
 
 # What was installed must be there still, belong to what runs, and be what its units run.
@@ -1789,7 +2070,7 @@ verb_deploy() {
     printf '%s' "$payload" >"$(job_dir)/diagnostics"
     printf '%s' "$payload"
     clause diagnostics passed "above and in $(job_dir)/diagnostics"
-    echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
+    [ -e "$(job_dir)/restored" ] || echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
     number_to sources "$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)" 0

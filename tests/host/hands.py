@@ -81,3 +81,22 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {SOON_S:g} s: {what}"
         time.sleep(0.1)
+
+
+EDITED = "/root/edited.git"
+"""A copy of the sample repository that tests add branches to."""
+
+
+def add_branch(machine: LabHost, name: str, edits: str, parent: str = "main") -> str:
+    """Add a branch to `EDITED`: a shell text edits the parent's files. Return its commit."""
+    script = f"""
+      set -e; rm -rf /root/edit; [ -e {EDITED} ] || cp -r /srv/sample.git {EDITED}
+      git clone --quiet file://{EDITED} /root/edit; cd /root/edit
+      git checkout --quiet --detach origin/{parent} 2>/dev/null || git checkout --quiet --detach {parent}
+      {edits}
+      git add -A
+      git -c user.name=Ada -c user.email=ada@example.com commit --quiet -m {shlex.quote(name)}
+      git push --quiet --force origin HEAD:refs/heads/{name}
+      git rev-parse HEAD
+    """
+    return inside(machine, script).splitlines()[-1]

@@ -1,0 +1,192 @@
+"""A switch ends as it really ended, whatever systemd, dbus and nixos-rebuild say or do not say meanwhile."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from deploy.frame import Frame
+from deploy.providers.lab.host import LabHost
+from tests.host.hands import EDITED, add_branch, ask, by_hand, commit, finish, inside, wait_for, write
+from tests.host.unconfirmed import GONE, Switched, is_wholly, switch
+
+pytestmark = pytest.mark.lab
+
+STC = "system/switch-to-configuration.sh"
+CHECK = "system/pre-switch-check.sh"
+
+
+def version(name: str) -> str:
+    return f'sed -i \'s/version = "v2"/version = "{name}"/\' settings.nix'
+
+
+@contextmanager
+def program(machine: LabHost, name: str, text: str) -> Iterator[None]:
+    """Put a program before the real one of that name."""
+    write(machine, f"/run/wrappers/bin/{name}", f"#!/bin/bash\n{text}\n")
+    try:
+        yield
+    finally:
+        inside(machine, f"rm /run/wrappers/bin/{name}")
+
+
+@contextmanager
+def silent(machine: LabHost, name: str, times: int) -> Iterator[None]:
+    """Have a program of systemd's fail as while systemd executes itself anew, for its next uses."""
+    # Renaming is what only one of several processes can do.
+    inside(machine, f"mkdir -p /run/silent-{name}; touch /run/silent-{name}/{{1..{times}}}")
+    text = f"""
+      for each in /run/silent-{name}/*; do
+        if mv "$each" "/run/silent-used" 2>/dev/null; then echo 'Connection refused' >&2; exit 1; fi
+      done
+      exec /usr/bin/{name} "$@"
+    """
+    with program(machine, name, text):
+        yield
+    inside(machine, f"rm -r /run/silent-{name}")
+
+
+def deploy(machine: LabHost, run: str, sha: str, deadman_s: int = 300) -> Frame:
+    """Switch a host to a commit of `EDITED`; return the last status."""
+    values = {
+        "SWITCHPROOF_RUN": run,
+        "RELEASE_SHA": sha,
+        "REPO_URL": f"file://{EDITED}",
+        "SWITCHPROOF_DEADMAN_S": str(deadman_s),
+    }
+    claimed = ask(machine, "resolve", SWITCHPROOF_CLAIM="1", **values)
+    assert claimed.text("outcome") == "ok", claimed.sections
+    begun = ask(machine, "converge", **values)
+    assert begun.text("outcome") == "started", begun.sections
+    return finish(machine, run)
+
+
+def log_of(frame: Frame) -> str:
+    return base64.b64decode(frame.text("log")).decode()
+
+
+def keep(machine: LabHost, run: str) -> None:
+    assert ask(machine, "confirm", SWITCHPROOF_RUN=run, SWITCHPROOF_KEEP="1").text("outcome") == "ok"
+
+
+def go_back(machine: LabHost, run: str, to: str) -> Frame:
+    """Go back to a system; return the last status."""
+    assert ask(machine, "rollback", SWITCHPROOF_RUN=run, SWITCHPROOF_TO=to).text("outcome") == "started"
+    ended = finish(machine, run, "rollback")
+    assert ask(machine, "confirm", SWITCHPROOF_RUN=run).text("outcome") == "ok"
+    return ended
+
+
+def state(machine: LabHost) -> list[str]:
+    """What runs, the profile's generation, what boots, and whatever is armed."""
+    script = f"readlink -e /run/current-system; readlink /nix/var/nix/profiles/system; cat /boot/loader/entry; {GONE}"
+    return inside(machine, script).splitlines()
+
+
+def test_silence_of_systemd_is_no_answer(machine: LabHost) -> None:
+    """A running job stays running, a job is begun, and another run's guard stays armed, though systemctl fails."""
+    unit = "switchproof-silent-converge"
+    inside(machine, f"mkdir -p /var/lib/switchproof/runs/silent/converge; systemd-run -q --no-block --unit={unit} "
+           "--service-type=oneshot sleep 60")  # fmt: skip
+    with silent(machine, "systemctl", 3):
+        frame = ask(machine, "status", SWITCHPROOF_RUN="silent")
+    assert frame.text("state") == "running"
+    assert "answered after 3 attempts without an answer" in frame.text("silences")
+    inside(machine, f"systemctl stop {unit}; systemctl reset-failed {unit} || true")
+    assert ask(machine, "status", SWITCHPROOF_RUN="silent").text("state") == "lost"
+
+    with silent(machine, "systemd-run", 2):
+        armed = switch(machine, "armed")
+    pending = inside(machine, "cat /var/lib/switchproof/pending")
+    inside(machine, "rm -r /run/switchproof/lock")
+    with silent(machine, "systemctl", 3):
+        refused = ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN="second")
+    assert refused.text("outcome") == "locked"
+    assert inside(machine, "cat /var/lib/switchproof/pending") == pending
+    assert inside(machine, "systemctl is-active switchproof-guard") == "active"
+    with silent(machine, "systemctl", 3):
+        assert armed.confirm() == "ok"
+    is_wholly(machine, armed.new)
+
+
+def test_the_switch_s_own_end_counts(machine: LabHost) -> None:
+    """The end of nixos-rebuild, which may lose the bus, is not the switch's; a re-executed systemd is waited for."""
+    dbus = f"sed -i 's/^  systemctl daemon-reload$/  systemctl restart dbus; sleep 1\\n&/' {STC}; {version('dbus')}"
+    reexec = f"sed -i 's/^  systemctl daemon-reload$/  systemctl daemon-reexec\\n&/' {STC}; {version('reexec')}"
+    for name, edits in {"dbus": dbus, "reexec": reexec}.items():
+        ended = deploy(machine, name, add_branch(machine, name, edits))
+        log = log_of(ended)
+        assert "--- the switch ended with status 0 (told by systemd's record of its unit" in log
+        # What the switch said after nixos-rebuild had returned is there as well.
+        assert log.index("starting the following units") < log.index("--- the switch ended with")
+        assert (ended.text("rc").strip(), ended.text("boot.problem")) == ("0", "")
+        keep(machine, name)
+        is_wholly(machine, ended.text("expected").strip())
+
+
+def test_a_refused_live_switch_leaves_the_host_as_it_was(machine: LabHost) -> None:
+    """A system that needs a reboot is not forced: profile, boot default and guard are as before, whatever said so."""
+    words = "There are changes to critical components of the system:"
+    inhibited = f"sed -i \"s/^exit 0/echo '{words}'; exit 1/\" {CHECK}; {version('inhibited')}"
+    incompatible = f'sed -i \'s/"systemd 2"/"systemd 3"/\' system/default.nix; {version("incompatible")}'
+    before = state(machine)
+    # As the nixos-rebuild that is written in bash ends.
+    with program(machine, "nixos-rebuild", '/usr/local/bin/nixos-rebuild "$@" || exit 1'):
+        for name, edits, status in (("inhibited", inhibited, "1"), ("incompatible", incompatible, "100")):
+            ended = deploy(machine, name, add_branch(machine, name, edits))
+            assert (ended.text("rc").strip(), "restored" in ended.sections) == (status, True), log_of(ended)
+            assert state(machine) == before
+            assert ask(machine, "confirm", SWITCHPROOF_RUN=name).text("outcome") == "ok"
+        result, output = by_hand(machine, "deploy", RELEASE_SHA="incompatible", REPO_URL=f"file://{EDITED}")
+    assert result == 1
+    assert "converge     FAILED  it needs a reboot; nothing was switched" in output
+    assert state(machine) == before
+
+
+def test_the_way_back_asks_no_check_of_the_earlier_system(machine: LabHost) -> None:
+    """The earlier system ran here before: its own pre-switch check, which fails by now, does not keep it away."""
+    picky = add_branch(machine, "picky", f"sed -i 's/^exit 0/[ ! -e \\/run\\/newer ]/' {CHECK}; {version('picky')}")
+    assert deploy(machine, "picky", picky).text("rc").strip() == "0"
+    keep(machine, "picky")
+    earlier = inside(machine, "readlink -e /run/current-system")
+    assert deploy(machine, "newer", commit(machine, "main")).text("rc").strip() == "0"
+    inside(machine, "touch /run/newer")
+    ended = go_back(machine, "newer", earlier)
+    inside(machine, "rm /run/newer")
+    assert ended.text("rc").strip() == "0", log_of(ended)
+    is_wholly(machine, earlier)
+
+
+def test_a_profile_that_was_another_system_comes_back(machine: LabHost) -> None:
+    """Where another system ran than the profile said, both are as they were after a rollback, and what boots, too."""
+    profile = inside(machine, "readlink -e /nix/var/nix/profiles/system")
+    other = next(
+        path for path in inside(machine, "readlink -e /nix/var/nix/profiles/system-*-link").split() if path != profile
+    )
+    inside(machine, f"{other}/bin/switch-to-configuration test")
+    before = state(machine)
+    assert before[0] != before[2]
+    switched = switch(machine, "apart")
+    assert go_back(machine, "apart", switched.earlier).text("rc").strip() == "0"
+    assert state(machine) == before
+    # The guard does the same.
+    unconfirmed = Switched(machine, "apart-unconfirmed", other, "")
+    switch(machine, unconfirmed.run, 1)
+    wait_for(lambda: unconfirmed.ask("status", SWITCHPROOF_JOB="return").text("state") == "finished", "it went back")
+    assert state(machine) == before
+    inside(machine, f"{profile}/bin/switch-to-configuration switch")
+
+
+def test_exit_status_4_needs_a_unit_that_had_failed_before(machine: LabHost) -> None:
+    """By hand, too: a switch that ends with 4 and names nobody, or a unit that is well, has not gone well."""
+    ways = {"nobody": "", "reload": 'say "Failed to reload hypervisor.service"; '}
+    for name, words in ways.items():
+        edits = f"sed -i 's/^settle() {{/settle() {{\\n  {words}exit_code=4/' {STC}"
+        add_branch(machine, name, f"{edits}; {version(name)}")
+        result, output = by_hand(machine, "deploy", RELEASE_SHA=name, REPO_URL=f"file://{EDITED}")
+        assert result == 1, output
+        blamed = "failed in the switch: hypervisor.service" if words else "names no unit that failed"
+        assert blamed in output
