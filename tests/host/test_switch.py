@@ -82,7 +82,7 @@ def go_back(machine: LabHost, run: str, to: str) -> Frame:
 
 def state(machine: LabHost) -> list[str]:
     """What runs, the profile's generation, what boots, and whatever is armed."""
-    script = f"readlink -e /run/current-system; readlink /nix/var/nix/profiles/system; cat /boot/loader/entry; {GONE}"
+    script = f"readlink -e /run/current-system; readlink /nix/var/nix/profiles/system; /usr/local/lib/switchproof-lab/boot-loader; {GONE}"
     return inside(machine, script).splitlines()
 
 
