@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -17,23 +18,24 @@ from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
 from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
-from deploy.attestation import attest
+from checks.terminal import provide_streams
 from deploy.bridge import Installation
 from deploy.convergence import Convergence
 from deploy.cutover_audit import prepare
 from deploy.declared import Declared
 from deploy.earlier import Choice
-from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.errors import Inconclusive, UsageError
 from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
 from deploy.journal import AnyEvent, Connected, Leg
 from deploy.journey import Before, Confirmation, Differences
 from deploy.observation import Observation
-from deploy.plan import Mode, Options, make_plan, targets_file
-from deploy.record import Record
+from deploy.plan import Mode, Options, Plan, make_plan, targets_file
 from deploy.redact import Redactor
+from deploy.room import OF_A_HOST, OF_A_RUN, Room
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
+from deploy.streams import forgiving
 from deploy.surroundings import Surroundings, fingerprint
 from deploy.testinfra import host_over
 from reports import ci, files, index, stored, tidy
@@ -119,6 +121,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "audit(severity, rationale, remedy): a team's own check of an audit.")
     config.addinivalue_line("markers", "last: is made of a host only after all of its other checks passed.")
     given = config.option
+    if given.provider is not None:
+        provide_streams(config)
     if given.provider is None:
         only_deploys = (
             given.sha,
@@ -196,9 +200,11 @@ def pytest_configure(config: pytest.Config) -> None:
         progress(event)
 
     redact = Redactor(known_secrets(plan.target, os.environ))
+    room = _take_room(config, plan, folder)
     session = DeploySession(
-        plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover
+        plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover, room=room
     )
+    config.add_cleanup(lambda: _clear(session, room))
     config.stash[SESSION] = session
     config.add_cleanup(lambda: _end(service, session))
     Redaction(redact).install(config)
@@ -216,6 +222,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
     if config.option.subject is None and any(item.path.is_relative_to(ROOT / "trials") for item in items):
         raise pytest.UsageError("trials are of a deploy path: say which with --provider=lab --subject=COMMAND")
+
+
+def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
+    """Take the disk space that the report needs; what only lists checks needs none."""
+    if config.option.collectonly:
+        return None
+    try:
+        room = Room(folder, OF_A_RUN + OF_A_HOST * len(plan.target.hosts))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    return room
+
+
+def _clear(session: DeploySession, room: Room | None) -> None:
+    """Leave nothing of a run that never began."""
+    if room is not None:
+        room.release()
+    if session.record is None:
+        shutil.rmtree(session.folder, ignore_errors=True)
 
 
 class _Outputs:
@@ -250,26 +275,20 @@ class _Outputs:
         name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
         try:
             self._session.folder = folder.replace(files.make_folder(folder.parent, name))
-            files.write(record, self._session.folder, stored.home(kept_in) / "latest")
         except OSError as error:
-            self._problems.append(f"the run's files are not all written: {error}")
-        else:
-            self._sign(record)
+            self._problems.append(f"the run's folder keeps its first name, {folder}: {error.strerror}")
+        if self._session.unsigned:
+            self._problems.append(f"the run is not signed: {self._session.unsigned}")
+        if not self._session.unreported:
+            try:
+                files.write(record, self._session.folder, stored.home(kept_in) / "latest")
+            except OSError as error:
+                self._problems.append(f"the run's files are not all written: {error}")
         self._list(kept_in)
         try:
             self._service.publish(record, self._session.folder)
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
             self._problems.append(f"the CI service is not told of everything: {error!r}; the run's files are as ever")
-
-    def _sign(self, record: Record) -> None:
-        plan = self._session.plan
-        if plan.sign_key is None:
-            return
-        try:
-            attest(record, self._session.folder, plan.sign_key, plan.targets_file, plan.targets_sha256)
-        except (SwitchproofError, OSError) as error:
-            self._session.unsigned = True
-            self._problems.append(f"the run is not signed, so the exit code is not 0: {error}")
 
     def _list(self, kept_in: Path) -> None:
         """Remove the runs that are too old, and list those that are kept."""
@@ -297,7 +316,8 @@ class _Outputs:
 
 def _end(service: ci.Service, session: DeploySession) -> None:
     """Tell the CI service that everything is said; what pytest still holds of it comes first."""
-    sys.stdout.flush()
+    with forgiving(sys.stdout):
+        sys.stdout.flush()
     service.end(session.record)
 
 

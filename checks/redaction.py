@@ -16,6 +16,7 @@ from typing import Any, TextIO, cast
 import pytest
 
 from deploy.redact import Lines, Redactor, plain
+from deploy.streams import forgiving
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 
@@ -132,7 +133,8 @@ def redact_in_place(value: Any, redact: Callable[[str], str]) -> Any:
 class RedactedStream(io.TextIOBase):
     """A text stream that redacts whole lines on their way to another one. Safe to use from several threads.
 
-    Colours stay in lines that hold no secret; other control codes never pass.
+    It never raises for that stream: a closed pipe or a full disk must not stop a deploy. Colours stay
+    in lines that hold no secret; other control codes never pass.
 
     Args:
         stream: Where the lines go.
@@ -161,11 +163,12 @@ class RedactedStream(io.TextIOBase):
         with self._lock:
             line, self._line = self._line, ""
             self._pass(line, last=True)
-            self._stream.flush()
+            self.flush()
 
     def flush(self) -> None:
         """Flush the lines that are whole."""
-        self._stream.flush()
+        with forgiving(self._stream):
+            self._stream.flush()
 
     def isatty(self) -> bool:
         """Say whether the lines go to a terminal."""
@@ -185,7 +188,8 @@ class RedactedStream(io.TextIOBase):
         shown = self._lines(uncoloured, last=last)
         if shown == uncoloured and "\x1b" in lines:
             shown = "".join(part if _COLOUR.fullmatch(part) else plain(part) for part in _COLOUR.split(lines))
-        self._stream.write(shown)
+        with forgiving(self._stream):
+            self._stream.write(shown)
 
 
 def _log_record_factory(

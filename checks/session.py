@@ -9,27 +9,27 @@ import os
 import platform
 import re
 import shlex
-import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
 import pytest
 import testinfra.host
 
+from checks.ending import Ending, keep_record, sign_record
 from checks.fixtures import Diagnosis, Shown
 from checks.own import AUDIT, CHECKS, OwnChecks, clause_of, contexts_of
 from checks.selection import Selection
+from checks.signals import Signals
 from checks.words import words_of
 from deploy import facts, waivers
 from deploy.cause import find_cause
 from deploy.ci import read_ci
 from deploy.connection import ConnectionProblem
-from deploy.contract import Clause, ExitCode, HostState, Verdict, exit_code
+from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.cutover_audit import Prepared, keep_survey
 from deploy.errors import Inconclusive, UsageError
 from deploy.fleet import Fleet
@@ -54,8 +54,9 @@ from deploy.past_runs import read_earlier
 from deploy.plan import Mode, Plan, contract_digest
 from deploy.program import SCRIPT
 from deploy.providers import open_provider
-from deploy.record import Record, fold, proven
+from deploy.record import Record, fold
 from deploy.redact import Redactor
+from deploy.room import Room
 from deploy.surroundings import Surroundings, look_around
 from deploy.target import Contract, Target
 
@@ -88,6 +89,7 @@ class DeploySession:
         promoted_from: What let it through the gate.
         selection: Which checks the command line asks for; None for all.
         cutover: What an audit of the cutover has read before any host is asked.
+        room: Disk space for the report.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class DeploySession:
         promoted_from: PromotedFrom | None = None,
         selection: Selection | None = None,
         cutover: Prepared | None = None,
+        room: Room | None = None,
     ) -> None:
         self.plan = plan
         self._cutover = cutover
@@ -114,7 +117,10 @@ class DeploySession:
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
-        self.unsigned = False
+        self.unsigned = self.unreported = self.selected = ""
+        self._room = room
+        self._signals: Signals | None = None
+        self._pytest_code: ExitCode | None = None
         self._own = OwnChecks(plan.checks)
         self._selection = selection or Selection((), Path())
         self._collected: dict[str, pytest.Item] = {}
@@ -288,6 +294,9 @@ class DeploySession:
         """Open the provider, run the checks, bring back the hosts that need it and check them again."""
         if session.config.option.collectonly or session.testsfailed or not session.items:
             return (yield)
+        signals = self._signals = Signals(lambda name: self._end(session, name), self._say)
+        signals.install()
+        session.config.add_cleanup(signals.restore)
         self._begin(session.config)
         try:
             provider = open_provider(
@@ -296,16 +305,14 @@ class DeploySession:
                 lab_keep=self.plan.lab_keep,
                 lab_runtime=self.plan.lab_runtime,
                 shape=self.plan.shape,
-                say=lambda text: self.journal.emit(Noted(host=None, text=text)),
+                say=self._say,
                 emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
         except UsageError as error:
             raise pytest.UsageError(self._redact(str(error))) from None
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.fleet = Fleet(self.plan, self.run, _owner(), provider, self.journal)
-            for number in handlers:
-                signal.signal(number, self._ender(session))
+            signals.stage = "running"
             try:
                 result = yield
                 self._go_back(session)
@@ -319,32 +326,32 @@ class DeploySession:
                 raise
             finally:
                 self._leave()
+                signals.stage = "reporting"
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
             provider.close()
         return result
 
-    def _ender(self, session: pytest.Session) -> Callable[[int, FrameType | None], None]:
-        """Make the handler of signals that end the run: the first lets it end in order, the second at once."""
-
-        def end(number: int, _frame: FrameType | None) -> None:
-            name = signal.Signals(number).name
-            if self.interrupted:
-                raise KeyboardInterrupt(name)
-            self.interrupted = f"ended by {name}"
-            session.shouldstop = self.interrupted
-            threading.Thread(target=self._abandon, args=(name,), daemon=True).start()
-
-        return end
+    def _end(self, session: pytest.Session, name: str) -> None:
+        """End the run in order, as a signal asks for."""
+        self.interrupted = f"ended by {name}"
+        session.shouldstop = self.interrupted
+        threading.Thread(target=self._abandon, args=(name,), daemon=True).start()
 
     def _abandon(self, name: str) -> None:
-        self.journal.emit(Noted(host=None, text=f"{name}: ending in order; a second one ends at once."))
+        self._say(f"{name}: ending in order; a second one ends at once.")
         self.hosts.abandon()
 
+    def _say(self, text: str) -> None:
+        self.journal.emit(Noted(host=None, text=text))
+
     def _begin(self, config: pytest.Config) -> None:
-        self._journal = Journal(self.folder, self._redact)
-        self._hold = hold(self.folder)
+        try:
+            self._journal = Journal(self.folder, self._redact, self._room)
+            self._hold = hold(self.folder)
+        except OSError as error:
+            raise pytest.UsageError(
+                f"{self.folder}: cannot be written: {error.strerror}; nothing was touched"
+            ) from None
         self.journal.watch(self._watch)
         given = {
             "args": shlex.join(str(argument) for argument in config.invocation_params.args),
@@ -510,7 +517,7 @@ class DeploySession:
                 message=message,
                 expected=shown.expected,
                 seen=shown.seen,
-                evidence=tuple(dict.fromkeys(shown.evidence)),
+                evidence=tuple(dict.fromkeys(filter(None, shown.evidence))),
                 remedy="" if verdict in {Verdict.PASSED, Verdict.BLOCKED} else _remedy(item, call),
                 command=shown.command,
                 endpoint=place.endpoint,
@@ -567,7 +574,10 @@ class DeploySession:
         words = ""
         for unit in endpoint.units:
             if path := diagnostics.parts.get(f"journal/{unit}"):
-                lines = (self.folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]
+                try:
+                    lines = (self.folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]
+                except OSError:
+                    continue
                 words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in lines)
         return words
 
@@ -596,6 +606,8 @@ class DeploySession:
         """Make the record and say with which code the session ends, before any report is written."""
         if self._journal is not None:
             if self.fleet is None:
+                if self._signals and self._signals.received:
+                    self.interrupted = f"ended by {self._signals.received}"
                 for host in self.plan.target.hosts:
                     reason = "The run ended before any host was reached."
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
@@ -603,18 +615,52 @@ class DeploySession:
                 keep_survey(self._cutover, self.journal)
                 judged = self._cutover.judge(fold(self.journal.events), self._note_systems())
                 self.journal.emit(CutoverJudged(cutover=judged))
-            code = self._exit_code(fold(self.journal.events), ExitCode(int(session.exitstatus)))
-            self.journal.emit(
-                RunFinished(exit_code=code, interrupted=self.interrupted, redactions=dict(self.journal.redact.counts))
-            )
+            self.journal.settle()
+            self._finish(session)
             self.journal.close()
-            self.record = fold(self.journal.events)
-            session.exitstatus = int(code)
+            self._prove(session)
+        elif session.exitstatus == ExitCode.CANONICAL and not session.config.option.collectonly:
+            session.exitstatus = ExitCode.INCONCLUSIVE  # no check ran in this process
         yield
         if self.record is not None and self.record.run.exit_code is not None:
-            code = ExitCode(self.record.run.exit_code)
-            # Whoever asked for a signature is not served by a run that proves everything to nobody.
-            session.exitstatus = ExitCode.INTERNAL if self.unsigned and code is ExitCode.CANONICAL else code
+            session.exitstatus = self.record.run.exit_code
+
+    def _finish(self, session: pytest.Session) -> Record:
+        """Say with which code the run ends; a second time if its record could not be written or signed."""
+        self._pytest_code = self._pytest_code or ExitCode(int(session.exitstatus))
+        ending = Ending(
+            mode=self.plan.mode,
+            begun=self.fleet is not None,
+            pytest_code=self._pytest_code,
+            locked=self.fleet is not None and self.fleet.locked,
+            refused=self.fleet is not None and self.fleet.refused,
+            interrupted=bool(self.interrupted),
+            selected=bool(self.selected),
+            unreported=bool(self.journal.problem or self.unreported),
+            unsigned=bool(self.unsigned),
+        )
+        self.journal.emit(
+            RunFinished(
+                exit_code=ending.code(fold(self.journal.events)),
+                interrupted=self.interrupted,
+                unreported=self.journal.problem or self.unreported or None,
+                selected=self.selected or None,
+                redactions=dict(self.journal.redact.counts),
+            )
+        )
+        self.record = fold(self.journal.events)
+        session.exitstatus = self.record.run.exit_code or 0
+        return self.record
+
+    def _prove(self, session: pytest.Session) -> None:
+        """Write the record, which every other output is made from, and sign it where that was asked for."""
+        record = self._finish(session) if self.journal.problem else self.record
+        assert record is not None  # made just now
+        self.unreported = keep_record(record, self.folder)
+        if not self.unreported:
+            self.unsigned = sign_record(record, self.folder, self.plan)
+        if self.unreported or self.unsigned:
+            keep_record(self._finish(session), self.folder)
 
     def pytest_unconfigure(self) -> None:
         """Let go of the run's folder, now that all is written."""
@@ -629,27 +675,6 @@ class DeploySession:
                 self.journal.emit(SystemSeen(host=name, when="after", system=seen.system.identity))
                 commits[name] = seen.system.commit
         return commits
-
-    def _exit_code(self, record: Record, pytest_s_own: ExitCode) -> ExitCode:
-        """Say with which code the session ends; pytest's own only where it leaves no host in doubt."""
-        states = {host.state for host in record.hosts}
-        touched = states - {HostState.UNCHANGED}
-        safe = touched <= {HostState.ROLLED_BACK, HostState.CONVERGED}
-        verdict = proven(record)
-        if self.fleet is None or (pytest_s_own is ExitCode.INTERNAL and safe):
-            return pytest_s_own
-        if self.hosts.locked and not touched:
-            return ExitCode.LOCKED
-        if self.hosts.refused and not touched:
-            return ExitCode.USAGE
-        if self.interrupted and safe:
-            return ExitCode.INTERRUPTED
-        if self.plan.mode is Mode.PLAN:
-            made = all(
-                check.verdict is Verdict.PASSED for host in record.hosts for c in host.clauses for check in c.checks
-            )
-            return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
-        return exit_code(verdict, states)
 
 
 def contract_sha256(plan: Plan) -> str:

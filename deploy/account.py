@@ -69,7 +69,7 @@ class Account:
         lines = [line for line in ended.closure.splitlines() if line.strip()]
         name = "closure.txt" if leg == "forward" else f"closure-{leg}.txt"
         title = "what the switch changes in the closure"
-        path = self._journal.keep(self._host, name, title, ended.closure) if lines else None
+        path = self._journal.keep(self._host, name, title, ended.closure) or None if lines else None
         closure = Closure(
             leg=leg,
             before=before,

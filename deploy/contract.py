@@ -66,13 +66,15 @@ class Verdict(enum.StrEnum):
 
 
 class HostState(enum.StrEnum):
-    """What a run left a host in."""
+    """The state that a run left a host in; an audit, which changes nothing, says in which it found the host."""
 
     UNCHANGED = "unchanged"
     CONVERGED = "converged"
     ROLLED_BACK = "rolled-back"
     UNSAFE = "unsafe"
     UNKNOWN = "unknown"
+    FOUND_HEALTHY = "found-healthy"
+    FOUND_UNHEALTHY = "found-unhealthy"
 
 
 class RunVerdict(enum.StrEnum):
@@ -90,7 +92,10 @@ class RunVerdict(enum.StrEnum):
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of a deploy session; 2, 3 and 5 keep pytest's meaning."""
+    """The exit codes of a deploy session; 2, 3 and 5 keep pytest's meaning.
+
+    `INTERNAL` means a defect of Switchproof. `UNSIGNED` means canonical, but not signed although that was asked for.
+    """
 
     CANONICAL = 0
     SAFE_FAILURE = 1
@@ -99,10 +104,11 @@ class ExitCode(enum.IntEnum):
     USAGE = 4
     UNSAFE = 10
     INCONCLUSIVE = 11
+    UNSIGNED = 12
     LOCKED = 75
 
 
-PROVEN_STATES = frozenset({HostState.UNCHANGED, HostState.CONVERGED})
+PROVEN_STATES = frozenset({HostState.UNCHANGED, HostState.CONVERGED, HostState.FOUND_HEALTHY})
 """The states that a canonical run, with waivers or without, may leave a host in."""
 
 _WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.WAIVED)

@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
@@ -17,6 +18,7 @@ import msgspec
 from deploy import facts
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.redact import Redactor
+from deploy.room import Room
 from deploy.steps import Cutover
 
 Leg: TypeAlias = facts.Leg
@@ -302,10 +304,15 @@ class CutoverJudged(Event, frozen=True, kw_only=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
-    """The run has ended by itself. A journal without it is of a run that was killed."""
+    """The run has ended by itself. A journal without it is of a run that was killed.
+
+    A second one replaces the first: the record could not be written, or not signed.
+    """
 
     exit_code: ExitCode
     interrupted: str | None = None
+    unreported: str | None = None
+    selected: str | None = None
     redactions: dict[str, int]
 
 
@@ -338,17 +345,28 @@ AnyEvent: TypeAlias = (
 class Journal:
     """The events of one run, in its folder. Safe to use from several threads.
 
-    Every string of every event, and every evidence file, passes through the redactor on its way in.
+    Every string of every event, and every evidence file, passes through the redactor on its way in. A disk that fails
+    in the middle of a run stops nothing: the events stay in memory, and `problem` says what could not be written.
 
     Args:
         folder: The run's folder, made if missing; `events.jsonl` and `evidence/` are written below it.
         redact: Takes secrets and control codes out of text.
+        room: Disk space that is used once there is no other left.
+
+    Attributes:
+        problem: The first thing that could not be written, and why; empty if everything was.
+
+    Raises:
+        OSError: The files could not be made at all.
     """
 
-    def __init__(self, folder: Path, redact: Redactor) -> None:
+    def __init__(self, folder: Path, redact: Redactor, room: Room | None = None) -> None:
         self.folder = folder
         self.redact = redact
         self.events: list[AnyEvent] = []
+        self.problem = ""
+        self._room = room
+        self._torn = False
         self._watchers: list[Callable[[AnyEvent], None]] = []
         self._lock = threading.RLock()
         (folder / "evidence").mkdir(parents=True, exist_ok=True)
@@ -364,11 +382,36 @@ class Journal:
             cleaned = _cleaned(event, self.redact)
             if not isinstance(cleaned, LogLine):
                 self.events.append(cleaned)
-                if not self._file.closed:
-                    self._file.write(msgspec.json.encode(cleaned) + b"\n")
-                    self._file.flush()
+                if not self._file.closed and not self._torn:
+                    self._append(msgspec.json.encode(cleaned) + b"\n")
             for watcher in self._watchers:
                 watcher(cleaned)
+
+    def _append(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError:
+            self._torn = True
+            if self._room and self._room.release():
+                self._torn = not self._rewrite()
+
+    def _rewrite(self) -> bool:
+        """Write every event of the run again, as the file may end within a line. Say whether that could be done."""
+        body = b"".join(msgspec.json.encode(event) + b"\n" for event in self.events)
+        with suppress(OSError):
+            self._file.close()
+        try:
+            # In place, since the process holds this very file.
+            with (self.folder / "events.jsonl").open("r+b") as file:
+                file.truncate()
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            self._file = (self.folder / "events.jsonl").open("ab")
+        except OSError:
+            return False
+        return True
 
     def keep(self, host: str | None, name: str, title: str, content: str) -> str:
         """Keep a text as evidence.
@@ -380,7 +423,7 @@ class Journal:
             content: The text, as it came from the host.
 
         Returns:
-            The file's path, relative to the run's folder.
+            The file's path, relative to the run's folder; empty if the disk did not take it.
 
         Raises:
             ValueError: The name leads out of the host's folder.
@@ -392,11 +435,12 @@ class Journal:
         path = Path("evidence") / (host or "run") / self.redact(name)
         with self._lock:
             body = self.redact(content).encode()
-        target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(body)
-        partial.replace(target)
+        try:
+            self._write_evidence(self.folder / path, body)
+        except OSError as error:
+            self._lack(f"{path}: {error.strerror}")
+            self.emit(Noted(host=host, text=f"Evidence is missing: {path} could not be written: {error.strerror}"))
+            return ""
         self.emit(
             EvidenceKept(
                 host=host,
@@ -408,12 +452,45 @@ class Journal:
         )
         return str(path)
 
+    def _write_evidence(self, target: Path, body: bytes) -> None:
+        partial = target.with_name(target.name + ".partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(body)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            if not (self._room and self._room.release()):
+                raise
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(body)
+        partial.replace(target)
+
+    def _lack(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+    def settle(self) -> None:
+        """Make room for the report, and try once more to write the events that the disk did not take."""
+        with self._lock:
+            if self._room:
+                self._room.release()
+            if self._torn:
+                self._torn = not self._rewrite()
+            if self._torn:
+                self._lack("events.jsonl")
+
     def close(self) -> None:
         """Put what was written on the disk. Events after this are only watched, not written."""
         with self._lock:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            if self._file.closed:
+                return
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                self._lack(f"events.jsonl: {error.strerror}")
+            with suppress(OSError):
+                self._file.close()
 
 
 def read_events(path: Path) -> Iterator[AnyEvent]:

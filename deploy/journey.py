@@ -29,7 +29,7 @@ from deploy.journal import (
     SystemSeen,
     Warned,
 )
-from deploy.leaving import Departure
+from deploy.leaving import Departure, found
 from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
 from deploy.plan import Mode, Plan
 from deploy.program import bridge_values, endpoints, health_values
@@ -461,6 +461,8 @@ class Journey:
         return self.plan.on_failure == "keep" and self.changed and not self.returned and not self.kept
 
     def _state(self, verdict: Verdict, back: Verdict | None, problem: str | None) -> tuple[HostState, str]:
+        if self.plan.mode is Mode.AUDIT:
+            return found(verdict)
         if not self._launched:
             return HostState.UNCHANGED, "Nothing was begun there."
         if problem is not None:

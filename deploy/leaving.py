@@ -7,6 +7,20 @@ from dataclasses import dataclass
 from deploy.contract import HostState, Verdict
 
 
+def found(verdict: Verdict) -> tuple[HostState, str]:
+    """Say in which state an audit found a host, and how that is known.
+
+    Args:
+        verdict: Of the audit on this host.
+    """
+    if verdict.accepted:
+        but = "" if verdict is Verdict.PASSED else ", but for what is waived"
+        return HostState.FOUND_HEALTHY, f"Every clause passed{but}; nothing was changed."
+    if verdict is Verdict.FAILED:
+        return HostState.FOUND_UNHEALTHY, "Not every clause passed; nothing was changed."
+    return HostState.UNKNOWN, "Not every clause could be checked; nothing was changed."
+
+
 @dataclass(frozen=True)
 class Departure:
     """Everything that a host's state follows from.

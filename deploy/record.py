@@ -24,6 +24,8 @@ class Run(msgspec.Struct, kw_only=True):
     Attributes:
         finished: None for a run that was killed.
         interrupted: What ended it early, None if nothing did.
+        unreported: What of its report could not be written, and why; None if everything was.
+        selected: How the command line left checks out, such as `-k`; None if it did not.
         harness: This program and its version.
         options: The command line, and the values that it led to.
         owner: Who ran it, and where.
@@ -37,6 +39,8 @@ class Run(msgspec.Struct, kw_only=True):
     finished: facts.Time | None = None
     exit_code: int | None = None
     interrupted: str | None = None
+    unreported: str | None = None
+    selected: str | None = None
     harness: str
     options: dict[str, str]
     owner: str = ""
@@ -369,7 +373,8 @@ def fold(events: Iterable[j.AnyEvent]) -> Record:
     record.waivers = _settled(begun.waivers, record)
     record.verdict = proven(record)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
-    if record.run.interrupted or record.run.finished is None or unsettled:
+    run = record.run
+    if run.interrupted or run.unreported or run.selected or run.finished is None or unsettled:
         record.verdict = min_verdict(record.judged)
     return record
 
@@ -481,6 +486,7 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
             record.run.finished = event.at
             record.run.exit_code = int(event.exit_code)
             record.run.interrupted = event.interrupted
+            record.run.unreported, record.run.selected = event.unreported, event.selected
             record.redactions = dict(event.redactions)
         case _:
             _learn(record, event)

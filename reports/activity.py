@@ -120,13 +120,13 @@ class Board:
             case j.CheckFinished():
                 return _check(event)
             case j.RollbackBegun():
-                return [Line(f"{event.host} rolling back to {event.to}: {text.one_line(event.reason)}")]
+                return [Line(f"{event.host} rolling back to {event.to}: {text.brief(event.reason)}")]
             case j.HostLeft():
-                return [Line(f"{event.host} is {event.state}: {text.one_line(event.reason)}")]
+                return [Line(f"{event.host} is {event.state}: {text.brief(event.reason)}")]
             case j.Warned():
-                return [Line(f"{event.host} NOTE WELL: {text.one_line(event.text, WARNING_CHARACTERS)}")]
+                return [Line(f"{event.host} NOTE WELL: {text.brief(event.text, WARNING_CHARACTERS)}")]
             case j.Noted():
-                return [Line(f"{event.host or 'run'} note: {text.one_line(event.text)}")]
+                return [Line(f"{event.host or 'run'} note: {text.brief(event.text)}")]
             case _:
                 return []
 
@@ -138,7 +138,7 @@ class Board:
             return [Line(f"{event.host} {name} started", passing=True)]
         host.since, host.took_s = None, event.seconds
         host.phase = f"{name}: problem" if event.problem else f"{name}: done"
-        problem = f", problem: {text.one_line(event.problem)}" if event.problem else ""
+        problem = f", problem: {text.brief(event.problem)}" if event.problem else ""
         last = [_log_line(event.host, *told) for told in host.last_lines()]
         return [*last, Line(f"{event.host} {name} {text.duration(event.seconds)}{problem}")]
 
@@ -158,6 +158,6 @@ def _check(event: j.CheckFinished) -> list[Line]:
     if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
-    said = text.one_line(event.message)
+    said = text.brief(event.message)
     head = f"{event.host}{leg} {event.verdict.upper()} {event.clause or 'audit'}: {text.one_line(event.title)}"
     return [Line(f"{head}: {said}" if said else head)]

@@ -9,6 +9,9 @@ from deploy.contract import ExitCode, HostState, RunVerdict
 from deploy.record import Host, Record
 from reports import reading, text
 
+_COMMANDS = 3
+"""Hosts for which a command is shown."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,6 +43,17 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("No host needs help. Put the waivers of the target file right and run again.")]
         case ExitCode.SAFE_FAILURE if record.cutover and reading.first_cause(record) is None:
             return [Step("No host needs help. Do what the cutover lacks, as told above, and run again.")]
+        case ExitCode.SAFE_FAILURE if record.run.mode == "audit":
+            return _heal(record)
+        case ExitCode.SAFE_FAILURE if apart := reading.split(record):
+            return [
+                Step(f"{apart[0].upper()}{apart[1:]}. Repair the first cause and deploy to all hosts again."),
+                *(
+                    Step(f"Or bring {host.name} back to the system that it had before:", _back(record, host))
+                    for host in record.hosts
+                    if host.state is HostState.CONVERGED and host.before and host.before.generation
+                ),
+            ]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Repair the first cause and run again.")]
         case ExitCode.UNSAFE:
@@ -47,10 +61,14 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [step for host in unsafe for step in _rescue(record, host, folder)]
         case ExitCode.LOCKED:
             who = reading.first_cause(record)
-            said = f" ({text.one_line(who.check.message)})" if who and who.check.started else ""
+            said = f" ({text.brief(who.check.message)})" if who and who.check.started else ""
             return [Step(f"Wait until the other deploy has ended{said}, then run again.")]
         case ExitCode.USAGE:
             return [Step("Nothing was touched. Correct the command line or the target file and run again.")]
+        case ExitCode.UNSIGNED:
+            return [Step("No host needs help. Repair what kept the run from being signed, and run again.")]
+        case ExitCode.INCONCLUSIVE if record.run.selected:
+            return [Step("To audit the whole contract, leave the selection out:", _command(record, "--audit"))]
         case _:
             return [Step("Find out what the hosts run; this changes nothing:", _command(record, "--audit"))]
 
@@ -61,10 +79,33 @@ def _rescue(record: Record, host: Host, folder: str) -> list[Step]:
         steps.append(
             Step(
                 f"To bring {host.name} back to the system that it had before, and verify that:",
-                _command(record, f"--rollback={host.before.generation}", host=host.name),
+                _back(record, host),
             )
         )
     return steps
+
+
+def _heal(record: Record) -> list[Step]:
+    """Say what to do about hosts that an audit found unhealthy."""
+    hosts = [host.name for host in record.hosts if host.state is HostState.FOUND_UNHEALTHY]
+    if not hosts:
+        return [Step("Nothing was changed. Repair the first cause and audit again.")]
+    needs = "needs help" if len(hosts) == 1 else "need help"
+    return [
+        Step(f"{', '.join(hosts)} {needs}; this audit changed nothing. Repair the first cause, or deploy again."),
+        *(
+            Step(
+                f"To bring {host} back to the last system that a canonical run left:",
+                _command(record, "--rollback", host=host),
+            )
+            for host in hosts[:_COMMANDS]
+        ),
+    ]
+
+
+def _back(record: Record, host: Host) -> str:
+    assert host.before is not None  # the caller has looked
+    return _command(record, f"--rollback={host.before.generation}", host=host.name)
 
 
 def _command(record: Record, *words: str, sha: bool = False, host: str | None = None) -> str:

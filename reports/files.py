@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from deploy.record import Record, write_record
+from deploy.record import Record
 from reports import junit
 
 _SHA_DIGITS = 7
@@ -52,7 +52,7 @@ def make_folder(parent: Path, name: str) -> Path:
 
 
 def write(record: Record, folder: Path, latest: Path) -> None:
-    """Write `record.json` and `junit.xml`, then let the link `latest` point to the run's folder.
+    """Write `junit.xml` beside the record, then let the link `latest` point to the run's folder.
 
     Args:
         record: The run.
@@ -62,7 +62,6 @@ def write(record: Record, folder: Path, latest: Path) -> None:
     Raises:
         OSError: A file or the link could not be written; what comes before it in this order was.
     """
-    write_record(record, folder / "record.json")
     write_text(folder / "junit.xml", junit.render(record))
     point(latest, folder)
 

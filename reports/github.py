@@ -17,10 +17,12 @@ ANNOTATIONS = 10
 _MESSAGE_CHARACTERS = 500
 _WORST_FIRST = (
     HostState.UNSAFE,
+    HostState.FOUND_UNHEALTHY,
     HostState.UNKNOWN,
     HostState.ROLLED_BACK,
     HostState.CONVERGED,
     HostState.UNCHANGED,
+    HostState.FOUND_HEALTHY,
 )
 
 
@@ -69,7 +71,7 @@ def errors(record: Record) -> list[str]:
     ]
     found.sort(key=lambda each: each[2].verdict is not Verdict.FAILED)
     lines = [
-        _command(f"{leg.label}: {clause.id} {check.verdict}", f"{check.title}: {text.one_line(check.message)}")
+        _command(f"{leg.label}: {clause.id} {check.verdict}", f"{check.title}: {text.brief(check.message)}")
         for leg, clause, check in found[:ANNOTATIONS]
     ]
     if len(found) > ANNOTATIONS:
@@ -113,7 +115,7 @@ def _first_bad(parts: Sequence[Part]) -> tuple[Part, Check] | None:
 
 
 def _command(title: str, message: str, kind: str = "error") -> str:
-    message = text.one_line(message, _MESSAGE_CHARACTERS).replace("%", "%25")
+    message = text.brief(message, _MESSAGE_CHARACTERS).replace("%", "%25")
     title = "".join(f"%{ord(char):02X}" if char in "%,:" else char for char in text.one_line(title))
     return f"::{kind} title={title}::{message}"
 

@@ -121,7 +121,7 @@ class HtmlReport:
             log, problem = self._log()
             files.write_text(self.path, page.standalone(record, log, problem, self.path.parent))
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a report
-            self.problems.append(f"{self.path} could not be written: {error!r}; record.json has the run")
+            self.problems.append(f"{self.path} could not be written: {error}")
 
     def _log(self) -> tuple[page.SessionLog | None, str]:
         try:

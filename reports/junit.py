@@ -72,7 +72,7 @@ def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _
         suite, "testcase", classname=clean(classname), name=clean(name), time=f"{max(check.seconds, 0.0):.3f}"
     )
     if tag := _TAGS.get(check.verdict):
-        said = text.one_line(check.message) or check.verdict.value
+        said = text.brief(check.message) or check.verdict.value
         blocked = check.verdict is Verdict.BLOCKED and not said.lower().startswith("blocked")
         said = f"blocked: {said}" if blocked else said
         if check.verdict is Verdict.WAIVED:

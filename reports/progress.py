@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import journal as j
+from deploy.streams import forgiving
 from reports import text
 from reports.activity import Board
 
@@ -106,12 +107,12 @@ class _Forgiving:
             stream.reconfigure(errors="replace")
 
     def write(self, said: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
+        with forgiving(self._stream):
             self._stream.write(said)
         return len(said)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with forgiving(self._stream):
             self._stream.flush()
 
     def isatty(self) -> bool:

@@ -28,6 +28,8 @@ SHAPES: dict[str, str] = {
     HostState.ROLLED_BACK: "↩",
     HostState.UNSAFE: "!",
     HostState.UNKNOWN: "?",
+    HostState.FOUND_HEALTHY: "+",
+    HostState.FOUND_UNHEALTHY: "✗",
 }
 """A shape for each verdict and state, so that none is told by colour alone."""
 
@@ -35,13 +37,14 @@ _NOTHING_COLLECTED = 5
 
 EXIT_MEANINGS: dict[int, str] = {
     ExitCode.CANONICAL: "canonical: the contract held on every host",
-    ExitCode.SAFE_FAILURE: "not canonical; every host is safe (unchanged, or rolled back and re-verified)",
+    ExitCode.SAFE_FAILURE: "not canonical; no host is left in a state that this run did not verify",
     ExitCode.INTERRUPTED: "interrupted before the run came to its end",
-    ExitCode.INTERNAL: "an error inside the harness; it proves nothing about the hosts",
-    ExitCode.USAGE: "a bad option, target file, host or revision; nothing was touched",
+    ExitCode.INTERNAL: "a defect of Switchproof; it proves nothing about the hosts",
+    ExitCode.USAGE: "nothing was touched: a bad option, target file, host or revision, or no room for the report",
     _NOTHING_COLLECTED: "no check was collected; nothing is proven",
     ExitCode.UNSAFE: "not canonical, and some host is unsafe",
     ExitCode.INCONCLUSIVE: "inconclusive: an answer could not be obtained, so nothing is proven",
+    ExitCode.UNSIGNED: "canonical, but not signed as asked: the contract held on every host",
     ExitCode.LOCKED: "another deploy holds a host's lock",
 }
 
@@ -63,7 +66,27 @@ def exit_meaning(record: Record) -> str:
         return "canonical with waivers: what failed is waived, and all else of the contract held on every host"
     if code == ExitCode.SAFE_FAILURE and waivers_alone(record):
         return "not canonical for a waiver alone; every host keeps what was verified"
+    if code == ExitCode.INCONCLUSIVE and (reason := _incomplete(record)):
+        return f"inconclusive: {reason}"
+    if code == ExitCode.SAFE_FAILURE and record.run.mode == "audit":
+        names = [host for host in record.hosts if host.state is HostState.FOUND_UNHEALTHY]
+        return (
+            f"found unhealthy: {_group(names)}; nothing was changed"
+            if names
+            else "not canonical; nothing was changed"
+        )
+    if apart := split(record):
+        return f"{EXIT_MEANINGS.get(code, 'not canonical').partition(';')[0]}; {apart}"
     return EXIT_MEANINGS.get(code, "not an exit code of a deploy session")
+
+
+def _incomplete(record: Record) -> str:
+    """Say why a run proves nothing whatever its hosts are like; empty where no such reason exists."""
+    if record.run.selected:
+        return f"you selected checks with {text.one_line(record.run.selected)}, so the others were not made"
+    if record.run.unreported:
+        return f"the report could not be written whole ({text.one_line(record.run.unreported)})"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -149,7 +172,7 @@ class Cause:
     @property
     def sentence(self) -> str:
         """The cause in one line, without a full stop: host, clause, check, verdict and what it said."""
-        said = text.one_line(self.check.message)
+        said = text.brief(self.check.message)
         verdict = "failed" if self.check.verdict is Verdict.FAILED else "is inconclusive"
         where = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
         part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
@@ -202,7 +225,7 @@ _DID = {"audit": ", and nothing was changed"}
 def sentence(record: Record) -> str:
     """Say in one sentence why the verdict of a run is what it is."""
     run = record.run
-    if run.mode == "plan":
+    if run.mode == "plan" and run.exit_code == ExitCode.CANONICAL:
         return "A plan shows what would change; it changes nothing and proves nothing."
     if record.verdict.accepted:
         verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
@@ -217,6 +240,8 @@ def sentence(record: Record) -> str:
     if waivers_alone(record):
         return _stopped(f"Not canonical: {waiver_words(failing_waivers(record)[0])}")
     cause = first_cause(record)
+    if (reason := _incomplete(record)) and not (cause and cause.check.started):
+        return _stopped(f"Nothing is proven: {reason}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
     if cause and cause.check.started:
         lead += _DID.get(run.mode, "")
@@ -225,7 +250,7 @@ def sentence(record: Record) -> str:
     if run.exit_code == ExitCode.LOCKED:
         return _stopped(f"{lead}: another deploy holds the lock of a host: {_lock_reason(record)}")
     if run.interrupted:
-        return _stopped(f"{lead}: the run was interrupted ({text.one_line(run.interrupted)})")
+        return _stopped(f"{lead}: the run was interrupted ({text.brief(run.interrupted)})")
     if run.finished is None:
         return _stopped(f"{lead}: the run did not come to its end{_last_known(record)}")
     if cause:
@@ -233,6 +258,14 @@ def sentence(record: Record) -> str:
     if record.cutover and record.cutover.verdict is not Verdict.PASSED:
         return _stopped(f"{lead}: {text.one_line(record.cutover.words, CUTOVER_CHARACTERS)}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
+
+
+def bound(record: Record) -> str:
+    """Say for how long health was watched, which is what a good verdict is worth; empty for any other verdict."""
+    soak = record.run.options.get("soak_s", "")
+    if not record.verdict.accepted or record.run.mode == "plan" or not soak:
+        return ""
+    return f"Every endpoint stayed healthy over {soak} s; what fails later is not seen."
 
 
 def waivers_alone(record: Record) -> bool:
@@ -269,13 +302,15 @@ def waiver_words(result: WaiverResult) -> str:
 
 
 _LEFT: dict[HostState, str] = {
-    HostState.UNSAFE: "unsafe, which needs a person now",
-    HostState.UNKNOWN: "in a state that is not known",
-    HostState.ROLLED_BACK: "rolled back to the earlier system and verified there",
-    HostState.CONVERGED: "converged",
-    HostState.UNCHANGED: "unchanged",
+    HostState.UNSAFE: "left unsafe, which needs a person now",
+    HostState.FOUND_UNHEALTHY: "found unhealthy",
+    HostState.UNKNOWN: "left in a state that is not known",
+    HostState.ROLLED_BACK: "left rolled back to the earlier system and verified there",
+    HostState.CONVERGED: "left converged",
+    HostState.FOUND_HEALTHY: "found healthy",
+    HostState.UNCHANGED: "left unchanged",
 }
-"""What it means for hosts to be left in a state, the worst first."""
+"""What it means for hosts to be in a state, the worst first."""
 
 _NAMED = 6
 """Hosts that are named; of more, only the number is said."""
@@ -288,14 +323,52 @@ def aftermath(record: Record) -> str:
         names = [host.name for host in record.hosts if host.state is state]
         if len(names) == len(record.hosts) > 1:
             whole = "Both hosts" if len(names) == 2 else f"All {len(names)} hosts"  # noqa: PLR2004 - a pair
-            return f"{whole} were left {told}."
+            return f"{whole} were {told}.{_and_split(record)}"
         if names:
             noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
             which = ", ".join(text.one_line(name) for name in names)
             said = f"{noun} {which}" if len(names) <= _NAMED else f"{len(names)} {noun}"
-            parts.append(f"{said} {verb} left {told}")
+            parts.append(f"{said} {verb} {told}")
     whole = "; ".join(parts) or "no host was touched"
-    return f"{whole[0].upper()}{whole[1:]}."
+    return f"{whole[0].upper()}{whole[1:]}.{_and_split(record)}"
+
+
+def _and_split(record: Record) -> str:
+    apart = split(record)
+    return f" {apart[0].upper()}{apart[1:]}." if apart else ""
+
+
+def split(record: Record) -> str:
+    """Say, without a full stop, which hosts run the new system and which do not; empty where all are alike."""
+    moved = [host for host in record.hosts if host.state is HostState.CONVERGED]
+    commit = record.revision.sha
+    rest = [
+        host
+        for host in record.hosts
+        if host.state is not HostState.CONVERGED and not (commit and host.before and host.before.revision == commit)
+    ]
+    if not moved or not rest:
+        return ""
+    runs = [f"{_group(moved)} {_runs(record, moved[0])}"]
+    for state in dict.fromkeys(host.state for host in rest):
+        alike = [host for host in rest if host.state is state]
+        kept = state in {HostState.ROLLED_BACK, HostState.UNCHANGED}
+        runs.append(f"{_group(alike)} {_runs(record, alike[0]) if kept else f'is {state}'}")
+    return f"the fleet is split: {'; '.join(runs)}"
+
+
+def _group(hosts: list[Host]) -> str:
+    names = [text.one_line(host.name) for host in hosts]
+    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+
+
+def _runs(record: Record, host: Host) -> str:
+    """Say which system a host was seen to run: its commit, or else its store path."""
+    new = host.state is HostState.CONVERGED
+    seen = host.after if new else host.before
+    commit = record.revision.sha if new else seen.revision if seen else None
+    system = commit[:12] if commit else seen.toplevel if seen else None
+    return f"runs {system or 'an unnamed system'} ({'new' if new else 'old'})"
 
 
 def tally(record: Record) -> str:
@@ -312,7 +385,7 @@ def _stopped(line: str) -> str:
 
 def _lock_reason(record: Record) -> str:
     return next(
-        (f"{host.name}: {text.one_line(host.state_reason)}" for host in record.hosts if host.state_reason),
+        (f"{host.name}: {text.brief(host.state_reason)}" for host in record.hosts if host.state_reason),
         "it is not known which",
     )
 

@@ -39,8 +39,10 @@ STYLES = {
     "rolled-back": "cyan",
     "unsafe": "bold red",
     "unknown": "yellow",
+    "found-healthy": "green",
+    "found-unhealthy": "bold red",
 }
-_QUIET = (HostState.CONVERGED, HostState.UNCHANGED)
+_QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
 
 
@@ -55,7 +57,8 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
     Returns:
         Lines that keep to 80 columns, ending in a line feed.
     """
-    lines = [_headline(record), *_wrapped(reading.sentence(record)), *_promoted(record), Text()]
+    lines = [_headline(record), *_wrapped(f"{reading.sentence(record)} {reading.bound(record)}".strip())]
+    lines += [*_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:
@@ -66,7 +69,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         lines += [line for host in record.hosts for line in _state(host)]
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
-    lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}"), *_exit(record)]
+    lines += [Text(), *_report(record, folder), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
         if step.command:
@@ -84,8 +87,17 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
     return out.getvalue()
 
 
+def _report(record: Record, folder: Path) -> list[Text]:
+    """Where the report is, and what it lacks."""
+    if record.run.unreported:
+        problem = text.one_line(record.run.unreported)
+        lines = _wrapped(f"Report: incomplete, as the disk did not take all of it ({problem}); what is there:")
+        return [*lines, Text(f"  {text.inert(str(folder))}")]
+    return [Text(f"Report: {text.inert(str(folder / REPORT))}")]
+
+
 def _headline(record: Record) -> Text:
-    verdict = "planned" if record.run.mode == "plan" else record.verdict.value
+    verdict = reading.verdict_word(record)
     head = Text.assemble((verdict.upper(), STYLES.get(verdict, "")))
     which = f" of {record.revision.sha[:12]}" if record.revision.sha else ""
     hosts = f"{text.count(len(record.hosts), 'host')} of {record.provider}"
@@ -187,7 +199,7 @@ def _waiver(result: WaiverResult) -> list[Text]:
 
 def _state(host: Host) -> list[Text]:
     head = f"{text.inert(host.name)} is {host.state}"
-    reason = "" if host.state in _QUIET else f": {text.one_line(host.state_reason)}"
+    reason = "" if host.state in _QUIET else f": {text.brief(host.state_reason)}"
     lines = _wrapped(head + reason)
     lines[0].highlight_words([host.state.value], STYLES.get(host.state, ""))
     return lines
@@ -196,7 +208,7 @@ def _state(host: Host) -> list[Text]:
 def _warnings(host: Host) -> list[Text]:
     lines = []
     for warning in host.warnings:
-        told = _wrapped(f"{host.name}: {text.one_line(warning, WARNING_CHARACTERS)}")
+        told = _wrapped(f"{host.name}: {text.brief(warning, WARNING_CHARACTERS)}")
         told[0].stylize("bold yellow", 0, len(text.inert(host.name)) + 1)
         lines += told
     return lines

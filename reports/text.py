@@ -64,6 +64,22 @@ def one_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def brief(text: str, limit: int = 400) -> str:
+    """Return all lines of a text as one, inert and shortened from the middle, where the least is said.
+
+    Args:
+        text: A text of any length.
+        limit: Characters that are left at most.
+    """
+    half = limit * 10  # of a text that is far too long, only its ends can be left
+    ends = text if len(text) <= 2 * half else f"{text[:half]}\n{text[-half:]}"
+    line = " ".join(inert(ends).split())
+    if len(line) <= limit:
+        return line
+    head = (limit - 3) // 2
+    return f"{line[:head].rstrip()} … {line[-(limit - 3 - head) :].lstrip()}"
+
+
 def inert(text: str) -> str:
     """Return text that neither a terminal nor the log of a CI service takes for a command.
 

@@ -95,6 +95,8 @@ def test_run_is_canonical_only_if_every_host_passed(hosts: list[Verdict], verdic
         ("non-canonical", ["rolled-back", "unknown"], 11),
         ("non-canonical", ["unknown", "unsafe"], 10),
         ("inconclusive", ["unchanged"], 11),
+        ("canonical", ["found-healthy"], 0),
+        ("non-canonical", ["found-unhealthy", "found-healthy"], 1),
         ("inconclusive", ["rolled-back"], 11),
         ("inconclusive", ["unsafe"], 10),
     ],
@@ -109,7 +111,11 @@ def test_zero_means_canonical_and_safe(verdict: RunVerdict, states: list[HostSta
     """Only a canonical run, with waivers or without, whose hosts are converged or untouched exits 0."""
     code = exit_code(verdict, states)
     accepted = {RunVerdict.CANONICAL, RunVerdict.WITH_WAIVERS}
-    proven = verdict in accepted and set(states) <= {HostState.CONVERGED, HostState.UNCHANGED}
+    proven = verdict in accepted and set(states) <= {
+        HostState.CONVERGED,
+        HostState.UNCHANGED,
+        HostState.FOUND_HEALTHY,
+    }
     assert (code is ExitCode.CANONICAL) == proven
     assert (code is ExitCode.UNSAFE) == (HostState.UNSAFE in states)
 

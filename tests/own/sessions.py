@@ -9,6 +9,10 @@ import base64
 import gc
 import json
 import os
+import resource
+import runpy
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -143,14 +147,38 @@ class Host:
         return said | {"system.running": self.toplevel, "system.profile": self.toplevel}
 
 
-class Hosts:
-    """A provider of them."""
+class Filling(Host):
+    """A host during whose switch the disk of this machine becomes full: no file can grow any more."""
 
-    def __init__(self) -> None:
+    def converge(self, values: Mapping[str, str]) -> dict[str, str]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        return super().converge(values)
+
+
+class Signalled(Host):
+    """A host during whose switch the terminal of this process is closed."""
+
+    def converge(self, values: Mapping[str, str]) -> dict[str, str]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return super().converge(values)
+
+
+KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled)}
+
+
+class Hosts:
+    """A provider of them.
+
+    Args:
+        kind: What they are like.
+    """
+
+    def __init__(self, kind: type[Host] = Host) -> None:
+        self._kind = kind
         self._hosts: dict[str, Host] = {}
 
     def connect(self, host: str) -> Host:
-        return self._hosts.setdefault(host, Host(host))
+        return self._hosts.setdefault(host, self._kind(host))
 
     def close(self) -> None:
         pass
@@ -170,6 +198,31 @@ def run_all(folder: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Ended]
     )
     codes = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
     return {name: _ended(folder / name, code) for name, code in codes.items()}
+
+
+def run_alone(folder: Path, scenario: Scenario, *, kind: type[Host] = Host, around: str = "{}") -> Ended:
+    """Run a session as a process of its own.
+
+    Args:
+        folder: Where its files go.
+        scenario: The session.
+        kind: What its hosts are like.
+        around: What bash makes of the command in place of `{}`, with pipes and redirections.
+    """
+    order = _prepare(folder, scenario)
+    command = around.format(shlex.join([sys.executable, "-m", "tests.own.sessions", kind.__name__, *order]))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in {"GITHUB_ACTIONS", "GITLAB_CI"}},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (folder / "output").write_text(done.stdout + done.stderr, encoding="utf-8")
+    return _ended(folder, done.returncode)
 
 
 def _prepare(folder: Path, scenario: Scenario) -> list[str]:
@@ -227,5 +280,15 @@ def main(folder: Path) -> None:
     (folder / "codes.json").write_text(json.dumps(codes), encoding="utf-8")
 
 
+def main_alone(kind: str, arguments: list[str]) -> None:
+    """Run one session, and end this process as `pytest` does."""
+    deploy.providers.open_provider = lambda *_, **__: Hosts(KINDS[kind])
+    sys.argv = ["pytest", *arguments]
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] in KINDS:
+        main_alone(sys.argv[1], sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]))

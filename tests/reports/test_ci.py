@@ -69,7 +69,8 @@ def test_commands_are_stopped_while_hosts_speak(tmp_path: Path) -> None:
     assert lines[2:] == [
         (
             "::error title=a%3A hypervisor failed::The hypervisor answers /login on 127.0.0.1:9090: "
-            "The hypervisor answered 502, not 200, in 5 of 5 attempts."
+            "The hypervisor answered 502, not 200, in 5 of 5 attempts. "
+            "See the log of hypervisor.service."
         )
     ]
     assert told(stories.rolled_back(), tmp_path)[0][0] != lines[0]

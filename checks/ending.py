@@ -1,0 +1,92 @@
+"""The code that a run ends with, and its record on the disk, signed where that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.attestation import RECORD, attest
+from deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
+from deploy.errors import SwitchproofError
+from deploy.plan import Mode, Plan
+from deploy.record import Record, proven, write_record
+
+_UNTOUCHED = {HostState.UNCHANGED, HostState.FOUND_HEALTHY, HostState.FOUND_UNHEALTHY}
+_SAFE = {*_UNTOUCHED, HostState.ROLLED_BACK, HostState.CONVERGED}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Everything that the exit code of a session follows from.
+
+    Attributes:
+        mode: What the run does.
+        begun: Whether the run got as far as asking hosts.
+        pytest_code: The code that pytest would end with.
+        locked: Whether a host was refused because another deploy has it.
+        refused: Whether the run was refused for what was asked of it.
+        interrupted: Whether it was ended early.
+        selected: Whether the command line left checks out.
+        unreported: Whether something of the report could not be written.
+        unsigned: Whether a signature was asked for and could not be made.
+    """
+
+    mode: Mode
+    begun: bool
+    pytest_code: ExitCode
+    locked: bool = False
+    refused: bool = False
+    interrupted: bool = False
+    selected: bool = False
+    unreported: bool = False
+    unsigned: bool = False
+
+    def code(self, record: Record) -> ExitCode:
+        """Return the code; pytest's own only where it leaves no host in doubt."""
+        code = self._code(record)
+        if code in {ExitCode.CANONICAL, ExitCode.SAFE_FAILURE} and (self.unreported or self.selected):
+            return ExitCode.INCONCLUSIVE
+        if code is ExitCode.CANONICAL and self.unsigned and record.verdict is RunVerdict.CANONICAL:
+            return ExitCode.UNSIGNED
+        return code
+
+    def _code(self, record: Record) -> ExitCode:
+        states: AbstractSet[HostState] = {host.state for host in record.hosts}
+        untouched = self.mode is Mode.AUDIT or states <= _UNTOUCHED
+        safe = self.mode is Mode.AUDIT or states <= _SAFE
+        if not self.begun or (self.pytest_code is ExitCode.INTERNAL and safe):
+            return self.pytest_code
+        if self.locked and untouched:
+            return ExitCode.LOCKED
+        if self.refused and untouched:
+            return ExitCode.USAGE
+        if self.interrupted and safe:
+            return ExitCode.INTERRUPTED
+        if self.mode is Mode.PLAN:
+            checks = [check for host in record.hosts for part in host.clauses for check in part.checks]
+            made = all(check.verdict is Verdict.PASSED for check in checks)
+            return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
+        # An audit leaves no host in doubt: what it could not see is in its verdict.
+        return exit_code(proven(record), states - {HostState.UNKNOWN} if self.mode is Mode.AUDIT else states)
+
+
+def keep_record(record: Record, folder: Path) -> str:
+    """Write the record of a run. Return what kept it from being written, empty if nothing did."""
+    try:
+        write_record(record, folder / RECORD)
+    except OSError as error:
+        (folder / f"{RECORD}.partial").unlink(missing_ok=True)
+        return f"{RECORD}: {error.strerror}"
+    return ""
+
+
+def sign_record(record: Record, folder: Path, plan: Plan) -> str:
+    """Sign the record of a run as its plan asks. Return what kept it from being signed, empty if nothing did."""
+    if plan.sign_key is None:
+        return ""
+    try:
+        attest(record, folder, plan.sign_key, plan.targets_file, plan.targets_sha256)
+    except (SwitchproofError, OSError) as error:
+        return str(error)
+    return ""

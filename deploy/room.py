@@ -1,0 +1,57 @@
+"""Room on the disk for a run's report, taken before any host is touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from deploy.errors import UsageError
+
+MIB = 1024 * 1024
+OF_A_RUN = 8 * MIB
+OF_A_HOST = 2 * MIB
+"""Bytes kept free for the report of a run, and for what each host adds: several times what real runs took."""
+
+
+class Room:
+    """Disk space that belongs to a run until it is released, or until the process ends in any way.
+
+    Args:
+        folder: The run's folder, made if missing.
+        size: Bytes.
+
+    Raises:
+        UsageError: The folder cannot be made or has no room; the message says what to do.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._file: IO[bytes] | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it is open as long as the room is taken
+            os.posix_fallocate(self._file.fileno(), 0, size)
+        except OSError as error:
+            self.release()
+            with suppress(OSError):
+                folder.rmdir()
+            short = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+            needs = f"; it needs {size // MIB} MiB: make room there, or name" if short else ": name"
+            raise UsageError(
+                f"nothing was touched, as no report can be written in {folder.parent}: {error.strerror}{needs} "
+                "another folder with --report-dir=DIR"
+            ) from None
+
+    def release(self) -> bool:
+        """Give the space back.
+
+        Returns:
+            Whether there was any left to give.
+        """
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+        return file is not None

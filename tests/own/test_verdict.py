@@ -1,0 +1,116 @@
+"""The exit code is the run's verdict, whatever happens to the terminal or to the disk of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.contract import ExitCode, HostState
+from deploy.errors import UsageError
+from deploy.journal import Journal, Noted, read_events
+from deploy.redact import Redactor
+from deploy.room import Room
+from tests.own.sessions import Filling, Scenario, Signalled, run_alone
+
+BAD = Scenario(status="ill")
+
+
+@pytest.mark.parametrize(
+    ("around", "scenario", "code"),
+    [
+        ("{} | head -n 3", BAD, ExitCode.UNSAFE),
+        ("{} 2>&1 | true", Scenario(), ExitCode.CANONICAL),
+        ("{} >/dev/full 2>/dev/full", Scenario(), ExitCode.CANONICAL),
+        ("{} >&- 2>&-", BAD, ExitCode.UNSAFE),
+    ],
+    ids=["the reader goes away", "there is no reader", "full", "closed"],
+)
+def test_a_broken_terminal_changes_nothing(around: str, scenario: Scenario, code: ExitCode, tmp_path: Path) -> None:
+    """The process exits with the record's code, and the report is whole, with no terminal to show anything on."""
+    ended = run_alone(tmp_path / "run", scenario, around=around)
+    assert ended.status == ended.record.run.exit_code == code, ended.output
+    assert (ended.folder / "report.html").exists()
+    assert "Traceback" not in ended.output
+
+
+def test_a_closed_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
+    """SIGHUP in the middle of a switch brings the host back, as SIGTERM does."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=Signalled)
+    assert ended.status == ExitCode.INTERRUPTED, ended.output
+    assert ended.record.run.interrupted == "ended by SIGHUP"
+    assert ended.record.host("a").state is HostState.ROLLED_BACK
+
+
+def test_a_run_that_ignores_sighup_goes_on(tmp_path: Path) -> None:
+    """Under nohup the signal of a closed terminal ends nothing."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=Signalled, around="nohup {}")
+    assert ended.status == ExitCode.CANONICAL, ended.output
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "state"), [("healthy", 11, "converged"), ("ill", 10, "unsafe")], ids=["good", "bad"]
+)
+def test_a_disk_that_fills_up_leaves_no_host_alone(status: str, code: int, state: str, tmp_path: Path) -> None:
+    """The host is confirmed or brought back as ever; the terminal says what happened; nothing is proven."""
+    ended = run_alone(tmp_path / "run", Scenario(status=status), kind=Filling)
+    assert ended.status == code, ended.output
+    assert f"a is {state}" in ended.output
+    assert "Report: incomplete" in ended.output
+    assert "CANONICAL  deploy" not in ended.output.replace("NON-CANONICAL", "")
+    assert "Traceback" not in ended.output
+    assert "INTERNALERROR" not in ended.output
+
+
+def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:
+    """A report folder that cannot be written ends with 4, in words, before anything is touched."""
+    (tmp_path / "file").touch()
+    ended = run_alone(tmp_path / "run", Scenario(options=("--audit", f"--report-dir={tmp_path / 'file' / 'runs'}")))
+    assert ended.status == ExitCode.USAGE, ended.output
+    assert "nothing was touched, as no report can be written in" in ended.output
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("parent", "size", "says"), [("/proc/1", 1, "name another folder"), ("", 1 << 60, "make room there")]
+)
+def test_room_is_taken_or_refused(parent: str, size: int, says: str, tmp_path: Path) -> None:
+    """The refusal says whether room is short or the folder is impossible, and leaves no folder."""
+    folder = Path(parent or tmp_path) / "run"
+    with pytest.raises(UsageError, match=says):
+        Room(folder, size)
+    assert not folder.exists()
+
+
+class _Spent(Room):
+    """Room whose release frees a disk that is full."""
+
+    def __init__(self, folder: Path, full: list[bool]) -> None:
+        super().__init__(folder, 4096)
+        self._full = full
+
+    def release(self) -> bool:
+        self._full.clear()
+        return super().release()
+
+
+@pytest.mark.parametrize("frees", [True, False])
+def test_events_outlive_a_full_disk(frees: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept room is used once the disk is full; without any, the journal says what is missing and raises nothing."""
+    full: list[bool] = []
+    journal = Journal(tmp_path, Redactor(), _Spent(tmp_path, full) if frees else None)
+    write = Journal._write_evidence
+
+    def broken(self: Journal, target: Path, body: bytes) -> None:
+        if full and not (self._room and self._room.release()):
+            raise OSError(28, "No space left on device")
+        write(self, target, body)
+
+    monkeypatch.setattr(Journal, "_write_evidence", broken)
+    full.append(True)
+    assert bool(journal.keep("a", "log", "the log", "text")) is frees
+    journal.emit(Noted(host="a", text="later"))
+    journal.settle()
+    journal.close()
+    assert bool(journal.problem) is not frees
+    assert list(read_events(tmp_path / "events.jsonl")) == journal.events
