@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from deploy.addresses import address_problem
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
 from deploy.repository_url import public_problem
@@ -94,7 +95,7 @@ class Ssh(_Table, frozen=True, kw_only=True):
         port: Likewise.
         identity_files: Private keys to offer. `~` is expanded.
         agent: Whether keys of the SSH agent are offered.
-        config: An ssh_config whose HostName, Port, User, IdentityFile, ProxyJump and UserKnownHostsFile count.
+        config: An ssh_config, read as `ssh -F` reads it; docs/ssh.md lists the directives.
         known_hosts: A known_hosts file that pins host keys beside those of the target file.
         jump: A host on the way.
         connect_timeout_s: Seconds for each step of connecting.
@@ -524,7 +525,12 @@ def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None,
             return value
 
 
-_STAND_INS = {"host_keys": "ssh-ed25519 AAAA", "instance": "i-00000000", "region": "xx-env-1"}
+_STAND_INS = {
+    "address": "host.example",
+    "host_keys": "ssh-ed25519 AAAA",
+    "instance": "i-00000000",
+    "region": "xx-env-1",
+}
 
 
 def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
@@ -555,12 +561,16 @@ def _check(path: Path, target: Target) -> None:
             raise UsageError(
                 f"{path}: hosts[{index}].address: provider {target.provider!r} takes none (found {host.address!r})"
             )
+        if host.address is not None and (problem := address_problem(host.address)):
+            raise UsageError(f"{path}: hosts[{index}].address: {problem}")
         pinned = host.host_keys or target.ssh.known_hosts or target.ssh.config
         if target.provider == "ovh" and not pinned:
             raise UsageError(
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
         _check_instance(path, f"hosts[{index}]", host, target.provider)
+    if target.ssh.jump and (problem := address_problem(target.ssh.jump.address)):
+        raise UsageError(f"{path}: ssh.jump.address: {problem}")
     if target.provider == "aws" and (problem := public_problem(target.repository.url or "")):
         raise UsageError(
             f"{path}: repository.url: {problem}; what is sent through SSM can be read in ListCommands and "

@@ -101,6 +101,10 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('name = "b"', 'name = "b"\nport = true', "hosts[1].port: Expected `int | null`, got `bool` (found True)"),
         ('name = "b"', 'name = "b"\nadress = "x"', "hosts[1]: Object contains unknown field `adress`"),
         ('address = "192.0.2.1"', "", "hosts[0].address: missing"),
+        ('"192.0.2.1"', '"a..example.org"', "hosts[0].address: has an empty label"),
+        ('"192.0.2.1"', f'"{"x" * 70}.org"', "hosts[0].address: has a label of 70 characters"),
+        ('"192.0.2.1"', '"[fd00::1]"', "hosts[0].address: an address without brackets: write 'fd00::1'"),
+        ('"192.0.2.1"', '"192.0.2.1:2222"', "hosts[0].address: names a port"),
         (f'["{KEY}"]', "[]", "hosts[0].host_keys: missing"),
         (f'["{KEY}"]', '["AAAA"]', "hosts[0].host_keys[0]: "),
         ('"choiros-a"', '"a b"', "hosts[0].flake_attr: "),
@@ -395,7 +399,8 @@ def needed(raw: object) -> set[str]:
 
 def values(names: set[str]) -> dict[str, str]:
     given = {"FLAKE_ATTR": "x", "DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"}
-    return {name: KEY if name.endswith("KEY") else given.get(name, "https://example.org/x") for name in names}
+    shaped = {"KEY": KEY, "HOST": "host.example.org"}
+    return {name: shaped.get(name.rpartition("_")[2]) or given.get(name, "https://example.org/x") for name in names}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -49,9 +49,9 @@ def open_provider(
 
             return AwsProvider(target, prove=changes_hosts, emulated=emulated)
         case "ovh":
-            from deploy.providers.ssh import SshProvider
+            from deploy.providers.ssh.provider import SshProvider
 
-            return SshProvider(target)
+            return SshProvider(target, say)
         case "lab":
             from deploy.providers.lab.provider import LabProvider
 

@@ -29,7 +29,7 @@ from deploy.frame import parse
 from deploy.program import question
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
-from deploy.providers.ssh import SshConnection, SshProvider
+from deploy.providers.ssh.provider import SshConnection, SshProvider
 from deploy.target import Jump
 from tests.providers.ways import (
     connect,
@@ -170,12 +170,19 @@ def test_a_revoked_key_is_refused(machine: LabHost, tmp_path: Path) -> None:
         connect(machine, ssh={"known_hosts": str(known)})
 
 
-def test_an_unreadable_known_hosts_line_is_a_usage_error(machine: LabHost, tmp_path: Path) -> None:
-    """A line that is no line of a known_hosts file is told with file and number, before anything is reached."""
+def test_a_line_of_known_hosts_that_pins_nothing_is_named(machine: LabHost, tmp_path: Path) -> None:
+    """Lines for the host that cannot pin its key (not a key, an authority) are named when no other line does."""
     known = tmp_path / "known_hosts"
-    known.write_text("a ssh-ed25519 no-key-at-all\n", encoding="utf-8")
-    with pytest.raises(UsageError, match=rf"{re.escape(str(known))}:1: not a line"):
-        SshProvider(target(machine, ssh={"known_hosts": str(known)}))
+    authority = f"@cert-authority\t{machine.address} {machine.host_key}\n"
+    known.write_text(f"{machine.address} ssh-ed25519 no-key-at-all\n{authority}", encoding="utf-8")
+    with pytest.raises(HostKeyUnknown) as refused:
+        connect(machine, host_keys=(), ssh={"known_hosts": str(known)})
+    assert f"{known}:1: not a public key" in str(refused.value)
+    assert f"{known}:2 trusts the certificates of an authority" in str(refused.value)
+
+
+def test_a_known_hosts_file_that_cannot_be_read_is_a_usage_error(machine: LabHost, tmp_path: Path) -> None:
+    """A known_hosts file that the target file names and that is not there is told before anything is reached."""
     with pytest.raises(UsageError, match="cannot be read"):
         SshProvider(target(machine, ssh={"known_hosts": str(tmp_path / "none")}))
 
@@ -207,8 +214,19 @@ def test_a_file_that_is_no_key_says_so(machine: LabHost, tmp_path: Path) -> None
     """A file that holds no private key is named as not usable."""
     key = tmp_path / "key"
     key.write_text("not a key\n", encoding="utf-8")
+    key.chmod(0o600)
     with pytest.raises(AuthenticationFailed, match=f"{key} \\(not usable"):
         connect(machine, ssh={"identity_files": (str(key),)})
+
+
+def test_a_private_key_that_others_can_read_is_ignored(machine: LabHost, tmp_path: Path) -> None:
+    """A key file of mode 0644 is ignored in OpenSSH's words; another key still opens the host."""
+    key = make_key(tmp_path / "open")
+    key.chmod(0o644)
+    with pytest.raises(AuthenticationFailed, match=r"permissions 0644 are too open.*chmod 600"):
+        connect(machine, ssh={"identity_files": (str(key),)})
+    both = (str(key), str(machine.identity_file))
+    assert run(machine, "exit 0", ssh={"identity_files": both}).exit_status == 0
 
 
 def test_a_missing_key_file_is_a_usage_error(machine: LabHost, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from deploy.journal import Journal
 from deploy.journey import Journey
 from deploy.plan import Mode, Plan
 from deploy.providers.lab.host import LabHost
-from deploy.providers.ssh import SshProvider
+from deploy.providers.ssh.provider import SshProvider
 from deploy.redact import Redactor
 from deploy.testinfra import host_over
 from tests.providers.ways import LAB_TARGET, inside, target

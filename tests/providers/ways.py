@@ -12,7 +12,7 @@ import msgspec
 
 from deploy.connection import Completed
 from deploy.providers.lab.host import LabHost
-from deploy.providers.ssh import SshConnection, SshProvider
+from deploy.providers.ssh.provider import SshConnection, SshProvider
 from deploy.target import Host, Ssh, Target, load
 
 LAB_TARGET = Path(__file__).parents[2] / "deploy" / "targets" / "lab.toml"

@@ -151,7 +151,7 @@ def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Sha
 
 def _over_ssh(lab: Lab, target: Target) -> Provider:
     """Reach the hosts of a target at the addresses and with the keys of a lab's."""
-    from deploy.providers.ssh import SshProvider
+    from deploy.providers.ssh.provider import SshProvider
 
     hosts = tuple(
         msgspec.structs.replace(

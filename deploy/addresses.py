@@ -1,0 +1,43 @@
+"""Names and addresses of hosts: what can be connected to at all (pure)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+
+def address_problem(address: str) -> str | None:
+    """Say what keeps a text from being a host's name or address; None if nothing does."""
+    found = f"(found {address!r})"
+    bare = address.strip("[]")
+    if _is_ip(address):
+        return None
+    if address != bare and _is_ip(bare):
+        return f"an address without brackets: write {bare!r} {found}"
+    if port := re.fullmatch(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*):(?P<port>[0-9]*)", address):
+        return f"names a port; write the host alone and put {port['port'] or 'the port'} into `port` {found}"
+    if not address.isprintable() or re.search(r"[\s/@\[\]:,%#\\'\"]", address) or address.startswith("-"):
+        return f"not a name or address of a host {found}"
+    labels = address.removesuffix(".").split(".")
+    try:
+        # What getaddrinfo is given: labels of 1 to 63 bytes.
+        sizes = [len(label.encode("ascii") if label.isascii() else label.encode("idna")) for label in labels]
+    except UnicodeError:
+        return f"not a name of a host {found}"
+    if min(sizes) == 0:
+        return f"has an empty label between two dots {found}"
+    if max(sizes) > 63:  # noqa: PLR2004 - RFC 1035
+        return f"has a label of {max(sizes)} characters; at most 63 are allowed {found}"
+    if sum(sizes) + len(sizes) > 254:  # noqa: PLR2004 - RFC 1035
+        return f"is longer than the 253 characters that a name may have {found}"
+    if re.fullmatch(r"[0-9.]+", address) and len(labels) == 4:  # noqa: PLR2004
+        return f"not an IPv4 address {found}"
+    return None
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

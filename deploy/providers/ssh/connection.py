@@ -1,0 +1,129 @@
+"""One SSH connection to one host: programs run over it, each with a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import paramiko
+
+from deploy.connection import SHELL, Completed, ConnectionLost, DeadlineExceeded, Program, text_of
+from deploy.facts import ConnectionFacts
+
+MAX_OUTPUT = 128 * 2**20
+"""Bytes of output read of one command, twice what a frame may hold when packed."""
+
+HELD_S = 1.0
+"""Seconds without output after which a program that has ended is not waited for any longer."""
+
+
+class SshConnection:
+    """One SSH connection to one host, reused for every command.
+
+    Args:
+        host: The host's name.
+        transports: Authenticated transports, the last of them to the host itself, those before on the way.
+        facts: What they are.
+    """
+
+    def __init__(self, host: str, transports: Sequence[paramiko.Transport], facts: ConnectionFacts) -> None:
+        self.host = host
+        self.facts = facts
+        self._transports = transports
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        """Run a program; see `Connection.run`. When the time is over the connection ends too."""
+        began = time.monotonic()
+        transport = self._transports[-1]
+        expired = threading.Event()
+        # Not every wait below knows of a deadline, but all of them end with the connection.
+        watch = threading.Timer(timeout_s, self._expire, (expired,))
+        watch.daemon = True
+        watch.start()
+        output, errors = bytearray(), bytearray()
+        channel, whole, why = None, False, "the host closed it before the answer ended"
+        try:
+            channel = transport.open_session(timeout=timeout_s)
+            channel.exec_command(SHELL)
+            drain = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
+            drain.start()
+            with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
+                channel.sendall(text_of(program))
+                channel.shutdown_write()
+            whole = self._read(channel, output)
+            channel.status_event.wait()
+            if whole and channel.exit_status < 0:  # ended by a signal, unless the connection was lost right now
+                whole = self._answers()
+            channel.close()
+            drain.join()
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            why = str(error) or type(error).__name__
+            whole = False
+        finally:
+            watch.cancel()
+            if channel is not None and not expired.is_set():
+                with suppress(paramiko.SSHException, OSError, EOFError):  # saying so is lost with the connection
+                    channel.close()
+        if channel is None or not whole:
+            if expired.is_set():
+                raise DeadlineExceeded(
+                    self.host,
+                    f"no whole answer within {timeout_s:g} s",
+                    "The command may still run there; look at the host before trying again.",
+                )
+            raise self._lost(why)
+        status = channel.exit_status if channel.exit_status >= 0 else None
+        return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
+
+    def close(self) -> None:
+        """End the connection and those it leads through."""
+        for transport in reversed(self._transports):
+            with suppress(Exception):
+                transport.close()
+
+    def _expire(self, expired: threading.Event) -> None:
+        expired.set()
+        self.close()
+
+    def _read(self, channel: paramiko.Channel, output: bytearray) -> bool:
+        """Read standard output, and say whether that was all of it."""
+        channel.settimeout(HELD_S)
+        while True:
+            try:
+                chunk = channel.recv(2**17)
+            except TimeoutError:
+                # A program that has ended may have left something behind that holds the output open.
+                if channel.exit_status >= 0 and self._answers() and not channel.recv_ready():
+                    return True
+                continue
+            if not chunk:
+                return bool(channel.eof_received)
+            output += chunk
+            if len(output) > MAX_OUTPUT:
+                raise self._lost(f"more than {MAX_OUTPUT} bytes came")
+
+    def _answers(self) -> bool:
+        """Ask the host for a sign of life; what it sent before that has arrived then."""
+        transport = self._transports[-1]
+        transport.global_request("keepalive@openssh.com", wait=True)
+        return transport.is_active()
+
+    def _lost(self, why: str) -> ConnectionLost:
+        return ConnectionLost(
+            self.host, f"the connection was lost: {why}", "What was begun there may go on; look before trying again."
+        )
+
+
+def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:
+    """Read standard error to its end, so that the host never waits for us; keep the first mebibyte."""
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        while True:
+            try:
+                chunk = channel.recv_stderr(2**16)
+            except TimeoutError:
+                continue
+            if not chunk:
+                return
+            into += chunk[: max(0, 2**20 - len(into))]

@@ -1,0 +1,239 @@
+"""What is offered to a host to log in with: keys and certificates in files and in the agent, in order."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from paramiko.pkey import UnknownKeyType
+
+from deploy.providers.ssh.agent import Agent, AgentKey
+from deploy.providers.ssh.values import shown
+
+CERTIFICATE = "-cert-v01@openssh.com"
+_KEY_FIELDS = {"ssh-ed25519": 1, "sk-ecdsa-sha2-nistp256@openssh.com": 3}
+"""How many values a public key consists of, where that is not two."""
+_USER_CERTIFICATE = 1
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A key or certificate that is offered.
+
+    Attributes:
+        name: Where it comes from, as a message names it.
+        kind: Its type, `…-cert-v01@openssh.com` for a certificate.
+        blob: Its public bytes.
+        sign: Signs data with an algorithm.
+        note: What a message adds, such as that it has expired.
+    """
+
+    name: str
+    kind: str
+    blob: bytes
+    sign: Callable[[bytes, str], bytes]
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind} {fingerprint(self.blob)}{self.note})"
+
+
+@dataclass(frozen=True)
+class _Public:
+    """A public key or certificate that was read from a file."""
+
+    kind: str
+    blob: bytes
+
+
+def fingerprint(blob: bytes) -> str:
+    """Return a key's fingerprint as OpenSSH writes it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def offers(
+    files: tuple[Path, ...],
+    certificates: tuple[Path, ...],
+    agent: Agent | None,
+    *,
+    only_files: bool,
+    notes: list[str],
+) -> Iterator[Offer]:
+    """Yield what is to be offered: what files name first, then whatever else the agent holds.
+
+    Args:
+        files: Private keys, or public ones whose private half is in the agent.
+        certificates: Certificates that CertificateFile names.
+        agent: The agent, if it is asked.
+        only_files: Whether the agent offers only what is named as a file.
+        notes: Filled with what cannot be offered, and why.
+    """
+    held = {key.blob: key for key in agent.keys} if agent else {}
+    seen: set[bytes] = set()
+    for offer in _all(files, certificates, agent, held, only_files=only_files, notes=notes):
+        if offer.blob not in seen:
+            seen.add(offer.blob)
+            yield offer
+
+
+def _all(
+    files: tuple[Path, ...],
+    certificates: tuple[Path, ...],
+    agent: Agent | None,
+    held: dict[bytes, AgentKey],
+    *,
+    only_files: bool,
+    notes: list[str],
+) -> Iterator[Offer]:
+    in_agent = [(path, public) for path in files if (public := _public_half(path)) and public.blob in held]
+    by_agent: dict[Path, Offer] = {}
+    if agent:
+        for path, public in in_agent:
+            by_agent[path] = _from_agent(agent, held[public.blob], f"{shown(path)} in the agent")
+    own: dict[Path, Offer] = {}
+    for path in files:
+        if offer := by_agent.get(path) or _from_file(path, notes):
+            own[path] = offer
+            yield offer
+            beside = path.with_name(path.name + "-cert.pub")
+            if beside.exists():
+                yield from _certified(beside, [offer], notes)
+    for path in certificates:
+        yield from _certified(path, list(own.values()), notes, named=True)
+    if agent and not only_files:
+        for number, key in enumerate(agent.keys, 1):
+            yield _from_agent(agent, key, f"key {number} of the agent{f', {key.comment}' if key.comment else ''}")
+
+
+def _from_agent(agent: Agent, key: AgentKey, name: str) -> Offer:
+    return Offer(name, key.kind, key.blob, lambda data, algorithm: agent.sign(key, data, algorithm), _note(key.blob))
+
+
+def _from_file(path: Path, notes: list[str]) -> Offer | None:
+    """Load a private key; what keeps it from being used is noted."""
+    name = shown(path)
+    try:
+        found = path.stat()
+        if found.st_uid == os.getuid() and found.st_mode & 0o077:
+            # The rule and the words of OpenSSH's authfile.c.
+            notes.append(
+                f"{name} (ignored: unprotected private key file, permissions {found.st_mode & 0o7777:04o} are too "
+                "open; it must not be accessible by others: chmod 600)"
+            )
+            return None
+        key = paramiko.PKey.from_path(path)
+    except (paramiko.PasswordRequiredException, TypeError):
+        notes.append(f"{name} (not usable: it needs a passphrase, use the agent)")
+        return None
+    except (paramiko.SSHException, UnknownKeyType, ValueError, OSError) as error:
+        reason = "it is a public key, whose private half the agent does not hold" if _read_public(path) else error
+        notes.append(f"{name} (not usable: {reason})")
+        return None
+    except Exception as error:  # noqa: BLE001 - a library's many ways to refuse a stranger's bytes
+        notes.append(f"{name} (not usable: {str(error) or type(error).__name__})")
+        return None
+    return Offer(name, key.get_name(), key.asbytes(), _signer(key))
+
+
+def _signer(key: paramiko.PKey) -> Callable[[bytes, str], bytes]:
+    def sign(data: bytes, algorithm: str) -> bytes:
+        signature: bytes = key.sign_ssh_data(data, algorithm).asbytes()
+        return signature
+
+    return sign
+
+
+def _certified(path: Path, keys: list[Offer], notes: list[str], *, named: bool = False) -> Iterator[Offer]:
+    """Yield a certificate with the key that it is for; one that is for none of the keys is noted."""
+    public = _read_public(path)
+    if public is None or not public.kind.endswith(CERTIFICATE):
+        notes.append(f"{shown(path)} (not usable: it holds no certificate)")
+        return
+    if (inner := _certified_key(public)) is None:
+        notes.append(f"{shown(path)} (not usable: the certificate cannot be read)")
+        return
+    for key in keys:
+        if key.blob == inner:
+            yield Offer(shown(path), public.kind, public.blob, key.sign, _note(public.blob))
+            return
+    whose = "none of the keys" if named else keys[0].name
+    notes.append(f"{shown(path)} (not usable: the certificate is for the key {fingerprint(inner)}, not for {whose})")
+
+
+def _public_half(path: Path) -> _Public | None:
+    """Return the public half of an identity file: the file's own, or that of the `.pub` file beside it."""
+    return _read_public(path.with_name(path.name + ".pub")) or _read_public(path)
+
+
+def _read_public(path: Path) -> _Public | None:
+    try:
+        if not path.is_file() or path.stat().st_size > 2**16:
+            return None
+        words = path.read_bytes().split(b"\n", 1)[0].split()
+        blob = base64.b64decode(words[1], validate=True)
+        kind = words[0].decode("ascii")
+    except (OSError, IndexError, binascii.Error, UnicodeDecodeError):
+        return None
+    return _Public(kind, blob) if blob[4 : 4 + len(kind)] == words[0] else None
+
+
+def _fields(blob: bytes, count: int) -> tuple[list[bytes], bytes]:
+    """Split off strings that are preceded by their sizes."""
+    parts = []
+    for _ in range(count):
+        (size,) = struct.unpack_from(">I", blob)
+        if len(blob) < 4 + size:
+            raise struct.error
+        parts.append(blob[: 4 + size])
+        blob = blob[4 + size :]
+    return parts, blob
+
+
+def _certified_key(certificate: _Public) -> bytes | None:
+    """Return the public key inside a certificate."""
+    kind = certificate.kind.removesuffix(CERTIFICATE)
+    kind += "@openssh.com" if kind.startswith("sk-") else ""
+    try:
+        parts, _ = _fields(certificate.blob, 2 + _KEY_FIELDS.get(kind, 2))
+    except struct.error:
+        return None
+    name = kind.encode()
+    return struct.pack(">I", len(name)) + name + b"".join(parts[2:])
+
+
+def _note(blob: bytes) -> str:
+    """Say of a certificate what keeps a host from accepting it, as far as its own bytes tell."""
+    try:
+        (first,), _ = _fields(blob, 1)
+        kind = first[4:].decode("ascii")
+        if not kind.endswith(CERTIFICATE):
+            return ""
+        plain = kind.removesuffix(CERTIFICATE)
+        plain += "@openssh.com" if plain.startswith("sk-") else ""
+        _, rest = _fields(blob, 2 + _KEY_FIELDS.get(plain, 2))
+        _, usage = struct.unpack_from(">QI", rest)
+        _, rest = _fields(rest[12:], 2)
+        after, before = struct.unpack_from(">QQ", rest)
+    except (struct.error, UnicodeDecodeError, ValueError):
+        return ""
+    now = dt.datetime.now(dt.UTC).timestamp()
+    if usage != _USER_CERTIFICATE:
+        return ", a certificate for hosts, not for users"
+    if now >= before:
+        return f", expired {_time(before)}"
+    return f", not valid before {_time(after)}" if now < after else ""
+
+
+def _time(seconds: int) -> str:
+    try:
+        return f"on {dt.datetime.fromtimestamp(seconds, dt.UTC):%Y-%m-%d %H:%M} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"at second {seconds}"

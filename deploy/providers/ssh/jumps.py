@@ -1,0 +1,49 @@
+"""Read the hosts that a ProxyJump names: `user@host:port`, `[::1]:port` or `ssh://…`, with commas between (pure)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from deploy.addresses import address_problem
+from deploy.errors import UsageError
+
+_PLACE = re.compile(r"(?:\[(?P<literal>[^\[\]]+)\]|(?P<name>[^:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class JumpHost:
+    """A host on the way. `user` and `port` are None where the value does not say."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+
+def read_jumps(value: str, where: str) -> tuple[JumpHost, ...]:
+    """Read the value of a ProxyJump, the nearest host first; nothing for `none`.
+
+    Raises:
+        UsageError: Names the file, the line and what is wrong.
+    """
+    if value.lower() == "none":
+        return ()
+    return tuple(_read(jump, where) for jump in value.split(","))
+
+
+def _read(text: str, where: str) -> JumpHost:
+    is_uri = text.lower().startswith("ssh://")
+    user, at, place = (text[len("ssh://") :].removesuffix("/") if is_uri else text).rpartition("@")
+    if is_uri:
+        user = unquote(user.partition(";")[0])
+    found = _PLACE.fullmatch(place)
+    port = int(found["port"]) if found and found["port"] else None
+    if not found or (at and not user) or (port is not None and not 0 < port < 2**16):
+        raise UsageError(f"{where}: ProxyJump: {text!r} is not of the form [user@]host[:port]")
+    host = found["literal"] or found["name"]
+    if problem := address_problem(host):
+        raise UsageError(f"{where}: ProxyJump: {problem}")
+    if not user.isprintable():
+        raise UsageError(f"{where}: ProxyJump: not a user's name (found {user!r})")
+    return JumpHost(host, user or None, port)

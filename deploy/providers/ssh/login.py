@@ -1,0 +1,126 @@
+"""The messages of SSH's authentication: a key is signed with only after the host would accept it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import paramiko
+from paramiko.auth_handler import AuthOnlyHandler
+from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
+
+from deploy.providers.ssh.identities import CERTIFICATE, Offer
+from deploy.providers.ssh.transport import Transport
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a host answered to a request to log in.
+
+    Attributes:
+        accepted: The user is let in.
+        partial: What was proved counts, and more is asked for.
+        would_accept: The key that was named may prove who we are.
+        methods: How the user may go on.
+    """
+
+    accepted: bool = False
+    partial: bool = False
+    would_accept: bool = False
+    methods: tuple[str, ...] = ()
+
+
+class Authentication(AuthOnlyHandler):
+    """Asks a host whether it would accept a key before anything is signed with it, as ssh does.
+
+    Args:
+        transport: With a host whose key was checked.
+        user: Whom to log in as.
+        timeout_s: Seconds for each answer.
+    """
+
+    def __init__(self, transport: Transport, user: str, timeout_s: float) -> None:
+        super().__init__(transport)
+        self.server = transport
+        self._user, self._timeout_s = user, timeout_s
+        self._reply = Reply()
+        self._answered = self.auth_event = threading.Event()
+
+    def begin(self) -> Reply:
+        """Ask how the user may log in, without any proof."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_SERVICE_REQUEST)
+        message.add_string("ssh-userauth")
+        self.server.auth_handler = self
+        self.server.send(message)
+        self._wait(self.server.may_authenticate)
+        return self._send(self._message("none"))
+
+    def query(self, offer: Offer, algorithm: str) -> Reply:
+        """Ask whether a key would be accepted."""
+        message = self._message("publickey")
+        message.add_boolean(False)
+        message.add_string(algorithm)
+        message.add_string(offer.blob)
+        return self._send(message)
+
+    def prove(self, offer: Offer, algorithm: str) -> Reply:
+        """Sign with a key; raises what signing raises."""
+        message = self._message("publickey")
+        message.add_boolean(True)
+        message.add_string(algorithm)
+        message.add_string(offer.blob)
+        signed = paramiko.Message()
+        signed.add_string(self.server.session_id or b"")
+        signature = offer.sign(signed.asbytes() + message.asbytes(), algorithm)
+        message.add_string(signature)
+        return self._send(message)
+
+    def algorithm(self, kind: str) -> str | None:
+        """Return the algorithm that a kind of key signs with here; None if the host accepts none of ours."""
+        if kind.removesuffix(CERTIFICATE) != "ssh-rsa":
+            return kind
+        listed = self.server.signature_algorithms
+        chosen = next((name for name in ("rsa-sha2-512", "rsa-sha2-256") if not listed or name in listed), None)
+        return chosen and (chosen + CERTIFICATE if kind.endswith(CERTIFICATE) else chosen)
+
+    def _message(self, method: str) -> paramiko.Message:
+        self.auth_method, self.username = method, self._user
+        message = paramiko.Message()
+        message.add_byte(cMSG_USERAUTH_REQUEST)
+        message.add_string(self._user)
+        message.add_string("ssh-connection")
+        message.add_string(method)
+        return message
+
+    def _send(self, message: paramiko.Message) -> Reply:
+        self._reply = Reply()
+        self._answered.clear()
+        self.server.send(message)
+        self._wait(self._answered)
+        if not self._reply.accepted and not self.server.is_active():
+            raise EOFError(self.server.farewell or "the host ended the connection")
+        return self._reply
+
+    def _wait(self, event: threading.Event) -> None:
+        deadline = time.monotonic() + self._timeout_s
+        while not event.wait(0.05):
+            if not self.server.is_active():
+                raise EOFError(self.server.farewell or "the host ended the connection")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {self._timeout_s:g} s")
+
+    def _parse_userauth_success(self, m: paramiko.Message) -> None:
+        self._reply = Reply(accepted=True)
+        super()._parse_userauth_success(m)  # type: ignore[misc]
+
+    def _parse_userauth_failure(self, m: paramiko.Message) -> None:
+        methods = tuple(m.get_list())
+        self._reply = Reply(partial=m.get_boolean(), methods=methods)
+        self._answered.set()
+
+    def _parse_userauth_info_request(self, _: paramiko.Message) -> None:
+        """Take the answer to a query, whose number is that of an information request."""
+        self._reply = Reply(would_accept=True)
+        self._answered.set()

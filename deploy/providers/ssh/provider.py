@@ -1,0 +1,182 @@
+"""Hosts over SSH: the way to each host, found when the run begins, and a connection over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import paramiko
+
+from deploy.connection import ConnectionLost, ConnectionProblem
+from deploy.errors import UsageError
+from deploy.facts import ConnectionFacts
+from deploy.providers.ssh.config import HostConfig, read_host
+from deploy.providers.ssh.connection import SshConnection
+from deploy.providers.ssh.directives import HONOURED
+from deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
+from deploy.providers.ssh.hop import Hop
+from deploy.providers.ssh.jumps import JumpHost
+from deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
+from deploy.providers.ssh.reading import Setting
+from deploy.providers.ssh.transport import Transport, algorithms
+from deploy.target import Host, Ssh, Target
+
+__all__ = ["SshConnection", "SshProvider"]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+class SshProvider:
+    """Reaches the hosts of a target file over SSH.
+
+    Args:
+        target: Hosts with addresses.
+        say: Told what is waited for.
+
+    Raises:
+        UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
+    """
+
+    def __init__(self, target: Target, say: Callable[[str], None] = _silent) -> None:
+        self._say = say
+        self._ssh = target.ssh
+        self._hops = {host.name: _Ways(target.ssh).lead_to(host) for host in target.hosts}
+
+    def connect(self, host: str) -> SshConnection:
+        """Open a new connection; see `Provider.connect`."""
+        way = self._hops[host]
+        transports: list[Transport] = []
+        try:
+            connect: Callable[[], Sock] = partial(dial, way[0], self._ssh.connect_timeout_s, self._ssh.keepalive_s)
+            for hop, after in pairwise(way):
+                transport = open_transport(hop, self._ssh, connect, self._say)
+                transports.append(transport)
+                connect = partial(forward, hop, transport, after, self._ssh.connect_timeout_s)
+            transports.append(open_transport(way[-1], self._ssh, connect, self._say))
+            return SshConnection(host, transports, _facts(way, transports))
+        except BaseException as error:
+            for transport in reversed(transports):
+                transport.close()
+            if isinstance(error, ConnectionProblem | UsageError) or not isinstance(error, Exception):
+                raise
+            raise ConnectionLost(
+                host, f"the connection ended while it was made: {error or type(error).__name__}", "Try again."
+            ) from error
+
+    def close(self) -> None:
+        """Nothing but the connections is held open."""
+
+
+class _Ways:
+    """Finds the way to a host from a target file and the ssh_config that it names."""
+
+    def __init__(self, ssh: Ssh) -> None:
+        self._ssh = ssh
+
+    def lead_to(self, host: Host) -> list[Hop]:
+        """Return the machines on the way to a host, the host last."""
+        assert host.address is not None  # the target file is checked for it
+        config = self._read(host.address, host.user, host.port)
+        way: list[Hop] = []
+        if jump := self._ssh.jump:
+            there = self._read(jump.address, jump.user, jump.port)
+            if there.jumps:
+                way.extend(self._configured(host.name, there.jumps, there.jumps_at, ()))
+            way.append(self._hop(host.name, there, jump.host_keys, "ssh.jump.host_keys of the target file"))
+        elif config.jumps:
+            way.extend(self._configured(host.name, config.jumps, config.jumps_at, ()))
+        config = replace(config, port=config.port or self._ssh.port)
+        where = f"hosts.host_keys of host {host.name!r} in the target file"
+        way.append(self._hop(host.name, config, host.host_keys, where))
+        return way
+
+    def _read(self, host: str, user: str | None, port: int | None) -> HostConfig:
+        if self._ssh.config is None:
+            return HostConfig(host, port=port, user=user)
+        path = Path(self._ssh.config).expanduser()
+        return read_host(path, host, user=user, port=port, default_user=self._ssh.user)
+
+    def _configured(
+        self, host: str, jumps: tuple[JumpHost, ...], where: str, before: tuple[JumpHost, ...]
+    ) -> Iterator[Hop]:
+        """Follow a ProxyJump: only the nearest of its hosts may have a ProxyJump of its own, as with ssh."""
+        for index, jump in enumerate(jumps):
+            if jump in before:
+                raise UsageError(f"{where}: ProxyJump: the way leads in a circle through {jump.host}")
+            config = self._read(jump.host, jump.user, jump.port)
+            if index == 0 and config.jumps:
+                yield from self._configured(host, config.jumps, config.jumps_at, (*before, jump))
+            yield self._hop(host, config, (), "the known_hosts file")
+
+    def _hop(self, host: str, config: HostConfig, keys: tuple[str, ...], pinned_in: str) -> Hop:
+        agent = os.environ.get("SSH_AUTH_SOCK", "") if self._ssh.agent else ""
+        agent = agent if config.identity_agent is None else config.identity_agent
+        port = config.port or paramiko.config.SSH_PORT
+        return Hop(
+            host=host,
+            address=config.hostname,
+            port=port,
+            user=config.user or self._ssh.user,
+            pins=self._pins(keys, config.hostname, port, config),
+            pinned_in=pinned_in,
+            identity_files=self._identities(config, has_agent=bool(agent)),
+            certificate_files=config.certificate_files,
+            identities_only=config.identities_only,
+            agent=agent,
+            family=config.family,
+            algorithms={name: _algorithms(name, setting) for name, setting in config.algorithms.items()},
+        )
+
+    def _identities(self, config: HostConfig, *, has_agent: bool) -> tuple[Path, ...]:
+        named = [Path(name).expanduser() for name in self._ssh.identity_files]
+        for path in named:
+            if not path.is_file() and not has_agent:
+                raise UsageError(f"ssh.identity_files: {path} does not exist; name an existing key or set ssh.agent")
+        return tuple(
+            path
+            for path in dict.fromkeys([*named, *config.identity_files])
+            if path.is_file() or (has_agent and path.with_name(f"{path.name}.pub").is_file())
+        )
+
+    def _pins(self, keys: tuple[str, ...], address: str, port: int, config: HostConfig) -> Pins:
+        own = []
+        for text in keys:
+            key = read_key(text)
+            if isinstance(key, str):
+                raise UsageError(f"host_keys: {key} (found {text[:60]!r})")
+            own.append(key)
+        files = [Path(self._ssh.known_hosts).expanduser()] if self._ssh.known_hosts else []
+        files += [path for path in config.known_hosts if path.exists()]
+        found = find_pins(files, config.host_key_alias or host_name(address, port))
+        return Pins((*own, *found.good), found.revoked, found.authorities, found.unusable)
+
+
+def _algorithms(directive: str, setting: Setting) -> tuple[str, ...]:
+    names = algorithms(directive, setting.text)
+    if not names:
+        raise UsageError(f"{setting.where}: {HONOURED[directive]}: none of {setting.text!r} is supported")
+    return names
+
+
+def _facts(way: list[Hop], transports: list[Transport]) -> ConnectionFacts:
+    """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
+    shown = [describe(transport.get_remote_server_key()) for transport in transports]
+    host, transport = way[-1], transports[-1]
+    return ConnectionFacts(
+        kind="ssh",
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        host_key=shown[-1],
+        kex=transport.kex,
+        cipher=transport.local_cipher,
+        mac=transport.local_mac or "",
+        strict_kex=getattr(transport, "agreed_on_strict_kex", None),
+        jumps=tuple(f"{hop.user}@{hop.address}:{hop.port} {key}" for hop, key in zip(way[:-1], shown, strict=False)),
+    )

@@ -1,0 +1,67 @@
+"""Values of an ssh_config's directives: ports, flags, paths with their tokens."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.errors import UsageError
+
+FLAG = {"yes": True, "true": True, "no": False, "false": False}
+FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+
+def read_port(text: str) -> int | None:
+    """Read a port as a number or as a service's name."""
+    if re.fullmatch(r"\+?[0-9]{1,9}", text, re.ASCII):
+        number = int(text)
+        return number if 0 < number < 2**16 else None
+    try:
+        return socket.getservbyname(text, "tcp")
+    except (OSError, UnicodeError):
+        return None
+
+
+def expand_path(text: str, tokens: Mapping[str, str], where: str, name: str) -> str:
+    """Put a path together from `~`, variables of the environment and tokens."""
+
+    def variable(found: re.Match[str]) -> str:
+        if (value := os.environ.get(found[1])) is None:
+            raise UsageError(f"{where}: {name}: the environment variable {found[1]} is not set")
+        return value
+
+    whole = re.sub(r"\$\{([^}]*)\}", variable, _home(text, tokens["d"], where, name))
+    if "${" in whole:
+        raise UsageError(f"{where}: {name}: a variable has no end (found {text!r})")
+    return expand(whole, tokens, where, name)
+
+
+def _home(text: str, home: str, where: str, name: str) -> str:
+    if not text.startswith("~"):
+        return text
+    whose, _, rest = text[1:].partition("/")
+    try:
+        folder = pwd.getpwnam(whose).pw_dir if whose else home
+    except (KeyError, ValueError):
+        raise UsageError(f"{where}: {name}: no user {whose!r} (found {text!r})") from None
+    return f"{folder}/{rest}"
+
+
+def expand(text: str, tokens: Mapping[str, str], where: str, name: str) -> str:
+    """Put in the values of tokens such as `%h`."""
+
+    def token(found: re.Match[str]) -> str:
+        if (value := {**tokens, "%": "%"}.get(found[1])) is None:
+            raise UsageError(f"{where}: {name}: the token {found[0]!r} is not supported")
+        return value
+
+    return re.sub(r"%(.?)", token, text, flags=re.DOTALL)
+
+
+def shown(path: Path) -> str:
+    """Return a path as a message shows it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
