@@ -105,6 +105,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")
     runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
+    suites = "the release of Debian on the lab's hosts (default: trixie, or what the lab that is up has)"
+    add("--lab-suite", choices=("trixie", "forky"), help=suites)
+    rebuilds = "have the lab's hosts run a real nixos-rebuild: an executable, or the folder of nixos-rebuild-ng"
+    add("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
+    add("--lab-switch", metavar="PATH", help="have the lab's hosts run a real switch-to-configuration")
 
 
 def _unload_hypothesis(config: pytest.Config) -> None:
@@ -164,6 +169,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 keep_runs=given.keep_runs,
                 lab_keep=given.lab_keep,
                 lab_runtime=given.lab_runtime,
+                lab_suite=given.lab_suite,
+                lab_nixos_rebuild=given.lab_nixos_rebuild,
+                lab_switch=given.lab_switch,
                 shape=given.shape,
                 collect_only=given.collectonly,
                 sign_key=given.sign_key,

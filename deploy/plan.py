@@ -21,6 +21,7 @@ TARGETS = Path(__file__).parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
 LabRuntime = Literal["microvm", "netns"]
+LabSuite = Literal["trixie", "forky"]
 Shape = Literal["ovh", "aws"]
 
 
@@ -61,6 +62,9 @@ class Options:
     keep_runs: int | None = None
     lab_keep: bool = False
     lab_runtime: LabRuntime | None = None
+    lab_suite: LabSuite | None = None
+    lab_nixos_rebuild: str | None = None
+    lab_switch: str | None = None
     shape: Shape = "ovh"
     collect_only: bool = False
     sign_key: str | None = None
@@ -126,6 +130,9 @@ class Plan:
         keep_runs: How many runs stay in it, the newest ones; None for all.
         lab_keep: Leave the lab's hosts running.
         lab_runtime: What the lab's sandboxes must be; None takes them as they are.
+        lab_suite: Which release of Debian the lab's hosts must run; None takes them as they are.
+        lab_nixos_rebuild: The path of a real nixos-rebuild for the lab's hosts.
+        lab_switch: The path of a real switch-to-configuration for the lab's hosts.
         shape: Which shape of host the lab makes.
         sign_key: What signs the run at its end.
         gate: The record that a deploy asks for before anything is touched.
@@ -145,6 +152,9 @@ class Plan:
     keep_runs: int | None = None
     lab_keep: bool
     lab_runtime: LabRuntime | None = None
+    lab_suite: LabSuite | None = None
+    lab_nixos_rebuild: str | None = None
+    lab_switch: str | None = None
     shape: Shape = "ovh"
     sign_key: Path | None = None
     gate: Gate | None = None
@@ -175,6 +185,9 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     given_for_lab = {
         "--lab-keep": options.lab_keep,
         "--lab-runtime": options.lab_runtime,
+        "--lab-suite": options.lab_suite,
+        "--lab-nixos-rebuild": options.lab_nixos_rebuild is not None,
+        "--lab-switch": options.lab_switch is not None,
         "--shape": options.shape != "ovh",
     }
     for option, given in given_for_lab.items():
@@ -208,6 +221,9 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         keep_runs=options.keep_runs,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
+        lab_suite=options.lab_suite,
+        lab_nixos_rebuild=options.lab_nixos_rebuild,
+        lab_switch=options.lab_switch,
         shape=options.shape,
         sign_key=_sign_key(options, mode),
         gate=None if options.collect_only or options.cutover is not None else _gate(options, mode, target, path),

@@ -23,6 +23,7 @@ from deploy.plan import LabRuntime, Shape
 from deploy.providers.lab import preflight
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.provider import NOT_MODELLED
+from deploy.providers.lab.real import RealPrograms
 from deploy.providers.lab.trial.subject import Command
 from deploy.record import Emulation, Evidence
 from deploy.redact import Redactor
@@ -62,6 +63,9 @@ _OTHERS = {
     "host": "--host",
     "soak": "--soak",
     "lab_keep": "--lab-keep",
+    "lab_suite": "--lab-suite",
+    "lab_nixos_rebuild": "--lab-nixos-rebuild",
+    "lab_switch": "--lab-switch",
     "sign_key": "--sign-key",
     "require_record": "--require-record",
     "checks": "--checks",
@@ -269,7 +273,9 @@ class TrialSession:
             ),
             shape=setting.shape,
             runtime=setting.runtime,
-            emulation=Emulation(by="lab hosts on this machine", not_modelled=NOT_MODELLED),
+            emulation=Emulation(
+                by="lab hosts on this machine", not_modelled=(*NOT_MODELLED, *RealPrograms().described)
+            ),
             verdict=verdict,
             clauses=clauses,
             violations=violations_of(tried),

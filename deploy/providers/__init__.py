@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from deploy.connection import Provider
-    from deploy.plan import LabRuntime, Shape
+    from deploy.plan import LabRuntime, LabSuite, Shape
     from deploy.target import Target
 
 
@@ -21,6 +21,9 @@ def open_provider(
     changes_hosts: bool,
     lab_keep: bool,
     lab_runtime: LabRuntime | None,
+    lab_suite: LabSuite | None,
+    lab_nixos_rebuild: str | None,
+    lab_switch: str | None,
     shape: Shape,
     say: Callable[[str], None],
     emulated: Emulated,
@@ -32,6 +35,9 @@ def open_provider(
         changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
         lab_keep: Leave the lab's hosts running afterwards.
         lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
+        lab_suite: Which release of Debian the lab's hosts must run, in the same way.
+        lab_nixos_rebuild: The path of a real nixos-rebuild for the lab's hosts.
+        lab_switch: The path of a real switch-to-configuration for them.
         shape: Which shape of host the lab makes.
         say: Told what takes long.
         emulated: Told, at most once for each, what stands in for the real thing.
@@ -59,6 +65,9 @@ def open_provider(
                 target,
                 keep=lab_keep,
                 runtime=lab_runtime,
+                suite=lab_suite,
+                nixos_rebuild=lab_nixos_rebuild,
+                switch=lab_switch,
                 shape=shape,
                 prove=changes_hosts,
                 say=say,

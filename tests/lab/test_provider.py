@@ -1,6 +1,8 @@
 """A session takes the lab that is up, unless it was asked for sandboxes of the other kind."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,17 +10,21 @@ from deploy.errors import UsageError
 from deploy.plan import TARGETS
 from deploy.providers.lab import provider
 from deploy.providers.lab.provider import LabProvider
+from deploy.providers.lab.real import Program, RealPrograms
 from deploy.providers.lab.state import Runtime
 from deploy.target import load
 
 TARGET = load(TARGETS / "lab.toml", {})
+GIVEN = Program("/somewhere/stc", "abc")
 
 
 @pytest.fixture(autouse=True)
 def _up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab of processes that is up."""
     host = SimpleNamespace(address="10.213.0.2", port=22, user="root", host_key="key")
-    state = SimpleNamespace(runtime="netns", shape="ovh", told="processes")
+    state = SimpleNamespace(
+        runtime="netns", shape="ovh", told="processes", suite="trixie", programs=RealPrograms(switch=GIVEN)
+    )
     lab = SimpleNamespace(name="default", state=state, hosts={"a": host, "b": host}, identity_file="/id")
     monkeypatch.setattr(provider, "_already_up", lambda _: lab)
     monkeypatch.setattr(provider, "_over_ssh", lambda *_: None)
@@ -36,3 +42,29 @@ def test_a_lab_of_the_other_kind_is_refused() -> None:
     """The refusal names the option, the lab and what it has."""
     with pytest.raises(UsageError, match=r"--lab-runtime=microvm: the lab 'default' that is up has processes"):
         LabProvider(TARGET, keep=False, runtime="microvm", say=lambda _: None, emulated=lambda *_: None)
+
+
+def test_a_lab_with_other_programs_is_refused(tmp_path: Path) -> None:
+    """A suite or a program that the hosts of the lab do not run is refused, and what they run is named."""
+    program = tmp_path / "nixos-rebuild"
+    program.write_text("#!/bin/sh\n")
+    refused: dict[str, dict[str, Any]] = {
+        "is up run Debian trixie": {"suite": "forky"},
+        "is up run a stand-in instead": {"nixos_rebuild": str(program)},
+        r"is up run stc \(SHA-256 abc\) instead": {"switch": str(program)},
+    }
+    for words, options in refused.items():
+        with pytest.raises(UsageError, match=words):
+            LabProvider(TARGET, keep=False, **options, say=lambda _: None, emulated=lambda *_: None)
+
+
+def test_a_record_names_what_stands_in_for_what() -> None:
+    """Stand-ins, given programs, the suite and the sandboxes are told beside what no lab does."""
+    state: Any = SimpleNamespace(suite="forky", told="processes", programs=RealPrograms(switch=GIVEN))
+    lines = provider.not_modelled(state)
+    assert lines[-3:] == (
+        "switch-to-configuration is the program that the lab was given: stc (SHA-256 abc)",
+        "hosts run Debian forky",
+        "sandboxes are processes",
+    )
+    assert lines[-4].startswith("nixos-rebuild is a stand-in")

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from deploy.errors import SwitchproofError
+from deploy.contract import ExitCode
+from deploy.errors import SwitchproofError, UsageError
 from deploy.providers.lab import image, lab, preflight, state
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.faults import break_host, faults_of, find, mend_host
 from deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
 from deploy.providers.lab.lab import Lab
+from deploy.providers.lab.real import look
 from deploy.providers.lab.ssm.faults import Fault
 
 PROGRAM = "python -m deploy.providers.lab"
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _do(arguments)
     except (SwitchproofError, OSError) as error:
         _say(str(error))
-        return 1
+        return ExitCode.USAGE if isinstance(error, UsageError) and not isinstance(error, LabError) else 1
     except KeyboardInterrupt:
         _say("Interrupted; nothing of the unfinished work is left.")
         return 130
@@ -68,7 +70,14 @@ def _do(arguments: argparse.Namespace) -> int:
 def _up(arguments: argparse.Namespace) -> int:
     hosts = tuple(arguments.hosts.split(","))
     started = Lab.up(
-        hosts, name=arguments.name, keep=True, shape=arguments.shape, runtime=arguments.runtime, progress=_say
+        hosts,
+        name=arguments.name,
+        keep=True,
+        shape=arguments.shape,
+        runtime=arguments.runtime,
+        suite=arguments.lab_suite,
+        programs=look(arguments.lab_nixos_rebuild, arguments.lab_switch),
+        progress=_say,
     )
     for host in started.hosts.values():
         sys.stdout.write(f"{host.name}  {host.address}  {host.hostname}\n")
@@ -256,6 +265,12 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--shape", choices=("ovh", "aws"), default="ovh", help="the shape of the hosts (default: ovh)")
     runtimes = "what the sandboxes on them are: microVMs, or processes in network namespaces (default: microvm)"
     up.add_argument("--runtime", choices=("microvm", "netns"), default="microvm", help=runtimes)
+
+    suites = "the release of Debian on the hosts (default: trixie)"
+    up.add_argument("--lab-suite", choices=("trixie", "forky"), default="trixie", help=suites)
+    rebuilds = "run a real nixos-rebuild: an executable, or the folder nixos_rebuild of nixos-rebuild-ng"
+    up.add_argument("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
+    up.add_argument("--lab-switch", metavar="PATH", help="run a real switch-to-configuration")
 
     commands.add_parser("status", help="show every lab's hosts and what they run")
 

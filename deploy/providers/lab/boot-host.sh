@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Keeps one lab host: gives it its cable and boots it, again whenever it reboots itself.
-#   boot-host.sh RUNNER_PID MACHINE ROOT INTERFACE RUNNER_ADDRESS HOST_ADDRESS REPOSITORY CGROUP_DIRECTORY...
+#   boot-host.sh RUNNER_PID MACHINE ROOT INTERFACE RUNNER_ADDRESS HOST_ADDRESS REPOSITORY PROGRAMS CGROUP_DIRECTORY...
 # Its processes live in CGROUP_DIRECTORY, which the caller made; killing that cgroup ends everything here.
 set -euo pipefail
 
 if [[ $1 != --inside ]]; then
-  for directory in "${@:8}"; do
+  for directory in "${@:9}"; do
     echo $$ >"$directory/keeper/cgroup.procs"
   done
   # Mounts and network belong to this process: when it is gone, so are they, however it went.
@@ -13,8 +13,8 @@ if [[ $1 != --inside ]]; then
 fi
 shift
 
-runner=$1 machine=$2 root=$3 interface=$4 runner_address=$5 host_address=$6 repository=$7
-cgroups=("${@:8}")
+runner=$1 machine=$2 root=$3 interface=$4 runner_address=$5 host_address=$6 repository=$7 programs=$8
+cgroups=("${@:9}")
 
 connect() {
   ip link add host0 type veth peer name "$interface" netns "$runner"
@@ -66,6 +66,7 @@ boot() (
     --network-namespace-path=/proc/self/ns/net --capability=CAP_NET_ADMIN
     --link-journal=no --resolv-conf=off --timezone=off
     --bind-ro="${repository//:/\\:}:/srv/sample.git"
+    --bind-ro="${programs//:/\\:}:/usr/local/lib/switchproof-lab/real"
   )
   [[ ! -e /dev/net/tun ]] || options+=(--bind=/dev/net/tun)
   [[ $(<"$root/etc/switchproof-lab/runtime") != kvm ]] || options+=(--bind=/dev/kvm)

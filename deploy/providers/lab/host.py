@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.providers.lab import mounts, network, process
+from deploy.providers.lab import mounts, network, process, real
 from deploy.providers.lab.cgroup import Cgroup
 from deploy.providers.lab.errors import CommandFailedError, HostFailedError
 from deploy.providers.lab.state import HostState, LabState, Runtime, Shape
@@ -46,6 +46,7 @@ class LabHost:
         self.console = self.folder / "console.log"
         self.identity_file = lab.folder / "id_ed25519"
         self._repository = lab.folder / "sample.git"
+        self._programs = lab.folder / real.FOLDER
         self._lab = lab
         self._state = state
         self._cgroup = Cgroup(state.machine)
@@ -131,6 +132,7 @@ class LabHost:
                 f"{cable.runner_address}/{cable.prefix}",
                 f"{cable.host_address}/{cable.prefix}",
                 str(self._repository),
+                str(self._programs),
                 *map(str, self._cgroup.directories()),
             ],
             log=self.console,

@@ -9,33 +9,36 @@ from pathlib import Path
 
 from deploy.providers.lab import folders, mounts, process, recipe, sample
 from deploy.providers.lab.errors import CommandFailedError, LabError
+from deploy.providers.lab.recipe import Recipe
 
 BUILD_TIMEOUT_S = 900.0
 SEED_TIMEOUT_S = 300.0
 # An image of another recipe stays this long after its last use: somebody may be switching between branches.
 KEEP_UNUSED_S = 3600.0
 
+STANDARD = Recipe()
+
 Progress = Callable[[str], None]
 
 
-def path() -> Path:
-    """Return where the image of the present recipe is, or will be."""
-    return folders.cache() / f"image-{recipe.digest()[:12]}"
+def path(kind: Recipe) -> Path:
+    """Return where the image of a recipe is, or will be."""
+    return folders.cache() / f"image-{kind.digest()[:12]}"
 
 
-def ensure(progress: Progress) -> Path:
+def ensure(progress: Progress, kind: Recipe = STANDARD) -> Path:
     """Return the image's root folder, building it when it is not there yet (about 45 s).
 
     Raises:
         LabError: It could not be built, or another process has been building it for too long.
     """
-    image = path()
+    image = path(kind)
     if not image.exists():
         with folders.locked("image", timeout_s=BUILD_TIMEOUT_S):
             _remove_unfinished()
             if not image.exists():
                 try:
-                    _build(image, progress)
+                    _build(image, kind, progress)
                 finally:
                     _remove_unfinished()
     _used(image).touch()
@@ -44,7 +47,7 @@ def ensure(progress: Progress) -> Path:
 
 def prune(in_use: Collection[str]) -> None:
     """Remove images of other recipes that no lab uses."""
-    keep = {path().name, f"packages-{recipe.packages_digest()[:12]}", *in_use}
+    keep = {path(STANDARD).name, f"packages-{STANDARD.packages_digest()[:12]}", *in_use}
     for folder in [*folders.cache().glob("image-*"), *folders.cache().glob("packages-*")]:
         if not folder.is_dir() or folder.name in keep or folder.suffix:
             continue
@@ -58,14 +61,14 @@ def prune(in_use: Collection[str]) -> None:
             known.unlink()
 
 
-def _build(image: Path, progress: Progress) -> None:
+def _build(image: Path, kind: Recipe, progress: Progress) -> None:
     started = time.monotonic()
-    packages = _packages(progress)
+    packages = _packages(kind, progress)
     progress("Preparing the image of the lab's hosts…")
     unfinished = image.with_name(f"{image.name}.unfinished")
     process.check(["cp", "--archive", "--reflink=auto", str(packages), str(unfinished)], timeout_s=BUILD_TIMEOUT_S)
     _finish(unfinished)
-    for tree in recipe.TREES:
+    for tree in kind.trees:
         copy_tree(tree, unfinished)
     _seed(unfinished)
     _nothing_to_update(unfinished)
@@ -73,19 +76,22 @@ def _build(image: Path, progress: Progress) -> None:
     progress(f"The image is ready ({time.monotonic() - started:.0f} s).")
 
 
-def _packages(progress: Progress) -> Path:
+def _packages(kind: Recipe, progress: Progress) -> Path:
     """Return a folder with Debian and the packages in it, and nothing of ours yet."""
-    folder = folders.cache() / f"packages-{recipe.packages_digest()[:12]}"
+    folder = folders.cache() / f"packages-{kind.packages_digest()[:12]}"
     if not folder.exists():
-        progress(f"Installing Debian {recipe.SUITE} for the lab's hosts (once, about 40 s)…")
+        progress(f"Installing Debian {kind.suite} for the lab's hosts (once, about 40 s)…")
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         sources = folder.with_suffix(".list")
-        sources.write_text("\n".join(recipe.SOURCES) + "\n", "utf-8")
+        sources.write_text("\n".join(kind.sources) + "\n", "utf-8")
         options = ["--variant=minbase", "--mode=root", "--format=directory", "--quiet"]
-        options.append(f"--include={','.join(recipe.PACKAGES)}")
+        options.append(f"--include={','.join(kind.packages)}")
+        # What is under development is not always signed anew in time.
+        if kind.suite == "forky":
+            options.append('--aptopt=Acquire::Check-Valid-Until "false"')
         options += [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.NOT_UNPACKED]
         options.append(f'--customize-hook=bash {shlex.quote(str(recipe.HOOK))} "$1"')
-        command = ["mmdebstrap", *options, recipe.SUITE, str(unfinished), str(sources)]
+        command = ["mmdebstrap", *options, kind.suite, str(unfinished), str(sources)]
         try:
             process.check(process.tied(command), timeout_s=BUILD_TIMEOUT_S)
         except CommandFailedError as error:

@@ -24,11 +24,15 @@ mkdir --parents "$unpacked" "$root$guest/modules"
 # shellcheck disable=SC2016 # expanded inside
 chroot "$root" sh -euc '
   cd "$1"
-  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n "s/^ *Depends: \(linux-image-.*\)/\1/p" | head -n 1)
-  apt-get download -qq -o APT::Sandbox::User=root "$package"
-  dpkg-deb --extract "$package"_*.deb .
+  # Newer kernels are split: the image depends on a package with the kernel and one with its modules.
+  needs() { apt-cache depends "$1" | sed -n "s/^ *Depends: \(linux-\($2\)-[0-9].*\)/\1/p"; }
+  image=$(needs linux-image-cloud-amd64 image | head -n 1)
+  for package in "$image" $(needs "$image" "binary\|modules"); do
+    apt-get download -qq -o APT::Sandbox::User=root "$package"
+    dpkg-deb --extract "$package"_*.deb .
+  done
 ' sh "$guest.unpacked"
-unpack_kernel "$unpacked"/boot/vmlinuz-* >"$root$guest/vmlinux"
+unpack_kernel "$(find "$unpacked" -name 'vmlinuz*')" >"$root$guest/vmlinux"
 for module in virtio/virtio_mmio net/core/failover net/net_failover net/virtio_net; do
   file=$(find "$unpacked/usr/lib/modules" -path "*/$module.ko.xz")
   chroot "$root" busybox xzcat "${file#"$root"}" >"$root$guest/modules/${module##*/}.ko"

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from deploy.providers.lab import folders, image, kvm, mounts, network, preflight, sample, state
+from deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
-from deploy.providers.lab.state import LabState, Owner, Runtime, Shape
+from deploy.providers.lab.real import RealPrograms
+from deploy.providers.lab.recipe import Recipe
+from deploy.providers.lab.state import LabState, Owner, Runtime, Shape, Suite
 
 LOCK_TIMEOUT_S = 120.0
 
@@ -43,6 +46,8 @@ class Lab:
         keep: bool = False,
         shape: Shape = "ovh",
         runtime: Runtime = "microvm",
+        suite: Suite = "trixie",
+        programs: RealPrograms | None = None,
         progress: Callable[[str], None] = _silent,
     ) -> Self:
         """Make a lab and wait until its hosts are ready; take away what dead owners left.
@@ -53,6 +58,8 @@ class Lab:
             keep: Leave the lab running after this process, until `down`.
             shape: Which of the two shapes the hosts have.
             runtime: What the sandboxes on hosts of the shape `ovh` are: microVMs, or processes in network namespaces.
+            suite: The release of Debian on the hosts.
+            programs: What the hosts run in place of the stand-ins for NixOS's programs.
             progress: Told what takes long.
 
         Raises:
@@ -62,7 +69,8 @@ class Lab:
         state.check_names(name, hosts)
         runtime = "netns" if shape == "aws" else runtime
         preflight.require(runtime)
-        lab = cls(_reserve(hosts, name=name, keep=keep, shape=shape, runtime=runtime, progress=progress))
+        asked = _Asked(hosts, name, keep, shape, runtime, suite, programs or RealPrograms())
+        lab = cls(_reserve(asked, progress))
         try:
             lab._build(progress)
         except BaseException:
@@ -101,6 +109,7 @@ class Lab:
         progress(f"Starting hosts {', '.join(self.hosts)}…")
         generate_key(self.identity_file, comment=f"switchproof-lab-{self.name}")
         sample.build_repository(self.repository)
+        real.install(self.state.programs, self.folder / real.FOLDER)
         for host in self.hosts.values():
             host.prepare(folders.cache() / self.state.image)
             host.switch_on()
@@ -155,46 +164,54 @@ def _delete(folder: Path) -> None:
     mounts.delete(folder)
 
 
-def _reserve(
-    hosts: tuple[str, ...],
-    *,
-    name: str,
-    keep: bool,
-    shape: Shape,
-    runtime: Runtime,
-    progress: Callable[[str], None],
-) -> LabState:
+@dataclass(frozen=True)
+class _Asked:
+    """What a lab shall be."""
+
+    hosts: tuple[str, ...]
+    name: str
+    keep: bool
+    shape: Shape
+    runtime: Runtime
+    suite: Suite
+    programs: RealPrograms
+
+
+def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
     """Write down everything that the lab is going to take, before it takes anything."""
     clean()
     while True:
-        built = image.ensure(progress)
-        accelerator = kvm.accelerator(built) if runtime == "microvm" else "tcg"
+        built = image.ensure(progress, Recipe(asked.suite, real_programs=bool(asked.programs)))
+        accelerator = kvm.accelerator(built) if asked.runtime == "microvm" else "tcg"
         with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
             _clean()
             others = list(state.every())
-            if any(other.name == name for other in others):
+            if any(other.name == asked.name for other in others):
                 raise LabError(
-                    f"A lab {name!r} is already up: take it down with "
-                    f"`python -m deploy.providers.lab down --name {name}`, or choose another name."
+                    f"A lab {asked.name!r} is already up: take it down with "
+                    f"`python -m deploy.providers.lab down --name {asked.name}`, or choose another name."
                 )
             image.prune({other.image for other in others})
             if not built.exists():  # pruned by a process with another recipe
                 continue
             taken = [host.cable.subnet for other in others for host in other.hosts]
-            subnets = network.choose_subnets(len(hosts), [*network.occupied_subnets(), *taken])
+            subnets = network.choose_subnets(len(asked.hosts), [*network.occupied_subnets(), *taken])
             written = LabState(
-                name=name,
-                shape=shape,
+                name=asked.name,
+                shape=asked.shape,
                 image=built.name,
                 started=time.time(),
                 owner=Owner.this_process(),
                 boot_id=state.boot_id(),
                 hosts=tuple(
-                    state.host_state(name, host, subnet, shape) for host, subnet in zip(hosts, subnets, strict=True)
+                    state.host_state(asked.name, host, subnet, asked.shape)
+                    for host, subnet in zip(asked.hosts, subnets, strict=True)
                 ),
-                keep=keep,
-                runtime=runtime,
+                keep=asked.keep,
+                runtime=asked.runtime,
                 accelerator=accelerator,
+                suite=asked.suite,
+                programs=asked.programs,
             )
             written.folder.mkdir(parents=True)
             written.write()

@@ -12,7 +12,8 @@ from deploy.connection import Connection, Provider
 from deploy.errors import UsageError
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.state import Runtime, Shape
+from deploy.providers.lab.real import RealPrograms, look
+from deploy.providers.lab.state import LabState, Runtime, Shape, Suite
 from deploy.target import Target
 
 LAB = "SWITCHPROOF_LAB"
@@ -21,10 +22,15 @@ LAB = "SWITCHPROOF_LAB"
 NOT_MODELLED = (
     "hosts are containers (systemd-nspawn) on this machine, and share its kernel, clock and memory",
     "hosts run Debian's systemd, Nix and OpenSSH, not NixOS",
-    "nixos-rebuild and switch-to-configuration are stand-ins with the real ones' order of steps, lock and exit codes",
     "the network is a bridge on this machine",
 )
-"""What of the real thing a lab does not do."""
+"""What of the real thing no lab does."""
+
+
+def not_modelled(lab: LabState) -> tuple[str, ...]:
+    """Return what of the real thing a lab does not do, and what stands in for what."""
+    suite = () if lab.suite == "trixie" else (f"hosts run Debian {lab.suite}",)
+    return (*NOT_MODELLED, *lab.programs.described, *suite, f"sandboxes are {lab.told}")
 
 
 class LabProvider:
@@ -34,6 +40,9 @@ class LabProvider:
         target: The hosts to make, without addresses.
         keep: Leave the hosts running.
         runtime: What the sandboxes must be; None takes the lab that is up as it is, and makes one with microVMs.
+        suite: Which release of Debian the hosts must run; None takes the lab that is up as it is.
+        nixos_rebuild: The path of a real nixos-rebuild for the hosts; None takes the lab that is up as it is.
+        switch: The path of a real switch-to-configuration, in the same way.
         shape: Which shape the hosts have; those of `aws` are reached through a local stand-in for SSM.
         prove: As of `AwsProvider`.
         say: Told what takes long.
@@ -50,6 +59,9 @@ class LabProvider:
         *,
         keep: bool,
         runtime: Runtime | None = None,
+        suite: Suite | None = None,
+        nixos_rebuild: str | None = None,
+        switch: str | None = None,
         shape: Shape = "ovh",
         prove: bool = False,
         say: Callable[[str], None],
@@ -57,6 +69,7 @@ class LabProvider:
     ) -> None:
         name = os.environ.get(LAB, "default")
         names = tuple(host.name for host in target.hosts)
+        programs = look(nixos_rebuild, switch)
         self._stack = ExitStack()
         try:
             lab = _already_up(name)
@@ -65,13 +78,23 @@ class LabProvider:
             else:
                 called = name if keep else f"run-{os.getpid()}"
                 kind = runtime or "microvm"
-                lab = Lab.up(names, name=called, keep=keep, shape=shape, runtime=kind, progress=say)
+                lab = Lab.up(
+                    names,
+                    name=called,
+                    keep=keep,
+                    shape=shape,
+                    runtime=kind,
+                    suite=suite or "trixie",
+                    programs=programs,
+                    progress=say,
+                )
                 if not keep:
                     self._stack.callback(lab.down)
             _check(lab, names, runtime, shape)
+            _check_programs(lab, suite, programs)
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
-        emulated(f"the lab {lab.name!r} on this machine", (*NOT_MODELLED, f"sandboxes are {lab.state.told}"))
+        emulated(f"the lab {lab.name!r} on this machine", not_modelled(lab.state))
         try:
             self._way = self._through_ssm(lab, target, prove, emulated) if shape == "aws" else _over_ssh(lab, target)
         except BaseException:
@@ -147,6 +170,26 @@ def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Sha
             f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
             "leave the option out, or take the lab down first"
         )
+
+
+def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> None:
+    """Refuse a lab that is up and runs other programs than those that are asked for."""
+    if suite not in {None, lab.state.suite}:
+        raise UsageError(
+            f"--lab-suite={suite}: the hosts of the lab {lab.name!r} that is up run Debian {lab.state.suite}; "
+            "leave the option out, or take the lab down first"
+        )
+    up = lab.state.programs
+    for option, asked, there in (
+        ("--lab-nixos-rebuild", programs.nixos_rebuild, up.nixos_rebuild),
+        ("--lab-switch", programs.switch, up.switch),
+    ):
+        if asked is not None and (there is None or asked.sha256 != there.sha256):
+            runs = "a stand-in" if there is None else there.label
+            raise UsageError(
+                f"{option}={asked.path}: the hosts of the lab {lab.name!r} that is up run {runs} instead; "
+                "leave the option out, or take the lab down first"
+            )
 
 
 def _over_ssh(lab: Lab, target: Target) -> Provider:

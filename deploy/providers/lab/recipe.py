@@ -1,19 +1,18 @@
 """What goes into a lab host's image, and the digest that tells one recipe from another."""
 
+from __future__ import annotations
+
 import hashlib
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.providers.lab.state import Suite
+
 HERE = Path(__file__).parent
-SUITE = "trixie"
 ARCHIVE = "http://deb.debian.org/debian"
 SECURITY_ARCHIVE = "http://security.debian.org/debian-security"
-SOURCES = (
-    f"deb {ARCHIVE} {SUITE} main",
-    f"deb {ARCHIVE} {SUITE}-updates main",
-    f"deb {SECURITY_ARCHIVE} {SUITE}-security main",
-)
 PACKAGES = (
     "bash-static",
     "busybox-static",
@@ -35,6 +34,17 @@ PACKAGES = (
     "systemd-sysv",
     "util-linux",
     "zstd",
+)
+# What the real nixos-rebuild and switch-to-configuration run on, in their several languages, and what gives whoever
+# logs in a systemd of their own, whose units a real switch reloads.
+PACKAGES_OF_REAL_PROGRAMS = (
+    "dbus-user-session",
+    "libconfig-inifiles-perl",
+    "libfile-slurp-perl",
+    "libnet-dbus-perl",
+    "libpam-systemd",
+    "perl",
+    "python3",
 )
 # Hosts need no words for people, and of QEMU what starts a microVM.
 NOT_UNPACKED = (
@@ -69,6 +79,7 @@ MASKED_UNITS = (
 )
 # Later trees win. The first is how a Debian host becomes one of ours, the second what stands in for NixOS.
 TREES = (HERE / "base", HERE / "system" / "rootfs")
+TREE_OF_REAL_PROGRAMS = HERE / "real-programs"
 SEED = "/usr/local/lib/switchproof-lab/seed-system"
 BUILDER = HERE / "image.py"
 # Runs when the packages are installed, with the folder that they are in.
@@ -76,23 +87,57 @@ HOOK = HERE / "install-guest-kernel.sh"
 SAMPLE = (HERE / "sample", HERE / "sample.py", HERE / "revisions.py")
 
 
-def packages_digest() -> str:
-    """Return the digest of everything that decides what mmdebstrap makes."""
-    parts = (platform.machine(), SUITE, *SOURCES, *PACKAGES, *NOT_UNPACKED, HOOK.read_text("utf-8"))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+@dataclass(frozen=True)
+class Recipe:
+    """One kind of image.
 
+    Attributes:
+        suite: The release of Debian.
+        real_programs: Whether hosts can run the real nixos-rebuild and switch-to-configuration.
+    """
 
-def digest() -> str:
-    """Return the digest of the whole recipe: packages, our files, the sample repository and the builder itself."""
-    total = hashlib.sha256(packages_digest().encode())
-    total.update("\0".join(MASKED_UNITS).encode())
-    for path in (BUILDER, *TREES, *SAMPLE):
-        for file in files(path):
-            content = str(file.readlink()).encode() if file.is_symlink() else file.read_bytes()
-            name = file.relative_to(HERE).as_posix().encode()
-            mode = b"x" if not file.is_symlink() and is_executable(file) else b"-"
-            total.update(b"\0".join((name, mode, hashlib.sha256(content).digest())))
-    return total.hexdigest()
+    suite: Suite = "trixie"
+    real_programs: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return the lines of apt's list; forky is the next release, which has no updates of its own yet."""
+        lines = (f"deb {ARCHIVE} {self.suite} main",)
+        if self.suite == "forky":
+            return lines
+        return (
+            *lines,
+            f"deb {ARCHIVE} {self.suite}-updates main",
+            f"deb {SECURITY_ARCHIVE} {self.suite}-security main",
+        )
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Return the packages that are installed."""
+        return (*PACKAGES, *(PACKAGES_OF_REAL_PROGRAMS if self.real_programs else ()))
+
+    @property
+    def trees(self) -> tuple[Path, ...]:
+        """Return the folders that are copied over the packages; later ones win."""
+        return (*TREES, *((TREE_OF_REAL_PROGRAMS,) if self.real_programs else ()))
+
+    def packages_digest(self) -> str:
+        """Return the digest of everything that decides what mmdebstrap makes."""
+        hook = HOOK.read_text("utf-8")
+        parts = (platform.machine(), self.suite, *self.sources, *self.packages, *NOT_UNPACKED, hook)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def digest(self) -> str:
+        """Return the digest of the whole recipe: packages, our files, the sample repository and the builder."""
+        total = hashlib.sha256(self.packages_digest().encode())
+        total.update("\0".join(MASKED_UNITS).encode())
+        for path in (BUILDER, *self.trees, *SAMPLE):
+            for file in files(path):
+                content = str(file.readlink()).encode() if file.is_symlink() else file.read_bytes()
+                name = file.relative_to(HERE).as_posix().encode()
+                mode = b"x" if not file.is_symlink() and is_executable(file) else b"-"
+                total.update(b"\0".join((name, mode, hashlib.sha256(content).digest())))
+        return total.hexdigest()
 
 
 def files(path: Path) -> Iterable[Path]:

@@ -13,9 +13,11 @@ import msgspec
 from deploy.providers.lab import folders
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.network import Cable
+from deploy.providers.lab.real import RealPrograms
 
 Shape = Literal["ovh", "aws"]
 Runtime = Literal["microvm", "netns"]
+Suite = Literal["trixie", "forky"]
 Accelerator = Literal["tcg", "kvm"]
 FILE = "lab.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
@@ -62,6 +64,8 @@ class LabState(msgspec.Struct, frozen=True):
     complete: bool = False
     runtime: Runtime = "netns"
     accelerator: Accelerator = "tcg"
+    suite: Suite = "trixie"
+    programs: RealPrograms = RealPrograms()
 
     @property
     def folder(self) -> Path:

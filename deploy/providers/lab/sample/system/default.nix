@@ -26,6 +26,15 @@ let
     [Unit]
     Description=Reactivate sysinit units
   '';
+  # The real one looks for it among the system's own units, and starts it to start what it wants.
+  reactivation."multi-user.target" = ''
+    [Unit]
+    Description=Multi-User System
+    Requires=basic.target
+    Conflicts=rescue.service rescue.target
+    After=basic.target rescue.service rescue.target
+    AllowIsolate=yes
+  '';
 
   # cloud-hypervisor@live.service is made from cloud-hypervisor@.service
   instances = [ "@live." "@dev." "@sandbox-live." "@sandbox-dev." ];
@@ -67,6 +76,7 @@ let
     ${program "bin/switch-to-configuration" ./switch-to-configuration.sh}
     ${program "sw/bin/nixos-version" ./nixos-version.sh}
     ${program "activate" ./activate.sh}
+    ${program "dry-activate" ./dry-activate.sh}
     ${program "init" ./init.sh}
     ${program "pre-switch-check" ./pre-switch-check.sh}
     ${program "user-activation" ./user-activation.sh}
@@ -78,6 +88,9 @@ let
     ${lib.file "switch-inhibitors" inhibitors}
     ${lib.file "etc/systemd/user/nixos-activation.service" (builtins.readFile ./nixos-activation.service)}
     mkdir -p "$out/specialisation"
+    for tool in busctl loginctl systemctl systemd-escape systemd-tmpfiles; do
+      ln -s "/usr/bin/$tool" "$out/sw/bin/$tool"
+    done
     ln -s ${system-units} "$out/etc/systemd/system"
     ln -s ${system-conf}/system.conf "$out/etc/systemd/system.conf"
     ln -s ${kernel}/bzImage "$out/kernel"

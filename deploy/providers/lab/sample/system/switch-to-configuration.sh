@@ -12,6 +12,9 @@ readonly toplevel=@out@
 readonly old_units=/etc/systemd/system
 readonly new_units=@system-units@
 readonly lists=/run/nixos
+readonly installer=/usr/local/lib/switchproof-lab/install-boot-loader
+# There when the lab was given a real switch-to-configuration.
+readonly real=/usr/local/lib/switchproof-lab/real/switch-to-configuration
 exit_code=0 systemd_changed=''
 
 # Sets of unit names. Those in $unspoken are worked on and not told about.
@@ -141,7 +144,7 @@ take_lock() {
 }
 
 install_bootloader() {
-  /usr/local/lib/switchproof-lab/install-boot-loader "$toplevel" || exit 1
+  "$installer" "$toplevel" || exit 1
 }
 
 check_init_interface() {
@@ -248,8 +251,16 @@ dry_activate() {
   say_units "would start the following units" "${!to_start[@]}"
 }
 
+# As NixOS's wrapper does for its own.
+become_the_real_one() {
+  export OUT=$toplevel TOPLEVEL=$toplevel DISTRO_ID=nixos INSTALL_BOOTLOADER=$installer SYSTEMD=/usr
+  export PRE_SWITCH_CHECK=$toplevel/pre-switch-check LOCALE_ARCHIVE=/usr/lib/locale/locale-archive
+  exec "$real" "$@"
+}
+
 main() {
   local action=${1:-}
+  [[ ! -x $real ]] || become_the_real_one "$@"
   if [[ ! $action =~ ^(check|switch|boot|test|dry-activate)$ ]]; then
     say "Usage: switch-to-configuration [check|switch|boot|test|dry-activate]"
     exit 1

@@ -1,0 +1,172 @@
+"""Real programs that a lab's hosts run in place of stand-ins: what they must look like, and how hosts get them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from deploy.errors import UsageError
+
+FOLDER: Final = "real"
+"""The lab's folder that every host sees read-only as /usr/local/lib/switchproof-lab/real."""
+_PACKAGE: Final = "nixos_rebuild"
+_ELF: Final = b"\x7fELF"
+_LAUNCHER: Final = f"""\
+#!/usr/bin/python3
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from {_PACKAGE} import main
+
+main()
+"""
+_PLACEHOLDERS: Final = {
+    "bash": "/usr",
+    "coreutils": "/usr",
+    "distroId": "$ENV{DISTRO_ID}",
+    "executable": "nixos-rebuild",
+    "installBootLoader": "/usr/local/lib/switchproof-lab/install-boot-loader",
+    "localeArchive": "$ENV{LOCALE_ARCHIVE}",
+    "out": "$ENV{OUT}",
+    "path": "/usr/bin",
+    "perl": "/usr",
+    "preSwitchCheck": "$ENV{PRE_SWITCH_CHECK}",
+    "runtimeShell": "/bin/bash",
+    "shell": "/bin/bash",
+    "su": "/usr/bin/su",
+    "systemd": "$ENV{SYSTEMD}",
+    "toplevel": "$ENV{TOPLEVEL}",
+    "utillinux": "/usr",
+    "withShellFiles": "false",
+}
+"""What nixpkgs fills in when it builds a script. The scripts that name a system are in Perl."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """A program that was given by its path: a file, or the folder of a Python package."""
+
+    path: str
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """Return its name and what tells it from another of that name."""
+        return f"{Path(self.path).name} (SHA-256 {self.sha256[:12]})"
+
+
+class RealPrograms(msgspec.Struct, frozen=True):
+    """What stands on a lab's hosts in place of a stand-in; None leaves the stand-in there."""
+
+    nixos_rebuild: Program | None = None
+    switch: Program | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether there is any."""
+        return self.nixos_rebuild is not None or self.switch is not None
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """Return a sentence for each program about what it is on the hosts."""
+        names = {"nixos-rebuild": self.nixos_rebuild, "switch-to-configuration": self.switch}
+        return tuple(
+            f"{name} is a stand-in with the real one's order of steps, lock and exit codes"
+            if program is None
+            else f"{name} is the program that the lab was given: {program.label}"
+            for name, program in names.items()
+        )
+
+
+def look(nixos_rebuild: str | None, switch: str | None) -> RealPrograms:
+    """Find programs by their paths.
+
+    Args:
+        nixos_rebuild: An executable, or the folder of nixos-rebuild-ng's Python package.
+        switch: An executable.
+
+    Raises:
+        UsageError: There is no such program there; the message says what the path must look like.
+    """
+    return RealPrograms(
+        nixos_rebuild=None if nixos_rebuild is None else _nixos_rebuild(Path(nixos_rebuild)),
+        switch=None if switch is None else _file("--lab-switch", Path(switch)),
+    )
+
+
+def install(programs: RealPrograms, folder: Path) -> None:
+    """Put programs into a lab's folder, as executables of the names that the hosts call.
+
+    Args:
+        programs: As `look` found them.
+        folder: Made when it is not there.
+
+    Raises:
+        UsageError: A program is not there any more.
+    """
+    folder.mkdir(exist_ok=True)
+    if programs.switch is not None:
+        _install_file(Path(programs.switch.path), folder / "switch-to-configuration")
+    if programs.nixos_rebuild is None:
+        return
+    source = Path(programs.nixos_rebuild.path)
+    target = folder / "nixos-rebuild"
+    if source.is_dir():
+        shutil.copytree(source, folder / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (folder / _PACKAGE).rglob("*.py"):
+            file.write_bytes(_filled(file.read_bytes()))
+        target.write_text(_LAUNCHER, "utf-8")
+        target.chmod(0o755)
+    else:
+        _install_file(source, target)
+
+
+def _nixos_rebuild(path: Path) -> Program:
+    option = "--lab-nixos-rebuild"
+    if not path.is_dir():
+        return _file(option, path)
+    package = next((folder for folder in (path, path / _PACKAGE) if (folder / "__init__.py").is_file()), None)
+    if package is None or "def main(" not in (package / "__init__.py").read_text("utf-8", errors="replace"):
+        raise UsageError(
+            f"{option}={path}: this folder is not a Python package with a function main; give the folder "
+            f"{_PACKAGE} of nixos-rebuild-ng, with __init__.py and the modules beside it, or an executable"
+        )
+    total = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        total.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return Program(str(package.resolve()), total.hexdigest())
+
+
+def _file(option: str, path: Path) -> Program:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{option}={path}: {error.strerror}; {_wanted(option)}") from error
+    if not content.startswith((b"#!", _ELF)):
+        raise UsageError(f"{option}={path}: this file is neither a script (#!) nor an ELF binary; {_wanted(option)}")
+    return Program(str(path.resolve()), hashlib.sha256(content).hexdigest())
+
+
+def _wanted(option: str) -> str:
+    if option == "--lab-switch":
+        return "give a switch-to-configuration: the Perl script as nixpkgs has it, or the built binary"
+    return f"give a nixos-rebuild: the shell script as nixpkgs has it, or the folder {_PACKAGE} of nixos-rebuild-ng"
+
+
+def _install_file(source: Path, target: Path) -> None:
+    """Copy an executable under the name that the hosts call."""
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}; the lab was to run this program") from error
+    target.write_bytes(content if content.startswith(_ELF) else _filled(content))
+    target.chmod(0o755)
+
+
+def _filled(content: bytes) -> bytes:
+    for name, value in _PLACEHOLDERS.items():
+        content = content.replace(f"@{name}@".encode(), value.encode())
+    return content
