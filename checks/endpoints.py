@@ -50,6 +50,8 @@ class EndpointChecks:
             took_s=endpoint.answers[-1].total_s if endpoint.answers else None,
             limit_s=endpoint.health.timeout_s,
         )
+        if endpoint.answers and endpoint.answers[-1] in endpoint.unjudged:
+            raise Inconclusive(f"its answer could not be judged: {endpoint.answer_problem}")
         assert endpoint.answer_problem is None, told(endpoint, f"{endpoint.answer_problem}; seen: {endpoint.seen}")
         if endpoint.unknown:
             raise Inconclusive(
@@ -71,6 +73,11 @@ class EndpointChecks:
             took_s=round(endpoint.observation.watched_s, 3),
             limit_s=health.longest_s,
         )
+        if endpoint.unjudged and (streak.answers < health.answers or streak.seconds < health.soak_s):
+            raise Inconclusive(
+                f"{len(endpoint.unjudged)} of its answers could not be judged, as curl failed on the host or their "
+                f"bodies were too many bytes to send: {endpoint.history}"
+            )
         assert streak.identity_kept or not streak.answers, told(
             endpoint, f"its processes did not stay the same: {endpoint.history}"
         )

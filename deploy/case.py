@@ -5,7 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from deploy.answers import json_problem
 from deploy.health import EndpointSeen
+
+CUT_SHORT = {1, 8, 18, 56, 63}
+"""curl's exit codes of an answer that came and cannot be used."""
 
 
 class Case(enum.StrEnum):
@@ -27,10 +31,12 @@ class Case(enum.StrEnum):
     UNREACHABLE = "the machine runs and its network does not answer"
     NOT_LISTENING = "the guest's network is up and its program does not listen yet"
     HANGING = "the workload accepts connections and never answers"
+    GARBLED = "the workload's answer is cut short, too large or no HTTP"
     BAD_STATUS = "the workload answers with an error"
     UNHEALTHY = "the workload says that it is not healthy"
     OTHER_RELEASE = "the machine runs another release than the host"
     CROSSED = "the forward leads to another workload"
+    WRONG_ROLE = "the workload itself says that it is another one"
     FORWARD_DOWN = "the forward is down while the workload answers"
     FORWARD_STUCK = "the forward passes nothing on while the workload answers"
     FORWARD_RESTARTED = "the forward was started again"
@@ -87,6 +93,12 @@ def from_answer(endpoint: EndpointSeen, *, mistaken: Case, other_release: Case) 
         # Another one's answer is known by what tells the two apart.
         marks = {key: value for key, value in peer.json.items() if endpoint.want.json.get(key) != value}
         if marks and endpoint.json_problem(marks) is None:
+            direct = endpoint.direct
+            itself = direct is not None and direct.curl == 0 and json_problem(direct.body or b"", marks) is None
+            if itself and endpoint.want.backend:
+                return Cause(
+                    Case.WRONG_ROLE, f"asked at {endpoint.want.backend}, it answers as {name}: {endpoint.seen}"
+                )
             return Cause(mistaken, f"{name} answers: {endpoint.seen}")
     if problem := endpoint.json_problem(endpoint.want.json):
         return Cause(Case.UNHEALTHY, f"{problem}; {endpoint.seen}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy.case import Case, Cause, from_answer
+from deploy.case import CUT_SHORT, Case, Cause, from_answer
 from deploy.cause_inside import find_inside
 from deploy.health import EndpointSeen
 from deploy.machine import Machine
@@ -41,6 +41,8 @@ _REMEDIES = {
     Case.UNREACHABLE: "read the guest's console: journalctl -u {unit}; look at its network inside",
     Case.NOT_LISTENING: "read what its program waits for: journalctl -u {unit}; health.ready_s if it only is slow",
     Case.HANGING: "look at the program inside the guest: it has the connection and says nothing",
+    Case.GARBLED: "ask it yourself, and read what the workload says of itself: journalctl -u {unit}",
+    Case.WRONG_ROLE: "see which workload the machine was started as: systemctl cat {unit}; systemctl status {unit}",
     Case.BAD_STATUS: "read what the workload says of itself: journalctl -u {unit}",
     Case.UNHEALTHY: "read what the workload says of itself: journalctl -u {unit}",
     Case.OTHER_RELEASE: "see which image it was started from; systemctl restart {unit} if the image is the new one",
@@ -143,6 +145,8 @@ def _silence(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
         return Cause(Case.TAP_OFF_BRIDGE, seen)
     if direct is None:
         return None
+    if direct.curl in CUT_SHORT:
+        return Cause(Case.GARBLED, seen)
     if direct.connect_s > 0:
         return Cause(Case.HANGING, seen)
     if direct.curl == 7 and direct.total_s < REFUSED_S and machine.neighbour not in _LOST:  # noqa: PLR2004 - curl's refused

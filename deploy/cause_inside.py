@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy.case import Case, Cause, from_answer
+from deploy.case import CUT_SHORT, Case, Cause, from_answer
 from deploy.container import Container
 from deploy.health import EndpointSeen
 from deploy.machine import Machine
@@ -39,6 +39,7 @@ _REMEDIES = {
     Case.UNIT_STOPPED: f"see who stopped it; {_INSIDE}systemctl kill --signal=CONT {{unit}} lets it go on",
     Case.UNIT_NOT_LISTENING: f"read what it waits for: {_LOG_INSIDE}; health.ready_s if it only is slow",
     Case.HANGING: f"look at the program inside, which has the connection and says nothing: {_LOG_INSIDE}",
+    Case.GARBLED: f"ask it yourself, and read what the program says of itself: {_LOG_INSIDE}",
     Case.BAD_STATUS: f"read what the workload says of itself: {_LOG_INSIDE}",
     Case.UNHEALTHY: f"read what the workload says of itself: {_LOG_INSIDE}",
     Case.OTHER_RELEASE_INSIDE: "see which program its unit runs: " + _INSIDE + "systemctl status {unit}",
@@ -157,6 +158,8 @@ def _silence(endpoint: EndpointSeen, container: Container) -> Cause | None:
         return Cause(Case.NETWORK_DOWN, seen)
     if last.curl == _REFUSED:
         return Cause(Case.UNIT_NOT_LISTENING, seen)
+    if last.curl in CUT_SHORT:
+        return Cause(Case.GARBLED, seen)
     return Cause(Case.HANGING, seen) if last.connect_s > 0 else None
 
 

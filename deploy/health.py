@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from deploy.answers import Answer, due_of, is_unknown, json_problem, judged, problem_of, read_direct
 from deploy.container import Container
 from deploy.machine import Machine
-from deploy.observation import Answer, Listener, Observation, Streak, Unit, read_answer
+from deploy.observation import Listener, Observation, Streak, Unit
 from deploy.target import Endpoint, Health, JsonValue
 
 _SHOWN = 300
@@ -57,15 +58,15 @@ class EndpointSeen:
         where = self.want.container or ""
         return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
 
-    @property
+    @cached_property
     def answers(self) -> tuple[Answer, ...]:
-        """Every answer, in order."""
-        return self.observation.answers.get(self.name, ())
+        """Every answer, in order, each judged as the last one is."""
+        return judged(self.observation.answers.get(self.name, ()), self.want, self.due)
 
     @property
     def body(self) -> str:
         """The last answer's body."""
-        return self.observation.bodies.get(self.name, "")
+        return self.answers[-1].text if self.answers else ""
 
     @property
     def wanted(self) -> str:
@@ -85,8 +86,7 @@ class EndpointSeen:
     @property
     def due(self) -> dict[str, JsonValue]:
         """The keys of the body and their values, as the target file and the running system ask for them."""
-        said = self.observation.due.get(self.name, {})
-        return self.want.json | {key: said[file] for key, file in self.want.json_of_system.items() if file in said}
+        return due_of(self.want, self.observation.due.get(self.name, {}))
 
     @property
     def unknown(self) -> list[str]:
@@ -109,13 +109,19 @@ class EndpointSeen:
         if not self.answers:
             return "it was never asked"
         last = self.answers[-1]
-        if last.curl != 0:
-            return f"no answer: {last}{self._behind}"
-        if last.code != self.want.status:
-            return f"HTTP {last.code} instead of {self.want.status}{self._redirect}"
-        if self.want.contains and self.want.contains not in self.body:
-            return f"the body lacks {self.want.contains!r}"
-        return self.json_problem(self.due)
+        found = problem_of(last, self.want, self.due)
+        return f"{found}{self._behind}" if found and last.curl != 0 else found
+
+    @property
+    def unjudged(self) -> list[Answer]:
+        """Answers of which nothing may be concluded, after the last one that was bad for sure."""
+        told: list[Answer] = []
+        for answer in reversed(self.answers):
+            if is_unknown(answer, self.want, self.due):
+                told.append(answer)
+            elif not answer.good:
+                break
+        return told
 
     @property
     def machine(self) -> Machine | None:
@@ -130,9 +136,8 @@ class EndpointSeen:
     @property
     def direct(self) -> Answer | None:
         """What the workload itself answered when the forward did not answer well; None if that is not known."""
-        last = self.observation.backends.get(self.name, "").rpartition("\n")[2]
         try:
-            return read_answer(f"0 {self.name} no {last}")
+            return read_direct(self.observation.backends.get(self.name, ""))
         except ValueError:
             return None
 
@@ -153,7 +158,7 @@ class EndpointSeen:
     @property
     def streak(self) -> Streak:
         """The good answers with which the watch ended."""
-        return self.observation.streak(self.name, self.want.units)
+        return self.observation.streak(self.answers, self.want.units)
 
     @property
     def history(self) -> str:
@@ -162,7 +167,7 @@ class EndpointSeen:
         previous = ""
         for answer in self.answers:
             text = f"HTTP {answer.code}" if answer.curl == 0 else str(answer)
-            text += "" if answer.good else " (bad)"
+            text += "" if answer.good else f" (bad{self._why(answer)})"
             if text != previous:
                 told.append(f"+{answer.at:.1f} s {text}")
             previous = text
@@ -179,38 +184,12 @@ class EndpointSeen:
         why = (direct.words or direct) if direct else "nothing"
         return f"; the workload itself does not answer at {self.want.backend} either ({why})"
 
-    @property
-    def _redirect(self) -> str:
-        words = self.answers[-1].words
-        return f" (a redirect to {words}; redirects are not followed)" if words else ""
+    def _why(self, answer: Answer) -> str:
+        """What is wrong with an answer whose status is the wanted one."""
+        if answer.curl != 0 or answer.code != self.want.status:
+            return ""
+        return f": {(problem_of(answer, self.want, self.due) or '')[:_SHOWN]}"
 
     def json_problem(self, due: Mapping[str, JsonValue]) -> str | None:
         """What keeps the last body from holding these keys and values, None if nothing does."""
-        if not due:
-            return None
-        try:
-            body = json.loads(self.body, object_pairs_hook=_Object, parse_constant=_no_json)
-        except (ValueError, RecursionError):
-            return "the body is not JSON"
-        if not isinstance(body, _Object):
-            return "the body is not a JSON object"
-        if twice := [key for key in due if body.count[key] > 1]:
-            return f"{', '.join(map(repr, twice))} stands in the body more than once"
-        wrong = [
-            f"{key!r} is {json.dumps(body[key]) if key in body else 'missing'} instead of {json.dumps(value)}"
-            for key, value in due.items()
-            if key not in body or body[key] != value or type(body[key]) is not type(value)
-        ]
-        return "; ".join(wrong) or None
-
-
-class _Object(dict[str, object]):
-    """A JSON object that knows how often each key stands in it: which of two counts is no reader's to guess."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
-        self.count = Counter(key for key, _ in pairs)
-
-
-def _no_json(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+        return json_problem((self.answers[-1].body or b"") if self.answers else b"", due)

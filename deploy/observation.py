@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from deploy.answers import Answer, read_answer, seconds
 from deploy.bridge import Installed, read_installed
 from deploy.container import Container, read_container
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
 from deploy.machine import Machine, read_machine
 
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 
 
@@ -94,45 +96,6 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer of an endpoint, or why there was none.
-
-    Attributes:
-        at: Seconds since the watch began.
-        good: Whether it was what the target file asks for, as the host judged it.
-        code: HTTP status, 0 if none came.
-        connect_s: Seconds until the connection stood, 0 if it never did.
-        total_s: Seconds in all.
-        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer.
-        words: curl's own words, or where a redirect leads.
-    """
-
-    at: float
-    good: bool
-    code: int
-    connect_s: float
-    total_s: float
-    curl: int
-    words: str
-
-    def __str__(self) -> str:
-        if self.curl == 0 and self.code:
-            return f"HTTP {self.code}{' → ' + self.words if self.words else ''} in {self.total_s * 1000:.0f} ms"
-        meaning = _CURL.get(self.curl, f"curl exit code {self.curl}")
-        return f"{meaning} ({self.words})" if self.words else meaning
-
-
-_CURL = {
-    7: "connection refused or no route",
-    28: "no answer in time",
-    47: "redirected",
-    52: "closed without an answer",
-    56: "connection reset",
-    63: "answer too large",
-}
-
-
-@dataclass(frozen=True)
 class Presence:
     """What a unit was at a moment of the watch; a change of pid, invocation or restarts is another process."""
 
@@ -209,8 +172,7 @@ class Observation:
         failed: Names of all units of the host that are failed, or wait to be started again after a failure.
         settled: How the watch of every endpoint ended: healthy, unhealthy, restarted or unit-failed.
         watched_s: Seconds of the watch.
-        answers: Every answer of every endpoint, by endpoint, in order.
-        bodies: The last body of every endpoint.
+        answers: Every answer of every endpoint with its body, by endpoint, in order.
         backends: What the workload behind an endpoint answered when the endpoint did not, body first.
         due: What the running system says that bodies must hold, by endpoint and the system's file.
         machines: The virtual machines behind the endpoints that were not healthy, where there are any.
@@ -228,7 +190,6 @@ class Observation:
     settled: Mapping[str, str]
     watched_s: float
     answers: Mapping[str, tuple[Answer, ...]]
-    bodies: Mapping[str, str]
     backends: Mapping[str, str]
     due: Mapping[str, Mapping[str, str]]
     machines: Mapping[str, Machine]
@@ -244,17 +205,16 @@ class Observation:
         """Whether every endpoint was healthy, as the host judged it."""
         return bool(self.settled) and set(self.settled.values()) == {"healthy"}
 
-    def streak(self, endpoint: str, units: tuple[str, ...]) -> Streak:
+    def streak(self, answers: tuple[Answer, ...], units: tuple[str, ...]) -> Streak:
         """Count the good answers with which the watch ended, and see whether `units` stayed the same processes.
 
         They must have been the same from the first good answer of the whole watch on: what restarts after it was
         healthy is not healthy, however long it then holds.
 
         Args:
-            endpoint: Whose answers.
+            answers: Those of one endpoint, judged.
             units: The units behind it, which must be active all along.
         """
-        answers = self.answers.get(endpoint, ())
         good: list[Answer] = []
         for answer in reversed(answers):
             if not answer.good:
@@ -306,12 +266,6 @@ def _understood() -> Iterator[None]:
 def _lines(text: str) -> list[str]:
     """Split at line feeds alone: an endpoint's own words may hold what Unicode calls a line break."""
     return [line for line in text.split("\n") if line]
-
-
-def _seconds(text: str) -> float:
-    if not _SECONDS.fullmatch(text):
-        raise ValueError(f"not a number of seconds: {text[:40]!r}")
-    return float(text)
 
 
 def read_system(frame: Frame) -> System:
@@ -374,15 +328,14 @@ def read_observation(frame: Frame) -> Observation:
         FrameError: A part is missing or cannot be understood; nothing may be concluded from the rest.
     """
     with _understood():
-        began = _seconds(frame.text("watch.began"))
+        began = seconds(frame.text("watch.began"))
         return Observation(
             system=read_system(frame),
             units=read_units(frame),
             failed=read_failed(frame),
             settled=dict(_pair(line) for line in _lines(frame.text("watch.settled"))),
-            watched_s=_seconds(frame.text("watch.ended")) - began,
-            answers=_answers(frame.text("watch.series"), began),
-            bodies=_named(frame, "answer."),
+            watched_s=seconds(frame.text("watch.ended")) - began,
+            answers=_answers(frame.text("watch.series"), began, _bodies(frame)),
             backends=_named(frame, "backend."),
             due={name: dict(_pair(line) for line in _lines(text)) for name, text in _named(frame, "due.").items()},
             machines={
@@ -403,7 +356,7 @@ def read_observation(frame: Frame) -> Observation:
                 f"{tool} {what}": int(size)
                 for tool, what, size in (line.split(" ") for line in _lines(frame.text("diagnosable")))
             },
-            clock=_seconds(frame.text("system.clock")),
+            clock=seconds(frame.text("system.clock")),
         )
 
 
@@ -422,30 +375,31 @@ def _named(frame: Frame, prefix: str) -> dict[str, str]:
     return {name.removeprefix(prefix): frame.text(name) for name in frame.sections if name.startswith(prefix)}
 
 
-def _answers(series: str, began: float) -> dict[str, tuple[Answer, ...]]:
+def _bodies(frame: Frame) -> dict[tuple[str, str], bytes]:
+    """Read the bodies that answers name, by endpoint and number."""
+    try:
+        rest = base64.b64decode(frame.text("watch.body-bytes"), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"the bodies are damaged: {error}") from error
+    bodies = {}
+    for line in _lines(frame.text("watch.bodies")):
+        name, number, size = line.split(" ")
+        if not size.isdecimal() or int(size) > len(rest):
+            raise ValueError(f"body {number} of {name} is not there")
+        bodies[name, number], rest = rest[: int(size)], rest[int(size) :]
+    if rest:
+        raise ValueError(f"{len(rest)} bytes of bodies belong to no answer")
+    return bodies
+
+
+def _answers(series: str, began: float, bodies: Mapping[tuple[str, str], bytes]) -> dict[str, tuple[Answer, ...]]:
     answers: dict[str, list[Answer]] = {}
     for line in _lines(series):
-        answer = read_answer(line)
-        answers.setdefault(line.split(" ", 2)[1], []).append(replace(answer, at=answer.at - began))
+        name = line.split(" ", 2)[1]
+        answer, number = read_answer(line)
+        answer = replace(answer, at=answer.at - began, body=bodies.get((name, number)))
+        answers.setdefault(name, []).append(answer)
     return {name: tuple(row) for name, row in answers.items()}
-
-
-def read_answer(line: str) -> Answer:
-    """Read an answer: time, endpoint, whether it was good, then what curl said of it.
-
-    Raises:
-        ValueError: It is no such line.
-    """
-    at, _, good, code, connect, total, curl, words = line.split(" ", 7)
-    return Answer(
-        at=_seconds(at),
-        good=good == "yes",
-        code=int(code),
-        connect_s=_seconds(connect),
-        total_s=_seconds(total),
-        curl=int(curl) if curl.isdecimal() else -1,
-        words=words.strip(),
-    )
 
 
 def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Presence]], ...]:
@@ -453,7 +407,7 @@ def _presences(changes: str, began: float) -> tuple[tuple[float, dict[str, Prese
     for line in _lines(changes):
         head, *rest = line.split(" ")
         if head == "at":
-            seen.append((_seconds(rest[0]) - began, {}))
+            seen.append((seconds(rest[0]) - began, {}))
         else:
             active, *words, pid, invocation, restarts = rest
             sub = " ".join(words)

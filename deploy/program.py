@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.connection import Question
-from deploy.target import Bridge, BridgedProgram, Endpoint, Health, Target
+from deploy.target import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
 
 SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 
@@ -50,10 +49,10 @@ def endpoints(target: Target) -> str:
                 endpoint.url,
                 str(endpoint.status),
                 endpoint.backend or "",
-                _PART.join(_patterns(endpoint)),
+                _PART.join(_wants(endpoint)),
                 _PART.join(endpoint.inside),
                 _PART.join(_machine(endpoint)),
-                _PART.join(part for key, file in endpoint.json_of_system.items() for part in (_key(key), file)),
+                _PART.join(part for key, file in endpoint.json_of_system.items() for part in (_spelled(key), file)),
                 endpoint.container or "",
             )
         )
@@ -88,38 +87,12 @@ def _machine(endpoint: Endpoint) -> tuple[str, ...]:
     return (machine.unit, machine.tap or "", machine.bridge or "", machine.monitor or "") if machine else ()
 
 
-def _key(key: str) -> str:
-    """The regular expression of a key and its colon."""
-    return f"{_spelled(key)}[[:space:]]*:[[:space:]]*"
+def _wants(endpoint: Endpoint) -> list[str]:
+    """What a body must hold: a text, then keys and values in turn."""
+    pairs = [part for key, value in endpoint.json.items() for part in (_spelled(key), _spelled(value))]
+    return [endpoint.contains or "", *pairs] if endpoint.contains or pairs else []
 
 
-def _patterns(endpoint: Endpoint) -> list[str]:
-    """Extended regular expressions that a good body matches: enough to wait by; checks read the body properly."""
-    patterns = [_literal(endpoint.contains)] if endpoint.contains else []
-    for key, value in endpoint.json.items():
-        ends = "" if isinstance(value, str) else "([],}[:space:]]|$)"
-        patterns.append(f"{_key(key)}{_spelled(value)}{ends}")
-    return patterns
-
-
-def _spelled(value: str | float) -> str:
-    """Match a value as any writer of JSON may spell it: some escape `/` or `<`, some all that is not ASCII."""
-    if not isinstance(value, str):
-        return _literal(json.dumps(value))
-    return f'"{"".join(_spellings(char) for char in value)}"'
-
-
-def _spellings(char: str) -> str:
-    if char.isascii() and char.isalnum():
-        return char
-    forms = {json.dumps(char)[1:-1], json.dumps(char, ensure_ascii=False)[1:-1]}
-    if char.isascii():
-        forms.add(f"\\u{ord(char):04x}")
-    forms |= {form.upper().replace(r"\U", r"\u") for form in forms if form.startswith(r"\u")}
-    if char == "/":
-        forms.add(r"\/")
-    return f"({'|'.join(map(_literal, sorted(forms)))})"
-
-
-def _literal(text: str) -> str:
-    return re.sub(r"([\\.^$*+?()\[\]{}|])", r"\\\1", text)
+def _spelled(value: JsonValue) -> str:
+    """Spell a value as JSON in ASCII, without characters that separate fields."""
+    return json.dumps(value)

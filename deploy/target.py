@@ -638,6 +638,8 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
             raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")
     if problem := _listen_problem(endpoint.listen):
         raise UsageError(f"{path}: {key}.listen: {problem} (found {endpoint.listen!r})")
+    if problem := _elsewhere(endpoint.url, endpoint.listen):
+        raise UsageError(f"{path}: {key}.url: {problem}, so its answers would prove nothing (found {endpoint.url!r})")
     for name, value in endpoint.json.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{path}: {key}.json.{name}: no JSON number (found {value!r})")
@@ -688,6 +690,23 @@ def _listen_problem(listen: str) -> str | None:
         return f"not an address: {error}"
     spelled = f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"  # noqa: PLR2004 - IPv6
     return None if listen == spelled else f"to be written {spelled!r}, as ss writes it"
+
+
+def _elsewhere(url: str, listen: str) -> str | None:
+    """Say that a URL leads elsewhere than to `listen`, None if it does not or only its name's address can tell."""
+    parts = urlsplit(url)
+    own, _, own_port = listen.rpartition(":")
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    if port != int(own_port):
+        return f"asks port {port}, but {listen} is listened on"
+    try:
+        asked = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return None
+    here = ipaddress.ip_address(own.strip("[]"))
+    if here.is_unspecified or asked == here:
+        return None
+    return f"asks {asked}, but {listen} is listened on"
 
 
 def _url_problem(url: str) -> str | None:

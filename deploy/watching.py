@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from deploy.answers import Answer, due_of, judged
 from deploy.facts import Leg, Sample, UnitState, Watch
-from deploy.observation import Answer, Observation, Unit
+from deploy.observation import Observation, Unit
 from deploy.target import Endpoint
 
 MOST = 200
@@ -31,13 +32,18 @@ def read_watches(
     """
     watches = []
     for name, answers in seen.answers.items():
-        restarts = seen.restarts(endpoints[name].units) if name in endpoints else []
+        want = endpoints.get(name)
+        restarts = seen.restarts(want.units) if want else []
+        settled = seen.settled.get(name, "")
+        if want:
+            answers = judged(answers, want, due_of(want, seen.due.get(name, {})))  # noqa: PLW2901 - the same, judged
+            settled = "unhealthy" if settled == "healthy" and answers and not answers[-1].good else settled
         kept = thin([(_likeness(answer), _sample(answer)) for answer in answers])
         watches.append(
             Watch(
                 leg=leg,
                 endpoint=name,
-                settled=seen.settled.get(name, ""),
+                settled=settled,
                 began=began,
                 seconds=round(seen.watched_s, 3),
                 limit_s=limit_s,

@@ -46,8 +46,31 @@ def unit_show(name: str, **values: str) -> str:
 
 
 def answers(name: str, *rounds: tuple[float, str]) -> str:
-    """A series of one endpoint: when it was asked, and `yes` or `no`."""
-    return "".join(f"{at:.2f} {name} {good} {200 if good == 'yes' else 503} 0.001 0.002 0 \n" for at, good in rounds)
+    """A series of one endpoint: when it was asked, and `yes` or `no`; every answer has the body 0."""
+    return "".join(
+        f"{at:.2f} {name} {good} {200 if good == 'yes' else 503} 0.001 0.002 0 0 {REMOTE.get(name, '-')} \n"
+        for at, good in rounds
+    )
+
+
+REMOTE = {"hypervisor": "127.0.0.1:9090", "live": "127.0.0.1:8080", "dev": "127.0.0.1:8081"}
+
+
+def bodies(texts: Mapping[str, str | bytes]) -> dict[str, str]:
+    """Bodies by `endpoint` or `endpoint number`, as the parts in which they travel."""
+    raw = {name: text if isinstance(text, bytes) else text.encode() for name, text in texts.items()}
+    return {
+        "watch.bodies": "".join(
+            f"{name if ' ' in name else f'{name} 0'} {len(body)}\n" for name, body in raw.items()
+        ),
+        "watch.body-bytes": base64.b64encode(b"".join(raw.values())).decode(),
+    }
+
+
+def direct_answer(body: str, facts: str) -> str:
+    """What a workload itself answered: its body, then code, seconds twice, curl's exit code and its words."""
+    code, connect, total, curl, words = facts.split(" ", 4)
+    return f"{body}\n" + "\x1f".join((code, connect, total, curl, str(len(body)), "10.0.0.100", "8080", words))
 
 
 def presence(at: float, **units: str) -> str:
@@ -62,6 +85,11 @@ RUNNING = {
     "socat": "active running 430 cccc 0",
 }
 
+BODIES = {
+    "hypervisor": "<title>Sign in</title>",
+    "live": '{"status": "healthy", "instance_role": "live"}',
+}
+
 SECTIONS = {
     "watch.settled": "hypervisor healthy\nlive healthy\n",
     "watch.began": "100.00",
@@ -69,8 +97,7 @@ SECTIONS = {
     "watch.series": answers("hypervisor", *((100.25 + n, "yes") for n in range(4)))
     + answers("live", *((100.25 + n, "yes") for n in range(4))),
     "watch.units": presence(100.25, **RUNNING),
-    "answer.hypervisor": "<title>Sign in</title>",
-    "answer.live": '{"status": "healthy", "instance_role": "live"}',
+    **bodies(BODIES),
     "system.running": TOPLEVEL,
     "system.profile": TOPLEVEL,
     "system.booted": TOPLEVEL,
@@ -92,6 +119,11 @@ SECTIONS = {
 
 
 def frame(changes: Mapping[str, str | None] | None = None, verb: str = "observe") -> Frame:
-    """The healthy host's frame with some parts changed; None leaves a part out."""
-    sections = {**SECTIONS, **(changes or {})}
+    """The healthy host's frame with some parts changed; None leaves a part out, `answer.NAME` is the body of NAME."""
+    sections: dict[str, str | None] = {**SECTIONS, **(changes or {})}
+    texts = {
+        name.removeprefix("answer."): sections.pop(name) for name in list(sections) if name.startswith("answer.")
+    }
+    if texts:
+        sections |= bodies(BODIES | {name: text for name, text in texts.items() if text is not None})
     return Frame(verb, {name: text.encode() for name, text in sections.items() if text is not None})

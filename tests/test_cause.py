@@ -10,7 +10,7 @@ from deploy.cause import Case, find_cause
 from deploy.health import EndpointSeen
 from deploy.observation import read_observation
 from deploy.target import Endpoint, Health, Machine
-from tests.answers import LIVE, RUNNING, frame, presence, unit_show
+from tests.answers import LIVE, RUNNING, bodies, direct_answer, frame, presence, unit_show
 
 VM, FORWARD = LIVE
 WANT = Endpoint(
@@ -37,11 +37,11 @@ FACTS = {
     "tap": "up 1 br-choiros",
     "neighbour": "REACHABLE",
 }
-REFUSED = "\n000 0.000000 0.001200 7 Failed to connect to 10.0.0.100 port 8080"
-NO_ROUTE = "\n000 0.000000 1.050000 7 Failed to connect to 10.0.0.100 port 8080"
-UNANSWERED = "\n000 0.000000 2.000000 28 Connection timed out"
-ACCEPTED = "\n000 0.001000 2.000000 28 Operation timed out with 0 bytes received"
-ANSWERED = f"{GOOD}\n200 0.001000 0.012000 0 "
+REFUSED = direct_answer("", "000 0.000000 0.001200 7 Failed to connect to 10.0.0.100 port 8080")
+NO_ROUTE = direct_answer("", "000 0.000000 1.050000 7 Failed to connect to 10.0.0.100 port 8080")
+UNANSWERED = direct_answer("", "000 0.000000 2.000000 28 Connection timed out")
+ACCEPTED = direct_answer("", "000 0.001000 2.000000 28 Operation timed out with 0 bytes received")
+ANSWERED = direct_answer(GOOD, "200 0.001000 0.012000 0 ")
 
 NOTHING = "28 Operation timed out with 0 bytes received"
 CLOSED = "52 Empty reply from server"
@@ -58,11 +58,12 @@ def series(*rounds: str) -> str:
     for number, said in enumerate(rounds):
         at = f"{100.25 + number:.2f} live"
         if said == "good":
-            told.append(f"{at} yes 200 0.001 0.030 0 ")
+            told.append(f"{at} yes 200 0.001 0.030 0 good 127.0.0.1:8080 ")
         elif len(said) == 3 and said.isdecimal():
-            told.append(f"{at} no {said} 0.001 0.030 0 ")
+            told.append(f"{at} no {said} 0.001 0.030 0 0 127.0.0.1:8080 ")
         else:
-            told.append(f"{at} no 000 0.001 2.000 {said}")
+            curl, words = said.split(" ", 1)
+            told.append(f"{at} no 000 0.001 2.000 {curl} - - {words}")
     return "\n".join(told) + "\n"
 
 
@@ -85,7 +86,7 @@ def seen(
         "watch.series": series(*rounds),
         "watch.ended": f"{100.25 + len(rounds):.2f}",
         "watch.units": lives,
-        "answer.live": body,
+        **bodies({"live": body, "live good": GOOD}),
         "units.show": units,
         "due.live": version,
         "machine.live": "".join(f"{name} {text}\n" for name, text in told.items() if text),
@@ -239,10 +240,24 @@ CASES: list[tuple[Case, EndpointSeen]] = [
     (Case.UNREACHABLE, seen(SILENT, direct=UNANSWERED, facts={"process": "420 Ssl 86400 -", "neighbour": "FAILED"})),
     (Case.NOT_LISTENING, seen((CLOSED,), direct=REFUSED)),
     (Case.HANGING, seen(SILENT, direct=ACCEPTED)),
-    (Case.BAD_STATUS, seen(("503",), body="overloaded", direct="overloaded\n503 0.001 0.012 0 ")),
+    (Case.BAD_STATUS, seen(("503",), body="overloaded", direct=direct_answer("overloaded", "503 0.001 0.012 0 "))),
     (Case.UNHEALTHY, seen(("200",), body=GOOD.replace("healthy", "degraded"))),
     (Case.OTHER_RELEASE, seen(("200",), body=GOOD.replace("v2", "v1"))),
     (Case.CROSSED, seen(("200",), body=GOOD.replace("live", "dev"), direct=ANSWERED)),
+    (
+        Case.WRONG_ROLE,
+        seen(
+            ("200",),
+            body=GOOD.replace("live", "dev"),
+            direct=direct_answer(GOOD.replace("live", "dev"), "200 0.001 0.012 0 "),
+        ),
+    ),
+    (
+        Case.GARBLED,
+        seen(("63 Maximum",), direct=direct_answer("", "200 0.001 0.012 63 too large")),
+    ),
+    (Case.GARBLED, seen(("18 transfer closed",), direct=direct_answer("", "200 0.001 0.012 18 transfer closed"))),
+    (Case.GARBLED, seen(("1 Received HTTP/0.9",), direct=direct_answer("", "000 0.001 0.012 1 Received HTTP/0.9"))),
     (
         Case.FORWARD_DOWN,
         seen(

@@ -12,7 +12,7 @@ from deploy.health import EndpointSeen
 from deploy.observation import read_observation
 from deploy.target import Endpoint, Health
 from tests import test_cause
-from tests.answers import frame, unit_show
+from tests.answers import bodies, frame, unit_show
 from tests.test_cause import GAVE_UP, GOOD, KILL, LEAVE, lines, series
 
 OUTER, INNER = "container@sandbox-live.service", "sandbox-live/sandbox.service"
@@ -70,7 +70,7 @@ def seen(
         "watch.series": series(*rounds),
         "watch.ended": f"{100.25 + len(rounds):.2f}",
         "watch.units": presences,
-        "answer.live": body,
+        **bodies({"live": body, "live good": GOOD}),
         "units.show": "\n".join(shown),
         "due.live": "etc/choiros/version v2\n",
         "container.live": "".join(f"{name} {text}\n" for name, text in told.items()),
@@ -110,12 +110,26 @@ CASES: list[tuple[Case, EndpointSeen]] = [
             facts=GONE,
         ),
     ),
-    (Case.CONTAINER_LOOP, seen(BACK, outside=lines(EXITED, AGAIN, EXITED, AGAIN), facts=NEW_OUTER)),
+    (
+        Case.CONTAINER_LOOP,
+        seen(
+            BACK,
+            lives=("cccc", "dddd"),
+            outer_lives=("aaaa", "eeee"),
+            outside=lines(EXITED, AGAIN, EXITED, AGAIN),
+            facts=NEW_OUTER,
+        ),
+    ),
     (
         Case.CONTAINER_LOOP,
         seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED, AGAIN) * 2, facts=GONE),
     ),
-    (Case.CONTAINER_ENDED, seen(BACK, outside=lines(EXITED, AGAIN), facts=NEW_OUTER)),
+    (
+        Case.CONTAINER_ENDED,
+        seen(
+            BACK, lives=("cccc", "dddd"), outer_lives=("aaaa", "eeee"), outside=lines(EXITED, AGAIN), facts=NEW_OUTER
+        ),
+    ),
     (Case.CONTAINER_ENDED, seen((DOWN,), outer="activating auto-restart", outside=lines(EXITED), facts=GONE)),
     (
         Case.CONTAINER_RESTARTED,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from deploy.health import EndpointSeen
 from deploy.observation import read_observation
 from deploy.target import Endpoint, Health
-from tests.answers import LIVE, SECTIONS, answers, frame, presence, unit_show
+from tests.answers import BODIES, LIVE, answers, bodies, direct_answer, frame, presence, unit_show
 
 WANT: dict[str, str | int | float | bool] = {"status": "healthy", "instance_role": "live"}
-BODY = SECTIONS["answer.live"]
+BODY = BODIES["live"]
 
 
 def seen(
@@ -59,9 +59,9 @@ def test_healthy_endpoint_has_no_problem() -> None:
         (BODY + BODY, "not JSON"),
         (BODY[:-1], "not JSON"),
         ("\ufeff" + BODY, "not JSON"),
-        ("[" * 60_000, "not JSON"),
-        ('{"a":' * 20_000, "not JSON"),
-        ("9" * 60_000, "not JSON"),
+        ("[" * 60_000, "nested too deeply"),
+        ('{"a":' * 20_000, "nested too deeply"),
+        ("9" * 60_000, "not a JSON object"),
         (BODY[:-1] + ', "x": NaN}', "not JSON"),
         (BODY[:-1] + ', "x": -Infinity}', "not JSON"),
         (f"[{BODY}]", "not a JSON object"),
@@ -139,17 +139,20 @@ def test_any_body_is_judged(body: str) -> None:
     [
         ("", "never asked"),
         (answers("dev", (100.25, "yes")), "never asked"),
-        ("100.25 live no 503 0.001 0.002 0 \n", "HTTP 503 instead of 200"),
-        ("100.25 live yes 201 0.001 0.002 0 \n", "HTTP 201 instead of 200"),
+        ("100.25 live no 503 0.001 0.002 0 0 127.0.0.1:8080 \n", "HTTP 503 instead of 200"),
+        ("100.25 live yes 201 0.001 0.002 0 0 127.0.0.1:8080 \n", "HTTP 201 instead of 200"),
         (
-            "100.25 live no 302 0.001 0.002 0 http://127.0.0.1/login\n",
+            "100.25 live no 302 0.001 0.002 0 0 127.0.0.1:8080 http://127.0.0.1/login\n",
             "HTTP 302 instead of 200 (a redirect to http://127.0.0.1/login; redirects are not followed)",
         ),
-        ("100.25 live no 000 0 0.1 7 refused\n", "no answer: connection refused or no route (refused)"),
-        ("100.25 live no 200 0 5 28 timed out\n", "no answer: no answer in time"),
-        ("100.25 live yes 200 0 5 63 \n", "no answer: answer too large"),
-        ("100.25 live yes 200 0 5 ? \n", "no answer: curl exit code -1"),
-        (answers("live", (100.25, "yes")) + "101.25 live no 503 0 0.1 0 \n", "HTTP 503"),
+        (
+            "100.25 live no 000 0 0.1 7 0 127.0.0.1:8080 refused\n",
+            "no answer: connection refused or no route (refused)",
+        ),
+        ("100.25 live no 200 0 5 28 0 127.0.0.1:8080 timed out\n", "no answer: no answer in time"),
+        ("100.25 live yes 200 0 5 63 0 127.0.0.1:8080 \n", "no answer: answer too large"),
+        ("100.25 live yes 200 0 5 ? 0 127.0.0.1:8080 \n", "no answer: curl exit code -1"),
+        (answers("live", (100.25, "yes")) + "101.25 live no 503 0 0.1 0 0 127.0.0.1:8080 \n", "HTTP 503"),
     ],
 )
 def test_last_answer_counts(series: str, said: str) -> None:
@@ -205,9 +208,12 @@ def test_strangers_on_the_port_are_seen() -> None:
 @pytest.mark.parametrize(
     ("backend", "said"),
     [
-        ("body\n200 0.001 0.002 0 ", "; the workload itself answers at http://10.0.0.100:8080/health with HTTP 200"),
         (
-            "\n000 0.0 0.1 7 Failed to connect",
+            direct_answer("body", "200 0.001 0.002 0 "),
+            "; the workload itself answers at http://10.0.0.100:8080/health with HTTP 200",
+        ),
+        (
+            direct_answer("", "000 0.0 0.1 7 Failed to connect"),
             "; the workload itself does not answer at http://10.0.0.100:8080/health either (Failed to connect)",
         ),
         ("", "either (nothing)"),
@@ -216,20 +222,23 @@ def test_strangers_on_the_port_are_seen() -> None:
 )
 def test_workload_behind_a_forward_is_told(backend: str, said: str) -> None:
     """When the forward does not answer, the message says whether the workload behind it does."""
-    found = seen(watch__series="100.25 live no 000 0 0.1 7 refused\n", backend__live=backend).answer_problem
+    found = seen(
+        watch__series="100.25 live no 000 0 0.1 7 0 127.0.0.1:8080 refused\n", backend__live=backend
+    ).answer_problem
     assert found is not None
     assert said in found
 
 
 def test_history_tells_changes_once() -> None:
     """Like answers are told once, bad ones marked, restarts added; a long body is cut in what is shown."""
-    series = "".join(
-        f"10{n}.00 live {good} 200 0 0.1 0 \n" for n, good in enumerate(["no", "no", "yes", "yes", "no"])
-    )
+    series = "".join(f"10{n}.00 live no 200 0 0.1 0 {body} 127.0.0.1:8080 \n" for n, body in enumerate("bbggb"))
     row = {"vm": "active running 1 a 0", "socat": "active running 2 b 0"}
     units = presence(100.0, **row) + presence(103.0, **row | {"vm": "active running 3 c 1"})
-    endpoint = seen(watch__series=series, watch__units=units, answer__live="x" * 1000)
-    assert endpoint.history.split("; ")[:3] == ["+0.0 s HTTP 200 (bad)", "+2.0 s HTTP 200", "+4.0 s HTTP 200 (bad)"]
+    sent = bodies({"live g": BODY, "live b": "x" * 1000})
+    changes = {"watch__series": series, "watch__units": units, "watch__bodies": sent["watch.bodies"]}
+    endpoint = seen(None, None, **changes, **{"watch__body-bytes": sent["watch.body-bytes"]})
+    bad = "HTTP 200 (bad: the body is not JSON)"
+    assert endpoint.history.split("; ")[:3] == [f"+0.0 s {bad}", "+2.0 s HTTP 200", f"+4.0 s {bad}"]
     assert "pid 1, 0 restarts → active (running), pid 3, 1 restarts" in endpoint.history
     assert endpoint.seen.endswith("… (1000 characters)")
     assert seen(watch__series="").seen == "never asked"

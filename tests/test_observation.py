@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.answers import Answer
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
 from deploy.observation import (
-    Answer,
     Listener,
     Observation,
     Process,
@@ -23,6 +23,7 @@ from deploy.observation import (
     read_units,
 )
 from tests.answers import (
+    BODIES,
     HYPERVISOR,
     LIVE,
     NAR_HASH,
@@ -36,7 +37,7 @@ from tests.answers import (
     unit_show,
 )
 
-NEEDED = [name for name in SECTIONS if name not in {"processes", "answer.hypervisor", "answer.live"}]
+NEEDED = [name for name in SECTIONS if name != "processes"]
 LISTS = ["watch.series", "watch.units", "watch.settled", "listeners", "diagnosable", "units.definition", "processes"]
 
 
@@ -46,7 +47,7 @@ def observed(**changes: str | None) -> Observation:
 
 def streak(series: str, units: str = presence(100.25, **RUNNING), ended: str = "103.50") -> Streak:
     seen = observed(watch__series=series, watch__units=units, watch__ended=ended)
-    return seen.streak("live", LIVE)
+    return seen.streak(seen.answers.get("live", ()), LIVE)
 
 
 def good(*at: float) -> str:
@@ -72,13 +73,14 @@ def test_healthy_host_is_seen_whole() -> None:
     assert seen.healthy
     assert seen.failed == ()
     assert [answer.at for answer in seen.answers["live"]] == [0.25, 1.25, 2.25, 3.25]
-    assert seen.answers["live"][0] == Answer(0.25, True, 200, 0.001, 0.002, 0, "")
-    assert seen.bodies == {"hypervisor": SECTIONS["answer.hypervisor"], "live": SECTIONS["answer.live"]}
+    assert seen.answers["live"][0] == Answer(
+        0.25, True, 200, 0.001, 0.002, 0, "", "127.0.0.1:8080", BODIES["live"].encode()
+    )
     assert seen.backends == {}
     assert seen.processes == (Process(HYPERVISOR, 410, f"{TOPLEVEL}/bin/busybox", ()),)
     assert seen.listeners[0] == Listener("127.0.0.1:9090", 410, HYPERVISOR)
     assert seen.diagnosable == {f"systemctl {HYPERVISOR}": 512, f"journalctl {HYPERVISOR}": 4096, "ss sockets": 900}
-    assert seen.streak("live", LIVE) == Streak(4, 3.25, identity_kept=True)
+    assert seen.streak(seen.answers.get("live", ()), LIVE) == Streak(4, 3.25, identity_kept=True)
     assert seen.restarts(LIVE) == []
 
 
@@ -115,7 +117,7 @@ def test_garbage_is_seen_or_refused(part: str, text: str) -> None:
         seen = read_observation(frame({part: text}))
     except FrameError:
         return
-    seen.streak("live", LIVE)
+    seen.streak(seen.answers.get("live", ()), LIVE)
     seen.restarts(LIVE)
 
 
@@ -148,11 +150,11 @@ def test_odd_definition_of_before_is_refused() -> None:
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
 def test_endpoint_cannot_forge_an_answer(mark: str) -> None:
     """A redirect to an address with what Unicode calls a line break stays one answer, and a bad one."""
-    forged = f"/x{mark}103.40 live yes 200 0.001 0.002 0 "
-    seen = observed(watch__series=f"103.25 live no 302 0.001 0.002 0 {forged}\n")
+    forged = f"/x{mark}103.40 live yes 200 0.001 0.002 0 0 - "
+    seen = observed(watch__series=f"103.25 live no 302 0.001 0.002 0 - - {forged}\n")
     (answer,) = seen.answers["live"]
     assert (answer.good, answer.code) == (False, 302)
-    assert seen.streak("live", LIVE).answers == 0
+    assert seen.streak(seen.answers.get("live", ()), LIVE).answers == 0
 
 
 # Which system.
@@ -324,8 +326,8 @@ def test_soak_that_lasted_is_not_lost_to_rounding(began: int, first: int, soak: 
     seen = observed(
         watch__began=f"{began / 100:.2f}", watch__series=good(at / 100), watch__ended=f"{ended / 100:.2f}"
     )
-    assert seen.streak("live", LIVE).seconds == pytest.approx(soak / 100, abs=1e-9)
-    assert seen.streak("live", LIVE).seconds >= soak / 100
+    assert seen.streak(seen.answers.get("live", ()), LIVE).seconds == pytest.approx(soak / 100, abs=1e-9)
+    assert seen.streak(seen.answers.get("live", ()), LIVE).seconds >= soak / 100
 
 
 def test_restarts_are_told_with_their_time() -> None:
@@ -354,13 +356,13 @@ def test_host_is_healthy_if_every_endpoint_is(settled: str, healthy: bool) -> No
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("200 0.001 0.0123 0 ", "HTTP 200 in 12 ms"),
-        ("302 0.001 0.0123 0 http://x/y z", "HTTP 302 → http://x/y z in 12 ms"),
-        ("000 0 0.1 7 Failed to connect", "connection refused or no route (Failed to connect)"),
-        ("000 0 0.1 28 ", "no answer in time"),
-        ("000 0 0.1 99 odd", "curl exit code 99 (odd)"),
-        ("000 0 0.1 ? odd", "curl exit code -1 (odd)"),
-        ("000 0 0 0 ", "curl exit code 0"),
+        ("200 0.001 0.0123 0 - - ", "HTTP 200 in 12 ms"),
+        ("302 0.001 0.0123 0 - - http://x/y z", "HTTP 302 → http://x/y z in 12 ms"),
+        ("000 0 0.1 7 - - Failed to connect", "connection refused or no route (Failed to connect)"),
+        ("000 0 0.1 28 - - ", "no answer in time"),
+        ("000 0 0.1 99 - - odd", "curl exit code 99 (odd)"),
+        ("000 0 0.1 ? - - odd", "curl exit code -1 (odd)"),
+        ("000 0 0 0 - - ", "curl exit code 0"),
     ],
 )
 def test_answer_says_what_curl_saw(words: str, said: str) -> None:

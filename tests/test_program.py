@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from deploy import program as module
 from deploy.program import SCRIPT, endpoints, health_values, question
-from deploy.target import Endpoint, Health, Host, JsonValue, Machine, Repository, Target
+from deploy.target import Endpoint, Health, Host, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 HOSTILE = [
@@ -168,84 +164,26 @@ def test_endpoints_are_one_line_each() -> None:
             "",
             "ip a\x1ess -l",
             "a.service\x1etap0\x1e\x1eqmp:/run/q",
-            '"version"[[:space:]]*:[[:space:]]*\x1eetc/version\x1e"id"[[:space:]]*:[[:space:]]*\x1eetc/id',
+            '"version"\x1eetc/version\x1e"id"\x1eetc/id',
             "a.service",
         ],
     ]
 
 
-def judge(reply: str, patterns: str) -> bool:
-    """Hold a body against patterns as the host's script does."""
-    text = r"""export LC_ALL=C; while IFS= read -r -d $'\x1e' p; do
-        [ -z "$p" ] || [[ $REPLY_ =~ $p ]] || exit 1; done <<<"$PATTERNS"$'\x1e'"""
-    environ = {"REPLY_": reply, "PATTERNS": patterns, "PATH": os.environ["PATH"]}
-    status = subprocess.run(["bash", "-c", text], env=environ, check=False, timeout=20).returncode
-    assert status in {0, 1}
-    return status == 0
-
-
-def patterns_of(**endpoint: object) -> str:
-    return endpoints(target(**endpoint)).split("\n")[1].split("\x1f")[7]
-
-
-TEXTS = [
-    r"a.b*c+d?[e]{f}(g)|h^i$j\k",
-    "é ✓ 🚀",
-    'say "hi"',
-    "<a href='/x'>&amp;",
-    "/",
-    "%s",
-    "a" * 50,
-    "tab",
-    "$x `y`",
-]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_text_is_looked_for_as_it_stands(text: str) -> None:
-    """The host finds a text that the body must contain, whatever characters it has, and nothing else."""
-    assert judge(f"before {text} after", patterns_of(contains=text))
-    assert not judge(f"before {text[:-1]}", patterns_of(contains=text))
-
-
-@pytest.mark.parametrize("text", [*TEXTS, "line\nfeed", "", "\x00\x1e\x1f\x7f"])
-@pytest.mark.parametrize("ensure_ascii", [True, False])
-@pytest.mark.parametrize("indent", [None, 2])
-def test_json_is_found_however_it_is_written(text: str, ensure_ascii: bool, indent: int | None) -> None:
-    """The host finds a key and its value however the body spells them, and not another value."""
-    patterns = patterns_of(json={"st/é": text, "n": 1})
-    assert "\n" not in patterns
-    body = json.dumps({"x": 0, "st/é": text, "n": 1}, ensure_ascii=ensure_ascii, indent=indent)
-    assert judge(body, patterns)
-    escaped = body.replace("/", "\\/").replace("&", "\\u0026").replace("<", "\\u003C").replace("'", "\\u0027")
-    assert judge(escaped, patterns)
-    assert not judge(json.dumps({"st/é": text + "x", "n": 1}), patterns)
-    assert not judge(json.dumps({"st/é": "x" + text, "n": 1}), patterns)
-
-
-@pytest.mark.parametrize("value", [True, False, 1, -1, 0, 10**18, 1.5])
-def test_numbers_are_found_whole(value: JsonValue) -> None:
-    """The host does not take 1 for 10, or `true` for `truer`."""
-    patterns = patterns_of(json={"n": value})
-    for body in (
-        f'{{"n":{json.dumps(value)}}}',
-        f'{{"n" : {json.dumps(value)} , "x": 1}}',
-        f'{{"n":{json.dumps(value)}\n}}',
-    ):
-        assert judge(body, patterns)
-    for more in ("0", ".5", "e1", "r"):
-        assert not judge(f'{{"n": {json.dumps(value)}{more}}}', patterns)
-    assert not judge(f'{{"n": "{json.dumps(value)}"}}', patterns)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
-def test_host_waits_for_no_answer_that_is_good(text: str) -> None:
-    """A body whose JSON has the wanted value is good to the host too, else a good deploy would be called broken."""
-    for ensure_ascii in (True, False):
-        assert judge(
-            json.dumps({"k": text}, ensure_ascii=ensure_ascii).replace("\x00", ""), patterns_of(json={"k": text})
-        )
+@pytest.mark.parametrize(
+    ("endpoint", "wants"),
+    [
+        ({}, []),
+        ({"contains": "Sign in"}, ["Sign in"]),
+        ({"json": {"n": 1}}, ["", '"n"', "1"]),
+        ({"json": {"é\n": "\x1f\x1e", "ok": True}}, ["", '"\\u00e9\\n"', '"\\u001f\\u001e"', '"ok"', "true"]),
+        ({"contains": "x", "json": {"n": 1.5}}, ["x", '"n"', "1.5"]),
+    ],
+)
+def test_wants_of_a_body_are_told(endpoint: dict[str, object], wants: list[str]) -> None:
+    """A text and the keys and values of JSON reach the host, whatever characters they have."""
+    told = endpoints(target(**endpoint)).split("\n")[1].split("\x1f")[7]
+    assert (told.split("\x1e") if told else []) == wants
 
 
 def test_health_is_told_in_plain_numbers() -> None:

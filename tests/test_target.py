@@ -239,7 +239,31 @@ def test_url_that_cannot_be_asked_is_refused(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("listen", ["[::1]:8080", "[fe80::1]:1", "0.0.0.0:65535", "[::]:80"])
 def test_address_is_taken_as_ss_writes_it(listen: str, tmp_path: Path) -> None:
     """An IPv4 or IPv6 address in its one spelling is taken."""
-    assert loaded(tmp_path, TEXT.replace("127.0.0.1:8080", listen, 1)).runtime["live"].listen == listen
+    text = TEXT.replace("http://127.0.0.1:8080", f"http://{listen}").replace("127.0.0.1:8080", listen)
+    assert loaded(tmp_path, text).runtime["live"].listen == listen
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "found"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:9999/health", "asks port 9999, but 127.0.0.1:8080 is listened on"),
+        ("127.0.0.1:8080", "http://127.0.0.1/health", "asks port 80, but"),
+        ("127.0.0.1:8080", "http://10.0.0.100:8080/health", "asks 10.0.0.100, but 127.0.0.1:8080 is listened on"),
+        ("127.0.0.1:8080", "http://[::1]:8080/health", "asks ::1, but"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/health", None),
+        ("127.0.0.1:443", "https://example.org/health", None),
+        ("0.0.0.0:8080", "http://10.0.0.1:8080/health", None),
+        ("[::]:8080", "http://127.0.0.1:8080/health", None),
+    ],
+)
+def test_url_that_leads_elsewhere_is_refused(listen: str, url: str, found: str | None, tmp_path: Path) -> None:
+    """What is asked is what is listened on; where a name leads is seen when it is asked."""
+    text = TEXT.replace("http://127.0.0.1:8080/health", "URL").replace("127.0.0.1:8080", listen).replace("URL", url)
+    if found is None:
+        assert loaded(tmp_path, text).runtime["live"].url == url
+        return
+    with pytest.raises(UsageError, match=re.escape(f"runtime.live.url: {found}")):
+        loaded(tmp_path, text)
 
 
 def test_time_to_confirm_is_by_default_longer_than_the_checks(tmp_path: Path) -> None:

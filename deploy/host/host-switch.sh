@@ -32,6 +32,8 @@ LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB
 DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600}
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
+# Bytes of all bodies that one look sends.
+readonly BODY_BYTES=4194304
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # ---- numbers from outside -------------------------------------------------------------------------------------
@@ -80,6 +82,14 @@ answer() {
 # A file of lines "key value": one key's value. A file of sections: one section's first line.
 field() { sed -n "s/^$2 //p" "$1" 2>/dev/null || true; }
 section() { awk -v name="$2" '$1 == name { getline; print; exit }' "$1" 2>/dev/null || true; }
+
+# A private folder that is gone when the script ends.
+SCRATCH=
+make_scratch() {
+  [ -z "$SCRATCH" ] || return 0
+  SCRATCH=$(mktemp -d -p /run switchproof.XXXXXXXXXX 2>/dev/null) || SCRATCH=$(mktemp -d)
+  trap 'rm -rf -- "$SCRATCH"' EXIT
+}
 
 # Write a file so that it is there whole or not at all, also after a loss of power.
 keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
@@ -195,8 +205,9 @@ drop_unit() {
 
 # ---- the contract: what is probed -----------------------------------------------------------------------------
 
-# One endpoint a line: name, units, listen, listener, url, status, backend, patterns of the body, commands inside,
-# machine (unit, tap, bridge, monitor), keys of the body and the system's files that say their values, in turn.
+# One endpoint a line: name, units, listen, listener, url, status, backend, wants of the body, commands inside, machine
+# (unit, tap, bridge, monitor), keys of the body and the system's files that hold their values, in turn. Wants are a text
+# that the body must contain, then keys and values in turn, spelled as JSON in ASCII.
 # Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
 # endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
 endpoint() { local IFS=$US; printf '%s\n' "$*"; }
@@ -204,7 +215,7 @@ ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
   endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' '' ''
   for unit in live:8080:100 dev:8081:101; do
     IFS=: read -r name port last <<<"$unit"
-    good="\"status\"[[:space:]]*:[[:space:]]*\"healthy\"${RS}\"instance_role\"[[:space:]]*:[[:space:]]*\"$name\""
+    good="$RS\"status\"$RS\"healthy\"$RS\"instance_role\"$RS\"$name\""
     if ask_systemctl show -P LoadState -- "container@sandbox-$name.service" && [ "$answered" = loaded ]; then
       endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
         "sandbox-$name/sandbox.service" http://127.0.0.1:8080/health 200 '' "$good" '' '' '' "container@sandbox-$name.service"
@@ -1462,14 +1473,22 @@ verb_status() {
   say_guard
 }
 
-# One answer of an endpoint: body, then a line of code, connect and total seconds, curl's exit code and its words.
+# One answer of an endpoint: the body into the file $3 and the headers beside it, else to standard output; then a line of
+# code, connect and total seconds, curl's exit code, bytes of body, address and port that answered, and curl's words.
 ask() {
-  local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0
-    --max-filesize "$MAX_BYTES" -w '\n%{http_code} %{time_connect} %{time_total} %{exitcode} %{errormsg} %{redirect_url}')
-  [ -n "${2:-}" ] || exec "${curl[@]}" -- "$1" 2>/dev/null
+  local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES")
+  local form="%{http_code}$US%{time_connect}$US%{time_total}$US%{exitcode}$US%{size_download}$US%{remote_ip}$US%{remote_port}$US%{errormsg}%{redirect_url}"
+  if [ -n "${3:-}" ]; then
+    curl+=(-o "$3" -D "$3.head")
+    trap '' XFSZ # some versions of curl write on beyond --max-filesize
+    ulimit -f "$((MAX_BYTES / 1024 + 1))"
+  else
+    form="\n$form"
+  fi
+  [ -n "${2:-}" ] || exec "${curl[@]}" -w "$form" -- "$1" 2>/dev/null
   # The host's own curl in the container's network alone: nothing need be there inside.
-  [ -z "${LEADER[$2]:-}" ] || text=$(nsenter -t "${LEADER[$2]}" -n -- "${curl[@]}" -- "$1" 2>/dev/null) || true
-  printf '%s' "${text:-$'\n000 0 0 7 its container is not up '}"
+  [ -z "${LEADER[$2]:-}" ] || text=$(nsenter -t "${LEADER[$2]}" -n -- "${curl[@]}" -w "$form" -- "$1" 2>/dev/null) || true
+  printf '%s' "${text:-000${US}0${US}0${US}7${US}0$US$US${US}its container is not up}"
 }
 
 # Each unit's state, and what changes whenever its process does.
@@ -1486,47 +1505,210 @@ sample_units() {
   done
 }
 
-# What the running system says that an answer must hold, a pattern and a word in turn, into `due[name]`.
-read_due() {
-  local name keys key file word told
-  while IFS=$US read -r name _ _ _ _ _ _ _ _ _ keys _; do
-    due[$name]='' told=''
-    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" file; do
+# What an answer of each endpoint must hold: a text into `contains`, keys and values into `wants`; some of the values are
+# in files of the running system.
+read_wants() {
+  local name given keys key value word texts
+  while IFS=$US read -r name _ _ _ _ _ _ given _ _ keys _; do
+    endpoints=$((endpoints + 1)) contains[$name]=${given%%"$RS"*} wants[$name]='' texts=''
+    [[ $given == *"$RS"* ]] || given+=$RS
+    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
+      wants[$name]+="want"$'\t'"$key"$'\t'"$value"$'\n'
+    done <<<"${given#*"$RS"}$RS"
+    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
       word=''
-      { IFS= read -r word <"/run/current-system/$file"; } 2>/dev/null || true
+      { IFS= read -r word <"/run/current-system/$value"; } 2>/dev/null || true
       # Another word would have to be spelled as JSON; what the system does not say, nobody can wait for.
       [[ $word =~ ^[A-Za-z0-9@._+:/=-]{1,200}$ ]] || continue
-      due[$name]+="$key$RS$word$RS" told+="$file $word"$'\n'
+      wants[$name]+="want"$'\t'"$key"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
     done <<<"$keys$RS"
-    [ -z "$told" ] || say "due.$name" "$told"
+    [ -z "$texts" ] || say "due.$name" "$texts"
   done <<<"$ENDPOINTS"
+}
+
+# Whether bodies are JSON objects with the wanted keys and values: lines of a body's name and file, its wants, and `judge`
+# → the names of the good ones. Only decides when to stop waiting; the checks read every body themselves.
+judge_json() {
+  awk -F '\t' '
+    function unhex(s,   n, i) {
+      n = 0
+      for (i = 1; i <= length(s); i++) n = 16 * n + index("0123456789abcdef", tolower(substr(s, i, 1))) - 1
+      return n
+    }
+    function utf8(n) {
+      if (n == 0) return "\\u0000"
+      if (n < 128) return sprintf("%c", n)
+      if (n < 2048) return sprintf("%c%c", 192 + int(n / 64), 128 + n % 64)
+      if (n < 65536) return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
+      return sprintf("%c%c%c%c", 240 + int(n / 262144), 128 + int(n / 4096) % 64, 128 + int(n / 64) % 64, 128 + n % 64)
+    }
+    function decode(s,   out, at, c, n, low) {
+      out = ""
+      while (at = index(s, "\\")) {
+        out = out substr(s, 1, at - 1)
+        c = substr(s, at + 1, 1)
+        if (c != "u") {
+          n = index("bfnrt", c)
+          out = out (n ? substr("\b\f\n\r\t", n, 1) : c)
+          s = substr(s, at + 2)
+          continue
+        }
+        n = unhex(substr(s, at + 2, 4))
+        s = substr(s, at + 6)
+        low = substr(s, 1, 2) == "\\u" ? unhex(substr(s, 3, 4)) : 0
+        if (n >= 55296 && n < 56320 && low >= 56320 && low < 57344) {
+          n = 65536 + (n - 55296) * 1024 + low - 56320
+          s = substr(s, 7)
+        }
+        out = out utf8(n)
+      }
+      return out s
+    }
+    function commit() {
+      if (after_colon) {
+        count[key]++
+        value[key] = literal != "" ? "literal " literal : token
+      }
+      after_colon = 0
+      token = literal = ""
+    }
+    function outside(seg,   j, c) {
+      gsub(/[ \t\r\n]/, "", seg)
+      for (j = 1; j <= length(seg); j++) {
+        c = substr(seg, j, 1)
+        if (c == "{" || c == "[") {
+          if (depth == 0 && (c == "[" || objects++)) bad = 1
+          if (depth++ == 1) token = "container"
+        } else if (c == "}" || c == "]") {
+          if (depth-- == 1) commit()
+        } else if (depth == 1 && c == ":") {
+          key = token
+          token = literal = ""
+          after_colon = 1
+        } else if (depth == 1 && c == ",") commit()
+        else if (depth == 0) bad = 1
+        else if (depth == 1 && length(literal) < 400) literal = literal c
+      }
+    }
+    function read_object(body,   n, i, j, inside, text) {
+      split("", count)
+      split("", value)
+      bad = objects = depth = after_colon = inside = 0
+      key = token = literal = text = ""
+      n = split(body, part, "\"")
+      for (i = 1; i <= n; i++) {
+        if (!inside) {
+          outside(part[i])
+          inside = 1
+          text = ""
+          continue
+        }
+        # A longer text is none of the wanted ones, however it is spelled.
+        if (depth == 1 && length(text) <= longest) text = text part[i]
+        for (j = length(part[i]); j && substr(part[i], j, 1) == "\\"; j--);
+        if ((length(part[i]) - j) % 2) {
+          if (length(text) <= longest) text = text "\""
+          continue
+        }
+        if (depth == 1) token = length(text) <= longest ? "text " decode(text) : "long"
+        inside = 0
+      }
+      return !bad && objects == 1 && depth == 0 && inside
+    }
+    function matches(seen, want) {
+      if (want ~ /^"/) return seen == "text " decode(substr(want, 2, length(want) - 2))
+      if (want ~ /^[tf]/) return seen == "literal " want
+      sub(/^literal /, "", seen)
+      if (seen !~ /^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$/ || (seen ~ /[.eE]/) != (want ~ /[.eE]/)) return 0
+      return want ~ /[.eE]/ ? seen + 0 == want + 0 : (seen == "-0" ? "0" : seen) == want
+    }
+    $1 == "file" { name = $2; file = $3; wanted = longest = 0; next }
+    $1 == "want" {
+      keys[++wanted] = "text " decode(substr($2, 2, length($2) - 2))
+      values[wanted] = $3
+      if (longest < 12 * length($2) + 64) longest = 12 * length($2) + 64
+      if (longest < 12 * length($3) + 64) longest = 12 * length($3) + 64
+      next
+    }
+    $1 == "judge" {
+      RS = "\001"
+      body = more = ""
+      getline body < file
+      good = (getline more < file) <= 0 && read_object(body)
+      close(file)
+      RS = "\n"
+      for (i = 1; i <= wanted; i++) good = good && count[keys[i]] == 1 && matches(value[keys[i]], values[i])
+      if (good) print name
+    }'
+}
+
+# Take what came of asking an endpoint: its facts, its body and the number under which that is kept.
+take_answer() {
+  local name=$1 fd=$2 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text
+  IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
+  exec {fd}<&-
+  [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
+    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a word'
+  }
+  # The status line of the last answer: those before it are interim ones.
+  while IFS= read -r line; do
+    line=${line%$'\r'}
+    if [ -z "$line" ]; then fresh=yes; elif [ -n "$fresh" ]; then status=$line fresh=''; fi
+  done 2>/dev/null <"$file.head" || true
+  if [ "$rc" = 0 ] && ! [[ $status =~ ^HTTP/[0-9](\.[0-9])?\ ([0-9]{3})(\ .*)?$ && ${BASH_REMATCH[2]} == "$code" ]]; then
+    status=${status//[^[:print:]]/?}
+    rc=8 words="its status line is '${status:0:100}'"
+  fi
+  text='' odd[$name]=''
+  if { IFS= read -r -d '' text <"$file"; } 2>/dev/null; then odd[$name]=yes; fi # it has a NUL byte
+  reply[$name]=$text body[$name]=- status_of[$name]="$code $rc"
+  [ "$rc" != 0 ] || keep_body "$name" "$size"
+  [[ $ip != *:* ]] || ip="[$ip]"
+  [ -n "$ip" ] && [ -n "$port" ] && ip+=:$port || ip=-
+  facts[$name]="$code $connect $total $rc ${body[$name]} $ip $words"
+}
+
+# Keep a body until it is sent, unless the same one is kept already; of too many bytes the latest.
+keep_body() {
+  local name=$1 known="$1 ${reply[$1]}" number total size
+  number=${same[$known]:-none}
+  if [ -z "${odd[$name]}" ] && [[ " ${kept[$name]:-} " == *" $number "* ]]; then body[$name]=$number; return; fi
+  body[$name]=$asks same[$known]=$asks size_of[$name.$asks]=$2
+  kept[$name]+=" $asks"
+  number_to size "$2" 0
+  number_to total "${held[$name]:-0}" 0
+  total=$((total + size))
+  for number in ${kept[$name]}; do
+    if [ "$number" = "$asks" ]; then break; fi
+    if [ -n "${contains[$name]}${wants[$name]}" ] && ((total * endpoints <= BODY_BYTES)); then break; fi
+    : >"$SCRATCH/$name.$number"
+    number_to size "${size_of[$name.$number]}" 0
+    total=$((total - size)) kept[$name]=${kept[$name]#" $number"}
+  done
+  held[$name]=$total
 }
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name url want patterns fd code connect total rc words pattern word container
-  local -A asked
+  local name url want fd container task=''
+  local -A asked facts status_of odd body
+  asks=$((asks + 1))
   while IFS=$US read -r name _ _ _ url _ _ _ _ _ _ container; do
-    exec {fd}< <(ask "$url" "$container")
+    : >"$SCRATCH/$name.$asks"
+    exec {fd}< <(ask "$url" "$container" "$SCRATCH/$name.$asks")
     asked[$name]=$fd
   done <<<"$ENDPOINTS"
-  while IFS=$US read -r name _ _ _ _ want _ patterns _; do
-    fd=${asked[$name]}
-    { reply[$name]=$(head -c "$((MAX_BYTES + 1024))" <&"$fd"); } 2>/dev/null # bash drops NUL bytes, and says so
-    exec {fd}<&-
-    words=${reply[$name]##*$'\n'}
-    [[ $words =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]+\  ]] || words='000 0 0 63 more than the limit'
-    read -r code connect total rc words <<<"$words"
-    reply[$name]=${reply[$name]%$'\n'*}
-    good[$name]=yes
-    [ "$code $rc" = "$want 0" ] || good[$name]=''
-    while IFS= read -r -d "$RS" pattern; do
-      [ -z "$pattern" ] || [[ ${reply[$name]} =~ $pattern ]] || good[$name]=''
-    done <<<"$patterns$RS"
-    while IFS= read -r -d "$RS" pattern && IFS= read -r -d "$RS" word; do
-      [[ ${reply[$name]} =~ $pattern\""$word"\" ]] || good[$name]=''
-    done <<<"${due[$name]}"
-    series+="$now $name ${good[$name]:-no} $code $connect $total $rc $words"$'\n'
+  while IFS=$US read -r name _ _ _ _ want _; do
+    take_answer "$name" "${asked[$name]}"
+    good[$name]=''
+    [ "${status_of[$name]}" = "$want 0" ] || continue
+    [[ ${reply[$name]} == *"${contains[$name]}"* ]] || { [ -n "${odd[$name]}" ] && grep -qaF -- "${contains[$name]}" "$SCRATCH/$name.$asks"; } || continue
+    if [ -z "${wants[$name]}" ]; then good[$name]=yes; continue; fi
+    [ -n "${odd[$name]}" ] || task+="file"$'\t'"$name"$'\t'"$SCRATCH/$name.$asks"$'\n'"${wants[$name]}judge"$'\n'
+  done <<<"$ENDPOINTS"
+  [ -z "$task" ] || while read -r name; do good[$name]=yes; done < <(judge_json <<<"$task")
+  while IFS=$US read -r name _; do
+    series+="$now $name ${good[$name]:-no} ${facts[$name]}"$'\n'
   done <<<"$ENDPOINTS"
 }
 
@@ -1567,11 +1749,13 @@ settle_restarted() {
 # after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
   local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
-  local -a list; local -A due unit_state unit_identity reply good first since row failing settled again latest lives earlier
+  local -a list; local -A contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
   declare -gA problem=()
-  local moment=$EPOCHSECONDS
+  local moment=$EPOCHSECONDS asks=0 endpoints=0 idle
+  make_scratch
+  exec {idle}<> <(:) # waiting for what never comes costs no process
   uptime_to began
-  read_due
+  read_wants
   sample_units
   note_identity "$began"
   while IFS=$US read -r name units _; do
@@ -1608,16 +1792,30 @@ watch_endpoints() {
       [ -n "${settled[$name]:-}" ] || bad+=" $name"
     done <<<"$ENDPOINTS"
     [ -n "$bad" ] || break
-    sleep "$INTERVAL_S"
+    read -r -t "$INTERVAL_S" -u "$idle" _ || true
   done
+  exec {idle}<&-
   uptime_to now
   say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
   say watch.began "$began"
   say watch.ended "$now"
   say watch.series "$series"
   say watch.units "$changes"
-  for name in "${!reply[@]}"; do say "answer.$name" "${reply[$name]}"; done
+  say_bodies
   look_behind
+}
+
+# The bodies that answers of the watch name: endpoint, number and bytes of each, then all of them in turn.
+say_bodies() {
+  local name number rows=''; local -a files=()
+  for name in "${!kept[@]}"; do
+    for number in ${kept[$name]}; do
+      rows+="$name $number ${size_of[$name.$number]}"$'\n'
+      files+=("$SCRATCH/$name.$number")
+    done
+  done
+  say watch.bodies "$rows"
+  say watch.body-bytes "$([ -z "$rows" ] || cat -- "${files[@]}" | base64 -w0)"
 }
 
 # What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
@@ -1625,7 +1823,7 @@ look_behind() {
   local name backend machine fd listener container; local -A asked=()
   while IFS=$US read -r name _ _ _ _ _ backend _; do
     if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
-    exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
+    exec {fd}< <(ask "$backend" '' '' | head -c "$((MAX_BYTES + 1024))")
     asked[$name]=$fd
   done <<<"$ENDPOINTS"
   for name in "${!asked[@]}"; do

@@ -17,7 +17,7 @@ import deploy.providers
 from deploy.connection import Completed, Program, Question
 from deploy.facts import ConnectionFacts
 from reports.kept import read_kept
-from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
+from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
 OPTION = "--report-dir="
@@ -79,8 +79,8 @@ class Host:
         toplevel = BEFORE if self.back else TOPLEVEL
         units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
         processes = "".join(f"{unit} {pid} {toplevel}/bin/x \n" for unit, pid in units.items())
-        page = SECTIONS["answer.hypervisor"] + f"\n{NAMED}\n{ALL}"
-        answers = {"answer.hypervisor": page, "answer.live": json.dumps({"status": ALL}), "header.live": ALL}
+        page = BODIES["hypervisor"] + f"\n{NAMED}\n{ALL}"
+        answers = {**bodies({"hypervisor": page, "live": json.dumps({"status": ALL})}), "header.live": ALL}
         return SECTIONS | self.system(toplevel) | {"processes": processes} | answers
 
     def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:

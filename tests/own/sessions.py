@@ -47,6 +47,7 @@ contains = "Sign in"
 [runtime.live]
 units = ["cloud-hypervisor@live.service", "socat-sandbox@live.service"]
 listen = "127.0.0.1:8080"
+listener = "{listener}"
 url = "http://127.0.0.1:8080/health"
 json = {{ status = "{status}" }}
 [health]
@@ -65,6 +66,7 @@ class Scenario:
         checks: The modules of own checks, by their names.
         waivers: Tables of the target file.
         status: What the runtime unit is asked to say; it says `healthy`.
+        listener: The unit that is to listen for the runtime unit; it is the forward that does.
         hosts: The hosts' names.
         in_file: Whether the target file names the folder, instead of an option.
     """
@@ -73,6 +75,7 @@ class Scenario:
     checks: Mapping[str, str] = field(default_factory=dict)
     waivers: str = ""
     status: str = "healthy"
+    listener: str = LIVE[1]
     hosts: tuple[str, ...] = ("a",)
     in_file: bool = False
 
@@ -236,7 +239,10 @@ def _prepare(folder: Path, scenario: Scenario) -> list[str]:
         for name in scenario.hosts
     )
     in_file = 'checks = ["own"]' if scenario.in_file else ""
-    target = TARGET.format(hosts=hosts, checks=in_file, status=scenario.status) + scenario.waivers
+    target = (
+        TARGET.format(hosts=hosts, checks=in_file, status=scenario.status, listener=scenario.listener)
+        + scenario.waivers
+    )
     (folder / "target.toml").write_text(target, encoding="utf-8")
     own_checks = [f"--checks={own}"] if scenario.checks and not scenario.in_file else []
     options = (option.replace("FOLDER", str(folder)) for option in scenario.options)

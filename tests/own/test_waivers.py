@@ -13,16 +13,16 @@ from deploy.record import Check
 from deploy.statement import make_statement
 from reports import github, markdown, reading
 from reports.compare import compare
-from tests.answers import SHA
+from tests.answers import LIVE, SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all
 
-ANSWERS = "runtime/live/it-answers-as-it-should"
+PORT = "runtime/live/its-port-is-its-own"
 UNTIL = 'expires = 2999-12-31\nowner = "team hypervisor"'
 LONG_AGO = 'expires = 2001-02-03T04:05:06+02:00\nowner = "team hypervisor"'
 
 
-def waiver(check: str = ANSWERS, until: str = UNTIL, more: str = "", reason: str = "the old client lies") -> str:
+def waiver(check: str = PORT, until: str = UNTIL, more: str = "", reason: str = "the old client lies") -> str:
     return f'[[waivers]]\ncheck = "{check}"\nreason = "{reason}"\n{until}\n{more}\n'
 
 
@@ -57,10 +57,10 @@ import pytest
 def test_lasts(host, number):
     assert False
 """
-SICK = "unwell"  # what the runtime unit is asked to say of itself
+SICK = LIVE[0]  # does not listen
 
 SCENARIOS = {
-    "waived": Scenario(status=SICK, waivers=waiver()),
+    "waived": Scenario(listener=SICK, waivers=waiver()),
     "audited": Scenario(
         options=("--audit",),
         checks={"test_own.py": FAILS},
@@ -71,17 +71,17 @@ SCENARIOS = {
         waivers=waiver("audit/lasts[1]"),
     ),
     "unused": Scenario(waivers=waiver()),
-    "expired": Scenario(status=SICK, waivers=waiver(until=LONG_AGO)),
+    "expired": Scenario(listener=SICK, waivers=waiver(until=LONG_AGO)),
     "expired-good": Scenario(options=("--rollback=41",), waivers=waiver(until=LONG_AGO)),
     "no-answer": Scenario(
         options=("--audit",),
         checks={"test_own.py": OWN},
         waivers=waiver("converge/asks") + waiver("converge/fails") + waiver("audit/lasts"),
     ),
-    "one-host": Scenario(status=SICK, hosts=("a", "b"), waivers=waiver(more='host = "a"')),
+    "one-host": Scenario(listener=SICK, hosts=("a", "b"), waivers=waiver(more='host = "a"')),
     "other-host": Scenario(options=(f"--sha={SHA}", "--host=b"), hosts=("a", "b"), waivers=waiver(more='host = "a"')),
-    "drill": Scenario(options=(f"--sha={SHA}", "--drill", "-x"), status=SICK, waivers=waiver()),
-    "no-such-check": Scenario(options=("--audit",), waivers=waiver("runtime/live/it-answers")),
+    "drill": Scenario(options=(f"--sha={SHA}", "--drill", "-x"), listener=SICK, waivers=waiver()),
+    "no-such-check": Scenario(options=("--audit",), waivers=waiver("runtime/live/its-port")),
 }
 
 
@@ -96,7 +96,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def check(ended: Ended, name: str = ANSWERS, host: str = "a") -> Check:
+def check(ended: Ended, name: str = PORT, host: str = "a") -> Check:
     return next(one for part in ended.record.host(host).parts for one in part.checks if one.id == name)
 
 
@@ -112,7 +112,7 @@ def test_a_waived_failure_holds_nothing_up(ended: dict[str, Ended]) -> None:
     assert session.verdicts("a") == "passed passed passed waived passed"
     waived = check(session)
     assert waived.verdict is Verdict.WAIVED
-    assert "unwell" in waived.message
+    assert f"not only by {LIVE[0]}" in waived.message
     assert waived.waiver == "until 3000-01-01T00:00:00Z by team hypervisor: the old client lies"
     assert waived.evidence
     assert check(session, "diagnostics/logs-are-emitted").seen.startswith("emitted:")
@@ -124,7 +124,7 @@ def test_every_output_says_so_in_words(ended: dict[str, Ended]) -> None:
     record = session.record
     words = "canonical with waivers"
     assert "CANONICAL WITH WAIVERS  deploy of" in session.output
-    told = f"{ANSWERS} failed on a and is waived until 3000-01-01T00:00:00Z by team hypervisor: the old client lies"
+    told = f"{PORT} failed on a and is waived until 3000-01-01T00:00:00Z by team hypervisor: the old client lies"
     assert told in flat(session.output)
     assert "the first waiver that was used ends at 3000-01-01 00:00:00 UTC" in flat(session.output)
     page = (session.folder / "report.html").read_text(encoding="utf-8")
@@ -161,7 +161,7 @@ def test_it_proves_nothing_to_others(ended: dict[str, Ended]) -> None:
     assert last_canonical(runs, "ovh", ["a"], record.run.finished) is None
     predicate = make_statement(record, "1" * 64, "ovh.toml", "2" * 64).predicate
     assert (predicate.result, predicate.failed_tests) == ("WARNED", ())
-    assert predicate.warned_tests == (f"a/{ANSWERS}",)
+    assert predicate.warned_tests == (f"a/{PORT}",)
     good = record.__class__(**{name: getattr(record, name) for name in record.__struct_fields__})
     good.verdict = RunVerdict.CANONICAL
     assert not compare(good, record, {}).same
@@ -193,7 +193,7 @@ def test_an_unused_waiver_fails_the_run_and_no_host(ended: dict[str, Ended]) -> 
     record = session.record
     assert record.verdict is RunVerdict.NON_CANONICAL
     assert (record.host("a").state, record.host("a").verdict) == (HostState.CONVERGED, Verdict.PASSED)
-    assert f"the waiver of {ANSWERS}" in flat(session.output)
+    assert f"the waiver of {PORT}" in flat(session.output)
     assert "is not needed, as that check passed: remove it" in flat(session.output)
     assert "not needed: remove it</td>" in (session.folder / "report.html").read_text(encoding="utf-8")
     assert "Exit 1: not canonical for a waiver alone; every host keeps what was verified" in flat(session.output)
@@ -208,7 +208,7 @@ def test_an_expired_waiver_covers_nothing(ended: dict[str, Ended]) -> None:
     session = ended["expired"]
     assert session.status == 10
     assert session.verdicts("a") == "passed passed passed failed passed"
-    told = f"run note: The waiver of {ANSWERS} (team hypervisor) expired at 2001-02-03T02:05:06Z"
+    told = f"run note: The waiver of {PORT} (team hypervisor) expired at 2001-02-03T02:05:06Z"
     assert told in session.output.partition("a connect started")[0]
     assert [one.state for one in session.record.waivers] == ["expired"]
 
@@ -255,6 +255,6 @@ def test_a_waiver_of_no_check_is_refused(ended: dict[str, Ended]) -> None:
     """A waiver whose check does not exist is refused before anything is touched, with the check that may be meant."""
     session = ended["no-such-check"]
     assert session.status == 4
-    said = f"target.toml: waivers[0].check: there is no check 'runtime/live/it-answers'; is it {ANSWERS}?"
+    said = f"target.toml: waivers[0].check: there is no check 'runtime/live/its-port'; is it {PORT}?"
     assert said in session.output
     assert not session.folder.exists() or not any(session.folder.glob("2*")), "a run was begun"

@@ -1,0 +1,28 @@
+"""Functions of the host's script, to be run here without a host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+
+from deploy.program import SCRIPT
+
+
+def function(name: str) -> str:
+    """The text of one function of the script."""
+    found = re.search(
+        rf"^{name}\(\) (\{{.*?^\}}|\{{ .*?\}})$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert found, name
+    return found[0]
+
+
+def run(text: str, *names: str, stdin: bytes = b"", values: Mapping[str, str] | None = None) -> str:
+    """Run a text in bash with some functions of the script; it must end well and say nothing on standard error."""
+    head = "set -euo pipefail; export LC_ALL=C; readonly US=$'\\x1f' RS=$'\\x1e'\n"
+    whole = "\n".join([head, *map(function, names), text])
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **(values or {})}
+    done = subprocess.run(["bash", "-c", whole], input=stdin, capture_output=True, check=False, timeout=30, env=env)
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
+    return done.stdout.decode()

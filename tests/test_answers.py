@@ -1,0 +1,185 @@
+"""Every answer is judged by one rule, in Python and on the host."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
+from deploy.health import EndpointSeen
+from deploy.observation import read_observation
+from deploy.target import Endpoint, Health, JsonValue
+from tests.answers import LIVE, bodies, frame
+from tests.host_functions import run
+
+WANT: dict[str, JsonValue] = {"status": "healthy", "instance_role": "live"}
+GOOD = json.dumps(WANT)
+ENDPOINT = Endpoint(units=LIVE, listen="127.0.0.1:8080", url="http://127.0.0.1:8080/health", json=WANT)
+
+CASES: list[tuple[dict[str, JsonValue], bytes, bool]] = [
+    (WANT, GOOD.encode(), True),
+    (WANT, json.dumps(WANT, indent=4).encode() + b"\n\n", True),
+    (WANT, b'{"x":{"status":"failed","a":[1,{"b":"]"}]},"instance_role":"live","status":"healthy"}', True),
+    (WANT, b'{"status":"degraded","instance_role":"live","components":{"cache":{"status":"healthy"}}}', False),
+    (WANT, b'{"components":[{"status":"healthy","instance_role":"live"}]}', False),
+    (WANT, b'{"note":"\\"status\\":\\"healthy\\"","instance_role":"live","status":"failed"}', False),
+    (WANT, b'{"note":"\\\\","instance_role":"live","status":"healthy"}', True),
+    (WANT, b'{"note":"\\\\\\"","instance_role":"live","status":"healthy"}', True),
+    (WANT, b'{"st\\u0061tus":"he\\u0061lthy","instance_role":"\\u006Cive"}', True),
+    (WANT, b'{"status":"healthy","instance_role":"live","status":"healthy"}', False),
+    (WANT, b'{"status":"healthy","instance_role":"live","\\u0073tatus":"failed"}', False),
+    (WANT, b'{"status":"healthy","instance_role":"live","x":' + b"7" * 5000 + b"}", True),
+    (WANT, b'{"status":["healthy"],"instance_role":"live"}', False),
+    (WANT, b'{"status":{},"instance_role":"live"}', False),
+    (WANT, b'{"status":"healthy ","instance_role":"live"}', False),
+    (WANT, b'{"status":"healthyx","instance_role":"live"}', False),
+    (WANT, b'{"status":"heal\0thy","instance_role":"live"}', False),
+    (WANT, b"\0" + GOOD.encode(), False),
+    (WANT, GOOD.encode() + b"\0", False),
+    (WANT, GOOD.encode("utf-16-le"), False),
+    (WANT, GOOD.encode("utf-16"), False),
+    (WANT, GOOD.encode("utf-8-sig"), False),
+    (WANT, GOOD.encode() * 2, False),
+    (WANT, GOOD.encode()[:-1], False),
+    (WANT, b"[" + GOOD.encode() + b"]", False),
+    (WANT, b"x" + GOOD.encode(), False),
+    (WANT, b"", False),
+    (WANT, b"null", False),
+    (WANT, b'"', False),
+    ({"n": 1}, b'{"n":1}', True),
+    ({"n": 1}, b'{"n" : 1 , "x":2}', True),
+    ({"n": 1}, b'{"n":10}', False),
+    ({"n": 1}, b'{"n":1.0}', False),
+    ({"n": 1}, b'{"n":"1"}', False),
+    ({"n": 1}, b'{"n":true}', False),
+    ({"n": 0}, b'{"n":-0}', True),
+    ({"n": 1.5}, b'{"n":15e-1}', True),
+    ({"n": 1.5}, b'{"n":1.50}', True),
+    ({"n": 1.5}, b'{"n":1.51}', False),
+    ({"n": 1}, b'{"n":' + b"1" * 5000 + b"}", False),
+    ({"ok": True}, b'{"ok":true}', True),
+    ({"ok": True}, b'{"ok":false}', False),
+    ({"ok": True}, b'{"ok":"true"}', False),
+    ({"ok": False}, b'{"ok":null}', False),
+    ({"s": 'a/b\n\t"\\é🚀'}, json.dumps({"s": 'a/b\n\t"\\é🚀'}).replace("/", "\\/").encode(), True),
+    ({"s": 'a/b\n\t"\\é🚀'}, json.dumps({"s": 'a/b\n\t"\\é🚀'}, ensure_ascii=False).encode(), True),
+    ({"s": "\x1e\x1f\x7f"}, b'{"s":"\\u001e\\u001F\x7f"}', True),
+    ({"s": ""}, b'{"s":""}', True),
+    ({"s": "true"}, b'{"s":true}', False),
+    ({"é": "x"}, b'{"\\u00e9":"x"}', True),
+]
+
+
+def host_judges(cases: list[tuple[dict[str, JsonValue], bytes]], folder: Path) -> list[bool]:
+    """Have the script's function judge bodies, as it does while it watches; one with a NUL byte is not even read."""
+    task = ""
+    for number, (want, body) in enumerate(cases):
+        if b"\0" in body:
+            continue
+        (folder / str(number)).write_bytes(body)
+        wants = "".join(f"want\t{json.dumps(key)}\t{json.dumps(value)}\n" for key, value in want.items())
+        task += f"file\t{number}\t{folder / str(number)}\n{wants}judge\n"
+    good = set(run("judge_json", "judge_json", stdin=task.encode()).split())
+    return [str(number) in good for number in range(len(cases))]
+
+
+@pytest.mark.parametrize(("want", "body", "good"), CASES)
+def test_body_is_judged_as_json_says(want: dict[str, JsonValue], body: bytes, good: bool) -> None:
+    """A body is good if it is a JSON object in UTF-8 with each wanted key once, on its top level, and its value."""
+    assert (json_problem(body, want) is None) is good
+
+
+def test_host_judges_bodies_alike(tmp_path: Path) -> None:
+    """What the host waits for is what the checks ask for, body by body."""
+    judged_there = host_judges([(want, body) for want, body, _ in CASES], tmp_path)
+    assert [CASES[n] for n, good in enumerate(judged_there) if good is not CASES[n][2]] == []
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20), st.booleans()), max_size=20))
+def test_host_waits_for_no_answer_that_is_good(rows: list[tuple[str, str, bool]]) -> None:
+    """However a good body is spelled, it is good to the host: else a good deploy would be called broken."""
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [
+            ({key: text}, json.dumps({key: text}, ensure_ascii=plain).encode("utf-8", "replace"))
+            for key, text, plain in rows
+        ]
+        there = host_judges([(dict(want), body) for want, body in cases], Path(folder))
+    assert there == [json_problem(body, dict(want)) is None for want, body in cases]
+
+
+def answer(content: bytes | None, **changes: object) -> Answer:
+    """A good answer with another body."""
+    given: dict[str, object] = {"at": 0.0, "good": True, "code": 200, "connect_s": 0.1, "total_s": 0.2, "curl": 0}
+    return Answer(**{**given, "words": "", "remote": "127.0.0.1:8080", "body": content, **changes})  # type: ignore[arg-type]
+
+
+def test_every_answer_is_judged_as_the_last_one_is() -> None:
+    """An answer in the middle of the watch that the host liked is bad if its body is not the wanted one."""
+    nested = b'{"status":"degraded","instance_role":"live","components":{"cache":{"status":"healthy"}}}'
+    row = (answer(GOOD.encode()), answer(nested), answer(GOOD.encode()))
+    assert [one.good for one in judged(row, ENDPOINT, WANT)] == [True, False, True]
+
+
+def test_degraded_middle_of_a_soak_is_no_soak() -> None:
+    """A soak in which one body was bad counts from after it, and its history says what the body said."""
+    nested = GOOD.replace("healthy", "degraded")
+    rows = "".join(f"{100.25 + n:.2f} live yes 200 0.001 0.002 0 {n % 2} 127.0.0.1:8080 \n" for n in range(3))
+    sent: dict[str, str | None] = {**bodies({"live 0": GOOD, "live 1": nested}), "watch.series": rows}
+    seen = EndpointSeen("live", ENDPOINT, Health(), read_observation(frame(sent)))
+    assert (seen.answer_problem, seen.streak.answers) == (None, 1)
+    assert '\'status\' is "degraded" instead of "healthy"' in seen.history
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"remote": "10.0.0.5:8080"}, "10.0.0.5:8080 answered, not 127.0.0.1:8080"),
+        ({"remote": "127.0.0.1:9999"}, "127.0.0.1:9999 answered, not 127.0.0.1:8080"),
+        ({"remote": ""}, "an unknown address answered, not 127.0.0.1:8080"),
+        (
+            {"curl": 8, "words": "its status line is 'HTTP/1.0 200garbage'"},
+            "no answer: not an HTTP answer (its status",
+        ),
+        ({"body": None}, "the host did not send its body"),
+        ({"body": b"\xff"}, "the body is not UTF-8"),
+    ],
+)
+def test_answer_that_is_not_the_wanted_one_says_why(changes: dict[str, object], problem: str) -> None:
+    """Who answered, in which protocol, and whether the body came at all are looked at in every answer."""
+    found = problem_of(answer(GOOD.encode(), **changes), ENDPOINT, WANT)
+    assert found is not None
+    assert problem in found
+
+
+def test_answer_without_its_body_is_unknown() -> None:
+    """Nothing is concluded where a body was not sent or curl itself failed; another status says enough."""
+    assert is_unknown(answer(None), ENDPOINT, WANT)
+    assert is_unknown(answer(None, curl=2), ENDPOINT, WANT)
+    assert not is_unknown(answer(None, code=500), ENDPOINT, WANT)
+    assert not is_unknown(answer(None, curl=7), ENDPOINT, WANT)
+    assert not is_unknown(answer(None), ENDPOINT, {})
+
+
+@pytest.mark.parametrize(
+    ("remote", "listen", "same"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80", True),
+        ("[::1]:80", "[::1]:80", True),
+        ("127.0.0.1:80", "0.0.0.0:80", True),
+        ("127.0.0.1:80", "[::]:80", True),
+        ("[::1]:80", "[::]:80", True),
+        ("[::1]:80", "0.0.0.0:80", False),
+        ("127.0.0.2:80", "127.0.0.1:80", False),
+        ("127.0.0.1:81", "0.0.0.0:80", False),
+        ("", "0.0.0.0:80", False),
+        ("x:80", "127.0.0.1:80", False),
+    ],
+)
+def test_address_that_answered_is_the_one_listened_on(remote: str, listen: str, same: bool) -> None:
+    """An answer is the endpoint's only if it came from where the endpoint listens."""
+    assert is_address_of(remote, listen) is same
