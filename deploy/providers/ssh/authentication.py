@@ -49,9 +49,10 @@ def _log_in(hop: Hop, login: Authentication, notes: list[str], open_agent: Calla
     if reply.accepted:
         return
     if "publickey" not in reply.methods:
+        methods = ", ".join(reply.methods) or "nothing"
         raise AuthenticationFailed(
             hop.host,
-            f"{hop.user}@{hop.address} lets nobody in by a key at first; it asks for {', '.join(reply.methods)}",
+            f"{hop.user}@{hop.address} lets nobody in by a key at first; it asks for {methods}",
             "Let this user in by a key alone: AuthenticationMethods publickey in the host's sshd_config.",
         )
     agent = open_agent()

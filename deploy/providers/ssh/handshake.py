@@ -152,13 +152,16 @@ _REFUSALS = ("Exceeded MaxStartups", "Not allowed at this time")
 
 
 def _busy(hop: Hop, reason: str, timeout_s: float) -> Unreachable:
-    remedy = "See sshd's log there: MaxStartups may be reached, or tcpd or fail2ban may refuse this address."
+    remedy = "See sshd's log there: tcpd, fail2ban or a full MaxStartups may refuse this address."
     if "MaxStartups" in reason:
-        remedy = "Too many connections there are not logged in yet: raise MaxStartups, or see who makes them."
+        remedy = (
+            "Too many connections there are not logged in yet: raise MaxStartups, or see in its log who makes them."
+        )
     if "Not allowed" in reason:
         remedy = (
-            "Its sshd punishes this address for earlier failures (PerSourcePenalties): wait until the penalty is "
-            "over, or name the address in PerSourcePenaltyExemptList."
+            "Its sshd punishes this address for earlier failures (PerSourcePenalties), or has too many connections "
+            "that are not logged in yet (MaxStartups); its log says which. Wait, or name this address in "
+            "PerSourcePenaltyExemptList."
         )
     return Unreachable(
         hop.host,

@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime as dt
 import hashlib
+import io
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
-from paramiko.pkey import UnknownKeyType
 
 from deploy.providers.ssh.agent import Agent, AgentKey
 from deploy.providers.ssh.values import shown
@@ -129,18 +129,39 @@ def _from_file(path: Path, notes: list[str]) -> Offer | None:
                 "open; it must not be accessible by others: chmod 600)"
             )
             return None
-        key = paramiko.PKey.from_path(path)
-    except (paramiko.PasswordRequiredException, TypeError):
+        key = _load(path)
+    except paramiko.PasswordRequiredException:
         notes.append(f"{name} (not usable: it needs a passphrase, use the agent)")
         return None
-    except (paramiko.SSHException, UnknownKeyType, ValueError, OSError) as error:
-        reason = "it is a public key, whose private half the agent does not hold" if _read_public(path) else error
-        notes.append(f"{name} (not usable: {reason})")
+    except OSError as error:
+        notes.append(f"{name} (not usable: {error.strerror})")
         return None
-    except Exception as error:  # noqa: BLE001 - a library's many ways to refuse a stranger's bytes
-        notes.append(f"{name} (not usable: {str(error) or type(error).__name__})")
+    if key is None:
+        is_public = _read_public(path) is not None
+        reason = (
+            "a public key whose private half the agent does not hold"
+            if is_public
+            else "no private key of the kinds ed25519, ecdsa and rsa"
+        )
+        notes.append(f"{name} (not usable: it holds {reason})")
         return None
     return Offer(name, key.get_name(), key.asbytes(), _signer(key))
+
+
+def _load(path: Path) -> paramiko.PKey | None:
+    """Load a private key without the certificate that lies beside it."""
+    with path.open("rb") as file:
+        text = file.read(2**16).decode("utf-8", "replace")
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key(io.StringIO(text))
+        except paramiko.PasswordRequiredException:
+            raise
+        except Exception:  # noqa: BLE001, S112 - a library's many ways to say that a key is of another kind
+            continue
+    if "ENCRYPTED" in text:
+        raise paramiko.PasswordRequiredException
+    return None
 
 
 def _signer(key: paramiko.PKey) -> Callable[[bytes, str], bytes]:
