@@ -6,7 +6,9 @@ possessive or stopped by the next piece, so that no text takes longer than its l
 
 from __future__ import annotations
 
+import heapq
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -33,9 +35,11 @@ class Form:
         searched = _lower(text) if self.any_case else text
         kept: list[str] = []
         at = 0
-        for place in _places(searched, self.words):
-            if place < at:
+        last = -1
+        for place in heapq.merge(*(_places(searched, word) for word in self.words)):
+            if place < at or place == last:
                 continue
+            last = place
             found = next((match for pattern in self.patterns if (match := pattern.match(searched, place))), None)
             if found is not None:
                 kept += [text[at : found.start("x")], self.shown]
@@ -48,15 +52,12 @@ def _lower(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
-def _places(text: str, words: tuple[str, ...]) -> list[int]:
-    """Return where any of the words stands, in order."""
-    places = set()
-    for word in words:
-        at = text.find(word)
-        while at >= 0:
-            places.add(at)
-            at = text.find(word, at + 1)
-    return sorted(places)
+def _places(text: str, word: str) -> Iterator[int]:
+    """Yield where a word stands, one place after the other: there may be as many as characters."""
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
 
 
 def _form(name: str, words: str, *patterns: str, shown: str = "[redacted]", any_case: bool = True) -> Form:
@@ -81,6 +82,16 @@ _PASSWORD = r"pass(?:word|wd|phrase)"  # noqa: S105 - a pattern
 _KEY_OF = "".join(f"|(?<={kind}{dash})" for kind in ("api", "access", "secret", "private") for dash in ("", "_", "-"))
 _KEY_OF += "".join(f"|(?<={kind}_)" for kind in ("signing", "encryption", "account"))
 _KEY = rf"(?:secret|token|(?:{_KEY_OF[1:]})key)"
+_ENDS = "|".join(
+    f"(?<={word})"
+    for word in (
+        *("password", "passwd", "passphrase", "secret", "token"),
+        *(f"{kind}{dash}key" for kind in ("api", "access", "secret", "private") for dash in ("", "_", "-")),
+        *(f"{kind}_key" for kind in ("signing", "encryption", "account")),
+    )
+)
+_ENDS = f"(?:{_ENDS})"
+"""Behind the name of an option that gives a secret."""
 
 _TOKENS = (
     r"(?<![A-Za-z0-9_])(?P<x>gh[oprsu]_[A-Za-z0-9]{20,}"
@@ -92,7 +103,7 @@ _TOKENS = (
     r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}"
     r"|hv[sbr]\.[A-Za-z0-9_-]{20,}|dop_v1_[0-9a-f]{64}|tskey-[a-z]{2,10}-[A-Za-z0-9-]{10,}"
     r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
-    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,3})"
+    r"|eyJ[A-Za-z0-9_-]{8,800}+\.eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]+){1,3})"
 )
 _TOKENS_BEGIN = (
     "gho_ ghp_ ghr_ ghs_ ghu_ github_pat_ glpat- gldt- glrt- glptt- glcbt- glft- glsoat- glagent- gloas- glimt- xox "
@@ -187,7 +198,7 @@ FORMS: tuple[Form, ...] = (
     _form(
         "password",
         "--",
-        rf"--[a-z-]{{0,30}}?(?:{_PASSWORD}|{_KEY})[ \t]+[\"'\\]*+{_NO_WORD}(?!-)(?P<x>[^\s&\"',;]{{4,}})",
+        rf"(?<!-)--[a-z][a-z_-]{{2,48}}+{_ENDS}[ \t]++[\"'\\]*+{_NO_WORD}(?!-)(?P<x>[^\s&\"',;]{{4,}})",
     ),
     _form(
         "password",

@@ -75,9 +75,26 @@ def spellings(value: str) -> list[Spelling]:
     found = [Spelling(part) for part in parts]
     if len(whole) >= SHORTEST:
         body = whole.encode("utf-8", "surrogatepass")
+        found += [_Bytewise(body, *how) for how in _BYTEWISE]
         found += [Spelling(core, "[A-Za-z0-9+/_=-]{0,3}") for core in _base64_cores(body)]
         found += [Spelling(digits) for digits in (body.hex(), body.hex().upper()) if len(body) > SHORTEST]
     return sorted(found, key=lambda spelling: (-len(spelling.text), spelling.text))
+
+
+_PERCENT = "%(?:25){0,3}"
+"""The sign before a byte in a URL, which may be quoted in turn."""
+_BYTEWISE = (("%", _PERCENT, ""), ("\\x", r"\\{1,8}x", ""), ("", "", rf":(?:{BREAK})?"))
+"""How the bytes of a value are spelled in hexadecimal: the text before each, its pattern, and the pattern between."""
+
+
+class _Bytewise(Spelling):
+    """One value, each of its bytes in hexadecimal, as URLs, shells and OpenSSL spell them."""
+
+    def __init__(self, body: bytes, before: str, pattern: str, between: str) -> None:
+        super().__init__("".join(f"{before}{byte:02x}" for byte in body) if before else body.hex(":"))
+        self._expression = "(?i:" + between.join(f"{pattern}{byte:02x}" for byte in body) + ")"
+        first = f"{body[0]:02x}{':' if between else before[0]}"
+        self._hints = (first, first.upper())
 
 
 def _base64_cores(body: bytes) -> Iterator[str]:
@@ -96,9 +113,10 @@ def _forms(char: str) -> str:
     if char.isascii() and char.isalnum():
         return char
     if char.startswith("\\"):
-        return rf"(?:\\{{{len(char)},{8 * len(char)}}}|(?i:%5C){{{len(char)}}})"
+        return rf"(?:\\{{{len(char)},{8 * len(char)}}}|(?i:{_PERCENT}5C){{{len(char)}}})"
     code = json.dumps(char)[1:-1].replace("\\", "")
-    escapes = {rf"\\{{0,8}}{re.escape(char)}", rf"(?i:{re.escape(quote(char, safe=''))})"}
+    quoted = re.escape(quote(char, safe="")).replace("%", _PERCENT)
+    escapes = {rf"\\{{0,8}}{re.escape(char)}", f"(?i:{quoted})"}
     escapes |= {re.escape(html.escape(char)), rf"(?i:&#0{{0,4}}{ord(char)};|&#x0{{0,4}}{ord(char):x};)"}
     units = re.findall("u[0-9a-f]{4}", json.dumps(char)) or [f"u{ord(char):04x}"]
     escapes.add("".join(rf"\\{{1,8}}(?i:{unit})" for unit in units))

@@ -92,6 +92,12 @@ def test_given_secret_is_never_shown(secret: str, before: str, after: str) -> No
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/").replace("<", "\\u003C"),
         quote(secret, safe=""),
+        quote(quote(secret, safe=""), safe=""),
+        "".join(f"%{byte:02X}" for byte in secret.encode()),
+        "".join(f"%25{byte:02x}" for byte in secret.encode()),
+        "".join(f"\\x{byte:02x}" for byte in secret.encode()),
+        secret.encode().hex(":"),
+        secret.encode().hex(":").upper(),
     }
     for spelled in spellings:
         shown = redact(f"{before}\n{spelled}\n{after}")
@@ -202,6 +208,7 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
             "tok-EN!tok-EN",
             "tok\n",
         ),
+        *(":", "--", "--a", "--token", "-eyJabc", "74:6f:", "%2574", "\\x74"),
         *("t\n    ", "dG9rLUVO", "&sig=", "xox", "LS0tLS1CRUdJTi", "\\", " ", '"'),
     ],
 )
@@ -211,6 +218,16 @@ def test_no_text_takes_longer_than_its_length(piece: str) -> None:
     short = best_of_three(redact, piece * (20_000 // len(piece)))
     long = best_of_three(redact, piece * (160_000 // len(piece)))
     assert long < 3 * 8 * max(short, 0.0005)  # eight times the text; by squares it were sixty-four times the time
+
+
+@pytest.mark.parametrize("piece", [":", "--", "-", "--a", "-eyJabc", "key='", "%3a%2f%2f:"])
+def test_hostile_text_costs_little_more_than_a_log(piece: str) -> None:
+    """A text made of what the rules look for takes some times as long as a journal does, and little memory."""
+    redact = Redactor([("TOKEN", "tok-EN!tok-EN?")])
+    line = "Nov 26 12:00:01 host nix[12]: copying path '/nix/store/abc-foo-1.2' from https://cache.example:443\n"
+    size = 120_000
+    usual = best_of_three(redact, line * (size // len(line)))
+    assert best_of_three(redact, piece * (size // len(piece))) < 40 * max(usual, 0.002)
 
 
 def best_of_three(redact: Redactor, text: str) -> float:
