@@ -51,6 +51,13 @@ class DeadlineExceeded(ConnectionProblem):
     """The answer did not end in time; the command may or may not go on."""
 
 
+class AnswerTooLong(ConnectionProblem):
+    """The host said more than a run takes in; asking again would bring as much."""
+
+    def __init__(self, host: str, what: str) -> None:
+        super().__init__(host, what, "See what on the host says so much, and why.")
+
+
 @dataclass(frozen=True)
 class Question:
     """One verb of the host's script, with all that the host needs to answer it.
@@ -125,6 +132,7 @@ class Connection(Protocol):
         Raises:
             ConnectionLost: The connection ended first.
             DeadlineExceeded: The time was over first.
+            AnswerTooLong: It printed more than `limits.OUTPUT`.
         """
         ...
 

@@ -46,7 +46,10 @@ _BEFORE_THE_SWITCH = {
 
 _STAGE = re.compile(r"^--- (\w+)$", re.MULTILINE)
 _STATUS = re.compile(r"switching to system configuration \S+ failed \(status (\d+)\)")
-_BUILD = re.compile(r"builder for '.*' failed|Cannot build '|build of .* failed|Failed to build|hash mismatch")
+_BUILD = re.compile(
+    r"builder for '[^\n']*+' failed|Cannot build '|build of '[^\n']*+' failed|build of [^\n']{1,400}? failed"
+    r"|Failed to build|hash mismatch"
+)
 _WORDS_BEFORE, _WORDS, _LAST_WORDS = 5, 15, 12
 _RESULT = re.compile(r"^--- the switch ended with .*$", re.MULTILINE)
 _TELLING = re.compile(r"\berror\b|\bfailed\b|Failed|Could not")

@@ -18,16 +18,14 @@ import binascii
 import hashlib
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from deploy import limits
 from deploy.errors import Inconclusive
 
-MAX_PAYLOAD = 64 * 2**20
-"""Bytes. More than any verb gathers; a bound against an answer made to exhaust the reader."""
-
-_OPENING = rb"^SWITCHPROOF/1 %s ([a-z]+) (\d{1,9}) ([0-9a-f]{64})\r?$"
-_CLOSING = rb"^SWITCHPROOF/1 %s end\r?$"
-_SECTION = re.compile(rb"([a-z](?!\S*/\.\.?/)[A-Za-z0-9_.@:/\\-]*) (\d{1,9})\n")
+_MARK = rb"^SWITCHPROOF/1 %s (?:(?P<verb>[a-z]+) (?P<length>\d{1,9}) (?P<digest>[0-9a-f]{64})|end)\r?$"
+_SECTION = re.compile(rb"([a-z](?!\S*/\.\.?/)[A-Za-z0-9_.@:/\\-]{0,600}) (\d{1,9})\n")
 """A name of parts may become a path, so none of them leads elsewhere. Units have backslashes in their names."""
 
 
@@ -75,27 +73,45 @@ def parse(output: bytes, *, nonce: str, verb: str) -> Frame:
     Raises:
         FrameError: There is no such frame, or it is cut short, altered, doubled or of another verb.
     """
-    tag = re.escape(nonce.encode())
-    openings = list(re.finditer(_OPENING % tag, output, re.MULTILINE))
-    if not openings:
+    first: Frame | None = None
+    for number, (opening, closing) in enumerate(_frames(output, nonce, verb), 1):
+        if number > limits.ANSWERS:
+            raise FrameError(f"the host answered {verb!r} more than {limits.ANSWERS} times")
+        frame = _parse_one(output, opening, closing)
+        first = first or frame
+        if frame.sections != first.sections:
+            raise FrameError(f"the host answered {verb!r} {number} times and differently")
+    if first is None:
         raise FrameError(f"the host did not answer {verb!r}{_instead(output)}")
-    frames = [_parse_one(output, opening, tag) for opening in openings]
-    if any(frame.sections != frames[0].sections for frame in frames):
-        raise FrameError(f"the host answered {verb!r} {len(frames)} times and differently")
-    if frames[0].verb != verb:
-        raise FrameError(f"the host answered {frames[0].verb!r} when asked {verb!r}")
-    return frames[0]
+    if first.verb != verb:
+        raise FrameError(f"the host answered {first.verb!r} when asked {verb!r}")
+    return first
 
 
-def _parse_one(output: bytes, opening: re.Match[bytes], tag: bytes) -> Frame:
-    verb, length, digest = opening[1].decode(), int(opening[2]), opening[3].decode()
-    closing = re.compile(_CLOSING % tag, re.MULTILINE).search(output, opening.end())
-    if closing is None:
-        raise FrameError(f"the host's answer to {verb!r} is cut short")
-    if length > MAX_PAYLOAD:
-        raise FrameError(f"the host's answer to {verb!r} says it has {length} bytes; at most {MAX_PAYLOAD} are read")
+def _frames(output: bytes, nonce: str, verb: str) -> Iterator[tuple[re.Match[bytes], re.Match[bytes]]]:
+    """Yield the first and the last line of each frame; none begins within another."""
+    opening: re.Match[bytes] | None = None
+    for mark in re.finditer(_MARK % re.escape(nonce.encode()), output, re.MULTILINE):
+        if mark["verb"] is None and opening is not None:
+            yield opening, mark
+            opening = None
+        elif mark["verb"] is not None and opening is not None:
+            raise FrameError(f"the host's answer to {verb!r} is cut short by another one")
+        elif mark["verb"] is not None:
+            opening = mark
+    if opening is not None:
+        raise FrameError(f"the host's answer to {opening['verb'].decode()!r} is cut short")
+
+
+def _parse_one(output: bytes, opening: re.Match[bytes], closing: re.Match[bytes]) -> Frame:
+    verb, length, digest = opening["verb"].decode(), int(opening["length"]), opening["digest"].decode()
+    if length > limits.PAYLOAD:
+        raise FrameError(
+            f"the host's answer to {verb!r} says it has {length} bytes; at most {limits.PAYLOAD} are read"
+        )
     try:
-        packed = base64.b64decode(b"".join(output[opening.end() : closing.start()].split()), validate=True)
+        body = output[opening.end() : closing.start()].translate(None, b" \t\r\n")
+        packed = base64.b64decode(body, validate=True)
         inflater = zlib.decompressobj(wbits=31)
         payload = inflater.decompress(packed, length + 1)
     except (binascii.Error, zlib.error) as error:
@@ -125,6 +141,8 @@ def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:
         name, end = head[1].decode(), head.end() + int(head[2])
         if payload[end : end + 1] != b"\n":
             raise FrameError(f"part {name!r} of the host's answer to {verb!r} has another length than announced")
+        if len(sections) >= limits.PARTS:
+            raise FrameError(f"the host's answer to {verb!r} has more than {limits.PARTS} parts")
         if name in sections:
             raise FrameError(f"part {name!r} stands twice in the host's answer to {verb!r}")
         sections[name] = payload[head.end() : end]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import time
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.frame import MAX_PAYLOAD, Frame, FrameError, parse, read_sections
+from deploy import limits
+from deploy.frame import Frame, FrameError, parse, read_sections
 from tests.answers import NONCE, packed, payload
 
 SECTIONS = {
@@ -107,7 +109,8 @@ def test_terminal_line_ends_are_no_harm() -> None:
         (b"x" + WHOLE[1:], "did not answer"),
         (WHOLE + packed(payload({"outcome": b"other"})), "2 times and differently"),
         (packed(payload({})) + WHOLE, "2 times and differently"),
-        (WHOLE[:-60] + WHOLE, "damaged"),
+        (WHOLE[:-60] + WHOLE, "cut short by another one"),
+        (WHOLE * 9, "more than 8 times"),
         (WHOLE.replace(b"\nH4sI", b"\n# motd\nH4sI"), "damaged"),
         (WHOLE.replace(b"\nH4sI", b"\n!!!\nH4sI"), "damaged"),
         (packed(b"outcome 2\nokoutcome 2\nok\n"), "another length"),
@@ -144,7 +147,7 @@ def test_name_of_any_unit_is_a_name_of_a_part(name: str) -> None:
     assert read_sections("diagnose", payload({name: b"x"})) == {name: b"x"}
 
 
-@pytest.mark.parametrize("announced", [10, MAX_PAYLOAD + 1, 999_999_999])
+@pytest.mark.parametrize("announced", [10, limits.PAYLOAD + 1, 999_999_999])
 def test_decompression_bomb_is_not_inflated(announced: int) -> None:
     """A small answer that would inflate to far more than it announces, or announces too much, is not inflated."""
     bomb = gzip.compress(bytes(40 * 2**20))
@@ -155,6 +158,32 @@ def test_decompression_bomb_is_not_inflated(announced: int) -> None:
         with pytest.raises(FrameError):
             read(output)
         assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_openings_within_openings_cost_no_more_than_their_length() -> None:
+    """An answer that begins again and again is refused at the second beginning, not read once for each."""
+    line = f"SWITCHPROOF/1 {NONCE} observe 9 {hashlib.sha256(b'').hexdigest()}\n".encode()
+    end = f"SWITCHPROOF/1 {NONCE} end\n".encode()
+    began = time.process_time()
+    with pytest.raises(FrameError, match="cut short by another one"):
+        read(line * 20_000 + end)
+    assert time.process_time() - began < 5.0  # it were minutes
+
+
+def test_an_answer_of_crumbs_takes_little_memory() -> None:
+    """Lines of one character, and parts of none, become no lists of as many."""
+    parts = b"".join(b"a%d 0\n\n" % number for number in range(limits.PARTS + 1))
+    with pytest.raises(FrameError, match="more than 10000 parts"):
+        read_sections("observe", parts)
+    opening = f"SWITCHPROOF/1 {NONCE} observe 9 {hashlib.sha256(b'').hexdigest()}\n".encode()
+    output = opening + b"A\n" * 1_000_000 + f"SWITCHPROOF/1 {NONCE} end\n".encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError, match="damaged"):
+            read(output)
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(output)
     finally:
         tracemalloc.stop()
 

@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 
-from deploy.connection import SHELL, Completed, DeadlineExceeded, Program, text_of
+from deploy import limits
+from deploy.connection import SHELL, AnswerTooLong, Completed, DeadlineExceeded, Program, text_of
 from deploy.errors import UsageError
 from deploy.facts import ConnectionFacts
 from deploy.target import Target
@@ -49,7 +50,10 @@ class LocalConnection:
             stdout.seek(0)
             stderr.seek(0)
             status = process.returncode if process.returncode >= 0 else None
-            return Completed(stdout.read(), stderr.read(), status, time.monotonic() - began)
+            output = stdout.read(limits.OUTPUT + 1)
+            if len(output) > limits.OUTPUT:
+                raise AnswerTooLong(self.host, f"more than {limits.OUTPUT} bytes came in one answer")
+            return Completed(output, stderr.read(limits.OUTPUT), status, time.monotonic() - began)
 
     def close(self) -> None:
         """End what is running, if anything is."""

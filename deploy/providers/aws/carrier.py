@@ -12,11 +12,13 @@ import gzip
 import hashlib
 import re
 import shlex
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from deploy import limits
 from deploy.connection import Program, Question
 from deploy.errors import Inconclusive
 
@@ -42,6 +44,10 @@ _OPENING = re.compile(
 
 class Mangled(Inconclusive):
     """What came back through SSM is not one whole answer."""
+
+
+class TooLong(Inconclusive):
+    """The host's answer is more than a run takes in; asking again would bring as much."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ def parse(output: str, question: str) -> Answer:
 
     Raises:
         Mangled: There is none, or it is cut short or altered.
+        TooLong: It says that it is more than a run takes in.
     """
     found = [match for match in _OPENING.finditer(output) if match["question"] == question]
     if not found:
@@ -172,6 +179,8 @@ def parse(output: str, question: str) -> Answer:
         raise Mangled(f"the host's answer is not what was sent: {error}") from error
     if outcome not in get_args(Outcome):
         raise Mangled(f"the host's answer has the unknown outcome {outcome!r}")
+    if int(opening["size"]) > limits.PACKED:
+        raise TooLong(f"the host announces {opening['size']} bytes of output; at most {limits.PACKED} are fetched")
     return Answer(
         outcome,  # type: ignore[arg-type] # it is one of them
         opening["status"],
@@ -188,13 +197,20 @@ def whole_output(answer: Answer, packed: bytes) -> bytes:
 
     Raises:
         Mangled: It is not what the host had.
+        TooLong: It is more than a run takes in.
     """
     if len(packed) != answer.size or hashlib.sha256(packed).hexdigest() != answer.sha256:
         raise Mangled(f"the output came altered: {len(packed)} bytes instead of {answer.size}, or other ones")
+    inflater = zlib.decompressobj(wbits=31)
     try:
-        return gzip.decompress(packed)
-    except (OSError, EOFError) as error:
+        output = inflater.decompress(packed, limits.OUTPUT + 1)
+    except zlib.error as error:
         raise Mangled(f"the output cannot be unpacked: {error}") from error
+    if len(output) > limits.OUTPUT:
+        raise TooLong(f"the output has more than {limits.OUTPUT} bytes when it is unpacked")
+    if not inflater.eof:
+        raise Mangled("the output cannot be unpacked: its end is missing")
+    return output
 
 
 def pack(content: bytes) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.connection import ConnectionLost
+from deploy import limits
+from deploy.connection import AnswerTooLong, ConnectionLost
 from deploy.providers.aws import status
 from deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
 from deploy.providers.aws.status import Fate, Reading
@@ -197,18 +198,24 @@ class Commands:
         give_up = time.monotonic() + UPLOADED_S
         where = f"{self._ssm.prefix}/{command}/{self._instance}/"
         pace = _Pace(2.0)
-        while time.monotonic() < give_up:
+        body: bytes | None = None
+        while body is None and time.monotonic() < give_up:
             try:
                 found = s3.list_objects_v2(Bucket=self._ssm.bucket, Prefix=where).get("Contents", [])
                 for key in (entry["Key"] for entry in found if entry["Key"].endswith("/stdout")):
-                    body: bytes = s3.get_object(Bucket=self._ssm.bucket, Key=key)["Body"].read()
-                    return body.decode("utf-8", "replace")
+                    body = s3.get_object(Bucket=self._ssm.bucket, Key=key)["Body"].read(limits.OUTPUT + 1)
+                    break
             except Exception as error:
                 what, remedy = explain(error)
                 raise self._lost(
                     f"the output in the bucket {self._ssm.bucket} cannot be read: {what}", remedy
                 ) from error
-            self._pause(pace.next_s())
+            if body is None:
+                self._pause(pace.next_s())
+        if body is not None and len(body) > limits.OUTPUT:
+            raise AnswerTooLong(self._host, f"more than {limits.OUTPUT} bytes came in one answer")
+        if body is not None:
+            return body.decode("utf-8", "replace")
         raise self._lost(
             f"the output did not come into the bucket {self._ssm.bucket} below {where}",
             "See whether the instance's role may write there, or leave ssm.bucket out.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import secrets
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.connection import (
+    AnswerTooLong,
     AuthenticationFailed,
     Completed,
     ConnectionLost,
@@ -23,7 +25,7 @@ from deploy.connection import (
 from deploy.errors import Inconclusive, UsageError
 from deploy.facts import ConnectionFacts
 from deploy.providers.aws import carrier
-from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled
+from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
 from deploy.providers.aws.clients import Clients, code_of, explain
 from deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
 from deploy.providers.aws.document import fixed_values, parameters
@@ -158,6 +160,12 @@ class AwsConnection:
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program; see `Connection.run`. What was begun is looked for on the host before it is called lost."""
+        try:
+            return self._run(program, timeout_s)
+        except TooLong as error:
+            raise AnswerTooLong(self.host, str(error)) from error
+
+    def _run(self, program: Program, timeout_s: float) -> Completed:
         began = time.monotonic()
         load = Load.of(program)
         if self._restricted and not isinstance(program, Question):
@@ -179,7 +187,7 @@ class AwsConnection:
         if isinstance(program, Question):
             self._known.add(load.digest)
         stdout = self._collect(question, answer)
-        status = int(answer.status) if answer.status.isdigit() else None
+        status = int(answer.status) if re.fullmatch("[0-9]{1,3}", answer.status) else None
         return Completed(stdout, answer.words, status, time.monotonic() - began)
 
     def prove(self) -> None:
@@ -282,7 +290,7 @@ class AwsConnection:
                 try:
                     ended = self._send(carrier.look(question, offset=offset), LOOK_S)
                     pieces[offset] = carrier.parse(ended.stdout, question).piece
-                except (Mangled, ConnectionProblem) as error:
+                except (Mangled, TooLong, ConnectionProblem) as error:
                     problems.append(error)
 
             threads = [threading.Thread(target=fetch, args=(offset,), daemon=True) for offset in batch]

@@ -9,11 +9,9 @@ from contextlib import suppress
 
 import paramiko
 
-from deploy.connection import SHELL, Completed, ConnectionLost, DeadlineExceeded, Program, text_of
+from deploy import limits
+from deploy.connection import SHELL, AnswerTooLong, Completed, ConnectionLost, DeadlineExceeded, Program, text_of
 from deploy.facts import ConnectionFacts
-
-MAX_OUTPUT = 128 * 2**20
-"""Bytes of output read of one command, twice what a frame may hold when packed."""
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
@@ -101,8 +99,8 @@ class SshConnection:
             if not chunk:
                 return bool(channel.eof_received)
             output += chunk
-            if len(output) > MAX_OUTPUT:
-                raise self._lost(f"more than {MAX_OUTPUT} bytes came")
+            if len(output) > limits.OUTPUT:
+                raise AnswerTooLong(self.host, f"more than {limits.OUTPUT} bytes came in one answer")
 
     def _answers(self) -> bool:
         """Ask the host for a sign of life; what it sent before that has arrived then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import shlex
@@ -15,9 +16,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy import limits
 from deploy.connection import Question
 from deploy.providers.aws import carrier
-from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, ask, look, parse, whole_output, withdraw
+from deploy.providers.aws.carrier import (
+    Answer,
+    Errand,
+    Load,
+    Mangled,
+    TooLong,
+    ask,
+    look,
+    parse,
+    whole_output,
+    withdraw,
+)
 
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
 Q = "0123456789abcdef"
@@ -192,3 +205,17 @@ def test_an_answer_to_another_question_is_no_answer() -> None:
     other = f"\nSWITCHPROOF-SSM/1 {'f' * 16} answered 0 0 {'0' * 64} 0\n\n\nSWITCHPROOF-SSM/1 {'f' * 16} end\n"
     with pytest.raises(Mangled, match="not in what SSM passed on"):
         parse(other, Q)
+
+
+def test_a_size_that_no_answer_has_is_refused() -> None:
+    """What a host announces decides nothing: no list of a trillion pieces is made, no bomb inflated."""
+    head = f"SWITCHPROOF-SSM/1 {Q} answered 0 999999999999 {'0' * 64} 0"
+    output = f"\n{head}\nAA==\nAA==\nSWITCHPROOF-SSM/1 {Q} end\n"
+    with pytest.raises(TooLong, match="announces 999999999999 bytes"):
+        parse(output, Q)
+    bomb = gzip.compress(bytes(limits.OUTPUT + 2**20), 1)
+    with pytest.raises(TooLong, match="when it is unpacked"):
+        whole_output(Answer("answered", "0", len(bomb), hashlib.sha256(bomb).hexdigest()), bomb)
+    cut = gzip.compress(b"whole" * 1000)[:-12]
+    with pytest.raises(Mangled, match="its end is missing"):
+        whole_output(Answer("answered", "0", len(cut), hashlib.sha256(cut).hexdigest()), cut)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from deploy.connection import ConnectionLost
+from deploy import limits
+from deploy.connection import AnswerTooLong, ConnectionLost
 from deploy.providers.aws import commands
 from deploy.providers.aws.commands import Commands
 from deploy.providers.aws.status import Fate
@@ -207,16 +208,18 @@ def test_waiting_ends_when_it_is_stopped() -> None:
 class Bucket:
     """A bucket that has a command's output after a while."""
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, body: bytes = b"whole") -> None:
+        self.asked, self.body = 0, body
 
     def list_objects_v2(self, **given: str) -> dict[str, Any]:
         self.asked += 1
         return {"Contents": [{"Key": f"{given['Prefix']}awsrunShellScript/0/stdout"}]} if self.asked > 2 else {}
 
     def get_object(self, **_: str) -> dict[str, Any]:
+        body = self.body
+
         class Body:
-            read: Callable[[], bytes] = staticmethod(lambda: b"whole")
+            read: Callable[[int], bytes] = staticmethod(lambda most: body[:most])
 
         return {"Body": Body}
 
@@ -238,3 +241,12 @@ def test_long_output_comes_from_the_bucket() -> None:
     aws.bucket = lambda: bucket  # type: ignore[attr-defined]
     assert made(aws, Ssm(bucket="outputs")).run("q", {}, 5, bucket=True).stdout == "whole"
     assert aws.calls[0][1]["OutputS3BucketName"] == "outputs"
+
+
+def test_output_that_is_too_long_is_not_taken_from_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an object in the bucket no more is read than a run takes in, and it is not asked for again."""
+    monkeypatch.setattr(limits, "OUTPUT", 1000)
+    aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
+    aws.bucket = lambda: Bucket(bytes(2000))  # type: ignore[attr-defined]
+    with pytest.raises(AnswerTooLong, match="more than 1000 bytes came"):
+        made(aws, Ssm(bucket="outputs")).run("q", {}, 5, bucket=True)
