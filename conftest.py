@@ -436,6 +436,12 @@ def unwell(session: DeploySession, observation: Observation) -> set[str]:
 
 
 @pytest.fixture
+def unit_files(session: DeploySession) -> tuple[str, ...]:
+    """Where the contract's units may be defined beside the running system."""
+    return session.plan.target.unit_files
+
+
+@pytest.fixture
 def installation(session: DeploySession, place: Place, observation: Observation) -> Installation:
     """The programs of the store path bridge, as they should be and as they are."""
     plan, journey = session.plan, session.hosts.journeys[place.host]

@@ -32,9 +32,23 @@ class EndpointChecks:
         want, listeners = endpoint.want, endpoint.listeners
         seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
         show(expected=f"{want.listen} by {want.listening_unit}", seen=seen, command="ss -Hltnp")
-        assert listeners, told(endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}")
+        if problem := endpoint.observation.listeners_problem:
+            raise Inconclusive(f"it is not known who listens on {want.listen}: {problem}")
+        assert listeners, told(
+            endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}{endpoint.elsewhere}"
+        )
         strangers = [one for one in listeners if one.unit != want.listening_unit]
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
+        old = {process.pid for process in endpoint.observation.survivors} & {one.pid for one in listeners}
+        assert not old, (
+            f"{want.listen} is listened on by {seen}; process {', '.join(map(str, sorted(old)))} is left over from "
+            "before the unit was last started"
+        )
+        exposed = ", ".join(f"{one.address} by {one.unit}" for one in endpoint.exposed)
+        assert not exposed, (
+            f"{want.listen} is for the host alone, and its port is open to others: {exposed}; have it listen on "
+            f'{want.listen} only, or set exposure = "any" for this endpoint in the target file'
+        )
 
     def test_it_answers_as_it_should(self, endpoint: EndpointSeen, show: Show) -> None:
         """It answers the expected status and body, without a redirect, in time.

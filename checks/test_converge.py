@@ -126,6 +126,10 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     system = observation.system
     said = system.said
     show(expected=commit or "any commit", seen=said or "not said", command="nixos-version --configuration-revision")
+    assert system.agrees, (
+        f"the running system {system.running} says that it is of {system.revision}, but this host built it from "
+        f"{system.built_from}; see what sets system.configurationRevision in the flake"
+    )
     if commit is None:
         return
     if said is None:
@@ -133,6 +137,39 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     assert said.startswith(commit) or commit.startswith(said), (
         f"the running system {system.running} is of {said}, not of {commit}"
     )
+
+
+def test_unit_definitions_are_those_of_the_running_system(
+    observation: Observation, unwell: set[str], unit_files: tuple[str, ...], show: Show
+) -> None:
+    """The contract's units are defined by the running system, and systemd has read what is there now.
+
+    A drop-in that somebody left on the host outlives every deploy, and decides what really runs.
+
+    Try: remove the file and start the unit again; or name it under `unit_files` in the target file.
+    """
+    problems = []
+    for unit in observation.units.values():
+        if unit.active != "active" or unit.name in unwell:
+            continue  # its own clause says so
+        if unit.load != "loaded":
+            problems.append(f"{unit.name} is {unit.load or 'of an unknown load state'}, and runs all the same")
+        if unit.needs_reload:
+            problems.append(f"systemd has not read the present files of {unit.name} (NeedDaemonReload)")
+        strange = [path for path in unit.strange_files if not is_below(path, unit_files)]
+        if strange:
+            problems.append(f"{unit.name} is defined by {', '.join(strange)}, outside the running system")
+    show(
+        expected="files of the running system alone" + (f", or of {', '.join(unit_files)}" if unit_files else ""),
+        seen="; ".join(problems) or f"{len(observation.units)} units",
+        command="systemctl show -p LoadState,FragmentPath,DropInPaths,NeedDaemonReload",
+    )
+    assert not problems, "; ".join(problems)
+
+
+def is_below(path: str, folders: tuple[str, ...]) -> bool:
+    """Whether a path is one of some files, or in one of some folders."""
+    return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 def test_processes_run_from_the_running_system(observation: Observation, unwell: set[str], show: Show) -> None:
@@ -158,6 +195,15 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
         f"{process.unit} process {process.pid} runs {process.executable}, which is in no system at all"
         for process in observation.processes
         if process.executable.startswith("/") and not process.executable.startswith("/nix/store/")
+    ]
+    old += [
+        f"{process.unit} process {process.pid} runs a file that was deleted: {process.executable}"
+        for process in observation.processes
+        if process.is_deleted and process.executable.startswith("/nix/store/")
+    ]
+    old += [
+        f"{process.unit} process {process.pid} is left over from before the unit was last started"
+        for process in observation.survivors
     ]
     show(
         expected="no process from elsewhere",

@@ -58,6 +58,32 @@ class EndpointSeen:
         where = self.want.container or ""
         return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
 
+    @property
+    def exposed(self) -> list[Listener]:
+        """Sockets of its units on its port that others than the host itself reach, though nobody else should."""
+        if not self.want.is_private:
+            return []
+        where, port = self.want.container or "", self.want.listen.rpartition(":")[2]
+        return [
+            one
+            for one in self.observation.listeners
+            if one.container == where
+            and one.address.rpartition(":")[2] == port
+            and not one.is_loopback
+            and (one.unit in self.want.units or one.hears(self.want.listen))
+        ]
+
+    @property
+    def elsewhere(self) -> str:
+        """Where its unit listens instead, in words; empty if nowhere."""
+        where = self.want.container or ""
+        mine = [one for one in self.observation.listeners if one.unit == self.want.listening_unit]
+        told = [
+            one.address + ("" if one.container == where else f" in the network of {one.container or 'the host'}")
+            for one in mine
+        ]
+        return f"; it listens on {', '.join(dict.fromkeys(told))} instead" if told else ""
+
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
         """Every answer, in order, each judged as the last one is."""

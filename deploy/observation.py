@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from deploy.journal import SystemIdentity
 from deploy.machine import Machine, read_machine
 
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
+
+
+TICK_S = 0.02
+"""Twice the precision with which the kernel says when a process began."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,13 @@ class System:
         return self.revision if re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", self.revision) else self.commit
 
     @property
+    def agrees(self) -> bool:
+        """Whether the commit that the system names is the one that the host noted when it built it."""
+        named = re.fullmatch(r"([0-9a-f]{7,40})(-dirty)?", self.revision)
+        noted = re.fullmatch(r"[0-9a-f]{40}", self.built_from)
+        return named is None or noted is None or self.built_from.startswith(named[1])
+
+    @property
     def identity(self) -> SystemIdentity:
         """The same, as the record keeps it."""
         return SystemIdentity(
@@ -85,6 +97,12 @@ class Unit:
     exit_status: int
     definition: str
     """SHA-256 of the unit file and its drop-ins."""
+    strange_files: tuple[str, ...] = ()
+    """Unit files and drop-ins that systemd has read and that are not those of the running system."""
+    needs_reload: bool = False
+    """Whether systemd has read another definition than the files hold now."""
+    began_s: float | None = None
+    """When it was started, in seconds since the boot; None if that is not known."""
 
     @property
     def state(self) -> str:
@@ -136,19 +154,38 @@ class Process:
     executable: str
     strays: tuple[str, ...]
     installed: tuple[str, ...] = ()
+    began_s: float | None = None
+    """When it began, in seconds since the boot; None if it ended while it was looked at."""
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the file that it runs is there no more, whatever may stand in its place."""
+        return self.executable.endswith("_(deleted)")
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Somebody who listens on a TCP address: the process, and the unit that it belongs to.
+    """Somebody who listens on a TCP address: the process, and the unit of the contract that it belongs to.
 
-    `container` is the unit of the container in whose network it listens; empty in the host's own.
+    `unit` is the process's control group where that belongs to no such unit. `container` is the unit of the container
+    in whose network it listens; empty in the host's own.
     """
 
     address: str
     pid: int
     unit: str
     container: str = ""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only the host itself, or whoever shares that network with it, reaches the socket."""
+        host = self.address.rpartition(":")[0]
+        if host.endswith("%lo"):
+            return True
+        try:
+            return ipaddress.ip_address(host.partition("%")[0].strip("[]")).is_loopback
+        except ValueError:
+            return False
 
     def hears(self, listen: str) -> bool:
         """Whether a connection to `listen` (`address:port`) reaches it.
@@ -180,6 +217,8 @@ class Observation:
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
         listeners: Who listens.
+        listeners_problem: Why nobody could say who listens; empty if somebody could.
+        activated_s: When the running system was activated, in seconds since the boot; None if that is not known.
         diagnosable: Sources of diagnostics and how many characters each gave.
         clock: The host's clock, seconds since 1970.
     """
@@ -199,6 +238,24 @@ class Observation:
     listeners: tuple[Listener, ...]
     diagnosable: Mapping[str, int]
     clock: float
+    listeners_problem: str = ""
+    activated_s: float | None = None
+
+    @property
+    def survivors(self) -> list[Process]:
+        """Processes that outlived a restart of their unit, and began before the running system was activated.
+
+        They are of an earlier release, also where the program is part of both.
+        """
+        told = []
+        for process in self.processes or ():
+            unit = self.units.get(process.unit)
+            if process.began_s is None or unit is None or unit.began_s is None:
+                continue
+            before = self.activated_s is None or process.began_s < self.activated_s
+            if before and process.began_s + TICK_S < unit.began_s:
+                told.append(process)
+        return told
 
     @property
     def healthy(self) -> bool:
@@ -294,8 +351,15 @@ def read_units(frame: Frame) -> dict[str, Unit]:
     Raises:
         FrameError: A part is missing or cannot be understood.
     """
+    if problem := frame.get("units.problem").strip():
+        raise FrameError(f"nothing is known of the host's units: {problem}")
+    strange: dict[str, list[str]] = {}
     with _understood():
         definitions = dict(_pair(line) for line in _lines(frame.text("units.definition")))
+        for line in _lines(frame.text("units.origins")):
+            unit, path, file, of_system = line.split(" ")
+            if file != of_system:
+                strange.setdefault(unit, []).append(path)
     units = {}
     for block in frame.text("units.show").split("\n\n"):
         values = dict(line.split("=", 1) for line in _lines(block) if "=" in line)
@@ -312,6 +376,9 @@ def read_units(frame: Frame) -> dict[str, Unit]:
             restarts=_number(values.get("NRestarts")),
             exit_status=_number(values.get("ExecMainStatus")),
             definition=definitions.get(values["Id"], ""),
+            strange_files=(*strange.get(values["Id"], ()), *_control_files(values)),
+            needs_reload=values.get("NeedDaemonReload") == "yes",
+            began_s=_number(values.get("InactiveExitTimestampMonotonic")) / 1e6 or None,
         )
     return units
 
@@ -348,6 +415,8 @@ def read_observation(frame: Frame) -> Observation:
             },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),
+            activated_s=_activated(frame),
+            listeners_problem=frame.get("sockets.problem").strip(),
             listeners=(
                 *_listeners(frame.text("listeners"), ""),
                 *(one for name, text in _named(frame, "listeners.").items() for one in _listeners(text, name)),
@@ -419,12 +488,31 @@ def _processes(frame: Frame) -> tuple[Process, ...] | None:
     if "processes" not in frame.sections:
         return None
     processes = []
+    began = {int(pid): int(ticks) / 100 for pid, ticks in map(_pair, _lines(frame.get("processes.began")))}
     for line in _lines(frame.text("processes")):
         unit, pid, executable, *found = line.split(" ")
         strays = tuple(path for path in found if path.startswith("/nix/store/"))
         installed = tuple(path.removeprefix("=") for path in found if path.startswith("=/nix/store/"))
-        processes.append(Process(unit, int(pid), executable, strays, installed))
+        processes.append(Process(unit, int(pid), executable, strays, installed, began.get(int(pid))))
     return tuple(processes)
+
+
+def _activated(frame: Frame) -> float | None:
+    """When the running system was activated, in seconds since the boot; the host says it by the clock."""
+    words = frame.get("system.activated").split()
+    if len(words) < 2:  # noqa: PLR2004 - by the clock, and the uptime
+        return None
+    return seconds(words[1]) - (seconds(frame.text("system.clock")) - seconds(words[0]))
+
+
+_CONTROL = ("/etc/systemd/system.control/", "/run/systemd/")
+
+
+def _control_files(values: Mapping[str, str]) -> Iterator[str]:
+    """Files of a unit inside a container that are no part of any system: those that are made while it runs."""
+    if "/" in values["Id"]:
+        paths = f"{values.get('FragmentPath', '')} {values.get('DropInPaths', '')}".split()
+        yield from (path for path in paths if path.startswith(_CONTROL))
 
 
 def _installed(frame: Frame) -> dict[str, Installed]:

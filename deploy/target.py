@@ -188,6 +188,7 @@ class Endpoint(_Table, frozen=True, kw_only=True):
             the network namespace of that.
         listen: `address:port` on which the answering unit must listen.
         listener: Which of `units` owns that socket; by default the last one.
+        exposure: `any` where an endpoint with a `listen` on loopback may be open to others; by default it may not.
         url: What is asked, on the host itself. Redirects are answers, never followed.
         status: The HTTP status that it must answer.
         contains: A text that the body must contain.
@@ -203,6 +204,7 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     container: UnitName | None = None
     listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$(?!\n)")]
     listener: ContractUnit | None = None
+    exposure: Literal["loopback", "any"] | None = None
     url: str
     status: Annotated[int, Meta(ge=100, le=599)] = 200
     contains: Line | None = None
@@ -216,6 +218,11 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     def listening_unit(self) -> str:
         """The unit that must own the listening socket."""
         return self.listener or self.units[-1]
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody but the host itself may reach it."""
+        return self.exposure != "any" and ipaddress.ip_address(self.listen.rpartition(":")[0].strip("[]")).is_loopback
 
 
 class BridgedProgram(_Table, frozen=True, kw_only=True):
@@ -354,6 +361,8 @@ class Target(_Table, frozen=True, kw_only=True):
     requires: Requires | None = None
     declared: Declared | None = None
     cutover: CutoverTerms = CutoverTerms()
+    unit_files: tuple[Annotated[str, Meta(pattern=r"^/[^\x00-\x20]*$(?!\n)")], ...] = ()
+    """Folders or files beside the running system that the contract's units may be defined in."""
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
     checks: tuple[Line, ...] = ()
@@ -643,6 +652,8 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
     for name, value in endpoint.json.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{path}: {key}.json.{name}: no JSON number (found {value!r})")
+    if endpoint.exposure == "loopback" and not endpoint.is_private:
+        raise UsageError(f"{path}: {key}.exposure: {endpoint.listen} is no address of loopback (found 'loopback')")
     if endpoint.listening_unit not in endpoint.units:
         raise UsageError(
             f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "

@@ -110,6 +110,10 @@ SECTIONS = {
     "system.clock": "1763910000.123456789",
     "units.failed": "",
     "units.show": "\n".join(unit_show(name) for name in (HYPERVISOR, *LIVE)),
+    "units.origins": "".join(
+        f"{name} /etc/systemd/system/{name} /nix/store/units/{name} /nix/store/units/{name}\n"
+        for name in (HYPERVISOR, *LIVE)
+    ),
     "units.definition": "".join(f"{name} {'d' * 64}\n" for name in (HYPERVISOR, *LIVE)),
     "processes": f"{HYPERVISOR} 410 {TOPLEVEL}/bin/busybox \n",
     "listeners": f"127.0.0.1:9090 410 {HYPERVISOR}\n127.0.0.1:8080 430 {LIVE[1]}\n",

@@ -18,10 +18,18 @@ def function(name: str) -> str:
     return found[0]
 
 
-def run(text: str, *names: str, stdin: bytes = b"", values: Mapping[str, str] | None = None) -> str:
+def run(
+    text: str,
+    *names: str,
+    stdin: bytes = b"",
+    values: Mapping[str, str] | None = None,
+    replace: Mapping[str, str] | None = None,
+) -> str:
     """Run a text in bash with some functions of the script; it must end well and say nothing on standard error."""
     head = "set -euo pipefail; export LC_ALL=C; readonly US=$'\\x1f' RS=$'\\x1e'\n"
     whole = "\n".join([head, *map(function, names), text])
+    for old, new in (replace or {}).items():
+        whole = whole.replace(old, new)
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **(values or {})}
     done = subprocess.run(["bash", "-c", whole], input=stdin, capture_output=True, check=False, timeout=30, env=env)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()

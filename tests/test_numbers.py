@@ -53,6 +53,7 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
         tmp_path,
         f"""
         systemctl() {{ cat {tmp_path}/answer; }}
+        ask_systemctl() {{ answered=$(systemctl "$@"); }}
         enter() {{ cat {tmp_path}/answer; }}
         nsenter() {{ cat {tmp_path}/answer; }}
         find_leader() {{ LEADER[$1]=$$; }}
@@ -77,7 +78,7 @@ def test_a_container_s_control_group_leads_nowhere_else(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         f"""
-        systemctl() {{ printf 'Id=container@box.service\\nControlGroup=/machine.slice\\n'; }}
+        ask_systemctl() {{ answered=$'Id=container@box.service\\nControlGroup=/machine.slice\\n'; }}
         inside() {{ printf '{inner}'; }}
         find_leader() {{ LEADER[$1]=$$; }}
         show_units

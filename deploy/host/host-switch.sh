@@ -278,12 +278,16 @@ failed_units() {
 }
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
-shown=
+# Where no answer comes in time, `silent` says so and all is left as it was seen last.
+shown='' silent=''
 declare -A value PATIENCE=()
 show_units() {
   local name inner
-  value=()
-  shown=$(systemctl show "${PROPERTIES[@]}" -- "${HOST_UNITS[@]}") || true
+  if ! ask_systemctl show "${PROPERTIES[@]}" -- "${HOST_UNITS[@]}"; then
+    silent=yes
+    return
+  fi
+  value=() silent='' shown=$answered
   take_shown "$shown"
   for name in "${!LEADER[@]}"; do find_leader "$name"; done
   for name in "${!INSIDE[@]}"; do
@@ -297,7 +301,7 @@ show_units() {
   done
 }
 PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
-  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup")
+  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic")
 
 # Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
 take_shown() {
@@ -433,7 +437,9 @@ store_root() { local rest=${1#/nix/store/}; printf '/nix/store/%s' "${rest%%/*}"
 say_units() {
   local unit fd digest file definitions=''; local -A opened digests
   [ -n "$shown" ] || show_units # else the watch has just asked
+  [ -z "$silent" ] || say units.problem "systemctl did not answer within $ANSWER_WITHIN_S s, asked again and again"
   say units.show "$shown"
+  say units.origins "$(origins)"
   for unit in "${UNITS[@]}"; do
     # shellcheck disable=SC2086 # systemd separates paths with blanks
     exec {fd}< <(if [[ $unit == */* ]]; then set -- inside "${unit%%/*}" cat; else set -- exec cat; fi
@@ -447,6 +453,28 @@ say_units() {
     exec {fd}<&-
   done
   say units.definition "${definitions%$'\n'}"
+}
+
+# Where the definitions of the host's units come from: unit, path, the file that it leads to, and the file of that name in
+# the running system.
+origins() {
+  local unit path tail top index=0; local -a units=() paths=() places=() files=()
+  top=$(toplevel)
+  for unit in "${HOST_UNITS[@]}"; do
+    # Blanks separate paths.
+    read -r -a files <<<"${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}"
+    for path in "${files[@]}"; do
+      tail=${path##*/}
+      [[ $path != *.d/* ]] || tail=${path%/*} tail=${tail##*/}/${path##*/}
+      units+=("$unit") paths+=("$path") places+=("$path" "$top/etc/systemd/system/$tail")
+    done
+  done
+  ((${#paths[@]})) || return 0
+  mapfile -t files < <(readlink -m -- "${places[@]}")
+  while ((index < ${#paths[@]})); do
+    printf '%s %s %s %s\n' "${units[index]}" "${paths[index]}" "${files[2 * index]}" "${files[2 * index + 1]}"
+    index=$((index + 1))
+  done
 }
 
 # The processes of the contract's units, with the store paths each runs from that are not in the closure $1, and
@@ -481,60 +509,117 @@ processes() {
   done
 }
 
-# Which store paths each process of the contract's units runs from that do not belong to the running system.
+# When processes began, in hundredths of a second since the boot: the twentieth field after the name in parentheses.
+began_of() {
+  local pid text; local -a fields
+  for pid in "$@"; do
+    { IFS= read -r -d '' text <"/proc/$pid/stat"; } 2>/dev/null || true
+    read -r -a fields <<<"${text##*)}"
+    [[ ${fields[19]:-} =~ ^[0-9]{1,15}$ ]] && printf '%s %s\n' "$pid" "${fields[19]}"
+  done
+  return 0
+}
+
+# Which store paths each process of the contract's units runs from that do not belong to the running system, and when
+# it began; and when that system was activated, by the clock.
 say_processes() {
-  local top closure
+  local top closure rows
   top=$(toplevel)
   if ! closure=$(nix-store -qR "$top" "${INSTALLED[@]}" 2>&1) || [ -z "$top" ]; then
     say processes.problem "$closure"
     return
   fi
-  say processes "$(processes "$closure")"
+  rows=$(processes "$closure")
+  say processes "$rows"
+  # shellcheck disable=SC2046 # one number a line
+  say processes.began "$(began_of $(cut -d' ' -f2 <<<"$rows"))"
+  say system.activated "$(stat -c %.2Y /run/current-system) $(</proc/uptime)"
 }
 
-# The unit whose control group a process is in, into `unit`.
+# Whose process it is, into `unit`: the unit of the contract whose control group it is in, as systemd names that group,
+# else the group itself. A unit of a user, or one inside another, may have the name of any unit.
 find_unit() {
-  local line
+  local line name group='' own longest=''
   unit='?'
-  while read -r line; do
-    [[ $line =~ ^(0::|1:name=systemd:).*/([^/]*\.(service|scope|socket)) ]] || continue
-    unit=${BASH_REMATCH[2]}
-    return
+  while IFS= read -r line; do
+    case $line in 0::* | 1:name=systemd:*) group=${line#*:*:} ;; esac
   done 2>/dev/null <"/proc/$1/cgroup" || true
+  [ -z "$group" ] || unit=${group// /_}
+  for name in "${UNITS[@]}"; do
+    own=${value["$name ControlGroup"]:-}
+    if [ -n "$own" ] && [[ $group/ == "$own/"* ]] && ((${#own} > ${#longest})); then longest=$own unit=$name; fi
+  done
 }
 
 # Who listens: one line a socket and process, with the unit whose control group the process is in.
 sockets=
 say_listeners() {
-  local container inner
-  sockets=$(ss -Hltnp) || sockets=''
-  say listeners "$(listeners '' <<<"$sockets")"
+  local container
+  ask_ss
+  sockets=$answered
+  say listeners "$(listeners <<<"$sockets")"
   for container in "${!LEADER[@]}"; do
     [ -n "${LEADER[$container]}" ] || continue
-    inner=$(nsenter -t "${LEADER[$container]}" -n -- ss -Hltnp) || inner=''
-    say "listeners.$container" "$(listeners "$container" <<<"$inner")"
+    ask_ss nsenter -t "${LEADER[$container]}" -n --
+    say "listeners.$container" "$(listeners <<<"$answered")"
   done
 }
 
-# Read what ss says; a process of a container's unit is told from one of the host that listens in there.
+# Ask ss who listens, again where it fails; that it never answered is said.
+ask_ss() {
+  local tries=0 stderr=''
+  while ((tries < 5)); do
+    tries=$((tries + 1))
+    if answered=$(timeout 10 "$@" ss -Hltnp 2>/dev/null); then return 0; fi
+    sleep 0.5
+  done
+  stderr=$(timeout 10 "$@" ss -Hltnp 2>&1 >/dev/null) || true
+  answered=''
+  [ -n "${said[sockets.problem]:-}" ] || say sockets.problem "ss failed $tries times: ${stderr:0:300}"
+}
+
+# The sockets that systemd itself holds for units, as `address service` a line: the service is in the contract.
+held_sockets() {
+  local line address service; local -a triggers=() listens=()
+  # shellcheck disable=SC2034 # the unit's name ends its part
+  while IFS= read -r line; do
+    case $line in
+      Listen=*' (Stream)') line=${line#Listen=} listens+=("${line% (Stream)}") ;;
+      Triggers=*) read -r -a triggers <<<"${line#Triggers=}" ;;
+      '')
+        for address in "${listens[@]}"; do
+          for service in "${triggers[@]}"; do printf '%s %s\n' "$address" "$service"; done
+        done
+        listens=() triggers=()
+        ;;
+    esac
+  done < <({ ask_systemctl show -p Listen,Triggers -- '*.socket' && printf '%s\n\n' "$answered"; } || true)
+}
+
+# Read what ss says: a line a socket and process.
 listeners() {
-  local address rest pid unit seen name listeners=''
+  local address rest pid unit seen name rows='' held='' port
   while read -r _ _ _ address _ rest; do
     seen=' '
-    while [[ $rest =~ pid=([0-9]+) ]]; do
+    while [[ $rest =~ pid=([0-9]{1,10}) ]]; do
       pid=${BASH_REMATCH[1]} rest=${rest#*"${BASH_REMATCH[0]}"}
       [[ $seen != *" $pid "* ]] || continue
       seen+="$pid "
       find_unit "$pid"
-      for name in "${!CONTAINER_OF[@]}"; do
-        [ "${CONTAINER_OF[$name]}" != "$1" ] || ! grep -qsF "/$1/" "/proc/$pid/cgroup" || unit=$name/$unit
-      done
-      listeners+="$address $pid $unit"$'\n'
+      if [ "$unit" = /init.scope ]; then
+        [ -n "$held" ] || held=$'\n'$(held_sockets)$'\n'
+        port=${address##*:}
+        for name in "${UNITS[@]}"; do
+          # A socket for every address is [::] to systemd and * to ss.
+          if [[ $held == *$'\n'"$address $name"$'\n'* || ($address == "*:$port" && $held == *$'\n'"[::]:$port $name"$'\n'*) ]]; then unit=$name; fi
+        done
+      fi
+      rows+="$address $pid $unit"$'\n'
     done
     # Somebody whom ss cannot name is a stranger all the same.
-    [ "$seen" != ' ' ] || [ -z "$address" ] || listeners+="$address 0 ?"$'\n'
+    [ "$seen" != ' ' ] || [ -z "$address" ] || rows+="$address 0 ?"$'\n'
   done
-  printf '%s' "${listeners%$'\n'}"
+  printf '%s' "${rows%$'\n'}"
 }
 
 # ---- the revision ---------------------------------------------------------------------------------------------
@@ -1494,8 +1579,9 @@ ask() {
 # Each unit's state, and what changes whenever its process does.
 sample_units() {
   local unit
-  identity=''
   show_units
+  [ -z "$silent" ] || return 0
+  identity=''
   for unit in "${UNITS[@]}"; do
     unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
     # Of whom nobody answers it is not known that they are others.
@@ -1751,13 +1837,13 @@ watch_endpoints() {
   local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
   declare -gA problem=()
-  local moment=$EPOCHSECONDS asks=0 endpoints=0 idle
+  local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
   exec {idle}<> <(:) # waiting for what never comes costs no process
   uptime_to began
   read_wants
   sample_units
-  note_identity "$began"
+  [ -n "$silent" ] || note_identity "$began"
   while IFS=$US read -r name units _; do
     IFS=$RS read -r -a list <<<"$units"
     reply[$name]=''
@@ -1769,6 +1855,12 @@ watch_endpoints() {
     uptime_to now
     sample_answers
     sample_units
+    # Of whom nobody answers nothing is known: neither that they are others, nor that they are good.
+    if [ -n "$silent" ]; then
+      silences=$((silences + 1))
+      ((silences < 6)) || { for name in "${!reply[@]}"; do : "${settled[$name]:=unknown}"; done; break; }
+      continue
+    fi
     note_identity "$now"
     while IFS=$US read -r name units _; do
       IFS=$RS read -r -a list <<<"$units"
