@@ -16,11 +16,9 @@ from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
 from deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
+from deploy.patience import RECONNECT_S, Patience
 from deploy.program import question
 from deploy.redact import Lines
-
-RECONNECT_S = 120.0
-"""Seconds for which a lost host is tried again: longer than a reboot of a small machine takes."""
 
 ANSWER_S = 60.0
 """Seconds for a verb that does not wait."""
@@ -56,6 +54,7 @@ class Dialogue:
         self.began = dt.datetime.now(dt.UTC)
         """When the host began its last answer, by our clock."""
         self._clock = ClockBounds()
+        self._patience = Patience()
         self._silences: set[str] = set()
 
     def connect(self) -> None:
@@ -88,7 +87,7 @@ class Dialogue:
         Raises:
             Inconclusive: The answer could not be had.
         """
-        give_up = time.monotonic() + RECONNECT_S
+        self._patience.begin()
         asked_again = False
         while True:
             nonce = secrets.token_hex(8)
@@ -104,11 +103,14 @@ class Dialogue:
                     self._journal.emit(Happened(host=self._host, kind="asked-again", text=text))
                     continue
                 frame = _parse(done, nonce, verb)
+                self._patience.answered()
                 self._read_clock(frame.get("clock"), sent, received)
             except (ConnectionLost, DeadlineExceeded) as error:
                 self.hang_up()
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
-                if time.monotonic() > give_up or self._stop.is_set():
+                self._patience.note_lost()
+                pause_s = self._patience.next_pause_s()
+                if pause_s is None or self._stop.wait(pause_s):
                     raise
                 text = f"The connection was lost while asking {verb!r}, and is made again: {error}"
                 self._journal.emit(Noted(host=self._host, text=text))
@@ -123,14 +125,18 @@ class Dialogue:
         Raises:
             ConnectionProblem: The host was lost, or the time was over.
         """
+        self._patience.begin()
         connection = self._reached()
         self.questions += 1
         try:
-            return connection.run(text.encode(), timeout_s=timeout_s)
+            completed = connection.run(text.encode(), timeout_s=timeout_s)
         except (ConnectionLost, DeadlineExceeded) as error:
             self.hang_up()
+            self._patience.note_lost()
             self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
             raise
+        self._patience.answered()
+        return completed
 
     def follow(self, job: str, timeout_s: float) -> Convergence:
         """Follow a job by offset until it ends; a lost connection is neither success nor failure.
@@ -200,13 +206,14 @@ class Dialogue:
 
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""
-        give_up = time.monotonic() + RECONNECT_S
         while self._connection is None:
             try:
                 self._connection = self._open()
             except ConnectionProblem as error:
-                # Another host key does not become the right one by waiting.
-                if isinstance(error, UsageError) or time.monotonic() > give_up or self._stop.wait(1.0):
+                if isinstance(error, UsageError):  # another host key does not become the right one by waiting
+                    raise
+                pause_s = self._patience.next_pause_s()
+                if pause_s is None or self._stop.wait(pause_s):
                     raise
         return self._connection
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.connection import Completed, ConnectionLost, Program, text_of
+from deploy.connection import Completed, ConnectionLost, Program, Unreachable, text_of
 from deploy.dialogue import Dialogue
 from deploy.facts import ConnectionFacts
 from deploy.frame import FrameError
 from deploy.journal import ClockSeen, Happened, Journal, Noted
+from deploy.patience import Patience
 from deploy.redact import Redactor
 from tests.answers import packed, payload
 
@@ -81,6 +82,87 @@ def test_lost_connection_is_marked_and_made_again(tmp_path: Path) -> None:
     told = [event.kind if isinstance(event, Happened) else type(event).__name__ for event in journal.events]
     assert told == ["Connected", "lost", "Noted", "Connected"]
     assert dialogue.questions == 2
+
+
+class Refusing(Host):
+    """A host whose sshd takes connections and opens no session, such as one with MaxSessions 0."""
+
+    def __init__(self, *, refuses_connections: bool = False) -> None:
+        super().__init__()
+        self.connected = 0
+        self.refuses_connections = refuses_connections
+
+    def connect(self, _: str) -> Host:
+        self.connected += 1
+        if self.refuses_connections:
+            raise Unreachable("a", "refused", "Look.")
+        return self
+
+    def run(self, *_: object, **__: object) -> Completed:
+        raise ConnectionLost("a", "no session", "Look.")
+
+
+class Instant(threading.Event):
+    """Waits for nothing and remembers how long it should have waited; time passes as it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.waits = 0.0, list[float]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        self.now += timeout or 0.0
+        return False
+
+
+@pytest.mark.parametrize("refuses_connections", [False, True], ids=["no-session", "no-connection"])
+def test_a_host_that_never_answers_has_one_budget(tmp_path: Path, *, refuses_connections: bool) -> None:
+    """Pauses grow, all questions of a run share one budget, and when it is used up each question tries once."""
+    host, stop = Refusing(refuses_connections=refuses_connections), Instant()
+    journal = Journal(tmp_path, Redactor(()))
+    dialogue = Dialogue("a", host, journal, stop=stop, values={})
+    dialogue._patience = Patience(lambda: stop.now)
+    for _ in range(20):
+        with pytest.raises((ConnectionLost, Unreachable)):
+            dialogue.ask("observe", {})
+    assert stop.waits[:5] == [0.5, 1.0, 2.0, 4.0, 5.0]
+    assert sum(stop.waits) <= (15 if not refuses_connections else 310)
+    assert host.connected <= len(stop.waits) + 20
+    before = len(stop.waits)
+    with pytest.raises((ConnectionLost, Unreachable)):
+        dialogue.run("true", 5.0)
+    assert len(stop.waits) == before
+    assert len(journal.events) < 80
+
+
+def test_an_answer_fills_the_budget(tmp_path: Path) -> None:
+    """Losses before and after an answer do not add up."""
+
+    class Flaky(Host):
+        def run(self, program: Program, *, timeout_s: float) -> Completed:
+            if self.answers[0] == b"lost":
+                self.answers.pop(0)
+                raise ConnectionLost("a", "gone", "Look.")
+            return super().run(program, timeout_s=timeout_s)
+
+    stop = Instant()
+    host = Flaky(*[b"lost", b"lost", b"lost", b"lost", b"ok"] * 5)
+    dialogue = Dialogue("a", host, Journal(tmp_path, Redactor(())), stop=stop, values={})
+    for _ in range(5):
+        assert dialogue.ask("confirm", {}).text("outcome") == "ok"
+    assert stop.waits == [0.5, 1.0, 2.0, 4.0] * 5
+
+
+def test_time_between_questions_costs_nothing() -> None:
+    """A host that was lost long ago is tried with what is left, not with what has passed."""
+    now = 0.0
+    patience = Patience(lambda: now)
+    assert patience.next_pause_s() == 0.5
+    now = 121.0
+    assert patience.next_pause_s() is None
+    now = 5000.0
+    patience.begin()
+    assert patience.next_pause_s() == 1.0
 
 
 def test_clock_of_the_host_is_learnt_from_its_answers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deploy.connection import AuthenticationFailed, Unreachable
+from deploy.connection import AuthenticationFailed, ConnectionLost, Unreachable
 from deploy.providers.lab.host import LabHost
 from deploy.providers.ssh.provider import SshProvider
 from tests.providers.ways import connect, fingerprint, inside, keygen, make_key, run, target
@@ -280,6 +280,12 @@ def test_a_host_that_takes_no_key_is_named(machine: LabHost) -> None:
     with sshd(machine, "PubkeyAuthentication=no") as port, pytest.raises(AuthenticationFailed) as refused:
         connect(machine, port=port)
     assert "lets nobody in by a key at first; it asks for " in str(refused.value)
+
+
+def test_a_host_that_opens_no_session_is_named(machine: LabHost) -> None:
+    """A host that lets us in and opens no session is called that, and no lost connection."""
+    with sshd(machine, "MaxSessions=0") as port, pytest.raises(ConnectionLost, match=r"no session.*MaxSessions"):
+        run(machine, "exit 0", port=port)
 
 
 def test_a_server_with_too_many_logins_is_tried_again(machine: LabHost) -> None:

@@ -56,6 +56,12 @@ class SshConnection:
                 whole = self._answers()
             channel.close()
             drain.join()
+        except paramiko.ChannelException as error:
+            raise ConnectionLost(
+                self.host,
+                f"the host opens no session on the connection: {error.text}",
+                "See MaxSessions in its sshd_config, and sshd's log.",
+            ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             why = str(error) or type(error).__name__
             whole = False

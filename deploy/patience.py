@@ -1,0 +1,56 @@
+"""How long a lost host is tried again: pauses that grow, and one budget that only an answer fills up (pure)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+RECONNECT_S = 120.0
+"""Seconds for which one question tries to reach a lost host: longer than a reboot of a small machine takes."""
+
+WITHOUT_ANSWER_S = 300.0
+"""Seconds of trying without any answer after which each further question tries once."""
+
+MOST_LOST = 6
+"""Connections in a row that were made and lost before an answer, after which each further question tries once."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
+
+
+class Patience:
+    """What one host has left of its budget. An answer fills it up.
+
+    Args:
+        clock: The time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._question_began = self._counted_to = clock()
+        self._spent_s = 0.0
+        self._lost = 0
+        self._pause_s = FIRST_PAUSE_S
+
+    def begin(self) -> None:
+        """Begin a question. Time between questions costs nothing."""
+        self._question_began = self._counted_to = self._clock()
+
+    def answered(self) -> None:
+        """Note an answer: the host is there."""
+        self._spent_s, self._lost, self._pause_s = 0.0, 0, FIRST_PAUSE_S
+        self._counted_to = self._clock()
+
+    def note_lost(self) -> None:
+        """Note a connection that was made and lost before an answer."""
+        self._lost += 1
+
+    def next_pause_s(self) -> float | None:
+        """Return how long to wait before the next try, longer each time; None if the budget is used up."""
+        now = self._clock()
+        self._spent_s += now - self._counted_to
+        self._counted_to = now
+        is_over = now - self._question_began > RECONNECT_S
+        if is_over or self._spent_s > WITHOUT_ANSWER_S or self._lost >= MOST_LOST:
+            return None
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return pause_s
