@@ -14,11 +14,12 @@ from typing import TextIO
 import pytest
 import testinfra.host
 
-from checks.fixtures import Diagnosis, RuntimeUnit, Show, Shown
+from checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
 from checks.redaction import Redaction
 from checks.selection import Selection, refuse_silent_options
 from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
 from checks.terminal import provide_streams
+from deploy.boot.choice import choose_boot
 from deploy.bridge import Installation
 from deploy.convergence import Convergence
 from deploy.cutover_audit import prepare
@@ -403,6 +404,32 @@ def expected_profile(session: DeploySession, place: Place, observation: Observat
     if place.leg == "back":
         return session.hosts.before(place.host).system.profile or observation.system.running
     return observation.system.running
+
+
+@pytest.fixture
+def booting(session: DeploySession, place: Place, observation: Observation) -> Booting:
+    """What the host boots, and what it should boot at this point of the run."""
+    plan = session.plan
+    boot = choose_boot(observation.boot, plan.target.boot.loader)
+    if not plan.mode.changes_hosts:
+        return Booting(boot, observation.system.running, "what runs must be what boots")
+    before = session.hosts.before(place.host).system
+    if place.leg == "back":
+        return Booting(boot, before.profile or before.running, "what was there before the run was restored")
+    if not plan.target.confirm_s:
+        return Booting(boot, session.hosts.expected(place.host, place.leg), "no confirmation is asked for")
+    # A system outside the profile has no entry of systemd-boot; then the host returns after its next boot.
+    outside = (
+        [] if before.profile == before.running else [before.profile, session.hosts.expected(place.host, place.leg)]
+    )
+    earlier = next((system for system in outside if not boot.problem(system)), before.running)
+    return Booting(boot, earlier, "until the switch is confirmed, a reboot leads to the earlier system")
+
+
+@pytest.fixture
+def reboot(session: DeploySession, place: Place) -> str:
+    """That the host rebooted during the run, in words; empty if it did not."""
+    return session.hosts.journeys[place.host].reboot
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from deploy.boot.chosen import Boot
 from deploy.target import Endpoint
 
 
@@ -59,6 +60,21 @@ class Shown:
         self.expected, self.seen, self.command = expected, seen, command
         self.evidence = list(evidence)
         self.took_s, self.limit_s = took_s, limit_s
+
+
+@dataclass(frozen=True)
+class Booting:
+    """What a host boots, and what it should boot at this point of the run.
+
+    Attributes:
+        boot: What the host boots.
+        expected: The system that it should boot.
+        why: Why that one.
+    """
+
+    boot: Boot
+    expected: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -29,3 +29,22 @@ def test_the_host_keeps_the_system(confirmation: Confirmation, show: Show) -> No
         "if the checks need longer than it waits, give it more time with rollback.confirm_s"
     )
     assert confirmation.outcome == "ok", f"the host refuses ({confirmation.outcome}): {confirmation.detail}"
+
+
+def test_the_host_boots_the_system_that_it_keeps(confirmation: Confirmation, show: Show) -> None:
+    """After the confirmation, the boot loader starts the system that the host keeps.
+
+    The host says that it has made the system its boot default; only what the boot loader reads proves it.
+
+    Try: see whether /boot is mounted, writable and not full, then deploy again.
+    """
+    boot = confirmation.boot
+    show(
+        expected=confirmation.expected,
+        seen=str(boot or "not asked, as the host does not keep the system"),
+        command="bootctl list; cat /boot/loader/loader.conf /boot/grub/grub.cfg",
+    )
+    if boot is None or boot.doubt:
+        raise Inconclusive(f"it is not known what the host boots: {boot.doubt if boot else confirmation.detail}")
+    problem = boot.problem(confirmation.expected) if boot.loader != "none" else ""
+    assert not problem, f"{problem}; the host has confirmed {confirmation.expected}"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.clause("converge")
 
 
 @pytest.mark.when("deploy", "rollback")
-def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
+def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show) -> None:
     """The switch came to its end and activated the system.
 
     A switch that did not leaves a host that is half of one system and half of another.
@@ -29,6 +29,9 @@ def test_the_switch_ended_well(convergence: Convergence, show: Show) -> None:
         command="nixos-rebuild switch",
         took_s=convergence.seconds,
         limit_s=convergence.limit_s,
+    )
+    assert convergence.finished or not reboot, (
+        f"{reboot} before the switch had ended; see the journal of the earlier boot: journalctl -b -1"
     )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
@@ -80,7 +83,9 @@ def test_the_boot_default_could_be_set(convergence: Convergence, show: Show) -> 
 
 
 @pytest.mark.when("deploy", "rollback")
-def test_the_running_system_is_the_expected_one(observation: Observation, expected_system: str, show: Show) -> None:
+def test_the_running_system_is_the_expected_one(
+    observation: Observation, expected_system: str, reboot: str, show: Show
+) -> None:
     """The running system is the one built from the commit; after a rollback, the very one from before.
 
     A switch may end well and leave something else running, as when somebody switches at the same time.
@@ -88,8 +93,11 @@ def test_the_running_system_is_the_expected_one(observation: Observation, expect
     Try: see in the log of the switch what it activated, and who else changes this host.
     """
     show(expected=expected_system, seen=observation.system.running, command="readlink -e /run/current-system")
-    assert observation.system.running == expected_system, (
-        f"expected {expected_system}, running {observation.system.running}"
+    running = observation.system.running
+    assert running == expected_system, (
+        f"{reboot}, and runs {running}; expected {expected_system}"
+        if reboot
+        else f"expected {expected_system}, running {running}"
     )
 
 

@@ -26,7 +26,7 @@ ON_HOSTS = (
     "converge/every-host-key-is-the-pinned-one",
     "converge/units-run-as-their-declared-users",
     "converge/files-have-their-declared-modes",
-    "converge/what-runs-is-what-boots",
+    "converge/nothing-waits-for-a-reboot",
     "converge/the-agent-of-aws-is-gone",
     "converge/no-unit-of-the-contract-knows-aws",
 )

@@ -58,7 +58,6 @@ class Declared(_Table, frozen=True, kw_only=True):
         unit_folders: Folders whose units belong to the system although it is not built there.
         users: The user that the main process of each of the contract's units runs as.
         files: Files and their modes.
-        boot_loader: Whether a boot loader decides what boots; a container has none.
     """
 
     listeners: tuple[Socket, ...]
@@ -68,7 +67,6 @@ class Declared(_Table, frozen=True, kw_only=True):
     unit_folders: tuple[Path, ...] = ()
     users: dict[ServedUnit, UserName]
     files: Annotated[tuple[DeclaredFile, ...], Meta(min_length=1)]
-    boot_loader: bool = True
 
 
 class CutoverTerms(_Table, frozen=True, kw_only=True):

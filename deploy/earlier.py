@@ -101,10 +101,16 @@ class Returned:
     status: str
     owner: str
 
-    def __str__(self) -> str:
+    def message(self, run: str) -> str:
+        """Say it to the reader of a run: what happened in an earlier run is not the state that this run found.
+
+        Args:
+            run: The run whose reader it is.
+        """
         ended = "" if self.status == "0" else f"; that ended with {self.status or 'no word'}"
         whose = f" (run {self.run}, {self.owner})" if self.owner else f" (run {self.run})"
-        return f"It went back by itself at {self.at}: {self.why}{whose}. From {self.source} to {self.to}{ended}."
+        when = "It went" if run == self.run else "Before this run, the host went"
+        return f"{when} back by itself at {self.at}: {self.why}{whose}. From {self.source} to {self.to}{ended}."
 
 
 def read_past(frame: Frame) -> Past:

@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from deploy.account import Account
+from deploy.boot.choice import choose_boot
+from deploy.boot.chosen import Boot
+from deploy.boot.facts import read_boot_facts
 from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
@@ -79,10 +82,22 @@ class Confirmation:
     Attributes:
         outcome: `ok`; `late`, `booted`, `foreign` or `busy` where it will not keep it.
         detail: The host's words.
+        expected: The system that it should keep.
+        boot: What it boots now; None where it does not keep the system.
     """
 
     outcome: str
     detail: str
+    expected: str
+    boot: Boot | None = None
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the host keeps the system, and boots it."""
+        boot = self.boot
+        if self.outcome != "ok" or boot is None or boot.doubt:
+            return False
+        return boot.loader == "none" or not boot.problem(self.expected)
 
 
 class Journey:
@@ -117,6 +132,7 @@ class Journey:
         self.convergences: dict[Leg, Convergence] = {}
         self.observations: dict[Leg, Observation] = {}
         self.diagnostics: dict[Leg, Diagnostics] = {}
+        self.confirmations: dict[Leg, Confirmation] = {}
         self.differences: Differences | None = None
         self.leg: Leg = "forward"
         self.kept = False
@@ -129,6 +145,7 @@ class Journey:
         self._jobs: list[str] = []
         self._return: Convergence | None = None
         self._told: set[str] = set()
+        self._newest: Observation | None = None
         self._account = Account(host.name, journal)
 
     # Phases, in the order of the contract.
@@ -236,13 +253,25 @@ class Journey:
         Raises:
             Inconclusive: The host's answer could not be had.
         """
+        if self.leg not in self.confirmations:
+            self.confirmations[self.leg] = self._confirm()
+        return self.confirmations[self.leg]
+
+    def _confirm(self) -> Confirmation:
         with self._phase("confirm", self.leg):
             self._host_side.hang_up()
             values = {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_KEEP": "1", "SWITCHPROOF_OUTCOME": "passed"}
             frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
-            answer = Confirmation(frame.text("outcome"), frame.get("detail").strip())
-            self.kept = answer.outcome == "ok"
-            if self.kept:
+            outcome, ended = frame.text("outcome"), self.convergences.get(self.leg)
+            answer = Confirmation(
+                outcome,
+                frame.get("detail").strip(),
+                ended.expected if ended else "",
+                choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None,
+            )
+            # A host that keeps the system and boots another one is brought back like one that failed.
+            self.kept = answer.is_lasting
+            if answer.outcome == "ok":
                 self._account.mark("confirmed", answer.detail)
             self.returned = answer.outcome in {"late", "booted"}
             self._claimed = not self.kept
@@ -352,6 +381,14 @@ class Journey:
         # One that is as before though it was being switched to something else has gone back, or is about to.
         return ended is not None and ended.touched and ended.expected not in {"", was.running}
 
+    @property
+    def reboot(self) -> str:
+        """That the host rebooted during the run, in words; empty if it did not."""
+        was = self.before.system.boot_id if self.before else ""
+        seen = (self._newest.system.boot_id if self._newest else "", self._host_side.boot_id)
+        now = next((boot for boot in seen if was and boot and boot != was), "")
+        return f"the host rebooted during the run (boot {was} → {now})" if now else ""
+
     def leave(self, verdict: Verdict, back: Verdict | None) -> HostState:
         """Give the host back and establish the state that it is left in.
 
@@ -361,6 +398,8 @@ class Journey:
         """
         problem = self._end(verdict) if self._claimed else None
         state, reason = self._state(verdict, back, problem)
+        if self._newest and (waits := self._newest.system.awaits_reboot):
+            self._warn(waits)
         self._journal.emit(HostLeft(host=self.host.name, state=state, reason=reason))
         self._host_side.hang_up()
         return state
@@ -400,16 +439,16 @@ class Journey:
     def _tell_return(self, frame: Frame) -> None:
         """Tell that the host went back by itself, once: in an earlier run, or in this one."""
         found = read_returned(frame)
-        if found is None or str(found) in self._told:
+        if found is None or (message := found.message(self._run)) in self._told:
             return
-        self._told.add(str(found))
+        self._told.add(message)
         if found.run == self._run:
             self.returned = True
-            self._account.mark("went-back", str(found))
+            self._account.mark("went-back", message)
         if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
-            self._note(str(found))
+            self._note(message)
         else:
-            self._warn(str(found))
+            self._warn(message)
 
     def _begin_way_back(self, reason: str) -> str:
         assert self.before is not None  # only a claimed host was changed
@@ -510,7 +549,7 @@ class Journey:
     def _observe(self, health: Health) -> Observation:
         frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
         self._tell_return(frame)
-        seen = read_observation(frame)
+        seen = self._newest = read_observation(frame)
         self._account.seen(seen)
         return seen
 

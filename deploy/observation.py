@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from deploy.answers import Answer, read_answer, seconds
+from deploy.boot.facts import BootFacts, read_boot_facts
 from deploy.bridge import Installed, read_installed
 from deploy.container import Container, read_container
 from deploy.frame import Frame, FrameError
 from deploy.journal import SystemIdentity
 from deploy.machine import Machine, read_machine
+from deploy.pending import Pending, read_pending
 
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 
@@ -38,6 +40,8 @@ class System:
         boot_id: The kernel's id of this boot.
         nar_hash: `sha256:` and, in Nix's base 32, the hash of the running system as an archive; empty if unknown.
         installed: What stands where the store path bridge installs programs, by program.
+        reboot_parts: The parts, such as `kernel`, in which the booted system is another than the running one.
+        kernels: The versions of the booted kernel and of the running system's.
     """
 
     running: str
@@ -49,6 +53,17 @@ class System:
     boot_id: str
     nar_hash: str = ""
     installed: Mapping[str, Installed] = field(default_factory=dict)
+    reboot_parts: tuple[str, ...] = ()
+    kernels: tuple[str, str] = ("", "")
+
+    @property
+    def awaits_reboot(self) -> str:
+        """What of the running system waits for a reboot, as a sentence; empty if nothing does."""
+        if not self.reboot_parts:
+            return ""
+        was, now = self.kernels
+        versions = f" (booted: {was}, configured: {now})" if was != now else ""
+        return f"A reboot is needed before this system's {', '.join(self.reboot_parts)} is in use{versions}."
 
     @property
     def commit(self) -> str | None:
@@ -221,6 +236,8 @@ class Observation:
         activated_s: When the running system was activated, in seconds since the boot; None if that is not known.
         diagnosable: Sources of diagnostics and how many characters each gave.
         clock: The host's clock, seconds since 1970.
+        boot: What the host's boot loader reads.
+        pending: A return of the host to its earlier system that waits for a confirmation; None if none does.
     """
 
     system: System
@@ -238,6 +255,8 @@ class Observation:
     listeners: tuple[Listener, ...]
     diagnosable: Mapping[str, int]
     clock: float
+    boot: BootFacts
+    pending: Pending | None = None
     listeners_problem: str = ""
     activated_s: float | None = None
 
@@ -342,6 +361,8 @@ def read_system(frame: Frame) -> System:
         boot_id=frame.text("system.boot_id"),
         nar_hash=frame.text("system.nar_hash").strip(),
         installed=_installed(frame),
+        reboot_parts=tuple(frame.text("system.reboot").split()),
+        kernels=_kernels(frame),
     )
 
 
@@ -426,6 +447,8 @@ def read_observation(frame: Frame) -> Observation:
                 for tool, what, size in (line.split(" ") for line in _lines(frame.text("diagnosable")))
             },
             clock=seconds(frame.text("system.clock")),
+            boot=read_boot_facts(frame),
+            pending=read_pending(frame),
         )
 
 
@@ -518,6 +541,11 @@ def _control_files(values: Mapping[str, str]) -> Iterator[str]:
 def _installed(frame: Frame) -> dict[str, Installed]:
     with _understood():
         return read_installed(frame.text("system.installed"))
+
+
+def _kernels(frame: Frame) -> tuple[str, str]:
+    was, _, now = frame.text("system.kernels").partition(" ")
+    return was.strip(), now.strip()
 
 
 def _number(text: str | None) -> int:

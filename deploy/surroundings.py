@@ -34,8 +34,6 @@ SECTIONS = (
     "host-keys",
     "contract-units",
     "credentials",
-    "systems",
-    "boot-entry",
 )
 
 AGENT = re.compile(r"amazon-ssm-agent|snap\.amazon-ssm|ssm-(agent|document|session)-worker")
@@ -182,17 +180,6 @@ class Surroundings:
     def credentials(self) -> list[str]:
         """Folders with AWS's credentials in somebody's home."""
         return self._lines("credentials")
-
-    @property
-    def systems(self) -> dict[str, str]:
-        """Which systems and kernels run, and which the system profile names."""
-        return dict(line.split("\t", 1) for line in self._lines("systems") if "\t" in line)
-
-    @property
-    def boots(self) -> str | None:
-        """The system that the boot loader starts by default, None if none was found."""
-        said = self._section("boot-entry").strip().removeprefix("init=")
-        return said or None
 
 
 def look_around(name: str, host: testinfra.host.Host, units: tuple[str, ...]) -> Surroundings:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from deploy.addresses import address_problem
+from deploy.boot.choice import Loader
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
 from deploy.repository_url import public_problem
@@ -344,6 +345,18 @@ class Waiver(_Table, frozen=True, kw_only=True):
     expires: Annotated[dt.datetime, Meta(tz=True)]
 
 
+class BootLoader(_Table, frozen=True, kw_only=True):
+    """What decides which system a host boots.
+
+    Attributes:
+        loader: The boot loader; `detect` finds it, and `none` says that nothing on the host decides.
+        reason: Why nothing on the host decides; only with `none`.
+    """
+
+    loader: Loader = "detect"
+    reason: Line | None = None
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -358,6 +371,7 @@ class Target(_Table, frozen=True, kw_only=True):
     health: Health = Health()
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
+    boot: BootLoader = BootLoader()
     requires: Requires | None = None
     declared: Declared | None = None
     cutover: CutoverTerms = CutoverTerms()
@@ -594,6 +608,15 @@ def _check(path: Path, target: Target) -> None:
     for key, endpoint in tables.items():
         _check_endpoint(path, key, endpoint)
     _check_bridge(path, target)
+    if (target.boot.loader == "none") != (target.boot.reason is not None):
+        raise UsageError(
+            f"{path}: boot.reason: "
+            + (
+                'missing; say why nothing on these hosts decides what boots, such as "containers of another host"'
+                if target.boot.reason is None
+                else f'only with boot.loader = "none" (found boot.loader = {target.boot.loader!r})'
+            )
+        )
     if problem := confirm_problem(target):
         raise UsageError(f"{path}: rollback.confirm_s: {problem}")
     _check_waivers(path, target.waivers, [host.name for host in target.hosts])

@@ -90,6 +90,20 @@ BODIES = {
     "live": '{"status": "healthy", "instance_role": "live"}',
 }
 
+
+def boots(toplevel: str) -> dict[str, str]:
+    """What a host says of its boot loader, systemd-boot, that starts a system."""
+    return {
+        "boot.firmware": "efi",
+        "boot.mounts": "/boot vfat\n/sys/firmware/efi/efivars efivarfs\n",
+        "boot.variables": "LoaderInfo systemd-boot 257.13\nBootCurrent 0001\n",
+        "boot.files": "\x1f/boot/loader/loader.conf\ndefault nixos-generation-42.conf\n"
+        "\x1f/boot/loader/entries/nixos-generation-42.conf\nsort-key nixos\nversion Generation 42\n"
+        f"linux /EFI/nixos/a-bzImage.efi\ninitrd /EFI/nixos/b-initrd.efi\noptions init={toplevel}/init\n",
+        "boot.cut": "",
+    }
+
+
 SECTIONS = {
     "watch.settled": "hypervisor healthy\nlive healthy\n",
     "watch.began": "100.00",
@@ -107,6 +121,8 @@ SECTIONS = {
     "system.built_from": SHA + "\n",
     "system.boot_id": "b00t",
     "system.installed": "",
+    "system.reboot": "",
+    "system.kernels": "6.12.0 6.12.0",
     "system.clock": "1763910000.123456789",
     "units.failed": "",
     "units.show": "\n".join(unit_show(name) for name in (HYPERVISOR, *LIVE)),
@@ -117,6 +133,7 @@ SECTIONS = {
     "units.definition": "".join(f"{name} {'d' * 64}\n" for name in (HYPERVISOR, *LIVE)),
     "processes": f"{HYPERVISOR} 410 {TOPLEVEL}/bin/busybox \n",
     "listeners": f"127.0.0.1:9090 410 {HYPERVISOR}\n127.0.0.1:8080 430 {LIVE[1]}\n",
+    **boots(TOPLEVEL),
     "diagnosable": f"systemctl {HYPERVISOR} 512\njournalctl {HYPERVISOR} 4096\nss sockets 900\n",
 }
 """A healthy host with a hypervisor and one unit, as `observe` tells of it."""

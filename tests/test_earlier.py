@@ -151,10 +151,11 @@ def test_return_is_told_with_time_reason_and_run() -> None:
     found = read_returned(Frame("observe", {"returned": said.encode()}))
     assert found
     assert found.run == "r-1"
-    assert str(found) == (
+    assert found.message("r-1") == (
         "It went back by itself at 2026-11-24T01:02:03Z: not confirmed within 30 s (run r-1, me@here). "
         "From /new to /old."
     )
+    assert found.message("r-2").startswith("Before this run, the host went back by itself at 2026-11-24T01:02:03Z: ")
     assert read_returned(Frame("observe", {})) is None
     assert read_returned(Frame("observe", {"returned": b""})) is None
 
@@ -162,6 +163,10 @@ def test_return_is_told_with_time_reason_and_run() -> None:
 def test_return_that_failed_says_so() -> None:
     """A way back that did not end well is never told as if it had."""
     said = b"run r-1\nat now\nwhy x\nfrom /new\nto /old\nrc 4"
-    assert str(read_returned(Frame("observe", {"returned": said}))).endswith("to /old; that ended with 4.")
+    found = read_returned(Frame("observe", {"returned": said}))
+    assert found
+    assert found.message("r-1").endswith("to /old; that ended with 4.")
     said = b"run r-1\nat now\nwhy x\nfrom /new\nto /old"
-    assert str(read_returned(Frame("observe", {"returned": said}))).endswith("to /old; that ended with no word.")
+    found = read_returned(Frame("observe", {"returned": said}))
+    assert found
+    assert found.message("r-1").endswith("to /old; that ended with no word.")

@@ -407,10 +407,27 @@ say_system() {
   say system.nar_hash "$(nix-store --query --hash "$top" 2>/dev/null || true)"
   say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
   say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
+  say_reboot_parts
   say system.clock "$EPOCHREALTIME"
   say_installed "$top"
   say units.failed "$(failed_units "${1:-1}")"
   say_units
+}
+
+# The parts of the running system that only a reboot brings, where the booted system has others: a part and, for kernels,
+# the versions of both.
+say_reboot_parts() {
+  local part waits='' booted=/run/booted-system current=/run/current-system; local -a was is
+  [ ! -e "$booted" ] || for part in kernel initrd kernel-modules kernel-params; do
+    if [ ! -e "$booted/$part" ] && [ ! -e "$current/$part" ]; then continue; fi
+    [ "$booted/$part" -ef "$current/$part" ] || waits+="$part "
+  done
+  if [[ $waits == *kernel-params* ]] && [ "$(<"$booted/kernel-params")" = "$(<"$current/kernel-params")" ]; then
+    waits=${waits/kernel-params /}
+  fi
+  was=("$booted"/kernel-modules/lib/modules/*) is=("$current"/kernel-modules/lib/modules/*)
+  say system.reboot "$waits"
+  say system.kernels "${was[0]##*/} ${is[0]##*/}"
 }
 
 # What stands where the bridge installs programs, and what belongs there with the system $1.
@@ -620,6 +637,106 @@ listeners() {
     [ "$seen" != ' ' ] || [ -z "$address" ] || rows+="$address 0 ?"$'\n'
   done
   printf '%s' "${rows%$'\n'}"
+}
+
+# ---- what boots next ------------------------------------------------------------------------------------------
+#
+# Facts only: of each file that a boot loader reads, the lines that bear on the choice. deploy/boot/ computes the choice,
+# in audits of many hosts at a time, so nothing here starts a program.
+
+readonly EFIVARS=/sys/firmware/efi/efivars OF_LOADER=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f OF_EFI=8be4df61-93ca-11d2-aa0d-00e098032b8c
+readonly BOOT_ENTRIES=500 BOOT_LINES=20000
+
+say_boot() {
+  local root firmware=none boot_files='' cut='' line mounts='' variables=''
+  for root in /boot /efi /boot/efi; do
+    if [ -d "$root/loader" ] || [ -d "$root/EFI/Linux" ]; then take_systemd_boot "$root"; fi
+  done
+  for root in /boot/grub /boot/grub2; do
+    take_file "$root/grubenv" '' ' menuentry submenu '
+    take_file "$root/grub.cfg" /boot ' menuentry submenu function } if elif else fi set linux linux16 linuxefi initrd initrd16 initrdefi blscfg configfile '
+  done
+  for root in /boot/extlinux/extlinux.conf /boot/limine/limine.conf /boot/limine.conf /boot/config.txt /boot/refind_linux.conf; do
+    [ ! -e "$root" ] || boot_files+=$US$root$'\n'
+  done
+  [ ! -d /sys/firmware/efi ] || firmware=efi
+  [ ! -e /run/systemd/container ] || firmware=container
+  # After all that: a look at an automount point mounts it.
+  while read -r line; do
+    root=${line#* * * * } root=${root%% *} line=${line#* - }
+    case $root in /boot | /efi | /boot/efi | "$EFIVARS") mounts+="$root ${line%% *}"$'\n' ;; esac
+  done </proc/self/mountinfo
+  take_variables
+  say boot.firmware "$firmware"
+  say boot.mounts "$mounts"
+  say boot.variables "$variables"
+  say boot.files "$boot_files"
+  say boot.cut "$cut"
+}
+
+take_systemd_boot() {
+  local file number=0
+  take_file "$1/loader/loader.conf" '' ' default preferred '
+  for file in "$1"/loader/entries/*.[cC][oO][nN][fF] "$1"/EFI/Linux/*.[eE][fF][iI]; do
+    [ -e "$file" ] || continue
+    if ((++number > BOOT_ENTRIES)); then cut=yes; return; fi
+    if [[ $file == *.[cC][oO][nN][fF] ]]; then
+      take_file "$file" "$1" ' sort-key machine-id version linux efi uki initrd options '
+    else
+      boot_files+=$US$file$'\n'
+    fi
+  done
+}
+
+# Take the lines of a file that begin with one of the words $3, into `boot_files`; without a word, those that set a
+# variable. $2 is the file system in which its kernels are.
+take_file() {
+  local line key rest; local -a lines=()
+  [ -f "$1" ] || return 0
+  { mapfile -n "$((BOOT_LINES + 1))" -t lines <"$1"; } 2>/dev/null || true # bash drops NUL bytes, and says so
+  ((${#lines[@]} <= BOOT_LINES)) || cut=yes
+  boot_files+=$US$1$'\n'
+  for line in "${lines[@]}"; do
+    line=${line//[$US$'\t'$'\r']/ } line=${line#"${line%%[! ]*}"} key=${line%% *} rest=${line#"$key"}
+    if [[ ${1##*/} == grubenv ]]; then
+      [[ $line != [A-Za-z_]*=* ]] || boot_files+=${line:0:200}$'\n'
+      continue
+    fi
+    [[ $3 == *" $key "* ]] || continue
+    rest=${rest#"${rest%%[! ]*}"}
+    case $key in
+      options | linux* | initrd* | efi | uki) take_kernel_line "$key" "$rest" "$2" ;;
+      *) boot_files+="$key ${rest:0:300}"$'\n' ;;
+    esac
+  done
+}
+
+# Of a line with a kernel or its options only what bears on the choice, and whether the file is there.
+take_kernel_line() {
+  local path=${2%% *} init='' found=''
+  # The last init= counts, as for the kernel.
+  [[ ! " $2" =~ .*\ (init=[^\ ]+) ]] || init=${BASH_REMATCH[1]}
+  if [ "$1" = options ]; then boot_files+="options $init"$'\n'; return; fi
+  boot_files+="$1 ${path:0:300}${init:+ $init}"$'\n'
+  path=${path#(*)} path=${path//\\//}
+  for found in "$3$path" "/boot/kernels/${path##*/kernels/}" "/nix/store/${path##*/store/}" "$path"; do
+    [ ! -s "$found" ] || return 0
+  done
+  if [ -e "$3$path" ]; then boot_files+="missing $path empty"$'\n'; else boot_files+="missing $path gone"$'\n'; fi
+}
+
+# A variable of EFI is four bytes of attributes, then its value; text in UTF-16, whose NUL bytes part its letters here.
+take_variables() {
+  local name of value IFS=''; local -a bytes
+  for name in Loader{Info,EntryOneShot,EntryDefault,EntryPreferred,EntryLastBooted} Boot{Next,Current}; do
+    of=$OF_LOADER bytes=()
+    [[ $name != Boot* ]] || of=$OF_EFI
+    [ -e "$EFIVARS/$name-$of" ] || continue
+    { mapfile -d '' -t bytes <"$EFIVARS/$name-$of"; } 2>/dev/null || continue
+    value=${bytes[*]:3}
+    [[ $name != Boot* ]] || printf -v value %04X "'$value"
+    variables+="$name ${value:0:300}"$'\n'
+  done
 }
 
 # ---- the revision ---------------------------------------------------------------------------------------------
@@ -1440,8 +1557,19 @@ end_return() {
   disarm
 }
 
+# The seconds until the host goes back, into `left`; empty while the countdown has not begun.
+seconds_left() {
+  local up seconds since now
+  left=''
+  [ -e "$SINCE" ] || return 0
+  uptime_to up
+  number_to seconds "$(pending seconds)" 0
+  milliseconds_to now "$up" && milliseconds_to since "$(cat "$SINCE" 2>/dev/null)" || since=$now
+  left=$((seconds + (since - now) / 1000)) left=${left/#-*/0}
+}
+
 say_guard() {
-  local armed dir state='' left='' up seconds since now
+  local armed dir state='' left=''
   armed=$(armed) dir="$RUN_DIR/$armed"
   case $armed:$(decided by) in
     :*) ;;
@@ -1450,15 +1578,19 @@ say_guard() {
     *:confirm) state=confirmed ;;
     *) [ "$(pending run)" != "$RUN" ] || state=armed ;;
   esac
-  if [ "$state" = armed ] && [ -e "$SINCE" ]; then
-    uptime_to up
-    number_to seconds "$(pending seconds)" 0
-    milliseconds_to now "$up" && milliseconds_to since "$(cat "$SINCE" 2>/dev/null)" || since=$now
-    left=$((seconds + (since - now) / 1000))
-  fi
+  [ "$state" != armed ] || seconds_left
   say guard "$state"
   say guard.job "$armed"
-  say guard.left "${left/#-*/0}"
+  say guard.left "$left"
+}
+
+# A return that waits for a confirmation, whose run it is, and what becomes of it.
+say_pending() {
+  local left
+  [ -e "$PENDING" ] || return 0
+  seconds_left
+  ! rebooted || left=0
+  say pending "$(<"$PENDING")"$'\n'"left $left"$'\n'"guard $(systemctl show -P ActiveState -- "$GUARD" || true)"
 }
 
 # ---- verbs ----------------------------------------------------------------------------------------------------
@@ -2066,6 +2198,8 @@ verb_observe() {
   say_system
   say_processes
   say_listeners
+  say_boot
+  say_pending
   say_diagnosable
 }
 
@@ -2143,6 +2277,7 @@ conclude() {
   if [ -n "$job" ]; then refuse busy "$job is still at work; the lock stays"; return; fi
   judge
   if [ "$outcome" = ok ] && [ -n "$keep" ]; then keep_system; fi
+  [ "$keep" != 1 ] || say_boot
   [ "$outcome" != ok ] || disarm_own
   case $outcome:$keep in ok:* | late: | pending:) end_run ;; esac
   say outcome "$outcome"

@@ -9,7 +9,7 @@ set -uo pipefail
 export LC_ALL=C SYSTEMD_PAGER='' SYSTEMD_COLORS=0
 export PATH="/run/wrappers/bin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin:${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 readonly AWS='AWS_[A-Z_]+|169\.254\.169\.254|fd00:ec2::254|[a-z0-9.-]*amazonaws\.com|amazon-ssm-agent'
-readonly SYSTEM=/run/current-system PROFILE=/nix/var/nix/profiles/system
+readonly SYSTEM=/run/current-system
 
 # A section whose command fails is not told at all: silence is no answer.
 section() {
@@ -115,30 +115,6 @@ credentials() {
   done
 }
 
-systems() {
-  printf 'running\t%s\n' "$(readlink -e "$SYSTEM")"
-  printf 'profile\t%s\n' "$(readlink -e "$PROFILE")"
-  if [ -e /run/booted-system/kernel ]; then
-    printf 'booted-kernel\t%s\n' "$(readlink -e /run/booted-system/kernel)"
-    printf 'kernel\t%s\n' "$(readlink -e "$SYSTEM/kernel")"
-  fi
-}
-
-# The system that the boot loader starts by default: the first of its entries that names one.
-boot_entry() {
-  local entry
-  if [ -r /boot/loader/loader.conf ]; then
-    entry=$(sed -n 's/^default[[:space:]]*//p' /boot/loader/loader.conf | head -n 1)
-    # shellcheck disable=SC2086 # the default is a pattern
-    set -- /boot/loader/entries/${entry%.conf}.conf
-    grep -ohE 'init=/nix/store/[^ /]+' -- "$@" | head -n 1
-  elif [ -r /boot/grub/grub.cfg ]; then
-    grep -ohE 'init=/nix/store/[^ /]+' /boot/grub/grub.cfg | head -n 1
-  elif [ -r /boot/extlinux/extlinux.conf ]; then
-    grep -ohE 'init=/nix/store/[^ /]+' /boot/extlinux/extlinux.conf | head -n 1
-  fi
-}
-
 section units units
 section unit-files unit_files
 section real-paths real_paths
@@ -150,6 +126,4 @@ section sshd sshd
 section host-keys host_keys
 section contract-units contract_units "$@"
 section credentials credentials
-section systems systems
-section boot-entry boot_entry
 echo end

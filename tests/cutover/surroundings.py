@@ -35,8 +35,6 @@ GOOD = {
     "host-keys": f"{KEY}\n",
     "contract-units": "hypervisor.service\tchoiros\t\n",
     "credentials": "",
-    "systems": f"running\t{SYSTEM}\nprofile\t{SYSTEM}\nbooted-kernel\t/k\nkernel\t/k\n",
-    "boot-entry": f"init={SYSTEM}",
 }
 
 

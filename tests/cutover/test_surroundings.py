@@ -19,7 +19,7 @@ from deploy.surroundings import (
     strangers,
     undeclared_listeners,
 )
-from tests.cutover.surroundings import GOOD, KEY, STORE, SYSTEM, printed
+from tests.cutover.surroundings import GOOD, KEY, STORE, printed
 
 DECLARED = Declared(
     listeners=("0.0.0.0:22",),
@@ -41,7 +41,6 @@ def test_a_host_as_it_should_be_has_nothing_to_find() -> None:
     assert not list(strangers(seen, DECLARED))
     assert not undeclared_listeners(seen, DECLARED, ENDPOINTS)
     assert not password_ways(seen.sshd, "prohibit-password")
-    assert seen.boots == SYSTEM
     assert [(unit.name, unit.user, unit.of_aws) for unit in seen.served] == [("hypervisor.service", "choiros", ())]
 
 
@@ -197,8 +196,6 @@ def test_what_was_not_told_is_inconclusive(section: str) -> None:
         "host_keys": lambda: seen.host_keys,
         "contract_units": lambda: seen.served,
         "credentials": lambda: seen.credentials,
-        "systems": lambda: seen.systems,
-        "boot_entry": lambda: seen.boots,
     }
     with pytest.raises(Inconclusive, match="did not tell"):
         asked[section]()

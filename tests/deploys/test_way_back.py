@@ -93,7 +93,7 @@ def test_audit_tells_that_the_host_went_back_and_when(told: Callable[[str], Told
     ended = story.ended["audit"]
     assert ended.status == 0, ended.output
     (warning,) = host(story, "audit").warnings
-    assert "It went back by itself at 2" in warning
+    assert "Before this run, the host went back by itself at 2" in warning
     assert "not confirmed" in warning
     assert story.systems["unconfirmed"].running in warning
     assert "went back by itself" in ended.output

@@ -17,7 +17,7 @@ import deploy.providers
 from deploy.connection import Completed, Program, Question
 from deploy.facts import ConnectionFacts
 from reports.kept import read_kept
-from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, packed, payload
+from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
 OPTION = "--report-dir="
@@ -81,7 +81,7 @@ class Host:
         processes = "".join(f"{unit} {pid} {toplevel}/bin/x \n" for unit, pid in units.items())
         page = BODIES["hypervisor"] + f"\n{NAMED}\n{ALL}"
         answers = {**bodies({"hypervisor": page, "live": json.dumps({"status": ALL})}), "header.live": ALL}
-        return SECTIONS | self.system(toplevel) | {"processes": processes} | answers
+        return SECTIONS | self.system(toplevel) | boots(BEFORE) | {"processes": processes} | answers
 
     def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
         units = (HYPERVISOR, *LIVE)

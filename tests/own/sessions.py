@@ -25,7 +25,7 @@ import pytest
 import deploy.providers
 from deploy.connection import SHELL, Completed, Program, Question
 from deploy.facts import ConnectionFacts
-from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, packed, payload
+from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, boots, packed, payload
 from tests.deploys.sessions import ROOT, Ended
 
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
@@ -86,7 +86,7 @@ class Host:
     def __init__(self, host: str) -> None:
         self.host = host
         self.facts = ConnectionFacts(kind="ssh", address="192.0.2.1")
-        self.toplevel = BEFORE
+        self.toplevel = self.boots = BEFORE
 
     def close(self) -> None:
         pass
@@ -136,14 +136,17 @@ class Host:
         units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
         processes = "".join(f"{unit} {pid} {self.toplevel}/bin/x \n" for unit, pid in units.items())
         diagnosable = "".join(f"systemctl {unit} 512\njournalctl {unit} 4096\n" for unit in units)
-        return SECTIONS | self._system() | {"processes": processes, "diagnosable": f"{diagnosable}ss sockets 900\n"}
+        seen = {"processes": processes, "diagnosable": f"{diagnosable}ss sockets 900\n"}
+        return SECTIONS | self._system() | boots(self.boots) | seen
 
     def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
         names = [f"{kind}/{unit}" for kind in ("status", "journal") for unit in (HYPERVISOR, *LIVE)]
         return dict.fromkeys([*names, "sockets"], "as it should be")
 
-    def confirm(self, _: Mapping[str, str]) -> dict[str, str]:
-        return {"outcome": "ok", "detail": ""}
+    def confirm(self, values: Mapping[str, str]) -> dict[str, str]:
+        if values.get("SWITCHPROOF_KEEP"):
+            self.boots = self.toplevel
+        return {"outcome": "ok", "detail": "", **boots(self.boots)}
 
     def _system(self) -> dict[str, str]:
         said = {name: text for name, text in SECTIONS.items() if name.startswith(("system.", "units."))}

@@ -1,0 +1,1 @@
+"""Which system a host boots next, computed from what its boot loader reads (pure)."""
