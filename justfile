@@ -86,6 +86,10 @@ bench-rollback: packages
 bench-ssm: packages
     python -m bench.ssm --write
 
+# Try the real programs of NixOS that lie in a folder and write the table to docs/; takes about half an hour.
+real dir *options: packages
+    python -m bench.real {{ quote(dir) }} --write {{ options }}
+
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
     python -m bench.boots --times 200 --write
