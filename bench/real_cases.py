@@ -32,7 +32,12 @@ timeout_s = 2.0
 confirm_s = {confirm_s}
 """
 _KILLED_AFTER_S: Final = 15
-_UNSEEN_BY_SOME: Final = {"broken/user-unit-failing": "canonical where the switch does not look at users' units"}
+_WITHOUT_CHECKS: Final = "canonical where the switch begins without checks"
+_UNSEEN_BY_SOME: Final = {
+    "broken/inhibitor": _WITHOUT_CHECKS,
+    "broken/pre-switch-check": _WITHOUT_CHECKS,
+    "broken/user-unit-failing": "canonical where the switch does not look at users' units",
+}
 """Broken revisions that some versions of switch-to-configuration call good, and what to say of it."""
 SAFE: Final = frozenset({"unchanged", "rolled-back"})
 
