@@ -110,6 +110,10 @@ cut-points: packages
 faults: packages
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py tests/deploys/test_container_faults.py
 
+# Enumerate the protocol on the host with two runs and every fault; takes about two minutes.
+protocol:
+    SWITCHPROOF_PROTOCOL=all pytest tests/protocol
+
 # Deploy by hand from a checkout in every state; takes about two minutes.
 checkouts: packages
     SWITCHPROOF_CHECKOUTS=all pytest tests/host/test_script.py

@@ -934,8 +934,25 @@ take_lock() {
   fi
   # A switch on a host that waits for this run's confirmation is our own guard's.
   if [ "$(pending run)" != "$RUN" ] && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
+  if ! as_this_run_left_it; then
+    refuse foreign "this run lost the host's lock, and the host runs $(toplevel) since, which is of another deploy"
+    return 1
+  fi
   mkdir "$LOCK"
   hold "$(now)"
+}
+
+# Whether the host runs what it ran before this run, or what a job of this run was to bring it to. A run that lost its
+# lock, as in a power cut, must not undo what another one did since.
+as_this_run_left_it() {
+  [ ! -e "$RUN_DIR/before" ] || cat "$RUN_DIR"/*/expected 2>/dev/null | grep -qxF "$(toplevel)" || [ "$(toplevel)" = "$(ran_before)" ]
+}
+
+# A job changes the host only while its run holds the lock: it may have begun late, after the lease was over.
+holds_host() {
+  [ "$(held_by run)" != "$RUN" ] || return 0
+  echo "run $RUN no longer holds this host; $(held_by owner), run $(held_by run), does"
+  return 1
 }
 
 # What the host ran before this run.
@@ -1104,13 +1121,15 @@ switch_status_of_journal() {
     END { print status }'
 }
 
+begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide rollback "job $JOB"; }; }
+
 job_rollback() {
   local to=$SWITCHPROOF_TO rc=0
   stage rollback
   printf '%s\n' "$to" >"$(job_dir)/expected"
   end_other_jobs
   # Where the host is going back by itself already, the same is done once more after it.
-  [ "$(pending run)" != "$RUN" ] || guarded decide rollback "job $JOB" || while [ -e "$PENDING" ]; do sleep 0.5; done
+  guarded begin_way_back || { holds_host && while [ -e "$PENDING" ]; do sleep 0.5; done; } || return
   if [ "$to" != "$(ran_before)" ]; then
     compare_closures "$to"
     arm "$to" || return
@@ -1401,10 +1420,13 @@ conduct() {
   return "$rc"
 }
 
+# Write down how a job ended, which says that it has.
+end_job() { printf '%s\n' "$1" | keep "$(job_dir)/rc"; }
+
 verb_job() {
   local rc=0
   conduct "$1" || rc=$?
-  printf '%s\n' "$rc" | keep "$(job_dir)/rc"
+  end_job "$rc"
   exit "$rc"
 }
 
@@ -1421,12 +1443,16 @@ arm() {
   stage arm
   words=$(guarded set_up_guard "$1" 2>&1) && return
   echo "the dead man's switch cannot be armed: $words"
-  guarded disarm
+  guarded give_up_arming
   return 1
 }
 
+# Never another run's.
+give_up_arming() { ! holds_host >/dev/null || disarm; }
+
 set_up_guard() {
   local to; to=$(ran_before)
+  holds_host || return
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE"
@@ -1553,7 +1579,7 @@ end_return() {
     "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
   LEASE_S=20
   [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)"
-  printf '%s\n' "$1" | keep "$(job_dir)/rc"
+  end_job "$1"
   disarm
 }
 
