@@ -42,6 +42,8 @@ take_program() {
     is_whole || answer corrupt "$(wc -c <"$file")"
   elif [ ! -e "$file" ] || ! is_whole; then
     answer needs -
+  else
+    touch "$file" # so that a host that is asked often keeps it
   fi
 }
 

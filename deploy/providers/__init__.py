@@ -53,7 +53,7 @@ def open_provider(
         case "aws":
             from deploy.providers.aws.provider import AwsProvider
 
-            return AwsProvider(target, prove=changes_hosts, emulated=emulated)
+            return AwsProvider(target, prove=changes_hosts, emulated=emulated, say=say)
         case "ovh":
             from deploy.providers.ssh.provider import SshProvider
 

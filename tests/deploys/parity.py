@@ -216,7 +216,7 @@ class Ssm(Stage):
     def open(self) -> Connection:
         """Connect to the host."""
         with _ALONE, _environment(self.environ):
-            provider = AwsProvider(load(self.targets, {}), prove=False, emulated=lambda *_: None)
+            provider = AwsProvider(load(self.targets, {}), prove=False, emulated=lambda *_: None, say=print)
         return provider.connect(self.host.name)
 
     def before(self) -> None:

@@ -22,7 +22,7 @@ from deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreac
 from deploy.errors import Inconclusive
 from deploy.plan import TARGETS
 from deploy.program import question
-from deploy.providers.aws import clients, commands
+from deploy.providers.aws import clients, commands, provider
 from deploy.providers.aws.document import document
 from deploy.providers.aws.provider import AwsConnection, AwsProvider
 from deploy.providers.lab.host import LabHost
@@ -52,12 +52,13 @@ def _nothing_else_is_needed(endpoint: SsmEndpoint) -> Iterator[None]:
     given = [one["Action"] for one in policy["Statement"]]
     allowed = {action for one in given for action in ([one] if isinstance(one, str) else one)}
     yield
-    assert {f"ssm:{operation}" for operation, _ in endpoint.calls} - {"ssm:CreateDocument"} <= allowed
+    optional = {"ssm:CancelCommand"}  # the page says what a run does without
+    assert {f"ssm:{operation}" for operation, _ in endpoint.calls} - {"ssm:CreateDocument"} <= allowed | optional
 
 
 def opened(target: Target, *, prove: bool = False) -> AwsConnection:
     """Connect to the one instance."""
-    return AwsProvider(target, prove=prove, emulated=lambda *_: None).connect("aws")
+    return AwsProvider(target, prove=prove, emulated=lambda *_: None, say=print).connect("aws")
 
 
 @pytest.fixture
@@ -88,9 +89,10 @@ def test_a_program_ends_as_it_did(way: AwsConnection, text: str, status: int | N
 
 
 def test_a_question_costs_one_command(way: AwsConnection, endpoint: SsmEndpoint) -> None:
-    """Nothing but the question itself is sent for a question."""
-    assert way.run(Question("echo $1 $A", "observe", {"A": "b"}), timeout_s=LIMIT_S).stdout == b"observe b\n"
-    assert endpoint.count("SendCommand") == 1
+    """Nothing but the question itself is sent for a question; the first one asks whether the script is there."""
+    for sent in (2, 3):
+        assert way.run(Question("echo $1 $A", "observe", {"A": "b"}), timeout_s=LIMIT_S).stdout == b"observe b\n"
+        assert endpoint.count("SendCommand") == sent
 
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_AFTER_ACCEPTING, Fault.STALL_AFTER_ACCEPTING])
@@ -107,9 +109,9 @@ def test_what_was_accepted_without_an_answer_runs_once(
     assert endpoint.count("ListCommands") >= 1
 
 
-def test_what_is_delivered_twice_runs_once(way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost) -> None:
-    """A command that reaches the host twice at the same time runs its program once."""
-    endpoint.faults.plan(Fault.DELIVERED_TWICE)
+def test_what_an_agent_runs_twice_runs_once(way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost) -> None:
+    """A command that an agent runs twice at the same time runs its program once."""
+    endpoint.faults.plan(Fault.RUN_TWICE)
     assert way.run(COUNT + b"; sleep 1", timeout_s=LIMIT_S).stdout == b"ran\n"
     assert machine.run(["cat", "/run/count"], timeout_s=10).stdout == "ran\n"
 
@@ -147,7 +149,7 @@ def test_a_command_that_never_started_says_so(way: AwsConnection, endpoint: SsmE
 def test_an_agent_that_dies_leaves_no_answer(way: AwsConnection, endpoint: SsmEndpoint) -> None:
     """A program that was ended with its agent has no answer, and is never taken for one that failed."""
     endpoint.faults.plan(Fault.AGENT_DIES)
-    with pytest.raises(ConnectionLost, match=r"document process failed unexpectedly.*Nothing of it runs there"):
+    with pytest.raises(ConnectionLost, match=r"a worker that was killed.*Nothing of it runs there"):
         way.run(b"sleep 4091", timeout_s=LIMIT_S)
 
 
@@ -171,6 +173,34 @@ def test_what_goes_on_after_giving_up_is_found_out(
     assert endpoint.count("CancelCommand") >= 1
 
 
+def test_a_reply_that_is_lost_is_asked_for(
+    way: AwsConnection, endpoint: SsmEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent's reply is not waited for until it repeats it: the host has the answer, and nothing runs again."""
+    monkeypatch.setattr(commands, "SLACK_S", 1.0 - LIMIT_S)
+    endpoint.faults.plan(Fault.REPLY_LOST)
+    assert way.run(COUNT, timeout_s=LIMIT_S).stdout == b"ran\n"
+    assert endpoint.count("SendCommand") == 2
+
+
+def test_a_message_that_the_agent_loses_runs_nothing(
+    way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that stays pending is given up, withdrawn on the host, and told as one that never began."""
+    monkeypatch.setattr(commands, "SLACK_S", 2.0 - target.ssm.start_s)
+    monkeypatch.setattr(provider, "LOOK_S", target.ssm.start_s + LIMIT_S)
+    endpoint.faults.plan(Fault.DROPPED)
+    with pytest.raises(ConnectionLost, match=r"did not get the command: given up and cancelled.*if it still comes"):
+        way.run(COUNT, timeout_s=target.ssm.start_s)
+    assert machine.run(["test", "-e", "/run/count"], timeout_s=10).returncode == 1
+
+
+def test_an_agent_with_a_short_path_is_enough(way: AwsConnection, endpoint: SsmEndpoint) -> None:
+    """What carries a program finds its tools without the agent's help."""
+    endpoint.faults.plan(Fault.BARE_PATH)
+    assert way.run(COUNT + b"; command -v nixos-rebuild", timeout_s=LIMIT_S).exit_status == 0
+
+
 def test_long_output_comes_whole(way: AwsConnection, endpoint: SsmEndpoint) -> None:
     """Output that no answer of SSM can hold comes in pieces."""
     random = os.urandom(40_000).hex()
@@ -181,9 +211,9 @@ def test_long_output_comes_whole(way: AwsConnection, endpoint: SsmEndpoint) -> N
 
 def test_an_instance_proves_that_it_runs_commands(target: Target, endpoint: SsmEndpoint) -> None:
     """The preflight of a deploy sends a trivial command; online alone proves nothing."""
-    provider = AwsProvider(target, prove=True, emulated=lambda *_: None)
+    reached = AwsProvider(target, prove=True, emulated=lambda *_: None, say=print)
     for _ in range(2):
-        provider.connect("aws")
+        reached.connect("aws")
     assert endpoint.count("SendCommand") == 1
     endpoint.faults.plan(Fault.DELIVERY_TIMEOUT)
     with pytest.raises(
@@ -206,11 +236,11 @@ def test_an_instance_is_found_by_tags_and_reached_in_a_role(
     ssm = msgspec.structs.replace(target.ssm, role="arn:aws:iam::000000000000:role/deploy", region="us-east-1")
     told: list[tuple[str, tuple[str, ...]]] = []
     given = msgspec.structs.replace(target, hosts=(host,), ssm=ssm)
-    provider = AwsProvider(given, prove=False, emulated=lambda *said: told.append(said))
-    connection = provider.connect("aws")
+    reached = AwsProvider(given, prove=False, emulated=lambda *said: told.append(said), say=print)
+    connection = reached.connect("aws")
     assert connection.run(b"exit 7", timeout_s=LIMIT_S).exit_status == 7
     assert connection.facts.address == endpoint.instance_ids["i"]
-    assert ROLE_ARN in provider._caller
+    assert ROLE_ARN in reached._caller
     assert [lacking for _, lacking in told] == [NOT_MODELLED]
 
 
@@ -282,6 +312,26 @@ def test_long_output_comes_from_a_bucket(
     assert endpoint.count("SendCommand") == 1
     (key,) = kept
     assert key.endswith("/awsrunShellScript/0.awsrunShellScript/stdout")
+
+
+def test_a_bucket_that_the_instance_does_not_reach_costs_one_delay(
+    target: Target, endpoint: SsmEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer shows it; later commands do without the bucket, and one line says so."""
+    ssm = msgspec.structs.replace(target.ssm, bucket="outputs")
+    random = os.urandom(40_000).hex()
+    said: list[str] = []
+    with s3() as (url, kept):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        endpoint.faults.plan(Fault.BUCKET_AWAY, times=99)
+        given = msgspec.structs.replace(target, ssm=ssm)
+        reached = AwsProvider(given, prove=True, emulated=lambda *_: None, say=said.append)
+        assert reached.connect("aws").run(f"printf %s {random}".encode(), timeout_s=LIMIT_S).stdout.decode() == random
+        assert not kept
+    asked = [request for operation, request in endpoint.calls if operation == "SendCommand"]
+    assert ["OutputS3BucketName" in request for request in asked] == [True, False, False, False]
+    assert len(said) == 1
+    assert said[0].startswith("aws: the bucket outputs is left out from now on, and output comes in pieces")
 
 
 def test_nothing_is_left_running(way: AwsConnection, endpoint: SsmEndpoint) -> None:

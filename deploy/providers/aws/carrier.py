@@ -36,8 +36,8 @@ UNLIMITED = 2**40
 Outcome: TypeAlias = Literal["answered", "running", "lost", "unknown", "needs", "corrupt"]
 
 _OPENING = re.compile(
-    r"^SWITCHPROOF-SSM/1 (?P<question>[0-9a-f]{16}) (?P<outcome>[a-z]+) (?P<status>\S+) (?P<size>\d{1,12}) "
-    r"(?P<sum>[0-9a-f]{64}|-) (?P<offset>\d{1,12})\r?$",
+    r"^SWITCHPROOF-SSM/1 (?P<question>[0-9a-f]{16}) (?P<outcome>[a-z]{1,20}) (?P<status>[0-9a-z-]{1,10}) "
+    r"(?P<size>[0-9]{1,12}) (?P<sum>[0-9a-f]{64}|-) (?P<offset>[0-9]{1,12})\r?$",
     re.MULTILINE,
 )
 

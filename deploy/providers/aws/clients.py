@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.credentials
 import botocore.exceptions
-import botocore.session
+import botocore.parsers
 from botocore.config import Config
 
-from deploy.errors import UsageError
+from deploy.providers.aws.credentials import open_session, remedy_of, usable_configuration
 from deploy.target import Ssm
 
 CONNECT_S = 10.0
@@ -33,12 +31,18 @@ SENDS = Config(
 )
 """SendCommand has no idempotency token: what was retried blindly would run twice."""
 
-_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+_SERVICE = re.compile(
+    r"(?:ssm|ssm-fips|sts|sts-fips)(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d)?"
+    r"\.(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws|api\.amazonwebservices\.com\.cn)"
+    r"|vpce-[0-9a-f]{8,17}-[0-9a-z-]+\.(?:ssm|sts)\.[a-z]{2,4}(?:-[a-z]+)+-\d\.vpce\.amazonaws\.com(?:\.cn)?"
+)
+"""Names that AWS gives the endpoints of these services; anybody can have a host below `.amazonaws.com`, too."""
 _REMEDIES = {
     "ExpiredToken": "the credentials have expired; get new ones",
     "ExpiredTokenException": "the credentials have expired; get new ones",
     "InvalidClientTokenId": "AWS does not know these credentials; look which ones are meant to be used",
     "UnrecognizedClientException": "AWS does not know these credentials; look which ones are meant to be used",
+    "InvalidSignatureException": "the secret key does not belong to the key id, or this machine's clock is wrong",
     "SignatureDoesNotMatch": "the secret key does not belong to the key id, or this machine's clock is wrong",
     "MaxDocumentSizeExceeded": "make a document that carries the script itself, as docs/aws.md tells",
     "InvalidDocument": "see whether ssm.document names a document of this account and region",
@@ -62,27 +66,12 @@ class Clients:
     """
 
     def __init__(self, ssm: Ssm, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
-        try:
-            session = boto3.Session(profile_name=ssm.profile)
-            region = ssm.region or os.environ.get("AWS_REGION") or session.region_name
-            if not region:
-                raise UsageError(
-                    "no AWS region: set ssm.region in the target file, AWS_REGION, or one in the profile"
-                )
-            if session.get_credentials() is None:
-                raise UsageError(
-                    "no AWS credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where "
-                    "a role gives them"
-                )
-            if ssm.role:
-                session = _in_role(session, ssm.role, region)
-            self.region = region
-            self.reads = session.client("ssm", region_name=region, config=READS)
-            self.sends = session.client("ssm", region_name=region, config=SENDS)
-            self.sts = session.client("sts", region_name=region, config=READS)
-            self._session = session
-        except botocore.exceptions.BotoCoreError as error:
-            raise UsageError(f"provider 'aws': {error}") from error
+        session, self.region = open_session(ssm)
+        with usable_configuration():
+            self.reads = session.client("ssm", region_name=self.region, config=READS)
+            self.sends = session.client("ssm", region_name=self.region, config=SENDS)
+            self.sts = session.client("sts", region_name=self.region, config=READS)
+        self._session = session
         self._emulated = emulated
         self._told = threading.Lock()
         for client in (self.reads, self.sends, self.sts):
@@ -95,7 +84,7 @@ class Clients:
     def _look_at(self, http_response: Any, **_: Any) -> None:
         """See by an answer whether it is AWS's own."""
         words = http_response.headers.get("x-switchproof-emulation", "")
-        if not words and (urlsplit(http_response.url).hostname or "").endswith(_AWS):
+        if not words and is_aws(http_response.url):
             return
         if self._told.acquire(blocking=False):
             lacking = http_response.headers.get("x-switchproof-not-modelled", "what it does not model is not known")
@@ -106,19 +95,10 @@ class Clients:
             )
 
 
-def _in_role(session: boto3.Session, role: str, region: str) -> boto3.Session:
-    """Return a session whose credentials are the role's, renewed when they end."""
-    fetcher = botocore.credentials.AssumeRoleCredentialFetcher(
-        client_creator=lambda service, **given: session.client(service, **{"region_name": region, **given}),
-        source_credentials=session.get_credentials(),
-        role_arn=role,
-        extra_args={"RoleSessionName": "switchproof"},
-    )
-    inner = botocore.session.get_session()
-    inner._credentials = botocore.credentials.DeferredRefreshableCredentials(  # noqa: SLF001 - botocore has no other way
-        method="assume-role", refresh_using=fetcher.fetch_credentials
-    )
-    return boto3.Session(botocore_session=inner)
+def is_aws(url: str) -> bool:
+    """Tell whether an address is one of AWS's own for these services, with TLS, on the usual port."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" and parts.port in {None, 443} and bool(_SERVICE.fullmatch(parts.hostname or ""))
 
 
 def code_of(error: Exception) -> str:
@@ -137,6 +117,10 @@ def explain(error: Exception) -> tuple[str, str]:
         return f"AWS throttles the requests ({error})", "Run fewer hosts at a time, or try again."
     if code:
         return str(error), "See what AWS says."
+    if remedy := remedy_of(error):
+        return f"there are no credentials: {error}", remedy
+    if isinstance(error, botocore.parsers.ResponseParserError):
+        return f"the endpoint does not answer as AWS does: {error}", "See whether AWS_ENDPOINT_URL_* names AWS's own."
     return f"AWS could not be asked: {error}", "See whether this machine reaches the endpoint of its region."
 
 

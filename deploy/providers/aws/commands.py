@@ -7,13 +7,14 @@ import math
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import limits
 from deploy.connection import AnswerTooLong, ConnectionLost
 from deploy.providers.aws import status
+from deploy.providers.aws.bucket import Bucket
+from deploy.providers.aws.carrier import TooLong
 from deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
 from deploy.providers.aws.status import Fate, Reading
 from deploy.target import Ssm
@@ -24,8 +25,11 @@ SLACK_S = 10.0
 """Seconds beyond a command's own limits after which it is given up."""
 ASKED_EVERY_S = 0.75
 """Seconds between two questions for a command's end, after the first few and but for a jitter of a fifth."""
-UPLOADED_S = 10.0
-"""Seconds for which output is waited for in the bucket."""
+QUIET_S = 20.0
+"""Seconds without an answer after which it is said what is waited for."""
+
+
+_LOST_REPLY = "; a reply that the agent lost it sends again every 5 min and at its restart"
 
 
 class NotSent(ConnectionLost):
@@ -58,10 +62,15 @@ class Commands:
         instance: Its instance id.
         clients: AWS's clients.
         ssm: The target file's table.
+        bucket: Where long output goes.
+        say: Told what takes long.
     """
 
-    def __init__(self, host: str, instance: str, clients: Clients, ssm: Ssm) -> None:
+    def __init__(
+        self, host: str, instance: str, clients: Clients, ssm: Ssm, *, bucket: Bucket, say: Callable[[str], None]
+    ) -> None:
         self._host, self._instance, self._clients, self._ssm = host, instance, clients, ssm
+        self._bucket, self._say = bucket, say
         self._stop = threading.Event()
 
     def run(self, name: str, parameters: Mapping[str, list[str]], limit_s: float, *, bucket: bool = False) -> Ended:
@@ -71,7 +80,7 @@ class Commands:
             name: Names the command in its comment, so that it can be found again.
             parameters: The document's.
             limit_s: Seconds that it may run.
-            bucket: Have the output put into the bucket, and take it from there if it is long.
+            bucket: Have the output put into the bucket, if there is one, and take it from there if it is long.
 
         Raises:
             NotSent: AWS refused it, or was not reached.
@@ -81,6 +90,7 @@ class Commands:
         try:
             self._pause(0)
             began = time.monotonic()
+            bucket = bucket and self._bucket.usable
             command = self._send(name, parameters, bucket=bucket)
             return self._await(command, began, limit_s, bucket=bucket)
         except GivenUp:
@@ -89,6 +99,11 @@ class Commands:
     def stop(self) -> None:
         """End all waiting, from another thread, for good."""
         self._stop.set()
+
+    @property
+    def long_output(self) -> bool:
+        """Whether an answer may be longer than SSM passes on."""
+        return self._bucket.usable
 
     def rest(self, seconds: float) -> None:
         """Wait a while.
@@ -110,7 +125,7 @@ class Commands:
         if self._ssm.document_version:
             request["DocumentVersion"] = self._ssm.document_version
         if bucket:
-            request |= {"OutputS3BucketName": self._ssm.bucket, "OutputS3KeyPrefix": self._ssm.prefix}
+            request |= {"OutputS3BucketName": self._bucket.name, "OutputS3KeyPrefix": self._bucket.prefix}
         give_up = time.monotonic() + self._ssm.start_s
         pace = _Pace(5.0)
         while True:
@@ -156,6 +171,8 @@ class Commands:
         started: float | None = None
         reading = Reading(Fate.UNCERTAIN, "SSM has not said anything of it")
         pace = _Pace(ASKED_EVERY_S)
+        quiet_until = sent + QUIET_S
+        slack_s = SLACK_S + (self._bucket.extra_s if bucket else 0.0)
         while not self._stop.wait(pace.next_s()):
             now = time.monotonic()
             try:
@@ -171,55 +188,38 @@ class Commands:
                     return self._read(command, reading, answer, bucket=bucket)
                 if started is None and answer.get("Status") == "InProgress":
                     started = now
-            late = now > sent + self._ssm.start_s + SLACK_S if started is None else now > started + limit_s + SLACK_S
-            if late:
-                self._cancel(command)
-                waited = f"given up and cancelled after {now - began:.0f} s"
+            give_up = sent + self._ssm.start_s + SLACK_S if started is None else started + limit_s + slack_s
+            if now > give_up:
+                waited = f"given up {self._cancel(command)} after {now - began:.0f} s"
                 return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last word was: {reading.words}"))
+            if now > quiet_until:
+                quiet_until = math.inf
+                self._say(
+                    f"{self._host}: waits for {'the end' if started else 'the start'} of command {command} on "
+                    f"{self._instance}, for {give_up - now:.0f} s at most, then asks the host; {reading.words}"
+                    + (_LOST_REPLY if started else "")
+                )
         self._cancel(command)
         raise GivenUp
 
-    def _cancel(self, command: str) -> None:
-        """Ask AWS to end a command; whether it does is seen on the host."""
+    def _cancel(self, command: str) -> str:
+        """Ask AWS to end a command, and say whether it was asked; whether it ends is seen on the host."""
         try:
             self._clients.reads.cancel_command(CommandId=command, InstanceIds=[self._instance])
-        except Exception:  # noqa: BLE001 - it is looked for on the host in any case
-            return
+        except Exception as error:  # noqa: BLE001 - it is looked for on the host in any case
+            return f"and not cancelled ({explain(error)[0]})"
+        return "and cancelled"
 
     def _read(self, command: str, reading: Reading, answer: Mapping[str, Any], *, bucket: bool) -> Ended:
         stdout = str(answer.get("StandardOutputContent") or "")
-        if bucket and reading.fate is Fate.READ and "truncated" in stdout[-40:]:
-            stdout = self._fetch(command)
+        if bucket and reading.fate is Fate.READ and stdout:
+            self._bucket.check(command, self._instance)
+            if self._bucket.usable and "truncated" in stdout[-40:]:
+                try:
+                    stdout = self._bucket.fetch(command, self._instance) or stdout
+                except TooLong as error:
+                    raise AnswerTooLong(self._host, str(error)) from error
         return Ended(command, reading, stdout, str(answer.get("StandardErrorContent") or ""))
-
-    def _fetch(self, command: str) -> str:
-        """Take a command's output from the bucket."""
-        s3 = self._clients.bucket()
-        give_up = time.monotonic() + UPLOADED_S
-        where = f"{self._ssm.prefix}/{command}/{self._instance}/"
-        pace = _Pace(2.0)
-        body: bytes | None = None
-        while body is None and time.monotonic() < give_up:
-            try:
-                found = s3.list_objects_v2(Bucket=self._ssm.bucket, Prefix=where).get("Contents", [])
-                for key in (entry["Key"] for entry in found if entry["Key"].endswith("/stdout")):
-                    body = s3.get_object(Bucket=self._ssm.bucket, Key=key)["Body"].read(limits.OUTPUT + 1)
-                    break
-            except Exception as error:
-                what, remedy = explain(error)
-                raise self._lost(
-                    f"the output in the bucket {self._ssm.bucket} cannot be read: {what}", remedy
-                ) from error
-            if body is None:
-                self._pause(pace.next_s())
-        if body is not None and len(body) > limits.OUTPUT:
-            raise AnswerTooLong(self._host, f"more than {limits.OUTPUT} bytes came in one answer")
-        if body is not None:
-            return body.decode("utf-8", "replace")
-        raise self._lost(
-            f"the output did not come into the bucket {self._ssm.bucket} below {where}",
-            "See whether the instance's role may write there, or leave ssm.bucket out.",
-        )
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):

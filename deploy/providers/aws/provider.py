@@ -25,6 +25,7 @@ from deploy.connection import (
 from deploy.errors import Inconclusive, UsageError
 from deploy.facts import ConnectionFacts
 from deploy.providers.aws import carrier
+from deploy.providers.aws.bucket import Bucket
 from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
 from deploy.providers.aws.clients import Clients, code_of, explain
 from deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
@@ -34,6 +35,8 @@ from deploy.target import RUN_SHELL_SCRIPT, Host, Target
 
 LOOK_S = 20.0
 """Seconds that a look at what became of a question may take on the host."""
+LEAST_S = 5
+"""Seconds; the agent takes a shorter limit for an hour."""
 AT_ONCE = 4
 """Pieces of output that are fetched at the same time; an agent runs five commands at once."""
 
@@ -46,12 +49,20 @@ class AwsProvider:
         prove: Have every instance really run a command, once, before it is asked for anything; without it, the first
             question is that command.
         emulated: Told once if something stands in for AWS, and what of it that does not do.
+        say: Told what takes long, and what is done without.
 
     Raises:
         UsageError: No region, no credentials or no such profile.
     """
 
-    def __init__(self, target: Target, *, prove: bool, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        prove: bool,
+        emulated: Callable[[str, tuple[str, ...]], None],
+        say: Callable[[str], None],
+    ) -> None:
         self._target = target
         self._hosts = {host.name: host for host in target.hosts}
         self._prove = prove
@@ -59,12 +70,16 @@ class AwsProvider:
         self._lock = threading.Lock()
         self._caller = ""
         self._proved: set[str] = set()
+        self._say = say
+        self._buckets = {name: self._bucket(name) for name in self._hosts}
 
     def connect(self, host: str) -> AwsConnection:
         """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
         caller = self._who_am_i(host)
         instance = self._find(self._hosts[host], caller)
-        commands = Commands(host, instance, self._clients, self._target.ssm)
+        commands = Commands(
+            host, instance, self._clients, self._target.ssm, bucket=self._buckets[host], say=self._say
+        )
         facts = ConnectionFacts(kind="ssm", address=instance, user="root")
         connection = AwsConnection(host, commands, self._target, facts)
         if self._prove and host not in self._proved:
@@ -74,6 +89,13 @@ class AwsProvider:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _bucket(self, host: str) -> Bucket:
+        ssm = self._target.ssm
+        return Bucket(ssm.bucket or "", ssm.prefix, self._open_bucket, lambda text: self._say(f"{host}: {text}"))
+
+    def _open_bucket(self) -> Any:
+        return self._clients.bucket()
 
     def _who_am_i(self, host: str) -> str:
         with self._lock:
@@ -85,7 +107,8 @@ class AwsProvider:
                     raise AuthenticationFailed(
                         host, f"AWS does not say whose credentials these are: {what}", remedy
                     ) from error
-                self._caller = f"{me['Arn']} in account {me['Account']}, region {self._clients.region}"
+                who = f"{me.get('Arn', 'somebody')} in account {me.get('Account', 'unknown')}"
+                self._caller = f"{who}, region {self._clients.region}"
             return self._caller
 
     def _find(self, host: Host, caller: str) -> str:
@@ -97,7 +120,7 @@ class AwsProvider:
             named = "an instance with the tags " + ", ".join(f"{key}={value}" for key, value in host.tags.items())
         try:
             pages = self._clients.reads.get_paginator("describe_instance_information").paginate(Filters=filters)
-            found = [entry for page in pages for entry in page["InstanceInformationList"]]
+            found = [entry for page in pages for entry in page.get("InstanceInformationList", [])]
         except Exception as error:
             if code_of(error) in {"InvalidInstanceId", "InvalidInstanceInformationFilterValue"}:
                 found = []
@@ -115,6 +138,12 @@ def _only(host: str, found: list[dict[str, Any]], named: str, caller: str) -> st
             f"SSM does not know {named} ({caller})",
             "See whether account and region are right, the instance and its amazon-ssm-agent run, and its role has "
             "AmazonSSMManagedInstanceCore.",
+        )
+    if not all(entry.get("InstanceId") for entry in found):
+        raise Unreachable(
+            host,
+            f"SSM tells of {named}, and not its id",
+            "See whether AWS_ENDPOINT_URL_SSM names AWS's own endpoint.",
         )
     if len(found) > 1:
         ids = ", ".join(sorted(entry["InstanceId"] for entry in found))
@@ -156,7 +185,6 @@ class AwsConnection:
         self._commands = commands
         self._ssm = target.ssm
         self._fixed = fixed_values(target)
-        self._known: set[str] = set()
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program; see `Connection.run`. What was begun is looked for on the host before it is called lost."""
@@ -172,8 +200,9 @@ class AwsConnection:
             raise Inconclusive(
                 f"{self.host}: the document {self._ssm.document} runs only the verbs of host-switch.sh"
             )
-        question, answer = self._ask(load, timeout_s, whole=load.digest not in self._known)
-        if answer.outcome == "needs":  # nothing was run: the host was booted, or another one took its place
+        # The script of a question is most of what a command weighs, and the host keeps it until its next boot.
+        question, answer = self._ask(load, timeout_s, whole=not isinstance(program, Question))
+        if answer.outcome == "needs":  # nothing was run
             question, answer = self._ask(load, timeout_s, whole=True)
         if answer.outcome in {"needs", "corrupt"}:
             raise Inconclusive(
@@ -184,8 +213,6 @@ class AwsConnection:
                     else "see whether /run has room on the host"
                 )
             )
-        if isinstance(program, Question):
-            self._known.add(load.digest)
         stdout = self._collect(question, answer)
         status = int(answer.status) if re.fullmatch("[0-9]{1,3}", answer.status) else None
         return Completed(stdout, answer.words, status, time.monotonic() - began)
@@ -197,7 +224,7 @@ class AwsConnection:
             Unreachable: It did not, and why.
         """
         question = secrets.token_hex(8)
-        ended = self._send(carrier.look(question), LOOK_S)
+        ended = self._send(carrier.look(question), LOOK_S, bucket=True)
         try:
             carrier.parse(ended.stdout, question)
         except Mangled as error:
@@ -220,10 +247,10 @@ class AwsConnection:
         """Have a program run once, and return its name and answer."""
         question = secrets.token_hex(8)
         give_up = time.monotonic() + timeout_s + self._ssm.start_s
-        limit = carrier.UNLIMITED if self._ssm.bucket else carrier.PIECE
+        limit = carrier.UNLIMITED if self._commands.long_output else carrier.PIECE
         errand = carrier.ask(question, load, whole=whole, limit=limit, patience_s=math.ceil(timeout_s))
         try:
-            ended = self._send(errand, timeout_s, bucket=bool(self._ssm.bucket))
+            ended = self._send(errand, timeout_s, bucket=True)
             why = ended.reading.words
             with contextlib.suppress(Mangled):
                 answer = carrier.parse(ended.stdout, question)
@@ -306,8 +333,9 @@ class AwsConnection:
             raise ConnectionLost(self.host, str(error), "Ask again.") from error
 
     def _send(self, errand: Errand, limit_s: float, *, bucket: bool = False) -> Ended:
+        seconds = max(LEAST_S, math.ceil(limit_s))
         if self._restricted:
-            given = parameters(errand, self._fixed, math.ceil(limit_s))
+            given = parameters(errand, self._fixed, seconds)
         else:
-            given = {"commands": [errand.text()], "executionTimeout": [str(max(5, math.ceil(limit_s)))]}
+            given = {"commands": [errand.text()], "executionTimeout": [str(seconds)]}
         return self._commands.run(errand.question, given, limit_s, bucket=bucket)

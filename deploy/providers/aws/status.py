@@ -37,7 +37,7 @@ class Reading:
 
 _READINGS: dict[tuple[str, str], tuple[Fate, str]] = {
     ("Pending", "Pending"): (Fate.WAIT, "not sent to the instance yet"),
-    ("InProgress", "InProgress"): (Fate.WAIT, "at work"),
+    ("InProgress", "InProgress"): (Fate.WAIT, "taken by the agent"),
     ("Delayed", "Delayed"): (Fate.WAIT, "the instance does not take it at the moment; SSM tries again"),
     ("Cancelling", "Cancelling"): (Fate.WAIT, "being cancelled"),
     ("Success", "Success"): (Fate.READ, "ended"),
@@ -54,13 +54,18 @@ _READINGS: dict[tuple[str, str], tuple[Fate, str]] = {
     ("Cancelled", "Cancelled"): (Fate.CUT_OFF, "it was cancelled; that does not prove that it ended"),
 }
 
+_LONGEST = 40
+"""Characters of a status that are shown."""
+
 
 def read(invocation: Mapping[str, Any]) -> Reading:
     """Read `Status` and `StatusDetails` of an invocation; an unknown pair is uncertain, never passed or failed."""
-    status = str(invocation.get("Status", ""))
+    status = str(invocation.get("Status", ""))[:_LONGEST]
     # The model spells some with blanks, the service without.
-    details = str(invocation.get("StatusDetails") or status).replace(" ", "")
+    details = str(invocation.get("StatusDetails") or status).replace(" ", "")[:_LONGEST]
     fate, words = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is not known here"))
+    if details == "Failed" and invocation.get("ResponseCode") == 0:  # no script's end gives that
+        words = "failed with exit code 0, as the agent says of a worker that was killed"
     shown = status if details == status else f"{status}/{details}"
     code = invocation.get("ResponseCode", -1)
     return Reading(fate, f"{words} (SSM: {shown}{'' if code == -1 else f', response code {code}'})")

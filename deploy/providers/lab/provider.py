@@ -96,7 +96,9 @@ class LabProvider:
             raise UsageError(f"--provider=lab: {error}") from error
         emulated(f"the lab {lab.name!r} on this machine", not_modelled(lab.state))
         try:
-            self._way = self._through_ssm(lab, target, prove, emulated) if shape == "aws" else _over_ssh(lab, target)
+            self._way = (
+                self._through_ssm(lab, target, prove, emulated, say) if shape == "aws" else _over_ssh(lab, target)
+            )
         except BaseException:
             self.close()
             raise
@@ -110,7 +112,12 @@ class LabProvider:
         self._stack.close()
 
     def _through_ssm(
-        self, lab: Lab, target: Target, prove: bool, emulated: Callable[[str, tuple[str, ...]], None]
+        self,
+        lab: Lab,
+        target: Target,
+        prove: bool,
+        emulated: Callable[[str, tuple[str, ...]], None],
+        say: Callable[[str], None],
     ) -> Provider:
         """Reach the hosts as instances of an SSM of their own."""
         from deploy.providers.aws.provider import AwsProvider
@@ -121,7 +128,7 @@ class LabProvider:
         hosts = tuple(
             msgspec.structs.replace(host, instance=endpoint.instance_ids[host.name]) for host in target.hosts
         )
-        return AwsProvider(msgspec.structs.replace(target, hosts=hosts), prove=prove, emulated=emulated)
+        return AwsProvider(msgspec.structs.replace(target, hosts=hosts), prove=prove, emulated=emulated, say=say)
 
 
 class _environment:  # noqa: N801 - used as a function

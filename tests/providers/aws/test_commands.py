@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from deploy import limits
 from deploy.connection import AnswerTooLong, ConnectionLost
 from deploy.providers.aws import commands
+from deploy.providers.aws.bucket import Bucket
 from deploy.providers.aws.commands import Commands
 from deploy.providers.aws.status import Fate
 from deploy.target import Ssm
@@ -87,9 +89,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands._Pace, "next_s", lambda _: 0.01)
 
 
-def made(aws: Aws, ssm: Ssm = Ssm(start_s=0.3)) -> Commands:  # noqa: B008 - frozen
+def made(aws: Aws, say: Callable[[str], None] = print, bucket: Bucket | None = None) -> Commands:
     """The commands to one instance of a scripted AWS, which must take one within 0.3 s."""
-    return Commands("a", INSTANCE, aws, ssm)  # type: ignore[arg-type] # what it uses of AWS's clients
+    clients: Any = aws
+    return Commands("a", INSTANCE, clients, Ssm(start_s=0.3), bucket=bucket or Bucket("", "", S3, say), say=say)
 
 
 def run(aws: Aws, limit_s: float = 0.2) -> commands.Ended:
@@ -165,8 +168,33 @@ def test_a_command_that_never_starts_is_cancelled() -> None:
 def test_a_command_that_never_ends_is_cancelled() -> None:
     """The time that a command may run counts from when it began to run."""
     aws = Aws(send=[SENT], get=[AT_WORK], cancel=[refused("InternalServerError", 500)])
-    assert "at work" in run(aws).reading.words
+    words = run(aws).reading.words
+    assert "taken by the agent" in words
+    assert "given up and not cancelled (words of AWS" not in words
+    assert "given up and not cancelled (An error occurred (InternalServerError)" in words
     assert aws.count("cancel") == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"Status": "Pending"}, "the start of command c-1 .* then asks the host; not sent to the instance yet"),
+        (
+            AT_WORK,
+            "the end of command c-1 .*; taken by the agent .*; a reply that the agent lost it sends again every",
+        ),
+    ],
+    ids=["pending", "taken"],
+)
+def test_a_long_wait_says_once_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], words: str
+) -> None:
+    """Somebody who sees a run stand still learns for what, how long at most, and what comes then."""
+    monkeypatch.setattr(commands, "QUIET_S", 0.05)
+    said: list[str] = []
+    made(Aws(send=[SENT], get=[seen], cancel=[{}]), said.append).run("q", {}, 0.2)
+    (told,) = said
+    assert re.search(rf"^a: waits for {words}", told)
 
 
 def test_what_cannot_be_read_is_no_end() -> None:
@@ -205,15 +233,15 @@ def test_waiting_ends_when_it_is_stopped() -> None:
     assert aws.count("cancel") == 1
 
 
-class Bucket:
-    """A bucket that has a command's output after a while."""
+class S3:
+    """A bucket that has a command's output, or does not."""
 
-    def __init__(self, body: bytes = b"whole") -> None:
-        self.asked, self.body = 0, body
+    def __init__(self, *keys: str, body: bytes = b"whole") -> None:
+        self.keys, self.asked, self.body = keys, 0, body
 
     def list_objects_v2(self, **given: str) -> dict[str, Any]:
         self.asked += 1
-        return {"Contents": [{"Key": f"{given['Prefix']}awsrunShellScript/0/stdout"}]} if self.asked > 2 else {}
+        return {"Contents": [{"Key": given["Prefix"] + key} for key in self.keys]} if self.keys else {}
 
     def get_object(self, **_: str) -> dict[str, Any]:
         body = self.body
@@ -224,29 +252,57 @@ class Bucket:
         return {"Body": Body}
 
 
-def test_a_bucket_that_stays_empty_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Output that does not come into the bucket is an error that says where, and is waited for once."""
-    monkeypatch.setattr(commands, "UPLOADED_S", 0.1)
-    aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
-    aws.bucket = lambda: Aws(objects=[{}])  # type: ignore[attr-defined]
-    with pytest.raises(ConnectionLost, match=f"into the bucket outputs below switchproof/c-1/{INSTANCE}/"):
-        made(aws, Ssm(bucket="outputs")).run("q", {}, 60, bucket=True)
-    assert aws.count("get") == 1
+LONG = {**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}
 
 
 def test_long_output_comes_from_the_bucket() -> None:
-    """Output that SSM cut off is read whole from the bucket, as soon as it is there."""
-    bucket = Bucket()
-    aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
-    aws.bucket = lambda: bucket  # type: ignore[attr-defined]
-    assert made(aws, Ssm(bucket="outputs")).run("q", {}, 5, bucket=True).stdout == "whole"
-    assert aws.calls[0][1]["OutputS3BucketName"] == "outputs"
+    """Output that SSM cut off is read whole from the bucket; that the instance reaches it is looked at once."""
+    s3 = S3("awsrunShellScript/0/stderr", "awsrunShellScript/0/stdout")
+    aws = Aws(send=[SENT], get=[DONE, LONG, DONE])
+    way = made(aws, bucket=Bucket("outputs", "p", lambda: s3, pytest.fail))
+    assert [way.run("q", {}, 5, bucket=True).stdout for _ in range(3)] == ["out", "whole", "out"]
+    assert [given["OutputS3BucketName"] for name, given in aws.calls if name == "send"] == ["outputs"] * 3
+    assert s3.asked == 2
+
+
+@pytest.mark.parametrize("seen", [DONE, LONG], ids=["short", "long"])
+def test_a_bucket_that_the_instance_does_not_reach_is_left_out(seen: dict[str, Any]) -> None:
+    """It is found out with the first output, told in one line, and no later command waits for it."""
+    said: list[str] = []
+    aws = Aws(send=[SENT], get=[seen])
+    bucket = Bucket("outputs", "p", S3, said.append)
+    for way in (made(aws, bucket=bucket), made(aws, bucket=bucket)):
+        assert way.run("q", {}, 60, bucket=True).stdout == seen["StandardOutputContent"]
+        assert not way.long_output
+    assert [given.get("OutputS3BucketName") for name, given in aws.calls if name == "send"] == ["outputs", None]
+    (told,) = said
+    assert re.fullmatch(rf"the bucket outputs is left out from now on.* {INSTANCE} put nothing there: .*", told)
+
+
+def test_a_bucket_that_cannot_be_read_is_left_out() -> None:
+    """What S3 refuses is told with its remedy; the output comes in pieces."""
+    said: list[str] = []
+
+    def denied() -> Any:
+        raise refused("AccessDenied")
+
+    way = made(Aws(send=[SENT], get=[LONG]), bucket=Bucket("outputs", "p", denied, said.append))
+    assert way.run("q", {}, 60, bucket=True).stdout == LONG["StandardOutputContent"]
+    assert "see the IAM policy in docs/aws.md" in said[0]
+
+
+def test_a_late_answer_is_waited_for_until_the_bucket_is_proved() -> None:
+    """An agent that cannot reach the bucket tries for a minute before it replies, which is no lost answer."""
+    bucket = Bucket("outputs", "p", lambda: S3("x/stdout"), pytest.fail)
+    assert bucket.extra_s == 70
+    way = made(Aws(send=[SENT], get=[*[AT_WORK] * 60, DONE]), bucket=bucket)
+    assert way.run("q", {}, 0.01, bucket=True).reading.fate is Fate.READ
+    assert bucket.extra_s == 0
 
 
 def test_output_that_is_too_long_is_not_taken_from_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an object in the bucket no more is read than a run takes in, and it is not asked for again."""
     monkeypatch.setattr(limits, "OUTPUT", 1000)
-    aws = Aws(send=[SENT], get=[{**DONE, "StandardOutputContent": "x" * 100 + "--output truncated--"}])
-    aws.bucket = lambda: Bucket(bytes(2000))  # type: ignore[attr-defined]
+    bucket = Bucket("outputs", "p", lambda: S3("x/stdout", body=bytes(2000)), pytest.fail)
     with pytest.raises(AnswerTooLong, match="more than 1000 bytes came"):
-        made(aws, Ssm(bucket="outputs")).run("q", {}, 5, bucket=True)
+        made(Aws(send=[SENT], get=[LONG]), bucket=bucket).run("q", {}, 5, bucket=True)

@@ -18,6 +18,7 @@ from deploy.connection import Completed, ConnectionLost, DeadlineExceeded, Progr
 from deploy.errors import Inconclusive
 from deploy.facts import ConnectionFacts
 from deploy.plan import TARGETS
+from deploy.program import SCRIPT, endpoints, question
 from deploy.providers.aws import carrier
 from deploy.providers.aws.commands import Ended, NotSent
 from deploy.providers.aws.provider import AwsConnection
@@ -60,10 +61,12 @@ class Ssm:
 
     def __init__(self, *answers: Answer) -> None:
         self.sent: list[tuple[str, Mapping[str, list[str]], float]] = []
+        self.buckets: list[bool] = []
+        self.long_output = False
         self._answers = list(answers)
 
     def run(self, name: str, parameters: Mapping[str, list[str]], limit_s: float, *, bucket: bool = False) -> Ended:
-        assert not bucket
+        self.buckets.append(bucket)
         self.sent.append((name, parameters, limit_s))
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
@@ -109,14 +112,30 @@ def test_a_command_may_run_as_long_as_its_question() -> None:
     assert [sent[1]["executionTimeout"] for sent in ssm.sent] == [["42"], ["5"]]
 
 
-def test_the_script_is_carried_once() -> None:
-    """Later questions leave the script to the host, which asks for it when it lacks it; then nothing had run."""
-    ssm = Ssm(ANSWERED, ANSWERED, Said("needs"), ANSWERED)
+def test_the_script_is_carried_where_it_is_not() -> None:
+    """A question leaves the script to the host, which asks for it when it lacks it; then nothing had run."""
+    ssm = Ssm(Said("needs"), ANSWERED, ANSWERED)
     way = connection(ssm)
-    for _ in range(3):
+    for _ in range(2):
         assert way.run(QUESTION, timeout_s=5).stdout == b"done"
-    assert ["packed=''" in ssm.text(number) for number in range(4)] == [False, True, True, False]
-    assert len({name for name, _, _ in ssm.sent}) == 4
+    assert ["packed=''" in ssm.text(number) for number in range(3)] == [True, False, True]
+    assert len({name for name, _, _ in ssm.sent}) == 3
+
+
+def test_a_question_of_a_host_that_has_the_script_is_small() -> None:
+    """An audit every few minutes leaves its commands on the host's disk for two weeks."""
+    ssm = Ssm(ANSWERED)
+    asked = question("observe", "0" * 32, {"SWITCHPROOF_ENDPOINTS": endpoints(TARGET), "SWITCHPROOF_RUN": "none"})
+    connection(ssm).run(asked, timeout_s=5)
+    assert len(ssm.text(0)) < 6_000 < len(SCRIPT.read_bytes())
+
+
+def test_a_short_limit_is_none_that_the_agent_takes_for_an_hour() -> None:
+    """Below five seconds the agent takes 3,600: with AWS's own document as with one of ours."""
+    for table, parameter in (({}, "executionTimeout"), ({"document": "Own"}, "ExecutionTimeout")):
+        ssm = Ssm(ANSWERED)
+        connection(ssm, **table).run(QUESTION, timeout_s=1.2)
+        assert ssm.sent[0][1][parameter] == ["5"]
 
 
 def test_a_script_that_arrives_altered_is_inconclusive() -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.parsers import ResponseParserError
 
 from deploy.connection import AuthenticationFailed, ConnectionProblem, Unreachable
 from deploy.errors import UsageError
 from deploy.plan import TARGETS
 from deploy.providers.aws import provider
-from deploy.providers.aws.clients import READS, SENDS, Clients
+from deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
 from deploy.providers.aws.provider import AwsProvider
 from deploy.target import Ssm, load
 
@@ -62,7 +69,7 @@ def connect(aws: Aws, monkeypatch: pytest.MonkeyPatch, **host: Any) -> str:
     monkeypatch.setattr(provider, "Clients", lambda *_: aws)
     hosts = (msgspec.structs.replace(TARGET.hosts[0], **host),)
     target = msgspec.structs.replace(TARGET, hosts=hosts)
-    return str(AwsProvider(target, prove=False, emulated=lambda *_: None).connect("aws").facts.address)
+    return str(AwsProvider(target, prove=False, emulated=lambda *_: None, say=print).connect("aws").facts.address)
 
 
 NAMED = {"instance": None, "tags": {"Name": "choiros-prod", "tier": "one"}}
@@ -235,3 +242,45 @@ def test_only_what_is_not_aws_s_own_is_emulated() -> None:
     other = Clients(Ssm(profile="prod"), lambda words, _: again.append(words))
     other._look_at(answer("http://ssm.eu-west-3.amazonaws.com.evil.example:4566/x"))
     assert again == ["the endpoint http://ssm.eu-west-3.amazonaws.com.evil.example:4566, which is not AWS's"]
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://ssm.eu-west-3.amazonaws.com/", True),
+        ("https://ssm.us-gov-west-1.amazonaws.com:443/", True),
+        ("https://ssm-fips.us-east-1.amazonaws.com/", True),
+        ("https://ssm.cn-north-1.amazonaws.com.cn/", True),
+        ("https://sts.amazonaws.com/", True),
+        ("https://sts.eu-west-3.api.aws/", True),
+        ("https://vpce-0123456789abcdef0-0abcdefg.ssm.eu-west-3.vpce.amazonaws.com/", True),
+        ("https://vpce-0123456789abcdef0-0abcdefg-eu-west-3a.ssm.eu-west-3.vpce.amazonaws.com/", True),
+        ("http://ssm.eu-west-3.amazonaws.com/", False),
+        ("https://ssm.eu-west-3.amazonaws.com:4566/", False),
+        ("https://my-stand-in-12345.eu-west-3.elb.amazonaws.com/", False),
+        ("https://abcdef1234.execute-api.eu-west-3.amazonaws.com/ssm", False),
+        ("https://ec2-203-0-113-9.eu-west-3.compute.amazonaws.com/", False),
+        ("https://ssm.fake.amazonaws.com/", False),
+        ("https://x.ssm.eu-west-3.amazonaws.com/", False),
+        ("https://ssm.eu-west-3.amazonaws.com.evil.example/", False),
+    ],
+)
+def test_a_host_below_aws_s_domain_is_not_aws(url: str, *, own: bool) -> None:
+    """Load balancers, gateways and machines of anybody have names there; only the services' own names count."""
+    assert is_aws(url) is own
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (UnauthorizedSSOTokenError(), "Run `aws sso login` with the profile"),
+        (FileNotFoundError(2, "No such file or directory", "/nowhere/token"), "See whether /nowhere/token exists"),
+        (CredentialRetrievalError(provider="custom-process", error_msg="log in"), "See how .* the credentials"),
+        (ResponseParserError("no JSON"), "See whether AWS_ENDPOINT_URL_"),
+        (EndpointConnectionError(endpoint_url="https://x.example"), "See whether this machine reaches the endpoint"),
+    ],
+    ids=["sso", "file", "process", "junk", "network"],
+)
+def test_credentials_that_end_during_a_run_have_a_remedy_of_their_own(error: Exception, remedy: str) -> None:
+    """A login that ended is no matter of the network."""
+    assert re.match(remedy, explain(error)[1])

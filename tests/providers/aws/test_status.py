@@ -8,7 +8,7 @@ from deploy.providers.aws.status import Fate, read
 
 KNOWN = [
     ("Pending", "Pending", Fate.WAIT, "not sent"),
-    ("InProgress", "In Progress", Fate.WAIT, "at work"),
+    ("InProgress", "In Progress", Fate.WAIT, "taken by the agent"),
     ("Delayed", "Delayed", Fate.WAIT, "does not take it at the moment"),
     ("Cancelling", "Cancelling", Fate.WAIT, "being cancelled"),
     ("Success", "Success", Fate.READ, "ended"),
@@ -52,3 +52,10 @@ def test_response_code_is_told_unless_it_means_nothing() -> None:
     assert (
         "response code" not in read({"Status": "Failed", "StatusDetails": "Undeliverable", "ResponseCode": -1}).words
     )
+
+
+def test_a_killed_worker_is_told_from_a_script_that_failed() -> None:
+    """The agent tells of it as failed with code 0 and without any output."""
+    told = read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 0, "StandardOutputContent": ""})
+    assert told.fate is Fate.READ
+    assert "as the agent says of a worker that was killed (SSM: Failed, response code 0)" in told.words
