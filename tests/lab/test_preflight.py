@@ -1,10 +1,12 @@
 """A machine that cannot run a lab is told in one sentence what it needs."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import preflight
+from deploy.providers.lab import preflight, process
 from deploy.providers.lab.errors import LabUnavailable
 from deploy.providers.lab.preflight import Machine, complain
 
@@ -25,6 +27,8 @@ def test_a_machine_with_everything_is_accepted() -> None:
         (Machine("linux", root=True, cgroup_kill=False), "Linux 5.14"),
         (Machine("linux", root=True, overlayfs=False), "modprobe overlay"),
         (Machine("linux", root=True, veth=False), "modprobe veth"),
+        (Machine("linux", root=True, mounts=False), "mount namespaces of its own to start hosts"),
+        (Machine("linux", root=True, inotify=False), "`sysctl -w fs.inotify.max_user_instances="),
     ],
 )
 def test_one_sentence_says_what_is_needed(machine: Machine, needed: str) -> None:
@@ -63,3 +67,26 @@ def test_missing_commands_are_told_by_package(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(preflight, "which", lambda command: None if command == "systemd-nspawn" else command)
     monkeypatch.setattr(preflight, "KEYRING", Path("/"))
     assert preflight.look().missing_packages == ("systemd-container",)
+
+
+def test_inotify_that_is_used_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that cannot be opened is told, and none of the attempt stays open."""
+    opened: list[int] = []
+
+    class Kernel:
+        def inotify_init(self) -> int:
+            if len(opened) == 3:
+                return -1
+            opened.append(os.open("/dev/null", os.O_RDONLY))
+            return opened[-1]
+
+    monkeypatch.setattr("deploy.providers.lab.preflight.ctypes.CDLL", lambda _: Kernel())
+    assert not preflight._inotify()
+    assert not [number for number in opened if Path(f"/proc/self/fd/{number}").exists()]
+
+
+def test_a_machine_that_cannot_start_hosts_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a host's start does first is tried before anything is made."""
+    ended = subprocess.CompletedProcess([], 1, "", "unshare: cannot change root filesystem propagation")
+    monkeypatch.setattr(process, "run", lambda *_, **__: ended)
+    assert not preflight._mounts()

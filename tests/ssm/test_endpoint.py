@@ -356,16 +356,18 @@ def test_it_is_served_by_hand(lab: Lab, machine: LabHost, tmp_path: Path) -> Non
     The file that its output goes to can be read by nobody else.
     """
     file = tmp_path / "ssm.env"
-    command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name, "i", "--fault", "throttle"]
+    main = "from deploy.providers.lab import __main__ as lab; lab._require_aws = print; raise SystemExit(lab.main())"
+    command = [sys.executable, "-c", main, "ssm", "i", "--fault", "throttle"]
+    named = os.environ | {"SWITCHPROOF_LAB": lab.name}
     with (
         file.open("w") as output,
-        subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=named) as process,
     ):
         assert process.stderr is not None
         while not process.stderr.readline().startswith("Serving until"):
             assert process.poll() is None
         assert file.stat().st_mode & 0o777 == 0o600
-        first, *lines = file.read_text("utf-8").splitlines()
+        _, first, *lines = file.read_text("utf-8").splitlines()  # the lab's own check is replaced by a line
         assert first == "unset AWS_PROFILE AWS_SESSION_TOKEN"
         given = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         ssm = boto3.client(
@@ -383,6 +385,16 @@ def test_it_is_served_by_hand(lab: Lab, machine: LabHost, tmp_path: Path) -> Non
     assert given["FLAKE_ATTR"] == machine.attr
     origin = machine.run(["git", "-C", "/opt/choiros/workspace", "remote", "get-url", "origin"], timeout_s=10)
     assert origin.stdout.strip() == Lab.repository_url
+
+
+def test_a_lab_of_another_shape_is_refused_at_once(lab: Lab) -> None:
+    """Its hosts have no containers, so that every deploy would fail late; the command that works is told."""
+    command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    assert done.returncode == 1
+    assert "has hosts of the shape ovh; SSM is for hosts of the shape aws" in done.stderr
+    assert "up --shape=aws --name" in done.stderr
+    assert not done.stdout
 
 
 def aws(*arguments: str) -> tuple[int, Any]:

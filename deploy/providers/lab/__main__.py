@@ -173,6 +173,7 @@ def _ssm(arguments: argparse.Namespace) -> int:
     from deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
     attached = Lab.attach(arguments.name)
+    _require_aws(attached)
     host = _host(attached, arguments.host or next(iter(attached.hosts)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for each in attached.hosts.values():
@@ -196,6 +197,16 @@ def _ssm(arguments: argparse.Namespace) -> int:
         )
         threading.Event().wait()
     return 0
+
+
+def _require_aws(attached: Lab) -> None:
+    """Refuse a lab whose hosts no deploy through SSM could find healthy."""
+    if attached.state.shape != "aws":
+        other = f"{attached.name}-aws"[:24]
+        raise LabError(
+            f"Lab {attached.name!r} has hosts of the shape {attached.state.shape}; SSM is for hosts of the "
+            f"shape aws. Start some: `{PROGRAM} up --shape=aws --name {other}`, then `{PROGRAM} ssm --name {other}`."
+        )
 
 
 def _keep_private(descriptor: int) -> None:
@@ -229,7 +240,7 @@ def _host(attached: Lab, name: str) -> LabHost:
 
 def _named(arguments: argparse.Namespace) -> str:
     """Return the option that a next command needs to find the same lab."""
-    return "" if arguments.name == "default" else f" --name {arguments.name}"
+    return "" if arguments.name == _default_name() else f" --name {arguments.name}"
 
 
 def _current_system(host: LabHost) -> str:
@@ -333,7 +344,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", default="default", metavar="LAB", help="which lab (default: default)")
+    default = _default_name()
+    described = f"which lab (default: {default}; ${state.VARIABLE} says another)"
+    parser.add_argument("--name", default=default, metavar="LAB", help=described)
+
+
+def _default_name() -> str:
+    """Return the lab that a session would use, too."""
+    return os.environ.get(state.VARIABLE) or "default"
 
 
 if __name__ == "__main__":

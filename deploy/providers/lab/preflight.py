@@ -1,5 +1,6 @@
 """What this machine lacks to run a lab, told in one sentence."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 TUN = Path("/dev/net/tun")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INSTANCES = 24
+"""inotify instances that one host with its services opens, roughly."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -45,6 +49,8 @@ class Machine:
     overlayfs: bool = True
     veth: bool = True
     tun: bool = True
+    mounts: bool = True
+    inotify: bool = True
 
 
 def require(runtime: Runtime = "netns") -> None:
@@ -110,6 +116,21 @@ def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
             ),
         ),
         (
+            machine.mounts,
+            (
+                "The lab needs mount namespaces of its own to start hosts, which this machine refuses: in a "
+                "container run it with `--privileged`; in a chroot its root must be a mount point."
+            ),
+        ),
+        (
+            machine.inotify,
+            (
+                "The lab needs inotify instances, of which too few are left "
+                f"(fs.inotify.max_user_instances is {_limit()}): "
+                "`sysctl -w fs.inotify.max_user_instances=1024`, or take labs down that nobody needs."
+            ),
+        ),
+        (
             machine.tun or runtime == "netns",
             (
                 "The lab's microVMs need /dev/net/tun, which does not open here: `modprobe tun`, and in a container "
@@ -140,6 +161,8 @@ def look() -> Machine:
         overlayfs=_overlayfs(),
         veth=_veth(),
         tun=_tun(),
+        mounts=_mounts(),
+        inotify=_inotify(),
     )
 
 
@@ -174,3 +197,31 @@ def _tun() -> bool:
     except OSError:
         return False
     return True
+
+
+def _mounts() -> bool:
+    # What boot-host.sh does first.
+    attempt = ["unshare", "--net", "--mount", "--propagation", "slave", "--", "true"]
+    return process.run(attempt, timeout_s=20).returncode == 0
+
+
+def _inotify() -> bool:
+    """Tell whether a host's services could watch files; they fail late and in many words where they cannot."""
+    opened: list[int] = []
+    try:
+        for _ in range(INSTANCES):
+            number = ctypes.CDLL(None).inotify_init()
+            if number < 0:
+                return False
+            opened.append(number)
+    finally:
+        for number in opened:
+            os.close(number)
+    return True
+
+
+def _limit() -> str:
+    try:
+        return INOTIFY.read_text("utf-8").strip()
+    except OSError:
+        return "unknown"

@@ -13,10 +13,9 @@ from deploy.errors import UsageError
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.real import RealPrograms, look
-from deploy.providers.lab.state import LabState, Runtime, Shape, Suite
+from deploy.providers.lab.state import VARIABLE, LabState, Runtime, Shape, Suite
 from deploy.target import Target
 
-LAB = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
 
 NOT_MODELLED = (
@@ -67,7 +66,7 @@ class LabProvider:
         say: Callable[[str], None],
         emulated: Callable[[str, tuple[str, ...]], None],
     ) -> None:
-        name = os.environ.get(LAB, "default")
+        name = os.environ.get(VARIABLE) or "default"
         names = tuple(host.name for host in target.hosts)
         programs = look(nixos_rebuild, switch)
         self._stack = ExitStack()

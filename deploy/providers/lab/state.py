@@ -19,6 +19,8 @@ Shape = Literal["ovh", "aws"]
 Runtime = Literal["microvm", "netns"]
 Suite = Literal["trixie", "forky"]
 Accelerator = Literal["tcg", "kvm"]
+VARIABLE = "SWITCHPROOF_LAB"
+"""The environment variable that names the lab to use."""
 FILE = "lab.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,10}[a-z0-9])?")
