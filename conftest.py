@@ -15,8 +15,9 @@ import pytest
 import testinfra.host
 
 from checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
+from checks.interference import refuse_interference
 from checks.redaction import Redaction
-from checks.selection import Selection, refuse_silent_options
+from checks.selection import Selection
 from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
 from checks.terminal import provide_streams
 from deploy.boot.choice import choose_boot
@@ -118,6 +119,17 @@ def _unload_hypothesis(config: pytest.Config) -> None:
         config.pluginmanager.unregister(name=_HYPOTHESIS)
 
 
+def _configure_trial(config: pytest.Config) -> None:
+    _unload_hypothesis(config)
+    from trials.session import configure
+
+    try:
+        refuse_interference(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    configure(config, TRIALS, Progress(_own_stdout(), interactive=False).say)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
@@ -145,15 +157,12 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--provider=P is missing: it says where the hosts are")
         return
     if given.subject is not None:
-        _unload_hypothesis(config)
-        from trials.session import configure as configure_trial
-
-        configure_trial(config, TRIALS, Progress(_own_stdout(), interactive=False).say)
+        _configure_trial(config)
         return
     if stray := [option for option in ("scenario", "subject_dir", "subject_timeout") if getattr(given, option)]:
         raise pytest.UsageError(f"--{stray[0].replace('_', '-')}: only with --subject=COMMAND")
     try:
-        refuse_silent_options(config)
+        refuse_interference(config)
         plan = make_plan(
             Options(
                 provider=given.provider,

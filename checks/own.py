@@ -23,6 +23,9 @@ SEVERITIES = ("low", "medium", "high", "critical")
 AUDIT = "audit"
 """What an id begins with whose check belongs to an audit and to no clause."""
 
+_REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
+"""Markers of plugins that are refused in a deploy; see `checks.interference`."""
+
 _NAMED = {"severity", "rationale", "remedy"}
 """What a marker may say by name."""
 
@@ -138,6 +141,9 @@ def _marker_problems(item: pytest.Item) -> Iterator[str]:
         yield f"its severity is {severity!r}; allowed: {', '.join(SEVERITIES)}"
     if item.get_closest_marker("last"):
         yield "@pytest.mark.last is the contract's own: what comes last confirms the system"
+    for name in _REPEATS:
+        if item.get_closest_marker(name):
+            yield f"@pytest.mark.{name} runs a check more than once, or ends it in the middle: leave it out"
     if item.get_closest_marker("xfail"):
         yield "@pytest.mark.xfail hides a failure: waive it in the target file, with a reason and an end"
     when = item.get_closest_marker("when")

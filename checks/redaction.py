@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TextIO, cast
@@ -39,6 +40,7 @@ class Redaction:
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
         self._streams: dict[TextIO, RedactedStream] = {}
+        self._capture: Any = None
 
     def install(self, config: pytest.Config) -> None:
         """Put the redactor in front of the terminal and of all logging, until pytest is unconfigured.
@@ -49,20 +51,23 @@ class Redaction:
         for name, option in _REFUSED.items():
             if config.getoption(name, None):
                 raise pytest.UsageError(f"{option}: not in a deploy, as it shows text with the secrets still in it")
-        if config.getoption("capture", None) == "tee-sys":
-            raise pytest.UsageError(
-                "--capture=tee-sys: not in a deploy, as it shows text with the secrets still in it"
-            )
+        capture = config.getoption("capture", None)
+        if capture != "fd":
+            given = {"no": "-s (--capture=no)", None: "-p no:capture"}.get(capture, f"--capture={capture}")
+            raise pytest.UsageError(f"{given}: not in a deploy, as what a check prints would pass the redactor by")
         streams = sys.stdout, sys.stderr
         self._streams = {stream: RedactedStream(stream, self._redact) for stream in streams}
         self._put_in_front()
+        self._capture = config.pluginmanager.getplugin("capturemanager")
         factory = logging.getLogRecordFactory()
         logging.setLogRecordFactory(_log_record_factory(factory, self._redact))
         # Not put back: what ends the process comes after pytest has cleaned up.
         sys.excepthook = _excepthook(self._redact)
+        warnings.formatwarning = _formatwarning(warnings.formatwarning, self._redact)
 
         def restore() -> None:
             logging.setLogRecordFactory(factory)
+            self._drain()
             for stream in self._streams.values():
                 stream.finish()
             sys.stdout, sys.stderr = streams
@@ -93,9 +98,27 @@ class Redaction:
         self._clean(report)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Redact the properties of the whole session, which pytest keeps for its own JUnit file."""
+        for plugin in session.config.pluginmanager.get_plugins():
+            properties = getattr(plugin, "global_properties", None)
+            if isinstance(properties, list):
+                properties[:] = [(self._redact(str(name)), self._redact(str(value))) for name, value in properties]
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Redact the traceback of a crash before anyone prints or keeps it."""
+        """Redact the traceback of a crash before anyone prints or keeps it, and what was captured until then."""
         redact_in_place(excrepr, self._redact)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Pass on what pytest has captured outside of checks; it would write that to the terminal as it is."""
+        if getattr(self._capture, "_global_capturing", None) is None:
+            return
+        self._capture.suspend_global_capture()
+        for said, stream in zip(self._capture.read_global_capture(), self._streams.values(), strict=True):
+            stream.write(f"{said}\n" if said and not said.endswith("\n") else said)
+            stream.flush()
 
     def _clean(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         match report.longrepr:
@@ -107,9 +130,15 @@ class Redaction:
                 report.longrepr = (path, line, self._redact(reason))
             case structured:
                 redact_in_place(structured, self._redact)
+        report.nodeid = self._redact(report.nodeid)
         report.sections = [(name, self._redact(text)) for name, text in report.sections]
         if isinstance(report, pytest.TestReport):
-            report.user_properties = [(name, self._redact(str(value))) for name, value in report.user_properties]
+            path, number, name = report.location
+            report.location = (path, number, self._redact(name))
+            report.keywords = {self._redact(name): value for name, value in dict(report.keywords).items()}
+            report.user_properties = [
+                (self._redact(str(name)), self._redact(str(value))) for name, value in report.user_properties
+            ]
 
 
 def redact_in_place(value: Any, redact: Callable[[str], str]) -> Any:
@@ -210,6 +239,15 @@ def _log_record_factory(
         if record.stack_info:
             record.stack_info = redact(record.stack_info)
         return record
+
+    return redacted
+
+
+def _formatwarning(make: Callable[..., str], redact: Callable[[str], str]) -> Callable[..., str]:
+    """Make what turns a warning into text, also one that pytest gives after it has cleaned up."""
+
+    def redacted(*args: Any, **kwargs: Any) -> str:
+        return redact(make(*args, **kwargs))
 
     return redacted
 

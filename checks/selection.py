@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from deploy.errors import UsageError
-
-_REFUSED = {"ignore": "--ignore", "ignore_glob": "--ignore-glob", "lf": "--last-failed"}
-"""Options of pytest that keep checks from being collected, so that nobody would miss them."""
 
 
 class Selection:
@@ -31,6 +29,17 @@ class Selection:
         """Whether a check is asked for."""
         return not self._wanted or any(_is(item, path, names) for _, path, names in self._wanted)
 
+    def options(self, config: pytest.Config) -> str:
+        """Name the options and paths of the command line that leave checks out; empty where there are none."""
+        given = config.option
+        words = [
+            f"{option} {shlex.quote(value)}"
+            for option, value in (("-k", given.keyword), ("-m", given.markexpr))
+            if value
+        ]
+        words += [f"--deselect {prefix}" for prefix in given.deselect or ()]
+        return " ".join([*words, *(word for word, _, _ in self._wanted)])
+
     def refuse(self, items: Sequence[pytest.Item]) -> None:
         """Refuse what selects nothing.
 
@@ -47,19 +56,6 @@ class Selection:
                     f"{word}: there is no check of this run; checks of your own are made beside the contract's, "
                     f"with --checks={folder}"
                 )
-
-
-def refuse_silent_options(config: pytest.Config) -> None:
-    """Refuse options that leave checks out without a trace.
-
-    Raises:
-        UsageError: Names the option, and what to use instead.
-    """
-    given = [option for name, option in _REFUSED.items() if config.getoption(name, None)]
-    changed = config.getoption("override_ini", None) or ()
-    given += [f"--override-ini={one}" for one in changed if one.startswith("python_")]
-    for option in given:
-        raise UsageError(f"{option}: not in a deploy, as nobody would miss what it leaves out; use -k or --deselect")
 
 
 def _is(item: pytest.Item, path: Path, names: str) -> bool:

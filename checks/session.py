@@ -128,6 +128,8 @@ class DeploySession:
         self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
         self._manifest: list[ExpectedCheck] = []
         self._later: list[pytest.Item] = []
+        self._made: set[str] = set()
+        self._repeated: set[str] = set()
         self._accepted: set[tuple[str, Leg, str]] = set()
         self._verdicts: dict[tuple[str, Leg, Clause | None], list[Verdict]] = {}
 
@@ -181,7 +183,8 @@ class DeploySession:
         self._refuse([*first, *self._later])
         if left_out := [item for item in items if not self._selection.takes(item)]:
             config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in first if item in items and item not in left_out]
+        missing = {id(item) for item in left_out}
+        items[:] = [item for item in first if item in items and id(item) not in missing]
         self._manifest = [
             ExpectedCheck(
                 host=item.stash[PLACE].host,
@@ -198,7 +201,23 @@ class DeploySession:
         ]
         self._manifest += self._not_collected()
         yield
-        items.sort(key=self._rank)  # a team's conftest.py may have put them into another order
+        # A plugin or a team's conftest.py may have put them into another order, or taken some away.
+        kept = {id(item) for item in items}
+        items[:] = [item for item in first if id(item) in kept]
+        if len(items) < len(first) and not config.option.collectonly:
+            self._miss(config, len(first) - len(items), len(first))
+
+    def _miss(self, config: pytest.Config, missing: int, whole: int) -> None:
+        """Refuse to change a host without every check; of a run that only looks, note that it is partial."""
+        options = self._selection.options(config)
+        if self.plan.mode.changes_hosts:
+            what = options or "a plugin or a conftest.py"
+            advice = "leave it out" if options else "leave that out"
+            raise pytest.UsageError(
+                f"{self._redact(what)}: leaves out {missing} of {whole} checks, and no host is changed without all "
+                f"of them: {advice}, or look without changing anything, with --audit"
+            )
+        self.selected = options
 
     def _refuse(self, checks: list[pytest.Item]) -> None:
         """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
@@ -442,6 +461,8 @@ class DeploySession:
         session.testscollected = len(session.items)
         for item, following in zip(chosen, [*chosen[1:], None], strict=True):
             item.user_properties.clear()  # of a leg that is gone for the second time
+            self._made.discard(item.nodeid)
+            self._repeated.discard(item.nodeid)
             session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
     def _all_passed(self, host: str, leg: Leg) -> bool:
@@ -464,6 +485,10 @@ class DeploySession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Block a check whose clause cannot be tried, as an earlier clause did not pass."""
         place = item.stash[PLACE]
+        if item.nodeid in self._made:
+            self._repeated.add(item.nodeid)
+            pytest.skip("a plugin runs the check a second time; the first verdict counts")
+        self._made.add(item.nodeid)
         item.stash[SHOWN] = Shown()
         item.stash[BEGAN] = dt.datetime.now(dt.UTC)
         if _is_last(item) and (missing := self._missing(place.host, place.leg)):
@@ -488,7 +513,7 @@ class DeploySession:
         report = yield
         decided = call.when == "call" or (call.when == "setup" and not report.passed)
         spoilt = call.when == "teardown" and report.failed
-        if not decided and not spoilt:
+        if item.nodeid in self._repeated or (not decided and not spoilt):
             return report
         verdict, message = self._judge(call, report)
         place, shown = item.stash[PLACE], item.stash[SHOWN]

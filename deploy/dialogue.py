@@ -181,7 +181,7 @@ class Dialogue:
             if silence not in self._silences:
                 self._silences.add(silence)
                 self._journal.emit(Noted(host=self._host, text=f"systemd was silent on the host: {silence}"))
-        text = log.decode("utf-8", "replace")
+        text = self._journal.redact(log.decode("utf-8", "replace"))  # before anyone takes a part of it
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
         if begun:

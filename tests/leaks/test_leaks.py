@@ -51,6 +51,22 @@ soak_s = 0.0
 """
 
 
+OWN = f'''
+import pytest
+
+TOKEN = {BRANCH.removeprefix("feature/")!r}
+
+@pytest.mark.clause("revision")
+@pytest.mark.parametrize("header", [TOKEN])
+def test_own(header, record_property, record_testsuite_property):
+    """A check of the team's own."""
+    record_property(f"to {{TOKEN}}", TOKEN)
+    record_testsuite_property(f"for {{TOKEN}}", TOKEN)
+    print(TOKEN)
+    assert header == "", TOKEN
+'''
+
+
 @dataclass(frozen=True)
 class Told:
     """What a session left: its exit code, the folder of runs, and every output by name."""
@@ -184,10 +200,22 @@ def test_what_was_taken_out_is_counted_by_rule(told: Told) -> None:
 
 def test_a_crash_of_the_harness_tells_no_secret(tmp_path: Path) -> None:
     """An exception of the harness with secrets in its message and its variables is shown without them."""
-    told = leak(tmp_path, "crash", "-s", "--full-trace")
+    told = leak(tmp_path, "crash", "--full-trace")
     assert told.status == 3, told.outputs["stdout"]
     assert "INTERNALERROR" in told.outputs["stdout"]
     assert leaks(told) == {}
+
+
+@pytest.mark.parametrize("ending", ["", "-x"])
+def test_names_and_properties_of_checks_hold_no_secret(ending: str, tmp_path: Path) -> None:
+    """A secret in the parameter of a team's own check, in a property's name or in one of the session is taken out."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "test_own.py").write_text(OWN, encoding="utf-8")
+    told = leak(tmp_path, "tell", f"--checks={own}", *([ending] if ending else []))
+    said = {name: text for name, text in told.outputs.items() if not name.endswith("test_own.py")}
+    assert {name: found for name, text in said.items() if (found := found_in(text))} == {}
+    assert "test_own" in said["own.xml"]
 
 
 def test_a_target_file_that_is_wrong_is_told_without_its_secrets(tmp_path: Path) -> None:
@@ -199,12 +227,14 @@ def test_a_target_file_that_is_wrong_is_told_without_its_secrets(tmp_path: Path)
     assert leaks(told) == {}
 
 
-@pytest.mark.parametrize("option", ["--pdb", "--trace", "--debug", "--pastebin=all", "--capture=tee-sys"])
+@pytest.mark.parametrize(
+    "option", ["--pdb", "--trace", "--debug", "--pastebin=all", "--capture=tee-sys", "--capture=no", "--capture=sys"]
+)
 def test_options_that_go_around_redaction_are_refused(
     option: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     """What pytest would show or send away unredacted is refused by its name, before anything is touched."""
     name, _, value = option.removeprefix("--").partition("=")
     monkeypatch.setattr(pytestconfig.option, {"pdb": "usepdb"}.get(name, name), value or True)
-    with pytest.raises(pytest.UsageError, match=option.removesuffix("=all")):
+    with pytest.raises(pytest.UsageError, match=option.removesuffix("=all").replace("=", "[= ]")):
         Redaction(Redactor()).install(pytestconfig)

@@ -93,6 +93,27 @@ def answer():
     return 42
 """
 
+RUNS_AGAIN = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    if item.name.startswith(("test_its_port_is_its_own", "test_the_second_time")):
+        runtestprotocol(item, nextitem=item)
+"""
+
+BAD_ONCE = f'''{HEAD}
+TIMES = []
+
+@pytest.mark.clause("hypervisor")
+@pytest.mark.when("deploy")
+def test_the_second_time_is_better(host):
+    """It passes the second time."""
+    TIMES.append(1)
+    assert len(TIMES) > 1, "the first time"
+'''
+
 WRONG = {
     "test_marks.py": f'''{HEAD}
 def test_neither(host): """Nothing."""
@@ -162,6 +183,7 @@ SCENARIOS = {
     "audit-fails": Scenario(options=("--audit",), checks={"test_audit.py": AUDIT_FAILS}),
     "no-answer": Scenario(checks={"test_no.py": NO_ANSWER}),
     "takes-away": Scenario(
+        options=("--audit",),
         checks={"conftest.py": TAKES_AWAY, "test_x.py": GOOD.replace("note):", "note, answer):")},
     ),
     "deselected": Scenario(options=("--audit", "-k", "not certificate"), checks={"test_good.py": GOOD}),
@@ -180,6 +202,13 @@ SCENARIOS = {
         checks={"test_good.py": GOOD},
         in_file=True,
     ),
+    "takes-away-in-a-deploy": Scenario(
+        checks={"conftest.py": TAKES_AWAY, "test_x.py": GOOD.replace("note):", "note, answer):")},
+    ),
+    "again": Scenario(checks={"conftest.py": RUNS_AGAIN, "test_good.py": GOOD}),
+    "again-until-it-passes": Scenario(checks={"conftest.py": RUNS_AGAIN, "test_bad.py": BAD_ONCE}),
+    "spread": Scenario(options=(f"--sha={SHA}", "-n", "2")),
+    "chosen": Scenario(options=(f"--sha={SHA}", "-k", "not certificate and live")),
     "ignored": Scenario(options=(f"--sha={SHA}", "--ignore=checks/test_converge.py")),
     "a-stray": Scenario(options=("--audit", "tests/test_clocks.py")),
 }
@@ -293,9 +322,33 @@ def test_a_conftest_cannot_take_the_contract_away(ended: dict[str, Ended]) -> No
         if check.message == "The check was expected and did not run."
     ]
     assert {check.id for check in missed} == {"hypervisor/its-port-is-its-own", "runtime/live/its-port-is-its-own"}
-    assert session.record.host("a").state is HostState.ROLLED_BACK
+    assert session.record.host("a").state is HostState.UNKNOWN
     begun = [result.started for result in session.record.host("a").clauses[:4]]
     assert begun == sorted(started for started in begun if started)
+
+
+def test_no_host_is_changed_without_every_check(ended: dict[str, Ended]) -> None:
+    """A deploy from which something takes checks away is refused, with what does so, before anything is touched."""
+    for name, what in {"chosen": "-k 'not certificate and live'", "takes-away-in-a-deploy": "a conftest.py"}.items():
+        assert ended[name].status == 4, ended[name].output
+        assert f"{what}: leaves out" in ended[name].output
+        assert "no host is changed without all of them" in ended[name].output
+        assert not (ended[name].folder / "record.json").exists()
+
+
+def test_the_first_verdict_of_a_check_counts(ended: dict[str, Ended]) -> None:
+    """A plugin that runs checks again until they pass turns no failure into a pass, and makes nothing of a pass."""
+    for name, code in {"again": 0, "again-until-it-passes": 1}.items():
+        assert ended[name].status == code, ended[name].output
+        assert "first verdict" not in ended[name].output
+    (failed,) = ended["again-until-it-passes"].failed("a")
+    assert failed.message == "the first time"
+
+
+def test_a_session_in_several_processes_is_refused(ended: dict[str, Ended]) -> None:
+    """Checks that would run in other processes are refused with what to leave out, before anything is touched."""
+    assert ended["spread"].status == 4, ended["spread"].output
+    assert "leave out -n 2, or add -n 0" in ended["spread"].output
 
 
 def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> None:
@@ -372,7 +425,8 @@ def test_a_module_that_nobody_named_is_refused(ended: dict[str, Ended]) -> None:
 def test_no_option_leaves_checks_out_in_silence(ended: dict[str, Ended]) -> None:
     """An option that keeps the contract from being collected is refused, with what to use instead."""
     assert ended["ignored"].status == 4
-    assert "--ignore: not in a deploy, as nobody would miss what it leaves out" in ended["ignored"].output
+    said = "--ignore=checks/test_converge.py: not in a deploy, as it keeps checks from being made, and nobody would"
+    assert said in ended["ignored"].output
 
 
 @pytest.mark.parametrize(
