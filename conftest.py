@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from checks import early
+
+# isort: split
 import datetime as dt
 import os
 import secrets
@@ -133,6 +136,7 @@ def _configure_trial(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """With --provider, make this session a deploy. Nothing is touched if an option or the target file is wrong."""
+    early.begun()
     config.addinivalue_line(
         "markers", "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies."
     )

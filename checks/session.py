@@ -715,8 +715,9 @@ def contract_sha256(plan: Plan) -> str:
 
 def contract_sha256_of(target: Target | Contract, folders: Sequence[Path]) -> str:
     """Name the contract of a target file with these checks, and those of the team's own in some folders."""
-    own = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    return contract_digest(target, [*CHECKS.glob("*.py"), SCRIPT, *own])
+    ours = [(f"contract/{file.name}", file) for file in (*CHECKS.glob("*.py"), SCRIPT)]
+    own = [(f"own/{file.relative_to(folder)}", file) for folder in folders for file in folder.rglob("*.py")]
+    return contract_digest(target, [*ours, *own])
 
 
 def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:

@@ -379,15 +379,18 @@ def _back_to(asked: str | None) -> str | None:
     return asked if is_generation(asked) else check_form(asked, "--rollback")
 
 
-def contract_digest(target: Target | Contract, files: Iterable[Path]) -> str:
-    """Name what was checked: a SHA-256 over what healthy means and the text of the checks.
+def contract_digest(target: Target | Contract, files: Iterable[tuple[str, Path]]) -> str:
+    """Name what was checked: a SHA-256 over what healthy means, and the names and texts of the checks.
+
+    A module's name counts, as it decides whether the module's checks are collected.
 
     Args:
         target: Its endpoints and health count; its hosts do not.
-        files: The modules of checks and the host's script.
+        files: The modules of checks and the host's script, each with its name, which is the same in every checkout.
     """
     digest = hashlib.sha256()
     digest.update(msgspec.json.encode([target.endpoints, target.health], order="deterministic"))
-    for file in sorted(files, key=lambda path: path.name):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    named = ((name.encode(), hashlib.sha256(file.read_bytes()).digest()) for name, file in files)
+    for name, content in sorted(named):
+        digest.update(hashlib.sha256(name).digest() + content)
     return digest.hexdigest()

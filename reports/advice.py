@@ -9,6 +9,7 @@ from deploy.contract import ExitCode, HostState, RunVerdict
 from deploy.record import Host, Record
 from reports import reading, text
 
+_LAB_DOWN = "python -m deploy.providers.lab down"
 _COMMANDS = 3
 """Hosts for which a command is shown."""
 
@@ -35,6 +36,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             ends = min(one.waiver.expires for one in record.waivers if one.state == "used")
             return [Step(f"Mend what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
         case ExitCode.CANONICAL:
+            if record.provider == "lab" and record.run.options.get("lab_keep"):
+                return [Step("Nothing to do. The lab's hosts stay up; take them down with:", _LAB_DOWN)]
             if record.provider == "lab":
                 return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")

@@ -88,6 +88,16 @@ def test_a_canonical_run_states_the_bound_of_its_soak() -> None:
     )
 
 
+@pytest.mark.parametrize(("keep", "says"), [("yes", "stay up"), ("", "gone with the run")])
+def test_the_lab_s_hosts_are_gone_only_if_they_are(keep: str, says: str) -> None:
+    """With --lab-keep the last line says that the hosts stay up, and how to take them down."""
+    record = stories.canonical().record()
+    record.provider, record.run.options["lab_keep"] = "lab", keep
+    (step,) = advice.next_steps(record)
+    assert says in step.text
+    assert bool(step.command) is bool(keep)
+
+
 def test_a_plan_that_was_not_made_says_why_first() -> None:
     """A plan without an outcome is not called planned, and its reason stands in the first sentence."""
     record = stories.rolled_back().record()
