@@ -99,7 +99,8 @@ def document(target: Target) -> dict[str, Any]:
         *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
         f"packed='{pack(SCRIPT.read_bytes())}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
-        *CARRIER.read_text(encoding="utf-8").splitlines(),
+        # AWS takes documents of up to 64 KB, comments and indentation included.
+        *(line for line in CARRIER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")),
     ]
     return {
         "schemaVersion": "2.2",
@@ -124,6 +125,11 @@ def document(target: Target) -> dict[str, Any]:
             }
         ],
     }
+
+
+def text(made: Mapping[str, Any]) -> str:
+    """Return a document as it is given to AWS: one item per line, without indentation."""
+    return json.dumps(made, indent=0) + "\n"
 
 
 def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[str, list[str]]:
@@ -170,7 +176,7 @@ def main() -> None:
         target = load(parser.parse_args().targets, os.environ, ())
     except UsageError as error:
         parser.error(str(error))
-    sys.stdout.write(json.dumps(document(target), indent=2) + "\n")
+    sys.stdout.write(text(document(target)))
 
 
 if __name__ == "__main__":

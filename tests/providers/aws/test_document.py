@@ -14,7 +14,7 @@ from deploy.plan import TARGETS
 from deploy.program import question
 from deploy.providers.aws import carrier
 from deploy.providers.aws.carrier import Load
-from deploy.providers.aws.document import VALUES, document, fixed_values, parameters
+from deploy.providers.aws.document import VALUES, document, fixed_values, parameters, text
 from deploy.providers.lab.ssm import documents
 from deploy.providers.lab.ssm.documents import Script
 from deploy.providers.lab.ssm.errors import Refused
@@ -46,13 +46,13 @@ def test_the_published_document_is_the_one_that_would_be_made() -> None:
 
 def test_it_is_below_the_limit_of_a_document() -> None:
     """SSM takes documents of up to 64 KB."""
-    assert len(json.dumps(document(TARGET), indent=2).encode()) < documents.MAX_CONTENT
+    assert len(text(document(TARGET)).encode()) < documents.MAX_CONTENT
 
 
 def test_no_parameter_becomes_text_of_a_shell() -> None:
     """Parameters arrive as environment variables; only the time limit is filled in, which has digits only."""
-    text = (ROOT / "docs" / "ssm-document.json").read_text(encoding="utf-8")
-    assert re.findall(r"\{\{.*?\}\}", text) == ["{{ ExecutionTimeout }}"]
+    published = (ROOT / "docs" / "ssm-document.json").read_text(encoding="utf-8")
+    assert re.findall(r"\{\{.*?\}\}", published) == ["{{ ExecutionTimeout }}"]
     ran = script(ReleaseSha="v1.0")
     assert ran.environment["SSM_ReleaseSha"] == "v1.0"
     assert "v1.0" not in ran.text
