@@ -105,6 +105,7 @@ class Diagnosis:
         containers: The endpoints whose container is owed a look inside.
         entered: The endpoints whose container was looked into.
         parts: Evidence files by part, empty if nothing failed.
+        journal_works: Whether a line that was written at that moment came back from the journal.
     """
 
     needed: bool
@@ -117,6 +118,7 @@ class Diagnosis:
     containers: tuple[str, ...]
     entered: frozenset[str]
     parts: Mapping[str, str]
+    journal_works: bool
 
     def missing(self, told: frozenset[str]) -> list[str]:
         """Units of which nothing was told."""

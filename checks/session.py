@@ -297,14 +297,18 @@ class DeploySession:
                 for kind in ("machine", "container")
             )
             looked = (machines, seen, containers, entered)
-            return Diagnosis(True, units, told["status"], told["journal"], sockets, *looked, parts)
+            return Diagnosis(
+                True, units, told["status"], told["journal"], sockets, *looked, parts, "journald" in parts
+            )
         sizes = self.hosts.observation(place.host, place.leg).diagnosable
         # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
         readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
         sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
         states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
         seen, entered = (frozenset(_after(sources, kind)) for kind in ("machine ", "container "))
-        return Diagnosis(False, units, states, logs, sockets, machines, seen, containers, entered, {})
+        return Diagnosis(
+            False, units, states, logs, sockets, machines, seen, containers, entered, {}, "journald line" in sizes
+        )
 
     # How they run.
 
@@ -529,7 +533,7 @@ class DeploySession:
             self._accepted.discard(key)
         if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
             shown.evidence += self._diagnose(place)
-            message += self._last_words(place)
+            message += self._last_words(place, message)
             report.longrepr = message
         if verdict is Verdict.WAIVED:
             report.outcome = "skipped"  # it ends nothing with -x, and is no plain pass in any report of pytest's own
@@ -596,14 +600,19 @@ class DeploySession:
             or name.startswith(tuple(f"{kind}/{place.endpoint}." for kind in ("inside", "machine", "container")))
         ]
 
-    def _last_words(self, place: Place) -> str:
+    def _last_words(self, place: Place, message: str) -> str:
         """What the units of the place said last to the journal, for whoever reads only the message."""
         endpoint = self.plan.target.endpoints.get(place.endpoint or "")
         diagnostics = self.hosts.journeys[place.host].diagnostics.get(place.leg)
-        if endpoint is None or diagnostics is None:
+        if diagnostics is None:
             return ""
+        if endpoint is not None:
+            units = endpoint.units
+        else:
+            others = set(_after(diagnostics.parts, "journal/")) - set(self.plan.target.contract_units)
+            units = tuple(sorted(unit for unit in others if unit in message))
         words = ""
-        for unit in endpoint.units:
+        for unit in units:
             if path := diagnostics.parts.get(f"journal/{unit}"):
                 try:
                     lines = (self.folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]

@@ -41,6 +41,10 @@ def test_logs_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
         evidence=diagnosis.kept("journal"),
         command=f"journalctl {' '.join(f'-u {shlex.quote(unit)}' for unit in diagnosis.units)}",
     )
+    assert diagnosis.journal_works, (
+        "a line that was written to the journal now did not come back within 10 s, so what it holds is old: "
+        "see whether systemd-journald runs"
+    )
     assert not diagnosis.missing(diagnosis.logs), f"no journal of {', '.join(diagnosis.missing(diagnosis.logs))}"
 
 

@@ -77,7 +77,9 @@ class Question:
         return (
             f"{self.exports}"
             'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
-            f"exec bash -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} </dev/null\n"
+            # Neither a start-up file nor an exported function of the user changes what the script does.
+            f"exec bash --norc --noprofile -p -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} "
+            "</dev/null\n"
         ).encode()
 
     @property

@@ -38,6 +38,7 @@ class System:
         revision: What the system itself says it was built from (`configurationRevision`).
         built_from: The commit that this host once built the running system from.
         boot_id: The kernel's id of this boot.
+        wrapped: The running system, if the profile is nothing but links to all that it holds; else empty.
         nar_hash: `sha256:` and, in Nix's base 32, the hash of the running system as an archive; empty if unknown.
         installed: What stands where the store path bridge installs programs, by program.
         reboot_parts: The parts, such as `kernel`, in which the booted system is another than the running one.
@@ -52,6 +53,7 @@ class System:
     built_from: str
     boot_id: str
     nar_hash: str = ""
+    wrapped: str = ""
     installed: Mapping[str, Installed] = field(default_factory=dict)
     reboot_parts: tuple[str, ...] = ()
     kernels: tuple[str, str] = ("", "")
@@ -116,6 +118,8 @@ class Unit:
     """Unit files and drop-ins that systemd has read and that are not those of the running system."""
     needs_reload: bool = False
     """Whether systemd has read another definition than the files hold now."""
+    failed_command: str = ""
+    """Which of its commands failed and how, in words; empty if that is not known."""
     began_s: float | None = None
     """When it was started, in seconds since the boot; None if that is not known."""
 
@@ -125,7 +129,9 @@ class Unit:
         if self.load not in {"loaded", ""}:
             return self.load
         state = f"{self.active} ({self.sub})"
-        return state if self.result in {"success", ""} else f"{state}, result {self.result} {self.exit_status}"
+        if self.result in {"success", ""}:
+            return state
+        return f"{state}, result {self.result}{self.failed_command or f' {self.exit_status}'}"
 
 
 @dataclass(frozen=True)
@@ -360,6 +366,7 @@ def read_system(frame: Frame) -> System:
         built_from=frame.text("system.built_from").strip(),
         boot_id=frame.text("system.boot_id"),
         nar_hash=frame.text("system.nar_hash").strip(),
+        wrapped=frame.get("system.wrapped").strip(),
         installed=_installed(frame),
         reboot_parts=tuple(frame.text("system.reboot").split()),
         kernels=_kernels(frame),
@@ -381,6 +388,7 @@ def read_units(frame: Frame) -> dict[str, Unit]:
             unit, path, file, of_system = line.split(" ")
             if file != of_system:
                 strange.setdefault(unit, []).append(path)
+    commands = dict(_failed_commands(frame.get("units.commands")))
     units = {}
     for block in frame.text("units.show").split("\n\n"):
         values = dict(line.split("=", 1) for line in _lines(block) if "=" in line)
@@ -399,6 +407,7 @@ def read_units(frame: Frame) -> dict[str, Unit]:
             definition=definitions.get(values["Id"], ""),
             strange_files=(*strange.get(values["Id"], ()), *_control_files(values)),
             needs_reload=values.get("NeedDaemonReload") == "yes",
+            failed_command=commands.get(values["Id"], ""),
             began_s=_number(values.get("InactiveExitTimestampMonotonic")) / 1e6 or None,
         )
     return units
@@ -526,6 +535,24 @@ def _activated(frame: Frame) -> float | None:
     if len(words) < 2:  # noqa: PLR2004 - by the clock, and the uptime
         return None
     return seconds(words[1]) - (seconds(frame.text("system.clock")) - seconds(words[0]))
+
+
+_COMMAND = re.compile(
+    r"^(Exec\w+)=\{ path=(.*?) ; argv\[\]=.*; ignore_errors=no ;.*"
+    r"; code=(exited|killed|dumped) ; status=(\d+)(?:/(\w+))? \}$"
+)
+
+
+def _failed_commands(text: str) -> Iterator[tuple[str, str]]:
+    """Find in what systemctl shows of units the command of each that failed first."""
+    for block in text.split("\n\n"):
+        lines = _lines(block)
+        name = next((line.removeprefix("Id=") for line in lines if line.startswith("Id=")), "")
+        for key, path, code, status, signal in (found.groups() for line in lines if (found := _COMMAND.match(line))):
+            if name and (code != "exited" or status != "0"):
+                how = f"ended with status {status}" if code == "exited" else f"was killed by {signal or status}"
+                yield name, f": {key}={path} {how}"
+                break
 
 
 _CONTROL = ("/etc/systemd/system.control/", "/run/systemd/")

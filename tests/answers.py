@@ -134,7 +134,7 @@ SECTIONS = {
     "processes": f"{HYPERVISOR} 410 {TOPLEVEL}/bin/busybox \n",
     "listeners": f"127.0.0.1:9090 410 {HYPERVISOR}\n127.0.0.1:8080 430 {LIVE[1]}\n",
     **boots(TOPLEVEL),
-    "diagnosable": f"systemctl {HYPERVISOR} 512\njournalctl {HYPERVISOR} 4096\nss sockets 900\n",
+    "diagnosable": f"systemctl {HYPERVISOR} 512\njournalctl {HYPERVISOR} 4096\nss sockets 900\njournald line 1\n",
 }
 """A healthy host with a hypervisor and one unit, as `observe` tells of it."""
 

@@ -79,7 +79,12 @@ def test_healthy_host_is_seen_whole() -> None:
     assert seen.backends == {}
     assert seen.processes == (Process(HYPERVISOR, 410, f"{TOPLEVEL}/bin/busybox", ()),)
     assert seen.listeners[0] == Listener("127.0.0.1:9090", 410, HYPERVISOR)
-    assert seen.diagnosable == {f"systemctl {HYPERVISOR}": 512, f"journalctl {HYPERVISOR}": 4096, "ss sockets": 900}
+    assert seen.diagnosable == {
+        f"systemctl {HYPERVISOR}": 512,
+        f"journalctl {HYPERVISOR}": 4096,
+        "ss sockets": 900,
+        "journald line": 1,
+    }
     assert seen.streak(seen.answers.get("live", ()), LIVE) == Streak(4, 3.25, identity_kept=True)
     assert seen.restarts(LIVE) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -97,6 +98,23 @@ def test_script_s_end_is_the_program_s_end(shell: str, script: Path) -> None:
     script.write_text("exit 75\n")
     done = subprocess.run([shell, "-s"], input=question("observe", "n", {}).text(), check=False, timeout=20)
     assert done.returncode == 75
+
+
+def test_nothing_of_the_user_s_shell_changes_the_script(script: Path, tmp_path: Path) -> None:
+    """Start-up files and exported functions of the user are none of the script's, whoever the shell takes us for."""
+    (tmp_path / ".bashrc").write_text("echo from bashrc; readlink() { echo lie; }\n")
+    (tmp_path / "env").write_text("echo from BASH_ENV\n")
+    script.write_text("readlink -f /; type -t readlink\n")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "BASH_ENV": str(tmp_path / "env"),
+        "SSH_CLIENT": "192.0.2.1 1 22",
+        "BASH_FUNC_readlink%%": "() { echo lie; }",
+    }
+    text = question("observe", "n", {}).text()
+    done = subprocess.run(["sh", "-s"], input=text, env=environ, capture_output=True, check=False, timeout=20)
+    assert (done.stdout, done.stderr) == (b"/\nfile\n", b"")
 
 
 def test_real_script_fits_into_an_argument() -> None:

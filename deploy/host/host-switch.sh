@@ -267,15 +267,45 @@ store_path_of() {
 toplevel() { readlink -e /run/current-system || true; }
 generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([0-9]+)-link$ ]] && printf '%s' "${BASH_REMATCH[1]}"; }
 # Units that failed, or wait to be started again after a failure; over some moments, one of them may just be starting.
+# Fails where systemctl does not answer. The legend makes that no true answer is empty.
 failed_units() {
-  local unit moment
+  local unit active sub moment rows=''
   number_to moment "${1:-}" 1
   for (( ; moment > 0; moment--)); do
-    while read -r unit _; do [[ $unit == switchproof-* ]] || printf '%s\n' "$unit"; done < <(
-      systemctl list-units --state=failed,auto-restart --plain --no-legend --no-pager --full)
+    ask_systemctl list-units --state=failed,auto-restart --plain --no-pager --full || return
+    while read -r unit _ active sub _; do
+      [[ $unit != switchproof-* ]] || continue
+      if [ "$active" = failed ]; then rows+=$unit$'\n'; fi
+      # What ended well and waits for its next start has not failed.
+      if [ "$sub" = auto-restart ] && ask_systemctl show -p Result -- "$unit" && [ "$answered" != Result=success ]; then rows+=$unit$'\n'; fi
+    done <<<"$answered"
     ((moment == 1)) || sleep 0.3
-  done | sort -u
+  done
+  printf '%s' "$rows" | sort -u
 }
+
+# Services that systemd itself started again in the last quarter of an hour: they fail now and then, whatever they are
+# at this moment.
+flapping_units() {
+  local line id='' restarts=0 since=0 up
+  uptime_to up
+  milliseconds_to up "$up"
+  ask_systemctl show -p Id,NRestarts,InactiveExitTimestampMonotonic -- '*.service' || return
+  while IFS= read -r line; do
+    case $line in
+      Id=*) id=${line#Id=} ;;
+      NRestarts=*) number_to restarts "${line#*=}" 0 ;;
+      InactiveExitTimestampMonotonic=*) number_to since "${line#*=}" 0 ;;
+      '')
+        if ((restarts > 0 && up - since / 1000 < 900000)); then printf '%s\n' "$id"; fi
+        restarts=0 since=0
+        ;;
+    esac
+  done <<<"$answered"$'\n'
+}
+
+# What fails before anything is changed, as a list: it may go on failing.
+failing_before() { { failed_units 3 && flapping_units; } | sort -u; }
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
 # Where no answer comes in time, `silent` says so and all is left as it was seen last.
@@ -401,6 +431,7 @@ say_system() {
   local top; top=$(toplevel)
   say system.running "$top"
   say system.profile "$(readlink -e $PROFILE || true)"
+  say system.wrapped "$(wrapped "$top")"
   say system.booted "$(readlink -e /run/booted-system || true)"
   say system.generation "$(generation)"
   say system.revision "$(timeout 10 "$top/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true)"
@@ -410,7 +441,7 @@ say_system() {
   say_reboot_parts
   say system.clock "$EPOCHREALTIME"
   say_installed "$top"
-  say units.failed "$(failed_units "${1:-1}")"
+  say_failed "${1:-}"
   say_units
 }
 
@@ -428,6 +459,31 @@ say_reboot_parts() {
   was=("$booted"/kernel-modules/lib/modules/*) is=("$current"/kernel-modules/lib/modules/*)
   say system.reboot "$waits"
   say system.kernels "${was[0]##*/} ${is[0]##*/}"
+}
+
+# The system $1 if the profile is a folder of links to all that it has, as deploy-rs makes one; else nothing.
+wrapped() {
+  local file profile; local -a files=() there=() here=()
+  profile=$(readlink -e $PROFILE || true)
+  if [ "$profile" = "$1" ] || [ -z "$profile" ] || [ ! -x "$1/init" ]; then return 0; fi
+  for file in "$1"/* "$1"/bin/*; do [ "$file" = "$1/bin" ] || files+=("${file#"$1"}"); done
+  mapfile -t here < <(readlink -e -- "${files[@]/#/$1}")
+  mapfile -t there < <(readlink -e -- "${files[@]/#/$profile}")
+  [ "${here[*]}" != "${there[*]}" ] || printf '%s' "$1"
+}
+
+# Units that failed; $1 says that it is before anything is changed.
+say_failed() {
+  local rows
+  if [ -n "$silent" ]; then
+    rows=silent
+  elif [ -n "$1" ]; then
+    rows=$(failing_before) || rows=silent
+  else
+    rows=$(failed_units) || rows=silent
+  fi
+  [ "$rows" != silent ] || { say units.problem 'systemctl did not answer which units failed' && rows=''; }
+  say units.failed "$rows"
 }
 
 # What stands where the bridge installs programs, and what belongs there with the system $1.
@@ -453,10 +509,11 @@ store_root() { local rest=${1#/nix/store/}; printf '/nix/store/%s' "${rest%%/*}"
 
 say_units() {
   local unit fd digest file definitions=''; local -A opened digests
-  [ -n "$shown" ] || show_units # else the watch has just asked
-  [ -z "$silent" ] || say units.problem "systemctl did not answer within $ANSWER_WITHIN_S s, asked again and again"
+  [ -n "$shown$silent" ] || show_units # else the watch has just asked
+  [ -z "$silent" ] || [ -n "${said[units.problem]:-}" ] || say units.problem "systemctl did not answer within $ANSWER_WITHIN_S s, asked again and again"
   say units.show "$shown"
   say units.origins "$(origins)"
+  say units.commands "$(failed_commands)"
   for unit in "${UNITS[@]}"; do
     # shellcheck disable=SC2086 # systemd separates paths with blanks
     exec {fd}< <(if [[ $unit == */* ]]; then set -- inside "${unit%%/*}" cat; else set -- exec cat; fi
@@ -470,6 +527,17 @@ say_units() {
     exec {fd}<&-
   done
   say units.definition "${definitions%$'\n'}"
+}
+
+# The commands of the units that did not end well, each with how it ended, in systemctl's words.
+failed_commands() {
+  local unit; local -a bad=()
+  for unit in "${HOST_UNITS[@]}"; do
+    case ${value["$unit Result"]:-success} in success | '') ;; *) bad+=("$unit") ;; esac
+  done
+  ((${#bad[@]})) || return 0
+  ask_systemctl show -p Id,ExecCondition,ExecStartPre,ExecStart,ExecStartPost,ExecStop,ExecStopPost -- "${bad[@]}" || true
+  printf '%s' "$answered"
 }
 
 # Where the definitions of the host's units come from: unit, path, the file that it leads to, and the file of that name in
@@ -973,7 +1041,7 @@ claim() {
   guarded take_lock || return 1
   if [ ! -e "$before" ]; then
     mkdir -p "${before%/*}"
-    (payload='' && say began "$EPOCHSECONDS" && say_system 3 && printf '%s' "$payload") | keep "$before"
+    (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep "$before"
   fi
   hold_system before "$(ran_before)"
   say before "$(cat "$before")"$'\n'
@@ -2016,9 +2084,10 @@ watch_endpoints() {
     # Of whom nobody answers nothing is known: neither that they are others, nor that they are good.
     if [ -n "$silent" ]; then
       silences=$((silences + 1))
-      ((silences < 6)) || { for name in "${!reply[@]}"; do : "${settled[$name]:=unknown}"; done; break; }
+      ((silences < 2)) || { for name in "${!reply[@]}"; do : "${settled[$name]:=unknown}"; done; break; }
       continue
     fi
+    silences=0
     note_identity "$now"
     while IFS=$US read -r name units _; do
       IFS=$RS read -r -a list <<<"$units"
@@ -2179,6 +2248,18 @@ diagnose_container() {
   say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
 }
 
+# Whether a line that is written to the journal now comes back from it; entries of old prove nothing.
+journal_works() {
+  local nonce began
+  nonce="switchproof-$(</proc/sys/kernel/random/uuid)"
+  timeout 5 systemd-cat -t switchproof echo "$nonce" 2>/dev/null || return
+  uptime_to began
+  until [ -n "$(timeout 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" 2>/dev/null)" ]; do
+    ! gone_by 10 "$began" || return
+    sleep 0.2
+  done
+}
+
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
   local unit line fd text told='' name listener backend machine container; local -A journals size=()
@@ -2214,7 +2295,8 @@ say_diagnosable() {
     text=$(container_facts "$container" "$listener")
     told+="container $name ${#text}"$'\n'
   done <<<"$ENDPOINTS"
-  [ -z "$sockets" ] || told+="ss sockets ${#sockets}"
+  [ -z "$sockets" ] || told+="ss sockets ${#sockets}"$'\n'
+  ! journal_works || told+="journald line 1"
   say diagnosable "${told%$'\n'}"
 }
 
@@ -2271,6 +2353,7 @@ verb_diagnose() {
       [ -z "${LEADER[$name]}" ] || nsenter -t "${LEADER[$name]}" -n -- ss -tunap
     done
   } 2>&1 | tail_of 131072)"
+  ! journal_works || say journald "a line that was written now came back from the journal"
   say failed-units "$(systemctl list-units --failed --no-pager --full 2>&1 | tail_of 65536)"
   say switch-journal "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -t nixos 2>&1 | tail_of 65536)"
   say generations "$(find "${PROFILE%/*}" /run/current-system /run/booted-system -maxdepth 1 -printf '%p -> %l, %t\n' 2>&1 | sort | tail_of 65536)"
@@ -2497,7 +2580,7 @@ verb_deploy() {
   fi
   RELEASE_SHA=${said[sha]}
   clause revision passed "$RELEASE_SHA ${said[subject]}"
-  failed_before=$(failed_units 3)
+  failed_before=$(failing_before)
   verb_converge
   follow || true
   if [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 4 ]; then
@@ -2526,7 +2609,7 @@ verb_deploy() {
   else
     number_to sources "$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)" 0
     # State and journal of every unit, the machines and containers, and the sockets.
-    if ((sources == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 1)); then
+    if ((sources == 2 * ${#UNITS[@]} + $(cut -d"$US" -f10,12 --output-delimiter=$'\n' <<<"$ENDPOINTS" | grep -c .) + 2)); then
       clause diagnostics passed "$sources sources answer"
     else
       clause diagnostics FAILED "only these sources answer: ${said[diagnosable]//$'\n'/, }"

@@ -88,6 +88,7 @@ class Host:
         names = (
             *(f"{kind}/{unit}" for kind in ("status", "journal") for unit in units),
             "sockets",
+            "journald",
             "inside/live.page",
         )
         return dict.fromkeys((*names, "inside/live.ghp_0A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r"), ALL)

@@ -57,6 +57,9 @@ soak_s = 0.0
 """
 
 
+TOOLS = "ss sockets 900\njournald line 1\n"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A session to run.
@@ -136,12 +139,12 @@ class Host:
         units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
         processes = "".join(f"{unit} {pid} {self.toplevel}/bin/x \n" for unit, pid in units.items())
         diagnosable = "".join(f"systemctl {unit} 512\njournalctl {unit} 4096\n" for unit in units)
-        seen = {"processes": processes, "diagnosable": f"{diagnosable}ss sockets 900\n"}
+        seen = {"processes": processes, "diagnosable": f"{diagnosable}{TOOLS}"}
         return SECTIONS | self._system() | boots(self.boots) | seen
 
     def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
         names = [f"{kind}/{unit}" for kind in ("status", "journal") for unit in (HYPERVISOR, *LIVE)]
-        return dict.fromkeys([*names, "sockets"], "as it should be")
+        return dict.fromkeys([*names, "sockets", "journald"], "as it should be")
 
     def confirm(self, values: Mapping[str, str]) -> dict[str, str]:
         if values.get("SWITCHPROOF_KEEP"):
