@@ -172,7 +172,15 @@ class Signalled(Host):
         return super().converge(values)
 
 
-KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled)}
+class Keyless(Host):
+    """A host during whose switch this machine loses the program that signs."""
+
+    def converge(self, values: Mapping[str, str]) -> dict[str, str]:
+        os.environ["PATH"] = "/nowhere"
+        return super().converge(values)
+
+
+KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless)}
 
 
 class Hosts:

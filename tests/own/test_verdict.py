@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from deploy.errors import UsageError
 from deploy.journal import Journal, Noted, read_events
 from deploy.redact import Redactor
 from deploy.room import Room
-from tests.own.sessions import Filling, Scenario, Signalled, run_alone
+from tests.answers import SHA
+from tests.own.sessions import Filling, Keyless, Scenario, Signalled, run_alone
 
 BAD = Scenario(status="ill")
 
@@ -80,6 +82,19 @@ def test_room_is_taken_or_refused(parent: str, size: int, says: str, tmp_path: P
     with pytest.raises(UsageError, match=says):
         Room(folder, size)
     assert not folder.exists()
+
+
+def test_canonical_and_not_signed_as_asked_is_a_code_of_its_own(tmp_path: Path) -> None:
+    """A run that could not be signed ends with 12, in record and terminal, and its host keeps the system."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=20)
+    signed = Scenario(options=(f"--sha={SHA}", f"--sign-key={key}"))
+    ended = run_alone(tmp_path / "run", signed, kind=Keyless)
+    assert ended.status == ended.record.run.exit_code == ExitCode.UNSIGNED, ended.output
+    assert ended.record.host("a").state is HostState.CONVERGED
+    assert "Exit 12: canonical, but not signed as asked" in ended.output
+    assert "WARNING: the run is not signed:" in ended.output
+    assert not (ended.folder / "statement.json").exists()
 
 
 class _Spent(Room):
