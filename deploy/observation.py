@@ -22,8 +22,8 @@ from deploy.pending import Pending, read_pending
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 
 
-TICK_S = 0.02
-"""Twice the precision with which the kernel says when a process began."""
+START_S = 5.0
+"""Seconds by which systemd may note the start of a unit later than its first process began: it forks first."""
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,10 @@ class Observation:
         told = []
         for process in self.processes or ():
             unit = self.units.get(process.unit)
-            if process.began_s is None or unit is None or unit.began_s is None:
+            if process.began_s is None or unit is None or unit.began_s is None or process.pid == unit.main_pid:
                 continue
             before = self.activated_s is None or process.began_s < self.activated_s
-            if before and process.began_s + TICK_S < unit.began_s:
+            if before and process.began_s + START_S < unit.began_s:
                 told.append(process)
         return told
 
