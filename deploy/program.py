@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,14 @@ SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 _FIELD, _PART = "\x1f", "\x1e"
 
 
+_COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+
+
+def carried_script() -> str:
+    """Return the script as it travels: without lines of comment, as an argument and an SSM document have limits."""
+    return _COMMENT.sub("", SCRIPT.read_text(encoding="utf-8"))
+
+
 def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:
     """Make the question for one verb.
 
@@ -22,7 +31,7 @@ def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:
         nonce: Tells this question's answer from all others.
         values: Environment variables of the script.
     """
-    return Question(SCRIPT.read_text(encoding="utf-8"), verb, {"SWITCHPROOF_NONCE": nonce, **values})
+    return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values})
 
 
 def health_values(health: Health) -> dict[str, str]:

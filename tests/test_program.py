@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import program as module
-from deploy.program import SCRIPT, endpoints, health_values, question
+from deploy.program import SCRIPT, carried_script, endpoints, health_values, question
 from deploy.target import Endpoint, Health, Host, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
@@ -68,9 +68,9 @@ def test_value_reaches_the_script_as_it_is(value: str, shell: str, script: Path)
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("value", HOSTILE)
 def test_script_is_given_as_it_is(value: str, shell: str, script: Path) -> None:
-    """Whatever the script's text is, the host's bash runs just that."""
+    """Whatever the script's text is, the host's bash runs just that, but for lines of comment."""
     script.write_text(f": <<'the end of this'\n{value}\nthe end of this\nprintf '%s' \"${{BASH_EXECUTION_STRING}}\"")
-    assert ran(shell, question("observe", "n", {}).text()).rstrip("\n") == script.read_text()
+    assert ran(shell, question("observe", "n", {}).text()).rstrip("\n") == carried_script()
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -119,7 +119,7 @@ def test_nothing_of_the_user_s_shell_changes_the_script(script: Path, tmp_path: 
 
 def test_real_script_fits_into_an_argument() -> None:
     """Linux takes one argument of at most 128 KiB, and the script is given as one."""
-    assert SCRIPT.stat().st_size < 128 * 1024 - 4096
+    assert len(carried_script().encode()) < 128 * 1024 - 4096
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -210,3 +210,15 @@ def test_health_is_told_in_plain_numbers() -> None:
     assert told.keys() == {"READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S", "ANSWER_TIMEOUT_S", "MAX_BYTES"}
     assert all(value.replace(".", "", 1).isdecimal() for value in told.values())
     assert (told["READY_S"], told["ANSWERS"]) == ("86400.000000", "1000")
+
+
+def test_script_that_travels_is_the_script_to_the_last_command() -> None:
+    def functions(text: str) -> str:
+        text = text.rsplit('main "$@"', 1)[0]
+        shown = subprocess.run(["bash", "-c", f"{text}\ndeclare -f"], capture_output=True, text=True, check=True)
+        # A program of awk's has comments of its own, which travel as little.
+        return "\n".join(line for line in shown.stdout.splitlines() if not line.lstrip().startswith("#"))
+
+    carried, whole = carried_script(), SCRIPT.read_text(encoding="utf-8")
+    assert len(carried) < len(whole)
+    assert functions(carried) == functions(whole)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.errors import Inconclusive, UsageError
-from deploy.program import SCRIPT, bridge, endpoints, path_variable
+from deploy.program import bridge, carried_script, endpoints, path_variable
 from deploy.providers.aws.carrier import CARRIER, Errand, pack
 from deploy.target import Target, load
 
@@ -97,7 +97,7 @@ def document(target: Target) -> dict[str, Any]:
         "values=''",
         *(f'export {name}="$SSM_{_name(name)}"' for name in values),
         *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
-        f"packed='{pack(SCRIPT.read_bytes())}'",
+        f"packed='{pack(carried_script().encode())}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
         # AWS takes documents of up to 64 KB, comments and indentation included.
         *(line for line in CARRIER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")),
