@@ -135,7 +135,7 @@ def run(lab: Lab, host: str, case: Case, folder: Path) -> Outcome:
 def restore(host: LabHost) -> None:
     """Bring a host that a case left in a bad state to its first system, with no task pending."""
     script = """
-        systemctl stop 'switchproof-*' 2>/dev/null
+        systemctl stop 'switchproof-*' 'nixos-rebuild-switch-to-configuration*' 2>/dev/null
         rm -rf /run/switchproof/lock /var/lib/switchproof/pending /etc/systemd/system.control
         top=$(readlink -e /nix/var/nix/gcroots/switchproof-lab/"$(cat /etc/switchproof-lab/attr)")
         systemctl daemon-reload
