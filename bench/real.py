@@ -42,8 +42,8 @@ program that was not there is a row that says so. *as it should* compares with w
 canonical, a broken one fails at its clause and leaves the host unchanged or rolled back, and a host whose runner is
 killed goes back by itself.
 
-`dbus-restart` is not tried with the binary: when it was, the switch waited without end for signals of the bus that it had
-lost. NixOS itself never restarts dbus in a switch.
+`dbus-restart` is not tried with the binary: when it was, the switch waited without end for signals of the bus that it
+had lost. NixOS itself never restarts dbus in a switch.
 """
 NOT_TRIED: Final = Outcome("not tried", "", "", "", as_it_should=True)
 
