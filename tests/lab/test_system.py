@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from deploy.providers.lab import real
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.sample import REVISIONS, Revision
@@ -50,8 +52,9 @@ class Pointers:
 class Machine:
     """One lab host, driven the way an operator's shell would."""
 
-    def __init__(self, host: LabHost) -> None:
+    def __init__(self, host: LabHost, programs: Path) -> None:
         self.host = host
+        self.programs = programs
 
     def sh(self, script: str, timeout_s: float = 60) -> Result:
         """Run a script; standard error is part of the output."""
@@ -95,7 +98,7 @@ class Machine:
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     with Lab.up(("a",), name="test-system", runtime="netns") as lab:
-        yield Machine(lab.hosts["a"])
+        yield Machine(lab.hosts["a"], lab.folder / real.FOLDER)
 
 
 def test_a_new_host_runs_the_seeded_system_as_generation_1(machine: Machine) -> None:
@@ -395,6 +398,45 @@ def test_a_store_path_is_switched_to_as_it_is(machine: Machine) -> None:
     assert machine.sh(f"NIXOS_NO_SYNC=1 nixos-rebuild switch --store-path {earlier}").code == 0
     assert machine.pointers() == Pointers(earlier, earlier, earlier)
     assert machine.sh(f"nixos-rebuild switch --store-path {earlier} --flake /srv#choiros-a").code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "command", "says"),
+    [
+        ("nixos_rebuild", "nixos-rebuild switch --flake .", ["really switch --flake ."]),
+        (
+            "switch",
+            f"NIXOS_NO_CHECK=1 {CURRENT}/bin/switch-to-configuration test",
+            [
+                "really test",
+                "DISTRO_ID=nixos",
+                "INSTALL_BOOTLOADER=/usr/local/lib/switchproof-lab/install-boot-loader",
+                "LOCALE_ARCHIVE=/usr/lib/locale/locale-archive",
+                "NIXOS_NO_CHECK=1",
+                "OUT={top}",
+                "PRE_SWITCH_CHECK={top}/pre-switch-check",
+                "SYSTEMD=/usr",
+                "TOPLEVEL={top}",
+            ],
+        ),
+    ],
+)
+def test_a_real_program_takes_the_place_of_a_stand_in(
+    machine: Machine, tmp_path: Path, option: str, command: str, says: list[str]
+) -> None:
+    """It gets the arguments and what NixOS's wrapper sets, and no host can change it."""
+    program = tmp_path / "program"
+    program.write_text('#! @runtimeShell@\necho "really $*"\nenv\n')
+    given = {"nixos_rebuild": None, "switch": None} | {option: str(program)}
+    real.install(real.look(**given), machine.programs)
+    try:
+        lines = machine.value(command).splitlines()
+        refused = machine.sh("touch /usr/local/lib/switchproof-lab/real/mine")
+    finally:
+        for file in machine.programs.iterdir():
+            file.unlink()
+    assert {line.format(top=machine.pointers().current) for line in says} <= set(lines)
+    assert "Read-only file system" in refused.output
 
 
 @pytest.mark.parametrize("revision", SERVED_AMISS, ids=lambda revision: revision.name)
