@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import re
 import secrets
 import threading
 import time
 from collections.abc import Mapping
 
+from deploy import limits
 from deploy.bridge import read_realised
 from deploy.clocks import ClockBounds
-from deploy.connection import Completed, Connection, ConnectionLost, ConnectionProblem, DeadlineExceeded, Provider
+from deploy.connection import (
+    AnswerTooLong,
+    Completed,
+    Connection,
+    ConnectionLost,
+    ConnectionProblem,
+    DeadlineExceeded,
+    Provider,
+)
 from deploy.convergence import Convergence
 from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
+from deploy.joblog import JobLog
 from deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
 from deploy.patience import RECONNECT_S, Patience
 from deploy.program import question
-from deploy.redact import Lines
 
 ANSWER_S = 60.0
 """Seconds for a verb that does not wait."""
@@ -105,6 +115,9 @@ class Dialogue:
                 frame = _parse(done, nonce, verb)
                 self._patience.answered()
                 self._read_clock(frame.get("clock"), sent, received)
+            except AnswerTooLong:
+                self.hang_up()
+                raise
             except (ConnectionLost, DeadlineExceeded) as error:
                 self.hang_up()
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
@@ -130,6 +143,9 @@ class Dialogue:
         self.questions += 1
         try:
             completed = connection.run(text.encode(), timeout_s=timeout_s)
+        except AnswerTooLong:
+            self.hang_up()
+            raise
         except (ConnectionLost, DeadlineExceeded) as error:
             self.hang_up()
             self._patience.note_lost()
@@ -148,17 +164,16 @@ class Dialogue:
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        log = bytearray()
-        shown = 0
-        lines = Lines(self._journal.redact)
+        log = JobLog(self._journal.redact, lambda line: self._journal.emit(LogLine(host=self._host, text=line)))
         begun, since = False, time.monotonic()
         deadline = time.monotonic() + timeout_s + RECONNECT_S
         while True:
             values = {
                 "SWITCHPROOF_JOB": job,
-                "SWITCHPROOF_OFFSET": str(len(log)),
+                "SWITCHPROOF_OFFSET": str(log.offset),
                 "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
             }
+            asked = time.monotonic()
             frame = self.ask("status", values)
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
                 self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
@@ -166,14 +181,14 @@ class Dialogue:
             if not begun and frame.text("stage").strip() in {"install", "switch", "rollback"}:
                 begun = True
                 self._journal.emit(Happened(host=self._host, kind="switch-begun", text=job))
-            log += base64.b64decode(frame.text("log"))
-            ended = frame.text("state") != "running" and len(log) >= int(frame.text("log.size"))
-            upto = len(log) if ended else log.rfind(b"\n") + 1
-            for line in lines(log[shown:upto].decode("utf-8", "replace"), last=ended).splitlines():
-                self._journal.emit(LogLine(host=self._host, text=line))
-            shown = max(shown, upto)
+            piece, size = _log_piece(frame)
+            # Of a job that has ended there is no more of the log than comes, whatever size the host announces.
+            ended = frame.text("state") != "running" and (not piece or log.offset + len(piece) >= size)
+            log.take(piece, size, last=ended)
             if ended:
                 break
+            if not piece or log.full:
+                self._stop.wait(max(0.0, limits.PAUSE_S - (time.monotonic() - asked)))
             if time.monotonic() > deadline or self._stop.is_set():
                 why = "the run was told to end" if self._stop.is_set() else "the time was over"
                 raise Interrupted(f"{self._host}: the {job} was still running there when {why}")
@@ -181,7 +196,7 @@ class Dialogue:
             if silence not in self._silences:
                 self._silences.add(silence)
                 self._journal.emit(Noted(host=self._host, text=f"systemd was silent on the host: {silence}"))
-        text = self._journal.redact(log.decode("utf-8", "replace"))  # before anyone takes a part of it
+        text = self._journal.redact(log.text())  # before anyone takes a part of it
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
         if begun:
@@ -189,7 +204,7 @@ class Dialogue:
             self._journal.emit(Happened(host=self._host, kind="switch-ended", text=f"{job}: {how}"))
         return Convergence(
             finished=frame.text("state") == "finished",
-            status=int(status) if status.isdigit() else None,
+            status=int(status) if re.fullmatch("[0-9]{1,3}", status) else None,
             stage=frame.text("stage").strip(),
             expected=frame.text("expected").strip(),
             unit=frame.text("unit"),
@@ -228,6 +243,17 @@ class Dialogue:
             self._journal.emit(ClockSeen(host=self._host, clock=told))
         began = self._clock.began(said) or sent
         self.began = dt.datetime.fromtimestamp(min(max(began, sent), received), dt.UTC)
+
+
+def _log_piece(frame: Frame) -> tuple[bytes, int]:
+    """Return what came of a job's log, and its size on the host."""
+    size = frame.text("log.size").strip()
+    if not re.fullmatch("[0-9]{1,15}", size):
+        raise FrameError(f"the host's answer to {frame.verb!r} has no size of the log, but {size[:40]!r}")
+    try:
+        return base64.b64decode(frame.text("log")), int(size)
+    except ValueError as error:
+        raise FrameError(f"the log in the host's answer to {frame.verb!r} cannot be read: {error}") from error
 
 
 def _parse(done: Completed, nonce: str, verb: str) -> Frame:

@@ -15,8 +15,9 @@ from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from deploy import facts
+from deploy import facts, limits
 from deploy.contract import Clause, ExitCode, HostState, Verdict
+from deploy.evidence import Shelf
 from deploy.redact import Redactor
 from deploy.room import Room
 from deploy.steps import Cutover
@@ -368,6 +369,8 @@ class Journal:
         self._room = room
         self._torn = False
         self._watchers: list[Callable[[AnyEvent], None]] = []
+        self._shelf = Shelf()
+        self._full: set[str] = set()
         self._lock = threading.RLock()
         (folder / "evidence").mkdir(parents=True, exist_ok=True)
         self._file = (folder / "events.jsonl").open("ab")
@@ -378,8 +381,8 @@ class Journal:
 
     def emit(self, event: AnyEvent) -> None:
         """Append an event, flushed to the file before anyone watches it."""
+        cleaned = _cleaned(event, self.redact)
         with self._lock:
-            cleaned = _cleaned(event, self.redact)
             if not isinstance(cleaned, LogLine):
                 self.events.append(cleaned)
                 if not self._file.closed and not self._torn:
@@ -418,12 +421,12 @@ class Journal:
 
         Args:
             host: The host that it is about, None for the run as a whole.
-            name: A file name, unique for the host in this run.
+            name: What the file is to be called. The name may come from the host: the file's is made of it.
             title: What the file holds, for a reader.
             content: The text, as it came from the host.
 
         Returns:
-            The file's path, relative to the run's folder; empty if the disk did not take it.
+            The file's path, relative to the run's folder; empty if there was no room for it.
 
         Raises:
             ValueError: The name leads out of the host's folder.
@@ -432,9 +435,19 @@ class Journal:
             raise ValueError(
                 f"evidence of {host or 'the run'} cannot be kept as {name!r}: it leads out of the folder"
             )
-        path = Path("evidence") / (host or "run") / self.redact(name)
+        about = host or "run"
         with self._lock:
-            body = self.redact(content).encode()
+            fitting = self._shelf.fit(about, content)
+            full, self._full = about in self._full, self._full | ({about} if fitting is None else set())
+            path = Path("evidence") / about / ("" if fitting is None else self._shelf.name(about, self.redact(name)))
+        if fitting is None:
+            if not full:
+                limit = f"{limits.FILES} files or {limits.EVIDENCE} characters"
+                self.emit(Noted(host=host, text=f"Evidence is missing: no more than {limit} are kept of {about}."))
+            return ""
+        if path.name != Path(name).name:
+            fitting = f"{name}\n{fitting}"
+        body = self.redact(fitting).encode()
         try:
             self._write_evidence(self.folder / path, body)
         except OSError as error:
