@@ -36,7 +36,8 @@ def run(tmp_path: Path, text: str, **values: str) -> subprocess.CompletedProcess
         ["bash", "-c", f"{functions(tmp_path)}\nset +e\n{text}", "host-switch.sh"],
         env={"PATH": os.environ["PATH"], "FLAKE_ATTR": "x", **given},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=60,
         check=False,
     )
@@ -167,6 +168,29 @@ def test_what_counts_as_a_number(tmp_path: Path) -> None:
         for value in wanted
     )
     assert run(tmp_path, text).stdout.splitlines() == [f"{number} {ms}" for number, ms in wanted.values()]
+
+
+# What is said to a person, and how much of it stands in memory.
+
+
+def test_a_log_of_any_length_takes_little_memory(tmp_path: Path) -> None:
+    """Of a text only its end ever stands in a variable, and its first line says that there was more."""
+    text = "ulimit -v 200000; { head -c 300000000 /dev/zero | tr '\\0' x; echo; echo last; } | tail_of 1000"
+    done = run(tmp_path, text)
+    assert done.stdout.startswith("[what came before these 1000 bytes is left out]\nxxx"), done.stderr
+    assert done.stdout.endswith("x\nlast\n")
+    assert len(done.stdout) < 1100
+    assert run(tmp_path, "printf 'a\\nb\\n' | tail_of 4").stdout == "a\nb\n"
+
+
+def test_what_an_endpoint_says_does_not_command_a_terminal(tmp_path: Path) -> None:
+    """By hand, control characters of a body, a log or a clause are taken out; text stays."""
+    text = r"""body=$'\e]0;x\a\x9b5n\xc2\x9b31m\xe2\x80\xaeevil\xe2\x81\xa6 caf\xc3\xa9\tok\n'
+    say answer.live "$body"; answer observe; clause runtime FAILED "$body" """
+    done = run(tmp_path, text)
+    assert not {char for char in done.stdout if ord(char) < 32 and char not in "\t\n"}, done.stdout
+    assert not set(done.stdout) & set("\x7f\x9b\u202e\u2066")
+    assert "caf\u00e9\tok" in done.stdout
 
 
 # The lint: whatever stands in arithmetic has come through one of the readers.

@@ -72,7 +72,7 @@ declare -A said
 say() { said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "$2"; }
 
 answer() {
-  if [ -z "${SWITCHPROOF_NONCE:-}" ]; then printf '%s' "$payload"; return; fi
+  if [ -z "${SWITCHPROOF_NONCE:-}" ]; then printf '%s' "$payload" | printable; return; fi
   local digest; digest=$(printf '%s' "$payload" | sha256sum)
   printf '\nSWITCHPROOF/1 %s %s %d %s\n' "$SWITCHPROOF_NONCE" "$1" "${#payload}" "${digest%% *}"
   printf '%s' "$payload" | gzip -c | base64
@@ -96,14 +96,17 @@ keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
 
 now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
-# A text's last bytes; what was left out is said in its first line.
+# A text's last bytes; its first line says so if there were more. Nothing longer ever stands in a variable.
 tail_of() {
   local limit text
   number_to limit "$1" 0
-  text=$(cat; printf x) text=${text%x}
+  text=$(tail -c "$((limit + 1))" | tr -d '\0'; printf x) text=${text%x}
   if ((${#text} <= limit)); then printf '%s' "$text"; return; fi
-  printf '[%d bytes before this are left out]\n%s' "$((${#text} - limit))" "${text: -limit}"
+  printf '[what came before these %d bytes is left out]\n%s' "$limit" "${text: -limit}"
 }
+
+# A text for a terminal: what would command it is taken out, whoever said it.
+printable() { sed -e 's/[\x00-\x08\x0b-\x1f\x7f]//g; s/\xc2[\x80-\x9f]//g; s/\xe2\x80[\x8e\x8f\xaa-\xae]//g; s/\xe2\x81[\xa6-\xa9]//g'; }
 
 # Seconds since the boot, into a variable.
 uptime_to() { read -r "$1" _ </proc/uptime; }
@@ -2468,13 +2471,13 @@ verb_plan() {
 
 # ---- all in order, for a person on the host -------------------------------------------------------------------
 
-clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3"; }
+clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3" | printable; }
 
 follow() {
   local dir seen=0 size; dir=$(job_dir)
   while :; do
     number_to size "$(stat -c %s "$dir/log")" "$seen"
-    tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))"
+    tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))" | printable
     seen=$size
     if [ -e "$dir/rc" ]; then return 0; fi
     if has_ended "$(job_unit)" && [ ! -e "$dir/rc" ]; then return 1; fi
@@ -2602,7 +2605,7 @@ verb_deploy() {
     payload=''
     verb_diagnose
     printf '%s' "$payload" >"$(job_dir)/diagnostics"
-    printf '%s' "$payload"
+    printf '%s' "$payload" | printable
     clause diagnostics passed "above and in $(job_dir)/diagnostics"
     [ -e "$(job_dir)/restored" ] || echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"

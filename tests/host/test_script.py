@@ -577,7 +577,7 @@ def test_diagnostics_have_all_their_parts(machine: LabHost) -> None:
         assert parts[f"journal/{unit}"].strip()
     assert b"ActiveState=failed" in parts["show/stranger.service"]
     journal = parts["journal/stranger.service"]
-    assert re.match(rb"\[\d+ bytes before this are left out\]\n", journal)
+    assert re.match(rb"\[what came before these \d+ bytes is left out\]\n", journal)
     assert len(journal) < 263_000
     assert b"127.0.0.1:9090" in parts["sockets"]
     assert b"stranger.service" in parts["failed-units"]
