@@ -121,6 +121,8 @@ def load(files: Files, path: str) -> Node:
 
     yaml = YAML(typ="rt", pure=True)
     try:
+        if why := files.unreadable(path):
+            raise NotYaml(1, why)
         value = yaml.load(files.text(path) or "")
     except MarkedYAMLError as error:
         mark = error.problem_mark

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from deploy.paths.patience import step
 from deploy.paths.values import Values, either, mark
 
-_EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$\{\{((?:[^$}]|\$(?!\{\{)|\}(?!\}))*+)\}\}")
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
 
@@ -34,13 +35,16 @@ class Context:
 
         def known(found: re.Match[str]) -> str:
             value = self.of(found[1].strip())
+            step(len(value[0]))
             if len(value) == 1:
                 return value[0]
             name = f"either-{len(self.marks) + 1}"
             self.marks[name] = value
             return mark(name)
 
-        return _EXPRESSION.sub(known, text)
+        filled = _EXPRESSION.sub(known, text)
+        step(len(filled))
+        return filled
 
     def values(self, text: str) -> Values:
         """Return all that a text with at most one expression may come to."""

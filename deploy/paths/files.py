@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -40,12 +41,16 @@ class Files:
         found = []
         stack = [self.root]
         while stack:
-            for entry in sorted(stack.pop().iterdir()):
+            try:
+                entries = sorted(stack.pop().iterdir())
+            except OSError as error:
+                raise UsageError(f"{self.root}: a folder in it cannot be read: {error}") from error
+            for entry in entries:
                 if entry.name in {".git", "node_modules", ".venv", "target", "result"}:
                     continue
                 if entry.is_dir() and not entry.is_symlink():
                     stack.append(entry)
-                elif entry.is_file():
+                elif not entry.is_dir():
                     found.append(entry.relative_to(self.root).as_posix())
         return tuple(sorted(found))
 
@@ -54,17 +59,17 @@ class Files:
         try:
             folder = self.root / ".git"
             if folder.is_file():  # a linked working tree
-                folder = self.root / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
-            head = (folder / "HEAD").read_text(encoding="utf-8").strip()
+                folder = self.root / _small(folder).removeprefix("gitdir:").strip()
+            head = _small(folder / "HEAD").strip()
             if not head.startswith("ref: "):
                 return head if _COMMIT.fullmatch(head) else None
             common = folder / "commondir"
-            base = folder / common.read_text(encoding="utf-8").strip() if common.exists() else folder
+            base = folder / _small(common).strip() if common.exists() else folder
             name = head.removeprefix("ref: ")
             if (base / name).is_file():
-                found = (base / name).read_text(encoding="utf-8").strip()
+                found = _small(base / name).strip()
                 return found if _COMMIT.fullmatch(found) else None
-            packed = (base / "packed-refs").read_text(encoding="utf-8").splitlines()
+            packed = _small(base / "packed-refs").splitlines()
         except (OSError, ValueError):
             return None
         rows = (line.split(" ") for line in packed)
@@ -78,12 +83,24 @@ class Files:
             return False
         return real.is_relative_to(self.root) and real.is_file()
 
+    def unreadable(self, path: str) -> str | None:
+        """Say why what stands at a path cannot be read as text; None if it can, or if there is no file at all."""
+        place = self.root / path
+        if not os.path.lexists(place) or place.is_dir():
+            return None
+        if not self.is_file(path):
+            return "a link that leads out of the repository, or no file, which is not read"
+        if self.text(path) is None:
+            return f"no text, or one of more than {LARGEST} bytes, which is not read"
+        return None
+
     def text(self, path: str) -> str | None:
         """Return a file's text; None if it is none, or too long."""
         if not self.is_file(path):
             return None
         try:
-            content = (self.root / path).read_bytes()
+            with (self.root / path).open("rb") as file:
+                content = file.read(LARGEST + 1)
         except OSError:
             return None
         if len(content) > LARGEST or b"\0" in content:
@@ -135,3 +152,16 @@ class Files:
     def called(self, name: str) -> list[str]:
         """Every file of a name."""
         return [path for path in self.listing if posixpath.basename(path) == name]
+
+
+def _small(path: Path) -> str:
+    """Read a file of git's; a FIFO or a device, which never ends, is none.
+
+    Raises:
+        OSError: It cannot be read, or is none.
+        ValueError: It is no text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        return file.read(16 * LARGEST).decode()

@@ -16,6 +16,7 @@ from typing import Any
 
 from deploy.paths.files import Files
 from deploy.paths.meaning import PYTHON, SHELLS
+from deploy.paths.patience import step
 from deploy.paths.programs import python_text
 from deploy.paths.shell import Command, Scope
 from deploy.paths.survey import Place
@@ -24,7 +25,7 @@ from deploy.paths.walk import Call, Text, Walker
 
 _LIMIT_S = 30.0
 _DEEPEST = 20
-_NAMES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
+NAMES = ("justfile", "Justfile", ".justfile", "JUSTFILE")
 _VALUES = frozenset({"-f", "--justfile", "-d", "--working-directory", "--shell", "--shell-arg", "--color", "--set"})
 _ONLY_TELL = frozenset({"--list", "-l", "--summary", "--dump", "--show", "-s", "--evaluate", "--version", "--fmt"})
 
@@ -82,7 +83,7 @@ class Justfile:
     @classmethod
     def of(cls, files: Files) -> Justfile | None:
         """Return the justfile of a repository, None if it has none."""
-        path = next((name for name in _NAMES if files.is_file(name)), None)
+        path = next((name for name in NAMES if files.is_file(name)), None)
         return cls(files, path) if path else None
 
     def _take(self, module: dict[str, Any], prefix: str) -> None:
@@ -162,6 +163,7 @@ class Justfile:
         Returns:
             Whether what depends on it goes on.
         """
+        step()
         if name in trace:
             return True
         recipe, module = self.recipes[name]
@@ -303,6 +305,7 @@ class _Values:
 
     def of(self, expression: Any, depth: int = 0) -> Values:
         """What an expression comes to."""
+        step()
         if isinstance(expression, str):
             return (expression,)
         if depth > _DEEPEST or not isinstance(expression, list):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deploy.paths.files import Files
+from deploy.paths.patience import step
 from deploy.paths.shell import Scope
 from deploy.paths.survey import Place
 from deploy.paths.values import Values, either, is_known, joined, mark
@@ -19,7 +20,7 @@ from deploy.paths.walk import Call, Text, Walker
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-_NAMES = ("GNUmakefile", "makefile", "Makefile")
+NAMES = ("GNUmakefile", "makefile", "Makefile")
 _VALUES = frozenset({"-C", "-f", "-I", "-o", "-W", "-j", "-l", "--directory", "--file", "--makefile"})
 _DEEPEST = 10
 _REFERENCE = re.compile(r"\$(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\{([^{}]*)\}|(\$)|([@<^?*%+|]))")
@@ -54,7 +55,7 @@ class Makefile:
     @classmethod
     def of(cls, files: Files) -> Makefile | None:
         """Return the Makefile of a repository, None if it has none."""
-        path = next((name for name in _NAMES if files.is_file(name)), None)
+        path = next((name for name in NAMES if files.is_file(name)), None)
         return cls(files, path) if path else None
 
     def _take(self, path: str) -> None:
@@ -65,6 +66,8 @@ class Makefile:
             return
         self._read.add(path)
         text = (self.files.text(path) or "").encode()
+        if why := self.files.unreadable(path):
+            self._note(path, 1, why)
         # The grammar wants the last line ended.
         tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_make.language())).parse(text + b"\n")
         self._visit(tree.root_node, path)
@@ -196,7 +199,7 @@ class Makefile:
         return next((name for name in patterns if fnmatch.fnmatchcase(target, name.replace("%", "*"))), None)
 
     def _elsewhere(self, walker: Walker, call: Call, folder: str, words: list[Values]) -> bool:
-        path = next((f"{folder}/{name}" for name in _NAMES if self.files.is_file(f"{folder}/{name}")), None)
+        path = next((f"{folder}/{name}" for name in NAMES if self.files.is_file(f"{folder}/{name}")), None)
         if path is None:
             return False
         inner = Makefile(self.files, path)
@@ -226,6 +229,7 @@ class Makefile:
             provider: Where it runs.
             trace: The targets that are under way.
         """
+        step()
         if target in trace:
             return
         for rule in self.rules[target]:

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from deploy.paths import justfiles, makefiles
 from deploy.paths.document import NotYaml
 from deploy.paths.files import Files
 from deploy.paths.github import Workflows
 from deploy.paths.gitlab import ROOTS, Pipelines
 from deploy.paths.justfiles import Justfile, NotRead
 from deploy.paths.makefiles import Makefile
+from deploy.paths.patience import OutOfPatience, patience
 from deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
 from deploy.paths.trail import Trail
 from deploy.paths.values import shown
@@ -55,24 +57,36 @@ class Surveyor:
         self._strange: dict[tuple[str, Place], NotUnderstood] = {}
 
     def survey(self) -> Survey:
-        """Find and follow every entry point."""
-        justfile, makefile = self._justfile(), self._makefile()
-        if justfile:
-            for name in justfile.recipes:
-                place = justfile.place(name)
-                self._enter("just-recipe", name, place, _follow_recipe(justfile, name))
-        if makefile:
-            for name in makefile.targets:
-                self._enter("make-target", name, makefile.place(name), _follow_target(makefile, name))
-        self._github()
-        self._gitlab()
+        """Find and follow every entry point, as far as patience goes."""
+        with patience():
+            return self._survey()
+
+    def _survey(self) -> Survey:
+        for path in (*justfiles.NAMES, *makefiles.NAMES, *ROOTS):
+            if why := self.files.unreadable(path):
+                self._note(self.files.place(path, 1), why)
+        for find in (self._justfile, self._makefile, self._just, self._make, self._github, self._gitlab):
+            try:
+                find()
+            except OutOfPatience as error:
+                self._note(Place(file=".", line=1, text=""), str(error))
         for path, service in _OTHERS.items():
-            if self.files.is_file(path):
+            if self.files.is_file(path) or self.files.unreadable(path):
                 self._note(self.files.place(path, 1), f"of {service}, which is not read")
         met = [pattern for pattern, was_met in self._vouched.items() if was_met]
         return make_survey(
             str(self.files.root), self._entries, list(self._strange.values()), met, self.files.commit()
         )
+
+    def _just(self) -> None:
+        if isinstance(justfile := self._recipes.get("just"), Justfile):
+            for name in justfile.recipes:
+                self._enter("just-recipe", name, justfile.place(name), _follow_recipe(justfile, name))
+
+    def _make(self) -> None:
+        if isinstance(makefile := self._recipes.get("make"), Makefile):
+            for name in makefile.targets:
+                self._enter("make-target", name, makefile.place(name), _follow_target(makefile, name))
 
     def _note(self, place: Place, words: str) -> None:
         if self._vouches(place.file):
@@ -83,26 +97,22 @@ class Surveyor:
         walker = Walker(self.files, Trail("", "just-recipe", "", self.files.place(name, 1)), {}, self._vouched)
         return walker.vouches(name)
 
-    def _justfile(self) -> Justfile | None:
+    def _justfile(self) -> None:
         try:
             justfile = Justfile.of(self.files)
         except NotRead as error:
-            path = next(
-                name for name in ("justfile", "Justfile", ".justfile", "JUSTFILE") if self.files.is_file(name)
-            )
+            path = next(name for name in justfiles.NAMES if self.files.is_file(name))
             self._note(self.files.place(path, 1), str(error))
-            return None
+            return
         if justfile:
             self._recipes["just"] = justfile
-        return justfile
 
-    def _makefile(self) -> Makefile | None:
+    def _makefile(self) -> None:
         makefile = Makefile.of(self.files)
         if makefile:
             self._recipes["make"] = makefile
             for place, words in makefile.strange:
                 self._note(place, words)
-        return makefile
 
     def _github(self) -> None:
         workflows = Workflows(self.files)

@@ -1,4 +1,4 @@
-"""What a word of shell may come to: known text, with marks where only the run will tell (pure)."""
+"""What a word of shell may come to: known text, with marks where only the run will tell (pure, but for patience)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
+
+from deploy.paths.patience import step
 
 Values: TypeAlias = tuple[str, ...]
 """Every text that a word may come to, as far as it is known; never empty."""
@@ -43,6 +45,7 @@ def shown(text: str) -> str:
 
 def joined(parts: Sequence[Values], between: str = "") -> Values:
     """Every text that parts come to side by side."""
+    step(sum(max(map(len, part), default=0) for part in parts))
     options = list(itertools.islice(itertools.product(*parts), MOST + 1))
     if len(options) > MOST:
         return (mark("many"),)
@@ -51,6 +54,7 @@ def joined(parts: Sequence[Values], between: str = "") -> Values:
 
 def either(options: Iterable[Values]) -> Values:
     """One of several."""
+    step()
     found = tuple(dict.fromkeys(itertools.chain.from_iterable(options)))
     return found if len(found) <= MOST else (mark("many"),)
 

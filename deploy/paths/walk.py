@@ -394,6 +394,8 @@ class Walker:
         """Follow a file that is read into the same shell."""
         key = f"file {path}"
         text = self.files.text(path)
+        if text is None:
+            self.trail.unknown(call.place, f"{path} is no text that can be read")
         if key in self._under_way or text is None:
             return
         self._under_way.append(key)
