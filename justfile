@@ -98,6 +98,10 @@ bench-boots: packages
 bench-pages: (packages "chromium")
     python -m bench.pages --write
 
+# Give the readers of hosts' answers hostile input beside benign input and write the table to docs/.
+bench-hostile: packages
+    python -m bench.hostile --write
+
 # Make the pictures in docs/ again, of real runs on lab hosts.
 screenshots: (packages "chromium")
     python -m tests.browser.screenshots

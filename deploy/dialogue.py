@@ -251,7 +251,7 @@ def _log_piece(frame: Frame) -> tuple[bytes, int]:
     if not re.fullmatch("[0-9]{1,15}", size):
         raise FrameError(f"the host's answer to {frame.verb!r} has no size of the log, but {size[:40]!r}")
     try:
-        return base64.b64decode(frame.text("log")), int(size)
+        return base64.b64decode("".join(frame.text("log").split()), validate=True), int(size)
     except ValueError as error:
         raise FrameError(f"the log in the host's answer to {frame.verb!r} cannot be read: {error}") from error
 

@@ -58,9 +58,12 @@ class JobLog:
     def _tell(self, piece: bytes, *, last: bool) -> None:
         if self._shown > limits.LINES:
             return
+        before = len(self._waiting)
         self._waiting += piece
         # A line that does not end is shown in parts, so that it does not have to wait for ever.
-        whole = len(self._waiting) if last or len(self._waiting) > limits.LOG_END else self._waiting.rfind(b"\n") + 1
+        whole = self._waiting.rfind(b"\n", before) + 1
+        if last or len(self._waiting) > limits.LOG_END:
+            whole = len(self._waiting)
         text = self._waiting[:whole].decode("utf-8", "replace")
         del self._waiting[:whole]
         for line in self._lines(text, last=last).splitlines():

@@ -662,6 +662,11 @@ def read_record(path: Path) -> Record:
         ValueError: The file is no record; the message names the file and the key.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
     except ValueError as error:
         raise ValueError(f"{path}: not a record of a run: {error}") from error
+    for host in record.hosts:
+        for leg in (host, host.rollback, host.again):
+            if leg is not None and len(leg.clauses) != len(Clause):
+                raise ValueError(f"{path}: not a record of a run: {host.name} has not the contract's clauses")
+    return record

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import sys
 
 import msgspec
 
 from deploy.contract import ExitCode
 from deploy.errors import UsageError
-from reports import markdown, summary
+from reports import markdown, summary, text
 from reports.stored import read_run, run_folder
 
 
@@ -34,12 +35,15 @@ def command(arguments: list[str]) -> int:
         return ExitCode.USAGE
     match asked.format:
         case "json":
-            shown = msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n"
+            shown = text.escaped(msgspec.json.format(msgspec.json.encode(record), indent=2).decode()) + "\n"
         case "markdown":
             shown = markdown.render(record)
         case _:
             shown = summary.render(
                 record, run_folder(asked.run), colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ
             )
+    if os.environ.get("GITHUB_ACTIONS") == "true":  # whose runner obeys lines of a log that begin like commands
+        word = secrets.token_hex(16)
+        shown = f"::stop-commands::{word}\n{shown}::{word}::\n"
     sys.stdout.write(shown)
     return 0

@@ -11,6 +11,7 @@ SHOWN_CHARACTERS = 6000
 """Characters of one text that an output for people shows; `record.json` has the whole."""
 
 _MINUTE, _HOUR = 60, 3600
+_COMMANDING = re.compile(r"[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _KB = 1000
 
 
@@ -86,6 +87,11 @@ def inert(text: str) -> str:
     Journaled text is plain already; a record that was read from a file need not be.
     """
     return plain(text).replace("##[", "## [")  # GitHub's runner obeys `##[…]` anywhere in a line
+
+
+def escaped(json: str) -> str:
+    """Return JSON in which what commands a terminal or reorders what is read is escaped as JSON escapes it."""
+    return _COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 
 
 def slug(text: str) -> str:

@@ -105,7 +105,7 @@ def test_a_size_that_no_log_has_does_not_keep_a_run(tmp_path: Path) -> None:
     assert host.asked == 2
 
 
-@pytest.mark.parametrize("parts", [{"log_size": b"many"}, {"log_size": b"9" * 30}, {"log": b"no base64"}])
+@pytest.mark.parametrize("parts", [{"log_size": b"many"}, {"log_size": b"9" * 30}, {"log": b"no base 64!"}])
 def test_a_log_that_cannot_be_read_is_no_answer(parts: dict[str, bytes], tmp_path: Path) -> None:
     """What a host says in place of a log is an error that a person can read."""
     with pytest.raises(FrameError, match="the host's answer to 'status'"):

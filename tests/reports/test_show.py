@@ -84,3 +84,28 @@ def test_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert main(["no-such"]) == 2
     assert capsys.readouterr().err.count("show") == 2
+
+
+def test_no_line_is_a_command_in_a_step_of_github(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a step of GitHub the runner is told to obey nothing of what is shown, under a word that no host can know."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    for how in ("text", "json", "markdown"):
+        assert main(["show", str(folder), f"--format={how}"]) == 0
+        first, *_, last = capsys.readouterr().out.splitlines()
+        word = first.removeprefix("::stop-commands::")
+        assert len(word) == 32
+        assert last == f"::{word}::"
+
+
+def test_json_commands_no_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Characters that command a terminal or turn text around are escaped in JSON, which means the same."""
+    path = folder / "record.json"
+    record = json.loads(path.read_text())
+    record["hosts"][0]["state_reason"] = "a\x9b31m\u202eb\u2028"
+    path.write_text(json.dumps(record, ensure_ascii=False))
+    assert main(["show", str(folder), "--format=json"]) == 0
+    shown = capsys.readouterr().out
+    assert "a\\u009b31m\\u202eb\\u2028" in shown
+    assert json.loads(shown)["hosts"][0]["state_reason"] == record["hosts"][0]["state_reason"]
