@@ -1,7 +1,7 @@
 """Run real programs of NixOS on lab hosts and write what came of it: `python -m bench.real DIR [--write]`.
 
 DIR holds single files as nixpkgs has them. An entry whose name begins with `nixos-rebuild` or with
-`switch-to-configuration` is a program; the rest of its name is its version. Each nixos-rebuild is tried together with
+`switch-to-configuration` is a program; the rest of its name is its version, and about.md says more of it. Each nixos-rebuild is tried together with
 a switch-to-configuration, as long as there are both, and with the lab's stand-in otherwise.
 """
 
@@ -110,14 +110,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    text = render(found, tried)
+    notes = given.folder / "about.md"
+    text = render(found, tried, notes.read_text("utf-8") if notes.is_file() else "")
     print(text)
     if given.write:
         PAGE.write_text(text, "utf-8")
     return 0 if all(outcome.as_it_should for one in tried for _, outcome in one.outcomes) else 1
 
 
-def render(found: Sequence[Found], tried: Sequence[Together]) -> str:
+def render(found: Sequence[Found], tried: Sequence[Together], notes: str = "") -> str:
     """Write the page in Markdown."""
     lines = [ABOUT, "| program | version | SHA-256 | tried |", "|---|---|---|---|"]
     for kind in (*REBUILDS, *SWITCHES):
@@ -128,13 +129,14 @@ def render(found: Sequence[Found], tried: Sequence[Together]) -> str:
             given = look(str(program.path), None) if kind in REBUILDS else look(None, str(program.path))
             sha256 = next(one.sha256 for one in (given.nixos_rebuild, given.switch) if one is not None)
             lines.append(f"| {kind} | `{program.version}` | `{sha256[:16]}` | yes |")
+    lines += ["", notes.rstrip()] if notes else []
     for one in tried:
         right = sum(outcome.as_it_should for _, outcome in one.outcomes)
         lines += [
             "",
             f"## {_title(one.programs)}",
             "",
-            f"{one.around}. {right} of {len(one.outcomes)} cases ended as they should.",
+            f"{one.around}. {right} of {len(one.outcomes)} cases ended as they should; there are {len(CASES)}.",
             "",
             "| case | verdict | clause | exit code | state | as it should |",
             "|---|---|---|---|---|---|",
