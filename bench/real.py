@@ -1,8 +1,9 @@
 """Run real programs of NixOS on lab hosts and write what came of it: `python -m bench.real DIR [--write]`.
 
 DIR holds single files as nixpkgs has them. An entry whose name begins with `nixos-rebuild` or with
-`switch-to-configuration` is a program; the rest of its name is its version, and about.md says more of it. Each nixos-rebuild is tried together with
-a switch-to-configuration, as long as there are both, and with the lab's stand-in otherwise.
+`switch-to-configuration` is a program; the rest of its name is its version. The page repeats about.md.
+Each nixos-rebuild is tried together with a switch-to-configuration, as long as there are both, and with the lab's
+stand-in otherwise.
 """
 
 from __future__ import annotations
