@@ -82,6 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
     add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
     add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
+    add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
     add(
@@ -179,6 +180,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 hosts=tuple(given.host),
                 on_failure=given.on_failure,
                 soak=given.soak,
+                take_lock=given.take_lock,
                 report_dir=given.report_dir,
                 keep_runs=given.keep_runs,
                 lab_keep=given.lab_keep,

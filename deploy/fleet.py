@@ -221,7 +221,7 @@ class Fleet:
             return dict.fromkeys(self.journeys, error)
         if self.plan.mode is Mode.AUDIT:
             return held_up
-        problems = _in_parallel(self._all, lambda journey: journey.resolve(commit))
+        problems = self._together(lambda journey: journey.resolve(commit), RENEW_S)
         resolution = self._all[0].resolution
         if resolution is not None:
             asked = self.plan.revision or commit
@@ -260,21 +260,26 @@ class Fleet:
     def _converged(self) -> Problems:
         if held_up := self._barrier(self._resolved):
             return held_up
+        # A host that is switched already must not go back by itself while others still build.
+        every_s = min(RENEW_S, self.plan.target.confirm_s / 3) or RENEW_S
+        return self._together(Journey.converge, every_s)
+
+    def _together(self, step: Callable[[Journey], object], every_s: float) -> Problems:
+        """Take a step on every host; those that are there first tell their host meanwhile that the run goes on."""
         under_way = set(self.journeys)
         all_there = threading.Event()
 
-        def converge(journey: Journey) -> None:
+        def take(journey: Journey) -> None:
             try:
-                journey.converge()
+                step(journey)
             finally:
                 under_way.discard(journey.host.name)
                 if not under_way:
                     all_there.set()
-            # A host that is switched already must not go back by itself while others still build.
-            while self.plan.target.confirm_s and not all_there.wait(min(RENEW_S, self.plan.target.confirm_s / 3)):
+            while self.plan.mode.changes_hosts and not all_there.wait(every_s):
                 journey.renew()
 
-        return _in_parallel(self._all, converge)
+        return _in_parallel(self._all, take)
 
     @cached_property
     def _compared(self) -> Problems:

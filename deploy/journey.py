@@ -171,7 +171,8 @@ class Journey:
             claim = "1" if self.plan.mode.changes_hosts else ""
             with self._phase("resolve"):
                 self._claimed = bool(claim)  # also when its answer is lost
-                frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}, FETCH_S)
+                values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
+                frame = self._host_side.ask("resolve", values, FETCH_S)
                 self._take(frame)
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
@@ -194,7 +195,7 @@ class Journey:
         if self.choice is None:
             with self._phase("resolve"):
                 self._claimed = True  # also when its answer is lost
-                frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1"})
+                frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1", **self._taking})
                 self._take(frame)
                 self.choice = choose(read_past(frame), asked, proven)
                 self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
@@ -243,9 +244,12 @@ class Journey:
         return self.convergences[leg]
 
     def renew(self) -> None:
-        """Let the host wait on for its confirmation, as the run is there and only waits for other hosts."""
+        """Have the host keep its lock, and wait on for its confirmation: the run only waits for other hosts."""
+        if not self._claimed:
+            return
+        job = {"SWITCHPROOF_JOB": self._jobs[-1]} if self._jobs else {}
         with suppress(SwitchproofError), self._busy:
-            self._host_side.ask("status", {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_RENEW": "1"})
+            self._host_side.ask("status", {**job, "SWITCHPROOF_RENEW": "1"})
 
     def confirm(self) -> Confirmation:
         """Have the host keep the new system, over a connection that the new system has let in.
@@ -424,16 +428,27 @@ class Journey:
 
     # How phases are made.
 
+    @property
+    def _taking(self) -> dict[str, str]:
+        return {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
+
     def _take(self, frame: Frame) -> None:
         """Take in what a host says when it is claimed."""
         if frame.get("outcome") == "locked":
             self._claimed = False
-            raise Locked(f"{self.host.name}: another deploy has this host: {frame.text('detail')}")
+            raise Locked(f"{self.host.name}: this host is taken: {frame.text('detail')}")
+        if frame.get("outcome") == "unready":
+            self._claimed = False
+            raise UsageError(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")
         if "before" in frame.sections:
             self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
         if stale := frame.get("lock.stale").strip():
             whose = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
-            self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
+            if left := frame.get("lock.taken").strip():
+                text = f"which would have ended in {left} s, was taken over, as --take-lock says."
+                self._warn(f"The lock of run {stale} ({whose}), {text}")
+            else:
+                self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
         self._tell_return(frame)
 
     def _tell_return(self, frame: Frame) -> None:
@@ -522,7 +537,10 @@ class Journey:
                 f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
                 f"Before that it ran {was.running}."
             )
-        return Departure(verdict, back, self.kept, self.returned, same, now.running).state
+        state, reason = Departure(verdict, back, self.kept, self.returned, same, now.running).state
+        if state is HostState.UNSAFE and self._host_side.guard == "armed":
+            reason += self._alone
+        return state, reason
 
     @property
     def _alone(self) -> str:

@@ -58,6 +58,7 @@ class Options:
     hosts: tuple[str, ...] = ()
     on_failure: Literal["rollback", "keep"] = "rollback"
     soak: float | None = None
+    take_lock: bool = False
     report_dir: str | None = None
     keep_runs: int | None = None
     lab_keep: bool = False
@@ -126,6 +127,7 @@ class Plan:
         targets_file: Where the target comes from.
         targets_sha256: Of that file as it was read.
         on_failure: What becomes of a host that was changed and does not pass.
+        take_lock: Whether another run's lock is taken over where that run has not begun to switch.
         report_dir: The folder that the run's folder is made in.
         keep_runs: How many runs stay in it, the newest ones; None for all.
         lab_keep: Leave the lab's hosts running.
@@ -148,6 +150,7 @@ class Plan:
     targets_file: Path
     targets_sha256: str = ""
     on_failure: Literal["rollback", "keep"]
+    take_lock: bool = False
     report_dir: Path
     keep_runs: int | None = None
     lab_keep: bool
@@ -182,6 +185,8 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     refuse_short(path, target, environ)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
+    if options.take_lock and not mode.changes_hosts:
+        raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
     given_for_lab = {
         "--lab-keep": options.lab_keep,
         "--lab-runtime": options.lab_runtime,
@@ -217,6 +222,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         targets_file=path,
         targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         on_failure=options.on_failure,
+        take_lock=options.take_lock,
         report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
         keep_runs=options.keep_runs,
         lab_keep=options.lab_keep,

@@ -65,7 +65,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
         case ExitCode.LOCKED:
             who = reading.first_cause(record)
             said = f" ({text.brief(who.check.message)})" if who and who.check.started else ""
-            return [Step(f"Wait until the other deploy has ended{said}, then run again.")]
+            return [Step(f"Wait until the host is free{said}, then run again.")]
         case ExitCode.USAGE:
             return [Step("Nothing was touched. Correct the command line or the target file and run again.")]
         case ExitCode.UNSIGNED:

@@ -127,6 +127,14 @@ def test_lab_keep_is_for_the_lab() -> None:
         plan(OVH, sha="main", provider="ovh", lab_keep=True)
 
 
+def test_lock_is_taken_over_by_runs_that_change_hosts() -> None:
+    """Only a run that takes locks can take one over."""
+    assert plan(sha="main", take_lock=True).take_lock
+    assert not plan(sha="main").take_lock
+    with pytest.raises(UsageError, match="--take-lock: only for a run that changes hosts"):
+        plan(audit=True, take_lock=True)
+
+
 def test_lab_runtime_is_for_the_lab() -> None:
     """Only the lab's sandboxes can be chosen; without the option they are taken as they are."""
     assert plan(sha="main").lab_runtime is None

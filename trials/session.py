@@ -62,6 +62,7 @@ _OTHERS = {
     "targets": "--targets",
     "host": "--host",
     "soak": "--soak",
+    "take_lock": "--take-lock",
     "lab_keep": "--lab-keep",
     "lab_suite": "--lab-suite",
     "lab_nixos_rebuild": "--lab-nixos-rebuild",

@@ -7,6 +7,8 @@
 # Verbs: resolve converge status observe diagnose rollback generations confirm plan deploy. Each but `deploy` gathers
 # all that its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
 set -euo pipefail
+# What this script writes, and what it collects, is for root alone.
+umask 0077
 export LC_ALL=C
 readonly BEGAN=$EPOCHREALTIME
 # Going back relies on the tools of the system to which it goes: the newer one's may be what is broken.
@@ -69,10 +71,10 @@ given_problem() {
 
 payload=
 declare -A said
-say() { said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "$2"; }
+declare -a parts=()
+say() { [ -n "${said[$1]+known}" ] || parts+=("$1"); said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "$2"; }
 
 answer() {
-  if [ -z "${SWITCHPROOF_NONCE:-}" ]; then printf '%s' "$payload" | printable; return; fi
   local digest; digest=$(printf '%s' "$payload" | sha256sum)
   printf '\nSWITCHPROOF/1 %s %s %d %s\n' "$SWITCHPROOF_NONCE" "$1" "${#payload}" "${digest%% *}"
   printf '%s' "$payload" | gzip -c | base64
@@ -91,8 +93,19 @@ make_scratch() {
   trap 'rm -rf -- "$SCRATCH"' EXIT
 }
 
+# Run a program whose files are for everybody, as systemd would.
+openly() { (umask 0022 && exec "$@"); }
+
 # Write a file so that it is there whole or not at all, also after a loss of power.
 keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
+
+# The same for a file that only one of several may write.
+keep_first() {
+  local rc=0
+  { cat >"$1.$$" && sync "$1.$$" && ln -T "$1.$$" "$1" && sync "${1%/*}"; } 2>/dev/null || rc=$?
+  rm -f "$1.$$"
+  return "$rc"
+}
 
 now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 
@@ -124,7 +137,8 @@ gone_by() {
 # While systemd or dbus restarts, systemctl fails, hangs or prints nothing. That is not an answer: ask again, until a
 # deadline, and conclude nothing where none came.
 
-readonly ANSWER_WITHIN_S=10 ACTIVATION=nixos-rebuild-switch-to-configuration
+ANSWER_WITHIN_S=10
+readonly DONE_WITHIN_S=30 ACTIVATION=nixos-rebuild-switch-to-configuration
 readonly SWITCH_LOCK=/run/nixos/switch-to-configuration.lock
 answered='' unit_active='' unit_sub='' activating=''
 
@@ -150,7 +164,7 @@ ask_systemctl() {
       return 1
     fi
     sleep "$((tenths / 10)).$((tenths % 10))"
-    tenths=$((tenths < 5 ? tenths * 2 : 10))
+    tenths=$((tenths < 4 ? tenths * 2 : 5))
   done
   [ "$tries" = 0 ] || note_silence "systemctl $*: answered after $tries attempts without an answer"
 }
@@ -161,7 +175,7 @@ have_systemctl() {
   uptime_to began
   until stderr=$(timeout 100 systemctl "$@" 2>&1); do
     tries=$((tries + 1))
-    if gone_by "$ANSWER_WITHIN_S" "$began"; then
+    if gone_by "$DONE_WITHIN_S" "$began"; then
       note_silence "systemctl $*: failed $tries times: ${stderr:0:300}"
       printf 'systemctl %s failed: %s\n' "$*" "$stderr" >&2
       return 1
@@ -860,11 +874,12 @@ candidates() {
 }
 
 verb_resolve() {
+  if [ -z "$RELEASE_SHA" ]; then refuse malformed "'' is not a revision: set RELEASE_SHA to a commit, a branch or a tag"; return; fi
   if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
     refuse malformed "'$RELEASE_SHA' is neither a commit, a branch nor a tag"
     return
   fi
-  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim || return 0; fi
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim && be_at_work || return 0; fi
   local found name shas turn
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
     name_repository || return 0
@@ -876,8 +891,14 @@ verb_resolve() {
       END { for (name in commit) print commit[name], name }' <<<"$found")
   else
     # One after the other: who asked before, and lost the connection, may still be at it.
-    mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock "$turn"
-    fetch || return 0
+    if ! { mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock -w 650 "$turn"; } 2>/dev/null; then
+      [ -z "${turn:-}" ] || exec {turn}>&-
+      refuse unready "cannot lock $STATE/fetch.lock; held by $(holders_of "$STATE/fetch.lock")"
+      return
+    fi
+    umask 0022
+    fetch || { umask 0077; return 0; }
+    umask 0077
     exec {turn}>&-
     found=$(candidates "$RELEASE_SHA" | sort -u)
   fi
@@ -916,13 +937,22 @@ ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
 # One at a time among those who look at the lock or change it; the lock itself outlasts every process.
 guarded() {
   local guard rc=0
-  mkdir -p "${LOCK%/*}"
-  exec {guard}<"${LOCK%/*}"
-  flock "$guard"
+  if ! { install -d -m 0700 "${LOCK%/*}" && exec {guard}<"${LOCK%/*}" && flock -w "$LOCK_WITHIN_S" "$guard"; } 2>/dev/null; then
+    [ -z "${guard:-}" ] || exec {guard}<&-
+    unguarded="cannot lock ${LOCK%/*} within $LOCK_WITHIN_S s; held by $(holders_of "${LOCK%/*}")"
+    echo "$unguarded" >&2
+    LOCK_WITHIN_S=1
+    # An unconfirmed host goes back whoever holds that; the first decision wins all the same.
+    [ -n "${GUARDING:-}" ] || return 1
+    "$@"
+    return
+  fi
   "$@" || rc=$?
   exec {guard}<&-
   return "$rc"
 }
+
+LOCK_WITHIN_S=30 unguarded=''
 
 held_by() { field "$LOCK/holder" "$1"; }
 # What waits for a confirmation; the run's newest job that did; and what was decided about that.
@@ -930,27 +960,54 @@ pending() { field "$PENDING" "$1"; }
 armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
 decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
 
-# Hold the lock since a time, from the runner's last word on.
+# Hold the lock since a time, from the runner's last word on. A lease is told in seconds since the boot, as clocks jump,
+# and is short as long as nothing was switched: whoever is killed before that must not keep others out.
+readonly LEASE_BEFORE_SWITCH_S=120
 hold() {
-  local seen
+  local up seen lease
+  number_to lease "$LEASE_S" 900
+  uptime_to up
+  number_to up "${up%.*}" 0
+  number_to up "${3:-}" "$up"
   number_to seen "${2:-}" "$EPOCHSECONDS"
-  printf 'run %s\nowner %s\nsince %s\nseen %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$((seen + LEASE_S))" >"$LOCK/holder.new"
-  mv "$LOCK/holder.new" "$LOCK/holder"
+  switch_has_begun || ((lease < LEASE_BEFORE_SWITCH_S)) || number_to lease "$LEASE_BEFORE_SWITCH_S"
+  printf 'run %s\nowner %s\nsince %s\nseen %s\nseen_up %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$up" "$((up + lease))" \
+    >"$LOCK/holder.new" && mv "$LOCK/holder.new" "$LOCK/holder"
+}
+switch_has_begun() { grep -qxE 'arm|install|switch|rollback' "$RUN_DIR"/*/stage 2>/dev/null; }
+
+# As long as this process lives, the lock does not end, however short its lease.
+be_at_work() {
+  local work
+  exec {work}>>"$LOCK/at-work"
+  flock -n "$work" || true
+}
+
+# Seconds until the lock ends by itself into `ends_in`, 0 where it has.
+lease_left() {
+  local up lease now
+  uptime_to up
+  number_to up "${up%.*}" 0
+  number_to lease "$(stat -c %Y "$LOCK" 2>/dev/null || true)" 0
+  now=$EPOCHSECONDS
+  # One whose holder was not written is a minute old at most.
+  number_to lease "$(held_by lease)" "$((up + lease + 60 - now))"
+  ends_in=$((lease > up ? lease - up : 0))
 }
 
 renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
 release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
-refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew; }
+refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew || true; }
 
 switch_lock_is_held() { [ -e "$SWITCH_LOCK" ] && ! flock -n "$SWITCH_LOCK" true; }
 
-# Who holds the switch's lock: every process that has it open, with its command and since when it runs.
-switch_lock_holders() {
+# Who holds a lock: every process that has it open, with its command and since when it runs.
+holders_of() {
   local pid command holders=''
   while read -r pid; do
     command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200) || true
     holders+="${holders:+; }process $pid (${command% }) since $(ps -o lstart= -p "$pid" 2>/dev/null || true)"
-  done < <(find /proc/[0-9]*/fd -lname "$SWITCH_LOCK" 2>/dev/null | cut -d/ -f3 | sort -un)
+  done < <(find /proc/[0-9]*/fd -lname "$1" ! -path "/proc/$$/*" ! -path "/proc/$BASHPID/*" 2>/dev/null | cut -d/ -f3 | sort -un)
   printf '%s' "${holders:-an unknown process}"
 }
 
@@ -963,7 +1020,7 @@ foreign_switch() {
     ask_systemctl show -P ActiveEnterTimestamp -- "$activating" || true
     printf '%s, since %s' "$activating" "${answered:-an unknown time}"
   elif switch_lock_is_held; then
-    printf '%s is held by %s; it belongs to no deploy that this host knows' "$SWITCH_LOCK" "$(switch_lock_holders)"
+    printf '%s is held by %s; it belongs to no deploy that this host knows' "$SWITCH_LOCK" "$(holders_of "$SWITCH_LOCK")"
   elif pid=$(pgrep -u 0 -of '(^|/)\.?nixos-rebuild(-ng)?(-wrapped)? (.* )?(switch|boot|test)( |$)'); then
     printf 'nixos-rebuild by hand (process %s, since %s)' "$pid" "$(ps -o lstart= -p "$pid")"
   fi
@@ -975,22 +1032,35 @@ may_be_at_work() {
   [[ $answered =~ switchproof-[^[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+activating ]]
 }
 
+# Why another run still has the lock, and until when; nothing where it has ended.
+lock_problem() {
+  local other ends_in until; other=$(held_by run)
+  lease_left
+  local who; who="$(held_by owner), run ${other:-unknown}, since $(held_by since)"
+  if may_be_at_work "$other"; then
+    echo "$who; its job $([ -n "$answered" ] && echo 'is' || echo 'may be, as systemd does not answer,') still at work"
+  elif [ -n "${SWITCHPROOF_TAKE_LOCK:-}" ]; then
+    return
+  elif [ -e "$LOCK/at-work" ] && ! flock -n "$LOCK/at-work" true; then
+    echo "$who; it is at work. To take the lock over: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+  elif ((ends_in)); then
+    until=$(date -u -d "@$((EPOCHSECONDS + ends_in))" +%H:%M:%SZ)
+    echo "$who; unless it goes on, its lock ends at $until, in $ends_in s. To take it over before: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+  fi
+}
+
 # The lock is looked at first: a run that is refused must not have touched another run's guard.
 take_lock() {
-  local other lease
-  if [ -e "$LOCK" ]; then
-    other=$(held_by run)
-    number_to lease "$(stat -c %Y "$LOCK")" 0
-    number_to lease "$(held_by lease)" "$((lease + 60))"
-    if [ "$other" != "$RUN" ] && { ((EPOCHSECONDS < lease)) || may_be_at_work "$other"; }; then
-      refuse locked "$(held_by owner), run ${other:-unknown}, since $(held_by since)"
-      return 1
-    fi
+  local other held left ends_in
+  if [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
+    held=$(lock_problem)
+    if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
   fi
   other=$(pending run)
   if [ -n "$other" ] && [ "$other" != "$RUN" ]; then
     if ! has_ended "$GUARD"; then
-      refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself unless it is"
+      seconds_left
+      refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself ${left:+in $left s }unless it is"
       return 1
     fi
     disarm
@@ -1001,6 +1071,8 @@ take_lock() {
     say lock.stale "$other"
     say lock.stale.owner "$(held_by owner)"
     say lock.stale.since "$(held_by since)"
+    lease_left
+    if ((ends_in)); then say lock.taken "$ends_in"; fi
     rm -rf "$LOCK"
   fi
   # A switch on a host that waits for this run's confirmation is our own guard's.
@@ -1009,8 +1081,19 @@ take_lock() {
     refuse foreign "this run lost the host's lock, and the host runs $(toplevel) since, which is of another deploy"
     return 1
   fi
-  mkdir "$LOCK"
-  hold "$(now)"
+  if ! { mkdir "$LOCK" && hold "$(now)"; }; then refuse unready "the lock $LOCK cannot be written"; return 1; fi
+  drop_old_jobs
+}
+
+# Remove the units of earlier runs' jobs that have ended: a run that was killed leaves them.
+drop_old_jobs() {
+  local unit state; local -a old=()
+  ask_systemctl list-units --all --plain --no-legend --full init.scope 'switchproof-*.service' || return 0
+  while read -r unit _ _ state _; do
+    case $unit in "$GUARD" | "switchproof-$RUN-"* | init.scope) continue ;; esac
+    case $state in exited | failed) old+=("$unit") ;; esac
+  done <<<"$answered"
+  for unit in "${old[@]}"; do drop_unit "$unit"; done
 }
 
 # Whether the host runs what it ran before this run, or what a job of this run was to bring it to. A run that lost its
@@ -1039,16 +1122,32 @@ hold_system() {
 # Take the host for this run, and note what it is before anything changes.
 claim() {
   local before="$RUN_DIR/before"
-  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]*$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
+  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
   if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is no job"; return 1; fi
-  guarded take_lock || return 1
-  if [ ! -e "$before" ]; then
-    mkdir -p "${before%/*}"
-    (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep "$before"
+  guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
+  if ! { note_before && set_room_aside && hold_system before "$(ran_before)"; }; then
+    # Nothing was changed, so the lock need not outlast this run.
+    guarded release || true
+    refuse unready "cannot write below $STATE: is it full or read-only? $(df -h "$STATE" 2>&1 | tail -n1)"
+    return 1
   fi
-  hold_system before "$(ran_before)"
   say before "$(cat "$before")"$'\n'
 }
+
+note_before() {
+  [ ! -e "$before" ] || return 0
+  { mkdir -p "${before%/*}" && chmod 0700 "$STATE"; } 2>/dev/null || return
+  (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep "$before"
+}
+
+# Keep room on the disk for the way back, which writes a job, its log and what was decided.
+readonly ROOM=$STATE/room
+set_room_aside() {
+  [ -z "${room_given:-}" ] || return 0
+  [ -e "$ROOM" ] || { fallocate -l 4M "$ROOM.new" || head -c 4194304 /dev/zero >"$ROOM.new"; } 2>/dev/null &&
+    { [ ! -e "$ROOM.new" ] || mv "$ROOM.new" "$ROOM"; }
+}
+give_room() { room_given=yes && rm -f "$ROOM" "$ROOM.new"; }
 
 # ---- jobs: what changes the host, in a transient unit that needs nobody to watch it ---------------------------
 
@@ -1073,10 +1172,11 @@ begin_unit() {
   local began
   uptime_to began
   until run_unit "$1" || [ -e "$dir/stage" ]; do
-    if ask_systemctl show -P LoadState -- "$unit" && [ "$answered" = loaded ]; then break; fi
-    ! gone_by "$ANSWER_WITHIN_S" "$began" || return 1
+    # It may have begun all the same; where nobody answers that at once, it may be asked for again: its name is taken.
+    if ANSWER_WITHIN_S=1 ask_systemctl show -P LoadState -- "$unit" && [ "$answered" = loaded ]; then break; fi
+    ! gone_by "$DONE_WITHIN_S" "$began" || return 1
     note_silence "systemd-run could not begin $unit, and is asked again: ${stderr:0:300}"
-    sleep 0.5
+    sleep 0.2
   done
 }
 run_unit() {
@@ -1114,7 +1214,7 @@ job_converge() {
   # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
   drop_unit "$ACTIVATION.service"
   mark_journal
-  nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+  openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
   take_switch_result "$rc"
   rc=$switch_result
   if needs_reboot "$rc"; then undo_refused; return "$rc"; fi
@@ -1200,7 +1300,7 @@ job_rollback() {
   printf '%s\n' "$to" >"$(job_dir)/expected"
   end_other_jobs
   # Where the host is going back by itself already, the same is done once more after it.
-  guarded begin_way_back || { holds_host && while [ -e "$PENDING" ]; do sleep 0.5; done; } || return
+  guarded begin_way_back || { holds_host && await_return; } || return
   if [ "$to" != "$(ran_before)" ]; then
     compare_closures "$to"
     arm "$to" || return
@@ -1209,6 +1309,16 @@ job_rollback() {
   restore "$to" switch || rc=$?
   if [ "$(pending job)" = "$JOB" ]; then boot_earlier; else guarded disarm_own; fi
   return "$rc"
+}
+
+# Wait until the guard has brought the host back.
+await_return() {
+  local began
+  uptime_to began
+  while [ -e "$PENDING" ]; do
+    if gone_by "$((2 * PATIENCE_S + 600))" "$began"; then echo "the host's own way back did not end"; return 1; fi
+    sleep 0.5
+  done
 }
 
 # A build may be stopped at any time; an activation under way is let finish.
@@ -1234,7 +1344,7 @@ settle() {
         echo "ending $activating, which did not end within $PATIENCE_S s"
         have_systemctl stop -- "$activating" || true
       elif switch_lock_is_held; then
-        echo "setting $SWITCH_LOCK aside: $(switch_lock_holders) has held it for $PATIENCE_S s"
+        echo "setting $SWITCH_LOCK aside: $(holders_of "$SWITCH_LOCK") has held it for $PATIENCE_S s"
         rm -f "$SWITCH_LOCK"
       fi
     fi
@@ -1287,12 +1397,14 @@ restore_profile() {
   fi
 }
 
+call_switch() { NIXOS_NO_CHECK=1 openly "$1/bin/switch-to-configuration" "$2"; }
+
 # Run the switch of a system that ran before, so that the checks with which a switch begins do not matter; again while
 # another one holds the lock.
 run_switch() {
   local rc began
   uptime_to began
-  while rc=0; NIXOS_NO_CHECK=1 "$1/bin/switch-to-configuration" "$2" || rc=$?; ((rc == 11)); do
+  while rc=0; call_switch "$1" "$2" || rc=$?; ((rc == 11)); do
     ! gone_by "$PATIENCE_S" "$began" || break
     sleep 1
     settle || break
@@ -1435,7 +1547,7 @@ place() {
   local unit new=$1.switchproof
   for unit in $3; do INVOCATIONS[$unit]=$(invocation "$unit"); done
   if [[ $2 == /nix/store/* ]]; then
-    mkdir -p "${1%/*}" && ln -sfn -- "$2" "$new"
+    openly mkdir -p "${1%/*}" && ln -sfn -- "$2" "$new"
   elif [ -e "$2" ] || [ -L "$2" ]; then
     cp -a --no-target-directory -- "$2" "$new"
   else
@@ -1527,8 +1639,8 @@ set_up_guard() {
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE"
-  mkdir -p "$STATE/guard" "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
-    guard_unit "$to" | keep "$CONTROL/$GUARD" &&
+  mkdir -p "$STATE/guard" && openly mkdir -p "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
+    guard_unit "$to" | keep "$CONTROL/$GUARD" && chmod 0644 "$CONTROL/$GUARD" &&
     ln -sfn "../$GUARD" "$CONTROL/multi-user.target.wants/$GUARD" && sync --file-system "$CONTROL" "$STATE" &&
     printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
     printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" "armed $(now)" \
@@ -1569,15 +1681,19 @@ boot_earlier() {
   set_what_boots "$(pending to)" || echo 'after a reboot the guard would go back to the earlier system'
 }
 
-# Whoever decides first, decides; but the guard takes over from a rollback that did not end.
+# The first decision wins, also over somebody who acts without the lock; but the guard takes over from a rollback that
+# did not end.
 decide() {
+  local file; file=$RUN_DIR/$(armed)/decided
   [ "$(pending run)" = "$RUN" ] || return 1
   case $1:$(decided by) in
     guard:guard) return 0 ;;
-    *: | guard:rollback | rollback:rollback) ;;
+    *:) printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep_first "$file" || { [ "$1" = guard ] && [ ! -e "$file" ]; } ;;
+    guard:rollback | rollback:rollback)
+      printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep "$file" || [ "$1" = guard ]
+      ;;
     *) return 1 ;;
   esac
-  printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep "$RUN_DIR/$(armed)/decided" || [ "$1" = guard ]
 }
 
 # The countdown begins when the switch has ended, and anew when a runner says that it is still at work. It stands
@@ -1627,6 +1743,7 @@ retire() { [ -e "$PENDING" ] || disarm; }
 go_back() {
   local rc=0 told log; log=$(job_dir)/log
   # Also on a full disk.
+  give_room
   mkdir -p "$(job_dir)" && : >>"$log" || log=/dev/null
   exec {told}>&1
   conduct return >>"$log" 2>&1 || rc=$?
@@ -1645,11 +1762,12 @@ job_return() {
 
 # Tell whoever comes next. The lock is left only to a runner who is still there.
 end_return() {
-  local told; told="$RUN_DIR/$(armed)/returned"
+  local told job; told="$RUN_DIR/$(armed)/returned"
   printf '%s\n' "run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" \
     "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
   LEASE_S=20
-  [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)"
+  [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)" "$(held_by seen_up)"
+  for job in $(jobs); do drop_unit "$(job_unit "$job")"; done
   end_job "$1"
   disarm
 }
@@ -1687,7 +1805,8 @@ say_pending() {
   [ -e "$PENDING" ] || return 0
   seconds_left
   ! rebooted || left=0
-  say pending "$(<"$PENDING")"$'\n'"left $left"$'\n'"guard $(systemctl show -P ActiveState -- "$GUARD" || true)"
+  look_at_unit "$GUARD" || true
+  say pending "$(<"$PENDING")"$'\n'"left $left"$'\n'"guard $unit_active"
 }
 
 # ---- verbs ----------------------------------------------------------------------------------------------------
@@ -1712,6 +1831,7 @@ verb_rollback() {
     say job "$(return_of "$(armed)")"
     return
   fi
+  give_room
   claim || return 0
   hold_system target "$to"
   launch rollback
@@ -2378,7 +2498,7 @@ verb_diagnose() {
 # switched to: with 1 that very system, which passed every check; with anything else whatever became of it.
 verb_confirm() {
   if [ ! -d "$RUN_DIR" ]; then refuse foreign "this host knows no run $RUN"; return; fi
-  guarded conclude
+  guarded conclude || { [ -n "${said[outcome]:-}" ] || refuse busy "${unguarded:-the run could not be ended}"; }
 }
 
 conclude() {
@@ -2421,7 +2541,7 @@ judge() {
 keep_system() {
   local new words='' rc=0; new=$(pending expected)
   if [ "$(pending run)" = "$RUN" ] && [ -z "$(decided by)" ]; then
-    if [ "$(toplevel)" = "$new" ]; then words=$(boot_default "$new" 2>&1) || rc=$?; fi
+    if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$new" boot 2>&1) || rc=$?; fi
     if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
     if [ "$rc" != 0 ] || ! decide confirm ''; then
       outcome=unbootable detail="$new could not be made what boots, or that not be written down: $words"
@@ -2452,7 +2572,7 @@ job_plan() {
   printf '%s\n' "$top" >"$dir/expected"
   stage compare
   "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
-  "$top/bin/switch-to-configuration" dry-activate >"$dir/units" 2>&1
+  openly "$top/bin/switch-to-configuration" dry-activate >"$dir/units" 2>&1
 }
 
 # Twice: once to begin, once more when `status` says that it has finished.
@@ -2469,7 +2589,69 @@ verb_plan() {
   rm -rf -- "${STATE:?}/runs/$RUN"
 }
 
-# ---- all in order, for a person on the host -------------------------------------------------------------------
+# ---- for a person on the host ---------------------------------------------------------------------------------
+
+row() { printf '%-12s %s\n' "$1" "$2"; }
+
+# The answer of a verb as text; its exit status says whether it was the wanted one.
+tell() {
+  case $1 in
+    status) tell_status ;;
+    generations) tell_generations ;;
+    observe) tell_observation ;;
+    diagnose) tell_parts ;;
+    plan) tell_plan ;;
+    *) row "${said[outcome]:-done}" "${said[detail]:-${said[sha]:-}}" ;;
+  esac | printable
+  [ -z "${said[returned]:-}" ] || printf '\nThis host went back by itself:\n%s\n' "${said[returned]}" | printable
+  case ${said[outcome]:-ok} in ok | started | finished) return 0 ;; locked) return 75 ;; *) return 1 ;; esac
+}
+
+tell_parts() { local part; for part in "${parts[@]}"; do printf '\n==== %s ====\n%s\n' "$part" "${said[$part]}"; done; }
+
+tell_status() {
+  local top profile run left ends_in; top=$(toplevel) profile=$(readlink -e "$PROFILE" || true)
+  row runs "$top ($(commit_of "$top"))"
+  row profile "$([ "$profile" = "$top" ] && echo 'the same' || echo "$profile, which is not what runs"), generation $(generation || true)"
+  lease_left
+  row lock "$([ -e "$LOCK" ] && echo "$(held_by owner), run $(held_by run), since $(held_by since); it ends in $ends_in s unless that goes on" || echo free)"
+  run=$(pending run)
+  seconds_left
+  row unconfirmed "${run:-nothing}${run:+: goes back to $(pending to) ${left:+in $left s }unless it is confirmed}"
+  for run in $(find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' 2>/dev/null | sort -rn | sed -n '1,5s/^[^ ]* //p'); do
+    row run "$run: $(cat "$STATE/runs/$run/outcome" 2>/dev/null || echo 'not ended')"
+  done
+  [ -n "${SWITCHPROOF_RUN:-}" ] || return 0
+  row "$JOB" "${said[state]}${said[stage]:+, stage ${said[stage]}}${said[rc]:+, exit status ${said[rc]}}; log: $(job_dir)/log"
+}
+
+tell_generations() {
+  local number top here current commit made
+  row "${said[outcome]}" "${said[detail]:-}"
+  while IFS=$US read -r number top here current commit made; do
+    [ -n "$number" ] || continue
+    number_to made "$made" 0
+    printf '%5s  %s  %-40s  %s%s%s\n' "$number" "$(date -u -d "@$made" +%Y-%m-%dT%H:%MZ)" "${commit:-commit unknown}" "$top" \
+      "$([ "$current" != yes ] || echo '  (current)')" "$([ "$here" = yes ] || echo '  (gone)')"
+  done <<<"${said[generations]:-}"
+  row 'ran before' "${said[earlier]:-unknown}"
+}
+
+tell_observation() {
+  local name
+  row runs "${said[system.running]:-} (${said[system.revision]:-commit not said})"
+  row profile "${said[system.profile]:-}"
+  while IFS=$US read -r name _; do
+    row "$name" "$(sed -n "s/^$name //p" <<<"${said[watch.settled]:-}")${problem[$name]:+: ${problem[$name]}}"
+  done <<<"$ENDPOINTS"
+  row failed "${said[units.failed]:-none}"
+}
+
+tell_plan() {
+  row "${said[outcome]}" "${said[detail]:-${said[expected]:+$(job_dir)/log}}"
+  printf '%s\n' "${said[closure]:-}" "${said[units]:-}"
+}
+
 
 clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3" | printable; }
 
@@ -2602,10 +2784,10 @@ verb_deploy() {
     clause "$words" passed "$name"
   done <<<"$ENDPOINTS"
   if [ -n "$bad" ]; then
-    payload=''
+    payload='' parts=() said=()
     verb_diagnose
-    printf '%s' "$payload" >"$(job_dir)/diagnostics"
-    printf '%s' "$payload" | printable
+    tell_parts >"$(job_dir)/diagnostics"
+    printable <"$(job_dir)/diagnostics"
     clause diagnostics passed "above and in $(job_dir)/diagnostics"
     [ -e "$(job_dir)/restored" ] || echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
@@ -2643,7 +2825,7 @@ main() {
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2
     say lacking "$lacks"
-    if [ "$verb" != deploy ]; then answer "$verb"; fi
+    if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; fi
     exit 69
   fi
   case $verb in
@@ -2652,7 +2834,7 @@ main() {
       "verb_$verb"
       [ ! -e "$STATE/returned" ] || say returned "$(cat "$STATE/returned")"
       say clock "$BEGAN $EPOCHREALTIME"
-      answer "$verb"
+      if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; else tell "$verb" || exit; fi
       ;;
     *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac

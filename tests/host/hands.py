@@ -75,11 +75,11 @@ def finish(machine: LabHost, run: str, job: str = "converge") -> Frame:
         assert time.monotonic() < deadline, frame.sections
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str, *, within_s: float = SOON_S) -> None:
     """Wait until something holds."""
-    deadline = time.monotonic() + SOON_S
+    deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"not within {SOON_S:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
         time.sleep(0.1)
 
 

@@ -314,9 +314,9 @@ def hold(machine: LabHost, run: str, lease_s: int = 900) -> None:
     assert ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", **values).text("outcome") == "ok"
 
 
-def claim(machine: LabHost, run: str) -> dict[str, bytes]:
+def claim(machine: LabHost, run: str, **values: str) -> dict[str, bytes]:
     """Try to claim the host for a run; return all that it said."""
-    return ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN=run).sections
+    return ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN=run, **values).sections
 
 
 def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_path: Path) -> None:
@@ -325,7 +325,16 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     holder = inside(machine, "cat /run/switchproof/lock/holder")
     said = claim(machine, "second")
     assert said["outcome"] == b"locked"
-    assert re.fullmatch(rb"Ada on build-7, run first, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", said["detail"])
+    assert (
+        found := re.fullmatch(
+            rb"Ada on build-7, run first, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; unless it goes on, its lock ends "
+            rb"at \d\d:\d\d:\d\dZ, in (\d+) s. To take it over before: --take-lock, or by hand "
+            rb"SWITCHPROOF_TAKE_LOCK=1",
+            said["detail"],
+        )
+    )
+    # Nothing was switched yet, so that whoever is killed keeps nobody out for long, whatever a run may last.
+    assert int(found[1]) <= 120
     assert set(said) == {"outcome", "detail", "clock"}
     status, output = by_hand(machine, "deploy", RELEASE_SHA="v3")
     assert status == 75, output
@@ -342,7 +351,7 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
 
 def test_the_lock_of_a_dead_run_is_taken_over(machine: LabHost) -> None:
     """A lock whose lease is over is taken over, and whose it was is said; a job that still runs keeps it."""
-    hold(machine, "dead", lease_s=-1)
+    hold(machine, "dead", lease_s=0)
     unit = "switchproof-dead-converge.service"
     inside(machine, f"systemd-run -q --no-block --unit={unit} --service-type=oneshot sleep 60")
     assert claim(machine, "next")["outcome"] == b"locked"
@@ -352,10 +361,55 @@ def test_the_lock_of_a_dead_run_is_taken_over(machine: LabHost) -> None:
     assert "run next" in inside(machine, "cat /run/switchproof/lock/holder")
 
 
+def test_a_lock_is_taken_over_where_a_person_says_so(machine: LabHost) -> None:
+    """A valid lease gives way to --take-lock, which is told; a job at work does not. A fetch keeps the lock alive."""
+    hold(machine, "first")
+    unit = "switchproof-first-converge.service"
+    inside(machine, f"systemd-run -q --no-block --unit={unit} --service-type=oneshot sleep 60")
+    refused = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
+    assert refused["outcome"] == b"locked"
+    assert refused["detail"].endswith(b"; its job is still at work")
+    inside(machine, f"systemctl stop {unit}; systemctl reset-failed {unit} || true")
+    said = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
+    assert (said["outcome"], said["lock.stale"]) == (b"ok", b"first")
+    assert 0 < int(said["lock.taken"]) <= 120
+    assert b"run taker" in claim(machine, "first")["detail"]
+    # The lease is over, but a process of that run is still at work on the host.
+    inside(machine, "sed -i 's/^lease .*/lease 1/' /run/switchproof/lock/holder")
+    inside(machine, "systemd-run -q --unit=fetching flock /run/switchproof/lock/at-work sleep 60")
+    try:
+        wait_for(lambda: b"it is at work" in claim(machine, "next").get("detail", b""), "the lock is kept")
+    finally:
+        inside(machine, "systemctl stop fetching")
+    assert claim(machine, "next")["outcome"] == b"ok"
+
+
+def test_what_a_killed_run_leaves_is_cleared_by_the_next(machine: LabHost) -> None:
+    """Units of jobs of earlier runs that have ended are gone after a claim; one that runs stays."""
+    run = "systemd-run -q --no-block --service-type=oneshot --remain-after-exit"
+    inside(machine, f"{run} --unit=switchproof-gone-converge true; {run} --unit=switchproof-gone-rollback false")
+    listing = "systemctl list-units --all --plain --no-legend 'switchproof-gone*'"
+    wait_for(lambda: {"exited", "failed"} <= set(inside(machine, listing).split()), "both have ended")
+    assert claim(machine, "next")["outcome"] == b"ok"
+    assert inside(machine, listing) == ""
+
+
+def test_a_host_that_cannot_note_anything_is_not_held(machine: LabHost) -> None:
+    """Where the state cannot be written nothing is begun, the words say so, and no lock stays behind."""
+    inside(machine, "mount -t tmpfs -o ro none /var/lib/switchproof")
+    try:
+        said = claim(machine, "unlucky")
+    finally:
+        inside(machine, "umount /var/lib/switchproof")
+    assert said["outcome"] == b"unready"
+    assert b"cannot write below /var/lib/switchproof: is it full or read-only?" in said["detail"]
+    assert inside(machine, "ls /run/switchproof") == ""
+
+
 def test_of_many_that_want_a_host_one_gets_it(machine: LabHost) -> None:
     """When many runs find the lock of a dead one at the same moment, exactly one of them has the host."""
     for turn in range(3):
-        hold(machine, "dead", lease_s=-1)
+        hold(machine, "dead", lease_s=0)
         with ThreadPoolExecutor(6) as pool:
             said = list(pool.map(lambda number: claim(machine, f"many-{turn}-{number}"), range(6)))  # noqa: B023
         assert sorted(one["outcome"] for one in said) == [b"locked"] * 5 + [b"ok"]
@@ -410,7 +464,7 @@ def test_the_lock_of_switch_to_configuration_counts(machine: LabHost) -> None:
     try:
         detail = claim(machine, "polite")["detail"].decode()
         pid = inside(machine, "systemctl show -P MainPID stc")
-        assert f"{lock} is held by process {pid} (flock {lock} sleep 60) since " in detail
+        assert re.search(rf"{lock} is held by process {pid} \(\S*flock {lock} sleep 60\) since ", detail)
         assert "it belongs to no deploy that this host knows" in detail
     finally:
         inside(machine, "systemctl stop stc")
@@ -671,3 +725,29 @@ def test_an_unknown_verb_says_how_it_is_used(machine: LabHost) -> None:
     status, output = by_hand(machine, "destroy")
     assert status == 64
     assert "host-switch.sh deploy" in output
+
+
+def test_a_person_reads_text(machine: LabHost) -> None:
+    """By hand, each verb that looks prints lines for people: what runs, who holds the host, what is healthy."""
+    hold(machine, "somebody")
+    top = inside(machine, "readlink -e /run/current-system")
+    told = {verb: by_hand(machine, verb) for verb in ("status", "generations", "observe", "diagnose")}
+    for status, output in told.values():
+        assert status == 0, output
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", output), output
+    assert f"runs         {top} (" in told["status"][1]
+    assert re.search(
+        r"^lock +Ada on build-7, run somebody, since \S+; it ends in \d+ s", told["status"][1], re.MULTILINE
+    )
+    assert re.search(rf"^ +\d+  20\S+Z  [0-9a-f]{{40}}  {top}  \(current\)$", told["generations"][1], re.MULTILINE)
+    for name in ("hypervisor", "live", "dev"):
+        assert re.search(rf"^{name} +healthy$", told["observe"][1], re.MULTILINE), told["observe"][1]
+    assert "==== journal/hypervisor.service ====" in told["diagnose"][1]
+
+
+def test_a_person_who_names_no_revision_is_told(machine: LabHost) -> None:
+    """Without RELEASE_SHA nothing is touched, and what to set is said."""
+    status, output = by_hand(machine, "deploy")
+    assert (status, "set RELEASE_SHA to a commit, a branch or a tag" in output) == (4, True)
+    assert by_hand(machine, "converge")[0] == 1
+    assert inside(machine, "ls /run/switchproof") == ""

@@ -175,6 +175,23 @@ def test_a_profile_that_was_another_system_comes_back(machine: LabHost) -> None:
     inside(machine, f"{profile}/bin/switch-to-configuration switch")
 
 
+def test_what_is_kept_is_for_root_alone_and_has_room(machine: LabHost) -> None:
+    """State, logs and locks are private, what is for everybody is not; on a full disk a host still goes back."""
+    inside(machine, "mount -t tmpfs -o size=12M none /var/lib/switchproof")
+    try:
+        switched = switch(machine, "full")
+        script = "find /var/lib/switchproof /run/switchproof ! -type l -perm /077 -printf '%p %m\\n'"
+        assert inside(machine, script) == ""
+        modes = "stat -c %a /opt/choiros/workspace /etc/systemd/system.control /opt/choiros/workspace/.git/objects"
+        assert inside(machine, modes).split() == ["755"] * 3
+        inside(machine, "cat /dev/zero >/var/lib/switchproof/full 2>/dev/null || true")
+        ended = go_back(machine, "full", switched.earlier)
+        assert ended.text("rc").strip() == "0", log_of(ended)
+    finally:
+        inside(machine, "umount /var/lib/switchproof")
+    is_wholly(machine, switched.earlier)
+
+
 def test_exit_status_4_needs_a_unit_that_had_failed_before(machine: LabHost) -> None:
     """By hand, too: a switch that ends with 4 and names nobody, or a unit that is well, has not gone well."""
     ways = {"nobody": "", "reload": 'say "Failed to reload hypervisor.service"; '}

@@ -111,7 +111,7 @@ def test_lock_holder_is_named() -> None:
     story.left("a", HostState.UNCHANGED, held).ended(ExitCode.LOCKED)
     shown = " ".join(" ".join(lines(story)).split())
     assert "Exit 75: another deploy holds a host's lock" in shown
-    assert f"Wait until the other deploy has ended ({held}), then run again." in shown
+    assert f"Wait until the host is free ({held}), then run again." in shown
 
 
 def test_quiet_states_need_no_reason() -> None:

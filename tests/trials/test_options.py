@@ -32,6 +32,7 @@ DEFAULTS: dict[str, object] = {
     "targets": None,
     "host": [],
     "soak": None,
+    "take_lock": False,
     "lab_keep": False,
     "lab_suite": None,
     "lab_nixos_rebuild": None,
