@@ -90,6 +90,10 @@ bench-ssm: packages
 real dir *options: packages
     python -m bench.real {{ quote(dir) }} --write {{ options }}
 
+# Deploy good revisions 100 times side by side and write to docs/ how many were canonical; takes about half an hour.
+bench-steady: packages
+    python -m bench.steady --write
+
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
 bench-boots: packages
     python -m bench.boots --times 200 --write

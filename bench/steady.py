@@ -1,0 +1,155 @@
+"""Deploy good revisions again and again on a busy machine: `python -m bench.steady [--write]`.
+
+Four lab hosts, two of each shape, are deployed to side by side. Half of the revisions re-execute systemd, or restart
+dbus or journald, in the middle of their switch. Every deploy must be canonical.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.ground import ROOT
+from deploy.errors import SwitchproofError
+from deploy.providers.lab.lab import Lab
+from deploy.record import read_record
+
+PAGE = ROOT / "docs" / "bench-steady.md"
+MARK = "<!-- what follows is written by `python -m bench.steady --write` -->\n"
+REVISIONS = ("v3", "systemd-upgrade", "main", "dbus-restart", "v3", "journald-restart")
+"""Good revisions in turn; every second one restarts a part of the system that the switch relies on."""
+
+HOSTS = ("a", "b")
+LONGEST_S = 900.0
+
+_HEALTH = """
+[health]
+ready_s = 60.0
+answers = 3
+interval_s = 0.5
+soak_s = 2.0
+timeout_s = 5.0
+"""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One deploy: the shape of its host, its revision, exit code, verdict and, if it failed, its last words."""
+
+    shape: str
+    revision: str
+    code: int
+    verdict: str
+    last_words: str = ""
+
+    @property
+    def canonical(self) -> bool:
+        """Whether the deploy was called what it was."""
+        return (self.code, self.verdict) == (0, "canonical")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Deploy, print what came of it, and return 1 if any deploy was not canonical."""
+    parser = argparse.ArgumentParser(prog="python -m bench.steady", description=__doc__)
+    parser.add_argument("--times", type=int, default=100, metavar="N", help="deploys in all (default: 100)")
+    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
+    given = parser.parse_args(argv)
+    try:
+        with (
+            Lab.up(HOSTS, name=f"steady-ssh-{os.getpid()}", runtime="netns") as over_ssh,
+            Lab.up(HOSTS, name=f"steady-ssm-{os.getpid()}", shape="aws") as through_ssm,
+            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
+            ThreadPoolExecutor(2 * len(HOSTS)) as pool,
+        ):
+            share = -(-given.times // (2 * len(HOSTS)))
+            places = [(lab, host) for lab in (over_ssh, through_ssm) for host in HOSTS]
+            series = pool.map(lambda place: deploy_in_turn(place[0], place[1], share, Path(below)), places)
+            deployed = list(itertools.chain.from_iterable(series))
+    except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    text = render(deployed)
+    print(text)
+    if given.write:
+        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
+        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
+    return 0 if all(one.canonical for one in deployed) else 1
+
+
+def deploy_in_turn(lab: Lab, host: str, times: int, below: Path) -> list[Deployed]:
+    """Deploy the revisions to a host one after the other."""
+    revisions = itertools.islice(itertools.cycle(REVISIONS), times)
+    return [
+        deploy(lab, host, revision, below / f"{lab.name}-{host}-{number}")
+        for number, revision in enumerate(revisions)
+    ]
+
+
+def deploy(lab: Lab, host: str, revision: str, folder: Path) -> Deployed:
+    """Deploy one revision to one host, as a user does."""
+    folder.mkdir()
+    shape = lab.state.shape
+    targets = folder / "targets.toml"
+    name = {"ovh": "lab", "aws": "lab-aws"}[shape]
+    targets.write_text((ROOT / "deploy" / "targets" / f"{name}.toml").read_text("utf-8") + _HEALTH, "utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "--provider=lab", f"--shape={shape}", f"--sha={revision}"),
+            *(f"--host={host}", f"--targets={targets}", f"--report-dir={folder / 'runs'}"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"SWITCHPROOF_LAB": lab.name},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+    records = sorted((folder / "runs").glob("2*/record.json"))
+    verdict = str(read_record(records[-1]).verdict) if records else "no record"
+    said = Deployed(shape, revision, done.returncode, verdict)
+    sys.stderr.write(f"{shape} {host} {revision}: {verdict}, exit {done.returncode}\n")
+    return said if said.canonical else Deployed(shape, revision, done.returncode, verdict, done.stdout[-2000:])
+
+
+def render(deployed: Sequence[Deployed]) -> str:
+    """Write the result in Markdown."""
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    counts = Counter((one.shape, one.revision, one.canonical) for one in deployed)
+    good = sum(one.canonical for one in deployed)
+    lines = [
+        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} CPUs; load average at the end: {load}",
+        f"- {good} of {len(deployed)} deploys canonical",
+        "",
+        "| shape | revision | deploys | canonical |",
+        "|---|---|---|---|",
+    ]
+    for shape, revision in sorted({(one.shape, one.revision) for one in deployed}):
+        right, wrong = counts[shape, revision, True], counts[shape, revision, False]
+        lines.append(f"| {shape} | `{revision}` | {right + wrong} | {right} |")
+    for one in deployed:
+        if not one.canonical:
+            lines += [
+                "",
+                f"`{one.revision}` on {one.shape}: {one.verdict}, exit {one.code}",
+                "",
+                "```",
+                one.last_words,
+                "```",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
