@@ -729,7 +729,7 @@ def test_an_unknown_verb_says_how_it_is_used(machine: LabHost) -> None:
 
 def test_a_person_reads_text(machine: LabHost) -> None:
     """By hand, each verb that looks prints lines for people: what runs, who holds the host, what is healthy."""
-    hold(machine, "somebody")
+    hold(machine, "reader")
     top = inside(machine, "readlink -e /run/current-system")
     told = {verb: by_hand(machine, verb) for verb in ("status", "generations", "observe", "diagnose")}
     for status, output in told.values():
@@ -737,7 +737,7 @@ def test_a_person_reads_text(machine: LabHost) -> None:
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", output), output
     assert f"runs         {top} (" in told["status"][1]
     assert re.search(
-        r"^lock +Ada on build-7, run somebody, since \S+; it ends in \d+ s", told["status"][1], re.MULTILINE
+        r"^lock +Ada on build-7, run reader, since \S+; it ends in \d+ s", told["status"][1], re.MULTILINE
     )
     assert re.search(rf"^ +\d+  20\S+Z  [0-9a-f]{{40}}  {top}  \(current\)$", told["generations"][1], re.MULTILINE)
     for name in ("hypervisor", "live", "dev"):
