@@ -29,7 +29,7 @@ from deploy.convergence import Convergence
 from deploy.cutover_audit import prepare
 from deploy.declared import Declared
 from deploy.earlier import Choice
-from deploy.errors import Inconclusive, UsageError
+from deploy.errors import Inconclusive, SwitchproofError, UsageError
 from deploy.gate import pass_gate
 from deploy.health import EndpointSeen
 from deploy.journal import AnyEvent, Connected, Leg
@@ -445,6 +445,24 @@ def booting(session: DeploySession, place: Place, observation: Observation) -> B
 def reboot(session: DeploySession, place: Place) -> str:
     """That the host rebooted during the run, in words; empty if it did not."""
     return session.hosts.journeys[place.host].reboot
+
+
+@pytest.fixture
+def went_back(session: DeploySession, place: Place, observation: Observation) -> str:  # noqa: ARG001 - seen before
+    """That the host had gone back by itself before it was seen, in its words; empty if it had not."""
+    return session.hosts.journeys[place.host].went_back.get(place.leg, "")
+
+
+@pytest.fixture
+def derived(session: DeploySession, place: Place, went_back: str) -> str:
+    """What came first, where what was seen of a host only follows from it; empty where that says something itself."""
+    if went_back or not session.plan.mode.changes_hosts:
+        return went_back
+    try:
+        session.hosts.convergence(place.host, place.leg)
+    except SwitchproofError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import math
 import re
 import secrets
 import threading
@@ -27,7 +28,7 @@ from deploy.errors import Inconclusive, UsageError
 from deploy.frame import Frame, FrameError, parse
 from deploy.joblog import JobLog
 from deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
-from deploy.patience import RECONNECT_S, Patience
+from deploy.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
 from deploy.program import question
 
 ANSWER_S = 60.0
@@ -174,7 +175,7 @@ class Dialogue:
                 "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
             }
             asked = time.monotonic()
-            frame = self.ask("status", values)
+            frame = self._ask_of_job(values, deadline)
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
                 self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
@@ -218,6 +219,20 @@ class Dialogue:
             boot_problem=frame.get("boot.problem").strip(),
             restored="restored" in frame.sections,
         )
+
+    def _ask_of_job(self, values: Mapping[str, str], deadline: float) -> Frame:
+        """Ask about a job for as long as the budget of all questions lasts, as a lost host may go back by itself."""
+        for _ in range(math.ceil(WITHOUT_ANSWER_S / RECONNECT_S)):
+            try:
+                return self.ask("status", values)
+            except ConnectionProblem as error:
+                final = isinstance(error, UsageError | AnswerTooLong) or self._patience.is_used_up
+                if final or self._stop.is_set() or time.monotonic() > deadline:
+                    raise
+                self.hang_up()
+                text = f"Nothing but the host itself knows how its job ends, so it is asked on: {error}"
+                self._journal.emit(Noted(host=self._host, text=text))
+        return self.ask("status", values)
 
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""

@@ -90,8 +90,10 @@ class Fleet:
         Raises:
             SwitchproofError: What kept it from being known.
         """
-        _raise_any(self._converged if leg == "forward" else self._moved[leg], host)
-        return self.journeys[host].convergences[leg]
+        problems, ended = self._converged if leg == "forward" else self._moved[leg], self.journeys[host].convergences
+        if leg not in ended:  # a host that was lost may have told it later
+            _raise_any(problems, host)
+        return ended[leg]
 
     def observation(self, host: str, leg: Leg) -> Observation:
         """Return what was seen on a host.

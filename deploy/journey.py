@@ -137,10 +137,13 @@ class Journey:
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False
+        self.went_back: dict[Leg, str] = {}
+        """What the host said of going back by itself from what a leg had brought it to."""
         self._journal = journal
         self._host_side = Dialogue(host.name, provider, journal, stop=stop, values=_values(host, plan, run, owner))
         self._busy = threading.RLock()
         self._claimed = self._launched = False
+        self._unended: Leg | None = None
         self._run = run
         self._jobs: list[str] = []
         self._return: Convergence | None = None
@@ -229,18 +232,14 @@ class Journey:
                 verb, job = "converge", "again" if leg == "again" else "converge"
                 values = {"RELEASE_SHA": self.resolution.sha}
             with self._phase("rollback" if verb == "rollback" else "converge", leg):
-                self._launched, self.returned, self._return = True, False, None
+                self._launched, self.returned, self._return, self._unended = True, False, None, leg
                 self._jobs.append(job)
                 frame = self._host_side.ask(verb, {**values, "SWITCHPROOF_JOB": job})
                 if frame.text("outcome") != "started":
-                    self._launched = leg != "forward"
+                    self._launched, self._unended = leg != "forward", None
                     kind = UsageError if frame.text("outcome") == "gone" else Inconclusive
                     raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
-                self.convergences[leg] = self._host_side.follow(job, self.plan.target.converge.timeout_s)
-                self._account.boot(self._host_side.boot_id)
-                if self.before is not None:
-                    self._account.closure(leg, self.before.system.running, self.convergences[leg])
-                self._returning(self.convergences[leg])
+                self._follow_job(leg)
         return self.convergences[leg]
 
     def renew(self) -> None:
@@ -288,6 +287,9 @@ class Journey:
             Inconclusive: The host's answer could not be had.
         """
         if leg not in self.observations:
+            if self._unended == leg:
+                with suppress(SwitchproofError), self._phase("converge", leg):
+                    self._follow_job(leg)
             ended = self.convergences.get(leg)
             settle = ended is not None and ended.activated
             with self._phase("observe", leg):
@@ -298,6 +300,15 @@ class Journey:
             if not self.observations[leg].healthy or (ended is not None and not ended.activated):
                 self.diagnose(leg)
         return self.observations[leg]
+
+    def _follow_job(self, leg: Leg) -> None:
+        """Follow the job of a leg to its end, also the end of a host that was lost meanwhile and answers again."""
+        ended = self.convergences[leg] = self._host_side.follow(self._jobs[-1], self.plan.target.converge.timeout_s)
+        self._unended = None
+        self._account.boot(self._host_side.boot_id)
+        if self.before is not None:
+            self._account.closure(leg, self.before.system.running, ended)
+        self._returning(ended)
 
     def diagnose(self, leg: Leg) -> Diagnostics:
         """Keep everything that tells why something failed, as it is now.
@@ -459,6 +470,7 @@ class Journey:
         self._told.add(message)
         if found.run == self._run:
             self.returned = True
+            self.went_back[self.leg] = message
             self._account.mark("went-back", message)
         if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
             self._note(message)

@@ -44,13 +44,17 @@ class Patience:
         """Note a connection that was made and lost before an answer."""
         self._lost += 1
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the budget of all questions is used up, so that each further one tries once."""
+        return self._spent_s > WITHOUT_ANSWER_S or self._lost >= MOST_LOST
+
     def next_pause_s(self) -> float | None:
         """Return how long to wait before the next try, longer each time; None if the budget is used up."""
         now = self._clock()
         self._spent_s += now - self._counted_to
         self._counted_to = now
-        is_over = now - self._question_began > RECONNECT_S
-        if is_over or self._spent_s > WITHOUT_ANSWER_S or self._lost >= MOST_LOST:
+        if now - self._question_began > RECONNECT_S or self.is_used_up:
             return None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return pause_s

@@ -148,10 +148,10 @@ def test_system_that_names_another_commit_fails(revision: str, built_from: str, 
     """What the flake writes into the system is held against what the host noted when it built it, in audits too."""
     seen = observed(system__revision=revision, system__built_from=built_from)
     if agrees:
-        test_converge.test_the_system_is_of_the_commit(seen, None, Shown())
+        test_converge.test_the_system_is_of_the_commit(seen, None, "", Shown())
         return
     with pytest.raises(AssertionError, match="but this host built it from"):
-        test_converge.test_the_system_is_of_the_commit(seen, None, Shown())
+        test_converge.test_the_system_is_of_the_commit(seen, None, "", Shown())
 
 
 # Who listens.
