@@ -9,7 +9,8 @@ import math
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from deploy.boot.choice import Loader
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
 from deploy.repository_url import public_problem
+from deploy.target_errors import explain, key_type, step_into, with_line
 from deploy.waivers import NEVER, with_whole_days
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
@@ -418,14 +420,24 @@ def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
     """Read from a target file what healthy means; where its hosts are need not be known.
 
     Raises:
-        UsageError: Names the file, the key, what was found and what is allowed.
+        UsageError: Names the file, the line, the key, what was found and what is allowed.
     """
     raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
-    looked_up = _looked_up(raw, path, environ, set())
+    with _lines_named(path):
+        looked_up = _looked_up(raw, path, environ, set())
+        try:
+            return msgspec.convert(looked_up, Contract)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{path}: {_at_key(str(error), looked_up, Contract)}") from error
+
+
+@contextmanager
+def _lines_named(path: Path) -> Iterator[None]:
+    """Add to an error about a key of the file the line that it stands in."""
     try:
-        return msgspec.convert(looked_up, Contract)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {_at_key(str(error), looked_up)}") from error
+        yield
+    except UsageError as error:
+        raise UsageError(with_line(str(error), path)) from error
 
 
 def roster(path: Path) -> dict[str, tuple[str, ...]]:
@@ -445,14 +457,15 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> 
         The target with the selected hosts, in the order of the file.
 
     Raises:
-        UsageError: Names the file, the key, what was found and what is allowed.
+        UsageError: Names the file, the line, the key, what was found and what is allowed.
     """
     raw = _read(path)
-    whole = _convert(path, _looked_up(raw, path, environ, set()))
-    _check(path, whole)
-    chosen = _select(path, whole.hosts, select)
-    target = _convert(path, _looked_up(raw, path, environ, chosen))
-    _check(path, target)
+    with _lines_named(path):
+        whole = _convert(path, _looked_up(raw, path, environ, set()))
+        _check(path, whole)
+        chosen = _select(path, whole.hosts, select)
+        target = _convert(path, _looked_up(raw, path, environ, chosen))
+        _check(path, target)
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
 
 
@@ -471,23 +484,27 @@ def _convert(path: Path, raw: dict[str, Any]) -> Target:
     try:
         return msgspec.convert(with_whole_days(raw), Target)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {_at_key(str(error), raw)}") from error
+        raise UsageError(f"{path}: {_at_key(str(error), raw, Target)}") from error
 
 
-def _at_key(message: str, raw: object) -> str:
-    """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: … (found 99999)`."""
+def _at_key(message: str, raw: object, whole: type[msgspec.Struct]) -> str:
+    """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: …` with what is allowed and what was found."""
     text, _, where = message.partition(" - at `")
     is_key = where.startswith("key` in `")
     steps = re.findall(r"\[\.\.\.\]|[^.\[\]$]+", where.removeprefix("key` in `").rstrip("`"))
-    key, found = "", raw
+    key, name, found = "", "", raw
+    kind = table = msgspec.inspect.type_info(whole)
     for step in [*steps, "[...]"] if is_key else steps:
+        table = kind
+        kind = step_into(kind, step)
         if isinstance(found, list) and step.isdecimal():
             key, found = f"{key}[{step}]", found[int(step)]
         elif isinstance(found, dict):
             name = step if step != "[...]" else _culprit(found, steps[0], text)
             key, found = f"{key}.{name}" if key else name, found[name]
-    shown = key.rpartition(".")[2] if is_key else found
-    return f"{key or 'the file'}: {text}{'' if isinstance(shown, dict | list) else f' (found {shown!r})'}"
+    if is_key:
+        return explain(text, key, name, key_type(table), is_key=True)
+    return explain(text, key, found, kind)
 
 
 def _culprit(table: dict[str, Any], first: str, text: str) -> str:
@@ -666,6 +683,11 @@ def confirm_problem(target: Target) -> str | None:
 
 def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
     for name, url in (("url", endpoint.url), ("backend", endpoint.backend)):
+        if url is not None and _has_login(url):
+            raise UsageError(
+                f"{path}: {key}.{name}: has a user or a password, which the reports would show; "
+                "take them out and ask a path that the service answers without a login, such as its health path"
+            )
         if url is not None and (problem := _url_problem(url)):
             raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")
     if problem := _listen_problem(endpoint.listen):
@@ -741,6 +763,11 @@ def _elsewhere(url: str, listen: str) -> str | None:
     if here.is_unspecified or asked == here:
         return None
     return f"asks {asked}, but {listen} is listened on"
+
+
+def _has_login(url: str) -> bool:
+    """Whether a URL has a user or a password, which is never shown then."""
+    return "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def _url_problem(url: str) -> str | None:

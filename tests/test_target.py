@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from deploy.errors import UsageError
 from deploy.plan import TARGETS
 from deploy.target import Target, json_schema, load
+from deploy.target_errors import PATTERNS
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN"
 SHIPPED = sorted(TARGETS.glob("*.toml"))
@@ -76,12 +78,12 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('provider = "ovh"', 'provider = "azure"', "provider: Invalid enum value 'azure'"),
-        ('provider = "ovh"', "", "the file: Object missing required field `provider`"),
+        ('provider = "ovh"', 'provider = "azure"', 't.toml:2: provider: not allowed; allowed: "aws" (through SSM), '),
+        ('provider = "ovh"', "", "t.toml: provider: missing; for example provider = "),
         (
             'provider = "ovh"',
             'provider = "ovh"\nproviders = 1',
-            "the file: Object contains unknown field `providers`",
+            "t.toml:3: providers: unknown key; did you mean provider? Allowed: provider, ",
         ),
         ('provider = "ovh"', 'provider = "ovh', "not valid TOML"),
         (
@@ -94,12 +96,24 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('name = "b"', 'name = "B"', "(found 'B')"),
         ('name = "b"', 'name = "../b"', "hosts[1].name: "),
         ('name = "b"', 'name = "b\\n"', "hosts[1].name: "),
-        ('name = "b"', "", "hosts[1]: Object missing required field `name`"),
-        ('name = "b"', 'name = "b"\nport = 0', "hosts[1].port: Expected `int` >= 1 (found 0)"),
-        ('name = "b"', 'name = "b"\nport = 65536', "hosts[1].port: Expected `int` <= 65535 (found 65536)"),
-        ('name = "b"', 'name = "b"\nport = "22"', "hosts[1].port: Expected `int | null`, got `str` (found '22')"),
-        ('name = "b"', 'name = "b"\nport = true', "hosts[1].port: Expected `int | null`, got `bool` (found True)"),
-        ('name = "b"', 'name = "b"\nadress = "x"', "hosts[1]: Object contains unknown field `adress`"),
+        ('name = "b"', "", "t.toml:11: hosts[1].name: missing; for example name = "),
+        ('name = "b"', 'name = "b"\nport = 0', "t.toml:13: hosts[1].port: must be at least 1 (found 0)"),
+        ('name = "b"', 'name = "b"\nport = 65536', "hosts[1].port: must be at most 65535 (found 65536)"),
+        (
+            'name = "b"',
+            'name = "b"\nport = "22"',
+            "hosts[1].port: must be a whole number, not a text in quotes (found '22'); for example port = ",
+        ),
+        (
+            'name = "b"',
+            'name = "b"\nport = true',
+            "hosts[1].port: must be a whole number, not true or false (found True)",
+        ),
+        (
+            'name = "b"',
+            'name = "b"\nadress = "x"',
+            "hosts[1].adress: unknown key; did you mean address? Allowed: name, ",
+        ),
         ('address = "192.0.2.1"', "", "hosts[0].address: missing"),
         ('"192.0.2.1"', '"a..example.org"', "hosts[0].address: has an empty label"),
         ('"192.0.2.1"', f'"{"x" * 70}.org"', "hosts[0].address: has a label of 70 characters"),
@@ -112,14 +126,18 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('"hypervisor.service"', '"hypervisor"', "hypervisor.units[0]: "),
         ('"hypervisor.service"', '"hypervisor.service\\n"', "hypervisor.units[0]: "),
         ('"hypervisor.service"', '"a b.service"', "hypervisor.units[0]: "),
-        ('["hypervisor.service"]', "[]", "hypervisor.units: Expected `array` of length >= 1"),
+        ('["hypervisor.service"]', "[]", "hypervisor.units: must have at least 1 entry; for example units = "),
         ('"https://example.org/r.git"', '""', "repository.url: "),
         ('"https://example.org/r.git"', '"a\\u0000b"', "repository.url: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "relative"', "repository.checkout: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "/a b"', "repository.checkout: "),
         ("[runtime.live]", "[runtime.hypervisor]", "runtime.hypervisor: the name is taken"),
-        ("[runtime.live]", "[runtime.LIVE]", "runtime.LIVE: Expected `str` matching"),
-        ("[runtime.live]", '[runtime."live\\n"]', "runtime.live\n: Expected `str` matching"),
+        ("[runtime.live]", "[runtime.LIVE]", "runtime.LIVE: the key must be lower-case letters, digits and hyphens"),
+        (
+            "[runtime.live]",
+            '[runtime."live\\n"]',
+            "runtime.live\n: the key must be lower-case letters, digits and hyphens",
+        ),
         ('"127.0.0.1:8080"', '"8080"', "runtime.live.listen: "),
         ('"127.0.0.1:8080"', '"localhost:8080"', "(found 'localhost:8080')"),
         (
@@ -133,7 +151,11 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('"127.0.0.1:8080"', '"[0:0::1]:8080"', "to be written '[::1]:8080'"),
         ('"127.0.0.1:8080"', '"[::::]:8080"', "runtime.live.listen: not an address"),
         ('"127.0.0.1:8080"', '"127.0.0.1:8080\\n"', "runtime.live.listen: "),
-        ('"127.0.0.1:8080"', "8080", "runtime.live.listen: Expected `str`, got `int` (found 8080)"),
+        (
+            '"127.0.0.1:8080"',
+            "8080",
+            "runtime.live.listen: must be a text in quotes, not a whole number (found 8080)",
+        ),
         (
             '"127.0.0.1:8080"',
             '"127.0.0.1:8080"\nlistener = "x.service"',
@@ -167,7 +189,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             '"127.0.0.1:8080"',
             '"127.0.0.1:8080"\nstatus = 99',
-            "runtime.live.status: Expected `int` >= 100 (found 99)",
+            "runtime.live.status: must be at least 100 (found 99)",
         ),
         ('"127.0.0.1:8080"', '"127.0.0.1:8080"\nbackend = "10.0.0.1:80"', "runtime.live.backend: not a URL"),
         ('"127.0.0.1:8080"', '"127.0.0.1:8080"\ncontains = "a\\nb"', "runtime.live.contains: "),
@@ -176,23 +198,27 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             'status = "healthy"',
             "status = [1]",
-            "runtime.live.json.status: Expected `bool | int | float | str`, got `array`",
+            "runtime.live.json.status: must be true or false or a whole number or a number or a text in ",
         ),
         ('status = "healthy"', "x = 1, status = nan", "runtime.live.json.status: no JSON number (found nan)"),
         ('status = "healthy"', "status = -inf", "runtime.live.json.status: no JSON number (found -inf)"),
         ('status = "healthy"', '"a\\nb" = 1', "runtime.live.json.a\nb: "),
         ('status = "healthy"', "status = 1979-05-27", "runtime.live.json.status: "),
         ("[hypervisor]", "[health]\nsoak_s = nan\n[hypervisor]", "health.soak_s: "),
-        ("[hypervisor]", "[health]\nsoak_s = -1\n[hypervisor]", "health.soak_s: Expected `float` >= 0.0 (found -1)"),
-        ("[hypervisor]", "[health]\nanswers = 0\n[hypervisor]", "health.answers: Expected `int` >= 1 (found 0)"),
+        ("[hypervisor]", "[health]\nsoak_s = -1\n[hypervisor]", "health.soak_s: must be at least 0 (found -1)"),
+        ("[hypervisor]", "[health]\nanswers = 0\n[hypervisor]", "health.answers: must be at least 1 (found 0)"),
         ("[hypervisor]", "[health]\nanswers = 2.5\n[hypervisor]", "health.answers: "),
-        ("[hypervisor]", "[health]\nsoak = 5\n[hypervisor]", "health: Object contains unknown field `soak`"),
+        (
+            "[hypervisor]",
+            "[health]\nsoak = 5\n[hypervisor]",
+            "health.soak: unknown key; did you mean soak_s? Allowed: ready_s, ",
+        ),
         (
             "[hypervisor]",
             "[converge]\ntimeout_s = 0\n[hypervisor]",
-            "converge.timeout_s: Expected `float` > 0.0 (found 0)",
+            "converge.timeout_s: must be more than 0 (found 0)",
         ),
-        ("[hypervisor]", "[ssh.jump]\nport = 1\n[hypervisor]", "ssh.jump: Object missing required field `address`"),
+        ("[hypervisor]", "[ssh.jump]\nport = 1\n[hypervisor]", "ssh.jump.address: missing"),
     ],
 )
 def test_error_names_file_key_and_value(old: str, new: str, said: str, tmp_path: Path) -> None:
@@ -200,8 +226,50 @@ def test_error_names_file_key_and_value(old: str, new: str, said: str, tmp_path:
     assert old in TEXT
     with pytest.raises(UsageError) as refused:
         loaded(tmp_path, TEXT.replace(old, new, 1) if "hosts" not in said else TEXT.replace(old, new))
-    assert str(refused.value).startswith(f"{tmp_path / 't.toml'}: ")
+    assert re.match(rf"{re.escape(str(tmp_path / 't.toml'))}(:\d+)?: ", str(refused.value))
     assert said in str(refused.value)
+    assert not re.search("Expected|Object |Invalid|regex|`str`", str(refused.value)), "the parser's words"
+
+
+def test_line_is_that_of_the_statement(tmp_path: Path) -> None:
+    """The line is right below texts and lists of several lines, in inline tables, dotted keys and tables of lists."""
+    for statement, line, key in [
+        ('secrets = [\n  "A",\n  "B C",\n]', 3, "secrets[1]"),
+        ('health.soak_s = "x"', 3, "health.soak_s"),
+        ('unit_files = ["""\nport = 1\n[hosts]\n"""]', 3, "unit_files[0]"),
+        ("health = { answers = 1, soakk_s = 2 }", 3, "health.soakk_s"),
+    ]:
+        with pytest.raises(UsageError, match=re.escape(f"t.toml:{line}: {key}: ")):
+            loaded(tmp_path, TEXT.replace('provider = "ovh"', f'provider = "ovh"\n{statement}'))
+    text = TEXT.replace('url = "https', 'checkout = """/a\\\n  /b"""\nurl = "https').replace(
+        'name = "b"', 'name = "B"'
+    )
+    with pytest.raises(UsageError, match=re.escape("t.toml:14: hosts[1].name: ")):
+        loaded(tmp_path, text)
+
+
+def test_every_form_of_text_has_words_and_an_example() -> None:
+    """Each pattern that the types of a target file have is known in words, and its example is of that form."""
+    patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(json_schema())))
+    patterns = {json.loads(pattern) for pattern in patterns}
+    assert patterns == set(PATTERNS)
+    for pattern, (_, example) in PATTERNS.items():
+        assert re.search(pattern, example), pattern
+
+
+@pytest.mark.parametrize("login", ["user:pass@", "token@", ":pass@"])
+@pytest.mark.parametrize("name", ["url", "backend"])
+def test_login_in_a_url_is_refused_and_never_shown(name: str, login: str, tmp_path: Path) -> None:
+    """What is asked carries no password, as a URL is shown; the message says what to ask, without the secret."""
+    url = f"http://{login}127.0.0.1:8080/health"
+    text = TEXT.replace("http://127.0.0.1:8080/health", url)
+    if name == "backend":
+        text = TEXT.replace("[runtime.live]", f'[runtime.live]\nbackend = "{url}"')
+    with pytest.raises(
+        UsageError, match=rf"runtime\.live\.{name}: has a user or a password.*without a login"
+    ) as refused:
+        loaded(tmp_path, text)
+    assert login not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -301,13 +369,13 @@ def test_age_of_a_record_is_a_number_and_a_unit(given: str | None, means: int, t
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ('max_age = "7d"', "requires: Object missing required field `group`"),
+        ('max_age = "7d"', "requires.group: missing"),
         ('group = "Staging!"', r"requires\.group: "),
         ('group = "b"\nmax_age = "7"', r"requires\.max_age: .*\(found '7'\)"),
         ('group = "b"\nmax_age = "0d"', r"requires\.max_age: "),
         ('group = "b"\nmax_age = 7', r"requires\.max_age: "),
         ('group = "b"\ndrill = "yes"', r"requires\.drill: "),
-        ('group = "b"\nfresh = true', "requires: Object contains unknown field `fresh`"),
+        ('group = "b"\nfresh = true', "requires.fresh: unknown key"),
     ],
 )
 def test_demand_that_cannot_be_understood_is_refused(given: str, says: str, tmp_path: Path) -> None:
@@ -332,7 +400,7 @@ def test_unreadable_file_is_told(tmp_path: Path) -> None:
 def test_missing_variable_is_named(environ: dict[str, str], tmp_path: Path) -> None:
     """A variable that is not set, or empty, is named with the key that asks for it."""
     with pytest.raises(
-        UsageError, match=r"t\.toml: hosts\[1\]\.host_keys\[0\]: the environment variable B_KEY is not set"
+        UsageError, match=r"t\.toml:15: hosts\[1\]\.host_keys\[0\]: the environment variable B_KEY is not set"
     ):
         loaded(tmp_path, TEXT, environ)
 

@@ -111,13 +111,13 @@ def test_a_date_means_the_end_of_that_day(tmp_path: Path, expires: str, end: dt.
 @pytest.mark.parametrize(
     ("tables", "says"),
     [
-        (table(expires="2026-12-31T12:00:00"), r"waivers\[0\]\.expires: Expected `datetime` with a timezone"),
-        (table(expires='"soon"'), r"waivers\[0\]\.expires: Invalid RFC3339"),
-        (table(expires=""), r"waivers\[0\]: Object missing required field `expires`"),
-        (table(owner=""), r"waivers\[0\]: Object missing required field `owner`"),
+        (table(expires="2026-12-31T12:00:00"), r"waivers\[0\]\.expires: must be a date, or a time with its zone"),
+        (table(expires='"soon"'), r"waivers\[0\]\.expires: must be a date, or a time with its zone"),
+        (table(expires=""), r"waivers\[0\]\.expires: missing"),
+        (table(owner=""), r"waivers\[0\]\.owner: missing"),
         (table(reason='""'), r"waivers\[0\]\.reason: "),
         (table(check='"everything"'), r"waivers\[0\]\.check: "),
-        (table(until="2026-12-31"), r"waivers\[0\]: Object contains unknown field `until`"),
+        (table(until="2026-12-31"), r"waivers\[0\]\.until: unknown key"),
         (table(host='"z"'), r"waivers\[0\]\.host: no such host \(found 'z'; allowed: a, b\)"),
         (table() + table(), r"waivers\[1\]: covers what waivers\[0\] covers"),
         (table() + table(host='"a"'), r"waivers\[1\]: covers what waivers\[0\] covers"),
@@ -127,7 +127,7 @@ def test_a_date_means_the_end_of_that_day(tmp_path: Path, expires: str, end: dt.
 def test_a_waiver_that_cannot_be_is_refused(tmp_path: Path, tables: str, says: str) -> None:
     """The file, the waiver and the key are named, and what is wrong there."""
     (tmp_path / "t.toml").write_text(TEXT + tables, encoding="utf-8")
-    with pytest.raises(UsageError, match=rf"t\.toml: {says}"):
+    with pytest.raises(UsageError, match=rf"t\.toml:\d+: {says}"):
         load(tmp_path / "t.toml", ENVIRON, ["b"])
 
 

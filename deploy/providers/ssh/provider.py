@@ -123,7 +123,7 @@ class _Ways:
             address=config.hostname,
             port=port,
             user=config.user or self._ssh.user,
-            pins=self._pins(keys, config.hostname, port, config),
+            pins=self._pins(keys, config.hostname, port, config, pinned_in),
             pinned_in=pinned_in,
             identity_files=self._identities(config, has_agent=bool(agent)),
             certificate_files=config.certificate_files,
@@ -144,12 +144,15 @@ class _Ways:
             if path.is_file() or (has_agent and path.with_name(f"{path.name}.pub").is_file())
         )
 
-    def _pins(self, keys: tuple[str, ...], address: str, port: int, config: HostConfig) -> Pins:
+    def _pins(self, keys: tuple[str, ...], address: str, port: int, config: HostConfig, pinned_in: str) -> Pins:
         own = []
         for text in keys:
             key = read_key(text)
             if isinstance(key, str):
-                raise UsageError(f"host_keys: {key} (found {text[:60]!r})")
+                raise UsageError(
+                    f"{pinned_in}: {key} (found {text[:60]!r}); copy the whole line of the host's "
+                    "/etc/ssh/ssh_host_ed25519_key.pub"
+                )
             own.append(key)
         files = [Path(self._ssh.known_hosts).expanduser()] if self._ssh.known_hosts else []
         files += [path for path in config.known_hosts if path.exists()]
