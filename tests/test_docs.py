@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from deploy.contract import Clause, ExitCode
 from deploy.providers.lab.revisions import REVISIONS
 from deploy.schema import record_schema
 from deploy.target import json_schema
+from reports.reading import EXIT_MEANINGS
 from trials.record import FindingId
 from trials.scenario import SCENARIOS
 from trials.schema import trial_schema
@@ -67,3 +70,37 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_command_that_a_host_needs_is_documented() -> None:
+    """The page of what a host needs names each command that the script asks for, and no other; README links it."""
+    script = (ROOT / "deploy" / "host" / "host-switch.sh").read_text(encoding="utf-8")
+    (tools,) = re.findall(r"^lacking\(\) \{\n.*?for tool in ([a-z0-9 -]+); do", script, re.MULTILINE | re.DOTALL)
+    page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE) == tools.split()
+    assert "](docs/hosts.md)" in README
+
+
+def test_the_sample_of_readme_has_no_number_that_ages() -> None:
+    """The words of README's sample are those of the summary, and no number of checks stands there to become wrong."""
+    (sample,) = re.findall(r"```\n(CANONICAL .*?)```", README, re.DOTALL)
+    assert not re.search(r"\d+ of \d+ checks", sample)
+    assert f"Exit 0: {EXIT_MEANINGS[ExitCode.CANONICAL]}\n" in sample
+    assert re.findall(r"^host +(.*)$", sample, re.MULTILINE)[0].split() == [clause.value for clause in Clause]
+
+
+def test_what_runs_and_their_examples_leave_behind_is_ignored() -> None:
+    """No file that a run writes beside the reports dirties the working copy, or gets into a wheel."""
+    left = ["runs/x/record.json", "trials/x", "latest", "index.html", ".index.lock"]
+    paths = [f"reports/{name}" for name in left]
+    done = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.stdout.split() == paths
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"][
+        "wheel"
+    ]
+    assert {f"/reports/{name.split('/')[0]}" for name in left} == set(wheel["exclude"])
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for file in re.findall(r"ssh-keygen -t \S+ .*?-f (\S+)", page.read_text(encoding="utf-8")):
+            assert file.strip("`;").startswith(('"$keys/', "~/", "FILE")), (
+                f"{page.name}: a private key in the working copy"
+            )
