@@ -28,7 +28,6 @@ from checks.words import words_of
 from deploy import facts, waivers
 from deploy.cause import find_cause
 from deploy.ci import read_ci
-from deploy.connection import ConnectionProblem
 from deploy.contract import Clause, ExitCode, HostState, Verdict
 from deploy.cutover_audit import Prepared, keep_survey
 from deploy.errors import Inconclusive, UsageError
@@ -799,7 +798,7 @@ def _title(item: pytest.Item) -> str:
 def _remedy(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
     """Say what to try: what is known of this very trouble before what helps in general."""
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, ConnectionProblem):
+    if isinstance(error, Inconclusive) and error.remedy:
         return error.remedy
     endpoint = getattr(item, "funcargs", {}).get("endpoint")
     cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None

@@ -180,6 +180,15 @@ def test_unit_definitions_are_those_of_the_running_system(
     assert not problems, "; ".join(problems)
 
 
+def no_closure(observation: Observation) -> Inconclusive:
+    """What is said where nix did not tell of what the running system is made, in its own words."""
+    said = observation.processes_problem
+    return Inconclusive(
+        f"the closure of the running system could not be read on the host; nix says: {said or 'nothing'}",
+        "See whether nix answers on the host: nix-store -qR /run/current-system; systemctl status nix-daemon.socket.",
+    )
+
+
 def is_below(path: str, folders: tuple[str, ...]) -> bool:
     """Whether a path is one of some files, or in one of some folders."""
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
@@ -193,7 +202,7 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
     Try: restart the unit, and see whether restartIfChanged keeps the switch from doing so.
     """
     if observation.processes is None:
-        raise Inconclusive("the closure of the running system could not be read on the host")
+        raise no_closure(observation)
     seen = {process.unit for process in observation.processes}
     # One that crashes has no process at times; its own clause says so.
     due = [unit.name for unit in observation.units.values() if unit.active == "active" and unit.main_pid]
@@ -239,7 +248,7 @@ def test_installed_programs_are_what_runs(
     Try: see where the link leads and what ExecStart of the unit is, and restart the unit.
     """
     if observation.processes is None:
-        raise Inconclusive("the closure of the running system could not be read on the host")
+        raise no_closure(observation)
     up = {unit.name for unit in observation.units.values() if unit.active == "active"} - unwell
     problems = installation.problems(observation.processes, up)
     show(

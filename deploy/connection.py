@@ -22,9 +22,8 @@ class ConnectionProblem(Inconclusive):
     """A host could not be reached, or was lost. `host` says which, `remedy` what to try."""
 
     def __init__(self, host: str, what: str, remedy: str) -> None:
-        super().__init__(f"{host}: {what}. {remedy}")
+        super().__init__(f"{host}: {what}. {remedy}", remedy)
         self.host = host
-        self.remedy = remedy
 
 
 class Unreachable(ConnectionProblem):

@@ -14,6 +14,7 @@ class Ending(enum.Enum):
     DONE = "the switch ended well"
     UNITS_FAILED = "the system was activated, but units failed"
     EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
+    DISK_FULL = "the host's disk is full, so the system could not be built; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
     NOT_REALISED = "a store path of the bridge could not be had; the host was not touched"
     NOT_INSTALLED = "a program of the bridge could not be installed; nothing was switched"
@@ -50,6 +51,7 @@ _BUILD = re.compile(
     r"builder for '[^\n']*+' failed|Cannot build '|build of '[^\n']*+' failed|build of [^\n']{1,400}? failed"
     r"|Failed to build|hash mismatch"
 )
+_FULL = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
 _WORDS_BEFORE, _WORDS, _LAST_WORDS = 5, 15, 12
 _RESULT = re.compile(r"^--- the switch ended with .*$", re.MULTILINE)
 _TELLING = re.compile(r"\berror\b|\bfailed\b|Failed|Could not")
@@ -106,6 +108,8 @@ class Convergence:
         if self.stage == "build":
             if self.status == 0:
                 return Ending.UNKNOWN
+            if _FULL.search(self.words):
+                return Ending.DISK_FULL
             return Ending.BUILD_FAILED if _BUILD.search(self.words) else Ending.EVALUATION_FAILED
         if self.stage in _BEFORE_THE_SWITCH:
             return _BEFORE_THE_SWITCH[self.stage] if self.status else Ending.UNKNOWN

@@ -12,4 +12,12 @@ class UsageError(SwitchproofError):
 
 
 class Inconclusive(SwitchproofError):
-    """What was asked could not be seen, so nothing may be said about it."""
+    """What was asked could not be seen, so nothing may be said about it.
+
+    Attributes:
+        remedy: What to try for this very trouble; empty where that is not known.
+    """
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy

@@ -321,7 +321,10 @@ class Fleet:
             return problems
         first, problem = next(iter(problems.items()))
         return {
-            name: problems.get(name) or Inconclusive(f"{name}: not begun, as host {first} was not ready: {problem}")
+            name: problems.get(name)
+            or Inconclusive(
+                f"{name}: not begun, as host {first} was not ready: {problem}", getattr(problem, "remedy", "")
+            )
             for name in self.journeys
         }
 

@@ -237,6 +237,7 @@ class Observation:
         containers: The containers of the endpoints that were not healthy, where there are any.
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
+        processes_problem: What nix said where the closure could not be read.
         listeners: Who listens.
         listeners_problem: Why nobody could say who listens; empty if somebody could.
         activated_s: When the running system was activated, in seconds since the boot; None if that is not known.
@@ -265,6 +266,7 @@ class Observation:
     pending: Pending | None = None
     listeners_problem: str = ""
     activated_s: float | None = None
+    processes_problem: str = ""
 
     @property
     def survivors(self) -> list[Process]:
@@ -445,6 +447,7 @@ def read_observation(frame: Frame) -> Observation:
             },
             presences=_presences(frame.text("watch.units"), began),
             processes=_processes(frame),
+            processes_problem=frame.get("processes.problem").strip(),
             activated_s=_activated(frame),
             listeners_problem=frame.get("sockets.problem").strip(),
             listeners=(

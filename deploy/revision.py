@@ -15,6 +15,44 @@ _NAME = 200
 _FORM = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9_][A-Za-z0-9_./+@=,#-]*")
 
 
+_MOVE = "move it aside, and the next run makes a new one"
+_REMEDIES = (
+    ("no space left|quota exceeded", "Make room on the host's disk: df -h there."),
+    ("read-only file system", "See why that file system of the host is read-only: findmnt and dmesg there."),
+    (
+        "dubious ownership|safe.directory",
+        "Let the user that deploys own the checkout on the host, or name it as safe.directory in its git config.",
+    ),
+    (
+        "repository extension|repository version|object format|mismatched algorithm|unknown hash",
+        f"The host's git cannot use the checkout, made by another git or with other hashes: {_MOVE}.",
+    ),
+    ("hook", "A hook of the checkout on the host refuses: see .git/hooks and core.hooksPath there."),
+    (
+        r"broken ref|bad ref|dangling|resolve ref|cannot lock|corrupt|bad object|loose object|\.lock'|bad config",
+        f"The checkout on the host is damaged: see git fsck there, or {_MOVE}.",
+    ),
+    (
+        "could not resolve host|timed out|connection refused|connection reset|no route|unreachable:|is unreachable",
+        "See whether the host reaches the repository's server: its DNS, routes and firewall.",
+    ),
+    (
+        r"permission denied \(|authentication failed|could not read username|host key verification|\b40[13]\b",
+        "See whether the host may read the repository: its deploy key or token, and its known_hosts.",
+    ),
+    (
+        "not found|does not exist|does not appear to be a git repository",
+        "See whether repository.url in the target file, or the checkout's remote origin, leads to the repository.",
+    ),
+)
+"""What to try for what git says, the most telling first."""
+
+_REMEDY_OF = {
+    "checkout": f"See on the host what keeps git from using the checkout: git status there; or {_MOVE}.",
+    "unreachable": "Run git fetch in the checkout on the host; see its network, its credentials and the URL.",
+}
+
+
 class RevisionMalformed(UsageError):
     """What was given is neither a commit nor the name of a branch or tag."""
 
@@ -49,7 +87,7 @@ class Resolution:
 
 
 def check_form(revision: str, option: str = "--sha") -> str:
-    """Return a revision that may be asked for.
+    """Return a revision that may be asked for, a full commit in lower case as git writes it.
 
     Args:
         revision: What was given.
@@ -62,7 +100,7 @@ def check_form(revision: str, option: str = "--sha") -> str:
         raise RevisionMalformed(
             f"{option}={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"
         )
-    return revision
+    return revision.lower() if re.fullmatch("[0-9A-Fa-f]{40}", revision) else revision
 
 
 def is_generation(asked: str) -> bool:
@@ -102,8 +140,14 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
         case "ambiguous":
             raise RevisionAmbiguous(f"--sha={revision}: {detail}")
         case "unreachable" | "checkout":
-            raise RepositoryUnreachable(detail)
+            raise RepositoryUnreachable(detail, _remedy(detail, outcome))
     raise FrameError(f"the host's answer about the revision cannot be understood: {outcome!r}")
+
+
+def _remedy(words: str, outcome: str) -> str:
+    """Say what to try for what git said: at the checkout, the repository or the network."""
+    known = (remedy for telling, remedy in _REMEDIES if re.search(telling, words, re.IGNORECASE))
+    return next(known, _REMEDY_OF[outcome])
 
 
 def _author(name: str) -> str:

@@ -78,6 +78,7 @@ class Board:
 
     def __init__(self) -> None:
         self._hosts: dict[str, Activity] = {}
+        self._causes: set[tuple[str, str, str]] = set()
         self._lock = threading.Lock()
 
     def snapshot(self) -> list[tuple[str, str, float | None, str]]:
@@ -118,7 +119,7 @@ class Board:
             case j.LogLine():
                 return self._log(event)
             case j.CheckFinished():
-                return _check(event)
+                return self._check(event)
             case j.RollbackBegun():
                 return [Line(f"{event.host} rolling back to {event.to}: {text.brief(event.reason)}")]
             case j.HostLeft():
@@ -141,6 +142,15 @@ class Board:
         problem = f", problem: {text.brief(event.problem)}" if event.problem else ""
         last = [_log_line(event.host, *told) for told in host.last_lines()]
         return [*last, Line(f"{event.host} {name} {text.duration(event.seconds)}{problem}")]
+
+    def _check(self, event: j.CheckFinished) -> list[Line]:
+        """Tell one cause of a host once, however many checks give no answer for it."""
+        cause = (event.host, event.leg, event.message)
+        if event.verdict is Verdict.INCONCLUSIVE and event.message:
+            if cause in self._causes:
+                return []
+            self._causes.add(cause)
+        return _check(event)
 
     def _log(self, event: j.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())

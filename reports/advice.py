@@ -72,6 +72,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("No host needs help. Repair what kept the run from being signed, and run again.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, leave the selection out:", _command(record, "--audit"))]
+        case _ if told := reading.nobody_let_in(record):
+            return [Step(told)]
         case _:
             return [Step("Find out what the hosts run; this changes nothing:", _command(record, "--audit"))]
 

@@ -20,7 +20,7 @@ from reports.activity import Board
 
 REFRESH_PER_SECOND = 4
 LINE_COLUMNS = 200
-"""Columns of a dated line; a log in CI has no width of its own."""
+"""Columns of a dated line of a host's log; a log in CI has no width of its own, and what we say ends somewhere."""
 
 
 class Progress:
@@ -46,7 +46,7 @@ class Progress:
         """Take an event in and show it."""
         for line in self._board.lines(event):
             if self._console is None:
-                self._out.write(f"{line.text[:LINE_COLUMNS]}\n")
+                self._out.write(f"{line.text[:LINE_COLUMNS] if line.passing else line.text}\n")
                 self._out.flush()
             elif not line.passing:
                 self._console.print(Text(line.text), soft_wrap=True)

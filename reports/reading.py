@@ -208,6 +208,14 @@ def first_cause(record: Record) -> Cause | None:
     )
 
 
+def nobody_let_in(record: Record) -> str:
+    """Say what to do where no host was reached, so that an audit would see no more; empty where one was."""
+    cause = first_cause(record)
+    if cause is None or not cause.check.remedy or any(host.connections for host in record.hosts):
+        return ""
+    return f"No host was reached, so nothing was touched. {cause.check.remedy}"
+
+
 CUTOVER_CHARACTERS = 600
 """Of what is said of the cutover in one sentence; a line of a repository may be long."""
 

@@ -52,6 +52,10 @@ def failed_with(status: int) -> str:
         ),
         (ended(status=100, stage="build", log="error: hash mismatch in fixed-output"), Ending.BUILD_FAILED),
         (ended(status=4, stage="build"), Ending.EVALUATION_FAILED),
+        (
+            ended(status=1, stage="build", log="--- build\nerror: writing to file: No space left on device"),
+            Ending.DISK_FULL,
+        ),
         (ended(status=0, stage="build"), Ending.UNKNOWN),
         (ended(status=1, stage="arm"), Ending.NOT_ARMED),
         (ended(status=0, stage="arm"), Ending.UNKNOWN),

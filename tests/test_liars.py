@@ -130,6 +130,14 @@ def test_process_of_a_deleted_file_fails() -> None:
         test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())
 
 
+def test_nix_that_does_not_tell_of_the_closure_is_quoted() -> None:
+    """Where nix's daemon refuses, its own words are told, and what helps with that."""
+    seen = observed(processes=None, processes__problem="error: cannot connect to socket: Connection refused")
+    with pytest.raises(Inconclusive, match="nix says: error: cannot connect to socket") as refused:
+        test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())
+    assert "nix-daemon" in refused.value.remedy
+
+
 # The commit.
 
 

@@ -179,3 +179,34 @@ def test_author_is_named_without_an_address(name: str, author: str) -> None:
 def test_commit_s_time_is_in_utc_or_unknown(said: str, time: dt.datetime | None) -> None:
     """When a commit was written is told in UTC; what is no time, as a commit may say anything, is not told."""
     assert read_resolution(told(outcome="ok", sha=SHA, authored=said), "main").authored == time
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words", "says"),
+    [
+        ("checkout", "fatal: detected dubious ownership in repository at '/opt/w'", "safe.directory"),
+        ("checkout", "fatal: unknown repository extension found: foo", "another git or with other hashes"),
+        ("unreachable", "fatal: mismatched algorithms: client sha256; server sha1", "with other hashes"),
+        ("unreachable", "error: cannot lock ref 'refs/switchproof/heads/main': unable to resolve", "damaged"),
+        ("unreachable", "fatal: ref updates aborted by hook", "hook of the checkout"),
+        ("unreachable", "ssh: Could not resolve hostname git.example: Could not resolve host", "DNS, routes"),
+        ("unreachable", "git@git.example: Permission denied (publickey).", "deploy key"),
+        ("unreachable", "fatal: repository 'https://git.example/x/' not found", "repository.url"),
+        ("unreachable", "error: unable to write file: No space left on device", "Make room"),
+        ("checkout", "/opt/w is a folder in the git repository /opt, not one itself", "what keeps git from using"),
+        ("unreachable", "something that nobody knows", "Run git fetch"),
+    ],
+)
+def test_remedy_fits_what_git_said(outcome: str, words: str, says: str) -> None:
+    """What to try is told for the checkout, the repository or the network, whichever git complained of."""
+    frame = Frame("resolve", {"outcome": outcome.encode(), "detail": words.encode()})
+    with pytest.raises(RepositoryUnreachable) as refused:
+        read_resolution(frame, "main")
+    assert says in refused.value.remedy
+    assert "pushed" not in refused.value.remedy
+
+
+def test_full_commit_in_upper_case_is_that_commit() -> None:
+    """Somebody's tool may write hexadecimal digits in upper case; a name is left as it is."""
+    assert check_form("719C" * 10) == "719c" * 10
+    assert check_form("ABCDEF1") == "ABCDEF1"

@@ -146,3 +146,14 @@ def test_events_may_come_from_many_threads() -> None:
     progress.stop()
     assert not [thread for thread in threads if thread.is_alive()]
     assert all(f"host-{number} converge 1.0 s" in stream.getvalue() for number in range(8))
+
+
+def test_one_cause_of_a_host_is_told_once_and_whole() -> None:
+    """However many checks give no answer for it, a cause is one line, with all that was said of it."""
+    said = f"a: {'no key was accepted, ' * 14}. Give the right key."
+    story = Story("a", "b")
+    for host, check in (("a", "full"), ("a", "noted"), ("b", "full")):
+        story.check(host, Clause.REVISION, check, Verdict.INCONCLUSIVE, said, title=check)
+    told = [line for line in shown(story) if "INCONCLUSIVE" in line]
+    assert [line.split()[1] for line in told] == ["a", "b"]
+    assert all(line.endswith("Give the right key.") for line in told)

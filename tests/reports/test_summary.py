@@ -139,3 +139,15 @@ def test_drill_tells_its_three_legs() -> None:
 def test_every_exit_code_has_a_meaning() -> None:
     """No exit code of the contract is left without a meaning."""
     assert set(ExitCode) <= set(EXIT_MEANINGS)
+
+
+def test_host_that_nobody_could_log_in_to_is_not_to_be_audited() -> None:
+    """After a failed login the next step is the remedy of that, as an audit would get no further."""
+    story = Story("a")
+    remedy = "Give the key that the host accepts with IdentityFile in ssh_config."
+    for check, _ in stories.CHECKS[Clause.REVISION]:
+        story.check("a", Clause.REVISION, check, Verdict.INCONCLUSIVE, "a: no key was accepted.", remedy=remedy)
+    story.left("a", HostState.UNCHANGED, "Nothing was begun there.").ended(ExitCode.INCONCLUSIVE)
+    shown = " ".join(summary.render(story.record(), FOLDER).split())
+    assert f"No host was reached, so nothing was touched. {remedy}" in shown
+    assert "--audit" not in shown
