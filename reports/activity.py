@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from reports.reading import LEG_WORDS
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, where lines stay."""
+QUIET_S = 60.0
+"""Seconds of a log without a line after which what is being built is told, and again after as many."""
+_BUILDING = re.compile(r"^building '/nix/store/[a-z0-9]{32}-(.+?)(?:\.drv)?'")
 LOG_CHARACTERS = 1000
 """Characters of a log line that are looked at; the whole log is evidence."""
 WARNING_CHARACTERS = 600
@@ -39,12 +43,16 @@ class Activity:
         since: When it entered the phase; None if it is in none.
         took_s: How long the last phase took, in seconds, when it is in none.
         line: The last line of its log.
+        building: The derivation that nix said last that it builds.
     """
 
     phase: str = "waiting"
     since: dt.datetime | None = None
     took_s: float | None = None
     line: str = ""
+    building: str = ""
+    _building_since: dt.datetime | None = field(default=None, repr=False)
+    _quiet_since: dt.datetime | None = field(default=None, repr=False)
     _shown_at: dt.datetime | None = field(default=None, repr=False)
     _held: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES), repr=False)
     _held_count: int = field(default=0, repr=False)
@@ -55,7 +63,9 @@ class Activity:
         Returns:
             The line and how many before it were held back, if it is time for one.
         """
-        self.line = line
+        self.line, self._quiet_since = line, at
+        if found := _BUILDING.match(line):
+            self.building, self._building_since = found[1], at
         if self._shown_at is not None and (at - self._shown_at).total_seconds() < LOG_INTERVAL_S:
             self._held.append(line)
             self._held_count += 1
@@ -64,6 +74,20 @@ class Activity:
         missed, self._held_count = self._held_count, 0
         self._held.clear()
         return missed, line
+
+    def quiet(self, now: dt.datetime) -> tuple[list[tuple[int, str]], str]:
+        """Return the lines that were held back and that nothing followed, and what is being built in silence."""
+        quiet_s = (now - self._quiet_since).total_seconds() if self._quiet_since and self.since else 0.0
+        lines = self.last_lines() if quiet_s >= LOG_INTERVAL_S else []
+        if quiet_s < QUIET_S or self._building_since is None:
+            return lines, ""
+        self._quiet_since = now
+        took = text.duration((now - self._building_since).total_seconds())
+        return lines, f"still building {self.building}, for {took}"
+
+    def forget_build(self) -> None:
+        """Begin a phase, in which nothing is known to be built."""
+        self.building, self._building_since, self._quiet_since = "", None, None
 
     def last_lines(self) -> list[tuple[int, str]]:
         """Give up the last lines that were held back, the first with how many before it are lost."""
@@ -105,6 +129,14 @@ class Board:
         clock = text.clock(event.at)
         return [Line(text.inert(f"{clock} {line.text}").replace("\n", " "), line.passing) for line in told]
 
+    def quiet(self, now: dt.datetime) -> list[Line]:
+        """Return the dated lines that are due though nothing has happened."""
+        with self._lock:
+            due = [(name, host.quiet(now)) for name, host in self._hosts.items()]
+        told = [_log_line(name, *one).text for name, (lines, _) in due for one in lines]
+        told += [f"{name} {still}" for name, (_, still) in due if still]
+        return [Line(text.inert(f"{text.clock(now)} {line}").replace("\n", " "), passing=True) for line in told]
+
     def _told(self, event: j.AnyEvent) -> list[Line]:
         match event:
             case j.RunStarted():
@@ -136,6 +168,7 @@ class Board:
         name = event.phase if event.leg == "forward" else f"{event.phase} ({LEG_WORDS[event.leg]})"
         if isinstance(event, j.PhaseStarted):
             host.phase, host.since, host.took_s = name, event.at, None
+            host.forget_build()
             return [Line(f"{event.host} {name} started", passing=True)]
         host.since, host.took_s = None, event.seconds
         host.phase = f"{name}: problem" if event.problem else f"{name}: done"

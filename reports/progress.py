@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import io
 import os
 import threading
@@ -16,7 +17,7 @@ from rich.text import Text
 from deploy import journal as j
 from deploy.streams import forgiving
 from reports import text
-from reports.activity import Board
+from reports.activity import LOG_INTERVAL_S, Board, Line
 
 REFRESH_PER_SECOND = 4
 LINE_COLUMNS = 200
@@ -38,13 +39,18 @@ class Progress:
         self._board = Board()
         self._lock = threading.RLock()
         self._live: Live | None = None
+        self._ticker: threading.Thread | None = None
+        self._ended = threading.Event()
         self._console: Console | None = None
         if interactive:
             self._console = Console(file=cast("IO[str]", self._out), force_terminal=True, legacy_windows=False)
 
     def __call__(self, event: j.AnyEvent) -> None:
         """Take an event in and show it."""
-        for line in self._board.lines(event):
+        self._tell(self._board.lines(event))
+
+    def _tell(self, lines: list[Line]) -> None:
+        for line in lines:
             if self._console is None:
                 self._out.write(f"{line.text[:LINE_COLUMNS] if line.passing else line.text}\n")
                 self._out.flush()
@@ -57,8 +63,11 @@ class Progress:
         self._out.flush()
 
     def start(self) -> None:
-        """Begin to show the live table, if there is a terminal for it."""
+        """Begin to show the live table; without a terminal for it, what is due while nothing happens."""
         with self._lock:
+            if self._console is None and self._ticker is None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
             if self._console is None or self._live is not None:
                 return
             self._live = Live(
@@ -73,10 +82,15 @@ class Progress:
 
     def stop(self) -> None:
         """Take the live table off the terminal, which belongs to others from now on."""
+        self._ended.set()
         with self._lock:
             live, self._live = self._live, None
         if live is not None:
             live.stop()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(LOG_INTERVAL_S):
+            self._tell(self._board.quiet(dt.datetime.now(dt.UTC)))
 
     def _table(self) -> Table:
         self._fit()

@@ -10,6 +10,7 @@ import pytest
 
 from deploy import journal as j
 from deploy.contract import Clause, Verdict
+from reports.activity import Board
 from reports.progress import Progress
 from tests.reports.stories import HOSTILE, Story
 
@@ -19,10 +20,8 @@ LINE = re.compile(r"\d\d:\d\d:\d\dZ ")
 def shown(story: Story) -> list[str]:
     stream = io.StringIO()
     progress = Progress(stream, interactive=False)
-    progress.start()
     for event in story.events:
         progress(event)
-    progress.stop()
     return stream.getvalue().splitlines()
 
 
@@ -157,3 +156,22 @@ def test_one_cause_of_a_host_is_told_once_and_whole() -> None:
     told = [line for line in shown(story) if "INCONCLUSIVE" in line]
     assert [line.split()[1] for line in told] == ["a", "b"]
     assert all(line.endswith("Give the right key.") for line in told)
+
+
+def test_build_without_output_is_told_with_what_it_builds_and_for_how_long() -> None:
+    """Lines that were held back are told as soon as nothing follows them, and a silent build once a minute."""
+    story = Story("a").tell(j.PhaseStarted(at=Story().at, host="a", phase="converge"))
+    board = Board()
+    path = f"/nix/store/{'0' * 32}-linux-6.12.drv"
+    for line in ("these derivations will be built:", f"building '{path}'...", "unpacking"):
+        story.tell(j.LogLine(at=story.at, host="a", text=line))
+    for event in story.events:
+        board.lines(event)
+    quiet = [[line.text.split("Z ", 1)[1] for line in board.quiet(story.tick(s).at)] for s in (0.5, 1, 58.5, 30, 30)]
+    assert quiet == [
+        [],
+        [f"a | building '{path}'...", "a | unpacking"],
+        ["a still building linux-6.12, for 1 min 00 s"],
+        [],
+        ["a still building linux-6.12, for 2 min 00 s"],
+    ]
