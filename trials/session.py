@@ -155,8 +155,6 @@ def configure(config: pytest.Config, default_parent: Path, say: Callable[[str], 
     except UsageError as error:
         raise pytest.UsageError(Redactor(known)(str(error))) from None
     redact = Redactor([*known, ("REPO_TOKEN", plan.setting.token)])
-    if config.getoption("numprocesses", None):
-        raise pytest.UsageError("--numprocesses: not with --subject, which tries scenarios side by side itself")
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(HERE)]
     Redaction(redact).install(config)

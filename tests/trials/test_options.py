@@ -91,7 +91,7 @@ def test_without_further_options_every_scenario_is_tried() -> None:
     [
         (("--subject=./x.sh",), "--provider=P is missing"),
         (("--provider=lab", "--sha=main", "--scenario=good"), "--scenario: only with --subject=COMMAND"),
-        (("--provider=lab", "--subject=./x.sh", "--numprocesses=2"), "--numprocesses: not with --subject"),
+        (("--provider=lab", "--subject=./x.sh", "--numprocesses=2"), "leave out --numprocesses=2, or add -n 0"),
         (("trials",), "say which with --provider=lab --subject=COMMAND"),
     ],
 )
