@@ -191,6 +191,24 @@ def test_generation_is_a_number_or_none(text: str, generation: int | None) -> No
     assert observed(system__generation=text).system.generation == generation
 
 
+@pytest.mark.parametrize(
+    ("parts", "kernels", "says"),
+    [
+        ("", "6.12.1 6.12.1", ""),
+        ("initrd ", "6.12.1 6.12.1", "A reboot is needed before this system's initrd is in use."),
+        (
+            "kernel initrd ",
+            "6.12.1 6.12.2",
+            "A reboot is needed before this system's kernel, initrd is in use (booted: 6.12.1, configured: 6.12.2).",
+        ),
+    ],
+)
+def test_kernel_that_waits_for_a_reboot_is_reported(parts: str, kernels: str, says: str) -> None:
+    """What the booted system lacks of the running one is said, with both kernels."""
+    seen = observed(**{"system.reboot": parts, "system.kernels": kernels})
+    assert seen.system.awaits_reboot == says
+
+
 def test_host_that_says_nothing_of_its_system_has_none() -> None:
     """What was not said is None in the record, never an empty path."""
     nothing = dict.fromkeys(("running", "boot_id", "generation", "revision", "built_from", "nar_hash"), "")
