@@ -1361,6 +1361,12 @@ restore() {
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
   restore_profile "$to" || moved=$?
   run_switch "$to" "$action" || rc=$?
+  if [ "$rc:$action" = 1:switch ] && [ "$(toplevel)" != "$to" ]; then
+    # It ended before it activated anything, as where /boot cannot be written. The host must run the system all the same.
+    rc=0
+    run_switch "$to" test || rc=$?
+    set_what_boots "$to" || moved=$?
+  fi
   renew_units || moved=$?
   # The switch has set what boots, unless it failed or the profile was another system before.
   profile=$(profile_for "$to")

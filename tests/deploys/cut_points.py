@@ -213,7 +213,7 @@ def cut(lab: Lab, host: str, folder: Path, point: Point, loss: str) -> Cell:
     prepare(stage, point)
     process = stage.begin("run", f"--sha={sha}")
     try:
-        stage.wait_for(lambda: stage.inside("ls -d /run/cut/held 2>/dev/null || true") != "", f"held {point}")
+        stage.wait_until_held(str(point), "run")
         LOSSES[loss](stage, process)
         code, state, output = None, None, ""
         if loss != "runner killed":

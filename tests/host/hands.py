@@ -15,7 +15,7 @@ from deploy.providers.lab.host import LabHost
 REPOSITORY = "file:///srv/sample.git"
 CHECKOUT = "/opt/choiros/workspace"
 QUICK = {"READY_S": "3", "ANSWERS": "2", "INTERVAL_S": "0.3", "SOAK_S": "0.5", "ANSWER_TIMEOUT_S": "2"}
-SOON_S = 30.0
+SOON_S = 120.0
 
 
 def inside(machine: LabHost, script: str, *, timeout_s: float = 30.0) -> str:
