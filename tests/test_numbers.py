@@ -186,7 +186,7 @@ def test_a_log_of_any_length_takes_little_memory(tmp_path: Path) -> None:
 def test_what_an_endpoint_says_does_not_command_a_terminal(tmp_path: Path) -> None:
     """By hand, control characters of a body, a log or a clause are taken out; text stays."""
     text = r"""body=$'\e]0;x\a\x9b5n\xc2\x9b31m\xe2\x80\xaeevil\xe2\x81\xa6 caf\xc3\xa9\tok\n'
-    say answer.live "$body"; answer observe; clause runtime FAILED "$body" """
+    say answer.live "$body"; parts=(answer.live); tell diagnose; clause runtime FAILED "$body" """
     done = run(tmp_path, text)
     assert not {char for char in done.stdout if ord(char) < 32 and char not in "\t\n"}, done.stdout
     assert not set(done.stdout) & set("\x7f\x9b\u202e\u2066")
