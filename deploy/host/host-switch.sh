@@ -1099,7 +1099,8 @@ drop_old_jobs() {
 # Whether the host runs what it ran before this run, or what a job of this run was to bring it to. A run that lost its
 # lock, as in a power cut, must not undo what another one did since.
 as_this_run_left_it() {
-  [ ! -e "$RUN_DIR/before" ] || cat "$RUN_DIR"/*/expected 2>/dev/null | grep -qxF "$(toplevel)" || [ "$(toplevel)" = "$(ran_before)" ]
+  local top; top=$(toplevel)
+  [ ! -e "$RUN_DIR/before" ] || [ "$top" = "$(ran_before)" ] || grep -qsxF -- "$top" "$RUN_DIR"/*/expected
 }
 
 # A job changes the host only while its run holds the lock: it may have begun late, after the lease was over.

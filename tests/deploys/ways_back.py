@@ -270,7 +270,7 @@ def foreign(stage: Stage) -> Told:
 
 
 STORIES: dict[str, tuple[Callable[[Stage], Told], float]] = {
-    "killed": (killed, 8.0),
+    "killed": (killed, 60.0),
     "late": (late, 15.0),
     "locked-out": (locked_out, 7.0),
     "away": (away, 90.0),

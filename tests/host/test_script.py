@@ -685,8 +685,8 @@ def test_a_person_s_broken_deploy_and_the_way_back(machine: LabHost) -> None:
     assert "sandbox dev waits for its volume" in output
     assert inside(machine, "ls /run/switchproof") == ""
     command = output[output.index("to go back: ") :].splitlines()[0].removeprefix("to go back: ")
-    hold(machine, "somebody")
-    assert "somebody" in inside(machine, f"{command} 2>&1 || true")
+    hold(machine, "somebody-else")
+    assert "somebody-else" in inside(machine, f"{command} 2>&1 || true")
     assert inside(machine, "readlink -e /run/current-system") != was
     inside(machine, "rm -r /run/switchproof/lock")
     inside(machine, command)

@@ -160,7 +160,7 @@ def _is_for(hosts: str, name: str) -> bool:
 
 def _content(path: Path) -> bytes:
     try:
-        if not path.is_file() and path != Path(os.devnull):
+        if path.exists() and not path.is_file() and path != Path(os.devnull):
             raise UsageError(f"{shown(path)}: the known_hosts file is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
