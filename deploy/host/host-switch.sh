@@ -1049,22 +1049,22 @@ lock_problem() {
   fi
 }
 
-# The lock is looked at first: a run that is refused must not have touched another run's guard.
+# All is looked at first: a run that is refused must not have touched another run's guard. A way back that is under way
+# says more than the lock, which ends with it.
 take_lock() {
   local other held left ends_in
+  other=$(pending run)
+  if [ "$other" = "$RUN" ]; then other=''; fi
+  if [ -n "$other" ] && ! has_ended "$GUARD"; then
+    seconds_left
+    refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself ${left:+in $left s }unless it is"
+    return 1
+  fi
   if [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
     held=$(lock_problem)
     if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
   fi
-  other=$(pending run)
-  if [ -n "$other" ] && [ "$other" != "$RUN" ]; then
-    if ! has_ended "$GUARD"; then
-      seconds_left
-      refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself ${left:+in $left s }unless it is"
-      return 1
-    fi
-    disarm
-  fi
+  if [ -n "$other" ]; then disarm; fi
   if [ -e "$LOCK" ]; then
     other=$(held_by run)
     [ "$other" != "$RUN" ] || return 0
