@@ -42,6 +42,11 @@ rec {
       cp "$(readlink -f "$(command -v ${name})")" "$out/bin/${name}"
     '';
 
+  # Lets a unit log the word that a trial has given it, if any, at its start.
+  logWord =
+    name:
+    "ExecStartPre=${tool "busybox"}/bin/busybox sh -c 'cat /etc/switchproof-lab/word-${name} 2>/dev/null; true'";
+
   # Programs in bin, from files by name, filled with values.
   programs =
     values: files:

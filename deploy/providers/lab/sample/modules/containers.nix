@@ -81,6 +81,7 @@ in
     Type=notify
     Delegate=yes
     Slice=machine.slice
+    ${lib.logWord "%i"}
     ExecStart=${container}/bin/run %i
     SyslogIdentifier=container %i
     KillMode=mixed

@@ -14,6 +14,7 @@ in
 
     [Service]
     Type=exec
+    ${lib.logWord "hypervisor"}
     ExecStart=${hypervisor}/bin/hypervisor
     SuccessExitStatus=143
     Restart=always

@@ -33,6 +33,7 @@ in
     [Service]
     Type=exec
     RuntimeDirectory=microvm-%i
+    ${lib.logWord "%i"}
     ExecStartPre=${machine}/bin/connect %i
     ExecStart=${machine}/bin/run %i
     ExecStopPost=${machine}/bin/disconnect %i
@@ -59,6 +60,7 @@ in
 
     [Service]
     Type=exec
+    ${lib.logWord "%i"}
     ExecStart=${socat}/bin/socat TCP-LISTEN:''${PORT},bind=127.0.0.1,fork,reuseaddr,backlog=64 TCP:''${GUEST_ADDRESS}:8080
     SuccessExitStatus=143
     Restart=always
