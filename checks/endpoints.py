@@ -40,7 +40,8 @@ class EndpointChecks:
         strangers = [one for one in listeners if one.unit != want.listening_unit]
         unit = endpoint.observation.units.get(want.listening_unit)
         if unit and unit.active == "unknown" and {one.unit for one in strangers} == {want.container}:
-            raise Inconclusive(f"{want.listen} is listened on by {seen}; which unit in there it is of nobody answers")
+            symptom = f"{want.listen} is listened on by {seen}; which unit in there it is of nobody answers"
+            raise Inconclusive(told(endpoint, symptom))
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
         old = {process.pid for process in endpoint.observation.survivors} & {one.pid for one in listeners}
         assert not old, (
