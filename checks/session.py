@@ -117,6 +117,7 @@ class DeploySession:
         self.record: Record | None = None
         self.interrupted: str | None = None
         self.unsigned = self.unreported = self.selected = ""
+        self._refusal: UsageError | None = None
         self._room = room
         self._signals: Signals | None = None
         self._pytest_code: ExitCode | None = None
@@ -334,6 +335,7 @@ class DeploySession:
                 emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
             )
         except UsageError as error:
+            self._refusal = error
             raise pytest.UsageError(self._redact(str(error))) from None
         try:
             self.fleet = Fleet(self.plan, self.run, _owner(), provider, self.journal)
@@ -667,12 +669,14 @@ class DeploySession:
     def _finish(self, session: pytest.Session) -> Record:
         """Say with which code the run ends; a second time if its record could not be written or signed."""
         self._pytest_code = self._pytest_code or ExitCode(int(session.exitstatus))
+        if self.fleet is not None:
+            self._refusal = self.fleet.refusal
         ending = Ending(
             mode=self.plan.mode,
             begun=self.fleet is not None,
             pytest_code=self._pytest_code,
             locked=self.fleet is not None and self.fleet.locked,
-            refused=self.fleet is not None and self.fleet.refused,
+            refused=self._refusal is not None,
             interrupted=bool(self.interrupted),
             selected=bool(self.selected),
             unreported=bool(self.journal.problem or self.unreported),
@@ -682,6 +686,7 @@ class DeploySession:
             RunFinished(
                 exit_code=ending.code(fold(self.journal.events)),
                 interrupted=self.interrupted,
+                refusal=_refusal(self._refusal),
                 unreported=self.journal.problem or self.unreported or None,
                 selected=self.selected or None,
                 redactions=dict(self.journal.redact.counts),
@@ -741,6 +746,10 @@ def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
         )
         for waiver in plan.target.waivers
     )
+
+
+def _refusal(error: UsageError | None) -> facts.Refusal | None:
+    return facts.Refusal(kind=error.refused, message=str(error)) if error else None
 
 
 def _owner() -> str:

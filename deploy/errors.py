@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class SwitchproofError(Exception):
     """Anything that goes wrong in a way that we foresaw."""
 
 
 class UsageError(SwitchproofError):
-    """An option, a target file, a host or a revision is wrong; nothing was touched."""
+    """An option, a target file, a host or a revision is wrong; nothing was touched.
+
+    Attributes:
+        refused: What kind of thing was refused, in words that follow "nothing was touched: ".
+    """
+
+    refused: ClassVar[str] = "an option, or a file that it names, cannot be used"
+
+
+class HostUnready(UsageError):
+    """A host lacks something that every deploy needs."""
+
+    refused = "a host cannot be deployed to"
 
 
 class Inconclusive(SwitchproofError):

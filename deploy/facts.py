@@ -251,6 +251,18 @@ class Typical(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """The reason for which a run was refused before anything was touched.
+
+    Attributes:
+        kind: What kind of thing was refused, in words that follow "nothing was touched: ".
+        message: The error, with what would help.
+    """
+
+    kind: str
+    message: str
+
+
 class Waiver(msgspec.Struct, frozen=True, kw_only=True):
     """A waiver of the target file, as a run took it.
 

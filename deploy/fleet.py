@@ -182,9 +182,9 @@ class Fleet:
         return any(isinstance(problem, Locked) for problem in self._refusals)
 
     @property
-    def refused(self) -> bool:
-        """Whether the run was refused for what was asked of it, or for who a host turned out to be."""
-        return any(isinstance(problem, UsageError) for problem in self._refusals)
+    def refusal(self) -> UsageError | None:
+        """The error for which the run was refused: the request cannot be met, or a host is another than expected."""
+        return next((problem for problem in self._refusals if isinstance(problem, UsageError)), None)
 
     @property
     def _refusals(self) -> list[Exception]:

@@ -312,6 +312,7 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
     exit_code: ExitCode
     interrupted: str | None = None
+    refusal: facts.Refusal | None = None
     unreported: str | None = None
     selected: str | None = None
     redactions: dict[str, int]

@@ -18,7 +18,7 @@ from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
 from deploy.dialogue import ANSWER_S, Dialogue
 from deploy.earlier import Choice, Proven, choose, read_past, read_returned
-from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.errors import HostUnready, Inconclusive, SwitchproofError, UsageError
 from deploy.frame import Frame, read_sections
 from deploy.journal import (
     HostLeft,
@@ -450,7 +450,7 @@ class Journey:
             raise Locked(f"{self.host.name}: this host is taken: {frame.text('detail')}")
         if frame.get("outcome") == "unready":
             self._claimed = False
-            raise UsageError(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")
+            raise HostUnready(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")
         if "before" in frame.sections:
             self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
         if stale := frame.get("lock.stale").strip():

@@ -12,7 +12,7 @@ import msgspec
 
 from deploy import facts, waivers
 from deploy import journal as j
-from deploy.contract import PROVEN_STATES, Clause, HostState, RunVerdict, Verdict, combine, run_verdict
+from deploy.contract import PROVEN_STATES, Clause, ExitCode, HostState, RunVerdict, Verdict, combine, run_verdict
 from deploy.steps import Cutover
 
 NOT_RUN = "The check was expected and did not run."
@@ -24,6 +24,7 @@ class Run(msgspec.Struct, kw_only=True):
     Attributes:
         finished: None for a run that was killed.
         interrupted: What ended it early, None if nothing did.
+        refusal: For what it was refused, so that nothing was touched; None if it was not.
         unreported: What of its report could not be written, and why; None if everything was.
         selected: How the command line left checks out, such as `-k`; None if it did not.
         harness: This program and its version.
@@ -39,6 +40,7 @@ class Run(msgspec.Struct, kw_only=True):
     finished: facts.Time | None = None
     exit_code: int | None = None
     interrupted: str | None = None
+    refusal: facts.Refusal | None = None
     unreported: str | None = None
     selected: str | None = None
     harness: str
@@ -486,6 +488,7 @@ def _apply(record: Record, event: j.AnyEvent) -> None:
             record.run.finished = event.at
             record.run.exit_code = int(event.exit_code)
             record.run.interrupted = event.interrupted
+            record.run.refusal = event.refusal if event.exit_code is ExitCode.USAGE else None
             record.run.unreported, record.run.selected = event.unreported, event.selected
             record.redactions = dict(event.redactions)
         case _:

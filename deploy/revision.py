@@ -53,15 +53,21 @@ _REMEDY_OF = {
 }
 
 
-class RevisionMalformed(UsageError):
+class RevisionRefused(UsageError):
+    """The revision does not name one commit."""
+
+    refused = "the revision cannot be used"
+
+
+class RevisionMalformed(RevisionRefused):
     """What was given is neither a commit nor the name of a branch or tag."""
 
 
-class RevisionMissing(UsageError):
+class RevisionMissing(RevisionRefused):
     """The repository holds nothing of that name."""
 
 
-class RevisionAmbiguous(UsageError):
+class RevisionAmbiguous(RevisionRefused):
     """The repository holds several different commits that it may mean."""
 
 

@@ -67,7 +67,9 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             said = f" ({text.brief(who.check.message)})" if who and who.check.started else ""
             return [Step(f"Wait until the host is free{said}, then run again.")]
         case ExitCode.USAGE:
-            return [Step("Nothing was touched. Correct the command line or the target file and run again.")]
+            refusal = record.run.refusal
+            asked = "what was refused" if refusal else "the command line or the target file"
+            return [Step(f"Correct {asked} and run again.")]
         case ExitCode.UNSIGNED:
             return [Step("No host needs help. Repair what kept the run from being signed, and run again.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:

@@ -75,6 +75,8 @@ def exit_meaning(record: Record) -> str:
             if names
             else "not canonical; nothing was changed"
         )
+    if code == ExitCode.USAGE and record.run.refusal:
+        return f"nothing was touched: {text.one_line(record.run.refusal.kind)}"
     if apart := split(record):
         return f"{EXIT_MEANINGS.get(code, 'not canonical').partition(';')[0]}; {apart}"
     return EXIT_MEANINGS.get(code, "not an exit code of a deploy session")
@@ -219,6 +221,9 @@ def nobody_let_in(record: Record) -> str:
 CUTOVER_CHARACTERS = 600
 """Of what is said of the cutover in one sentence; a line of a repository may be long."""
 
+_REFUSAL_CHARACTERS = 1200
+"""Of the error for which a run was refused: the need, and what would help."""
+
 _HELD = {
     "audit": ", and nothing was changed",
     "rollback": " after going back",
@@ -250,6 +255,8 @@ def sentence(record: Record) -> str:
     cause = first_cause(record)
     if (reason := _incomplete(record)) and not (cause and cause.check.started):
         return _stopped(f"Nothing is proven: {reason}")
+    if run.refusal and not (cause and cause.check.started):
+        return _stopped(f"Nothing was touched: {text.brief(run.refusal.message, _REFUSAL_CHARACTERS)}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
     if cause and cause.check.started:
         lead += _DID.get(run.mode, "")

@@ -9,6 +9,8 @@ import pytest
 from deploy.errors import UsageError
 from deploy.plan import TARGETS
 from deploy.providers.lab import provider
+from deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
+from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.provider import LabProvider
 from deploy.providers.lab.real import Program, RealPrograms
 from deploy.providers.lab.state import Runtime
@@ -56,6 +58,41 @@ def test_a_lab_with_other_programs_is_refused(tmp_path: Path) -> None:
     for words, options in refused.items():
         with pytest.raises(UsageError, match=words):
             LabProvider(TARGET, keep=False, **options, say=lambda _: None, emulated=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            HostFailedError(
+                "Host a stopped while it was starting.\nunshare: cannot change root filesystem propagation"
+            ),
+            "the lab cannot start hosts here",
+            "The lab cannot start hosts here. Host a stopped while it was starting.\nunshare: .*\ndocs/lab.md lists",
+        ),
+        (
+            LabUnavailable(
+                "The lab needs root, because it mounts and boots hosts: run the same command through sudo."
+            ),
+            "the lab cannot start hosts here",
+            r"The lab cannot start hosts here. The lab needs root.* through sudo\.$",
+        ),
+        (LabError("'A' cannot name a lab host"), UsageError.refused, "--provider=lab: 'A' cannot name a lab host$"),
+    ],
+)
+def test_a_lab_that_cannot_start_says_so(
+    error: LabError, kind: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal says that hosts cannot be started here, why and what would help; it is no wrong option."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(provider, "_already_up", lambda _: None)
+    monkeypatch.setattr(Lab, "up", fail)
+    with pytest.raises(UsageError, match=words) as raised:
+        LabProvider(TARGET, keep=False, say=lambda _: None, emulated=lambda *_: None)
+    assert raised.value.refused == kind
 
 
 def test_a_record_names_what_stands_in_for_what() -> None:

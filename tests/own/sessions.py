@@ -180,7 +180,21 @@ class Keyless(Host):
         return super().converge(values)
 
 
-KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless)}
+class Unknowing(Host):
+    """A host whose repository has no such revision."""
+
+    def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
+        return {"outcome": "missing", "detail": "the repository has no commit of that name"}
+
+
+class Unready(Host):
+    """A host that lacks what every deploy needs."""
+
+    def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
+        return {"outcome": "unready", "detail": "git is missing: install it"}
+
+
+KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready)}
 
 
 class Hosts:

@@ -13,7 +13,7 @@ from deploy.journal import Journal, Noted, read_events
 from deploy.redact import Redactor
 from deploy.room import Room
 from tests.answers import SHA
-from tests.own.sessions import Filling, Keyless, Scenario, Signalled, run_alone
+from tests.own.sessions import Filling, Host, Keyless, Scenario, Signalled, Unknowing, Unready, run_alone
 
 BAD = Scenario(status="ill")
 
@@ -62,6 +62,21 @@ def test_a_disk_that_fills_up_leaves_no_host_alone(status: str, code: int, state
     assert "CANONICAL  deploy" not in ended.output.replace("NON-CANONICAL", "")
     assert "Traceback" not in ended.output
     assert "INTERNALERROR" not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [(Unknowing, "the revision cannot be used"), (Unready, "a host cannot be deployed to")],
+    ids=["revision", "host"],
+)
+def test_exit_4_names_the_one_cause_that_it_was(kind: type[Host], refused: str, tmp_path: Path) -> None:
+    """The record and the terminal say which kind of thing was refused, and no other."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=kind)
+    assert ended.status == ExitCode.USAGE, ended.output
+    refusal = ended.record.run.refusal
+    assert refusal is not None
+    assert refusal.kind == refused
+    assert f"Exit 4: nothing was touched: {refused}\n" in ended.output
 
 
 def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:

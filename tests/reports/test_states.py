@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deploy import facts
 from deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from deploy.leaving import found
 from deploy.record import Record
@@ -105,6 +106,21 @@ def test_a_plan_that_was_not_made_says_why_first() -> None:
     first, second, *_ = summary.render(record, Path("run")).splitlines()
     assert not first.startswith("PLANNED")
     assert "hypervisor" in second
+
+
+def test_exit_4_says_what_was_refused() -> None:
+    """The first sentence is the refusal, and the exit code's words name its kind alone of all that 4 may mean."""
+    record = stories.canonical().record()
+    record.verdict, record.run.exit_code = RunVerdict.INCONCLUSIVE, ExitCode.USAGE
+    for part in (part for host in record.hosts for part in host.clauses):
+        for check in part.checks:
+            check.verdict, check.started = Verdict.INCONCLUSIVE, None
+    message = "--provider=lab: The lab cannot start hosts here. The lab needs root."
+    record.run.refusal = facts.Refusal(kind="the lab cannot start hosts here", message=message)
+    shown = " ".join(summary.render(record, Path("run")).split())
+    assert f"Nothing was touched: {message}" in shown
+    assert "Exit 4: nothing was touched: the lab cannot start hosts here Correct what was refused" in shown
+    assert "was expected and did not run" not in shown
 
 
 def test_a_report_with_holes_says_so() -> None:

@@ -10,6 +10,8 @@ class LabError(SwitchproofError):
 class LabUnavailable(LabError, UsageError):
     """This machine cannot run a lab as it is."""
 
+    refused = "the lab cannot start hosts here"
+
 
 class HostFailedError(LabError):
     """A host did not start, or is not in the state that the call needs."""

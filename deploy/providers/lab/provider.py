@@ -10,7 +10,7 @@ import msgspec
 
 from deploy.connection import Connection, Provider
 from deploy.errors import UsageError
-from deploy.providers.lab.errors import LabError
+from deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabError, LabUnavailable
 from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.real import RealPrograms, look
 from deploy.providers.lab.state import VARIABLE, LabState, Runtime, Shape, Suite
@@ -91,6 +91,8 @@ class LabProvider:
                     self._stack.callback(lab.down)
             _check(lab, names, runtime, shape)
             _check_programs(lab, suite, programs)
+        except (LabUnavailable, CommandFailedError, HostFailedError) as error:
+            raise LabUnavailable(f"--provider=lab: The lab cannot start hosts here. {_with_help(error)}") from error
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
         emulated(f"the lab {lab.name!r} on this machine", not_modelled(lab.state))
@@ -156,6 +158,13 @@ def _already_up(name: str) -> Lab | None:
         return Lab.attach(name)
     except LabError:
         return None
+
+
+def _with_help(error: LabError) -> str:
+    """Return why a lab cannot start hosts and what would help; a need of the lab names its own remedy."""
+    if isinstance(error, LabUnavailable):
+        return str(error)
+    return f"{error}\ndocs/lab.md lists what a machine needs to run a lab."
 
 
 def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Shape) -> None:
