@@ -1,4 +1,4 @@
-"""The command line of a deploy, and the fixtures that checks use."""
+"""The command line of a deploy, and the outputs of its session."""
 
 from __future__ import annotations
 
@@ -15,43 +15,33 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-import testinfra.host
 
-from checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
 from checks.interference import refuse_interference
 from checks.redaction import Redaction
 from checks.selection import Selection
-from checks.session import SHOWN, DeploySession, Place, contract_sha256, contract_sha256_of
+from checks.session import SESSION, DeploySession, contract_sha256
 from checks.terminal import provide_streams
-from deploy.boot.choice import choose_boot
-from deploy.bridge import Installation
-from deploy.convergence import Convergence
 from deploy.cutover_audit import prepare
-from deploy.declared import Declared
-from deploy.earlier import Choice
-from deploy.errors import Inconclusive, SwitchproofError, UsageError
+from deploy.errors import UsageError
 from deploy.gate import pass_gate
-from deploy.health import EndpointSeen
-from deploy.journal import AnyEvent, Connected, Leg
-from deploy.journey import Before, Confirmation, Differences
-from deploy.observation import Observation
-from deploy.plan import Mode, Options, Plan, make_plan, targets_file
+from deploy.journal import AnyEvent
+from deploy.judging import contract_sha256_of
+from deploy.plan import Options, Plan, make_plan, targets_file
 from deploy.redact import Redactor
 from deploy.room import OF_A_HOST, OF_A_RUN, Room
 from deploy.secret_sources import known_secrets, mentioned_secrets
 from deploy.signing import check_key
 from deploy.streams import forgiving
-from deploy.surroundings import Surroundings, fingerprint
-from deploy.testinfra import host_over
 from reports import ci, files, index, stored, tidy
 from reports.html import HtmlReport
 from reports.html import configure as configure_html
 from reports.progress import Progress
 from reports.summary import render as render_summary
 
+pytest_plugins = ["checks.provided"]
+
 ROOT = Path(__file__).parent
 TRIALS = ROOT / "reports" / "trials"
-SESSION = pytest.StashKey[DeploySession]()
 
 _HYPOTHESIS = "hypothesispytest"
 """The plugin of a tool for tests, which loads all of itself at the end of every session."""
@@ -352,248 +342,3 @@ def _own_stdout() -> TextIO:
 
 def _interactive() -> bool:
     return os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and "CI" not in os.environ
-
-
-@pytest.fixture
-def place(request: pytest.FixtureRequest) -> Place:
-    """Where the check looks."""
-    assert isinstance(request.param, Place)
-    return request.param
-
-
-@pytest.fixture
-def session(request: pytest.FixtureRequest) -> DeploySession:
-    """The run."""
-    return request.config.stash[SESSION]
-
-
-@pytest.fixture
-def show(request: pytest.FixtureRequest) -> Show:
-    """Put what was expected and seen into the report."""
-    shown: Shown = request.node.stash[SHOWN]
-    return shown
-
-
-@pytest.fixture
-def asked(session: DeploySession) -> str:
-    """The revision as it was asked for."""
-    return session.plan.revision or ""
-
-
-@pytest.fixture
-def commit(session: DeploySession, place: Place) -> str | None:
-    """The commit that was asked for; None for an audit that asks for none."""
-    return session.hosts.commit(place.host) if session.plan.revision else None
-
-
-@pytest.fixture
-def before(session: DeploySession, place: Place) -> Before:
-    """What the host was before anything changed."""
-    return session.hosts.before(place.host)
-
-
-@pytest.fixture
-def convergence(session: DeploySession, place: Place) -> Convergence:
-    """How the switch ended, or the rollback."""
-    return session.hosts.convergence(place.host, place.leg)
-
-
-@pytest.fixture
-def observation(session: DeploySession, place: Place) -> Observation:
-    """What was seen on the host."""
-    return session.hosts.observation(place.host, place.leg)
-
-
-@pytest.fixture
-def expected_system(session: DeploySession, place: Place) -> str:
-    """The system that must run: the one built from the commit, or the one to go back to."""
-    expected = session.hosts.expected(place.host, place.leg)
-    if not expected:
-        raise Inconclusive(f"{place.host}: no system was built, so it is not known which one should run")
-    return expected
-
-
-@pytest.fixture
-def expected_profile(session: DeploySession, place: Place, observation: Observation) -> str:
-    """Where the system profile must point: to what runs, or after a way back to where it pointed before."""
-    if place.leg == "back":
-        return session.hosts.before(place.host).system.profile or observation.system.running
-    return observation.system.running
-
-
-@pytest.fixture
-def booting(session: DeploySession, place: Place, observation: Observation) -> Booting:
-    """What the host boots, and what it should boot at this point of the run."""
-    plan = session.plan
-    boot = choose_boot(observation.boot, plan.target.boot.loader)
-    if not plan.mode.changes_hosts:
-        return Booting(boot, observation.system.running, "what runs must be what boots")
-    before = session.hosts.before(place.host).system
-    if place.leg == "back":
-        return Booting(boot, before.profile or before.running, "what was there before the run was restored")
-    if not plan.target.confirm_s:
-        return Booting(boot, session.hosts.expected(place.host, place.leg), "no confirmation is asked for")
-    # A system outside the profile has no entry of systemd-boot; then the host returns after its next boot.
-    outside = (
-        [] if before.profile == before.running else [before.profile, session.hosts.expected(place.host, place.leg)]
-    )
-    earlier = next((system for system in outside if not boot.problem(system)), before.running)
-    return Booting(boot, earlier, "until the switch is confirmed, a reboot leads to the earlier system")
-
-
-@pytest.fixture
-def reboot(session: DeploySession, place: Place) -> str:
-    """That the host rebooted during the run, in words; empty if it did not."""
-    return session.hosts.journeys[place.host].reboot
-
-
-@pytest.fixture
-def went_back(session: DeploySession, place: Place, observation: Observation) -> str:  # noqa: ARG001 - seen before
-    """That the host had gone back by itself before it was seen, in its words; empty if it had not."""
-    return session.hosts.journeys[place.host].went_back.get(place.leg, "")
-
-
-@pytest.fixture
-def derived(session: DeploySession, place: Place, went_back: str) -> str:
-    """What came first, where what was seen of a host only follows from it; empty where that says something itself."""
-    if went_back or not session.plan.mode.changes_hosts:
-        return went_back
-    try:
-        session.hosts.convergence(place.host, place.leg)
-    except SwitchproofError as error:
-        return str(error)
-    return ""
-
-
-@pytest.fixture
-def choice(session: DeploySession, place: Place) -> Choice:
-    """What a rollback goes back to."""
-    return session.hosts.choice(place.host)
-
-
-@pytest.fixture
-def confirmation(session: DeploySession, place: Place) -> Confirmation:
-    """What the host answered when it was told, over a new connection, to keep the new system."""
-    return session.hosts.confirm(place.host)
-
-
-@pytest.fixture
-def newly_failed(session: DeploySession, before: Before, observation: Observation) -> list[str]:
-    """Units outside the contract that are failed now and were not before; those inside have clauses of their own."""
-    return sorted(set(observation.failed) - set(before.failed) - set(session.plan.target.contract_units))
-
-
-@pytest.fixture
-def unwell(session: DeploySession, observation: Observation) -> set[str]:
-    """Units behind endpoints that the host did not find healthy."""
-    endpoints = session.plan.target.endpoints
-    return {
-        unit
-        for name, end in observation.settled.items()
-        if end != "healthy" and name in endpoints
-        for unit in endpoints[name].units
-    }
-
-
-@pytest.fixture
-def unit_files(session: DeploySession) -> tuple[str, ...]:
-    """Where the contract's units may be defined beside the running system."""
-    return session.plan.target.unit_files
-
-
-@pytest.fixture
-def installation(session: DeploySession, place: Place, observation: Observation) -> Installation:
-    """The programs of the store path bridge, as they should be and as they are."""
-    plan, journey = session.plan, session.hosts.journeys[place.host]
-    programs, wanted = plan.target.bridge.programs, dict[str, str]()
-    if place.leg != "back" and plan.mode is not Mode.ROLLBACK:
-        ended = journey.convergences.get(place.leg)
-        wanted = {name: program.path for name, program in programs.items() if program.path}
-        wanted |= ended.installed if ended else {}  # what could not be realised may have been built there
-    before = session.hosts.before(place.host).system.installed if place.leg == "back" else None
-    return Installation(programs, wanted, before, observation.system.installed)
-
-
-@pytest.fixture
-def changed_but_not_restarted(
-    session: DeploySession, place: Place, before: Before, observation: Observation
-) -> list[str]:
-    """Units of the contract with another definition but the same invocation as before the switch."""
-    on_the_way: dict[Leg, Leg] = {"back": "forward", "again": "back"}
-    came_from = on_the_way.get(place.leg)
-    between = session.hosts.journeys[place.host].observations.get(came_from) if came_from else None
-    earlier = between.units if between else before.units
-    return [
-        name
-        for name, unit in observation.units.items()
-        if name in earlier
-        and unit.definition != earlier[name].definition
-        and unit.invocation
-        and unit.invocation == earlier[name].invocation
-    ]
-
-
-@pytest.fixture
-def endpoint(session: DeploySession, place: Place, observation: Observation) -> EndpointSeen:
-    """The hypervisor or a runtime unit, as it was seen."""
-    assert place.endpoint is not None
-    target = session.plan.target
-    peers = {name: peer for name, peer in target.runtime.items() if name != place.endpoint}
-    return EndpointSeen(place.endpoint, target.endpoints[place.endpoint], target.health, observation, peers)
-
-
-@pytest.fixture
-def unit(session: DeploySession, place: Place) -> RuntimeUnit:
-    """A runtime unit, by its name and what the target file says of it; the check is made of each."""
-    assert place.endpoint is not None
-    return RuntimeUnit(place.endpoint, session.plan.target.runtime[place.endpoint])
-
-
-@pytest.fixture
-def diagnosis(session: DeploySession, place: Place) -> Diagnosis:
-    """The diagnostics of the host if anything failed there; else whether there could have been."""
-    return session.diagnosis(place)
-
-
-@pytest.fixture
-def differences(session: DeploySession, place: Place) -> Differences:
-    """What a deploy would change."""
-    return session.hosts.differences(place.host)
-
-
-@pytest.fixture
-def host(session: DeploySession, place: Place) -> testinfra.host.Host:
-    """The host in testinfra's words, over our own connection."""
-    return host_over(session.hosts.journeys[place.host])
-
-
-@pytest.fixture
-def surroundings(session: DeploySession, place: Place, host: testinfra.host.Host) -> Surroundings:
-    """What is on the host beside what the contract looks at."""
-    return session.surroundings(place.host, host)
-
-
-@pytest.fixture
-def declared(session: DeploySession) -> Declared:
-    """What the target file declares of every host."""
-    declared = session.plan.target.declared
-    assert declared is not None  # the plan has seen to it
-    return declared
-
-
-@pytest.fixture
-def listened_on(session: DeploySession) -> tuple[str, ...]:
-    """Where the endpoints of the contract listen on the host itself."""
-    return tuple(one.listen for one in session.plan.target.endpoints.values() if one.container is None)
-
-
-@pytest.fixture
-def pinned(session: DeploySession, place: Place) -> list[str]:
-    """The host keys by which this host is known, as `kind SHA256:…`."""
-    host = next(host for host in session.plan.target.hosts if host.name == place.host)
-    shown = {
-        event.connection.host_key
-        for event in session.journal.events
-        if isinstance(event, Connected) and event.host == place.host and event.connection.host_key
-    }
-    return sorted({*(fingerprint(key) for key in host.host_keys), *shown})

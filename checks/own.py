@@ -13,7 +13,7 @@ from deploy.contract import Clause
 from deploy.errors import UsageError
 
 CHECKS = Path(__file__).parent
-FIXTURES = CHECKS.parent / "conftest.py"
+FIXTURES = CHECKS / "provided.py"
 """What every check may use, and what nobody may put something else in the place of."""
 
 CONTEXTS = ("deploy", "rollback", "audit")

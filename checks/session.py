@@ -11,7 +11,7 @@ import re
 import shlex
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,9 +21,10 @@ import testinfra.host
 
 from checks.ending import Ending, keep_record, sign_record
 from checks.fixtures import Diagnosis, Shown
-from checks.own import AUDIT, CHECKS, OwnChecks, clause_of, contexts_of
+from checks.own import AUDIT, OwnChecks, clause_of, contexts_of
 from checks.selection import Selection
 from checks.signals import Signals
+from checks.verdicts import emittable, emitted, judge_call
 from checks.words import words_of
 from deploy import facts, waivers
 from deploy.cause import find_cause
@@ -49,15 +50,14 @@ from deploy.journal import (
     RunStarted,
     SystemSeen,
 )
+from deploy.judging import contract_sha256_of
 from deploy.past_runs import read_earlier
-from deploy.plan import Mode, Plan, contract_digest
-from deploy.program import SCRIPT
+from deploy.plan import Mode, Plan
 from deploy.providers import open_provider
 from deploy.record import Record, fold
 from deploy.redact import Redactor
 from deploy.room import Room
 from deploy.surroundings import Surroundings, look_around
-from deploy.target import Contract, Target
 
 
 @dataclass(frozen=True)
@@ -284,31 +284,9 @@ class DeploySession:
         Raises:
             SwitchproofError: The host could not be asked.
         """
-        units = self.plan.target.contract_units
-        endpoints = self.plan.target.endpoints.items()
-        machines = tuple(name for name, endpoint in endpoints if endpoint.machine)
-        containers = tuple(name for name, endpoint in endpoints if endpoint.container)
         if self._failed(place.host, place.leg, also=Verdict.WAIVED):
-            parts = self.hosts.diagnostics(place.host, place.leg).parts
-            told = {kind: frozenset(_after(parts, f"{kind}/")) for kind in ("status", "journal")}
-            sockets = frozenset({"sockets"} & parts.keys())
-            seen, entered = (
-                frozenset(name.rpartition(".")[0] for name in _after(parts, f"{kind}/"))
-                for kind in ("machine", "container")
-            )
-            looked = (machines, seen, containers, entered)
-            return Diagnosis(
-                True, units, told["status"], told["journal"], sockets, *looked, parts, "journald" in parts
-            )
-        sizes = self.hosts.observation(place.host, place.leg).diagnosable
-        # A unit that has been silent for long has no journal left; one of all units shows that there is a journal.
-        readable = any(size for name, size in sizes.items() if name.startswith("journalctl "))
-        sources = {name for name, size in sizes.items() if size or (readable and name.startswith("journalctl "))}
-        states, logs, sockets = (frozenset(_after(sources, f"{tool} ")) for tool in ("systemctl", "journalctl", "ss"))
-        seen, entered = (frozenset(_after(sources, kind)) for kind in ("machine ", "container "))
-        return Diagnosis(
-            False, units, states, logs, sockets, machines, seen, containers, entered, {}, "journald line" in sizes
-        )
+            return emitted(self.plan.target, self.hosts.diagnostics(place.host, place.leg).parts)
+        return emittable(self.plan.target, self.hosts.observation(place.host, place.leg).diagnosable)
 
     # How they run.
 
@@ -520,7 +498,7 @@ class DeploySession:
         spoilt = call.when == "teardown" and report.failed
         if item.nodeid in self._repeated or (not decided and not spoilt):
             return report
-        verdict, message = self._judge(call, report)
+        verdict, message = judge_call(call, report)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
         waiver = waivers.covering(self._waivers, place.host, _check_id(item))
         refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)
@@ -563,23 +541,6 @@ class DeploySession:
             )
         )
         return report
-
-    def _judge(self, call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Verdict, str]:
-        error = call.excinfo.value if call.excinfo else None
-        match error:
-            case None:
-                return Verdict.PASSED, ""
-            case pytest.skip.Exception():
-                blocked = any(name == "blocked_by" for name, _ in report.user_properties)
-                return (Verdict.BLOCKED, str(error)) if blocked else (Verdict.INCONCLUSIVE, f"skipped: {error}")
-            case UsageError():
-                return Verdict.FAILED, str(error)
-            case Inconclusive():
-                return Verdict.INCONCLUSIVE, str(error)
-            case AssertionError() | pytest.fail.Exception() if call.when == "call":
-                return Verdict.FAILED, str(error).split("\nassert ")[0]
-            case _:
-                return Verdict.INCONCLUSIVE, f"the check itself broke: {report.longreprtext}"
 
     def _diagnose(self, place: Place) -> list[str]:
         """Have the host diagnosed, at this moment; return the evidence that bears on this place."""
@@ -721,16 +682,12 @@ class DeploySession:
         return commits
 
 
+SESSION = pytest.StashKey[DeploySession]()
+
+
 def contract_sha256(plan: Plan) -> str:
     """Name the contract that a run holds its hosts to; the team's own checks are part of it."""
     return contract_sha256_of(plan.target, plan.checks)
-
-
-def contract_sha256_of(target: Target | Contract, folders: Sequence[Path]) -> str:
-    """Name the contract of a target file with these checks, and those of the team's own in some folders."""
-    ours = [(f"contract/{file.name}", file) for file in (*CHECKS.glob("*.py"), SCRIPT)]
-    own = [(f"own/{file.relative_to(folder)}", file) for folder in folders for file in folder.rglob("*.py")]
-    return contract_digest(target, [*ours, *own])
 
 
 def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:

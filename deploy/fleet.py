@@ -122,18 +122,6 @@ class Fleet:
         _raise_any(self._connected, host)
         return self.journeys[host].diagnose(leg)
 
-    def expected(self, host: str, leg: Leg) -> str:
-        """Return the system that a host must run, empty if nobody knows.
-
-        Raises:
-            SwitchproofError: What kept it from being known.
-        """
-        if leg == "back":
-            return self.before(host).system.running
-        if self.plan.mode is Mode.ROLLBACK:
-            return self.choice(host).toplevel
-        return self.convergence(host, leg).expected
-
     def confirm(self, host: str) -> Confirmation:
         """Have a host keep its new system.
 

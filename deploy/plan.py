@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -15,7 +15,7 @@ from deploy.declared import undeclared
 from deploy.errors import UsageError
 from deploy.revision import check_form, is_full, is_generation
 from deploy.secret_sources import refuse_short
-from deploy.target import Contract, ProviderName, Target, confirm_problem, load
+from deploy.target import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
@@ -383,20 +383,3 @@ def _back_to(asked: str | None) -> str | None:
             f"--rollback {asked}: that is a path here; write --rollback=REV, or put the option after the paths"
         )
     return asked if is_generation(asked) else check_form(asked, "--rollback")
-
-
-def contract_digest(target: Target | Contract, files: Iterable[tuple[str, Path]]) -> str:
-    """Name what was checked: a SHA-256 over what healthy means, and the names and texts of the checks.
-
-    A module's name counts, as it decides whether the module's checks are collected.
-
-    Args:
-        target: Its endpoints and health count; its hosts do not.
-        files: The modules of checks and the host's script, each with its name, which is the same in every checkout.
-    """
-    digest = hashlib.sha256()
-    digest.update(msgspec.json.encode([target.endpoints, target.health], order="deterministic"))
-    named = ((name.encode(), hashlib.sha256(file.read_bytes()).digest()) for name, file in files)
-    for name, content in sorted(named):
-        digest.update(hashlib.sha256(name).digest() + content)
-    return digest.hexdigest()

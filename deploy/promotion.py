@@ -136,7 +136,7 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
         yield Refusal(
             Reason.CONTRACT,
             f"it was made under contract {record.contract_sha256[:_SHOWN]}; this deploy is held to "
-            f"{demand.contract_sha256[:_SHOWN]}: with the same Switchproof, endpoints, health and --soak, {again}",
+            f"{demand.contract_sha256[:_SHOWN]}: with the same checks, target file and --soak, {again}",
         )
     yield from _judge_age(record, demand, again)
     if demand.drill and record.run.mode != "drill":

@@ -359,6 +359,9 @@ class BootLoader(_Table, frozen=True, kw_only=True):
     reason: Line | None = None
 
 
+UnitFiles: TypeAlias = tuple[Annotated[str, Meta(pattern=r"^/[^\x00-\x20]*$(?!\n)")], ...]
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -377,7 +380,7 @@ class Target(_Table, frozen=True, kw_only=True):
     requires: Requires | None = None
     declared: Declared | None = None
     cutover: CutoverTerms = CutoverTerms()
-    unit_files: tuple[Annotated[str, Meta(pattern=r"^/[^\x00-\x20]*$(?!\n)")], ...] = ()
+    unit_files: UnitFiles = ()
     """Folders or files beside the running system that the contract's units may be defined in."""
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
@@ -408,7 +411,10 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: Endpoint
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     health: Health = Health()
+    boot: BootLoader = BootLoader()
+    unit_files: UnitFiles = ()
     checks: tuple[Line, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:

@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from deploy.errors import UsageError
-from deploy.plan import TARGETS, Gate, Mode, Options, Plan, contract_digest, make_plan
-from deploy.target import Health, load
+from deploy.plan import TARGETS, Gate, Mode, Options, Plan, make_plan
 
 REPORTS = Path("runs")
 OVH = {
@@ -161,28 +160,6 @@ def test_chosen_hosts_are_the_run_s_hosts() -> None:
         ("[ab]", "a"): "ab",
     }.items():
         assert "".join(host.name for host in plan(sha="main", hosts=hosts).target.hosts) == names
-
-
-def test_digest_names_what_is_checked() -> None:
-    """The digest changes with what healthy means and with the text of the checks, not with hosts or their order."""
-    target = load(TARGETS / "lab.toml", {})
-    files = [(path.name, path) for path in sorted((Path(__file__).parents[1] / "checks").glob("*.py"))]
-    digest = contract_digest(target, files)
-    assert digest == contract_digest(target, reversed(files))
-    assert digest == contract_digest(load(TARGETS / "lab.toml", {}, ["b"]), files)
-    assert digest != contract_digest(target, files[1:])
-    assert digest != contract_digest(target, [("not_collected.py", files[0][1]), *files[1:]])
-    assert digest != contract_digest(msgspec.structs.replace(target, health=Health(answers=1)), files)
-    assert digest != contract_digest(msgspec.structs.replace(target, runtime={}), files)
-
-
-def test_digest_depends_on_every_byte(tmp_path: Path) -> None:
-    """One changed byte of a check is another contract."""
-    target = load(TARGETS / "lab.toml", {})
-    (tmp_path / "check.py").write_text("assert x >= 1")
-    first = contract_digest(target, [("check.py", tmp_path / "check.py")])
-    (tmp_path / "check.py").write_text("assert x >= 0")
-    assert contract_digest(target, [("check.py", tmp_path / "check.py")]) != first
 
 
 def test_report_folder_may_be_chosen() -> None:

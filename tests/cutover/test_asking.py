@@ -10,10 +10,10 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from checks.session import contract_sha256_of
 from deploy.cutover_audit import ON_HOSTS, prepare
 from deploy.declared import CutoverTerms
 from deploy.errors import UsageError
+from deploy.judging import contract_sha256_of
 from deploy.plan import Options, Plan, make_plan
 from deploy.target import load, load_contract, roster
 from tests.reports import stories

@@ -1,0 +1,198 @@
+"""The contract digest covers exactly the files that can change a verdict."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deploy.judging import JUDGING, ROOT, contract_digest, contract_sha256_of
+from deploy.plan import TARGETS
+from deploy.target import BootLoader, Health, Target, load
+
+CARRYING = [
+    "checks/early.py",
+    "checks/ending.py",
+    "checks/interference.py",
+    "checks/own.py",
+    "checks/redaction.py",
+    "checks/selection.py",
+    "checks/session.py",
+    "checks/signals.py",
+    "checks/terminal.py",
+    "checks/words.py",
+    "deploy/account.py",
+    "deploy/addresses.py",
+    "deploy/attestation.py",
+    "deploy/case.py",
+    "deploy/cause.py",
+    "deploy/cause_inside.py",
+    "deploy/ci.py",
+    "deploy/clocks.py",
+    "deploy/connection.py",
+    "deploy/cutover.py",
+    "deploy/cutover_audit.py",
+    "deploy/dialogue.py",
+    "deploy/errors.py",
+    "deploy/evidence.py",
+    "deploy/facts.py",
+    "deploy/fleet.py",
+    "deploy/gate.py",
+    "deploy/hold.py",
+    "deploy/host/ssm-carrier.sh",
+    "deploy/joblog.py",
+    "deploy/journal.py",
+    "deploy/journey.py",
+    "deploy/judging.py",
+    "deploy/limits.py",
+    "deploy/past_runs.py",
+    "deploy/patience.py",
+    "deploy/plan.py",
+    "deploy/private_keys.py",
+    "deploy/promotion.py",
+    "deploy/proofs.py",
+    "deploy/redact.py",
+    "deploy/repository_url.py",
+    "deploy/room.py",
+    "deploy/schema.py",
+    "deploy/secret_forms.py",
+    "deploy/secret_sources.py",
+    "deploy/secret_values.py",
+    "deploy/signing.py",
+    "deploy/statement.py",
+    "deploy/steps.py",
+    "deploy/streams.py",
+    "deploy/tally.py",
+    "deploy/target_errors.py",
+    "deploy/testinfra.py",
+    "deploy/watching.py",
+]
+"""Files that carry questions and answers, keep and show what was judged, name causes or decide about promotion."""
+
+AROUND = {"deploy/leaving.py", "deploy/program.py", "deploy/record.py"}
+"""Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
+
+CARRYING_FOLDERS = ("deploy/paths/", "deploy/providers/")
+
+
+def sources(root: Path = ROOT) -> Iterator[str]:
+    """Name every module and script of the engine and the checks."""
+    for room in ("checks", "deploy"):
+        for path in sorted((root / room).rglob("*")):
+            if path.suffix in {".py", ".sh"} and path.name != "__init__.py":
+                yield str(path.relative_to(root))
+
+
+def reached(first: Iterator[str]) -> set[str]:
+    """Follow imports from modules; what only carries is not followed further."""
+    seen: set[str] = set()
+    left = list(first)
+    while left:
+        name = left.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if is_carrying(name) or not name.endswith(".py"):
+            continue
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                paths = [f"{module.replace('.', '/')}.py" for module in modules]
+                left += [path for path in paths if path.startswith(("checks/", "deploy/")) and (ROOT / path).exists()]
+    return seen
+
+
+def is_carrying(name: str) -> bool:
+    return name in CARRYING or name.startswith(CARRYING_FOLDERS)
+
+
+def test_every_file_either_judges_or_carries() -> None:
+    """A new module is put on one of the two lists, and a list names nothing that is gone."""
+    there = set(sources())
+    assert {name for name in there if (name in JUDGING) == is_carrying(name)} == set()
+    assert {name for name in (*JUDGING, *CARRYING) if name not in there} == set()
+
+
+def test_what_a_verdict_depends_on_judges() -> None:
+    """Whatever the checks import, and what that imports, is covered or known to carry only."""
+    checks = (name for name in sources() if name.startswith("checks/test_"))
+    found = reached(checks) | reached(iter(["checks/provided.py", "checks/verdicts.py"]))
+    assert {"deploy/boot/grub.py", "deploy/health.py", "deploy/pending.py", "deploy/observation.py"} <= found
+    assert {name for name in found if name not in JUDGING and not is_carrying(name)} == set()
+    assert {name for name in JUDGING if name.endswith(".py")} - found == AROUND
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine and the checks in a folder of their own."""
+    root = tmp_path_factory.mktemp("copy")
+    for name in sources():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+@pytest.mark.parametrize("name", list(sources()))
+def test_only_a_file_that_judges_is_part_of_the_contract(name: str, copy: Path) -> None:
+    """One more byte in a file that judges is another contract; in one that carries, it is the same."""
+    target, file = load(TARGETS / "lab.toml", {}), copy / name
+    digest, text = contract_sha256_of(target, (), copy), file.read_bytes()
+    file.write_bytes(text + b"\n")
+    changed = contract_sha256_of(target, (), copy)
+    file.write_bytes(text)
+    assert (changed != digest) == (name in JUDGING)
+
+
+def test_digest_names_what_is_checked(tmp_path: Path) -> None:
+    """The order of the files is no part of the contract; their names and every byte of them are."""
+    target = load(TARGETS / "lab.toml", {})
+    files = [(name, tmp_path / name) for name in ("check.py", "other.py")]
+    for _, path in files:
+        path.write_text("assert x >= 1", encoding="utf-8")
+    digest = contract_digest(target, files)
+    assert digest == contract_digest(target, reversed(files))
+    assert digest != contract_digest(target, files[1:])
+    assert digest != contract_digest(target, [("not_collected.py", files[0][1]), *files[1:]])
+    files[0][1].write_text("assert x >= 0", encoding="utf-8")
+    assert digest != contract_digest(target, files)
+
+
+def test_hosts_are_no_part_of_the_contract() -> None:
+    """Staging and production of one target file are held to one contract."""
+    assert contract_sha256_of(load(TARGETS / "lab.toml", {}), ()) == contract_sha256_of(
+        load(TARGETS / "lab.toml", {}, ["b"]), ()
+    )
+
+
+WAIVER = """
+[[waivers]]
+check = "runtime/live/it-answers-as-it-should"
+reason = "a known defect"
+owner = "team"
+expires = 2030-01-01T00:00:00Z
+"""
+
+
+def with_waiver(tmp_path: Path) -> Target:
+    text = (TARGETS / "lab.toml").read_text(encoding="utf-8")
+    (tmp_path / "lab.toml").write_text(text + WAIVER, encoding="utf-8")
+    return load(tmp_path / "lab.toml", {})
+
+
+def test_what_the_target_file_says_of_health_is_part_of_the_contract(tmp_path: Path) -> None:
+    """Endpoints, health, what boots, unit files and waivers each change what a verdict means."""
+    target = load(TARGETS / "lab.toml", {})
+    replace = msgspec.structs.replace
+    others = [
+        replace(target, runtime={}),
+        replace(target, health=Health(answers=1)),
+        replace(target, boot=BootLoader(loader="none", reason="it boots over the network")),
+        replace(target, unit_files=("/etc/systemd/system",)),
+        with_waiver(tmp_path),
+    ]
+    digests = {contract_sha256_of(other, ()) for other in (target, *others)}
+    assert len(digests) == 1 + len(others)
