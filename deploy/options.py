@@ -1,0 +1,90 @@
+"""The options of a deploy, which `conftest.py` or the installed plugin registers with pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+NAME = "switchproof-options"
+"""The name under which this module is registered with pytest, once."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the command line of a deploy."""
+    group = parser.getgroup("switchproof", "deploy a revision to NixOS hosts and prove the contract")
+    _declare(group.addoption)
+
+
+def join_values(words: Sequence[str]) -> list[str]:
+    """Return a command line on which `--option VALUE` is `--option=VALUE`, for every option of a deploy."""
+    takes_value: set[str] = set()
+    _declare(lambda name, **details: takes_value.add(name) if details.get("action") != "store_true" else None)
+    joined, rest = list[str](), list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*joined, word, *rest]
+        if word in takes_value and rest and not rest[0].startswith("-"):
+            word = f"{word}={rest.pop(0)}"
+        joined.append(word)
+    return joined
+
+
+def _declare(add: Callable[..., None]) -> None:
+    """Declare each option to a function that takes what `argparse` takes."""
+    add("--provider", metavar="P", help="where the hosts are: ovh, aws, local or lab")
+    add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
+    add("--audit", action="store_true", help="verify only; changes nothing on any host")
+    add("--plan", action="store_true", help="show what would change; changes nothing")
+    add(
+        "--rollback",
+        nargs="?",
+        const="",
+        metavar="GENERATION|REV",
+        help="go back to an earlier system and verify it (default: the last one that a canonical run left)",
+    )
+    add(
+        "--drill",
+        nargs="?",
+        const="orderly",
+        choices=("orderly", "dead-man"),
+        help="deploy, go back and deploy again; with =dead-man the hosts go back by themselves",
+    )
+    add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
+    add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
+    add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
+    add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")
+    add("--soak", type=float, metavar="SECONDS", help="how long health must last")
+    add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
+    add(
+        "--keep-runs", type=int, metavar="N", help="remove what is older there than the newest N runs (default: none)"
+    )
+    add("--lab-keep", action="store_true", help="leave the lab's hosts running")
+    shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
+    add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
+    add(
+        "--sign-key",
+        metavar="FILE",
+        help="sign the run at its end: a private key, or the public key of one in the agent",
+    )
+    add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
+    add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
+    add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
+    own = "a folder with checks of the team's own, beside the target file's `checks`; repeatable"
+    add("--checks", action="append", default=[], metavar="DIR", help=own)
+    add("--subject", metavar="COMMAND", help="try this deploy path, a command for /bin/sh, instead of deploying")
+    add("--subject-dir", metavar="DIR", help="the folder that it is run in (default: this one)")
+    add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
+    add("--scenario", action="append", default=[], metavar="NAME", help="try it with this only; repeatable")
+    steps = "with --audit: say which step of the cutover is proven, or demand one"
+    add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)
+    add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths are read")
+    add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")
+    runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
+    add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
+    suites = "the release of Debian on the lab's hosts (default: trixie, or what the lab that is up has)"
+    add("--lab-suite", choices=("trixie", "forky"), help=suites)
+    rebuilds = "have the lab's hosts run a real nixos-rebuild: an executable, or the folder of nixos-rebuild-ng"
+    add("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
+    add("--lab-switch", metavar="PATH", help="have the lab's hosts run a real switch-to-configuration")

@@ -1,0 +1,1 @@
+"""Switchproof as an installed package: what pytest loads before any `conftest.py`."""
