@@ -19,6 +19,9 @@ NO_WORD = 2
 NOT_KEPT = 23
 """curl's exit code where an answer could not be written down."""
 
+NOT_SENT = 26
+"""curl's exit code where a part of the request could not be read."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -65,6 +68,7 @@ _CURL = {
     8: "not an HTTP answer",
     18: "the answer ended before it was whole",
     NOT_KEPT: "the answer could not be written down on the host",
+    NOT_SENT: "not asked, as the headers to send could not be read",
     28: "no answer in time",
     47: "redirected",
     52: "closed without an answer",

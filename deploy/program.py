@@ -55,7 +55,7 @@ def endpoints(target: Target) -> str:
                 _PART.join(endpoint.units),
                 endpoint.listen,
                 endpoint.listening_unit,
-                endpoint.url,
+                _PART.join((endpoint.url, *([endpoint.headers_file] if endpoint.headers_file else []))),
                 str(endpoint.status),
                 endpoint.backend or "",
                 _PART.join(_wants(endpoint)),

@@ -39,6 +39,7 @@ ContractUnit: TypeAlias = Annotated[
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
+HostFile: TypeAlias = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
 StorePath: TypeAlias = Annotated[
     str, Meta(pattern=r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)")
 ]
@@ -193,6 +194,8 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         listener: Which of `units` owns that socket; by default the last one.
         exposure: `any` where an endpoint with a `listen` on loopback may be open to others; by default it may not.
         url: What is asked, on the host itself. Redirects are answers, never followed.
+        headers_file: A file on the host with headers, one a line, that are sent to `url`, such as
+            `Authorization: Bearer …`. The host's own curl reads it; its content reaches nothing but the endpoint.
         status: The HTTP status that it must answer.
         contains: A text that the body must contain.
         json: Keys of the body, which then must be a JSON object, and the values that they must have.
@@ -209,6 +212,7 @@ class Endpoint(_Table, frozen=True, kw_only=True):
     listener: ContractUnit | None = None
     exposure: Literal["loopback", "any"] | None = None
     url: str
+    headers_file: HostFile | None = None
     status: Annotated[int, Meta(ge=100, le=599)] = 200
     contains: Line | None = None
     json: dict[Line, JsonValue] = {}
@@ -241,7 +245,7 @@ class BridgedProgram(_Table, frozen=True, kw_only=True):
 
     path: StorePath = ""
     file: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
-    at: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
+    at: HostFile
     units: tuple[ContractUnit, ...] = ()
     build: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]*#[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)")] | None = None
 
@@ -692,7 +696,8 @@ def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
         if url is not None and _has_login(url):
             raise UsageError(
                 f"{path}: {key}.{name}: has a user or a password, which the reports would show; "
-                "take them out and ask a path that the service answers without a login, such as its health path"
+                "take them out; ask a path that the service answers without a login, such as its health path, or "
+                "name a file on the host with the header to send as headers_file"
             )
         if url is not None and (problem := _url_problem(url)):
             raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")

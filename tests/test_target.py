@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from deploy.errors import UsageError
 from deploy.plan import TARGETS
+from deploy.program import endpoints
 from deploy.target import Target, json_schema, load
 from deploy.target_errors import PATTERNS
 
@@ -266,10 +267,20 @@ def test_login_in_a_url_is_refused_and_never_shown(name: str, login: str, tmp_pa
     if name == "backend":
         text = TEXT.replace("[runtime.live]", f'[runtime.live]\nbackend = "{url}"')
     with pytest.raises(
-        UsageError, match=rf"runtime\.live\.{name}: has a user or a password.*without a login"
+        UsageError, match=rf"runtime\.live\.{name}: has a user or a password.*without a login.*headers_file"
     ) as refused:
         loaded(tmp_path, text)
     assert login not in str(refused.value)
+
+
+def test_a_file_of_headers_is_a_path_on_the_host(tmp_path: Path) -> None:
+    """The probe is sent the path and never a value, and the endpoint behind a forward is asked without it."""
+    key = 'headers_file = "/run/secrets/health-headers"'
+    target = loaded(tmp_path, TEXT.replace("[runtime.live]", f"[runtime.live]\n{key}"))
+    sent = next(line.split("\x1f") for line in endpoints(target).splitlines() if line.startswith("live\x1f"))
+    assert sent[4] == "http://127.0.0.1:8080/health\x1e/run/secrets/health-headers"
+    with pytest.raises(UsageError, match=r"runtime\.live\.headers_file.*absolute path"):
+        loaded(tmp_path, TEXT.replace("[runtime.live]", '[runtime.live]\nheaders_file = "secrets/x"'))
 
 
 @pytest.mark.parametrize(

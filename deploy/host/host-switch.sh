@@ -222,7 +222,7 @@ drop_unit() {
 
 # ---- the contract: what is probed -----------------------------------------------------------------------------
 
-# One endpoint a line: name, units, listen, listener, url, status, backend, wants of the body, commands inside, machine
+# One endpoint a line: name, units, listen, listener, url (and a file of the request's headers), status, backend, wants of the body, commands inside, machine
 # (unit, tap, bridge, monitor), keys of the body and the system's files that hold their values, in turn. Wants are a text
 # that the body must contain, then keys and values in turn, spelled as JSON in ASCII.
 # Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
@@ -1914,7 +1914,8 @@ verb_status() {
   say_guard
 }
 
-# One answer of an endpoint: the body into the file $3 and the headers beside it, else to standard output; then a line of
+# One answer of an endpoint, asked with the headers in the file $4, if any: the body into the file $3 and its headers beside
+# it, else to standard output; then a line of
 # code, connect and total seconds, curl's exit code, bytes of body, address and port that answered, and curl's words.
 ask() {
   local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES")
@@ -1925,6 +1926,14 @@ ask() {
     ulimit -f "$((MAX_BYTES / 1024 + 1))"
   else
     form="\n$form"
+  fi
+  # curl reads the headers itself, so that their values stand in no list of arguments and in no answer.
+  if [ -n "${4:-}" ]; then
+    if ! { [ -f "$4" ] && [ -r "$4" ]; }; then
+      printf '%s' "000${US}0${US}0${US}26${US}0$US$US$US$4, which headers_file names, is not a file that can be read"
+      return 0
+    fi
+    curl+=(-H "@$4")
   fi
   [ -n "${2:-}" ] || exec "${curl[@]}" -w "$form" -- "$1" 2>/dev/null
   # The host's own curl in the container's network alone: nothing need be there inside.
@@ -2132,12 +2141,14 @@ keep_body() {
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name url want fd container task=''
+  local name url headers want fd container task=''
   local -A asked facts status_of odd body
   asks=$((asks + 1))
   while IFS=$US read -r name _ _ _ url _ _ _ _ _ _ container; do
     : >"$SCRATCH/$name.$asks"
-    exec {fd}< <(ask "$url" "$container" "$SCRATCH/$name.$asks")
+    headers=''
+    [[ $url != *"$RS"* ]] || headers=${url#*"$RS"}
+    exec {fd}< <(ask "${url%%"$RS"*}" "$container" "$SCRATCH/$name.$asks" "$headers")
     asked[$name]=$fd
   done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _; do
