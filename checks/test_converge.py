@@ -33,6 +33,10 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
     assert convergence.finished or not reboot, (
         f"{reboot} before the switch had ended; see the journal of the earlier boot: journalctl -b -1"
     )
+    assert convergence.ending is not Ending.TIMED_OUT, (
+        f"the {convergence.stage} did not end within {convergence.limit_s or 0:g} s (converge.timeout_s), and the "
+        f"host stopped it; the last lines of its log:\n{convergence.words}"
+    )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
     assert convergence.activated, f"{convergence.ending.value}; in the host's words:\n{convergence.words}"

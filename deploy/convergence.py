@@ -26,7 +26,8 @@ class Ending(enum.Enum):
     REBOOT_NEEDED = "the system needs a reboot: it refuses to be switched to while the host runs"
     REFUSED = "nixos-rebuild failed; the profile may have moved"
     NOT_RESTORED = "switch-to-configuration of the system to go back to failed"
-    STOPPED = "the switch was stopped by a signal or by its time limit"
+    STOPPED = "the switch was stopped by a signal"
+    TIMED_OUT = "the job did not end within its time limit, and the host stopped it"
     UNKNOWN = "how the switch ended is unknown"
 
 
@@ -104,7 +105,9 @@ class Convergence:
     def ending(self) -> Ending:
         """What the result means. The old nixos-rebuild says 1 for everything; the journal then tells more."""
         if not self.finished or self.status is None:
-            return Ending.STOPPED if re.search(r"Result=(signal|timeout)", self.unit) else Ending.UNKNOWN
+            if "Result=timeout" in self.unit:
+                return Ending.TIMED_OUT
+            return Ending.STOPPED if "Result=signal" in self.unit else Ending.UNKNOWN
         if self.stage == "build":
             if self.status == 0:
                 return Ending.UNKNOWN

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from deploy import limits
 from deploy.account import Account
 from deploy.boot.choice import choose_boot
 from deploy.boot.chosen import Boot
@@ -344,7 +345,7 @@ class Journey:
                 raise Inconclusive(f"{self.host.name}: the rollback was not begun: {frame.get('detail')}")
             else:
                 self._jobs.append(job)
-                ended = self._host_side.follow(job, self.plan.target.converge.timeout_s)
+                ended = self._host_side.follow(job, self._way_back_s)
                 self.convergences["back"] = self._returning(ended) or ended
         return self.convergences["back"]
 
@@ -477,6 +478,10 @@ class Journey:
         else:
             self._warn(message)
 
+    @property
+    def _way_back_s(self) -> float:
+        return max(self.plan.target.converge.timeout_s, limits.WAY_BACK_S)
+
     def _begin_way_back(self, reason: str) -> str:
         assert self.before is not None  # only a claimed host was changed
         to = self.before.system.running
@@ -496,7 +501,7 @@ class Journey:
     def _follow_return(self, job: str, wait_s: float = 0.0) -> Convergence:
         if self._return is None:
             job = job or ("return-again" if self.leg == "again" else "return")
-            ended = self._host_side.follow(job, wait_s + self.plan.target.converge.timeout_s)
+            ended = self._host_side.follow(job, wait_s + self._way_back_s)
             if not ended.finished:
                 return ended
             self._return, self.returned = ended, True

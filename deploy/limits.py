@@ -24,6 +24,9 @@ LINE = 4096
 PAUSE_S = 0.5
 """Seconds between two questions for a log of which nothing new came."""
 
+WAY_BACK_S = 600.0
+"""Seconds that a host's way back has at least, however short `converge.timeout_s` is; host-switch.sh says so, too."""
+
 FILES = 2000
 """Files of evidence of one host."""
 FILE = 8 * 2**20

@@ -62,7 +62,7 @@ def failed_with(status: int) -> str:
         (ended(status=None), Ending.UNKNOWN),
         (ended(finished=False), Ending.UNKNOWN),
         (ended(finished=False, status=None), Ending.UNKNOWN),
-        (ended(finished=False, status=None, unit=LOST + "timeout"), Ending.STOPPED),
+        (ended(finished=False, status=None, unit=LOST + "timeout"), Ending.TIMED_OUT),
         (ended(finished=False, status=None, unit=LOST + "signal"), Ending.STOPPED),
         (ended(finished=False, status=None, unit=LOST + "success"), Ending.UNKNOWN),
     ],

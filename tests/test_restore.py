@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy import limits
+from deploy.program import SCRIPT
 from tests.host_functions import run
 
 STUBS = """
@@ -39,3 +41,92 @@ STUBS = """
 def test_host_goes_back_where_what_boots_cannot_be_written(tmp_path: Path, boot: str, told: list[str]) -> None:
     """A switch that ends at the boot loader activates nothing; the earlier system runs all the same."""
     assert run(f"cd {tmp_path}; boot={boot}\n{STUBS}", "restore").splitlines() == told
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("0", "called 1, rc 0"),
+        ("124 0", "called 2, rc 0"),
+        ("137 4", "called 2, rc 4"),
+        ("124 124 0", "called 2, rc 124"),
+        ("11 124 11 0", "called 4, rc 0"),
+        ("2 0", "called 1, rc 2"),
+    ],
+)
+def test_a_switch_that_hangs_on_the_way_back_is_tried_once_more(tmp_path: Path, ends: str, told: str) -> None:
+    """It is ended at its limit; what made it hang, such as a bus that restarted, may be over."""
+    text = f"""
+      cd {tmp_path}
+      ends=({ends}) calls=0 PATIENCE_S=600 SWITCH_S=200
+      settle() {{ :; }}
+      sleep() {{ :; }}
+      uptime_to() {{ printf -v "$1" 0; }}
+      gone_by() {{ return 1; }}
+      call_switch() {{ calls=$((calls + 1)); return "${{ends[calls - 1]}}"; }}
+      rc=0
+      run_switch /nix/store/earlier switch >said || rc=$?
+      echo "called $calls, rc $rc"
+    """
+    assert run(text, "run_switch").splitlines() == [told]
+
+
+def test_a_switch_on_the_way_back_has_a_limit(tmp_path: Path) -> None:
+    """A switch-to-configuration that waits without end is killed, and its status says so."""
+    system = tmp_path / "bin"
+    system.mkdir()
+    (system / "switch-to-configuration").write_text("#!/bin/sh\nsleep 600\n")
+    (system / "switch-to-configuration").chmod(0o755)
+    text = f"SWITCH_S=0.2; rc=0; call_switch {tmp_path} switch || rc=$?; echo $rc"
+    assert run(text, "call_switch", "openly") == "124\n"
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "shares"),
+    [(10, "way back 600, patience 150, switch 200"), (3600, "way back 3600, patience 600, switch 1200")],
+)
+def test_a_way_back_has_time_to_end_what_hangs(timeout_s: int, shares: str) -> None:
+    """Its limit holds waiting for a switch that hangs and two attempts of its own, however short a switch is."""
+    text = f"""
+      WAY_BACK_S={limits.WAY_BACK_S:g} TIMEOUT_S={timeout_s} PATIENCE_S=600
+      share_time
+      find_way_back
+      echo "way back $way_back, patience $PATIENCE_S, switch $SWITCH_S"
+    """
+    assert run(text, "find_way_back", "share_time") == f"{shares}\n"
+    assert f"readonly WAY_BACK_S={limits.WAY_BACK_S:g}\n" in SCRIPT.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("result", "has_result", "told"),
+    [
+        ("timeout", False, "ended"),
+        ("timeout", True, "waits"),
+        ("success", False, "waits"),
+        ("signal", False, "waits"),
+    ],
+)
+def test_a_switch_whose_time_is_over_is_not_waited_for(
+    tmp_path: Path, result: str, has_result: bool, told: str
+) -> None:
+    """Where the host stopped a run's job at its limit, the switch that the job began is ended before the way back."""
+    job = tmp_path / "converge"
+    job.mkdir()
+    if has_result:
+        (job / "rc").write_text("0\n")
+    text = f"""
+      RUN_DIR={tmp_path} PATIENCE_S=600 TIMEOUT_S=60
+      job_unit() {{ echo "$1.service"; }}
+      ask_systemctl() {{ answered={result}; }}
+      find_activation() {{ activating=$(cat {tmp_path}/activating 2>/dev/null) || true; }}
+      switch_lock_is_held() {{ return 1; }}
+      have_systemctl() {{ rm {tmp_path}/activating; }}
+      uptime_to() {{ printf -v "$1" 0; }}
+      gone_by() {{ (($1 == 0)); }}
+      sleep() {{ echo waits; rm -f {tmp_path}/activating; }}
+      echo nixos-rebuild-switch-to-configuration.service >{tmp_path}/activating
+      settle >{tmp_path}/said
+      head -n 1 {tmp_path}/said
+    """
+    said = "ending nixos-rebuild-switch-to-configuration.service, which did not end within 60 s"
+    assert run(text, "settle", "has_run_out", "jobs") == f"{said if told == 'ended' else 'waits'}\n"

@@ -30,8 +30,9 @@ RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_O
 readonly RUN_DIR=$STATE/runs/$RUN
 LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}
 # Seconds after which a host that nobody confirmed goes back by itself (0: never), and for which a switch that hangs
-# keeps a rollback waiting.
-DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600}
+# keeps a rollback waiting. A way back has at least the third number of seconds, however short a switch may take.
+DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600} SWITCH_S=1200
+readonly WAY_BACK_S=600
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 # Bytes of all bodies that one look sends.
@@ -1181,13 +1182,15 @@ begin_unit() {
   done
 }
 run_unit() {
+  local limit=$TIMEOUT_S way_back
+  if [ "$1" = rollback ]; then find_way_back; limit=$way_back; fi
   stderr=$(timeout 60 systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot \
     --remain-after-exit --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit \
-    -p TimeoutStartSec="$TIMEOUT_S" \
+    -p TimeoutStartSec="$limit" \
     -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
     -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
     -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
-    -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
+    -E SWITCHPROOF_TIMEOUT_S="$TIMEOUT_S" -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
     "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1)
 }
 
@@ -1297,6 +1300,7 @@ begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide roll
 
 job_rollback() {
   local to=$SWITCHPROOF_TO rc=0
+  share_time
   stage rollback
   printf '%s\n' "$to" >"$(job_dir)/expected"
   end_other_jobs
@@ -1314,10 +1318,11 @@ job_rollback() {
 
 # Wait until the guard has brought the host back.
 await_return() {
-  local began
+  local began way_back=0
+  find_way_back
   uptime_to began
   while [ -e "$PENDING" ]; do
-    if gone_by "$((2 * PATIENCE_S + 600))" "$began"; then echo "the host's own way back did not end"; return 1; fi
+    if gone_by "$((way_back + 60))" "$began"; then echo "the host's own way back did not end"; return 1; fi
     sleep 0.5
   done
 }
@@ -1333,19 +1338,40 @@ end_other_jobs() {
   done
 }
 
+# The seconds that a way back has as a whole, into `way_back`.
+find_way_back() { way_back=$((TIMEOUT_S < WAY_BACK_S ? WAY_BACK_S : TIMEOUT_S)); }
+
+# Share them out, so that a switch that hangs is ended, and one on the way back tried twice, before they are over.
+share_time() {
+  local way_back=0
+  find_way_back
+  ((4 * PATIENCE_S <= way_back)) || PATIENCE_S=$((way_back / 4))
+  SWITCH_S=$((way_back / 3))
+}
+
+# Whether systemd ended a job of this run because its time was over; the switch that the job began has had its time, too.
+has_run_out() {
+  local job
+  for job in $(jobs); do
+    [ ! -e "$RUN_DIR/$job/rc" ] && ask_systemctl show -P Result -- "$(job_unit "$job")" && [ "$answered" = timeout ] && return
+  done
+  return 1
+}
+
 # Wait until no switch is under way: neither its unit nor its lock. One that hangs is ended, and a lock that a stray
 # process holds is set aside, or nothing could ever be undone. Fails where even that did not help.
 settle() {
-  local began
+  local began patience=$PATIENCE_S limit=$PATIENCE_S
+  if has_run_out; then patience=0 limit=$TIMEOUT_S; fi
   uptime_to began
   while ! find_activation || [ -n "$activating" ] || switch_lock_is_held; do
-    if gone_by "$((2 * PATIENCE_S + 60))" "$began"; then return 1; fi
-    if gone_by "$PATIENCE_S" "$began"; then
+    if gone_by "$((2 * patience + 60))" "$began"; then return 1; fi
+    if gone_by "$patience" "$began"; then
       if [ -n "$activating" ]; then
-        echo "ending $activating, which did not end within $PATIENCE_S s"
+        echo "ending $activating, which did not end within $limit s"
         have_systemctl stop -- "$activating" || true
       elif switch_lock_is_held; then
-        echo "setting $SWITCH_LOCK aside: $(holders_of "$SWITCH_LOCK") has held it for $PATIENCE_S s"
+        echo "setting $SWITCH_LOCK aside: $(holders_of "$SWITCH_LOCK") has held it for $limit s"
         rm -f "$SWITCH_LOCK"
       fi
     fi
@@ -1404,14 +1430,26 @@ restore_profile() {
   fi
 }
 
-call_switch() { NIXOS_NO_CHECK=1 openly "$1/bin/switch-to-configuration" "$2"; }
+# One that waits without end, as for a bus that it lost, is ended, with status 124 or 137.
+call_switch() { NIXOS_NO_CHECK=1 openly timeout -k 20 "$SWITCH_S" "$1/bin/switch-to-configuration" "$2"; }
 
 # Run the switch of a system that ran before, so that the checks with which a switch begins do not matter; again while
-# another one holds the lock.
+# another one holds the lock, and once more where it hung: what made it hang may be over.
 run_switch() {
-  local rc began
+  local rc began hung=''
   uptime_to began
-  while rc=0; call_switch "$1" "$2" || rc=$?; ((rc == 11)); do
+  while :; do
+    rc=0
+    call_switch "$1" "$2" || rc=$?
+    case $rc:$hung in
+      124: | 137:)
+        echo "$1/bin/switch-to-configuration $2 did not end within $SWITCH_S s, and is tried once more"
+        hung=yes
+        continue
+        ;;
+      11:*) ;;
+      *) break ;;
+    esac
     ! gone_by "$PATIENCE_S" "$began" || break
     sleep 1
     settle || break
@@ -1663,7 +1701,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-Environment=HOME=/root SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1
+Environment=HOME=/root SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1 SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S
 ExecStart=$(readlink -e "$BASH") $STATE/guard/host-switch.sh guard
 Restart=on-failure
 RestartSec=2
@@ -1738,6 +1776,8 @@ verb_guard() {
   local why
   GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner)
   number_to PATIENCE_S "$(pending seconds)" 600
+  number_to TIMEOUT_S "$TIMEOUT_S" 3600
+  share_time
   while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
     if ! due; then sleep 1; continue; fi
     ! guarded decide guard "why $why" || go_back

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.real import Together, find, pairs, render
+from bench.real import find, pairs
 from bench.real_cases import CASES, Outcome
+from bench.real_page import Table, merge, read, render
+
+OUTCOMES = {
+    CASES[0].title: Outcome("canonical", "", "0", "converged", as_it_should=True),
+    CASES[1].title: Outcome("inconclusive", "converge", "10", "unsafe", as_it_should=False),
+}
 
 
 def folder_of_programs(below: Path) -> Path:
@@ -32,7 +38,7 @@ def test_programs_are_found_by_their_names(tmp_path: Path) -> None:
 def test_programs_of_both_kinds_are_tried_together(tmp_path: Path) -> None:
     """Newest with newest; what is left over meets the stand-in."""
     versions = [
-        tuple(program.version if program else None for program in pair)
+        tuple(program.version if program else None for program in (pair.rebuild, pair.switch))
         for pair in pairs(find(folder_of_programs(tmp_path)))
     ]
     assert versions == [("26.05", "c43e1423"), (None, "24.11")]
@@ -41,11 +47,8 @@ def test_programs_of_both_kinds_are_tried_together(tmp_path: Path) -> None:
 def test_the_page_has_a_row_for_what_is_not_there_and_marks_what_went_wrong(tmp_path: Path) -> None:
     """A missing program, a right case and a wrong one each have their row."""
     found = find(folder_of_programs(tmp_path))
-    outcomes = (
-        (CASES[0], Outcome("canonical", "", "0", "converged", as_it_should=True)),
-        (CASES[1], Outcome("inconclusive", "converge", "10", "unsafe", as_it_should=False)),
-    )
-    page = render(found, [Together(pairs(found)[0], "systemd 257", outcomes)], "- 26.05 is new\n")
+    first = pairs(found)[0]
+    page = render(found, [first], {first.title: Table("systemd 257", OUTCOMES)}, "- 26.05 is new\n")
     assert "\n- 26.05 is new\n" in page
     assert "| nixos-rebuild as a shell script | not there | | no |" in page
     assert "## nixos-rebuild-ng 26.05 with switch-to-configuration as a binary c43e1423" in page
@@ -53,3 +56,18 @@ def test_the_page_has_a_row_for_what_is_not_there_and_marks_what_went_wrong(tmp_
     assert "| good: `main` | canonical |  | 0 | converged | yes |" in page
     wrong = "| good: `systemd-upgrade` | inconclusive | converge | 10 | unsafe | **no**: canonical, converged |"
     assert wrong in page
+
+
+def test_sittings_add_to_the_page(tmp_path: Path) -> None:
+    """A page is read back as it was written, and the newer outcome of a case counts; other programs begin anew."""
+    found = find(folder_of_programs(tmp_path))
+    first, second = pairs(found)
+    tables = {pair.title: Table("systemd 257 (257.13), Python 3.13", OUTCOMES) for pair in (first, second)}
+    page = render(found, [first, second], tables, "- 26.05 is new\n")
+    assert read(page, found) == tables
+    assert read("", found) == {}
+    newer = {CASES[1].title: Outcome("canonical", "", "0", "converged", as_it_should=True)}
+    merged = merge(read(page, found), {first.title: Table("systemd 262", newer)})
+    assert merged == {first.title: Table("systemd 262", {**OUTCOMES, **newer}), second.title: tables[second.title]}
+    (tmp_path / "switch-to-configuration-ng-c43e1423").write_bytes(b"\x7fELF and something else")
+    assert read(page, found) == {}
