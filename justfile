@@ -51,6 +51,10 @@ deploy-ec2 *_:
 test: (packages "chromium")
     pytest --numprocesses=3 --dist=loadfile
 
+# Run the tests of the host's script and of whole deploys on lab hosts of Debian's next release.
+test-forky *options: packages
+    SWITCHPROOF_LAB_SUITE=forky pytest tests/host tests/deploys {{ options }}
+
 # Run what judges the code without running it.
 lint: packages
     ruff check

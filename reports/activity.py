@@ -16,8 +16,11 @@ from reports.reading import LEG_WORDS
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, where lines stay."""
 QUIET_S = 60.0
-"""Seconds of a log without a line after which what is being built is told, and again after as many."""
+"""Seconds of a log without a line after which what the host does is told, and again after as many."""
 _BUILDING = re.compile(r"^building '/nix/store/[a-z0-9]{32}-(.+?)(?:\.drv)?'")
+_SWITCHING = re.compile(
+    r"^(?:activating the configuration|(?:stopping|starting|restarting|reloading) the following )"
+)
 LOG_CHARACTERS = 1000
 """Characters of a log line that are looked at; the whole log is evidence."""
 WARNING_CHARACTERS = 600
@@ -43,15 +46,15 @@ class Activity:
         since: When it entered the phase; None if it is in none.
         took_s: How long the last phase took, in seconds, when it is in none.
         line: The last line of its log.
-        building: The derivation that nix said last that it builds.
+        work: What its log said last that it does: build a derivation, or switch.
     """
 
     phase: str = "waiting"
     since: dt.datetime | None = None
     took_s: float | None = None
     line: str = ""
-    building: str = ""
-    _building_since: dt.datetime | None = field(default=None, repr=False)
+    work: str = ""
+    _working_since: dt.datetime | None = field(default=None, repr=False)
     _quiet_since: dt.datetime | None = field(default=None, repr=False)
     _shown_at: dt.datetime | None = field(default=None, repr=False)
     _held: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES), repr=False)
@@ -65,7 +68,9 @@ class Activity:
         """
         self.line, self._quiet_since = line, at
         if found := _BUILDING.match(line):
-            self.building, self._building_since = found[1], at
+            self.work, self._working_since = f"building {found[1]}", at
+        elif _SWITCHING.match(line) and self.work != "switching":
+            self.work, self._working_since = "switching", at
         if self._shown_at is not None and (at - self._shown_at).total_seconds() < LOG_INTERVAL_S:
             self._held.append(line)
             self._held_count += 1
@@ -76,18 +81,18 @@ class Activity:
         return missed, line
 
     def quiet(self, now: dt.datetime) -> tuple[list[tuple[int, str]], str]:
-        """Return the lines that were held back and that nothing followed, and what is being built in silence."""
+        """Return the lines that were held back and that nothing followed, and what is done in silence."""
         quiet_s = (now - self._quiet_since).total_seconds() if self._quiet_since and self.since else 0.0
         lines = self.last_lines() if quiet_s >= LOG_INTERVAL_S else []
-        if quiet_s < QUIET_S or self._building_since is None:
+        if quiet_s < QUIET_S or self._working_since is None:
             return lines, ""
         self._quiet_since = now
-        took = text.duration((now - self._building_since).total_seconds())
-        return lines, f"still building {self.building}, for {took}"
+        took = text.duration((now - self._working_since).total_seconds())
+        return lines, f"still {self.work}, for {took}"
 
-    def forget_build(self) -> None:
-        """Begin a phase, in which nothing is known to be built."""
-        self.building, self._building_since, self._quiet_since = "", None, None
+    def forget_work(self) -> None:
+        """Begin a phase, in which nothing is known to be done."""
+        self.work, self._working_since, self._quiet_since = "", None, None
 
     def last_lines(self) -> list[tuple[int, str]]:
         """Give up the last lines that were held back, the first with how many before it are lost."""
@@ -168,7 +173,7 @@ class Board:
         name = event.phase if event.leg == "forward" else f"{event.phase} ({LEG_WORDS[event.leg]})"
         if isinstance(event, j.PhaseStarted):
             host.phase, host.since, host.took_s = name, event.at, None
-            host.forget_build()
+            host.forget_work()
             return [Line(f"{event.host} {name} started", passing=True)]
         host.since, host.took_s = None, event.seconds
         host.phase = f"{name}: problem" if event.problem else f"{name}: done"

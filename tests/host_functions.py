@@ -18,6 +18,13 @@ def function(name: str) -> str:
     return found[0]
 
 
+def constant(name: str) -> str:
+    """The line of the script that gives a constant its value."""
+    found = re.search(rf"^readonly {name}=.*$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, name
+    return found[0]
+
+
 def run(
     text: str,
     *names: str,

@@ -129,6 +129,30 @@ def test_the_switch_s_own_end_counts(machine: LabHost) -> None:
         is_wholly(machine, ended.text("expected").strip())
 
 
+def test_nixos_rebuild_is_called_again_where_systemd_does_not_answer_it(machine: LabHost) -> None:
+    """A switch that systemd could not begin has changed nothing; one that it began is not begun twice."""
+    inside(machine, "mkdir -p /run/refused; touch /run/refused/{1..2}")
+    text = """
+      if [[ "$*" == *nixos-rebuild-switch-to-configuration* ]]; then
+        for each in /run/refused/*; do
+          if mv "$each" /run/refused-used 2>/dev/null; then
+            echo 'Failed to start transient service unit: Connection reset by peer' >&2; exit 1
+          fi
+        done
+      fi
+      exec /usr/bin/systemd-run "$@"
+    """
+    with program(machine, "systemd-run", text):
+        ended = deploy(machine, "refused", commit(machine, "v3"))
+    log = log_of(ended)
+    assert ended.text("rc").strip() == "0", log
+    assert log.count("systemd did not answer nixos-rebuild, and nothing was activated: it is called again") == 2
+    assert log.count("activating the configuration") == 1
+    assert "nixos-rebuild could not have systemd begin the switch" in ended.text("silences")
+    keep(machine, "refused")
+    is_wholly(machine, ended.text("expected").strip())
+
+
 def test_a_refused_live_switch_leaves_the_host_as_it_was(machine: LabHost) -> None:
     """A system that needs a reboot is not forced: profile, boot default and guard are as before, whatever said so."""
     before = state(machine)

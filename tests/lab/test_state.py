@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from deploy.errors import UsageError
 from deploy.providers.lab import mounts, network, state
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.state import Accelerator, LabState, Owner
@@ -133,3 +134,14 @@ def test_a_symbolic_link_is_not_deleted_through(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="symbolic link"):
         mounts.delete(tmp_path / "link")
     assert (tmp_path / "kept").is_dir()
+
+
+def test_the_environment_names_the_release_of_labs_made_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's own tests run on another release so; one that the lab does not have is refused by name."""
+    monkeypatch.delenv(state.SUITE_VARIABLE, raising=False)
+    assert state.default_suite() == "trixie"
+    monkeypatch.setenv(state.SUITE_VARIABLE, "forky")
+    assert state.default_suite() == "forky"
+    monkeypatch.setenv(state.SUITE_VARIABLE, "sid")
+    with pytest.raises(UsageError, match="SWITCHPROOF_LAB_SUITE=sid: the lab has no such release"):
+        state.default_suite()

@@ -175,3 +175,8 @@ def test_build_without_output_is_told_with_what_it_builds_and_for_how_long() -> 
         [],
         ["a still building linux-6.12, for 2 min 00 s"],
     ]
+    said = "stopping the following units: hypervisor.service"
+    board.lines(j.LogLine(at=story.tick(0).at, host="a", text=f"activating the configuration...\n{said}"))
+    assert [line.text.split("Z ", 1)[1] for line in board.quiet(story.tick(60).at)][
+        -1
+    ] == "a still switching, for 1 min 00 s"

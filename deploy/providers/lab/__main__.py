@@ -277,8 +277,8 @@ def _parser() -> argparse.ArgumentParser:
     runtimes = "what the sandboxes on them are: microVMs, or processes in network namespaces (default: microvm)"
     up.add_argument("--runtime", choices=("microvm", "netns"), default="microvm", help=runtimes)
 
-    suites = "the release of Debian on the hosts (default: trixie)"
-    up.add_argument("--lab-suite", choices=("trixie", "forky"), default="trixie", help=suites)
+    suites = f"the release of Debian on the hosts (default: ${state.SUITE_VARIABLE}, or trixie)"
+    up.add_argument("--lab-suite", choices=("trixie", "forky"), help=suites)
     rebuilds = "run a real nixos-rebuild: an executable, or the folder nixos_rebuild of nixos-rebuild-ng"
     up.add_argument("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
     up.add_argument("--lab-switch", metavar="PATH", help="run a real switch-to-configuration")

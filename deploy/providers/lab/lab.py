@@ -46,7 +46,7 @@ class Lab:
         keep: bool = False,
         shape: Shape = "ovh",
         runtime: Runtime = "microvm",
-        suite: Suite = "trixie",
+        suite: Suite | None = None,
         programs: RealPrograms | None = None,
         progress: Callable[[str], None] = _silent,
     ) -> Self:
@@ -58,7 +58,7 @@ class Lab:
             keep: Leave the lab running after this process, until `down`.
             shape: Which of the two shapes the hosts have.
             runtime: What the sandboxes on hosts of the shape `ovh` are: microVMs, or processes in network namespaces.
-            suite: The release of Debian on the hosts.
+            suite: The release of Debian on the hosts; None takes the one that the environment names, or trixie.
             programs: What the hosts run in place of the stand-ins for NixOS's programs.
             progress: Told what takes long.
 
@@ -69,7 +69,7 @@ class Lab:
         state.check_names(name, hosts)
         runtime = "netns" if shape == "aws" else runtime
         preflight.require(runtime)
-        asked = _Asked(hosts, name, keep, shape, runtime, suite, programs or RealPrograms())
+        asked = _Asked(hosts, name, keep, shape, runtime, suite or state.default_suite(), programs or RealPrograms())
         lab = cls(_reserve(asked, progress))
         try:
             lab._build(progress)

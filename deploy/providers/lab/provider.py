@@ -83,7 +83,7 @@ class LabProvider:
                     keep=keep,
                     shape=shape,
                     runtime=kind,
-                    suite=suite or "trixie",
+                    suite=suite,
                     programs=programs,
                     progress=say,
                 )

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from deploy.errors import UsageError
 from deploy.providers.lab import folders
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.network import Cable
@@ -21,9 +22,26 @@ Suite = Literal["trixie", "forky"]
 Accelerator = Literal["tcg", "kvm"]
 VARIABLE = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
+SUITE_VARIABLE = "SWITCHPROOF_LAB_SUITE"
+"""The environment variable that names the release of Debian for labs that are made without an option for it."""
 FILE = "lab.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,10}[a-z0-9])?")
+
+
+def default_suite() -> Suite:
+    """Return the release of Debian for a lab that is made without an option for it.
+
+    Raises:
+        UsageError: The environment names another one than there are.
+    """
+    match os.environ.get(SUITE_VARIABLE, ""):
+        case "" | "trixie":
+            return "trixie"
+        case "forky":
+            return "forky"
+        case other:
+            raise UsageError(f"{SUITE_VARIABLE}={other}: the lab has no such release of Debian; set trixie or forky")
 
 
 class HostState(msgspec.Struct, frozen=True):
