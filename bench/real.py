@@ -29,6 +29,8 @@ from deploy.providers.lab.lab import Lab
 from deploy.providers.lab.real import RealPrograms, look
 from deploy.providers.lab.state import Suite
 
+LONGEST_OUTPUT: Final = 8000
+"""Characters of the end of a session's output that are shown where a case did not end as it should."""
 PAGE: Final = ROOT / "docs" / "real-programs.md"
 
 
@@ -113,6 +115,8 @@ def _try(pair: Pair, suite: Suite, hosts: int, chosen: Sequence[Case]) -> Table:
             try:
                 outcome = outcomes[case.title] = run(lab, host, case, Path(below) / case.name.replace("/", "-"))
                 if not outcome.as_it_should:
+                    output = (Path(below) / case.name.replace("/", "-") / "output").read_text("utf-8", "replace")
+                    sys.stderr.write(f"{output[-LONGEST_OUTPUT:]}\n")
                     restore(lab.hosts[host])
             finally:
                 free.put(host)
