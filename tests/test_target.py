@@ -277,7 +277,7 @@ def test_a_file_of_headers_is_a_path_on_the_host(tmp_path: Path) -> None:
     """The probe is sent the path and never a value, and the endpoint behind a forward is asked without it."""
     key = 'headers_file = "/run/secrets/health-headers"'
     target = loaded(tmp_path, TEXT.replace("[runtime.live]", f"[runtime.live]\n{key}"))
-    sent = next(line.split("\x1f") for line in endpoints(target).splitlines() if line.startswith("live\x1f"))
+    sent = next(line.split("\x1f") for line in endpoints(target).split("\n") if line.startswith("live\x1f"))
     assert sent[4] == "http://127.0.0.1:8080/health\x1e/run/secrets/health-headers"
     with pytest.raises(UsageError, match=r"runtime\.live\.headers_file.*absolute path"):
         loaded(tmp_path, TEXT.replace("[runtime.live]", '[runtime.live]\nheaders_file = "secrets/x"'))
