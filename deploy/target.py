@@ -22,6 +22,7 @@ from deploy.addresses import address_problem
 from deploy.boot.choice import Loader
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
+from deploy.host_key import host_key_problem
 from deploy.repository_url import public_problem
 from deploy.target_errors import explain, key_type, step_into, with_line
 from deploy.waivers import NEVER, with_whole_days
@@ -577,7 +578,7 @@ def _with_environment(value: Any, path: Path, environ: Mapping[str, str] | None,
 
 _STAND_INS = {
     "address": "host.example",
-    "host_keys": "ssh-ed25519 AAAA",
+    "host_keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     "instance": "i-00000000",
     "region": "xx-env-1",
 }
@@ -618,9 +619,12 @@ def _check(path: Path, target: Target) -> None:
             raise UsageError(
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
+        _check_host_keys(path, f"hosts[{index}].host_keys", host.host_keys)
         _check_instance(path, f"hosts[{index}]", host, target.provider)
-    if target.ssh.jump and (problem := address_problem(target.ssh.jump.address)):
-        raise UsageError(f"{path}: ssh.jump.address: {problem}")
+    if target.ssh.jump:
+        if problem := address_problem(target.ssh.jump.address):
+            raise UsageError(f"{path}: ssh.jump.address: {problem}")
+        _check_host_keys(path, "ssh.jump.host_keys", target.ssh.jump.host_keys)
     if target.provider == "aws" and (problem := public_problem(target.repository.url or "")):
         raise UsageError(
             f"{path}: repository.url: {problem}; what is sent through SSM can be read in ListCommands and "
@@ -666,6 +670,15 @@ def _check_waivers(path: Path, waivers: Sequence[Waiver], hosts: Sequence[str]) 
                 raise UsageError(
                     f"{path}: waivers[{index}]: covers what waivers[{earlier}] covers; remove one of them"
                 )
+
+
+def _check_host_keys(path: Path, key: str, host_keys: Sequence[str]) -> None:
+    for index, text in enumerate(host_keys):
+        if problem := host_key_problem(text):
+            raise UsageError(
+                f"{path}: {key}[{index}]: {problem} (found {text[:60]!r}); copy the whole line of the host's "
+                "/etc/ssh/ssh_host_ed25519_key.pub"
+            )
 
 
 def _check_instance(path: Path, key: str, host: Host, provider: ProviderName) -> None:

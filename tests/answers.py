@@ -12,6 +12,7 @@ from deploy.frame import Frame
 NONCE = "0a1b2c3d4e5f6071"
 TOPLEVEL = "/nix/store/9z8x7c6v5b4n3m2l1k0j9h8g7f6d5s4a-nixos-system-choiros-a-25.05"
 SHA = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 NAR_HASH = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73"
 HYPERVISOR = "hypervisor.service"
 LIVE = ("cloud-hypervisor@live.service", "socat-sandbox@live.service")

@@ -11,14 +11,15 @@ import pytest
 
 from deploy.errors import UsageError
 from deploy.plan import TARGETS, Gate, Mode, Options, Plan, make_plan
+from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
 OVH = {
     "DEPLOY_REPO_URL": "https://example.org/r.git",
     "OVH_NODE_A_HOST": "192.0.2.1",
-    "OVH_NODE_A_HOST_KEY": "ssh-ed25519 AAAA",
+    "OVH_NODE_A_HOST_KEY": HOST_KEY,
     "OVH_NODE_B_HOST": "192.0.2.2",
-    "OVH_NODE_B_HOST_KEY": "ssh-ed25519 BBBB",
+    "OVH_NODE_B_HOST_KEY": HOST_KEY,
 }
 
 

@@ -20,8 +20,8 @@ from deploy.plan import TARGETS
 from deploy.program import endpoints
 from deploy.target import Target, json_schema, load
 from deploy.target_errors import PATTERNS
+from tests.answers import HOST_KEY
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK0wmN"
 SHIPPED = sorted(TARGETS.glob("*.toml"))
 TEXT = f"""
 provider = "ovh"
@@ -31,7 +31,7 @@ url = "https://example.org/r.git"
 name = "a"
 flake_attr = "choiros-a"
 address = "192.0.2.1"
-host_keys = ["{KEY}"]
+host_keys = ["{HOST_KEY}"]
 groups = ["production"]
 [[hosts]]
 name = "b"
@@ -52,7 +52,7 @@ listen = "127.0.0.1:8080"
 url = "http://127.0.0.1:8080/health"
 json = {{ status = "healthy" }}
 """
-ENVIRON = {"B_HOST": "192.0.2.2", "B_KEY": KEY}
+ENVIRON = {"B_HOST": "192.0.2.2", "B_KEY": HOST_KEY}
 
 
 def loaded(folder: Path, text: str = TEXT, environ: Mapping[str, str] = ENVIRON, *select: str) -> Target:
@@ -65,7 +65,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
     """What the file says is what the target is, in its order, with the defaults where it is silent."""
     target = loaded(tmp_path)
     assert [(host.name, host.address) for host in target.hosts] == [("a", "192.0.2.1"), ("b", "192.0.2.2")]
-    assert target.hosts[1].host_keys == (KEY,)
+    assert target.hosts[1].host_keys == (HOST_KEY,)
     assert list(target.endpoints) == ["hypervisor", "dev", "live"]
     assert target.contract_units == ("hypervisor.service", "vm.service", "socat@dev.service", "socat@live.service")
     assert target.runtime["live"].listening_unit == "socat@live.service"
@@ -120,8 +120,8 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('"192.0.2.1"', f'"{"x" * 70}.org"', "hosts[0].address: has a label of 70 characters"),
         ('"192.0.2.1"', '"[fd00::1]"', "hosts[0].address: an address without brackets: write 'fd00::1'"),
         ('"192.0.2.1"', '"192.0.2.1:2222"', "hosts[0].address: names a port"),
-        (f'["{KEY}"]', "[]", "hosts[0].host_keys: missing"),
-        (f'["{KEY}"]', '["AAAA"]', "hosts[0].host_keys[0]: "),
+        (f'["{HOST_KEY}"]', "[]", "hosts[0].host_keys: missing"),
+        (f'["{HOST_KEY}"]', '["AAAA"]', "hosts[0].host_keys[0]: "),
         ('"choiros-a"', '"a b"', "hosts[0].flake_attr: "),
         ('"choiros-a"', '"choiros-a\\n"', "hosts[0].flake_attr: "),
         ('"hypervisor.service"', '"hypervisor"', "hypervisor.units[0]: "),
@@ -271,6 +271,23 @@ def test_login_in_a_url_is_refused_and_never_shown(name: str, login: str, tmp_pa
     ) as refused:
         loaded(tmp_path, text)
     assert login not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("ssh-ed25519 AAAA", "not a whole key"),
+        ("ssh-ed25519 AAA", "not in base64"),
+        (f"ssh-rsa {HOST_KEY.split()[1]}", "not a key of the kind ssh-rsa"),
+        (HOST_KEY[:-4], "not a whole key"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "not a whole key of the kind ssh-ed25519"),
+    ],
+)
+def test_a_host_key_that_is_none_is_refused_with_its_line(key: str, problem: str, tmp_path: Path) -> None:
+    """A key that was cut off or is of another kind is named by file, line and key before anything is asked."""
+    line = next(number for number, text in enumerate(TEXT.splitlines(), 1) if text.startswith("host_keys"))
+    with pytest.raises(UsageError, match=rf"\.toml:{line}: hosts\[0\]\.host_keys\[0\]: {problem}.*\.pub"):
+        loaded(tmp_path, TEXT.replace(HOST_KEY, key))
 
 
 def test_a_file_of_headers_is_a_path_on_the_host(tmp_path: Path) -> None:
@@ -502,7 +519,7 @@ def needed(raw: object) -> set[str]:
 
 def values(names: set[str]) -> dict[str, str]:
     given = {"FLAKE_ATTR": "x", "DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"}
-    shaped = {"KEY": KEY, "HOST": "host.example.org"}
+    shaped = {"KEY": HOST_KEY, "HOST": "host.example.org"}
     return {name: shaped.get(name.rpartition("_")[2]) or given.get(name, "https://example.org/x") for name in names}
 
 

@@ -8,6 +8,7 @@ from bench.contenders import CHECKS, Contender, Floor, Pyinfra, Sample, Switchpr
 from bench.ground import Ground, Way, target
 from bench.verify import Series, render
 from deploy.target import load
+from tests.answers import HOST_KEY
 
 SYSTEM = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-choiros-a-25.11"
 SAID = f"""\
@@ -34,7 +35,7 @@ LISTEN 0 64 127.0.0.1:9090 0.0.0.0:*
 
 
 def _ground(folder: Path, hosts: int) -> Ground:
-    ways = tuple(Way(f"h{number}", 2200 + number, "ssh-ed25519 AAAA") for number in range(hosts))
+    ways = tuple(Way(f"h{number}", 2200 + number, HOST_KEY) for number in range(hosts))
     return Ground(ways, 0.04, folder / "id_ed25519", folder)
 
 

@@ -17,7 +17,7 @@ from deploy.plan import Gate, Mode, Plan
 from deploy.promotion import Demand
 from deploy.record import Evidence, Record, write_record
 from deploy.target import Requires, Target, load
-from tests.answers import NAR_HASH
+from tests.answers import HOST_KEY, NAR_HASH
 from tests.reports import stories
 from tests.schema import validate
 
@@ -132,7 +132,7 @@ def target(requires: Requires | None = None, provider: str = "ovh") -> Target:
     environ = {
         "DEPLOY_REPO_URL": "https://example.org/r.git",
         **{f"OVH_NODE_{node}_HOST": "192.0.2.1" for node in "AB"},
-        **{f"OVH_NODE_{node}_HOST_KEY": "ssh-ed25519 AAAA" for node in "AB"},
+        **dict.fromkeys((f"OVH_NODE_{node}_HOST_KEY" for node in "AB"), HOST_KEY),
     }
     found = load(ROOT / "deploy" / "targets" / f"{provider}.toml", environ, ("a",))
     return msgspec.structs.replace(found, requires=requires)
