@@ -20,6 +20,7 @@ from deploy.machine import Machine, read_machine
 from deploy.pending import Pending, read_pending
 
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
+_MAPPED = re.compile(r"^\[::ffff:([0-9.]+)\]")
 
 
 START_S = 5.0
@@ -200,7 +201,7 @@ class Listener:
     @property
     def is_loopback(self) -> bool:
         """Whether only the host itself, or whoever shares that network with it, reaches the socket."""
-        host = self.address.rpartition(":")[0]
+        host = self._bare.rpartition(":")[0]
         if host.endswith("%lo"):
             return True
         try:
@@ -217,7 +218,12 @@ class Listener:
         """
         port = listen.rpartition(":")[2]
         everywhere = {f"*:{port}", f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}"}
-        return _DEVICE.sub("", self.address) == listen or self.address.replace("%lo:", ":") in everywhere
+        return _DEVICE.sub("", self._bare) == listen or self._bare.replace("%lo:", ":") in everywhere
+
+    @property
+    def _bare(self) -> str:
+        """The address, an IPv4 address that an IPv6 socket is bound to (`[::ffff:127.0.0.1]:80`) as IPv4."""
+        return _MAPPED.sub(r"\1", self.address)
 
 
 @dataclass(frozen=True)

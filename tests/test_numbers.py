@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.program import SCRIPT
+from deploy.program import SCRIPT, carried_script
 
 EVIL = "a[$(touch {mark})]"
 UNITS = "container@box.service\x1ebox/app.service"
@@ -25,7 +25,7 @@ FILES = ("pending", "holder", "since", "armed", "runs/r/before", "runs/r/converg
 
 def functions(tmp_path: Path) -> str:
     """The script with everything but its last line, and with its folders below a temporary one."""
-    text = SCRIPT.read_text(encoding="utf-8").replace("/var/lib/switchproof", f"{tmp_path}/state")
+    text = carried_script().replace("/var/lib/switchproof", f"{tmp_path}/state")
     return text.replace("/run/switchproof", f"{tmp_path}/run").rpartition('\nmain "$@"')[0]
 
 

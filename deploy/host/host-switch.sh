@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The host's side of every deploy: the same text over SSH, through an agent, in CI and by hand.
 #
-#   RELEASE_SHA=… REPO_URL=… host-switch.sh deploy     all five clauses in order; exits non-zero when one fails
+#   RELEASE_SHA=… REPO_URL=… host-switch.sh deploy     all five clauses in order, as far as they are judged by hand;
+#                                                      exits non-zero when one fails, and names what is not judged
 #   host-switch.sh observe|diagnose|status             look, change nothing
 #
 # Verbs: resolve converge status observe diagnose rollback generations confirm plan deploy. Each but `deploy` gathers
@@ -37,6 +38,8 @@ READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 # Bytes of all bodies that one look sends.
 readonly BODY_BYTES=4194304
+# What the target file calls `exposure` and `unit_files`, for a deploy by hand.
+EXPOSURE=${EXPOSURE:-loopback} UNIT_FILES=${UNIT_FILES:-}
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # ---- numbers from outside -------------------------------------------------------------------------------------
@@ -2759,7 +2762,7 @@ converged() {
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
     echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
-  local new
+  local new look
   if [ "$rc" = 4 ]; then
     new=$(units_named_failed "$(job_dir)/log")
     if [ -z "$new" ]; then echo "the switch ended with 4, and names no unit that failed; see $(job_dir)/log"; return 1; fi
@@ -2768,12 +2771,10 @@ converged() {
   fi
   new=$(comm -13 <({ echo "$failed_before"; contract_units; } | sort -u) <(sort <<<"${said[units.failed]}") | tr '\n' ' ')
   if [ -n "${new// /}" ]; then echo "failed since the deploy began: $new"; return 1; fi
-  if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return 1; fi
-  new=$(awk '{for (n = 4; n <= NF; n++) if ($n !~ /^=/) {print $1 " (process " $2 ") runs from " $n; next}}
-    $3 ~ "^/" && $3 !~ "^/nix/store/" {print $1 " (process " $2 ") runs " $3}' <<<"${said[processes]}")
-  if [ -n "$new" ]; then echo "not of the running system: $new"; return 1; fi
-  new=$(installed_problem)
-  if [ -n "$new" ]; then echo "$new"; return 1; fi
+  for look in commit_problem unit_file_problem process_problem installed_problem; do
+    new=$("$look")
+    if [ -n "$new" ]; then echo "$new"; return 1; fi
+  done
   echo "$expected"
 }
 
@@ -2818,19 +2819,111 @@ installed_problem() {
   done <<<"${said[system.installed]}"
 }
 
-listens() {
-  local listen=$1 listener=$2
-  awk -v exact="$listen" -v port="${listen##*:}" -v unit="$listener" \
-    '($1 == exact || $1 == "0.0.0.0:" port || $1 == "*:" port) { if ($3 == unit) mine = 1; else other = 1 }
-     END { exit !(mine && !other) }' <<<"${said["listeners${3:+.$3}"]:-}"
+# What is wrong with who listens on $1, by the rows $4 of `listeners`: it must be heard by the unit $2 alone, and a port
+# on loopback must not be open to others by that socket or one of the units $3. EXPOSURE=any allows what is open.
+port_problem() {
+  awk -v listen="$1" -v port="${1##*:}" -v unit="$2" -v units=" ${3//$RS/ } " -v exposure="$EXPOSURE" '
+    function bare(address) {
+      if (address ~ /^\[::ffff:[0-9.]+\]/) { sub(/^\[::ffff:/, "", address); sub(/\]/, "", address) }
+      return address
+    }
+    function hears(address,   everywhere) {
+      everywhere = address
+      sub(/%lo:/, ":", everywhere)
+      sub(/%[^]:]+:/, ":", address)
+      return address == listen || everywhere == "*:" port || everywhere == (listen ~ /^\[/ ? "[::]:" : "0.0.0.0:") port
+    }
+    function is_loopback(address) { return address ~ /%lo:[0-9]+$/ || address ~ /^127\./ || address ~ /^\[::1\](%[^]:]+)?:/ }
+    NF == 3 {
+      address = bare($1)
+      heard = hears(address)
+      if (heard) { found = 1; if ($3 != unit) strangers = strangers ", " $1 " by " $3 " (process " $2 ")" }
+      if (!is_loopback(address) && address ~ ":" port "$" && (heard || index(units, " " $3 " "))) open = open ", " $1 " by " $3
+    }
+    END {
+      if (!found) print "nobody listens on " listen "; expected " unit
+      else if (strangers) print listen " is also listened on: " substr(strangers, 3) "; expected " unit " alone"
+      else if (open && exposure != "any" && is_loopback(listen)) print listen " is open to others: " substr(open, 3)
+    }' <<<"$4"
+}
+
+# Units of the contract that are active and not wholly defined by the running system, or by what UNIT_FILES names.
+unit_file_problem() {
+  local unit path file of_system well
+  well=$(comm -23 <(contract_units | sort -u) <(unwell_units | sort -u))
+  for unit in $well; do
+    [ "${value["$unit ActiveState"]:-}" = active ] || continue
+    [ "${value["$unit LoadState"]:-}" = loaded ] || { echo "$unit is ${value["$unit LoadState"]:-of an unknown load state}, and runs all the same"; return; }
+    [ "${value["$unit NeedDaemonReload"]:-}" != yes ] || { echo "systemd has not read the present files of $unit"; return; }
+    [[ $unit == */* ]] || continue
+    for path in ${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}; do
+      case $path in /etc/systemd/system.control/* | /run/systemd/*) is_named "$path" || { echo "$unit is defined by $path"; return; } ;; esac
+    done
+  done
+  while read -r unit path file of_system; do
+    if [ "$file" = "$of_system" ] || is_named "$path" || ! grep -qxF -- "$unit" <<<"$well"; then continue; fi
+    [ "${value["$unit ActiveState"]:-}" != active ] || { echo "$unit is defined by $path, outside the running system"; return; }
+  done <<<"${said[units.origins]:-}"
+}
+is_named() {
+  local named
+  for named in $UNIT_FILES; do
+    if [ "$1" = "$named" ] || [[ $1 == "${named%/}"/* ]]; then return 0; fi
+  done
+  return 1
+}
+
+# Processes that the units of the contract should not have, and units that run and of which no process was seen.
+process_problem() {
+  local unit began
+  if [ -n "${said[processes.problem]:-}" ]; then echo "the closure cannot be read: ${said[processes.problem]}"; return; fi
+  {
+    for unit in "${UNITS[@]}"; do
+      began=${value["$unit InactiveExitTimestampMonotonic"]:-0}
+      printf 'unit %s %s %s %s\n' "$unit" "${value["$unit ActiveState"]:-unknown}" "${value["$unit MainPID"]:-0}" "${began//[!0-9]/}"
+    done
+    unwell_units | awk '{ print "unwell", $0 }'
+    awk '{ print "began", $0 }' <<<"${said[processes.began]:-}"
+    awk '{ print "process", $0 }' <<<"${said[processes]}"
+  } | awk -v clock="${said[system.clock]:-}" -v activated="${said[system.activated]:-}" '
+    BEGIN { known = split(activated, at, " ") > 1; activation = at[2] - (clock - at[1]) }
+    $1 == "unit" && NF == 5 { active[$2] = $3; main[$2] = $4; start[$2] = $5 / 1e6 }
+    $1 == "unwell" { unwell[$2] = 1 }
+    $1 == "began" && NF == 3 { began[$2] = $3 / 100; noted[$2] = 1 }
+    $1 == "process" && NF > 2 {
+      seen[$2] = 1
+      who = $2 " (process " $3 ")"
+      for (n = 5; n <= NF; n++) if ($n !~ /^=/) found = found "; " who " runs from " $n
+      if ($4 ~ "^/" && $4 !~ "^/nix/store/") found = found "; " who " runs " $4
+      else if ($4 ~ /_\(deleted\)$/) found = found "; " who " runs a file that was deleted: " $4
+      # systemd may note the start of a unit 5 s after its first process began: it forks first.
+      if (noted[$3] && start[$2] && $3 != main[$2] && (!known || began[$3] < activation) && began[$3] + 5 < start[$2])
+        found = found "; " who " is left over from before the unit was last started"
+    }
+    END {
+      for (unit in active) if (active[unit] == "active" && main[unit] > 0 && !seen[unit] && !unwell[unit]) found = found "; no process was seen of " unit
+      if (found) print "not of the running system: " substr(found, 3)
+    }'
+}
+
+# What the running system says of its commit must be what was asked for, and what this host noted when it built it.
+commit_problem() {
+  local commit named=${said[system.revision]:-}
+  named=${named%-dirty}
+  [[ $named =~ ^[0-9a-f]{7,40}$ ]] || return 0
+  for commit in "$RELEASE_SHA" "${said[system.built_from]:-}"; do
+    if [[ $commit =~ ^[0-9a-f]{40}$ && $commit != "$named"* ]]; then echo "the running system says that it is of $named, not of $commit"; return; fi
+  done
 }
 
 endpoint_problem() {
-  local want=$1 name listen listener container _
-  while IFS=$US read -r name _ listen listener _ _ _ _ _ _ _ container; do
+  local want=$1 name units listen listener container words _
+  while IFS=$US read -r name units listen listener _ _ _ _ _ _ _ container; do
     [ "$name" = "$want" ] || continue
     if [ -n "${problem[$name]}" ]; then echo "$name: ${problem[$name]}"; return; fi
-    listens "$listen" "$listener" "$container" || echo "$name: $listener does not listen on $listen"
+    words=${said[sockets.problem]:+"it is not known who listens on $listen: ${said[sockets.problem]}"}
+    [ -n "$words" ] || words=$(port_problem "$listen" "$listener" "$units" "${said["listeners${container:+.$container}"]:-}")
+    [ -z "$words" ] || echo "$name: $words"
   done <<<"$ENDPOINTS"
 }
 
@@ -2888,7 +2981,11 @@ verb_deploy() {
   verb_confirm
   if [ -z "$bad" ] && [ "${said[outcome]}" != ok ]; then clause confirm FAILED "${said[detail]}"; bad=confirm; fi
   [ -z "$bad" ] || exit 1
+  row 'not judged' "by hand: $NOT_BY_HAND"
+  row held "the clauses that are judged by hand; for the whole contract run: pytest --provider=… --audit"
 }
+# What only the checks of a session judge; docs/hosts.md has the whole table.
+readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, checks of your own'
 
 # Without one of these a verb would say something untrue.
 lacking() {
@@ -2919,7 +3016,7 @@ main() {
       say clock "$BEGAN $EPOCHREALTIME"
       if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; else tell "$verb" || exit; fi
       ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
 }
 

@@ -652,7 +652,7 @@ def clauses(output: str) -> list[str]:
 
 
 def test_a_person_deploys(machine: LabHost) -> None:
-    """By hand there are the same five clauses in the same order; a good revision passes them and exits 0."""
+    """By hand a good revision passes the five clauses in order and exits 0, and what was not judged is named."""
     status, output = by_hand(machine, "deploy", RELEASE_SHA="main")
     assert status == 0, output
     assert clauses(output) == [
@@ -664,6 +664,8 @@ def test_a_person_deploys(machine: LabHost) -> None:
         "diagnostics passed",
     ]
     assert f"revision     passed  {commit(machine, 'main')} Release v2" in output
+    assert output.splitlines()[-2].startswith("not judged   by hand: what boots next, ")
+    assert output.splitlines()[-1].startswith("held         the clauses that are judged by hand; ")
     assert runs(machine) == commit(machine, "main")
     assert inside(machine, "ls /run/switchproof") == ""
 
