@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from deploy import limits
 from deploy.bridge import read_realised
+from deploy.budget import Budget
 from deploy.clocks import ClockBounds
 from deploy.connection import (
     AnswerTooLong,
@@ -51,10 +52,18 @@ class Dialogue:
         journal: Told what the host's log says, and when the connection was lost.
         stop: Set when the run was told to end.
         values: Variables of the host's script that every verb gets.
+        budget: What the host may cost; without end if not given.
     """
 
     def __init__(
-        self, host: str, provider: Provider, journal: Journal, *, stop: threading.Event, values: Mapping[str, str]
+        self,
+        host: str,
+        provider: Provider,
+        journal: Journal,
+        *,
+        stop: threading.Event,
+        values: Mapping[str, str],
+        budget: Budget | None = None,
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
@@ -66,6 +75,7 @@ class Dialogue:
         """When the host began its last answer, by our clock."""
         self._clock = ClockBounds()
         self._patience = Patience()
+        self._budget = budget or Budget(host, math.inf)
         self._silences: set[str] = set()
 
     def connect(self) -> None:
@@ -106,7 +116,9 @@ class Dialogue:
             try:
                 connection, sent = self._reached(), time.time()
                 self.questions += 1
-                done, received = connection.run(asked, timeout_s=timeout_s), time.time()
+                with self._budget.waiting():
+                    done, received = connection.run(asked, timeout_s=timeout_s), time.time()
+                self._budget.take(len(done.stdout) + len(done.stderr))
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
                     asked_again = True
                     text = f"{verb!r} is asked once more: no word came (exit status {done.exit_status})."
@@ -143,7 +155,9 @@ class Dialogue:
         connection = self._reached()
         self.questions += 1
         try:
-            completed = connection.run(text.encode(), timeout_s=timeout_s)
+            with self._budget.waiting():
+                completed = connection.run(text.encode(), timeout_s=timeout_s)
+            self._budget.take(len(completed.stdout) + len(completed.stderr))
         except AnswerTooLong:
             self.hang_up()
             raise

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 
 from deploy import facts, limits
 from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.evidence import Shelf
+from deploy.evidence import Shelf, shorten
 from deploy.redact import Redactor
 from deploy.room import Room
 from deploy.steps import Cutover
@@ -372,6 +373,8 @@ class Journal:
         self._watchers: list[Callable[[AnyEvent], None]] = []
         self._shelf = Shelf()
         self._full: set[str] = set()
+        self._kept: Counter[str] = Counter()
+        self._over: set[str] = set()
         self._lock = threading.RLock()
         (folder / "evidence").mkdir(parents=True, exist_ok=True)
         self._file = (folder / "events.jsonl").open("ab")
@@ -384,12 +387,39 @@ class Journal:
         """Append an event, flushed to the file before anyone watches it."""
         cleaned = _cleaned(event, self.redact)
         with self._lock:
+            fitting = self._fitting(cleaned)
+            if fitting is None:
+                return
+            cleaned, line = fitting
             if not isinstance(cleaned, LogLine):
                 self.events.append(cleaned)
                 if not self._file.closed and not self._torn:
-                    self._append(msgspec.json.encode(cleaned) + b"\n")
+                    self._append(line)
             for watcher in self._watchers:
                 watcher(cleaned)
+
+    def _fitting(self, event: AnyEvent) -> tuple[AnyEvent, bytes] | None:
+        """Return what fits of an event, with its line. Of a host over its budget only what decides is kept, cut."""
+        line, host = msgspec.json.encode(event) + b"\n", getattr(event, "host", None)
+        if host is None:
+            return event, line
+        if self._kept[host] + len(line) > limits.KEPT:
+            self._note_over(host)
+            if isinstance(event, Noted | Happened | LogLine):
+                return None
+            event = _cut(event)
+            line = msgspec.json.encode(event) + b"\n"
+        self._kept[host] += len(line)
+        return event, line
+
+    def _note_over(self, host: str) -> None:
+        """Note once that a host has used up what is kept of it."""
+        if host not in self._over:
+            self._over.add(host)
+            text = (
+                f"{host} has used up the {limits.KEPT} bytes that are kept of one host: texts are cut from here on."
+            )
+            self.emit(Noted(host=None, text=text))
 
     def _append(self, line: bytes) -> None:
         try:
@@ -438,17 +468,19 @@ class Journal:
             )
         about = host or "run"
         with self._lock:
-            fitting = self._shelf.fit(about, content)
+            fitting = None if about in self._over else self._shelf.fit(about, content)
             full, self._full = about in self._full, self._full | ({about} if fitting is None else set())
             path = Path("evidence") / about / ("" if fitting is None else self._shelf.name(about, self.redact(name)))
         if fitting is None:
             if not full:
-                limit = f"{limits.FILES} files or {limits.EVIDENCE} characters"
-                self.emit(Noted(host=host, text=f"Evidence is missing: no more than {limit} are kept of {about}."))
+                limit = f"{limits.FILES} files, {limits.EVIDENCE} characters or {limits.KEPT} bytes with all events"
+                self.emit(Noted(host=None, text=f"Evidence is missing: no more than {limit} are kept of {about}."))
             return ""
         if path.name != Path(name).name:
             fitting = f"{name}\n{fitting}"
         body = self.redact(fitting).encode()
+        with self._lock:
+            self._kept[about] += len(body)
         try:
             self._write_evidence(self.folder / path, body)
         except OSError as error:
@@ -535,6 +567,26 @@ _WORDS = frozenset(
 """Words of the events themselves, which stay what they are even if a secret is spelled like one."""
 
 _T = TypeVar("_T")
+
+
+def _cut(value: _T) -> _T:
+    """Return the same with long texts cut, and only the first items of long lists."""
+    cut: object = value
+    match value:
+        case enum.Enum():
+            pass
+        case str():
+            cut = shorten(value, limits.CUT)
+        case dict():
+            cut = {key: _cut(item) for key, item in list(value.items())[: limits.CUT_ITEMS]}
+        case tuple():
+            cut = tuple(_cut(item) for item in value[: limits.CUT_ITEMS])
+        case msgspec.Struct():
+            fields = {name: _cut(getattr(value, name)) for name in value.__struct_fields__}
+            cut = msgspec.structs.replace(value, **fields)
+        case _:
+            pass
+    return cast("_T", cut)
 
 
 def _cleaned(value: _T, redact: Redactor) -> _T:

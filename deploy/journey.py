@@ -14,6 +14,7 @@ from deploy.account import Account
 from deploy.boot.choice import choose_boot
 from deploy.boot.chosen import Boot
 from deploy.boot.facts import read_boot_facts
+from deploy.budget import FETCH_S, Budget, longest_s
 from deploy.connection import Provider
 from deploy.contract import HostState, Verdict
 from deploy.convergence import Convergence
@@ -39,9 +40,6 @@ from deploy.plan import Mode, Plan
 from deploy.program import bridge_values, endpoints, health_values
 from deploy.revision import Resolution, is_commit, is_full, read_resolution
 from deploy.target import Health, Host
-
-FETCH_S = 900.0
-"""Seconds for a host to fetch the repository; the host itself gives up after 600."""
 
 _LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
 
@@ -141,7 +139,14 @@ class Journey:
         self.went_back: dict[Leg, str] = {}
         """What the host said of going back by itself from what a leg had brought it to."""
         self._journal = journal
-        self._host_side = Dialogue(host.name, provider, journal, stop=stop, values=_values(host, plan, run, owner))
+        self._host_side = Dialogue(
+            host.name,
+            provider,
+            journal,
+            stop=stop,
+            values=_values(host, plan, run, owner),
+            budget=Budget(host.name, longest_s(plan.target)),
+        )
         self._busy = threading.RLock()
         self._claimed = self._launched = False
         self._unended: Leg | None = None

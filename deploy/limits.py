@@ -33,3 +33,14 @@ FILE = 8 * 2**20
 """Characters of one of them; a longer text is cut in the middle."""
 EVIDENCE = 128 * 2**20
 """Characters of all of them."""
+
+RECEIVED = 2**30
+"""Bytes of all answers of one host in one run; beyond, it is not asked any more."""
+KEPT = 256 * 2**20
+"""Bytes of all that is kept or shown of one host in one run: events, evidence and lines of its logs.
+
+Beyond, verdicts stay and texts are cut."""
+CUT = 1000
+"""Characters of a text in an event of a host that has used up `KEPT`."""
+CUT_ITEMS = 200
+"""Items of a list in such an event."""

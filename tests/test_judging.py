@@ -28,6 +28,7 @@ CARRYING = [
     "deploy/account.py",
     "deploy/addresses.py",
     "deploy/attestation.py",
+    "deploy/budget.py",
     "deploy/case.py",
     "deploy/cause.py",
     "deploy/cause_inside.py",
