@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import threading
 import time
@@ -36,6 +37,7 @@ from deploy.journal import (
 )
 from deploy.leaving import Departure, found
 from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
+from deploy.pending import awaited_return
 from deploy.plan import Mode, Plan
 from deploy.program import bridge_values, endpoints, health_values
 from deploy.revision import Resolution, is_commit, is_full, read_resolution
@@ -363,7 +365,7 @@ class Journey:
         self._begin_way_back(
             "nothing confirms the new system, as the drill wants, so that the host goes back by itself"
         )
-        self._note(f"Nothing confirms the new system now: the host has {self.plan.target.confirm_s:g} s.")
+        self._note(awaited_return(self.plan.target.confirm_s, dt.datetime.now(dt.UTC)))
         with self._phase("wait", "back"):
             self.convergences["back"] = self._follow_return("", self.plan.target.confirm_s)
         return self.convergences["back"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
@@ -43,6 +44,15 @@ class Pending:
         else:
             when = f"in {self.left} s"
         return f"the host returns to {self.to} by itself {when}, unless its switch is confirmed ({whose})"
+
+
+def awaited_return(confirm_s: float, now: dt.datetime) -> str:
+    """Say for what a drill of the dead man's switch waits, and until when."""
+    latest = (now + dt.timedelta(seconds=confirm_s)).astimezone(dt.UTC)
+    return (
+        f"Nothing confirms the new system, as the drill asks. Waiting until the host goes back by itself, by "
+        f"{latest:%H:%M:%S}Z ({confirm_s:g} s) at the latest, and then for its switch."
+    )
 
 
 def read_pending(frame: Frame) -> Pending | None:

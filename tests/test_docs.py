@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from deploy.contract import Clause, ExitCode
+from deploy.providers.lab import kvm
 from deploy.providers.lab.revisions import REVISIONS
 from deploy.schema import record_schema
 from deploy.target import json_schema
@@ -39,6 +40,17 @@ def test_every_revision_of_the_lab_is_documented() -> None:
     for revision in REVISIONS:
         (row,) = re.findall(rf"^\| `{re.escape(revision.name)}` \|.*$", page, re.MULTILINE)
         assert row.endswith(f"| `{revision.clause}` |" if revision.clause else "| (canonical) |")
+
+
+def test_figures_of_the_first_pages_are_those_of_the_code() -> None:
+    """README and the lab's page state a time or a size only where a constant or the sample holds it."""
+    page = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    (crash,) = (edit for one in REVISIONS if one.name == "broken/live-crash-loop" for edit in one.edits)
+    held = {
+        f"{kvm.FIRST_BOOT_TIMEOUT_S:g} s",
+        *(f"{seconds} s" for seconds in re.findall(r"echo (\d+) >", repr(crash))),
+    }
+    assert set(re.findall(r"\b[\d.,]+ (?:ms|s|MB|GB|KiB|%|seconds|minutes)(?!\w)", README + page)) <= held
 
 
 def test_every_scenario_and_finding_of_a_trial_is_documented() -> None:

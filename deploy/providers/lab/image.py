@@ -80,7 +80,8 @@ def _packages(kind: Recipe, progress: Progress) -> Path:
     """Return a folder with Debian and the packages in it, and nothing of ours yet."""
     folder = folders.cache() / f"packages-{kind.packages_digest()[:12]}"
     if not folder.exists():
-        progress(f"Installing Debian {kind.suite} for the lab's hosts (once, about 40 s)…")
+        limit = f"{BUILD_TIMEOUT_S / 60:g} minutes"
+        progress(f"Installing Debian {kind.suite} for the lab's hosts, once; it may take up to {limit}…")
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         sources = folder.with_suffix(".list")
         sources.write_text("\n".join(kind.sources) + "\n", "utf-8")

@@ -106,7 +106,7 @@ class Lab:
 
     def _build(self, progress: Callable[[str], None]) -> None:
         started = time.monotonic()
-        progress(f"Starting hosts {', '.join(self.hosts)}…")
+        progress(f"Starting hosts {', '.join(self.hosts)}; this may take up to {START_TIMEOUT_S:g} s…")
         generate_key(self.identity_file, comment=f"switchproof-lab-{self.name}")
         sample.build_repository(self.repository)
         real.install(self.state.programs, self.folder / real.FOLDER)
