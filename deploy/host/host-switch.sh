@@ -1462,17 +1462,24 @@ restore_profile() {
 call_switch() { NIXOS_NO_CHECK=1 openly timeout -k 20 "$SWITCH_S" "$1/bin/switch-to-configuration" "$2"; }
 
 # Run the switch of a system that ran before, so that the checks with which a switch begins do not matter; again while
-# another one holds the lock, and once more where it hung: what made it hang may be over.
+# another one holds the lock, and once more where it hung, and where it failed: what made it do so, such as a bus that
+# restarted, may be over, and it goes on with the units that it had noted.
 run_switch() {
-  local rc began hung=''
+  local rc began hung='' failed=''
   uptime_to began
   while :; do
     rc=0
     call_switch "$1" "$2" || rc=$?
-    case $rc:$hung in
-      124: | 137:)
+    case $rc:$hung:$failed:$2 in
+      124::* | 137::*)
         echo "$1/bin/switch-to-configuration $2 did not end within $SWITCH_S s, and is tried once more"
         hung=yes
+        continue
+        ;;
+      1:*::switch)
+        echo "$1/bin/switch-to-configuration $2 ended with status 1, and is tried once more"
+        failed=yes
+        sleep 1
         continue
         ;;
       11:*) ;;
