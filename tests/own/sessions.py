@@ -194,7 +194,14 @@ class Unready(Host):
         return {"outcome": "unready", "detail": "git is missing: install it"}
 
 
-KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready)}
+class Waiting(Host):
+    """A host whose running system has another kernel than the booted one."""
+
+    def observe(self, values: Mapping[str, str]) -> dict[str, str]:
+        return super().observe(values) | {"system.reboot": "kernel ", "system.kernels": "6.12.1 6.12.2"}
+
+
+KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready, Waiting)}
 
 
 class Hosts:

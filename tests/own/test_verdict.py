@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import ExitCode, HostState
+from deploy.contract import ExitCode, HostState, Verdict
 from deploy.errors import UsageError
 from deploy.journal import Journal, Noted, read_events
 from deploy.redact import Redactor
 from deploy.room import Room
 from tests.answers import SHA
-from tests.own.sessions import Filling, Host, Keyless, Scenario, Signalled, Unknowing, Unready, run_alone
+from tests.own.sessions import Filling, Host, Keyless, Scenario, Signalled, Unknowing, Unready, Waiting, run_alone
 
 BAD = Scenario(status="ill")
 
@@ -77,6 +77,18 @@ def test_exit_4_names_the_one_cause_that_it_was(kind: type[Host], refused: str, 
     assert refusal is not None
     assert refusal.kind == refused
     assert f"Exit 4: nothing was touched: {refused}\n" in ended.output
+
+
+@pytest.mark.parametrize("option", [f"--sha={SHA}", "--audit"], ids=["deploy", "audit"])
+def test_a_kernel_that_waits_for_a_reboot_is_told_everywhere(option: str, tmp_path: Path) -> None:
+    """It fails nothing, and the warning with both kernels stands in terminal, record and report."""
+    ended = run_alone(tmp_path / "run", Scenario(options=(option,)), kind=Waiting)
+    warning = "A reboot is needed before this system's kernel is in use (booted: 6.12.1, configured: 6.12.2)."
+    assert ended.record.host("a").warnings == [warning]
+    assert f"a: {warning}" in " ".join(ended.output.partition("host  ")[2].split())
+    assert "kernel is in use (booted: 6.12.1, configured: 6.12.2)" in (ended.folder / "report.html").read_text()
+    states = [check.verdict for part in ended.record.host("a").clauses for check in part.checks]
+    assert set(states) == {Verdict.PASSED}, ended.output
 
 
 def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:
