@@ -313,7 +313,8 @@ def test_an_upgrade_of_systemd_executes_it_again_forward_and_back(machine: Machi
 
 
 @pytest.mark.parametrize(
-    ("ref", "units"), [("dbus-restart", ["dbus"]), ("journald-restart", ["systemd-journald", "systemd-logind"])]
+    ("ref", "units"),
+    [("dbus-restart", ["dbus", "systemd-logind"]), ("journald-restart", ["systemd-journald", "systemd-logind"])],
 )
 def test_a_switch_can_restart_services_of_the_host(machine: Machine, ref: str, units: list[str]) -> None:
     """Both the switch to such a revision and the way back from it restart them."""

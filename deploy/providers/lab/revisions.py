@@ -65,8 +65,10 @@ def _good(slug: str, title: str, *edits: Edit) -> Revision:
 
 
 def _restarting(*units: str) -> tuple[Edit, ...]:
-    """What makes a switch to a revision, and the way back from it, restart units of the host."""
-    restart = f"/usr/bin/systemctl try-restart {' '.join(units)}"
+    """What makes a switch to a revision, and the way back from it, restart units of the host, one after the other."""
+    restarts = [f"/usr/bin/systemctl try-restart {unit}" for unit in units]
+    begin = "\n    ".join(f"ExecStart={restart}" for restart in restarts)
+    end = "\n    ".join(f"ExecStop=-{restart}" for restart in restarts)
     module = f"""\
 # Starts the host's own services again when they come with another release of the system.
 {{ ... }}:
@@ -79,8 +81,8 @@ def _restarting(*units: str) -> tuple[Edit, ...]:
     [Service]
     Type=oneshot
     RemainAfterExit=yes
-    ExecStart={restart}
-    ExecStop=-{restart}
+    {begin}
+    {end}
   '';
 }}
 """
@@ -100,7 +102,8 @@ _UPDATING_THE_HOST: Final = (
         "Update nixpkgs: systemd",
         Edit("system/default.nix", "DefaultTimeoutStopSec=90s", "DefaultTimeoutStopSec=60s"),
     ),
-    _good("dbus-restart", "Update nixpkgs: dbus", *_restarting("dbus.service")),
+    # logind does not connect to another dbus by itself, and every login would wait for it.
+    _good("dbus-restart", "Update nixpkgs: dbus", *_restarting("dbus.service", "systemd-logind.service")),
     _good(
         "journald-restart",
         "Update nixpkgs: journald and logind",
