@@ -188,7 +188,7 @@ def _by_commit(past: Past, asked: str) -> str:
 
 
 def _same_commit(known: str, asked: str) -> bool:
-    return is_commit(asked) and known.startswith(asked)
+    return is_commit(asked) and known.startswith(asked.lower())
 
 
 def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:

@@ -219,7 +219,7 @@ class Journey:
             UsageError: As for `resolve`.
         """
         if is_commit(revision):
-            return revision
+            return revision.lower()
         with self._phase("resolve"):
             frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_READONLY": "1"}, FETCH_S)
             return read_resolution(frame, revision).sha

@@ -121,7 +121,7 @@ def is_full(revision: str) -> bool:
 
 def is_commit(revision: str) -> bool:
     """Whether a revision can be compared with a commit as it stands, full or abbreviated."""
-    return _ABBREVIATED.fullmatch(revision) is not None
+    return _ABBREVIATED.fullmatch(revision.lower()) is not None
 
 
 def read_resolution(frame: Frame, revision: str) -> Resolution:

@@ -79,6 +79,13 @@ def gaps(record: Record) -> list[Gap]:
     return [gap for host in record.hosts if host.name not in away for gap in _gaps(record, host)]
 
 
+def _kept_running(host: Host) -> list[str]:
+    """Name the units that run in the new system as they ran in the earlier one."""
+    if host.before is None or host.after is None or host.before.toplevel == host.after.toplevel:
+        return []
+    return [unit.name for unit in host.units if unit.before and unit.after and not unit.restarted]
+
+
 def _gaps(record: Record, host: Host) -> list[Gap]:
     found = []
     changes = record.run.mode in {"deploy", "rollback", "drill"}
@@ -94,6 +101,11 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
         found.append("its endpoints' health over time")
     found += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
     found += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]
+    if kept := _kept_running(host):
+        found.append(
+            f"whether units that the switch left running ({', '.join(kept)}) still serve data of the earlier system: "
+            "no check sees what a process has read through /run/current-system"
+        )
     for leg, words in reading.LEG_WORDS.items():
         thinned = [watch for watch in host.watches if watch.leg == leg and watch.left_out]
         if thinned:

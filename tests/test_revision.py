@@ -97,13 +97,14 @@ def test_accepted_revision_is_harmless(revision: str) -> None:
         (SHA[:7], False, True),
         (SHA[:6], False, False),
         (SHA + "0", False, False),
-        (SHA.upper(), False, False),
+        (SHA.upper(), False, True),
+        (SHA[:7].upper(), False, True),
         (SHA + "\n", False, False),
         ("main", False, False),
     ],
 )
 def test_full_commit_has_forty_digits(revision: str, full: bool, commit: bool) -> None:
-    """A full commit has 40 lower-case hexadecimal digits, a short one at least 7."""
+    """A full commit has 40 lower-case hexadecimal digits, a short one at least 7 in any case."""
     assert (is_full(revision), is_commit(revision)) == (full, commit)
 
 

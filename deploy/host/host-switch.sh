@@ -861,7 +861,7 @@ fetch() {
 # The commits that a revision may mean, one a line with what it is. A commit that no branch or tag of the repository
 # contains is none: the clone may hold it all the same, and servers hand out what others put into their copies.
 candidates() {
-  local rev=$1 name sha
+  local rev=$1 name sha digits=${1,,} # names are told apart by case, commits are not
   if [[ ! $rev =~ ^[0-9a-f]{40}$ ]]; then
     for name in "heads/${rev#refs/heads/}" "tags/${rev#refs/tags/}" "$rev" "${rev#refs/}"; do
       case $name in heads/* | tags/*) ;; *) continue ;; esac
@@ -869,8 +869,8 @@ candidates() {
       printf '%s %s\n' "$sha" "$name"
     done
   fi
-  [[ $rev =~ ^[0-9a-f]{4,40}$ ]] || return 0
-  git -C "$WORKDIR" rev-parse --disambiguate="$rev" | while read -r sha; do
+  [[ $digits =~ ^[0-9a-f]{4,40}$ ]] || return 0
+  git -C "$WORKDIR" rev-parse --disambiguate="$digits" | while read -r sha; do
     [ "$(git -C "$WORKDIR" cat-file -t "$sha" 2>/dev/null)" = commit ] || continue
     [ -n "$(git -C "$WORKDIR" for-each-ref --count=1 --contains="$sha" refs/switchproof/heads refs/switchproof/tags)" ] || continue
     printf '%s commit\n' "$sha"

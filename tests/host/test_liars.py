@@ -142,6 +142,17 @@ def test_silence_is_inconclusive(machine: LabHost, tool: str) -> None:
         judge(look(machine))
 
 
+def test_a_daemon_of_nix_that_refuses_is_quoted(machine: LabHost) -> None:
+    """Where the closure cannot be read, nix's own words and what helps with them are told."""
+    refuses = "echo \"error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': refused\" >&2; exit 1"
+    with (
+        replaced(machine, "nix-store", refuses),
+        pytest.raises(Inconclusive, match="nix says: error: cannot connect to socket") as refused,
+    ):
+        judge(look(machine))
+    assert "nix-daemon" in refused.value.remedy
+
+
 def test_a_socket_that_systemd_holds_is_the_unit_s(machine: LabHost) -> None:
     """A forward that systemd starts by its socket is heard as itself, whoever holds the socket."""
     socket = "[Socket]\nListenStream=127.0.0.1:7070\n"

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from deploy.contract import HostState
 from deploy.providers.lab.host import LabHost
 from deploy.providers.lab.lab import Lab
+from deploy.revision import RepositoryUnreachable, read_resolution
 from tests.deploys.sessions import ROOT, session, target_file
 from tests.host.hands import (
     CHECKOUT,
@@ -81,10 +82,11 @@ def test_names_resolve_to_one_commit(machine: LabHost, revision: str, readonly: 
 
 
 @pytest.mark.parametrize("digits", [7, 12, 40])
-def test_commits_resolve(machine: LabHost, digits: int) -> None:
-    """A full or an abbreviated commit resolves to the full one, with its subject."""
+@pytest.mark.parametrize("spelled", [str.lower, str.upper], ids=["lower", "upper"])
+def test_commits_resolve(machine: LabHost, digits: int, spelled: Callable[[str], str]) -> None:
+    """A full or an abbreviated commit resolves to the full one in either case, with its subject."""
     sha = commit(machine, "v3")
-    answer = ask(machine, "resolve", RELEASE_SHA=sha[:digits])
+    answer = ask(machine, "resolve", RELEASE_SHA=spelled(sha[:digits]))
     assert (answer.text("sha"), answer.text("subject")) == (sha, "Release v3")
 
 
@@ -216,12 +218,24 @@ CHECKOUTS = {
 }
 TELLING = ("absent", "dirty", "shallow", "merging", "same-names")
 """States that every test run tries; `just checkouts` tries all."""
+HOOK = ".git/hooks/reference-transaction"
 REFUSED = {
-    "not-git": ("echo precious >file", "not a git repository"),
-    "file": ("cd ..; rmdir $OLDPWD; echo precious >$OLDPWD", "not a git repository"),
-    "not-ours": (f"{CLONE}; chown -R nobody .", "dubious ownership"),
-    "folder-inside": ("cd ..; git init -q; cd $OLDPWD; echo precious >file", "a folder in the git repository"),
-    "broken": (f"{CLONE}; echo garbage >.git/HEAD", "not a git repository"),
+    "not-git": ("echo precious >file", "not a git repository", "move it aside"),
+    "file": ("cd ..; rmdir $OLDPWD; echo precious >$OLDPWD", "not a git repository", "move it aside"),
+    "not-ours": (f"{CLONE}; chown -R nobody .", "dubious ownership", "safe.directory"),
+    "folder-inside": (
+        "cd ..; git init -q; cd $OLDPWD; echo precious >file",
+        "a folder in the git repository",
+        "move it aside",
+    ),
+    "broken": (f"{CLONE}; echo garbage >.git/HEAD", "not a git repository", "move it aside"),
+    "extension": (
+        f"{CLONE}; git config core.repositoryFormatVersion 1; git config extensions.later true",
+        "extension",
+        "made by another git",
+    ),
+    "other-hashes": ("git init -q --object-format=sha256", "algorithm", "with other hashes"),
+    "hook": (f"{CLONE}; printf '#!/bin/sh\\nexit 1\\n' >{HOOK}; chmod +x {HOOK}", "hook", "A hook of the checkout"),
 }
 
 
@@ -278,13 +292,15 @@ def deploy(machine: LabHost, run: str, place: str) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_checkout_that_cannot_be_used_is_left_alone(machine: LabHost, name: str) -> None:
-    """What is no git repository of ours is refused with the reason, and nothing of it is lost or altered."""
-    prepare, words = REFUSED[name]
+    """What is no git repository of ours is refused with a remedy that fits, and nothing of it is lost or altered."""
+    prepare, words, remedy = REFUSED[name]
     with checkout(machine, name, prepare) as place:
         answer = ask(machine, "resolve", RELEASE_SHA="main", WORKDIR=place)
-        assert answer.text("outcome") == "checkout", answer.sections
-        assert place in answer.text("detail")
-        assert words in answer.text("detail")
+        assert answer.text("outcome") in {"checkout", "unreachable"}, answer.sections
+        assert place in answer.text("detail") or answer.text("outcome") == "unreachable"
+        with pytest.raises(RepositoryUnreachable, match=words) as refused:
+            read_resolution(answer, "main")
+        assert remedy in refused.value.remedy
 
 
 @pytest.mark.usefixtures("copy")

@@ -50,6 +50,17 @@ def test_everything_known_leaves_no_gap() -> None:
     assert gap.what.startswith("14 answers of live, dev (deploy) between others")
 
 
+def test_units_that_a_switch_left_running_may_serve_what_they_read_before() -> None:
+    """The limit of what checks see is stated where a unit went on through a change of the system, and only there."""
+    story = Story("a").connected("a").seen("a", "before", OLD, 41).seen("a", "after", NEW, 42).watched("a")
+    story.units("a", "before", 100, "0", "a").units("a", "after", 100, "0", "a")
+    (gap,) = unseen.gaps(story.record())
+    assert gap.what.startswith("whether units that the switch left running (hypervisor.service, ")
+    same = Story("a").connected("a").seen("a", "before", NEW, 42).seen("a", "after", NEW, 42).watched("a")
+    same.units("a", "before", 100, "0", "a").units("a", "after", 100, "0", "a")
+    assert unseen.gaps(same.record()) == []
+
+
 def test_what_is_not_known_of_a_host_is_named() -> None:
     """A host that was reached and of which little was learnt says what is missing; one never reached has no gaps."""
     story = Story().connected("a").units("a", "before", 100, "0", "a")
