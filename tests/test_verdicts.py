@@ -1,0 +1,208 @@
+"""Each check of what boots, how the switch ended and what diagnostics there are fails on the very thing it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import pytest
+
+from checks import test_boots, test_confirmation, test_converge, test_diagnostics
+from checks.fixtures import Booting, Shown
+from checks.verdicts import emittable, emitted
+from deploy.boot.chosen import Boot, Entry
+from deploy.convergence import Convergence
+from deploy.errors import Inconclusive
+from deploy.journey import Before, Confirmation
+from deploy.observation import Observation, read_observation, read_system, read_units
+from deploy.plan import TARGETS
+from deploy.target import load
+from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
+
+OLD = "/nix/store/0000000000000000000000000000000a-old"
+UNITS = (HYPERVISOR, *LIVE)
+PENDING = f"run r1\nowner Ada on build-7\narmed 2026-11-26T20:00:00Z\nexpected {TOPLEVEL}\nto {OLD}\nseconds 60\n"
+
+
+def observed(parts: Mapping[str, str] | None = None) -> Observation:
+    return read_observation(frame(dict(parts or {})))
+
+
+def boots(system: str, later: str = "", doubt: str = "", missing: tuple[str, ...] = ()) -> Boot:
+    return Boot("systemd-boot", Entry("next", system, missing), Entry("later", later or system), doubt)
+
+
+# H-7, A-4.
+
+
+@pytest.mark.parametrize(
+    ("tail", "when"),
+    [
+        ("left 42\nguard active", "in 42 s"),
+        ("left 0\nguard active", "now"),
+        ("left \nguard active", "60 s after its switch has ended"),
+        ("left 42\nguard inactive", "at its next boot"),
+    ],
+)
+def test_a_return_that_is_pending_fails_an_audit(tail: str, when: str) -> None:
+    """An audit of a host that is about to go back says when, to what, in which run and of whom."""
+    with pytest.raises(AssertionError) as error:
+        test_boots.test_no_return_is_pending(observed({"pending": PENDING + tail}), Shown())
+    for word in (f"the host returns to {OLD} by itself {when}", "run r1 of Ada on build-7", "2026-11-26T20:00:00Z"):
+        assert word in str(error.value)
+
+
+def test_no_return_that_is_pending_passes() -> None:
+    """A host that nothing waits on stays as it is."""
+    test_boots.test_no_return_is_pending(observed(), Shown())
+
+
+# A-7.
+
+WRONG = [
+    (boots(OLD), f"the next boot starts {OLD}"),
+    (boots(TOPLEVEL, later=OLD), f"the boot after the next one starts {OLD}"),
+    (boots(TOPLEVEL, missing=("/boot/kernel",)), "/boot/kernel is missing or empty"),
+]
+
+
+@pytest.mark.parametrize(("boot", "says"), WRONG)
+def test_another_boot_default_fails(boot: Boot, says: str) -> None:
+    """Whatever else boots than the run says fails, before the confirmation and after it."""
+    with pytest.raises(AssertionError, match=says):
+        test_boots.test_the_host_boots_what_the_run_says(Booting(boot, TOPLEVEL, "why"), Shown())
+    with pytest.raises(AssertionError, match=says):
+        test_confirmation.test_the_host_boots_the_system_that_it_keeps(
+            Confirmation("ok", "", TOPLEVEL, boot), Shown()
+        )
+
+
+def test_the_right_boot_default_passes() -> None:
+    """The system itself passes, and a host of which the target file says that nothing on it decides."""
+    for boot in (boots(TOPLEVEL), Boot("none")):
+        test_boots.test_the_host_boots_what_the_run_says(Booting(boot, TOPLEVEL, "why"), Shown())
+        confirmation = Confirmation("ok", "", TOPLEVEL, boot)
+        test_confirmation.test_the_host_boots_the_system_that_it_keeps(confirmation, Shown())
+        assert confirmation.is_lasting
+
+
+@pytest.mark.parametrize("boot", [Boot("grub", doubt="grub.cfg cannot be read"), None])
+def test_a_boot_default_that_is_not_known_is_inconclusive(boot: Boot | None) -> None:
+    """What cannot be read proves nothing, and the system is not kept for it."""
+    if boot:
+        with pytest.raises(Inconclusive, match=r"grub\.cfg cannot be read"):
+            test_boots.test_the_host_boots_what_the_run_says(Booting(boot, TOPLEVEL, "why"), Shown())
+    confirmation = Confirmation("ok", "", TOPLEVEL, boot)
+    with pytest.raises(Inconclusive):
+        test_confirmation.test_the_host_boots_the_system_that_it_keeps(confirmation, Shown())
+    assert not confirmation.is_lasting
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [
+        ("late", AssertionError),
+        ("booted", AssertionError),
+        ("foreign", AssertionError),
+        ("unbootable", AssertionError),
+        ("", AssertionError),
+        ("busy", Inconclusive),
+    ],
+)
+def test_only_a_confirmation_that_the_host_takes_passes(outcome: str, kind: type[Exception]) -> None:
+    """Every other answer than ok fails with the host's words, or is inconclusive where the host still switches."""
+    confirmation = Confirmation(outcome, "the host's words", TOPLEVEL, boots(TOPLEVEL))
+    with pytest.raises(kind, match="the host's words"):
+        test_confirmation.test_the_host_keeps_the_system(confirmation, Shown())
+    assert not confirmation.is_lasting
+
+
+# H-2, A-15, D-3: how the switch ended.
+
+ENDED = Convergence(
+    finished=True,
+    status=0,
+    stage="switch",
+    expected=TOPLEVEL,
+    unit="",
+    journal="",
+    log="--- switch\n",
+    log_path="evidence/a/converge.log",
+)
+
+
+def test_a_boot_default_that_could_not_be_set_fails() -> None:
+    """What the job said of it is the message."""
+    test_converge.test_the_boot_default_could_be_set(ENDED, Shown())
+    ended = dataclasses.replace(ENDED, boot_problem="Could not acquire lock")
+    with pytest.raises(AssertionError, match="Could not acquire lock"):
+        test_converge.test_the_boot_default_could_be_set(ended, Shown())
+
+
+def before(*failed: str) -> Before:
+    seen = frame({})
+    return Before(read_system(seen), read_units(seen), failed)
+
+
+NAMED = "--- switch\nwarning: the following units failed: a.service, b.service\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "failed", "unwell", "says"),
+    [
+        (NAMED, ("a.service", "b.service"), set(), ""),
+        (NAMED, ("a.service",), {"b.service"}, ""),
+        (NAMED, ("a.service",), set(), r"failed in the switch: b\.service"),
+        ("--- switch\nFailed to reload x.service\n", (), set(), r"failed in the switch: x\.service"),
+        ("--- switch\n", (), set(), "names no unit that failed"),
+    ],
+)
+def test_exit_status_4_must_be_explained(log: str, failed: tuple[str, ...], unwell: set[str], says: str) -> None:
+    """Each unit that the switch names failed before, or fails its own clause; nobody named explains nothing."""
+    ended = dataclasses.replace(ENDED, status=4, log=log)
+    if not says:
+        test_converge.test_no_unit_failed_in_the_switch(ended, before(*failed), unwell, Shown())
+        return
+    with pytest.raises(AssertionError, match=says):
+        test_converge.test_no_unit_failed_in_the_switch(ended, before(*failed), unwell, Shown())
+
+
+# A-8.
+
+TARGET = load(TARGETS / "lab.toml", {})
+SIZES = {
+    **{f"{tool} {unit}": 10 for tool in ("systemctl", "journalctl") for unit in TARGET.contract_units},
+    "ss sockets": 10,
+    "journald line": 1,
+}
+PARTS = {
+    **{f"{kind}/{unit}": "file" for kind in ("status", "journal") for unit in TARGET.contract_units},
+    "sockets": "file",
+    "journald": "file",
+}
+
+
+def test_a_journal_that_takes_no_line_fails() -> None:
+    """Entries of old prove nothing, whether diagnostics were needed or only could have been."""
+    for diagnosis in (emittable(TARGET, SIZES), emitted(TARGET, PARTS)):
+        test_diagnostics.test_logs_are_emitted(diagnosis, Shown())
+    silent = {name: size for name, size in SIZES.items() if name != "journald line"}
+    stopped = {name: path for name, path in PARTS.items() if name != "journald"}
+    for diagnosis in (emittable(TARGET, silent), emitted(TARGET, stopped)):
+        with pytest.raises(AssertionError, match="did not come back"):
+            test_diagnostics.test_logs_are_emitted(diagnosis, Shown())
+
+
+def test_diagnostics_that_lack_something_fail() -> None:
+    """A unit without a state or a journal, and sockets that nobody lists, fail by name."""
+    unit = TARGET.contract_units[0]
+    lacking = {
+        f"status/{unit}": (test_diagnostics.test_unit_states_are_emitted, f"no state of {unit}"),
+        f"journal/{unit}": (test_diagnostics.test_logs_are_emitted, f"no journal of {unit}"),
+        "sockets": (test_diagnostics.test_sockets_are_emitted, "socket"),
+    }
+    for name, (check, says) in lacking.items():
+        parts = {part: path for part, path in PARTS.items() if part != name}
+        check(emitted(TARGET, PARTS), Shown())
+        with pytest.raises(AssertionError, match=says):
+            check(emitted(TARGET, parts), Shown())
