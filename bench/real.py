@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     try:
         found = find(given.folder)
-        before = read(PAGE.read_text("utf-8") if PAGE.is_file() else "", found)
+        before = read(PAGE.read_text("utf-8") if PAGE.is_file() else "", pairs(found))
         together = [pair for pair in pairs(found) if given.pair in pair.title]
         chosen = {pair: _chosen(given, before.get(pair.title)) for pair in together}
         now = {pair.title: _try(pair, given.suite, given.hosts, cases) for pair, cases in chosen.items() if cases}

@@ -76,13 +76,18 @@ class Table:
     outcomes: Mapping[str, Outcome]
 
 
-def read(text: str, found: Sequence[Found]) -> dict[str, Table]:
-    """Return the tables of a page by their headings; none where a program is not the one that the page tells of."""
-    if not text or any(program.row not in text for program in found):
-        return {}
+def read(text: str, pairs: Sequence[Pair]) -> dict[str, Table]:
+    """Return the tables of a page by their headings, of those programs that are still the ones that it tells of."""
+    known = {
+        pair.title
+        for pair in pairs
+        if all(program.row in text for program in (pair.rebuild, pair.switch) if program is not None)
+    }
     tables = {}
     for part in text.split("\n## ")[1:]:
         title, _, rest = part.partition("\n")
+        if title not in known:
+            continue
         around = rest.strip().partition(". ")[0]
         tables[title] = Table(around, {row["title"]: _outcome(row) for row in _ROW.finditer(rest)})
     return tables

@@ -64,10 +64,10 @@ def test_sittings_add_to_the_page(tmp_path: Path) -> None:
     first, second = pairs(found)
     tables = {pair.title: Table("systemd 257 (257.13), Python 3.13", OUTCOMES) for pair in (first, second)}
     page = render(found, [first, second], tables, "- 26.05 is new\n")
-    assert read(page, found) == tables
-    assert read("", found) == {}
+    assert read(page, [first, second]) == tables
+    assert read("", [first, second]) == {}
     newer = {CASES[1].title: Outcome("canonical", "", "0", "converged", as_it_should=True)}
-    merged = merge(read(page, found), {first.title: Table("systemd 262", newer)})
+    merged = merge(read(page, [first, second]), {first.title: Table("systemd 262", newer)})
     assert merged == {first.title: Table("systemd 262", {**OUTCOMES, **newer}), second.title: tables[second.title]}
     (tmp_path / "switch-to-configuration-ng-c43e1423").write_bytes(b"\x7fELF and something else")
-    assert read(page, found) == {}
+    assert read(page, [first, second]) == {second.title: tables[second.title]}
