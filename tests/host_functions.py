@@ -12,7 +12,9 @@ from deploy.program import SCRIPT
 def function(name: str) -> str:
     """The text of one function of the script."""
     found = re.search(
-        rf"^{name}\(\) (\{{.*?^\}}|\{{ .*?\}})$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        rf"^{name}\(\) (\{{.*?^\}}|\(.*?^\)|\{{ .*?\}})$",
+        SCRIPT.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
     )
     assert found, name
     return found[0]
