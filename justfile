@@ -139,6 +139,7 @@ parity: packages
 trials: packages
     SWITCHPROOF_TRIALS=all pytest tests/trials
 
-# Pin what is installed in CI to what is current now.
+# Pin what is installed in CI to what is current now: versions for tests, and digests for what deploys, beside whose keys it runs.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
+    uv pip compile --quiet --universal --group build --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml

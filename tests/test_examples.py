@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def test_each_job_calls_one_recipe(path: Path) -> None:
     """Staging, production and audit call one recipe of the justfile each, with options that a session has."""
     called = list(commands(path))
     assert [job for job, _ in called] == ["staging", "production", "audit"]
-    options = (ROOT / "conftest.py").read_text(encoding="utf-8")
+    options = (ROOT / "deploy" / "options.py").read_text(encoding="utf-8")
     for _, line in called:
         words = shlex.split(line)
         command = ["just", "--dry-run", *words[1:]]
@@ -77,6 +78,33 @@ def test_production_asks_for_what_staging_signed(path: Path) -> None:
     assert "--require-record=" in called["production"]
     assert "--allowed-signers=" in called["production"]
     assert "staging" in str(jobs(path)["production"]["needs"])
+
+
+@every_file
+def test_packages_are_installed_by_their_digests(path: Path) -> None:
+    """Nothing is installed beside the keys but what the lock file names, and that before they are laid down."""
+    text = path.read_text(encoding="utf-8")
+    installs = re.findall(r"pip install .*", text)
+    assert {" ".join(line.replace(" --quiet", "").split()) for line in installs} == {
+        "pip install --require-hashes -r requirements-deploy.lock",
+        "pip install --no-deps --no-build-isolation -e .",
+    }
+    assert text.count("pip install") == len(jobs(path)) * 2 if path in GITHUB else 2
+    assert text.index("pip install") < text.index("install -D") if "install -D" in text else True
+
+
+def test_the_lock_of_deploys_has_every_dependency_by_digest() -> None:
+    """Each package of it has digests and the version that the tests run with, and no dependency is missing."""
+    lock = (ROOT / "requirements-deploy.lock").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z0-9-]+)==(\S+)((?:.*\\\n)+.*)", lock, re.MULTILINE)
+    entries = {name: (version, rest) for name, version, rest in found}
+    assert len(entries) == len(re.findall(r"^[a-z0-9-]+==", lock, re.MULTILINE))
+    assert all("--hash=sha256:" in rest for _, rest in entries.values())
+    tried = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE))
+    assert {name: version for name, (version, _) in entries.items() if name in tried}.items() <= tried.items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {re.split(r"[<>=]", one)[0].replace(".", "-") for one in project["project"]["dependencies"]}
+    assert needed | {"hatchling"} <= entries.keys()
 
 
 @on_github
