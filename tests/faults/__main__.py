@@ -126,8 +126,8 @@ def _try(cell: Cell, results: Results, below: Path, lab: Lab | None = None, name
     began = time.monotonic()
     folder = below / re.sub(r"[^a-z0-9]+", "-", results.key(fault, mode).lower())
     try:
-        if lab:
-            make_good(lab, name, to_go_back=mode == "rollback" and cost(fault, mode) > 0)
+        if lab and cost(fault, mode):
+            make_good(lab, name, to_go_back=mode == "rollback")
         outcome = meet(fault, mode, folder, lab, name)
     except Exception:  # noqa: BLE001 - a cell that cannot be tried is a wrong one, and stops no other
         outcome = Outcome("not tried", None, "", "", "it could not be tried", traceback.format_exc())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,6 @@ SAMPLE = {
     "repository: the flake has no such system, deploy",
 }
 ON_HOSTS = [cell for cell in CELLS if Results.key(*cell) in SAMPLE]
-HOSTS = ("x1", "x2")
 
 
 def ids(cells: list[tuple[Fault, Mode]]) -> list[str]:
@@ -38,39 +36,25 @@ def ids(cells: list[tuple[Fault, Mode]]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
-    """What came of the cells that need no host, two at a time."""
-    folder = tmp_path_factory.mktemp("alone")
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            Results.key(*cell): pool.submit(meet, *cell, folder / str(number)) for number, cell in enumerate(ALONE)
-        }
-
-
-@pytest.fixture(scope="module")
-def on_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Outcome]]]:
-    """What came of the cells that need a host, on two of them."""
-    folder = tmp_path_factory.mktemp("hosts")
-    with Lab.up(HOSTS, name=own("faults-table"), runtime="netns") as lab, ThreadPoolExecutor(1) as pool:
-        yield {
-            Results.key(*cell): pool.submit(meet, *cell, folder / str(number), lab, HOSTS[number % len(HOSTS)])
-            for number, cell in enumerate(ON_HOSTS)
-        }
+def lab() -> Iterator[Lab]:
+    """A host that runs the first good release."""
+    with Lab.up(("x",), name=own("faults-table"), runtime="netns") as lab:
+        yield lab
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("fault", "mode"), ALONE, ids=ids(ALONE))
-def test_a_fault_of_the_runner_is_refused(alone: dict[str, Future[Outcome]], fault: Fault, mode: Mode) -> None:
-    """A session that cannot begin exits 4, touches nothing and shows no traceback."""
-    outcome = alone[Results.key(fault, mode)].result()
+def test_a_session_that_cannot_begin_is_refused(tmp_path: Path, fault: Fault, mode: Mode) -> None:
+    """It exits 4, touches nothing and shows no traceback."""
+    outcome = meet(fault, mode, tmp_path / "cell")
     assert not outcome.problem, f"{outcome}: {outcome.problem}\n{outcome.output}"
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("fault", "mode"), ON_HOSTS, ids=ids(ON_HOSTS))
-def test_a_fault_ends_as_it_must(on_hosts: dict[str, Future[Outcome]], fault: Fault, mode: Mode) -> None:
+def test_a_fault_ends_as_it_must(lab: Lab, tmp_path: Path, fault: Fault, mode: Mode) -> None:
     """Verdict, exit code, clause and state are as expected, and the host is in the state that the run reports."""
-    outcome = on_hosts[Results.key(fault, mode)].result()
+    outcome = meet(fault, mode, tmp_path / "cell", lab, "x")
     assert not outcome.problem, f"{outcome}: {outcome.problem}\n{outcome.output}"
 
 

@@ -184,6 +184,6 @@ FAULTS: Final = (
     _in_vain("the user's login shell is nologin", _no_login),
     _refused("the ssh_config is missing", _at('config = "/nowhere/ssh_config"\n')),
     _refused("the ssh_config has an unknown directive", _config("Host *\n  NoSuchDirective yes\n")),
-    _refused("the ssh_config has a directive that is not supported", _config("Host *\n  Tunnel yes\n")),
+    _refused("the ssh_config has a `ProxyCommand`, which is not supported", _config("ProxyCommand nc %h %p\n")),
     Fault("transport", "the login shell prints a greeting", _noisy_login, each(canonical)),
 )

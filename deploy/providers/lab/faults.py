@@ -13,6 +13,8 @@ from deploy.providers.lab.state import Shape
 PROGRAM: Final = "/usr/local/lib/switchproof-lab/fault"
 CONTAINER_PROGRAM: Final = "/usr/local/lib/switchproof-lab/container-fault"
 BREAK_TIMEOUT_S: Final = 60.0
+SERVING_TIMEOUT_S: Final = 300.0
+"""Seconds until mended sandboxes answer; a busy machine takes minutes for what an idle one does in seconds."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def mend_host(host: LabHost) -> None:
         LabError: They do not.
     """
     _do(host, "mend")
-    host.wait_serving()
+    host.wait_serving(timeout_s=SERVING_TIMEOUT_S)
 
 
 def _do(host: LabHost, *arguments: str) -> None:
