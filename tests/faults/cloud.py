@@ -61,11 +61,6 @@ def _ssm(text: str) -> Callable[[Scene], None]:
     return arrange
 
 
-def _role(scene: Scene) -> None:
-    _reach(scene).faults.plan(Wrong.DENY, operation="AssumeRole", times=ALWAYS)
-    scene.append('\n[ssm]\nrole = "arn:aws:iam::000000000000:role/deploy"\n')
-
-
 def _offline(scene: Scene) -> None:
     assert scene.host is not None
     _reach(scene).set_online(scene.host.name, online=False)
@@ -91,9 +86,8 @@ FAULTS: Final = (
     _refused("the instance's id is not one", _host(instance='"prod-1"')),
     _in_vain("AWS does not know the access key", _environment(AWS_ACCESS_KEY_ID="AKIA0000000000000000")),
     _in_vain("the secret is wrong", _environment(AWS_SECRET_ACCESS_KEY="0" * 40)),
-    _in_vain("the credentials have expired", _planned(Wrong.EXPIRE, "GetCallerIdentity", ALWAYS)),
+    _in_vain("the credentials have expired", _planned(Wrong.EXPIRE, _LOOK, ALWAYS)),
     _in_vain("the credentials expire before a command is sent", _planned(Wrong.EXPIRE, times=ALWAYS)),
-    _in_vain("the role may not be assumed", _role),
     _in_vain("the endpoint cannot be reached", _environment(AWS_ENDPOINT_URL_SSM="http://127.0.0.1:2")),
     _in_vain("SSM does not know the instance", _host(instance='"i-0123456789abcdef0"')),
     _in_vain("no instance has the tags", _host(instance="", tags='{ Name = "no-such-instance" }')),
