@@ -259,3 +259,38 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
       echo "${{status_of[live]}}"
     """
     assert run(text, "take_answer").strip() == ("200 0" if good else "200 8")
+
+
+# D-2: a run that is refused touches nothing of another one.
+
+
+@pytest.mark.parametrize(
+    ("has_ended", "held", "told"),
+    [
+        ("1", "", ["locked: Ada, run other, since noon: not confirmed yet; the host goes back by itself"]),
+        ("0", "Ada is at work", ["locked: Ada is at work"]),
+        ("0", "", ["disarmed", "taken"]),
+    ],
+)
+def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, held: str, told: list[str]) -> None:
+    """Unless systemd says that the guard has ended and the lock is free, its pending return stays."""
+    (tmp_path / "lock").mkdir()
+    text = f"""
+      RUN=mine LOCK={tmp_path}/lock GUARD=guard.service
+      pending() {{ case $1 in run) echo other ;; owner) echo Ada ;; armed) echo noon ;; esac; }}
+      has_ended() {{ return {has_ended}; }}
+      seconds_left() {{ left=42; }}
+      refuse() {{ echo "$1: ${{2%% in 42*}}"; }}
+      held_by() {{ echo other; }}
+      lock_problem() {{ echo '{held}'; }}
+      disarm() {{ echo disarmed; }}
+      lease_left() {{ ends_in=0; }}
+      say() {{ :; }}
+      now() {{ :; }}
+      foreign_switch() {{ :; }}
+      as_this_run_left_it() {{ :; }}
+      hold() {{ echo taken; }}
+      drop_old_jobs() {{ :; }}
+      take_lock || true
+    """
+    assert run(text, "take_lock").splitlines() == told
