@@ -2637,7 +2637,7 @@ keep_system() {
     if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$new" boot 2>&1) || rc=$?; fi
     if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
     if [ "$rc" != 0 ] || ! decide confirm ''; then
-      outcome=unbootable detail="$new could not be made what boots, or that not be written down: $words"
+      outcome=unbootable detail="$new could not be made the boot default, or the confirmation could not be written: $words"
       boot_earlier >&2
       return
     fi

@@ -25,7 +25,13 @@ HOLDER = r"""#!/bin/bash
 name=${0##*/}
 real=$(type -aP "$name" | grep -vxF -e "/usr/local/sbin/$name" -e "/run/wrappers/bin/$name" | head -n1)
 [ ! -e /run/cut/point ] || IFS='|' read -r who verb words when time </run/cut/point
-mapfile -d '' -t parent </proc/$PPID/cmdline 2>/dev/null
+caller=$PPID
+mapfile -d '' -t parent <"/proc/$caller/cmdline" 2>/dev/null
+for _ in 1 2; do
+  [ "${parent[0]##*/}" = timeout ] || break
+  while read -r key value; do [ "$key" != PPid: ] || caller=$value; done <"/proc/$caller/status"
+  mapfile -d '' -t parent <"/proc/$caller/cmdline" 2>/dev/null
+done
 here() {
   [ "$who" = "$name" ] && [[ "$name $* " == *"$words"* ]] && [[ -z $verb || ${parent[-1]} == "$verb" ]] || return 1
   for ((; time > 1; time--)); do ! mkdir "/run/cut/let-through-$time" 2>/dev/null || return 1; done

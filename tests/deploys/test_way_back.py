@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +12,11 @@ import pytest
 from deploy.contract import Clause, HostState, RunVerdict, Verdict
 from deploy.providers.lab.lab import Lab
 from deploy.record import Check, Host
+from tests.deploys.boot_stories import BOOT_STORIES
 from tests.deploys.cut_points import POINTS, let_go, prepare
 from tests.deploys.ways_back import STORIES, Stage, Systems, Told, look
+
+TELLERS = {**STORIES, **BOOT_STORIES}
 
 pytestmark = pytest.mark.lab
 
@@ -25,7 +27,7 @@ ALL_PASSED = "passed passed passed passed passed"
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A host for each story, and two more."""
-    with Lab.up((*STORIES, "fast", "slow"), name="ways-back", runtime="netns") as lab:
+    with Lab.up((*TELLERS, "fast", "slow"), name="ways-back", runtime="netns") as lab:
         yield lab
 
 
@@ -36,7 +38,7 @@ def stories(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         yield {
             name: pool.submit(lambda name, tell, s: tell(Stage(lab, name, folder / name, s)), name, tell, s)
-            for name, (tell, s) in STORIES.items()
+            for name, (tell, s) in TELLERS.items()
         }
 
 
@@ -89,6 +91,56 @@ def test_unconfirmed_host_would_boot_the_earlier_system(told: Callable[[str], To
     """As long as nobody has confirmed the new system, the host boots the earlier one."""
     story = told("killed")
     assert story.systems["unconfirmed"].boot == story.systems["first"].boot
+
+
+def test_audit_of_a_host_that_is_about_to_go_back_fails(told: Callable[[str], Told]) -> None:
+    """The host is healthy and will not stay so: the audit fails, and says when, to what, in which run and of whom."""
+    story = told("killed")
+    ended = story.ended["too early"]
+    assert ended.status == 1, ended.output
+    assert host(story, "too early").state is HostState.FOUND_UNHEALTHY
+    failed = {check.id: check.message for check in ended.failed(story.host)}
+    assert set(failed) == {"converge/the-host-boots-what-the-run-says", "converge/no-return-is-pending"}
+    (run,) = [path.name for path in (ended.folder.parents[1] / "killed").glob("2*")]
+    assert re.fullmatch(
+        rf"the host returns to {re.escape(story.systems['first'].running)} by itself in \d+ s, unless its switch is "
+        rf"confirmed \(run {re.escape(run)} of \S+@\S+, begun at 20\S+Z\)",
+        failed["converge/no-return-is-pending"],
+    )
+    assert story.systems["too early"] == story.systems["unconfirmed"]
+
+
+# What boots.
+
+
+def test_boot_default_set_by_hand_before_the_confirmation_fails(told: Callable[[str], Told]) -> None:
+    """Until the confirmation a reboot must lead to the earlier system; a host that boots the new one goes back."""
+    story = told("boot-by-hand")
+    ended = story.ended["by hand"]
+    assert story.said["by hand"].endswith("rc 0")
+    assert ended.status == 1, ended.output
+    (failed,) = ended.failed(story.host)
+    assert failed.id == "converge/the-host-boots-what-the-run-says"
+    assert f"the next boot starts {story.systems['unconfirmed'].running}" in failed.message
+    assert host(story, "by hand").state is HostState.ROLLED_BACK
+    assert story.systems["by hand"] == story.systems["first"]
+    assert is_whole(story.systems["by hand"])
+
+
+def test_system_that_cannot_be_made_what_boots_is_not_kept(told: Callable[[str], Told]) -> None:
+    """Where /boot is read-only at the confirmation, the check fails, and the host goes back to what it boots."""
+    story = told("boot-ro")
+    ended = story.ended["read-only"]
+    check = confirmation(story, "read-only")
+    assert check.verdict is Verdict.FAILED, ended.output
+    assert "the host refuses (unbootable)" in check.message
+    assert "Read-only file system" in check.message
+    assert ended.record.verdict is RunVerdict.NON_CANONICAL
+    assert ended.status == 1, ended.output
+    assert host(story, "read-only").state is HostState.ROLLED_BACK
+    assert is_whole(story.systems["read-only"])
+    assert story.systems["read-only"] == story.systems["first"]
+    assert story.ended["audit"].status == 0, story.ended["audit"].output
 
 
 def test_audit_tells_that_the_host_went_back_and_when(told: Callable[[str], Told]) -> None:
@@ -153,14 +205,20 @@ def test_network_that_is_away_for_half_a_minute_changes_nothing(told: Callable[[
 
 def test_host_does_not_go_back_while_others_still_build(lab: Lab, tmp_path: Path) -> None:
     """A host that is switched long before another one waits for that, longer than it waits for a confirmation."""
-    stage = Stage(lab, "fast", tmp_path / "fleet", 7.0, others=["slow"])
-    slow = Stage(lab, "slow", tmp_path / "slow", 7.0)
+    stage = Stage(lab, "fast", tmp_path / "fleet", 30.0, others=["slow"])
+    slow = Stage(lab, "slow", tmp_path / "slow", 30.0)
     prepare(slow, next(point for point in POINTS if str(point) == "during build"))
     process = stage.begin("fleet", "--sha=main")
     slow.wait_until_held("during build")
     stage.reach("fleet", '"host":"fast","phase":"converge","leg":"forward","seconds"')
-    switched = time.monotonic()
-    stage.wait_for(lambda: time.monotonic() - switched > 9.0, "longer than a host waits to be confirmed")
+
+    def since() -> float:
+        """When the countdown of the fast host began, by the host's own clock."""
+        return float(stage.inside("cat /run/switchproof/since") or 0)
+
+    stage.wait_for(lambda: since() > 0, "the countdown begins", "fleet")
+    began = since()
+    stage.wait_for(lambda: since() - began > 30.0, "it began again after it would have been over", "fleet")
     let_go(slow)
     ended = stage.end("fleet", process)
     assert ended.status == 0, ended.output

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,6 +128,17 @@ class Stage:
         """Wait until the host has gone back by itself, and everything of that is over."""
         self.wait_for(lambda: self.inside("cat /var/lib/switchproof/returned") != "", "it went back by itself")
 
+    @contextmanager
+    def held_unconfirmed(self) -> Iterator[None]:
+        """Keep the host from going back by itself, however long the machine takes: its countdown begins again."""
+        again = "read -r up _ </proc/uptime; echo $up >/run/since.new; mv /run/since.new /run/switchproof/since"
+        loop = f"while [ ! -e /run/let-go ]; do [ ! -e /run/switchproof/since ] || {{ {again}; }}; sleep 0.5; done"
+        self.inside(f"setsid bash -c '{loop}' >/dev/null 2>&1 </dev/null &")
+        try:
+            yield
+        finally:
+            self.inside("touch /run/let-go")
+
     def is_given_up(self) -> bool:
         """Whether the run that holds the host has said nothing for so long that it must be gone."""
         seen = "sed -n 's/^seen //p' /run/switchproof/lock/holder"
@@ -161,13 +173,15 @@ def look(host: LabHost) -> Systems:
 
 
 def killed(stage: Stage) -> Told:
-    """The runner is killed with -9 after the switch; another deploy comes too early, then an audit, then a deploy."""
-    process = stage.begin("killed", "--sha=main")
+    """The runner is killed with -9 in the soak; a deploy and an audit come too early, others after the return."""
+    process = stage.begin("killed", "--sha=main", "--soak=30")
     stage.reach("killed", '"phase":"observe"')
     process.kill()
     process.communicate(timeout=30)
-    stage.look("unconfirmed")
-    stage.run("other", "--sha=v3")
+    with stage.held_unconfirmed():
+        stage.look("unconfirmed")
+        stage.run("other", "--sha=v3")
+        stage.run("too early", "--audit")
     stage.wait_for_return()
     stage.look("killed")
     stage.told.said["journal"] = stage.inside("journalctl -q -o cat -t switchproof")
