@@ -435,20 +435,22 @@ def test_of_many_that_want_a_host_one_gets_it(machine: LabHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "refused"),
+    ("command", "user", "refused"),
     [
-        ("nixos-rebuild switch --flake /etc/nixos", True),
-        (".nixos-rebuild-wrapped --flake . boot", True),
-        ("nixos-rebuild-ng test", True),
-        ("nixos-rebuild build --flake .#switch-board", False),
-        ("nixos-rebuild-watcher switch", False),
+        ("nixos-rebuild switch --flake /etc/nixos", "root", True),
+        (".nixos-rebuild-wrapped --flake . boot", "root", True),
+        ("nixos-rebuild-ng test", "root", True),
+        ("nixos-rebuild build --flake .#switch-board", "root", False),
+        ("nixos-rebuild-watcher switch", "root", False),
+        ("nixos-rebuild switch", "nobody", False),
     ],
 )
-def test_a_rebuild_by_hand_has_the_host(machine: LabHost, command: str, *, refused: bool) -> None:
-    """While someone switches by hand a run is refused, told so, and keeps no lock; a mere build does not matter."""
+def test_a_rebuild_by_hand_has_the_host(machine: LabHost, command: str, user: str, *, refused: bool) -> None:
+    """While root switches by hand a run is refused, told so, and keeps no lock; builds and other users do no harm."""
     program, _, arguments = command.partition(" ")
     write(machine, f"/run/hand/{program}", "#!/bin/bash\nsleep 60\n:\n")
-    inside(machine, f"systemd-run -q --unit=hand /bin/bash /run/hand/{program} {arguments}")
+    inside(machine, f"chmod 755 /run/hand /run/hand/{program}")
+    inside(machine, f"systemd-run -q --unit=hand --uid={user} /bin/bash /run/hand/{program} {arguments}")
     try:
         said = claim(machine, "polite")
         assert (said["outcome"] == b"locked") == refused, said

@@ -169,6 +169,21 @@ def test_a_refused_live_switch_leaves_the_host_as_it_was(machine: LabHost) -> No
     assert state(machine) == before
 
 
+def test_a_boot_entry_that_cannot_be_written_is_no_success(machine: LabHost) -> None:
+    """Where /boot takes no entry the deploy fails and says why, and the host runs and boots what it did before."""
+    before = state(machine)
+    inside(machine, "mount --bind /boot /boot && mount -o remount,bind,ro /boot")
+    try:
+        ended = deploy(machine, "unbootable", add_branch(machine, "unbootable", version("unbootable")))
+        problem = ended.text("boot.problem") + log_of(ended)
+        earlier = go_back(machine, "unbootable", before[0]) if "restored" not in ended.sections else ended
+    finally:
+        inside(machine, "umount /boot")
+    assert ended.text("rc").strip() != "0" or ended.text("boot.problem"), log_of(ended)
+    assert "Read-only file system" in problem
+    assert state(machine) == before, log_of(earlier)
+
+
 def test_the_way_back_asks_no_check_of_the_earlier_system(machine: LabHost) -> None:
     """The earlier system ran here before: its own pre-switch check, which fails by now, does not keep it away."""
     earlier = inside(machine, "readlink -e /run/current-system")

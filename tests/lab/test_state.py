@@ -10,6 +10,7 @@ import pytest
 
 from deploy.errors import UsageError
 from deploy.providers.lab import mounts, network, state
+from deploy.providers.lab.__main__ import _parser
 from deploy.providers.lab.errors import LabError
 from deploy.providers.lab.state import Accelerator, LabState, Owner
 
@@ -134,6 +135,14 @@ def test_a_symbolic_link_is_not_deleted_through(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="symbolic link"):
         mounts.delete(tmp_path / "link")
     assert (tmp_path / "kept").is_dir()
+
+
+def test_the_environment_names_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's command line means the lab that a session would use, unless it is given another."""
+    monkeypatch.setenv(state.VARIABLE, "mine")
+    assert [_parser().parse_args(words).name for words in (["down"], ["down", "--name=other"])] == ["mine", "other"]
+    monkeypatch.delenv(state.VARIABLE)
+    assert _parser().parse_args(["down"]).name == "default"
 
 
 def test_the_environment_names_the_release_of_labs_made_without_an_option(monkeypatch: pytest.MonkeyPatch) -> None:

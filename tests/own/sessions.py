@@ -201,7 +201,19 @@ class Waiting(Host):
         return super().observe(values) | {"system.reboot": "kernel ", "system.kernels": "6.12.1 6.12.2"}
 
 
-KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready, Waiting)}
+class Breaking(Host):
+    """A host on which a unit outside the contract fails in the deploy, and says why."""
+
+    def observe(self, values: Mapping[str, str]) -> dict[str, str]:
+        failed = "" if self.toplevel == BEFORE else "backup.service\n"
+        return super().observe(values) | {"units.failed": failed}
+
+    def diagnose(self, values: Mapping[str, str]) -> dict[str, str]:
+        words = "\n".join(f"backup.service: line {number}" for number in range(9))
+        return super().diagnose(values) | {"journal/backup.service": f"{words}\nrepository is locked by pid 7"}
+
+
+KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, Breaking)}
 
 
 class Hosts:

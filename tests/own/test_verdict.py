@@ -13,7 +13,18 @@ from deploy.journal import Journal, Noted, read_events
 from deploy.redact import Redactor
 from deploy.room import Room
 from tests.answers import SHA
-from tests.own.sessions import Filling, Host, Keyless, Scenario, Signalled, Unknowing, Unready, Waiting, run_alone
+from tests.own.sessions import (
+    Breaking,
+    Filling,
+    Host,
+    Keyless,
+    Scenario,
+    Signalled,
+    Unknowing,
+    Unready,
+    Waiting,
+    run_alone,
+)
 
 BAD = Scenario(status="ill")
 
@@ -89,6 +100,18 @@ def test_a_kernel_that_waits_for_a_reboot_is_told_everywhere(option: str, tmp_pa
     assert "kernel is in use (booted: 6.12.1, configured: 6.12.2)" in (ended.folder / "report.html").read_text()
     states = [check.verdict for part in ended.record.host("a").clauses for check in part.checks]
     assert set(states) == {Verdict.PASSED}, ended.output
+
+
+def test_a_unit_that_failed_beside_the_contract_has_its_say(tmp_path: Path) -> None:
+    """The message of the failed check ends with the last words of that unit, and the first sentence names it."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=Breaking)
+    assert ended.status == ExitCode.SAFE_FAILURE, ended.output
+    checks = [check for part in ended.record.host("a").clauses for check in part.checks]
+    (message,) = (check.message for check in checks if check.verdict is Verdict.FAILED)
+    assert message.startswith("failed since the deploy began: backup.service")
+    assert message.endswith("\n  repository is locked by pid 7")
+    assert "the last words of backup.service:" in message
+    assert "backup.service" in ended.output.partition("NON-CANONICAL")[2].partition("host  ")[0]
 
 
 def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:
