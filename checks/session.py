@@ -502,6 +502,8 @@ class DeploySession:
         place, shown = item.stash[PLACE], item.stash[SHOWN]
         waiver = waivers.covering(self._waivers, place.host, _check_id(item))
         refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)
+        if refused and self.plan.mode is Mode.AUDIT:
+            verdict = Verdict.INCONCLUSIVE  # a request that cannot be met says nothing about the host
         if verdict is Verdict.FAILED and waiver and not refused:
             verdict = Verdict.WAIVED
         self._verdicts.setdefault((place.host, place.leg, clause_of(item)), []).append(verdict)

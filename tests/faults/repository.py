@@ -53,7 +53,13 @@ def _broken(revision: Revision) -> Fault:
 
 FAULTS: Final = (
     _is_refused("there is no such revision", "no-such-branch"),
-    _is_refused("there is no such commit", "0123456789abcdef0123456789abcdef01234567"),
+    Fault(
+        "repository",
+        "there is no such commit",
+        _revision("0123456789abcdef0123456789abcdef01234567"),
+        # An audit asks the host whether it runs that commit, which needs no repository.
+        each(refused) | {"audit": broken("audit", "converge")},
+    ),
     _is_refused("the revision is a branch and a tag", "both"),
     _is_refused("the revision looks like an option", "--upload-pack=sh", needs_host=False),
     _is_refused("the revision is a tree", "v1^{tree}", needs_host=False),

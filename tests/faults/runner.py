@@ -83,7 +83,7 @@ def _missing(option: str) -> Callable[[Scene], None]:
 
 
 def _selected(mode: Mode) -> Expected:
-    return refused() if mode in CHANGING else Expected(11, frozenset({"found-healthy", "unknown"}))
+    return refused(mode) if mode in CHANGING else Expected(11, frozenset({"found-healthy", "unknown"}))
 
 
 def _output(kind: Output) -> Callable[[Scene], None]:

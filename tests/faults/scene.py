@@ -67,9 +67,10 @@ def canonical(mode: Mode) -> Expected:
     return Expected(0, frozenset({state}))
 
 
-def refused(_: Mode = "deploy") -> Expected:
-    """Expect that the session ends before it touches anything."""
-    return Expected(4, frozenset({"", HostState.UNCHANGED}))
+def refused(mode: Mode) -> Expected:
+    """Expect that the session touches nothing, and that an audit says nothing of a host that it did not see."""
+    states = {"", HostState.UNCHANGED} | ({HostState.UNKNOWN} if mode == "audit" else set())
+    return Expected(4, frozenset(states))
 
 
 def inconclusive(mode: Mode) -> Expected:
