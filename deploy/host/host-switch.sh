@@ -994,7 +994,8 @@ lease_left() {
   number_to up "${up%.*}" 0
   number_to lease "$(stat -c %Y "$LOCK" 2>/dev/null || true)" 0
   now=$EPOCHSECONDS
-  # One whose holder was not written is a minute old at most.
+  # One whose holder was not written is a minute old at most, also where the clock was set back since.
+  lease=$((lease > now ? now : lease))
   number_to lease "$(held_by lease)" "$((up + lease + 60 - now))"
   ends_in=$((lease > up ? lease - up : 0))
 }
