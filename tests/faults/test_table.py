@@ -73,7 +73,7 @@ def test_every_fault_of_the_lab_s_processes_is_in_the_table() -> None:
 
 
 def test_the_kept_page_has_every_cell() -> None:
-    """The published page has a row for each fault, and no cell that was tried is wrong."""
+    """The published page has a row for each fault; at least 300 cells were tried, and none is wrong."""
     page = PAGE.read_text("utf-8")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     kept = [row for row in rows if row[0] != "| fault"]
@@ -83,6 +83,7 @@ def test_the_kept_page_has_every_cell() -> None:
     assert len(words) == len(FAULTS) * len(MODES)
     assert words.count(DOES_NOT_APPLY) == len(words) - len(CELLS)
     tried = [word for word in words if word not in {DOES_NOT_APPLY, NOT_TRIED}]
+    assert len(tried) >= 300
     assert not [word for word in tried if "✗" in word]
 
 

@@ -243,7 +243,7 @@ def run_all(folder: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Ended]
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name not in {"GITHUB_ACTIONS", "GITLAB_CI"}},
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     codes = json.loads((folder / "codes.json").read_text(encoding="utf-8"))
