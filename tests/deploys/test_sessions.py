@@ -196,7 +196,8 @@ def test_an_interrupted_run_leaves_the_host_safe(
     was = host.run(["readlink", "-e", "/run/current-system"], timeout_s=30).stdout
     arguments = ["--provider=lab", "--sha=broken/live-degraded", f"--targets={targets}", f"--report-dir={runs}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        # What a shell begins in the background ignores SIGINT, and so would all that these tests begin.
+        ["env", "--default-signal=INT", sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
         env=os.environ | {"SWITCHPROOF_LAB": lab.name},
         stdin=subprocess.DEVNULL,
