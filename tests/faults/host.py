@@ -106,12 +106,6 @@ FAULTS: Final = (
     ),
     Fault(
         "host",
-        "the hypervisor is masked",
-        _masked("hypervisor.service"),
-        {mode: broken(mode, "hypervisor" if mode == "audit" else None) for mode in ("audit", *CHANGING)},
-    ),
-    Fault(
-        "host",
         "the forward of `dev` is masked",
         _masked("socat-sandbox@dev.service"),
         {mode: broken(mode, "runtime" if mode == "audit" else None) for mode in ("audit", *CHANGING)},
