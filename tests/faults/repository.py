@@ -9,7 +9,9 @@ from deploy.contract import HostState
 from deploy.providers.lab.revisions import REVISIONS, Revision
 from tests.faults.scene import Expected, Fault, Mode, Scene, broken, canonical, each, inconclusive, refused
 
-UNCHANGED: Final = frozenset(f"broken/{name}" for name in ("evaluation-error", "build-failure", "inhibitor"))
+UNCHANGED: Final = frozenset(
+    f"broken/{name}" for name in ("evaluation-error", "build-failure", "inhibitor", "incompatible-init")
+)
 """Revisions whose switch never begins, or is refused before it changes anything."""
 DEPLOYS: Final[tuple[Mode, ...]] = ("deploy", "drill")
 
