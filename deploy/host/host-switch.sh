@@ -38,8 +38,9 @@ READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 # Bytes of all bodies that one look sends.
 readonly BODY_BYTES=4194304
-# What the target file calls `exposure` and `unit_files`, for a deploy by hand.
-EXPOSURE=${EXPOSURE:-loopback} UNIT_FILES=${UNIT_FILES:-}
+# What the target file calls `exposure` and `unit_files`, for a deploy by hand: ports in a container's own network are for
+# whoever reaches that, those of the host for the host alone.
+EXPOSURE=${EXPOSURE:-} UNIT_FILES=${UNIT_FILES:-}
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # ---- numbers from outside -------------------------------------------------------------------------------------
@@ -2828,9 +2829,9 @@ installed_problem() {
 }
 
 # What is wrong with who listens on $1, by the rows $4 of `listeners`: it must be heard by the unit $2 alone, and a port
-# on loopback must not be open to others by that socket or one of the units $3. EXPOSURE=any allows what is open.
+# on loopback must not be open to others by that socket or one of the units $3, except where the exposure $5 is `any`.
 port_problem() {
-  awk -v listen="$1" -v port="${1##*:}" -v unit="$2" -v units=" ${3//$RS/ } " -v exposure="$EXPOSURE" '
+  awk -v listen="$1" -v port="${1##*:}" -v unit="$2" -v units=" ${3//$RS/ } " -v exposure="$5" '
     function bare(address) {
       if (address ~ /^\[::ffff:[0-9.]+\]/) { sub(/^\[::ffff:/, "", address); sub(/\]/, "", address) }
       return address
@@ -2851,7 +2852,7 @@ port_problem() {
     END {
       if (!found) print "nobody listens on " listen "; expected " unit
       else if (strangers) print listen " is also listened on: " substr(strangers, 3) "; expected " unit " alone"
-      else if (open && exposure != "any" && is_loopback(listen)) print listen " is open to others: " substr(open, 3)
+      else if (open && exposure != "any" && is_loopback(listen)) print listen " is open to others: " substr(open, 3) "; EXPOSURE=any allows it"
     }' <<<"$4"
 }
 
@@ -2930,7 +2931,8 @@ endpoint_problem() {
     [ "$name" = "$want" ] || continue
     if [ -n "${problem[$name]}" ]; then echo "$name: ${problem[$name]}"; return; fi
     words=${said[sockets.problem]:+"it is not known who listens on $listen: ${said[sockets.problem]}"}
-    [ -n "$words" ] || words=$(port_problem "$listen" "$listener" "$units" "${said["listeners${container:+.$container}"]:-}")
+    [ -n "$words" ] || words=$(port_problem "$listen" "$listener" "$units" "${said["listeners${container:+.$container}"]:-}" \
+      "${EXPOSURE:-${container:+any}}")
     [ -z "$words" ] || echo "$name: $words"
   done <<<"$ENDPOINTS"
 }
