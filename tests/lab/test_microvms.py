@@ -161,5 +161,5 @@ def test_a_machine_may_go_on_with_its_old_image(host: LabHost) -> None:
 def test_a_first_boot_is_a_boot(lab: Lab) -> None:
     """What decides about KVM boots the image's sandbox for real, and gives up in time."""
     image = folders.cache() / lab.state.image
-    assert kvm.boots(image, "tcg", timeout_s=60)
+    assert kvm.boots(image, "tcg", timeout_s=300)
     assert not kvm.boots(image, "tcg", timeout_s=0.5)

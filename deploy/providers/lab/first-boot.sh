@@ -23,10 +23,10 @@ lay_out() {
 boot() {
   chroot root env GUEST_ADDRESS=10.0.0.100 GUEST_MAC=02:00:00:00:00:64 bash -euo pipefail -c '
     unit=/nix/var/nix/gcroots/switchproof-lab/choiros-a/etc/systemd/system/cloud-hypervisor@.service
-    program() { sed --quiet "s/^$1=\([^ ]*\) .*/\1/p" "$unit"; }
+    program() { sed --quiet "s,^ExecStart.*=\([^ ]*/bin/$1\) .*,\1,p" "$unit"; }
     ip link add br-choiros type bridge
-    "$(program ExecStartPre)" live
-    exec "$(program ExecStart)" live
+    "$(program connect)" live
+    exec "$(program run)" live
   ' </dev/null
 }
 
