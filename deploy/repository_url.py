@@ -35,6 +35,13 @@ def secrets_of_url(url: str) -> set[str]:
     return found - {""}
 
 
+def transport_problem(url: str) -> str | None:
+    """Say what keeps git on the hosts from fetching from a URL, None if nothing that is known here does."""
+    if helper := re.match(r"([A-Za-z0-9][A-Za-z0-9+.-]*)::", url):
+        return f"{helper[1]}:: runs a program to fetch with; give https, ssh, git, file or a path"
+    return None
+
+
 def public_problem(url: str) -> str | None:
     """Say what keeps a URL from being sent where others read it, None if nothing does."""
     try:

@@ -23,7 +23,7 @@ from deploy.boot.choice import Loader
 from deploy.declared import CutoverTerms, Declared
 from deploy.errors import UsageError
 from deploy.host_key import host_key_problem
-from deploy.repository_url import public_problem
+from deploy.repository_url import public_problem, transport_problem
 from deploy.target_errors import explain, key_type, step_into, with_line
 from deploy.waivers import NEVER, with_whole_days
 
@@ -625,6 +625,8 @@ def _check(path: Path, target: Target) -> None:
         if problem := address_problem(target.ssh.jump.address):
             raise UsageError(f"{path}: ssh.jump.address: {problem}")
         _check_host_keys(path, "ssh.jump.host_keys", target.ssh.jump.host_keys)
+    if problem := transport_problem(target.repository.url or ""):
+        raise UsageError(f"{path}: repository.url: {problem}")
     if target.provider == "aws" and (problem := public_problem(target.repository.url or "")):
         raise UsageError(
             f"{path}: repository.url: {problem}; what is sent through SSM can be read in ListCommands and "

@@ -129,6 +129,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('"hypervisor.service"', '"a b.service"', "hypervisor.units[0]: "),
         ('["hypervisor.service"]', "[]", "hypervisor.units: must have at least 1 entry; for example units = "),
         ('"https://example.org/r.git"', '""', "repository.url: "),
+        ('"https://example.org/r.git"', '"ext::sh -c true"', "repository.url: ext:: runs a program to fetch with"),
         ('"https://example.org/r.git"', '"a\\u0000b"', "repository.url: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "relative"', "repository.checkout: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "/a b"', "repository.checkout: "),

@@ -65,7 +65,7 @@ FAULTS: Final = (
     _is_refused("the revision is a branch and a tag", "both"),
     _is_refused("the revision looks like an option", "--upload-pack=sh", needs_host=False),
     _is_refused("the revision is a tree", "v1^{tree}", needs_host=False),
-    Fault("repository", "the URL's scheme runs a program", _url("ext::sh -c true"), each(inconclusive, DEPLOYS)),
+    Fault("repository", "the URL's scheme runs a program", _url("ext::sh -c true"), each(refused), needs_host=False),
     Fault("repository", "the URL is empty", _url(""), each(refused), needs_host=False),
     Fault("repository", "the repository is not there", _url("file:///srv/none.git"), each(inconclusive, DEPLOYS)),
     Fault(
