@@ -73,7 +73,7 @@ def test_every_fault_of_the_lab_s_processes_is_in_the_table() -> None:
 
 
 def test_the_kept_page_has_every_cell() -> None:
-    """The published page has a row for each fault; at least 300 cells were tried, and none is wrong."""
+    """The published page has a row for each fault; every cell was tried, 300 at least, and none is wrong."""
     page = PAGE.read_text("utf-8")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     kept = [row for row in rows if row[0] != "| fault"]
@@ -82,9 +82,8 @@ def test_the_kept_page_has_every_cell() -> None:
     words = [word.removesuffix(" |") for row in kept for word in row[1:]]
     assert len(words) == len(FAULTS) * len(MODES)
     assert words.count(DOES_NOT_APPLY) == len(words) - len(CELLS)
-    tried = [word for word in words if word not in {DOES_NOT_APPLY, NOT_TRIED}]
-    assert len(tried) >= 300
-    assert not [word for word in tried if "✗" in word]
+    assert len(CELLS) >= 300
+    assert not [word for word in words if word == NOT_TRIED or "✗" in word]
 
 
 def test_a_wrong_cell_is_marked_and_counted() -> None:
