@@ -227,9 +227,9 @@ drop_unit() {
 
 # ---- the contract: what is probed -----------------------------------------------------------------------------
 
-# One endpoint a line: name, units, listen, listener, url (and a file of the request's headers), status, backend, wants of the body, commands inside, machine
-# (unit, tap, bridge, monitor), keys of the body and the system's files that hold their values, in turn. Wants are a text
-# that the body must contain, then keys and values in turn, spelled as JSON in ASCII.
+# One endpoint a line: name, units, listen, listener, url (and a file of the request's headers), status, backend, wants of
+# the body, commands inside, machine (unit, tap, bridge, monitor), keys of the body and the system's files that hold their
+# values, in turn. Wants are a text that the body must contain, then keys and values in turn, spelled as JSON in ASCII.
 # Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
 # endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
 endpoint() { local IFS=$US; printf '%s\n' "$*"; }
@@ -1991,8 +1991,8 @@ verb_status() {
   say_guard
 }
 
-# One answer of an endpoint, asked with the headers in the file $4, if any: the body into the file $3 and its headers beside
-# it, else to standard output; then a line of
+# One answer of an endpoint, asked with the headers in the file $4, if any: the body into the file $3 and its headers
+# beside it, else to standard output; then a line of
 # code, connect and total seconds, curl's exit code, bytes of body, address and port that answered, and curl's words.
 ask() {
   local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES")
