@@ -20,7 +20,7 @@ _MARK = re.compile(
     rf"|(?:b3BlbnNzaC1rZXktdjE|{_PEM_IN_BASE64})[A-Za-z0-9+/=]*)|-----END {_BLOCK}|\bPrivate-MAC: [0-9a-f]+"
 )
 _MARKS = ("PRIVATE KEY", "Private-", "b3BlbnNzaC1rZXktdjE", "LS0tLS1CRUdJTi")
-_ONE_LINE_BODY = re.compile(r"(?:[A-Za-z0-9+/=]|\\{1,8}[rn])*+")
+_ONE_LINE_BODY = re.compile(r"[A-Za-z0-9+/=]*(?:\\{1,8}[rn][A-Za-z0-9+/=]*)*")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,200}={0,3}|=[A-Za-z0-9+/]{4}")
 
 _SHORT = re.compile(r"[A-Za-z0-9+/]{1,39}={0,2}")

@@ -75,7 +75,8 @@ _NO_WORD = (
 _SECRETISH = r"(?=[^\s\"',;]{0,80}?[0-9!#$%&*+=?@^_~-])"
 """Followed by what has more than letters, so that words of a sentence are none."""
 _IS = r"[\"'\\]*+[ \t]*+(?:=>|:=|[:=])[ \t]*+"
-_OPENED = r"(?:(?!\[redacted)[\s\"'\\\[])*+(?!\[redacted)"
+# Until 3.11.5, Python does not go back to where a possessive round of several pieces began.
+_OPENED = r"(?:[\s\"'\\]|\[(?!redacted))*(?![\s\"'\\\[])"
 _QUOTED = rf"(\\{{0,7}}[\"'])(?!{_NO_VALUE}|(?:none|null|true|false)\1)(?P<x>[^\n]{{4,300}}?)\1"
 _BARE = r"[\"'\\]*+" + _NO_WORD + r"(?![:=])"
 _PASSWORD = r"pass(?:word|wd|phrase)"  # noqa: S105 - a pattern

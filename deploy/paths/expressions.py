@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deploy.paths.patience import step
 from deploy.paths.values import Values, either, mark
 
-_EXPRESSION = re.compile(r"\$\{\{((?:[^$}]|\$(?!\{\{)|\}(?!\}))*+)\}\}")
+_EXPRESSION = re.compile(r"\$\{\{((?:(?!\$\{\{|\}\}).)*)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
 
