@@ -396,7 +396,7 @@ class Journey:
         if not self._launched or self.before is None:
             return False
         seen = self.observations.get(self.leg)
-        if seen is None or self.returned:
+        if seen is None or self.returned or self._unended:  # a job that may be at work may still change it
             return True
         was, ended = self.before.system, self.convergences.get(self.leg)
         if not _same(seen.system, was):

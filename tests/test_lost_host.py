@@ -131,6 +131,23 @@ def test_a_lost_host_is_asked_on_until_it_tells_how_its_switch_ended(tmp_path: P
     follows(seen, ended, made.went_back["forward"])
 
 
+def test_a_host_whose_job_may_be_at_work_is_brought_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it runs the earlier system at a moment says nothing while its switch is still to come."""
+    host = Host(Clock(), 0.0)
+    made = journey(tmp_path, host)
+
+    def follow(*_: object) -> Convergence:
+        raise Inconclusive("a: the converge was still running there when the run was told to end")
+
+    monkeypatch.setattr(made._host_side, "follow", follow)
+    with pytest.raises(Inconclusive):
+        made.converge()
+    host.switched = False  # not yet, and it did not go back
+    seen = made.observe("forward")
+    assert seen.system.running == made.before.system.running  # type: ignore[union-attr]
+    assert made.changed
+
+
 def test_a_host_that_answers_only_when_it_is_looked_at_is_asked_for_its_switch_first(tmp_path: Path) -> None:
     """Its own word counts as soon as it can be had, even after following it was given up."""
     host = Host(Clock(), 400.0)
