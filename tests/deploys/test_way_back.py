@@ -203,6 +203,20 @@ def test_network_that_is_away_for_half_a_minute_changes_nothing(told: Callable[[
     assert story.systems["away"].running != story.systems["first"].running
 
 
+def test_host_lost_in_its_switch_is_judged_by_how_the_switch_ended(told: Callable[[str], Told]) -> None:
+    """The first cause is the unit that did not start, not that the host runs the earlier system again."""
+    story = told("lost-switch")
+    ended, found = story.ended["lost in switch"], host(story, "lost in switch")
+    assert ended.status == 1, ended.output
+    assert found.state is HostState.ROLLED_BACK
+    assert found.rollback
+    assert found.rollback.verdict is Verdict.PASSED
+    assert story.systems["lost in switch"] == story.systems["first"]
+    failed = [check for check in ended.clause(story.host, Clause.CONVERGE).checks if check.verdict is Verdict.FAILED]
+    assert "nightly-report.service" in failed[0].message, failed
+    assert any("went back by itself" in warning for warning in found.warnings)
+
+
 def test_host_does_not_go_back_while_others_still_build(lab: Lab, tmp_path: Path) -> None:
     """A host that is switched long before another one waits for that, longer than it waits for a confirmation."""
     stage = Stage(lab, "fast", tmp_path / "fleet", 30.0, others=["slow"])

@@ -230,6 +230,18 @@ def away(stage: Stage) -> Told:
 AWAY_S = 30.0
 
 
+def lost_in_switch(stage: Stage) -> Told:
+    """The network is gone from the switch to a system whose new unit cannot start until the host has gone back."""
+    link = ["ip", "link", "set", stage.host._state.cable.interface]
+    process = stage.begin("lost in switch", "--sha=broken/new-unit-failing")
+    stage.reach("lost in switch", '"kind":"switch-begun"')
+    subprocess.run([*link, "down"], check=True, timeout=10)
+    stage.wait_for_return()
+    subprocess.run([*link, "up"], check=True, timeout=10)
+    stage.end("lost in switch", process)
+    return stage.told
+
+
 def drill(stage: Stage) -> Told:
     """A drill in which the run itself goes back."""
     stage.run("drill", "--sha=main", "--drill")
@@ -288,6 +300,7 @@ STORIES: dict[str, tuple[Callable[[Stage], Told], float]] = {
     "late": (late, 15.0),
     "locked-out": (locked_out, 7.0),
     "away": (away, 90.0),
+    "lost-switch": (lost_in_switch, 7.0),
     "drill": (drill, 60.0),
     "dead-man": (dead_man, 12.0),
     "broken-drill": (broken_drill, 60.0),
