@@ -58,6 +58,17 @@ def host(story: Told, name: str) -> Host:
     return story.ended[name].record.host(story.host)
 
 
+def came_back(story: Told, name: str) -> Host:
+    """The host of a session that ended 1, once it is shown that it runs its first system again, verified."""
+    ended, found = story.ended[name], host(story, name)
+    assert ended.status == 1, ended.output
+    assert found.state is HostState.ROLLED_BACK
+    assert found.rollback
+    assert found.rollback.verdict is Verdict.PASSED
+    assert story.systems[name] == story.systems["first"]
+    return found
+
+
 def confirmation(story: Told, name: str) -> Check:
     """The check that the host keeps the system."""
     checks = story.ended[name].clause(story.host, Clause.CONVERGE).checks
@@ -171,27 +182,18 @@ def test_lock_of_a_killed_run_is_taken_over_once_its_host_went_back(told: Callab
 def test_confirmation_that_comes_too_late_fails_the_run(told: Callable[[str], Told]) -> None:
     """A run that wakes up after its host went back is told so, fails, and verifies what is there."""
     story = told("late")
-    ended, found = story.ended["late"], host(story, "late")
-    assert ended.status == 1, ended.output
+    ended = story.ended["late"]
+    came_back(story, "late")
     check = confirmation(story, "late")
     assert check.verdict is Verdict.FAILED
     assert "go back by itself" in check.message
-    assert found.state is HostState.ROLLED_BACK
-    assert found.rollback
-    assert found.rollback.verdict is Verdict.PASSED
-    assert story.systems["late"] == story.systems["first"]
     assert ended.record.verdict is RunVerdict.NON_CANONICAL
 
 
 def test_host_that_locks_everyone_out_comes_back_and_is_verified(told: Callable[[str], Told]) -> None:
     """A system that lets nobody in is left by the host itself; the run, once let in again, verifies what is there."""
     story = told("locked-out")
-    ended, found = story.ended["locked out"], host(story, "locked out")
-    assert ended.status == 1, ended.output
-    assert found.state is HostState.ROLLED_BACK
-    assert found.rollback
-    assert found.rollback.verdict is Verdict.PASSED
-    assert story.systems["locked out"] == story.systems["first"]
+    found = came_back(story, "locked out")
     assert any("went back by itself" in warning for warning in found.warnings)
 
 
@@ -206,12 +208,7 @@ def test_network_that_is_away_for_half_a_minute_changes_nothing(told: Callable[[
 def test_host_lost_in_its_switch_is_judged_by_how_the_switch_ended(told: Callable[[str], Told]) -> None:
     """The first cause is the unit that did not start, not that the host runs the earlier system again."""
     story = told("lost-switch")
-    ended, found = story.ended["lost in switch"], host(story, "lost in switch")
-    assert ended.status == 1, ended.output
-    assert found.state is HostState.ROLLED_BACK
-    assert found.rollback
-    assert found.rollback.verdict is Verdict.PASSED
-    assert story.systems["lost in switch"] == story.systems["first"]
+    ended, found = story.ended["lost in switch"], came_back(story, "lost in switch")
     failed = [check for check in ended.clause(story.host, Clause.CONVERGE).checks if check.verdict is Verdict.FAILED]
     assert "nightly-report.service" in failed[0].message, failed
     assert any("went back by itself" in warning for warning in found.warnings)
