@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checks import early
+from switchproof.checks import early
 
 # isort: split
 import datetime as dt
@@ -16,30 +16,31 @@ from typing import TextIO
 
 import pytest
 
-from checks.interference import refuse_interference
-from checks.redaction import Redaction
-from checks.selection import Selection
-from checks.session import SESSION, DeploySession, contract_sha256
-from checks.terminal import provide_streams
-from deploy import options
-from deploy.cutover_audit import prepare
-from deploy.errors import UsageError
-from deploy.gate import pass_gate
-from deploy.journal import AnyEvent
-from deploy.judging import contract_sha256_of
-from deploy.plan import Options, Plan, make_plan, targets_file
-from deploy.redact import Redactor
-from deploy.room import OF_A_HOST, OF_A_RUN, Room
-from deploy.secret_sources import known_secrets, mentioned_secrets
-from deploy.signing import check_key
-from deploy.streams import forgiving
-from reports import ci, files, index, stored, tidy
-from reports.html import HtmlReport
-from reports.html import configure as configure_html
-from reports.progress import Progress
-from reports.summary import render as render_summary
+from switchproof.checks.interference import refuse_interference
+from switchproof.checks.own import CHECKS
+from switchproof.checks.redaction import Redaction
+from switchproof.checks.selection import Selection
+from switchproof.checks.session import SESSION, DeploySession, contract_sha256
+from switchproof.checks.terminal import provide_streams
+from switchproof.deploy import options
+from switchproof.deploy.cutover_audit import prepare
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.gate import pass_gate
+from switchproof.deploy.journal import AnyEvent
+from switchproof.deploy.judging import contract_sha256_of
+from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.room import OF_A_HOST, OF_A_RUN, Room
+from switchproof.deploy.secret_sources import known_secrets, mentioned_secrets
+from switchproof.deploy.signing import check_key
+from switchproof.deploy.streams import forgiving
+from switchproof.reports import ci, files, index, stored, tidy
+from switchproof.reports.html import HtmlReport
+from switchproof.reports.html import configure as configure_html
+from switchproof.reports.progress import Progress
+from switchproof.reports.summary import render as render_summary
 
-pytest_plugins = ["checks.provided"]
+pytest_plugins = ["switchproof.checks.provided"]
 
 ROOT = Path(__file__).parent
 TRIALS = ROOT / "reports" / "trials"
@@ -61,7 +62,7 @@ def _unload_hypothesis(config: pytest.Config) -> None:
 
 def _configure_trial(config: pytest.Config) -> None:
     _unload_hypothesis(config)
-    from trials.session import configure
+    from switchproof.trials.session import configure
 
     try:
         refuse_interference(config)
@@ -149,7 +150,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Everything is collected, so that what the command line leaves out is missed.
     paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
     selection = Selection(paths, config.invocation_params.dir)
-    config.args = [str(folder) for folder in (ROOT / "checks", *plan.checks)]
+    config.args = [str(folder) for folder in (CHECKS, *plan.checks)]
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     progress = Progress(_own_stdout(), interactive=_interactive())
@@ -178,9 +179,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse checks in a session that is no deploy."""
-    if config.option.provider is None and any(item.path.is_relative_to(ROOT / "checks") for item in items):
+    if config.option.provider is None and any(item.path.resolve().is_relative_to(ROOT / "checks") for item in items):
         raise pytest.UsageError("checks look at hosts: say where those are with --provider=P")
-    if config.option.subject is None and any(item.path.is_relative_to(ROOT / "trials") for item in items):
+    if config.option.subject is None and any(item.path.resolve().is_relative_to(ROOT / "trials") for item in items):
         raise pytest.UsageError("trials are of a deploy path: say which with --provider=lab --subject=COMMAND")
 
 

@@ -40,7 +40,7 @@ drill provider sha *options:
 # List every kept run on one page, and open it where there is a desktop.
 [positional-arguments]
 reports *options:
-    @python -m reports index --open "$@"
+    @python -m switchproof.reports index --open "$@"
 
 # Gone; says what to use instead.
 [private]
@@ -68,15 +68,15 @@ lint: packages
 
 # Say of this repository's own deploy paths whether they keep to the contract; what is vouched for drives the lab alone.
 paths *options:
-    python -m deploy.paths . --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
+    python -m switchproof.deploy.paths . --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:
-    python -m deploy.target > docs/target.schema.json
-    python -m deploy.schema > docs/record.schema.json
-    python -m trials.schema > docs/trial.schema.json
-    python -m deploy.paths --schema > docs/paths.schema.json
-    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
+    python -m switchproof.deploy.target > docs/target.schema.json
+    python -m switchproof.deploy.schema > docs/record.schema.json
+    python -m switchproof.trials.schema > docs/trial.schema.json
+    python -m switchproof.deploy.paths --schema > docs/paths.schema.json
+    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m switchproof.deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

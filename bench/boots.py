@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.errors import SwitchproofError
-from deploy.providers.lab.host import SANDBOXES, LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "bench-boots.md"

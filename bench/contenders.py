@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from bench.ground import PEERS, ROOT, Ground
-from deploy.journal import AnyEvent, PhaseFinished, PhaseStarted
-from deploy.record import read_record
+from switchproof.deploy.journal import AnyEvent, PhaseFinished, PhaseStarted
+from switchproof.deploy.record import read_record
 
 LONGEST_S = 300.0
 CHECKS = 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.proxy import Route
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.lab import Lab
 
 ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"

@@ -17,13 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.errors import SwitchproofError
-from deploy.frame import parse
-from deploy.joblog import JobLog
-from deploy.journal import Journal
-from deploy.paths.sources import Surveyor
-from deploy.providers.aws import carrier
-from deploy.redact import Redactor
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.frame import parse
+from switchproof.deploy.joblog import JobLog
+from switchproof.deploy.journal import Journal
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.redact import Redactor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "bench-hostile.md"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from deploy.record import Record
-from reports import html, index
+from switchproof.deploy.record import Record
+from switchproof.reports import html, index
 from tests.reports import stories
 from tests.reports.runs import keep, with_files
 

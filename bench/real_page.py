@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.real_cases import CASES, Outcome
-from deploy.providers.lab.real import look
+from switchproof.deploy.providers.lab.real import look
 
 REBUILDS: Final = ("nixos-rebuild-ng", "nixos-rebuild as a shell script")
 BINARY: Final = "switch-to-configuration as a binary"

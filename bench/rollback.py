@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.ground import ROOT
-from deploy.contract import Verdict
-from deploy.errors import SwitchproofError
-from deploy.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 
 PAGE = ROOT / "docs" / "bench-rollback.md"
 MARK = "<!-- what follows is written by `python -m bench.rollback --write` -->\n"

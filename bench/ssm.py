@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.ground import PEERS, ROOT
-from deploy.errors import SwitchproofError
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm.commands import Pace
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm.commands import Pace
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
 PAGE = ROOT / "docs" / "bench-ssm.md"
 MARK = "<!-- what follows is written by `python -m bench.ssm --write` -->\n"

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.ground import ROOT
-from deploy.errors import SwitchproofError
-from deploy.providers.lab.lab import Lab
-from deploy.record import read_record
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record import read_record
 
 PAGE = ROOT / "docs" / "bench-steady.md"
 MARK = "<!-- what follows is written by `python -m bench.steady --write` -->\n"

@@ -26,9 +26,9 @@ from pathlib import Path
 from bench import ground, proxy
 from bench.contenders import Contender, Floor, Pyinfra, Sample, Switchproof, Testinfra
 from bench.ground import ROOT, Ground
-from deploy.errors import SwitchproofError
-from deploy.providers.lab import folders
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab import folders
+from switchproof.deploy.providers.lab.lab import Lab
 
 PAGE = ROOT / "docs" / "bench-verify.md"
 MARK = "<!-- what follows is written by `python -m bench.verify --write` -->\n"

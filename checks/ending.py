@@ -6,11 +6,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.attestation import RECORD, attest
-from deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
-from deploy.errors import SwitchproofError
-from deploy.plan import Mode, Plan
-from deploy.record import Record, proven, write_record
+from switchproof.deploy.attestation import RECORD, attest
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.record import Record, proven, write_record
 
 _UNTOUCHED = {HostState.UNCHANGED, HostState.FOUND_HEALTHY, HostState.FOUND_UNHEALTHY}
 _SAFE = {*_UNTOUCHED, HostState.ROLLED_BACK, HostState.CONVERGED}

@@ -2,10 +2,10 @@
 
 import shlex
 
-from checks.fixtures import Show
-from deploy.cause import find_cause
-from deploy.errors import Inconclusive
-from deploy.health import EndpointSeen
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.cause import find_cause
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.health import EndpointSeen
 
 
 class EndpointChecks:

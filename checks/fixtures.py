@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from deploy.boot.chosen import Boot
-from deploy.target import Endpoint
+from switchproof.deploy.boot.chosen import Boot
+from switchproof.deploy.target import Endpoint
 
 
 class Show(Protocol):

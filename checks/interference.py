@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from deploy.errors import UsageError
+from switchproof.deploy.errors import UsageError
 
 _IDLE: tuple[object, ...] = (None, False, 0, "", "0", "no", [], ())
 """Values with which an option does nothing."""

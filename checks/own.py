@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from checks.words import words_of
-from deploy.contract import Clause
-from deploy.errors import UsageError
+from switchproof.checks.words import words_of
+from switchproof.deploy.contract import Clause
+from switchproof.deploy.errors import UsageError
 
 CHECKS = Path(__file__).parent
 FIXTURES = CHECKS / "provided.py"
@@ -24,7 +24,7 @@ AUDIT = "audit"
 """What an id begins with whose check belongs to an audit and to no clause."""
 
 _REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
-"""Markers of plugins that are refused in a deploy; see `checks.interference`."""
+"""Markers of plugins that are refused in a deploy; see `switchproof.checks.interference`."""
 
 _NAMED = {"severity", "rationale", "remedy"}
 """What a marker may say by name."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 import testinfra.host
 
-from checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
-from checks.session import SESSION, SHOWN, DeploySession, Place
-from deploy.boot.choice import choose_boot
-from deploy.bridge import Installation
-from deploy.convergence import Convergence
-from deploy.declared import Declared
-from deploy.earlier import Choice
-from deploy.errors import Inconclusive, SwitchproofError
-from deploy.health import EndpointSeen
-from deploy.journal import Connected, Leg
-from deploy.journey import Before, Confirmation, Differences
-from deploy.observation import Observation
-from deploy.plan import Mode
-from deploy.surroundings import Surroundings, fingerprint
-from deploy.testinfra import host_over
+from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
+from switchproof.checks.session import SESSION, SHOWN, DeploySession, Place
+from switchproof.deploy.boot.choice import choose_boot
+from switchproof.deploy.bridge import Installation
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.declared import Declared
+from switchproof.deploy.earlier import Choice
+from switchproof.deploy.errors import Inconclusive, SwitchproofError
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.journal import Connected, Leg
+from switchproof.deploy.journey import Before, Confirmation, Differences
+from switchproof.deploy.observation import Observation
+from switchproof.deploy.plan import Mode
+from switchproof.deploy.surroundings import Surroundings, fingerprint
+from switchproof.deploy.testinfra import host_over
 
 
 @pytest.fixture

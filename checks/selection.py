@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
+from switchproof.deploy.errors import UsageError
 
 
 class Selection:
@@ -59,7 +59,7 @@ class Selection:
 
 
 def _is(item: pytest.Item, path: Path, names: str) -> bool:
-    if not item.path.is_relative_to(path):
+    if not item.path.resolve().is_relative_to(path):
         return False
     own = item.nodeid.partition("::")[2]
     return not names or own == names or own.startswith((f"{names}::", f"{names}["))

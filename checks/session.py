@@ -19,23 +19,23 @@ from typing import BinaryIO
 import pytest
 import testinfra.host
 
-from checks.ending import Ending, keep_record, sign_record
-from checks.fixtures import Diagnosis, Shown
-from checks.own import AUDIT, OwnChecks, clause_of, contexts_of
-from checks.selection import Selection
-from checks.signals import Signals
-from checks.verdicts import emittable, emitted, judge_call
-from checks.words import words_of
-from deploy import facts, waivers
-from deploy.cause import find_cause
-from deploy.ci import read_ci
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.cutover_audit import Prepared, keep_survey
-from deploy.errors import Inconclusive, UsageError
-from deploy.fleet import Fleet
-from deploy.health import EndpointSeen
-from deploy.hold import hold
-from deploy.journal import (
+from switchproof.checks.ending import Ending, keep_record, sign_record
+from switchproof.checks.fixtures import Diagnosis, Shown
+from switchproof.checks.own import AUDIT, OwnChecks, clause_of, contexts_of
+from switchproof.checks.selection import Selection
+from switchproof.checks.signals import Signals
+from switchproof.checks.verdicts import emittable, emitted, judge_call
+from switchproof.checks.words import words_of
+from switchproof.deploy import facts, waivers
+from switchproof.deploy.cause import find_cause
+from switchproof.deploy.ci import read_ci
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.cutover_audit import Prepared, keep_survey
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.fleet import Fleet
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.hold import hold
+from switchproof.deploy.journal import (
     AnyEvent,
     CheckFinished,
     CutoverJudged,
@@ -50,14 +50,14 @@ from deploy.journal import (
     RunStarted,
     SystemSeen,
 )
-from deploy.judging import contract_sha256_of
-from deploy.past_runs import read_earlier
-from deploy.plan import Mode, Plan
-from deploy.providers import open_provider
-from deploy.record import Record, fold
-from deploy.redact import Redactor
-from deploy.room import Room
-from deploy.surroundings import Surroundings, look_around
+from switchproof.deploy.judging import contract_sha256_of
+from switchproof.deploy.past_runs import read_earlier
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.providers import open_provider
+from switchproof.deploy.record import Record, fold
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.room import Room
+from switchproof.deploy.surroundings import Surroundings, look_around
 
 
 @dataclass(frozen=True)

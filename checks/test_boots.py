@@ -2,9 +2,9 @@
 
 import pytest
 
-from checks.fixtures import Booting, Show
-from deploy.errors import Inconclusive
-from deploy.observation import Observation
+from switchproof.checks.fixtures import Booting, Show
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.observation import Observation
 
 pytestmark = pytest.mark.clause("converge")
 

@@ -5,9 +5,9 @@ Until then the host goes back by itself, as nothing but this check confirms a sy
 
 import pytest
 
-from checks.fixtures import Show
-from deploy.errors import Inconclusive
-from deploy.journey import Confirmation
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.journey import Confirmation
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("keep"), pytest.mark.last]
 

@@ -4,12 +4,12 @@ import shlex
 
 import pytest
 
-from checks.fixtures import Show
-from deploy.bridge import Installation
-from deploy.convergence import Convergence, Ending
-from deploy.errors import Inconclusive
-from deploy.journey import Before
-from deploy.observation import Observation
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.bridge import Installation
+from switchproof.deploy.convergence import Convergence, Ending
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.journey import Before
+from switchproof.deploy.observation import Observation
 
 pytestmark = pytest.mark.clause("converge")
 

@@ -3,11 +3,11 @@
 import pytest
 import testinfra.host
 
-from checks.fixtures import Show
-from deploy.declared import Declared
-from deploy.errors import Inconclusive
-from deploy.observation import Observation
-from deploy.surroundings import Surroundings, password_ways, strangers, undeclared_listeners
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.declared import Declared
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.observation import Observation
+from switchproof.deploy.surroundings import Surroundings, password_ways, strangers, undeclared_listeners
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from checks.fixtures import Diagnosis, Show
+from switchproof.checks.fixtures import Diagnosis, Show
 
 pytestmark = pytest.mark.clause("diagnostics")
 

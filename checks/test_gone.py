@@ -2,9 +2,9 @@
 
 import pytest
 
-from checks.fixtures import Show
-from deploy.errors import Inconclusive
-from deploy.surroundings import Surroundings, agents
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.surroundings import Surroundings, agents
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from checks.fixtures import Show
-from deploy.journey import Differences
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.journey import Differences
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("plan")]
 

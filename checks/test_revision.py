@@ -5,11 +5,11 @@ import shlex
 
 import pytest
 
-from checks.fixtures import Show
-from deploy.earlier import Choice
-from deploy.errors import Inconclusive
-from deploy.journey import Before
-from deploy.observation import Observation
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.earlier import Choice
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.journey import Before
+from switchproof.deploy.observation import Observation
 
 pytestmark = pytest.mark.clause("revision")
 

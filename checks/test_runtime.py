@@ -2,7 +2,7 @@
 
 import pytest
 
-from checks.endpoints import EndpointChecks
+from switchproof.checks.endpoints import EndpointChecks
 
 
 @pytest.mark.clause("runtime")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
-from checks.fixtures import Diagnosis
-from deploy.contract import Verdict
-from deploy.errors import Inconclusive, UsageError
-from deploy.target import Target
+from switchproof.checks.fixtures import Diagnosis
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.target import Target
 
 
 def judge_call(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Verdict, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
-from deploy.convergence import Convergence
-from deploy.facts import Closure, Leg, MomentKind
-from deploy.journal import ClosureCompared, Happened, Journal, SystemSeen, UnitsSeen, Watched
-from deploy.observation import Observation, System, Unit
-from deploy.target import Endpoint
-from deploy.watching import read_states, read_watches
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.facts import Closure, Leg, MomentKind
+from switchproof.deploy.journal import ClosureCompared, Happened, Journal, SystemSeen, UnitsSeen, Watched
+from switchproof.deploy.observation import Observation, System, Unit
+from switchproof.deploy.target import Endpoint
+from switchproof.deploy.watching import read_states, read_watches
 
 CLOSURE_LINES = 40
 """Lines of a closure's difference that the record itself holds; the whole is evidence."""

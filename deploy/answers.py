@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from deploy.target import Endpoint, JsonValue
+from switchproof.deploy.target import Endpoint, JsonValue
 
 _MOST_DIGITS = 4000
 """Digits of a number that Python converts without complaint; a longer one equals no wanted value."""

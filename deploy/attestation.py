@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.promotion import FETCH, Reason, Refusal
-from deploy.record import Evidence, Record
-from deploy.signing import NAMESPACE, BadSignature, Fault, sign, signer
-from deploy.statement import Statement, encode, make_statement, parse, parse_statement
+from switchproof.deploy.promotion import FETCH, Reason, Refusal
+from switchproof.deploy.record import Evidence, Record
+from switchproof.deploy.signing import NAMESPACE, BadSignature, Fault, sign, signer
+from switchproof.deploy.statement import Statement, encode, make_statement, parse, parse_statement
 
 RECORD, STATEMENT, SIGNATURE = "record.json", "statement.json", "statement.json.sig"
 

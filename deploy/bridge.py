@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args
 
-from deploy.target import BridgedProgram
+from switchproof.deploy.target import BridgedProgram
 
 State: TypeAlias = Literal["absent", "store", "gone", "other"]
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from deploy import limits
-from deploy.errors import Inconclusive
-from deploy.target import Target
+from switchproof.deploy import limits
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.target import Target
 
 LEGS = 5
 """Ways that one run may take with a host, a drill and its way back counted generously."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from deploy.answers import json_problem
-from deploy.health import EndpointSeen
+from switchproof.deploy.answers import json_problem
+from switchproof.deploy.health import EndpointSeen
 
 CUT_SHORT = {1, 8, 18, 56, 63}
 """curl's exit codes of an answer that came and cannot be used."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy.case import CUT_SHORT, Case, Cause, from_answer
-from deploy.cause_inside import find_inside
-from deploy.health import EndpointSeen
-from deploy.machine import Machine
-from deploy.target import Endpoint
+from switchproof.deploy.case import CUT_SHORT, Case, Cause, from_answer
+from switchproof.deploy.cause_inside import find_inside
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.machine import Machine
+from switchproof.deploy.target import Endpoint
 
 __all__ = ["Case", "Cause", "find_cause"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deploy.case import CUT_SHORT, Case, Cause, from_answer
-from deploy.container import Container
-from deploy.health import EndpointSeen
-from deploy.machine import Machine
+from switchproof.deploy.case import CUT_SHORT, Case, Cause, from_answer
+from switchproof.deploy.container import Container
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.machine import Machine
 
 _LOOPING = 2
 _REFUSED = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from deploy.facts import CiRun
+from switchproof.deploy.facts import CiRun
 
 
 def read_ci(environ: Mapping[str, str]) -> CiRun | None:

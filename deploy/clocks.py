@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.facts import Clock
+from switchproof.deploy.facts import Clock
 
 _TIMES = re.compile(r"(\d{9,11}\.\d{1,9}) (\d{9,11}\.\d{1,9})", re.ASCII)
 _WORTH_TELLING = 0.5

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from deploy.errors import Inconclusive, UsageError
-from deploy.facts import ConnectionFacts
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.facts import ConnectionFacts
 
 SHELL = "/bin/sh -s"
 """The whole command that reaches a host: every login shell reads it the same way."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.machine import Machine, read_machine
+from switchproof.deploy.machine import Machine, read_machine
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from deploy.contract import Clause, Verdict
-from deploy.paths.survey import Kind, State, Survey
-from deploy.promotion import Demand, judge_record
-from deploy.proofs import Candidate
-from deploy.record import Record
-from deploy.steps import TITLES, Cutover, Lack, Missing, Proof, Step
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.paths.survey import Kind, State, Survey
+from switchproof.deploy.promotion import Demand, judge_record
+from switchproof.deploy.proofs import Candidate
+from switchproof.deploy.record import Record
+from switchproof.deploy.steps import TITLES, Cutover, Lack, Missing, Proof, Step
 
 OLD_RECIPE = "deploy-aws-ssm"
 """The recipe that must refuse once AWS is gone."""

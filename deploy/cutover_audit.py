@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.contract import Verdict, combine
-from deploy.cutover import Answer, HostAnswers, Terms, judge
-from deploy.journal import Journal
-from deploy.paths.survey import Survey
-from deploy.plan import TARGETS, Plan, own_checks
-from deploy.proofs import Candidate, gather
-from deploy.record import Host, Record
-from deploy.steps import Cutover
-from deploy.target import Contract, Target, load_contract, roster
+from switchproof.deploy.contract import Verdict, combine
+from switchproof.deploy.cutover import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.journal import Journal
+from switchproof.deploy.paths.survey import Survey
+from switchproof.deploy.plan import TARGETS, Plan, own_checks
+from switchproof.deploy.proofs import Candidate, gather
+from switchproof.deploy.record import Host, Record
+from switchproof.deploy.steps import Cutover
+from switchproof.deploy.target import Contract, Target, load_contract, roster
 
 ON_HOSTS = (
     "converge/no-unit-is-from-outside-the-system",
@@ -80,7 +80,7 @@ def prepare(
     asked, target = plan.cutover, plan.target
     if asked is None:
         return None
-    from deploy.paths.sources import Surveyor
+    from switchproof.deploy.paths.sources import Surveyor
 
     ruled = target.cutover
     path = _before(plan)

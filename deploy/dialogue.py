@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Mapping
 
-from deploy import limits
-from deploy.bridge import read_realised
-from deploy.budget import Budget
-from deploy.clocks import ClockBounds
-from deploy.connection import (
+from switchproof.deploy import limits
+from switchproof.deploy.bridge import read_realised
+from switchproof.deploy.budget import Budget
+from switchproof.deploy.clocks import ClockBounds
+from switchproof.deploy.connection import (
     AnswerTooLong,
     Completed,
     Connection,
@@ -24,13 +24,13 @@ from deploy.connection import (
     DeadlineExceeded,
     Provider,
 )
-from deploy.convergence import Convergence
-from deploy.errors import Inconclusive, UsageError
-from deploy.frame import Frame, FrameError, parse
-from deploy.joblog import JobLog
-from deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
-from deploy.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
-from deploy.program import question
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.frame import Frame, FrameError, parse
+from switchproof.deploy.joblog import JobLog
+from switchproof.deploy.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
+from switchproof.deploy.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
+from switchproof.deploy.program import question
 
 ANSWER_S = 60.0
 """Seconds for a verb that does not wait."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.errors import UsageError
-from deploy.frame import Frame, FrameError
-from deploy.revision import is_commit, is_generation
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.frame import Frame, FrameError
+from switchproof.deploy.revision import is_commit, is_generation
 
 _FIELD = "\x1f"
 _SHOWN = 12

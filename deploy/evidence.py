@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from deploy import limits
+from switchproof.deploy import limits
 
 _LONGEST = 120
 """Characters of one part of a file's name; file systems take 255 bytes, and something is put behind."""

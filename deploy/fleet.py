@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
-from deploy.connection import Provider
-from deploy.contract import HostState, Verdict
-from deploy.convergence import Convergence
-from deploy.earlier import Choice
-from deploy.errors import Inconclusive, UsageError
-from deploy.journal import Journal, Leg, Noted, RevisionResolved
-from deploy.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
-from deploy.observation import Observation
-from deploy.past_runs import proven
-from deploy.plan import Mode, Plan
-from deploy.revision import is_commit, is_full, is_generation
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.earlier import Choice
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.journal import Journal, Leg, Noted, RevisionResolved
+from switchproof.deploy.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
+from switchproof.deploy.observation import Observation
+from switchproof.deploy.past_runs import proven
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.revision import is_commit, is_full, is_generation
 
 Problems: TypeAlias = dict[str, Exception]
 

@@ -21,8 +21,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy import limits
-from deploy.errors import Inconclusive
+from switchproof.deploy import limits
+from switchproof.deploy.errors import Inconclusive
 
 _MARK = rb"^SWITCHPROOF/1 %s (?:(?P<verb>[a-z]+) (?P<length>\d{1,9}) (?P<digest>[0-9a-f]{64})|end)\r?$"
 _SECTION = re.compile(rb"([a-z](?!\S*/\.\.?/)[A-Za-z0-9_.@:/\\-]{0,600}) (\d{1,9})\n")

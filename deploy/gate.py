@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.attestation import RECORD, Attested, Refused, judge_evidence, parse_run, read_attested, read_content
-from deploy.errors import UsageError
-from deploy.journal import PromotedFrom
-from deploy.plan import Gate, Plan
-from deploy.promotion import Demand, Reason, Refusal, judge_record, judge_signer, judge_statement
-from deploy.record import Record
-from deploy.redact import plain
+from switchproof.deploy.attestation import (
+    RECORD,
+    Attested,
+    Refused,
+    judge_evidence,
+    parse_run,
+    read_attested,
+    read_content,
+)
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.journal import PromotedFrom
+from switchproof.deploy.plan import Gate, Plan
+from switchproof.deploy.promotion import Demand, Reason, Refusal, judge_record, judge_signer, judge_statement
+from switchproof.deploy.record import Record
+from switchproof.deploy.redact import plain
 
 _TOLD = 3
 """Runs of a folder whose reasons are told."""

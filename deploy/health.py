@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from deploy.answers import Answer, due_of, is_unknown, json_problem, judged, problem_of, read_direct
-from deploy.container import Container
-from deploy.machine import Machine
-from deploy.observation import Listener, Observation, Streak, Unit
-from deploy.target import Endpoint, Health, JsonValue
+from switchproof.deploy.answers import Answer, due_of, is_unknown, json_problem, judged, problem_of, read_direct
+from switchproof.deploy.container import Container
+from switchproof.deploy.machine import Machine
+from switchproof.deploy.observation import Listener, Observation, Streak, Unit
+from switchproof.deploy.target import Endpoint, Health, JsonValue
 
 _SHOWN = 300
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deploy import limits
-from deploy.redact import Lines, Redactor
+from switchproof.deploy import limits
+from switchproof.deploy.redact import Lines, Redactor
 
 
 class JobLog:

@@ -16,12 +16,12 @@ from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from deploy import facts, limits
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.evidence import Shelf, shorten
-from deploy.redact import Redactor
-from deploy.room import Room
-from deploy.steps import Cutover
+from switchproof.deploy import facts, limits
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.evidence import Shelf, shorten
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.room import Room
+from switchproof.deploy.steps import Cutover
 
 Leg: TypeAlias = facts.Leg
 Phase: TypeAlias = facts.Phase

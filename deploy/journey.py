@@ -10,20 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from deploy import limits
-from deploy.account import Account
-from deploy.boot.choice import choose_boot
-from deploy.boot.chosen import Boot
-from deploy.boot.facts import read_boot_facts
-from deploy.budget import FETCH_S, Budget, longest_s
-from deploy.connection import Provider
-from deploy.contract import HostState, Verdict
-from deploy.convergence import Convergence
-from deploy.dialogue import ANSWER_S, Dialogue
-from deploy.earlier import Choice, Proven, choose, read_past, read_returned
-from deploy.errors import HostUnready, Inconclusive, SwitchproofError, UsageError
-from deploy.frame import Frame, read_sections
-from deploy.journal import (
+from switchproof.deploy import limits
+from switchproof.deploy.account import Account
+from switchproof.deploy.boot.choice import choose_boot
+from switchproof.deploy.boot.chosen import Boot
+from switchproof.deploy.boot.facts import read_boot_facts
+from switchproof.deploy.budget import FETCH_S, Budget, longest_s
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.dialogue import ANSWER_S, Dialogue
+from switchproof.deploy.earlier import Choice, Proven, choose, read_past, read_returned
+from switchproof.deploy.errors import HostUnready, Inconclusive, SwitchproofError, UsageError
+from switchproof.deploy.frame import Frame, read_sections
+from switchproof.deploy.journal import (
     HostLeft,
     Journal,
     Leg,
@@ -35,13 +35,21 @@ from deploy.journal import (
     SystemSeen,
     Warned,
 )
-from deploy.leaving import Departure, found
-from deploy.observation import Observation, System, Unit, read_failed, read_observation, read_system, read_units
-from deploy.pending import awaited_return
-from deploy.plan import Mode, Plan
-from deploy.program import bridge_values, endpoints, health_values
-from deploy.revision import Resolution, is_commit, is_full, read_resolution
-from deploy.target import Health, Host
+from switchproof.deploy.leaving import Departure, found
+from switchproof.deploy.observation import (
+    Observation,
+    System,
+    Unit,
+    read_failed,
+    read_observation,
+    read_system,
+    read_units,
+)
+from switchproof.deploy.pending import awaited_return
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.program import bridge_values, endpoints, health_values
+from switchproof.deploy.revision import Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.target import Health, Host
 
 _LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.target import Contract, Target
+from switchproof.deploy.target import Contract, Target
 
 ROOT = Path(__file__).parent.parent
 

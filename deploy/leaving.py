@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.contract import HostState, Verdict
+from switchproof.deploy.contract import HostState, Verdict
 
 
 def found(verdict: Verdict) -> tuple[HostState, str]:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from deploy.answers import Answer, read_answer, seconds
-from deploy.boot.facts import BootFacts, read_boot_facts
-from deploy.bridge import Installed, read_installed
-from deploy.container import Container, read_container
-from deploy.frame import Frame, FrameError
-from deploy.journal import SystemIdentity
-from deploy.machine import Machine, read_machine
-from deploy.pending import Pending, read_pending
+from switchproof.deploy.answers import Answer, read_answer, seconds
+from switchproof.deploy.boot.facts import BootFacts, read_boot_facts
+from switchproof.deploy.bridge import Installed, read_installed
+from switchproof.deploy.container import Container, read_container
+from switchproof.deploy.frame import Frame, FrameError
+from switchproof.deploy.journal import SystemIdentity
+from switchproof.deploy.machine import Machine, read_machine
+from switchproof.deploy.pending import Pending, read_pending
 
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 _MAPPED = re.compile(r"^\[::ffff:([0-9.]+)\]")

@@ -11,11 +11,11 @@ from statistics import median
 
 import msgspec
 
-from deploy.contract import HostState, RunVerdict, Verdict
-from deploy.earlier import Proven
-from deploy.facts import EarlierHost, EarlierRun, Leg, Phase, Typical
-from deploy.journal import EarlierRead
-from deploy.record import Host, PhaseTime, Record, read_record
+from switchproof.deploy.contract import HostState, RunVerdict, Verdict
+from switchproof.deploy.earlier import Proven
+from switchproof.deploy.facts import EarlierHost, EarlierRun, Leg, Phase, Typical
+from switchproof.deploy.journal import EarlierRead
+from switchproof.deploy.record import Host, PhaseTime, Record, read_record
 
 LOOKED_AT = 300
 """Runs that are looked at for what is only told, the newest ones: reading them takes about a second at most."""

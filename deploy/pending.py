@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 
-from deploy.frame import Frame
+from switchproof.deploy.frame import Frame
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from deploy.declared import undeclared
-from deploy.errors import UsageError
-from deploy.revision import check_form, is_full, is_generation
-from deploy.secret_sources import refuse_short
-from deploy.target import ProviderName, Target, confirm_problem, load
+from switchproof.deploy.declared import undeclared
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.revision import check_form, is_full, is_generation
+from switchproof.deploy.secret_sources import refuse_short
+from switchproof.deploy.target import ProviderName, Target, confirm_problem, load
 
-TARGETS = Path(__file__).parent / "targets"
+TARGETS = Path(__file__).resolve().parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
 LabRuntime = Literal["microvm", "netns"]

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.connection import Question
-from deploy.target import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
+from switchproof.deploy.connection import Question
+from switchproof.deploy.target import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
 
 SCRIPT = Path(__file__).parent / "host" / "host-switch.sh"
 

@@ -7,10 +7,10 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.record import ClauseResult, Host, Record
-from deploy.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
-from deploy.waivers import called, words
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.record import ClauseResult, Host, Record
+from switchproof.deploy.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
+from switchproof.deploy.waivers import called, words
 
 CLOCKS_DIFFER = dt.timedelta(minutes=5)
 """How far a record may lie in the future: the clocks of two runners are never quite the same."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.attestation import RECORD, Refused, judge_evidence, parse_run, read_attested, read_content
-from deploy.contract import RunVerdict
-from deploy.errors import UsageError
-from deploy.promotion import PROVING, Demand, Reason, judge_statement
-from deploy.record import Record
+from switchproof.deploy.attestation import RECORD, Refused, judge_evidence, parse_run, read_attested, read_content
+from switchproof.deploy.contract import RunVerdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.promotion import PROVING, Demand, Reason, judge_statement
+from switchproof.deploy.record import Record
 
 
 @dataclass(frozen=True)

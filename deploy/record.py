@@ -10,10 +10,19 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from deploy import facts, waivers
-from deploy import journal as j
-from deploy.contract import PROVEN_STATES, Clause, ExitCode, HostState, RunVerdict, Verdict, combine, run_verdict
-from deploy.steps import Cutover
+from switchproof.deploy import facts, waivers
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import (
+    PROVEN_STATES,
+    Clause,
+    ExitCode,
+    HostState,
+    RunVerdict,
+    Verdict,
+    combine,
+    run_verdict,
+)
+from switchproof.deploy.steps import Cutover
 
 NOT_RUN = "The check was expected and did not run."
 

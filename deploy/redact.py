@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from deploy.private_keys import KeyHider, body_at_end
-from deploy.secret_forms import FORMS
-from deploy.secret_values import BEGINNING, BREAK, spellings
+from switchproof.deploy.private_keys import KeyHider, body_at_end
+from switchproof.deploy.secret_forms import FORMS
+from switchproof.deploy.secret_values import BEGINNING, BREAK, spellings
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(

@@ -6,8 +6,8 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 
-from deploy.errors import Inconclusive, UsageError
-from deploy.frame import Frame, FrameError
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.frame import Frame, FrameError
 
 _FULL = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")

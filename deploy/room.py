@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from deploy.errors import UsageError
+from switchproof.deploy.errors import UsageError
 
 MIB = 1024 * 1024
 OF_A_RUN = 8 * MIB

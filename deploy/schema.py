@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from deploy.record import Record
+from switchproof.deploy.record import Record
 
 _FIELD = re.compile(r"^    (\w+): ", re.MULTILINE)
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from deploy.errors import UsageError
-from deploy.repository_url import secrets_of_url
-from deploy.secret_values import SHORTEST
-from deploy.target import Target
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.repository_url import secrets_of_url
+from switchproof.deploy.secret_values import SHORTEST
+from switchproof.deploy.target import Target
 
 _OF_TOOLS = (
     *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),

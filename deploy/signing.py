@@ -12,7 +12,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from deploy.errors import SwitchproofError, UsageError
+from switchproof.deploy.errors import SwitchproofError, UsageError
 
 NAMESPACE = "switchproof-run@v1"
 """What a signature of a run is for; one made for anything else does not count, and this one for nothing else."""

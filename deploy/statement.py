@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from deploy.contract import RunVerdict, Verdict
-from deploy.errors import SwitchproofError
-from deploy.journal import SystemIdentity
-from deploy.record import Host, Record, legs
+from switchproof.deploy.contract import RunVerdict, Verdict
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.journal import SystemIdentity
+from switchproof.deploy.record import Host, Record, legs
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from deploy.contract import Verdict
+from switchproof.deploy.contract import Verdict
 
 Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 

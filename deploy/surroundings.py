@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.declared import Declared, is_declared, matches
-from deploy.errors import Inconclusive
+from switchproof.deploy.declared import Declared, is_declared, matches
+from switchproof.deploy.errors import Inconclusive
 
 if TYPE_CHECKING:
     import testinfra.host

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.contract import Verdict
-from deploy.facts import Leg
-from deploy.record import Check, Host, Record, legs
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.facts import Leg
+from switchproof.deploy.record import Check, Host, Record, legs
 
 
 @dataclass(frozen=True)

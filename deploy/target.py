@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from deploy.addresses import address_problem
-from deploy.boot.choice import Loader
-from deploy.declared import CutoverTerms, Declared
-from deploy.errors import UsageError
-from deploy.host_key import host_key_problem
-from deploy.repository_url import public_problem, transport_problem
-from deploy.target_errors import explain, key_type, step_into, with_line
-from deploy.waivers import NEVER, with_whole_days
+from switchproof.deploy.addresses import address_problem
+from switchproof.deploy.boot.choice import Loader
+from switchproof.deploy.declared import CutoverTerms, Declared
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.host_key import host_key_problem
+from switchproof.deploy.repository_url import public_problem, transport_problem
+from switchproof.deploy.target_errors import explain, key_type, step_into, with_line
+from switchproof.deploy.waivers import NEVER, with_whole_days
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
 UnitName: TypeAlias = Annotated[
@@ -125,7 +125,8 @@ class Ssm(_Table, frozen=True, kw_only=True):
         region: The hosts' region; else AWS_REGION, or the profile's.
         profile: Of the AWS configuration files; else what boto3 finds by itself.
         role: The ARN of a role to assume.
-        document: What runs commands: AWS's own document, or one of `python -m deploy.providers.aws.document`.
+        document: What runs commands: AWS's own document, or one of
+            `python -m switchproof.deploy.providers.aws.document`.
         document_version: Which version of it; else its default.
         bucket: An S3 bucket for output that is longer than SSM passes on; else it is fetched in pieces.
         prefix: Where in the bucket.

@@ -8,8 +8,8 @@ from typing import Any
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-from deploy.errors import Inconclusive
-from deploy.journey import Journey
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.journey import Journey
 
 COMMAND_S = 60.0
 """Seconds for one command of a check."""

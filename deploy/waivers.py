@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from deploy.contract import Verdict
-from deploy.errors import UsageError
-from deploy.facts import Leg, Waiver
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.facts import Leg, Waiver
 
 NEVER = frozenset(
     {

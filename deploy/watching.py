@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from deploy.answers import Answer, due_of, judged
-from deploy.facts import Leg, Sample, UnitState, Watch
-from deploy.observation import Observation, Unit
-from deploy.target import Endpoint
+from switchproof.deploy.answers import Answer, due_of, judged
+from switchproof.deploy.facts import Leg, Sample, UnitState, Watch
+from switchproof.deploy.observation import Observation, Unit
+from switchproof.deploy.target import Endpoint
 
 MOST = 200
 """Samples kept of one watch; enough to draw, and few enough for a record of a hundred hosts."""

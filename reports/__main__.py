@@ -1,4 +1,4 @@
-"""The command line of runs that are over: `python -m reports COMMAND …`."""
+"""The command line of runs that are over: `python -m switchproof.reports COMMAND …`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import importlib
 import sys
 
 COMMANDS = {
-    "compare": ("reports.compare", "hold two runs against each other"),
-    "index": ("reports.index", "write the page that lists every kept run"),
-    "render": ("reports.render", "make the page of a run again from its files"),
-    "show": ("reports.show", "print what a run proved, as text, Markdown or JSON"),
+    "compare": ("switchproof.reports.compare", "hold two runs against each other"),
+    "index": ("switchproof.reports.index", "write the page that lists every kept run"),
+    "render": ("switchproof.reports.render", "make the page of a run again from its files"),
+    "show": ("switchproof.reports.show", "print what a run proved, as text, Markdown or JSON"),
 }
 """Module and purpose of each command; a module loads when its command is used."""
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Run a command and return its exit code."""
     if not arguments or arguments[0] not in COMMANDS:
         lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
-        print("usage: python -m reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
+        print("usage: python -m switchproof.reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     module = importlib.import_module(COMMANDS[arguments[0]][0])
     code: int = module.command(arguments[1:])

@@ -8,10 +8,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from deploy import journal as j
-from deploy.contract import Verdict
-from reports import text
-from reports.reading import LEG_WORDS
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Verdict
+from switchproof.reports import text
+from switchproof.reports.reading import LEG_WORDS
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, where lines stay."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from deploy.contract import ExitCode, HostState, RunVerdict
-from deploy.record import Host, Record
-from reports import reading, text
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
+from switchproof.deploy.record import Host, Record
+from switchproof.reports import reading, text
 
-_LAB_DOWN = "python -m deploy.providers.lab down"
+_LAB_DOWN = "python -m switchproof.deploy.providers.lab down"
 _COMMANDS = 3
 """Hosts for which a command is shown."""
 

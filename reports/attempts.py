@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from deploy.facts import Sample, Watch
-from reports import text
+from switchproof.deploy.facts import Sample, Watch
+from switchproof.reports import text
 
 SHOWN = 16
 """Rows of like answers that are told of one watch, those in the middle left out."""

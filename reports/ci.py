@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deploy.journal import AnyEvent
-from deploy.record import Record
+from switchproof.deploy.journal import AnyEvent
+from switchproof.deploy.record import Record
 
 
 class Service:
@@ -41,11 +41,11 @@ def service(environ: Mapping[str, str], say: Callable[[str], None]) -> Service:
         say: Writes a line to the job's log, as it is.
     """
     if environ.get("GITHUB_ACTIONS") == "true":
-        from reports.github import GitHub
+        from switchproof.reports.github import GitHub
 
         return GitHub(environ, say)
     if environ.get("GITLAB_CI") == "true":
-        from reports.gitlab import GitLab
+        from switchproof.reports.gitlab import GitLab
 
         return GitLab(say)
     return Service()

@@ -14,13 +14,13 @@ from urllib.parse import quote, urlsplit
 import jinja2
 from markupsafe import Markup
 
-from deploy.contract import Clause, Verdict
-from deploy.record import Host, Record
-from deploy.redact import plain
-from reports import advice, attempts, reading, text, timeline, unseen
-from reports.difference import differences
-from reports.durations import Duration, durations
-from reports.proof import Proofs, proofs, told_once
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record import Host, Record
+from switchproof.deploy.redact import plain
+from switchproof.reports import advice, attempts, reading, text, timeline, unseen
+from switchproof.reports.difference import differences
+from switchproof.reports.durations import Duration, durations
+from switchproof.reports.proof import Proofs, proofs, told_once
 
 _SHORT = 12
 _INDENTED = re.compile(r"\n\s+(?=<)")
@@ -111,7 +111,7 @@ def style() -> str:
 def environment() -> jinja2.Environment:
     """Make the environment that every page of the report is rendered in."""
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports", "templates"),
+        loader=jinja2.PackageLoader("switchproof.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deploy.contract import Verdict
-from deploy.facts import EarlierHost, EarlierRun
-from deploy.record import Check, Host, Record
-from reports import text
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.facts import EarlierHost, EarlierRun
+from switchproof.deploy.record import Check, Host, Record
+from switchproof.reports import text
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from deploy.record import Evidence
-from reports import text
+from switchproof.deploy.record import Evidence
+from switchproof.reports import text
 
 LINES = 20
 """Lines of one file that are shown."""

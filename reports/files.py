@@ -9,8 +9,8 @@ import re
 import secrets
 from pathlib import Path
 
-from deploy.record import Record
-from reports import junit
+from switchproof.deploy.record import Record
+from switchproof.reports import junit
 
 _SHA_DIGITS = 7
 

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from deploy.record import Check, Part, Record
-from reports import markdown, reading, text
-from reports.ci import Service
-from reports.html import REPORT
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.record import Check, Part, Record
+from switchproof.reports import markdown, reading, text
+from switchproof.reports.ci import Service
+from switchproof.reports.html import REPORT
 
 ANNOTATIONS = 10
 """Errors that GitHub shows of one step; what is more is dropped without a word."""

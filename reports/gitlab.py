@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from deploy import journal as j
-from deploy.record import Record
-from reports.ci import Service
-from reports.reading import LEG_WORDS
+from switchproof.deploy import journal as j
+from switchproof.deploy.record import Record
+from switchproof.reports.ci import Service
+from switchproof.reports.reading import LEG_WORDS
 
 _CLEAR = "\x1b[0K"
 

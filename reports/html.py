@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from deploy.record import Record
-from reports import files, page
+from switchproof.deploy.record import Record
+from switchproof.reports import files, page
 
 REPORT = "report.html"
 _TEST_LOG = ".test-log.html"

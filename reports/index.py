@@ -21,9 +21,9 @@ from statistics import median
 
 from markupsafe import Markup
 
-from deploy.contract import ExitCode
-from reports import conformance, files, stored, text
-from reports.kept import Kept, read_kept
+from switchproof.deploy.contract import ExitCode
+from switchproof.reports import conformance, files, stored, text
+from switchproof.reports.kept import Kept, read_kept
 
 PAGE = "index.html"
 TREND = 20
@@ -265,7 +265,9 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such folder or the page cannot be written.
     """
-    parser = argparse.ArgumentParser(prog="python -m reports index", description="List every kept run on one page.")
+    parser = argparse.ArgumentParser(
+        prog="python -m switchproof.reports index", description="List every kept run on one page."
+    )
     parser.add_argument(
         "folder",
         metavar="DIR",

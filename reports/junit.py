@@ -7,10 +7,10 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable
 
-from deploy.contract import RunVerdict, Verdict
-from deploy.record import Check, Part, Record
-from deploy.redact import plain
-from reports import reading, text
+from switchproof.deploy.contract import RunVerdict, Verdict
+from switchproof.deploy.record import Check, Part, Record
+from switchproof.deploy.redact import plain
+from switchproof.reports import reading, text
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAGS = {

@@ -11,12 +11,12 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from deploy.contract import HostState, RunVerdict, Verdict
-from deploy.errors import UsageError
-from deploy.hold import is_held
-from deploy.record import Record
-from reports import files, reading
-from reports.stored import read_run
+from switchproof.deploy.contract import HostState, RunVerdict, Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.hold import is_held
+from switchproof.deploy.record import Record
+from switchproof.reports import files, reading
+from switchproof.reports.stored import read_run
 
 _NAME = re.compile(r"(?P<at>\d{8}T\d{6}Z)-(?P<mode>[a-z]+)(?:-(?P<provider>[A-Za-z0-9_.]+))?")
 _DIGESTS = ".digests.json"

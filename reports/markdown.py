@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deploy.contract import Clause, Verdict
-from deploy.record import Check, Record
-from reports import advice, reading, text
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record import Check, Record
+from switchproof.reports import advice, reading, text
 
 LIMIT = 256 * 1024
 """Bytes of UTF-8. GitHub drops a summary of more than 1 MiB whole."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from deploy.record import Record
-from reports import conformance, reading
+from switchproof.deploy.record import Record
+from switchproof.reports import conformance, reading
 
 _STYLE = re.compile(r'<style type="text/css">(.*?)</style>', re.DOTALL)
 _BODY = re.compile(r"<body>(.*)</body>", re.DOTALL)

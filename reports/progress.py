@@ -14,10 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deploy import journal as j
-from deploy.streams import forgiving
-from reports import text
-from reports.activity import LOG_INTERVAL_S, Board, Line
+from switchproof.deploy import journal as j
+from switchproof.deploy.streams import forgiving
+from switchproof.reports import text
+from switchproof.reports.activity import LOG_INTERVAL_S, Board, Line
 
 REFRESH_PER_SECOND = 4
 LINE_COLUMNS = 200

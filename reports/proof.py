@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from deploy.contract import Clause, Verdict
-from deploy.record import Check, Evidence, Record
-from reports import attempts, excerpts, reading
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record import Check, Evidence, Record
+from switchproof.reports import attempts, excerpts, reading
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED})
 """The verdicts whose evidence is shown and not only named."""

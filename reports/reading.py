@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from deploy.journal import Leg as LegName
-from deploy.record import Again, AuditResult, Check, ClauseResult, Host, Part, Record, Rollback, WaiverResult, judge
-from deploy.waivers import called, words
-from reports import text
+from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.journal import Leg as LegName
+from switchproof.deploy.record import (
+    Again,
+    AuditResult,
+    Check,
+    ClauseResult,
+    Host,
+    Part,
+    Record,
+    Rollback,
+    WaiverResult,
+    judge,
+)
+from switchproof.deploy.waivers import called, words
+from switchproof.reports import text
 
 SHAPES: dict[str, str] = {
     Verdict.PASSED: "✓",

@@ -1,4 +1,4 @@
-"""`python -m reports render RUN`: the conformance page of a run, made again from its files alone."""
+"""`python -m switchproof.reports render RUN`: the conformance page of a run, made again from its files alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from deploy.contract import ExitCode
-from deploy.errors import UsageError
-from reports import files, html
-from reports.stored import read_run, run_folder
+from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.errors import UsageError
+from switchproof.reports import files, html
+from switchproof.reports.stored import read_run, run_folder
 
 PAGE = "conformance.html"
 
@@ -24,7 +24,7 @@ def command(arguments: list[str]) -> int:
         0, or 4 if there is no such run or the page cannot be written; the run's own verdict changes nothing about it.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m reports render",
+        prog="python -m switchproof.reports render",
         description="Make the page of a run again, from its record or, if it was killed, from its events.",
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder, its record.json or events.jsonl, or `latest`")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.errors import UsageError
-from deploy.journal import read_events
-from deploy.record import Record, fold, read_record
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.journal import read_events
+from switchproof.deploy.record import Record, fold, read_record
 
-RUNS = Path(__file__).parent / "runs"
-LATEST = Path(__file__).parent / "latest"
+RUNS = Path(__file__).resolve().parent / "runs"
+LATEST = RUNS.with_name("latest")
 
 
 def home(kept_in: Path) -> Path:

@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.record import Host, Record, WaiverResult
-from reports import advice, reading, text
-from reports.activity import WARNING_CHARACTERS
-from reports.html import REPORT
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import Host, Record, WaiverResult
+from switchproof.reports import advice, reading, text
+from switchproof.reports.activity import WARNING_CHARACTERS
+from switchproof.reports.html import REPORT
 
 WIDTH = 80
 """Columns. Only paths and commands, which are for copying, may be longer."""

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.contract import HostState, RunVerdict
-from deploy.hold import is_held
-from reports.kept import Kept, is_run_name, read_kept
-from reports.text import count
+from switchproof.deploy.contract import HostState, RunVerdict
+from switchproof.deploy.hold import is_held
+from switchproof.reports.kept import Kept, is_run_name, read_kept
+from switchproof.reports.text import count
 
 _SYSTEMS = 2
 """Systems of a host of which the newest canonical run stays: the one that it runs, and the one to go back to."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from deploy import facts
-from deploy.record import Host, PhaseTime, Record
-from reports import text
-from reports.attempts import Tick, since_healthy, ticks
-from reports.reading import LEG_WORDS
+from switchproof.deploy import facts
+from switchproof.deploy.record import Host, PhaseTime, Record
+from switchproof.reports import text
+from switchproof.reports.attempts import Tick, since_healthy, ticks
+from switchproof.reports.reading import LEG_WORDS
 
 WIDTH = 1000
 """Width of the axis, in units of the drawing."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from deploy.contract import Clause, ExitCode, RunVerdict, Verdict
-from reports import conformance, text
-from reports.junit import clean
-from reports.summary import STYLES, WIDTH
-from trials.record import Finding, FindingId, ScenarioResult, Trial
+from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict
+from switchproof.reports import conformance, text
+from switchproof.reports.junit import clean
+from switchproof.reports.summary import STYLES, WIDTH
+from switchproof.trials.record import Finding, FindingId, ScenarioResult, Trial
 
 REPORT = "report.html"
 

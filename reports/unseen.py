@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploy.contract import Verdict
-from deploy.record import NOT_RUN, Check, Host, Record
-from reports import reading, text
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.record import NOT_RUN, Check, Host, Record
+from switchproof.reports import reading, text
 
 _REASON_CHARACTERS = 300
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.account import CLOSURE_LINES, Account
-from deploy.convergence import Convergence
-from deploy.journal import ClosureCompared, Happened, Journal
-from deploy.redact import Redactor
+from switchproof.deploy.account import CLOSURE_LINES, Account
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.journal import ClosureCompared, Happened, Journal
+from switchproof.deploy.redact import Redactor
 
 
 @pytest.fixture

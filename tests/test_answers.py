@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
-from deploy.health import EndpointSeen
-from deploy.observation import read_observation
-from deploy.target import Endpoint, Health, JsonValue
+from switchproof.deploy.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import read_observation
+from switchproof.deploy.target import Endpoint, Health, JsonValue
 from tests.answers import LIVE, bodies, frame
 from tests.host_functions import run
 

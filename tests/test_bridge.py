@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bridge import Installation, Installed, read_installed, read_realised
-from deploy.convergence import Convergence, Ending
-from deploy.errors import UsageError
-from deploy.observation import read_observation
-from deploy.program import bridge, path_variable
-from deploy.target import BridgedProgram, load
+from switchproof.deploy.bridge import Installation, Installed, read_installed, read_realised
+from switchproof.deploy.convergence import Convergence, Ending
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.observation import read_observation
+from switchproof.deploy.program import bridge, path_variable
+from switchproof.deploy.target import BridgedProgram, load
 from tests.answers import HYPERVISOR, TOPLEVEL, frame
 
 NEW, OLD = f"/nix/store/{'a' * 32}-hypervisor-v2", f"/nix/store/{'b' * 32}-hypervisor-v1"

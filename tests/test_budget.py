@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import limits
-from deploy.budget import Budget, OverBudget, longest_s
-from deploy.contract import Clause, Verdict
-from deploy.dialogue import Dialogue
-from deploy.journal import CheckFinished, Happened, Journal, LogLine, Noted, read_events
-from deploy.plan import TARGETS
-from deploy.redact import Redactor
-from deploy.target import load
+from switchproof.deploy import limits
+from switchproof.deploy.budget import Budget, OverBudget, longest_s
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.dialogue import Dialogue
+from switchproof.deploy.journal import CheckFinished, Happened, Journal, LogLine, Noted, read_events
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.target import load
 from tests.test_dialogue import Host
 
 

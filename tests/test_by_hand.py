@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from checks import endpoints, test_converge
-from checks.fixtures import Shown
-from deploy.errors import Inconclusive
-from deploy.health import EndpointSeen
-from deploy.observation import Observation, read_observation
-from deploy.program import SCRIPT
-from deploy.target import Endpoint, Health
+from switchproof.checks import endpoints, test_converge
+from switchproof.checks.fixtures import Shown
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import Observation, read_observation
+from switchproof.deploy.program import SCRIPT
+from switchproof.deploy.target import Endpoint, Health
 from tests.answers import HYPERVISOR, LIVE, SHA, TOPLEVEL, frame, unit_show
 from tests.host_functions import run
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from deploy.case import Case
-from deploy.cause import find_cause
-from deploy.health import EndpointSeen
-from deploy.observation import read_observation
-from deploy.target import Endpoint, Health
+from switchproof.deploy.case import Case
+from switchproof.deploy.cause import find_cause
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import read_observation
+from switchproof.deploy.target import Endpoint, Health
 from tests import test_cause
 from tests.answers import bodies, frame, unit_show
 from tests.test_cause import GAVE_UP, GOOD, KILL, LEAVE, lines, series

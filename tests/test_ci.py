@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.ci import read_ci
-from deploy.facts import CiRun
+from switchproof.deploy.ci import read_ci
+from switchproof.deploy.facts import CiRun
 
 GITHUB = {
     "CI": "true",

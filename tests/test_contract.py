@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict, combine, exit_code, run_verdict
+from switchproof.deploy.contract import (
+    Clause,
+    ExitCode,
+    HostState,
+    RunVerdict,
+    Verdict,
+    combine,
+    exit_code,
+    run_verdict,
+)
 
 P, F, B, I = Verdict.PASSED, Verdict.FAILED, Verdict.BLOCKED, Verdict.INCONCLUSIVE  # noqa: E741 - a table's heads
 W = Verdict.WAIVED

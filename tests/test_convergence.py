@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.convergence import Convergence, Ending
+from switchproof.deploy.convergence import Convergence, Ending
 
 LOST = "LoadState=loaded\nActiveState=failed\nResult="
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.connection import Completed, ConnectionLost, Program, Unreachable, text_of
-from deploy.dialogue import Dialogue
-from deploy.facts import ConnectionFacts
-from deploy.frame import FrameError
-from deploy.journal import ClockSeen, Happened, Journal, Noted
-from deploy.patience import Patience
-from deploy.redact import Redactor
+from switchproof.deploy.connection import Completed, ConnectionLost, Program, Unreachable, text_of
+from switchproof.deploy.dialogue import Dialogue
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.frame import FrameError
+from switchproof.deploy.journal import ClockSeen, Happened, Journal, Noted
+from switchproof.deploy.patience import Patience
+from switchproof.deploy.redact import Redactor
 from tests.answers import packed, payload
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.contract import Clause, ExitCode
-from deploy.providers.lab import kvm
-from deploy.providers.lab.revisions import REVISIONS
-from deploy.schema import record_schema
-from deploy.target import json_schema
-from reports.reading import EXIT_MEANINGS
-from trials.record import FindingId
-from trials.scenario import SCENARIOS
-from trials.schema import trial_schema
+from switchproof.deploy.contract import Clause, ExitCode
+from switchproof.deploy.providers.lab import kvm
+from switchproof.deploy.providers.lab.revisions import REVISIONS
+from switchproof.deploy.schema import record_schema
+from switchproof.deploy.target import json_schema
+from switchproof.reports.reading import EXIT_MEANINGS
+from switchproof.trials.record import FindingId
+from switchproof.trials.scenario import SCENARIOS
+from switchproof.trials.schema import trial_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,10 +107,8 @@ def test_what_runs_and_their_examples_leave_behind_is_ignored() -> None:
     paths = [f"reports/{name}" for name in left]
     done = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.stdout.split() == paths
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"][
-        "wheel"
-    ]
-    assert {f"/reports/{name.split('/')[0]}" for name in left} == set(wheel["exclude"])
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert {f"/src/switchproof/reports/{name.split('/')[0]}" for name in left} == set(build["exclude"])
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for file in re.findall(r"ssh-keygen -t \S+ .*?-f (\S+)", page.read_text(encoding="utf-8")):
             assert file.strip("`;").startswith(('"$keys/', "~/", "FILE")), (

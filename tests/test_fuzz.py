@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.errors import SwitchproofError
-from deploy.frame import parse, read_sections
-from deploy.target import load
-from reports import summary
-from reports.stored import read_run
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.frame import parse, read_sections
+from switchproof.deploy.target import load
+from switchproof.reports import summary
+from switchproof.reports.stored import read_run
 from tests.answers import NONCE, SECTIONS, packed, payload
 from tests.reports import stories
 

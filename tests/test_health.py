@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.health import EndpointSeen
-from deploy.observation import read_observation
-from deploy.target import Endpoint, Health
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import read_observation
+from switchproof.deploy.target import Endpoint, Health
 from tests.answers import BODIES, LIVE, answers, bodies, direct_answer, frame, presence, unit_show
 
 WANT: dict[str, str | int | float | bool] = {"status": "healthy", "instance_role": "live"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.hold import hold, is_held
+from switchproof.deploy.hold import hold, is_held
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from deploy.hold import hold
+from switchproof.deploy.hold import hold
 held = hold(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import limits
-from deploy.connection import Completed, Program, text_of
-from deploy.dialogue import Dialogue
-from deploy.facts import ConnectionFacts
-from deploy.frame import FrameError
-from deploy.joblog import JobLog
-from deploy.journal import Journal
-from deploy.redact import Redactor
+from switchproof.deploy import limits
+from switchproof.deploy.connection import Completed, Program, text_of
+from switchproof.deploy.dialogue import Dialogue
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.frame import FrameError
+from switchproof.deploy.joblog import JobLog
+from switchproof.deploy.journal import Journal
+from switchproof.deploy.redact import Redactor
 from tests.answers import packed, payload
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.judging import JUDGING, ROOT, contract_digest, contract_sha256_of
-from deploy.plan import TARGETS
-from deploy.target import BootLoader, Health, Target, load
+from switchproof.deploy.judging import JUDGING, ROOT, contract_digest, contract_sha256_of
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.target import BootLoader, Health, Target, load
 
 CARRYING = [
     "checks/early.py",
@@ -104,7 +104,8 @@ def reached(first: Iterator[str]) -> set[str]:
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
                 modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                paths = [f"{module.replace('.', '/')}.py" for module in modules]
+                inner = [module.removeprefix("switchproof.") for module in modules]
+                paths = [f"{module.replace('.', '/')}.py" for module in inner]
                 left += [path for path in paths if path.startswith(("checks/", "deploy/")) and (ROOT / path).exists()]
     return seen
 

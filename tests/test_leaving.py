@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from deploy.contract import HostState, Verdict
-from deploy.leaving import Departure
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.leaving import Departure
 
 YES_OR_NO = (False, True)
 EVERY = [

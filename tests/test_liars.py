@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from checks import endpoints, test_converge
-from checks.fixtures import Shown
-from deploy.errors import Inconclusive
-from deploy.frame import FrameError
-from deploy.health import EndpointSeen
-from deploy.observation import Observation, read_observation
-from deploy.target import Endpoint, Health, JsonValue
+from switchproof.checks import endpoints, test_converge
+from switchproof.checks.fixtures import Shown
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.frame import FrameError
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import Observation, read_observation
+from switchproof.deploy.target import Endpoint, Health, JsonValue
 from tests.answers import HYPERVISOR, LIVE, SHA, TOPLEVEL, frame, unit_show
 from tests.host_functions import run
 

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from checks import test_converge
-from checks.fixtures import Shown
-from deploy.connection import Completed, ConnectionLost, Program, Question, Unreachable
-from deploy.convergence import Convergence, Ending
-from deploy.errors import Inconclusive
-from deploy.facts import ConnectionFacts
-from deploy.journal import Journal
-from deploy.journey import Before, Journey
-from deploy.observation import Observation, read_observation
-from deploy.patience import Patience
-from deploy.plan import Mode, Plan
-from deploy.redact import Redactor
-from deploy.revision import Resolution
-from deploy.target import load
+from switchproof.checks import test_converge
+from switchproof.checks.fixtures import Shown
+from switchproof.deploy.connection import Completed, ConnectionLost, Program, Question, Unreachable
+from switchproof.deploy.convergence import Convergence, Ending
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.journal import Journal
+from switchproof.deploy.journey import Before, Journey
+from switchproof.deploy.observation import Observation, read_observation
+from switchproof.deploy.patience import Patience
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.revision import Resolution
+from switchproof.deploy.target import load
 from tests.answers import SECTIONS, TOPLEVEL, frame, packed, payload
 
 OLD, NEW = "1" * 40, "2" * 40

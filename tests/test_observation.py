@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.answers import Answer
-from deploy.frame import Frame, FrameError
-from deploy.journal import SystemIdentity
-from deploy.observation import (
+from switchproof.deploy.answers import Answer
+from switchproof.deploy.frame import Frame, FrameError
+from switchproof.deploy.journal import SystemIdentity
+from switchproof.deploy.observation import (
     Listener,
     Observation,
     Process,

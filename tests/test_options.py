@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.options import join_values
+from switchproof.deploy.options import join_values
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from deploy.errors import UsageError
-from deploy.plan import TARGETS, Gate, Mode, Options, Plan, make_plan
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS, Gate, Mode, Options, Plan, make_plan
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.program import bridge_values
-from deploy.target import Target, load
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.program import bridge_values
+from switchproof.deploy.target import Target, load
 
 ROOT = Path(__file__).parents[1]
 AWS = ROOT / "deploy" / "targets" / "aws.toml"

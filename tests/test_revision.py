@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.errors import Inconclusive, UsageError
-from deploy.frame import Frame, FrameError
-from deploy.revision import (
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.frame import Frame, FrameError
+from switchproof.deploy.revision import (
     RepositoryUnreachable,
     Resolution,
     RevisionAmbiguous,

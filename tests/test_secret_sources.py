@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.plan import Options, make_plan
-from deploy.redact import Redactor
-from deploy.secret_sources import known_secrets, mentioned_secrets
-from deploy.target import load
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.secret_sources import known_secrets, mentioned_secrets
+from switchproof.deploy.target import load
 
 LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
 

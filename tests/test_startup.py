@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ HEAVY = {
     "botocore",
     "paramiko",
     "cryptography",
-    "deploy.providers.ssh",
-    "deploy.providers.lab.lab",
+    "switchproof.deploy.providers.ssh",
+    "switchproof.deploy.providers.lab.lab",
     "hypothesis",
 }
+ROOMS = {"deploy", "checks", "reports", "trials"}
 
 _SESSION = """
 import json, sys, pytest
@@ -33,5 +35,16 @@ def test_looking_at_the_checks_loads_no_connection(arguments: tuple[str, ...]) -
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["status"] == 0, done.stdout
-    assert "deploy.fleet" in told["modules"], "the session was no deploy"
+    assert "switchproof.deploy.fleet" in told["modules"], "the session was no deploy"
     assert HEAVY & set(told["modules"]) == set()
+    assert outside_the_package(told["modules"]) == set()
+
+
+def outside_the_package(modules: Iterable[str]) -> set[str]:
+    """Name the modules of Switchproof that are imported under a name outside of its package."""
+    return {name for name in modules if name.partition(".")[0] in ROOMS}
+
+
+def test_no_module_has_two_names() -> None:
+    """Every test module that was collected with this one imports Switchproof by its package alone."""
+    assert outside_the_package(sys.modules) == set()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.record import NOT_RUN
-from deploy.tally import count, unseen
+from switchproof.deploy.record import NOT_RUN
+from switchproof.deploy.tally import count, unseen
 from tests.reports import stories
 
 CHECKS = sum(len(checks) for checks in stories.CHECKS.values())

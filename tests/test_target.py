@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.errors import UsageError
-from deploy.plan import TARGETS
-from deploy.program import endpoints
-from deploy.target import Target, json_schema, load
-from deploy.target_errors import PATTERNS
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.program import endpoints
+from switchproof.deploy.target import Target, json_schema, load
+from switchproof.deploy.target_errors import PATTERNS
 from tests.answers import HOST_KEY
 
 SHIPPED = sorted(TARGETS.glob("*.toml"))

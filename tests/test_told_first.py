@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from checks import test_converge
-from checks.fixtures import Shown
-from deploy.convergence import Convergence
-from deploy.errors import Inconclusive
-from deploy.observation import read_observation
+from switchproof.checks import test_converge
+from switchproof.checks.fixtures import Shown
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.observation import read_observation
 from tests.answers import TOPLEVEL, frame
 
 NEW = TOPLEVEL.replace("9z8x", "0q1w")

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 
 import pytest
 
-from checks import test_boots, test_confirmation, test_converge, test_diagnostics
-from checks.fixtures import Booting, Shown
-from checks.verdicts import emittable, emitted
-from deploy.boot.chosen import Boot, Entry
-from deploy.convergence import Convergence
-from deploy.errors import Inconclusive
-from deploy.journey import Before, Confirmation
-from deploy.observation import Observation, read_observation, read_system, read_units
-from deploy.plan import TARGETS
-from deploy.target import load
+from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
+from switchproof.checks.fixtures import Booting, Shown
+from switchproof.checks.verdicts import emittable, emitted
+from switchproof.deploy.boot.chosen import Boot, Entry
+from switchproof.deploy.convergence import Convergence
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.journey import Before, Confirmation
+from switchproof.deploy.observation import Observation, read_observation, read_system, read_units
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.target import load
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"

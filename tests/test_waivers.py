@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from deploy.errors import UsageError
-from deploy.facts import Waiver
-from deploy.record import fold
-from deploy.target import load
-from deploy.waivers import NEVER, Seen, covering, covers, refuse, state
+from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.facts import Waiver
+from switchproof.deploy.record import fold
+from switchproof.deploy.target import load
+from switchproof.deploy.waivers import NEVER, Seen, covering, covers, refuse, state
 from tests.reports.stories import Story
 from tests.test_target import ENVIRON, TEXT
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.contract import Verdict
-from deploy.errors import SwitchproofError
-from deploy.plan import LabRuntime, Shape
-from deploy.providers.lab.trial.arguments import Arguments
-from deploy.providers.lab.trial.seen import System, Witness
-from deploy.providers.lab.trial.stage import Stage
-from deploy.providers.lab.trial.subject import Command, Subject, environment
-from deploy.redact import Redactor
-from trials.judge import Seen, find, judge
-from trials.record import ScenarioResult, redacted, unseen, verdict_of
-from trials.scenario import MOVED, OTHER, Scenario, Truth
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.plan import LabRuntime, Shape
+from switchproof.deploy.providers.lab.trial.arguments import Arguments
+from switchproof.deploy.providers.lab.trial.seen import System, Witness
+from switchproof.deploy.providers.lab.trial.stage import Stage
+from switchproof.deploy.providers.lab.trial.subject import Command, Subject, environment
+from switchproof.deploy.redact import Redactor
+from switchproof.trials.judge import Seen, find, judge
+from switchproof.trials.record import ScenarioResult, redacted, unseen, verdict_of
+from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
 
 SHOWN = 500_000
 """Characters that are kept of an output, from its beginning and from its end; all of it is judged."""

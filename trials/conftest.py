@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.contract import Clause
-from trials.record import ClauseResult, ScenarioResult
-from trials.scenario import Scenario
-from trials.session import TRIAL
+from switchproof.deploy.contract import Clause
+from switchproof.trials.record import ClauseResult, ScenarioResult
+from switchproof.trials.scenario import Scenario
+from switchproof.trials.session import TRIAL
 
 
 @pytest.fixture

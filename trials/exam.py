@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from deploy.redact import Redactor
-from trials.attempt import Setting, attempt
-from trials.record import ScenarioResult
-from trials.scenario import Scenario
+from switchproof.deploy.redact import Redactor
+from switchproof.trials.attempt import Setting, attempt
+from switchproof.trials.record import ScenarioResult
+from switchproof.trials.scenario import Scenario
 
 AT_ONCE = 2
 """Scenarios that are tried at the same time."""

@@ -6,11 +6,11 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deploy.contract import Clause, Verdict
-from deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
-from trials.emitted import shows_journal, shows_sockets, shows_state
-from trials.record import Finding, FindingId, Judgement
-from trials.scenario import MOVED, Scenario, Truth
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
+from switchproof.trials.emitted import shows_journal, shows_sockets, shows_state
+from switchproof.trials.record import Finding, FindingId, Judgement
+from switchproof.trials.scenario import MOVED, Scenario, Truth
 
 PATHS: Mapping[str, str] = {"hypervisor": "/login", "live": "/health", "dev": "/health"}
 """What each endpoint must be asked for."""

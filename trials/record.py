@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from deploy import facts
-from deploy.contract import Clause, ExitCode, RunVerdict, Verdict, combine, run_verdict
-from deploy.plan import LabRuntime, Shape
-from deploy.providers.lab.trial.seen import Witness
-from deploy.record import Emulation, Evidence
-from trials.scenario import Scenario, Truth
+from switchproof.deploy import facts
+from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict, combine, run_verdict
+from switchproof.deploy.plan import LabRuntime, Shape
+from switchproof.deploy.providers.lab.trial.seen import Witness
+from switchproof.deploy.record import Emulation, Evidence
+from switchproof.trials.scenario import Scenario, Truth
 
 
 class FindingId(enum.StrEnum):

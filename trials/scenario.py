@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.contract import Clause
-from deploy.plan import Shape
+from switchproof.deploy.contract import Clause
+from switchproof.deploy.plan import Shape
 
 
 class Truth(enum.StrEnum):

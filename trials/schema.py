@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from deploy.schema import schema_of
-from trials.record import Trial
+from switchproof.deploy.schema import schema_of
+from switchproof.trials.record import Trial
 
 
 def trial_schema() -> dict[str, Any]:

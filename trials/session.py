@@ -16,22 +16,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from checks.redaction import Redaction
-from deploy.contract import Clause
-from deploy.errors import UsageError
-from deploy.plan import LabRuntime, Shape
-from deploy.providers.lab import preflight
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.provider import NOT_MODELLED
-from deploy.providers.lab.real import RealPrograms
-from deploy.providers.lab.trial.subject import Command
-from deploy.record import Emulation, Evidence
-from deploy.redact import Redactor
-from deploy.secret_sources import of_tools
-from reports import files, trial
-from trials.attempt import Setting
-from trials.exam import Exam
-from trials.record import (
+from switchproof.checks.redaction import Redaction
+from switchproof.deploy.contract import Clause
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import LabRuntime, Shape
+from switchproof.deploy.providers.lab import preflight
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.provider import NOT_MODELLED
+from switchproof.deploy.providers.lab.real import RealPrograms
+from switchproof.deploy.providers.lab.trial.subject import Command
+from switchproof.deploy.record import Emulation, Evidence
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.secret_sources import of_tools
+from switchproof.reports import files, trial
+from switchproof.trials.attempt import Setting
+from switchproof.trials.exam import Exam
+from switchproof.trials.record import (
     ClauseResult,
     ScenarioResult,
     SubjectTold,
@@ -43,7 +43,7 @@ from trials.record import (
     verdict_of_trial,
     violations_of,
 )
-from trials.scenario import Scenario, of_shape
+from switchproof.trials.scenario import Scenario, of_shape
 
 HERE = Path(__file__).parent
 TRIAL = pytest.StashKey["TrialSession"]()

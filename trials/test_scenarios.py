@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.contract import Verdict
-from trials.record import ScenarioResult
+from switchproof.deploy.contract import Verdict
+from switchproof.trials.record import ScenarioResult
 
 
 def test_scenario(result: ScenarioResult) -> None:

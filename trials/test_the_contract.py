@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.contract import Verdict
-from trials.record import ClauseResult
+from switchproof.deploy.contract import Verdict
+from switchproof.trials.record import ClauseResult
 
 
 def test_clause(of_clause: ClauseResult) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from deploy.boot import grub, systemd_boot
-from deploy.boot.chosen import Boot
-from deploy.boot.facts import BootFacts, BootFile
+from switchproof.deploy.boot import grub, systemd_boot
+from switchproof.deploy.boot.chosen import Boot
+from switchproof.deploy.boot.facts import BootFacts, BootFile
 
 Loader: TypeAlias = Literal["detect", "systemd-boot", "grub", "none"]
 

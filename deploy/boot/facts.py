@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.frame import Frame, FrameError
+from switchproof.deploy.frame import Frame, FrameError
 
 _FIELD = "\x1f"
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from deploy.boot.chosen import Boot, Entry
-from deploy.boot.facts import BootFacts
+from switchproof.deploy.boot.chosen import Boot, Entry
+from switchproof.deploy.boot.facts import BootFacts
 
 LOADER = "grub"
 CONFIG = r"/boot/grub2?/grub\.cfg"

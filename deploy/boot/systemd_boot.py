@@ -7,8 +7,8 @@ import functools
 import re
 from dataclasses import dataclass
 
-from deploy.boot.chosen import Boot, Entry
-from deploy.boot.facts import BootFacts, BootFile
+from switchproof.deploy.boot.chosen import Boot, Entry
+from switchproof.deploy.boot.facts import BootFacts, BootFile
 
 LOADER = "systemd-boot"
 ROOTS = ("/boot", "/efi", "/boot/efi")

@@ -1,4 +1,4 @@
-"""The command: `python -m deploy.paths REPO`."""
+"""The command: `python -m switchproof.deploy.paths REPO`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from deploy.contract import ExitCode
-from deploy.errors import UsageError
-from deploy.paths.sources import Surveyor
-from deploy.paths.survey import Survey
-from deploy.paths.told import told
-from deploy.redact import Redactor
-from deploy.schema import schema_of
+from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.paths.survey import Survey
+from switchproof.deploy.paths.told import told
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.schema import schema_of
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder or an option is wrong.
     """
     parser = _Parser(
-        prog="python -m deploy.paths",
+        prog="python -m switchproof.deploy.paths",
         description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
     )
     parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.errors import SwitchproofError
-from deploy.paths.files import Files
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.paths.files import Files
 
 
 class NotYaml(SwitchproofError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from deploy.paths.patience import step
-from deploy.paths.values import Values, either, mark
+from switchproof.deploy.paths.patience import step
+from switchproof.deploy.paths.values import Values, either, mark
 
 _EXPRESSION = re.compile(r"\$\{\{((?:(?!\$\{\{|\}\}).)*)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")

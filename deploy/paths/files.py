@@ -8,9 +8,9 @@ import posixpath
 import re
 from pathlib import Path
 
-from deploy.errors import UsageError
-from deploy.paths.survey import Place
-from deploy.paths.values import after_marks, is_known
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.paths.survey import Place
+from switchproof.deploy.paths.values import after_marks, is_known
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 

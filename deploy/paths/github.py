@@ -6,15 +6,15 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deploy.paths.document import Node, NotYaml, load
-from deploy.paths.expressions import Context
-from deploy.paths.files import Files
-from deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws
-from deploy.paths.programs import python_text
-from deploy.paths.shell import Command, Scope
-from deploy.paths.survey import Kind, Place
-from deploy.paths.values import Values, mark
-from deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.document import Node, NotYaml, load
+from switchproof.deploy.paths.expressions import Context
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws
+from switchproof.deploy.paths.programs import python_text
+from switchproof.deploy.paths.shell import Command, Scope
+from switchproof.deploy.paths.survey import Kind, Place
+from switchproof.deploy.paths.values import Values, mark
+from switchproof.deploy.paths.walk import Call, Text, Walker
 
 FOLDER = ".github/workflows"
 

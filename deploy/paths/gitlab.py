@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deploy.paths.document import Node, NotYaml, load
-from deploy.paths.files import Files
-from deploy.paths.shell import Scope
-from deploy.paths.survey import Place
-from deploy.paths.values import Values, either, joined, mark
-from deploy.paths.walk import Text, Walker
+from switchproof.deploy.paths.document import Node, NotYaml, load
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.shell import Scope
+from switchproof.deploy.paths.survey import Place
+from switchproof.deploy.paths.values import Values, either, joined, mark
+from switchproof.deploy.paths.walk import Text, Walker
 
 ROOTS = (".gitlab-ci.yml", ".gitlab-ci.yaml")
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.paths.files import Files
-from deploy.paths.meaning import PYTHON, SHELLS
-from deploy.paths.patience import step
-from deploy.paths.programs import python_text
-from deploy.paths.shell import Command, Scope
-from deploy.paths.survey import Place
-from deploy.paths.values import Values, either, joined, mark
-from deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.meaning import PYTHON, SHELLS
+from switchproof.deploy.paths.patience import step
+from switchproof.deploy.paths.programs import python_text
+from switchproof.deploy.paths.shell import Command, Scope
+from switchproof.deploy.paths.survey import Place
+from switchproof.deploy.paths.values import Values, either, joined, mark
+from switchproof.deploy.paths.walk import Call, Text, Walker
 
 _LIMIT_S = 30.0
 _DEEPEST = 20

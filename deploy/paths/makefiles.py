@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deploy.paths.files import Files
-from deploy.paths.patience import step
-from deploy.paths.shell import Scope
-from deploy.paths.survey import Place
-from deploy.paths.values import Values, either, is_known, joined, mark
-from deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.patience import step
+from switchproof.deploy.paths.shell import Scope
+from switchproof.deploy.paths.survey import Place
+from switchproof.deploy.paths.values import Values, either, is_known, joined, mark
+from switchproof.deploy.paths.walk import Call, Text, Walker
 
 if TYPE_CHECKING:
     from tree_sitter import Node

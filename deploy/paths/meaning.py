@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.paths.values import is_known, marks
+from switchproof.deploy.paths.values import is_known, marks
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 PYTHON = re.compile(r"python[0-9.]*\Z")

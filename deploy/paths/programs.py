@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploy.paths.meaning import (
+from switchproof.deploy.paths.meaning import (
     AWS_PROGRAMS,
     CHANGES_UNITS,
     DEPLOYERS,
@@ -20,12 +20,12 @@ from deploy.paths.meaning import (
     is_moving,
     moving_flake,
 )
-from deploy.paths.python import Suspect
-from deploy.paths.survey import Kind
-from deploy.paths.values import Values, is_known, joined, shown
+from switchproof.deploy.paths.python import Suspect
+from switchproof.deploy.paths.survey import Kind
+from switchproof.deploy.paths.values import Values, is_known, joined, shown
 
 if TYPE_CHECKING:
-    from deploy.paths.walk import Call, Walker
+    from switchproof.deploy.paths.walk import Call, Walker
 
 _BUILDS = frozenset({"build", "build-vm", "dry-build", "dry-activate", "repl", "edit"})
 """What nixos-rebuild does that changes no host."""
@@ -333,7 +333,8 @@ def python(walker: Walker, call: Call) -> None:
 
 def python_text(walker: Walker, text: str, path: str | None, call: Call) -> None:
     """A program of Python: it is not followed, but one that can reach a host is not passed over."""
-    if path and path.split("/")[0] in {"deploy", "checks", "reports"} and walker.files.is_file(OWN_SCRIPT):
+    ours = path.removeprefix("src/switchproof/").split("/")[0] if path else ""
+    if ours in {"deploy", "checks", "reports"} and walker.files.is_file(OWN_SCRIPT):
         return
     for found in Suspect(walker.files).look(text, path):
         if found.file and walker.vouches(found.file):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deploy.paths.files import Files
+from switchproof.deploy.paths.files import Files
 
 _LIBRARIES = frozenset({"boto3", "botocore", "paramiko", "fabric", "asyncssh", "pyinfra", "ansible", "parallel_ssh"})
 _AWS = frozenset({"boto3", "botocore"})
@@ -15,7 +15,7 @@ _COMMANDS = re.compile(
     r"\A(ssh|scp|rsync)\Z|\A(ssh|scp) |nixos-rebuild|switch-to-configuration|send-command|\A--provider\b|"
     r"host-switch\.sh|profiles/system|systemctl (re)?start"
 )
-_OWN = frozenset({"deploy", "checks", "reports", "conftest"})
+_OWN = frozenset({"switchproof", "conftest"})
 """Switchproof's own packages, whose sessions are told from how pytest is called."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from deploy.paths.values import Values, either, filled, is_known, joined, mark
+from switchproof.deploy.paths.values import Values, either, filled, is_known, joined, mark
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree

@@ -6,18 +6,18 @@ import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from deploy.paths import justfiles, makefiles
-from deploy.paths.document import NotYaml
-from deploy.paths.files import Files
-from deploy.paths.github import Workflows
-from deploy.paths.gitlab import ROOTS, Pipelines
-from deploy.paths.justfiles import Justfile, NotRead
-from deploy.paths.makefiles import Makefile
-from deploy.paths.patience import OutOfPatience, patience
-from deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
-from deploy.paths.trail import Trail
-from deploy.paths.values import shown
-from deploy.paths.walk import OWN_ROOT, Recipes, Walker
+from switchproof.deploy.paths import justfiles, makefiles
+from switchproof.deploy.paths.document import NotYaml
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.github import Workflows
+from switchproof.deploy.paths.gitlab import ROOTS, Pipelines
+from switchproof.deploy.paths.justfiles import Justfile, NotRead
+from switchproof.deploy.paths.makefiles import Makefile
+from switchproof.deploy.paths.patience import OutOfPatience, patience
+from switchproof.deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
+from switchproof.deploy.paths.trail import Trail
+from switchproof.deploy.paths.values import shown
+from switchproof.deploy.paths.walk import OWN_ROOT, Recipes, Walker
 
 _OTHERS = {
     ".circleci/config.yml": "CircleCI",

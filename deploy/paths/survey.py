@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from deploy.contract import ExitCode
+from switchproof.deploy.contract import ExitCode
 
 
 class Kind(enum.StrEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.paths.survey import EntryPoint, State, Survey, SurveyVerdict
-from deploy.redact import plain
+from switchproof.deploy.paths.survey import EntryPoint, State, Survey, SurveyVerdict
+from switchproof.deploy.redact import plain
 
 _VERDICTS = {
     SurveyVerdict.CLEAN: "clean: every active deploy path keeps to the contract",

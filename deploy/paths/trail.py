@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deploy.paths.meaning import sounds_like_deploy
-from deploy.paths.survey import (
+from switchproof.deploy.paths.meaning import sounds_like_deploy
+from switchproof.deploy.paths.survey import (
     BREAKING,
     Action,
     EntryKind,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from deploy.paths.patience import step
+from switchproof.deploy.paths.patience import step
 
 Values: TypeAlias = tuple[str, ...]
 """Every text that a word may come to, as far as it is known; never empty."""

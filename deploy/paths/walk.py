@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from deploy.paths import programs
-from deploy.paths.files import Files
-from deploy.paths.meaning import (
+from switchproof.deploy.paths import programs
+from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.meaning import (
     ASKS,
     HOST_SCRIPT,
     LEADING,
@@ -26,10 +26,10 @@ from deploy.paths.meaning import (
     of_aws,
     unchecked_key,
 )
-from deploy.paths.shell import Assignment, Command, Reader, Scope, Step, Strange
-from deploy.paths.survey import Kind, Place
-from deploy.paths.trail import Trail
-from deploy.paths.values import Values, after_marks, is_known, marks, shown
+from switchproof.deploy.paths.shell import Assignment, Command, Reader, Scope, Step, Strange
+from switchproof.deploy.paths.survey import Kind, Place
+from switchproof.deploy.paths.trail import Trail
+from switchproof.deploy.paths.values import Values, after_marks, is_known, marks, shown
 
 DEEPEST = 40
 """Calls within calls that are followed."""
@@ -37,8 +37,8 @@ DEEPEST = 40
 MOST_STEPS = 20_000
 """Commands and assignments of one entry point that are followed: functions that call functions multiply."""
 
-OWN_ROOT = Path(__file__).parents[2]
-"""Where this Switchproof is."""
+OWN_ROOT = Path(__file__).resolve().parents[2]
+"""Where this Switchproof is: a clone, or the installed package."""
 
 _TALK = frozenset(
     {"echo", "printf", "cat", "set", "true", ":", "cd", "test", "[", "exit", "return", "shift", "local", "unset"}

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from deploy.connection import Provider
-    from deploy.plan import LabRuntime, LabSuite, Shape
-    from deploy.target import Target
+    from switchproof.deploy.connection import Provider
+    from switchproof.deploy.plan import LabRuntime, LabSuite, Shape
+    from switchproof.deploy.target import Target
 
 
 Emulated: TypeAlias = "Callable[[str, tuple[str, ...]], None]"
@@ -47,19 +47,19 @@ def open_provider(
     """
     match target.provider:
         case "local":
-            from deploy.providers.local import LocalProvider
+            from switchproof.deploy.providers.local import LocalProvider
 
             return LocalProvider(target)
         case "aws":
-            from deploy.providers.aws.provider import AwsProvider
+            from switchproof.deploy.providers.aws.provider import AwsProvider
 
             return AwsProvider(target, prove=changes_hosts, emulated=emulated, say=say)
         case "ovh":
-            from deploy.providers.ssh.provider import SshProvider
+            from switchproof.deploy.providers.ssh.provider import SshProvider
 
             return SshProvider(target, say)
         case "lab":
-            from deploy.providers.lab.provider import LabProvider
+            from switchproof.deploy.providers.lab.provider import LabProvider
 
             return LabProvider(
                 target,

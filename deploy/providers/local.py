@@ -10,11 +10,11 @@ import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 
-from deploy import limits
-from deploy.connection import SHELL, AnswerTooLong, Completed, DeadlineExceeded, Program, text_of
-from deploy.errors import UsageError
-from deploy.facts import ConnectionFacts
-from deploy.target import Target
+from switchproof.deploy import limits
+from switchproof.deploy.connection import SHELL, AnswerTooLong, Completed, DeadlineExceeded, Program, text_of
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.target import Target
 
 
 class LocalConnection:

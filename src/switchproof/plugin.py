@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     config = pluginmanager.get_plugin("pytestconfig")
     if not isinstance(config, pytest.Config) or _repository(config.invocation_params.dir) != ROOT:
         return
-    from deploy import options
+    from switchproof.deploy import options
 
     pluginmanager.register(options, options.NAME)
     words = [str(word) for word in config.invocation_params.args]

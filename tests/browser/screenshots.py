@@ -31,7 +31,7 @@ _AS_SOMEBODY = ["unshare", "--uts", "sh", "-c", 'hostname build-7 && exec "$@"',
 def main() -> int:
     """Deploy, and take a picture of the top of each report, and of the list of runs."""
     lab = f"pictures-{os.getpid()}"
-    control = [sys.executable, "-m", "deploy.providers.lab"]
+    control = [sys.executable, "-m", "switchproof.deploy.providers.lab"]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         chromium = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from deploy.contract import Clause
-from reports import html
+from switchproof.deploy.contract import Clause
+from switchproof.reports import html
 from tests.browser.view import NARROW, WIDE, view
 from tests.reports import stories
 from tests.reports.runs import with_files

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from deploy.contract import Verdict
-from deploy.cutover import Answer, HostAnswers, Terms, judge
-from deploy.facts import ConnectionFacts
-from deploy.journal import PromotedFrom
-from deploy.paths.survey import (
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.cutover import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.journal import PromotedFrom
+from switchproof.deploy.paths.survey import (
     Action,
     EntryPoint,
     Finding,
@@ -23,9 +23,9 @@ from deploy.paths.survey import (
     Survey,
     make_survey,
 )
-from deploy.proofs import Candidate
-from deploy.record import Record
-from deploy.steps import Cutover
+from switchproof.deploy.proofs import Candidate
+from switchproof.deploy.record import Record
+from switchproof.deploy.steps import Cutover
 from tests.promotion.runs import staging
 from tests.reports import stories
 

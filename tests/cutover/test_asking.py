@@ -10,12 +10,12 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from deploy.cutover_audit import ON_HOSTS, prepare
-from deploy.declared import CutoverTerms
-from deploy.errors import UsageError
-from deploy.judging import contract_sha256_of
-from deploy.plan import Options, Plan, make_plan
-from deploy.target import load, load_contract, roster
+from switchproof.deploy.cutover_audit import ON_HOSTS, prepare
+from switchproof.deploy.declared import CutoverTerms
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.judging import contract_sha256_of
+from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.target import load, load_contract, roster
 from tests.reports import stories
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,9 @@ def test_a_session_that_is_no_audit_of_it_prepares_nothing(tmp_path: Path) -> No
 
 def test_every_check_of_the_cutover_is_one_that_counts() -> None:
     """The checks that an audit of the cutover must make are all that there are, so none can be left out unseen."""
-    modules = [importlib.import_module(f"checks.{path.stem}") for path in (ROOT / "checks").glob("test_*.py")]
+    modules = [
+        importlib.import_module(f"switchproof.checks.{path.stem}") for path in (ROOT / "checks").glob("test_*.py")
+    ]
     names = [
         name
         for module in modules

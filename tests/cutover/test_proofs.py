@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.contract import RunVerdict
-from deploy.errors import UsageError
-from deploy.proofs import gather
-from deploy.record import Record, write_record
+from switchproof.deploy.contract import RunVerdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.proofs import gather
+from switchproof.deploy.record import Record, write_record
 from tests.cutover.stories import audited, step
 from tests.promotion.runs import Keys, keep, make_keys, signed_run, staging
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.facts import ConnectionFacts
-from deploy.paths.survey import State
-from deploy.record import Record
-from deploy.steps import Cutover, Lack
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.paths.survey import State
+from switchproof.deploy.record import Record
+from switchproof.deploy.steps import Cutover, Lack
 from tests.cutover.stories import (
     COMMIT,
     NOW,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.declared import Declared, DeclaredFile, is_declared, matches, undeclared
-from deploy.errors import Inconclusive
-from deploy.surroundings import (
+from switchproof.deploy.declared import Declared, DeclaredFile, is_declared, matches, undeclared
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.surroundings import (
     Surroundings,
     agents,
     fingerprint,

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy import journal as j
-from deploy.contract import ExitCode, RunVerdict
-from deploy.record import Record, fold
-from deploy.steps import Cutover, Lack, Missing
-from reports.conformance import render
-from reports.summary import render as summary
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import ExitCode, RunVerdict
+from switchproof.deploy.record import Record, fold
+from switchproof.deploy.steps import Cutover, Lack, Missing
+from switchproof.reports.conformance import render
+from switchproof.reports.summary import render as summary
 from tests.cutover.stories import after, step
 from tests.reports import stories
 from tests.schema import validate

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.revisions import REVISIONS, Revision
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.revisions import REVISIONS, Revision
 from tests.deploys.sessions import HEALTH, Ended, session, target_file
 from tests.labs import own
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.contract import ExitCode, HostState
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.contract import ExitCode, HostState
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.ways_back import Stage, Systems
 
 PROGRAMS = ("git", "nix", "nix-env", "nixos-rebuild", "systemd-run", "sync", "logger", "curl", "journalctl", "gzip")

@@ -11,18 +11,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.connection import Connection
-from deploy.contract import Clause, Verdict
-from deploy.errors import Inconclusive
-from deploy.providers.aws.provider import AwsProvider
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.provider import _environment, _over_ssh
-from deploy.providers.lab.revisions import REVISIONS
-from deploy.providers.lab.ssm import NOT_MODELLED
-from deploy.providers.lab.ssm.commands import Pace
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.target import load
+from switchproof.deploy.connection import Connection
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.providers.aws.provider import AwsProvider
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.provider import _environment, _over_ssh
+from switchproof.deploy.providers.lab.revisions import REVISIONS
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
+from switchproof.deploy.providers.lab.ssm.commands import Pace
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.target import load
 from tests.deploys import cut_points
 from tests.deploys.cut_points import AWAY_S, POINTS, let_go, prepare
 from tests.deploys.sessions import HEALTH, LONGEST_S, Ended, target_file

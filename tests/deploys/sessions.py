@@ -10,10 +10,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.contract import Clause
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.state import Shape
-from deploy.record import Check, ClauseResult, Record, read_record
+from switchproof.deploy.contract import Clause
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.state import Shape
+from switchproof.deploy.record import Check, ClauseResult, Record, read_record
 from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]

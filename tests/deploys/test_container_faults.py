@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deploy.case import Case
-from deploy.contract import Clause, RunVerdict, Verdict
-from deploy.providers.lab.faults import CONTAINER_FAULTS, break_host, mend_host
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.case import Case
+from switchproof.deploy.contract import Clause, RunVerdict, Verdict
+from switchproof.deploy.providers.lab.faults import CONTAINER_FAULTS, break_host, mend_host
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import session, target_file
 from tests.deploys.test_faults import HEALTH, MODES, UNITS, Told, wait_for
 from tests.labs import own

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.cut_points import LOSSES, POINTS, Cell, Point, cut, table
 from tests.deploys.sessions import ROOT
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.lab import Lab
-from deploy.steps import Cutover
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.steps import Cutover
 from tests.deploys.sessions import HEALTH, ROOT, Ended, session
 from tests.labs import own
 from tests.paths.repositories import make

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cause import Case
-from deploy.contract import Clause, RunVerdict, Verdict
-from deploy.providers.lab.faults import FAULTS, break_host, mend_host
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.record import Check, Record
+from switchproof.deploy.cause import Case
+from switchproof.deploy.contract import Clause, RunVerdict, Verdict
+from switchproof.deploy.providers.lab.faults import FAULTS, break_host, mend_host
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record import Check, Record
 from tests.deploys.sessions import session, target_file
 
 pytestmark = pytest.mark.lab

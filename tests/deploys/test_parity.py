@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.parity import BEHAVIOURS, WAYS, Behaviour, Outcome, meet, table, told, unlike
 from tests.deploys.sessions import ROOT
 from tests.labs import own

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import HostState
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, session, target_file
 from tests.promotion.runs import make_keys
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.providers.lab.revisions import REVISIONS
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.providers.lab.revisions import REVISIONS
 from tests.deploys.conftest import Deployed
 
 pytestmark = pytest.mark.lab

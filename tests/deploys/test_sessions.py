@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, LONGEST_S, ROOT, session, target_file
 
 pytestmark = pytest.mark.lab

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.providers.lab.lab import Lab
-from deploy.record import Check, Host
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record import Check, Host
 from tests.deploys.boot_stories import BOOT_STORIES
 from tests.deploys.cut_points import POINTS, let_go, prepare
 from tests.deploys.ways_back import STORIES, Stage, Systems, Told, look

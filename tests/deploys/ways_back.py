@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, ROOT, Ended, session, target_file
 
 AT_MOST_S = 300.0

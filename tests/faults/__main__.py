@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.real_cases import restore
-from deploy.errors import SwitchproofError
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import session, target_file
 from tests.deploys.ways_back import look
 from tests.faults.page import PAGE, Results, render

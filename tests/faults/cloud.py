@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
-from deploy.providers.lab.ssm.faults import Fault as Wrong
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.faults import Fault as Wrong
 from tests.deploys.parity import PACE
 from tests.faults.scene import Fault, Scene, canonical, each, inconclusive, refused
 

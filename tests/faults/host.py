@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from deploy.contract import HostState
-from deploy.providers.lab import faults as lab_faults
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.providers.lab import faults as lab_faults
 from tests.deploys import parity
 from tests.faults.scene import (
     CHANGING,

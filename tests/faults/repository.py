@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from deploy.contract import HostState
-from deploy.providers.lab.revisions import REVISIONS, Revision
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.providers.lab.revisions import REVISIONS, Revision
 from tests.faults.scene import Expected, Fault, Mode, Scene, broken, canonical, each, inconclusive, refused
 
 UNCHANGED: Final = frozenset(

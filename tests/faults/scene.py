@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from deploy.contract import Clause, HostState, Verdict
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.record import read_record
+from switchproof.deploy.contract import Clause, HostState, Verdict
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record import read_record
 from tests.deploys.sessions import ROOT, target_file
 from tests.deploys.ways_back import Systems, look
 

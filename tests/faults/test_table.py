@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import faults as lab_faults
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab import faults as lab_faults
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.faults.page import DOES_NOT_APPLY, NOT_TRIED, PAGE, Results, render
 from tests.faults.scene import MODES, PLACES, VERDICTS, Fault, Mode, Outcome, meet
 from tests.faults.table import FAULTS

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import inside
 from tests.labs import own
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.frame import Frame, parse
-from deploy.program import SCRIPT, question
-from deploy.providers.lab.host import LabHost
+from switchproof.deploy.frame import Frame, parse
+from switchproof.deploy.program import SCRIPT, question
+from switchproof.deploy.providers.lab.host import LabHost
 
 REPOSITORY = "file:///srv/sample.git"
 CHECKOUT = "/opt/choiros/workspace"

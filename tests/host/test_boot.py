@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.boot.choice import choose_boot
-from deploy.boot.facts import read_boot_facts
-from deploy.providers.lab.host import LabHost
+from switchproof.deploy.boot.choice import choose_boot
+from switchproof.deploy.boot.facts import read_boot_facts
+from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import ask, inside
 from tests.host.unconfirmed import is_wholly, switch
 

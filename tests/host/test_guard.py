@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import REPOSITORY, ask, by_hand, commit, finish, inside, wait_for, write
 from tests.host.unconfirmed import RUNS, Switched, is_wholly, on_all, switch
 

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from checks import test_converge
-from checks.endpoints import EndpointChecks
-from checks.fixtures import Shown
-from deploy.errors import Inconclusive
-from deploy.health import EndpointSeen
-from deploy.observation import Observation, read_observation
-from deploy.plan import TARGETS
-from deploy.program import endpoints
-from deploy.providers.lab.host import LabHost
-from deploy.target import Endpoint, Target, load
+from switchproof.checks import test_converge
+from switchproof.checks.endpoints import EndpointChecks
+from switchproof.checks.fixtures import Shown
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observation import Observation, read_observation
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.program import endpoints
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.target import Endpoint, Target, load
 from tests.host.hands import QUICK, ask, inside, wait_for, write
 
 pytestmark = pytest.mark.lab

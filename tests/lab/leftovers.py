@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploy.providers.lab import cgroup, folders, mounts
+from switchproof.deploy.providers.lab import cgroup, folders, mounts
 
 
 def leftovers(lab: str) -> list[str]:

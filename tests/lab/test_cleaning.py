@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import folders, mounts, preflight, process
-from deploy.providers.lab import lab as lab_module
-from deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab import folders, mounts, preflight, process
+from switchproof.deploy.providers.lab import lab as lab_module
+from switchproof.deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.lab.leftovers import leftovers
 
 pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import signal, sys, time
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.lab import Lab
 # Whoever starts tests in the background has them ignore Control-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab.up(("a",), name=sys.argv[1], keep=sys.argv[2] == "keep", runtime="netns"):

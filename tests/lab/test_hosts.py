@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabUnavailable
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.state import start_ticks
+from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabUnavailable
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.state import start_ticks
 from tests.lab.leftovers import leftovers
 
 pytestmark = pytest.mark.lab

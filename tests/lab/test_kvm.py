@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import kvm
-from deploy.providers.lab.kvm import Seen, promising
-from deploy.providers.lab.state import Accelerator
+from switchproof.deploy.providers.lab import kvm
+from switchproof.deploy.providers.lab.kvm import Seen, promising
+from switchproof.deploy.providers.lab.state import Accelerator
 
 GOOD = Seen(extensions=True, writable=True, paravirtual=False)
 IMAGE = Path("image-1")

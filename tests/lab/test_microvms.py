@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import folders, kvm
-from deploy.providers.lab.errors import LabUnavailable
-from deploy.providers.lab.faults import break_host, mend_host
-from deploy.providers.lab.host import SANDBOXES, LabHost
-from deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab import folders, kvm
+from switchproof.deploy.providers.lab.errors import LabUnavailable
+from switchproof.deploy.providers.lab.faults import break_host, mend_host
+from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
+from switchproof.deploy.providers.lab.lab import Lab
 from tests.lab.leftovers import leftovers
 
 pytestmark = pytest.mark.lab
@@ -72,7 +72,7 @@ def _asked(host: LabHost) -> str:
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploy.providers.lab", *arguments]
+    command = [sys.executable, "-m", "switchproof.deploy.providers.lab", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
 
 

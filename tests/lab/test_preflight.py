@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import preflight, process
-from deploy.providers.lab.errors import LabUnavailable
-from deploy.providers.lab.preflight import Machine, complain
+from switchproof.deploy.providers.lab import preflight, process
+from switchproof.deploy.providers.lab.errors import LabUnavailable
+from switchproof.deploy.providers.lab.preflight import Machine, complain
 
 
 def test_a_machine_with_everything_is_accepted() -> None:
@@ -80,7 +80,7 @@ def test_inotify_that_is_used_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
             opened.append(os.open("/dev/null", os.O_RDONLY))
             return opened[-1]
 
-    monkeypatch.setattr("deploy.providers.lab.preflight.ctypes.CDLL", lambda _: Kernel())
+    monkeypatch.setattr("switchproof.deploy.providers.lab.preflight.ctypes.CDLL", lambda _: Kernel())
     assert not preflight._inotify()
     assert not [number for number in opened if Path(f"/proc/self/fd/{number}").exists()]
 

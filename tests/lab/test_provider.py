@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.plan import TARGETS
-from deploy.providers.lab import provider
-from deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.provider import LabProvider
-from deploy.providers.lab.real import Program, RealPrograms
-from deploy.providers.lab.state import Runtime
-from deploy.target import load
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.providers.lab import provider
+from switchproof.deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.provider import LabProvider
+from switchproof.deploy.providers.lab.real import Program, RealPrograms
+from switchproof.deploy.providers.lab.state import Runtime
+from switchproof.deploy.target import load
 
 TARGET = load(TARGETS / "lab.toml", {})
 GIVEN = Program("/somewhere/stc", "abc")

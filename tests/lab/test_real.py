@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.providers.lab import __main__ as program
-from deploy.providers.lab.real import RealPrograms, install, look
-from deploy.providers.lab.recipe import Recipe
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.lab import __main__ as program
+from switchproof.deploy.providers.lab.real import RealPrograms, install, look
+from switchproof.deploy.providers.lab.recipe import Recipe
 
 
 def package(folder: Path) -> Path:
@@ -78,7 +78,7 @@ def test_the_command_line_refuses_a_wrong_path_with_4(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`up` with a path that leads nowhere touches nothing and exits 4."""
-    monkeypatch.setattr("deploy.providers.lab.preflight.require", lambda *_: None)
+    monkeypatch.setattr("switchproof.deploy.providers.lab.preflight.require", lambda *_: None)
     assert program.main(["up", "--lab-switch=/no/such/file"]) == 4
     assert capsys.readouterr().err.startswith("--lab-switch=/no/such/file: No such file or directory; give a switch-")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.providers.lab import sample
-from deploy.providers.lab.sample import REVISIONS, Edit, Revision, build_repository, tree
+from switchproof.deploy.providers.lab import sample
+from switchproof.deploy.providers.lab.sample import REVISIONS, Edit, Revision, build_repository, tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.errors import UsageError
-from deploy.providers.lab import mounts, network, state
-from deploy.providers.lab.__main__ import _parser
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.state import Accelerator, LabState, Owner
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.lab import mounts, network, state
+from switchproof.deploy.providers.lab.__main__ import _parser
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.state import Accelerator, LabState, Owner
 
 
 @pytest.fixture(autouse=True)

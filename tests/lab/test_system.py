@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab import real
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.sample import REVISIONS, Revision
+from switchproof.deploy.providers.lab import real
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.sample import REVISIONS, Revision
 
 pytestmark = pytest.mark.lab
 

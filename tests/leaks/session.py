@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import deploy.providers
-from deploy.connection import Completed, Program, Question
-from deploy.facts import ConnectionFacts
-from reports.kept import read_kept
+import switchproof.deploy.providers
+from switchproof.deploy.connection import Completed, Program, Question
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.reports.kept import read_kept
 from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
@@ -123,7 +123,7 @@ def main(way: str, arguments: list[str]) -> int:
             _break()
         return Host()
 
-    deploy.providers.open_provider = provide
+    switchproof.deploy.providers.open_provider = provide
     return int(pytest.main(arguments))
 
 

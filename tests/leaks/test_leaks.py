@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.redaction import Redaction
-from deploy.redact import Redactor
-from reports.__main__ import main
-from reports.kept import read_kept
+from switchproof.checks.redaction import Redaction
+from switchproof.deploy.redact import Redactor
+from switchproof.reports.__main__ import main
+from switchproof.reports.kept import read_kept
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
 from tests.reports import stories
 from tests.reports.runs import keep

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pytest
 
-import deploy.providers
-from deploy.connection import SHELL, Completed, Program, Question
-from deploy.facts import ConnectionFacts
+import switchproof.deploy.providers
+from switchproof.deploy.connection import SHELL, Completed, Program, Question
+from switchproof.deploy.facts import ConnectionFacts
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, boots, packed, payload
 from tests.deploys.sessions import ROOT, Ended
 
@@ -324,7 +324,7 @@ def _into(path: Path) -> Iterator[None]:
 
 def main(folder: Path) -> None:
     """Run the sessions that a folder has orders for."""
-    deploy.providers.open_provider = lambda *_, **__: Hosts()
+    switchproof.deploy.providers.open_provider = lambda *_, **__: Hosts()
     gc.freeze()  # pytest collects garbage at each session's end; what is loaded already is none
     codes = {}
     for name, arguments in json.loads((folder / "orders.json").read_text(encoding="utf-8")).items():
@@ -335,7 +335,7 @@ def main(folder: Path) -> None:
 
 def main_alone(kind: str, arguments: list[str]) -> None:
     """Run one session, and end this process as `pytest` does."""
-    deploy.providers.open_provider = lambda *_, **__: Hosts(KINDS[kind])
+    switchproof.deploy.providers.open_provider = lambda *_, **__: Hosts(KINDS[kind])
     sys.argv = ["pytest", *arguments]
     runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from checks.ending import Ending
-from deploy.contract import ExitCode, HostState, RunVerdict
-from deploy.plan import Mode
-from deploy.record import Record
+from switchproof.checks.ending import Ending
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
+from switchproof.deploy.plan import Mode
+from switchproof.deploy.record import Record
 from tests.reports import stories
 
 

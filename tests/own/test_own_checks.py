@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from checks.session import contract_sha256
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.errors import UsageError
-from deploy.plan import TARGETS, Options, make_plan
-from deploy.record import Check
+from switchproof.checks.session import contract_sha256
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS, Options, make_plan
+from switchproof.deploy.record import Check
 from tests.answers import SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all
 
-HEAD = "import pytest\nfrom deploy.errors import Inconclusive\n"
+HEAD = "import pytest\nfrom switchproof.deploy.errors import Inconclusive\n"
 
 GOOD = f'''{HEAD}
 @pytest.mark.clause("runtime", severity="low")

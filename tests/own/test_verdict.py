@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import ExitCode, HostState, Verdict
-from deploy.errors import UsageError
-from deploy.journal import Journal, Noted, read_events
-from deploy.redact import Redactor
-from deploy.room import Room
+from switchproof.deploy.contract import ExitCode, HostState, Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.journal import Journal, Noted, read_events
+from switchproof.deploy.redact import Redactor
+from switchproof.deploy.room import Room
 from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,

@@ -7,12 +7,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from deploy.contract import HostState, RunVerdict, Verdict
-from deploy.past_runs import last_canonical, proven
-from deploy.record import Check
-from deploy.statement import make_statement
-from reports import github, markdown, reading
-from reports.compare import compare
+from switchproof.deploy.contract import HostState, RunVerdict, Verdict
+from switchproof.deploy.past_runs import last_canonical, proven
+from switchproof.deploy.record import Check
+from switchproof.deploy.statement import make_statement
+from switchproof.reports import github, markdown, reading
+from switchproof.reports.compare import compare
 from tests.answers import LIVE, SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all
@@ -28,7 +28,7 @@ def waiver(check: str = PORT, until: str = UNTIL, more: str = "", reason: str = 
 
 OWN = '''
 import pytest
-from deploy.errors import Inconclusive
+from switchproof.deploy.errors import Inconclusive
 
 @pytest.mark.clause("converge")
 def test_fails(host):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from deploy.paths.sources import Surveyor
-from deploy.paths.survey import EntryPoint, Survey
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.paths.survey import EntryPoint, Survey
 
 HOST_SCRIPT = """\
 #!/usr/bin/env bash

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from deploy.paths.__main__ import main, paths_schema
-from deploy.paths.sources import Surveyor
-from deploy.paths.survey import Kind, State, Survey
+from switchproof.deploy.paths.__main__ import main, paths_schema
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.paths.survey import Kind, State, Survey
 from tests.paths.repositories import INCIDENT, make
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.paths.survey import Kind, State, SurveyVerdict
+from switchproof.deploy.paths.survey import Kind, State, SurveyVerdict
 from tests.paths.repositories import HOST_SCRIPT, INCIDENT, job, recipe, survey
 
 GOOD = "RELEASE_SHA=$SHA scripts/host-switch.sh deploy"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.paths.survey import EntryPoint, State
+from switchproof.deploy.paths.survey import EntryPoint, State
 from tests.paths.repositories import survey
 
 BAD = "#!/bin/sh\nnixos-rebuild switch\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.paths import files, patience
-from deploy.paths.sources import Surveyor
-from deploy.paths.survey import Survey, SurveyVerdict
+from switchproof.deploy.paths import files, patience
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.paths.survey import Survey, SurveyVerdict
 
 BAD = "ship:\n\tssh root@host nixos-rebuild switch\n"
 

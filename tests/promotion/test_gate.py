@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from deploy.attestation import read_attested
-from deploy.errors import UsageError
-from deploy.gate import pass_gate
-from deploy.journal import PromotedFrom
-from deploy.plan import Plan
-from deploy.record import Record, write_record
-from deploy.signing import NAMESPACE, sign
-from deploy.target import Requires
+from switchproof.deploy.attestation import read_attested
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.gate import pass_gate
+from switchproof.deploy.journal import PromotedFrom
+from switchproof.deploy.plan import Plan
+from switchproof.deploy.record import Record, write_record
+from switchproof.deploy.signing import NAMESPACE, sign
+from switchproof.deploy.target import Requires
 from tests.promotion.runs import (
     COMMIT,
     CONTRACT,

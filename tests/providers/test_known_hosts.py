@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.errors import UsageError
-from deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINfDVNAAmpflCB8I/qTAg3VGIW0NWO5qdt5mFf0Et1mI"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEm43xVoGlXYJv9J2W9/OkzDuf1nc+5tZMjnOU89PVOP"

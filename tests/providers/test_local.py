@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.connection import DeadlineExceeded
-from deploy.contract import HostState, RunVerdict
-from deploy.frame import parse
-from deploy.program import question
-from deploy.providers.local import LocalConnection
+from switchproof.deploy.connection import DeadlineExceeded
+from switchproof.deploy.contract import HostState, RunVerdict
+from switchproof.deploy.frame import parse
+from switchproof.deploy.program import question
+from switchproof.deploy.providers.local import LocalConnection
 from tests.deploys.sessions import session
 from tests.providers.ways import wait_for
 

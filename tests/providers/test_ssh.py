@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.connection import (
+from switchproof.deploy.connection import (
     AuthenticationFailed,
     ConnectionLost,
     ConnectionProblem,
@@ -24,13 +24,13 @@ from deploy.connection import (
     HostKeyUnknown,
     Unreachable,
 )
-from deploy.errors import UsageError
-from deploy.frame import parse
-from deploy.program import question
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.ssh.provider import SshConnection, SshProvider
-from deploy.target import Jump
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.frame import parse
+from switchproof.deploy.program import question
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
+from switchproof.deploy.target import Jump
 from tests.providers.ways import (
     connect,
     fingerprint,

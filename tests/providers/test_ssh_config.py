@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.errors import UsageError
-from deploy.providers.ssh.config import HostConfig, read_host
-from deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.ssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY
 
 ROOT = Path(__file__).parents[2]
 USER = pwd.getpwuid(os.getuid()).pw_name

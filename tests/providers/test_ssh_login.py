@@ -14,9 +14,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from deploy.connection import AuthenticationFailed, ConnectionLost, Unreachable
-from deploy.providers.lab.host import LabHost
-from deploy.providers.ssh.provider import SshProvider
+from switchproof.deploy.connection import AuthenticationFailed, ConnectionLost, Unreachable
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.ssh.provider import SshProvider
 from tests.providers.ways import connect, fingerprint, inside, keygen, make_key, run, target
 
 pytestmark = pytest.mark.lab

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.journal import AnyEvent
-from deploy.record import Evidence, Record, write_record
-from reports import files, html
+from switchproof.deploy.journal import AnyEvent
+from switchproof.deploy.record import Evidence, Record, write_record
+from switchproof.reports import files, html
 from tests.reports.stories import Story
 
 

@@ -7,10 +7,10 @@ import hashlib
 
 import msgspec
 
-from deploy import facts
-from deploy import journal as j
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.record import Record, fold
+from switchproof.deploy import facts
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import Record, fold
 from tests.schema import validate
 
 BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)

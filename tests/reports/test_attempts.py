@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy import facts
-from reports import attempts
+from switchproof.deploy import facts
+from switchproof.reports import attempts
 from tests.reports.stories import BEGIN, samples
 
 

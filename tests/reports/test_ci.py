@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from deploy import journal as j
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from reports import ci, github, markdown
-from reports.github import GitHub
-from reports.gitlab import GitLab
-from reports.progress import Progress
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.reports import ci, github, markdown
+from switchproof.reports.github import GitHub
+from switchproof.reports.gitlab import GitLab
+from switchproof.reports.progress import Progress
 from tests.reports import stories
 from tests.reports.stories import Story
 

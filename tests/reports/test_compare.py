@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.record import Record, write_record
-from reports.__main__ import main
-from reports.compare import ABSENT, Comparison, Row, compare, render
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record import Record, write_record
+from switchproof.reports.__main__ import main
+from switchproof.reports.compare import ABSENT, Comparison, Row, compare, render
 from tests.reports import stories
 
 

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import pytest
 
-from deploy.contract import Clause, HostState, RunVerdict, Verdict
-from deploy.record import Record
-from reports import conformance, html
-from reports.reading import SHAPES
+from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.record import Record
+from switchproof.reports import conformance, html
+from switchproof.reports.reading import SHAPES
 from tests.reports import pages, stories
 
 STORIES = [

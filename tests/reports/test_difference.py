@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from reports import difference
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.reports import difference
 from tests.reports.stories import NEW, OLD, Story
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.durations import Duration, durations
+from switchproof.reports.durations import Duration, durations
 from tests.reports.stories import Story
 
 

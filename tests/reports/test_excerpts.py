@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.record import Evidence
-from reports import excerpts
+from switchproof.deploy.record import Evidence
+from switchproof.reports import excerpts
 
 
 def kept(folder: Path, name: str, content: bytes) -> Evidence:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.record import read_record, write_record
-from reports import files
+from switchproof.deploy.record import read_record, write_record
+from switchproof.reports import files
 from tests.reports import stories
 
 

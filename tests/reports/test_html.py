@@ -37,7 +37,7 @@ import pathlib
 
 import pytest
 
-from reports import html
+from switchproof.reports import html
 from tests.reports import stories
 
 @pytest.hookimpl(tryfirst=True)

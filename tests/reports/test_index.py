@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reports import index, stored
-from reports.__main__ import main
+from switchproof.reports import index, stored
+from switchproof.reports.__main__ import main
 from tests.reports import pages, stories
 from tests.reports.runs import keep
 

@@ -9,8 +9,8 @@ from collections import Counter
 import junitparser
 import pytest
 
-from deploy.contract import Clause, ExitCode, Verdict
-from reports import junit
+from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.reports import junit
 from tests.reports import stories
 from tests.reports.stories import Story
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.hold import hold
-from deploy.record import Record
-from reports import kept, stored
-from reports.kept import Kept, read_kept
+from switchproof.deploy.hold import hold
+from switchproof.deploy.record import Record
+from switchproof.reports import kept, stored
+from switchproof.reports.kept import Kept, read_kept
 from tests.reports import stories
 from tests.reports.runs import keep
 
@@ -109,6 +109,6 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(
         raise OSError(28, "No space left on device")
 
     keep(tmp_path, stories.canonical("a"))
-    monkeypatch.setattr("reports.files.write_text", full)
+    monkeypatch.setattr("switchproof.reports.files.write_text", full)
     assert [run.end for run in read_kept(tmp_path)] == ["over"]
     assert read_kept(tmp_path / "none") == []

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy import facts
-from deploy import journal as j
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.record import Record
-from reports import html, page
+from switchproof.deploy import facts
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import Record
+from switchproof.reports import html, page
 from tests.reports import pages, stories
 from tests.reports.stories import HOSTILE, NEW, OLD, SHA, Story
 

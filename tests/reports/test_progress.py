@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from deploy import journal as j
-from deploy.contract import Clause, Verdict
-from reports.activity import Board
-from reports.progress import Progress
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.reports.activity import Board
+from switchproof.reports.progress import Progress
 from tests.reports.stories import HOSTILE, Story
 
 LINE = re.compile(r"\d\d:\d\d:\d\dZ ")

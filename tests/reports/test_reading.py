@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deploy import journal as j
-from deploy.contract import Clause, ExitCode, Verdict
-from reports import reading
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.reports import reading
 from tests.reports import stories
 from tests.reports.stories import Story
 

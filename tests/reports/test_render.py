@@ -1,4 +1,4 @@
-"""`python -m reports render` makes a run's page again, from its files alone."""
+"""`python -m switchproof.reports render` makes a run's page again, from its files alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reports import conformance
-from reports.__main__ import main
+from switchproof.reports import conformance
+from switchproof.reports.__main__ import main
 from tests.reports import pages, stories
 from tests.reports.runs import keep
 

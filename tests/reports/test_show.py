@@ -1,4 +1,4 @@
-"""`python -m reports show` tells what a run proved, from its files alone."""
+"""`python -m switchproof.reports show` tells what a run proved, from its files alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy.record import write_record
-from reports import markdown, stored
-from reports.__main__ import main
+from switchproof.deploy.record import write_record
+from switchproof.reports import markdown, stored
+from switchproof.reports.__main__ import main
 from tests.reports import stories
 from tests.reports.stories import Story
 

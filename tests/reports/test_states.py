@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy import facts
-from deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from deploy.leaving import found
-from deploy.record import Record
-from reports import advice, reading, summary, text
+from switchproof.deploy import facts
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.leaving import found
+from switchproof.deploy.record import Record
+from switchproof.reports import advice, reading, summary, text
 from tests.reports import stories
 
 NEW, OLD = "1a2b3c4d5e6f", "0f0f0f0f0f0f"

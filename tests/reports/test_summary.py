@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import Clause, ExitCode, HostState, Verdict
-from deploy.journal import PromotedFrom
-from reports import summary
-from reports.reading import EXIT_MEANINGS
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.journal import PromotedFrom
+from switchproof.reports import summary
+from switchproof.reports.reading import EXIT_MEANINGS
 from tests.reports import stories
 from tests.reports.stories import Story
 

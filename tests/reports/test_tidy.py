@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import RunVerdict
-from deploy.earlier import Proven
-from deploy.hold import hold
-from deploy.journal import SystemIdentity, SystemSeen
-from deploy.past_runs import last_canonical, proven
-from reports.tidy import Tidied, tidy
+from switchproof.deploy.contract import RunVerdict
+from switchproof.deploy.earlier import Proven
+from switchproof.deploy.hold import hold
+from switchproof.deploy.journal import SystemIdentity, SystemSeen
+from switchproof.deploy.past_runs import last_canonical, proven
+from switchproof.reports.tidy import Tidied, tidy
 from tests.reports import stories
 from tests.reports.runs import keep
 from tests.reports.stories import Story

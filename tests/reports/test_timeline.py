@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from deploy import facts
-from deploy import journal as j
-from deploy.contract import Clause, ExitCode, HostState
-from reports import timeline
+from switchproof.deploy import facts
+from switchproof.deploy import journal as j
+from switchproof.deploy.contract import Clause, ExitCode, HostState
+from switchproof.reports import timeline
 from tests.reports import stories
 from tests.reports.stories import OLD, Story
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.contract import Clause, Verdict
-from reports import unseen
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.reports import unseen
 from tests.reports import stories
 from tests.reports.stories import NEW, OLD, Story
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm.commands import Pace
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm.commands import Pace
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from tests.labs import own
 
 QUICK = Pace(

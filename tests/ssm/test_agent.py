@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from deploy.providers.lab.ssm.commands import Command, Pace
-from deploy.providers.lab.ssm.documents import RUN_SHELL_SCRIPT, read_document
-from deploy.providers.lab.ssm.errors import Refused
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.providers.lab.ssm.instance import WAITING, WORKERS, Instance
-from deploy.providers.lab.ssm.outputs import Finished, Reply, cut, reply_to, text_of
+from switchproof.deploy.providers.lab.ssm.commands import Command, Pace
+from switchproof.deploy.providers.lab.ssm.documents import RUN_SHELL_SCRIPT, read_document
+from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.ssm.instance import WAITING, WORKERS, Instance
+from switchproof.deploy.providers.lab.ssm.outputs import Finished, Reply, cut, reply_to, text_of
 
 SOON_S = 20.0
 AT_ONCE = Pace().times(0.001)
@@ -240,7 +240,7 @@ def test_reconnecting_takes_the_longer_the_longer_it_was_away(
 ) -> None:
     """Attempts come after 5, 15, 35 … s, at most 40 minutes apart; between them the agent stays away."""
     now = [1000.0]
-    monkeypatch.setattr("deploy.providers.lab.ssm.instance.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("switchproof.deploy.providers.lab.ssm.instance.time.monotonic", lambda: now[0])
     instance = instance_of(Host(good), instances, Pace())
     for away_s, back_s in ((1, 5), (20, 35), (7200, 7355)):
         began = now[0]

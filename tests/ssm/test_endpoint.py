@@ -16,11 +16,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
-from deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.faults import Fault
 from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab
@@ -229,7 +229,7 @@ def test_answers_are_as_the_model_says(ssm: Any, sender: Sender, monkeypatch: py
                 told.setdefault(operation, []).extend(model.check_response(operation, answer))
         return real(answer, *rest, **more)
 
-    monkeypatch.setattr("deploy.providers.lab.ssm.endpoint.json.dumps", watched)
+    monkeypatch.setattr("switchproof.deploy.providers.lab.ssm.endpoint.json.dumps", watched)
     command = sender.run("echo out; echo err >&2; exit 4")["CommandId"]
     ssm.list_commands(CommandId=command)
     ssm.list_command_invocations(CommandId=command, Details=True)
@@ -356,7 +356,10 @@ def test_it_is_served_by_hand(lab: Lab, machine: LabHost, tmp_path: Path) -> Non
     The file that its output goes to can be read by nobody else.
     """
     file = tmp_path / "ssm.env"
-    main = "from deploy.providers.lab import __main__ as lab; lab._require_aws = print; raise SystemExit(lab.main())"
+    main = (
+        "from switchproof.deploy.providers.lab import __main__ as lab; "
+        "lab._require_aws = print; raise SystemExit(lab.main())"
+    )
     command = [sys.executable, "-c", main, "ssm", "i", "--fault", "throttle"]
     named = os.environ | {"SWITCHPROOF_LAB": lab.name}
     with (
@@ -389,7 +392,7 @@ def test_it_is_served_by_hand(lab: Lab, machine: LabHost, tmp_path: Path) -> Non
 
 def test_a_lab_of_another_shape_is_refused_at_once(lab: Lab) -> None:
     """Its hosts have no containers, so that every deploy would fail late; the command that works is told."""
-    command = [sys.executable, "-m", "deploy.providers.lab", "ssm", "--name", lab.name]
+    command = [sys.executable, "-m", "switchproof.deploy.providers.lab", "ssm", "--name", lab.name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
     assert done.returncode == 1
     assert "has hosts of the shape ovh; SSM is for hosts of the shape aws" in done.stderr

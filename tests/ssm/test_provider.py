@@ -18,18 +18,18 @@ import msgspec
 import pytest
 from botocore.config import Config
 
-from deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
-from deploy.errors import Inconclusive
-from deploy.plan import TARGETS
-from deploy.program import question
-from deploy.providers.aws import clients, commands, provider
-from deploy.providers.aws.document import document
-from deploy.providers.aws.provider import AwsConnection, AwsProvider
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.ssm import NOT_MODELLED
-from deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.target import Target, load
+from switchproof.deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.program import question
+from switchproof.deploy.providers.aws import clients, commands, provider
+from switchproof.deploy.providers.aws.document import document
+from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
+from switchproof.deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.target import Target, load
 from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab

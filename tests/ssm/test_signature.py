@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
-from deploy.providers.lab.ssm.errors import Refused
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.providers.lab.ssm.signature import Key, Keys, verify
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.ssm.signature import Key, Keys, verify
 
 KEYS = Keys.generate()
 BODY = b'{"InstanceIds": []}'

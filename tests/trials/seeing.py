@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
-from trials.judge import Seen
-from trials.scenario import SCENARIOS, Scenario
+from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
+from switchproof.trials.judge import Seen
+from switchproof.trials.scenario import SCENARIOS, Scenario
 
 START = dt.datetime(2026, 11, 23, 12, 0, 0, tzinfo=dt.UTC)
 BEFORE, ASKED, OTHER = "a" * 40, "b" * 40, "c" * 40

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import Clause, Verdict
-from deploy.providers.lab.trial.subject import Command
-from deploy.redact import Redactor
-from trials.attempt import Setting
-from trials.exam import Exam
-from trials.record import FindingId, ScenarioResult
-from trials.scenario import SCENARIOS
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.providers.lab.trial.subject import Command
+from switchproof.deploy.redact import Redactor
+from switchproof.trials.attempt import Setting
+from switchproof.trials.exam import Exam
+from switchproof.trials.record import FindingId, ScenarioResult
+from switchproof.trials.scenario import SCENARIOS
 
 pytestmark = pytest.mark.lab
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trials.emitted import shows_journal, shows_sockets, shows_state
+from switchproof.trials.emitted import shows_journal, shows_sockets, shows_state
 
 UNIT = "cloud-hypervisor@live.service"
 

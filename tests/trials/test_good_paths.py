@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.contract import RunVerdict, Verdict
-from deploy.providers.lab import state
+from switchproof.deploy.contract import RunVerdict, Verdict
+from switchproof.deploy.providers.lab import state
+from switchproof.trials.record import FindingId, Trial, read_trial
+from switchproof.trials.scenario import of_shape
 from tests.deploys.sessions import HEALTH, ROOT
-from trials.record import FindingId, Trial, read_trial
-from trials.scenario import of_shape
 
 pytestmark = pytest.mark.lab
 

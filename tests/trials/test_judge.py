@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.contract import Clause, Verdict
-from deploy.providers.lab.trial.seen import Ended, Process
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.providers.lab.trial.seen import Ended, Process
+from switchproof.trials.judge import Seen, find, judge
+from switchproof.trials.record import FindingId
+from switchproof.trials.scenario import SCENARIOS, Truth
 from tests.trials.seeing import (
     ASKED,
     BEFORE,
@@ -21,9 +24,6 @@ from tests.trials.seeing import (
     system,
     toplevel,
 )
-from trials.judge import Seen, find, judge
-from trials.record import FindingId
-from trials.scenario import SCENARIOS, Truth
 
 PASSED, FAILED, OPEN = Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE
 BAD = [each.name for each in SCENARIOS if each.truth in {Truth.BAD, Truth.HANGS}]

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploy.errors import UsageError
-from trials.session import LIMIT_S, TrialPlan, make_plan
+from switchproof.deploy.errors import UsageError
+from switchproof.trials.session import LIMIT_S, TrialPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,12 +10,11 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from deploy.contract import Clause, RunVerdict, Verdict
-from deploy.record import Emulation
-from reports import trial as outputs
-from tests.trials.seeing import DIAGNOSTICS, START, UNCHANGED, ended, scenario, seen
-from trials.judge import Seen, find, judge
-from trials.record import (
+from switchproof.deploy.contract import Clause, RunVerdict, Verdict
+from switchproof.deploy.record import Emulation
+from switchproof.reports import trial as outputs
+from switchproof.trials.judge import Seen, find, judge
+from switchproof.trials.record import (
     ScenarioResult,
     SubjectTold,
     Trial,
@@ -29,7 +28,8 @@ from trials.record import (
     verdict_of_trial,
     violations_of,
 )
-from trials.scenario import SCENARIOS, Scenario, Truth
+from switchproof.trials.scenario import SCENARIOS, Scenario, Truth
+from tests.trials.seeing import DIAGNOSTICS, START, UNCHANGED, ended, scenario, seen
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('x')</script>\x1b[31m"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.providers.lab.errors import CommandFailedError
-from deploy.providers.lab.trial import subject as module
-from deploy.providers.lab.trial.arguments import Arguments
-from deploy.providers.lab.trial.seen import Ended, Process
-from deploy.providers.lab.trial.subject import MARK, Command, Subject, environment
+from switchproof.deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.trial import subject as module
+from switchproof.deploy.providers.lab.trial.arguments import Arguments
+from switchproof.deploy.providers.lab.trial.seen import Ended, Process
+from switchproof.deploy.providers.lab.trial.subject import MARK, Command, Subject, environment
 
 pytestmark = pytest.mark.lab  # mounts need root
 

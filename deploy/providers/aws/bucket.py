@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy import limits
-from deploy.providers.aws.carrier import TooLong
-from deploy.providers.aws.clients import explain
+from switchproof.deploy import limits
+from switchproof.deploy.providers.aws.carrier import TooLong
+from switchproof.deploy.providers.aws.clients import explain
 
 SLOW_S = 70.0
 """Seconds that the agent takes longer when it cannot reach the bucket: 30 for each of two streams."""

@@ -12,8 +12,8 @@ import botocore.exceptions
 import botocore.parsers
 from botocore.config import Config
 
-from deploy.providers.aws.credentials import open_session, remedy_of, usable_configuration
-from deploy.target import Ssm
+from switchproof.deploy.providers.aws.credentials import open_session, remedy_of, usable_configuration
+from switchproof.deploy.target import Ssm
 
 CONNECT_S = 10.0
 """Seconds to connect to AWS."""

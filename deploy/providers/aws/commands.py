@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.connection import AnswerTooLong, ConnectionLost
-from deploy.providers.aws import status
-from deploy.providers.aws.bucket import Bucket
-from deploy.providers.aws.carrier import TooLong
-from deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
-from deploy.providers.aws.status import Fate, Reading
-from deploy.target import Ssm
+from switchproof.deploy.connection import AnswerTooLong, ConnectionLost
+from switchproof.deploy.providers.aws import status
+from switchproof.deploy.providers.aws.bucket import Bucket
+from switchproof.deploy.providers.aws.carrier import TooLong
+from switchproof.deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
+from switchproof.deploy.providers.aws.status import Fate, Reading
+from switchproof.deploy.target import Ssm
 
 LISTED_S = 15.0
 """Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""

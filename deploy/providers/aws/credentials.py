@@ -13,8 +13,8 @@ import botocore.credentials
 import botocore.exceptions
 import botocore.session
 
-from deploy.errors import UsageError
-from deploy.target import Ssm
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.target import Ssm
 
 PROCESS_S = 60.0
 """Seconds for a `credential_process`; botocore itself would wait for ever."""

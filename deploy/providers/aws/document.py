@@ -1,6 +1,6 @@
 """The SSM document that runs nothing but the host's script: whoever may send it has no shell.
 
-    python -m deploy.providers.aws.document deploy/targets/aws.toml >document.json
+    python -m switchproof.deploy.providers.aws.document deploy/targets/aws.toml >document.json
 
 What the target file says of the repository and of health stands in the document itself; a caller gives the rest as
 typed parameters, which the agent passes on as environment variables, so that none of them is ever text of a shell.
@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import Inconclusive, UsageError
-from deploy.program import bridge, carried_script, endpoints, path_variable
-from deploy.providers.aws.carrier import CARRIER, Errand, pack
-from deploy.target import Target, load
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.program import bridge, carried_script, endpoints, path_variable
+from switchproof.deploy.providers.aws.carrier import CARRIER, Errand, pack
+from switchproof.deploy.target import Target, load
 
 _NUMBER = r"^[0-9]{0,12}$"
 _DECIMAL = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
@@ -171,7 +171,7 @@ def _parameter(described: str, pattern: str) -> dict[str, str]:
 
 def main() -> None:
     """Print the document for a target file."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.providers.aws.document", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m switchproof.deploy.providers.aws.document", description=__doc__)
     parser.add_argument("targets", type=Path, metavar="FILE", help="a target file of the provider aws")
     try:
         target = load(parser.parse_args().targets, os.environ, ())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from deploy.connection import (
+from switchproof.deploy.connection import (
     AnswerTooLong,
     AuthenticationFailed,
     Completed,
@@ -22,16 +22,16 @@ from deploy.connection import (
     Question,
     Unreachable,
 )
-from deploy.errors import Inconclusive, UsageError
-from deploy.facts import ConnectionFacts
-from deploy.providers.aws import carrier
-from deploy.providers.aws.bucket import Bucket
-from deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
-from deploy.providers.aws.clients import Clients, code_of, explain
-from deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
-from deploy.providers.aws.document import fixed_values, parameters
-from deploy.providers.aws.status import Fate
-from deploy.target import RUN_SHELL_SCRIPT, Host, Target
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws.bucket import Bucket
+from switchproof.deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
+from switchproof.deploy.providers.aws.clients import Clients, code_of, explain
+from switchproof.deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
+from switchproof.deploy.providers.aws.document import fixed_values, parameters
+from switchproof.deploy.providers.aws.status import Fate
+from switchproof.deploy.target import RUN_SHELL_SCRIPT, Host, Target
 
 LOOK_S = 20.0
 """Seconds that a look at what became of a question may take on the host."""

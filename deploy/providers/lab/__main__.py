@@ -1,4 +1,4 @@
-"""The lab's command line for people: `python -m deploy.providers.lab up|status|ssh|logs|console|break|mend|…`."""
+"""The lab's command line: `python -m switchproof.deploy.providers.lab up|status|ssh|logs|console|break|mend|…`."""
 
 import argparse
 import contextlib
@@ -13,17 +13,17 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from deploy.contract import ExitCode
-from deploy.errors import SwitchproofError, UsageError
-from deploy.providers.lab import image, lab, preflight, state
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.faults import break_host, faults_of, find, mend_host
-from deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.real import look
-from deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.errors import SwitchproofError, UsageError
+from switchproof.deploy.providers.lab import image, lab, preflight, state
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.faults import break_host, faults_of, find, mend_host
+from switchproof.deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.real import look
+from switchproof.deploy.providers.lab.ssm.faults import Fault
 
-PROGRAM = "python -m deploy.providers.lab"
+PROGRAM = "python -m switchproof.deploy.providers.lab"
 CHECKOUT = "/opt/choiros/workspace"
 PROFILE = "/nix/var/nix/profiles/system"
 
@@ -170,7 +170,7 @@ def _mend(arguments: argparse.Namespace) -> int:
 
 def _ssm(arguments: argparse.Namespace) -> int:
     """Serve SSM until somebody ends it; what it prints lets a shell deploy through it as to AWS."""
-    from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+    from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
     attached = Lab.attach(arguments.name)
     _require_aws(attached)

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.providers.lab import mounts
-from deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab import mounts
+from switchproof.deploy.providers.lab.errors import LabError
 
 
 def hierarchies() -> tuple[Path | None, Path | None]:

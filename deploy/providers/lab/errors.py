@@ -1,6 +1,6 @@
 """What can go wrong in the lab, as exceptions whose text is written for a person."""
 
-from deploy.errors import SwitchproofError, UsageError
+from switchproof.deploy.errors import SwitchproofError, UsageError
 
 
 class LabError(SwitchproofError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from deploy.cause import Case
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.host import SANDBOXES, LabHost
-from deploy.providers.lab.state import Shape
+from switchproof.deploy.cause import Case
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
+from switchproof.deploy.providers.lab.state import Shape
 
 PROGRAM: Final = "/usr/local/lib/switchproof-lab/fault"
 CONTAINER_PROGRAM: Final = "/usr/local/lib/switchproof-lab/container-fault"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError
 
 
 def cache() -> Path:

@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.providers.lab import mounts, network, process, real
-from deploy.providers.lab.cgroup import Cgroup
-from deploy.providers.lab.errors import CommandFailedError, HostFailedError
-from deploy.providers.lab.state import HostState, LabState, Runtime, Shape
+from switchproof.deploy.providers.lab import mounts, network, process, real
+from switchproof.deploy.providers.lab.cgroup import Cgroup
+from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFailedError
+from switchproof.deploy.providers.lab.state import HostState, LabState, Runtime, Shape
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
 BOOT_LOADER = Path(__file__).parent / "system/rootfs/usr/local/lib/switchproof-lab/boot-loader"

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from deploy.providers.lab import folders, mounts, process, recipe, sample
-from deploy.providers.lab.errors import CommandFailedError, LabError
-from deploy.providers.lab.recipe import Recipe
+from switchproof.deploy.providers.lab import folders, mounts, process, recipe, sample
+from switchproof.deploy.providers.lab.errors import CommandFailedError, LabError
+from switchproof.deploy.providers.lab.recipe import Recipe
 
 BUILD_TIMEOUT_S = 900.0
 SEED_TIMEOUT_S = 300.0

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.providers.lab import folders, process
-from deploy.providers.lab.errors import CommandFailedError
-from deploy.providers.lab.state import Accelerator
+from switchproof.deploy.providers.lab import folders, process
+from switchproof.deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.state import Accelerator
 
 FIRST_BOOT = Path(__file__).parent / "first-boot.sh"
 FIRST_BOOT_TIMEOUT_S = 10.0

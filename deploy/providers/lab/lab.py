@@ -9,12 +9,12 @@ from typing import Self
 
 import msgspec
 
-from deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
-from deploy.providers.lab.real import RealPrograms
-from deploy.providers.lab.recipe import Recipe
-from deploy.providers.lab.state import LabState, Owner, Runtime, Shape, Suite
+from switchproof.deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
+from switchproof.deploy.providers.lab.real import RealPrograms
+from switchproof.deploy.providers.lab.recipe import Recipe
+from switchproof.deploy.providers.lab.state import LabState, Owner, Runtime, Shape, Suite
 
 LOCK_TIMEOUT_S = 120.0
 
@@ -87,7 +87,9 @@ class Lab:
         """
         written = state.read(name)
         if written is None or written.stale():
-            raise LabError(f"No lab {name!r} is up: start it with `python -m deploy.providers.lab up --name {name}`.")
+            raise LabError(
+                f"No lab {name!r} is up: start it with `python -m switchproof.deploy.providers.lab up --name {name}`."
+            )
         return cls(written)
 
     def __enter__(self) -> Self:
@@ -189,7 +191,7 @@ def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
             if any(other.name == asked.name for other in others):
                 raise LabError(
                     f"A lab {asked.name!r} is already up: take it down with "
-                    f"`python -m deploy.providers.lab down --name {asked.name}`, or choose another name."
+                    f"`python -m switchproof.deploy.providers.lab down --name {asked.name}`, or choose another name."
                 )
             image.prune({other.image for other in others})
             if not built.exists():  # pruned by a process with another recipe

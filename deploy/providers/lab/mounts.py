@@ -6,8 +6,8 @@ import shutil
 import time
 from pathlib import Path
 
-from deploy.providers.lab import process
-from deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab import process
+from switchproof.deploy.providers.lab.errors import LabError
 
 SOURCE = "switchproof-lab"  # how `mount` and `findmnt` show a host's root
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.providers.lab import process
-from deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab import process
+from switchproof.deploy.providers.lab.errors import LabError
 
 # 10.0.0.0/24 is left alone: the microVMs inside the hosts live there.
 RANGES = (

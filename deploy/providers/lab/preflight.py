@@ -9,9 +9,9 @@ from pathlib import Path
 from shutil import which
 from types import MappingProxyType
 
-from deploy.providers.lab import cgroup, process
-from deploy.providers.lab.errors import LabError, LabUnavailable
-from deploy.providers.lab.state import Runtime
+from switchproof.deploy.providers.lab import cgroup, process
+from switchproof.deploy.providers.lab.errors import LabError, LabUnavailable
+from switchproof.deploy.providers.lab.state import Runtime
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {

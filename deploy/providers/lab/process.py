@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.errors import CommandFailedError
 
 
 def run(

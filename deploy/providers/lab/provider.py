@@ -8,13 +8,13 @@ from contextlib import ExitStack
 
 import msgspec
 
-from deploy.connection import Connection, Provider
-from deploy.errors import UsageError
-from deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabError, LabUnavailable
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.real import RealPrograms, look
-from deploy.providers.lab.state import VARIABLE, LabState, Runtime, Shape, Suite
-from deploy.target import Target
+from switchproof.deploy.connection import Connection, Provider
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabError, LabUnavailable
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.real import RealPrograms, look
+from switchproof.deploy.providers.lab.state import VARIABLE, LabState, Runtime, Shape, Suite
+from switchproof.deploy.target import Target
 
 """The environment variable that names the lab to use."""
 
@@ -121,8 +121,8 @@ class LabProvider:
         say: Callable[[str], None],
     ) -> Provider:
         """Reach the hosts as instances of an SSM of their own."""
-        from deploy.providers.aws.provider import AwsProvider
-        from deploy.providers.lab.ssm.endpoint import SsmEndpoint
+        from switchproof.deploy.providers.aws.provider import AwsProvider
+        from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
         endpoint = self._stack.enter_context(SsmEndpoint.serve(lab))
         self._stack.enter_context(_environment(endpoint.environment))
@@ -209,7 +209,7 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
 
 def _over_ssh(lab: Lab, target: Target) -> Provider:
     """Reach the hosts of a target at the addresses and with the keys of a lab's."""
-    from deploy.providers.ssh.provider import SshProvider
+    from switchproof.deploy.providers.ssh.provider import SshProvider
 
     hosts = tuple(
         msgspec.structs.replace(

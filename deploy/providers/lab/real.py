@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.errors import UsageError
+from switchproof.deploy.errors import UsageError
 
 FOLDER: Final = "real"
 """The lab's folder that every host sees read-only as /usr/local/lib/switchproof-lab/real."""

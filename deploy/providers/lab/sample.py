@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from deploy.providers.lab import process
-from deploy.providers.lab.errors import CommandFailedError
-from deploy.providers.lab.revisions import REVISIONS, Clause, Edit, Revision
+from switchproof.deploy.providers.lab import process
+from switchproof.deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.revisions import REVISIONS, Clause, Edit, Revision
 
 __all__ = ["REVISIONS", "Clause", "Edit", "Revision", "build_repository", "tree"]
 

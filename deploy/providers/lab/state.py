@@ -10,11 +10,11 @@ from typing import Literal
 
 import msgspec
 
-from deploy.errors import UsageError
-from deploy.providers.lab import folders
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.network import Cable
-from deploy.providers.lab.real import RealPrograms
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.lab import folders
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.network import Cable
+from switchproof.deploy.providers.lab.real import RealPrograms
 
 Shape = Literal["ovh", "aws"]
 Runtime = Literal["microvm", "netns"]

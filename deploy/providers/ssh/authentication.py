@@ -8,12 +8,12 @@ from pathlib import Path
 
 import paramiko
 
-from deploy.connection import AuthenticationFailed, Unreachable
-from deploy.providers.ssh.agent import Agent, AgentError
-from deploy.providers.ssh.hop import Hop
-from deploy.providers.ssh.identities import Offer, offers
-from deploy.providers.ssh.login import Authentication, Reply
-from deploy.providers.ssh.transport import Transport
+from switchproof.deploy.connection import AuthenticationFailed, Unreachable
+from switchproof.deploy.providers.ssh.agent import Agent, AgentError
+from switchproof.deploy.providers.ssh.hop import Hop
+from switchproof.deploy.providers.ssh.identities import Offer, offers
+from switchproof.deploy.providers.ssh.login import Authentication, Reply
+from switchproof.deploy.providers.ssh.transport import Transport
 
 _USUAL = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 

@@ -9,9 +9,17 @@ from contextlib import suppress
 
 import paramiko
 
-from deploy import limits
-from deploy.connection import SHELL, AnswerTooLong, Completed, ConnectionLost, DeadlineExceeded, Program, text_of
-from deploy.facts import ConnectionFacts
+from switchproof.deploy import limits
+from switchproof.deploy.connection import (
+    SHELL,
+    AnswerTooLong,
+    Completed,
+    ConnectionLost,
+    DeadlineExceeded,
+    Program,
+    text_of,
+)
+from switchproof.deploy.facts import ConnectionFacts
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""

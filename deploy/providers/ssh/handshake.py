@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import paramiko
 
-from deploy.connection import HostKeyChanged, HostKeyUnknown, Unreachable
-from deploy.providers.ssh.authentication import authenticate
-from deploy.providers.ssh.hop import Hop
-from deploy.providers.ssh.identities import fingerprint
-from deploy.providers.ssh.transport import Transport, disagreement
-from deploy.target import Ssh
+from switchproof.deploy.connection import HostKeyChanged, HostKeyUnknown, Unreachable
+from switchproof.deploy.providers.ssh.authentication import authenticate
+from switchproof.deploy.providers.ssh.hop import Hop
+from switchproof.deploy.providers.ssh.identities import fingerprint
+from switchproof.deploy.providers.ssh.transport import Transport, disagreement
+from switchproof.deploy.target import Ssh
 
 Sock: TypeAlias = socket.socket | paramiko.Channel
 

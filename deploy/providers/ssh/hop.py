@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.providers.ssh.known_hosts import Pins
+from switchproof.deploy.providers.ssh.known_hosts import Pins
 
 
 @dataclass(frozen=True)

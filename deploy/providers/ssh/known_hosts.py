@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
-from deploy.errors import UsageError
-from deploy.providers.ssh.lines import matches_host, split_lines
-from deploy.providers.ssh.values import shown
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.ssh.lines import matches_host, split_lines
+from switchproof.deploy.providers.ssh.values import shown
 
 MAX_BYTES = 64 * 2**20
 """Bytes of one file: half a million hosts."""

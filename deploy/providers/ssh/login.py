@@ -10,8 +10,8 @@ import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
 
-from deploy.providers.ssh.identities import CERTIFICATE, Offer
-from deploy.providers.ssh.transport import Transport
+from switchproof.deploy.providers.ssh.identities import CERTIFICATE, Offer
+from switchproof.deploy.providers.ssh.transport import Transport
 
 
 @dataclass(frozen=True)

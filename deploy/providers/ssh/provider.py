@@ -11,19 +11,19 @@ from pathlib import Path
 
 import paramiko
 
-from deploy.connection import ConnectionLost, ConnectionProblem
-from deploy.errors import UsageError
-from deploy.facts import ConnectionFacts
-from deploy.providers.ssh.config import HostConfig, read_host
-from deploy.providers.ssh.connection import SshConnection
-from deploy.providers.ssh.directives import HONOURED
-from deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
-from deploy.providers.ssh.hop import Hop
-from deploy.providers.ssh.jumps import JumpHost
-from deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
-from deploy.providers.ssh.reading import Setting
-from deploy.providers.ssh.transport import Transport, algorithms
-from deploy.target import Host, Ssh, Target
+from switchproof.deploy.connection import ConnectionLost, ConnectionProblem
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.providers.ssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.connection import SshConnection
+from switchproof.deploy.providers.ssh.directives import HONOURED
+from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
+from switchproof.deploy.providers.ssh.hop import Hop
+from switchproof.deploy.providers.ssh.jumps import JumpHost
+from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
+from switchproof.deploy.providers.ssh.reading import Setting
+from switchproof.deploy.providers.ssh.transport import Transport, algorithms
+from switchproof.deploy.target import Host, Ssh, Target
 
 __all__ = ["SshConnection", "SshProvider"]
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.errors import UsageError
-from deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
-from deploy.providers.ssh.jumps import read_jumps
-from deploy.providers.ssh.lines import (
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
+from switchproof.deploy.providers.ssh.jumps import read_jumps
+from switchproof.deploy.providers.ssh.lines import (
     matches,
     matches_host,
     matches_list,
@@ -23,7 +23,7 @@ from deploy.providers.ssh.lines import (
     split_lines,
     split_words,
 )
-from deploy.providers.ssh.values import FAMILIES, FLAG, expand, read_port, shown
+from switchproof.deploy.providers.ssh.values import FAMILIES, FLAG, expand, read_port, shown
 
 DEEPEST = 16
 """Files that may include each other; READCONF_MAX_DEPTH of OpenSSH."""

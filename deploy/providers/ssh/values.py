@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.errors import UsageError
+from switchproof.deploy.errors import UsageError
 
 FLAG = {"yes": True, "true": True, "no": False, "false": False}
 FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}

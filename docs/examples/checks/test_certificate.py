@@ -6,8 +6,8 @@ import pytest
 from cryptography import x509
 from testinfra.host import Host
 
-from checks.fixtures import Show
-from deploy.errors import Inconclusive
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.errors import Inconclusive
 
 SITE = "https://127.0.0.1:8443/"
 """What the host serves, as the host itself reaches it."""

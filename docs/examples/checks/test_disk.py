@@ -3,8 +3,8 @@
 import pytest
 from testinfra.host import Host
 
-from checks.fixtures import Show
-from deploy.errors import Inconclusive
+from switchproof.checks.fixtures import Show
+from switchproof.deploy.errors import Inconclusive
 
 LEAST_BYTES = 200_000_000
 """Room for the next system and its logs."""

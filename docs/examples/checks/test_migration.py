@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from testinfra.host import Host
 
-from checks.fixtures import RuntimeUnit, Show
+from switchproof.checks.fixtures import RuntimeUnit, Show
 
 MIGRATIONS = "/etc/choiros/migrations"
 """What the running system brings along: environment.etc."choiros/migrations".source = ./migrations;"""

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import limits
-from deploy.connection import Question
-from deploy.providers.aws import carrier
-from deploy.providers.aws.carrier import (
+from switchproof.deploy import limits
+from switchproof.deploy.connection import Question
+from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws.carrier import (
     Answer,
     Errand,
     Load,

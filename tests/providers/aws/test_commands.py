@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from deploy import limits
-from deploy.connection import AnswerTooLong, ConnectionLost
-from deploy.providers.aws import commands
-from deploy.providers.aws.bucket import Bucket
-from deploy.providers.aws.commands import Commands
-from deploy.providers.aws.status import Fate
-from deploy.target import Ssm
+from switchproof.deploy import limits
+from switchproof.deploy.connection import AnswerTooLong, ConnectionLost
+from switchproof.deploy.providers.aws import commands
+from switchproof.deploy.providers.aws.bucket import Bucket
+from switchproof.deploy.providers.aws.commands import Commands
+from switchproof.deploy.providers.aws.status import Fate
+from switchproof.deploy.target import Ssm
 
 INSTANCE = "i-0123456789abcdef0"
 

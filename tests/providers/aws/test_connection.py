@@ -14,16 +14,16 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from deploy.connection import Completed, ConnectionLost, DeadlineExceeded, Program, Question
-from deploy.errors import Inconclusive
-from deploy.facts import ConnectionFacts
-from deploy.plan import TARGETS
-from deploy.program import SCRIPT, endpoints, question
-from deploy.providers.aws import carrier
-from deploy.providers.aws.commands import Ended, NotSent
-from deploy.providers.aws.provider import AwsConnection
-from deploy.providers.aws.status import Fate, Reading
-from deploy.target import load
+from switchproof.deploy.connection import Completed, ConnectionLost, DeadlineExceeded, Program, Question
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.program import SCRIPT, endpoints, question
+from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws.commands import Ended, NotSent
+from switchproof.deploy.providers.aws.provider import AwsConnection
+from switchproof.deploy.providers.aws.status import Fate, Reading
+from switchproof.deploy.target import load
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"})
 QUESTION = Question("true", "observe", {})

@@ -8,17 +8,17 @@ import re
 import msgspec
 import pytest
 
-from deploy.connection import Question
-from deploy.errors import Inconclusive
-from deploy.plan import TARGETS
-from deploy.program import question
-from deploy.providers.aws import carrier
-from deploy.providers.aws.carrier import Load
-from deploy.providers.aws.document import VALUES, document, fixed_values, parameters, text
-from deploy.providers.lab.ssm import documents
-from deploy.providers.lab.ssm.documents import Script
-from deploy.providers.lab.ssm.errors import Refused
-from deploy.target import load
+from switchproof.deploy.connection import Question
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.program import question
+from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws.carrier import Load
+from switchproof.deploy.providers.aws.document import VALUES, document, fixed_values, parameters, text
+from switchproof.deploy.providers.lab.ssm import documents
+from switchproof.deploy.providers.lab.ssm.documents import Script
+from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.target import load
 from tests.deploys.sessions import ROOT
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-00000000"})

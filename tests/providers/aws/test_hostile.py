@@ -12,12 +12,12 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from deploy.connection import ConnectionProblem
-from deploy.errors import Inconclusive
-from deploy.plan import TARGETS
-from deploy.providers.aws import commands, provider
-from deploy.providers.aws.provider import AwsProvider
-from deploy.target import load
+from switchproof.deploy.connection import ConnectionProblem
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.providers.aws import commands, provider
+from switchproof.deploy.providers.aws.provider import AwsProvider
+from switchproof.deploy.target import load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

@@ -18,13 +18,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from deploy.connection import AuthenticationFailed, ConnectionProblem, Unreachable
-from deploy.errors import UsageError
-from deploy.plan import TARGETS
-from deploy.providers.aws import provider
-from deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
-from deploy.providers.aws.provider import AwsProvider
-from deploy.target import Ssm, load
+from switchproof.deploy.connection import AuthenticationFailed, ConnectionProblem, Unreachable
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.providers.aws import provider
+from switchproof.deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
+from switchproof.deploy.providers.aws.provider import AwsProvider
+from switchproof.deploy.target import Ssm, load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

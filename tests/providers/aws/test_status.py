@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.providers.aws.status import Fate, read
+from switchproof.deploy.providers.aws.status import Fate, read
 
 KNOWN = [
     ("Pending", "Pending", Fate.WAIT, "not sent"),

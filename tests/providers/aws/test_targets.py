@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import UsageError
-from deploy.plan import TARGETS
-from deploy.target import Target, load
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.target import Target, load
 
 INSTANCE = "i-0123456789abcdef0"
 SHIPPED = (TARGETS / "aws.toml").read_text(encoding="utf-8")

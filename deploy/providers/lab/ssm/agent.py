@@ -12,10 +12,10 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.ssm.documents import Script
-from deploy.providers.lab.ssm.outputs import KILLED, Finished
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.ssm.documents import Script
+from switchproof.deploy.providers.lab.ssm.outputs import KILLED, Finished
 
 ORCHESTRATION = "/var/lib/amazon/ssm"
 PATH = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

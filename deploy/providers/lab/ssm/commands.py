@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.providers.lab.ssm.documents import Document
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.providers.lab.ssm.outputs import Reply
+from switchproof.deploy.providers.lab.ssm.documents import Document
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.ssm.outputs import Reply
 
 _ENDED = {"Success", "Failed", "TimedOut", "Cancelled"}
 

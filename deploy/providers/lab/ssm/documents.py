@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.errors import Refused
 
 MAX_CONTENT = 64 * 1024
 """Bytes of a document (AWS's quota; MaxDocumentSizeExceeded)."""

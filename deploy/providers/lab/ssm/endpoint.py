@@ -15,13 +15,13 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm import NOT_MODELLED, model
-from deploy.providers.lab.ssm.commands import Pace, Spent
-from deploy.providers.lab.ssm.errors import Refused
-from deploy.providers.lab.ssm.faults import Fault, Faults
-from deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
-from deploy.providers.lab.ssm.signature import Key, Keys, verify
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model
+from switchproof.deploy.providers.lab.ssm.commands import Pace, Spent
+from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
+from switchproof.deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
+from switchproof.deploy.providers.lab.ssm.signature import Key, Keys, verify
 
 ROLE_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab/switchproof"
 JSON = "application/x-amz-json-1.1"

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from deploy.providers.lab.ssm.agent import Agent
-from deploy.providers.lab.ssm.commands import Command, Pace
-from deploy.providers.lab.ssm.documents import Script
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.providers.lab.ssm.outputs import REBOOT, REPLY_KEPT, Finished, Reply, reply_to
+from switchproof.deploy.providers.lab.ssm.agent import Agent
+from switchproof.deploy.providers.lab.ssm.commands import Command, Pace
+from switchproof.deploy.providers.lab.ssm.documents import Script
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.ssm.outputs import REBOOT, REPLY_KEPT, Finished, Reply, reply_to
 
 WORKERS = 5
 """Commands that an agent runs at once (CommandWorkersLimit)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import botocore.session
 
-from deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.errors import Refused
 
 
 @cache

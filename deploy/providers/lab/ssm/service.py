@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm import documents, model
-from deploy.providers.lab.ssm.agent import Agent
-from deploy.providers.lab.ssm.commands import Command, Pace, Spent
-from deploy.providers.lab.ssm.errors import Refused
-from deploy.providers.lab.ssm.faults import Fault, Faults
-from deploy.providers.lab.ssm.instance import Instance
-from deploy.providers.lab.ssm.outputs import Finished
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm import documents, model
+from switchproof.deploy.providers.lab.ssm.agent import Agent
+from switchproof.deploy.providers.lab.ssm.commands import Command, Pace, Spent
+from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
+from switchproof.deploy.providers.lab.ssm.instance import Instance
+from switchproof.deploy.providers.lab.ssm.outputs import Finished
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 ARN = f"arn:aws:iam::{ACCOUNT}:user/lab"

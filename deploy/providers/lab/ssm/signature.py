@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.providers.lab.ssm.errors import Refused
 
 SKEW_S = 300.0
 """Seconds between the clocks of signer and endpoint; after that a request cannot be replayed (AWS: five minutes)."""

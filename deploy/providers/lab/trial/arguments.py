@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from deploy.providers.lab.trial.subject import process_numbers, read_file
+from switchproof.deploy.providers.lab.trial.subject import process_numbers, read_file
 
 INTERVAL_S = 0.03
 """Seconds between looks; what lives shorter may go by unseen."""

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from deploy.providers.lab import process
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.lab import Lab
-from deploy.providers.lab.ssm.endpoint import SsmEndpoint
-from deploy.providers.lab.ssm.faults import Fault
-from deploy.providers.lab.state import Runtime, Shape
-from deploy.providers.lab.trial.subject import MARK
-from deploy.providers.lab.trial.witness import Host
+from switchproof.deploy.providers.lab import process
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.state import Runtime, Shape
+from switchproof.deploy.providers.lab.trial.subject import MARK
+from switchproof.deploy.providers.lab.trial.witness import Host
 
 HOST = "a"
 CHECKOUT = "/opt/choiros/workspace"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from deploy.providers.lab.errors import CommandFailedError
-from deploy.providers.lab.state import start_ticks
-from deploy.providers.lab.trial.seen import Ended, Process
+from switchproof.deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.state import start_ticks
+from switchproof.deploy.providers.lab.trial.seen import Ended, Process
 
 HEAD_KEPT, TAIL_KEPT = 2 * 2**20, 6 * 2**20
 """Bytes kept of what it says: the first ones and the last ones."""

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.providers.lab.errors import LabError
-from deploy.providers.lab.host import LabHost
-from deploy.providers.lab.state import Shape
-from deploy.providers.lab.trial.seen import Activation, Process, Request, System
+from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.state import Shape
+from switchproof.deploy.providers.lab.trial.seen import Activation, Process, Request, System
 
 CHECKOUT = "/opt/choiros/workspace"
 REST_S = 30.0
