@@ -409,12 +409,13 @@ class Walker:
         words = list(call.words)
         while words and words[0][0].startswith(("-", "+")) and words[0][0] != "-":
             option = words.pop(0)[0]
-            if option.startswith("-") and not option.startswith("--") and "c" in option:
+            letters = "" if option.startswith("--") else option[1:]
+            values = option in {"--rcfile", "--init-file"} or letters.count("o") + letters.count("O")
+            del words[:values]
+            if option.startswith("-") and "c" in letters:
                 self.inline(call, words[0] if words else ("",), words[2:])
                 return
-            if option in {"-o", "+o", "-O", "--rcfile", "--init-file"} and words:
-                words.pop(0)
-            if option.startswith("-") and not option.startswith("--") and "s" in option:
+            if option.startswith("-") and "s" in letters:
                 words = [("-",)]
         if words and words[0][0] != "-" and words[0][0] != "/dev/stdin":
             for said in words[0]:

@@ -78,6 +78,8 @@ def test_the_paths_beside_it_are_clean(tmp_path: Path) -> None:
         "if ! ssh host 'bash -lc \"nixos-rebuild switch\"'; then exit 1; fi",
         "[[ $(ssh host nixos-rebuild switch) ]]",
         "while read -r h; do ssh -n $h nixos-rebuild switch; done < hosts",
+        "bash -euo pipefail -c 'nixos-rebuild switch'",
+        "bash -O extglob -ceu 'nixos-rebuild switch'",
     ],
 )
 def test_a_host_that_is_changed_past_the_shared_script_is_found(tmp_path: Path, body: str) -> None:
