@@ -56,19 +56,29 @@ test-forky *options: packages
     SWITCHPROOF_LAB_SUITE=forky pytest tests/host tests/deploys {{ options }}
 
 # Run what judges the code without running it.
-lint: packages
+lint: packages lint-python lint-shell lint-workflows
+
+# Lint and format-check Python, and check its types.
+lint-python:
     ruff check
     ruff format --check
     mypy
+
+# Lint the shell scripts.
+lint-shell:
     shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
     shellcheck --external-sources tests/trials/subjects/*.sh
-    check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/examples/github-*.yml
+
+# Check the CI workflows: the project's own, and the examples, whose actions may have versions instead of commits.
+lint-workflows:
+    check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/examples/github-*.yml
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
+    zizmor --quiet --offline --no-config .github/workflows/*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Say of this repository's own deploy paths whether they keep to the contract; what is vouched for drives the lab alone.
+# Survey this repository's own deploy paths. What is vouched for deploys to the lab alone.
 paths *options:
-    python -m switchproof.deploy.paths . --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
+    python -m switchproof.deploy.paths . --vouch='.ci/run' --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:

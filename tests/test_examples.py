@@ -142,3 +142,33 @@ def test_the_page_has_every_file() -> None:
     """The page about CI links to each of the files."""
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
     assert all(f"(examples/{path.name})" in page for path in [*GITHUB, *GITLAB])
+
+
+def test_our_own_ci_runs_one_command_with_few_rights() -> None:
+    """The workflow calls `.ci/run`, pins actions by commit, may only read, and keeps what a failure left."""
+    path = ROOT / ".github" / "workflows" / "ci.yml"
+    content = read(path)
+    assert content["permissions"] == {}
+    (job,) = content["jobs"].values()
+    assert job["permissions"] == {"contents": "read"}
+    assert job["timeout-minutes"] == 90
+    assert (
+        sum(".ci/run" in step["run"] for step in job["steps"] if "run" in step and "apt-get" not in step["run"]) == 1
+    )
+    uses = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in uses)
+    assert len(re.findall(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", path.read_text("utf-8"), re.MULTILINE)) == len(uses)
+    assert job["steps"][-1]["if"] == "${{ failure() }}"
+    assert "secrets" not in path.read_text("utf-8")
+    assert not any("${{" in step.get("run", "") for step in job["steps"])
+
+
+def test_hooks_run_the_tools_of_the_environment() -> None:
+    """No hook brings a tool of its own, so that the lock file names each version."""
+    content = read(ROOT / ".pre-commit-config.yaml")
+    assert [repository["repo"] for repository in content["repos"]] == ["local"]
+    hooks = content["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    recipes = (ROOT / "justfile").read_text("utf-8")
+    for words in (hook["entry"].split() for hook in hooks):
+        assert words[0] in {"ruff", "mypy"} or (words[0] == "just" and f"\n{words[1]}:" in recipes)
