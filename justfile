@@ -153,3 +153,11 @@ trials: packages
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
     uv pip compile --quiet --universal --group build --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
+
+# Build wheel and sdist into dist/, install each into an environment of its own, and ask it for its version.
+build:
+    setup/build-package.sh
+
+# Prepare a release on a clean main: set the version, date the changelog, build, check. Commits and publishes nothing.
+release version:
+    setup/release.sh {{ quote(version) }}
