@@ -33,7 +33,8 @@ def read_run(name: str) -> Record:
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"{name}: no run's folder, record.json or events.jsonl is there") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{place}: cannot be read as a run: {error}") from error
+        problem = str(error).removeprefix(f"{place}: ")  # which the readers of a file name, too
+        raise UsageError(f"{place}: cannot be read as a run: {problem}") from error
 
 
 def run_folder(name: str) -> Path:
