@@ -160,8 +160,9 @@ class Surroundings:
 
     @property
     def sshd(self) -> dict[str, str]:
-        """What the SSH server was told, by keyword."""
-        return dict(line.partition(" ")[::2] for line in self._lines("sshd"))
+        """The SSH server's settings by keyword in lower case; OpenSSH 10.6 prints `PermitRootLogin`."""
+        pairs = (line.partition(" ") for line in self._lines("sshd"))
+        return {keyword.lower(): value for keyword, _, value in pairs}
 
     @property
     def host_keys(self) -> list[str]:
@@ -280,11 +281,17 @@ def undeclared_listeners(around: Surroundings, declared: Declared, endpoints: tu
 
 
 def password_ways(sshd: dict[str, str], root_login: str) -> list[str]:
-    """Name every setting of an SSH server that lets somebody in without a key, or root in otherwise than declared."""
+    """Name every setting of an SSH server that lets somebody in without a key, or root in otherwise than declared.
+
+    Raises:
+        Inconclusive: The server named no such setting, but it did not name all that decide.
+    """
     wanted = {"passwordauthentication": "no", "kbdinteractiveauthentication": "no", "permitemptypasswords": "no"}
-    found = [f"{key} {sshd.get(key, 'not told')}" for key, value in wanted.items() if sshd.get(key) != value]
+    found = [f"{key} {sshd[key]}" for key, value in wanted.items() if sshd.get(key, value) != value]
     stricter = {"no": 0, "forced-commands-only": 1, "prohibit-password": 2, "yes": 3}
-    said = sshd.get("permitrootlogin", "yes").replace("without-password", "prohibit-password")
-    if stricter.get(said, 3) > stricter[root_login]:
-        found.append(f"permitrootlogin {said}; {root_login} is declared")
+    root = sshd.get("permitrootlogin", root_login).replace("without-password", "prohibit-password")
+    if stricter.get(root, 3) > stricter[root_login]:
+        found.append(f"permitrootlogin {root}; {root_login} is declared")
+    if not found and (missing := [key for key in (*wanted, "permitrootlogin") if key not in sshd]):
+        raise Inconclusive(f"the SSH server did not report {', '.join(missing)}")
     return found

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.record import Host, Record
+from switchproof.deploy.record import Evidence, Host, Record
 from switchproof.deploy.redact import plain
 from switchproof.reports import advice, attempts, reading, text, timeline, unseen
 from switchproof.reports.difference import differences
@@ -82,6 +82,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         proofs=shown,
         told_once=told_once(record),
         kept=kept,
+        files=_files(record),
         anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
         word=reading.verdict_word(record),
         sentence=reading.sentence(record),
@@ -100,6 +101,14 @@ def render(record: Record, folder: Path | None = None) -> str:
         gaps=unseen.gaps(record),
     )
     return _INDENTED.sub("\n", fragment)
+
+
+def _files(record: Record) -> list[tuple[str, list[Evidence]]]:
+    """Return the files kept of the run itself, under an empty name, and then those of each host by name."""
+    files: dict[str, list[Evidence]] = {}
+    for evidence in record.evidence:
+        files.setdefault(evidence.host or "", []).append(evidence)
+    return sorted(files.items())
 
 
 def style() -> str:

@@ -77,7 +77,7 @@ sshd() {
 
 host_keys() {
   local file
-  sshd | sed -n 's/^hostkey //p' | while read -r file; do
+  sshd | sed -n 's/^hostkey //Ip' | while read -r file; do
     cut -d ' ' -f 1,2 -- "$file.pub" 2>/dev/null || ssh-keygen -y -f "$file" | cut -d ' ' -f 1,2
   done
 }

@@ -175,9 +175,24 @@ def test_every_way_in_without_a_key_is_found(setting: str, root_login: str) -> N
     assert found.startswith(key)
 
 
-def test_a_setting_that_was_not_told_is_no_good_one() -> None:
-    """What the SSH server did not say counts as open."""
-    assert len(password_ways({}, "no")) == 4
+@pytest.mark.parametrize(
+    "missing", ["passwordauthentication", "kbdinteractiveauthentication", "permitemptypasswords", "permitrootlogin"]
+)
+def test_a_setting_that_was_not_reported_is_inconclusive(missing: str) -> None:
+    """A setting that the SSH server did not report is neither good nor bad; a bad one beside it still fails."""
+    settings = {key: value for key, value in around().sshd.items() if key != missing}
+    with pytest.raises(Inconclusive, match=missing):
+        password_ways(settings, "prohibit-password")
+    other = "permitrootlogin" if missing != "permitrootlogin" else "passwordauthentication"
+    assert len(password_ways(settings | {other: "yes"}, "no" if other == "permitrootlogin" else "yes")) == 1
+
+
+def test_keywords_of_the_ssh_server_are_read_in_any_case() -> None:
+    """OpenSSH 10.6 prints `PasswordAuthentication no` where earlier ones print it in lower case."""
+    printed_now = (
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitEmptyPasswords no\nPermitRootLogin no\n"
+    )
+    assert password_ways(around(sshd=printed_now).sshd, "no") == []
 
 
 @pytest.mark.parametrize("section", [name.replace("-", "_") for name in GOOD])

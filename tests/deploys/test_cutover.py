@@ -48,7 +48,7 @@ def targets(folder: Path) -> None:
     aws = (ROOT / "deploy/targets/lab-aws.toml").read_text(encoding="utf-8")
     (folder / "lab-aws.toml").write_text(aws + QUICK, encoding="utf-8")
     text = (ROOT / "deploy/targets/lab.toml").read_text(encoding="utf-8")
-    demands = 'requires = { group = "staging" }\nrollback = { confirm_s = 12.0 }\n'
+    demands = 'requires = { group = "staging" }\nrollback = { confirm_s = 45.0 }\n'
     (folder / "lab.toml").write_text(demands + text + QUICK, encoding="utf-8")
 
 

@@ -302,7 +302,7 @@ STORIES: dict[str, tuple[Callable[[Stage], Told], float]] = {
     "away": (away, 90.0),
     "lost-switch": (lost_in_switch, 7.0),
     "drill": (drill, 60.0),
-    "dead-man": (dead_man, 12.0),
+    "dead-man": (dead_man, 45.0),
     "broken-drill": (broken_drill, 60.0),
     "kept": (kept, 30.0),
     "asked": (asked, 60.0),

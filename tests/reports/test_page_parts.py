@@ -125,6 +125,17 @@ def test_failed_check_says_everything_that_helps() -> None:
     assert kept.sha256 in part(root, "Evidence").text
 
 
+def test_evidence_of_the_run_stands_before_that_of_its_hosts() -> None:
+    """A file that belongs to no host, as the survey of a cutover, and files of hosts are listed on one page."""
+    story = stories.rolled_back()
+    path = "evidence/survey.json"
+    story.tell(j.EvidenceKept(at=story.at, host=None, title="", path=path, sha256="0" * 64, bytes=2))
+    heads = [head.text for head in part(read(story.record()), "Evidence").all("th") if head.attributes.get("colspan")]
+    assert heads[0] == "The run"
+    assert heads[1:] == sorted(heads[1:])
+    assert "Host a" in heads
+
+
 def test_evidence_that_bears_on_a_failure_is_read_in_the_page(tmp_path: Path) -> None:
     """The telling lines stand with the first check that they bear on, as text, and later checks lead there."""
     log = b"it starts\n" + HOSTILE.encode() + b"\n\xff</script>\nout of memory\n"
