@@ -23,17 +23,17 @@ from switchproof.checks.selection import Selection
 from switchproof.checks.session import SESSION, DeploySession, contract_sha256
 from switchproof.checks.terminal import provide_streams
 from switchproof.deploy import options
-from switchproof.deploy.cutover_audit import prepare
+from switchproof.deploy.cutover.audit import prepare
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.gate import pass_gate
-from switchproof.deploy.journal import AnyEvent
-from switchproof.deploy.judging import contract_sha256_of
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.room import OF_A_HOST, OF_A_RUN, Room
-from switchproof.deploy.secret_sources import known_secrets, mentioned_secrets
-from switchproof.deploy.signing import check_key
-from switchproof.deploy.streams import forgiving
+from switchproof.deploy.record.journal import AnyEvent
+from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
+from switchproof.deploy.run.gate import pass_gate
+from switchproof.deploy.run.streams import forgiving
+from switchproof.deploy.trust.contract_digest import contract_sha256_of
+from switchproof.deploy.trust.signing import check_key
 from switchproof.reports import ci, files, index, stored, tidy
 from switchproof.reports.html import HtmlReport
 from switchproof.reports.html import configure as configure_html

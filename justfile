@@ -63,6 +63,7 @@ lint-python:
     ruff check
     ruff format --check
     mypy
+    lint-imports --no-logo
 
 # Lint the shell scripts.
 lint-shell:
@@ -82,8 +83,8 @@ paths *options:
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:
-    python -m switchproof.deploy.target > docs/target.schema.json
-    python -m switchproof.deploy.schema > docs/record.schema.json
+    python -m switchproof.deploy.target.types > docs/target.schema.json
+    python -m switchproof.deploy.record.schema > docs/record.schema.json
     python -m switchproof.trials.schema > docs/trial.schema.json
     python -m switchproof.deploy.paths --schema > docs/paths.schema.json
     DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m switchproof.deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json

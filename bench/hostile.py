@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchproof.deploy.errors import SwitchproofError
-from switchproof.deploy.frame import parse
-from switchproof.deploy.joblog import JobLog
-from switchproof.deploy.journal import Journal
+from switchproof.deploy.host.frame import parse
+from switchproof.deploy.host.joblog import JobLog
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.providers.aws import carrier
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "bench-hostile.md"

@@ -25,9 +25,9 @@ from bench.ground import ROOT
 from bench.real_cases import CASES, Case, Outcome, restore, run
 from bench.real_page import REBUILDS, SWITCHES, Found, Pair, Table, merge, read, render
 from switchproof.deploy.errors import SwitchproofError
+from switchproof.deploy.providers.lab.kinds import Suite
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import RealPrograms, look
-from switchproof.deploy.providers.lab.state import Suite
 
 LONGEST_OUTPUT: Final = 8000
 """Characters of the end of a session's output that are shown where a case did not end as it should."""

@@ -13,11 +13,11 @@ from typing import Final
 
 from bench.ground import ROOT
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.journal import PhaseFinished, read_events
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.revisions import REVISIONS
-from switchproof.deploy.record import read_record
+from switchproof.deploy.record.journal import PhaseFinished, read_events
+from switchproof.deploy.record.run import read_record
 
 LONGEST_S: Final = 900.0
 """Far beyond the limits that a session itself has."""

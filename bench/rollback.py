@@ -21,9 +21,9 @@ from pathlib import Path
 from bench.ground import ROOT
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import SwitchproofError
-from switchproof.deploy.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
 
 PAGE = ROOT / "docs" / "bench-rollback.md"
 MARK = "<!-- what follows is written by `python -m bench.rollback --write` -->\n"

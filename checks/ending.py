@@ -6,11 +6,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchproof.deploy.attestation import RECORD, attest
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.record import Record, proven, write_record
+from switchproof.deploy.record.run import Record, proven, write_record
+from switchproof.deploy.trust.attestation import RECORD, attest
 
 _UNTOUCHED = {HostState.UNCHANGED, HostState.FOUND_HEALTHY, HostState.FOUND_UNHEALTHY}
 _SAFE = {*_UNTOUCHED, HostState.ROLLED_BACK, HostState.CONVERGED}

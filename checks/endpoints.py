@@ -3,9 +3,9 @@
 import shlex
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.cause import find_cause
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.health import EndpointSeen
+from switchproof.deploy.observe.causes.in_machine import find_cause
+from switchproof.deploy.observe.health import EndpointSeen
 
 
 class EndpointChecks:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from switchproof.deploy.boot.chosen import Boot
-from switchproof.deploy.target import Endpoint
+from switchproof.deploy.observe.boot.chosen import Boot
+from switchproof.deploy.target.types import Endpoint
 
 
 class Show(Protocol):

@@ -7,19 +7,19 @@ import testinfra.host
 
 from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
 from switchproof.checks.session import SESSION, SHOWN, DeploySession, Place
-from switchproof.deploy.boot.choice import choose_boot
-from switchproof.deploy.bridge import Installation
-from switchproof.deploy.convergence import Convergence
-from switchproof.deploy.declared import Declared
-from switchproof.deploy.earlier import Choice
+from switchproof.deploy.cutover.surroundings import Surroundings, fingerprint
 from switchproof.deploy.errors import Inconclusive, SwitchproofError
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.journal import Connected, Leg
-from switchproof.deploy.journey import Before, Confirmation, Differences
-from switchproof.deploy.observation import Observation
+from switchproof.deploy.observe.boot.choice import choose_boot
+from switchproof.deploy.observe.bridge import Installation
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.earlier import Choice
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.surroundings import Surroundings, fingerprint
-from switchproof.deploy.testinfra import host_over
+from switchproof.deploy.record.journal import Connected, Leg
+from switchproof.deploy.run.journey import Before, Confirmation, Differences
+from switchproof.deploy.run.testinfra import host_over
+from switchproof.deploy.target.declared import Declared
 
 
 @pytest.fixture

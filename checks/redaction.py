@@ -16,8 +16,8 @@ from typing import Any, TextIO, cast
 
 import pytest
 
-from switchproof.deploy.redact import Lines, Redactor, plain
-from switchproof.deploy.streams import forgiving
+from switchproof.deploy.redact.redactor import Lines, Redactor, plain
+from switchproof.deploy.run.streams import forgiving
 
 _COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 

@@ -26,16 +26,17 @@ from switchproof.checks.selection import Selection
 from switchproof.checks.signals import Signals
 from switchproof.checks.verdicts import emittable, emitted, judge_call
 from switchproof.checks.words import words_of
-from switchproof.deploy import facts, waivers
-from switchproof.deploy.cause import find_cause
-from switchproof.deploy.ci import read_ci
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.cutover_audit import Prepared, keep_survey
+from switchproof.deploy.cutover.audit import Prepared, keep_survey
+from switchproof.deploy.cutover.surroundings import Surroundings, look_around
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.fleet import Fleet
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.hold import hold
-from switchproof.deploy.journal import (
+from switchproof.deploy.observe.causes.in_machine import find_cause
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.providers import open_provider
+from switchproof.deploy.record import facts, waivers
+from switchproof.deploy.record.hold import hold
+from switchproof.deploy.record.journal import (
     AnyEvent,
     CheckFinished,
     CutoverJudged,
@@ -50,14 +51,13 @@ from switchproof.deploy.journal import (
     RunStarted,
     SystemSeen,
 )
-from switchproof.deploy.judging import contract_sha256_of
-from switchproof.deploy.past_runs import read_earlier
-from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.providers import open_provider
-from switchproof.deploy.record import Record, fold
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.room import Room
-from switchproof.deploy.surroundings import Surroundings, look_around
+from switchproof.deploy.record.past_runs import read_earlier
+from switchproof.deploy.record.room import Room
+from switchproof.deploy.record.run import Record, fold
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.ci import read_ci
+from switchproof.deploy.run.fleet import Fleet
+from switchproof.deploy.trust.contract_digest import contract_sha256_of
 
 
 @dataclass(frozen=True)

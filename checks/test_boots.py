@@ -4,7 +4,7 @@ import pytest
 
 from switchproof.checks.fixtures import Booting, Show
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.observation import Observation
+from switchproof.deploy.observe.observation import Observation
 
 pytestmark = pytest.mark.clause("converge")
 

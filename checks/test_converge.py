@@ -5,11 +5,11 @@ import shlex
 import pytest
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.bridge import Installation
-from switchproof.deploy.convergence import Convergence, Ending
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.journey import Before
-from switchproof.deploy.observation import Observation
+from switchproof.deploy.observe.bridge import Installation
+from switchproof.deploy.observe.convergence import Convergence, Ending
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.run.journey import Before
 
 pytestmark = pytest.mark.clause("converge")
 

@@ -4,10 +4,10 @@ import pytest
 import testinfra.host
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.declared import Declared
+from switchproof.deploy.cutover.surroundings import Surroundings, password_ways, strangers, undeclared_listeners
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.observation import Observation
-from switchproof.deploy.surroundings import Surroundings, password_ways, strangers, undeclared_listeners
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.target.declared import Declared
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 

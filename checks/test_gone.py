@@ -3,8 +3,8 @@
 import pytest
 
 from switchproof.checks.fixtures import Show
+from switchproof.deploy.cutover.surroundings import Surroundings, agents
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.surroundings import Surroundings, agents
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 

@@ -6,10 +6,10 @@ import shlex
 import pytest
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.earlier import Choice
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.journey import Before
-from switchproof.deploy.observation import Observation
+from switchproof.deploy.observe.earlier import Choice
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.run.journey import Before
 
 pytestmark = pytest.mark.clause("revision")
 

@@ -9,7 +9,7 @@ import pytest
 from switchproof.checks.fixtures import Diagnosis
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.target import Target
+from switchproof.deploy.target.types import Target
 
 
 def judge_call(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Verdict, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.facts import ConnectionFacts
 
 SHELL = "/bin/sh -s"
 """The whole command that reaches a host: every login shell reads it the same way."""
@@ -55,6 +56,34 @@ class AnswerTooLong(ConnectionProblem):
 
     def __init__(self, host: str, what: str) -> None:
         super().__init__(host, what, "See what on the host says so much, and why.")
+
+
+class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host was reached.
+
+    Attributes:
+        kind: Over SSH, through SSM, or as this machine itself.
+        address: Where the host is: an address, an instance id; empty for this machine.
+        port: TCP port, None where there is none.
+        user: Who we are there.
+        host_key: Kind and SHA-256 fingerprint of the key that the host showed, which is the pinned one.
+        kex: The key exchange agreed on.
+        cipher: The cipher agreed on, from here to there.
+        mac: The message authentication agreed on; that of the cipher itself where it has one.
+        strict_kex: Whether both sides agreed on strict key exchange; None where that is not known.
+        jumps: The machines on the way, as `user@address:port` with the fingerprint of the key that each showed.
+    """
+
+    kind: Literal["ssh", "ssm", "local"]
+    address: str = ""
+    port: int | None = None
+    user: str = ""
+    host_key: str = ""
+    kex: str = ""
+    cipher: str = ""
+    mac: str = ""
+    strict_kex: bool | None = None
+    jumps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,16 @@ from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-from switchproof.deploy.declared import undeclared
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.revision import check_form, is_full, is_generation
-from switchproof.deploy.secret_sources import refuse_short
-from switchproof.deploy.target import ProviderName, Target, confirm_problem, load
+from switchproof.deploy.observe.revision import check_form, is_full, is_generation
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
+from switchproof.deploy.redact.sources import refuse_short
+from switchproof.deploy.target.declared import undeclared
+from switchproof.deploy.target.types import ProviderName, Target, confirm_problem, load
 
 TARGETS = Path(__file__).resolve().parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
-LabRuntime = Literal["microvm", "netns"]
-LabSuite = Literal["trixie", "forky"]
-Shape = Literal["ovh", "aws"]
 
 
 class Mode(enum.StrEnum):
@@ -62,8 +60,8 @@ class Options:
     report_dir: str | None = None
     keep_runs: int | None = None
     lab_keep: bool = False
-    lab_runtime: LabRuntime | None = None
-    lab_suite: LabSuite | None = None
+    lab_runtime: Runtime | None = None
+    lab_suite: Suite | None = None
     lab_nixos_rebuild: str | None = None
     lab_switch: str | None = None
     shape: Shape = "ovh"
@@ -154,8 +152,8 @@ class Plan:
     report_dir: Path
     keep_runs: int | None = None
     lab_keep: bool
-    lab_runtime: LabRuntime | None = None
-    lab_suite: LabSuite | None = None
+    lab_runtime: Runtime | None = None
+    lab_suite: Suite | None = None
     lab_nixos_rebuild: str | None = None
     lab_switch: str | None = None
     shape: Shape = "ovh"

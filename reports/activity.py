@@ -8,8 +8,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Verdict
+from switchproof.deploy.record import journal as j
 from switchproof.reports import text
 from switchproof.reports.reading import LEG_WORDS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from switchproof.deploy.facts import Sample, Watch
+from switchproof.deploy.record.facts import Sample, Watch
 from switchproof.reports import text
 
 SHOWN = 16

@@ -15,8 +15,8 @@ import jinja2
 from markupsafe import Markup
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.record import Evidence, Host, Record
-from switchproof.deploy.redact import plain
+from switchproof.deploy.record.run import Evidence, Host, Record
+from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import advice, attempts, reading, text, timeline, unseen
 from switchproof.reports.difference import differences
 from switchproof.reports.durations import Duration, durations

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.facts import EarlierHost, EarlierRun
-from switchproof.deploy.record import Check, Host, Record
+from switchproof.deploy.record.facts import EarlierHost, EarlierRun
+from switchproof.deploy.record.run import Check, Host, Record
 from switchproof.reports import text
 
 

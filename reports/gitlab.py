@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from switchproof.deploy import journal as j
-from switchproof.deploy.record import Record
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.record.run import Record
 from switchproof.reports.ci import Service
 from switchproof.reports.reading import LEG_WORDS
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from switchproof.deploy.contract import RunVerdict, Verdict
-from switchproof.deploy.record import Check, Part, Record
-from switchproof.deploy.redact import plain
+from switchproof.deploy.record.run import Check, Part, Record
+from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import reading, text
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

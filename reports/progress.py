@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from switchproof.deploy import journal as j
-from switchproof.deploy.streams import forgiving
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.run.streams import forgiving
 from switchproof.reports import text
 from switchproof.reports.activity import LOG_INTERVAL_S, Board, Line
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.journal import Leg as LegName
-from switchproof.deploy.record import (
+from switchproof.deploy.record.journal import Leg as LegName
+from switchproof.deploy.record.run import (
     Again,
     AuditResult,
     Check,
@@ -21,7 +21,7 @@ from switchproof.deploy.record import (
     WaiverResult,
     judge,
 )
-from switchproof.deploy.waivers import called, words
+from switchproof.deploy.record.waivers import called, words
 from switchproof.reports import text
 
 SHAPES: dict[str, str] = {

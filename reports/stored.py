@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.journal import read_events
-from switchproof.deploy.record import Record, fold, read_record
+from switchproof.deploy.record.journal import read_events
+from switchproof.deploy.record.run import Record, fold, read_record
 
 RUNS = Path(__file__).resolve().parent / "runs"
 LATEST = RUNS.with_name("latest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from switchproof.deploy.redact import plain
+from switchproof.deploy.redact.redactor import plain
 
 SHOWN_CHARACTERS = 6000
 """Characters of one text that an output for people shows; `record.json` has the whole."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchproof.deploy.contract import HostState, RunVerdict
-from switchproof.deploy.hold import is_held
+from switchproof.deploy.record.hold import is_held
 from switchproof.reports.kept import Kept, is_run_name, read_kept
 from switchproof.reports.text import count
 

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 
-from switchproof.deploy.frame import Frame
+from switchproof.deploy.host.frame import Frame
 
 NONCE = "0a1b2c3d4e5f6071"
 TOPLEVEL = "/nix/store/9z8x7c6v5b4n3m2l1k0j9h8g7f6d5s4a-nixos-system-choiros-a-25.05"

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-from switchproof.deploy.program import SCRIPT
+from switchproof.deploy.host.program import SCRIPT
 
 
 def function(name: str) -> str:

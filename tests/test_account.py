@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.account import CLOSURE_LINES, Account
-from switchproof.deploy.convergence import Convergence
-from switchproof.deploy.journal import ClosureCompared, Happened, Journal
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.record.journal import ClosureCompared, Happened, Journal
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.account import CLOSURE_LINES, Account
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import read_observation
-from switchproof.deploy.target import Endpoint, Health, JsonValue
+from switchproof.deploy.observe.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import read_observation
+from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 from tests.answers import LIVE, bodies, frame
 from tests.host_functions import run
 

@@ -12,10 +12,10 @@ import pytest
 from switchproof.checks import endpoints, test_converge
 from switchproof.checks.fixtures import Shown
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import Observation, read_observation
-from switchproof.deploy.program import SCRIPT
-from switchproof.deploy.target import Endpoint, Health
+from switchproof.deploy.host.program import SCRIPT
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.target.types import Endpoint, Health
 from tests.answers import HYPERVISOR, LIVE, SHA, TOPLEVEL, frame, unit_show
 from tests.host_functions import run
 

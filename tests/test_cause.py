@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from switchproof.deploy.cause import Case, find_cause
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import read_observation
-from switchproof.deploy.target import Endpoint, Health, Machine
+from switchproof.deploy.observe.causes.in_machine import Case, find_cause
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import read_observation
+from switchproof.deploy.target.types import Endpoint, Health, Machine
 from tests.answers import LIVE, RUNNING, bodies, direct_answer, frame, presence, unit_show
 
 VM, FORWARD = LIVE

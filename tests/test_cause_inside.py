@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from switchproof.deploy.case import Case
-from switchproof.deploy.cause import find_cause
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import read_observation
-from switchproof.deploy.target import Endpoint, Health
+from switchproof.deploy.observe.causes.case import Case
+from switchproof.deploy.observe.causes.in_machine import find_cause
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import read_observation
+from switchproof.deploy.target.types import Endpoint, Health
 from tests import test_cause
 from tests.answers import bodies, frame, unit_show
 from tests.test_cause import GAVE_UP, GOOD, KILL, LEAVE, lines, series

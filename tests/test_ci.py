@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.deploy.ci import read_ci
-from switchproof.deploy.facts import CiRun
+from switchproof.deploy.record.facts import CiRun
+from switchproof.deploy.run.ci import read_ci
 
 GITHUB = {
     "CI": "true",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.clocks import ClockBounds
+from switchproof.deploy.host.clocks import ClockBounds
 
 NOW = 1_763_910_000.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.deploy.convergence import Convergence, Ending
+from switchproof.deploy.observe.convergence import Convergence, Ending
 
 LOST = "LoadState=loaded\nActiveState=failed\nResult="
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.connection import Completed, ConnectionLost, Program, Unreachable, text_of
-from switchproof.deploy.dialogue import Dialogue
-from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.frame import FrameError
-from switchproof.deploy.journal import ClockSeen, Happened, Journal, Noted
-from switchproof.deploy.patience import Patience
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, Unreachable, text_of
+from switchproof.deploy.host.dialogue import Dialogue
+from switchproof.deploy.host.frame import FrameError
+from switchproof.deploy.host.patience import Patience
+from switchproof.deploy.record.journal import ClockSeen, Happened, Journal, Noted
+from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import packed, payload
 
 

@@ -14,8 +14,8 @@ import pytest
 from switchproof.deploy.contract import Clause, ExitCode
 from switchproof.deploy.providers.lab import kvm
 from switchproof.deploy.providers.lab.revisions import REVISIONS
-from switchproof.deploy.schema import record_schema
-from switchproof.deploy.target import json_schema
+from switchproof.deploy.record.schema import record_schema
+from switchproof.deploy.target.types import json_schema
 from switchproof.reports.reading import EXIT_MEANINGS
 from switchproof.trials.record import FindingId
 from switchproof.trials.scenario import SCENARIOS

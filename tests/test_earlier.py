@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.earlier import Past, Proven, choose, read_past, read_returned
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.frame import Frame, FrameError
+from switchproof.deploy.host.frame import Frame, FrameError
+from switchproof.deploy.observe.earlier import Past, Proven, choose, read_past, read_returned
 from tests.answers import SHA
 
 OTHER = "9" * 40

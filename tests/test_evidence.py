@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy import limits
-from switchproof.deploy.evidence import file_name, shorten
-from switchproof.deploy.journal import EvidenceKept, Journal, Noted
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.host import limits
+from switchproof.deploy.record.evidence import file_name, shorten
+from switchproof.deploy.record.journal import EvidenceKept, Journal, Noted
+from switchproof.deploy.redact.redactor import Redactor
 
 
 def kept(journal: Journal) -> list[EvidenceKept]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy import limits
-from switchproof.deploy.frame import Frame, FrameError, parse, read_sections
+from switchproof.deploy.host import limits
+from switchproof.deploy.host.frame import Frame, FrameError, parse, read_sections
 from tests.answers import NONCE, packed, payload
 
 SECTIONS = {

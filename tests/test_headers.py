@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.answers import NOT_SENT
+from switchproof.deploy.observe.answers import NOT_SENT
 from tests.host_functions import run
 
 ANSWERED = "ANSWER_TIMEOUT_S=10 MAX_BYTES=1000\ndeclare -A LEADER=()\n"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import read_observation
-from switchproof.deploy.target import Endpoint, Health
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import read_observation
+from switchproof.deploy.target.types import Endpoint, Health
 from tests.answers import BODIES, LIVE, answers, bodies, direct_answer, frame, presence, unit_show
 
 WANT: dict[str, str | int | float | bool] = {"status": "healthy", "instance_role": "live"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.hold import hold, is_held
+from switchproof.deploy.record.hold import hold, is_held
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from switchproof.deploy.hold import hold
+from switchproof.deploy.record.hold import hold
 held = hold(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

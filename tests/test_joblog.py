@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy import limits
-from switchproof.deploy.connection import Completed, Program, text_of
-from switchproof.deploy.dialogue import Dialogue
-from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.frame import FrameError
-from switchproof.deploy.joblog import JobLog
-from switchproof.deploy.journal import Journal
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.connection import Completed, ConnectionFacts, Program, text_of
+from switchproof.deploy.host import limits
+from switchproof.deploy.host.dialogue import Dialogue
+from switchproof.deploy.host.frame import FrameError
+from switchproof.deploy.host.joblog import JobLog
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import packed, payload
 
 

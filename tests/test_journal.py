@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy import facts
 from switchproof.deploy.contract import Clause, HostState, Verdict
-from switchproof.deploy.journal import (
+from switchproof.deploy.record import facts
+from switchproof.deploy.record.journal import (
     AnyEvent,
     Journal,
     LogLine,
@@ -23,7 +23,7 @@ from switchproof.deploy.journal import (
     Watched,
     read_events,
 )
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.redact.redactor import Redactor
 from tests.reports import stories
 
 STORIES = [stories.canonical, stories.rolled_back, stories.unsafe, stories.inconclusive, stories.killed]

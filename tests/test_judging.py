@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy.judging import JUDGING, ROOT, contract_digest, contract_sha256_of
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.target import BootLoader, Health, Target, load
+from switchproof.deploy.target.types import BootLoader, Health, Target, load
+from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
 
 CARRYING = [
     "checks/early.py",
@@ -25,58 +25,57 @@ CARRYING = [
     "checks/signals.py",
     "checks/terminal.py",
     "checks/words.py",
-    "deploy/account.py",
-    "deploy/addresses.py",
-    "deploy/attestation.py",
-    "deploy/budget.py",
-    "deploy/case.py",
-    "deploy/cause.py",
-    "deploy/cause_inside.py",
-    "deploy/ci.py",
-    "deploy/clocks.py",
     "deploy/connection.py",
-    "deploy/cutover.py",
-    "deploy/cutover_audit.py",
-    "deploy/dialogue.py",
+    "deploy/cutover/audit.py",
+    "deploy/cutover/judgement.py",
+    "deploy/cutover/proofs.py",
     "deploy/errors.py",
-    "deploy/evidence.py",
-    "deploy/facts.py",
-    "deploy/fleet.py",
-    "deploy/gate.py",
-    "deploy/hold.py",
+    "deploy/host/budget.py",
+    "deploy/host/clocks.py",
+    "deploy/host/dialogue.py",
+    "deploy/host/joblog.py",
+    "deploy/host/limits.py",
+    "deploy/host/patience.py",
     "deploy/host/ssm-carrier.sh",
-    "deploy/host_key.py",
-    "deploy/joblog.py",
-    "deploy/journal.py",
-    "deploy/journey.py",
-    "deploy/judging.py",
-    "deploy/limits.py",
+    "deploy/observe/causes/case.py",
+    "deploy/observe/causes/in_container.py",
+    "deploy/observe/causes/in_machine.py",
+    "deploy/observe/watching.py",
     "deploy/options.py",
-    "deploy/past_runs.py",
-    "deploy/patience.py",
     "deploy/plan.py",
-    "deploy/private_keys.py",
-    "deploy/promotion.py",
-    "deploy/proofs.py",
-    "deploy/redact.py",
-    "deploy/repository_url.py",
-    "deploy/room.py",
-    "deploy/schema.py",
-    "deploy/secret_forms.py",
-    "deploy/secret_sources.py",
-    "deploy/secret_values.py",
-    "deploy/signing.py",
-    "deploy/statement.py",
-    "deploy/steps.py",
-    "deploy/streams.py",
-    "deploy/tally.py",
-    "deploy/target_errors.py",
-    "deploy/testinfra.py",
-    "deploy/watching.py",
+    "deploy/record/evidence.py",
+    "deploy/record/facts.py",
+    "deploy/record/hold.py",
+    "deploy/record/journal.py",
+    "deploy/record/past_runs.py",
+    "deploy/record/room.py",
+    "deploy/record/schema.py",
+    "deploy/record/steps.py",
+    "deploy/redact/forms.py",
+    "deploy/redact/private_keys.py",
+    "deploy/redact/redactor.py",
+    "deploy/redact/sources.py",
+    "deploy/redact/values.py",
+    "deploy/run/account.py",
+    "deploy/run/ci.py",
+    "deploy/run/fleet.py",
+    "deploy/run/gate.py",
+    "deploy/run/journey.py",
+    "deploy/run/streams.py",
+    "deploy/run/testinfra.py",
+    "deploy/target/addresses.py",
+    "deploy/target/host_key.py",
+    "deploy/target/messages.py",
+    "deploy/target/repository_url.py",
+    "deploy/trust/attestation.py",
+    "deploy/trust/contract_digest.py",
+    "deploy/trust/promotion.py",
+    "deploy/trust/signing.py",
+    "deploy/trust/statement.py",
 ]
 """Files that carry questions and answers, keep and show what was judged, name causes or decide about promotion."""
 
-AROUND = {"deploy/leaving.py", "deploy/program.py", "deploy/record.py"}
+AROUND = {"deploy/run/leaving.py", "deploy/host/program.py", "deploy/record/run.py"}
 """Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
 
 CARRYING_FOLDERS = ("deploy/paths/", "deploy/providers/")
@@ -119,7 +118,7 @@ def test_every_file_either_judges_or_carries() -> None:
     there = set(sources())
     unlisted = {name for name in there if (name in JUDGING) == is_carrying(name)}
     assert unlisted == set(), (
-        "put it on JUDGING in deploy/judging.py if a verdict depends on it, else on CARRYING here"
+        "put it on JUDGING in deploy/trust/contract_digest.py if a verdict depends on it, else on CARRYING here"
     )
     assert {name for name in (*JUDGING, *CARRYING) if name not in there} == set()
 
@@ -128,7 +127,12 @@ def test_what_a_verdict_depends_on_judges() -> None:
     """Whatever the checks import, and what that imports, is covered or known to carry only."""
     checks = (name for name in sources() if name.startswith("checks/test_"))
     found = reached(checks) | reached(iter(["checks/provided.py", "checks/verdicts.py"]))
-    assert {"deploy/boot/grub.py", "deploy/health.py", "deploy/pending.py", "deploy/observation.py"} <= found
+    assert {
+        "deploy/observe/boot/grub.py",
+        "deploy/observe/health.py",
+        "deploy/observe/pending.py",
+        "deploy/observe/observation.py",
+    } <= found
     assert {name for name in found if name not in JUDGING and not is_carrying(name)} == set()
     assert {name for name in JUDGING if name.endswith(".py")} - found == AROUND
 

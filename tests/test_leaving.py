@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.leaving import Departure
+from switchproof.deploy.run.leaving import Departure
 
 YES_OR_NO = (False, True)
 EVERY = [

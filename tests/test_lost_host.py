@@ -12,18 +12,17 @@ import pytest
 
 from switchproof.checks import test_converge
 from switchproof.checks.fixtures import Shown
-from switchproof.deploy.connection import Completed, ConnectionLost, Program, Question, Unreachable
-from switchproof.deploy.convergence import Convergence, Ending
+from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, Question, Unreachable
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.journal import Journal
-from switchproof.deploy.journey import Before, Journey
-from switchproof.deploy.observation import Observation, read_observation
-from switchproof.deploy.patience import Patience
+from switchproof.deploy.host.patience import Patience
+from switchproof.deploy.observe.convergence import Convergence, Ending
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.revision import Resolution
-from switchproof.deploy.target import load
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.journey import Before, Journey
+from switchproof.deploy.target.types import load
 from tests.answers import SECTIONS, TOPLEVEL, frame, packed, payload
 
 OLD, NEW = "1" * 40, "2" * 40

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.program import SCRIPT, carried_script
+from switchproof.deploy.host.program import SCRIPT, carried_script
 
 EVIL = "a[$(touch {mark})]"
 UNITS = "container@box.service\x1ebox/app.service"

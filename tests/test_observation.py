@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.answers import Answer
-from switchproof.deploy.frame import Frame, FrameError
-from switchproof.deploy.journal import SystemIdentity
-from switchproof.deploy.observation import (
+from switchproof.deploy.host.frame import Frame, FrameError
+from switchproof.deploy.observe.answers import Answer
+from switchproof.deploy.observe.observation import (
     Listener,
     Observation,
     Process,
@@ -22,6 +21,7 @@ from switchproof.deploy.observation import (
     read_system,
     read_units,
 )
+from switchproof.deploy.record.journal import SystemIdentity
 from tests.answers import (
     BODIES,
     HYPERVISOR,

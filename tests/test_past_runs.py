@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from switchproof.deploy.contract import ExitCode, HostState
-from switchproof.deploy.earlier import Proven
-from switchproof.deploy.past_runs import last_canonical, proven, read_earlier
-from switchproof.deploy.record import Record, write_record
+from switchproof.deploy.observe.earlier import Proven
+from switchproof.deploy.record.past_runs import last_canonical, proven, read_earlier
+from switchproof.deploy.record.run import Record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
 from tests.schema import validate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from switchproof.deploy.pending import awaited_return
+from switchproof.deploy.observe.pending import awaited_return
 
 
 def test_a_drill_says_until_when_it_waits() -> None:

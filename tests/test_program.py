@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy import program as module
-from switchproof.deploy.program import SCRIPT, carried_script, endpoints, health_values, question
-from switchproof.deploy.target import Endpoint, Health, Host, Machine, Repository, Target
+from switchproof.deploy.host import program as module
+from switchproof.deploy.host.program import SCRIPT, carried_script, endpoints, health_values, question
+from switchproof.deploy.target.types import Endpoint, Health, Host, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 HOSTILE = [

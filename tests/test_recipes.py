@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.program import bridge_values
-from switchproof.deploy.target import Target, load
+from switchproof.deploy.host.program import bridge_values
+from switchproof.deploy.target.types import Target, load
 
 ROOT = Path(__file__).parents[1]
 AWS = ROOT / "deploy" / "targets" / "aws.toml"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record import NOT_RUN, Record, fold, read_record, write_record
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.record.run import NOT_RUN, Record, fold, read_record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
 from tests.schema import validate

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from switchproof.deploy.redact import Lines, Redactor, plain
+from switchproof.deploy.redact.redactor import Lines, Redactor, plain
 from tests.answers import SECTIONS, packed, payload
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5v\nbmU=\n-----END OPENSSH PRIVATE KEY-----"

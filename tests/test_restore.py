@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy import limits
-from switchproof.deploy.program import SCRIPT
+from switchproof.deploy.host import limits
+from switchproof.deploy.host.program import SCRIPT
 from tests.host_functions import run
 
 STUBS = """

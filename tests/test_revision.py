@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.frame import Frame, FrameError
-from switchproof.deploy.revision import (
+from switchproof.deploy.host.frame import Frame, FrameError
+from switchproof.deploy.observe.revision import (
     RepositoryUnreachable,
     Resolution,
     RevisionAmbiguous,

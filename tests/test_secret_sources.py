@@ -8,9 +8,9 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.secret_sources import known_secrets, mentioned_secrets
-from switchproof.deploy.target import load
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
+from switchproof.deploy.target.types import load
 
 LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
 

@@ -35,7 +35,7 @@ def test_looking_at_the_checks_loads_no_connection(arguments: tuple[str, ...]) -
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["status"] == 0, done.stdout
-    assert "switchproof.deploy.fleet" in told["modules"], "the session was no deploy"
+    assert "switchproof.deploy.run.fleet" in told["modules"], "the session was no deploy"
     assert HEAVY & set(told["modules"]) == set()
     assert outside_the_package(told["modules"]) == set()
 

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.host.program import endpoints
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.program import endpoints
-from switchproof.deploy.target import Target, json_schema, load
-from switchproof.deploy.target_errors import PATTERNS
+from switchproof.deploy.target.messages import PATTERNS
+from switchproof.deploy.target.types import Target, json_schema, load
 from tests.answers import HOST_KEY
 
 SHIPPED = sorted(TARGETS.glob("*.toml"))

@@ -6,9 +6,9 @@ import pytest
 
 from switchproof.checks import test_converge
 from switchproof.checks.fixtures import Shown
-from switchproof.deploy.convergence import Convergence
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.observation import read_observation
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.observation import read_observation
 from tests.answers import TOPLEVEL, frame
 
 NEW = TOPLEVEL.replace("9z8x", "0q1w")

@@ -10,13 +10,13 @@ import pytest
 from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
 from switchproof.checks.fixtures import Booting, Shown
 from switchproof.checks.verdicts import emittable, emitted
-from switchproof.deploy.boot.chosen import Boot, Entry
-from switchproof.deploy.convergence import Convergence
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.journey import Before, Confirmation
-from switchproof.deploy.observation import Observation, read_observation, read_system, read_units
+from switchproof.deploy.observe.boot.chosen import Boot, Entry
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.observation import Observation, read_observation, read_system, read_units
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.target import load
+from switchproof.deploy.run.journey import Before, Confirmation
+from switchproof.deploy.target.types import load
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"

@@ -8,10 +8,10 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy.facts import Sample
-from switchproof.deploy.observation import read_observation
-from switchproof.deploy.target import Endpoint
-from switchproof.deploy.watching import read_states, read_watches, thin
+from switchproof.deploy.observe.observation import read_observation
+from switchproof.deploy.observe.watching import read_states, read_watches, thin
+from switchproof.deploy.record.facts import Sample
+from switchproof.deploy.target.types import Endpoint
 from tests.answers import HYPERVISOR, LIVE, RUNNING, answers, frame, presence
 
 BEGAN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)

@@ -14,12 +14,12 @@ import msgspec
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import SwitchproofError
-from switchproof.deploy.plan import LabRuntime, Shape
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.trial.arguments import Arguments
 from switchproof.deploy.providers.lab.trial.seen import System, Witness
 from switchproof.deploy.providers.lab.trial.stage import Stage
 from switchproof.deploy.providers.lab.trial.subject import Command, Subject, environment
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials.judge import Seen, find, judge
 from switchproof.trials.record import ScenarioResult, redacted, unseen, verdict_of
 from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
@@ -52,7 +52,7 @@ class Setting:
 
     command: Command
     shape: Shape
-    runtime: LabRuntime
+    runtime: Runtime
     environ: Mapping[str, str]
     folder: Path
     token: str = dataclasses.field(default_factory=lambda: f"lab-{secrets.token_hex(16)}")

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials.attempt import Setting, attempt
 from switchproof.trials.record import ScenarioResult
 from switchproof.trials.scenario import Scenario

@@ -9,11 +9,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from switchproof.deploy import facts
 from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict, combine, run_verdict
-from switchproof.deploy.plan import LabRuntime, Shape
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.trial.seen import Witness
-from switchproof.deploy.record import Emulation, Evidence
+from switchproof.deploy.record import facts
+from switchproof.deploy.record.run import Emulation, Evidence
 from switchproof.trials.scenario import Scenario, Truth
 
 
@@ -152,7 +152,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     harness: str
     subject: SubjectTold
     shape: Shape
-    runtime: LabRuntime
+    runtime: Runtime
     emulated: bool = True
     emulation: Emulation
     verdict: RunVerdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from switchproof.deploy.contract import Clause
-from switchproof.deploy.plan import Shape
+from switchproof.deploy.providers.lab.kinds import Shape
 
 
 class Truth(enum.StrEnum):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from switchproof.deploy.schema import schema_of
+from switchproof.deploy.record.schema import schema_of
 from switchproof.trials.record import Trial
 
 

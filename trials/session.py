@@ -19,15 +19,15 @@ import pytest
 from switchproof.checks.redaction import Redaction
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import LabRuntime, Shape
 from switchproof.deploy.providers.lab import preflight
 from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.provider import NOT_MODELLED
 from switchproof.deploy.providers.lab.real import RealPrograms
 from switchproof.deploy.providers.lab.trial.subject import Command
-from switchproof.deploy.record import Emulation, Evidence
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.secret_sources import of_tools
+from switchproof.deploy.record.run import Emulation, Evidence
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.redact.sources import of_tools
 from switchproof.reports import files, trial
 from switchproof.trials.attempt import Setting
 from switchproof.trials.exam import Exam
@@ -50,7 +50,7 @@ TRIAL = pytest.StashKey["TrialSession"]()
 LIMIT_S = 600.0
 """Seconds that a path may take, without the option."""
 LONGEST_S = 86400.0
-RUNTIME: LabRuntime = "netns"
+RUNTIME: Runtime = "netns"
 """What the hosts' sandboxes are without the option: a deploy path does not see the difference, and it is faster."""
 
 _OTHERS = {

@@ -6,7 +6,7 @@
 #   host-switch.sh observe|diagnose|status             look, change nothing
 #
 # Verbs: resolve converge status observe diagnose rollback generations confirm plan deploy. Each but `deploy` gathers
-# all that its checks need and prints one frame (deploy/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
+# all that its checks need and prints one frame (deploy/host/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
 set -euo pipefail
 # What this script writes, and what it collects, is for root alone.
 umask 0077
@@ -731,7 +731,7 @@ listeners() {
 
 # ---- what boots next ------------------------------------------------------------------------------------------
 #
-# Facts only: of each file that a boot loader reads, the lines that bear on the choice. deploy/boot/ computes the choice,
+# Facts only: of each file that a boot loader reads, the lines that bear on the choice. deploy/observe/boot/ computes the choice,
 # in audits of many hosts at a time, so nothing here starts a program.
 
 readonly EFIVARS=/sys/firmware/efi/efivars OF_LOADER=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f OF_EFI=8be4df61-93ca-11d2-aa0d-00e098032b8c

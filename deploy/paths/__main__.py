@@ -14,8 +14,8 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.paths.told import told
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.schema import schema_of
+from switchproof.deploy.record.schema import schema_of
+from switchproof.deploy.redact.redactor import Redactor
 
 
 class _Parser(argparse.ArgumentParser):

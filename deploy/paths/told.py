@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from switchproof.deploy.paths.survey import EntryPoint, State, Survey, SurveyVerdict
-from switchproof.deploy.redact import plain
+from switchproof.deploy.redact.redactor import plain
 
 _VERDICTS = {
     SurveyVerdict.CLEAN: "clean: every active deploy path keeps to the contract",

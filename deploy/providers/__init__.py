@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from switchproof.deploy.connection import Provider
-    from switchproof.deploy.plan import LabRuntime, LabSuite, Shape
-    from switchproof.deploy.target import Target
+    from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
+    from switchproof.deploy.target.types import Target
 
 
 Emulated: TypeAlias = "Callable[[str, tuple[str, ...]], None]"
@@ -20,8 +20,8 @@ def open_provider(
     *,
     changes_hosts: bool,
     lab_keep: bool,
-    lab_runtime: LabRuntime | None,
-    lab_suite: LabSuite | None,
+    lab_runtime: Runtime | None,
+    lab_suite: Suite | None,
     lab_nixos_rebuild: str | None,
     lab_switch: str | None,
     shape: Shape,

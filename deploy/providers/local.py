@@ -10,11 +10,18 @@ import time
 from contextlib import suppress
 from tempfile import TemporaryFile
 
-from switchproof.deploy import limits
-from switchproof.deploy.connection import SHELL, AnswerTooLong, Completed, DeadlineExceeded, Program, text_of
+from switchproof.deploy.connection import (
+    SHELL,
+    AnswerTooLong,
+    Completed,
+    ConnectionFacts,
+    DeadlineExceeded,
+    Program,
+    text_of,
+)
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.target import Target
+from switchproof.deploy.host import limits
+from switchproof.deploy.target.types import Target
 
 
 class LocalConnection:

@@ -7,7 +7,7 @@ import pytest
 from bench.contenders import CHECKS, Contender, Floor, Pyinfra, Sample, Switchproof, floor_right
 from bench.ground import Ground, Way, target
 from bench.verify import Series, render
-from switchproof.deploy.target import load
+from switchproof.deploy.target.types import load
 from tests.answers import HOST_KEY
 
 SYSTEM = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-choiros-a-25.11"

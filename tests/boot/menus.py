@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from switchproof.deploy.boot.facts import BootFacts, BootFile
+from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
 
 ESP = {"/boot": "vfat", "/sys/firmware/efi/efivars": "efivarfs"}
 BOOTED = {"LoaderInfo": "systemd-boot 257.13", "BootCurrent": "0001"}

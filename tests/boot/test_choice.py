@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.deploy.boot.choice import Loader, choose_boot
-from switchproof.deploy.boot.facts import BootFacts, BootFile
-from switchproof.deploy.boot.systemd_boot import compare_versions
+from switchproof.deploy.observe.boot.choice import Loader, choose_boot
+from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
+from switchproof.deploy.observe.boot.systemd_boot import compare_versions
 from tests.boot.menus import (
     ESP,
     conf,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.cutover import Answer, HostAnswers, Terms, judge
-from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.journal import PromotedFrom
+from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.cutover.proofs import Candidate
 from switchproof.deploy.paths.survey import (
     Action,
     EntryPoint,
@@ -23,9 +23,9 @@ from switchproof.deploy.paths.survey import (
     Survey,
     make_survey,
 )
-from switchproof.deploy.proofs import Candidate
-from switchproof.deploy.record import Record
-from switchproof.deploy.steps import Cutover
+from switchproof.deploy.record.journal import PromotedFrom
+from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.steps import Cutover
 from tests.promotion.runs import staging
 from tests.reports import stories
 

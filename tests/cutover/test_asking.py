@@ -10,12 +10,12 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from switchproof.deploy.cutover_audit import ON_HOSTS, prepare
-from switchproof.deploy.declared import CutoverTerms
+from switchproof.deploy.cutover.audit import ON_HOSTS, prepare
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.judging import contract_sha256_of
 from switchproof.deploy.plan import Options, Plan, make_plan
-from switchproof.deploy.target import load, load_contract, roster
+from switchproof.deploy.target.declared import CutoverTerms
+from switchproof.deploy.target.types import load, load_contract, roster
+from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from tests.reports import stories
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import RunVerdict
+from switchproof.deploy.cutover.proofs import gather
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.proofs import gather
-from switchproof.deploy.record import Record, write_record
+from switchproof.deploy.record.run import Record, write_record
 from tests.cutover.stories import audited, step
 from tests.promotion.runs import Keys, keep, make_keys, signed_run, staging
 

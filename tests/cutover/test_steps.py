@@ -9,11 +9,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
-from switchproof.deploy.facts import ConnectionFacts
 from switchproof.deploy.paths.survey import State
-from switchproof.deploy.record import Record
-from switchproof.deploy.steps import Cutover, Lack
+from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.steps import Cutover, Lack
 from tests.cutover.stories import (
     COMMIT,
     NOW,

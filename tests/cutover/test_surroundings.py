@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.declared import Declared, DeclaredFile, is_declared, matches, undeclared
-from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.surroundings import (
+from switchproof.deploy.cutover.surroundings import (
     Surroundings,
     agents,
     fingerprint,
@@ -19,6 +17,8 @@ from switchproof.deploy.surroundings import (
     strangers,
     undeclared_listeners,
 )
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.target.declared import Declared, DeclaredFile, is_declared, matches, undeclared
 from tests.cutover.surroundings import GOOD, KEY, STORE, printed
 
 DECLARED = Declared(

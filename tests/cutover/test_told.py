@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import ExitCode, RunVerdict
-from switchproof.deploy.record import Record, fold
-from switchproof.deploy.steps import Cutover, Lack, Missing
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.record.run import Record, fold
+from switchproof.deploy.record.steps import Cutover, Lack, Missing
 from switchproof.reports.conformance import render
 from switchproof.reports.summary import render as summary
 from tests.cutover.stories import after, step

@@ -22,7 +22,7 @@ from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
 from switchproof.deploy.providers.lab.ssm.commands import Pace
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
-from switchproof.deploy.target import load
+from switchproof.deploy.target.types import load
 from tests.deploys import cut_points
 from tests.deploys.cut_points import AWAY_S, POINTS, let_go, prepare
 from tests.deploys.sessions import HEALTH, LONGEST_S, Ended, target_file

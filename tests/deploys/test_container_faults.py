@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from switchproof.deploy.case import Case
 from switchproof.deploy.contract import Clause, RunVerdict, Verdict
+from switchproof.deploy.observe.causes.case import Case
 from switchproof.deploy.providers.lab.faults import CONTAINER_FAULTS, break_host, mend_host
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.steps import Cutover
+from switchproof.deploy.record.steps import Cutover
 from tests.deploys.sessions import HEALTH, ROOT, Ended, session
 from tests.labs import own
 from tests.paths.repositories import make

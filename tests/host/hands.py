@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from switchproof.deploy.frame import Frame, parse
-from switchproof.deploy.program import SCRIPT, question
+from switchproof.deploy.host.frame import Frame, parse
+from switchproof.deploy.host.program import SCRIPT, question
 from switchproof.deploy.providers.lab.host import LabHost
 
 REPOSITORY = "file:///srv/sample.git"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from switchproof.deploy.boot.choice import choose_boot
-from switchproof.deploy.boot.facts import read_boot_facts
+from switchproof.deploy.observe.boot.choice import choose_boot
+from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import ask, inside
 from tests.host.unconfirmed import is_wholly, switch

@@ -12,12 +12,12 @@ from switchproof.checks import test_converge
 from switchproof.checks.endpoints import EndpointChecks
 from switchproof.checks.fixtures import Shown
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.health import EndpointSeen
-from switchproof.deploy.observation import Observation, read_observation
+from switchproof.deploy.host.program import endpoints
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.program import endpoints
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.target import Endpoint, Target, load
+from switchproof.deploy.target.types import Endpoint, Target, load
 from tests.host.hands import QUICK, ask, inside, wait_for, write
 
 pytestmark = pytest.mark.lab

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.contract import HostState
+from switchproof.deploy.observe.revision import RepositoryUnreachable, read_resolution
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.revision import RepositoryUnreachable, read_resolution
 from tests.deploys.sessions import ROOT, session, target_file
 from tests.host.hands import (
     CHECKOUT,

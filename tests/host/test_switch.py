@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from switchproof.deploy.frame import Frame
+from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import EDITED, add_branch, ask, by_hand, commit, finish, inside, wait_for, write
 from tests.host.unconfirmed import GONE, Switched, is_wholly, switch

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from switchproof.deploy.frame import Frame
+from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import ask, commit, finish, inside, wait_for

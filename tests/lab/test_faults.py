@@ -10,7 +10,7 @@ import pytest
 from switchproof.deploy.providers.lab import faults, recipe
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.faults import CONTAINER_FAULTS, FAULTS, Fault, break_host, faults_of, find
-from switchproof.deploy.providers.lab.state import Shape
+from switchproof.deploy.providers.lab.kinds import Shape
 
 PAGE = (Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
 

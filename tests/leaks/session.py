@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import Completed, Program, Question
-from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.connection import Completed, ConnectionFacts, Program, Question
 from switchproof.reports.kept import read_kept
 from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.checks.redaction import Redaction
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.redact.redactor import Redactor
 from switchproof.reports.__main__ import main
 from switchproof.reports.kept import read_kept
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in

@@ -23,8 +23,7 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import SHELL, Completed, Program, Question
-from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.connection import SHELL, Completed, ConnectionFacts, Program, Question
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, boots, packed, payload
 from tests.deploys.sessions import ROOT, Ended
 

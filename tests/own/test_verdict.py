@@ -9,9 +9,9 @@ import pytest
 
 from switchproof.deploy.contract import ExitCode, HostState, Verdict
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.journal import Journal, Noted, read_events
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.room import Room
+from switchproof.deploy.record.journal import Journal, Noted, read_events
+from switchproof.deploy.record.room import Room
+from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,

@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
-from switchproof.deploy.past_runs import last_canonical, proven
-from switchproof.deploy.record import Check
-from switchproof.deploy.statement import make_statement
+from switchproof.deploy.record.past_runs import last_canonical, proven
+from switchproof.deploy.record.run import Check
+from switchproof.deploy.trust.statement import make_statement
 from switchproof.reports import github, markdown, reading
 from switchproof.reports.compare import compare
 from tests.answers import LIVE, SHA

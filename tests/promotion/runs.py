@@ -11,12 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from switchproof.deploy.attestation import attest
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.plan import Gate, Mode, Plan
-from switchproof.deploy.promotion import Demand
-from switchproof.deploy.record import Evidence, Record, write_record
-from switchproof.deploy.target import Requires, Target, load
+from switchproof.deploy.record.run import Evidence, Record, write_record
+from switchproof.deploy.target.types import Requires, Target, load
+from switchproof.deploy.trust.attestation import attest
+from switchproof.deploy.trust.promotion import Demand
 from tests.answers import HOST_KEY, NAR_HASH
 from tests.reports import stories
 from tests.schema import validate

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from switchproof.deploy.attestation import read_attested
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.gate import pass_gate
-from switchproof.deploy.journal import PromotedFrom
 from switchproof.deploy.plan import Plan
-from switchproof.deploy.record import Record, write_record
-from switchproof.deploy.signing import NAMESPACE, sign
-from switchproof.deploy.target import Requires
+from switchproof.deploy.record.journal import PromotedFrom
+from switchproof.deploy.record.run import Record, write_record
+from switchproof.deploy.run.gate import pass_gate
+from switchproof.deploy.target.types import Requires
+from switchproof.deploy.trust.attestation import read_attested
+from switchproof.deploy.trust.signing import NAMESPACE, sign
 from tests.promotion.runs import (
     COMMIT,
     CONTRACT,

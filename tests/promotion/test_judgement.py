@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from switchproof.deploy import promotion
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
-from switchproof.deploy.facts import Waiver
-from switchproof.deploy.promotion import Demand, Reason, judge_record, judge_signer, judge_statement
-from switchproof.deploy.record import Covered, Emulation, Record, WaiverResult
-from switchproof.deploy.statement import Resource, Statement, make_statement
+from switchproof.deploy.record.facts import Waiver
+from switchproof.deploy.record.run import Covered, Emulation, Record, WaiverResult
+from switchproof.deploy.trust import promotion
+from switchproof.deploy.trust.promotion import Demand, Reason, judge_record, judge_signer, judge_statement
+from switchproof.deploy.trust.statement import Resource, Statement, make_statement
 from tests.promotion.runs import COMMIT, CONTRACT, DEMAND, NOW, OTHER_COMMIT, changed, failed, staging
 from tests.reports import stories
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.signing import NAMESPACE, SigningFailed, check_key, sign
+from switchproof.deploy.trust.signing import NAMESPACE, SigningFailed, check_key, sign
 from tests.promotion.runs import Keys
 
 
@@ -127,6 +127,6 @@ def test_signing_has_a_deadline(tmp_path: Path, keys: Keys, monkeypatch: pytest.
     stuck.write_text("#!/bin/sh\nexec /bin/sleep 60\n", encoding="utf-8")
     stuck.chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("switchproof.deploy.signing._LIMIT_S", 0.2)
+    monkeypatch.setattr("switchproof.deploy.trust.signing._LIMIT_S", 0.2)
     with pytest.raises(SigningFailed, match=r"did not sign within 0\.2 s"):
         sign(keys.staging, b"")

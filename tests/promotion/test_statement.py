@@ -7,8 +7,15 @@ import json
 import msgspec
 import pytest
 
-from switchproof.deploy.journal import SystemIdentity
-from switchproof.deploy.statement import NothingToSign, Statement, closure, encode, make_statement, parse_statement
+from switchproof.deploy.record.journal import SystemIdentity
+from switchproof.deploy.trust.statement import (
+    NothingToSign,
+    Statement,
+    closure,
+    encode,
+    make_statement,
+    parse_statement,
+)
 from tests.answers import NAR_HASH
 from tests.promotion.runs import COMMIT, CONTRACT, NAR_HEX, changed, failed, staging
 from tests.reports import stories

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from switchproof.deploy.program import SCRIPT
+from switchproof.deploy.host.program import SCRIPT
 from tests.protocol.explore import Explored, explore
 from tests.protocol.state import Run, State
 from tests.protocol.steps import Mistakes

@@ -11,8 +11,8 @@ import pytest
 
 from switchproof.deploy.connection import DeadlineExceeded
 from switchproof.deploy.contract import HostState, RunVerdict
-from switchproof.deploy.frame import parse
-from switchproof.deploy.program import question
+from switchproof.deploy.host.frame import parse
+from switchproof.deploy.host.program import question
 from switchproof.deploy.providers.local import LocalConnection
 from tests.deploys.sessions import session
 from tests.providers.ways import wait_for

@@ -25,12 +25,12 @@ from switchproof.deploy.connection import (
     Unreachable,
 )
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.frame import parse
-from switchproof.deploy.program import question
+from switchproof.deploy.host.frame import parse
+from switchproof.deploy.host.program import question
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
-from switchproof.deploy.target import Jump
+from switchproof.deploy.target.types import Jump
 from tests.providers.ways import (
     connect,
     fingerprint,

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import pytest
 import testinfra.host
 
-import switchproof.deploy.testinfra
+import switchproof.deploy.run.testinfra
 from switchproof.deploy.connection import DeadlineExceeded
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.journal import Journal
-from switchproof.deploy.journey import Journey
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.ssh.provider import SshProvider
-from switchproof.deploy.redact import Redactor
-from switchproof.deploy.testinfra import host_over
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.journey import Journey
+from switchproof.deploy.run.testinfra import host_over
 from tests.providers.ways import LAB_TARGET, inside, target
 
 pytestmark = pytest.mark.lab
@@ -115,7 +115,7 @@ def test_after_a_deadline_the_host_is_reached_again(
     host: testinfra.host.Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command that takes too long costs only itself: the next one has a connection again."""
-    monkeypatch.setattr(switchproof.deploy.testinfra, "COMMAND_S", 0.5)
+    monkeypatch.setattr(switchproof.deploy.run.testinfra, "COMMAND_S", 0.5)
     with pytest.raises(DeadlineExceeded):
         host.run("sleep 1")
     assert host.run("echo again").stdout == "again\n"

@@ -13,7 +13,7 @@ import msgspec
 from switchproof.deploy.connection import Completed
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
-from switchproof.deploy.target import Host, Ssh, Target, load
+from switchproof.deploy.target.types import Host, Ssh, Target, load
 
 LAB_TARGET = Path(__file__).parents[2] / "deploy" / "targets" / "lab.toml"
 SOON_S = 10.0

@@ -7,10 +7,11 @@ import hashlib
 
 import msgspec
 
-from switchproof.deploy import facts
-from switchproof.deploy import journal as j
+from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record import Record, fold
+from switchproof.deploy.record import facts
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.record.run import Record, fold
 from tests.schema import validate
 
 BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)
@@ -57,7 +58,7 @@ CI = facts.CiRun(
     ref="refs/heads/main",
 )
 
-OVER_SSH = facts.ConnectionFacts(
+OVER_SSH = ConnectionFacts(
     kind="ssh",
     address="203.0.113.7",
     port=22,
@@ -163,7 +164,7 @@ class Story:
             )
         )
 
-    def connected(self, host: str, connection: facts.ConnectionFacts = OVER_SSH) -> Story:
+    def connected(self, host: str, connection: ConnectionFacts = OVER_SSH) -> Story:
         """The host is reached, and its clock is known."""
         self.phase(host, "connect", 0.3).tell(j.Connected(at=self.at, host=host, connection=connection))
         return self.tell(j.ClockSeen(at=self.at, host=host, clock=facts.Clock(offset_s=-0.012, uncertainty_s=0.021)))
@@ -500,7 +501,7 @@ def hostile() -> Story:
     """Everything that a host or a target file may say is an attack."""
     name = "a<b>\"'&"
     story = Story(name, options={"<i>o</i>": HOSTILE, "big": "x"}).resolved(HOSTILE)
-    story.connected(name, facts.ConnectionFacts(kind="ssh", address=HOSTILE, user=HOSTILE, jumps=(HOSTILE,)))
+    story.connected(name, ConnectionFacts(kind="ssh", address=HOSTILE, user=HOSTILE, jumps=(HOSTILE,)))
     story.happened(name, "lost", HOSTILE)
     bad = facts.Sample(at_s=0.1, good=False, code=0, seconds=0.0, words=HOSTILE)
     watch = facts.Watch(

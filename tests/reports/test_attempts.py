@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from switchproof.deploy import facts
+from switchproof.deploy.record import facts
 from switchproof.reports import attempts
 from tests.reports.stories import BEGIN, samples
 

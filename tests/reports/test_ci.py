@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import journal as j
 from switchproof.reports import ci, github, markdown
 from switchproof.reports.github import GitHub
 from switchproof.reports.gitlab import GitLab

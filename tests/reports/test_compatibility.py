@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from switchproof.deploy.promotion import Reason, judge_record
+from switchproof.deploy.trust.promotion import Reason, judge_record
 from switchproof.reports import compare, html, junit, markdown, summary
 from switchproof.reports.__main__ import main
 from switchproof.reports.stored import read_run

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy import facts
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record import Record
+from switchproof.deploy.record import facts
+from switchproof.deploy.record import journal as j
+from switchproof.deploy.record.run import Record
 from switchproof.reports import html, page
 from tests.reports import pages, stories
 from tests.reports.stories import HOSTILE, NEW, OLD, SHA, Story

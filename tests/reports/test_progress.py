@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record import journal as j
 from switchproof.reports.activity import Board
 from switchproof.reports.progress import Progress
 from tests.reports.stories import HOSTILE, Story

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.deploy.record import journal as j
 from switchproof.reports import reading
 from tests.reports import stories
 from tests.reports.stories import Story

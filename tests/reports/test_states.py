@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy import facts
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.leaving import found
-from switchproof.deploy.record import Record
+from switchproof.deploy.record import facts
+from switchproof.deploy.record.run import Record
+from switchproof.deploy.run.leaving import found
 from switchproof.reports import advice, reading, summary, text
 from tests.reports import stories
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.journal import PromotedFrom
+from switchproof.deploy.record.journal import PromotedFrom
 from switchproof.reports import summary
 from switchproof.reports.reading import EXIT_MEANINGS
 from tests.reports import stories

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.contract import RunVerdict
-from switchproof.deploy.earlier import Proven
-from switchproof.deploy.hold import hold
-from switchproof.deploy.journal import SystemIdentity, SystemSeen
-from switchproof.deploy.past_runs import last_canonical, proven
+from switchproof.deploy.observe.earlier import Proven
+from switchproof.deploy.record.hold import hold
+from switchproof.deploy.record.journal import SystemIdentity, SystemSeen
+from switchproof.deploy.record.past_runs import last_canonical, proven
 from switchproof.reports.tidy import Tidied, tidy
 from tests.reports import stories
 from tests.reports.runs import keep

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from switchproof.deploy import facts
-from switchproof.deploy import journal as j
 from switchproof.deploy.contract import Clause, ExitCode, HostState
+from switchproof.deploy.record import facts
+from switchproof.deploy.record import journal as j
 from switchproof.reports import timeline
 from tests.reports import stories
 from tests.reports.stories import OLD, Story

@@ -20,8 +20,8 @@ from botocore.config import Config
 
 from switchproof.deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
 from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.host.program import question
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.program import question
 from switchproof.deploy.providers.aws import clients, commands, provider
 from switchproof.deploy.providers.aws.document import document
 from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
@@ -29,7 +29,7 @@ from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
 from switchproof.deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
-from switchproof.deploy.target import Target, load
+from switchproof.deploy.target.types import Target, load
 from tests.deploys.sessions import ROOT
 
 pytestmark = pytest.mark.lab

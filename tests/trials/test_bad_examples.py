@@ -11,7 +11,7 @@ import pytest
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.providers.lab.trial.subject import Command
-from switchproof.deploy.redact import Redactor
+from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials.attempt import Setting
 from switchproof.trials.exam import Exam
 from switchproof.trials.record import FindingId, ScenarioResult

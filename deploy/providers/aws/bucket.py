@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from switchproof.deploy import limits
+from switchproof.deploy.host import limits
 from switchproof.deploy.providers.aws.carrier import TooLong
 from switchproof.deploy.providers.aws.clients import explain
 

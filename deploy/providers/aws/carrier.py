@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from switchproof.deploy import limits
 from switchproof.deploy.connection import Program, Question
 from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.host import limits
 
 CARRIER = Path(__file__).parents[2] / "host" / "ssm-carrier.sh"
 

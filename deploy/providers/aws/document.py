@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.program import bridge, carried_script, endpoints, path_variable
+from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
 from switchproof.deploy.providers.aws.carrier import CARRIER, Errand, pack
-from switchproof.deploy.target import Target, load
+from switchproof.deploy.target.types import Target, load
 
 _NUMBER = r"^[0-9]{0,12}$"
 _DECIMAL = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"

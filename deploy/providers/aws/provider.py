@@ -15,6 +15,7 @@ from switchproof.deploy.connection import (
     AnswerTooLong,
     AuthenticationFailed,
     Completed,
+    ConnectionFacts,
     ConnectionLost,
     ConnectionProblem,
     DeadlineExceeded,
@@ -23,7 +24,6 @@ from switchproof.deploy.connection import (
     Unreachable,
 )
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.facts import ConnectionFacts
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.bucket import Bucket
 from switchproof.deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
@@ -31,7 +31,7 @@ from switchproof.deploy.providers.aws.clients import Clients, code_of, explain
 from switchproof.deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
 from switchproof.deploy.providers.aws.document import fixed_values, parameters
 from switchproof.deploy.providers.aws.status import Fate
-from switchproof.deploy.target import RUN_SHELL_SCRIPT, Host, Target
+from switchproof.deploy.target.types import RUN_SHELL_SCRIPT, Host, Target
 
 LOOK_S = 20.0
 """Seconds that a look at what became of a question may take on the host."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from switchproof.deploy.cause import Case
+from switchproof.deploy.observe.causes.in_machine import Case
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
-from switchproof.deploy.providers.lab.state import Shape
+from switchproof.deploy.providers.lab.kinds import Shape
 
 PROGRAM: Final = "/usr/local/lib/switchproof-lab/fault"
 CONTAINER_PROGRAM: Final = "/usr/local/lib/switchproof-lab/container-fault"

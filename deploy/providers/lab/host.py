@@ -15,7 +15,8 @@ from pathlib import Path
 from switchproof.deploy.providers.lab import mounts, network, process, real
 from switchproof.deploy.providers.lab.cgroup import Cgroup
 from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFailedError
-from switchproof.deploy.providers.lab.state import HostState, LabState, Runtime, Shape
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape
+from switchproof.deploy.providers.lab.state import HostState, LabState
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
 BOOT_LOADER = Path(__file__).parent / "system/rootfs/usr/local/lib/switchproof-lab/boot-loader"

@@ -12,9 +12,10 @@ import msgspec
 from switchproof.deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.real import RealPrograms
 from switchproof.deploy.providers.lab.recipe import Recipe
-from switchproof.deploy.providers.lab.state import LabState, Owner, Runtime, Shape, Suite
+from switchproof.deploy.providers.lab.state import LabState, Owner
 
 LOCK_TIMEOUT_S = 120.0
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from switchproof.deploy.providers.lab import cgroup, process
 from switchproof.deploy.providers.lab.errors import LabError, LabUnavailable
-from switchproof.deploy.providers.lab.state import Runtime
+from switchproof.deploy.providers.lab.kinds import Runtime
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {

@@ -11,10 +11,11 @@ import msgspec
 from switchproof.deploy.connection import Connection, Provider
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFailedError, LabError, LabUnavailable
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import RealPrograms, look
-from switchproof.deploy.providers.lab.state import VARIABLE, LabState, Runtime, Shape, Suite
-from switchproof.deploy.target import Target
+from switchproof.deploy.providers.lab.state import VARIABLE, LabState
+from switchproof.deploy.target.types import Target
 
 """The environment variable that names the lab to use."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchproof.deploy.providers.lab.state import Suite
+from switchproof.deploy.providers.lab.kinds import Suite
 
 HERE = Path(__file__).parent
 ARCHIVE = "http://deb.debian.org/debian"

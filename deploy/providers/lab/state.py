@@ -13,12 +13,10 @@ import msgspec
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.lab import folders
 from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.network import Cable
 from switchproof.deploy.providers.lab.real import RealPrograms
 
-Shape = Literal["ovh", "aws"]
-Runtime = Literal["microvm", "netns"]
-Suite = Literal["trixie", "forky"]
 Accelerator = Literal["tcg", "kvm"]
 VARIABLE = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""

@@ -9,17 +9,17 @@ from contextlib import suppress
 
 import paramiko
 
-from switchproof.deploy import limits
 from switchproof.deploy.connection import (
     SHELL,
     AnswerTooLong,
     Completed,
+    ConnectionFacts,
     ConnectionLost,
     DeadlineExceeded,
     Program,
     text_of,
 )
-from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.host import limits
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""

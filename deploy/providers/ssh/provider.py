@@ -11,9 +11,8 @@ from pathlib import Path
 
 import paramiko
 
-from switchproof.deploy.connection import ConnectionLost, ConnectionProblem
+from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.facts import ConnectionFacts
 from switchproof.deploy.providers.ssh.config import HostConfig, read_host
 from switchproof.deploy.providers.ssh.connection import SshConnection
 from switchproof.deploy.providers.ssh.directives import HONOURED
@@ -23,7 +22,7 @@ from switchproof.deploy.providers.ssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
 from switchproof.deploy.providers.ssh.reading import Setting
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
-from switchproof.deploy.target import Host, Ssh, Target
+from switchproof.deploy.target.types import Host, Ssh, Target
 
 __all__ = ["SshConnection", "SshProvider"]
 

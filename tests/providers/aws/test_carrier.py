@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchproof.deploy import limits
 from switchproof.deploy.connection import Question
+from switchproof.deploy.host import limits
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.carrier import (
     Answer,

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from switchproof.deploy import limits
 from switchproof.deploy.connection import AnswerTooLong, ConnectionLost
+from switchproof.deploy.host import limits
 from switchproof.deploy.providers.aws import commands
 from switchproof.deploy.providers.aws.bucket import Bucket
 from switchproof.deploy.providers.aws.commands import Commands
 from switchproof.deploy.providers.aws.status import Fate
-from switchproof.deploy.target import Ssm
+from switchproof.deploy.target.types import Ssm
 
 INSTANCE = "i-0123456789abcdef0"
 

@@ -14,16 +14,22 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from switchproof.deploy.connection import Completed, ConnectionLost, DeadlineExceeded, Program, Question
+from switchproof.deploy.connection import (
+    Completed,
+    ConnectionFacts,
+    ConnectionLost,
+    DeadlineExceeded,
+    Program,
+    Question,
+)
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.facts import ConnectionFacts
+from switchproof.deploy.host.program import SCRIPT, endpoints, question
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.program import SCRIPT, endpoints, question
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
 from switchproof.deploy.providers.aws.provider import AwsConnection
 from switchproof.deploy.providers.aws.status import Fate, Reading
-from switchproof.deploy.target import load
+from switchproof.deploy.target.types import load
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"})
 QUESTION = Question("true", "observe", {})

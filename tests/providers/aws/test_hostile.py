@@ -17,7 +17,7 @@ from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import commands, provider
 from switchproof.deploy.providers.aws.provider import AwsProvider
-from switchproof.deploy.target import load
+from switchproof.deploy.target.types import load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

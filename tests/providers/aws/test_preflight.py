@@ -24,7 +24,7 @@ from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import provider
 from switchproof.deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
 from switchproof.deploy.providers.aws.provider import AwsProvider
-from switchproof.deploy.target import Ssm, load
+from switchproof.deploy.target.types import Ssm, load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

@@ -8,7 +8,7 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import TARGETS
-from switchproof.deploy.target import Target, load
+from switchproof.deploy.target.types import Target, load
 
 INSTANCE = "i-0123456789abcdef0"
 SHIPPED = (TARGETS / "aws.toml").read_text(encoding="utf-8")

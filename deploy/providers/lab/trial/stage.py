@@ -12,10 +12,10 @@ from pathlib import Path
 
 from switchproof.deploy.providers.lab import process
 from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
-from switchproof.deploy.providers.lab.state import Runtime, Shape
 from switchproof.deploy.providers.lab.trial.subject import MARK
 from switchproof.deploy.providers.lab.trial.witness import Host
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.providers.lab.state import Shape
+from switchproof.deploy.providers.lab.kinds import Shape
 from switchproof.deploy.providers.lab.trial.seen import Activation, Process, Request, System
 
 CHECKOUT = "/opt/choiros/workspace"

@@ -1,0 +1,1 @@
+"""The audit of the cutover from one provider to another."""

@@ -1,0 +1,152 @@
+"""An audit of the cutover: what is read before any host is asked, and what is judged when all have answered."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from switchproof.deploy.contract import Verdict, combine
+from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.cutover.proofs import Candidate, gather
+from switchproof.deploy.paths.survey import Survey
+from switchproof.deploy.plan import TARGETS, Plan, own_checks
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.record.run import Host, Record
+from switchproof.deploy.record.steps import Cutover
+from switchproof.deploy.target.types import Contract, Target, load_contract, roster
+
+ON_HOSTS = (
+    "converge/no-unit-is-from-outside-the-system",
+    "converge/only-declared-sockets-are-listened-on",
+    "converge/nobody-gets-in-with-a-password",
+    "converge/every-host-key-is-the-pinned-one",
+    "converge/units-run-as-their-declared-users",
+    "converge/files-have-their-declared-modes",
+    "converge/nothing-waits-for-a-reboot",
+    "converge/the-agent-of-aws-is-gone",
+    "converge/no-unit-of-the-contract-knows-aws",
+)
+"""The checks of the cutover, each of which must be made on every host: leaving one out proves nothing."""
+
+SURVEY = "paths.json"
+"""The survey among the evidence of the run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What an audit of the cutover knows before any host is asked.
+
+    Attributes:
+        terms: By what it is decided.
+        candidates: The runs that may prove something.
+        survey: The deploy paths of the repository.
+    """
+
+    terms: Terms
+    candidates: tuple[Candidate, ...]
+    survey: Survey
+
+    def judge(self, record: Record, commits: Mapping[str, str | None]) -> Cutover:
+        """Say how far the cutover is.
+
+        Args:
+            record: The run so far.
+            commits: The commit that each host was seen to run, by its name.
+        """
+        hosts = [_answers(host, commits.get(host.name)) for host in record.hosts]
+        return judge(self.terms, self.candidates, self.survey, hosts)
+
+
+def prepare(
+    plan: Plan, contract_sha256: Callable[[Target | Contract, Sequence[Path]], str], environ: Mapping[str, str]
+) -> Prepared | None:
+    """Read the records and the repository.
+
+    Args:
+        plan: What the run does.
+        contract_sha256: Names the contract of a target file with folders of a team's own checks.
+        environ: Where values of the target file of what is left behind come from.
+
+    Returns:
+        What was read; None if nothing is asked of the cutover.
+
+    Raises:
+        UsageError: A folder or the other target file cannot be read.
+    """
+    asked, target = plan.cutover, plan.target
+    if asked is None:
+        return None
+    from switchproof.deploy.paths.sources import Surveyor
+
+    ruled = target.cutover
+    path = _before(plan)
+    before = load_contract(path, environ)
+    groups = roster(plan.targets_file)
+    terms = Terms(
+        provider=target.provider,
+        before="lab" if target.provider == "lab" else "aws",
+        contract=contract_sha256(target, plan.checks),
+        contract_before=contract_sha256(before, own_checks(asked.checks, before.checks, path)),
+        units=tuple(target.runtime),
+        units_before=tuple(before.runtime),
+        staging=(ruled.staging, _of_group(groups, ruled.staging)),
+        production=(ruled.production, _of_group(groups, ruled.production)),
+        hosts=frozenset(groups),
+        max_age=ruled.longest,
+        emulated=target.provider == "lab",
+        demanded=asked.step,
+        repository=str(asked.repository),
+        records=str(asked.records),
+        signed=asked.allowed_signers is not None,
+        now=dt.datetime.now(dt.UTC),
+    )
+    return Prepared(
+        terms,
+        tuple(gather(asked.records, asked.allowed_signers, asked.revoked_signers)),
+        Surveyor(asked.repository, ruled.vouched).survey(),
+    )
+
+
+def keep_survey(prepared: Prepared, journal: Journal) -> None:
+    """Keep the survey as evidence of the run."""
+    text = msgspec.json.format(msgspec.json.encode(prepared.survey), indent=2).decode()
+    journal.keep(None, SURVEY, "The deploy paths of the repository", f"{text}\n")
+
+
+def _before(plan: Plan) -> Path:
+    """Where the target file of what is left behind is."""
+    given = plan.target.cutover.before
+    if given:
+        return plan.targets_file.parent / given
+    name = "lab-aws.toml" if plan.target.provider == "lab" else "aws.toml"
+    beside = plan.targets_file.parent / name
+    return beside if beside.exists() else TARGETS / name
+
+
+def _of_group(groups: Mapping[str, tuple[str, ...]], group: str) -> frozenset[str]:
+    return frozenset(name for name, own in groups.items() if group in own)
+
+
+def _answers(host: Host, commit: str | None) -> HostAnswers:
+    checks = [check for part in host.parts for check in part.checks]
+    contract: list[Verdict] = [check.verdict for check in checks if check.id not in ON_HOSTS]
+    made = {check.id for check in checks}
+    return HostAnswers(
+        name=host.name,
+        contract=combine(contract),
+        commit=commit,
+        answers=tuple(
+            Answer(title=check.title, verdict=check.verdict, message=check.message)
+            for check in checks
+            if check.id in ON_HOSTS
+        )
+        + tuple(
+            Answer(title=missing, verdict=Verdict.INCONCLUSIVE, message="the check was left out")
+            for missing in ON_HOSTS
+            if missing not in made
+        ),
+    )

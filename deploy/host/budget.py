@@ -1,0 +1,79 @@
+"""What one host may cost a run in all: the bytes that it sends and the time that the run waits for it (pure)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.host import limits
+from switchproof.deploy.target.types import Target
+
+LEGS = 5
+"""Ways that one run may take with a host, a drill and its way back counted generously."""
+FETCH_S = 900.0
+"""Seconds for a host to fetch the repository; the host itself gives up after 600."""
+
+
+class OverBudget(Inconclusive):
+    """A host has cost more than one host may; it is not asked any more."""
+
+
+def longest_s(target: Target) -> float:
+    """Return the seconds that a run waits for one host's answers in all; each question has its own deadline, too.
+
+    Args:
+        target: Says how long a switch, the watch and the wait for a confirmation may take.
+    """
+    return LEGS * (target.converge.timeout_s + target.health.longest_s + target.confirm_s + FETCH_S)
+
+
+class Budget:
+    """What one host has left. Time counts only while a question waits for its answer. Not safe to use from threads.
+
+    Args:
+        host: The host's name.
+        seconds: Of waiting in all.
+        clock: The time in seconds.
+    """
+
+    def __init__(self, host: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._host, self._seconds, self._clock = host, seconds, clock
+        self._waited_s = 0.0
+        self._bytes = 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of a question.
+
+        Raises:
+            OverBudget: Nothing is left, so that the host is not asked.
+        """
+        self._refuse()
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._waited_s += self._clock() - began
+
+    def take(self, count: int) -> None:
+        """Count the bytes of an answer.
+
+        Raises:
+            OverBudget: They are more than are left, so that nothing is concluded from them.
+        """
+        self._bytes += count
+        self._refuse()
+
+    def _refuse(self) -> None:
+        what = ""
+        if self._bytes > limits.RECEIVED:
+            what = f"it sent {self._bytes} bytes; at most {limits.RECEIVED} are taken from one host"
+        elif self._waited_s > self._seconds:
+            what = f"the run waited {self._waited_s:.0f} s for its answers; at most {self._seconds:.0f} s are spent"
+        if what:
+            raise OverBudget(
+                f"{self._host}: {what}, so it is not asked any more",
+                "See what the host prints and why it is slow: read the end of its log in the evidence.",
+            )

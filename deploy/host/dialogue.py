@@ -1,0 +1,296 @@
+"""What is said between a run and one host: verbs asked, a job's log followed, a lost connection made again."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import math
+import re
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+
+from switchproof.deploy.connection import (
+    AnswerTooLong,
+    Completed,
+    Connection,
+    ConnectionLost,
+    ConnectionProblem,
+    DeadlineExceeded,
+    Provider,
+)
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.host import limits
+from switchproof.deploy.host.budget import Budget
+from switchproof.deploy.host.clocks import ClockBounds
+from switchproof.deploy.host.frame import Frame, FrameError, parse
+from switchproof.deploy.host.joblog import JobLog
+from switchproof.deploy.host.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
+from switchproof.deploy.host.program import question
+from switchproof.deploy.observe.bridge import read_realised
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.record.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
+
+ANSWER_S = 60.0
+"""Seconds for a verb that does not wait."""
+
+FOLLOW_S = 5.0
+"""Seconds that the host waits for news of a job before it answers that there are none."""
+
+
+class Interrupted(Inconclusive):
+    """The run was told to end before the host's answer was complete."""
+
+
+class Dialogue:
+    """One host, as the run talks with it. Not safe to use from two threads at once, but for `break_off`.
+
+    Args:
+        host: The host's name.
+        provider: How it is reached.
+        journal: Told what the host's log says, and when the connection was lost.
+        stop: Set when the run was told to end.
+        values: Variables of the host's script that every verb gets.
+        budget: What the host may cost; without end if not given.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        provider: Provider,
+        journal: Journal,
+        *,
+        stop: threading.Event,
+        values: Mapping[str, str],
+        budget: Budget | None = None,
+    ) -> None:
+        self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
+        self._connection: Connection | None = None
+        self.guard = self.boot_id = ""
+        """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
+        self.questions = 0
+        """How many questions the host was asked, those that were asked again counted again."""
+        self.began = dt.datetime.now(dt.UTC)
+        """When the host began its last answer, by our clock."""
+        self._clock = ClockBounds()
+        self._patience = Patience()
+        self._budget = budget or Budget(host, math.inf)
+        self._silences: set[str] = set()
+
+    def connect(self) -> None:
+        """Reach the host, if it is not reached yet.
+
+        Raises:
+            ConnectionProblem: With what was seen and what to try.
+        """
+        if self._connection is None:
+            self._connection = self._open()
+
+    def break_off(self) -> None:
+        """End what another thread is asking. What was begun on the host goes on there."""
+        if (connection := self._connection) is not None:
+            connection.close()
+
+    def hang_up(self) -> None:
+        """End the connection; it is made again when something is asked."""
+        self.break_off()
+        self._connection = None
+
+    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S) -> Frame:
+        """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run.
+
+        Args:
+            verb: A verb of the host's script.
+            values: Its variables, beside those that every verb gets.
+            timeout_s: Seconds for the whole answer, each time that it is asked.
+
+        Raises:
+            Inconclusive: The answer could not be had.
+        """
+        self._patience.begin()
+        asked_again = False
+        while True:
+            nonce = secrets.token_hex(8)
+            asked = question(verb, nonce, {**self._values, **values})
+            try:
+                connection, sent = self._reached(), time.time()
+                self.questions += 1
+                with self._budget.waiting():
+                    done, received = connection.run(asked, timeout_s=timeout_s), time.time()
+                self._budget.take(len(done.stdout) + len(done.stderr))
+                if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
+                    asked_again = True
+                    text = f"{verb!r} is asked once more: no word came (exit status {done.exit_status})."
+                    self._journal.emit(Noted(host=self._host, text=text))
+                    self._journal.emit(Happened(host=self._host, kind="asked-again", text=text))
+                    continue
+                frame = _parse(done, nonce, verb)
+                self._patience.answered()
+                self._read_clock(frame.get("clock"), sent, received)
+            except AnswerTooLong:
+                self.hang_up()
+                raise
+            except (ConnectionLost, DeadlineExceeded) as error:
+                self.hang_up()
+                self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
+                self._patience.note_lost()
+                pause_s = self._patience.next_pause_s()
+                if pause_s is None or self._stop.wait(pause_s):
+                    raise
+                text = f"The connection was lost while asking {verb!r}, and is made again: {error}"
+                self._journal.emit(Noted(host=self._host, text=text))
+                continue
+            if lacking := frame.get("lacking").strip():
+                raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
+            return frame
+
+    def run(self, text: str, timeout_s: float) -> Completed:
+        """Run a shell text on the host, once.
+
+        Raises:
+            ConnectionProblem: The host was lost, or the time was over.
+        """
+        self._patience.begin()
+        connection = self._reached()
+        self.questions += 1
+        try:
+            with self._budget.waiting():
+                completed = connection.run(text.encode(), timeout_s=timeout_s)
+            self._budget.take(len(completed.stdout) + len(completed.stderr))
+        except AnswerTooLong:
+            self.hang_up()
+            raise
+        except (ConnectionLost, DeadlineExceeded) as error:
+            self.hang_up()
+            self._patience.note_lost()
+            self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
+            raise
+        self._patience.answered()
+        return completed
+
+    def follow(self, job: str, timeout_s: float) -> Convergence:
+        """Follow a job by offset until it ends; a lost connection is neither success nor failure.
+
+        Args:
+            job: Which one of the run's; `return` is the host's own way back, which also waits for its time.
+            timeout_s: Seconds after which the host itself ends it.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        log = JobLog(self._journal.redact, lambda line: self._journal.emit(LogLine(host=self._host, text=line)))
+        begun, since = False, time.monotonic()
+        deadline = time.monotonic() + timeout_s + RECONNECT_S
+        while True:
+            values = {
+                "SWITCHPROOF_JOB": job,
+                "SWITCHPROOF_OFFSET": str(log.offset),
+                "SWITCHPROOF_WAIT_S": str(FOLLOW_S),
+            }
+            asked = time.monotonic()
+            frame = self._ask_of_job(values, deadline)
+            if left := frame.get("guard.left").strip() if job.startswith("return") else "":
+                self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
+            self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
+            if not begun and frame.text("stage").strip() in {"install", "switch", "rollback"}:
+                begun = True
+                self._journal.emit(Happened(host=self._host, kind="switch-begun", text=job))
+            piece, size = _log_piece(frame)
+            # Of a job that has ended there is no more of the log than comes, whatever size the host announces.
+            ended = frame.text("state") != "running" and (not piece or log.offset + len(piece) >= size)
+            log.take(piece, size, last=ended)
+            if ended:
+                break
+            if not piece or log.full:
+                self._stop.wait(max(0.0, limits.PAUSE_S - (time.monotonic() - asked)))
+            if time.monotonic() > deadline or self._stop.is_set():
+                why = "the run was told to end" if self._stop.is_set() else "the time was over"
+                raise Interrupted(f"{self._host}: the {job} was still running there when {why}")
+        for silence in frame.get("silences").splitlines():
+            if silence not in self._silences:
+                self._silences.add(silence)
+                self._journal.emit(Noted(host=self._host, text=f"systemd was silent on the host: {silence}"))
+        text = self._journal.redact(log.text())  # before anyone takes a part of it
+        path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
+        status = frame.text("rc").strip()
+        if begun:
+            how = f"exit status {status}" if status else f"it never said how it ended ({frame.text('state')})"
+            self._journal.emit(Happened(host=self._host, kind="switch-ended", text=f"{job}: {how}"))
+        return Convergence(
+            finished=frame.text("state") == "finished",
+            status=int(status) if re.fullmatch("[0-9]{1,3}", status) else None,
+            stage=frame.text("stage").strip(),
+            expected=frame.text("expected").strip(),
+            unit=frame.text("unit"),
+            journal=frame.text("journal"),
+            log=text,
+            log_path=path,
+            closure=frame.text("closure") if "closure" in frame.sections else None,
+            seconds=round(time.monotonic() - since, 3),
+            limit_s=timeout_s,
+            installed=read_realised(frame.get("installed")),
+            boot_problem=frame.get("boot.problem").strip(),
+            restored="restored" in frame.sections,
+        )
+
+    def _ask_of_job(self, values: Mapping[str, str], deadline: float) -> Frame:
+        """Ask about a job for as long as the budget of all questions lasts, as a lost host may go back by itself."""
+        for _ in range(math.ceil(WITHOUT_ANSWER_S / RECONNECT_S)):
+            try:
+                return self.ask("status", values)
+            except ConnectionProblem as error:
+                final = isinstance(error, UsageError | AnswerTooLong) or self._patience.is_used_up
+                if final or self._stop.is_set() or time.monotonic() > deadline:
+                    raise
+                self.hang_up()
+                text = f"Nothing but the host itself knows how its job ends, so it is asked on: {error}"
+                self._journal.emit(Noted(host=self._host, text=text))
+        return self.ask("status", values)
+
+    def _reached(self) -> Connection:
+        """Return the connection, made again if it was lost."""
+        while self._connection is None:
+            try:
+                self._connection = self._open()
+            except ConnectionProblem as error:
+                if isinstance(error, UsageError):  # another host key does not become the right one by waiting
+                    raise
+                pause_s = self._patience.next_pause_s()
+                if pause_s is None or self._stop.wait(pause_s):
+                    raise
+        return self._connection
+
+    def _open(self) -> Connection:
+        connection = self._provider.connect(self._host)
+        self._journal.emit(Connected(host=self._host, connection=connection.facts))
+        return connection
+
+    def _read_clock(self, said: str, sent: float, received: float) -> None:
+        """Learn of the host's clock from when it says that it began and ended its answer."""
+        if told := self._clock.see(said, sent, received):
+            self._journal.emit(ClockSeen(host=self._host, clock=told))
+        began = self._clock.began(said) or sent
+        self.began = dt.datetime.fromtimestamp(min(max(began, sent), received), dt.UTC)
+
+
+def _log_piece(frame: Frame) -> tuple[bytes, int]:
+    """Return what came of a job's log, and its size on the host."""
+    size = frame.text("log.size").strip()
+    if not re.fullmatch("[0-9]{1,15}", size):
+        raise FrameError(f"the host's answer to {frame.verb!r} has no size of the log, but {size[:40]!r}")
+    try:
+        return base64.b64decode("".join(frame.text("log").split()), validate=True), int(size)
+    except ValueError as error:
+        raise FrameError(f"the log in the host's answer to {frame.verb!r} cannot be read: {error}") from error
+
+
+def _parse(done: Completed, nonce: str, verb: str) -> Frame:
+    """Find the frame in what a host printed; without one, what it said to standard error tells why."""
+    try:
+        return parse(done.stdout, nonce=nonce, verb=verb)
+    except FrameError as error:
+        words = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
+        if not words:
+            raise
+        raise FrameError(f"{error}; on standard error: {' / '.join(words)}") from error

@@ -1,0 +1,107 @@
+"""The text that a host is given: one verb of `host-switch.sh` with the values it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from switchproof.deploy.connection import Question
+from switchproof.deploy.target.types import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
+
+SCRIPT = Path(__file__).with_name("host-switch.sh")
+
+_FIELD, _PART = "\x1f", "\x1e"
+
+
+_COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+
+
+def carried_script() -> str:
+    """Return the script as it travels: without lines of comment, as an argument and an SSM document have limits."""
+    return _COMMENT.sub("", SCRIPT.read_text(encoding="utf-8"))
+
+
+def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:
+    """Make the question for one verb.
+
+    Args:
+        verb: A verb of `host-switch.sh`.
+        nonce: Tells this question's answer from all others.
+        values: Environment variables of the script.
+    """
+    return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values})
+
+
+def health_values(health: Health) -> dict[str, str]:
+    """Say when a host counts as healthy, as the script's variables."""
+    return {
+        "READY_S": f"{health.ready_s:f}",
+        "ANSWERS": str(health.answers),
+        "INTERVAL_S": f"{health.interval_s:f}",
+        "SOAK_S": f"{health.soak_s:f}",
+        "ANSWER_TIMEOUT_S": f"{health.timeout_s:f}",
+        "MAX_BYTES": str(health.max_bytes),
+    }
+
+
+def endpoints(target: Target) -> str:
+    """Say what to probe, one endpoint a line, as the script reads it."""
+    return "\n".join(
+        _FIELD.join(
+            (
+                name,
+                _PART.join(endpoint.units),
+                endpoint.listen,
+                endpoint.listening_unit,
+                _PART.join((endpoint.url, *([endpoint.headers_file] if endpoint.headers_file else []))),
+                str(endpoint.status),
+                endpoint.backend or "",
+                _PART.join(_wants(endpoint)),
+                _PART.join(endpoint.inside),
+                _PART.join(_machine(endpoint)),
+                _PART.join(part for key, file in endpoint.json_of_system.items() for part in (_spelled(key), file)),
+                endpoint.container or "",
+            )
+        )
+        for name, endpoint in target.endpoints.items()
+    )
+
+
+def bridge(programs: Mapping[str, BridgedProgram]) -> str:
+    """Say which programs the store path bridge installs and where, one a line, as the script reads it."""
+    return "\n".join(
+        _FIELD.join((name, program.file, program.at, _PART.join(program.units), program.build or ""))
+        for name, program in programs.items()
+    )
+
+
+def bridge_values(bridged: Bridge) -> dict[str, str]:
+    """Say what the store path bridge is to install, as the script's variables."""
+    return {
+        "SWITCHPROOF_BRIDGE": bridge(bridged.programs),
+        "ALLOW_HOST_BUILD_FALLBACK": bridged.build_on_host,
+        **{path_variable(name): program.path for name, program in bridged.programs.items()},
+    }
+
+
+def path_variable(program: str) -> str:
+    """Name the script's variable that says which store path a program of the bridge is."""
+    return f"{program.upper().replace('-', '_')}_STORE_PATH"
+
+
+def _machine(endpoint: Endpoint) -> tuple[str, ...]:
+    machine = endpoint.machine
+    return (machine.unit, machine.tap or "", machine.bridge or "", machine.monitor or "") if machine else ()
+
+
+def _wants(endpoint: Endpoint) -> list[str]:
+    """What a body must hold: a text, then keys and values in turn."""
+    pairs = [part for key, value in endpoint.json.items() for part in (_spelled(key), _spelled(value))]
+    return [endpoint.contains or "", *pairs] if endpoint.contains or pairs else []
+
+
+def _spelled(value: JsonValue) -> str:
+    """Spell a value as JSON in ASCII, without characters that separate fields."""
+    return json.dumps(value)

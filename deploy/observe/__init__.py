@@ -1,0 +1,1 @@
+"""Answers of hosts as typed observations, and what they mean."""

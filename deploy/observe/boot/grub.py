@@ -1,0 +1,200 @@
+"""Which entry GRUB starts: its environment block, its default and its menu, as in GRUB 2.12 (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from switchproof.deploy.observe.boot.chosen import Boot, Entry
+from switchproof.deploy.observe.boot.facts import BootFacts
+
+LOADER = "grub"
+CONFIG = r"/boot/grub2?/grub\.cfg"
+ENVIRONMENT = r"/boot/grub2?/grubenv"
+
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+_SET = re.compile(r"(?:set\s+)?(\w+)=(.*)")
+_IS_SET = re.compile(r"\[\s+(?:(-n|-z)\s+)?\"?\$\{?(\w+)\}?\"?\s+\]")
+_TITLE = re.compile(r"(?:menuentry|submenu)\s+(?:\"([^\"]*)\"|'([^']*)'|(\S+))")
+_MENU_ID = re.compile(r"(?:--id(?:\s+|=)|\$\{?menuentry_id_option\}?\s+)(?:\"([^\"]*)\"|'([^']*)'|(\S+))")
+_FROM_ELSEWHERE = ("blscfg", "configfile")
+
+
+@dataclass
+class _Node:
+    """An entry of the menu, or a submenu with entries of its own."""
+
+    title: str
+    id: str
+    submenu: bool
+    system: str = ""
+    missing: list[str] = field(default_factory=list)
+    entries: list[_Node] = field(default_factory=list)
+
+
+@dataclass
+class _Read:
+    """What reading the configuration has come to."""
+
+    variables: dict[str, str]
+    menu: _Node
+    once: str | None = None
+    doubt: str = ""
+
+
+def choose(facts: BootFacts) -> Boot:
+    """Compute what GRUB starts next, and what after that."""
+    if facts.cut:
+        return Boot(LOADER, doubt="grub.cfg is longer than what is read")
+    configs = facts.named(CONFIG)
+    if len(configs) != 1:
+        return Boot(LOADER, doubt=f"{len(configs)} files of the name grub.cfg were found under /boot")
+    environment = _environment(facts)
+    following = _start(_evaluate(configs[0].lines, environment))
+    lasting = following
+    if once := environment.get("next_entry"):
+        without = {name: value for name, value in environment.items() if name != "next_entry"}
+        lasting = _start(_evaluate(configs[0].lines, without))
+        if isinstance(following, Entry):
+            following = replace(following, why=f"next_entry={once}")
+    for found in (following, lasting):
+        if isinstance(found, str):
+            return Boot(LOADER, doubt=found)
+    assert isinstance(following, Entry)  # both were looked at above
+    assert isinstance(lasting, Entry)
+    return Boot(LOADER, next=following, lasting=lasting)
+
+
+def _environment(facts: BootFacts) -> dict[str, str]:
+    """Read the environment block; without one GRUB goes by its configuration alone."""
+    values = {}
+    for file in facts.named(ENVIRONMENT)[:1]:
+        for line in file.lines:
+            name, separator, value = line.partition("=")
+            if separator and not line.startswith("#"):
+                values[name] = value
+    return values
+
+
+def _evaluate(lines: tuple[str, ...], environment: dict[str, str]) -> _Read:
+    """Go through a configuration as GRUB does, as far as its default and its menu are concerned."""
+    read = _Read(dict(environment), _Node("", "", submenu=True))
+    conditions: list[bool | None] = []
+    menus = [read.menu]
+    blocks: list[str] = []
+    for line in lines:
+        word = line.split(maxsplit=1)[0]
+        inside = next((block for block in reversed(blocks) if block != "submenu"), "")
+        if word in {"menuentry", "submenu", "function"} and line.rstrip().endswith("{"):
+            blocks.append(word)
+            if word != "function" and inside != "function":
+                node = _Node(_quoted(_TITLE, line), _quoted(_MENU_ID, line), submenu=word == "submenu")
+                if not _holds(conditions) and not read.doubt:
+                    read.doubt = "an entry of GRUB's menu depends on a condition" if None in conditions else ""
+                if False not in conditions:
+                    menus[-1].entries.append(node)
+                menus.append(node)
+        elif line.strip() == "}" and blocks:
+            if blocks.pop() != "function" and len(menus) > 1:
+                menus.pop()
+        elif inside == "function":
+            continue
+        elif inside == "menuentry":
+            _read_entry(menus[-1], word, line)
+        else:
+            _read_statement(read, conditions, word, line)
+    return read
+
+
+def _read_entry(node: _Node, word: str, line: str) -> None:
+    if word.startswith("linux"):
+        found = re.findall(r"\sinit=(\S+)", line)
+        node.system = re.sub(r"/init$", "", found[-1]) if found else ""
+    elif word == "missing":
+        node.missing.append(line.split()[1])
+
+
+def _read_statement(read: _Read, conditions: list[bool | None], word: str, line: str) -> None:
+    if word == "if":
+        conditions.append(_is_true(line, read.variables))
+    elif word == "elif" and conditions:
+        last = conditions[-1]
+        conditions[-1] = False if last else _is_true(line, read.variables) if last is False else None
+    elif word == "else" and conditions:
+        conditions[-1] = None if conditions[-1] is None else not conditions[-1]
+    elif word == "fi" and conditions:
+        conditions.pop()
+    elif word in _FROM_ELSEWHERE and False not in conditions:
+        read.doubt = f"GRUB's menu comes from elsewhere ({word}), which is not read"
+    elif (found := _SET.fullmatch(line.strip())) and False not in conditions:
+        name, value = found[1], _expanded(found[2].strip().strip("\"'"), read.variables)
+        if name == "default" and None in conditions and read.variables.get("default") != value:
+            read.doubt = f"GRUB's default depends on a condition that is not known here: {line.strip()[:80]}"
+        # GRUB forgets an entry for once, and tells it apart before; the menu's default stays.
+        if name != "next_entry":
+            read.variables[name] = value
+
+
+def _holds(conditions: list[bool | None]) -> bool:
+    return all(condition is True for condition in conditions)
+
+
+def _is_true(line: str, variables: dict[str, str]) -> bool | None:
+    """Decide a condition; None for one that only GRUB can decide."""
+    text = line.removeprefix("elif").removeprefix("if").split(";")[0].strip()
+    if re.fullmatch(r"\[\s+-s\s+\S*grubenv\s*\]", text):
+        return True
+    found = _IS_SET.fullmatch(text)
+    if found is None:
+        return None
+    is_set = bool(variables.get(found[2]))
+    return not is_set if found[1] == "-z" else is_set
+
+
+def _expanded(value: str, variables: dict[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: variables.get(match[1], ""), value)
+
+
+def _quoted(pattern: re.Pattern[str], line: str) -> str:
+    found = pattern.search(line)
+    return next((group for group in found.groups() if group is not None), "") if found else ""
+
+
+def _start(read: _Read) -> Entry | str:
+    """Find the default entry in the menu, or say why it is not known."""
+    if read.doubt:
+        return read.doubt
+    if not read.menu.entries:
+        return "grub.cfg has no entry"
+    default = read.variables.get("default", "")
+    node, path = _descend(read.menu, default)
+    if node.submenu:
+        return f"GRUB's default {default!r} is a submenu, in which nothing is chosen"
+    why = f"default {default}" if default else "the first entry"
+    return Entry(" > ".join(path), node.system, tuple(node.missing), why)
+
+
+def _descend(menu: _Node, default: str) -> tuple[_Node, list[str]]:
+    """Follow a default such as `1>0` or a title; what is not there means the first entry."""
+    node, titles = menu, []
+    for part in _parts(default):
+        node = _pick(node, part)
+        titles.append(node.title)
+        if not node.submenu:
+            break
+    return node, titles
+
+
+def _parts(default: str) -> Iterator[str]:
+    """Split at `>`; a doubled one stands for the letter itself."""
+    for part in re.split(r"(?<!>)>(?!>)", default):
+        yield part.replace(">>", ">").strip()
+
+
+def _pick(menu: _Node, name: str) -> _Node:
+    if not menu.entries:
+        return menu
+    if re.fullmatch(r"[0-9]{1,6}", name):
+        return menu.entries[int(name)] if int(name) < len(menu.entries) else menu.entries[0]
+    return next((entry for entry in menu.entries if name and name in {entry.title, entry.id}), menu.entries[0])

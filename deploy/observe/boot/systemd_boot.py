@@ -1,0 +1,250 @@
+"""Which entry systemd-boot starts: its menu's order and its default, as in version 257 and 260 (pure)."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from dataclasses import dataclass
+
+from switchproof.deploy.observe.boot.chosen import Boot, Entry
+from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
+
+LOADER = "systemd-boot"
+ROOTS = ("/boot", "/efi", "/boot/efi")
+"""Where the EFI system partition, or the extended boot partition, is mounted."""
+
+PREFERRED_SINCE = 260
+"""The first version that knows `preferred`."""
+
+_COUNTER = re.compile(r"(?P<id>.*)\+(?P<left>\d{1,9})(-(?P<done>\d{1,9}))?", re.ASCII)
+_FAT = {"vfat", "msdos"}
+_ENTRY = r"(?:/boot|/efi|/boot/efi)/loader/entries/[^/]+"
+
+
+@dataclass(frozen=True)
+class MenuEntry:
+    """An entry as systemd-boot reads it; `left` and `done` are its tries, None where it is not counted."""
+
+    id: str
+    file: str
+    sort_key: str | None
+    machine_id: str | None
+    version: str
+    left: int | None
+    done: int
+    init: str
+    missing: tuple[str, ...]
+
+
+def choose(facts: BootFacts) -> Boot:
+    """Compute what systemd-boot starts next, and what after that."""
+    if doubt := _doubt(facts):
+        return Boot(LOADER, doubt=doubt)
+    entries = [entry for file in facts.named(_ENTRY) if (entry := _read(file)) is not None]
+    menu = sorted(entries, key=functools.cmp_to_key(_compare))
+    if not menu:
+        return Boot(LOADER, doubt="no entry of systemd-boot has a kernel that is there")
+    asked = _asked(facts)
+    lasting = _lasting(menu, asked, facts)
+    if isinstance(lasting, str):
+        return Boot(LOADER, doubt=lasting)
+    following = lasting
+    if (once := facts.variables.get("LoaderEntryOneShot", "")) and (found := _find(menu, once)) is not None:
+        following = _entry(found, f"LoaderEntryOneShot {once}")
+    for chosen in (following, lasting):
+        if sum(each.id == _id(chosen.name) for each in menu) > 1:
+            return Boot(LOADER, doubt=f"two entries have the id {_id(chosen.name)}, so either may boot")
+    return Boot(LOADER, next=following, lasting=lasting)
+
+
+def _doubt(facts: BootFacts) -> str:
+    """Say what keeps the files from deciding what boots."""
+    if facts.cut:
+        return "/boot holds more entries than are read"
+    if facts.firmware == "container":  # without firmware, the files alone decide
+        return ""
+    if facts.firmware != "efi":
+        return "there are entries of systemd-boot, but the host was not booted by EFI firmware"
+    if "/sys/firmware/efi/efivars" not in facts.mounts:
+        return "the EFI variables, which overrule loader.conf, cannot be read: efivarfs is not mounted"
+    if not facts.variables.get("LoaderInfo", "").startswith(LOADER):
+        info = facts.variables.get("LoaderInfo") or "no boot loader that names itself"
+        return f"there are entries of systemd-boot, but the host was booted by {info}"
+    following, current = facts.variables.get("BootNext"), facts.variables.get("BootCurrent")
+    if following is not None and following != current:
+        return f"the firmware starts boot option {following} next (BootNext), not systemd-boot's {current}"
+    esp = next((file.path.removesuffix("/loader/loader.conf") for file in facts.named(r".*/loader\.conf")), "/boot")
+    if facts.mounts.get(esp) not in _FAT:
+        return (
+            f"{esp} is not the mounted EFI system partition ({facts.mounts.get(esp) or 'nothing'} is mounted there)"
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What chooses the default: pairs of a pattern and where it stands, the strongest first."""
+
+    preferred: tuple[tuple[str, str], ...]
+    default: tuple[tuple[str, str], ...]
+
+
+def _asked(facts: BootFacts) -> _Asked:
+    said = {"default": "", "preferred": ""}
+    for file in facts.named(r".*/loader/loader\.conf"):
+        for line in file.lines:
+            key, _, value = line.partition(" ")
+            if key in said:
+                said[key] = value.strip()  # the last one counts
+    variable = facts.variables.get
+    default = []
+    for value, where in (
+        (variable("LoaderEntryDefault", ""), "LoaderEntryDefault"),
+        (said["default"], "default"),
+    ):
+        if value == "@saved":
+            default.append((variable("LoaderEntryLastBooted", ""), f"{where} @saved"))
+        elif value:
+            default.append((value, f"{where} {value}"))
+    preferred = [
+        (value, f"{where} {value}")
+        for value, where in (
+            (variable("LoaderEntryPreferred", ""), "LoaderEntryPreferred"),
+            (said["preferred"], "preferred"),
+        )
+        if value
+    ]
+    return _Asked(tuple(preferred), tuple(default))
+
+
+def _lasting(menu: list[MenuEntry], asked: _Asked, facts: BootFacts) -> Entry | str:
+    """Find the default entry, or say why it is not known."""
+    images = [file.path for file in facts.named(r".*/EFI/Linux/[^/]+\.efi")]
+    default = _first(menu, asked.default, images)
+    version = re.match(rf"{LOADER} (\d+)", facts.variables.get("LoaderInfo", ""))
+    if not asked.preferred or (version and int(version[1]) < PREFERRED_SINCE):
+        return default
+    good = [entry for entry in menu if entry.left != 0]
+    preferred = next(
+        (_entry(found, why) for value, why in asked.preferred if (found := _find(good, value)) is not None), None
+    )
+    if preferred is None:
+        return default
+    knows = version is not None and facts.variables.get("LoaderEntryDefault") is None
+    if not knows and (isinstance(default, str) or default.system != preferred.system):
+        return f"it is not known whether this systemd-boot follows {asked.preferred[0][1]!r}"
+    return preferred
+
+
+def _first(menu: list[MenuEntry], asked: tuple[tuple[str, str], ...], images: list[str]) -> Entry | str:
+    for value, why in asked:
+        exact = not re.search(r"[*?\[]", value)
+        found = _find(menu, value)
+        if value.lower().startswith("auto-"):
+            return Entry(value, "", why=why)
+        matching = [path for path in images if fnmatch.fnmatchcase(path.rpartition("/")[2].lower(), value.lower())]
+        if matching and not (exact and found):
+            return f"{why} may mean the unified kernel image {matching[0]}, whose system is not read"
+        if found is not None:
+            return _entry(found, why)
+    if images:
+        return f"the unified kernel image {images[0]} is in the menu, and its place in the order is not read"
+    return _entry(menu[0], "the order of the menu")
+
+
+def _find(menu: list[MenuEntry], pattern: str) -> MenuEntry | None:
+    """Find the first entry whose id matches, whatever its tries are."""
+    return next((entry for entry in menu if fnmatch.fnmatchcase(entry.id, pattern.lower())), None)
+
+
+def _entry(entry: MenuEntry, why: str) -> Entry:
+    return Entry(entry.file, re.sub(r"/init$", "", entry.init), entry.missing, why)
+
+
+def _id(file: str) -> str:
+    """Return an entry's id: its file's name without the counter."""
+    stem = file.lower().removesuffix(".conf")
+    counted = _COUNTER.fullmatch(stem)
+    return f"{counted['id'] if counted else stem}.conf"
+
+
+def _read(file: BootFile) -> MenuEntry | None:
+    """Read an entry; None if systemd-boot leaves it out: a hidden file, or one whose kernel is not there."""
+    said: dict[str, str] = {}
+    missing = {line.partition(" ")[2] for line in file.lines if line.startswith("missing ")}
+    for line in file.lines:
+        key, _, value = line.partition(" ")
+        if key != "missing":
+            said[key] = value.strip() or said.get(key, "")
+    kernel = said.get("linux") or said.get("efi") or said.get("uki")
+    if file.name.startswith((".", "auto-")) or not kernel or f"{kernel} gone" in missing:
+        return None
+    counted = _COUNTER.fullmatch(file.name.lower().removesuffix(".conf"))
+    return MenuEntry(
+        id=_id(file.name),
+        file=file.name,
+        sort_key=said.get("sort-key"),
+        machine_id=said.get("machine-id"),
+        version=said.get("version", ""),
+        left=int(counted["left"]) if counted else None,
+        done=int(counted["done"] or 0) if counted else 0,
+        init=said.get("options", "").removeprefix("init="),
+        missing=tuple(sorted(path.rpartition(" ")[0] for path in missing)),
+    )
+
+
+def _compare(one: MenuEntry, other: MenuEntry) -> int:
+    """Order two entries as systemd-boot's menu does."""
+    if order := _cmp(one.left == 0, other.left == 0):
+        return order
+    if order := _cmp(one.sort_key is None, other.sort_key is None):
+        return order
+    if one.sort_key is not None and other.sort_key is not None:
+        order = (
+            _cmp(one.sort_key, other.sort_key)
+            or _cmp(one.machine_id or "", other.machine_id or "")
+            or -compare_versions(one.version, other.version)
+        )
+        if order:
+            return order
+    if order := -compare_versions(one.id, other.id):
+        return order
+    if one.left is None or other.left is None:
+        return _cmp(one.left is None, other.left is None)
+    return -_cmp(one.left, other.left) or _cmp(one.done, other.done)
+
+
+def _cmp(one: str | int, other: str | int) -> int:
+    return (one > other) - (one < other)  # type: ignore[operator]  # both are of one type
+
+
+def compare_versions(one: str, other: str) -> int:
+    """Compare two versions as systemd's `strverscmp_improved` does: negative if `one` is older."""
+    while True:
+        one, other = (re.sub(r"^[^A-Za-z0-9~.^-]+", "", text) for text in (one, other))
+        if one[:1] == "~" or other[:1] == "~":
+            if order := _cmp(one[:1] != "~", other[:1] != "~"):
+                return order
+            one, other = one[1:], other[1:]
+        if not one or not other:
+            return _cmp(bool(one), bool(other))
+        for mark in "-^.":
+            if one[:1] == mark or other[:1] == mark:
+                if order := _cmp(one[:1] != mark, other[:1] != mark):
+                    return order
+                one, other = one[1:], other[1:]
+        digits = one[:1].isdigit() or other[:1].isdigit()
+        pattern = r"[0-9]*" if digits else r"[A-Za-z]*"
+        mine, its = (re.match(pattern, text)[0] for text in (one, other))  # type: ignore[index]  # matches always
+        one, other = one[len(mine) :], other[len(its) :]
+        if digits:
+            if order := _cmp(bool(mine), bool(its)):
+                return order
+            mine, its = mine.lstrip("0"), its.lstrip("0")
+            order = _cmp(len(mine), len(its)) or _cmp(mine, its)
+        else:
+            shared = min(len(mine), len(its))
+            order = _cmp(mine[:shared], its[:shared]) or _cmp(len(mine), len(its))
+        if order:
+            return order

@@ -1,0 +1,1 @@
+"""Why a workload is not healthy, by name."""

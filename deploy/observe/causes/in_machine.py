@@ -1,0 +1,167 @@
+"""Why a workload is not healthy, here one in a virtual machine: the one case of several that look alike (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from switchproof.deploy.observe.causes.case import CUT_SHORT, Case, Cause, from_answer
+from switchproof.deploy.observe.causes.in_container import find_inside
+from switchproof.deploy.observe.causes.machine import Machine
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.target.types import Endpoint
+
+__all__ = ["Case", "Cause", "find_cause"]
+
+BOOTING_S = 300.0
+"""Seconds for which a silent machine counts as booting; the slowest boot of a small guest is far below."""
+
+REFUSED_S = 0.2
+"""Seconds within which a refusal comes back from a guest; “no route” takes the kernel a second and more of asking."""
+
+_RUNNING = {"running", "absent", "silent", ""}
+_LOST = {"FAILED", "INCOMPLETE"}
+_LOOPING = 2
+
+
+_REMEDIES = {
+    Case.KILLED: "see who sent the signal, the kernel short of memory perhaps: journalctl -k; journalctl -u {unit}",
+    Case.PANICKED: "read the guest's console: journalctl -u {unit}",
+    Case.ENDED: "read the guest's console for why it rebooted or switched itself off: journalctl -u {unit}",
+    Case.RESTARTED: "see who did: journalctl -u {unit}",
+    Case.CRASH_LOOP: "read what the guest says last each time: journalctl -u {unit}",
+    Case.START_LIMIT: "read why it ends: journalctl -u {unit}; then systemctl reset-failed {unit} and start it",
+    Case.FAILED: "read why: systemctl status {unit}; journalctl -u {unit}",
+    Case.MACHINE_DOWN: "see who stopped it: journalctl -u {unit}; then systemctl start {unit}",
+    Case.STOPPED: "see who stopped it; systemctl kill --signal=CONT {unit} lets it go on",
+    Case.PAUSED: "see who paused it; its monitor lets it go on ({monitor}: cont, or resume)",
+    Case.HALTED: "ask its monitor for more ({monitor}); systemctl restart {unit} starts it anew",
+    Case.TAP_OFF_BRIDGE: "put it back: ip link set {tap} master {bridge}",
+    Case.BOOTING: "read how far it is: journalctl -u {unit}; health.ready_s if it only is slow",
+    Case.UNREACHABLE: "read the guest's console: journalctl -u {unit}; look at its network inside",
+    Case.NOT_LISTENING: "read what its program waits for: journalctl -u {unit}; health.ready_s if it only is slow",
+    Case.HANGING: "look at the program inside the guest: it has the connection and says nothing",
+    Case.GARBLED: "ask it yourself, and read what the workload says of itself: journalctl -u {unit}",
+    Case.WRONG_ROLE: "see which workload the machine was started as: systemctl cat {unit}; systemctl status {unit}",
+    Case.BAD_STATUS: "read what the workload says of itself: journalctl -u {unit}",
+    Case.UNHEALTHY: "read what the workload says of itself: journalctl -u {unit}",
+    Case.OTHER_RELEASE: "see which image it was started from; systemctl restart {unit} if the image is the new one",
+    Case.CROSSED: "compare the address that the forward leads to with the machine's: systemctl cat {listener}",
+    Case.FORWARD_DOWN: "see who stopped it: journalctl -u {listener}; then systemctl start {listener}",
+    Case.FORWARD_STUCK: "see where it leads and what it waits for: systemctl status {listener}; ss -tnp",
+    Case.FORWARD_RESTARTED: "read why: journalctl -u {listener}",
+}
+
+
+def find_cause(endpoint: EndpointSeen) -> Cause | None:
+    """Say which case a workload is, None if it is healthy, in neither, or none of the known cases.
+
+    What is certain goes first: what systemd knows of the unit, then what an answer says, then the process, the
+    monitor and the network that no answer came through.
+    """
+    if endpoint.healthy:
+        return None
+    if endpoint.container is not None:
+        return find_inside(endpoint, endpoint.container)
+    machine = endpoint.machine
+    if machine is None:
+        return None
+    looks: tuple[Callable[[EndpointSeen, Machine], Cause | None], ...] = (_unit, _lives, _answer, _silence)
+    cause = next((cause for look in looks if (cause := look(endpoint, machine))), None)
+    return replace(cause, remedy=_remedy(cause.case, endpoint.want)) if cause else None
+
+
+def _remedy(case: Case, want: Endpoint) -> str:
+    machine = want.machine
+    assert machine is not None  # only an endpoint with one has been looked at so
+    return _REMEDIES[case].format(
+        unit=machine.unit,
+        listener=want.listening_unit,
+        monitor=machine.monitor or "none is named in the target file",
+        tap=machine.tap,
+        bridge=machine.bridge,
+    )
+
+
+def _unit(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
+    unit = endpoint.observation.units.get(_name(endpoint))
+    if unit is None:
+        return None
+    how = f"{unit.name} {unit.state}{_exits(machine)}"
+    match unit.active:
+        case "failed":
+            return Cause(Case.START_LIMIT if machine.gave_up else Case.FAILED, how)
+        case "inactive":
+            return Cause(Case.MACHINE_DOWN, how)
+        case _:
+            return None
+
+
+def _lives(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
+    """See whether the machine, or its forward, was started again during the watch or shortly before."""
+    name, lives = _name(endpoint), endpoint.observation.lives
+    count = max(lives(name) - 1, machine.restarts)
+    # Its end shows in the process's age; where it is just between two processes, there is none.
+    recent = lives(name) > 1 or machine.age_s is None or machine.age_s < machine.recent_s
+    times = f"started again {count} times{_exits(machine)}; {endpoint.history}"
+    if count and recent:
+        if count >= _LOOPING:
+            return Cause(Case.CRASH_LOOP, times)
+        if machine.panicked:
+            return Cause(
+                Case.PANICKED, f"{next(line for line in machine.console if 'Kernel panic' in line)}; {times}"
+            )
+        if not machine.exits:
+            return Cause(Case.RESTARTED, endpoint.history)
+        return Cause(Case.KILLED if machine.exits[-1].startswith("killed") else Case.ENDED, times)
+    if machine.pid is None and machine.exits:
+        return Cause(Case.KILLED if machine.exits[-1].startswith("killed") else Case.ENDED, times)
+    others = [unit for unit in endpoint.want.units if unit != name and lives(unit) > 1]
+    return Cause(Case.FORWARD_RESTARTED, endpoint.history) if others else None
+
+
+def _answer(endpoint: EndpointSeen, _machine: Machine) -> Cause | None:
+    return from_answer(endpoint, mistaken=Case.CROSSED, other_release=Case.OTHER_RELEASE)
+
+
+def _silence(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
+    """See what keeps an answer from coming, from the process outwards."""
+    direct = endpoint.direct
+    if endpoint.answer_problem is None:
+        return None
+    seen = f"{machine.seen}; {endpoint.asked_directly}"
+    if machine.process.startswith(("T", "t")):
+        return Cause(Case.STOPPED, seen)
+    if machine.monitor not in _RUNNING:
+        return Cause(Case.PAUSED if machine.monitor == "paused" else Case.HALTED, seen)
+    if direct is not None and direct.curl == 0:
+        forward = endpoint.observation.units.get(endpoint.want.listening_unit)
+        down = forward is None or forward.active != "active" or not endpoint.listeners
+        return Cause(
+            Case.FORWARD_DOWN if down else Case.FORWARD_STUCK, f"{endpoint.states}; {endpoint.asked_directly}"
+        )
+    bridge = endpoint.want.machine.bridge if endpoint.want.machine else None
+    if bridge and machine.tap and machine.tap.state != "absent" and machine.tap.master != bridge:
+        return Cause(Case.TAP_OFF_BRIDGE, seen)
+    if direct is None:
+        return None
+    if direct.curl in CUT_SHORT:
+        return Cause(Case.GARBLED, seen)
+    if direct.connect_s > 0:
+        return Cause(Case.HANGING, seen)
+    if direct.curl == 7 and direct.total_s < REFUSED_S and machine.neighbour not in _LOST:  # noqa: PLR2004 - curl's refused
+        return Cause(Case.NOT_LISTENING, seen)
+    last = f"; its console's last line: {machine.console[-1]}" if machine.console else "; its console is silent"
+    young = machine.age_s is not None and machine.age_s < BOOTING_S
+    answered = any(answer.good for answer in endpoint.answers)
+    return Cause(Case.BOOTING if young and not answered else Case.UNREACHABLE, seen + last)
+
+
+def _name(endpoint: EndpointSeen) -> str:
+    assert endpoint.want.machine is not None  # only an endpoint with one has been looked at so
+    return endpoint.want.machine.unit
+
+
+def _exits(machine: Machine) -> str:
+    """How its process ended, the last few times."""
+    return f"; it ended with {', '.join(machine.exits[-3:])}" if machine.exits else ""

@@ -1,0 +1,170 @@
+"""REV → one full commit, and the different ways in which that can fail."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.host.frame import Frame, FrameError
+
+_FULL = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,40}")
+_NAME = 200
+_FORM = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9_][A-Za-z0-9_./+@=,#-]*")
+
+
+_MOVE = "move it aside, and the next run makes a new one"
+_REMEDIES = (
+    ("no space left|quota exceeded", "Make room on the host's disk: df -h there."),
+    ("read-only file system", "See why that file system of the host is read-only: findmnt and dmesg there."),
+    (
+        "dubious ownership|safe.directory",
+        "Let the user that deploys own the checkout on the host, or name it as safe.directory in its git config.",
+    ),
+    (
+        "repository extension|repository version|object format|mismatched algorithm|unknown hash",
+        f"The host's git cannot use the checkout, made by another git or with other hashes: {_MOVE}.",
+    ),
+    ("hook", "A hook of the checkout on the host refuses: see .git/hooks and core.hooksPath there."),
+    (
+        r"broken ref|bad ref|dangling|resolve ref|cannot lock|corrupt|bad object|loose object|\.lock'|bad config",
+        f"The checkout on the host is damaged: see git fsck there, or {_MOVE}.",
+    ),
+    (
+        "could not resolve host|timed out|connection refused|connection reset|no route|unreachable:|is unreachable",
+        "See whether the host reaches the repository's server: its DNS, routes and firewall.",
+    ),
+    (
+        r"permission denied \(|authentication failed|could not read username|host key verification|\b40[13]\b",
+        "See whether the host may read the repository: its deploy key or token, and its known_hosts.",
+    ),
+    (
+        "not found|does not exist|does not appear to be a git repository",
+        "See whether repository.url in the target file, or the checkout's remote origin, leads to the repository.",
+    ),
+)
+"""What to try for what git says, the most telling first."""
+
+_REMEDY_OF = {
+    "checkout": f"See on the host what keeps git from using the checkout: git status there; or {_MOVE}.",
+    "unreachable": "Run git fetch in the checkout on the host; see its network, its credentials and the URL.",
+}
+
+
+class RevisionRefused(UsageError):
+    """The revision does not name one commit."""
+
+    refused = "the revision cannot be used"
+
+
+class RevisionMalformed(RevisionRefused):
+    """What was given is neither a commit nor the name of a branch or tag."""
+
+
+class RevisionMissing(RevisionRefused):
+    """The repository holds nothing of that name."""
+
+
+class RevisionAmbiguous(RevisionRefused):
+    """The repository holds several different commits that it may mean."""
+
+
+class RepositoryUnreachable(Inconclusive):
+    """The host could not fetch from the repository, or not into its checkout."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A revision that is one full commit.
+
+    Attributes:
+        sha: 40 hexadecimal digits.
+        subject: The first line of the commit's message.
+        author: Who wrote it, by name; never an e-mail address. Empty where that is not known.
+        authored: When; None where that is not known.
+    """
+
+    sha: str
+    subject: str
+    author: str = ""
+    authored: dt.datetime | None = None
+
+
+def check_form(revision: str, option: str = "--sha") -> str:
+    """Return a revision that may be asked for, a full commit in lower case as git writes it.
+
+    Args:
+        revision: What was given.
+        option: Where it was given, for the message.
+
+    Raises:
+        RevisionMalformed: It cannot be a commit, a branch or a tag.
+    """
+    if not _FORM.fullmatch(revision):
+        raise RevisionMalformed(
+            f"{option}={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"
+        )
+    return revision.lower() if re.fullmatch("[0-9A-Fa-f]{40}", revision) else revision
+
+
+def is_generation(asked: str) -> bool:
+    """Whether a rollback was asked for the number of a generation: no commit is written with so few digits."""
+    return re.fullmatch(r"[0-9]{1,6}", asked) is not None
+
+
+def is_full(revision: str) -> bool:
+    """Whether a revision is a full commit already."""
+    return _FULL.fullmatch(revision) is not None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision can be compared with a commit as it stands, full or abbreviated."""
+    return _ABBREVIATED.fullmatch(revision.lower()) is not None
+
+
+def read_resolution(frame: Frame, revision: str) -> Resolution:
+    """Read a host's answer to `resolve`.
+
+    Raises:
+        RevisionMalformed: See there.
+        RevisionMissing: See there.
+        RevisionAmbiguous: See there.
+        RepositoryUnreachable: See there.
+        FrameError: The answer is none of these.
+    """
+    outcome, detail = frame.text("outcome"), frame.get("detail")
+    match outcome:
+        case "ok" if is_full(sha := frame.text("sha")) and (sha == revision or not is_full(revision)):
+            author, authored = _author(frame.get("author")), _time(frame.get("authored"))
+            return Resolution(sha, frame.get("subject"), author, authored)
+        case "malformed":
+            raise RevisionMalformed(f"--sha={revision}: {detail}")
+        case "missing":
+            raise RevisionMissing(f"--sha={revision}: {detail}")
+        case "ambiguous":
+            raise RevisionAmbiguous(f"--sha={revision}: {detail}")
+        case "unreachable" | "checkout":
+            raise RepositoryUnreachable(detail, _remedy(detail, outcome))
+    raise FrameError(f"the host's answer about the revision cannot be understood: {outcome!r}")
+
+
+def _remedy(words: str, outcome: str) -> str:
+    """Say what to try for what git said: at the checkout, the repository or the network."""
+    known = (remedy for telling, remedy in _REMEDIES if re.search(telling, words, re.IGNORECASE))
+    return next(known, _REMEDY_OF[outcome])
+
+
+def _author(name: str) -> str:
+    """Return a commit's author without what is, or may be, an e-mail address: some use it for a name."""
+    return re.sub(r"<[^>]*>?|(\S+)@\S*", r"\1", name).strip()[:_NAME]
+
+
+def _time(text: str) -> dt.datetime | None:
+    """Return the time of a commit in UTC; None for what is none, as a commit may say anything."""
+    try:
+        time = dt.datetime.fromisoformat(text.strip())
+        return time.astimezone(dt.UTC) if time.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,70 @@
+"""Evidence has names that every file system takes, and limits of size and number: no host fills the runner's disk."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from switchproof.deploy.host import limits
+
+_LONGEST = 120
+"""Characters of one part of a file's name; file systems take 255 bytes, and something is put behind."""
+_ODD = re.compile(r"[^A-Za-z0-9_.@:+\\\[\] -]")
+
+
+@dataclass
+class Shelf:
+    """What has been kept of each host. Not safe to use from several threads.
+
+    Attributes:
+        used: The characters kept, by host.
+        names: The names given, by host.
+    """
+
+    used: Counter[str] = field(default_factory=Counter)
+    names: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def fit(self, host: str, content: str) -> str | None:
+        """Return what there is room for of a text; None where there is none any more."""
+        if len(self.names[host]) >= limits.FILES or self.used[host] >= limits.EVIDENCE:
+            return None
+        fitting = shorten(content, min(limits.FILE, limits.EVIDENCE - self.used[host]))
+        self.used[host] += len(fitting)
+        return fitting
+
+    def name(self, host: str, wanted: str) -> str:
+        """Return a name that every file system takes and that no other evidence of the host has."""
+        name = file_name(wanted)
+        number = 1
+        while name.lower() in self.names[host]:
+            number += 1
+            stem, dot, kind = file_name(wanted).rpartition(".")
+            name = f"{stem}-{number}{dot}{kind}"
+        self.names[host].add(name.lower())
+        return name
+
+
+def file_name(wanted: str) -> str:
+    """Make a name for a file out of any name, which stays as it is where a file system takes it."""
+    return "/".join(_part(part) for part in wanted.split("/") if part) or "x"
+
+
+def _part(part: str) -> str:
+    plain = _ODD.sub("_", part)
+    if plain == part and len(part) <= _LONGEST and part.strip("."):
+        return part
+    stem, dot, kind = plain.rpartition(".")
+    ending = f".{kind}" if dot and len(kind) <= len("partial") else ""
+    digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{(stem if ending else plain)[:_LONGEST].strip('.')}~{digest}{ending}"
+
+
+def shorten(content: str, limit: int) -> str:
+    """Return a text of at most about so many characters; what is left out of its middle is said there."""
+    if len(content) <= limit:
+        return content
+    half = limit // 2
+    left_out = len(content) - 2 * half
+    return f"{content[:half]}\n[{left_out} characters are left out here]\n{content[len(content) - half :]}"

@@ -1,0 +1,609 @@
+"""What happened in a run, as events, appended to a file and flushed as they happen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import hashlib
+import os
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar, cast, get_args
+
+import msgspec
+
+from switchproof.deploy.connection import ConnectionFacts
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.host import limits
+from switchproof.deploy.record import facts
+from switchproof.deploy.record.evidence import Shelf, shorten
+from switchproof.deploy.record.room import Room
+from switchproof.deploy.record.steps import Cutover
+from switchproof.deploy.redact.redactor import Redactor
+
+Leg: TypeAlias = facts.Leg
+Phase: TypeAlias = facts.Phase
+
+
+class SystemIdentity(msgspec.Struct, frozen=True):
+    """Which system a host has.
+
+    Attributes:
+        toplevel: Store path of the running system.
+        generation: Number of the system profile's current generation, None where there is none.
+        revision: Full commit that the system says it was built from, None where it says nothing.
+        boot_id: The kernel's id of this boot.
+        nar_hash: Hash of the running system's archive as Nix spells it (`sha256:` and base 32), None if unknown.
+    """
+
+    toplevel: str | None
+    generation: int | None
+    revision: str | None
+    boot_id: str | None
+    nar_hash: str | None = None
+
+
+class PromotedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """The signed record that let a deploy through.
+
+    Attributes:
+        record: Where it was found.
+        run: The id of its run.
+        signer: The principal of the allowed signers who signed it.
+        statement_sha256: Of the statement that was signed.
+    """
+
+    record: str
+    run: str
+    signer: str
+    statement_sha256: str
+
+
+class ExpectedCheck(msgspec.Struct, frozen=True):
+    """A check that the target file calls for, whether or not it will be executed.
+
+    Those of the legs `back` and `again` are called for once a host has begun them.
+    """
+
+    host: str
+    leg: Leg
+    clause: Clause | None
+    """None for one of the team's own that belongs to an audit and to no clause."""
+    id: str
+    title: str
+    last: bool = False
+    """It is made only after all others of its host and leg passed; blocked by one, it says nothing of its clause."""
+    why: str = ""
+    """Why it matters."""
+    severity: str = ""
+    """How much it matters, in the word of whoever wrote it."""
+    source: str = ""
+    """The module of a check of the team's own; empty for one of the contract's."""
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_snake):
+    """Something that happened, at one time (UTC)."""
+
+    at: dt.datetime = msgspec.field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+class RunStarted(Event, frozen=True, kw_only=True):
+    """The run knows what it will do; nothing has been touched."""
+
+    id: str
+    mode: str
+    provider: str
+    emulated: bool
+    requested: str | None
+    repository: str
+    hosts: tuple[str, ...]
+    expected: tuple[ExpectedCheck, ...]
+    contract_sha256: str
+    options: dict[str, str]
+    harness: str
+    groups: dict[str, tuple[str, ...]] = {}
+    """The groups of every host, by its name."""
+    promoted_from: PromotedFrom | None = None
+    owner: str = ""
+    """Who runs it, and where."""
+    ci: facts.CiRun | None = None
+    """The CI run that it belongs to; None for one by hand."""
+    versions: dict[str, str] = {}
+    """Versions of what the run is made with, by name."""
+    waivers: tuple[facts.Waiver, ...] = ()
+    """Those of the target file."""
+
+
+class Emulated(Event, frozen=True, kw_only=True):
+    """Something stands in for the real thing, and does not do all that it does."""
+
+    by: str
+    not_modelled: tuple[str, ...]
+
+
+class EarlierRead(Event, frozen=True, kw_only=True):
+    """What the folder of runs says of earlier ones of the same hosts.
+
+    `canonical` is the newest canonical run before this one, `previous` the newest of any verdict.
+    """
+
+    canonical: facts.EarlierRun | None
+    previous: facts.EarlierRun | None
+    typical: tuple[facts.Typical, ...]
+
+
+class RevisionResolved(Event, frozen=True, kw_only=True):
+    """The asked revision is one full commit. Whoever wrote it is named as the repository names them."""
+
+    requested: str
+    sha: str
+    subject: str
+    author: str = ""
+    authored: dt.datetime | None = None
+
+
+class Connected(Event, frozen=True, kw_only=True):
+    """A new connection to a host stands."""
+
+    host: str
+    connection: ConnectionFacts
+
+
+class Happened(Event, frozen=True, kw_only=True):
+    """Something that a host's timeline marks."""
+
+    host: str
+    kind: facts.MomentKind
+    text: str = ""
+
+
+class ClockSeen(Event, frozen=True, kw_only=True):
+    """How far a host's clock is from ours, more closely than was known before."""
+
+    host: str
+    clock: facts.Clock
+
+
+class UnitsSeen(Event, frozen=True, kw_only=True):
+    """The contract's units before anything changed, or as they are now."""
+
+    host: str
+    when: Literal["before", "after"]
+    units: tuple[facts.UnitState, ...]
+
+
+class Watched(Event, frozen=True, kw_only=True):
+    """The watch of an endpoint has ended."""
+
+    host: str
+    watch: facts.Watch
+
+
+class ClosureCompared(Event, frozen=True, kw_only=True):
+    """What a switch changes in a host's closure is known."""
+
+    host: str
+    closure: facts.Closure
+
+
+class PhaseStarted(Event, frozen=True, kw_only=True):
+    """A host has entered a phase."""
+
+    host: str
+    phase: Phase
+    leg: Leg = "forward"
+
+
+class PhaseFinished(Event, frozen=True, kw_only=True):
+    """A host has left a phase. `problem` says what kept it from ending well, `questions` how many it was asked."""
+
+    host: str
+    phase: Phase
+    leg: Leg = "forward"
+    seconds: float
+    problem: str | None = None
+    questions: int = 0
+
+
+class SystemSeen(Event, frozen=True, kw_only=True):
+    """Which system a host had before anything changed, or has now."""
+
+    host: str
+    when: Literal["before", "after"]
+    system: SystemIdentity
+
+
+class CheckFinished(Event, frozen=True, kw_only=True):
+    """A check has its verdict.
+
+    Attributes:
+        seconds: How long the check itself took, with all that had to be asked for it first.
+        remedy: What to try, where it did not pass.
+        command: What asked the host, as a person would type it there.
+        endpoint: Whose watch on this leg tells its attempts; None where there is no such.
+        took_s: Seconds that what it judges took, None where that is no matter of time.
+        limit_s: The most that they may be.
+        waiver: The waiver that covers its failure, in words.
+    """
+
+    host: str
+    leg: Leg
+    clause: Clause | None
+    id: str
+    title: str
+    verdict: Verdict
+    started: dt.datetime
+    seconds: float
+    message: str
+    expected: str
+    seen: str
+    evidence: tuple[str, ...]
+    remedy: str = ""
+    command: str = ""
+    endpoint: str | None = None
+    took_s: float | None = None
+    limit_s: float | None = None
+    waiver: str = ""
+
+
+class EvidenceKept(Event, frozen=True, kw_only=True):
+    """A file stands in the run's folder. `sha256` and `bytes` are of the file as kept."""
+
+    host: str | None
+    title: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+class RollbackBegun(Event, frozen=True, kw_only=True):
+    """A host is on its way back to `to`, a toplevel."""
+
+    host: str
+    reason: str
+    to: str
+
+
+class HostLeft(Event, frozen=True, kw_only=True):
+    """The state that the run leaves a host in, and how that is known."""
+
+    host: str
+    state: HostState
+    reason: str
+
+
+class Noted(Event, frozen=True, kw_only=True):
+    """Something that a reader should know and that decides nothing."""
+
+    host: str | None
+    text: str
+
+
+class Warned(Event, frozen=True, kw_only=True):
+    """Something about a host that everyone who hears of the run must hear."""
+
+    host: str
+    text: str
+
+
+class LogLine(Event, frozen=True, kw_only=True):
+    """A line of a host's log, for whoever watches; the whole log is evidence, so lines are not journaled."""
+
+    host: str
+    text: str
+
+
+class CutoverJudged(Event, frozen=True, kw_only=True):
+    """It is known how far the cutover is."""
+
+    cutover: Cutover
+
+
+class RunFinished(Event, frozen=True, kw_only=True):
+    """The run has ended by itself. A journal without it is of a run that was killed.
+
+    A second one replaces the first: the record could not be written, or not signed.
+    """
+
+    exit_code: ExitCode
+    interrupted: str | None = None
+    refusal: facts.Refusal | None = None
+    unreported: str | None = None
+    selected: str | None = None
+    redactions: dict[str, int]
+
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | Emulated
+    | EarlierRead
+    | RevisionResolved
+    | Connected
+    | Happened
+    | ClockSeen
+    | UnitsSeen
+    | Watched
+    | ClosureCompared
+    | PhaseStarted
+    | PhaseFinished
+    | SystemSeen
+    | CheckFinished
+    | EvidenceKept
+    | RollbackBegun
+    | HostLeft
+    | Noted
+    | Warned
+    | LogLine
+    | CutoverJudged
+    | RunFinished
+)
+
+
+class Journal:
+    """The events of one run, in its folder. Safe to use from several threads.
+
+    Every string of every event, and every evidence file, passes through the redactor on its way in. A disk that fails
+    in the middle of a run stops nothing: the events stay in memory, and `problem` says what could not be written.
+
+    Args:
+        folder: The run's folder, made if missing; `events.jsonl` and `evidence/` are written below it.
+        redact: Takes secrets and control codes out of text.
+        room: Disk space that is used once there is no other left.
+
+    Attributes:
+        problem: The first thing that could not be written, and why; empty if everything was.
+
+    Raises:
+        OSError: The files could not be made at all.
+    """
+
+    def __init__(self, folder: Path, redact: Redactor, room: Room | None = None) -> None:
+        self.folder = folder
+        self.redact = redact
+        self.events: list[AnyEvent] = []
+        self.problem = ""
+        self._room = room
+        self._torn = False
+        self._watchers: list[Callable[[AnyEvent], None]] = []
+        self._shelf = Shelf()
+        self._full: set[str] = set()
+        self._kept: Counter[str] = Counter()
+        self._over: set[str] = set()
+        self._lock = threading.RLock()
+        (folder / "evidence").mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "events.jsonl").open("ab")
+
+    def watch(self, watcher: Callable[[AnyEvent], None]) -> None:
+        """Call `watcher` with every event from now on, from the thread in which it happens."""
+        self._watchers.append(watcher)
+
+    def emit(self, event: AnyEvent) -> None:
+        """Append an event, flushed to the file before anyone watches it."""
+        cleaned = _cleaned(event, self.redact)
+        with self._lock:
+            fitting = self._fitting(cleaned)
+            if fitting is None:
+                return
+            cleaned, line = fitting
+            if not isinstance(cleaned, LogLine):
+                self.events.append(cleaned)
+                if not self._file.closed and not self._torn:
+                    self._append(line)
+            for watcher in self._watchers:
+                watcher(cleaned)
+
+    def _fitting(self, event: AnyEvent) -> tuple[AnyEvent, bytes] | None:
+        """Return what fits of an event, with its line. Of a host over its budget only what decides is kept, cut."""
+        line, host = msgspec.json.encode(event) + b"\n", getattr(event, "host", None)
+        if host is None:
+            return event, line
+        if self._kept[host] + len(line) > limits.KEPT:
+            self._note_over(host)
+            if isinstance(event, Noted | Happened | LogLine):
+                return None
+            event = _cut(event)
+            line = msgspec.json.encode(event) + b"\n"
+        self._kept[host] += len(line)
+        return event, line
+
+    def _note_over(self, host: str) -> None:
+        """Note once that a host has used up what is kept of it."""
+        if host not in self._over:
+            self._over.add(host)
+            text = (
+                f"{host} has used up the {limits.KEPT} bytes that are kept of one host: texts are cut from here on."
+            )
+            self.emit(Noted(host=None, text=text))
+
+    def _append(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError:
+            self._torn = True
+            if self._room and self._room.release():
+                self._torn = not self._rewrite()
+
+    def _rewrite(self) -> bool:
+        """Write every event of the run again, as the file may end within a line. Say whether that could be done."""
+        body = b"".join(msgspec.json.encode(event) + b"\n" for event in self.events)
+        with suppress(OSError):
+            self._file.close()
+        try:
+            # In place, since the process holds this very file.
+            with (self.folder / "events.jsonl").open("r+b") as file:
+                file.truncate()
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            self._file = (self.folder / "events.jsonl").open("ab")
+        except OSError:
+            return False
+        return True
+
+    def keep(self, host: str | None, name: str, title: str, content: str) -> str:
+        """Keep a text as evidence.
+
+        Args:
+            host: The host that it is about, None for the run as a whole.
+            name: What the file is to be called. The name may come from the host: the file's is made of it.
+            title: What the file holds, for a reader.
+            content: The text, as it came from the host.
+
+        Returns:
+            The file's path, relative to the run's folder; empty if there was no room for it.
+
+        Raises:
+            ValueError: The name leads out of the host's folder.
+        """
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(
+                f"evidence of {host or 'the run'} cannot be kept as {name!r}: it leads out of the folder"
+            )
+        about = host or "run"
+        with self._lock:
+            fitting = None if about in self._over else self._shelf.fit(about, content)
+            full, self._full = about in self._full, self._full | ({about} if fitting is None else set())
+            path = Path("evidence") / about / ("" if fitting is None else self._shelf.name(about, self.redact(name)))
+        if fitting is None:
+            if not full:
+                limit = f"{limits.FILES} files, {limits.EVIDENCE} characters or {limits.KEPT} bytes with all events"
+                self.emit(Noted(host=None, text=f"Evidence is missing: no more than {limit} are kept of {about}."))
+            return ""
+        if path.name != Path(name).name:
+            fitting = f"{name}\n{fitting}"
+        body = self.redact(fitting).encode()
+        with self._lock:
+            self._kept[about] += len(body)
+        try:
+            self._write_evidence(self.folder / path, body)
+        except OSError as error:
+            self._lack(f"{path}: {error.strerror}")
+            self.emit(Noted(host=host, text=f"Evidence is missing: {path} could not be written: {error.strerror}"))
+            return ""
+        self.emit(
+            EvidenceKept(
+                host=host,
+                title=title,
+                path=str(path),
+                sha256=hashlib.sha256(body).hexdigest(),
+                bytes=len(body),
+            )
+        )
+        return str(path)
+
+    def _write_evidence(self, target: Path, body: bytes) -> None:
+        partial = target.with_name(target.name + ".partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(body)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            if not (self._room and self._room.release()):
+                raise
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(body)
+        partial.replace(target)
+
+    def _lack(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+    def settle(self) -> None:
+        """Make room for the report, and try once more to write the events that the disk did not take."""
+        with self._lock:
+            if self._room:
+                self._room.release()
+            if self._torn:
+                self._torn = not self._rewrite()
+            if self._torn:
+                self._lack("events.jsonl")
+
+    def close(self) -> None:
+        """Put what was written on the disk. Events after this are only watched, not written."""
+        with self._lock:
+            if self._file.closed:
+                return
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                self._lack(f"events.jsonl: {error.strerror}")
+            with suppress(OSError):
+                self._file.close()
+
+
+def read_events(path: Path) -> Iterator[AnyEvent]:
+    """Read the events of a run back, also of one that was killed in the middle of a line.
+
+    Raises:
+        ValueError: A line other than the last is no event; the message names file and line.
+    """
+    decoder = msgspec.json.Decoder(AnyEvent)
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield decoder.decode(line)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise ValueError(f"{path}:{number}: not an event of a run: {error}") from error
+
+
+_WORDS = frozenset(
+    {
+        *(word for words in (facts.Leg, facts.Phase, facts.MomentKind) for word in get_args(words)),
+        *("before", "after", "ssh", "ssm", "local"),
+    }
+)
+"""Words of the events themselves, which stay what they are even if a secret is spelled like one."""
+
+_T = TypeVar("_T")
+
+
+def _cut(value: _T) -> _T:
+    """Return the same with long texts cut, and only the first items of long lists."""
+    cut: object = value
+    match value:
+        case enum.Enum():
+            pass
+        case str():
+            cut = shorten(value, limits.CUT)
+        case dict():
+            cut = {key: _cut(item) for key, item in list(value.items())[: limits.CUT_ITEMS]}
+        case tuple():
+            cut = tuple(_cut(item) for item in value[: limits.CUT_ITEMS])
+        case msgspec.Struct():
+            fields = {name: _cut(getattr(value, name)) for name in value.__struct_fields__}
+            cut = msgspec.structs.replace(value, **fields)
+        case _:
+            pass
+    return cast("_T", cut)
+
+
+def _cleaned(value: _T, redact: Redactor) -> _T:
+    """Return the same with every free text redacted."""
+    cleaned: object = value
+    match value:
+        case enum.Enum():
+            pass
+        case str() if value not in _WORDS:
+            cleaned = redact(value)
+        case dict():
+            cleaned = {key: _cleaned(item, redact) for key, item in value.items()}
+        case tuple():
+            cleaned = tuple(_cleaned(item, redact) for item in value)
+        case msgspec.Struct():
+            fields = {name: _cleaned(getattr(value, name), redact) for name in value.__struct_fields__}
+            cleaned = msgspec.structs.replace(value, **fields)
+    return cast("_T", cleaned)

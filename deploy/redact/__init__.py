@@ -1,0 +1,1 @@
+"""Secrets: where they come from, what they look like, and taking them out of text."""

@@ -1,0 +1,103 @@
+"""The one place that takes secrets and terminal control codes out of text before it goes anywhere."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+from switchproof.deploy.redact.forms import FORMS
+from switchproof.deploy.redact.private_keys import KeyHider, body_at_end
+from switchproof.deploy.redact.values import BEGINNING, BREAK, spellings
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROL = re.compile(
+    r"[\u200b\u2028\u2029\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_LOOKED_AT = 8192
+"""Characters at the end of a piece among which the beginning of a secret is looked for."""
+_END_OF_LINE = re.compile(BREAK)
+
+
+def plain(text: str) -> str:
+    """Return text without terminal escapes, control characters and marks that reorder what is read.
+
+    Line feeds and tabs stay; carriage returns become line feeds, as a log that redraws a line means them.
+    """
+    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Redactor:
+    """Replaces secrets in text and counts, by rule, what it replaced. Safe to use from several threads.
+
+    Args:
+        secrets: Names (of an environment variable, an option) and the values that must never be shown.
+    """
+
+    def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        known = {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
+        self._known = sorted(known.values(), key=lambda each: (-len(each[1].text), each[1].text))
+        self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
+
+    def __call__(self, text: str) -> str:
+        """Return `text`, a whole one, in plain characters and without secrets."""
+        return self.hide(plain(text), KeyHider())
+
+    def hide(self, text: str, keys: KeyHider) -> str:
+        """Return plain text without secrets; `keys` knows whether it begins within a private key."""
+        found: Counter[str] = Counter()
+        for name, spelling in self._known:
+            text, times = spelling.take_out(text, f"[redacted: {name}]")
+            found[name] += times
+        before = keys.count
+        text = keys(text)
+        found["private-key"] += keys.count - before
+        for form in FORMS:
+            text, times = form.take_out(text)
+            found[form.name] += times
+        with self._lock:
+            self.counts.update({name: times for name, times in found.items() if times})
+        return text
+
+    def unfinished(self, text: str) -> int:
+        """Return how many characters at the end of whole lines may begin a secret that goes on in the next line."""
+        tail = text[-_LOOKED_AT:]
+        joined = _END_OF_LINE.sub("", tail)
+        size = max((spelling.begun_at_end(joined) for _, spelling in self._known), default=0)
+        size = size or next((size for size in range(BEGINNING - 1, 0, -1) if joined[-size:] in self._beginnings), 0)
+        begun = 0
+        for line in reversed(tail.splitlines(keepends=True)):
+            if size <= 0:
+                break
+            begun += len(line)
+            size -= len(_END_OF_LINE.sub("", f"\n{line}"))
+        return max(begun, body_at_end(tail))
+
+
+class Lines:
+    """One text that comes in pieces, such as a log while it is written: no secret of it is shown in parts.
+
+    Args:
+        redact: Knows the secrets, and counts.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+        self._keys = KeyHider()
+        self._held = ""
+
+    def __call__(self, piece: str, *, last: bool = False) -> str:
+        """Return what may be shown by now.
+
+        Args:
+            piece: The next whole lines.
+            last: Whether the text ends with them, in which case nothing is held back.
+        """
+        text = self._held + plain(piece)
+        ready = len(text) - (0 if last else self._redact.unfinished(text))
+        self._held = text[ready:]
+        return self._redact.hide(text[:ready], self._keys) if ready else ""

@@ -1,0 +1,81 @@
+"""What a run learns of one host on the way, told to the journal for the record."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.observation import Observation, System, Unit
+from switchproof.deploy.observe.watching import read_states, read_watches
+from switchproof.deploy.record.facts import Closure, Leg, MomentKind
+from switchproof.deploy.record.journal import ClosureCompared, Happened, Journal, SystemSeen, UnitsSeen, Watched
+from switchproof.deploy.target.types import Endpoint
+
+CLOSURE_LINES = 40
+"""Lines of a closure's difference that the record itself holds; the whole is evidence."""
+
+
+class Account:
+    """Tells of one host.
+
+    Args:
+        host: Its name.
+        journal: Told everything.
+    """
+
+    def __init__(self, host: str, journal: Journal) -> None:
+        self._host, self._journal = host, journal
+        self._boot = ""
+
+    def mark(self, kind: MomentKind, text: str = "") -> None:
+        """Mark a moment in the host's timeline."""
+        self._journal.emit(Happened(host=self._host, kind=kind, text=text))
+
+    def boot(self, boot: str) -> None:
+        """Mark that the host has booted, if its boot is another than the one that it was last seen in."""
+        if boot and self._boot and boot != self._boot:
+            self.mark("rebooted", f"boot {boot}")
+        self._boot = boot or self._boot
+
+    def before(self, system: System, units: Mapping[str, Unit]) -> None:
+        """Tell what the host was before anything changed."""
+        self.boot(system.boot_id)
+        self._journal.emit(SystemSeen(host=self._host, when="before", system=system.identity))
+        self._journal.emit(UnitsSeen(host=self._host, when="before", units=read_states(units)))
+
+    def seen(self, observation: Observation) -> None:
+        """Tell what the host's units are now."""
+        self.boot(observation.system.boot_id)
+        self._journal.emit(UnitsSeen(host=self._host, when="after", units=read_states(observation.units)))
+
+    def watched(
+        self,
+        observation: Observation,
+        endpoints: Mapping[str, Endpoint],
+        *,
+        leg: Leg,
+        began: dt.datetime,
+        limit_s: float,
+    ) -> None:
+        """Tell the health of every endpoint over time; see `read_watches`."""
+        for watch in read_watches(observation, endpoints, leg=leg, began=began, limit_s=limit_s):
+            self._journal.emit(Watched(host=self._host, watch=watch))
+
+    def closure(self, leg: Leg, before: str, ended: Convergence) -> None:
+        """Keep what a switch from `before` changed in the closure, where the host has compared the two."""
+        if ended.closure is None:
+            return
+        lines = [line for line in ended.closure.splitlines() if line.strip()]
+        name = "closure.txt" if leg == "forward" else f"closure-{leg}.txt"
+        title = "what the switch changes in the closure"
+        path = self._journal.keep(self._host, name, title, ended.closure) or None if lines else None
+        closure = Closure(
+            leg=leg,
+            before=before,
+            after=ended.expected,
+            lines=tuple(lines[:CLOSURE_LINES]),
+            left_out=max(0, len(lines) - CLOSURE_LINES),
+            evidence=path,
+        )
+        self._journal.emit(ClosureCompared(host=self._host, closure=closure))

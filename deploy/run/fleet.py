@@ -1,0 +1,348 @@
+"""All hosts of a run: which phase may begin where, all hosts at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.earlier import Choice
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.record.journal import Journal, Leg, Noted, RevisionResolved
+from switchproof.deploy.record.past_runs import proven
+from switchproof.deploy.run.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
+
+Problems: TypeAlias = dict[str, Exception]
+
+RENEW_S = 20.0
+"""Seconds between two signs of life to a host that is switched already and waits for others."""
+
+
+class Fleet:
+    """The hosts of one run.
+
+    A phase runs on every host at once, the first time that any host's result is asked for. No host is changed
+    before every host was reached and claimed and has the revision.
+
+    Args:
+        plan: What the run does.
+        run: The run's id.
+        owner: Who runs it.
+        provider: How the hosts are reached.
+        journal: Told everything that happens.
+    """
+
+    def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
+        self.plan = plan
+        self._stop = threading.Event()
+        self._journal = journal
+        self.journeys = {
+            host.name: Journey(
+                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self._stop
+            )
+            for host in plan.target.hosts
+        }
+        self._moved: dict[Leg, Problems] = {}
+        self._looked: dict[Leg, Problems] = {}
+
+    def commit(self, host: str) -> str:
+        """Return the commit that was asked for, as the hosts' repository knows it: full, except in an audit.
+
+        Raises:
+            SwitchproofError: What kept this host, or the run, from having it.
+        """
+        _raise_any(self._resolved, host)
+        return self._commit
+
+    def choice(self, host: str) -> Choice:
+        """Return what a rollback of a host goes back to.
+
+        Raises:
+            SwitchproofError: What kept it from being chosen.
+        """
+        _raise_any(self._resolved, host)
+        choice = self.journeys[host].choice
+        assert choice is not None  # chosen where there was no problem
+        return choice
+
+    def before(self, host: str) -> Before:
+        """Return what a host was before anything changed.
+
+        Raises:
+            SwitchproofError: What kept it from being noted.
+        """
+        problems = self._resolved
+        before = self.journeys[host].before
+        if before is None:
+            raise problems.get(host) or Inconclusive(f"{host}: what it was before was not noted")
+        return before
+
+    def convergence(self, host: str, leg: Leg) -> Convergence:
+        """Return how the switch of a host ended, or its rollback.
+
+        Raises:
+            SwitchproofError: What kept it from being known.
+        """
+        problems, ended = self._converged if leg == "forward" else self._moved[leg], self.journeys[host].convergences
+        if leg not in ended:  # a host that was lost may have told it later
+            _raise_any(problems, host)
+        return ended[leg]
+
+    def observation(self, host: str, leg: Leg) -> Observation:
+        """Return what was seen on a host.
+
+        Raises:
+            SwitchproofError: What kept it from being seen.
+        """
+        _raise_any(self._observed if leg == "forward" else self._seen_on(leg), host)
+        return self.journeys[host].observations[leg]
+
+    def differences(self, host: str) -> Differences:
+        """Return what a deploy would change on a host.
+
+        Raises:
+            SwitchproofError: What kept it from being known.
+        """
+        _raise_any(self._compared, host)
+        return self.journeys[host].compare()
+
+    def diagnostics(self, host: str, leg: Leg) -> Diagnostics:
+        """Return the diagnostics of a host, asked for now if nobody has yet.
+
+        Raises:
+            SwitchproofError: What kept them from being had.
+        """
+        _raise_any(self._connected, host)
+        return self.journeys[host].diagnose(leg)
+
+    def confirm(self, host: str) -> Confirmation:
+        """Have a host keep its new system.
+
+        Raises:
+            SwitchproofError: What kept the answer from being had.
+        """
+        return self.journeys[host].confirm()
+
+    def roll_back(self, reasons: Mapping[str, str]) -> None:
+        """Bring hosts back to what they had before, each for its reason."""
+        self._move("back", list(reasons), lambda journey: journey.roll_back(reasons[journey.host.name]))
+
+    def await_return(self, hosts: list[str]) -> None:
+        """Wait until hosts that nobody confirms have gone back by themselves."""
+        self._move("back", hosts, Journey.await_return)
+
+    def go_again(self, hosts: list[str]) -> None:
+        """Bring hosts to the commit once more."""
+        self._move("again", hosts, lambda journey: journey.converge("again"))
+
+    def _move(self, leg: Leg, hosts: list[str], step: Callable[[Journey], object]) -> None:
+        self._moved[leg] = _in_parallel([self.journeys[host] for host in hosts], step)
+        self._looked.pop(leg, None)
+
+    def abandon(self) -> None:
+        """Break off what is being asked of any host, as the run was told to end."""
+        self._stop.set()
+        for journey in self._all:
+            journey.abandon()
+        self._stop.clear()
+
+    def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
+        """Give every host back, and say in which state."""
+        states = dict.fromkeys(self.journeys, HostState.UNKNOWN)
+
+        def leave(journey: Journey) -> None:
+            states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
+
+        for host, problem in _in_parallel(self._all, leave).items():
+            self._journal.emit(Noted(host=host, text=f"The host's state could not be established: {problem}"))
+        return states
+
+    @property
+    def locked(self) -> bool:
+        """Whether a host was refused because another deploy has it."""
+        return any(isinstance(problem, Locked) for problem in self._refusals)
+
+    @property
+    def refusal(self) -> UsageError | None:
+        """The error for which the run was refused: the request cannot be met, or a host is another than expected."""
+        return next((problem for problem in self._refusals if isinstance(problem, UsageError)), None)
+
+    @property
+    def _refusals(self) -> list[Exception]:
+        begun = self.__dict__
+        return [*begun.get("_connected", {}).values(), *begun.get("_resolved", {}).values()]
+
+    @property
+    def _all(self) -> list[Journey]:
+        return list(self.journeys.values())
+
+    @cached_property
+    def _connected(self) -> Problems:
+        return _in_parallel(self._all, Journey.connect)
+
+    @cached_property
+    def _commit(self) -> str:
+        asked = self.plan.revision
+        assert asked is not None  # only an audit may have none, and it does not ask
+        leader = next(journey for journey in self._all if journey.host.name not in self._connected)
+        if self.plan.mode is Mode.AUDIT:
+            return leader.identify(asked)
+        if is_full(asked):
+            return asked
+        return leader.resolve(asked).sha
+
+    @cached_property
+    def _resolved(self) -> Problems:
+        held_up = self._barrier(self._connected)
+        if len(held_up) == len(self.journeys):
+            return held_up
+        if self.plan.mode is Mode.ROLLBACK:
+            return self._chosen()
+        try:
+            commit = self._commit
+        except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
+            return dict.fromkeys(self.journeys, error)
+        if self.plan.mode is Mode.AUDIT:
+            return held_up
+        problems = self._together(lambda journey: journey.resolve(commit), RENEW_S)
+        resolution = self._all[0].resolution
+        if resolution is not None:
+            asked = self.plan.revision or commit
+            self._journal.emit(
+                RevisionResolved(
+                    requested=asked,
+                    sha=resolution.sha,
+                    subject=resolution.subject,
+                    author=resolution.author,
+                    authored=resolution.authored,
+                )
+            )
+        return problems
+
+    def _chosen(self) -> Problems:
+        """Choose for every host what its rollback goes back to."""
+        asked = self.plan.back_to
+        if asked is not None and not is_generation(asked) and not is_commit(asked):
+            try:
+                asked = self._all[0].identify(asked)
+            except Exception as error:  # noqa: BLE001 - it is raised where a host's choice is asked for
+                return dict.fromkeys(self.journeys, error)
+
+        def choose(journey: Journey) -> None:
+            target, name = self.plan.target, journey.host.name
+            journey.choose(asked, proven(self.plan.report_dir, target.provider, name) if asked is None else ())
+
+        problems = _in_parallel(self._all, choose)
+        commits = {journey.choice.commit for journey in self._all if journey.choice}
+        if not problems and len(commits) == 1 and is_full(commit := commits.pop()):
+            text = self.plan.back_to or "what ran earlier"
+            self._journal.emit(RevisionResolved(requested=text, sha=commit, subject=""))
+        return problems
+
+    @cached_property
+    def _converged(self) -> Problems:
+        if held_up := self._barrier(self._resolved):
+            return held_up
+        # A host that is switched already must not go back by itself while others still build.
+        every_s = min(RENEW_S, self.plan.target.confirm_s / 3) or RENEW_S
+        return self._together(Journey.converge, every_s)
+
+    def _together(self, step: Callable[[Journey], object], every_s: float) -> Problems:
+        """Take a step on every host; those that are there first tell their host meanwhile that the run goes on."""
+        under_way = set(self.journeys)
+        all_there = threading.Event()
+
+        def take(journey: Journey) -> None:
+            try:
+                step(journey)
+            finally:
+                under_way.discard(journey.host.name)
+                if not under_way:
+                    all_there.set()
+            while self.plan.mode.changes_hosts and not all_there.wait(every_s):
+                journey.renew()
+
+        return _in_parallel(self._all, take)
+
+    @cached_property
+    def _compared(self) -> Problems:
+        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
+
+    @cached_property
+    def _observed(self) -> Problems:
+        if self.plan.mode is Mode.AUDIT:
+            reached = [journey for journey in self._all if journey.host.name not in self._connected]
+            problems = {**self._connected, **_in_parallel(reached, lambda journey: journey.observe("forward"))}
+            self._name_what_runs()
+            return problems
+        if held_up := self._barrier(self._resolved):
+            return held_up
+        _ = self._converged
+        return _in_parallel(self._all, lambda journey: journey.observe("forward"))
+
+    def _seen_on(self, leg: Leg) -> Problems:
+        """Look at every host that was moved on a leg, the first time that one of them is asked for."""
+        if leg not in self._looked:
+            moved = [journey for journey in self._all if leg in journey.convergences]
+            looked = _in_parallel(moved, lambda journey: journey.observe(leg))
+            self._looked[leg] = {**self._moved[leg], **looked}
+        return self._looked[leg]
+
+    def _name_what_runs(self) -> None:
+        """Say which commit an audit is about: the asked one, or the one that every host that was seen runs."""
+        seen = {journey.observations["forward"].system.commit for journey in self._all if journey.observations}
+        asked = self.plan.revision or ""
+        commit = seen.pop() if len(seen) == 1 else None
+        if commit and commit.startswith(asked if is_commit(asked) else ""):
+            self._journal.emit(RevisionResolved(requested=asked, sha=commit, subject=""))
+
+    def _barrier(self, problems: Problems) -> Problems:
+        """Hold up every host for the trouble of one; for an audit, only the host that has it."""
+        if not problems or self.plan.mode is Mode.AUDIT:
+            return problems
+        first, problem = next(iter(problems.items()))
+        return {
+            name: problems.get(name)
+            or Inconclusive(
+                f"{name}: not begun, as host {first} was not ready: {problem}", getattr(problem, "remedy", "")
+            )
+            for name in self.journeys
+        }
+
+
+def _raise_any(problems: Problems, host: str) -> None:
+    if host in problems:
+        raise problems[host]
+
+
+def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> Problems:
+    """Take one step of several hosts at the same time.
+
+    Args:
+        journeys: The hosts.
+        step: What each of them does.
+
+    Returns:
+        What went wrong, by host.
+    """
+    problems: Problems = {}
+
+    def take(journey: Journey) -> None:
+        try:
+            step(journey)
+        except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
+            problems[journey.host.name] = error
+
+    threads = [threading.Thread(target=take, args=(journey,), daemon=True) for journey in journeys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return problems

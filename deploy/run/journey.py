@@ -1,0 +1,678 @@
+"""One host's way through the phases; the only place that orders them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.errors import HostUnready, Inconclusive, SwitchproofError, UsageError
+from switchproof.deploy.host import limits
+from switchproof.deploy.host.budget import FETCH_S, Budget, longest_s
+from switchproof.deploy.host.dialogue import ANSWER_S, Dialogue
+from switchproof.deploy.host.frame import Frame, read_sections
+from switchproof.deploy.host.program import bridge_values, endpoints, health_values
+from switchproof.deploy.observe.boot.choice import choose_boot
+from switchproof.deploy.observe.boot.chosen import Boot
+from switchproof.deploy.observe.boot.facts import read_boot_facts
+from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past, read_returned
+from switchproof.deploy.observe.observation import (
+    Observation,
+    System,
+    Unit,
+    read_failed,
+    read_observation,
+    read_system,
+    read_units,
+)
+from switchproof.deploy.observe.pending import awaited_return
+from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.record.journal import (
+    HostLeft,
+    Journal,
+    Leg,
+    Noted,
+    Phase,
+    PhaseFinished,
+    PhaseStarted,
+    RollbackBegun,
+    SystemSeen,
+    Warned,
+)
+from switchproof.deploy.run.account import Account
+from switchproof.deploy.run.leaving import Departure, found
+from switchproof.deploy.target.types import Health, Host
+
+_LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
+
+
+class Locked(Inconclusive):
+    """Another deploy holds the host; nothing was touched."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a host was before anything changed; the host keeps the same."""
+
+    system: System
+    units: Mapping[str, Unit]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a host said when something failed: the parts that hold something, by name, and where they are kept."""
+
+    parts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What a deploy would change: Nix's and switch-to-configuration's own words."""
+
+    running: str
+    expected: str
+    closure: str
+    units: str
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What a host answered when it was told to keep the new system.
+
+    Attributes:
+        outcome: `ok`; `late`, `booted`, `foreign` or `busy` where it will not keep it.
+        detail: The host's words.
+        expected: The system that it should keep.
+        boot: What it boots now; None where it does not keep the system.
+    """
+
+    outcome: str
+    detail: str
+    expected: str
+    boot: Boot | None = None
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether the host keeps the system, and boots it."""
+        boot = self.boot
+        if self.outcome != "ok" or boot is None or boot.doubt:
+            return False
+        return boot.loader == "none" or not boot.problem(self.expected)
+
+
+class Journey:
+    """One host in one run. Phases keep what they learn; asking twice does nothing twice.
+
+    Args:
+        host: The host.
+        plan: What the run does.
+        run: The run's id, the same on every host.
+        owner: Who runs it, for whoever finds the host locked.
+        provider: How the host is reached.
+        journal: Told everything that happens.
+        stop: Set when the run was told to end.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        plan: Plan,
+        run: str,
+        owner: str,
+        provider: Provider,
+        journal: Journal,
+        stop: threading.Event,
+    ) -> None:
+        self.host = host
+        self.plan = plan
+        self.resolution: Resolution | None = None
+        self.choice: Choice | None = None
+        self.before: Before | None = None
+        self.convergences: dict[Leg, Convergence] = {}
+        self.observations: dict[Leg, Observation] = {}
+        self.diagnostics: dict[Leg, Diagnostics] = {}
+        self.confirmations: dict[Leg, Confirmation] = {}
+        self.differences: Differences | None = None
+        self.leg: Leg = "forward"
+        self.kept = False
+        self.returned = False
+        self.went_back: dict[Leg, str] = {}
+        """What the host said of going back by itself from what a leg had brought it to."""
+        self._journal = journal
+        self._host_side = Dialogue(
+            host.name,
+            provider,
+            journal,
+            stop=stop,
+            values=_values(host, plan, run, owner),
+            budget=Budget(host.name, longest_s(plan.target)),
+        )
+        self._busy = threading.RLock()
+        self._claimed = self._launched = False
+        self._unended: Leg | None = None
+        self._run = run
+        self._jobs: list[str] = []
+        self._return: Convergence | None = None
+        self._told: set[str] = set()
+        self._newest: Observation | None = None
+        self._account = Account(host.name, journal)
+
+    # Phases, in the order of the contract.
+
+    def connect(self) -> None:
+        """Reach the host.
+
+        Raises:
+            ConnectionProblem: With what was seen and what to try.
+        """
+        with self._phase("connect"):
+            self._host_side.connect()
+
+    def resolve(self, revision: str) -> Resolution:
+        """Claim the host, note what it is, and have it resolve the revision to one full commit.
+
+        Raises:
+            Locked: Another deploy has the host.
+            UsageError: The revision is malformed, missing or ambiguous.
+            RepositoryUnreachable: The host cannot fetch.
+        """
+        if self.resolution is None or not is_full(revision):
+            claim = "1" if self.plan.mode.changes_hosts else ""
+            with self._phase("resolve"):
+                self._claimed = bool(claim)  # also when its answer is lost
+                values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
+                frame = self._host_side.ask("resolve", values, FETCH_S)
+                self._take(frame)
+                self.resolution = read_resolution(frame, revision)
+                if "with uncommitted changes" in frame.get("checkout"):
+                    self._note(
+                        f"The checkout {self.plan.target.repository.checkout} has changes; they were left alone."
+                    )
+        return self.resolution
+
+    def choose(self, asked: str | None, proven: Sequence[Proven]) -> Choice:
+        """Claim the host, note what it is, and choose which of its systems a rollback goes back to.
+
+        Args:
+            asked: A generation's number or a commit; None where it was left open.
+            proven: What canonical runs left the host with, newest first.
+
+        Raises:
+            Locked: Another deploy has the host.
+            UsageError: The host has no such system.
+        """
+        if self.choice is None:
+            with self._phase("resolve"):
+                self._claimed = True  # also when its answer is lost
+                frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1", **self._taking})
+                self._take(frame)
+                self.choice = choose(read_past(frame), asked, proven)
+                self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
+        return self.choice
+
+    def identify(self, revision: str) -> str:
+        """Have the host say which commit a branch or tag is, without fetching anything.
+
+        Raises:
+            UsageError: As for `resolve`.
+        """
+        if is_commit(revision):
+            return revision.lower()
+        with self._phase("resolve"):
+            frame = self._host_side.ask("resolve", {"RELEASE_SHA": revision, "SWITCHPROOF_READONLY": "1"}, FETCH_S)
+            return read_resolution(frame, revision).sha
+
+    def converge(self, leg: Leg = "forward") -> Convergence:
+        """Bring the host to what was asked for, the commit or an earlier system, following its log.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        if leg not in self.convergences:
+            self.leg = leg
+            if self.plan.mode is Mode.ROLLBACK:
+                assert self.choice is not None  # the fleet chooses first
+                verb, job, values = "rollback", "rollback", {"SWITCHPROOF_TO": self.choice.toplevel}
+            else:
+                assert self.resolution is not None  # the fleet resolves first
+                verb, job = "converge", "again" if leg == "again" else "converge"
+                values = {"RELEASE_SHA": self.resolution.sha}
+            with self._phase("rollback" if verb == "rollback" else "converge", leg):
+                self._launched, self.returned, self._return, self._unended = True, False, None, leg
+                self._jobs.append(job)
+                frame = self._host_side.ask(verb, {**values, "SWITCHPROOF_JOB": job})
+                if frame.text("outcome") != "started":
+                    self._launched, self._unended = leg != "forward", None
+                    kind = UsageError if frame.text("outcome") == "gone" else Inconclusive
+                    raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
+                self._follow_job(leg)
+        return self.convergences[leg]
+
+    def renew(self) -> None:
+        """Have the host keep its lock, and wait on for its confirmation: the run only waits for other hosts."""
+        if not self._claimed:
+            return
+        job = {"SWITCHPROOF_JOB": self._jobs[-1]} if self._jobs else {}
+        with suppress(SwitchproofError), self._busy:
+            self._host_side.ask("status", {**job, "SWITCHPROOF_RENEW": "1"})
+
+    def confirm(self) -> Confirmation:
+        """Have the host keep the new system, over a connection that the new system has let in.
+
+        Raises:
+            Inconclusive: The host's answer could not be had.
+        """
+        if self.leg not in self.confirmations:
+            self.confirmations[self.leg] = self._confirm()
+        return self.confirmations[self.leg]
+
+    def _confirm(self) -> Confirmation:
+        with self._phase("confirm", self.leg):
+            self._host_side.hang_up()
+            values = {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_KEEP": "1", "SWITCHPROOF_OUTCOME": "passed"}
+            frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
+            outcome, ended = frame.text("outcome"), self.convergences.get(self.leg)
+            answer = Confirmation(
+                outcome,
+                frame.get("detail").strip(),
+                ended.expected if ended else "",
+                choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None,
+            )
+            # A host that keeps the system and boots another one is brought back like one that failed.
+            self.kept = answer.is_lasting
+            if answer.outcome == "ok":
+                self._account.mark("confirmed", answer.detail)
+            self.returned = answer.outcome in {"late", "booted"}
+            self._claimed = not self.kept
+        return answer
+
+    def observe(self, leg: Leg) -> Observation:
+        """See whether the host is healthy, waiting there for it to become so; look closer if it does not.
+
+        Raises:
+            Inconclusive: The host's answer could not be had.
+        """
+        if leg not in self.observations:
+            if self._unended == leg:
+                with suppress(SwitchproofError), self._phase("converge", leg):
+                    self._follow_job(leg)
+            ended = self.convergences.get(leg)
+            settle = ended is not None and ended.activated
+            with self._phase("observe", leg):
+                health = self._health(settle=settle)
+                seen = self.observations[leg] = self._observe(health)
+                endpoints, began = self.plan.target.endpoints, self._host_side.began
+                self._account.watched(seen, endpoints, leg=leg, began=began, limit_s=health.longest_s)
+            if not self.observations[leg].healthy or (ended is not None and not ended.activated):
+                self.diagnose(leg)
+        return self.observations[leg]
+
+    def _follow_job(self, leg: Leg) -> None:
+        """Follow the job of a leg to its end, also the end of a host that was lost meanwhile and answers again."""
+        ended = self.convergences[leg] = self._host_side.follow(self._jobs[-1], self.plan.target.converge.timeout_s)
+        self._unended = None
+        self._account.boot(self._host_side.boot_id)
+        if self.before is not None:
+            self._account.closure(leg, self.before.system.running, ended)
+        self._returning(ended)
+
+    def diagnose(self, leg: Leg) -> Diagnostics:
+        """Keep everything that tells why something failed, as it is now.
+
+        Raises:
+            Inconclusive: The host's answer could not be had.
+        """
+        if leg not in self.diagnostics:
+            with self._phase("diagnose", leg):
+                frame = self._host_side.ask("diagnose", {}, 2 * ANSWER_S)
+                parts = {name: self._keep_part(leg, name, frame.text(name)) for name in frame.sections}
+                self.diagnostics[leg] = Diagnostics({name: path for name, path in parts.items() if path})
+        return self.diagnostics[leg]
+
+    def roll_back(self, reason: str) -> Convergence:
+        """Bring the host back to the very system that it had before; it may be on its way there by itself already.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        to = self._begin_way_back(reason)
+        if self.returned:
+            with self._phase("wait", "back"):
+                self.convergences["back"] = self._follow_return("")
+            if self._return:
+                return self._return
+        job = next(name for name in ("rollback", "back", "back-again") if name not in self._jobs)
+        with self._phase("rollback", "back"):
+            frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to, "SWITCHPROOF_JOB": job})
+            if frame.text("outcome") == "returning":
+                self.convergences["back"] = self._follow_return(frame.get("job").strip())
+            elif frame.text("outcome") != "started":
+                raise Inconclusive(f"{self.host.name}: the rollback was not begun: {frame.get('detail')}")
+            else:
+                self._jobs.append(job)
+                ended = self._host_side.follow(job, self._way_back_s)
+                self.convergences["back"] = self._returning(ended) or ended
+        return self.convergences["back"]
+
+    def await_return(self) -> Convergence:
+        """Leave the new system unconfirmed, and wait until the host has gone back by itself.
+
+        Raises:
+            Inconclusive: How it ended could not be learnt.
+        """
+        self._begin_way_back(
+            "nothing confirms the new system, as the drill wants, so that the host goes back by itself"
+        )
+        self._note(awaited_return(self.plan.target.confirm_s, dt.datetime.now(dt.UTC)))
+        with self._phase("wait", "back"):
+            self.convergences["back"] = self._follow_return("", self.plan.target.confirm_s)
+        return self.convergences["back"]
+
+    def compare(self) -> Differences:
+        """Build what a deploy would switch to and say what differs; nothing is switched.
+
+        Raises:
+            Inconclusive: The system could not be built, or the host's answer could not be had.
+        """
+        if self.differences is None:
+            assert self.resolution is not None  # the fleet resolves first
+            values = {"RELEASE_SHA": self.resolution.sha}
+            with self._phase("plan"):
+                self._host_side.ask("plan", values)
+                ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
+                frame = self._host_side.ask("plan", values)
+                if ended.status != 0 or frame.text("outcome") != "finished":
+                    raise Inconclusive(f"{self.host.name}: {ended.ending.value}:\n{ended.words}")
+                self.differences = Differences(
+                    *(frame.text(name) for name in ("running", "expected", "closure", "units"))
+                )
+        return self.differences
+
+    @property
+    def changed(self) -> bool:
+        """Whether the host is, as far as is known, another system than before, or went back from one by itself."""
+        if not self._launched or self.before is None:
+            return False
+        seen = self.observations.get(self.leg)
+        if seen is None or self.returned or self._unended:  # a job that may be at work may still change it
+            return True
+        was, ended = self.before.system, self.convergences.get(self.leg)
+        if not _same(seen.system, was):
+            return True
+        # One that is as before though it was being switched to something else has gone back, or is about to.
+        return ended is not None and ended.touched and ended.expected not in {"", was.running}
+
+    @property
+    def reboot(self) -> str:
+        """That the host rebooted during the run, in words; empty if it did not."""
+        was = self.before.system.boot_id if self.before else ""
+        seen = (self._newest.system.boot_id if self._newest else "", self._host_side.boot_id)
+        now = next((boot for boot in seen if was and boot and boot != was), "")
+        return f"the host rebooted during the run (boot {was} → {now})" if now else ""
+
+    def leave(self, verdict: Verdict, back: Verdict | None) -> HostState:
+        """Give the host back and establish the state that it is left in.
+
+        Args:
+            verdict: Of the run on this host.
+            back: Of the system that was restored; None if none was.
+        """
+        problem = self._end(verdict) if self._claimed else None
+        state, reason = self._state(verdict, back, problem)
+        if self._newest and (waits := self._newest.system.awaits_reboot):
+            self._warn(waits)
+        self._journal.emit(HostLeft(host=self.host.name, state=state, reason=reason))
+        self._host_side.hang_up()
+        return state
+
+    def abandon(self) -> None:
+        """Break off what is being asked, so that the host can be asked something else. Nothing ends on the host."""
+        self._host_side.break_off()
+        with self._busy:
+            self._host_side.hang_up()
+
+    def run_program(self, text: str, timeout_s: float) -> tuple[int | None, bytes, bytes]:
+        """Run a shell text on the host, for checks that look at one thing.
+
+        Returns:
+            Exit status, standard output, standard error.
+
+        Raises:
+            ConnectionProblem: The host was lost, or the time was over.
+        """
+        done = self._host_side.run(text, timeout_s)
+        return done.exit_status, done.stdout, done.stderr
+
+    # How phases are made.
+
+    @property
+    def _taking(self) -> dict[str, str]:
+        return {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
+
+    def _take(self, frame: Frame) -> None:
+        """Take in what a host says when it is claimed."""
+        if frame.get("outcome") == "locked":
+            self._claimed = False
+            raise Locked(f"{self.host.name}: this host is taken: {frame.text('detail')}")
+        if frame.get("outcome") == "unready":
+            self._claimed = False
+            raise HostUnready(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")
+        if "before" in frame.sections:
+            self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
+        if stale := frame.get("lock.stale").strip():
+            whose = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
+            if left := frame.get("lock.taken").strip():
+                text = f"which would have ended in {left} s, was taken over, as --take-lock says."
+                self._warn(f"The lock of run {stale} ({whose}), {text}")
+            else:
+                self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
+        self._tell_return(frame)
+
+    def _tell_return(self, frame: Frame) -> None:
+        """Tell that the host went back by itself, once: in an earlier run, or in this one."""
+        found = read_returned(frame)
+        if found is None or (message := found.message(self._run)) in self._told:
+            return
+        self._told.add(message)
+        if found.run == self._run:
+            self.returned = True
+            self.went_back[self.leg] = message
+            self._account.mark("went-back", message)
+        if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
+            self._note(message)
+        else:
+            self._warn(message)
+
+    @property
+    def _way_back_s(self) -> float:
+        return max(self.plan.target.converge.timeout_s, limits.WAY_BACK_S)
+
+    def _begin_way_back(self, reason: str) -> str:
+        assert self.before is not None  # only a claimed host was changed
+        to = self.before.system.running
+        self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
+        for told in (self.convergences, self.observations, self.diagnostics):
+            told.pop("back", None)
+        return to
+
+    def _returning(self, ended: Convergence) -> Convergence | None:
+        """Wait for the host's own way back after a job that never ended, as after a boot; None if it is on none."""
+        assert self.before is not None  # only a claimed host was changed
+        guard, booted = self._host_side.guard, self._host_side.boot_id not in {"", self.before.system.boot_id}
+        if ended.finished or guard not in {"armed", "rolled-back", "returning", "returned"}:
+            return None
+        return self._follow_return("") if booted or guard.startswith("return") else None
+
+    def _follow_return(self, job: str, wait_s: float = 0.0) -> Convergence:
+        if self._return is None:
+            job = job or ("return-again" if self.leg == "again" else "return")
+            ended = self._host_side.follow(job, wait_s + self._way_back_s)
+            if not ended.finished:
+                return ended
+            self._return, self.returned = ended, True
+        return self._return
+
+    def _end(self, verdict: Verdict) -> str | None:
+        """Tell the host that the run is over. Return what kept it from hearing, None if it heard."""
+        values = {"SWITCHPROOF_OUTCOME": str(verdict)}
+        if self._jobs:
+            values["SWITCHPROOF_JOB"] = self._jobs[-1]
+        if self._kept_broken:
+            values["SWITCHPROOF_KEEP"] = "broken"
+        try:
+            with self._phase("confirm", self.leg if self.kept or "back" not in self.convergences else "back"):
+                frame = self._host_side.ask("confirm", values)
+                if frame.text("outcome") in {"late", "booted"} and self._launched:
+                    self._follow_return(frame.get("job").strip())
+                elif frame.text("outcome") != "ok":
+                    self._note(f"At the end of the run the host said: {frame.text('outcome')}: {frame.get('detail')}")
+        except SwitchproofError as error:
+            self._note(f"The host was not given back ({error}); its lock ends by itself.")
+            return str(error)
+        return None
+
+    @property
+    def _kept_broken(self) -> bool:
+        """Whether a system that did not pass is to stay, for a person to look at."""
+        return self.plan.on_failure == "keep" and self.changed and not self.returned and not self.kept
+
+    def _state(self, verdict: Verdict, back: Verdict | None, problem: str | None) -> tuple[HostState, str]:
+        if self.plan.mode is Mode.AUDIT:
+            return found(verdict)
+        if not self._launched:
+            return HostState.UNCHANGED, "Nothing was begun there."
+        if problem is not None:
+            return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {problem}{self._alone}"
+        assert self.before is not None  # noted when the host was claimed
+        seen = self.observations.get(self.leg if self.kept else "back")
+        if seen is None or not (self.kept or (back is not None and back.accepted)):
+            try:
+                seen = self._observe(_LOOK)
+            except SwitchproofError as error:
+                text = f"The host could not be seen after the switch was begun: {error}{self._alone}"
+                return HostState.UNKNOWN, text
+        self._journal.emit(SystemSeen(host=self.host.name, when="after", system=seen.system.identity))
+        was, now = self.before.system, seen.system
+        same = _same(now, was)
+        if self._kept_broken and not same:
+            self._warn(
+                f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
+                f"Before that it ran {was.running}."
+            )
+        state, reason = Departure(verdict, back, self.kept, self.returned, same, now.running).state
+        if state is HostState.UNSAFE and self._host_side.guard == "armed":
+            reason += self._alone
+        return state, reason
+
+    @property
+    def _alone(self) -> str:
+        """What becomes of a host that nobody can reach any more."""
+        if self.kept or not self.plan.target.confirm_s:
+            return ""
+        return f" Unconfirmed, it goes back by itself {self.plan.target.confirm_s:g} s after the switch."
+
+    def _health(self, *, settle: bool) -> Health:
+        health = self.plan.target.health
+        if settle:
+            return health
+        if self.plan.mode is Mode.AUDIT:
+            return Health(
+                ready_s=0.0,
+                answers=health.answers,
+                interval_s=health.interval_s,
+                soak_s=health.soak_s,
+                timeout_s=health.timeout_s,
+                max_bytes=health.max_bytes,
+            )
+        return _LOOK
+
+    def _observe(self, health: Health) -> Observation:
+        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
+        self._tell_return(frame)
+        seen = self._newest = read_observation(frame)
+        self._account.seen(seen)
+        return seen
+
+    def _note_before(self, frame: Frame) -> None:
+        if self.before is None:
+            text = "\n".join(f"{name}:\n{frame.text(name).strip()}\n" for name in frame.sections)
+            self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
+        self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
+        was = self.before.system
+        if was.profile and was.profile != was.running:
+            self._warn(
+                f"Before this run, the system profile points to {was.profile}, but {was.running} runs. "
+                "A rollback restores both as they were."
+            )
+        self._account.before(self.before.system, self.before.units)
+
+    def _note(self, text: str) -> None:
+        self._journal.emit(Noted(host=self.host.name, text=text))
+
+    def _warn(self, text: str) -> None:
+        self._journal.emit(Warned(host=self.host.name, text=text))
+
+    def _keep_part(self, leg: Leg, name: str, text: str) -> str:
+        if not text.strip():
+            return ""
+        folder = {"forward": "diagnostics", "back": "diagnostics-after-rollback", "again": "diagnostics-again"}[leg]
+        return self._journal.keep(self.host.name, f"{folder}/{name}.txt", f"{name} ({folder})", text)
+
+    @contextmanager
+    def _phase(self, phase: Phase, leg: Leg = "forward") -> Iterator[None]:
+        with self._busy:
+            began, asked = time.monotonic(), self._host_side.questions
+            self._journal.emit(PhaseStarted(host=self.host.name, phase=phase, leg=leg))
+            problem: str | None = None
+            try:
+                yield
+            except BaseException as error:
+                problem = str(error) or type(error).__name__
+                raise
+            finally:
+                self._journal.emit(
+                    PhaseFinished(
+                        host=self.host.name,
+                        phase=phase,
+                        leg=leg,
+                        seconds=time.monotonic() - began,
+                        problem=problem,
+                        questions=self._host_side.questions - asked,
+                    )
+                )
+
+
+def _same(one: System, other: System) -> bool:
+    """Whether two looks at a host saw the same system, with the same programs of the bridge."""
+    what, was = (
+        {name: (installed.state, installed.target) for name, installed in system.installed.items()}
+        for system in (one, other)
+    )
+    return (one.running, one.profile, what) == (other.running, other.profile, was)
+
+
+def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
+    """Say what the host's script must know for every verb."""
+    target = plan.target
+    return {
+        "WORKDIR": target.repository.checkout,
+        "REPO_URL": target.repository.url or "",
+        "FLAKE_ATTR": host.flake_attr,
+        "SWITCHPROOF_RUN": run,
+        "SWITCHPROOF_OWNER": owner,
+        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + target.confirm_s + 600)),
+        "SWITCHPROOF_DEADMAN_S": str(math.ceil(target.confirm_s)),
+        "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
+        "SWITCHPROOF_ENDPOINTS": endpoints(target),
+        **bridge_values(target.bridge),
+    }

@@ -1,0 +1,1 @@
+"""Target files: hosts, how they are reached, and what healthy means there."""

@@ -1,0 +1,1 @@
+"""Signed runs, and the gate that lets only what was proven through."""

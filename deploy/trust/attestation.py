@@ -1,0 +1,207 @@
+"""The signed statement of a run in its folder: how it gets there, and how it is read back without trusting it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from switchproof.deploy.record.run import Evidence, Record
+from switchproof.deploy.trust.promotion import FETCH, Reason, Refusal
+from switchproof.deploy.trust.signing import NAMESPACE, BadSignature, Fault, sign, signer
+from switchproof.deploy.trust.statement import Statement, encode, make_statement, parse, parse_statement
+
+RECORD, STATEMENT, SIGNATURE = "record.json", "statement.json", "statement.json.sig"
+
+LARGEST = 256 * 1024 * 1024
+"""Bytes of a record or statement that are read at most."""
+
+
+class Refused(Exception):
+    """What stands in a run's folder cannot be taken for what it claims to be.
+
+    Args:
+        refusal: The reason.
+    """
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.refusal = Refusal(reason, sentence)
+
+
+@dataclass(frozen=True)
+class Attested:
+    """A statement whose signature holds.
+
+    Attributes:
+        statement: What was signed.
+        sha256: Of the statement's file.
+        principals: The allowed signers whose signature it is.
+    """
+
+    statement: Statement
+    sha256: str
+    principals: tuple[str, ...]
+
+
+def attest(record: Record, folder: Path, key: Path, target: Path, target_sha256: str) -> None:
+    """Write `statement.json` and its signature beside the record of a run.
+
+    Args:
+        record: The run.
+        folder: The run's folder, with `record.json` in it.
+        key: What signs.
+        target: The target file.
+        target_sha256: Of the target file as it was read.
+
+    Raises:
+        SwitchproofError: There is nothing to sign, or it could not be signed; no signature stands there.
+        OSError: A file could not be read or written.
+    """
+    digest = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
+    content = encode(make_statement(record, digest, target.name, target_sha256))
+    signature = sign(key, content)
+    for name, body in ((STATEMENT, content), (SIGNATURE, signature)):
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(body)
+        partial.replace(folder / name)
+
+
+def read_content(folder: Path) -> bytes:
+    """Read the file of a run's record.
+
+    Raises:
+        Refused: There is none that can be read.
+    """
+    return _read(folder, RECORD, Reason.UNREADABLE)
+
+
+def parse_run(content: bytes) -> tuple[Record, str]:
+    """Understand the record of a run that nobody has vouched for yet.
+
+    Returns:
+        The record, and the SHA-256 of its file.
+
+    Raises:
+        Refused: It is none.
+    """
+    try:
+        return parse(content, Record), hashlib.sha256(content).hexdigest()
+    except ValueError as error:
+        raise Refused(Reason.UNREADABLE, f"{RECORD} is not a record of a run: {error}: {FETCH}") from None
+
+
+def read_attested(folder: Path, allowed: Path, revoked: Path | None) -> Attested:
+    """Read the statement of a run and find out who signed it.
+
+    Raises:
+        Refused: It is not signed by an allowed signer, or no statement.
+        UsageError: There is no `ssh-keygen`.
+    """
+    for name in (STATEMENT, SIGNATURE):
+        if not (folder / name).exists():
+            raise Refused(
+                Reason.UNSIGNED, f"it is not signed ({name} is missing): have its run made with --sign-key=FILE"
+            )
+    content = _read(folder, STATEMENT, Reason.STATEMENT)
+    _read(folder, SIGNATURE, Reason.SIGNATURE)
+    try:
+        principals = signer(content, folder / SIGNATURE, allowed, revoked)
+    except BadSignature as error:
+        why = _why(error.fault, allowed, revoked)
+        raise Refused(why.reason, f"{why.sentence} ({error})") from None
+    try:
+        statement = parse_statement(content)
+    except ValueError as error:
+        raise Refused(Reason.STATEMENT, f"{STATEMENT} is not a statement about a run: {error}: {FETCH}") from None
+    return Attested(statement, hashlib.sha256(content).hexdigest(), principals)
+
+
+def _why(fault: Fault, allowed: Path, revoked: Path | None) -> Refusal:
+    """Say why a signature does not count, what would, and what to do."""
+    match fault:
+        case Fault.UNREADABLE:
+            return Refusal(Reason.SIGNATURE, f"{SIGNATURE} cannot be read as a signature; one is needed: {FETCH}")
+        case Fault.CONTENT:
+            return Refusal(
+                Reason.SIGNATURE,
+                f"{STATEMENT} is not what was signed; it was changed, or the signature is another's: {FETCH}",
+            )
+        case Fault.NAMESPACE:
+            return Refusal(
+                Reason.NAMESPACE,
+                f"it was signed for something else than a run, or by one whom {allowed} does not let sign runs; a "
+                f"signature in namespace {NAMESPACE} is needed: have the run made with --sign-key=FILE",
+            )
+        case Fault.UNLISTED:
+            return Refusal(
+                Reason.UNLISTED,
+                f"its signer is not listed in {allowed}; an allowed signer is needed: have the run made where such a "
+                "key is, or the signer's public key entered there",
+            )
+        case Fault.EXPIRED:
+            return Refusal(
+                Reason.EXPIRED,
+                f"its signer's key is not valid now, by valid-after or valid-before in {allowed}; a valid one is "
+                "needed: have the run made with a new key, and that entered there",
+            )
+        case Fault.REVOKED:
+            return Refusal(
+                Reason.REVOKED,
+                f"its signer's key is revoked by {revoked}; one that is not is needed: have the run made with a new "
+                "key, and that entered among the allowed signers",
+            )
+
+
+def judge_evidence(folder: Path, evidence: list[Evidence]) -> list[Refusal]:
+    """Hold the evidence of a run against the digests in its record; every file counts, and one reason is enough."""
+    for kept in evidence:
+        try:
+            found = _digest(_inside(folder, kept.path, Reason.EVIDENCE))
+        except Refused as error:
+            return [error.refusal]
+        except OSError as error:
+            return [Refusal(Reason.EVIDENCE, f"its evidence {kept.path!r} cannot be read: {error.strerror}: {FETCH}")]
+        if found != (kept.sha256, kept.bytes):
+            return [
+                Refusal(
+                    Reason.EVIDENCE,
+                    f"its evidence {kept.path!r} is not what was kept: found {_shown(*found)}, "
+                    f"the record says {_shown(kept.sha256, kept.bytes)}: {FETCH}",
+                )
+            ]
+    return []
+
+
+def _shown(sha256: str, size: int) -> str:
+    return f"SHA-256 {sha256[:12]}… of {size} bytes"
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return digest, file.tell()
+
+
+def _read(folder: Path, name: str, reason: Reason) -> bytes:
+    path = _inside(folder, name, reason)
+    try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise Refused(reason, f"{name} has {size} bytes; at most {LARGEST} are read: {FETCH}")
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(reason, f"{name} cannot be read: {error.strerror}: {FETCH}") from None
+
+
+def _inside(folder: Path, name: str, reason: Reason) -> Path:
+    """Return the path of a file in a run's folder, which no link may lead out of."""
+    path = folder / name
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        raise Refused(reason, f"{name!r} is missing from its folder: {FETCH}") from None
+    if not real.is_relative_to(folder.resolve()):
+        raise Refused(reason, f"{name!r} leads out of its folder, to {real}; nothing there counts: {FETCH}")
+    if not real.is_file():
+        raise Refused(reason, f"{name!r} is not a file; one is needed: {FETCH}")
+    return real
