@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from switchproof.deploy import asking
 from switchproof.deploy.answers import Answer, due_of, is_unknown, json_problem, judged, problem_of, read_direct
 from switchproof.deploy.container import Container
 from switchproof.deploy.machine import Machine
-from switchproof.deploy.observation import Listener, Observation, Streak, Unit
+from switchproof.deploy.observation import Listener, Observation, Program, Streak, Unit
 from switchproof.deploy.target import Endpoint, Health, JsonValue
 
 _SHOWN = 300
@@ -54,7 +53,7 @@ class EndpointSeen:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Whoever would hear a connection to the endpoint's address."""
+        """Whoever would hear a connection to the endpoint's address, or to its socket."""
         where = self.want.container or ""
         return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
 
@@ -72,6 +71,11 @@ class EndpointSeen:
             and not one.is_loopback
             and (one.unit in self.want.units or one.hears(self.want.listen))
         ]
+
+    @property
+    def program(self) -> Program | None:
+        """The file that a probe runs, None if it was not looked at."""
+        return self.observation.programs.get(self.name)
 
     @property
     def elsewhere(self) -> str:
@@ -97,17 +101,12 @@ class EndpointSeen:
     @property
     def wanted(self) -> str:
         """The answer that the target file asks for, in words."""
-        parts = [f"HTTP {self.want.status} from {self.want.url}"]
-        if self.want.contains:
-            parts.append(f"a body with {self.want.contains!r}")
-        parts += [f'"{key}": {json.dumps(value)}' for key, value in self.due.items()]
-        return ", ".join(parts)
+        return asking.wanted(self.want, self.due)
 
     @property
     def command(self) -> str:
         """What asks it, as a person would type it on the host."""
-        limits = f"--max-time {self.health.timeout_s:g} --max-filesize {self.health.max_bytes}"
-        return f"curl -q -sS -i --noproxy '*' --max-redirs 0 {limits} -- {shlex.quote(self.want.url)}"
+        return asking.command(self.want, self.health)
 
     @property
     def due(self) -> dict[str, JsonValue]:
@@ -192,7 +191,7 @@ class EndpointSeen:
         told: list[str] = []
         previous = ""
         for answer in self.answers:
-            text = f"HTTP {answer.code}" if answer.curl == 0 else str(answer)
+            text = answer.short
             text += "" if answer.good else f" (bad{self._why(answer)})"
             if text != previous:
                 told.append(f"+{answer.at:.1f} s {text}")
@@ -212,7 +211,7 @@ class EndpointSeen:
 
     def _why(self, answer: Answer) -> str:
         """What is wrong with an answer whose status is the wanted one."""
-        if answer.curl != 0 or answer.code != self.want.status:
+        if answer.curl != 0 or answer.code != self.want.code:
             return ""
         return f": {(problem_of(answer, self.want, self.due) or '')[:_SHOWN]}"
 
