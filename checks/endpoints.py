@@ -26,12 +26,18 @@ class EndpointChecks:
         """Its port is listened on by a process of its unit, and of no other.
 
         An answer proves nothing while it may come from something else, such as a process of an earlier system.
+        The same holds for a unix socket, and for a program that is run to ask: it must be of the running system.
 
         Try: see who holds the port, and stop what does not belong there.
         """
         want, listeners = endpoint.want, endpoint.listeners
+        if want.command:
+            program_is_its_own(endpoint, show)
+        if not want.listen:
+            return
         seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
-        show(expected=f"{want.listen} by {want.listening_unit}", seen=seen, command="ss -Hltnp")
+        expected = f"{want.listen} by {want.listening_unit}"
+        show(expected=expected, seen=seen, command="ss -Hltnp" if want.port else "ss -Hlxnpe")
         if problem := endpoint.observation.listeners_problem:
             raise Inconclusive(f"it is not known who listens on {want.listen}: {problem}")
         assert listeners, told(
@@ -105,6 +111,24 @@ class EndpointChecks:
         assert streak.seconds >= health.soak_s, told(
             endpoint, f"healthy for only {streak.seconds:.1f} s of {health.soak_s:g} s: {endpoint.history}"
         )
+
+
+def program_is_its_own(endpoint: EndpointSeen, show: Show) -> None:
+    """Fail where the program that asks is not of the running system: it would say what anybody has made it say."""
+    path, program = endpoint.want.command[0], endpoint.program
+    seen = f"{path} is the file {program.file}" if program and program.file else f"{path} leads to no file"
+    command = f"readlink -e {shlex.quote(path)}"
+    show(expected=f"{path} is a file of the running system", seen=seen if program else "not seen", command=command)
+    if program is None:
+        problem = endpoint.observation.processes_problem
+        raise Inconclusive(
+            f"it is not known whether {path} is of the running system{f': {problem}' if problem else ''}"
+        )
+    assert program.file, told(endpoint, seen)
+    assert program.origin in {"system", "installed"}, (
+        f"{seen}, which is not of the running system; have the system bring it, such as with "
+        "environment.systemPackages, and name it by its path in /run/current-system"
+    )
 
 
 def told(endpoint: EndpointSeen, symptom: str) -> str:

@@ -250,7 +250,7 @@ def declared(session: DeploySession) -> Declared:
 @pytest.fixture
 def listened_on(session: DeploySession) -> tuple[str, ...]:
     """Where the endpoints of the contract listen on the host itself."""
-    return tuple(one.listen for one in session.plan.target.endpoints.values() if one.container is None)
+    return tuple(one.port for one in session.plan.target.endpoints.values() if one.port and one.container is None)
 
 
 @pytest.fixture

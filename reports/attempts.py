@@ -93,6 +93,7 @@ class Strip:
         restarts: Every time that a unit behind it became another process.
         restarted: Where on the axis that was.
         attempts: The same in words.
+        probe: The kind of the probe and what it asks; empty in older records.
     """
 
     endpoint: str
@@ -109,6 +110,7 @@ class Strip:
     restarts: tuple[str, ...]
     restarted: list[int]
     attempts: list[Attempt]
+    probe: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _strip(watch: Watch, scale: float) -> Strip:
         restarts=watch.restarts,
         restarted=[round(float(at[1]) * scale) for at in map(_AT.match, watch.restarts) if at],
         attempts=tell(watch),
+        probe=watch.probe,
     )
 
 

@@ -13,11 +13,13 @@ from switchproof.checks import endpoints, test_converge
 from switchproof.checks.fixtures import Shown
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import SCRIPT
+from switchproof.deploy.host.program import endpoints as endpoints_of
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.target.types import Endpoint, Health
 from tests.answers import HYPERVISOR, LIVE, SHA, TOPLEVEL, frame, unit_show
 from tests.host_functions import run
+from tests.probing import target_of
 
 ROOT = Path(__file__).parent.parent
 OTHER = "f" * 40
@@ -37,6 +39,7 @@ class Case:
         answer: The parts of the host's answer that differ from a healthy one's.
         exposure: As in the target file.
         unit_files: As in the target file.
+        want: What is probed; the workload's health over HTTP if not given.
     """
 
     name: str
@@ -44,6 +47,21 @@ class Case:
     answer: dict[str, str] = field(default_factory=dict)
     exposure: str = "loopback"
     unit_files: str = ""
+    want: Endpoint | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What is probed, with the exposure."""
+        url = "http://127.0.0.1:8080/health"
+        plain = Endpoint(
+            units=LIVE, listen="127.0.0.1:8080", url=url, exposure="any" if self.exposure == "any" else None
+        )
+        return self.want or plain
+
+    @property
+    def is_about_the_endpoint(self) -> bool:
+        """Whether it is the check of who answers that judges it."""
+        return "listeners" in self.answer or self.want is not None
 
     def __str__(self) -> str:
         return self.name
@@ -89,6 +107,35 @@ LISTENING = [
     listening("a stranger on another device", True, f"127.0.0.1:8080 430 {FWD}", "*%eth1:8080 9 /x.service"),
     listening("a user's unit of that name", False, f"127.0.0.1:8080 430 /user.slice/user@0.service/{FWD}"),
     Case("ss is silent", False, {"listeners": "", "sockets.problem": "ss failed 5 times"}),
+]
+SOCKET = Endpoint(units=LIVE, probe="unix", listen="/run/web.sock", url="http://localhost/health")
+COMMAND = Endpoint(units=LIVE, probe="exec", command=("/run/current-system/sw/bin/x",), user="nobody")
+
+
+def at_socket(name: str, good: bool, *rows: str) -> Case:
+    return Case(name, good, {"listeners": "".join(f"{row}\n" for row in rows)}, want=SOCKET)
+
+
+def asking(name: str, good: bool, row: str, **answer: str) -> Case:
+    return Case(name, good, {"programs": row, **answer}, want=COMMAND)
+
+
+PROBED = [
+    at_socket("its own socket", True, f"/run/web.sock 430 {FWD}"),
+    at_socket("no socket", False),
+    at_socket("another socket", False, f"/run/web.sock2 430 {FWD}"),
+    at_socket("a port instead of the socket", False, f"127.0.0.1:8080 430 {FWD}", f"*:8080 430 {FWD}"),
+    at_socket("a stranger on the socket", False, "/run/web.sock 9 /x.service"),
+    at_socket("a stranger beside it on the socket", False, f"/run/web.sock 430 {FWD}", "/run/web.sock 0 ?"),
+    asking("a program of the system", True, f"live system {TOPLEVEL}/bin/x"),
+    asking("an installed program that asks", True, f"live installed {STALE}/bin/x"),
+    asking("a program of another system", False, f"live other {STALE}/bin/x"),
+    asking("a program of somebody", False, "live other /usr/local/bin/x y"),
+    asking("a program that is gone", False, "live other "),
+    asking("another endpoint's program", False, f"dev system {TOPLEVEL}/bin/x"),
+    asking("a program of which nothing is known", False, ""),
+    asking("nobody listens, and nobody should", True, f"live system {TOPLEVEL}/bin/x", listeners=""),
+    Case("ss is silent about a socket", False, {"listeners": "", "sockets.problem": "ss failed"}, want=SOCKET),
 ]
 CONVERGED = [
     Case("healthy", True),
@@ -147,20 +194,14 @@ def observed(case: Case) -> Observation:
 
 def passes_checks(case: Case) -> bool:
     """Judge as a session does."""
-    want = Endpoint(
-        units=LIVE,
-        listen="127.0.0.1:8080",
-        url="http://127.0.0.1:8080/health",
-        exposure="any" if case.exposure == "any" else None,
-    )
     try:
         seen = observed(case)
         test_converge.test_the_system_is_of_the_commit(seen, SHA if seen.system.said else None, "", Shown())
         named = tuple(case.unit_files.split())
         test_converge.test_unit_definitions_are_those_of_the_running_system(seen, set(), named, Shown())
         test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())
-        if "listeners" in case.answer:
-            live = EndpointSeen("live", want, Health(answers=1, soak_s=0.0), seen)
+        if case.is_about_the_endpoint:
+            live = EndpointSeen("live", case.endpoint, Health(answers=1, soak_s=0.0), seen)
             endpoints.EndpointChecks().test_its_port_is_its_own(live, Shown())
     except (AssertionError, Inconclusive):
         return False
@@ -174,6 +215,7 @@ FUNCTIONS = (
     "unwell_units",
     "is_named",
     "port_problem",
+    "program_problem",
     "endpoint_problem",
     "unit_file_problem",
     "process_problem",
@@ -190,17 +232,18 @@ def script(case: Case) -> str:
     ( declare -A said=({said}) value=() problem=([live]='')
       UNITS=({shlex.join((HYPERVISOR, *LIVE))}) RELEASE_SHA={SHA}
       EXPOSURE={case.exposure} UNIT_FILES={shlex.quote(case.unit_files)}
+      ENDPOINTS={shlex.quote(endpoints_of(target_of({"live": case.endpoint})))}
       ENDPOINTS="hypervisor${{US}}{HYPERVISOR}
-live${{US}}{LIVE[0]}${{RS}}{LIVE[1]}${{US}}127.0.0.1:8080${{US}}{LIVE[1]}$US$US$US$US$US$US$US$US"
+$ENDPOINTS"
       take_shown "${{said[units.show]}}"
-      {"endpoint_problem live" if "listeners" in case.answer else looks}
+      {"endpoint_problem live" if case.is_about_the_endpoint else looks}
       echo END )
     """
 
 
 def test_both_judge_alike() -> None:
     """Whatever is judged in Python and in shell is judged the same, and rightly."""
-    cases = [*LISTENING, *CONVERGED]
+    cases = [*LISTENING, *PROBED, *CONVERGED]
     output = run("source /dev/stdin", *FUNCTIONS, stdin="\n".join(map(script, cases)).encode())
     by_hand = [not text.strip() for text in output.split("END\n")[:-1]]
     assert len(by_hand) == len(cases)

@@ -220,10 +220,10 @@ def test_a_program_in_a_container_has_no_right_of_the_host(tmp_path: Path) -> No
       exec 9</dev/null
       enter 77 systemctl show
     """
-    words = run(text, "enter", "number_to").split()
+    words = run(text, "enter", "close_files", "number_to").split()
     assert words[words.index("setpriv") :][:3] == ["setpriv", "--no-new-privs", "nsenter"]
     assert "--user=/proc/self/fd/9" in words
-    assert run("JAIL=; enter 77 true || echo refused", "enter", "number_to") == "refused\n"
+    assert run("JAIL=; enter 77 true || echo refused", "enter", "close_files", "number_to") == "refused\n"
 
 
 def test_what_the_script_writes_is_for_root_alone(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
     """What curl makes 200 of and is no status line of that is no answer."""
     text = f"""
       SCRATCH={tmp_path} asks=1
-      declare -A facts=() reply=() body=() odd=() status_of=()
+      declare -A facts=() reply=() body=() odd=() status_of=() how=() kind=([live]=http)
       keep_body() {{ :; }}
       printf '%s\\r\\n\\r\\n' {shlex.quote(line)} >{tmp_path}/live.1.head; echo x >{tmp_path}/live.1
       exec {{fd}}< <(printf '%s\\n' "200${{US}}0.1${{US}}0.2${{US}}0${{US}}2${{US}}127.0.0.1${{US}}80${{US}}")

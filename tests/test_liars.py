@@ -224,7 +224,14 @@ def test_only_the_whole_control_group_names_a_unit(tmp_path: Path) -> None:
       read_group 7
     done
     """
-    told = run(text, "find_unit", values={"DIR": str(tmp_path)}, replace={"/proc/": f"{tmp_path}/"})
+    told = run(
+        text,
+        "find_unit",
+        "find_group",
+        "name_group",
+        values={"DIR": str(tmp_path)},
+        replace={"/proc/": f"{tmp_path}/"},
+    )
     assert told.splitlines() == [
         "a.service",
         "a.service",
@@ -251,7 +258,7 @@ def test_socket_that_systemd_holds_is_its_service_s() -> None:
     LISTEN 0 9 127.0.0.1:82 0.0.0.0:* users:(("systemd",pid=1,fd=3))
     LISTEN 0 9 127.0.0.1:83 0.0.0.0:*'
     """
-    assert run(text, "held_sockets", "listeners").splitlines() == [
+    assert run(text, "held_sockets", "find_held", "listeners").splitlines() == [
         "127.0.0.1:80 1 a.service",
         "127.0.0.1:80 7 a.service",
         "*:81 1 a.service",

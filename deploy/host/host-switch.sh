@@ -227,23 +227,26 @@ drop_unit() {
 
 # ---- the contract: what is probed -----------------------------------------------------------------------------
 
-# One endpoint a line: name, units, listen, listener, url (and a file of the request's headers), status, backend, wants of
-# the body, commands inside, machine (unit, tap, bridge, monitor), keys of the body and the system's files that hold their
-# values, in turn. Wants are a text that the body must contain, then keys and values in turn, spelled as JSON in ASCII.
+# One endpoint a line: name, units, listen, listener, question, code, backend, wants of the body, commands inside, machine
+# (unit, tap, bridge, monitor), keys of the body and the system's files that hold their values, in turn. Wants are a text
+# that the body must contain, then keys and values in turn, spelled as JSON in ASCII. A question is one of these:
+#   http URL HEADERS-FILE · https URL HEADERS-FILE CONNECT-TO CA-FILE · unix URL HEADERS-FILE SOCKET · tcp ADDRESS PORT ·
+#   exec USER PROGRAM ARGUMENT…
+# The code is the HTTP status that is wanted, or the exit code, in three digits; 000 where there is none.
 # Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
 # endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
 endpoint() { local IFS=$US; printf '%s\n' "$*"; }
 ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
-  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service http://127.0.0.1:9090/login 200 '' '' '' '' '' ''
+  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service "http${RS}http://127.0.0.1:9090/login" 200 '' '' '' '' '' ''
   for unit in live:8080:100 dev:8081:101; do
     IFS=: read -r name port last <<<"$unit"
     good="$RS\"status\"$RS\"healthy\"$RS\"instance_role\"$RS\"$name\""
     if ask_systemctl show -P LoadState -- "container@sandbox-$name.service" && [ "$answered" = loaded ]; then
       endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
-        "sandbox-$name/sandbox.service" http://127.0.0.1:8080/health 200 '' "$good" '' '' '' "container@sandbox-$name.service"
+        "sandbox-$name/sandbox.service" "http${RS}http://127.0.0.1:8080/health" 200 '' "$good" '' '' '' "container@sandbox-$name.service"
     else
       endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
-        "socat-sandbox@$name.service" "http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
+        "socat-sandbox@$name.service" "http${RS}http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
         "$good" '' "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" '' ''
     fi
   done
@@ -403,15 +406,21 @@ open_jail() {
   exec {holder}<&-
 }
 
+# Close all open files but the standard ones and $1: a lock among them would be held by whatever a program leaves behind.
+close_files() {
+  local file fd
+  for file in /proc/"$BASHPID"/fd/*; do
+    fd=${file##*/}
+    case $fd in 0 | 1 | 2 | 255 | "$1") ;; *) exec {fd}>&- ;; esac
+  done
+}
+
 # Run a program of the container that the process $1 leads. It may be anybody's, so it gets no rights over the host, no
 # terminal and no open file; and it says so much and takes so long at most.
 enter() (
   [ -n "$JAIL" ] || return
   number_to limit "${INSIDE_S:-}" 10
-  for file in /proc/"$BASHPID"/fd/*; do
-    fd=${file##*/}
-    case $fd in 0 | 1 | 2 | 255 | "$JAIL") ;; *) exec {fd}>&- ;; esac
-  done
+  close_files "$JAIL"
   {
     [ /dev/stderr -ef /dev/null ] || exec 2>&1
     exec setsid --wait timeout -k 1 "$limit" setpriv --no-new-privs nsenter --preserve-credentials \
@@ -640,49 +649,112 @@ say_processes() {
   say processes "$rows"
   # shellcheck disable=SC2046 # one number a line
   say processes.began "$(began_of $(cut -d' ' -f2 <<<"$rows"))"
+  say programs "$(probing_programs "$closure")"
   say system.activated "$(stat -c %.2Y /run/current-system) $(</proc/uptime)"
+}
+
+# The files that probes run: the endpoint, whether the file is of the closure $1, and the file.
+probing_programs() {
+  local name question file origin; local -a part
+  while IFS=$US read -r name _ _ _ question _; do
+    IFS=$RS read -r -a part <<<"$question"
+    [ "${part[0]:-}" = exec ] || continue
+    file=$(readlink -e -- "${part[2]}" || true) origin=other
+    if [[ $file == /nix/store/* ]]; then
+      [[ " ${INSTALLED[*]} " != *" $(store_root "$file") "* ]] || origin=installed
+      [[ $'\n'$1$'\n' != *$'\n'"$(store_root "$file")"$'\n'* ]] || origin=system
+    fi
+    printf '%s %s %s\n' "$name" "$origin" "$file"
+  done <<<"$ENDPOINTS"
 }
 
 # Whose process it is, into `unit`: the unit of the contract whose control group it is in, as systemd names that group,
 # else the group itself. A unit of a user, or one inside another, may have the name of any unit.
-find_unit() {
-  local line name group='' own longest=''
-  unit='?'
+find_unit() { local group; find_group "$1"; name_group "$group"; }
+
+# The control group of a process, into `group`; empty where there is no such process.
+find_group() {
+  local line
+  group=''
   while IFS= read -r line; do
     case $line in 0::* | 1:name=systemd:*) group=${line#*:*:} ;; esac
   done 2>/dev/null <"/proc/$1/cgroup" || true
-  [ -z "$group" ] || unit=${group// /_}
+  group=${group// /_}
+}
+
+name_group() {
+  local name own longest=''
+  unit=${1:-?}
   for name in "${UNITS[@]}"; do
     own=${value["$name ControlGroup"]:-}
-    if [ -n "$own" ] && [[ $group/ == "$own/"* ]] && ((${#own} > ${#longest})); then longest=$own unit=$name; fi
+    if [ -n "$own" ] && [[ $1/ == "$own/"* ]] && ((${#own} > ${#longest})); then longest=$own unit=$name; fi
   done
 }
 
 # Who listens: one line a socket and process, with the unit whose control group the process is in.
 sockets=
 say_listeners() {
-  local container
-  ask_ss
+  local container rows
+  ask_ss -Hltnp
   sockets=$answered
-  say listeners "$(listeners <<<"$sockets")"
+  rows=$(listeners <<<"$sockets")
+  add_unix_listeners ''
+  say listeners "$rows"
   for container in "${!LEADER[@]}"; do
     [ -n "${LEADER[$container]}" ] || continue
-    ask_ss nsenter -t "${LEADER[$container]}" -n --
-    say "listeners.$container" "$(listeners <<<"$answered")"
+    ask_ss -Hltnp nsenter -t "${LEADER[$container]}" -n --
+    rows=$(listeners <<<"$answered")
+    add_unix_listeners "$container"
+    say "listeners.$container" "$rows"
   done
 }
 
-# Ask ss who listens, again where it fails; that it never answered is said.
+# Ask ss who listens, again where it fails; that it never answered is said. $1 are its options, the rest goes before it.
 ask_ss() {
   local tries=0 stderr=''
   while ((tries < 5)); do
     tries=$((tries + 1))
-    if answered=$(timeout 10 "$@" ss -Hltnp 2>/dev/null); then return 0; fi
+    if answered=$(timeout 10 "${@:2}" ss "$1" 2>/dev/null); then return 0; fi
     sleep 0.5
   done
-  stderr=$(timeout 10 "$@" ss -Hltnp 2>&1 >/dev/null) || true
+  stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true
   answered=''
   [ -n "${said[sockets.problem]:-}" ] || say sockets.problem "ss failed $tries times: ${stderr:0:300}"
+}
+
+# Add to `rows` who listens on the unix sockets that probes ask in the network of the container $1, as `listeners` does
+# for ports. Of all the sockets that were ever made at a path, the inode tells which one a connection reaches now.
+add_unix_listeners() {
+  local question container line inode device number pid unit held='' asked=''; local -a part
+  while IFS=$US read -r _ _ _ _ question _ _ _ _ _ _ container; do
+    IFS=$RS read -r -a part <<<"$question"
+    if [ "${part[0]:-}" != unix ] || [ "$container" != "$1" ]; then continue; fi
+    read -r inode device number < <(stat -L -c '%i %Hd/%Ld 0/%d' -- "${part[3]}" 2>/dev/null || true) || continue
+    [ -n "$asked" ] || ask_ss -Hlxnpe ${1:+nsenter -t "${LEADER[$1]}" -n --}
+    asked=yes
+    while IFS= read -r line; do
+      [[ $line =~ \ ino:([0-9]+)\ dev:([0-9]+/[0-9]+) && ${BASH_REMATCH[1]} == "$inode" ]] || continue
+      case ${BASH_REMATCH[2]} in "$device" | "$number") ;; *) continue ;; esac
+      pid=0 unit='?'
+      while [[ $line =~ pid=([0-9]{1,10}) ]]; do
+        pid=${BASH_REMATCH[1]} line=${line#*"${BASH_REMATCH[0]}"}
+        find_unit "$pid"
+        [ "$unit" != /init.scope ] || find_held "${part[3]}"
+        rows+=$'\n'"${part[3]} $pid $unit"
+      done
+      [ "$pid" != 0 ] || rows+=$'\n'"${part[3]} 0 ?"
+    done <<<"$answered"
+  done <<<"$ENDPOINTS"
+}
+
+# For which unit of the contract systemd holds the socket $1, into `unit`; `held` keeps what systemd said of that.
+find_held() {
+  local name port=${1##*:}
+  [ -n "$held" ] || held=$'\n'$(held_sockets)$'\n'
+  for name in "${UNITS[@]}"; do
+    # A socket for every address is [::] to systemd and * to ss.
+    if [[ $held == *$'\n'"$1 $name"$'\n'* || ($1 == "*:$port" && $held == *$'\n'"[::]:$port $name"$'\n'*) ]]; then unit=$name; fi
+  done
 }
 
 # The sockets that systemd itself holds for units, as `address service` a line: the service is in the contract.
@@ -705,7 +777,7 @@ held_sockets() {
 
 # Read what ss says: a line a socket and process.
 listeners() {
-  local address rest pid unit seen name rows='' held='' port
+  local address rest pid unit seen rows='' held=''
   while read -r _ _ _ address _ rest; do
     seen=' '
     while [[ $rest =~ pid=([0-9]{1,10}) ]]; do
@@ -713,14 +785,7 @@ listeners() {
       [[ $seen != *" $pid "* ]] || continue
       seen+="$pid "
       find_unit "$pid"
-      if [ "$unit" = /init.scope ]; then
-        [ -n "$held" ] || held=$'\n'$(held_sockets)$'\n'
-        port=${address##*:}
-        for name in "${UNITS[@]}"; do
-          # A socket for every address is [::] to systemd and * to ss.
-          if [[ $held == *$'\n'"$address $name"$'\n'* || ($address == "*:$port" && $held == *$'\n'"[::]:$port $name"$'\n'*) ]]; then unit=$name; fi
-        done
-      fi
+      [ "$unit" != /init.scope ] || find_held "$address"
       rows+="$address $pid $unit"$'\n'
     done
     # Somebody whom ss cannot name is a stranger all the same.
@@ -1991,8 +2056,37 @@ verb_status() {
   say_guard
 }
 
-# One answer of an endpoint, asked with the headers in the file $4, if any: the body into the file $3 and its headers
-# beside it, else to standard output; then a line of
+# An answer without a body: its code, curl's or the script's own, and words.
+no_answer() { printf '%s' "000${US}0${US}0${US}$1${US}0$US$US$US$2"; }
+
+# One answer to the question $1 of an endpoint, with its body in the file $4. $2 is the container in whose network it is
+# asked, if any, and $3 a text for which a connection waits.
+ask_endpoint() {
+  local -a part
+  IFS=$RS read -r -a part <<<"$1"
+  case ${part[0]:-} in
+    http) ask "${part[1]}" "$2" "$4" "${part[2]:-}" ;;
+    https)
+      # Whom the host's system trusts, not whom the caller's variables name; or the file's authorities and no other.
+      unset CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
+      if [ -z "${part[4]:-}" ]; then
+        ask "${part[1]}" "$2" "$4" "${part[2]:-}" --connect-to "${part[3]}"
+      elif [ -f "${part[4]}" ] && [ -r "${part[4]}" ] && [ -s "${part[4]}" ]; then
+        mkdir -p "$SCRATCH/no-authorities"
+        ask "${part[1]}" "$2" "$4" "${part[2]:-}" --connect-to "${part[3]}" --cacert "${part[4]}" --capath "$SCRATCH/no-authorities"
+      else
+        no_answer 77 "${part[4]}, which ca_file names, is not a file with certificates that can be read"
+      fi
+      ;;
+    unix) ask "${part[1]}" '' "$4" "${part[2]:-}" --unix-socket "${part[3]}" ;;
+    tcp) ask_tcp "$2" "${part[1]}" "${part[2]}" "$3" "$4" ;;
+    exec) ask_program "$2" "$4" "${part[@]:1}" ;;
+    *) no_answer 2 "this host's script does not know a probe of kind '${part[0]:-}'" ;;
+  esac
+}
+
+# One answer of a URL, asked with the headers in the file $4, if any, and with further arguments of curl: the body into the
+# file $3 and its headers beside it, else to standard output; then a line of
 # code, connect and total seconds, curl's exit code, bytes of body, address and port that answered, and curl's words.
 ask() {
   local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES")
@@ -2007,15 +2101,149 @@ ask() {
   # curl reads the headers itself, so that their values stand in no list of arguments and in no answer.
   if [ -n "${4:-}" ]; then
     if ! { [ -f "$4" ] && [ -r "$4" ]; }; then
-      printf '%s' "000${US}0${US}0${US}26${US}0$US$US$US$4, which headers_file names, is not a file that can be read"
+      no_answer 26 "$4, which headers_file names, is not a file that can be read"
       return 0
     fi
     curl+=(-H "@$4")
   fi
+  curl+=("${@:5}")
   [ -n "${2:-}" ] || exec "${curl[@]}" -w "$form" -- "$1" 2>/dev/null
   # The host's own curl in the container's network alone: nothing need be there inside.
   [ -z "${LEADER[$2]:-}" ] || text=$(nsenter -t "${LEADER[$2]}" -n -- "${curl[@]}" -w "$form" -- "$1" 2>/dev/null) || true
-  printf '%s' "${text:-000${US}0${US}0${US}7${US}0$US$US${US}its container is not up}"
+  if [ -n "$text" ]; then printf '%s' "$text"; else no_answer 7 'its container is not up'; fi
+}
+
+# Microseconds since $1, in the form of EPOCHREALTIME, into the variable $2; and the same as seconds, into `took`.
+took=''
+took_to() {
+  local since=$((${EPOCHREALTIME/./} - ${1/./}))
+  printf -v "$2" %s "$since"
+  printf -v took '%d.%06d' "$((since / 1000000))" "$((since % 1000000))"
+}
+
+# A connection to the port $3 of $2, in the network of the container $1, if any: what it received into the file $5, until
+# that has the text $4. The words of a good answer are the processes that accepted it, each with its control group.
+ask_tcp() {
+  local text='' limit=0; local -a enter=()
+  if [ -n "$1" ]; then
+    [ -n "${LEADER[$1]:-}" ] || { no_answer 7 'its container is not up'; return; }
+    enter=(nsenter -t "${LEADER[$1]}" -n --)
+  fi
+  milliseconds_to limit "$ANSWER_TIMEOUT_S"
+  # Another shell, as a connection has no time limit of its own in bash.
+  text=$(timeout -k 1 "$((limit / 1000 + 2))" "${enter[@]}" "$BASH" -c "
+    set -u; export LC_ALL=C; US=$'\x1f'; took=''
+    $(declare -f no_answer took_to find_group find_accepting connect)
+    connect \"\$@\"" - "${@:2}" "$((limit * 1000))" "$MAX_BYTES" 2>/dev/null) || true
+  if [ -n "$text" ]; then printf '%s' "$text"; else no_answer 28 'no connection in time'; fi
+}
+
+# The same in a shell of its own: address, port, text, file, microseconds, bytes. A process that has the connection open has
+# accepted it, and so has one that sent something or closed it in order. The kernel alone makes a connection all the same:
+# that of a process which is stopped.
+connect() {
+  local began=$EPOCHREALTIME connected='' us=0 char='' rc window='' size=0 heard='' over='' owners='' failed=''
+  if ! { exec 3<>"/dev/tcp/$1/$2"; } 2>"$4.error"; then
+    no_answer 7 "$(sed -n '1s/.*: //p' "$4.error")"
+    return
+  fi
+  took_to "$began" us
+  connected=$took
+  exec 4>"$4"
+  while took_to "$began" us && ((us < $5)); do
+    if [ -z "$3" ] || [ -n "$over" ]; then
+      failed=''
+      owners=$(find_accepting "$2") || failed=yes
+      [ -z "$owners$over" ] || break
+    fi
+    rc=0
+    IFS= read -r -d '' -n 1 -t 0.05 char <&3 || rc=$?
+    # A byte may come together with the end of the time.
+    if [ "$rc" = 0 ] || [ -n "$char" ]; then
+      heard=yes size=$((size + 1))
+      if [ -n "$char" ]; then printf %s "$char" >&4; else printf '\0' >&4; fi
+      if [ -n "$char" ]; then window+=$char; else window=''; fi
+      ((${#window} <= ${#3})) || window=${window: -${#3}}
+      if [ "$window" = "$3" ] || [ -z "$3" ] || ((size >= $6)); then over=yes; fi
+    elif ((rc < 128)); then
+      over=yes
+    fi
+  done
+  [ -n "$heard$owners$failed" ] || owners=$(find_accepting "$2") || failed=yes
+  took_to "$began" us
+  if [ -z "$heard$owners$failed$over" ]; then
+    no_answer 101 ''
+  elif [ -z "$heard$owners" ] && [ -n "$failed" ]; then
+    no_answer 2 'ss did not say which process has the connection'
+  elif [ -z "$heard" ] && [ "$owners" = reset ]; then
+    no_answer 56 ''
+  else
+    printf %s "000$US$connected$US$took${US}0$US$size$US$1$US$2$US${owners#reset}"
+  fi
+}
+
+# The processes that have the other end of this shell's connection to the port $1, each with its control group, as it may
+# end with the connection; or `reset` where the connection is no more.
+find_accepting() {
+  local rows pid group
+  rows=$(timeout 5 ss -Htnp "( sport = :$1 or dport = :$1 )" 2>/dev/null) || return
+  awk -v me="pid=$$," '
+    function bare(address) {
+      sub(/%[^]:]+/, "", address)
+      if (address ~ /^\[::ffff:[0-9.]+\]/) { sub(/^\[::ffff:/, "", address); sub(/\]/, "", address) }
+      return address
+    }
+    {
+      users = ""
+      for (n = 6; n <= NF; n++) users = users " " $n
+      owners[bare($4) " " bare($5)] = users
+      if (index(users, me)) other = bare($5) " " bare($4)
+    }
+    END {
+      if (other == "") print "reset"
+      users = other == "" ? "" : owners[other]
+      while (match(users, /pid=[0-9]+/)) { print substr(users, RSTART + 4, RLENGTH - 4); users = substr(users, RSTART + RLENGTH) }
+    }' <<<"$rows" | while read -r pid; do
+    if [ "$pid" = reset ]; then printf reset; return; fi
+    find_group "$pid"
+    [ -z "$group" ] || printf '%s:%s ' "$pid" "$group"
+  done
+}
+
+# What came of running a program as the user $3, in the network of the container $1, if any: its output into the file $2.
+# The rest are the program and its arguments. It gets none of this script's variables, which may hold secrets.
+ask_program() {
+  local began=$EPOCHREALTIME us=0 limit=0 uid gid size=0 rc; local -a enter=() ended
+  if [ -n "$1" ]; then
+    [ -n "${LEADER[$1]:-}" ] || { no_answer 7 'its container is not up'; return; }
+    enter=(nsenter -t "${LEADER[$1]}" -n --)
+  fi
+  { uid=$(id -u -- "$3") && gid=$(id -g -- "$3"); } 2>/dev/null || { no_answer 103 "this host has no user '$3'"; return; }
+  if ! { [ -f "$4" ] && [ -x "$4" ]; }; then no_answer 103 "$4 is not a program on this host"; return; fi
+  milliseconds_to limit "$ANSWER_TIMEOUT_S"
+  set +e
+  # What it exits with counts only if it was begun: others before it exit with 1 as well.
+  (
+    close_files '' && cd / && exec env -i PATH="$PATH" LANG=C.UTF-8 USER="$3" LOGNAME="$3" timeout -k 1 "$ANSWER_TIMEOUT_S" \
+      "${enter[@]}" setpriv --reuid "$uid" --regid "$gid" --init-groups -- \
+      "$BASH" -c 'echo begun >&3 && exec 3>&- && exec "$@"' - "${@:4}" </dev/null 2>&1 3>"$2.begun"
+  ) | timeout -k 1 "$((limit / 1000 + 2))" head -c "$((MAX_BYTES + 1))" >"$2"
+  ended=("${PIPESTATUS[@]}")
+  set -e
+  took_to "$began" us
+  number_to rc "${ended[0]}" 127
+  number_to size "$(stat -c %s -- "$2")" 0
+  if [ ! -s "$2.begun" ] || ((rc == 126 || rc == 127)); then
+    no_answer 103 "$(head -c 300 -- "$2" | tr -c '[:print:]' ' ')"
+  elif ((size > MAX_BYTES)); then
+    no_answer 63 ''
+  elif [ "${ended[1]}" != 0 ]; then
+    no_answer 28 'something that it began keeps its output open'
+  elif ((us >= limit * 1000)); then
+    no_answer 28 ''
+  else
+    printf '%03d%s' "$rc" "${US}0$US$took${US}0$US$size$US$US$US"
+  fi
 }
 
 # Each unit's state, and what changes whenever its process does.
@@ -2172,7 +2400,7 @@ judge_json() {
 
 # Take what came of asking an endpoint: its facts, its body and the number under which that is kept.
 take_answer() {
-  local name=$1 fd=$2 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text
+  local name=$1 fd=$2 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit
   IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
   exec {fd}<&-
   [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
@@ -2183,7 +2411,13 @@ take_answer() {
     line=${line%$'\r'}
     if [ -z "$line" ]; then fresh=yes; elif [ -n "$fresh" ]; then status=$line fresh=''; fi
   done 2>/dev/null <"$file.head" || true
-  if [ "$rc" = 0 ] && ! [[ $status =~ ^HTTP/[0-9](\.[0-9])?\ ([0-9]{3})(\ .*)?$ && ${BASH_REMATCH[2]} == "$code" ]]; then
+  if [ "$rc:${kind[$name]}" = 0:tcp ]; then
+    for pid in $words; do
+      name_group "${pid#*:}"
+      if [ "$unit" != "${listener[$name]}" ]; then rc=102 words="process ${pid%%:*} of $unit"; break; fi
+    done
+    [ "$rc" != 0 ] || words=''
+  elif [ "$rc" = 0 ] && [ "${kind[$name]}" != exec ] && ! [[ $status =~ ^HTTP/[0-9](\.[0-9])?\ ([0-9]{3})(\ .*)?$ && ${BASH_REMATCH[2]} == "$code" ]]; then
     status=${status//[^[:print:]]/?}
     rc=8 words="its status line is '${status:0:100}'"
   fi
@@ -2193,6 +2427,8 @@ take_answer() {
   [ "$rc" != 0 ] || keep_body "$name" "$size"
   [[ $ip != *:* ]] || ip="[$ip]"
   [ -n "$ip" ] && [ -n "$port" ] && ip+=:$port || ip=-
+  how[$name]="code $code"
+  [ "$rc" = 0 ] || how[$name]="no answer, $rc${words:+: $words}"
   facts[$name]="$code $connect $total $rc ${body[$name]} $ip $words"
 }
 
@@ -2218,14 +2454,13 @@ keep_body() {
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name url headers want fd container task=''
-  local -A asked facts status_of odd body
+  local name unit question want fd container task=''
+  local -A asked facts status_of odd body kind listener
   asks=$((asks + 1))
-  while IFS=$US read -r name _ _ _ url _ _ _ _ _ _ container; do
+  while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
     : >"$SCRATCH/$name.$asks"
-    headers=''
-    [[ $url != *"$RS"* ]] || headers=${url#*"$RS"}
-    exec {fd}< <(ask "${url%%"$RS"*}" "$container" "$SCRATCH/$name.$asks" "$headers")
+    kind[$name]=${question%%"$RS"*} listener[$name]=$unit
+    exec {fd}< <(ask_endpoint "$question" "$container" "${contains[$name]}" "$SCRATCH/$name.$asks")
     asked[$name]=$fd
   done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _; do
@@ -2248,7 +2483,7 @@ judge_endpoint() {
   local name=$1 unit
   shift
   key='' life='' up=yes problem[$name]=''
-  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one: ${reply[$name]:0:200}"
+  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one (${how[$name]:-never asked}): ${reply[$name]:0:200}"
   for unit in "$@"; do
     key+="$unit ${unit_identity[$unit]:-} "
     life+="${value["$unit InvocationID"]:-} "
@@ -2279,7 +2514,7 @@ settle_restarted() {
 # after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
 watch_endpoints() {
   local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
-  local -a list; local -A contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
+  local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
@@ -2360,7 +2595,7 @@ look_behind() {
   local name backend machine fd listener container; local -A asked=()
   while IFS=$US read -r name _ _ _ _ _ backend _; do
     if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
-    exec {fd}< <(ask "$backend" '' '' | head -c "$((MAX_BYTES + 1024))")
+    exec {fd}< <(ask "$backend" '' '' '' | head -c "$((MAX_BYTES + 1024))")
     asked[$name]=$fd
   done <<<"$ENDPOINTS"
   for name in "${!asked[@]}"; do
@@ -2925,11 +3160,30 @@ commit_problem() {
   done
 }
 
+# What is wrong with the file of the program that the question $2 of the endpoint $1 runs: it must be of the running system.
+program_problem() {
+  local name origin='' file='' path
+  [[ $2 == "exec$RS"* ]] || return 0
+  IFS=$RS read -r _ _ path _ <<<"$2"
+  while read -r name origin file; do
+    if [ "$name" = "$1" ]; then break; fi
+    origin=''
+  done <<<"${said[programs]:-}"
+  case $origin in
+    system | installed) ;;
+    '') echo "it is not known whether $path is of the running system" ;;
+    *) if [ -n "$file" ]; then echo "$path is the file $file, which is not of the running system"; else echo "$path leads to no file"; fi ;;
+  esac
+}
+
 endpoint_problem() {
-  local want=$1 name units listen listener container words _
-  while IFS=$US read -r name units listen listener _ _ _ _ _ _ _ container; do
+  local want=$1 name units listen listener question container words _
+  while IFS=$US read -r name units listen listener question _ _ _ _ _ _ container; do
     [ "$name" = "$want" ] || continue
     if [ -n "${problem[$name]}" ]; then echo "$name: ${problem[$name]}"; return; fi
+    words=$(program_problem "$name" "$question")
+    if [ -n "$words" ]; then echo "$name: $words"; return; fi
+    [ -n "$listen" ] || return 0
     words=${said[sockets.problem]:+"it is not known who listens on $listen: ${said[sockets.problem]}"}
     [ -n "$words" ] || words=$(port_problem "$listen" "$listener" "$units" "${said["listeners${container:+.$container}"]:-}" \
       "${EXPOSURE:-${container:+any}}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from switchproof.deploy.connection import Question
+from switchproof.deploy.observe.asking import reached_at
 from switchproof.deploy.target.types import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
 
 SCRIPT = Path(__file__).with_name("host-switch.sh")
@@ -55,8 +56,8 @@ def endpoints(target: Target) -> str:
                 _PART.join(endpoint.units),
                 endpoint.listen,
                 endpoint.listening_unit,
-                _PART.join((endpoint.url, *([endpoint.headers_file] if endpoint.headers_file else []))),
-                str(endpoint.status),
+                _PART.join(_question(endpoint)),
+                f"{endpoint.code:03d}",
                 endpoint.backend or "",
                 _PART.join(_wants(endpoint)),
                 _PART.join(endpoint.inside),
@@ -91,6 +92,23 @@ def path_variable(program: str) -> str:
     return f"{program.upper().replace('-', '_')}_STORE_PATH"
 
 
+def _question(endpoint: Endpoint) -> tuple[str, ...]:
+    """Say how an endpoint is asked: the kind of its probe, then what that kind needs."""
+    match endpoint.probe:
+        case "tcp":
+            address, _, port = reached_at(endpoint.listen).rpartition(":")
+            return ("tcp", address.strip("[]"), port)
+        case "exec":
+            return ("exec", endpoint.user or "", *endpoint.command)
+        case "unix":
+            return ("unix", endpoint.url, endpoint.headers_file or "", endpoint.listen)
+        case "https":
+            connect_to = f"::{reached_at(endpoint.listen)}"
+            return ("https", endpoint.url, endpoint.headers_file or "", connect_to, endpoint.ca_file or "")
+        case _:
+            return ("http", endpoint.url, endpoint.headers_file or "")
+
+
 def _machine(endpoint: Endpoint) -> tuple[str, ...]:
     machine = endpoint.machine
     return (machine.unit, machine.tap or "", machine.bridge or "", machine.monitor or "") if machine else ()
@@ -99,7 +117,7 @@ def _machine(endpoint: Endpoint) -> tuple[str, ...]:
 def _wants(endpoint: Endpoint) -> list[str]:
     """What a body must hold: a text, then keys and values in turn."""
     pairs = [part for key, value in endpoint.json.items() for part in (_spelled(key), _spelled(value))]
-    return [endpoint.contains or "", *pairs] if endpoint.contains or pairs else []
+    return [endpoint.text or "", *pairs] if endpoint.text or pairs else []
 
 
 def _spelled(value: JsonValue) -> str:

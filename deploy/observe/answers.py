@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from switchproof.deploy.target.types import Endpoint, JsonValue
+from switchproof.deploy.target.types import Endpoint, JsonValue, ProbeKind
 
 _MOST_DIGITS = 4000
 """Digits of a number that Python converts without complaint; a longer one equals no wanted value."""
@@ -22,6 +22,21 @@ NOT_KEPT = 23
 NOT_SENT = 26
 """curl's exit code where a part of the request could not be read."""
 
+UNTRUSTED = 60
+"""curl's exit code where the server's certificate is not the one that was asked for, or not trusted."""
+
+NOT_ACCEPTED = 101
+"""The host's own code of a connection that stood and that no process accepted in time."""
+
+OTHERS_ACCEPTED = 102
+"""The host's own code of a connection that a process of another unit accepted."""
+
+NOT_RUN = 103
+"""The host's own code of a program that it could not run."""
+
+FROM_101 = frozenset({NOT_ACCEPTED, OTHERS_ACCEPTED, NOT_RUN})
+"""The codes that the host's script gives itself, as curl has none for them."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -30,13 +45,16 @@ class Answer:
     Attributes:
         at: Seconds since the watch began.
         good: Whether it is what the target file asks for; as the host judged it until `judged` has seen it.
-        code: HTTP status, 0 if none came.
+        code: HTTP status, 0 if none came; the exit code of a program that was run.
         connect_s: Seconds until the connection stood, 0 if it never did.
         total_s: Seconds in all.
-        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer.
+        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer. The host gives the
+            same codes to connections and programs, and those of `FROM_101`.
         words: curl's own words, or where a redirect leads.
         remote: `address:port` that answered; empty if nobody did.
-        body: The body's bytes; None if no body came, or the host did not send it.
+        body: The bytes of the body, of what a connection received, or of a program's output; None if none came, or
+            the host did not send them.
+        probe: How it was asked; `http` until `judged` has seen it.
     """
 
     at: float
@@ -48,12 +66,27 @@ class Answer:
     words: str
     remote: str = ""
     body: bytes | None = None
+    probe: ProbeKind = "http"
 
     def __str__(self) -> str:
-        if self.curl == 0 and self.code:
-            return f"HTTP {self.code}{' → ' + self.words if self.words else ''} in {self.total_s * 1000:.0f} ms"
-        meaning = _CURL.get(self.curl, f"curl exit code {self.curl}")
+        if self.curl == 0 and (self.code or self.probe in {"tcp", "exec"}):
+            arrow = f" → {self.words}" if self.words and self.probe != "exec" else ""
+            return f"{self.short}{arrow} in {self.total_s * 1000:.0f} ms"
+        meaning = certificate_problem(self.words) if self.curl == UNTRUSTED else _meaning(self)
         return f"{meaning} ({self.words})" if self.words else meaning
+
+    @property
+    def short(self) -> str:
+        """The answer in a few words, without how long it took."""
+        if self.curl != 0:
+            return str(self)
+        match self.probe:
+            case "tcp":
+                return "connection accepted"
+            case "exec":
+                return f"exit code {self.code}"
+            case _:
+                return f"HTTP {self.code}"
 
     @property
     def text(self) -> str:
@@ -70,11 +103,51 @@ _CURL = {
     NOT_KEPT: "the answer could not be written down on the host",
     NOT_SENT: "not asked, as the headers to send could not be read",
     28: "no answer in time",
+    35: "no TLS connection",
     47: "redirected",
     52: "closed without an answer",
     56: "connection reset",
     63: "answer too large",
+    77: "not asked, as the certificates of ca_file could not be read",
+    NOT_ACCEPTED: "a connection that no process accepted in time",
+    OTHERS_ACCEPTED: "a connection that another unit accepted",
+    NOT_RUN: "the program could not be run",
 }
+
+
+def _meaning(answer: Answer) -> str:
+    if answer.probe == "exec" and answer.curl in _PROGRAM:
+        return _PROGRAM[answer.curl]
+    return _CURL.get(answer.curl, f"curl exit code {answer.curl}")
+
+
+_PROGRAM = {
+    NO_WORD: "nothing is known of how the program ended",
+    28: "the program did not end in time",
+    63: "the program's output is too large",
+}
+
+
+def certificate_problem(words: str) -> str:
+    """Say what is wrong with a certificate, by what curl says of it."""
+    said = words.lower()
+    for parts, meaning in _CERTIFICATES:
+        if any(part in said for part in parts):
+            return meaning
+    return "its certificate is not trusted"
+
+
+_CERTIFICATES = (
+    (("has expired", "certificate expired"), "its certificate has expired"),
+    (("not yet valid", "not activated"), "its certificate is not valid yet"),
+    (("subject name", "host name", "hostname", "ip address"), "its certificate is for another name"),
+    (("revoked",), "its certificate is revoked"),
+    (
+        ("self-signed", "self signed", "issuer", "unable to verify"),
+        "its certificate is signed by no trusted authority",
+    ),
+)
+"""Parts of the words that curl's TLS libraries have for what is wrong with a certificate, and what they mean."""
 
 
 def due_of(want: Endpoint, system_values: Mapping[str, str]) -> dict[str, JsonValue]:
@@ -97,33 +170,40 @@ def judged(answers: tuple[Answer, ...], want: Endpoint, due: Mapping[str, JsonVa
         key = (answer.code, answer.curl, answer.remote, answer.body)
         if key not in verdicts:
             verdicts[key] = problem_of(answer, want, due) is None
-        told.append(replace(answer, good=verdicts[key]))
+        told.append(replace(answer, good=verdicts[key], probe=want.probe))
     return tuple(told)
 
 
 def problem_of(answer: Answer, want: Endpoint, due: Mapping[str, JsonValue]) -> str | None:
     """Say what is wrong with an answer, None if nothing is; see `judged`."""
     if answer.curl != 0:
-        return f"no answer: {answer}"
-    if answer.code != want.status:
+        return f"no answer: {replace(answer, probe=want.probe)}"
+    if answer.code != want.code:
         where = f" (a redirect to {answer.words}; redirects are not followed)" if answer.words else ""
-        return f"HTTP {answer.code} instead of {want.status}{where}"
-    if not is_address_of(answer.remote, want.listen):
+        return f"{replace(answer, probe=want.probe).short} instead of {want.code}{where}"
+    if want.probe in _CONNECTING and not is_address_of(answer.remote, want.listen):
         return f"{answer.remote or 'an unknown address'} answered, not {want.listen}"
-    if not want.contains and not due:
+    if not want.text and not due:
         return None
+    name = _BODIES.get(want.probe, "body")
     if answer.body is None:
-        return "the host did not send its body"
-    if want.contains and want.contains.encode() not in answer.body:
-        return f"the body lacks {want.contains!r}"
-    return json_problem(answer.body, due)
+        return f"the host did not send its {name}"
+    if want.text and want.text.encode() not in answer.body:
+        return f"the {name} lacks {want.text!r}"
+    return json_problem(answer.body, due, name)
+
+
+_CONNECTING = frozenset({"http", "https", "tcp"})
+"""The kinds of probe that connect to an address; the others name what they ask itself."""
+
+_BODIES = {"tcp": "banner", "exec": "output"}
 
 
 def is_unknown(answer: Answer, want: Endpoint, due: Mapping[str, JsonValue]) -> bool:
     """Whether nothing may be concluded from an answer: curl itself failed, or the body was left out."""
     if answer.curl in {NO_WORD, NOT_KEPT, -1}:
         return True
-    needed = bool(want.contains or due) and answer.code == want.status
+    needed = bool(want.text or due) and answer.code == want.code
     return answer.curl == 0 and answer.body is None and needed
 
 
@@ -140,8 +220,14 @@ def is_address_of(remote: str, listen: str) -> bool:
     return there == here or (here.is_unspecified and here.version in {there.version, 6})
 
 
-def json_problem(body: bytes, due: Mapping[str, JsonValue]) -> str | None:
-    """Say what keeps a body from being a JSON object with these keys and values, None if nothing does."""
+def json_problem(body: bytes, due: Mapping[str, JsonValue], name: str = "body") -> str | None:
+    """Say what keeps a body from being a JSON object with these keys and values, None if nothing does.
+
+    Args:
+        body: The bytes.
+        due: The keys and values.
+        name: What a reader calls the body.
+    """
     if not due:
         return None
     try:
@@ -149,15 +235,15 @@ def json_problem(body: bytes, due: Mapping[str, JsonValue]) -> str | None:
             body.decode("utf-8"), object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_integer
         )
     except UnicodeDecodeError:
-        return "the body is not UTF-8, as JSON must be"
+        return f"the {name} is not UTF-8, as JSON must be"
     except RecursionError:
-        return "the body is nested too deeply to be read"
+        return f"the {name} is nested too deeply to be read"
     except ValueError:
-        return "the body is not JSON"
+        return f"the {name} is not JSON"
     if not isinstance(found, _Object):
-        return "the body is not a JSON object"
+        return f"the {name} is not a JSON object"
     if twice := [key for key in due if found.count[key] > 1]:
-        return f"{', '.join(map(repr, twice))} stands in the body more than once"
+        return f"{', '.join(map(repr, twice))} stands in the {name} more than once"
     wrong = [
         f"{key!r} is {_shown(found[key]) if key in found else 'missing'} instead of {json.dumps(value)}"
         for key, value in due.items()

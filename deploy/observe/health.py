@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from switchproof.deploy.observe import asking
 from switchproof.deploy.observe.answers import (
     Answer,
     due_of,
@@ -19,7 +18,7 @@ from switchproof.deploy.observe.answers import (
 )
 from switchproof.deploy.observe.causes.container import Container
 from switchproof.deploy.observe.causes.machine import Machine
-from switchproof.deploy.observe.observation import Listener, Observation, Streak, Unit
+from switchproof.deploy.observe.observation import Listener, Observation, Program, Streak, Unit
 from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 
 _SHOWN = 300
@@ -62,7 +61,7 @@ class EndpointSeen:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Whoever would hear a connection to the endpoint's address."""
+        """Whoever would hear a connection to the endpoint's address, or to its socket."""
         where = self.want.container or ""
         return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
 
@@ -80,6 +79,11 @@ class EndpointSeen:
             and not one.is_loopback
             and (one.unit in self.want.units or one.hears(self.want.listen))
         ]
+
+    @property
+    def program(self) -> Program | None:
+        """The file that a probe runs, None if it was not looked at."""
+        return self.observation.programs.get(self.name)
 
     @property
     def elsewhere(self) -> str:
@@ -105,17 +109,12 @@ class EndpointSeen:
     @property
     def wanted(self) -> str:
         """The answer that the target file asks for, in words."""
-        parts = [f"HTTP {self.want.status} from {self.want.url}"]
-        if self.want.contains:
-            parts.append(f"a body with {self.want.contains!r}")
-        parts += [f'"{key}": {json.dumps(value)}' for key, value in self.due.items()]
-        return ", ".join(parts)
+        return asking.wanted(self.want, self.due)
 
     @property
     def command(self) -> str:
         """What asks it, as a person would type it on the host."""
-        limits = f"--max-time {self.health.timeout_s:g} --max-filesize {self.health.max_bytes}"
-        return f"curl -q -sS -i --noproxy '*' --max-redirs 0 {limits} -- {shlex.quote(self.want.url)}"
+        return asking.command(self.want, self.health)
 
     @property
     def due(self) -> dict[str, JsonValue]:
@@ -200,7 +199,7 @@ class EndpointSeen:
         told: list[str] = []
         previous = ""
         for answer in self.answers:
-            text = f"HTTP {answer.code}" if answer.curl == 0 else str(answer)
+            text = answer.short
             text += "" if answer.good else f" (bad{self._why(answer)})"
             if text != previous:
                 told.append(f"+{answer.at:.1f} s {text}")
@@ -220,7 +219,7 @@ class EndpointSeen:
 
     def _why(self, answer: Answer) -> str:
         """What is wrong with an answer whose status is the wanted one."""
-        if answer.curl != 0 or answer.code != self.want.status:
+        if answer.curl != 0 or answer.code != self.want.code:
             return ""
         return f": {(problem_of(answer, self.want, self.due) or '')[:_SHOWN]}"
 

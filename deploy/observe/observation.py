@@ -186,8 +186,21 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Program:
+    """The file that a probe runs.
+
+    Attributes:
+        file: Where its path leads; empty if it leads nowhere.
+        origin: `system` if it is of the running system, `installed` if the bridge has installed it, else `other`.
+    """
+
+    file: str
+    origin: str
+
+
+@dataclass(frozen=True)
 class Listener:
-    """Somebody who listens on a TCP address: the process, and the unit of the contract that it belongs to.
+    """Somebody who listens on a TCP address or a unix socket: the process, and its unit of the contract.
 
     `unit` is the process's control group where that belongs to no such unit. `container` is the unit of the container
     in whose network it listens; empty in the host's own.
@@ -201,6 +214,8 @@ class Listener:
     @property
     def is_loopback(self) -> bool:
         """Whether only the host itself, or whoever shares that network with it, reaches the socket."""
+        if self.address.startswith("/"):
+            return True
         host = self._bare.rpartition(":")[0]
         if host.endswith("%lo"):
             return True
@@ -210,12 +225,14 @@ class Listener:
             return False
 
     def hears(self, listen: str) -> bool:
-        """Whether a connection to `listen` (`address:port`) reaches it.
+        """Whether a connection to `listen` (`address:port`, or a socket's path) reaches it.
 
         `[::]` alone does not count for an IPv4 address: ss writes `*` for a socket that takes both. A socket that is
         bound to a device (`127.0.0.1%lo:80`) hears what comes to its address there; one for every address of
         another device than `lo` hears nothing of the host itself.
         """
+        if "/" in (listen[:1], self.address[:1]):
+            return self.address == listen
         port = listen.rpartition(":")[2]
         everywhere = {f"*:{port}", f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}"}
         return _DEVICE.sub("", self._bare) == listen or self._bare.replace("%lo:", ":") in everywhere
@@ -244,6 +261,7 @@ class Observation:
         presences: What every unit was whenever that changed, by seconds since the watch began.
         processes: Processes of the contract's units; None if the closure could not be read.
         processes_problem: What nix said where the closure could not be read.
+        programs: The files that probes run, by endpoint.
         listeners: Who listens.
         listeners_problem: Why nobody could say who listens; empty if somebody could.
         activated_s: When the running system was activated, in seconds since the boot; None if that is not known.
@@ -273,6 +291,7 @@ class Observation:
     listeners_problem: str = ""
     activated_s: float | None = None
     processes_problem: str = ""
+    programs: Mapping[str, Program] = field(default_factory=dict)
 
     @property
     def survivors(self) -> list[Process]:
@@ -455,6 +474,10 @@ def read_observation(frame: Frame) -> Observation:
             processes=_processes(frame),
             processes_problem=frame.get("processes.problem").strip(),
             activated_s=_activated(frame),
+            programs={
+                name: Program(file, origin)
+                for name, origin, file in (line.split(" ", 2) for line in _lines(frame.get("programs")))
+            },
             listeners_problem=frame.get("sockets.problem").strip(),
             listeners=(
                 *_listeners(frame.text("listeners"), ""),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from switchproof.deploy.observe.answers import Answer, due_of, judged
+from switchproof.deploy.observe.asking import kind_of
 from switchproof.deploy.observe.observation import Observation, Unit
 from switchproof.deploy.record.facts import Leg, Sample, UnitState, Watch
 from switchproof.deploy.target.types import Endpoint
@@ -50,6 +51,7 @@ def read_watches(
                 samples=tuple(kept),
                 left_out=len(answers) - len(kept),
                 restarts=tuple(restarts[:MOST]),
+                probe=kind_of(want) if want else "",
             )
         )
     return watches
@@ -98,10 +100,11 @@ def _likeness(answer: Answer) -> tuple[bool, int, int]:
 
 
 def _sample(answer: Answer) -> Sample:
+    is_http = answer.probe not in {"tcp", "exec"}
     return Sample(
         at_s=round(answer.at, 3),
         good=answer.good,
-        code=answer.code,
+        code=answer.code if is_http else 0,
         seconds=round(answer.total_s, 6),
-        words=str(answer),
+        words=str(answer) if is_http else f"{answer.short}{'' if answer.good else ', not as it should be'}",
     )

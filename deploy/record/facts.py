@@ -78,7 +78,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         at_s: Seconds since the watch began.
         good: Whether it was what the target file asks for.
-        code: HTTP status, 0 if none came.
+        code: HTTP status, 0 if none came, and for what is not asked over HTTP.
         seconds: How long it took.
         words: The answer in words, such as `HTTP 503 in 2 ms` or `connection refused or no route`.
     """
@@ -103,6 +103,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         samples: The answers, thinned where there were many: every change stays.
         left_out: How many answers are not among the samples.
         restarts: Every time that a unit behind it became another process, in words.
+        probe: How it was asked: the kind of the probe and what that asks; empty in older records.
     """
 
     leg: Leg
@@ -114,6 +115,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[Sample, ...]
     left_out: int = 0
     restarts: tuple[str, ...] = ()
+    probe: str = ""
 
 
 class UnitState(msgspec.Struct, frozen=True, kw_only=True):

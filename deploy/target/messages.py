@@ -40,8 +40,8 @@ PATTERNS = {
         "ADDRESS:PORT, as ss writes it",
         "0.0.0.0:22",
     ),
-    r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$(?!\n)": (
-        "ADDRESS:PORT with a numeric address",
+    r"^((\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}|(/[A-Za-z0-9_@][A-Za-z0-9@._-]*)+)$(?!\n)": (
+        "ADDRESS:PORT with a numeric address, or a unix socket's absolute path",
         "127.0.0.1:8080",
     ),
     r"^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$(?!\n)": ("an instance id", "i-0123456789abcdef0"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import ipaddress
-import math
 import re
 import sys
 import tomllib
@@ -13,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +23,7 @@ from switchproof.deploy.target.addresses import address_problem
 from switchproof.deploy.target.declared import CutoverTerms, Declared
 from switchproof.deploy.target.host_key import host_key_problem
 from switchproof.deploy.target.messages import explain, key_type, step_into, with_line
+from switchproof.deploy.target.probe_rules import endpoint_problem, schema_rules
 from switchproof.deploy.target.repository_url import public_problem, transport_problem
 
 Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
@@ -41,6 +40,12 @@ Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
 HostFile: TypeAlias = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
+ListenAddress: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^((\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}|(/[A-Za-z0-9_@][A-Za-z0-9@._-]*)+)$(?!\n)"),
+]
+HostUser: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)")]
+ProbeKind: TypeAlias = Literal["http", "https", "tcp", "unix", "exec"]
 StorePath: TypeAlias = Annotated[
     str, Meta(pattern=r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)")
 ]
@@ -185,21 +190,31 @@ class Machine(_Table, frozen=True, kw_only=True):
 
 
 class Endpoint(_Table, frozen=True, kw_only=True):
-    """Something that runs on every host and answers HTTP: the hypervisor, or a runtime unit.
+    """Something that runs on every host and is probed there: the hypervisor, or a runtime unit.
 
     Attributes:
+        absent: Why the hosts have no hypervisor; the only key of its table then. No runtime unit may be absent.
+        probe: How it is asked. `http` and `https` ask a URL, `unix` asks one through a unix socket, `tcp` opens a
+            connection, `exec` runs a program on the host. docs/targets.md says which keys each of them takes.
         units: The systemd units that must be active, and whose identity must last over the soak. One that is inside a
-            container is written with the container's name: `sandbox-live/sandbox.service`.
+            container is written with the container's name, such as `sandbox/web.service`.
         container: The one of `units` that is a container (systemd-nspawn). The endpoint is asked, and must listen, in
             the network namespace of that.
-        listen: `address:port` on which the answering unit must listen.
+        listen: `address:port` on which the answering unit must listen; for a probe `unix` the socket's path.
         listener: Which of `units` owns that socket; by default the last one.
         exposure: `any` where an endpoint with a `listen` on loopback may be open to others; by default it may not.
-        url: What is asked, on the host itself. Redirects are answers, never followed.
+        url: What is asked, on the host itself. Redirects are answers, never followed. A probe `https` connects to
+            `listen`, and the certificate must have the name that the URL has.
         headers_file: A file on the host with headers, one a line, that are sent to `url`, such as
             `Authorization: Bearer …`. The host's own curl reads it; its content reaches nothing but the endpoint.
+        ca_file: A file on the host with the certificates of the only authorities that a probe `https` trusts; by
+            default it trusts those of the host's system.
         status: The HTTP status that it must answer.
-        contains: A text that the body must contain.
+        expect: A text that a probe `tcp` must receive once it is connected, without sending anything.
+        command: The program that a probe `exec` runs, by its absolute path on the host, and its arguments; no shell.
+        user: Whom that program runs as.
+        exit_code: The code that it must exit with. Higher ones say that a program could not be run, or was ended.
+        contains: A text that the body must contain, or the output of a program.
         json: Keys of the body, which then must be a JSON object, and the values that they must have.
         json_of_system: Keys of that object whose value the running system itself says: in the first line of the file
             with this path below `/run/current-system`. A workload of another release is found by it.
@@ -208,14 +223,21 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         machine: The virtual machine that the workload runs in, if it does.
     """
 
-    units: Annotated[tuple[ContractUnit, ...], Meta(min_length=1)]
+    absent: Line | None = None
+    probe: ProbeKind = "http"
+    units: Annotated[tuple[ContractUnit, ...], Meta(min_length=1)] = ()
     container: UnitName | None = None
-    listen: Annotated[str, Meta(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}$(?!\n)")]
+    listen: ListenAddress = ""
     listener: ContractUnit | None = None
     exposure: Literal["loopback", "any"] | None = None
-    url: str
+    url: str = ""
     headers_file: HostFile | None = None
+    ca_file: HostFile | None = None
     status: Annotated[int, Meta(ge=100, le=599)] = 200
+    expect: Line | None = None
+    command: Annotated[tuple[Line, ...], Meta(min_length=1)] = ()
+    user: HostUser | None = None
+    exit_code: Annotated[int, Meta(ge=0, le=123)] = 0
     contains: Line | None = None
     json: dict[Line, JsonValue] = {}
     json_of_system: dict[Line, SystemFile] = {}
@@ -229,9 +251,26 @@ class Endpoint(_Table, frozen=True, kw_only=True):
         return self.listener or self.units[-1]
 
     @property
+    def port(self) -> str:
+        """`address:port` on which it listens; empty where it does on a unix socket, or nowhere."""
+        return "" if self.listen.startswith("/") else self.listen
+
+    @property
     def is_private(self) -> bool:
-        """Whether nobody but the host itself may reach it."""
-        return self.exposure != "any" and ipaddress.ip_address(self.listen.rpartition(":")[0].strip("[]")).is_loopback
+        """Whether nobody but the host itself may reach its port."""
+        if not self.port or self.exposure == "any":
+            return False
+        return ipaddress.ip_address(self.port.rpartition(":")[0].strip("[]")).is_loopback
+
+    @property
+    def code(self) -> int:
+        """The code that a good answer has: an HTTP status, or a program's exit code; 0 where there is none."""
+        return {"tcp": 0, "exec": self.exit_code}.get(self.probe, self.status)
+
+    @property
+    def text(self) -> str | None:
+        """The text that a good answer contains."""
+        return self.expect if self.probe == "tcp" else self.contains
 
 
 class BridgedProgram(_Table, frozen=True, kw_only=True):
@@ -368,6 +407,11 @@ class BootLoader(_Table, frozen=True, kw_only=True):
 UnitFiles: TypeAlias = tuple[Annotated[str, Meta(pattern=r"^/[^\x00-\x20]*$(?!\n)")], ...]
 
 
+def probed(hypervisor: Endpoint, runtime: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """Return everything that is probed, by name: the hypervisor first unless it is absent, then the runtime units."""
+    return {**({} if hypervisor.absent else {"hypervisor": hypervisor}), **runtime}
+
+
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
@@ -396,8 +440,8 @@ class Target(_Table, frozen=True, kw_only=True):
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """Everything that is probed, by name: the hypervisor first, then the runtime units."""
-        return {"hypervisor": self.hypervisor, **self.runtime}
+        """Everything that is probed, by name: the hypervisor first unless it is absent, then the runtime units."""
+        return probed(self.hypervisor, self.runtime)
 
     @property
     def confirm_s(self) -> float:
@@ -425,7 +469,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def endpoints(self) -> dict[str, Endpoint]:
         """Everything that is probed, by name, as in `Target`."""
-        return {"hypervisor": self.hypervisor, **self.runtime}
+        return probed(self.hypervisor, self.runtime)
 
 
 def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
@@ -438,9 +482,11 @@ def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
     with _lines_named(path):
         looked_up = _looked_up(raw, path, environ, set())
         try:
-            return msgspec.convert(looked_up, Contract)
+            contract = msgspec.convert(looked_up, Contract)
         except msgspec.ValidationError as error:
             raise UsageError(f"{path}: {_at_key(str(error), looked_up, Contract)}") from error
+        _check_endpoints(path, contract)
+    return contract
 
 
 @contextmanager
@@ -637,10 +683,7 @@ def _check(path: Path, target: Target) -> None:
         raise UsageError(f"{path}: hosts: provider 'local' has one host, this machine (found {len(target.hosts)})")
     if "hypervisor" in target.runtime:
         raise UsageError(f"{path}: runtime.hypervisor: the name is taken by the hypervisor itself")
-    tables = {"hypervisor": target.hypervisor}
-    tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
-    for key, endpoint in tables.items():
-        _check_endpoint(path, key, endpoint)
+    _check_endpoints(path, target)
     _check_bridge(path, target)
     if (target.boot.loader == "none") != (target.boot.reason is not None):
         raise UsageError(
@@ -707,46 +750,13 @@ def confirm_problem(target: Target) -> str | None:
     return None
 
 
-def _check_endpoint(path: Path, key: str, endpoint: Endpoint) -> None:
-    for name, url in (("url", endpoint.url), ("backend", endpoint.backend)):
-        if url is not None and _has_login(url):
-            raise UsageError(
-                f"{path}: {key}.{name}: has a user or a password, which the reports would show; "
-                "take them out; ask a path that the service answers without a login, such as its health path, or "
-                "name a file on the host with the header to send as headers_file"
-            )
-        if url is not None and (problem := _url_problem(url)):
-            raise UsageError(f"{path}: {key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH")
-    if problem := _listen_problem(endpoint.listen):
-        raise UsageError(f"{path}: {key}.listen: {problem} (found {endpoint.listen!r})")
-    if problem := _elsewhere(endpoint.url, endpoint.listen):
-        raise UsageError(f"{path}: {key}.url: {problem}, so its answers would prove nothing (found {endpoint.url!r})")
-    for name, value in endpoint.json.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{path}: {key}.json.{name}: no JSON number (found {value!r})")
-    if endpoint.exposure == "loopback" and not endpoint.is_private:
-        raise UsageError(f"{path}: {key}.exposure: {endpoint.listen} is no address of loopback (found 'loopback')")
-    if endpoint.listening_unit not in endpoint.units:
-        raise UsageError(
-            f"{path}: {key}.listener: not one of {key}.units (found {endpoint.listener!r}; "
-            f"allowed: {', '.join(endpoint.units)})"
-        )
-    if endpoint.container is not None and endpoint.container not in endpoint.units:
-        raise UsageError(
-            f"{path}: {key}.container: not one of {key}.units (found {endpoint.container!r}; "
-            f"allowed: {', '.join(endpoint.units)})"
-        )
-    if endpoint.container is None and (inner := [unit for unit in endpoint.units if "/" in unit]):
-        raise UsageError(
-            f"{path}: {key}.container: missing; {inner[0]} is inside a container, so say which of {key}.units that is"
-        )
-    if endpoint.machine and endpoint.machine.unit not in endpoint.units:
-        raise UsageError(
-            f"{path}: {key}.machine.unit: not one of {key}.units (found {endpoint.machine.unit!r}; "
-            f"allowed: {', '.join(endpoint.units)})"
-        )
-    if twice := sorted(endpoint.json.keys() & endpoint.json_of_system):
-        raise UsageError(f"{path}: {key}.json_of_system.{twice[0]}: stands in {key}.json, too; leave one of them out")
+def _check_endpoints(path: Path, target: Target | Contract) -> None:
+    """Check what the kind of each probe asks for."""
+    tables = {"hypervisor": target.hypervisor}
+    tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
+    for key, endpoint in tables.items():
+        if problem := endpoint_problem(key, endpoint):
+            raise UsageError(f"{path}: {problem}")
 
 
 def _check_bridge(path: Path, target: Target) -> None:
@@ -760,54 +770,6 @@ def _check_bridge(path: Path, target: Target) -> None:
         if other := seen.get(program.at):
             raise UsageError(f"{key}.at: {program.at} is where {other} is installed already")
         seen[program.at] = name
-
-
-def _listen_problem(listen: str) -> str | None:
-    """Say what keeps an `address:port` from being found among the sockets, which ss writes in one spelling."""
-    address, _, port = listen.rpartition(":")
-    if not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the range of TCP ports
-        return "port out of range 1 to 65535"
-    try:
-        parsed = ipaddress.ip_address(address.strip("[]"))
-    except ValueError as error:
-        return f"not an address: {error}"
-    spelled = f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"  # noqa: PLR2004 - IPv6
-    return None if listen == spelled else f"to be written {spelled!r}, as ss writes it"
-
-
-def _elsewhere(url: str, listen: str) -> str | None:
-    """Say that a URL leads elsewhere than to `listen`, None if it does not or only its name's address can tell."""
-    parts = urlsplit(url)
-    own, _, own_port = listen.rpartition(":")
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    if port != int(own_port):
-        return f"asks port {port}, but {listen} is listened on"
-    try:
-        asked = ipaddress.ip_address(parts.hostname or "")
-    except ValueError:
-        return None
-    here = ipaddress.ip_address(own.strip("[]"))
-    if here.is_unspecified or asked == here:
-        return None
-    return f"asks {asked}, but {listen} is listened on"
-
-
-def _has_login(url: str) -> bool:
-    """Whether a URL has a user or a password, which is never shown then."""
-    return "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-
-
-def _url_problem(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"not a URL: {error}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        return "not a URL that can be asked"
-    if any(character.isspace() or not character.isprintable() or character in "\"'\\" for character in url):
-        return "a URL with a character that must be percent-encoded"
-    return None
 
 
 def json_schema() -> dict[str, Any]:
@@ -824,6 +786,7 @@ def json_schema() -> dict[str, Any]:
         "required": ["env"],
         "additionalProperties": False,
     }
+    definitions["Endpoint"] |= schema_rules()
     times = [{"type": "string", "format": kind} for kind in ("date-time", "date")]  # as TOML's are told to a schema
     definitions["Waiver"]["properties"]["expires"] = {"anyOf": times}
     return {

@@ -87,7 +87,7 @@ def from_answer(endpoint: EndpointSeen, *, mistaken: Case, other_release: Case) 
     last = endpoint.answers[-1] if endpoint.answers else None
     if last is None or last.curl != 0:
         return None
-    if last.code != endpoint.want.status:
+    if last.code != endpoint.want.code:
         return Cause(Case.BAD_STATUS, endpoint.seen)
     for name, peer in endpoint.peers.items():
         # Another one's answer is known by what tells the two apart.
