@@ -14,8 +14,8 @@ from switchproof.deploy.budget import Budget, OverBudget, longest_s
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.dialogue import Dialogue
 from switchproof.deploy.journal import CheckFinished, Happened, Journal, LogLine, Noted, read_events
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.redact import Redactor
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import load
 from tests.test_dialogue import Host
 

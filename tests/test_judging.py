@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from switchproof.deploy.judging import JUDGING, ROOT, contract_digest, contract_sha256_of
-from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import BootLoader, Health, Target, load
 
 CARRYING = [
@@ -52,7 +52,6 @@ CARRYING = [
     "deploy/journey.py",
     "deploy/judging.py",
     "deploy/limits.py",
-    "deploy/options.py",
     "deploy/past_runs.py",
     "deploy/patience.py",
     "deploy/plan.py",
@@ -67,6 +66,7 @@ CARRYING = [
     "deploy/secret_forms.py",
     "deploy/secret_sources.py",
     "deploy/secret_values.py",
+    "deploy/settings.py",
     "deploy/signing.py",
     "deploy/statement.py",
     "deploy/steps.py",

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.program import endpoints
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import Target, json_schema, load
 from switchproof.deploy.target_errors import PATTERNS
 from tests.answers import HOST_KEY

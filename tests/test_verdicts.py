@@ -15,7 +15,7 @@ from switchproof.deploy.convergence import Convergence
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.journey import Before, Confirmation
 from switchproof.deploy.observation import Observation, read_observation, read_system, read_units
-from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import load
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 

@@ -15,6 +15,7 @@ from switchproof.deploy.declared import CutoverTerms
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.judging import contract_sha256_of
 from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target import load, load_contract, roster
 from tests.reports import stories
 
@@ -31,7 +32,7 @@ def asked(tmp_path: Path, **changed: object) -> Plan:
         "records": str(tmp_path),
         **changed,
     }
-    return make_plan(Options(**options), {}, tmp_path)  # type: ignore[arg-type]
+    return make_plan(Options(**options), {}, read_settings(ROOT))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("given", "step"), [(0, None), (1, 1), (4, 4)])

@@ -17,12 +17,12 @@ import pytest
 from switchproof.deploy.connection import Completed, ConnectionLost, DeadlineExceeded, Program, Question
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.facts import ConnectionFacts
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.program import SCRIPT, endpoints, question
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
 from switchproof.deploy.providers.aws.provider import AwsConnection
 from switchproof.deploy.providers.aws.status import Fate, Reading
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import load
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"})
