@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 _NAME = "conftest.py"
+_FIXTURE = type(pytest.fixture(lambda: None))
 _LEFT_OUT = pytest.StashKey[dict[str, ModuleType]]()
 
 
@@ -22,7 +23,7 @@ def leave_out(config: pytest.Config) -> None:
     for name, module in manager.list_name_plugin():
         if isinstance(module, ModuleType) and Path(name).name == _NAME:
             for plugin in _named_plugins(module, manager):
-                manager.set_blocked(plugin)
+                _drop_fixtures(manager.unregister(name=plugin))
             manager.unregister(module, name)
             manager.register(ModuleType("conftest"), name)
             left_out[name] = module
@@ -40,13 +41,18 @@ def keep_to(config: pytest.Config, folders: Iterable[Path]) -> None:
     for name, module in config.stash.get(_LEFT_OUT, {}).items():
         if any(Path(name).is_relative_to(folder) for folder in kept):
             manager.unregister(name=name)
-            for plugin in _named_plugins(module, manager):
-                manager.unblock(plugin)
             manager.register(module, name)
     for parent in {parent for folder in kept for parent in folder.parents}:
         name = str(parent / _NAME)
         if not manager.has_plugin(name):
             manager.register(ModuleType("conftest"), name)
+
+
+def _drop_fixtures(plugin: object) -> None:
+    """Take the fixtures out of a module: pytest looks for them in every plugin that ever was registered."""
+    for name, value in list(vars(plugin).items()) if isinstance(plugin, ModuleType) else ():
+        if isinstance(value, _FIXTURE):
+            delattr(plugin, name)
 
 
 def _named_plugins(module: ModuleType, manager: pytest.PytestPluginManager) -> list[str]:
