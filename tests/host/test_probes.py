@@ -16,9 +16,9 @@ from switchproof.checks.fixtures import Shown
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.health import EndpointSeen
 from switchproof.deploy.observation import Observation, read_observation
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.program import endpoints
 from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target import Endpoint, Target, load
 from tests.host.hands import QUICK, ask, by_hand, inside, wait_for, write
 from tests.probing import Authority
