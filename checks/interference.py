@@ -27,6 +27,7 @@ class Meddler:
         variables: Environment variables that do the same.
         instead: What to add where the option cannot be left out.
         once: Whether 1 does nothing either, as with a number of runs or threads.
+        idle: A value of a setting that does nothing either.
     """
 
     does: str
@@ -35,6 +36,7 @@ class Meddler:
     variables: Sequence[str] = ()
     instead: str = ""
     once: bool = False
+    idle: str = ""
 
 
 _ELSEWHERE = "runs checks in other processes or threads"
@@ -100,7 +102,19 @@ MEDDLERS = (
     Meddler(_OUT, {"setuponly": ("--setup-only",), "setupplan": ("--setup-plan",)}),
     Meddler(_OUT, {"splits": ("--splits=",), "num_shards": ("--num-shards=",)}, once=True),
     Meddler(_OUT, {"testmon": ("--testmon",), "picked": ("--picked",)}),
+    Meddler(_OUT, inis=("empty_parameter_set_mark",), idle="skip"),
+    Meddler(_ENDS, inis=("faulthandler_exit_on_timeout",)),
 )
+
+OVERRIDDEN: Mapping[str, Sequence[str]] = {
+    "filterwarnings": (),
+    "norecursedirs": ("*.egg", ".*", "_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}"),
+    "python_classes": ("Test",),
+    "python_files": ("test_*.py",),
+    "python_functions": ("test",),
+    "usefixtures": (),
+}
+"""Settings of pytest that a user's configuration file makes for its own tests, with the values of a deploy."""
 
 
 def refuse_interference(config: pytest.Config) -> None:
@@ -115,6 +129,13 @@ def refuse_interference(config: pytest.Config) -> None:
         raise UsageError("; ".join(dict.fromkeys(problems)))
 
 
+def override_settings(config: pytest.Config) -> None:
+    """Give settings that are about a user's own tests the values that they have in every deploy."""
+    for name, values in OVERRIDDEN.items():
+        config.getini(name)[:] = values
+    config.option.importmode = "importlib"
+
+
 def _problems(config: pytest.Config) -> Iterator[str]:
     if hasattr(config, "workerinput"):
         yield f"-n: not in a deploy, as it {_ELSEWHERE}: leave it out, or add -n 0"
@@ -127,13 +148,22 @@ def _problems(config: pytest.Config) -> Iterator[str]:
         }
         # One option may set others, as -n does; those that were given are what a person can leave out.
         active = [given for given in acting.values() if given] or list(acting)[:1]
-        active += [f"{name} (in the configuration file)" for name in meddler.inis if _acts(_ini(config, name))]
+        active += [
+            f"{name} (in the configuration file)"
+            for name in meddler.inis
+            if _is_set(_ini(config, name), meddler.idle)
+        ]
         active += [name for name in meddler.variables if _acts(os.environ.get(name)) and _knows(config, meddler)]
         for given in active:
             or_add = f", or add {meddler.instead}" if meddler.instead else ""
             yield f"{given}: not in a deploy, as it {meddler.does}: leave out {given}{or_add}"
     if config.pluginmanager.has_plugin("randomly") and config.getoption("randomly_reorganize", None):
         yield f"pytest-randomly: not in a deploy, as it {_ORDER}: add -p no:randomly"
+    yield from (
+        f"-W {one}: not in a deploy, as it makes a check fail that meets a warning: leave out -W {one}"
+        for one in config.getoption("pythonwarnings", None) or ()
+        if one.partition(":")[0] == "error"
+    )
     yield from (
         f"--override-ini={one}: not in a deploy, as it {_OUT}"
         for one in config.getoption("override_ini", None) or ()
@@ -148,6 +178,10 @@ def _is_active(meddler: Meddler, value: object) -> bool:
 
 def _acts(value: object) -> bool:
     return value not in _IDLE
+
+
+def _is_set(value: object, idle: str) -> bool:
+    return _acts(value) and (not idle or value != idle)
 
 
 def _ini(config: pytest.Config, name: str) -> object:

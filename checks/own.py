@@ -90,6 +90,26 @@ class OwnChecks:
                     f"{item.path}: {_name(item)}: {check} is the id of a check in {whose}: give it another name"
                 )
 
+    def named(self, items: Iterable[pytest.Item]) -> None:
+        """Take note of own checks with the node id of another check, and of fixtures that act on the contract's.
+
+        A node id is a path below the root directory; outside of that, a path in the folder that was collected.
+        """
+        first: dict[str, pytest.Item] = {}
+        for item in items:
+            other = first.setdefault(item.nodeid, item)
+            if other is not item:
+                mine, path = (item, other.path) if self.has(item.path) else (other, item.path)
+                self._problems.append(
+                    f"{mine.path}: {_name(mine)}: {path} has a check of this name, too: rename the file or the check"
+                )
+            acting = [] if self.has(item.path) else _foreign_fixtures(item)
+            self._problems += [
+                f"{file} has a fixture {name!r} that acts on every check: leave out its plugin, or use the command "
+                "`switchproof`, which loads no such plugin"
+                for name, file in acting
+            ]
+
     def refuse(self) -> None:
         """Refuse what is wrong.
 
@@ -160,6 +180,16 @@ def _fixture_problems(item: pytest.Item) -> Iterator[str]:
         files = [Path(one.func.__code__.co_filename) for one in definitions]
         if FIXTURES in files and files[-1] != FIXTURES:
             yield f"{files[-1]} has a fixture {name!r}, which is Switchproof's own: give it another name"
+
+
+def _foreign_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
+    """Yield the fixtures of a check of the contract that neither Switchproof nor pytest has, with their files."""
+    info = getattr(item, "_fixtureinfo", None)
+    for name, definitions in info.name2fixturedefs.items() if info else ():
+        for definition in definitions[-1:]:
+            file = Path(definition.func.__code__.co_filename)
+            if not file.is_relative_to(CHECKS) and definition.func.__module__.partition(".")[0] != "_pytest":
+                yield name, str(file)
 
 
 def _name(item: pytest.Item) -> str:

@@ -123,7 +123,7 @@ class DeploySession:
         self._pytest_code: ExitCode | None = None
         self._own = OwnChecks(plan.checks)
         self._selection = selection or Selection((), Path())
-        self._collected: dict[str, pytest.Item] = {}
+        self._collected: list[pytest.Item] = []
         self._elsewhere: dict[str, Path] = {}
         self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
         self._manifest: list[ExpectedCheck] = []
@@ -170,14 +170,14 @@ class DeploySession:
         self._own.collected(item, placed="place" in params)
         if isinstance(place := params.get("place"), Place):
             item.stash[PLACE] = place
-            self._collected[item.nodeid] = item
+            self._collected.append(item)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
         """Put the checks into the order of the contract; keep those of later legs for when they are needed."""
-        checks = list(self._collected.values())
+        checks = self._collected
         self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=self._rank)
         first = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=self._rank)
         self._refuse([*first, *self._later])
@@ -225,6 +225,7 @@ class DeploySession:
         for leg in _contexts(self.plan):
             here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
             self._own.identified(((item, _check_id(item)) for item in here), self._elsewhere)
+        self._own.named(checks)
         try:
             self._own.refuse()
             self._selection.refuse(checks)

@@ -15,10 +15,10 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.redact.sources import refuse_short
+from switchproof.deploy.settings import Settings
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.types import ProviderName, Target, confirm_problem, load
 
-TARGETS = Path(__file__).resolve().parent / "targets"
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
 
@@ -163,8 +163,13 @@ class Plan:
     cutover: CutoverAsked | None = None
 
 
-def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: Path) -> Plan:
+def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) -> Plan:
     """Check the options and the target file, and say what the run will do.
+
+    Args:
+        options: The command line.
+        environ: The environment of the session.
+        settings: Where the repository keeps its target files and its runs.
 
     Raises:
         UsageError: Names the option or the file and key, and what is allowed.
@@ -175,10 +180,15 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
-    path = targets_file(options.provider, options.targets, options.shape)
+    path = targets_file(options.provider, options.targets, options.shape, settings)
     known = sorted(get_args(ProviderName))
     if options.provider not in known:
         raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
+    if not options.targets and not path.exists():
+        raise UsageError(
+            f"{path}: no such target file, which --provider={options.provider} reads: write one with "
+            "`switchproof init`, or name yours with --targets=FILE"
+        )
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)
     if target.provider != options.provider:
@@ -221,7 +231,7 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
         targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         on_failure=options.on_failure,
         take_lock=options.take_lock,
-        report_dir=Path(options.report_dir) if options.report_dir else default_report_dir,
+        report_dir=Path(options.report_dir) if options.report_dir else settings.report_dir,
         keep_runs=options.keep_runs,
         lab_keep=options.lab_keep,
         lab_runtime=options.lab_runtime,
@@ -236,10 +246,10 @@ def make_plan(options: Options, environ: Mapping[str, str], default_report_dir: 
     )
 
 
-def targets_file(provider: str, given: str | None, shape: Shape) -> Path:
+def targets_file(provider: str, given: str | None, shape: Shape, settings: Settings) -> Path:
     """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
     name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
-    return Path(given) if given else TARGETS / f"{name}.toml"
+    return Path(given) if given else settings.target_file(name)
 
 
 def own_checks(asked: Sequence[str], declared: Sequence[str], path: Path) -> tuple[Path, ...]:

@@ -22,7 +22,9 @@ from statistics import median
 from markupsafe import Markup
 
 from switchproof.deploy.contract import ExitCode
-from switchproof.reports import conformance, files, stored, text
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.settings import read_settings
+from switchproof.reports import conformance, files, text
 from switchproof.reports.kept import Kept, read_kept
 
 PAGE = "index.html"
@@ -273,18 +275,23 @@ def command(arguments: list[str]) -> int:
         metavar="DIR",
         nargs="?",
         type=Path,
-        default=stored.RUNS,
         help="where runs are kept, as --report-dir says (default: reports/runs)",
     )
     parser.add_argument("--open", action="store_true", help="open the page as well, if there is a desktop")
     asked = parser.parse_args(arguments)
-    if asked.folder != stored.RUNS and not asked.folder.is_dir():
-        print(f"{asked.folder}: no such folder", file=sys.stderr)
+    try:
+        settings = read_settings(Path.cwd())
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    folder = asked.folder or settings.report_dir
+    if asked.folder and not folder.is_dir():
+        print(f"{folder}: no such folder", file=sys.stderr)
         return ExitCode.USAGE
     try:
-        page = write(asked.folder, stored.home(asked.folder))
+        page = write(folder, settings.home_of(folder))
     except OSError as error:
-        print(f"{asked.folder}: the index cannot be written: {error}", file=sys.stderr)
+        print(f"{folder}: the index cannot be written: {error}", file=sys.stderr)
         return ExitCode.USAGE
     print(page)
     if asked.open and (opener := _opener(os.environ)):

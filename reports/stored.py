@@ -7,14 +7,7 @@ from pathlib import Path
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.journal import read_events
 from switchproof.deploy.record.run import Record, fold, read_record
-
-RUNS = Path(__file__).resolve().parent / "runs"
-LATEST = RUNS.with_name("latest")
-
-
-def home(kept_in: Path) -> Path:
-    """Return where the link `latest` and the index of a folder of runs stand: in it, or above the default one."""
-    return RUNS.parent if kept_in.absolute() == RUNS else kept_in
+from switchproof.deploy.settings import read_settings
 
 
 def read_run(name: str) -> Record:
@@ -44,4 +37,4 @@ def run_folder(name: str) -> Path:
 
 
 def _place(name: str) -> Path:
-    return LATEST if name == "latest" else Path(name)
+    return read_settings(Path.cwd()).home / "latest" if name == "latest" else Path(name)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Give tests of many inputs no deadline. A deploy loads this file, too, and may lack what tests need."""
-    if config.getoption("provider", None) is not None:
-        return
+def pytest_configure() -> None:
+    """Give tests of many inputs no deadline. A deploy never calls this, and may lack hypothesis."""
     from hypothesis import settings
 
     settings.register_profile("busy", deadline=None)

@@ -49,7 +49,7 @@ def test_each_job_calls_one_recipe(path: Path) -> None:
     """Staging, production and audit call one recipe of the justfile each, with options that a session has."""
     called = list(commands(path))
     assert [job for job, _ in called] == ["staging", "production", "audit"]
-    options = (ROOT / "deploy" / "options.py").read_text(encoding="utf-8")
+    options = (ROOT / "src" / "switchproof" / "options.py").read_text(encoding="utf-8")
     for _, line in called:
         words = shlex.split(line)
         command = ["just", "--dry-run", *words[1:]]

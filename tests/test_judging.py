@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import BootLoader, Health, Target, load
 from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
 
@@ -42,7 +42,6 @@ CARRYING = [
     "deploy/observe/causes/in_container.py",
     "deploy/observe/causes/in_machine.py",
     "deploy/observe/watching.py",
-    "deploy/options.py",
     "deploy/plan.py",
     "deploy/record/evidence.py",
     "deploy/record/facts.py",
@@ -64,6 +63,7 @@ CARRYING = [
     "deploy/run/journey.py",
     "deploy/run/streams.py",
     "deploy/run/testinfra.py",
+    "deploy/settings.py",
     "deploy/target/addresses.py",
     "deploy/target/host_key.py",
     "deploy/target/messages.py",

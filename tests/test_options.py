@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.options import join_values
+from switchproof.options import join_values
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,9 +16,8 @@ ROOT = Path(__file__).parents[1]
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder as it is where Switchproof is installed."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "switchproof.plugin", "-p", "no:hypothesispytest", *words],
+        [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "-p", "no:cacheprovider", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

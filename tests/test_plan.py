@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import TARGETS, Gate, Mode, Options, Plan, make_plan
+from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
+from switchproof.deploy.settings import TARGETS, Settings
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
@@ -24,7 +25,9 @@ OVH = {
 
 
 def plan(environ: dict[str, str] | None = None, **options: Any) -> Plan:
-    return make_plan(Options(**({"provider": "lab"} | options)), environ or {}, REPORTS)
+    return make_plan(
+        Options(**({"provider": "lab"} | options)), environ or {}, Settings(TARGETS.parents[1], TARGETS, REPORTS)
+    )
 
 
 @pytest.mark.parametrize(

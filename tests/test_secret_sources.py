@@ -10,8 +10,10 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
+from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.types import load
 
+SETTINGS = read_settings(Path.cwd())
 LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
 
 
@@ -64,7 +66,7 @@ def test_every_secret_of_a_repository_s_url_is_known(targets: Path, url: str, se
 def test_a_secret_that_is_too_short_is_refused(targets: Path, value: str) -> None:
     """A value that cannot be hidden without hiding ordinary text is refused, by its name and not by its value."""
     with pytest.raises(UsageError) as refused:
-        make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, Path("runs"))
+        make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, SETTINGS)
     assert f"{targets}: secrets: the value of TWO has " in str(refused.value)
     assert value not in str(refused.value).split("TWO has")[1]
 
@@ -72,7 +74,7 @@ def test_a_secret_that_is_too_short_is_refused(targets: Path, value: str) -> Non
 @pytest.mark.parametrize("value", ["", "\n", "abcd"])
 def test_a_secret_that_is_not_set_or_long_enough_is_taken(targets: Path, value: str) -> None:
     """A variable that CI leaves empty is no mistake."""
-    assert make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, Path("runs"))
+    assert make_plan(Options(provider="lab", sha="main", targets=str(targets)), {"TWO": value}, SETTINGS)
 
 
 def test_what_is_wrong_with_a_target_file_is_told_without_its_secrets(targets: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import endpoints
-from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.messages import PATTERNS
 from switchproof.deploy.target.types import Target, json_schema, load
 from tests.answers import HOST_KEY

@@ -13,10 +13,11 @@ from switchproof.deploy.contract import Verdict, combine
 from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
 from switchproof.deploy.cutover.proofs import Candidate, gather
 from switchproof.deploy.paths.survey import Survey
-from switchproof.deploy.plan import TARGETS, Plan, own_checks
+from switchproof.deploy.plan import Plan, own_checks
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.run import Host, Record
 from switchproof.deploy.record.steps import Cutover
+from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.types import Contract, Target, load_contract, roster
 
 ON_HOSTS = (
@@ -124,7 +125,7 @@ def _before(plan: Plan) -> Path:
         return plan.targets_file.parent / given
     name = "lab-aws.toml" if plan.target.provider == "lab" else "aws.toml"
     beside = plan.targets_file.parent / name
-    return beside if beside.exists() else TARGETS / name
+    return beside if beside.exists() else read_settings(Path.cwd()).target_file(beside.stem)
 
 
 def _of_group(groups: Mapping[str, tuple[str, ...]], group: str) -> frozenset[str]:

@@ -1,50 +1,47 @@
-"""The pytest plugin: makes a deploy's options known before pytest decides which words of the command line are paths.
-
-Without it `--targets FILE` is refused: pytest takes FILE for a path of tests and looks for `conftest.py` beside it.
-The plugin acts on a command line that was given in its own repository; in any other one it is inert.
-"""
+"""The pytest plugin: adds the options of a deploy, and loads the rest when a deploy or a trial is asked for."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
+from collections.abc import Generator
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from switchproof import options
+
+FOREIGN = pytest.StashKey[tuple[str, ...]]()
+"""Options that another plugin, or the user's `conftest.py`, has under the name of one of ours."""
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:  # noqa: ARG001
-    """Register the options of a deploy, and read the command line again where pytest has misread it."""
-    config = pluginmanager.get_plugin("pytestconfig")
-    if not isinstance(config, pytest.Config) or _repository(config.invocation_params.dir) != ROOT:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Register the options after every plugin and `conftest.py` has registered its own."""
+    asked = options.is_asked(args)
+    if asked:
+        from switchproof import start
+
+        start.begin(early_config)
+    try:
+        yield
+    except Exception as error:
+        if asked:
+            start.refuse_broken(error)
+        raise
+    foreign = early_config.stash[FOREIGN] = options.register(parser)
+    if asked:
+        start.proceed(early_config, foreign)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session a deploy or a trial if it is asked for."""
+    foreign = config.stash.get(FOREIGN, options.TRIGGERS)
+    if options.belongs_to_others(foreign):
         return
-    from switchproof.deploy import options
+    if config.option.provider is None:
+        options.refuse_alone(config, foreign)
+        return
+    from switchproof import session
 
-    pluginmanager.register(options, options.NAME)
-    words = [str(word) for word in config.invocation_params.args]
-    joined = options.join_values(words)
-    if config.rootpath != ROOT and joined != words:
-        _start_again(words, joined)
-
-
-def _repository(folder: Path) -> Path | None:
-    """Return the repository of Switchproof that a folder lies in, None if it lies in another or in none."""
-    above = next((one for one in (folder, *folder.parents) if (one / "pyproject.toml").is_file()), None)
-    return above if above and (above / "conftest.py").is_file() else None
-
-
-def _start_again(words: list[str], joined: list[str]) -> None:
-    """Start this process again with each value joined to its option, as the root and its settings are already chosen.
-
-    Raises:
-        UsageError: The command line is not this process's own.
-    """
-    own = len(sys.orig_argv) - len(words)
-    if own < 1 or sys.orig_argv[own:] != words:
-        changed = next(word for word in joined if word not in words)
-        raise pytest.UsageError(f"write {changed}: pytest takes the value for a path of tests")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:own], *joined])  # noqa: S606 - no shell
+    session.configure(config)

@@ -13,6 +13,7 @@ import pytest
 from switchproof.deploy.cutover.audit import ON_HOSTS, prepare
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.declared import CutoverTerms
 from switchproof.deploy.target.types import load, load_contract, roster
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
@@ -31,7 +32,7 @@ def asked(tmp_path: Path, **changed: object) -> Plan:
         "records": str(tmp_path),
         **changed,
     }
-    return make_plan(Options(**options), {}, tmp_path)  # type: ignore[arg-type]
+    return make_plan(Options(**options), {}, read_settings(ROOT))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("given", "step"), [(0, None), (1, 1), (4, 4)])

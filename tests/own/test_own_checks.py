@@ -10,12 +10,14 @@ import pytest
 from switchproof.checks.session import contract_sha256
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import TARGETS, Options, make_plan
+from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.record.run import Check
+from switchproof.deploy.settings import TARGETS, read_settings
 from tests.answers import SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all
 
+SETTINGS = read_settings(Path.cwd())
 HEAD = "import pytest\nfrom switchproof.deploy.errors import Inconclusive\n"
 
 GOOD = f'''{HEAD}
@@ -437,11 +439,11 @@ def test_no_option_leaves_checks_out_in_silence(ended: dict[str, Ended]) -> None
         ("checks", "--checks=checks: the contract's own checks are there"),
     ],
 )
-def test_a_folder_that_cannot_be_is_refused(given: str, says: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_refused(given: str, says: str) -> None:
     """A folder that is not there, or has the contract itself in it, is refused with the option's name."""
     options = Options(provider="lab", audit=True, checks=(given,))
     with pytest.raises(UsageError, match=says):
-        make_plan(options, {}, tmp_path)
+        make_plan(options, {}, SETTINGS)
 
 
 def test_a_target_file_names_folders_beside_itself(tmp_path: Path) -> None:
@@ -452,17 +454,17 @@ def test_a_target_file_names_folders_beside_itself(tmp_path: Path) -> None:
     (tmp_path / "t.toml").write_text(f'checks = ["ops", "ops/inner"]\n{lab}', encoding="utf-8")
     given = (str(tmp_path / "more"), str(tmp_path / "ops"))
     options = Options(provider="lab", audit=True, targets=str(tmp_path / "t.toml"), checks=given)
-    assert make_plan(options, {}, tmp_path).checks == (tmp_path / "more", tmp_path / "ops")
+    assert make_plan(options, {}, SETTINGS).checks == (tmp_path / "more", tmp_path / "ops")
     (tmp_path / "t.toml").write_text(f'checks = ["nowhere"]\n{lab}', encoding="utf-8")
     with pytest.raises(UsageError, match=r"t\.toml: checks\[0\]: no such folder"):
-        make_plan(options, {}, tmp_path)
+        make_plan(options, {}, SETTINGS)
 
 
 def test_own_checks_are_part_of_the_contract(tmp_path: Path) -> None:
     """With own checks it is another contract than without, and with one changed byte of them, another again."""
 
     def digest(*checks: str) -> str:
-        return contract_sha256(make_plan(Options(provider="lab", audit=True, checks=checks), {}, tmp_path))
+        return contract_sha256(make_plan(Options(provider="lab", audit=True, checks=checks), {}, SETTINGS))
 
     (tmp_path / "own" / "deeper").mkdir(parents=True)
     (tmp_path / "own" / "deeper" / "test_x.py").write_text("limit = 1", encoding="utf-8")

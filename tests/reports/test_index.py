@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from switchproof.reports import index, stored
+from switchproof.deploy.settings import read_settings
+from switchproof.reports import index
 from switchproof.reports.__main__ import main
 from tests.reports import pages, stories
 from tests.reports.runs import keep
@@ -159,13 +160,19 @@ def test_runs_that_end_at_the_same_time_all_stand_in_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*.partial")] == []
 
 
-def test_it_stands_beside_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stands_beside_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By default the page is above the folder of runs, with --report-dir in it, as `latest` is."""
-    assert stored.home(stored.RUNS) == stored.LATEST.parent
-    assert stored.home(tmp_path) == tmp_path
-    monkeypatch.setattr(stored, "RUNS", tmp_path / "runs")
-    place = keep(stored.RUNS, stories.canonical("a"))
-    shown = pages.read(index.write(stored.RUNS, stored.home(stored.RUNS)).read_text(encoding="utf-8"))
+    settings = read_settings(tmp_path)
+    assert settings.home == tmp_path / "reports"
+    assert settings.home_of(tmp_path) == tmp_path
+    place = keep(settings.report_dir, stories.canonical("a"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["index"]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page == tmp_path / "reports" / "index.html"
+    shown = pages.read(page.read_text(encoding="utf-8"))
     assert f"./runs/{place.name}/report.html" in {link.attributes["href"] for link in shown.all("a")}
 
 

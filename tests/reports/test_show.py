@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from switchproof.deploy.record.run import write_record
-from switchproof.reports import markdown, stored
+from switchproof.reports import markdown
 from switchproof.reports.__main__ import main
 from tests.reports import stories
 from tests.reports.stories import Story
@@ -56,10 +56,13 @@ def test_json_is_the_record_and_markdown_the_summary(folder: Path, capsys: pytes
 
 
 def test_latest_is_the_newest_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`latest` is where the newest run's link stands, wherever the command is called."""
-    monkeypatch.setattr(stored, "LATEST", folder)
+    monkeypatch.chdir(tmp_path)
+    latest = tmp_path / "reports" / "latest"
+    latest.parent.mkdir()
+    latest.symlink_to(folder)
     assert main(["show", "latest"]) == 0
     assert "2 hosts of ovh" in capsys.readouterr().out
 

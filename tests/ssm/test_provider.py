@@ -21,7 +21,6 @@ from botocore.config import Config
 from switchproof.deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import question
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import clients, commands, provider
 from switchproof.deploy.providers.aws.document import document
 from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
@@ -29,6 +28,7 @@ from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
 from switchproof.deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Target, load
 from tests.deploys.sessions import ROOT
 

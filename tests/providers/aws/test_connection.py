@@ -24,11 +24,11 @@ from switchproof.deploy.connection import (
 )
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import SCRIPT, endpoints, question
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
 from switchproof.deploy.providers.aws.provider import AwsConnection
 from switchproof.deploy.providers.aws.status import Fate, Reading
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import load
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"})

@@ -11,13 +11,13 @@ import pytest
 from switchproof.deploy.connection import Question
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import question
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.carrier import Load
 from switchproof.deploy.providers.aws.document import VALUES, document, fixed_values, parameters, text
 from switchproof.deploy.providers.lab.ssm import documents
 from switchproof.deploy.providers.lab.ssm.documents import Script
 from switchproof.deploy.providers.lab.ssm.errors import Refused
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import load
 from tests.deploys.sessions import ROOT
 

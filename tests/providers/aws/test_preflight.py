@@ -20,10 +20,10 @@ from botocore.parsers import ResponseParserError
 
 from switchproof.deploy.connection import AuthenticationFailed, ConnectionProblem, Unreachable
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import TARGETS
 from switchproof.deploy.providers.aws import provider
 from switchproof.deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
 from switchproof.deploy.providers.aws.provider import AwsProvider
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Ssm, load
 
 INSTANCE = "i-0123456789abcdef0"

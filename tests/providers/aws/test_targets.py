@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import TARGETS
+from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Target, load
 
 INSTANCE = "i-0123456789abcdef0"

@@ -1,19 +1,74 @@
-"""The options of a deploy, which `conftest.py` or the installed plugin registers with pytest."""
+"""The options of a deploy and of a trial, and how they share a command line with those of other plugins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import argparse
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import pytest
 
-NAME = "switchproof-options"
-"""The name under which this module is registered with pytest, once."""
+TRIGGERS = ("--provider", "--subject")
+"""Options that make a session a deploy or a trial; without them every other option of ours is a mistake."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the command line of a deploy."""
+def is_asked(words: Sequence[str]) -> bool:
+    """Whether a command line asks for a deploy or a trial, unless its options belong to another plugin."""
+    before = words[: words.index("--")] if "--" in words else words
+    return any(word.partition("=")[0] in TRIGGERS for word in before)
+
+
+def register(parser: pytest.Parser) -> tuple[str, ...]:
+    """Register the options with pytest, after those of every other plugin and `conftest.py`.
+
+    An option that another plugin has registered stays the other's. Where that is `--provider` or `--subject`, none of
+    ours is registered, as the command line is not meant for us.
+
+    Returns:
+        The options of ours that belong to another plugin.
+    """
     group = parser.getgroup("switchproof", "deploy a revision to NixOS hosts and prove the contract")
-    _declare(group.addoption)
+    declared: list[tuple[str, dict[str, object]]] = []
+    _declare(lambda name, **details: declared.append((name, details)))
+    triggers = [each for each in declared if each[0] in TRIGGERS]
+    if taken := tuple(_add(group, triggers)):
+        return taken
+    return tuple(_add(group, (each for each in declared if each not in triggers)))
+
+
+def _add(group: pytest.OptionGroup, options: Iterable[tuple[str, dict[str, object]]]) -> Iterator[str]:
+    """Add options to a group; yield those whose names, or whose values' names, another plugin uses."""
+    for name, details in options:
+        try:
+            group.addoption(name, **details)
+        except (ValueError, argparse.ArgumentError):
+            yield name
+
+
+def belongs_to_others(foreign: Collection[str]) -> bool:
+    """Whether the options that make a session a deploy or a trial are another plugin's."""
+    return not set(TRIGGERS).isdisjoint(foreign)
+
+
+def refuse_alone(config: pytest.Config, foreign: Collection[str]) -> None:
+    """Refuse options of a deploy in a session that is none.
+
+    Args:
+        config: Of pytest.
+        foreign: Options that belong to another plugin.
+
+    Raises:
+        pytest.UsageError: Names what is missing.
+    """
+    given: list[str] = []
+
+    def compare(name: str, **details: object) -> None:
+        default = details.get("default", False if details.get("action") == "store_true" else None)
+        if name not in foreign and getattr(config.option, name[2:].replace("-", "_"), default) != default:
+            given.append(name)
+
+    _declare(compare)
+    if given:
+        raise pytest.UsageError(f"--provider=P is missing: it says where the hosts are (found {', '.join(given)})")
 
 
 def join_values(words: Sequence[str]) -> list[str]:

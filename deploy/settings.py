@@ -1,0 +1,96 @@
+"""Where a repository keeps target files and runs: the defaults, and `[tool.switchproof]` of pyproject.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from switchproof.deploy.errors import UsageError
+
+TARGETS = Path(__file__).resolve().parent / "targets"
+"""The target files that the package brings: the lab's, which describe hosts that it makes itself, and examples."""
+
+_LAB = ("lab", "lab-aws")
+_FOLDER = Path("deploy", "targets")
+_RUNS = Path("reports", "runs")
+_KEYS = ("report-dir", "targets")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are in the repository that a command runs in.
+
+    Attributes:
+        root: The repository's root directory.
+        targets: The folder of target files.
+        report_dir: The folder of runs.
+    """
+
+    root: Path
+    targets: Path
+    report_dir: Path
+
+    def target_file(self, name: str) -> Path:
+        """Return the path of the target file of a name; the lab's own where the repository has none for the lab."""
+        path = self.targets / f"{name}.toml"
+        return TARGETS / path.name if name in _LAB and not path.exists() else path
+
+    @property
+    def home(self) -> Path:
+        """Where the link `latest` and the index of the folder of runs are: above the default folder, else in it."""
+        return self.home_of(self.report_dir)
+
+    def home_of(self, kept_in: Path) -> Path:
+        """Return where the link `latest` and the index of any folder of runs are."""
+        return kept_in.absolute().parent if kept_in.absolute() == self.root / _RUNS else kept_in
+
+    @property
+    def trials(self) -> Path:
+        """The folder of trials."""
+        return self.report_dir.parent / "trials"
+
+
+def find_root(folder: Path) -> Path:
+    """Return the nearest folder upwards with a pyproject.toml or a .git; the folder itself where there is none."""
+    above = (folder, *folder.parents)
+    return next((each for each in above if (each / "pyproject.toml").is_file() or (each / ".git").exists()), folder)
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read the settings of the repository that a folder is in.
+
+    Args:
+        folder: The working directory, absolute.
+
+    Raises:
+        UsageError: Names the file and the key.
+    """
+    root = find_root(folder)
+    given = _table(root / "pyproject.toml")
+    return Settings(root, root / given.get("targets", _FOLDER), root / given.get("report-dir", _RUNS))
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return `[tool.switchproof]` of a pyproject.toml; empty where there is no such file or table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    if "switchproof" not in text:
+        return {}
+    try:
+        tools = tomllib.loads(text).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    table = tools.get("switchproof", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: tool.switchproof: expected a table")
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise UsageError(f"{path}: tool.switchproof.{key}: unknown key; known: {', '.join(_KEYS)}")
+        if not isinstance(value, str) or not value:
+            raise UsageError(f"{path}: tool.switchproof.{key}: expected the path of a folder, found {value!r}")
+    return table

@@ -1,0 +1,114 @@
+"""What a deploy session shows while it goes on, and what it writes when it is over."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from switchproof.checks.session import DeploySession
+from switchproof.deploy.run.streams import forgiving
+from switchproof.deploy.settings import Settings
+from switchproof.reports import ci, files, index, tidy
+from switchproof.reports.progress import Progress
+from switchproof.reports.summary import render as render_summary
+
+
+class Outputs:
+    """The plugin that shows the run while it goes on, and writes its files when it is over.
+
+    Args:
+        session: The run.
+        progress: Shows events in the terminal.
+        service: Shows events to the CI service, and publishes the record there.
+        settings: Where the repository keeps its runs.
+    """
+
+    def __init__(self, session: DeploySession, progress: Progress, service: ci.Service, settings: Settings) -> None:
+        self._session = session
+        self._progress = progress
+        self._service = service
+        self._home = settings.home_of(session.plan.report_dir)
+        self._problems: list[str] = []
+        self._tidied = tidy.Tidied()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Show what happens for as long as something does."""
+        sys.stdout.flush()
+        self._service.begin()
+        self._progress.start()
+        try:
+            return (yield)
+        finally:
+            self._progress.stop()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """Write the run's files, and give its folder its name."""
+        yield
+        record = self._session.record
+        if record is None:
+            return
+        folder, kept_in = self._session.folder, self._session.plan.report_dir
+        name = files.run_name(record.run.started, record.run.mode, record.provider, record.revision.sha)
+        try:
+            self._session.folder = folder.replace(files.make_folder(folder.parent, name))
+        except OSError as error:
+            self._problems.append(f"the run's folder keeps its first name, {folder}: {error.strerror}")
+        if self._session.unsigned:
+            self._problems.append(f"the run is not signed: {self._session.unsigned}")
+        if not self._session.unreported:
+            try:
+                files.write(record, self._session.folder, self._home / "latest")
+            except OSError as error:
+                self._problems.append(f"the run's files are not all written: {error}")
+        self._list(kept_in)
+        try:
+            self._service.publish(record, self._session.folder)
+        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
+            self._problems.append(f"the CI service is not told of everything: {error!r}; the run's files are as ever")
+
+    def _list(self, kept_in: Path) -> None:
+        """Remove the runs that are too old, and list those that are kept."""
+        home, newest = self._home, self._session.plan.keep_runs
+        try:
+            if newest is not None:
+                self._tidied = tidy.tidy(kept_in, newest, home / "latest")
+                self._problems += self._tidied.problems
+            index.write(kept_in, home)
+        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a list of runs
+            self._problems.append(f"the index of runs could not be written: {error!r}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the verdict, the states, the report and what to do next."""
+        if record := self._session.record:
+            folder = self._session.folder
+            shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+            colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
+            terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+        if self._tidied.removed:
+            terminalreporter.write_line(str(self._tidied))
+        for problem in self._problems:
+            terminalreporter.write_line(f"WARNING: {problem}")
+
+
+def end_service(service: ci.Service, session: DeploySession) -> None:
+    """Report the end of the output to the CI service; what pytest still holds of it comes first."""
+    with forgiving(sys.stdout):
+        sys.stdout.flush()
+    service.end(session.record)
+
+
+def own_stdout() -> TextIO:
+    """A stream to the real standard output, which pytest's capturing does not swallow."""
+    return open(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123 - a descriptor, open to the end
+
+
+def is_interactive() -> bool:
+    """Whether a person watches a terminal."""
+    return os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and "CI" not in os.environ

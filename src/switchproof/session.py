@@ -1,0 +1,183 @@
+"""Makes a pytest session a deploy or a trial: checks the options, and chooses checks and outputs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import pytest
+
+from switchproof import conftests
+from switchproof.checks import early
+from switchproof.checks.interference import override_settings, refuse_interference
+from switchproof.checks.own import CHECKS
+from switchproof.checks.redaction import Redaction
+from switchproof.checks.selection import Selection
+from switchproof.checks.session import SESSION, DeploySession, contract_sha256
+from switchproof.checks.terminal import provide_streams
+from switchproof.deploy.cutover.audit import prepare
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
+from switchproof.deploy.record.journal import AnyEvent
+from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
+from switchproof.deploy.run.gate import pass_gate
+from switchproof.deploy.settings import Settings, read_settings
+from switchproof.deploy.trust.contract_digest import contract_sha256_of
+from switchproof.deploy.trust.signing import check_key
+from switchproof.outputs import Outputs, end_service, is_interactive, own_stdout
+from switchproof.reports import ci, files
+from switchproof.reports.html import HtmlReport
+from switchproof.reports.html import configure as configure_html
+from switchproof.reports.progress import Progress
+
+_HYPOTHESIS = "hypothesispytest"
+"""The plugin of a tool for tests, which loads all of itself at the end of every session."""
+
+_TRIAL_ALONE = ("scenario", "subject_dir", "subject_timeout")
+
+
+def configure(config: pytest.Config) -> None:
+    """Make the session a deploy or a trial. Nothing is touched if an option or the target file is wrong.
+
+    Raises:
+        pytest.UsageError: Names what is wrong.
+    """
+    early.begun()
+    given = config.option
+    if given.subject is None:
+        if stray := [option for option in _TRIAL_ALONE if getattr(given, option)]:
+            raise pytest.UsageError(f"--{stray[0].replace('_', '-')}: only with --subject=COMMAND")
+        provide_streams(config)
+    try:
+        settings = read_settings(config.invocation_params.dir)
+        refuse_interference(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    override_settings(config)
+    if config.pluginmanager.has_plugin(_HYPOTHESIS):
+        config.pluginmanager.unregister(name=_HYPOTHESIS)
+    if given.subject is not None:
+        _configure_trial(config, settings)
+    else:
+        _configure_deploy(config, settings)
+
+
+def _configure_trial(config: pytest.Config, settings: Settings) -> None:
+    from switchproof.trials import session as trials
+
+    trials.configure(config, settings.trials, Progress(own_stdout(), interactive=False).say)
+    conftests.keep_to(config, [trials.HERE])
+
+
+def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
+    plan = _make_plan(config, settings)
+    redact = Redactor(known_secrets(plan.target, os.environ))
+    try:
+        if plan.sign_key is not None:
+            check_key(plan.sign_key)
+        promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
+        cutover = prepare(plan, contract_sha256_of, os.environ)
+    except UsageError as error:
+        raise pytest.UsageError(redact(str(error))) from None
+    for line in (
+        "clause(name, severity, rationale, remedy): the clause of the contract that a check belongs to.",
+        "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies.",
+        "audit(severity, rationale, remedy): a team's own check of an audit.",
+        "last: is made of a host only after all of its other checks passed.",
+    ):
+        config.addinivalue_line("markers", line)
+    # Everything is collected, so that what the command line leaves out is missed.
+    paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    selection = Selection([path for path in paths if path != str(CHECKS)], config.invocation_params.dir)
+    config.args = [str(folder) for folder in (CHECKS, *plan.checks)]
+    conftests.keep_to(config, (CHECKS, *plan.checks))
+    config.pluginmanager.import_plugin("switchproof.checks.provided")
+    name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
+    folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
+    progress = Progress(own_stdout(), interactive=is_interactive())
+    service = ci.service(os.environ, progress.say)
+
+    def watch(event: AnyEvent) -> None:
+        service.watch(event)
+        progress(event)
+
+    room = _take_room(config, plan, folder)
+    session = DeploySession(
+        plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover, room=room
+    )
+    config.add_cleanup(lambda: _clear(session, room))
+    config.stash[SESSION] = session
+    config.add_cleanup(lambda: end_service(service, session))
+    Redaction(redact).install(config)
+    configure_html(config, folder)
+    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -1
+    config.pluginmanager.register(session, "switchproof-session")
+    # The folder gets its name when everything is in it: what is registered first ends last.
+    config.pluginmanager.register(Outputs(session, progress, service, settings), "switchproof-outputs")
+    config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
+
+
+def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
+    given = config.option
+    try:
+        return make_plan(
+            Options(
+                provider=given.provider,
+                sha=given.sha,
+                audit=given.audit,
+                plan=given.plan,
+                rollback=given.rollback,
+                drill=given.drill,
+                targets=given.targets,
+                hosts=tuple(given.host),
+                on_failure=given.on_failure,
+                soak=given.soak,
+                take_lock=given.take_lock,
+                report_dir=given.report_dir,
+                keep_runs=given.keep_runs,
+                lab_keep=given.lab_keep,
+                lab_runtime=given.lab_runtime,
+                lab_suite=given.lab_suite,
+                lab_nixos_rebuild=given.lab_nixos_rebuild,
+                lab_switch=given.lab_switch,
+                shape=given.shape,
+                collect_only=given.collectonly,
+                sign_key=given.sign_key,
+                require_record=given.require_record,
+                allowed_signers=given.allowed_signers,
+                revoked_signers=given.revoked_signers,
+                checks=tuple(given.checks),
+                cutover=given.cutover,
+                repo=given.repo,
+                records=given.records,
+            ),
+            os.environ,
+            settings,
+        )
+    except UsageError as error:
+        path = targets_file(given.provider, given.targets, given.shape, settings)
+        redact = Redactor(mentioned_secrets(path, os.environ))
+        raise pytest.UsageError(redact(str(error))) from None
+
+
+def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
+    """Take the disk space that the report needs; a session that only lists checks needs none."""
+    if config.option.collectonly:
+        return None
+    try:
+        return Room(folder, OF_A_RUN + OF_A_HOST * len(plan.target.hosts))
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _clear(session: DeploySession, room: Room | None) -> None:
+    """Leave nothing of a run that never began."""
+    if room is not None:
+        room.release()
+    if session.record is None:
+        shutil.rmtree(session.folder, ignore_errors=True)

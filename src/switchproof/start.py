@@ -1,0 +1,78 @@
+"""The first moments of a deploy, before pytest has read the whole command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from switchproof import conftests, options
+from switchproof.checks import early
+
+COMMAND = "switchproof"
+"""The name under which the command registers itself with pytest, as a plugin."""
+
+_INSTEAD = "use the command `switchproof`, which takes the same options and loads no conftest.py of your tests"
+
+
+def begin(config: pytest.Config) -> None:
+    """Read the command line again if pytest takes a value on it for a path of tests.
+
+    Before the options are registered, `--targets FILE` is an unknown switch and a path, which decides about the root
+    directory and about which `conftest.py` is loaded.
+    """
+    words = [str(word) for word in config.invocation_params.args]
+    joined = options.join_values(words)
+    misread = set(words) - set(joined)
+    if any(Path(word.partition("::")[0]).exists() for word in misread if not word.startswith("-")):
+        _start_again(words, joined)
+
+
+def refuse_broken(error: Exception) -> None:
+    """Name a `conftest.py` that cannot be imported, and what to use instead.
+
+    Raises:
+        UsageError: The error is about a `conftest.py`.
+    """
+    path, cause = getattr(error, "path", None), getattr(error, "cause", None)
+    if path is not None and cause is not None:
+        _refuse(f"{path} cannot be imported ({type(cause).__name__}: {cause})")
+
+
+def proceed(config: pytest.Config, foreign: Sequence[str]) -> None:
+    """Leave out every `conftest.py` that pytest has loaded, once it is sure that the session is a deploy.
+
+    Raises:
+        UsageError: An option is registered by somebody else as well.
+    """
+    if options.belongs_to_others(foreign):
+        early.begun()
+        return
+    if foreign:
+        _refuse(f"{', '.join(foreign)}: a conftest.py or a plugin of yours has an option of this name, too")
+    conftests.leave_out(config)
+
+
+def _refuse(problem: str) -> NoReturn:
+    early.begun()
+    raise pytest.UsageError(f"{problem}: {_INSTEAD}") from None
+
+
+def _start_again(words: list[str], joined: list[str]) -> None:
+    """Start this process again with each value joined to its option, as the root and its settings are already chosen.
+
+    Raises:
+        UsageError: The command line is not this process's own.
+    """
+    own = len(sys.orig_argv) - len(words)
+    if own < 1 or sys.orig_argv[own:] != words:
+        changed = next(word for word in joined if word not in words)
+        early.begun()
+        raise pytest.UsageError(f"write {changed}: pytest takes the value for a path of tests")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:own], *joined])  # noqa: S606 - no shell
