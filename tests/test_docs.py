@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import tomllib
@@ -125,3 +126,35 @@ def test_what_runs_and_their_examples_leave_behind_is_ignored() -> None:
             assert file.strip("`;").startswith(('"$keys/', "~/", "FILE")), (
                 f"{page.name}: a private key in the working copy"
             )
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_of_a_page_for_contributors_exists(name: str) -> None:
+    """Each path of a file or folder is there, so that a move renames it in the page; NAME stands for any name."""
+    named = re.findall(r"`((?:\.?[\w-]+/)+[\w.*-]*)`", (ROOT / name).read_text(encoding="utf-8"))
+    paths = [path for path in named if not re.search(r"\b[A-Z]{3,}\b", path) and not path.startswith("dist/")]
+    assert len(paths) > 10
+    assert [path for path in paths if not any(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_the_protocol_s_page_names_functions_of_the_script() -> None:
+    """Each function and verb in the section about the host is one of the host's script."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.partition("## The protocol on the host\n")[2].partition("\n## ")[0]
+    script = (ROOT / "deploy" / "host" / "host-switch.sh").read_text(encoding="utf-8")
+    functions = set(re.findall(r"^([a-z_]+)\(\)", script, re.MULTILINE))
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", section))
+    assert len(named) > 15
+    assert named <= functions | {name.removeprefix("verb_") for name in functions}
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md"])
+def test_every_recipe_and_module_of_a_page_exists(name: str) -> None:
+    """Each recipe of the justfile and each module that a page has people run is there."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    recipes = set(
+        re.findall(r"^([a-z][\w-]*)(?: [^\n:]*)?:", (ROOT / "justfile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert set(re.findall(r"\bjust ([a-z][a-z-]*[a-z])(?!…)\b", text)) <= recipes | {"bench"}
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(module), module

@@ -171,4 +171,4 @@ def test_hooks_run_the_tools_of_the_environment() -> None:
     assert {hook["language"] for hook in hooks} == {"system"}
     recipes = (ROOT / "justfile").read_text("utf-8")
     for words in (hook["entry"].split() for hook in hooks):
-        assert words[0] in {"ruff", "mypy"} or (words[0] == "just" and f"\n{words[1]}:" in recipes)
+        assert words[0] in {"ruff", "mypy", "lint-imports"} or (words[0] == "just" and f"\n{words[1]}:" in recipes)
