@@ -40,7 +40,7 @@ drill provider sha *options:
 # List every kept run on one page, and open it where there is a desktop.
 [positional-arguments]
 reports *options:
-    @python -m switchproof.reports index --open "$@"
+    @switchproof reports index --open "$@"
 
 # Gone; says what to use instead.
 [private]
@@ -79,15 +79,15 @@ lint-workflows:
 
 # Survey this repository's own deploy paths. What is vouched for deploys to the lab alone.
 paths *options:
-    python -m switchproof.deploy.paths . --vouch='.ci/run' --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
+    switchproof paths . --vouch='.ci/run' --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:
-    python -m switchproof.deploy.target.types > docs/target.schema.json
-    python -m switchproof.deploy.record.schema > docs/record.schema.json
-    python -m switchproof.trials.schema > docs/trial.schema.json
-    python -m switchproof.deploy.paths --schema > docs/paths.schema.json
-    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= python -m switchproof.deploy.providers.aws.document deploy/targets/aws.toml > docs/ssm-document.json
+    switchproof schema target > docs/target.schema.json
+    switchproof schema record > docs/record.schema.json
+    switchproof schema trial > docs/trial.schema.json
+    switchproof schema paths > docs/paths.schema.json
+    DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= switchproof schema ssm-document deploy/targets/aws.toml > docs/ssm-document.json
 
 # Measure an audit beside its peers and write the table to docs/.
 bench: packages

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from switchproof.deploy.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A plugin that holds the command line of a session which a person did not start as pytest.
+
+    Attributes:
+        words: The whole command line.
+    """
+
+    words: tuple[str, ...]
+
+
+def typed_words(config: pytest.Config) -> tuple[str, ...]:
+    """Return the command line as it was typed, without the name of pytest."""
+    plugins = config.pluginmanager.get_plugins()
+    typed = next((plugin.words for plugin in plugins if isinstance(plugin, Typed)), None)
+    return typed or tuple(str(word) for word in config.invocation_params.args)
 
 
 class Selection:

@@ -22,7 +22,7 @@ import testinfra.host
 from switchproof.checks.ending import Ending, keep_record, sign_record
 from switchproof.checks.fixtures import Diagnosis, Shown
 from switchproof.checks.own import AUDIT, OwnChecks, clause_of, contexts_of
-from switchproof.checks.selection import Selection
+from switchproof.checks.selection import Selection, typed_words
 from switchproof.checks.signals import Signals
 from switchproof.checks.verdicts import emittable, emitted, judge_call
 from switchproof.checks.words import words_of
@@ -360,7 +360,7 @@ class DeploySession:
             ) from None
         self.journal.watch(self._watch)
         given = {
-            "args": shlex.join(str(argument) for argument in config.invocation_params.args),
+            "args": shlex.join(typed_words(config)),
             "targets": config.option.targets,
             "host": " ".join(config.option.host),
             "on_failure": self.plan.on_failure,

@@ -1,4 +1,4 @@
-"""The command line of runs that are over: `python -m switchproof.reports COMMAND …`."""
+"""The command line of runs that are over: `switchproof reports COMMAND …`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Run a command and return its exit code."""
     if not arguments or arguments[0] not in COMMANDS:
         lines = [f"  {name:<10} {purpose}" for name, (_, purpose) in COMMANDS.items()]
-        print("usage: python -m switchproof.reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
+        print("usage: switchproof reports COMMAND …\n\n" + "\n".join(lines), file=sys.stderr)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     module = importlib.import_module(COMMANDS[arguments[0]][0])
     code: int = module.command(arguments[1:])

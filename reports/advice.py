@@ -9,7 +9,7 @@ from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
 from switchproof.deploy.record.run import Host, Record
 from switchproof.reports import reading, text
 
-_LAB_DOWN = "python -m switchproof.deploy.providers.lab down"
+_LAB_DOWN = "switchproof lab down"
 _COMMANDS = 3
 """Hosts for which a command is shown."""
 

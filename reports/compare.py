@@ -189,7 +189,7 @@ def markdown(comparison: Comparison) -> str:
 
 def command(arguments: list[str]) -> int:
     """Compare two runs. Return 0 if nothing that decides differs, 1 if something does."""
-    parser = argparse.ArgumentParser(prog="python -m switchproof.reports compare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="switchproof reports compare", description=__doc__)
     parser.add_argument("left", metavar="A", help="a run: its folder, its record.json, or `latest`")
     parser.add_argument("right", metavar="B", help="another one")
     parser.add_argument("--pair", action="append", default=[], metavar="HOST=HOST", help="a host of A and one of B")

@@ -267,9 +267,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such folder or the page cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m switchproof.reports index", description="List every kept run on one page."
-    )
+    parser = argparse.ArgumentParser(prog="switchproof reports index", description="List every kept run on one page.")
     parser.add_argument(
         "folder",
         metavar="DIR",

@@ -1,4 +1,4 @@
-"""`python -m switchproof.reports render RUN`: the conformance page of a run, made again from its files alone."""
+"""`switchproof reports render RUN`: the conformance page of a run, made again from its files alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(arguments: list[str]) -> int:
         0, or 4 if there is no such run or the page cannot be written; the run's own verdict changes nothing about it.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m switchproof.reports render",
+        prog="switchproof reports render",
         description="Make the page of a run again, from its record or, if it was killed, from its events.",
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder, its record.json or events.jsonl, or `latest`")

@@ -1,4 +1,4 @@
-"""`python -m switchproof.reports show RUN`: a run's verdicts in a terminal, in Markdown or as JSON."""
+"""`switchproof reports show RUN`: a run's verdicts in a terminal, in Markdown or as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such run; the run's own verdict changes nothing about it.
     """
-    parser = argparse.ArgumentParser(prog="python -m switchproof.reports show", description="Show what a run proved.")
+    parser = argparse.ArgumentParser(prog="switchproof reports show", description="Show what a run proved.")
     parser.add_argument("run", metavar="RUN", help="a run's folder, its record.json or events.jsonl, or `latest`")
     parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
     asked = parser.parse_args(arguments)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-import msgspec
 
 from switchproof.deploy.record.schema import schema_of
 from switchproof.trials.record import Trial
@@ -14,7 +11,3 @@ from switchproof.trials.record import Trial
 def trial_schema() -> dict[str, Any]:
     """Return the JSON Schema of `trial.json`."""
     return schema_of(Trial, "Switchproof trial of a deploy path, version 1", "urn:switchproof:trial:v1")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(trial_schema()), indent=2).decode() + "\n")

@@ -1,4 +1,4 @@
-"""The command: `python -m switchproof.deploy.paths REPO`."""
+"""The command: `switchproof paths REPO`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
         folder or an option is wrong.
     """
     parser = _Parser(
-        prog="python -m switchproof.deploy.paths",
+        prog="switchproof paths",
         description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
     )
     parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")
     parser.add_argument("--json", action="store_true", help="print the survey as JSON (docs/paths.schema.json)")
-    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of that")
     parser.add_argument(
         "--vouch",
         action="append",
@@ -56,9 +55,6 @@ def main(arguments: list[str] | None = None) -> int:
         help="an action, program, file or entry point that you have looked at yourself; wildcards; repeatable",
     )
     given = parser.parse_args(arguments)
-    if given.schema:
-        sys.stdout.write(_json(paths_schema()))
-        return int(ExitCode.CANONICAL)
     if given.repository is None:
         parser.error("which repository? name the folder of its working copy")
     try:

@@ -27,6 +27,7 @@ WRAPPERS: dict[str, frozenset[str]] = {
     "xargs": frozenset({"-I", "-n", "-P", "-L", "-d", "-a", "-s", "-E"}),
     "systemd-run": frozenset({"-p", "-u", "--unit", "--property", "-E", "--setenv", "-M", "--description"}),
     "caffeinate": frozenset(),
+    "uvx": frozenset({"--from", "--with", "--python", "-p"}),
     "then": frozenset(),
 }
 """Commands that run another one, and their options that take a value of their own."""
@@ -34,7 +35,10 @@ WRAPPERS: dict[str, frozenset[str]] = {
 LEADING = {"timeout": 1, "flock": 1, "chroot": 1, "retry": 1}
 """Commands that run another one after so many words of their own."""
 
-LEADING_VALUES = frozenset({"-k", "-s", "--kill-after", "--signal", "-w", "-E", "--wait", "--timeout"})
+LEADING_VALUES = frozenset(
+    {"-k", "-s", "--kill-after", "--signal", "-w", "-E", "--wait", "--timeout"}
+    | {"--directory", "--extra", "--from", "--group", "--project", "--python", "--spec", "--with"}
+)
 """Options of those that take a value."""
 
 UNREAD = frozenset(
@@ -59,6 +63,7 @@ RUNNERS = {
     "uv": ("run",),
     "poetry": ("run",),
     "pipenv": ("run",),
+    "pipx": ("run",),
     "rye": ("run",),
     "hatch": ("run",),
     "bundle": ("exec",),

@@ -308,6 +308,8 @@ def python(walker: Walker, call: Call) -> None:
     match [word[0] for word in words]:
         case ["-m", "pytest", *_]:
             session(walker, replace(call, name="pytest", words=tuple(words[2:])))
+        case ["-m", "switchproof", *_]:
+            command(walker, replace(call, words=tuple(words[2:])))
         case ["-m", module, *_]:
             path = module.replace(".", "/")
             for candidate in (f"{path}.py", f"{path}/__main__.py", f"src/{path}.py", f"src/{path}/__main__.py"):
@@ -357,12 +359,19 @@ def session(walker: Walker, call: Call) -> None:
         return
     for name in provider:
         known = name if is_known(name) else "any"
-        walker.trail.act(f"pytest --provider={shown(name)}", call.place, known, shared=True, inline=False)
+        walker.trail.act(f"{call.name} --provider={shown(name)}", call.place, known, shared=True, inline=False)
     if provider == ("lab",):
         return
     for text in call.option("--sha") or ():
         if is_moving(text, any_name=True):
             walker.trail.find(Kind.FLOATING, call.place, f"--sha={shown(text)} is another commit tomorrow")
+
+
+def command(walker: Walker, call: Call) -> None:
+    """The command of Switchproof, whose verbs take the options of a session."""
+    verb = call.words[0][0] if call.words else ""
+    if verb in {"deploy", "rollback", "drill"}:
+        session(walker, replace(call, name=f"switchproof {verb}", words=call.words[1:]))
 
 
 def recipe_tool(walker: Walker, call: Call) -> None:
@@ -477,6 +486,7 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "systemctl": systemctl,
     "service": service,
     "pytest": session,
+    "switchproof": command,
     "py.test": session,
     "just": recipe_tool,
     "make": recipe_tool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from typing import Any
 
 import msgspec
@@ -47,7 +46,3 @@ def _describe(definition: dict[str, Any]) -> None:
         if "$ref" in field:
             field = definition["properties"][name] = {"allOf": [field]}
         field["description"] = " ".join(words.split())
-
-
-if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(record_schema()), indent=2).decode() + "\n")

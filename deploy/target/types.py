@@ -6,7 +6,6 @@ import datetime as dt
 import fnmatch
 import ipaddress
 import re
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,7 +130,7 @@ class Ssm(_Table, frozen=True, kw_only=True):
         profile: Of the AWS configuration files; else what boto3 finds by itself.
         role: The ARN of a role to assume.
         document: What runs commands: AWS's own document, or one of
-            `python -m switchproof.deploy.providers.aws.document`.
+            `switchproof schema ssm-document`.
         document_version: Which version of it; else its default.
         bucket: An S3 bucket for output that is longer than SSM passes on; else it is fetched in pieces.
         prefix: Where in the bucket.
@@ -811,7 +810,3 @@ def _or_environment(schema: Any) -> Any:
             return [_or_environment(item) for item in schema]
         case _:
             return schema
-
-
-if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n")

@@ -28,7 +28,7 @@ def register(parser: pytest.Parser) -> tuple[str, ...]:
     """
     group = parser.getgroup("switchproof", "deploy a revision to NixOS hosts and prove the contract")
     declared: list[tuple[str, dict[str, object]]] = []
-    _declare(lambda name, **details: declared.append((name, details)))
+    declare(lambda name, **details: declared.append((name, details)))
     triggers = [each for each in declared if each[0] in TRIGGERS]
     if taken := tuple(_add(group, triggers)):
         return taken
@@ -63,18 +63,23 @@ def refuse_alone(config: pytest.Config, foreign: Collection[str]) -> None:
 
     def compare(name: str, **details: object) -> None:
         default = details.get("default", False if details.get("action") == "store_true" else None)
-        if name not in foreign and getattr(config.option, name[2:].replace("-", "_"), default) != default:
+        if name not in foreign and getattr(config.option, dest(name), default) != default:
             given.append(name)
 
-    _declare(compare)
+    declare(compare)
     if given:
         raise pytest.UsageError(f"--provider=P is missing: it says where the hosts are (found {', '.join(given)})")
+
+
+def dest(name: str) -> str:
+    """Return the name under which the value of an option is kept."""
+    return name.removeprefix("--").replace("-", "_")
 
 
 def join_values(words: Sequence[str]) -> list[str]:
     """Return a command line on which `--option VALUE` is `--option=VALUE`, for every option of a deploy."""
     takes_value: set[str] = set()
-    _declare(lambda name, **details: takes_value.add(name) if details.get("action") != "store_true" else None)
+    declare(lambda name, **details: takes_value.add(name) if details.get("action") != "store_true" else None)
     joined, rest = list[str](), list(words)
     while rest:
         word = rest.pop(0)
@@ -86,7 +91,7 @@ def join_values(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _declare(add: Callable[..., None]) -> None:
+def declare(add: Callable[..., None]) -> None:
     """Declare each option to a function that takes what `argparse` takes."""
     add("--provider", metavar="P", help="where the hosts are: ovh, aws, local or lab")
     add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")

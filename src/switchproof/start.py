@@ -13,9 +13,6 @@ import pytest
 from switchproof import conftests, options
 from switchproof.checks import early
 
-COMMAND = "switchproof"
-"""The name under which the command registers itself with pytest, as a plugin."""
-
 _INSTEAD = "use the command `switchproof`, which takes the same options and loads no conftest.py of your tests"
 
 

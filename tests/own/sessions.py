@@ -235,7 +235,7 @@ class Hosts:
 
 def run_all(folder: Path, scenarios: Mapping[str, Scenario]) -> dict[str, Ended]:
     """Run sessions, one after another in one process, and return how each ended."""
-    orders = {name: _prepare(folder / name, scenario) for name, scenario in scenarios.items()}
+    orders = {name: prepare(folder / name, scenario) for name, scenario in scenarios.items()}
     (folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
     subprocess.run(
         [sys.executable, "-m", "tests.own.sessions", str(folder)],
@@ -258,7 +258,7 @@ def run_alone(folder: Path, scenario: Scenario, *, kind: type[Host] = Host, arou
         kind: What its hosts are like.
         around: What bash makes of the command in place of `{}`, with pipes and redirections.
     """
-    order = _prepare(folder, scenario)
+    order = prepare(folder, scenario)
     command = around.format(shlex.join([sys.executable, "-m", "tests.own.sessions", kind.__name__, *order]))
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
@@ -274,7 +274,7 @@ def run_alone(folder: Path, scenario: Scenario, *, kind: type[Host] = Host, arou
     return _ended(folder, done.returncode)
 
 
-def _prepare(folder: Path, scenario: Scenario) -> list[str]:
+def prepare(folder: Path, scenario: Scenario) -> list[str]:
     """Write a session's files; return its command line."""
     own = folder / "own"
     own.mkdir(parents=True)

@@ -100,6 +100,11 @@ def test_a_host_that_is_changed_past_the_shared_script_is_found(tmp_path: Path, 
         "pytest --provider=ovh --sha=$SHA",
         'python -m pytest --provider ovh --sha "$(git rev-parse HEAD)"',
         "uv run pytest --provider=ovh --sha=$SHA",
+        "switchproof deploy --provider=ovh --sha=$SHA",
+        "uvx --from switchproof==1.0 switchproof deploy --provider ovh --sha $SHA",
+        "pipx run --spec switchproof switchproof deploy --provider=ovh --sha=$SHA",
+        "uv run --with switchproof pytest --provider=ovh --sha=$SHA",
+        "python -m switchproof drill --provider=ovh --sha=$SHA",
     ],
 )
 def test_what_goes_through_the_shared_script_is_clean(tmp_path: Path, body: str) -> None:
@@ -127,6 +132,7 @@ def test_what_goes_through_the_shared_script_is_clean(tmp_path: Path, body: str)
         "git checkout ${1:-main}",
         "git checkout ${{ github.ref_name }}",
         "pytest --provider=ovh --sha=main",
+        "switchproof deploy --provider=ovh --sha=main",
         "REV=develop; pytest --provider=ovh --sha=$REV",
     ],
 )

@@ -1,4 +1,4 @@
-"""`python -m switchproof.reports render` makes a run's page again, from its files alone."""
+"""`switchproof reports render` makes a run's page again, from its files alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m switchproof.reports show` tells what a run proved, from its files alone."""
+"""`switchproof reports show` tells what a run proved, from its files alone."""
 
 from __future__ import annotations
 

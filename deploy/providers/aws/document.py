@@ -1,6 +1,6 @@
 """The SSM document that runs nothing but the host's script: whoever may send it has no shell.
 
-    python -m switchproof.deploy.providers.aws.document deploy/targets/aws.toml >document.json
+    switchproof schema ssm-document deploy/targets/aws.toml >document.json
 
 What the target file says of the repository and of health stands in the document itself; a caller gives the rest as
 typed parameters, which the agent passes on as environment variables, so that none of them is ever text of a shell.
@@ -8,21 +8,17 @@ typed parameters, which the agent passes on as environment variables, so that no
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import re
 import shlex
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
 from switchproof.deploy.providers.aws.carrier import CARRIER, Errand, pack
-from switchproof.deploy.target.types import Target, load
+from switchproof.deploy.target.types import Target
 
 _NUMBER = r"^[0-9]{0,12}$"
 _DECIMAL = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
@@ -167,18 +163,3 @@ def _name(variable: str) -> str:
 def _parameter(described: str, pattern: str) -> dict[str, str]:
     given = {"type": "String", "description": described, "allowedPattern": pattern, "interpolationType": "ENV_VAR"}
     return given if re.fullmatch(pattern, "") is None else {**given, "default": ""}
-
-
-def main() -> None:
-    """Print the document for a target file."""
-    parser = argparse.ArgumentParser(prog="python -m switchproof.deploy.providers.aws.document", description=__doc__)
-    parser.add_argument("targets", type=Path, metavar="FILE", help="a target file of the provider aws")
-    try:
-        target = load(parser.parse_args().targets, os.environ, ())
-    except UsageError as error:
-        parser.error(str(error))
-    sys.stdout.write(text(document(target)))
-
-
-if __name__ == "__main__":
-    main()

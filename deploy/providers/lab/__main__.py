@@ -1,4 +1,4 @@
-"""The lab's command line: `python -m switchproof.deploy.providers.lab up|status|ssh|logs|console|break|mend|…`."""
+"""The lab's command line: `switchproof lab up|status|ssh|logs|console|break|mend|…`."""
 
 import argparse
 import contextlib
@@ -23,7 +23,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import look
 from switchproof.deploy.providers.lab.ssm.faults import Fault
 
-PROGRAM = "python -m switchproof.deploy.providers.lab"
+PROGRAM = "switchproof lab"
 CHECKOUT = "/opt/choiros/workspace"
 PROFILE = "/nix/var/nix/profiles/system"
 

@@ -88,9 +88,7 @@ class Lab:
         """
         written = state.read(name)
         if written is None or written.stale():
-            raise LabError(
-                f"No lab {name!r} is up: start it with `python -m switchproof.deploy.providers.lab up --name {name}`."
-            )
+            raise LabError(f"No lab {name!r} is up: start it with `switchproof lab up --name {name}`.")
         return cls(written)
 
     def __enter__(self) -> Self:
@@ -192,7 +190,7 @@ def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
             if any(other.name == asked.name for other in others):
                 raise LabError(
                     f"A lab {asked.name!r} is already up: take it down with "
-                    f"`python -m switchproof.deploy.providers.lab down --name {asked.name}`, or choose another name."
+                    f"`switchproof lab down --name {asked.name}`, or choose another name."
                 )
             image.prune({other.image for other in others})
             if not built.exists():  # pruned by a process with another recipe

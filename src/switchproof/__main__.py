@@ -1,0 +1,5 @@
+"""Runs the command as `python -m switchproof`."""
+
+from switchproof.command import run
+
+run()

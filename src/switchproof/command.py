@@ -1,0 +1,220 @@
+"""The command `switchproof`: a verb for each kind of session, in front of the options of pytest, and tools."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+from switchproof import options
+
+USAGE = 4
+"""The exit code of a wrong command line: nothing was touched."""
+
+_HERE = Path(__file__).parent
+_PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
+"""Plugins that a session uses beside ours; every other installed plugin stays out."""
+
+_HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
+_LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
+_CHANGES = ("--on-failure", "--take-lock", "--sign-key")
+_GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
+_CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A verb that runs a session of pytest.
+
+    Attributes:
+        purpose: What it does, for its help.
+        takes: The options of pytest that it takes.
+        needs: Those of them that it cannot do without.
+        means: The words that stand for the verb on pytest's command line.
+        value: The option that a positional argument of the verb is the value of, with the argument's name.
+        folder: The folder of the package that pytest collects.
+    """
+
+    purpose: str
+    takes: tuple[str, ...]
+    needs: tuple[str, ...] = ("--provider",)
+    means: tuple[str, ...] = ()
+    value: tuple[str, str] | None = None
+    folder: str = "checks"
+
+
+SESSIONS: Mapping[str, Session] = {
+    "deploy": Session(
+        "Deploy a revision to hosts and prove the contract.",
+        ("--sha", *_HOSTS, *_CHANGES, *_GATE, *_LAB),
+        ("--provider", "--sha"),
+    ),
+    "audit": Session(
+        "Verify what hosts run; nothing changes.",
+        ("--sha", *_HOSTS, "--sign-key", *_CUTOVER, *_LAB),
+        means=("--audit",),
+    ),
+    "plan": Session(
+        "Show what a deploy would change; nothing changes.",
+        ("--sha", *_HOSTS, *_LAB),
+        ("--provider", "--sha"),
+        ("--plan",),
+    ),
+    "rollback": Session(
+        "Restore an earlier system of hosts and verify it.",
+        (*_HOSTS, *_CHANGES, *_LAB),
+        value=("--rollback", "GENERATION|REV"),
+    ),
+    "drill": Session(
+        "Deploy, go back and deploy again, each verified.",
+        ("--sha", *_HOSTS, *_CHANGES, *_GATE, *_LAB),
+        ("--provider", "--sha"),
+        value=("--drill", "orderly|dead-man"),
+    ),
+    "trial": Session(
+        "Try somebody else's deploy path on lab hosts, scenario by scenario.",
+        ("--subject", "--subject-dir", "--subject-timeout", "--scenario", "--shape", "--lab-runtime", "--report-dir"),
+        ("--subject",),
+        ("--provider=lab",),
+        folder="trials",
+    ),
+}
+
+TOOLS: Mapping[str, tuple[str, str]] = {
+    "paths": ("switchproof.deploy.paths.__main__", "Find a repository's deploy paths and judge them."),
+    "reports": ("switchproof.reports.__main__", "List, show, compare and render runs that are over."),
+    "lab": ("switchproof.deploy.providers.lab.__main__", "Start, break and stop lab hosts on this machine."),
+    "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
+}
+"""Verbs with a command line of their own: the module that has its `main`, and what it does."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that ends with the exit code of a wrong command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and how to get help."""
+        self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command.
+
+    Args:
+        words: The command line after `switchproof`.
+
+    Returns:
+        The exit code: of a session its verdict, 4 for a wrong command line.
+    """
+    verb, rest = (words[0], list(words[1:])) if words else ("", [])
+    if verb in SESSIONS:
+        return run_session(verb, rest)
+    if verb in TOOLS:
+        module = importlib.import_module(TOOLS[verb][0])
+        tool: Callable[[list[str]], int] = module.main
+        return int(tool(rest))
+    if verb == "--version":
+        print(f"switchproof {metadata.version('switchproof')}")
+        return 0
+    if verb in {"-h", "--help"}:
+        print(_overview())
+        return 0
+    found = f"{verb!r} is not a verb" if verb else "a verb is missing"
+    sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
+    return USAGE
+
+
+def _overview() -> str:
+    purposes = {name: session.purpose for name, session in SESSIONS.items()}
+    purposes |= {name: purpose for name, (_, purpose) in TOOLS.items()}
+    lines = [f"  {name:<9} {purpose}" for name, purpose in purposes.items()]
+    return "\n".join(["usage: switchproof VERB …", "", *lines, "", "`switchproof VERB --help` lists its options."])
+
+
+def run_session(verb: str, words: Sequence[str]) -> int:
+    """Run a session of pytest with the plugins and the settings of a deploy, and with nothing of the user's tests."""
+    from switchproof.checks import early
+
+    session = SESSIONS[verb]
+    asked = arguments(verb, words)
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(name, None)
+    import pytest
+
+    from switchproof import plugin
+    from switchproof.checks.selection import Typed
+    from switchproof.deploy.settings import find_root
+
+    early.begun()
+    folder = _HERE / session.folder
+    given = [
+        *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
+        *("--disable-plugin-autoload", "-p", "no:cacheprovider"),
+        *(word for name in _PLUGINS for word in ("-p", name)),
+        *asked,
+        str(folder),
+    ]
+    return int(pytest.main(given, plugins=[plugin, Typed(("switchproof", verb, *words))]))
+
+
+def arguments(verb: str, words: Sequence[str]) -> list[str]:
+    """Translate a verb's command line into that of pytest.
+
+    Raises:
+        SystemExit: The command line is wrong, or asks for help.
+    """
+    session = SESSIONS[verb]
+    parser = Parser(prog=f"switchproof {verb}", description=session.purpose, allow_abbrev=False)
+    details: dict[str, dict[str, Any]] = {}
+
+    def declare(name: str, **given: Any) -> None:
+        details[name] = given
+        if name in session.takes:
+            parser.add_argument(name, required=name in session.needs, **given)
+
+    options.declare(declare)
+    if session.value:
+        option, label = session.value
+        parser.add_argument("value", nargs="?", metavar=label, help=details[option]["help"])
+    if session.folder == "checks":
+        parser.add_argument("--collect-only", action="store_true", help="list the checks; no host is connected to")
+    asked = vars(parser.parse_args(list(words)))
+    translated = list(session.means)
+    if session.value:
+        value = asked["value"]
+        choices = details[session.value[0]].get("choices")
+        if value is not None and choices and value not in choices:
+            parser.error(f"{session.value[1]}: found {value!r}")
+        translated.append(session.value[0] if value is None else f"{session.value[0]}={value}")
+    if asked.get("collect_only"):
+        translated.append("--collect-only")
+    for name in session.takes:
+        translated += _words(name, asked[options.dest(name)], details[name])
+    return translated
+
+
+def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
+    """Write an option as pytest takes it; nothing where it has its default value."""
+    if value is None or value is False or value == details.get("default"):
+        return []
+    if value is True or value == details.get("const"):
+        return [name]
+    return [f"{name}={each}" for each in (value if isinstance(value, list) else [value])]
+
+
+def run() -> NoReturn:
+    """Run the command of this process, and end it with the exit code, whatever becomes of standard output."""
+    from switchproof.deploy.run.streams import forgiving
+
+    code = main(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with forgiving(stream):
+                stream.flush()
+    sys.exit(code)

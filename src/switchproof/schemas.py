@@ -1,0 +1,79 @@
+"""Prints the JSON Schemas that the project publishes, and the SSM document of a target file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from switchproof.command import USAGE, Parser
+from switchproof.deploy.errors import UsageError
+
+
+def _target() -> dict[str, Any]:
+    from switchproof.deploy.target.types import json_schema
+
+    return json_schema()
+
+
+def _record() -> dict[str, Any]:
+    from switchproof.deploy.record.schema import record_schema
+
+    return record_schema()
+
+
+def _trial() -> dict[str, Any]:
+    from switchproof.trials.schema import trial_schema
+
+    return trial_schema()
+
+
+def _paths() -> dict[str, Any]:
+    from switchproof.deploy.paths.__main__ import paths_schema
+
+    return paths_schema()
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "target": _target,
+    "record": _record,
+    "trial": _trial,
+    "paths": _paths,
+}
+DOCUMENT = "ssm-document"
+
+
+def main(words: Sequence[str]) -> int:
+    """Print what is asked for.
+
+    Args:
+        words: The command line after `switchproof schema`.
+
+    Returns:
+        0, or 4 if the target file cannot be used.
+    """
+    parser = Parser(
+        prog="switchproof schema", description="Print a JSON Schema, or the SSM document of a target file."
+    )
+    parser.add_argument("name", choices=(*SCHEMAS, DOCUMENT), help="of which file; or the document that SSM runs")
+    parser.add_argument("file", nargs="?", type=Path, help=f"with {DOCUMENT}: a target file of the provider aws")
+    asked = parser.parse_args(list(words))
+    if (asked.file is None) == (asked.name == DOCUMENT):
+        parser.error(f"FILE: needed with {DOCUMENT}, and only there")
+    if asked.name != DOCUMENT:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(SCHEMAS[asked.name]()), indent=2).decode() + "\n")
+        return 0
+    from switchproof.deploy.providers.aws import document
+    from switchproof.deploy.target.types import load
+
+    try:
+        target = load(asked.file, os.environ, ())
+    except UsageError as error:
+        print(f"switchproof schema: {error}", file=sys.stderr)
+        return USAGE
+    sys.stdout.write(document.text(document.document(target)))
+    return 0
