@@ -153,7 +153,7 @@ trials: packages
 # Pin what is installed in CI to what is current now: versions for tests, and digests for what deploys, beside whose keys it runs.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
-    uv pip compile --quiet --universal --group build --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
+    uv pip compile --quiet --universal --extra aws --extra paths --group build --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
 
 # Build wheel and sdist into dist/, install each into an environment of its own, and ask it for its version.
 build:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import getpass
 import importlib.metadata
@@ -721,11 +722,11 @@ def _owner() -> str:
 def _versions() -> dict[str, str]:
     """Say what the run is made with."""
     packages = ("pytest", "pytest-html", "pytest-testinfra", "paramiko", "boto3", "msgspec")
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-        "platform": platform.platform(),
-    }
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra
+            versions[name] = importlib.metadata.version(name)
+    return {**versions, "platform": platform.platform()}
 
 
 def _after(names: Iterable[str], prefix: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.redact.sources import refuse_short
@@ -193,6 +194,8 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     refuse_short(path, target, environ)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
+    if "aws" in {target.provider, options.shape}:
+        require("aws", "--provider=aws" if target.provider == "aws" else "--shape=aws")
     if options.take_lock and not mode.changes_hosts:
         raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
     given_for_lab = {

@@ -103,8 +103,14 @@ def test_the_lock_of_deploys_has_every_dependency_by_digest() -> None:
     tried = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE))
     assert {name: version for name, (version, _) in entries.items() if name in tried}.items() <= tried.items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = {re.split(r"[<>=]", one)[0].replace(".", "-") for one in project["project"]["dependencies"]}
-    assert needed | {"hatchling"} <= entries.keys()
+    extras = project["project"]["optional-dependencies"]
+    wanted = [
+        *project["project"]["dependencies"],
+        *extras["aws"],
+        *extras["paths"],
+        *project["dependency-groups"]["build"],
+    ]
+    assert {re.split(r"[<>=]", one)[0].replace(".", "-") for one in wanted} <= entries.keys()
 
 
 @on_github

@@ -30,6 +30,7 @@ CARRYING = [
     "deploy/cutover/judgement.py",
     "deploy/cutover/proofs.py",
     "deploy/errors.py",
+    "deploy/extras.py",
     "deploy/host/budget.py",
     "deploy/host/clocks.py",
     "deploy/host/dialogue.py",

@@ -19,6 +19,7 @@ import pytest
 from switchproof.checks.redaction import Redaction
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.extras import require
 from switchproof.deploy.providers.lab import preflight
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape
@@ -111,6 +112,8 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
             raise UsageError(f"{option}: not with --subject, which is asked for commits of the lab's own")
     if not given.subject.strip():
         raise UsageError("--subject= is empty: give the command that deploys, as for /bin/sh")
+    if given.shape == "aws":
+        require("aws", "--shape=aws")
     if given.shape == "aws" and given.lab_runtime == "microvm":
         raise UsageError("--lab-runtime=microvm: hosts of --shape=aws have containers instead")
     folder = Path(given.subject_dir or ".").resolve()

@@ -12,6 +12,7 @@ import msgspec
 from switchproof.deploy.contract import Verdict, combine
 from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
 from switchproof.deploy.cutover.proofs import Candidate, gather
+from switchproof.deploy.extras import require
 from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.plan import Plan, own_checks
 from switchproof.deploy.record.journal import Journal
@@ -81,6 +82,7 @@ def prepare(
     asked, target = plan.cutover, plan.target
     if asked is None:
         return None
+    require("paths", "--cutover")
     from switchproof.deploy.paths.sources import Surveyor
 
     ruled = target.cutover

@@ -11,6 +11,7 @@ import msgspec
 
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.extras import require
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.paths.told import told
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.repository is None:
         parser.error("which repository? name the folder of its working copy")
     try:
+        require("paths", "switchproof paths")
         survey = Surveyor(given.repository, given.vouch).survey()
     except UsageError as error:
         parser.error(str(error))

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import SwitchproofError, UsageError
+from switchproof.deploy.extras import require
 from switchproof.deploy.providers.lab import image, lab, preflight, state
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.faults import break_host, faults_of, find, mend_host
@@ -170,6 +171,7 @@ def _mend(arguments: argparse.Namespace) -> int:
 
 def _ssm(arguments: argparse.Namespace) -> int:
     """Serve SSM until somebody ends it; what it prints lets a shell deploy through it as to AWS."""
+    require("aws", "switchproof lab ssm")
     from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
     attached = Lab.attach(arguments.name)
