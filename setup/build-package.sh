@@ -8,7 +8,6 @@ fail() { echo "build-package: $*" >&2; exit 1; }
 
 version=$(sed -n '/^\[project\]$/,/^\[/s/^version = "\(.*\)"$/\1/p' pyproject.toml)
 [[ -n $version ]] || fail "pyproject.toml names no version"
-ask='import importlib.metadata as metadata, switchproof.plugin; print(metadata.version("switchproof"))'
 environments=$(mktemp -d)
 trap 'rm -rf "$environments"' EXIT
 
@@ -29,7 +28,7 @@ for package in "${packages[@]}"; do
   "$environments/$name/bin/pip" install --quiet --no-deps --no-build-isolation "$PWD/$package"
   "$environments/$name/bin/pip" check --quiet
   # From another folder, so that nothing of the working copy is imported.
-  said=$(cd "$environments" && "$name/bin/python" -c "$ask")
-  [[ $said == "$version" ]] || fail "$package says that it is version $said, not $version"
-  echo "$package: version $said"
+  said=$(cd "$environments" && "$name/bin/switchproof" --version)
+  [[ $said == "switchproof $version" ]] || fail "$package says that it is '$said', not $version"
+  echo "$package: $said"
 done
