@@ -209,6 +209,12 @@ def endpoint(session: DeploySession, place: Place, observation: Observation) -> 
 
 
 @pytest.fixture
+def no_hypervisor(session: DeploySession, place: Place) -> str:  # noqa: ARG001 - the check is made on each host
+    """Why the hosts have no hypervisor, in the words of the target file."""
+    return session.plan.target.hypervisor.absent or ""
+
+
+@pytest.fixture
 def unit(session: DeploySession, place: Place) -> RuntimeUnit:
     """A runtime unit, by its name and what the target file says of it; the check is made of each."""
     assert place.endpoint is not None

@@ -58,6 +58,7 @@ from switchproof.deploy.record.run import Record, fold
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.ci import read_ci
 from switchproof.deploy.run.fleet import Fleet
+from switchproof.deploy.target.types import Target
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 
 
@@ -145,9 +146,12 @@ class DeploySession:
         contexts = contexts_of(metafunc.definition)
         legs = [leg for leg, here in _contexts(self.plan).items() if here & set(contexts)]
         names: list[str | None] = [None]
+        is_absent = self.plan.target.hypervisor.absent is not None
         if {"endpoint", "unit"} & set(metafunc.fixturenames):
             hypervisor = clause_of(metafunc.definition) is Clause.HYPERVISOR and "unit" not in metafunc.fixturenames
-            names = ["hypervisor"] if hypervisor else list(self.plan.target.runtime)
+            names = list(self.plan.target.runtime) if not hypervisor else [] if is_absent else ["hypervisor"]
+        elif "no_hypervisor" in metafunc.fixturenames and not is_absent:
+            names = []
         if not legs:
             ids = (_make_id(metafunc.definition, name) for name in names)
             self._elsewhere.update(dict.fromkeys(ids, metafunc.definition.path))
@@ -192,7 +196,7 @@ class DeploySession:
                 leg=item.stash[PLACE].leg,
                 clause=clause_of(item),
                 id=_check_id(item),
-                title=_title(item),
+                title=_title(item, self.plan.target),
                 last=_is_last(item),
                 why=words_of(item).why,
                 severity=words_of(item).severity,
@@ -528,7 +532,7 @@ class DeploySession:
                 leg=place.leg,
                 clause=clause_of(item),
                 id=_check_id(item),
-                title=_title(item),
+                title=_title(item, self.plan.target),
                 verdict=verdict,
                 started=item.stash[BEGAN],
                 seconds=(dt.datetime.now(dt.UTC) - item.stash[BEGAN]).total_seconds(),
@@ -760,8 +764,10 @@ def _contexts(plan: Plan) -> dict[Leg, set[str]]:
             return {"forward": {mode.value, *(["cutover"] if plan.cutover else [])}}
 
 
-def _title(item: pytest.Item) -> str:
+def _title(item: pytest.Item, target: Target) -> str:
     title, endpoint = words_of(item).title, item.stash[PLACE].endpoint
+    if "no_hypervisor" in getattr(item, "fixturenames", ()):
+        return f"{title}: {target.hypervisor.absent}"
     return f"{endpoint}: {title}" if endpoint and endpoint != "hypervisor" else title
 
 

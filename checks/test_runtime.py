@@ -1,4 +1,4 @@
-"""Clause `runtime`: both sandbox units, `live` and `dev`, are listening and healthy."""
+"""Clause `runtime`: every runtime unit that the target file names is listening and healthy."""
 
 import pytest
 

@@ -39,7 +39,7 @@ _PROMISES = {
     Clause.REVISION: "The target revision is resolved to one full commit, before anything changes.",
     Clause.CONVERGE: "The host is converged to that commit with nixos-rebuild switch, and really runs it.",
     Clause.HYPERVISOR: "The hypervisor's health endpoint answers as it should.",
-    Clause.RUNTIME: "Both sandbox units, live and dev, are listening and healthy.",
+    Clause.RUNTIME: "Every runtime unit that the target file names is listening and healthy.",
     Clause.DIAGNOSTICS: (
         "When anything fails, unit state, logs and sockets are emitted; "
         "when nothing fails, it is shown that they would have been."

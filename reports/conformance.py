@@ -86,6 +86,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
         word=reading.verdict_word(record),
         sentence=reading.sentence(record),
+        absence=reading.absence(record),
         aftermath=reading.aftermath(record),
         tally=reading.tally(record),
         exit_meaning=reading.exit_meaning(record),

@@ -45,7 +45,7 @@ def _blocks(record: Record) -> Iterator[str]:
         f"{hosts} of {code(record.provider)}{emulated}"
     )
     yield _matrix(record)
-    yield code(reading.sentence(record), _MESSAGE_CHARACTERS)
+    yield code(f"{reading.sentence(record)} {reading.absence(record)}".strip(), _MESSAGE_CHARACTERS)
     for host in record.hosts:
         for warning in host.warnings:
             yield f"**Note well**, {code(host.name)}: {code(warning)}"

@@ -286,6 +286,17 @@ def sentence(record: Record) -> str:
     return f"{lead}: no check was expected for some clause, and silence never passes."
 
 
+ABSENT = "hypervisor/there-is-none"
+"""The id of the check that stands for a hypervisor that there is not."""
+
+
+def absence(record: Record) -> str:
+    """Say that clause `hypervisor` was passed for want of one, and why; empty where there is one."""
+    checks = (check for leg in legs(record) for part in leg.parts for check in part.checks)
+    told = next((check.seen for check in checks if check.id == ABSENT and check.verdict is Verdict.PASSED), "")
+    return _stopped(f"Clause hypervisor is {text.one_line(told)}") if told else ""
+
+
 def bound(record: Record) -> str:
     """Say for how long health was watched, which is what a good verdict is worth; empty for any other verdict."""
     soak = record.run.options.get("soak_s", "")

@@ -58,7 +58,7 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         Lines that keep to 80 columns, ending in a line feed.
     """
     lines = [_headline(record), *_wrapped(f"{reading.sentence(record)} {reading.bound(record)}".strip())]
-    lines += [*_promoted(record), Text()]
+    lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:

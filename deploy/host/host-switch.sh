@@ -41,6 +41,8 @@ readonly BODY_BYTES=4194304
 # What the target file calls `exposure` and `unit_files`, for a deploy by hand: ports in a container's own network are for
 # whoever reaches that, those of the host for the host alone.
 EXPOSURE=${EXPOSURE:-} UNIT_FILES=${UNIT_FILES:-}
+# Why the host has no hypervisor, likewise, where none is among what is probed.
+NO_HYPERVISOR=${NO_HYPERVISOR:-}
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # ---- numbers from outside -------------------------------------------------------------------------------------
@@ -3191,6 +3193,19 @@ endpoint_problem() {
   done <<<"$ENDPOINTS"
 }
 
+# The clause of a hypervisor that there is not: it is passed for want of one where somebody says why.
+judge_absence() {
+  if [[ $'\n'$ENDPOINTS == *$'\n'"hypervisor$US"* ]]; then return 0; fi
+  if [ -n "$bad" ]; then
+    clause hypervisor blocked "by $bad"
+  elif [ -n "${NO_HYPERVISOR// /}" ]; then
+    clause hypervisor passed "for want of one: $NO_HYPERVISOR"
+  else
+    clause hypervisor FAILED 'no endpoint is called hypervisor, and NO_HYPERVISOR does not say why'
+    bad=hypervisor
+  fi
+}
+
 verb_deploy() {
   local bad='' words name failed_before sources
   words=$(bridge_problem)
@@ -3215,6 +3230,7 @@ verb_deploy() {
     say_system
   fi
   if words=$(converged); then clause converge passed "$words"; else clause converge FAILED "$words"; bad=converge; fi
+  judge_absence
   while IFS=$US read -r name _; do
     words=runtime
     [ "$name" != hypervisor ] || words=hypervisor

@@ -84,7 +84,13 @@ def contract_digest(target: Target | Contract, files: Iterable[tuple[str, Path]]
         files: Files that judge, each with its name, which is the same in every checkout.
     """
     digest = hashlib.sha256()
-    said = [target.endpoints, target.health, target.boot, target.unit_files, target.waivers]
+    said = [
+        {"hypervisor": target.hypervisor, **target.runtime},
+        target.health,
+        target.boot,
+        target.unit_files,
+        target.waivers,
+    ]
     digest.update(msgspec.json.encode(said, order="deterministic"))
     named = ((name.encode(), hashlib.sha256(file.read_bytes()).digest()) for name, file in files)
     for name, content in sorted(named):

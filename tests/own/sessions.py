@@ -9,6 +9,7 @@ import base64
 import gc
 import json
 import os
+import re
 import resource
 import runpy
 import shlex
@@ -71,6 +72,7 @@ class Scenario:
         listener: The unit that is to listen for the runtime unit; it is the forward that does.
         hosts: The hosts' names.
         in_file: Whether the target file names the folder, instead of an option.
+        absent: Why there is no hypervisor; None where there is one.
     """
 
     options: tuple[str, ...] = (f"--sha={SHA}",)
@@ -80,6 +82,7 @@ class Scenario:
     listener: str = LIVE[1]
     hosts: tuple[str, ...] = ("a",)
     in_file: bool = False
+    absent: str | None = None
 
 
 class Host:
@@ -289,6 +292,8 @@ def prepare(folder: Path, scenario: Scenario) -> list[str]:
         TARGET.format(hosts=hosts, checks=in_file, status=scenario.status, listener=scenario.listener)
         + scenario.waivers
     )
+    if scenario.absent is not None:
+        target = re.sub(r"(?<=\[hypervisor\]\n)(?:\w+ = .*\n)+", lambda _: f'absent = "{scenario.absent}"\n', target)
     (folder / "target.toml").write_text(target, encoding="utf-8")
     own_checks = [f"--checks={own}"] if scenario.checks and not scenario.in_file else []
     options = (option.replace("FOLDER", str(folder)) for option in scenario.options)
