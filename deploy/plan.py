@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,7 +19,7 @@ from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
 from switchproof.deploy.target.declared import undeclared
-from switchproof.deploy.target.types import ProviderName, Target, confirm_problem, load
+from switchproof.deploy.target.types import PROVIDER_NAME, Target, confirm_problem, load
 
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
@@ -181,10 +182,12 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
+    if not re.search(PROVIDER_NAME, options.provider):
+        raise UsageError(
+            f"--provider={options.provider}: must be the name of a target file: at most 40 letters, digits and _.-, "
+            "and none of .- at its beginning"
+        )
     path = targets_file(options.provider, options.targets, options.shape, settings)
-    known = sorted(get_args(ProviderName))
-    if options.provider not in known:
-        raise UsageError(f"--provider={options.provider}: unknown provider; known: {', '.join(known)}")
     if not options.targets and not path.exists():
         raise UsageError(
             f"{path}: no such target file, which --provider={options.provider} reads: write one with "
@@ -192,6 +195,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         )
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)
+    target = msgspec.structs.replace(target, provider=target.provider or options.provider)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
     if "aws" in {target.provider, options.shape}:
@@ -300,8 +304,8 @@ def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> Cutove
         return None
     if mode is not Mode.AUDIT:
         raise UsageError(f"--cutover: only an audit decides it: give --audit (found a {mode})")
-    if target.provider not in {"ovh", "lab"} or options.shape != "ovh":
-        raise UsageError("--cutover: the hosts that everything moves to are asked: --provider=ovh, or the lab's")
+    if target.way not in {"ssh", "lab"} or options.shape != "ovh":
+        raise UsageError("--cutover: the hosts that everything moves to are asked: those over SSH, or the lab's")
     if options.cutover and not 1 <= options.cutover <= 4:  # noqa: PLR2004 - the steps that there are
         raise UsageError(f"--cutover={options.cutover}: a step from 1 to 4, or no value to hear which one is proven")
     for name in ("repo", "records"):

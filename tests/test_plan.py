@@ -66,9 +66,14 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({"sha": ""}, "--sha=: neither"),
         ({"audit": True, "sha": ""}, "--sha=: neither"),
         ({"sha": "--force"}, "--sha=--force"),
-        ({"sha": "main", "provider": "azure"}, "--provider=azure: unknown provider; known: "),
-        ({"sha": "main", "provider": ""}, "--provider=: unknown provider"),
-        ({"sha": "main", "provider": "../../pyproject"}, "unknown provider"),
+        ({"sha": "main", "provider": "azure"}, "azure.toml: no such target file, which --provider=azure reads"),
+        ({"sha": "main", "provider": ""}, "--provider=: must be the name of a target file"),
+        ({"sha": "main", "provider": "../../pyproject"}, "--provider=../../pyproject: must be the name of a target"),
+        ({"sha": "main", "provider": ".ovh"}, "--provider=.ovh: must be the name of a target file"),
+        ({"sha": "main", "provider": "-ovh"}, "--provider=-ovh: must be the name of a target file"),
+        ({"sha": "main", "provider": "a/b"}, "--provider=a/b: must be the name of a target file"),
+        ({"sha": "main", "provider": "ovh\n"}, "must be the name of a target file"),
+        ({"sha": "main", "provider": "x" * 41}, "must be the name of a target file"),
         ({"sha": "main", "targets": str(TARGETS / "ovh.toml")}, "DEPLOY_REPO_URL"),
         (
             {"sha": "main", "provider": "local", "targets": str(TARGETS / "lab.toml")},
@@ -233,3 +238,21 @@ def test_options_of_promotion_that_make_no_sense_are_refused(options: dict[str, 
     """What would leave a gate open, or sign nothing, is one sentence."""
     with pytest.raises(UsageError, match=re.escape(said)):
         plan(**options)
+
+
+@pytest.mark.parametrize("provider", ['provider = "fleet"\n', ""])
+def test_any_name_of_a_target_file_is_a_provider_over_ssh(provider: str, tmp_path: Path) -> None:
+    """A file of one's own that says its transport is found by its name, and is the provider that the run has."""
+    shipped = (TARGETS / "ovh.toml").read_text(encoding="utf-8")
+    text = shipped.replace('provider = "ovh"\n', f'{provider}transport = "ssh"\n')
+    (tmp_path / "fleet.toml").write_text(text, encoding="utf-8")
+    settings = Settings(tmp_path, tmp_path, REPORTS)
+    made = make_plan(Options(provider="fleet", sha="main"), OVH, settings)
+    assert made.targets_file == tmp_path / "fleet.toml"
+    assert (made.target.provider, made.target.way) == ("fleet", "ssh")
+    (tmp_path / "other.toml").write_text(text, encoding="utf-8")
+    if provider:
+        with pytest.raises(UsageError, match=r"other\.toml: provider: found 'fleet', but --provider=other"):
+            make_plan(Options(provider="other", sha="main"), OVH, settings)
+    else:
+        assert make_plan(Options(provider="other", sha="main"), OVH, settings).target.provider == "other"

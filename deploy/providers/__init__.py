@@ -45,16 +45,16 @@ def open_provider(
     Raises:
         UsageError: The provider cannot work on this machine, or with this target.
     """
-    match target.provider:
+    match target.way:
         case "local":
             from switchproof.deploy.providers.local import LocalProvider
 
             return LocalProvider(target)
-        case "aws":
+        case "ssm":
             from switchproof.deploy.providers.aws.provider import AwsProvider
 
             return AwsProvider(target, prove=changes_hosts, emulated=emulated, say=say)
-        case "ovh":
+        case "ssh":
             from switchproof.deploy.providers.ssh.provider import SshProvider
 
             return SshProvider(target, say)

@@ -23,8 +23,6 @@ _KINDS = {
     "null": "nothing",
 }
 
-_PROVIDERS = {"ovh": "over SSH", "aws": "through SSM", "local": "this machine", "lab": "the lab's hosts"}
-
 PATTERNS = {
     r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)": ("an absolute path", "/opt/choiros/bin/sandbox"),
     r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)": (
@@ -70,6 +68,10 @@ PATTERNS = {
     r"^[A-Za-z0-9:_.\\@/-]+$(?!\n)": ("a unit's name", "hypervisor.service"),
     r"^[A-Za-z0-9_.:/-]{3,200}$(?!\n)": ("an SSM document's name or ARN", "Switchproof-Deploy"),
     r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)": ("a relative path", "etc/version"),
+    r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)": (
+        "a name of at most 40 letters, digits and _.- that begins with none of .-",
+        "fleet",
+    ),
     r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)": ("a name of the flake's nixosConfigurations", "choiros-a"),
     r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)": ("a user's or group's name", "root"),
     r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)": ("an environment variable's name", "DEPLOY_REPO_TOKEN"),
@@ -118,8 +120,7 @@ def _problem(message: str, found: object, kind: inspect.Type) -> str:
     if message.startswith("Invalid enum value"):
         values = [str(value) for part in parts if isinstance(part, inspect.LiteralType) for value in part.values]
         near = difflib.get_close_matches(str(found), values, 1)
-        is_provider = set(values) == set(_PROVIDERS)
-        listed = [f'"{value}"{f" ({_PROVIDERS[value]})" if is_provider else ""}' for value in values]
+        listed = [f'"{value}"' for value in values]
         guess = f'; did you mean "{near[0]}"? Allowed' if near else "; allowed"
         return f"not allowed{guess}: {', '.join(listed)}"
     if "matching regex" in message:

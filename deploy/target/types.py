@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import fnmatch
 import ipaddress
 import re
@@ -55,7 +56,13 @@ PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
 HostKey: TypeAlias = Annotated[
     str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
 ]
-ProviderName: TypeAlias = Literal["ovh", "aws", "local", "lab"]
+PROVIDER_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)"
+"""What a provider may be called: its name is part of paths and of options."""
+ProviderName: TypeAlias = Annotated[str, Meta(pattern=PROVIDER_NAME)]
+Transport: TypeAlias = Literal["ssh"]
+Way: TypeAlias = Literal["ssh", "ssm", "local", "lab"]
+OWN_WAYS: Mapping[str, Way] = {"ovh": "ssh", "aws": "ssm", "local": "local", "lab": "lab"}
+"""The providers whose name says how their hosts are reached. All others say it by their transport."""
 InstanceId: TypeAlias = Annotated[str, Meta(pattern=r"^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$(?!\n)")]
 
 
@@ -414,7 +421,10 @@ def probed(hypervisor: Endpoint, runtime: Mapping[str, Endpoint]) -> dict[str, E
 class Target(_Table, frozen=True, kw_only=True):
     """A whole target file."""
 
-    provider: ProviderName
+    provider: ProviderName = ""
+    """Its name; one that its transport describes may be left out, and is then what `--provider` says."""
+    transport: Transport | None = None
+    """How the hosts of a provider of one's own are reached."""
     repository: Repository
     ssh: Ssh = Ssh()
     ssm: Ssm = Ssm()
@@ -436,6 +446,11 @@ class Target(_Table, frozen=True, kw_only=True):
     checks: tuple[Line, ...] = ()
     """Folders with checks of the team's own, relative to the target file."""
     waivers: tuple[Waiver, ...] = ()
+
+    @property
+    def way(self) -> Way:
+        """How the hosts are reached."""
+        return OWN_WAYS.get(self.provider, "ssh")
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
@@ -647,26 +662,27 @@ def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str
 
 def _check(path: Path, target: Target) -> None:
     """Check what types cannot say."""
+    if problem := _provider_problem(target):
+        raise UsageError(f"{path}: {problem}")
+    called = f"provider {target.provider!r}" if target.provider else f"transport {target.transport!r}"
     seen: set[str] = set()
     for index, host in enumerate(target.hosts):
         if host.name in seen:
             raise UsageError(f"{path}: hosts[{index}].name: {host.name!r} is the name of another host already")
         seen.add(host.name)
-        if target.provider == "ovh" and host.address is None:
-            raise UsageError(f"{path}: hosts[{index}].address: missing; provider 'ovh' connects over SSH")
-        if target.provider != "ovh" and host.address is not None:
-            raise UsageError(
-                f"{path}: hosts[{index}].address: provider {target.provider!r} takes none (found {host.address!r})"
-            )
+        if target.way == "ssh" and host.address is None:
+            raise UsageError(f"{path}: hosts[{index}].address: missing; {called} connects over SSH")
+        if target.way != "ssh" and host.address is not None:
+            raise UsageError(f"{path}: hosts[{index}].address: {called} takes none (found {host.address!r})")
         if host.address is not None and (problem := address_problem(host.address)):
             raise UsageError(f"{path}: hosts[{index}].address: {problem}")
         pinned = host.host_keys or target.ssh.known_hosts or target.ssh.config
-        if target.provider == "ovh" and not pinned:
+        if target.way == "ssh" and not pinned:
             raise UsageError(
                 f"{path}: hosts[{index}].host_keys: missing; pin the host's key here or in ssh.known_hosts"
             )
         _check_host_keys(path, f"hosts[{index}].host_keys", host.host_keys)
-        _check_instance(path, f"hosts[{index}]", host, target.provider)
+        _check_instance(path, f"hosts[{index}]", host, target.way)
     if target.ssh.jump:
         if problem := address_problem(target.ssh.jump.address):
             raise UsageError(f"{path}: ssh.jump.address: {problem}")
@@ -726,9 +742,25 @@ def _check_host_keys(path: Path, key: str, host_keys: Sequence[str]) -> None:
             )
 
 
-def _check_instance(path: Path, key: str, host: Host, provider: ProviderName) -> None:
+def _provider_problem(target: Target) -> str | None:
+    """Say what keeps it from being known how the hosts are reached, None if nothing does."""
+    if target.transport is None and not target.provider:
+        return 'provider: missing; for example provider = "lab", or transport = "ssh" for hosts of your own'
+    if target.transport is None and target.provider not in OWN_WAYS:
+        near = difflib.get_close_matches(target.provider, OWN_WAYS, 1)
+        guess = f'; did you mean provider = "{near[0]}"?' if near else ";"
+        return (
+            f'transport: missing{guess} Provider {target.provider!r} is one of your own: write transport = "ssh". '
+            f"Without a transport are {', '.join(sorted(OWN_WAYS))}"
+        )
+    if target.transport is not None and OWN_WAYS.get(target.provider, target.transport) != target.transport:
+        return f"transport: provider {target.provider!r} has a way of its own; remove the key"
+    return None
+
+
+def _check_instance(path: Path, key: str, host: Host, way: Way) -> None:
     """Check that a host of the provider `aws` is named in one way, and no other host is."""
-    if provider != "aws":
+    if way != "ssm":
         if host.instance or host.tags:
             name = "instance" if host.instance else "tags"
             raise UsageError(f"{path}: {key}.{name}: only hosts of the provider 'aws' have {name}")
@@ -786,6 +818,8 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     definitions["Endpoint"] |= schema_rules()
+    known = {"provider": {"anyOf": [{"enum": sorted(OWN_WAYS)}, {"type": "object"}]}}
+    definitions["Target"]["anyOf"] = [{"required": ["provider"], "properties": known}, {"required": ["transport"]}]
     times = [{"type": "string", "format": kind} for kind in ("date-time", "date")]  # as TOML's are told to a schema
     definitions["Waiver"]["properties"]["expires"] = {"anyOf": times}
     return {

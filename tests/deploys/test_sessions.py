@@ -263,7 +263,7 @@ def test_a_refused_run_leaves_a_record(lab: Lab, runs: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--provider=nowhere", "--sha=main"], "unknown provider"),
+        (["--provider=nowhere", "--sha=main"], "no such target file"),
         (["--provider=lab"], "--sha=REV is missing"),
         (["--provider=lab", "--sha=a b"], "neither a commit"),
         (["--provider=lab", "--sha=main", "--host=zz"], "selects no host"),
