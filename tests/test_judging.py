@@ -32,6 +32,7 @@ CARRYING = [
     "deploy/errors.py",
     "deploy/extras.py",
     "deploy/host/budget.py",
+    "deploy/host/by_hand.py",
     "deploy/host/clocks.py",
     "deploy/host/dialogue.py",
     "deploy/host/joblog.py",

@@ -237,22 +237,8 @@ drop_unit() {
 # The code is the HTTP status that is wanted, or the exit code, in three digits; 000 where there is none.
 # Fields are separated by US, parts of a field by RS. The last field names the unit that is a container, where the
 # endpoint answers in the network namespace of one; a unit inside it is called CONTAINER/UNIT.
-endpoint() { local IFS=$US; printf '%s\n' "$*"; }
-ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-$(
-  endpoint hypervisor hypervisor.service 127.0.0.1:9090 hypervisor.service "http${RS}http://127.0.0.1:9090/login" 200 '' '' '' '' '' ''
-  for unit in live:8080:100 dev:8081:101; do
-    IFS=: read -r name port last <<<"$unit"
-    good="$RS\"status\"$RS\"healthy\"$RS\"instance_role\"$RS\"$name\""
-    if ask_systemctl show -P LoadState -- "container@sandbox-$name.service" && [ "$answered" = loaded ]; then
-      endpoint "$name" "container@sandbox-$name.service${RS}sandbox-$name/sandbox.service" 127.0.0.1:8080 \
-        "sandbox-$name/sandbox.service" "http${RS}http://127.0.0.1:8080/health" 200 '' "$good" '' '' '' "container@sandbox-$name.service"
-    else
-      endpoint "$name" "cloud-hypervisor@$name.service${RS}socat-sandbox@$name.service" "127.0.0.1:$port" \
-        "socat-sandbox@$name.service" "http${RS}http://127.0.0.1:$port/health" 200 "http://10.0.0.$last:8080/health" \
-        "$good" '' "cloud-hypervisor@$name.service${RS}tap-$name${RS}br-choiros$RS" '' ''
-    fi
-  done
-)}
+# Only a target file knows them: a session sends them, and deploy/host/by_hand.py writes them into a script for people.
+ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-}
 
 # The contract's units, once each, in order: all, those of the host itself, and by container those inside.
 declare -A CONTAINER_OF INSIDE LEADER
@@ -277,12 +263,8 @@ contract_units() { printf '%s\n' "${UNITS[@]}"; }
 # The store path bridge, one program a line: its name, its file in the store path, where a link to that is installed,
 # the units that run it, and the flake that would build it here. Which store path it is says NAME_STORE_PATH.
 bridged() { local IFS=$US; printf '%s\n' "$*"; }
-readonly OPT=/opt/choiros/bin ALLOW_HOST_BUILD_FALLBACK=${ALLOW_HOST_BUILD_FALLBACK:-false}
-BRIDGE=${SWITCHPROOF_BRIDGE-$(
-  bridged sandbox bin/sandbox $OPT/sandbox "$(contract_units | grep / | tr '\n' "$RS")" 'sandbox#sandbox'
-  bridged hypervisor bin/hypervisor $OPT/hypervisor hypervisor.service 'hypervisor#hypervisor'
-  bridged desktop bin/dioxus-desktop $OPT/dioxus-desktop '' 'dioxus-desktop#desktop'
-)}
+readonly ALLOW_HOST_BUILD_FALLBACK=${ALLOW_HOST_BUILD_FALLBACK:-false}
+BRIDGE=${SWITCHPROOF_BRIDGE:-}
 store_path_of() {
   local variable=${1^^}
   variable=${variable//-/_}_STORE_PATH
@@ -553,7 +535,7 @@ say_units() {
       "$@" -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
     opened[$unit]=$fd
   done
-  while read -r digest file; do digests[${file##*/}]=$digest; done < <(sha256sum "${opened[@]/#//dev/fd/}")
+  while read -r digest file; do digests[${file##*/}]=$digest; done < <(sha256sum -- "${opened[@]/#//dev/fd/}" </dev/null)
   for unit in "${UNITS[@]}"; do
     fd=${opened[$unit]}
     definitions+="$unit ${digests[$fd]:-}"$'\n'
@@ -3281,6 +3263,13 @@ main() {
   if [ "$verb" = guard ]; then verb_guard; exit; fi
   lacks=$(given_problem)
   if [ -n "$lacks" ]; then echo "${0##*/}: $lacks; nothing was touched" >&2; exit 64; fi
+  case $verb:$ENDPOINTS in
+    deploy: | observe: | diagnose:)
+      echo "${0##*/}: nothing says what healthy means on this host; write a script that does, from its target file:" \
+        'python -m switchproof.deploy.host.by_hand deploy/targets/NAME.toml > host-switch.sh; nothing was touched' >&2
+      exit 64
+      ;;
+  esac
   lacks=$(lacking)
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from switchproof.deploy.connection import Question
 from switchproof.deploy.observe.asking import reached_at
-from switchproof.deploy.target.types import Bridge, BridgedProgram, Endpoint, Health, JsonValue, Target
+from switchproof.deploy.target.types import Bridge, BridgedProgram, Contract, Endpoint, Health, JsonValue, Target
 
 SCRIPT = Path(__file__).with_name("host-switch.sh")
 
@@ -47,7 +47,7 @@ def health_values(health: Health) -> dict[str, str]:
     }
 
 
-def endpoints(target: Target) -> str:
+def endpoints(target: Target | Contract) -> str:
     """Say what to probe, one endpoint a line, as the script reads it."""
     return "\n".join(
         _FIELD.join(

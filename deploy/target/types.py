@@ -476,6 +476,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     health: Health = Health()
     boot: BootLoader = BootLoader()
+    bridge: Bridge = Bridge()
     unit_files: UnitFiles = ()
     checks: tuple[Line, ...] = ()
     waivers: tuple[Waiver, ...] = ()

@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from switchproof.deploy.host.by_hand import by_hand as by_hand_of
+from switchproof.deploy.host.by_hand import defaults
 from switchproof.deploy.host.frame import Frame, parse
-from switchproof.deploy.host.program import SCRIPT, question
+from switchproof.deploy.host.program import question
 from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.settings import TARGETS
+from switchproof.deploy.target.types import Contract, load_contract
 
 REPOSITORY = "file:///srv/sample.git"
 CHECKOUT = "/opt/choiros/workspace"
@@ -31,10 +35,22 @@ def write(machine: LabHost, path: str, text: str) -> None:
     assert machine.run(["sh", "-c", script], timeout_s=10, input=text).returncode == 0
 
 
+def contract_of(machine: LabHost) -> Contract:
+    """What healthy means on the host, by the lab's own target file for its shape."""
+    return load_contract(TARGETS / ("lab-aws.toml" if machine.shape == "aws" else "lab.toml"), {})
+
+
+def values_of(machine: LabHost) -> dict[str, str]:
+    """What is probed on the host and what is installed there, as a session says it."""
+    said = defaults(contract_of(machine))
+    return {name: said[name] for name in ("SWITCHPROOF_ENDPOINTS", "SWITCHPROOF_BRIDGE")}
+
+
 def ask(machine: LabHost, verb: str, **values: str) -> Frame:
     """Ask the host one verb, with the values of a run of its own unless others are given."""
     nonce = secrets.token_hex(8)
     given = {
+        **values_of(machine),
         "WORKDIR": CHECKOUT,
         "REPO_URL": REPOSITORY,
         "FLAKE_ATTR": "choiros-a",
@@ -48,7 +64,7 @@ def ask(machine: LabHost, verb: str, **values: str) -> Frame:
 
 def by_hand(machine: LabHost, verb: str, **values: str) -> tuple[int, str]:
     """Run the script as a person on the host does; return its exit status and what it printed."""
-    write(machine, "/root/host-switch.sh", SCRIPT.read_text(encoding="utf-8"))
+    write(machine, "/root/host-switch.sh", by_hand_of(contract_of(machine)))
     given = {"REPO_URL": REPOSITORY, "FLAKE_ATTR": "choiros-a", **QUICK, **values}
     words = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
     done = machine.run(["sh", "-c", f"cd / && env {shlex.join(words)} 2>&1"], timeout_s=90)
