@@ -713,7 +713,10 @@ add_unix_listeners() {
   while IFS=$US read -r _ _ _ _ question _ _ _ _ _ _ container; do
     IFS=$RS read -r -a part <<<"$question"
     if [ "${part[0]:-}" != unix ] || [ "$container" != "$1" ]; then continue; fi
-    read -r inode device number < <(stat -L -c '%i %Hd/%Ld 0/%d' -- "${part[3]}" 2>/dev/null || true) || continue
+    read -r inode device number < <(stat -L -c '%i %Hd/%Ld %d' -- "${part[3]}" 2>/dev/null || true) || continue
+    # ss splits the device's number as the kernel does inside; some kernels give it the number that stat sees.
+    number_to number "$number" 0
+    number=$((number >> 20))/$((number & 1048575))
     [ -n "$asked" ] || ask_ss -Hlxnpe ${1:+nsenter -t "${LEADER[$1]}" -n --}
     asked=yes
     while IFS= read -r line; do
@@ -2138,7 +2141,8 @@ connect() {
     if [ -z "$3" ] || [ -n "$over" ]; then
       failed=''
       owners=$(find_accepting "$2") || failed=yes
-      [ -z "$owners$over" ] || break
+      if [ -n "$owners$heard" ] || { [ -n "$over" ] && [ -z "$failed" ]; }; then break; fi
+      if [ -n "$over" ]; then sleep 0.2; continue; fi
     fi
     rc=0
     IFS= read -r -d '' -n 1 -t 0.05 char <&3 || rc=$?

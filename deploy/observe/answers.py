@@ -116,11 +116,13 @@ _CURL = {
 
 
 def _meaning(answer: Answer) -> str:
-    if answer.probe == "exec" and answer.curl in _PROGRAM:
-        return _PROGRAM[answer.curl]
+    own = {"exec": _PROGRAM, "tcp": _CONNECTION}.get(answer.probe, {})
+    if answer.curl in own:
+        return own[answer.curl]
     return _CURL.get(answer.curl, f"curl exit code {answer.curl}")
 
 
+_CONNECTION = {NO_WORD: "nothing is known of the connection"}
 _PROGRAM = {
     NO_WORD: "nothing is known of how the program ended",
     28: "the program did not end in time",

@@ -9,7 +9,6 @@ import base64
 import gc
 import json
 import os
-import re
 import resource
 import runpy
 import shlex
@@ -25,7 +24,7 @@ import pytest
 
 import switchproof.deploy.providers
 from switchproof.deploy.connection import SHELL, Completed, ConnectionFacts, Program, Question
-from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, boots, packed, payload
+from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload, unit_show
 from tests.deploys.sessions import ROOT, Ended
 
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
@@ -72,7 +71,7 @@ class Scenario:
         listener: The unit that is to listen for the runtime unit; it is the forward that does.
         hosts: The hosts' names.
         in_file: Whether the target file names the folder, instead of an option.
-        absent: Why there is no hypervisor; None where there is one.
+        endpoints: The tables of hypervisor and runtime units; those of `TARGET` if empty.
     """
 
     options: tuple[str, ...] = (f"--sha={SHA}",)
@@ -82,7 +81,7 @@ class Scenario:
     listener: str = LIVE[1]
     hosts: tuple[str, ...] = ("a",)
     in_file: bool = False
-    absent: str | None = None
+    endpoints: str = ""
 
 
 class Host:
@@ -158,6 +157,53 @@ class Host:
         return said | {"system.running": self.toplevel, "system.profile": self.toplevel}
 
 
+class Asked(Host):
+    """A host on which whatever it is asked about is well."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
+        self.endpoints: list[list[str]] = []
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        if isinstance(program, Question):
+            self.endpoints = [row.split("\x1f") for row in program.values["SWITCHPROOF_ENDPOINTS"].split("\n")]
+        return super().run(program, timeout_s=timeout_s)
+
+    @property
+    def units(self) -> list[str]:
+        """The units of all that is asked, once each."""
+        return list(dict.fromkeys(unit for _, units, *_ in self.endpoints for unit in units.split("\x1e")))
+
+    def observe(self, values: Mapping[str, str]) -> dict[str, str]:
+        series, texts, listeners, programs = "", dict[str, str](), "", ""
+        for name, _, listen, listener, question, code, _, wants, *_ in self.endpoints:
+            kind, text = question.partition("\x1e")[0], wants.partition("\x1e")[0]
+            remote = listen if kind in {"http", "https", "tcp"} else "-"
+            series += f"100.25 {name} yes {code} 0.001 0.002 0 0 {remote} \n"
+            texts[name] = text or "well"
+            listeners += f"{listen} 410 {listener}\n" if listen else ""
+            programs += f"{name} system {self.toplevel}/bin/x\n" if kind == "exec" else ""
+        return {
+            **super().observe(values),
+            "watch.settled": "".join(f"{name} healthy\n" for name in texts),
+            "watch.series": series,
+            "watch.units": "at 100.25\n" + "".join(f"{unit} active running 410 aaaa 0\n" for unit in self.units),
+            **bodies(texts),
+            "listeners": listeners,
+            "programs": programs,
+            "processes": "".join(f"{unit} 410 {self.toplevel}/bin/x \n" for unit in self.units),
+            "diagnosable": "".join(f"systemctl {unit} 512\njournalctl {unit} 4096\n" for unit in self.units) + TOOLS,
+        }
+
+    def _system(self) -> dict[str, str]:
+        files = ((unit, f"/nix/store/u/{unit}") for unit in self.units)
+        return super()._system() | {
+            "units.show": "\n".join(unit_show(unit) for unit in self.units),
+            "units.origins": "".join(f"{unit} /etc/systemd/system/{unit} {file} {file}\n" for unit, file in files),
+            "units.definition": "".join(f"{unit} {'d' * 64}\n" for unit in self.units),
+        }
+
+
 class Filling(Host):
     """A host during whose switch the disk of this machine becomes full: no file can grow any more."""
 
@@ -215,7 +261,9 @@ class Breaking(Host):
         return super().diagnose(values) | {"journal/backup.service": f"{words}\nrepository is locked by pid 7"}
 
 
-KINDS = {kind.__name__: kind for kind in (Host, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, Breaking)}
+KINDS = {
+    kind.__name__: kind for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, Breaking)
+}
 
 
 class Hosts:
@@ -292,8 +340,9 @@ def prepare(folder: Path, scenario: Scenario) -> list[str]:
         TARGET.format(hosts=hosts, checks=in_file, status=scenario.status, listener=scenario.listener)
         + scenario.waivers
     )
-    if scenario.absent is not None:
-        target = re.sub(r"(?<=\[hypervisor\]\n)(?:\w+ = .*\n)+", lambda _: f'absent = "{scenario.absent}"\n', target)
+    if scenario.endpoints:
+        before, _, rest = target.partition("[hypervisor]")
+        target = f"{before}{scenario.endpoints}\n[health]{rest.partition('[health]')[2]}"
     (folder / "target.toml").write_text(target, encoding="utf-8")
     own_checks = [f"--checks={own}"] if scenario.checks and not scenario.in_file else []
     options = (option.replace("FOLDER", str(folder)) for option in scenario.options)

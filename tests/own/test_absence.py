@@ -11,10 +11,20 @@ import pytest
 from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict
 from tests.answers import SHA
 from tests.host_functions import run
-from tests.own.sessions import Scenario, run_alone
+from tests.own.sessions import Asked, Scenario, run_alone
 
 WHY = "sandboxes are plain processes, see page 7"
 SENTENCE = f"Clause hypervisor is passed for want of one: {WHY}."
+
+
+ENDPOINTS = f"""
+[hypervisor]
+absent = "{WHY}"
+[runtime.web]
+units = ["web.service"]
+listen = "127.0.0.1:80"
+url = "http://127.0.0.1/"
+"""
 
 
 def joined(text: str) -> str:
@@ -24,7 +34,7 @@ def joined(text: str) -> str:
 @pytest.mark.parametrize("options", [("--audit",), (f"--sha={SHA}",)])
 def test_every_output_says_that_there_is_none_and_why(options: tuple[str, ...], tmp_path: Path) -> None:
     """Terminal, report, JUnit and record of an audit and of a deploy have the words of the target file."""
-    ended = run_alone(tmp_path / "run", Scenario(options=options, absent=WHY))
+    ended = run_alone(tmp_path / "run", Scenario(options=options, endpoints=ENDPOINTS), kind=Asked)
     assert ended.status == ExitCode.CANONICAL, ended.output
     assert ended.record.verdict is RunVerdict.CANONICAL
     (clause,) = (clause for clause in ended.record.host("a").clauses if clause.id is Clause.HYPERVISOR)
