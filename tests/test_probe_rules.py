@@ -180,7 +180,7 @@ def test_hosts_without_a_hypervisor_say_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("", "hypervisor: missing"),
+        ("", 'hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'),
         ("[hypervisor]\n", "hypervisor.units: missing; for example units = "),
         ("[hypervisor]\n", 'or only absent = "why there is none"'),
         ('[hypervisor]\nabsent = ""\n', "hypervisor.absent: must be one line of text that is not empty (found '')"),

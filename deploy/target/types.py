@@ -496,6 +496,7 @@ def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
     raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
     with _lines_named(path):
         looked_up = _looked_up(raw, path, environ, set())
+        _need_hypervisor(path, looked_up)
         try:
             contract = msgspec.convert(looked_up, Contract)
         except msgspec.ValidationError as error:
@@ -554,10 +555,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _convert(path: Path, raw: dict[str, Any]) -> Target:
+    _need_hypervisor(path, raw)
     try:
         return msgspec.convert(with_whole_days(raw), Target)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {_at_key(str(error), raw, Target)}") from error
+
+
+def _need_hypervisor(path: Path, raw: Mapping[str, Any]) -> None:
+    """Refuse a file that says nothing of the hypervisor, not even that there is none."""
+    if "hypervisor" not in raw:
+        raise UsageError(
+            f'{path}: hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
+        )
 
 
 def _at_key(message: str, raw: object, whole: type[msgspec.Struct]) -> str:
