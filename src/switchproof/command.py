@@ -87,6 +87,7 @@ SESSIONS: Mapping[str, Session] = {
 }
 
 TOOLS: Mapping[str, tuple[str, str]] = {
+    "init": ("switchproof.init", "Write a first target file and a CI job into a flake repository."),
     "paths": ("switchproof.deploy.paths.__main__", "Find a repository's deploy paths and judge them."),
     "reports": ("switchproof.reports.__main__", "List, show, compare and render runs that are over."),
     "lab": ("switchproof.deploy.providers.lab.__main__", "Start, break and stop lab hosts on this machine."),

@@ -1,0 +1,141 @@
+"""The verb `init`: writes a first target file and a CI job into a flake repository, and never overwrites anything."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from switchproof.command import USAGE, Parser
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.settings import Settings, read_settings
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
+_NOT_OVER_SSH = ("aws", "lab", "local")
+_PLACES = {"github": Path(".github/workflows/deploy.yml"), "gitlab": Path(".gitlab/switchproof.yml")}
+_NIX_S = 120.0
+"""Seconds that nix may take to evaluate the flake."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Write the files that are missing, and say what to do next.
+
+    Args:
+        words: The command line after `switchproof init`.
+
+    Returns:
+        0, or 4 if there is no flake or a file cannot be written.
+    """
+    described = "Write a first target file and a CI job into a flake repository. Files that exist stay as they are."
+    parser = Parser(prog="switchproof init", description=described)
+    parser.add_argument("name", nargs="?", default="ovh", help="of the target file and the provider (default: ovh)")
+    parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: by the repository's remote)")
+    asked = parser.parse_args(list(words))
+    if not _NAME.fullmatch(asked.name) or asked.name in _NOT_OVER_SSH:
+        parser.error(f"name: {asked.name!r} cannot be the name of hosts over SSH")
+    try:
+        print(_write(read_settings(Path.cwd()), asked.name, asked.ci))
+    except UsageError as error:
+        print(f"switchproof init: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"switchproof init: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
+        return USAGE
+    return 0
+
+
+def _write(settings: Settings, name: str, service: str | None) -> str:
+    root = settings.root
+    if not (root / "flake.nix").is_file():
+        raise UsageError(f"{root}: there is no flake.nix: hosts are built from the nixosConfigurations of a flake")
+    remote = _output(root, "git", "remote", "get-url", "origin") or ""
+    hosts, problem = _configurations(root)
+    variables = {host: re.sub(r"\W", "_", host).upper() for host in hosts}
+    of_host = (_fill("host.toml", HOST=host, VARIABLE=variables[host]) for host in hosts)
+    shown = (
+        remote.strip()
+        if re.fullmatch(r"https://[^\s@\"\\]+\n?", remote)
+        else "https://git.example/team/repository.git"
+    )
+    names = [f"{variable}_{what}" for variable in variables.values() for what in ("ADDRESS", "HOST_KEY")]
+    service = service or ("gitlab" if "gitlab" in remote or (root / ".gitlab-ci.yml").exists() else "github")
+    target = settings.targets / f"{name}.toml"
+    provider = f'provider = "{name}"' if name == "ovh" else 'transport = "ssh"'
+    job = root / _PLACES[service]
+    files = {
+        target: _fill("target.toml", NAME=name, PROVIDER=provider, URL=shown, HOSTS="\n".join(of_host)),
+        job: _fill(
+            f"{service}.yml",
+            NAME=name,
+            VERSION=metadata.version("switchproof"),
+            VARIABLES="\n".join(f"          {each}: ${{{{ vars.{each} }}}}" for each in names),
+        ),
+    }
+    lines = [_keep_or_write(path, text, root) for path, text in files.items()]
+    lines += [problem] if problem else []
+    place = "variables" if service == "gitlab" else "variables of the environment production"
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Next:",
+            f"1. Fill in {_relative(target, root)}: what healthy means, and for which hosts.",
+            f"2. Set in this shell, and as {place} in CI: {', '.join(names)}.",
+            f"3. See what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
+            f"4. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
+        ]
+    )
+
+
+def _configurations(root: Path) -> tuple[list[str], str]:
+    """Name the flake's NixOS configurations; where nix cannot, an example and why."""
+    if shutil.which("nix") is None:
+        return ["web-1"], "nix is not installed here: replace the host web-1 by those of your nixosConfigurations."
+    features = ("--extra-experimental-features", "nix-command flakes")
+    shown = _output(root, "nix", *features, "flake", "show", "--json", "--no-write-lock-file", limit_s=_NIX_S)
+    try:
+        found = json.loads(shown or "")["nixosConfigurations"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    names = [name for name in found if _NAME.fullmatch(name)] if isinstance(found, Mapping) else []
+    if not names:
+        return ["web-1"], "`nix flake show` names no NixOS configuration: replace the host web-1 by yours."
+    return sorted(names), ""
+
+
+def _output(folder: Path, *command: str, limit_s: float = 10.0) -> str | None:
+    """Return what a command prints; None if it cannot be run or fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def _fill(template: str, **values: str) -> str:
+    text = (_TEMPLATES / template).read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _keep_or_write(path: Path, text: str, root: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return f"{_relative(path, root)} exists and stays as it is"
+    return f"{_relative(path, root)} is written"
+
+
+def _relative(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -1,0 +1,114 @@
+"""`switchproof init` writes what a flake repository needs for its first deploy, and never overwrites anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from switchproof.command import main
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.target.types import load
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+
+@pytest.fixture
+def flake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A flake repository, and a nix that knows two configurations of it."""
+    root = tmp_path / "repository"
+    (root / "inner").mkdir(parents=True)
+    (root / "flake.nix").write_text("{ outputs = _: { }; }\n", encoding="utf-8")
+    for command in (["init", "--quiet"], ["remote", "add", "origin", "https://git.example/team/hosts.git"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    shown = json.dumps({"nixosConfigurations": {"web-2": {}, "web-1": {}, 'x"; evil': {}}, "packages": {}})
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nix").write_text(f"#!/bin/sh\ncat <<'END'\n{shown}\nEND\n", encoding="utf-8")
+    (tools / "nix").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(root / "inner")
+    return root
+
+
+def filled(path: Path) -> None:
+    """Fill in a target file as its comments say."""
+    path.write_text(
+        re.sub(r"(?m)^# ((?:units|listen|url|json) = )", r"\1", path.read_text("utf-8")), encoding="utf-8"
+    )
+
+
+VARIABLES = {"ADDRESS": "192.0.2.1", "HOST_KEY": KEY}
+
+
+def test_it_writes_a_target_file_of_the_flakes_hosts(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hosts are those that nix names. The file is refused until health is filled in, and then it is complete."""
+    assert main(["init"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("deploy/targets/ovh.toml is written\n.github/workflows/deploy.yml is written\n")
+    target = flake / "deploy/targets/ovh.toml"
+    environ = {f"WEB_{number}_{name}": value for number in (1, 2) for name, value in VARIABLES.items()}
+    assert all(name in shown for name in environ)
+    with pytest.raises(UsageError, match=r"hypervisor"):
+        load(target, environ)
+    filled(target)
+    loaded = load(target, environ)
+    assert [host.flake_attr for host in loaded.hosts] == ["web-1", "web-2"]
+    assert loaded.repository.url == "https://git.example/team/hosts.git"
+    assert list(loaded.runtime) == ["web"]
+
+
+@pytest.mark.parametrize("service", ["github", "gitlab"])
+def test_its_job_keeps_to_the_contract(flake: Path, service: str) -> None:
+    """The CI job is valid, and the survey of deploy paths finds nothing wrong with it."""
+    assert main(["init", f"--ci={service}"]) == 0
+    job = flake / ".github/workflows/deploy.yml"
+    if service == "gitlab":
+        job = flake / ".gitlab/switchproof.yml"
+        (flake / ".gitlab-ci.yml").write_text("include:\n  - local: .gitlab/switchproof.yml\n", encoding="utf-8")
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    if service == "gitlab":
+        schema = ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]
+    done = subprocess.run(["check-jsonschema", *schema, str(job)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    survey = Surveyor(flake).survey()
+    assert survey.exit_code == 0
+    assert [(entry.name, entry.providers) for entry in survey.active] == [("production", ("ovh",))]
+
+
+def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that exist keep their bytes, and the command says so."""
+    target = flake / "deploy/targets/ovh.toml"
+    target.parent.mkdir(parents=True)
+    target.write_text("mine", encoding="utf-8")
+    assert main(["init"]) == 0
+    assert "deploy/targets/ovh.toml exists and stays as it is" in capsys.readouterr().out
+    assert target.read_text(encoding="utf-8") == "mine"
+
+
+def test_without_nix_there_is_an_example_host(
+    flake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("switchproof.init.shutil.which", lambda _: None)
+    assert main(["init"]) == 0
+    assert "nix is not installed here: replace the host web-1" in capsys.readouterr().out
+    assert 'flake_attr = "web-1"' in (flake / "deploy/targets/ovh.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["../x", "-x", "aws", "lab"])
+def test_a_name_that_cannot_be_is_refused(flake: Path, name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["init", "--", name])
+    assert ended.value.code == 4
+    assert not (flake / "deploy").exists()
+
+
+def test_a_repository_without_a_flake_is_refused(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (flake / "flake.nix").unlink()
+    assert main(["init"]) == 4
+    assert f"{flake}: there is no flake.nix" in capsys.readouterr().err
