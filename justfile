@@ -121,6 +121,10 @@ bench-pages: (packages "chromium")
 bench-hostile: packages
     python -m bench.hostile --write
 
+# Measure what the installed plugin adds to the start of somebody else's tests; fails above its limit.
+bench-startup:
+    python -m bench.startup
+
 # Make the pictures in docs/ again, of real runs on lab hosts.
 screenshots: (packages "chromium")
     python -m tests.browser.screenshots

@@ -13,6 +13,8 @@ import pytest
 from switchproof.command import main
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
+from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.types import load
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -61,6 +63,16 @@ def test_it_writes_a_target_file_of_the_flakes_hosts(flake: Path, capsys: pytest
     assert [host.flake_attr for host in loaded.hosts] == ["web-1", "web-2"]
     assert loaded.repository.url == "https://git.example/team/hosts.git"
     assert list(loaded.runtime) == ["web"]
+
+
+def test_another_name_is_a_provider_over_ssh(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The target file of any other name says its transport, and a plan reads it by that name."""
+    assert main(["init", "fleet"]) == 0
+    assert "switchproof plan --provider=fleet" in capsys.readouterr().out
+    filled(flake / "deploy/targets/fleet.toml")
+    environ = {f"WEB_{number}_{name}": value for number in (1, 2) for name, value in VARIABLES.items()}
+    plan = make_plan(Options(provider="fleet", sha="main"), environ, read_settings(flake))
+    assert [host.name for host in plan.target.hosts] == ["web-1", "web-2"]
 
 
 @pytest.mark.parametrize("service", ["github", "gitlab"])
