@@ -115,8 +115,13 @@ def _back(record: Record, host: Host) -> str:
     return _command(record, f"--rollback={host.before.generation}", host=host.name)
 
 
-def _command(record: Record, *words: str, sha: bool = False, host: str | None = None) -> str:
-    parts = ["pytest", f"--provider={record.provider}", *words]
+def _command(record: Record, word: str = "", *, sha: bool = False, host: str | None = None) -> str:
+    """Write a command of the kind that started the run: `switchproof` where that did, else pytest."""
+    provider = f"--provider={record.provider}"
+    parts = ["pytest", provider, *([word] if word else [])]
+    if record.run.options.get("args", "").startswith("switchproof "):
+        option, _, value = word.partition("=")
+        parts = ["switchproof", option.removeprefix("--") or "deploy", provider, *([value] if value else [])]
     if sha and record.revision.sha:
         parts.append(f"--sha={record.revision.sha}")
     options = record.run.options

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.command import arguments
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.record.journal import PromotedFrom
 from switchproof.reports import summary
@@ -48,6 +49,23 @@ def test_table_is_aligned(story: type[Story]) -> None:
     for line, host in zip(shown[head + 1 :], record.hosts[:1], strict=False):
         for start, clause in zip(starts, host.clauses, strict=True):
             assert line[start:].startswith(clause.verdict)
+
+
+@pytest.mark.parametrize(
+    ("story", "command"),
+    [
+        (stories.canonical, f"switchproof audit --provider=ovh --sha={stories.SHA}"),
+        (stories.inconclusive, "switchproof audit --provider=ovh"),
+        (stories.unsafe, "switchproof rollback --provider=lab 41 --host=a"),
+    ],
+)
+def test_the_next_command_is_of_the_kind_that_started_the_run(story: type[Story], command: str) -> None:
+    """A run of the command names the command, which works where plain pytest does not, and in words that it takes."""
+    record = story().record()
+    record.run.options["args"] = "switchproof deploy --provider=ovh"
+    assert command in [line.strip() for line in summary.render(record, FOLDER).splitlines()]
+    _, verb, *words = command.split()
+    assert arguments(verb, words)
 
 
 def test_colour_changes_no_character() -> None:
