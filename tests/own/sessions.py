@@ -5,7 +5,6 @@ Commands of testinfra really run, on this machine. The file says as JSON which s
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import os
@@ -23,11 +22,10 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import SHELL, Completed, ConnectionFacts, Program, Question
-from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload, unit_show
+from switchproof.deploy.connection import Completed, Program, Question
+from tests.answers import LIVE, SHA, bodies, unit_show
 from tests.deploys.sessions import ROOT, Ended
-
-BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
+from tests.run.hosts import BEFORE, TOOLS, Host
 
 TARGET = """
 provider = "ovh"
@@ -56,9 +54,6 @@ soak_s = 0.0
 """
 
 
-TOOLS = "ss sockets 900\njournald line 1\n"
-
-
 @dataclass(frozen=True)
 class Scenario:
     """A session to run.
@@ -82,79 +77,6 @@ class Scenario:
     hosts: tuple[str, ...] = ("a",)
     in_file: bool = False
     endpoints: str = ""
-
-
-class Host:
-    """A host that does all it is told."""
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-        self.facts = ConnectionFacts(kind="ssh", address="192.0.2.1")
-        self.toplevel = self.boots = BEFORE
-
-    def close(self) -> None:
-        pass
-
-    def run(self, program: Program, *, timeout_s: float) -> Completed:
-        if not isinstance(program, Question):
-            done = subprocess.run(SHELL.split(), input=program, capture_output=True, timeout=timeout_s, check=False)
-            status = done.returncode if done.returncode >= 0 else None
-            return Completed(done.stdout, done.stderr, status, 0.01)
-        said = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
-        frame = packed(payload(said), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
-        return Completed(frame, b"", 0, 0.01)
-
-    def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
-        before = payload({name: text.encode() for name, text in self._system().items()}).decode()
-        return {"outcome": "ok", "sha": SHA, "subject": "Serve the new login page", "before": before}
-
-    def generations(self, _: Mapping[str, str]) -> dict[str, str]:
-        before = payload({name: text.encode() for name, text in self._system().items()}).decode()
-        rows = f"41\x1f{TOPLEVEL}\x1fyes\x1fno\x1f{SHA}\n42\x1f{BEFORE}\x1fyes\x1fyes\x1f\n"
-        return {"outcome": "ok", "generations": rows, "running": self.toplevel, "before": before, "earlier": TOPLEVEL}
-
-    def converge(self, _: Mapping[str, str]) -> dict[str, str]:
-        self.toplevel = TOPLEVEL
-        return {"outcome": "started"}
-
-    def rollback(self, values: Mapping[str, str]) -> dict[str, str]:
-        self.toplevel = values["SWITCHPROOF_TO"]
-        return {"outcome": "started"}
-
-    def status(self, _: Mapping[str, str]) -> dict[str, str]:
-        log = b"--- build\n--- switch\n"
-        return {
-            "log": base64.b64encode(log).decode(),
-            "log.size": str(len(log)),
-            "state": "finished",
-            "rc": "0",
-            "stage": "switch",
-            "expected": self.toplevel,
-            "unit": "",
-            "journal": "",
-            "guard": "armed",
-            "boot_id": "b00t",
-        }
-
-    def observe(self, _: Mapping[str, str]) -> dict[str, str]:
-        units = {HYPERVISOR: 410, LIVE[0]: 420, LIVE[1]: 430}
-        processes = "".join(f"{unit} {pid} {self.toplevel}/bin/x \n" for unit, pid in units.items())
-        diagnosable = "".join(f"systemctl {unit} 512\njournalctl {unit} 4096\n" for unit in units)
-        seen = {"processes": processes, "diagnosable": f"{diagnosable}{TOOLS}"}
-        return SECTIONS | self._system() | boots(self.boots) | seen
-
-    def diagnose(self, _: Mapping[str, str]) -> dict[str, str]:
-        names = [f"{kind}/{unit}" for kind in ("status", "journal") for unit in (HYPERVISOR, *LIVE)]
-        return dict.fromkeys([*names, "sockets", "journald"], "as it should be")
-
-    def confirm(self, values: Mapping[str, str]) -> dict[str, str]:
-        if values.get("SWITCHPROOF_KEEP"):
-            self.boots = self.toplevel
-        return {"outcome": "ok", "detail": "", **boots(self.boots)}
-
-    def _system(self) -> dict[str, str]:
-        said = {name: text for name, text in SECTIONS.items() if name.startswith(("system.", "units."))}
-        return said | {"system.running": self.toplevel, "system.profile": self.toplevel}
 
 
 class Asked(Host):

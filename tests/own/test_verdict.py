@@ -16,7 +16,6 @@ from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,
     Filling,
-    Host,
     Keyless,
     Scenario,
     Signalled,
@@ -25,6 +24,7 @@ from tests.own.sessions import (
     Waiting,
     run_alone,
 )
+from tests.run.hosts import Host
 
 BAD = Scenario(status="ill")
 

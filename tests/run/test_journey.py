@@ -1,0 +1,354 @@
+"""One host's way through the phases: what it is asked, what it is never asked twice, and how it goes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
+from switchproof.deploy.observe.convergence import Ending
+from switchproof.deploy.plan import Mode
+from switchproof.deploy.record.journal import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen
+from tests.answers import SHA, TOPLEVEL, boots
+from tests.run.drives import Drive, lost, unheard
+from tests.run.hosts import BEFORE, Host, Turn
+
+UNITS_FAILED = {
+    "converge": {"rc": "4", "stage": "switch", "log": "--- switch\nwarning: the following units failed: x.service\n"}
+}
+
+
+def test_failed_converge_goes_back_and_is_verified(tmp_path: Path) -> None:
+    """A switch in which units fail is undone, and the earlier system is looked at before the end."""
+    drive = Drive(tmp_path, host := Host("a", ends=UNITS_FAILED))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert drive.journey.convergences["forward"].ending is Ending.UNITS_FAILED
+    assert [question.verb for question in host.asked] == [
+        *("resolve", "converge", "status", "observe"),
+        *("rollback", "status", "observe", "confirm"),
+    ]
+    assert host.asked[4].values["SWITCHPROOF_TO"] == BEFORE
+    assert (host.toplevel, host.guard, host.holder, host.outcome) == (BEFORE, "rolled-back", "", "failed")
+    (begun,) = [event for event in drive.journal.events if isinstance(event, RollbackBegun)]
+    assert (begun.reason, begun.to) == ("it did not pass", BEFORE)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [{"rc": "1", "stage": "build"}, {"rc": "1", "stage": "arm"}, {"rc": "100", "stage": "switch", "restored": ""}],
+    ids=["build", "arm", "restored"],
+)
+def test_switch_that_touched_nothing_is_not_undone(tmp_path: Path, end: dict[str, str]) -> None:
+    """Where the host is as before, and nothing is on its way, it is left alone and said to be unchanged."""
+    drive = Drive(tmp_path, host := Host("a", ends={"converge": end}))
+    assert drive.run() == {"a": HostState.UNCHANGED}
+    assert list(host.jobs) == ["converge"]
+    assert drive.fleet.journeys["a"].diagnostics["forward"].parts
+    assert host.holder == ""
+
+
+def test_switch_that_left_the_earlier_system_is_undone_all_the_same(tmp_path: Path) -> None:
+    """A host that runs the earlier system, though its switch to another had begun, may only be half there."""
+    turn = Turn({"system.running": BEFORE, "system.profile": BEFORE})
+    end = {"rc": "2", "stage": "switch", "expected": TOPLEVEL}
+    drive = Drive(tmp_path, host := Host("a", ends={"converge": end}, turns={"observe": [turn]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge", "rollback"]
+
+
+def test_profile_that_has_moved_counts_as_changed(tmp_path: Path) -> None:
+    """A host that runs what it ran, and would boot another system, is brought back."""
+    turn = Turn({"system.running": BEFORE})
+    end = {"rc": "2", "stage": "switch", "expected": ""}
+    drive = Drive(tmp_path, Host("a", ends={"converge": end}, turns={"observe": [turn]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+
+
+def test_unhealthy_system_is_undone(tmp_path: Path) -> None:
+    """A switch that ends well to a system that does not answer is undone like one that failed."""
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL]))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert set(drive.journey.diagnostics) == {"forward"}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        Host("a", sick=[TOPLEVEL, BEFORE]),
+        Host("a", sick=[TOPLEVEL], ends={"rollback": {"rc": "1", "stage": "rollback"}}),
+        Host("a", sick=[TOPLEVEL], turns={"rollback": [Turn({"outcome": "unstarted", "detail": "full"})]}),
+    ],
+    ids=["not-healthy", "not-restored", "not-begun"],
+)
+def test_way_back_that_does_not_pass_is_unsafe(tmp_path: Path, host: Host) -> None:
+    """Whatever fails on the way back, the host is never said to be as before."""
+    assert Drive(tmp_path, host).run() == {"a": HostState.UNSAFE}
+
+
+def test_evidence_of_each_leg_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Diagnostics after the way back do not replace those of the failure."""
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL, BEFORE]))
+    drive.run()
+    kept = {event.path.split("/")[2] for event in drive.journal.events if isinstance(event, EvidenceKept)}
+    assert {"diagnostics", "diagnostics-after-rollback"} <= kept
+
+
+PHASES = ["resolve", "converge", "status converge", "observe", "confirm converge"]
+
+
+@pytest.mark.parametrize("turn", [lost, unheard])
+@pytest.mark.parametrize("asked", PHASES)
+def test_connection_lost_in_a_phase_is_made_again(tmp_path: Path, asked: str, turn: type[Turn]) -> None:
+    """Whether the host heard the question or not, it is asked again, and begins nothing twice."""
+    drive = Drive(tmp_path, host := Host("a", turns={asked: [turn()]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert drive.trace.count(f"a {asked}") + drive.trace.count(f"a {asked} converge") == 2
+    assert [event.kind for event in drive.journal.events if isinstance(event, Happened)].count("lost") == 1
+    assert list(host.jobs) == ["converge"]
+
+
+@pytest.mark.parametrize("turn", [lost, unheard])
+@pytest.mark.parametrize("asked", ["diagnose", "rollback", "status rollback", "confirm rollback"])
+def test_connection_lost_on_the_way_back_is_made_again(tmp_path: Path, asked: str, turn: type[Turn]) -> None:
+    """A loss on the way back does not make a host unsafe that can be asked again."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL], turns={asked: [turn()]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge", "rollback"]
+
+
+def test_host_confirms_over_a_new_connection(tmp_path: Path) -> None:
+    """Only a connection that the new system let in shows that it lets one in."""
+    drive = Drive(tmp_path, host := Host("a"))
+    drive.fleet.observation("a", "forward")
+    assert host.connections == 1
+    drive.fleet.confirm("a")
+    assert host.connections == 2
+
+
+def test_each_question_is_asked_once(tmp_path: Path) -> None:
+    """What a host has answered is not asked again, however often it is needed."""
+    drive = Drive(tmp_path, Host("a"))
+    drive.run()
+    before = list(drive.trace)
+    drive.fleet.commit("a")
+    drive.fleet.convergence("a", "forward")
+    drive.fleet.observation("a", "forward")
+    drive.fleet.confirm("a")
+    assert drive.journey.resolve(SHA).sha == SHA
+    assert drive.journey.converge() is drive.journey.convergences["forward"]
+    assert drive.trace == before
+
+
+# A host that goes back by itself.
+
+
+def test_host_that_went_back_before_it_is_looked_at(tmp_path: Path) -> None:
+    """The run rolls nothing back that the host has brought back: it waits for it and verifies it."""
+    drive = Drive(tmp_path, host := Host("a", turns={"observe": [Turn(before=Host.go_back)]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge"]
+    assert [phase for phase in drive.phases if " back " in phase] == [
+        *("a back wait", "a back observe", "a back confirm"),
+    ]
+    assert drive.words.count("It went back by itself at 2026-11-24T01:02:03Z: not confirmed in time") == 1
+    assert "It went back by itself: the earlier system is there" in drive.words
+    assert set(drive.journey.went_back) == {"forward"}
+
+
+def test_host_that_goes_back_instead_of_confirming(tmp_path: Path) -> None:
+    """A confirmation that comes too late keeps nothing, whatever was seen before."""
+    drive = Drive(tmp_path, host := Host("a", turns={"confirm": [Turn(before=Host.go_back)]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge"]
+    assert drive.journey.confirmations["forward"].outcome == "late"
+
+
+def test_host_that_goes_back_when_it_is_to_be_rolled_back(tmp_path: Path) -> None:
+    """A rollback that meets the host on its own way back follows that."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL], turns={"rollback": [Turn(before=Host.go_back)]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge"]
+    assert "a status return" in drive.trace
+
+
+def test_host_that_is_lost_in_its_switch_goes_back_meanwhile(tmp_path: Path) -> None:
+    """Away for longer than it waits for a confirmation, the host is back on its earlier system when it answers."""
+    drive = Drive(tmp_path, Host("a", turns={"status converge": [Turn(after=lambda host: host.vanish(100.0))]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert drive.clock.now >= 100.0
+
+
+def test_host_that_reboots_in_its_switch_is_waited_for(tmp_path: Path) -> None:
+    """A job that a reboot ended has no end of its own: the host's way back is what is followed."""
+    turn = Turn({"state": "lost", "rc": ""}, before=Host.reboot)
+    drive = Drive(tmp_path, host := Host("a", turns={"status converge": [turn]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert "rollback" not in host.jobs
+    assert drive.journey.reboot == "the host rebooted during the run (boot b00t → b00t+)"
+    assert drive.trace.index("a status return") < drive.trace.index("a observe")
+
+
+def test_host_that_returns_is_verified_even_if_it_was_to_be_kept(tmp_path: Path) -> None:
+    """--on-failure=keep keeps nothing on a host that has gone back by itself."""
+    host = Host("a", turns={"observe": [Turn(before=Host.go_back)]})
+    assert Drive(tmp_path, host, on_failure="keep").run() == {"a": HostState.ROLLED_BACK}
+
+
+def test_host_that_returns_at_the_very_end_is_not_verified(tmp_path: Path) -> None:
+    """A host that goes back while it is left was not verified, and nobody says that it was."""
+    host = Host("a", sick=[TOPLEVEL], turns={"confirm": [Turn(before=Host.go_back)]})
+    drive = Drive(tmp_path, host, on_failure="keep")
+    assert drive.run() == {"a": HostState.UNKNOWN}
+    assert f"It went back by itself and runs {BEFORE}, which was not verified." in drive.words
+    assert "a status return" in drive.trace
+
+
+def test_return_of_an_earlier_run_is_told_and_is_not_this_run_s(tmp_path: Path) -> None:
+    """What the host did before this run is a warning, and changes nothing of what this run does."""
+    said = {"returned": "run r-0\nat 2026-11-23T01:02:03Z\nwhy x\nfrom /n\nto /o\nrc 0\n"}
+    drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn(said)], "observe": [Turn(said)]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert drive.words.count("Before this run, the host went back by itself at 2026-11-23T01:02:03Z") == 1
+
+
+# Keep or not.
+
+
+def test_keep_leaves_a_broken_system_for_a_person_to_look_at(tmp_path: Path) -> None:
+    """With --on-failure=keep the host stays on what did not pass, boots it, and everyone hears that."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]), on_failure="keep")
+    assert drive.run() == {"a": HostState.UNSAFE}
+    assert (host.toplevel, host.guard, list(host.jobs)) == (TOPLEVEL, "confirmed", ["converge"])
+    assert host.asked[-1 - ("observe" in drive.trace[-1])].values["SWITCHPROOF_KEEP"] == "broken"
+    assert f"LEFT AS IT IS, as --on-failure=keep says: it runs {TOPLEVEL}" in drive.words
+
+
+def test_system_that_passed_is_never_kept_as_a_broken_one(tmp_path: Path) -> None:
+    """--on-failure=keep is silent where nothing failed."""
+    drive = Drive(tmp_path, host := Host("a"), on_failure="keep")
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert [q.values["SWITCHPROOF_KEEP"] for q in host.asked if q.verb == "confirm"] == ["1"]
+    assert "LEFT" not in drive.words
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        Turn({"outcome": "foreign", "detail": "it runs another system"}),
+        Turn({"outcome": "busy", "detail": "another switch holds it"}),
+        Turn(boots(BEFORE)),
+    ],
+    ids=["foreign", "busy", "boots-another"],
+)
+def test_host_that_does_not_keep_the_system_is_brought_back(tmp_path: Path, turn: Turn) -> None:
+    """A system that the host will not keep, or would not boot, has not passed."""
+    drive = Drive(tmp_path, host := Host("a", turns={"confirm": [turn]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert host.toplevel == BEFORE
+
+
+# Claiming it.
+
+
+def test_job_that_the_host_does_not_begin_changes_nothing(tmp_path: Path) -> None:
+    """A switch that was refused has no end to wait for, and the host is unchanged."""
+    host = Host("a", turns={"converge": [Turn({"outcome": "unstarted", "detail": "systemd-run failed"})]})
+    drive = Drive(tmp_path, host)
+    assert drive.run() == {"a": HostState.UNCHANGED}
+    assert "a: the switch was not begun: systemd-run failed" in drive.problems
+    assert not [asked for asked in drive.trace if asked.startswith("a status")]
+
+
+def test_rollback_to_a_system_that_is_gone_is_refused(tmp_path: Path) -> None:
+    """A system that was collected between the choice and the switch is an error of the request."""
+    host = Host("a", turns={"rollback": [Turn({"outcome": "gone", "detail": "it is not on this host"})]})
+    drive = Drive(tmp_path, host, mode=Mode.ROLLBACK)
+    with pytest.raises(UsageError, match="the switch was not begun: it is not on this host"):
+        drive.fleet.convergence("a", "forward")
+
+
+def test_host_that_is_not_ready_says_what_it_lacks(tmp_path: Path) -> None:
+    """A host that cannot be deployed to is not claimed, so that nothing is given back."""
+    drive = Drive(tmp_path, host := Host("a", turns={"resolve": [Turn({"outcome": "unready", "detail": "no git"})]}))
+    assert drive.run() == {"a": HostState.UNCHANGED}
+    assert [question.verb for question in host.asked] == ["resolve"]
+    with pytest.raises(HostUnready, match="a: the host cannot be deployed to: no git"):
+        drive.fleet.commit("a")
+
+
+STALE = {"lock.stale": "r-0\n", "lock.stale.owner": "you@there\n", "lock.stale.since": "01:02\n"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, r"The lock of run r-0 (you@there, since 01:02), which is gone, was taken over."),
+        ({"lock.taken": "40\n"}, "which would have ended in 40 s, was taken over, as --take-lock says."),
+    ],
+)
+def test_lock_that_was_taken_over_is_told(tmp_path: Path, more: dict[str, str], said: str) -> None:
+    """Whose lock it was, and why it could be taken, stands in the record."""
+    drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn(STALE | more)]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert said in drive.words
+
+
+def test_what_a_host_was_before_is_noted_once(tmp_path: Path) -> None:
+    """The system before the run is what a way back restores, however the host answers later."""
+    drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn({"checkout": "abc with uncommitted changes"})]}))
+    drive.run()
+    before = drive.fleet.before("a")
+    assert (before.system.running, before.failed) == (BEFORE, ())
+    seen = [(event.when, event.system.toplevel) for event in drive.journal.events if isinstance(event, SystemSeen)]
+    assert seen == [("before", BEFORE), ("after", TOPLEVEL)]
+    assert "has changes; they were left alone" in drive.words
+
+
+def test_before_of_a_host_that_was_not_claimed_is_not_known(tmp_path: Path) -> None:
+    """Where a host never said what it was, nobody makes something up."""
+    drive = Drive(tmp_path, Host("a"), mode=Mode.AUDIT)
+    with pytest.raises(Inconclusive, match="a: what it was before was not noted"):
+        drive.fleet.before("a")
+
+
+def test_profile_that_was_another_before_is_warned_of(tmp_path: Path) -> None:
+    """A host whose profile and running system differed before the run says so before anything changes."""
+    host = Host("a")
+    system = host._system
+    host._system = lambda: system() | {"system.profile": TOPLEVEL}  # type: ignore[method-assign]
+    drive = Drive(tmp_path, host)
+    drive.fleet.commit("a")
+    assert f"the system profile points to {TOPLEVEL}, but {BEFORE} runs" in drive.words
+
+
+def test_needed_reboot_is_warned_of_at_the_end(tmp_path: Path) -> None:
+    """A host whose new kernel does not run yet is told of, and is no failure."""
+    turn = Turn({"system.reboot": "kernel ", "system.kernels": "6.12.1 6.12.2"})
+    drive = Drive(tmp_path, Host("a", turns={"observe": [turn]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert "6.12.2" in drive.words
+
+
+def test_end_that_the_host_does_not_take_is_noted(tmp_path: Path) -> None:
+    """A host that will not end the run is in a state all the same, and its words are kept."""
+    host = Host("a", ends=UNITS_FAILED, turns={"confirm rollback": [Turn({"outcome": "busy", "detail": "at work"})]})
+    drive = Drive(tmp_path, host)
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert "At the end of the run the host said: busy: at work" in drive.words
+
+
+def test_phase_that_fails_says_so(tmp_path: Path) -> None:
+    """Every phase that began has an end, with its problem and how many questions it took."""
+    drive = Drive(
+        tmp_path, Host("a", turns={"resolve": [lost()], "converge": [Turn({"outcome": "x", "detail": "y"})]})
+    )
+    drive.run()
+    ends = [event for event in drive.journal.events if isinstance(event, PhaseFinished)]
+    assert len(ends) == len(drive.phases)
+    assert [(end.phase, end.problem, end.questions) for end in ends][:3] == [
+        ("connect", None, 0),
+        ("resolve", None, 2),
+        ("converge", "a: the switch was not begun: y", 1),
+    ]
