@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from bench.ground import PEERS, ROOT, Ground
-from switchproof.deploy.record.journal import AnyEvent, PhaseFinished, PhaseStarted
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.events import AnyEvent, PhaseFinished, PhaseStarted
+from switchproof.deploy.record.record import read_record
 
 LONGEST_S = 300.0
 CHECKS = 10

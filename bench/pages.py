@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import html, index
 from tests.reports import stories
 from tests.reports.runs import keep, with_files

@@ -16,8 +16,9 @@ from switchproof.deploy.contract import Verdict
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.revisions import REVISIONS
-from switchproof.deploy.record.journal import PhaseFinished, read_events
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.events import PhaseFinished
+from switchproof.deploy.record.journal import read_events
+from switchproof.deploy.record.record import read_record
 
 LONGEST_S: Final = 900.0
 """Far beyond the limits that a session itself has."""

@@ -23,7 +23,8 @@ from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.journal import AnyEvent, CheckFinished, HostLeft, PhaseFinished, read_events
+from switchproof.deploy.record.events import AnyEvent, CheckFinished, HostLeft, PhaseFinished
+from switchproof.deploy.record.journal import read_events
 
 PAGE = ROOT / "docs" / "bench-rollback.md"
 MARK = "<!-- what follows is written by `python -m bench.rollback --write` -->\n"

@@ -22,7 +22,7 @@ from pathlib import Path
 from bench.ground import ROOT
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.record import read_record
 
 PAGE = ROOT / "docs" / "bench-steady.md"
 MARK = "<!-- what follows is written by `python -m bench.steady --write` -->\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.record.run import Record, proven, write_record
+from switchproof.deploy.record.fold import proven
+from switchproof.deploy.record.record import Record, write_record
 from switchproof.deploy.trust.attestation import RECORD, attest
 
 _UNTOUCHED = {HostState.UNCHANGED, HostState.FOUND_HEALTHY, HostState.FOUND_UNHEALTHY}

@@ -16,7 +16,8 @@ from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.journal import Connected, Leg
+from switchproof.deploy.record.events import Connected
+from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.journey import Before, Confirmation, Differences
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared

@@ -36,25 +36,26 @@ from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
 from switchproof.deploy.record import facts, waivers
-from switchproof.deploy.record.hold import hold
-from switchproof.deploy.record.journal import (
+from switchproof.deploy.record.events import (
     AnyEvent,
     CheckFinished,
     CutoverJudged,
     Emulated,
     ExpectedCheck,
     HostLeft,
-    Journal,
-    Leg,
     Noted,
     PromotedFrom,
     RunFinished,
     RunStarted,
     SystemSeen,
 )
+from switchproof.deploy.record.facts import Leg
+from switchproof.deploy.record.fold import fold
+from switchproof.deploy.record.hold import hold
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import read_earlier
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.room import Room
-from switchproof.deploy.record.run import Record, fold
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.ci import read_ci
 from switchproof.deploy.run.fleet import Fleet

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.record import journal as j
+from switchproof.deploy.record import events as ev
 from switchproof.reports import text
 from switchproof.reports.reading import LEG_WORDS
 
@@ -124,7 +124,7 @@ class Board:
                 for name, host in self._hosts.items()
             ]
 
-    def lines(self, event: j.AnyEvent) -> list[Line]:
+    def lines(self, event: ev.AnyEvent) -> list[Line]:
         """Take an event in and return the dated lines that tell it.
 
         Text from a host never begins a line, so none is taken for ours, or for a command to a CI service.
@@ -142,36 +142,36 @@ class Board:
         told += [f"{name} {still}" for name, (_, still) in due if still]
         return [Line(text.inert(f"{text.clock(now)} {line}").replace("\n", " "), passing=True) for line in told]
 
-    def _told(self, event: j.AnyEvent) -> list[Line]:
+    def _told(self, event: ev.AnyEvent) -> list[Line]:
         match event:
-            case j.RunStarted():
+            case ev.RunStarted():
                 self._hosts.update((name, Activity()) for name in event.hosts)
                 what = event.requested or "what is there"
                 return [Line(f"{event.mode} of {what} to {', '.join(event.hosts)} ({event.provider})")]
-            case j.RevisionResolved():
+            case ev.RevisionResolved():
                 subject = f": {text.one_line(event.subject)}" if event.subject else ""
                 return [Line(f"{event.requested or 'what runs'} is {event.sha}{subject}")]
-            case j.PhaseStarted() | j.PhaseFinished():
+            case ev.PhaseStarted() | ev.PhaseFinished():
                 return self._phase(event)
-            case j.LogLine():
+            case ev.LogLine():
                 return self._log(event)
-            case j.CheckFinished():
+            case ev.CheckFinished():
                 return self._check(event)
-            case j.RollbackBegun():
+            case ev.RollbackBegun():
                 return [Line(f"{event.host} rolling back to {event.to}: {text.brief(event.reason)}")]
-            case j.HostLeft():
+            case ev.HostLeft():
                 return [Line(f"{event.host} is {event.state}: {text.brief(event.reason)}")]
-            case j.Warned():
+            case ev.Warned():
                 return [Line(f"{event.host} NOTE WELL: {text.brief(event.text, WARNING_CHARACTERS)}")]
-            case j.Noted():
+            case ev.Noted():
                 return [Line(f"{event.host or 'run'} note: {text.brief(event.text)}")]
             case _:
                 return []
 
-    def _phase(self, event: j.PhaseStarted | j.PhaseFinished) -> list[Line]:
+    def _phase(self, event: ev.PhaseStarted | ev.PhaseFinished) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
         name = event.phase if event.leg == "forward" else f"{event.phase} ({LEG_WORDS[event.leg]})"
-        if isinstance(event, j.PhaseStarted):
+        if isinstance(event, ev.PhaseStarted):
             host.phase, host.since, host.took_s = name, event.at, None
             host.forget_work()
             return [Line(f"{event.host} {name} started", passing=True)]
@@ -181,7 +181,7 @@ class Board:
         last = [_log_line(event.host, *told) for told in host.last_lines()]
         return [*last, Line(f"{event.host} {name} {text.duration(event.seconds)}{problem}")]
 
-    def _check(self, event: j.CheckFinished) -> list[Line]:
+    def _check(self, event: ev.CheckFinished) -> list[Line]:
         """Tell one cause of a host once, however many checks give no answer for it."""
         cause = (event.host, event.leg, event.message)
         if event.verdict is Verdict.INCONCLUSIVE and event.message:
@@ -190,7 +190,7 @@ class Board:
             self._causes.add(cause)
         return _check(event)
 
-    def _log(self, event: j.LogLine) -> list[Line]:
+    def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
         lines = [line.rstrip() for line in text.inert(event.text[:LOG_CHARACTERS]).splitlines() if line.strip()]
         told = (host.log(event.at, line) for line in lines)
@@ -202,7 +202,7 @@ def _log_line(host: str, missed: int, line: str) -> Line:
     return Line(f"{host}{lost} | {line}", passing=True)
 
 
-def _check(event: j.CheckFinished) -> list[Line]:
+def _check(event: ev.CheckFinished) -> list[Line]:
     if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
-from switchproof.deploy.record.run import Host, Record
+from switchproof.deploy.record.record import Host, Record
 from switchproof.reports import reading, text
 
 _LAB_DOWN = "switchproof lab down"

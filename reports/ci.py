@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from switchproof.deploy.record.journal import AnyEvent
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.events import AnyEvent
+from switchproof.deploy.record.record import Record
 
 
 class Service:

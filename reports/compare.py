@@ -14,7 +14,7 @@ from rich.text import Text
 
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.record.run import AuditResult, ClauseResult, Record
+from switchproof.deploy.record.record import AuditResult, ClauseResult, Record
 from switchproof.reports import text
 from switchproof.reports.stored import read_run
 

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.record.run import Evidence, Host, Record
+from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import advice, attempts, reading, text, timeline, unseen
 from switchproof.reports.difference import differences

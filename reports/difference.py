@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record.facts import EarlierHost, EarlierRun
-from switchproof.deploy.record.run import Check, Host, Record
+from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import text
 
 

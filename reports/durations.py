@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from switchproof.deploy.record.facts import Leg, Phase
-from switchproof.deploy.record.run import Host, Record
+from switchproof.deploy.record.record import Host, Record
 
 SLOWER = 1.5
 """Times the median from which a phase is called slower than usual."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from switchproof.deploy.record.run import Evidence
+from switchproof.deploy.record.record import Evidence
 from switchproof.reports import text
 
 LINES = 20

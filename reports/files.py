@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import junit
 
 _SHA_DIGITS = 7

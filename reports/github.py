@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.run import Check, Part, Record
+from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.reports import markdown, reading, text
 from switchproof.reports.ci import Service
 from switchproof.reports.html import REPORT

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
-from switchproof.deploy.record import journal as j
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record import events as ev
+from switchproof.deploy.record.record import Record
 from switchproof.reports.ci import Service
 from switchproof.reports.reading import LEG_WORDS
 
@@ -28,10 +28,10 @@ class GitLab(Service):
         self._open = ""
         self._seen: set[str] = set()
 
-    def watch(self, event: j.AnyEvent) -> None:
+    def watch(self, event: ev.AnyEvent) -> None:
         """Begin the section of a phase that a host is the first to enter; see `Service.watch`."""
         match event:
-            case j.PhaseStarted():
+            case ev.PhaseStarted():
                 leg = "" if event.leg == "forward" else LEG_WORDS[event.leg]
                 name = f"switchproof_{event.phase}{leg and f'_{leg}'}"
                 if name not in self._seen:
@@ -40,7 +40,7 @@ class GitLab(Service):
                     self._open = name
                     title = f"{event.phase} ({leg})" if leg else event.phase
                     self._say(f"{_CLEAR}section_start:{int(event.at.timestamp())}:{name}\r{_CLEAR}{title}")
-            case j.RunFinished():
+            case ev.RunFinished():
                 self._close(event.at)
 
     def end(self, record: Record | None) -> None:  # noqa: ARG002 - other services tell of it

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import files, page
 
 REPORT = "report.html"

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from switchproof.deploy.contract import RunVerdict, Verdict
-from switchproof.deploy.record.run import Check, Part, Record
+from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import reading, text
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.hold import is_held
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import files, reading
 from switchproof.reports.stored import read_run
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.record.run import Check, Record
+from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import advice, reading, text
 
 LIMIT = 256 * 1024

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import conformance, reading
 
 _STYLE = re.compile(r'<style type="text/css">(.*?)</style>', re.DOTALL)

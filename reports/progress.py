@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from switchproof.deploy.record import journal as j
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.run.streams import forgiving
 from switchproof.reports import text
 from switchproof.reports.activity import LOG_INTERVAL_S, Board, Line
@@ -45,7 +45,7 @@ class Progress:
         if interactive:
             self._console = Console(file=cast("IO[str]", self._out), force_terminal=True, legacy_windows=False)
 
-    def __call__(self, event: j.AnyEvent) -> None:
+    def __call__(self, event: ev.AnyEvent) -> None:
         """Take an event in and show it."""
         self._tell(self._board.lines(event))
 

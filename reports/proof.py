@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.record.run import Check, Evidence, Record
+from switchproof.deploy.record.record import Check, Evidence, Record
 from switchproof.reports import attempts, excerpts, reading
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED})

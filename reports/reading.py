@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.journal import Leg as LegName
-from switchproof.deploy.record.run import (
+from switchproof.deploy.record.facts import Leg as LegName
+from switchproof.deploy.record.fold import judge
+from switchproof.deploy.record.record import (
     Again,
     AuditResult,
     Check,
@@ -19,7 +20,6 @@ from switchproof.deploy.record.run import (
     Record,
     Rollback,
     WaiverResult,
-    judge,
 )
 from switchproof.deploy.record.waivers import called, words
 from switchproof.reports import text

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.journal import read_events
-from switchproof.deploy.record.run import Record, fold, read_record
+from switchproof.deploy.record.record import Record, read_record
 from switchproof.deploy.settings import read_settings
 
 

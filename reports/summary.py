@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record.run import Host, Record, WaiverResult
+from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, reading, text
 from switchproof.reports.activity import WARNING_CHARACTERS
 from switchproof.reports.html import REPORT

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 
 from switchproof.deploy.record import facts
-from switchproof.deploy.record.run import Host, PhaseTime, Record
+from switchproof.deploy.record.record import Host, PhaseTime, Record
 from switchproof.reports import text
 from switchproof.reports.attempts import Tick, since_healthy, ticks
 from switchproof.reports.reading import LEG_WORDS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.record.run import NOT_RUN, Check, Host, Record
+from switchproof.deploy.record.fold import NOT_RUN
+from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import reading, text
 
 _REASON_CHARACTERS = 300

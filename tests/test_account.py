@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.record.journal import ClosureCompared, Happened, Journal
+from switchproof.deploy.record.events import ClosureCompared, Happened
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.account import CLOSURE_LINES, Account
 

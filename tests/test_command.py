@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from switchproof import command, options
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.record import read_record
 from tests.own.sessions import Scenario, prepare
 from tests.test_plugin import HOSTILE, SETTINGS
 

@@ -14,7 +14,8 @@ from switchproof.deploy.connection import Completed, ConnectionFacts, Connection
 from switchproof.deploy.host.dialogue import Dialogue
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.host.patience import Patience
-from switchproof.deploy.record.journal import ClockSeen, Happened, Journal, Noted
+from switchproof.deploy.record.events import ClockSeen, Happened, Noted
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import packed, payload
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchproof.deploy.host import limits
+from switchproof.deploy.record.events import EvidenceKept, Noted
 from switchproof.deploy.record.evidence import file_name, shorten
-from switchproof.deploy.record.journal import EvidenceKept, Journal, Noted
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 
 

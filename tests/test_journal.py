@@ -12,17 +12,16 @@ import pytest
 
 from switchproof.deploy.contract import Clause, HostState, Verdict
 from switchproof.deploy.record import facts
-from switchproof.deploy.record.journal import (
+from switchproof.deploy.record.events import (
     AnyEvent,
-    Journal,
     LogLine,
     Noted,
     PhaseStarted,
     SystemIdentity,
     SystemSeen,
     Watched,
-    read_events,
 )
+from switchproof.deploy.record.journal import Journal, read_events
 from switchproof.deploy.redact.redactor import Redactor
 from tests.reports import stories
 

@@ -45,6 +45,7 @@ CARRYING = [
     "deploy/observe/causes/in_machine.py",
     "deploy/observe/watching.py",
     "deploy/plan.py",
+    "deploy/record/events.py",
     "deploy/record/evidence.py",
     "deploy/record/facts.py",
     "deploy/record/hold.py",
@@ -79,7 +80,13 @@ CARRYING = [
 ]
 """Files that carry questions and answers, keep and show what was judged, name causes or decide about promotion."""
 
-AROUND = {"deploy/run/leaving.py", "deploy/host/program.py", "deploy/record/run.py"}
+AROUND = {
+    "deploy/host/program.py",
+    "deploy/record/fold.py",
+    "deploy/record/learning.py",
+    "deploy/record/record.py",
+    "deploy/run/leaving.py",
+}
 """Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
 
 CARRYING_FOLDERS = ("deploy/paths/", "deploy/providers/")

@@ -21,7 +21,7 @@ from switchproof.deploy.observe.observation import (
     read_system,
     read_units,
 )
-from switchproof.deploy.record.journal import SystemIdentity
+from switchproof.deploy.record.events import SystemIdentity
 from tests.answers import (
     BODIES,
     HYPERVISOR,

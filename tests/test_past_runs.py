@@ -10,7 +10,7 @@ import msgspec
 from switchproof.deploy.contract import ExitCode, HostState
 from switchproof.deploy.observe.earlier import Proven
 from switchproof.deploy.record.past_runs import last_canonical, proven, read_earlier
-from switchproof.deploy.record.run import Record, write_record
+from switchproof.deploy.record.record import Record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
 from tests.schema import validate

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record import journal as j
-from switchproof.deploy.record.run import NOT_RUN, Record, fold, read_record, write_record
+from switchproof.deploy.record import events as ev
+from switchproof.deploy.record.fold import NOT_RUN, fold
+from switchproof.deploy.record.record import Record, read_record, write_record
 from tests.reports import stories
 from tests.reports.stories import Story
 from tests.schema import validate
 
 CANONICAL = stories.canonical().events
-CHECKS = [number for number, event in enumerate(CANONICAL) if isinstance(event, j.CheckFinished)]
+CHECKS = [number for number, event in enumerate(CANONICAL) if isinstance(event, ev.CheckFinished)]
 BAD = [Verdict.FAILED, Verdict.BLOCKED, Verdict.INCONCLUSIVE]
 
 
@@ -45,7 +46,7 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
 def test_silence_never_passes(missing: int) -> None:
     """Without any one of its checks a canonical run is not canonical, and the check stands there as not run."""
     lost = CANONICAL[missing]
-    assert isinstance(lost, j.CheckFinished)
+    assert isinstance(lost, ev.CheckFinished)
     record = fold(CANONICAL[:missing] + CANONICAL[missing + 1 :])
     assert record.verdict is RunVerdict.INCONCLUSIVE
     result = next(result for result in record.host(lost.host).clauses if result.id is lost.clause)
@@ -78,12 +79,12 @@ def test_of_a_check_that_reports_twice_the_worse_counts(number: int, bad: Verdic
 def test_part_of_a_canonical_run_is_canonical_only_with_every_check_and_the_end(lost: list[int]) -> None:
     """Whatever is taken from a run's events, what is left is canonical only if all checks, states and the end are."""
     left = [event for number, event in enumerate(CANONICAL) if number not in lost]
-    needed = {*CHECKS, *(n for n, e in enumerate(CANONICAL) if isinstance(e, j.HostLeft | j.RunFinished))}
+    needed = {*CHECKS, *(n for n, e in enumerate(CANONICAL) if isinstance(e, ev.HostLeft | ev.RunFinished))}
     assert (fold(left).verdict is RunVerdict.CANONICAL) == (not needed & set(lost))
 
 
 @given(st.permutations(CANONICAL[1:]))
-def test_order_in_which_hosts_report_decides_nothing(events: list[j.AnyEvent]) -> None:
+def test_order_in_which_hosts_report_decides_nothing(events: list[ev.AnyEvent]) -> None:
     """Hosts report at the same time, so the verdicts are the same in any order."""
     assert fold([CANONICAL[0], *events]).verdict is RunVerdict.CANONICAL
 
@@ -141,7 +142,7 @@ def test_check_belongs_to_its_clause_host_and_leg() -> None:
 def test_two_checks_of_one_name_must_both_report() -> None:
     """If the contract calls twice for a check of one name, one report is not enough."""
     begun = CANONICAL[0]
-    assert isinstance(begun, j.RunStarted)
+    assert isinstance(begun, ev.RunStarted)
     twice = msgspec.structs.replace(begun, expected=(*begun.expected, begun.expected[0]))
     assert fold([twice, *CANONICAL[1:]]).verdict is RunVerdict.INCONCLUSIVE
     assert fold([twice, *CANONICAL[1:-1], CANONICAL[CHECKS[0]], CANONICAL[-1]]).verdict is RunVerdict.CANONICAL
@@ -150,9 +151,9 @@ def test_two_checks_of_one_name_must_both_report() -> None:
 def test_clause_of_which_nothing_was_expected_is_inconclusive() -> None:
     """A run whose checks leave out a clause is never canonical: the clause stands there without a check."""
     begun = CANONICAL[0]
-    assert isinstance(begun, j.RunStarted)
+    assert isinstance(begun, ev.RunStarted)
     fewer = tuple(check for check in begun.expected if check.clause is not Clause.HYPERVISOR)
-    events = [e for e in CANONICAL if not (isinstance(e, j.CheckFinished) and e.clause is Clause.HYPERVISOR)]
+    events = [e for e in CANONICAL if not (isinstance(e, ev.CheckFinished) and e.clause is Clause.HYPERVISOR)]
     record = fold([msgspec.structs.replace(begun, expected=fewer), *events[1:]])
     assert record.verdict is RunVerdict.INCONCLUSIVE
     assert clause(record, Clause.HYPERVISOR) == (Verdict.INCONCLUSIVE, [])
@@ -175,7 +176,7 @@ def test_way_back_that_stops_halfway_is_inconclusive_or_failed() -> None:
     assert back.verdict is Verdict.FAILED
     story = stories.rolled_back()
     story.events = [
-        e for e in story.events if not (isinstance(e, j.CheckFinished) and e.leg == "back" and e.id == "runs")
+        e for e in story.events if not (isinstance(e, ev.CheckFinished) and e.leg == "back" and e.id == "runs")
     ]
     back = story.record().host("a").rollback
     assert back
@@ -198,7 +199,7 @@ DRILL = stories.drill("a").events
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("number", [n for n, event in enumerate(DRILL) if isinstance(event, j.CheckFinished)])
+@pytest.mark.parametrize("number", [n for n, event in enumerate(DRILL) if isinstance(event, ev.CheckFinished)])
 def test_drill_is_canonical_only_if_all_three_legs_passed(number: int, bad: Verdict) -> None:
     """One check of any leg that did not pass, or did not run, keeps a drill from being canonical."""
     events = list(DRILL)
@@ -213,7 +214,7 @@ def test_drill_without_a_leg_is_not_canonical(lost: tuple[str, ...]) -> None:
     events = [
         event
         for event in DRILL
-        if getattr(event, "leg", None) not in lost and not (isinstance(event, j.RollbackBegun) and "back" in lost)
+        if getattr(event, "leg", None) not in lost and not (isinstance(event, ev.RollbackBegun) and "back" in lost)
     ]
     record = fold(events)
     assert record.verdict is RunVerdict.INCONCLUSIVE
@@ -230,7 +231,7 @@ def test_second_deploy_never_speaks_for_the_first() -> None:
     assert {result.verdict for result in host.clauses} == {Verdict.PASSED}
     swapped = [
         msgspec.structs.replace(event, leg={"forward": "again", "again": "forward"}.get(event.leg, event.leg))
-        if isinstance(event, j.CheckFinished)
+        if isinstance(event, ev.CheckFinished)
         else event
         for event in story.events
     ]
@@ -242,10 +243,10 @@ def test_second_deploy_never_speaks_for_the_first() -> None:
 
 def _with_last(verdict: Verdict | None, *others: tuple[Clause, str, Verdict]) -> Record:
     """A run of one host whose contract ends with a check that waits for all others."""
-    keeps = j.ExpectedCheck(host="a", leg="forward", clause=Clause.CONVERGE, id="keeps", title="Keeps", last=True)
+    keeps = ev.ExpectedCheck(host="a", leg="forward", clause=Clause.CONVERGE, id="keeps", title="Keeps", last=True)
     story = Story("a").resolved()
     (first, *_) = story.events
-    assert isinstance(first, j.RunStarted)
+    assert isinstance(first, ev.RunStarted)
     story.events[0] = msgspec.structs.replace(first, expected=(*first.expected, keeps))
     bad = {(clause, check): found for clause, check, found in others}
     for clause, checks in stories.CHECKS.items():
@@ -281,8 +282,8 @@ def test_warning_stands_with_its_host() -> None:
 def test_phase_ends_on_the_leg_on_which_it_began() -> None:
     """A phase that runs on the way forward and on the way back ends each where it began."""
     story = Story("a").phase("a", "observe", 2.0)
-    story.tell(j.PhaseStarted(at=story.at, host="a", phase="observe", leg="back"))
-    story.tell(j.PhaseFinished(at=story.at, host="a", phase="observe", leg="forward", seconds=1.0, problem="lost"))
+    story.tell(ev.PhaseStarted(at=story.at, host="a", phase="observe", leg="back"))
+    story.tell(ev.PhaseFinished(at=story.at, host="a", phase="observe", leg="forward", seconds=1.0, problem="lost"))
     first, second = story.record().host("a").phases
     assert (first.leg, first.problem, first.finished is None) == ("forward", None, False)
     assert (second.leg, second.problem, second.finished) == ("back", None, None)
@@ -291,22 +292,22 @@ def test_phase_ends_on_the_leg_on_which_it_began() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        j.HostLeft(host="z", state=HostState.CONVERGED, reason=""),
-        j.RollbackBegun(host="z", reason="", to=""),
-        j.Noted(host="z", text=""),
-        j.Warned(host="z", text=""),
-        j.PhaseStarted(host="z", phase="observe"),
+        ev.HostLeft(host="z", state=HostState.CONVERGED, reason=""),
+        ev.RollbackBegun(host="z", reason="", to=""),
+        ev.Noted(host="z", text=""),
+        ev.Warned(host="z", text=""),
+        ev.PhaseStarted(host="z", phase="observe"),
         msgspec.structs.replace(CANONICAL[CHECKS[0]], host="z"),
     ],
 )
-def test_events_of_an_unknown_host_are_refused(event: j.AnyEvent) -> None:
+def test_events_of_an_unknown_host_are_refused(event: ev.AnyEvent) -> None:
     """A journal that tells of a host that the run does not have is no journal of this run, and says which host."""
     with pytest.raises(ValueError, match="host 'z'; the run has a, b"):
         fold([*CANONICAL, event])
 
 
 @pytest.mark.parametrize("events", [[], CANONICAL[1:], CANONICAL[-1:]])
-def test_journal_begins_with_the_start(events: list[j.AnyEvent]) -> None:
+def test_journal_begins_with_the_start(events: list[ev.AnyEvent]) -> None:
     """Events without the start of their run make no record."""
     with pytest.raises(ValueError, match="does not begin with the start"):
         fold(events)
@@ -439,7 +440,7 @@ def test_file_that_is_no_record_is_refused(text: bytes, key: str, tmp_path: Path
 
 def test_record_says_where_hosts_belong_and_what_let_them_change() -> None:
     """The groups of each host and the promotion of the run stand in the record as the run began with them."""
-    source = j.PromotedFrom(record="runs/r/record.json", run="r", signer="ci@staging", statement_sha256="0" * 64)
+    source = ev.PromotedFrom(record="runs/r/record.json", run="r", signer="ci@staging", statement_sha256="0" * 64)
     begun = msgspec.structs.replace(CANONICAL[0], groups={"a": ("production", "eu")}, promoted_from=source)
     record = fold([begun, *CANONICAL[1:]])
     assert {host.name: host.groups for host in record.hosts} == {"a": ("production", "eu"), "b": ()}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.facts import Waiver
-from switchproof.deploy.record.run import fold
+from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state
 from switchproof.deploy.target.types import load
 from tests.reports.stories import Story

@@ -13,7 +13,7 @@ from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict, c
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.trial.seen import Witness
 from switchproof.deploy.record import facts
-from switchproof.deploy.record.run import Emulation, Evidence
+from switchproof.deploy.record.record import Emulation, Evidence
 from switchproof.trials.scenario import Scenario, Truth
 
 

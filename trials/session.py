@@ -26,7 +26,7 @@ from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.provider import NOT_MODELLED
 from switchproof.deploy.providers.lab.real import RealPrograms
 from switchproof.deploy.providers.lab.trial.subject import Command
-from switchproof.deploy.record.run import Emulation, Evidence
+from switchproof.deploy.record.record import Emulation, Evidence
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import of_tools
 from switchproof.reports import files, trial

@@ -16,7 +16,7 @@ from switchproof.deploy.extras import require
 from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.plan import Plan, own_checks
 from switchproof.deploy.record.journal import Journal
-from switchproof.deploy.record.run import Host, Record
+from switchproof.deploy.record.record import Host, Record
 from switchproof.deploy.record.steps import Cutover
 from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.types import Contract, Target, load_contract, roster

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.cutover.proofs import Candidate
 from switchproof.deploy.paths.survey import Kind, State, Survey
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import TITLES, Cutover, Lack, Missing, Proof, Step
 from switchproof.deploy.trust.promotion import Demand, judge_record
 

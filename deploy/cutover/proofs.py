@@ -11,7 +11,7 @@ import msgspec
 
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.trust.attestation import (
     RECORD,
     Refused,

@@ -30,7 +30,8 @@ from switchproof.deploy.host.patience import RECONNECT_S, WITHOUT_ANSWER_S, Pati
 from switchproof.deploy.host.program import question
 from switchproof.deploy.observe.bridge import read_realised
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.record.journal import ClockSeen, Connected, Happened, Journal, LogLine, Noted
+from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
+from switchproof.deploy.record.journal import Journal
 
 ANSWER_S = 60.0
 """Seconds for a verb that does not wait."""

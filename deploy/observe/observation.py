@@ -17,7 +17,7 @@ from switchproof.deploy.observe.bridge import Installed, read_installed
 from switchproof.deploy.observe.causes.container import Container, read_container
 from switchproof.deploy.observe.causes.machine import Machine, read_machine
 from switchproof.deploy.observe.pending import Pending, read_pending
-from switchproof.deploy.record.journal import SystemIdentity
+from switchproof.deploy.record.events import SystemIdentity
 
 _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 _MAPPED = re.compile(r"^\[::ffff:([0-9.]+)\]")

@@ -13,9 +13,9 @@ import msgspec
 
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.observe.earlier import Proven
+from switchproof.deploy.record.events import EarlierRead
 from switchproof.deploy.record.facts import EarlierHost, EarlierRun, Leg, Phase, Typical
-from switchproof.deploy.record.journal import EarlierRead
-from switchproof.deploy.record.run import Host, PhaseTime, Record, read_record
+from switchproof.deploy.record.record import Host, PhaseTime, Record, read_record
 
 LOOKED_AT = 300
 """Runs that are looked at for what is only told, the newest ones: reading them takes about a second at most."""

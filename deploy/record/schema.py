@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 
 _FIELD = re.compile(r"^    (\w+): ", re.MULTILINE)
 

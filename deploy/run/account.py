@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.observation import Observation, System, Unit
 from switchproof.deploy.observe.watching import read_states, read_watches
+from switchproof.deploy.record.events import ClosureCompared, Happened, SystemSeen, UnitsSeen, Watched
 from switchproof.deploy.record.facts import Closure, Leg, MomentKind
-from switchproof.deploy.record.journal import ClosureCompared, Happened, Journal, SystemSeen, UnitsSeen, Watched
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.target.types import Endpoint
 
 CLOSURE_LINES = 40

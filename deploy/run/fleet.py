@@ -15,7 +15,9 @@ from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
 from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.record.journal import Journal, Leg, Noted, RevisionResolved
+from switchproof.deploy.record.events import Noted, RevisionResolved
+from switchproof.deploy.record.facts import Leg
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
 from switchproof.deploy.run.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Plan
-from switchproof.deploy.record.journal import PromotedFrom
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.events import PromotedFrom
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.deploy.trust.attestation import (
     RECORD,

@@ -35,18 +35,17 @@ from switchproof.deploy.observe.observation import (
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.plan import Mode, Plan
-from switchproof.deploy.record.journal import (
+from switchproof.deploy.record.events import (
     HostLeft,
-    Journal,
-    Leg,
     Noted,
-    Phase,
     PhaseFinished,
     PhaseStarted,
     RollbackBegun,
     SystemSeen,
     Warned,
 )
+from switchproof.deploy.record.facts import Leg, Phase
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
 from switchproof.deploy.run.leaving import Departure, found
 from switchproof.deploy.target.types import Health, Host

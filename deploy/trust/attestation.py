@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchproof.deploy.record.run import Evidence, Record
+from switchproof.deploy.record.record import Evidence, Record
 from switchproof.deploy.trust.promotion import FETCH, Reason, Refusal
 from switchproof.deploy.trust.signing import NAMESPACE, BadSignature, Fault, sign, signer
 from switchproof.deploy.trust.statement import Statement, encode, make_statement, parse, parse_statement

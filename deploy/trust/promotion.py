@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.run import ClauseResult, Host, Record
+from switchproof.deploy.record.record import ClauseResult, Host, Record
 from switchproof.deploy.record.waivers import called, words
 from switchproof.deploy.trust.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
 

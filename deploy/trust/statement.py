@@ -11,8 +11,9 @@ import msgspec
 
 from switchproof.deploy.contract import RunVerdict, Verdict
 from switchproof.deploy.errors import SwitchproofError
-from switchproof.deploy.record.journal import SystemIdentity
-from switchproof.deploy.record.run import Host, Record, legs
+from switchproof.deploy.record.events import SystemIdentity
+from switchproof.deploy.record.fold import legs
+from switchproof.deploy.record.record import Host, Record
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"

@@ -21,7 +21,7 @@ from switchproof.checks.terminal import provide_streams
 from switchproof.deploy.cutover.audit import prepare
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
-from switchproof.deploy.record.journal import AnyEvent
+from switchproof.deploy.record.events import AnyEvent
 from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets

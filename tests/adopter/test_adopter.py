@@ -14,7 +14,7 @@ import pytest
 
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.providers.lab.recipe import Recipe
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.record import read_record
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import load
 from switchproof.deploy.trust.contract_digest import contract_sha256_of

@@ -23,8 +23,8 @@ from switchproof.deploy.paths.survey import (
     Survey,
     make_survey,
 )
-from switchproof.deploy.record.journal import PromotedFrom
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.events import PromotedFrom
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover
 from tests.promotion.runs import staging
 from tests.reports import stories

@@ -11,7 +11,7 @@ import pytest
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.cutover.proofs import gather
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.record.run import Record, write_record
+from switchproof.deploy.record.record import Record, write_record
 from tests.cutover.stories import audited, step
 from tests.promotion.runs import Keys, keep, make_keys, signed_run, staging
 

@@ -12,7 +12,7 @@ import pytest
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.paths.survey import State
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover, Lack
 from tests.cutover.stories import (
     COMMIT,

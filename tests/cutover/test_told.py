@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import ExitCode, RunVerdict
-from switchproof.deploy.record import journal as j
-from switchproof.deploy.record.run import Record, fold
+from switchproof.deploy.record import events as ev
+from switchproof.deploy.record.fold import fold
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover, Lack, Missing
 from switchproof.reports.conformance import render
 from switchproof.reports.summary import render as summary
@@ -21,7 +22,7 @@ from tests.schema import validate
 def record_of(cutover: Cutover, code: ExitCode = ExitCode.CANONICAL) -> Record:
     """The record of an audit that came to this."""
     story = stories.canonical("a", "b", mode="audit")
-    story.events.insert(-1, j.CutoverJudged(at=story.at, cutover=cutover))
+    story.events.insert(-1, ev.CutoverJudged(at=story.at, cutover=cutover))
     record = story.record()
     record.run.exit_code = code
     return record
@@ -73,7 +74,7 @@ def test_the_record_is_as_published() -> None:
 def test_a_journal_tells_it_again() -> None:
     """The record is a fold over the journal, the cutover included."""
     events = stories.canonical("a").events
-    events.insert(-1, j.CutoverJudged(at=events[-1].at, cutover=step(1).decide()))
+    events.insert(-1, ev.CutoverJudged(at=events[-1].at, cutover=step(1).decide()))
     assert fold(events).cutover == step(1).decide()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.providers.lab.kinds import Shape
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.run import Check, ClauseResult, Record, read_record
+from switchproof.deploy.record.record import Check, ClauseResult, Record, read_record
 from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]

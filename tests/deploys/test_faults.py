@@ -18,7 +18,7 @@ from switchproof.deploy.observe.causes.in_machine import Case
 from switchproof.deploy.providers.lab.faults import FAULTS, break_host, mend_host
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.run import Check, Record
+from switchproof.deploy.record.record import Check, Record
 from tests.deploys.sessions import session, target_file
 
 pytestmark = pytest.mark.lab

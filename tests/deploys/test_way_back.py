@@ -11,7 +11,7 @@ import pytest
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.run import Check, Host
+from switchproof.deploy.record.record import Check, Host
 from tests.deploys.boot_stories import BOOT_STORIES
 from tests.deploys.cut_points import POINTS, let_go, prepare
 from tests.deploys.ways_back import STORIES, Stage, Systems, Told, look

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from switchproof.deploy.contract import Clause, HostState, Verdict
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.record.run import read_record
+from switchproof.deploy.record.record import read_record
 from tests.deploys.sessions import ROOT, target_file
 from tests.deploys.ways_back import Systems, look
 

@@ -7,7 +7,7 @@ import pytest
 from switchproof.checks.ending import Ending
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from tests.reports import stories
 
 

@@ -11,7 +11,7 @@ from switchproof.checks.session import contract_sha256
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan
-from switchproof.deploy.record.run import Check
+from switchproof.deploy.record.record import Check
 from switchproof.deploy.settings import TARGETS, read_settings
 from tests.answers import SHA
 from tests.deploys.sessions import Ended

@@ -9,7 +9,8 @@ import pytest
 
 from switchproof.deploy.contract import ExitCode, HostState, Verdict
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.record.journal import Journal, Noted, read_events
+from switchproof.deploy.record.events import Noted
+from switchproof.deploy.record.journal import Journal, read_events
 from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import SHA

@@ -9,7 +9,7 @@ import pytest
 
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.record.past_runs import last_canonical, proven
-from switchproof.deploy.record.run import Check
+from switchproof.deploy.record.record import Check
 from switchproof.deploy.trust.statement import make_statement
 from switchproof.reports import github, markdown, reading
 from switchproof.reports.compare import compare

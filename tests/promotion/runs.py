@@ -13,7 +13,7 @@ import msgspec
 
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.plan import Gate, Mode, Plan
-from switchproof.deploy.record.run import Evidence, Record, write_record
+from switchproof.deploy.record.record import Evidence, Record, write_record
 from switchproof.deploy.target.types import Requires, Target, load
 from switchproof.deploy.trust.attestation import attest
 from switchproof.deploy.trust.promotion import Demand

@@ -17,8 +17,8 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Plan
-from switchproof.deploy.record.journal import PromotedFrom
-from switchproof.deploy.record.run import Record, write_record
+from switchproof.deploy.record.events import PromotedFrom
+from switchproof.deploy.record.record import Record, write_record
 from switchproof.deploy.run.gate import pass_gate
 from switchproof.deploy.target.types import Requires
 from switchproof.deploy.trust.attestation import read_attested

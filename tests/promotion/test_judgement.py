@@ -11,7 +11,7 @@ import pytest
 
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.record.facts import Waiver
-from switchproof.deploy.record.run import Covered, Emulation, Record, WaiverResult
+from switchproof.deploy.record.record import Covered, Emulation, Record, WaiverResult
 from switchproof.deploy.trust import promotion
 from switchproof.deploy.trust.promotion import Demand, Reason, judge_record, judge_signer, judge_statement
 from switchproof.deploy.trust.statement import Resource, Statement, make_statement

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from switchproof.deploy.record.journal import SystemIdentity
+from switchproof.deploy.record.events import SystemIdentity
 from switchproof.deploy.trust.statement import (
     NothingToSign,
     Statement,

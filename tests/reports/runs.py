@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from switchproof.deploy.record.journal import AnyEvent
-from switchproof.deploy.record.run import Evidence, Record, write_record
+from switchproof.deploy.record.events import AnyEvent
+from switchproof.deploy.record.record import Evidence, Record, write_record
 from switchproof.reports import files, html
 from tests.reports.stories import Story
 

@@ -9,9 +9,10 @@ import msgspec
 
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
-from switchproof.deploy.record import journal as j
-from switchproof.deploy.record.run import Record, fold
+from switchproof.deploy.record.fold import fold
+from switchproof.deploy.record.record import Record
 from tests.schema import validate
 
 BEGIN = dt.datetime(2026, 11, 23, 15, 12, 3, tzinfo=dt.UTC)
@@ -39,7 +40,7 @@ CHECKS = {
 }
 
 
-LEGS: tuple[j.Leg, ...] = ("forward", "back", "again")
+LEGS: tuple[facts.Leg, ...] = ("forward", "back", "again")
 
 WHY = {
     "commit": "Without one commit nobody can say afterwards what was deployed.",
@@ -106,8 +107,8 @@ class Story:
         self.at = BEGIN
         self.names = hosts or ("a", "b")
         self.titles = {check: title for checks in CHECKS.values() for check, title in checks}
-        self.events: list[j.AnyEvent] = [
-            j.RunStarted(
+        self.events: list[ev.AnyEvent] = [
+            ev.RunStarted(
                 at=BEGIN,
                 id="20261123T151203Z-deploy-ovh-1a2b3c4",
                 mode=mode,
@@ -117,7 +118,7 @@ class Story:
                 repository="https://example.org/choiros.git",
                 hosts=self.names,
                 expected=tuple(
-                    j.ExpectedCheck(host=host, leg=leg, clause=clause, id=check, title=title, why=WHY.get(check, ""))
+                    ev.ExpectedCheck(host=host, leg=leg, clause=clause, id=check, title=title, why=WHY.get(check, ""))
                     for leg in LEGS
                     for host in self.names
                     for clause, checks in CHECKS.items()
@@ -132,19 +133,19 @@ class Story:
             )
         ]
         if emulated:
-            self.tell(j.Emulated(at=BEGIN, by=LAB[0], not_modelled=LAB[1]))
+            self.tell(ev.Emulated(at=BEGIN, by=LAB[0], not_modelled=LAB[1]))
 
     def tick(self, seconds: float) -> Story:
         self.at += dt.timedelta(seconds=seconds)
         return self
 
-    def tell(self, event: j.AnyEvent) -> Story:
+    def tell(self, event: ev.AnyEvent) -> Story:
         self.events.append(event)
         return self
 
     def resolved(self, subject: str = "Serve the new login page") -> Story:
         return self.tell(
-            j.RevisionResolved(
+            ev.RevisionResolved(
                 at=self.at,
                 requested="main",
                 sha=SHA,
@@ -155,34 +156,34 @@ class Story:
         )
 
     def phase(
-        self, host: str, phase: j.Phase, seconds: float, leg: j.Leg = "forward", problem: str | None = None
+        self, host: str, phase: facts.Phase, seconds: float, leg: facts.Leg = "forward", problem: str | None = None
     ) -> Story:
-        self.tell(j.PhaseStarted(at=self.at, host=host, phase=phase, leg=leg)).tick(seconds)
+        self.tell(ev.PhaseStarted(at=self.at, host=host, phase=phase, leg=leg)).tick(seconds)
         return self.tell(
-            j.PhaseFinished(
+            ev.PhaseFinished(
                 at=self.at, host=host, phase=phase, leg=leg, seconds=seconds, problem=problem, questions=2
             )
         )
 
     def connected(self, host: str, connection: ConnectionFacts = OVER_SSH) -> Story:
         """The host is reached, and its clock is known."""
-        self.phase(host, "connect", 0.3).tell(j.Connected(at=self.at, host=host, connection=connection))
-        return self.tell(j.ClockSeen(at=self.at, host=host, clock=facts.Clock(offset_s=-0.012, uncertainty_s=0.021)))
+        self.phase(host, "connect", 0.3).tell(ev.Connected(at=self.at, host=host, connection=connection))
+        return self.tell(ev.ClockSeen(at=self.at, host=host, clock=facts.Clock(offset_s=-0.012, uncertainty_s=0.021)))
 
     def happened(self, host: str, kind: facts.MomentKind, text: str = "") -> Story:
-        return self.tell(j.Happened(at=self.at, host=host, kind=kind, text=text))
+        return self.tell(ev.Happened(at=self.at, host=host, kind=kind, text=text))
 
-    def switched(self, host: str, seconds: float, leg: j.Leg = "forward") -> Story:
+    def switched(self, host: str, seconds: float, leg: facts.Leg = "forward") -> Story:
         """A switch that ended, and what it changed in the closure."""
-        self.tell(j.PhaseStarted(at=self.at, host=host, phase="converge", leg=leg)).tick(seconds * 0.7)
+        self.tell(ev.PhaseStarted(at=self.at, host=host, phase="converge", leg=leg)).tick(seconds * 0.7)
         self.happened(host, "switch-begun").tick(seconds * 0.3).happened(host, "switch-ended", "exit status 0")
-        self.tell(j.PhaseFinished(at=self.at, host=host, phase="converge", leg=leg, seconds=seconds, questions=4))
+        self.tell(ev.PhaseFinished(at=self.at, host=host, phase="converge", leg=leg, seconds=seconds, questions=4))
         self.kept(host, "closure.txt", "what the switch changes in the closure", 131)
         changed = ("hypervisor: 1.4.0 → 1.5.0, +12.3 KiB", "openssl: 3.4.0 → 3.4.1")
         closure = facts.Closure(
             leg=leg, before=OLD, after=NEW, lines=changed, left_out=3, evidence=f"evidence/{host}/closure.txt"
         )
-        return self.tell(j.ClosureCompared(at=self.at, host=host, closure=closure))
+        return self.tell(ev.ClosureCompared(at=self.at, host=host, closure=closure))
 
     def units(self, host: str, when: str, pid: int, definition: str, invocation: str) -> Story:
         units = tuple(
@@ -197,7 +198,7 @@ class Story:
             for number, name in enumerate(UNITS)
         )
         return self.tell(
-            j.UnitsSeen(at=self.at, host=host, when="before" if when == "before" else "after", units=units)
+            ev.UnitsSeen(at=self.at, host=host, when="before" if when == "before" else "after", units=units)
         )
 
     def watched(
@@ -206,7 +207,7 @@ class Story:
         *rounds: tuple[float, int],
         endpoints: tuple[str, ...] = ("hypervisor", "live", "dev"),
         settled: str = "healthy",
-        leg: j.Leg = "forward",
+        leg: facts.Leg = "forward",
         left_out: int = 0,
         restarts: tuple[str, ...] = (),
     ) -> Story:
@@ -226,7 +227,7 @@ class Story:
                 left_out=left_out,
                 restarts=restarts,
             )
-            self.tell(j.Watched(at=self.at, host=host, watch=watch))
+            self.tell(ev.Watched(at=self.at, host=host, watch=watch))
         return self
 
     def earlier(self, *not_passed: str) -> Story:
@@ -257,19 +258,19 @@ class Story:
         )
         previous = run(1, "non-canonical" if not_passed else "canonical", not_passed)
         return self.tell(
-            j.EarlierRead(at=self.at, canonical=run(2, "canonical", ()), previous=previous, typical=typical)
+            ev.EarlierRead(at=self.at, canonical=run(2, "canonical", ()), previous=previous, typical=typical)
         )
 
     def seen(self, host: str, when: str, toplevel: str, generation: int) -> Story:
-        system = j.SystemIdentity(toplevel=toplevel, generation=generation, revision=SHA, boot_id="b00t")
+        system = ev.SystemIdentity(toplevel=toplevel, generation=generation, revision=SHA, boot_id="b00t")
         return self.tell(
-            j.SystemSeen(at=self.at, host=host, when="before" if when == "before" else "after", system=system)
+            ev.SystemSeen(at=self.at, host=host, when="before" if when == "before" else "after", system=system)
         )
 
     def kept(self, host: str, name: str, title: str, size: int = 4096) -> Story:
         path = f"evidence/{host}/{name}"
         digest = hashlib.sha256(path.encode()).hexdigest()
-        return self.tell(j.EvidenceKept(at=self.at, host=host, title=title, path=path, sha256=digest, bytes=size))
+        return self.tell(ev.EvidenceKept(at=self.at, host=host, title=title, path=path, sha256=digest, bytes=size))
 
     def check(
         self,
@@ -279,7 +280,7 @@ class Story:
         verdict: Verdict = Verdict.PASSED,
         message: str = "",
         *,
-        leg: j.Leg = "forward",
+        leg: facts.Leg = "forward",
         expected: str = "200",
         seen: str = "200",
         evidence: tuple[str, ...] = (),
@@ -291,7 +292,7 @@ class Story:
         limit_s: float | None = None,
     ) -> Story:
         self.tell(
-            j.CheckFinished(
+            ev.CheckFinished(
                 at=self.at,
                 host=host,
                 leg=leg,
@@ -320,7 +321,7 @@ class Story:
         *clauses: Clause,
         verdict: Verdict = Verdict.PASSED,
         message: str = "",
-        leg: j.Leg = "forward",
+        leg: facts.Leg = "forward",
     ) -> Story:
         for clause in clauses:
             for check, _ in CHECKS[clause]:
@@ -328,11 +329,11 @@ class Story:
         return self
 
     def left(self, host: str, state: HostState, reason: str) -> Story:
-        return self.tell(j.HostLeft(at=self.at, host=host, state=state, reason=reason))
+        return self.tell(ev.HostLeft(at=self.at, host=host, state=state, reason=reason))
 
     def ended(self, code: ExitCode, interrupted: str | None = None) -> Story:
         return self.tell(
-            j.RunFinished(
+            ev.RunFinished(
                 at=self.at, exit_code=code, interrupted=interrupted, redactions={"url-password": 2, "AWS_TOKEN": 1}
             )
         )
@@ -362,7 +363,7 @@ def rolled_back() -> Story:
     story = Story(ci=CI).earlier("answers", "dev").resolved()
     story.connected("a").seen("a", "before", OLD, 41).units("a", "before", 400, "0", "a").switched("a", 95.2)
     story.happened("a", "lost", "the connection was lost: timed out").tell(
-        j.Connected(at=story.at, host="a", connection=OVER_SSH)
+        ev.Connected(at=story.at, host="a", connection=OVER_SSH)
     )
     refused = ((0.1, 0), (2.1, 502), (4.3, 200), (6.3, 502), (8.4, 502))
     story.watched("a", *refused, endpoints=("hypervisor",), settled="unhealthy", left_out=112)
@@ -387,14 +388,14 @@ def rolled_back() -> Story:
     )
     story.clauses("a", Clause.RUNTIME, verdict=Verdict.BLOCKED, message="Blocked by hypervisor on a.")
     story.clauses("a", Clause.DIAGNOSTICS).phase("a", "diagnose", 1.4)
-    story.tell(j.RollbackBegun(at=story.at, host="a", reason="The clause hypervisor failed.", to=OLD))
+    story.tell(ev.RollbackBegun(at=story.at, host="a", reason="The clause hypervisor failed.", to=OLD))
     story.phase("a", "rollback", 8.0, leg="back").watched("a", leg="back").clauses("a", *Clause, leg="back")
     story.seen("a", "after", OLD, 41).units("a", "after", 600, "0", "c")
     story.left("a", HostState.ROLLED_BACK, "It runs the toplevel it had before, verified by every check.")
     story.clauses("b", *Clause).phase("b", "converge", 80.0)
     story.left("b", HostState.CONVERGED, "It runs the commit, verified by every check.")
-    story.tell(j.Noted(at=story.at, host="a", text="The clock is 3 s behind."))
-    story.tell(j.Noted(at=story.at, host=None, text="The flake has uncommitted changes."))
+    story.tell(ev.Noted(at=story.at, host="a", text="The clock is 3 s behind."))
+    story.tell(ev.Noted(at=story.at, host=None, text="The flake has uncommitted changes."))
     return story.ended(ExitCode.SAFE_FAILURE)
 
 
@@ -404,7 +405,7 @@ def drill(*hosts: str, again: Verdict = Verdict.PASSED) -> Story:
     for host in story.names:
         story.seen(host, "before", OLD, 41).phase(host, "converge", 12.3).phase(host, "observe", 4.0)
         story.clauses(host, *Clause)
-        story.tell(j.RollbackBegun(at=story.at, host=host, reason="the drill goes back on purpose", to=OLD))
+        story.tell(ev.RollbackBegun(at=story.at, host=host, reason="the drill goes back on purpose", to=OLD))
         story.phase(host, "rollback", 6.0, leg="back").clauses(host, *Clause, leg="back")
         story.phase(host, "converge", 3.0, leg="again").clauses(host, *list(Clause)[:4], leg="again")
         story.check(host, Clause.DIAGNOSTICS, "emitted", again, "" if again is Verdict.PASSED else "ss", leg="again")
@@ -415,7 +416,9 @@ def drill(*hosts: str, again: Verdict = Verdict.PASSED) -> Story:
 def returned() -> Story:
     """An audit of a host that went back by itself after an earlier run."""
     story = Story("a", mode="audit", requested=None)
-    story.tell(j.Warned(at=story.at, host="a", text="It went back by itself at 2026-11-23T14:00:00Z: not confirmed."))
+    story.tell(
+        ev.Warned(at=story.at, host="a", text="It went back by itself at 2026-11-23T14:00:00Z: not confirmed.")
+    )
     return story.clauses("a", *Clause).left("a", HostState.UNCHANGED, "Nothing was begun.").ended(ExitCode.CANONICAL)
 
 
@@ -428,7 +431,7 @@ def unsafe() -> Story:
         "a", Clause.HYPERVISOR, Clause.RUNTIME, verdict=Verdict.BLOCKED, message="Blocked by converge on a."
     )
     story.clauses("a", Clause.DIAGNOSTICS)
-    story.tell(j.RollbackBegun(at=story.at, host="a", reason="The clause converge failed.", to=OLD))
+    story.tell(ev.RollbackBegun(at=story.at, host="a", reason="The clause converge failed.", to=OLD))
     story.clauses("a", Clause.REVISION, leg="back")
     story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, "The old toplevel is gone.", leg="back")
     story.left("a", HostState.UNSAFE, "The rollback failed: the old toplevel is gone.")
@@ -439,7 +442,7 @@ def inconclusive() -> Story:
     """The connection to host b was lost and never came back."""
     story = Story().connected("a").connected("b").resolved().clauses("a", *Clause)
     story.left("a", HostState.CONVERGED, "Verified by every check.").clauses("b", Clause.REVISION)
-    story.tell(j.PhaseStarted(at=story.at, host="b", phase="converge")).tick(41.0).happened("b", "lost")
+    story.tell(ev.PhaseStarted(at=story.at, host="b", phase="converge")).tick(41.0).happened("b", "lost")
     story.check("b", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, "The connection was lost after 41 s.")
     story.clauses("b", Clause.HYPERVISOR, verdict=Verdict.BLOCKED, message="Blocked by converge on b.")
     story.left("b", HostState.UNKNOWN, "The switch was under way when the connection was lost.")
@@ -484,7 +487,7 @@ def diagnosed(*hosts: str) -> Story:
                     endpoint=endpoint,
                 )
         story.clauses(host, Clause.DIAGNOSTICS)
-        story.tell(j.RollbackBegun(at=story.at, host=host, reason="The clause hypervisor failed.", to=OLD))
+        story.tell(ev.RollbackBegun(at=story.at, host=host, reason="The clause hypervisor failed.", to=OLD))
         story.phase(host, "rollback", 8.0, leg="back").watched(host, leg="back").clauses(host, *Clause, leg="back")
         story.seen(host, "after", OLD, 41).units(host, "after", 600, "0", "c")
         story.left(host, HostState.ROLLED_BACK, "It runs the toplevel it had before, verified by every check.")
@@ -494,7 +497,7 @@ def diagnosed(*hosts: str) -> Story:
 def killed() -> Story:
     """The journal ends in the middle of a switch."""
     story = Story("a").connected("a").resolved().clauses("a", Clause.REVISION)
-    return story.tell(j.PhaseStarted(at=story.at, host="a", phase="converge"))
+    return story.tell(ev.PhaseStarted(at=story.at, host="a", phase="converge"))
 
 
 def hostile() -> Story:
@@ -514,15 +517,15 @@ def hostile() -> Story:
         samples=(bad,),
         restarts=(HOSTILE,),
     )
-    story.tell(j.Watched(at=story.at, host=name, watch=watch))
+    story.tell(ev.Watched(at=story.at, host=name, watch=watch))
     unit = facts.UnitState(name=HOSTILE, state=HOSTILE, definition="", invocation=HOSTILE, pid=0, restarts=0)
-    story.tell(j.UnitsSeen(at=story.at, host=name, when="after", units=(unit,)))
+    story.tell(ev.UnitsSeen(at=story.at, host=name, when="after", units=(unit,)))
     closure = facts.Closure(leg="forward", before=HOSTILE, after=HOSTILE, lines=(HOSTILE,))
-    story.tell(j.ClosureCompared(at=story.at, host=name, closure=closure))
+    story.tell(ev.ClosureCompared(at=story.at, host=name, closure=closure))
     story.clauses(name, Clause.REVISION)
     story.kept(name, '"><script>alert(2)</script>', HOSTILE)
     story.tell(
-        j.EvidenceKept(
+        ev.EvidenceKept(
             at=story.at, host=name, title="out", path="../../etc/shadow", sha256="javascript:alert(3)", bytes=1
         )
     )
@@ -545,7 +548,7 @@ def hostile() -> Story:
         command=HOSTILE,
         endpoint=HOSTILE,
     )
-    story.tell(j.Noted(at=story.at, host=name, text=HOSTILE)).tell(j.Noted(at=story.at, host=None, text=HOSTILE))
-    story.tell(j.RollbackBegun(at=story.at, host=name, reason=HOSTILE, to=HOSTILE))
+    story.tell(ev.Noted(at=story.at, host=name, text=HOSTILE)).tell(ev.Noted(at=story.at, host=None, text=HOSTILE))
+    story.tell(ev.RollbackBegun(at=story.at, host=name, reason=HOSTILE, to=HOSTILE))
     story.left(name, HostState.UNSAFE, HOSTILE).phase(name, "converge", 1.0, problem=HOSTILE)
     return story.ended(ExitCode.UNSAFE, interrupted=HOSTILE)

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record import journal as j
+from switchproof.deploy.record import events as ev
 from switchproof.reports import ci, github, markdown
 from switchproof.reports.github import GitHub
 from switchproof.reports.gitlab import GitLab
@@ -24,7 +24,7 @@ def attacked() -> Story:
     """A run in which the host and its messages attack whoever reads them."""
     story = Story("a").resolved(ATTACK).clauses("a", Clause.REVISION)
     story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, ATTACK, expected=ATTACK, seen=ATTACK, title=ATTACK)
-    story.tell(j.Warned(at=story.at, host="a", text=ATTACK)).left("a", HostState.UNSAFE, ATTACK)
+    story.tell(ev.Warned(at=story.at, host="a", text=ATTACK)).left("a", HostState.UNSAFE, ATTACK)
     return story.ended(ExitCode.UNSAFE)
 
 
@@ -54,7 +54,7 @@ def test_services_are_told_apart() -> None:
     assert isinstance(ci.service({"GITLAB_CI": "true"}, said.append), GitLab)
     plain = ci.service({"CI": "true"}, said.append)
     plain.begin()
-    plain.watch(j.PhaseStarted(host="a", phase="converge"))
+    plain.watch(ev.PhaseStarted(host="a", phase="converge"))
     plain.end(stories.unsafe().record())
     assert type(plain) is ci.Service
     assert said == []
@@ -164,7 +164,7 @@ def test_phases_are_sections_of_gitlabs_log(capfd: pytest.CaptureFixture[str]) -
         progress = Progress(stream, interactive=False)
         service = ci.service({"GITLAB_CI": "true"}, progress.say)
         story = Story("a", "b").phase("a", "connect", 1).phase("b", "connect", 1).phase("a", "converge", 2)
-        story.tell(j.LogLine(at=story.at, host="a", text=forged)).phase("a", "rollback", 1, leg="back")
+        story.tell(ev.LogLine(at=story.at, host="a", text=forged)).phase("a", "rollback", 1, leg="back")
         for event in story.ended(ExitCode.UNSAFE).events:
             service.watch(event)
             progress(event)

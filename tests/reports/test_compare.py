@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.record.run import Record, write_record
+from switchproof.deploy.record.record import Record, write_record
 from switchproof.reports.__main__ import main
 from switchproof.reports.compare import ABSENT, Comparison, Row, compare, render
 from tests.reports import stories

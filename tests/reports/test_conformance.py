@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import conformance, html
 from switchproof.reports.reading import SHAPES
 from tests.reports import pages, stories

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.record.run import Evidence
+from switchproof.deploy.record.record import Evidence
 from switchproof.reports import excerpts
 
 

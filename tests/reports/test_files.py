@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.record.run import read_record, write_record
+from switchproof.deploy.record.record import read_record, write_record
 from switchproof.reports import files
 from tests.reports import stories
 

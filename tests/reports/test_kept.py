@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.record.hold import hold
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import kept, stored
 from switchproof.reports.kept import Kept, read_kept
 from tests.reports import stories

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
-from switchproof.deploy.record import journal as j
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.reports import html, page
 from tests.reports import pages, stories
 from tests.reports.stories import HOSTILE, NEW, OLD, SHA, Story
@@ -129,7 +129,7 @@ def test_evidence_of_the_run_stands_before_that_of_its_hosts() -> None:
     """A file that belongs to no host, as the survey of a cutover, and files of hosts are listed on one page."""
     story = stories.rolled_back()
     path = "evidence/survey.json"
-    story.tell(j.EvidenceKept(at=story.at, host=None, title="", path=path, sha256="0" * 64, bytes=2))
+    story.tell(ev.EvidenceKept(at=story.at, host=None, title="", path=path, sha256="0" * 64, bytes=2))
     heads = [head.text for head in part(read(story.record()), "Evidence").all("th") if head.attributes.get("colspan")]
     assert heads[0] == "The run"
     assert heads[1:] == sorted(heads[1:])
@@ -144,7 +144,7 @@ def test_evidence_that_bears_on_a_failure_is_read_in_the_page(tmp_path: Path) ->
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_bytes(log)
     digest = hashlib.sha256(log).hexdigest()
-    story.tell(j.EvidenceKept(at=story.at, host="a", title="", path=path, sha256=digest, bytes=len(log)))
+    story.tell(ev.EvidenceKept(at=story.at, host="a", title="", path=path, sha256=digest, bytes=len(log)))
     message = "no answer\nthe last words of live.service:\n  out of memory"
     story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, message, evidence=(path,))
     story.check("a", Clause.RUNTIME, "dev", Verdict.INCONCLUSIVE, evidence=(path,))
@@ -221,7 +221,7 @@ def test_what_was_not_seen_has_its_own_part() -> None:
     """Checks that proved nothing, redactions, and what stood in for the real thing are named."""
     story = Story("a", "b", emulated=True).connected("a").phase("b", "connect", 10.0, problem="no route to host")
     story.check("a", Clause.RUNTIME, "live", Verdict.BLOCKED, "blocked by converge")
-    story.tell(j.RunFinished(at=story.at, exit_code=ExitCode.INCONCLUSIVE, redactions={"aws-key": 3}))
+    story.tell(ev.RunFinished(at=story.at, exit_code=ExitCode.INCONCLUSIVE, redactions={"aws-key": 3}))
     told = part(read(story.record()), "What was not seen")
     assert "b : no route to host" in told.text
     assert ["a", "⊘ blocked", "blocked by converge", "1: live"] in table(told, "Checks that were not made")
@@ -246,7 +246,7 @@ def test_connections_and_versions_are_told() -> None:
 def test_promotion_is_told_at_the_top() -> None:
     """The signed record that let a deploy through stands before the matrix."""
     record = stories.canonical("a").record()
-    source = j.PromotedFrom(
+    source = ev.PromotedFrom(
         record="s3://x/record.json", run="run-1", signer="ci@example.org", statement_sha256="f" * 64
     )
     record.promoted_from = source
@@ -259,7 +259,7 @@ def test_promotion_is_told_at_the_top() -> None:
 def test_hostile_text_is_text_in_every_part() -> None:
     """Where everything that can be said is an attack, each part shows it and none obeys."""
     record = stories.hostile().record()
-    record.promoted_from = j.PromotedFrom(record=HOSTILE, run=HOSTILE, signer=HOSTILE, statement_sha256=HOSTILE)
+    record.promoted_from = ev.PromotedFrom(record=HOSTILE, run=HOSTILE, signer=HOSTILE, statement_sha256=HOSTILE)
     record.run.owner = HOSTILE
     record.run.ci = facts.CiRun(system=HOSTILE, url=HOSTILE, run=HOSTILE, job=HOSTILE, actor=HOSTILE, ref=HOSTILE)
     record.run.versions = {HOSTILE: HOSTILE}
@@ -350,7 +350,7 @@ def test_report_of_ten_hosts_with_full_diagnostics_is_below_a_megabyte(tmp_path:
             (tmp_path / file).write_bytes(log)
             digest = hashlib.sha256(log).hexdigest()
             story.tell(
-                j.EvidenceKept(at=story.at, host=name, title="journal", path=file, sha256=digest, bytes=len(log))
+                ev.EvidenceKept(at=story.at, host=name, title="journal", path=file, sha256=digest, bytes=len(log))
             )
         story.clauses(name, Clause.REVISION, Clause.CONVERGE)
         for clause, check, share in (
@@ -371,7 +371,7 @@ def test_report_of_ten_hosts_with_full_diagnostics_is_below_a_megabyte(tmp_path:
                 command="c" * 200,
             )
         story.clauses(name, Clause.DIAGNOSTICS)
-        story.tell(j.RollbackBegun(at=story.at, host=name, reason="failed", to=OLD))
+        story.tell(ev.RollbackBegun(at=story.at, host=name, reason="failed", to=OLD))
         story.phase(name, "rollback", 9.0, leg="back").watched(name, leg="back").clauses(name, *Clause, leg="back")
         story.seen(name, "after", OLD, 41).units(name, "after", 2, "0", "c").left(
             name, HostState.ROLLED_BACK, "r" * 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
-from switchproof.deploy.record import journal as j
+from switchproof.deploy.record import facts
 from switchproof.reports import reading
 from tests.reports import stories
 from tests.reports.stories import Story
@@ -84,5 +84,5 @@ def test_anchors_are_unique_for_hosts_that_look_alike() -> None:
 
 def test_leg_names_are_those_of_the_journal() -> None:
     """The legs of a record are told apart as the journal tells them apart."""
-    names: list[j.Leg] = ["forward", "back", "forward"]
+    names: list[facts.Leg] = ["forward", "back", "forward"]
     assert [leg.name for leg in reading.legs(stories.rolled_back().record())] == names

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from switchproof.deploy.record.run import write_record
+from switchproof.deploy.record.record import write_record
 from switchproof.reports import markdown
 from switchproof.reports.__main__ import main
 from tests.reports import stories

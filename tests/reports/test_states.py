@@ -9,7 +9,7 @@ import pytest
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record import facts
-from switchproof.deploy.record.run import Record
+from switchproof.deploy.record.record import Record
 from switchproof.deploy.run.leaving import found
 from switchproof.reports import advice, reading, summary, text
 from tests.reports import stories

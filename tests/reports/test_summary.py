@@ -9,7 +9,7 @@ import pytest
 
 from switchproof.command import arguments
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record.journal import PromotedFrom
+from switchproof.deploy.record.events import PromotedFrom
 from switchproof.reports import summary
 from switchproof.reports.reading import EXIT_MEANINGS
 from tests.reports import stories

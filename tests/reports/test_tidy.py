@@ -9,8 +9,8 @@ import pytest
 
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.observe.earlier import Proven
+from switchproof.deploy.record.events import SystemIdentity, SystemSeen
 from switchproof.deploy.record.hold import hold
-from switchproof.deploy.record.journal import SystemIdentity, SystemSeen
 from switchproof.deploy.record.past_runs import last_canonical, proven
 from switchproof.reports.tidy import Tidied, tidy
 from tests.reports import stories

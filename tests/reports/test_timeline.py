@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
-from switchproof.deploy.record import journal as j
 from switchproof.reports import timeline
 from tests.reports import stories
 from tests.reports.stories import OLD, Story
@@ -82,7 +82,7 @@ def test_phase_that_never_ended_is_a_problem() -> None:
 def test_way_back_is_marked_as_leg_and_span() -> None:
     """Where a host turns back is marked, and the rollback is a span from its decision to its end."""
     story = Story("a").resolved().phase("a", "converge", 10.0)
-    story.tell(j.RollbackBegun(at=story.at, host="a", reason="runtime failed", to=OLD))
+    story.tell(ev.RollbackBegun(at=story.at, host="a", reason="runtime failed", to=OLD))
     story.phase("a", "rollback", 5.0, leg="back").left("a", HostState.ROLLED_BACK, "").ended(ExitCode.SAFE_FAILURE)
     lane = drawn(story).lanes[0]
     assert [(leg.label, leg.at) for leg in lane.legs] == [("rollback", round(lane.phases[1].x))]

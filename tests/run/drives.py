@@ -14,7 +14,9 @@ from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.patience import Patience
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Drill, Mode, Plan
-from switchproof.deploy.record.journal import HostLeft, Journal, Leg, Noted, PhaseStarted, Warned
+from switchproof.deploy.record.events import HostLeft, Noted, PhaseStarted, Warned
+from switchproof.deploy.record.facts import Leg
+from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.journey import Journey

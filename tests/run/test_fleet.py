@@ -10,7 +10,7 @@ import pytest
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.journal import RevisionResolved
+from switchproof.deploy.record.events import RevisionResolved
 from switchproof.deploy.run import fleet as fleets
 from tests.answers import SHA, TOPLEVEL
 from tests.run.drives import Drive, lost

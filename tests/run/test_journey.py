@@ -10,7 +10,7 @@ from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.journal import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen
+from switchproof.deploy.record.events import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen
 from tests.answers import SHA, TOPLEVEL, boots
 from tests.run.drives import Drive, lost, unheard
 from tests.run.hosts import BEFORE, Host, Turn

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from switchproof.deploy.contract import Clause, RunVerdict, Verdict
-from switchproof.deploy.record.run import Emulation
+from switchproof.deploy.record.record import Emulation
 from switchproof.reports import trial as outputs
 from switchproof.trials.judge import Seen, find, judge
 from switchproof.trials.record import (

@@ -1,0 +1,279 @@
+"""The record of a run as a fold over its events (pure)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from switchproof.deploy.contract import (
+    PROVEN_STATES,
+    Clause,
+    RunVerdict,
+    Verdict,
+    combine,
+)
+from switchproof.deploy.record import events as ev
+from switchproof.deploy.record import facts, waivers
+from switchproof.deploy.record.learning import apply, mark
+from switchproof.deploy.record.record import (
+    Again,
+    AuditResult,
+    Check,
+    ClauseResult,
+    Covered,
+    Host,
+    Part,
+    Record,
+    Revision,
+    Rollback,
+    Run,
+    WaiverResult,
+)
+
+NOT_RUN = "The check was expected and did not run."
+
+
+def fold(events: Iterable[ev.AnyEvent]) -> Record:
+    """Make the record of a run from its events, also of a run that is not over or was killed.
+
+    What was expected and did not run stands in the record as inconclusive, so silence never passes. What ran
+    without being expected counts like everything else, and of a check that reported twice the worse verdict counts.
+
+    Raises:
+        ValueError: The events do not begin with the run's start, hold another run's, or tell of a host that the
+            run does not have.
+    """
+    stream = iter(events)
+    begun = next(stream, None)
+    if not isinstance(begun, ev.RunStarted):
+        raise ValueError("the journal does not begin with the start of a run")  # noqa: TRY004 - a file's content
+    record = Record(
+        run=Run(
+            id=begun.id,
+            mode=begun.mode,
+            started=begun.at,
+            harness=begun.harness,
+            options=dict(begun.options),
+            owner=begun.owner,
+            ci=begun.ci,
+            versions=dict(begun.versions),
+        ),
+        provider=begun.provider,
+        emulated=begun.emulated,
+        verdict=RunVerdict.INCONCLUSIVE,
+        revision=Revision(requested=begun.requested, repository=begun.repository),
+        contract_sha256=begun.contract_sha256,
+        hosts=[Host(name=name, groups=begun.groups.get(name, ())) for name in begun.hosts],
+        evidence=[],
+        notes=[],
+        redactions={},
+        promoted_from=begun.promoted_from,
+    )
+    checks: dict[tuple[str, facts.Leg], list[ev.CheckFinished]] = {}
+    rollbacks: dict[str, ev.RollbackBegun] = {}
+    again: set[str] = set()
+    for event in stream:
+        host_name = getattr(event, "host", None)
+        if host_name is not None and host_name not in begun.hosts:
+            raise ValueError(f"the journal tells of host {host_name!r}; the run has {', '.join(begun.hosts)}")
+        if host_name is not None and getattr(event, "leg", None) == "again":
+            again.add(host_name)
+        match event:
+            case ev.RunStarted():
+                raise ValueError(f"the journal holds two runs, {begun.id!r} and {event.id!r}")
+            case ev.CheckFinished():
+                checks.setdefault((event.host, event.leg), []).append(event)
+            case ev.RollbackBegun():
+                rollbacks[event.host] = event
+                mark(record.host(event.host), event.at, "rollback-begun", "back", event.reason)
+            case _:
+                apply(record, event)
+    for host in record.hosts:
+        host.clauses = _clauses(begun.expected, checks, host.name, "forward")
+        host.audit = _audit(begun.expected, checks, host.name)
+        if back := rollbacks.get(host.name):
+            clauses = _clauses(begun.expected, checks, host.name, "back")
+            host.rollback = Rollback(
+                reason=back.reason,
+                to=back.to,
+                verdict=judge(clauses),
+                clauses=clauses,
+            )
+        if host.name in again:
+            clauses = _clauses(begun.expected, checks, host.name, "again")
+            host.again = Again(verdict=judge(clauses), clauses=clauses)
+        host.verdict = _verdict(host, drill=begun.mode == "drill")
+    record.waivers = _settled(begun.waivers, record)
+    record.verdict = proven(record)
+    unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
+    run = record.run
+    if run.interrupted or run.unreported or run.selected or run.finished is None or unsettled:
+        record.verdict = min_verdict(record.judged)
+    return record
+
+
+def proven(record: Record) -> RunVerdict:
+    """Say what the checks and the waivers of a run come to, as if it had ended well."""
+    verdict = record.judged
+    if verdict.accepted and any(one.fails for one in record.waivers):
+        return RunVerdict.NON_CANONICAL
+    return verdict
+
+
+def _settled(given: Iterable[facts.Waiver], record: Record) -> list[WaiverResult]:
+    seen = [
+        waivers.Seen(host.name, leg, check.id, check.verdict)
+        for host in record.hosts
+        for leg, parts in legs(host)
+        for part in parts
+        for check in part.checks
+    ]
+    return [
+        WaiverResult(
+            waiver=waiver,
+            state=waivers.state(waiver, seen),
+            covered=tuple(
+                Covered(host=one.host, leg=one.leg)
+                for one in seen
+                if one.verdict is Verdict.WAIVED and waivers.covers(waiver, one.host, one.check)
+            ),
+        )
+        for waiver in given
+    ]
+
+
+def legs(host: Host) -> Iterator[tuple[facts.Leg, Sequence[Part]]]:
+    """Give what every leg that a host was on is judged by, in order."""
+    yield "forward", host.parts
+    if host.rollback:
+        yield "back", host.rollback.clauses
+    if host.again:
+        yield "again", host.again.clauses
+
+
+def judge(clauses: Sequence[Part]) -> Verdict:
+    """Judge a leg by its clauses and by every one of its checks."""
+    checks = (check.verdict for clause in clauses for check in clause.checks)
+    return combine([*(clause.verdict for clause in clauses), *checks])
+
+
+def _verdict(host: Host, *, drill: bool) -> Verdict:
+    """Judge a host: by its way forward, and in a drill by all of its three legs, of which none may be missing."""
+    forward = judge(host.parts)
+    if not drill or not forward.accepted:
+        return forward
+    later = (host.rollback, host.again)
+    return combine([forward, *(leg.verdict if leg else Verdict.INCONCLUSIVE for leg in later)])
+
+
+def min_verdict(verdict: RunVerdict) -> RunVerdict:
+    """Return what is left of a verdict when the run did not come to its end, or a host's state is not proven."""
+    return RunVerdict.INCONCLUSIVE if verdict.accepted else verdict
+
+
+def _clauses(
+    expected: tuple[ev.ExpectedCheck, ...],
+    finished: dict[tuple[str, facts.Leg], list[ev.CheckFinished]],
+    host: str,
+    leg: facts.Leg,
+) -> list[ClauseResult]:
+    results = []
+    for clause in Clause:
+        checks, last = _checks(expected, finished, host, leg, clause)
+        began, ended = _span(checks)
+        results.append(
+            ClauseResult(
+                id=clause,
+                verdict=combine(
+                    check.verdict for check in checks if check.id not in last or check.verdict is not Verdict.BLOCKED
+                ),
+                started=began,
+                finished=ended,
+                checks=checks,
+            )
+        )
+    return results
+
+
+def _audit(
+    expected: tuple[ev.ExpectedCheck, ...],
+    finished: dict[tuple[str, facts.Leg], list[ev.CheckFinished]],
+    host: str,
+) -> AuditResult | None:
+    checks, _ = _checks(expected, finished, host, "forward", None)
+    if not checks:
+        return None
+    began, ended = _span(checks)
+    return AuditResult(
+        verdict=combine(check.verdict for check in checks), started=began, finished=ended, checks=checks
+    )
+
+
+def _checks(
+    expected: tuple[ev.ExpectedCheck, ...],
+    finished: dict[tuple[str, facts.Leg], list[ev.CheckFinished]],
+    host: str,
+    leg: facts.Leg,
+    clause: Clause | None,
+) -> tuple[list[Check], set[str]]:
+    """Make the checks of a clause, and name those among them that wait for all others."""
+    told: dict[str, list[ev.CheckFinished]] = {}
+    for event in finished.get((host, leg), ()):
+        if event.clause is clause:
+            told.setdefault(event.id, []).append(event)
+    wanted = [want for want in expected if (want.host, want.leg, want.clause) == (host, leg, clause)]
+    due = Counter(want.id for want in wanted)
+    wants = {want.id: want for want in wanted}
+    titles = {want.id: want.title for want in wanted}
+    titles.update({check: events[0].title for check, events in told.items() if check not in titles})
+    checks = [
+        _check(check, title, wants.get(check), told.get(check, ()), due[check]) for check, title in titles.items()
+    ]
+    return checks, {want.id for want in wanted if want.last}
+
+
+def _span(checks: Sequence[Check]) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """When the first of some checks began, and the last one ended."""
+    began = [check.started for check in checks if check.started is not None]
+    ended = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
+    return min(began, default=None), max(ended, default=None)
+
+
+def _check(
+    check: str, title: str, want: ev.ExpectedCheck | None, told: Sequence[ev.CheckFinished], due: int
+) -> Check:
+    """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
+    why, severity, source = (want.why, want.severity, want.source) if want else ("", "", "")
+    if len(told) < due:
+        return Check(
+            id=check,
+            title=title,
+            verdict=Verdict.INCONCLUSIVE,
+            message=NOT_RUN,
+            why=why,
+            severity=severity,
+            source=source,
+        )
+    worst = combine(event.verdict for event in told)
+    event = next(event for event in told if event.verdict is worst)
+    return Check(
+        id=event.id,
+        title=event.title,
+        verdict=event.verdict,
+        started=event.started,
+        seconds=event.seconds,
+        message=event.message,
+        expected=event.expected,
+        seen=event.seen,
+        evidence=event.evidence,
+        why=why,
+        remedy=event.remedy,
+        command=event.command,
+        endpoint=event.endpoint,
+        took_s=event.took_s,
+        limit_s=event.limit_s,
+        severity=severity,
+        source=source,
+        waiver=event.waiver,
+    )
