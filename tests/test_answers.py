@@ -183,3 +183,68 @@ def test_answer_without_its_body_is_unknown() -> None:
 def test_address_that_answered_is_the_one_listened_on(remote: str, listen: str, same: bool) -> None:
     """An answer is the endpoint's only if it came from where the endpoint listens."""
     assert is_address_of(remote, listen) is same
+
+
+TCP = Endpoint(units=LIVE, probe="tcp", listen="127.0.0.1:25", expect="220 ")
+UNIX = Endpoint(units=LIVE, probe="unix", listen="/run/web.sock", url="http://localhost/", contains="ok")
+EXEC = Endpoint(units=LIVE, probe="exec", command=("/x",), user="root", exit_code=3, contains="ok")
+BANNER = {"code": 0, "remote": "127.0.0.1:25"}
+
+
+@pytest.mark.parametrize(
+    ("want", "content", "changes", "problem", "unknown"),
+    [
+        (TCP, b"220 mail", BANNER, None, False),
+        (TCP, b"421 busy", BANNER, "the banner lacks '220 '", False),
+        (TCP, b"", BANNER, "the banner lacks '220 '", False),
+        (TCP, None, BANNER, "the host did not send its banner", True),
+        (TCP, b"220 mail", BANNER | {"remote": "127.0.0.1:26"}, "127.0.0.1:26 answered, not 127.0.0.1:25", False),
+        (TCP, b"220 mail", BANNER | {"remote": ""}, "an unknown address answered, not 127.0.0.1:25", False),
+        (TCP, b"220 mail", BANNER | {"curl": 101}, "no answer: a connection that no process accepted in time", False),
+        (TCP, b"220 mail", BANNER | {"curl": 102}, "no answer: a connection that another unit accepted", False),
+        (TCP, b"220 mail", BANNER | {"curl": 2}, "no answer: nothing is known of the connection", True),
+        (TCP, b"220 mail", BANNER | {"curl": -1}, "no answer: curl exit code -1", True),
+        (UNIX, b"ok", {"remote": ""}, None, False),
+        (UNIX, b"ok", {"remote": "", "code": 204}, "HTTP 204 instead of 200", False),
+        (UNIX, None, {"remote": ""}, "the host did not send its body", True),
+        (EXEC, b"ok", {"code": 3, "remote": ""}, None, False),
+        (EXEC, b"ok", {"code": 0, "remote": ""}, "exit code 0 instead of 3", False),
+        (EXEC, b"no", {"code": 3, "remote": ""}, "the output lacks 'ok'", False),
+        (EXEC, None, {"code": 3, "remote": ""}, "the host did not send its output", True),
+        (EXEC, b"ok", {"code": 3, "curl": 28}, "no answer: the program did not end in time", False),
+        (EXEC, b"ok", {"code": 3, "curl": 2}, "no answer: nothing is known of how the program ended", True),
+        (EXEC, b"ok", {"code": 3, "curl": 103}, "no answer: the program could not be run", False),
+    ],
+)
+def test_each_kind_of_answer_is_judged_by_its_own_rule(
+    want: Endpoint, content: bytes | None, changes: dict[str, object], problem: str | None, unknown: bool
+) -> None:
+    """A banner, a body and an output must have come, from where they should, with the wanted code."""
+    one = answer(content, **changes)
+    assert problem_of(one, want, {}) == problem
+    assert is_unknown(one, want, {}) is unknown
+    assert judged((one,), want, {})[0].good is (problem is None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("SSL certificate problem: certificate has expired", "its certificate has expired"),
+        ("server certificate verification failed. certificate has expired", "its certificate has expired"),
+        ("SSL certificate problem: certificate is not yet valid", "its certificate is not valid yet"),
+        ("SSL: no alternative certificate subject name matches target host name 'x'", "is for another name"),
+        ("SSL: certificate subject name 'y' does not match target host name 'x'", "is for another name"),
+        ("SSL certificate problem: self-signed certificate", "is signed by no trusted authority"),
+        ("SSL certificate problem: unable to get local issuer certificate", "is signed by no trusted authority"),
+        ("SSL certificate problem: certificate revoked", "its certificate is revoked"),
+        ("something new", "its certificate is not trusted"),
+        ("", "its certificate is not trusted"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_has_its_own_sentence(words: str, said: str) -> None:
+    """What curl's libraries say of a certificate becomes one of a few sentences, and none of them is a pass."""
+    want = Endpoint(units=LIVE, probe="https", listen="127.0.0.1:443", url="https://x/")
+    found = problem_of(answer(b"", curl=60, words=words, remote="127.0.0.1:443"), want, {})
+    assert found is not None
+    assert said in found
+    assert words in found

@@ -14,6 +14,7 @@ from switchproof.deploy.observe.observation import (
     Listener,
     Observation,
     Process,
+    Program,
     Streak,
     Unit,
     read_failed,
@@ -452,3 +453,13 @@ def test_observation_cannot_be_changed() -> None:
     """What was seen stays what was seen."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         observed().clock = 0.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("row", ["live", "live system", "live  "])
+def test_a_program_s_row_that_is_cut_short_is_no_program(row: str) -> None:
+    """A row says where a program comes from and which file it is; half of one is damage, or no origin."""
+    if row.count(" ") < 2:
+        with pytest.raises(FrameError):
+            observed(programs=row)
+    else:
+        assert observed(programs=row).programs["live"] == Program("", "")
