@@ -132,6 +132,7 @@ PROBED = [
     asking("a program of another system", False, f"live other {STALE}/bin/x"),
     asking("a program of somebody", False, "live other /usr/local/bin/x y"),
     asking("a program that is gone", False, "live other "),
+    asking("no program of the system", False, "live system "),
     asking("another endpoint's program", False, f"dev system {TOPLEVEL}/bin/x"),
     asking("a program of which nothing is known", False, ""),
     asking("nobody listens, and nobody should", True, f"live system {TOPLEVEL}/bin/x", listeners=""),

@@ -245,7 +245,7 @@ def results() -> Iterator[dict[str, tuple[Endpoint, Answer]]]:
             (IN_TIME, [tag for tag, name in tags.items() if name not in ENDS]),
             ({"ANSWER_TIMEOUT_S": "1"}, [tag for tag, name in tags.items() if name in ENDS]),
         ):
-            given = {**values, "REPO_URL": "https://s3cret@host/r.git", "CURL_CA_BUNDLE": str(stage.foreign.file)}
+            given = {**values, "REPO_URL": "https://s3cret@host/r.git", "CURL_CA_BUNDLE": str(stage.ours.file)}
             said = ask(folder, {tag: wants[tags[tag]] for tag in chosen}, **given)
             found |= {tags[tag]: (wants[tags[tag]], answer) for tag, answer in said.items()}
         yield found
@@ -360,3 +360,36 @@ def test_where_a_program_comes_from_is_seen(tmp_path: Path) -> None:
         "d other /usr/bin/x",
         "e other ",
     ]
+
+
+def test_no_authority_counts_beside_those_of_the_file(tmp_path: Path) -> None:
+    """With `ca_file`, curl is told to look in no folder either: its default one has the system's authorities."""
+    (tmp_path / "curl").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\n', encoding="utf-8")
+    (tmp_path / "curl").chmod(0o755)
+    authority = Authority(tmp_path, "ours")
+    want = Endpoint(
+        units=(UNIT,),
+        probe="https",
+        listen="0.0.0.0:8443",
+        url="https://web.example:8443/",
+        ca_file=str(authority.file),
+    )
+    ask(tmp_path, {"web": want}, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    arguments = (tmp_path / "arguments").read_text(encoding="utf-8").splitlines()
+    assert arguments[arguments.index("--cacert") + 1] == str(authority.file)
+    folder = arguments[arguments.index("--capath") + 1]
+    assert folder.endswith("/no-authorities")
+    assert arguments[arguments.index("--connect-to") + 1] == "::127.0.0.1:8443"
+
+
+def test_a_program_that_was_never_begun_exits_with_nothing(tmp_path: Path) -> None:
+    """The code of what should have begun the program is not the program's, even if it is the wanted one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may run programs as other users, as on a host")
+    (tmp_path / "setpriv").write_text("#!/bin/sh\necho no such capability\nexit 1\n", encoding="utf-8")
+    (tmp_path / "setpriv").chmod(0o755)
+    want = Endpoint(units=(UNIT,), probe="exec", command=("/bin/false",), user="root", exit_code=1)
+    assert ask(tmp_path, {"web": want}, **IN_TIME)["web"].good
+    answer = ask(tmp_path, {"web": want}, **IN_TIME, PATH=f"{tmp_path}:{os.environ['PATH']}")["web"]
+    assert not answer.good
+    assert problem_of(answer, want, {}) == "no answer: the program could not be run (no such capability)"

@@ -3157,10 +3157,11 @@ program_problem() {
     if [ "$name" = "$1" ]; then break; fi
     origin=''
   done <<<"${said[programs]:-}"
-  case $origin in
-    system | installed) ;;
-    '') echo "it is not known whether $path is of the running system" ;;
-    *) if [ -n "$file" ]; then echo "$path is the file $file, which is not of the running system"; else echo "$path leads to no file"; fi ;;
+  case $origin:$file in
+    :*) echo "it is not known whether $path is of the running system" ;;
+    *:) echo "$path leads to no file" ;;
+    system:* | installed:*) ;;
+    *) echo "$path is the file $file, which is not of the running system" ;;
   esac
 }
 

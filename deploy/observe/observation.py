@@ -214,8 +214,6 @@ class Listener:
     @property
     def is_loopback(self) -> bool:
         """Whether only the host itself, or whoever shares that network with it, reaches the socket."""
-        if self.address.startswith("/"):
-            return True
         host = self._bare.rpartition(":")[0]
         if host.endswith("%lo"):
             return True
@@ -231,8 +229,6 @@ class Listener:
         bound to a device (`127.0.0.1%lo:80`) hears what comes to its address there; one for every address of
         another device than `lo` hears nothing of the host itself.
         """
-        if "/" in (listen[:1], self.address[:1]):
-            return self.address == listen
         port = listen.rpartition(":")[2]
         everywhere = {f"*:{port}", f"[::]:{port}" if listen.startswith("[") else f"0.0.0.0:{port}"}
         return _DEVICE.sub("", self._bare) == listen or self._bare.replace("%lo:", ":") in everywhere
