@@ -206,19 +206,23 @@ def script(tmp_path: Path, text: str, wants: Mapping[str, Endpoint], **values: s
     return done.stdout.decode("utf-8", "replace")
 
 
-def ask(tmp_path: Path, wants: Mapping[str, Endpoint], group: str | None = None, **values: str) -> dict[str, Answer]:
+def ask(
+    tmp_path: Path, wants: Mapping[str, Endpoint], group: str | None = None, leader: str = "", **values: str
+) -> dict[str, Answer]:
     """Have the script ask every endpoint once; `good` of an answer is what the script itself makes of it.
 
     Args:
         tmp_path: Where it may write.
         wants: The endpoints, by name; all are of one unit.
         group: The control group of that unit; by default this process is in it.
+        leader: The first process of the container `box.service`, if there is one.
         values: Variables of the script.
     """
     text = f"""
     declare -A contains wants same size_of kept held reply good how
     asks=0 endpoints=0 series='' now=1.00
     value[{shlex.quote(f"{UNIT} ControlGroup")}]={shlex.quote(own_group() if group is None else group)}
+    LEADER[box.service]={leader}
     make_scratch; read_wants; sample_answers; say_bodies
     printf '%s---\\n%s---\\n%s' "$series" "${{said[watch.bodies]}}" "${{said[watch.body-bytes]}}"
     """

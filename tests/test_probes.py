@@ -393,3 +393,50 @@ def test_a_program_that_was_never_begun_exits_with_nothing(tmp_path: Path) -> No
     answer = ask(tmp_path, {"web": want}, **IN_TIME, PATH=f"{tmp_path}:{os.environ['PATH']}")["web"]
     assert not answer.good
     assert problem_of(answer, want, {}) == "no answer: the program could not be run (no such capability)"
+
+
+BOX = """
+import http.server, socket, subprocess, threading
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+server = socket.create_server(("127.0.0.1", 2525))
+def serve():
+    while True:
+        connection, _ = server.accept()
+        connection.sendall(b"220 inside")
+        threading.Timer(20, connection.close).start()
+threading.Thread(target=serve, daemon=True).start()
+pages = http.server.HTTPServer(("127.0.0.1", 8080), http.server.SimpleHTTPRequestHandler)
+print("listening", flush=True)
+pages.serve_forever()
+"""
+
+
+def test_every_kind_asks_in_the_network_of_a_container(tmp_path: Path) -> None:
+    """A port inside a container is reached there and nowhere else, and a program sees that network."""
+    with subprocess.Popen(
+        ["unshare", "--net", sys.executable, "-c", BOX],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+    ) as box:
+        assert box.stdout is not None
+        if not box.stdout.readline():
+            pytest.skip("this machine makes no network of its own")
+
+        def within(**details: object) -> Endpoint:
+            return Endpoint(units=("box.service", UNIT), container="box.service", **details)  # type: ignore[arg-type]
+
+        count = ("/bin/sh", "-c", "wc -l </proc/net/dev")  # two lines of titles, and lo
+        wants = {
+            "http": within(listen="127.0.0.1:8080", url="http://127.0.0.1:8080/"),
+            "tcp": within(probe="tcp", listen="127.0.0.1:2525", expect="220 "),
+            "still": within(probe="tcp", listen="127.0.0.1:2525"),
+            "exec": within(probe="exec", command=count, user="root", contains="3"),
+        }
+        inside = ask(tmp_path, wants, leader=str(box.pid), **IN_TIME)
+        outside = ask(tmp_path, wants, **IN_TIME)
+        box.kill()
+    assert {name: problem_of(answer, wants[name], {}) for name, answer in inside.items()} == dict.fromkeys(wants)
+    assert all(answer.good for answer in inside.values())
+    for answer in outside.values():
+        assert (answer.curl, answer.words) == (7, "its container is not up")
