@@ -18,7 +18,7 @@ from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import Connected
 from switchproof.deploy.record.facts import Leg
-from switchproof.deploy.run.journey import Before, Confirmation, Differences
+from switchproof.deploy.run.results import Before, Confirmation, Differences
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared
 

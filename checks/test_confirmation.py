@@ -7,7 +7,7 @@ import pytest
 
 from switchproof.checks.fixtures import Show
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.run.journey import Confirmation
+from switchproof.deploy.run.results import Confirmation
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("keep"), pytest.mark.last]
 

@@ -9,7 +9,7 @@ from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.bridge import Installation
 from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.observation import Observation
-from switchproof.deploy.run.journey import Before
+from switchproof.deploy.run.results import Before
 
 pytestmark = pytest.mark.clause("converge")
 

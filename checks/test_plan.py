@@ -3,7 +3,7 @@
 import pytest
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.run.journey import Differences
+from switchproof.deploy.run.results import Differences
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("plan")]
 

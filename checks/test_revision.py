@@ -9,7 +9,7 @@ from switchproof.checks.fixtures import Show
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
-from switchproof.deploy.run.journey import Before
+from switchproof.deploy.run.results import Before
 
 pytestmark = pytest.mark.clause("revision")
 

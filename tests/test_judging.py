@@ -66,6 +66,7 @@ CARRYING = [
     "deploy/run/journey.py",
     "deploy/run/streams.py",
     "deploy/run/testinfra.py",
+    "deploy/run/visit.py",
     "deploy/settings.py",
     "deploy/target/addresses.py",
     "deploy/target/host_key.py",

@@ -21,7 +21,8 @@ from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
-from switchproof.deploy.run.journey import Before, Journey
+from switchproof.deploy.run.journey import Journey
+from switchproof.deploy.run.results import Before
 from switchproof.deploy.target.types import load
 from tests.answers import SECTIONS, TOPLEVEL, frame, packed, payload
 

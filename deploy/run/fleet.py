@@ -19,7 +19,8 @@ from switchproof.deploy.record.events import Noted, RevisionResolved
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
-from switchproof.deploy.run.journey import Before, Confirmation, Diagnostics, Differences, Journey, Locked
+from switchproof.deploy.run.journey import Journey
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 
 Problems: TypeAlias = dict[str, Exception]
 

@@ -3,168 +3,35 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 
-from switchproof.deploy.connection import Provider
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.errors import HostUnready, Inconclusive, SwitchproofError, UsageError
-from switchproof.deploy.host import limits
-from switchproof.deploy.host.budget import FETCH_S, Budget, longest_s
-from switchproof.deploy.host.dialogue import ANSWER_S, Dialogue
-from switchproof.deploy.host.frame import Frame, read_sections
-from switchproof.deploy.host.program import bridge_values, endpoints, health_values
+from switchproof.deploy.errors import Inconclusive, SwitchproofError, UsageError
+from switchproof.deploy.host.budget import FETCH_S
+from switchproof.deploy.host.dialogue import ANSWER_S
 from switchproof.deploy.observe.boot.choice import choose_boot
-from switchproof.deploy.observe.boot.chosen import Boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past, read_returned
+from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import (
     Observation,
-    System,
-    Unit,
-    read_failed,
-    read_observation,
-    read_system,
-    read_units,
 )
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
-from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import (
     HostLeft,
-    Noted,
-    PhaseFinished,
-    PhaseStarted,
-    RollbackBegun,
     SystemSeen,
-    Warned,
 )
-from switchproof.deploy.record.facts import Leg, Phase
-from switchproof.deploy.record.journal import Journal
-from switchproof.deploy.run.account import Account
+from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.leaving import Departure, found
-from switchproof.deploy.target.types import Health, Host
-
-_LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
-
-
-class Locked(Inconclusive):
-    """Another deploy holds the host; nothing was touched."""
+from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
+from switchproof.deploy.run.visit import LOOK, Visit
 
 
-@dataclass(frozen=True)
-class Before:
-    """What a host was before anything changed; the host keeps the same."""
-
-    system: System
-    units: Mapping[str, Unit]
-    failed: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """What a host said when something failed: the parts that hold something, by name, and where they are kept."""
-
-    parts: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Differences:
-    """What a deploy would change: Nix's and switch-to-configuration's own words."""
-
-    running: str
-    expected: str
-    closure: str
-    units: str
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """What a host answered when it was told to keep the new system.
-
-    Attributes:
-        outcome: `ok`; `late`, `booted`, `foreign` or `busy` where it will not keep it.
-        detail: The host's words.
-        expected: The system that it should keep.
-        boot: What it boots now; None where it does not keep the system.
-    """
-
-    outcome: str
-    detail: str
-    expected: str
-    boot: Boot | None = None
-
-    @property
-    def is_lasting(self) -> bool:
-        """Whether the host keeps the system, and boots it."""
-        boot = self.boot
-        if self.outcome != "ok" or boot is None or boot.doubt:
-            return False
-        return boot.loader == "none" or not boot.problem(self.expected)
-
-
-class Journey:
-    """One host in one run. Phases keep what they learn; asking twice does nothing twice.
-
-    Args:
-        host: The host.
-        plan: What the run does.
-        run: The run's id, the same on every host.
-        owner: Who runs it, for whoever finds the host locked.
-        provider: How the host is reached.
-        journal: Told everything that happens.
-        stop: Set when the run was told to end.
-    """
-
-    def __init__(
-        self,
-        host: Host,
-        *,
-        plan: Plan,
-        run: str,
-        owner: str,
-        provider: Provider,
-        journal: Journal,
-        stop: threading.Event,
-    ) -> None:
-        self.host = host
-        self.plan = plan
-        self.resolution: Resolution | None = None
-        self.choice: Choice | None = None
-        self.before: Before | None = None
-        self.convergences: dict[Leg, Convergence] = {}
-        self.observations: dict[Leg, Observation] = {}
-        self.diagnostics: dict[Leg, Diagnostics] = {}
-        self.confirmations: dict[Leg, Confirmation] = {}
-        self.differences: Differences | None = None
-        self.leg: Leg = "forward"
-        self.kept = False
-        self.returned = False
-        self.went_back: dict[Leg, str] = {}
-        """What the host said of going back by itself from what a leg had brought it to."""
-        self._journal = journal
-        self._host_side = Dialogue(
-            host.name,
-            provider,
-            journal,
-            stop=stop,
-            values=_values(host, plan, run, owner),
-            budget=Budget(host.name, longest_s(plan.target)),
-        )
-        self._busy = threading.RLock()
-        self._claimed = self._launched = False
-        self._unended: Leg | None = None
-        self._run = run
-        self._jobs: list[str] = []
-        self._return: Convergence | None = None
-        self._told: set[str] = set()
-        self._newest: Observation | None = None
-        self._account = Account(host.name, journal)
+class Journey(Visit):
+    """One host in one run. Phases keep what they learn; asking twice does nothing twice."""
 
     # Phases, in the order of the contract.
 
@@ -316,15 +183,6 @@ class Journey:
                 self.diagnose(leg)
         return self.observations[leg]
 
-    def _follow_job(self, leg: Leg) -> None:
-        """Follow the job of a leg to its end, also the end of a host that was lost meanwhile and answers again."""
-        ended = self.convergences[leg] = self._host_side.follow(self._jobs[-1], self.plan.target.converge.timeout_s)
-        self._unended = None
-        self._account.boot(self._host_side.boot_id)
-        if self.before is not None:
-            self._account.closure(leg, self.before.system.running, ended)
-        self._returning(ended)
-
     def diagnose(self, leg: Leg) -> Diagnostics:
         """Keep everything that tells why something failed, as it is now.
 
@@ -406,7 +264,7 @@ class Journey:
         if seen is None or self.returned or self._unended:  # a job that may be at work may still change it
             return True
         was, ended = self.before.system, self.convergences.get(self.leg)
-        if not _same(seen.system, was):
+        if not is_same(seen.system, was):
             return True
         # One that is as before though it was being switched to something else has gone back, or is about to.
         return ended is not None and ended.touched and ended.expected not in {"", was.running}
@@ -452,75 +310,6 @@ class Journey:
         done = self._host_side.run(text, timeout_s)
         return done.exit_status, done.stdout, done.stderr
 
-    # How phases are made.
-
-    @property
-    def _taking(self) -> dict[str, str]:
-        return {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
-
-    def _take(self, frame: Frame) -> None:
-        """Take in what a host says when it is claimed."""
-        if frame.get("outcome") == "locked":
-            self._claimed = False
-            raise Locked(f"{self.host.name}: this host is taken: {frame.text('detail')}")
-        if frame.get("outcome") == "unready":
-            self._claimed = False
-            raise HostUnready(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")
-        if "before" in frame.sections:
-            self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
-        if stale := frame.get("lock.stale").strip():
-            whose = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
-            if left := frame.get("lock.taken").strip():
-                text = f"which would have ended in {left} s, was taken over, as --take-lock says."
-                self._warn(f"The lock of run {stale} ({whose}), {text}")
-            else:
-                self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
-        self._tell_return(frame)
-
-    def _tell_return(self, frame: Frame) -> None:
-        """Tell that the host went back by itself, once: in an earlier run, or in this one."""
-        found = read_returned(frame)
-        if found is None or (message := found.message(self._run)) in self._told:
-            return
-        self._told.add(message)
-        if found.run == self._run:
-            self.returned = True
-            self.went_back[self.leg] = message
-            self._account.mark("went-back", message)
-        if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
-            self._note(message)
-        else:
-            self._warn(message)
-
-    @property
-    def _way_back_s(self) -> float:
-        return max(self.plan.target.converge.timeout_s, limits.WAY_BACK_S)
-
-    def _begin_way_back(self, reason: str) -> str:
-        assert self.before is not None  # only a claimed host was changed
-        to = self.before.system.running
-        self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
-        for told in (self.convergences, self.observations, self.diagnostics):
-            told.pop("back", None)
-        return to
-
-    def _returning(self, ended: Convergence) -> Convergence | None:
-        """Wait for the host's own way back after a job that never ended, as after a boot; None if it is on none."""
-        assert self.before is not None  # only a claimed host was changed
-        guard, booted = self._host_side.guard, self._host_side.boot_id not in {"", self.before.system.boot_id}
-        if ended.finished or guard not in {"armed", "rolled-back", "returning", "returned"}:
-            return None
-        return self._follow_return("") if booted or guard.startswith("return") else None
-
-    def _follow_return(self, job: str, wait_s: float = 0.0) -> Convergence:
-        if self._return is None:
-            job = job or ("return-again" if self.leg == "again" else "return")
-            ended = self._host_side.follow(job, wait_s + self._way_back_s)
-            if not ended.finished:
-                return ended
-            self._return, self.returned = ended, True
-        return self._return
-
     def _end(self, verdict: Verdict) -> str | None:
         """Tell the host that the run is over. Return what kept it from hearing, None if it heard."""
         values = {"SWITCHPROOF_OUTCOME": str(verdict)}
@@ -556,13 +345,13 @@ class Journey:
         seen = self.observations.get(self.leg if self.kept else "back")
         if seen is None or not (self.kept or (back is not None and back.accepted)):
             try:
-                seen = self._observe(_LOOK)
+                seen = self._observe(LOOK)
             except SwitchproofError as error:
                 text = f"The host could not be seen after the switch was begun: {error}{self._alone}"
                 return HostState.UNKNOWN, text
         self._journal.emit(SystemSeen(host=self.host.name, when="after", system=seen.system.identity))
         was, now = self.before.system, seen.system
-        same = _same(now, was)
+        same = is_same(now, was)
         if self._kept_broken and not same:
             self._warn(
                 f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
@@ -579,99 +368,3 @@ class Journey:
         if self.kept or not self.plan.target.confirm_s:
             return ""
         return f" Unconfirmed, it goes back by itself {self.plan.target.confirm_s:g} s after the switch."
-
-    def _health(self, *, settle: bool) -> Health:
-        health = self.plan.target.health
-        if settle:
-            return health
-        if self.plan.mode is Mode.AUDIT:
-            return Health(
-                ready_s=0.0,
-                answers=health.answers,
-                interval_s=health.interval_s,
-                soak_s=health.soak_s,
-                timeout_s=health.timeout_s,
-                max_bytes=health.max_bytes,
-            )
-        return _LOOK
-
-    def _observe(self, health: Health) -> Observation:
-        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
-        self._tell_return(frame)
-        seen = self._newest = read_observation(frame)
-        self._account.seen(seen)
-        return seen
-
-    def _note_before(self, frame: Frame) -> None:
-        if self.before is None:
-            text = "\n".join(f"{name}:\n{frame.text(name).strip()}\n" for name in frame.sections)
-            self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
-        self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
-        was = self.before.system
-        if was.profile and was.profile != was.running:
-            self._warn(
-                f"Before this run, the system profile points to {was.profile}, but {was.running} runs. "
-                "A rollback restores both as they were."
-            )
-        self._account.before(self.before.system, self.before.units)
-
-    def _note(self, text: str) -> None:
-        self._journal.emit(Noted(host=self.host.name, text=text))
-
-    def _warn(self, text: str) -> None:
-        self._journal.emit(Warned(host=self.host.name, text=text))
-
-    def _keep_part(self, leg: Leg, name: str, text: str) -> str:
-        if not text.strip():
-            return ""
-        folder = {"forward": "diagnostics", "back": "diagnostics-after-rollback", "again": "diagnostics-again"}[leg]
-        return self._journal.keep(self.host.name, f"{folder}/{name}.txt", f"{name} ({folder})", text)
-
-    @contextmanager
-    def _phase(self, phase: Phase, leg: Leg = "forward") -> Iterator[None]:
-        with self._busy:
-            began, asked = time.monotonic(), self._host_side.questions
-            self._journal.emit(PhaseStarted(host=self.host.name, phase=phase, leg=leg))
-            problem: str | None = None
-            try:
-                yield
-            except BaseException as error:
-                problem = str(error) or type(error).__name__
-                raise
-            finally:
-                self._journal.emit(
-                    PhaseFinished(
-                        host=self.host.name,
-                        phase=phase,
-                        leg=leg,
-                        seconds=time.monotonic() - began,
-                        problem=problem,
-                        questions=self._host_side.questions - asked,
-                    )
-                )
-
-
-def _same(one: System, other: System) -> bool:
-    """Whether two looks at a host saw the same system, with the same programs of the bridge."""
-    what, was = (
-        {name: (installed.state, installed.target) for name, installed in system.installed.items()}
-        for system in (one, other)
-    )
-    return (one.running, one.profile, what) == (other.running, other.profile, was)
-
-
-def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
-    """Say what the host's script must know for every verb."""
-    target = plan.target
-    return {
-        "WORKDIR": target.repository.checkout,
-        "REPO_URL": target.repository.url or "",
-        "FLAKE_ATTR": host.flake_attr,
-        "SWITCHPROOF_RUN": run,
-        "SWITCHPROOF_OWNER": owner,
-        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + target.confirm_s + 600)),
-        "SWITCHPROOF_DEADMAN_S": str(math.ceil(target.confirm_s)),
-        "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
-        "SWITCHPROOF_ENDPOINTS": endpoints(target),
-        **bridge_values(target.bridge),
-    }

@@ -54,6 +54,7 @@ JUDGING = (
     "deploy/record/record.py",
     "deploy/record/waivers.py",
     "deploy/run/leaving.py",
+    "deploy/run/results.py",
     "deploy/target/declared.py",
     "deploy/target/types.py",
     # What runs on the host.
