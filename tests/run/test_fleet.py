@@ -73,6 +73,14 @@ def test_one_host_that_does_not_resolve_holds_up_all(tmp_path: Path, name: str, 
     assert hosts[other].holder == ""
 
 
+def test_full_commit_is_asked_of_every_host_at_once(tmp_path: Path) -> None:
+    """A full commit needs no host to resolve it for the others, so that each says what it lacks itself."""
+    turn = Turn({"outcome": "unready", "detail": "git is missing"})
+    drive = Drive(tmp_path, Host("a", turns={"resolve": [turn]}), b := Host("b"), revision=SHA)
+    drive.run()
+    assert "resolve" in verbs(b)
+
+
 def test_others_hear_which_host_held_them_up(tmp_path: Path) -> None:
     """The message of a host that was not begun names the host that was not ready, and why."""
     drive = Drive(tmp_path, Host("a"), Host("b", turns={"resolve": [Turn({"outcome": "unready", "detail": "x"})]}))

@@ -163,6 +163,7 @@ def test_host_that_goes_back_instead_of_confirming(tmp_path: Path) -> None:
     assert drive.run() == {"a": HostState.ROLLED_BACK}
     assert list(host.jobs) == ["converge"]
     assert drive.journey.confirmations["forward"].outcome == "late"
+    assert "a back wait" in drive.phases
 
 
 def test_host_that_goes_back_when_it_is_to_be_rolled_back(tmp_path: Path) -> None:
@@ -190,10 +191,19 @@ def test_host_that_reboots_in_its_switch_is_waited_for(tmp_path: Path) -> None:
     assert drive.trace.index("a status return") < drive.trace.index("a observe")
 
 
+def test_job_that_was_stopped_is_undone_at_once(tmp_path: Path) -> None:
+    """A job without an end on a host that has not rebooted is rolled back; nobody waits for the host's deadline."""
+    drive = Drive(tmp_path, host := Host("a", ends={"converge": {"state": "lost", "rc": ""}}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert list(host.jobs) == ["converge", "rollback"]
+    assert drive.clock.now < 30.0
+
+
 def test_host_that_returns_is_verified_even_if_it_was_to_be_kept(tmp_path: Path) -> None:
     """--on-failure=keep keeps nothing on a host that has gone back by itself."""
     host = Host("a", turns={"observe": [Turn(before=Host.go_back)]})
     assert Drive(tmp_path, host, on_failure="keep").run() == {"a": HostState.ROLLED_BACK}
+    assert not [q for q in host.asked if q.verb == "confirm" and "SWITCHPROOF_KEEP" in q.values]
 
 
 def test_host_that_returns_at_the_very_end_is_not_verified(tmp_path: Path) -> None:
@@ -221,7 +231,7 @@ def test_keep_leaves_a_broken_system_for_a_person_to_look_at(tmp_path: Path) -> 
     drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]), on_failure="keep")
     assert drive.run() == {"a": HostState.UNSAFE}
     assert (host.toplevel, host.guard, list(host.jobs)) == (TOPLEVEL, "confirmed", ["converge"])
-    assert host.asked[-1 - ("observe" in drive.trace[-1])].values["SWITCHPROOF_KEEP"] == "broken"
+    assert [q.values["SWITCHPROOF_KEEP"] for q in host.asked if q.verb == "confirm"] == ["broken"]
     assert f"LEFT AS IT IS, as --on-failure=keep says: it runs {TOPLEVEL}" in drive.words
 
 
@@ -259,6 +269,7 @@ def test_job_that_the_host_does_not_begin_changes_nothing(tmp_path: Path) -> Non
     assert drive.run() == {"a": HostState.UNCHANGED}
     assert "a: the switch was not begun: systemd-run failed" in drive.problems
     assert not [asked for asked in drive.trace if asked.startswith("a status")]
+    assert "Nothing was begun there." in drive.words
 
 
 def test_rollback_to_a_system_that_is_gone_is_refused(tmp_path: Path) -> None:
