@@ -221,6 +221,7 @@ def test_return_of_an_earlier_run_is_told_and_is_not_this_run_s(tmp_path: Path) 
     drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn(said)], "observe": [Turn(said)]}))
     assert drive.run() == {"a": HostState.CONVERGED}
     assert drive.words.count("Before this run, the host went back by itself at 2026-11-23T01:02:03Z") == 1
+    assert (drive.journey.returned, drive.journey.went_back) == (False, {})
 
 
 # Keep or not.
