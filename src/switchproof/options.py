@@ -93,7 +93,7 @@ def join_values(words: Sequence[str]) -> list[str]:
 
 def declare(add: Callable[..., None]) -> None:
     """Declare each option to a function that takes what `argparse` takes."""
-    add("--provider", metavar="P", help="where the hosts are: ovh, aws, local or lab")
+    add("--provider", metavar="P", help="where the hosts are: lab, local, or the name of a target file, such as ovh or aws")
     add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
