@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,12 @@ def test_its_job_keeps_to_the_contract(flake: Path, service: str) -> None:
     schema = ["--builtin-schema", "vendor.github-workflows"]
     if service == "gitlab":
         schema = ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]
-    done = subprocess.run(["check-jsonschema", *schema, str(job)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("check-jsonschema"), *schema, job],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     survey = Surveyor(flake).survey()
     assert survey.exit_code == 0

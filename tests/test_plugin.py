@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 HEAVY = {"boto3", "botocore", "paramiko", "jinja2", "testinfra", "msgspec", "rich", "tomllib"}
 
 HOSTILE = """
@@ -85,6 +87,17 @@ def test_it_loads_nothing_in_the_runs_of_others(tmp_path: Path) -> None:
         "switchproof.plugin",
     }
     assert modules & HEAVY == set()
+
+
+def test_a_deploy_keeps_the_messages_of_its_checks() -> None:
+    """Pytest would rewrite the assertions of the whole package, which indents the lines of messages."""
+    asked = ["--provider=lab", "--sha=main", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    script = (
+        f"import sys, pytest; pytest.main({asked!r}); "
+        "print('loaded by', type(sys.modules['switchproof.checks.endpoints'].__loader__).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "loaded by SourceFileLoader" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("option", ["--host", "--provider", "--sha", "--plan", "--checks"])

@@ -93,7 +93,11 @@ def join_values(words: Sequence[str]) -> list[str]:
 
 def declare(add: Callable[..., None]) -> None:
     """Declare each option to a function that takes what `argparse` takes."""
-    add("--provider", metavar="P", help="where the hosts are: lab, local, or the name of a target file, such as ovh or aws")
+    add(
+        "--provider",
+        metavar="P",
+        help="where the hosts are: lab, local, or a target file's name",
+    )
     add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")

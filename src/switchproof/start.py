@@ -17,6 +17,18 @@ _INSTEAD = "use the command `switchproof`, which takes the same options and load
 
 
 def begin(config: pytest.Config) -> None:
+    """Prepare pytest for a deploy, before anything else of the package is imported."""
+    _keep_messages(config)
+    _read_again(config)
+
+
+def _keep_messages(config: pytest.Config) -> None:
+    """Have pytest import the package as it is: rewritten assertions indent the lines of a check's message."""
+    names: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
+    names.discard(__package__)
+
+
+def _read_again(config: pytest.Config) -> None:
     """Read the command line again if pytest takes a value on it for a path of tests.
 
     Before the options are registered, `--targets FILE` is an unknown switch and a path, which decides about the root
