@@ -187,9 +187,11 @@ def _foreign_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
     info = getattr(item, "_fixtureinfo", None)
     for name, definitions in info.name2fixturedefs.items() if info else ():
         for definition in definitions[-1:]:
-            file = Path(definition.func.__code__.co_filename)
-            if not file.is_relative_to(CHECKS) and definition.func.__module__.partition(".")[0] != "_pytest":
-                yield name, str(file)
+            module = getattr(definition.func, "__module__", None) or "a module without a name"
+            code = getattr(definition.func, "__code__", None)  # which a function made in C has not
+            file = code.co_filename if code else module
+            if not Path(file).is_relative_to(CHECKS) and module.partition(".")[0] != "_pytest":
+                yield name, file
 
 
 def _name(item: pytest.Item) -> str:

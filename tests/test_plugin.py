@@ -169,10 +169,27 @@ def test_what_would_change_a_deploy_is_refused(
 
 def test_a_plugin_that_acts_on_every_check_is_refused(repository: Path) -> None:
     """An automatic fixture of a plugin is named with its file before anything is touched."""
-    (repository / "acting.py").write_text("import pytest\n\n@pytest.fixture(autouse=True)\ndef acts(): pass\n")
+    acting = "import pytest\n\n@pytest.fixture(autouse=True)\ndef acts(): pass\n\n"
+    acting += "prints = pytest.fixture(autouse=True)(print)\n"
+    (repository / "acting.py").write_text(acting)
     done = run(repository, "-p", "acting", "--provider=lab", "--sha=main", "--co", PYTHONPATH=str(repository))
-    assert done.returncode == 4
+    assert done.returncode == 4, done.stdout
     assert f"{repository / 'acting.py'} has a fixture 'acts' that acts on every check" in done.stdout
+    assert "builtins has a fixture 'prints' that acts on every check" in done.stdout
+
+
+def test_an_own_check_with_the_node_id_of_the_contract_s_is_refused(tmp_path: Path) -> None:
+    """Outside the root directory a file's name is all of its node id, and one of two equal checks would be lost."""
+    own, outside = tmp_path / "own", tmp_path / "elsewhere"
+    own.mkdir()
+    outside.mkdir()
+    (outside / "pyproject.toml").touch()
+    (own / "test_revision.py").write_text(
+        "import pytest\n\n@pytest.mark.clause('revision')\ndef test_the_revision_is_one_full_commit(host): pass\n"
+    )
+    done = run(outside, "--provider=lab", "--sha=main", "--co", f"--checks={own}")
+    assert done.returncode == 4, done.stdout
+    assert "has a check of this name, too: rename the file or the check" in done.stdout
 
 
 def test_a_missing_target_file_is_one_sentence(repository: Path) -> None:
