@@ -45,7 +45,7 @@ def test_the_lab_has_target_files_of_its_own(tmp_path: Path) -> None:
         ("[tool.switchproof]\ntargets = 3\n", r"tool\.switchproof\.targets: expected the path of a folder, found 3"),
         (
             '[tool.switchproof]\ntargets = ""\n',
-            r"tool\.switchproof\.targets: expected the path of a folder, found ''",
+            r"switchproof\.targets: expected the path of a folder, found ''",
         ),
         ('[tool]\nswitchproof = "x"\n', r"tool\.switchproof: expected a table"),
         ("[tool.switchproof\n", r"not valid TOML: .*line 1"),
