@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -31,6 +32,7 @@ from switchproof.deploy.providers.lab.ssm.faults import Fault
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Target, load
 from tests.deploys.sessions import ROOT
+from tests.host.hands import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -66,6 +68,11 @@ def way(target: Target, machine: LabHost) -> AwsConnection:
     """A connection to a host on which nothing was counted yet."""
     machine.run(["rm", "-f", "/run/count"], timeout_s=10)
     return opened(target)
+
+
+def runs(machine: LabHost, program: str) -> bool:
+    """Whether a program with exactly these words runs on the host."""
+    return machine.run(["pgrep", "-xf", program], timeout_s=10).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -146,11 +153,14 @@ def test_a_command_that_never_started_says_so(way: AwsConnection, endpoint: SsmE
     assert machine.run(["test", "-e", "/run/count"], timeout_s=10).returncode == 1
 
 
-def test_an_agent_that_dies_leaves_no_answer(way: AwsConnection, endpoint: SsmEndpoint) -> None:
+def test_an_agent_that_dies_leaves_no_answer(way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost) -> None:
     """A program that was ended with its agent has no answer, and is never taken for one that failed."""
-    endpoint.faults.plan(Fault.AGENT_DIES)
-    with pytest.raises(ConnectionLost, match=r"a worker that was killed.*Nothing of it runs there"):
-        way.run(b"sleep 4091", timeout_s=LIMIT_S)
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(way.run, b"sleep 4091", timeout_s=LIMIT_S)
+        wait_for(lambda: runs(machine, "sleep 4091"), "the program to run")
+        endpoint.kill_agent("i")
+        with pytest.raises(ConnectionLost, match=r"a worker that was killed.*Nothing of it runs there"):
+            told.result()
 
 
 def test_a_program_that_takes_too_long_is_ended(way: AwsConnection, machine: LabHost) -> None:
@@ -159,7 +169,7 @@ def test_a_program_that_takes_too_long_is_ended(way: AwsConnection, machine: Lab
         DeadlineExceeded, match=r"killed it when its time was over.*Nothing of it runs there any more"
     ):
         way.run(b"sleep 4101", timeout_s=1)
-    assert machine.run(["pgrep", "-f", "sleep 4101"], timeout_s=10).returncode == 1
+    assert not runs(machine, "sleep 4101")
 
 
 def test_what_goes_on_after_giving_up_is_found_out(
