@@ -16,7 +16,7 @@ SAID = f"""\
 HTTP 200 http://127.0.0.1:8080/health
 <head><title>ChoirOS</title></head>
 HTTP 200 http://127.0.0.1:9090/login
-{{"status":"healthy","version":"v1","instance_role":"dev","hostname":"choiros-a"}}
+{{"status":"healthy","instance_role":"dev","version":"v1","uptime":3.20,"hostname":"choiros-a"}}
 HTTP 200 http://127.0.0.1:8081/health
 Id=hypervisor.service
 ActiveState=active
