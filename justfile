@@ -67,7 +67,8 @@ lint-python:
 
 # Lint the shell scripts.
 lint-shell:
-    shellcheck deploy/host/*.sh setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
+    shellcheck --external-sources --check-sourced --source-path=SCRIPTDIR deploy/host/*.sh
+    shellcheck setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
     shellcheck --external-sources tests/trials/subjects/*.sh
 
 # Check the CI workflows: the project's own, and the examples, whose actions may have versions instead of commits.

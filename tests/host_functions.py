@@ -6,14 +6,14 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-from switchproof.deploy.host.program import SCRIPT
+from switchproof.deploy.host.program import whole_script
 
 
 def function(name: str) -> str:
     """The text of one function of the script."""
     found = re.search(
         rf"^{name}\(\) (\{{.*?^\}}|\(.*?^\)|\{{ .*?\}})$",
-        SCRIPT.read_text(encoding="utf-8"),
+        whole_script(),
         re.MULTILINE | re.DOTALL,
     )
     assert found, name
@@ -22,7 +22,7 @@ def function(name: str) -> str:
 
 def constant(name: str) -> str:
     """The line of the script that gives a constant its value."""
-    found = re.search(rf"^readonly {name}=.*$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(rf"^readonly {name}=.*$", whole_script(), re.MULTILINE)
     assert found, name
     return found[0]
 

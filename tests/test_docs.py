@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode
+from switchproof.deploy.host.program import whole_script
 from switchproof.deploy.providers.lab import kvm
 from switchproof.deploy.providers.lab.revisions import REVISIONS
 from switchproof.deploy.record.schema import record_schema
@@ -93,7 +94,7 @@ def test_every_link_between_documents_leads_somewhere(page: Path) -> None:
 
 def test_every_command_that_a_host_needs_is_documented() -> None:
     """The page of what a host needs names each command that the script asks for, and no other; README links it."""
-    script = (ROOT / "deploy" / "host" / "host-switch.sh").read_text(encoding="utf-8")
+    script = whole_script()
     (tools,) = re.findall(r"^lacking\(\) \{\n.*?for tool in ([a-z0-9 -]+); do", script, re.MULTILINE | re.DOTALL)
     page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE) == tools.split()
@@ -136,7 +137,7 @@ def test_the_protocol_s_page_names_functions_of_the_script() -> None:
     """Each function and verb in the section about the host is one of the host's script."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = page.partition("## The protocol on the host\n")[2].partition("\n## ")[0]
-    script = (ROOT / "deploy" / "host" / "host-switch.sh").read_text(encoding="utf-8")
+    script = whole_script()
     functions = set(re.findall(r"^([a-z_]+)\(\)", script, re.MULTILINE))
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", section))
     assert len(named) > 15

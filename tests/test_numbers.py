@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.host.program import SCRIPT, carried_script
+from switchproof.deploy.host.program import carried_script, whole_script
 
 EVIL = "a[$(touch {mark})]"
 UNITS = "container@box.service\x1ebox/app.service"
@@ -243,7 +243,7 @@ def _values(name: str, text: str) -> tuple[list[str], bool]:
 
 def test_arithmetic_takes_no_value_that_no_reader_has_seen() -> None:
     """Every variable in the script's arithmetic is a number by the way that it got its value."""
-    assert list(strays(SCRIPT.read_text(encoding="utf-8"))) == []
+    assert list(strays(whole_script())) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.host import program as module
-from switchproof.deploy.host.program import SCRIPT, carried_script, endpoints, health_values, question
+from switchproof.deploy.host.program import (
+    SCRIPT,
+    carried_script,
+    endpoints,
+    fragments,
+    health_values,
+    question,
+    whole_script,
+)
 from switchproof.deploy.target.types import Endpoint, Health, Host, Machine, Repository, Target
 
 SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
@@ -212,6 +220,19 @@ def test_health_is_told_in_plain_numbers() -> None:
     assert (told["READY_S"], told["ANSWERS"]) == ("86400.000000", "1000")
 
 
+def test_the_script_in_its_folder_sends_the_same_text_as_the_runner(tmp_path: Path) -> None:
+    """Run with its fragments beside it, it gives a job the one text that a session sends."""
+    end = 'main "$@"\n'
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert text.endswith(end)
+    file = tmp_path / "host-switch.sh"
+    file.write_text(text.removesuffix(end) + "own_text\n", encoding="utf-8")
+    (tmp_path / "script").symlink_to(SCRIPT.parent / "script")
+    done = subprocess.run(["bash", str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == whole_script().removesuffix(end) + "own_text\n"
+    assert {f"script/{path.name}" for path in SCRIPT.parent.glob("script/*.sh")} == set(fragments())
+
+
 def test_script_that_travels_is_the_script_to_the_last_command() -> None:
     def functions(text: str) -> str:
         text = text.rsplit('main "$@"', 1)[0]
@@ -220,7 +241,7 @@ def test_script_that_travels_is_the_script_to_the_last_command() -> None:
         # A program of awk's has comments of its own, which travel as little.
         return "\n".join(line for line in shown.stdout.splitlines() if not line.lstrip().startswith("#"))
 
-    carried, whole = carried_script(), SCRIPT.read_text(encoding="utf-8")
+    carried, whole = carried_script(), whole_script()
     # Linux takes at most 128 KiB in one argument.
     assert len(carried.encode()) < 127 * 1024 < len(whole)
     assert functions(carried) == functions(whole)

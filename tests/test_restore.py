@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.host import limits
-from switchproof.deploy.host.program import SCRIPT
+from switchproof.deploy.host.program import whole_script
 from tests.host_functions import run
 
 STUBS = """
@@ -98,7 +98,7 @@ def test_a_way_back_has_time_to_end_what_hangs(timeout_s: int, shares: str) -> N
       echo "way back $way_back, patience $PATIENCE_S, switch $SWITCH_S"
     """
     assert run(text, "find_way_back", "share_time") == f"{shares}\n"
-    assert f"readonly WAY_BACK_S={limits.WAY_BACK_S:g}\n" in SCRIPT.read_text("utf-8")
+    assert f"readonly WAY_BACK_S={limits.WAY_BACK_S:g}\n" in whole_script()
 
 
 @pytest.mark.parametrize(

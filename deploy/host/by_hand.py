@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.host.program import SCRIPT, bridge, endpoints, health_values
+from switchproof.deploy.host.program import bridge, endpoints, health_values, whole_script
 from switchproof.deploy.target.types import Contract, load_contract
 
 _HEAD = "set -euo pipefail\n"
@@ -19,7 +19,7 @@ _HEAD = "set -euo pipefail\n"
 
 def by_hand(contract: Contract) -> str:
     """Write the script with what a target file says as its defaults; variables that the caller sets come first."""
-    text = SCRIPT.read_text(encoding="utf-8")
+    text = whole_script()
     lines = [
         f'[ -n "${{{name}+given}}" ] || {name}={_quoted(value)}\n'
         for name, value in defaults(contract).items()

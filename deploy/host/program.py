@@ -15,13 +15,25 @@ SCRIPT = Path(__file__).with_name("host-switch.sh")
 
 _FIELD, _PART = "\x1f", "\x1e"
 
-
+_FRAGMENT = re.compile(r'^source "\$HERE/(script/[a-z_]+\.sh)"\n', re.MULTILINE)
+_FOLDER = re.compile(r"^if .* readonly HERE=.*\n", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+
+
+def fragments() -> tuple[str, ...]:
+    """Name the fragments of the script, in the order in which it sources them."""
+    return tuple(_FRAGMENT.findall(SCRIPT.read_text(encoding="utf-8")))
+
+
+def whole_script() -> str:
+    """Return the script with each fragment in the place of the line that sources it."""
+    text = _FOLDER.sub("", SCRIPT.read_text(encoding="utf-8"))
+    return _FRAGMENT.sub(lambda found: SCRIPT.parent.joinpath(found[1]).read_text(encoding="utf-8"), text)
 
 
 def carried_script() -> str:
     """Return the script as it travels: without lines of comment, as an argument and an SSM document have limits."""
-    return _COMMENT.sub("", SCRIPT.read_text(encoding="utf-8"))
+    return _COMMENT.sub("", whole_script())
 
 
 def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from switchproof.deploy.host.program import SCRIPT
+from switchproof.deploy.host.program import whole_script
 from tests.protocol.explore import Explored, explore
 from tests.protocol.state import Run, State
 from tests.protocol.steps import Mistakes
@@ -72,7 +72,7 @@ def test_a_run_that_lost_its_lock_harms_the_next_one_unless_it_looks(
 
 
 def test_every_step_names_a_function_of_the_script() -> None:
-    known = set(re.findall(r"^([a-z_]+)\(\)", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE))
+    known = set(re.findall(r"^([a-z_]+)\(\)", whole_script(), re.MULTILINE))
     assert len(functions()) > 15
     assert functions() <= known
 

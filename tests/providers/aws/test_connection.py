@@ -23,7 +23,7 @@ from switchproof.deploy.connection import (
     Question,
 )
 from switchproof.deploy.errors import Inconclusive
-from switchproof.deploy.host.program import SCRIPT, endpoints, question
+from switchproof.deploy.host.program import endpoints, question, whole_script
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
 from switchproof.deploy.providers.aws.provider import AwsConnection
@@ -133,7 +133,7 @@ def test_a_question_of_a_host_that_has_the_script_is_small() -> None:
     ssm = Ssm(ANSWERED)
     asked = question("observe", "0" * 32, {"SWITCHPROOF_ENDPOINTS": endpoints(TARGET), "SWITCHPROOF_RUN": "none"})
     connection(ssm).run(asked, timeout_s=5)
-    assert len(ssm.text(0)) < 6_000 < len(SCRIPT.read_bytes())
+    assert len(ssm.text(0)) < 6_000 < len(whole_script())
 
 
 def test_a_short_limit_is_none_that_the_agent_takes_for_an_hour() -> None:

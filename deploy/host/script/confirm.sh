@@ -1,0 +1,71 @@
+# The end of a run: its system is kept, or it goes back.
+
+# The run is over: whoever comes next may have the host. With SWITCHPROOF_KEEP it keeps the system that the run
+# switched to: with 1 that very system, which passed every check; with anything else whatever became of it.
+verb_confirm() {
+  if [ ! -d "$RUN_DIR" ]; then refuse foreign "this host knows no run $RUN"; return; fi
+  guarded conclude || { [ -n "${said[outcome]:-}" ] || refuse busy "${unguarded:-the run could not be ended}"; }
+}
+
+conclude() {
+  local keep=${SWITCHPROOF_KEEP:-} job outcome=ok detail=''
+  job=$(jobs_at_work | head -n1)
+  if [ -z "$job" ] && ! find_activation; then job='perhaps a switch, as systemd does not answer,'; fi
+  job=${job:-$activating}
+  if [ -n "$job" ]; then refuse busy "$job is still at work; the lock stays"; return; fi
+  judge
+  if [ "$outcome" = ok ] && [ -n "$keep" ]; then keep_system; fi
+  [ "$keep" != 1 ] || say_boot
+  [ "$outcome" != ok ] || disarm_own
+  case $outcome:$keep in ok:* | late: | pending:) end_run ;; esac
+  say outcome "$outcome"
+  [ -z "$detail" ] || say detail "$detail"
+}
+
+# What a confirmation means in the state that the host is in.
+judge() {
+  local by dir; by=$(decided by) dir="$RUN_DIR/$(armed)"
+  if [ "$by" = confirm ]; then
+    return
+  elif [ "$by" = guard ]; then
+    outcome=late detail="the host goes back by itself since $(decided at): $(decided why)"
+    [ ! -e "$dir/returned" ] || detail="the host went back by itself at $(decided at), with exit status $(field "$dir/returned" rc): $(decided why)"
+  elif [ "$by" = rollback ]; then
+    [ -z "$keep" ] || { outcome=late detail="the run itself went back at $(decided at)"; }
+  elif [ "$(pending run)" != "$RUN" ]; then
+    [ -z "$keep" ] || [ -z "$(armed)$(pending run)" ] || { outcome=foreign detail="another run has taken the host over"; }
+  elif [ -n "$keep" ] && rebooted; then
+    outcome=booted detail='the host was rebooted before it was confirmed, and goes back by itself'
+  elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
+    outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
+  elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(profile_for "$(pending to)")" ] || ! as_before; }; then
+    outcome=pending detail="nobody confirmed $(pending expected); the host goes back by itself"
+  fi
+}
+
+# First what boots, then the decision: after a loss of power in between, the host is unconfirmed and goes back.
+keep_system() {
+  local new words='' rc=0; new=$(pending expected)
+  if [ "$(pending run)" = "$RUN" ] && [ -z "$(decided by)" ]; then
+    if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$new" boot 2>&1) || rc=$?; fi
+    if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
+    if [ "$rc" != 0 ] || ! decide confirm ''; then
+      outcome=unbootable detail="$new could not be made the boot default, or the confirmation could not be written: $words"
+      boot_earlier >&2
+      return
+    fi
+  fi
+  rm -f "$STATE/returned"
+}
+
+# What the run kept is kept, for the newest twenty runs.
+end_run() {
+  local job old
+  for job in $(jobs); do drop_unit "$(job_unit "$job")"; done
+  printf '%s\n' "${SWITCHPROOF_OUTCOME:-}" >"$RUN_DIR/outcome"
+  release
+  [ -e "$PENDING" ] || rm -rf -- "${ROOTS:?}/$RUN"
+  while read -r old; do [ -e "/nix/store/$old" ] || rm -rf -- "${BELONGS:?}/$old"; done < <(ls "$BELONGS" 2>/dev/null)
+  while read -r old; do rm -rf -- "${STATE:?}/runs/$old"; done < <(
+    find "$STATE/runs" -mindepth 1 -maxdepth 1 -printf '%T@ %f\n' | sort -rn | tail -n +21 | cut -d' ' -f2-)
+}

@@ -1,0 +1,128 @@
+# The job that builds and switches.
+
+# What the running system's closure and that of $1 differ in, for whoever reads of it; nothing depends on it.
+compare_closures() {
+  local file; file=$(job_dir)/closure
+  timeout 30 "${NIX[@]}" store diff-closures "$(toplevel)" "$1" >"$file" 2>/dev/null || rm -f "$file"
+}
+
+job_converge() {
+  local dir top rc=0; dir=$(job_dir)
+  stage build
+  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+  top=$(readlink -e "$dir/system")
+  mkdir -p "$STATE/systems"
+  printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
+  printf '%s\n' "$top" >"$dir/expected"
+  compare_closures "$top"
+  realise_programs || return
+  arm "$top" || return
+  install_programs "$top" || return
+  stage switch
+  call_nixos_rebuild
+  rc=$switch_result
+  if needs_reboot "$rc"; then undo_refused; return "$rc"; fi
+  case $rc in 0 | 4) renew_units || rc=4 ;; esac
+  boot_earlier
+  return "$rc"
+}
+
+# Call nixos-rebuild, again while systemd, which executes itself anew, cannot begin the switch for it: as nothing was
+# activated, the same can be done once more.
+call_nixos_rebuild() {
+  local rc size failed_at=''
+  while :; do
+    rc=0
+    # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
+    drop_unit "$ACTIVATION.service"
+    mark_journal
+    number_to size "$(stat -c %s "$(job_dir)/log" 2>/dev/null)" 0
+    openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+    take_switch_result "$rc"
+    if ! lost_systemd "$((size + 1))"; then return 0; fi
+    [ -n "$failed_at" ] || uptime_to failed_at
+    if gone_by "$DONE_WITHIN_S" "$failed_at"; then return 0; fi
+    note_silence 'nixos-rebuild could not have systemd begin the switch, and is called again'
+    echo 'systemd did not answer nixos-rebuild, and nothing was activated: it is called again'
+    sleep 1
+  done
+}
+
+# Whether nixos-rebuild failed as systemd did not answer, and nobody knows of a switch: neither systemd, nor the journal,
+# nor the system that runs. $1 is where its words begin in the log.
+lost_systemd() {
+  [ "$switch_result" != 0 ] && [ "$switch_source" = nixos-rebuild ] && [ "$(toplevel)" = "$(ran_before)" ] &&
+    tail -c "+$1" "$(job_dir)/log" | grep -aE "$NO_ANSWER" >/dev/null
+}
+readonly NO_ANSWER='Connection (refused|reset by peer|timed out)|Transport endpoint is not connected|[Dd]isconnected from (message )?bus'
+
+# Whether the new system refused to be switched to on a running host: its init is another one, or components changed
+# that only a reboot can change. It is never forced.
+needs_reboot() {
+  [ "$(toplevel)" = "$(ran_before)" ] || return 1
+  case $1 in
+    100) return 0 ;;
+    1) tail -c 65536 "$(job_dir)/log" | grep -qiE 'changes to critical components|switch inhibitor' ;;
+    *) return 1 ;;
+  esac
+}
+
+# Nothing was activated: set back the profile, the programs and what boots, and say whether that worked.
+undo_refused() {
+  local to; to=$(ran_before)
+  echo 'this system needs a reboot, and was not switched to; profile and boot default are set back'
+  restore_profile "$to" && bring_programs_back && set_what_boots "$to" && guarded disarm_own || return 0
+  INVOCATIONS=()
+  : >"$(job_dir)/restored"
+}
+
+# From here on is what the journal will have to say of a switch.
+declare -a SINCE_MARK=()
+mark_journal() {
+  local cursor
+  SINCE_MARK=(--since "@$EPOCHSECONDS")
+  cursor=$(timeout 20 journalctl -q --no-pager -n1 -o cat --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p') || true
+  [ -z "$cursor" ] || SINCE_MARK=(--after-cursor "$cursor")
+}
+
+# How the switch itself ended, into `switch_result`. nixos-rebuild's return is not its end: systemd-run ends with 0 where
+# it loses the bus, some versions say 1 for everything. So wait for the unit and its lock, and believe systemd's record.
+switch_result='' switch_source=''
+take_switch_result() {
+  local was_busy=''
+  if ! find_activation || [ -n "$activating" ] || switch_lock_is_held; then was_busy=yes; fi
+  settle || true
+  timeout 20 journalctl --sync 2>/dev/null || true
+  if switch_result=$(switch_status_of_unit) && [ -n "$switch_result" ]; then
+    switch_source="systemd's record of its unit"
+  elif switch_result=$(switch_status_of_journal) && [ -n "$switch_result" ]; then
+    switch_source="its own line in the journal"
+  elif [ -n "$was_busy" ] && [ "$1" = 0 ]; then
+    # It was still at work when nixos-rebuild said that all went well, and nothing tells how it ended.
+    switch_result=$RESULT_UNKNOWN switch_source='nobody: it went on after nixos-rebuild had returned'
+  else
+    switch_result=$1 switch_source=nixos-rebuild
+  fi
+  printf -- '--- the switch ended with status %s (told by %s; nixos-rebuild returned %s)\n' "$switch_result" "$switch_source" "$1"
+}
+readonly RESULT_UNKNOWN=125
+
+# What systemd said last of how the activation's process ended; nothing where it said nothing.
+switch_status_of_unit() {
+  timeout 20 journalctl -q --no-pager -o cat "${SINCE_MARK[@]}" -u "$ACTIVATION*" 2>/dev/null | awk -v unit="^$ACTIVATION" '
+    $0 !~ unit { next }
+    /: Main process exited, code=exited, status=[0-9]+/ { sub(/.*status=/, ""); sub(/[^0-9].*/, ""); status = $0 }
+    /: Main process exited, code=(killed|dumped), status=[0-9]+/ { sub(/.*status=/, ""); sub(/[^0-9].*/, ""); status = 128 + $0 }
+    /: (Deactivated successfully|Succeeded)\.$/ { status = 0 }
+    END { print status }'
+}
+
+# What switch-to-configuration itself told the journal last.
+switch_status_of_journal() {
+  timeout 20 journalctl -q --no-pager -o cat "${SINCE_MARK[@]}" -t nixos 2>/dev/null | awk '
+    /^finished switching to system configuration / { status = 0 }
+    /^switching to system configuration .* failed \(status [0-9]+\)/ { sub(/.*\(status /, ""); sub(/[^0-9].*/, ""); status = $0 }
+    END { print status }'
+}
+
+begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide rollback "job $JOB"; }; }

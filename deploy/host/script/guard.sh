@@ -1,0 +1,197 @@
+# The dead man's switch.
+#
+# What is to happen to an unconfirmed host stands in $PENDING. A service sees to it which outlives connections, reloads
+# and reboots: systemd reads $CONTROL, and no activation of NixOS touches it. Confirmation, rollback and this guard
+# decide under the lock, so that one of them does.
+
+# Have the host go back by itself to what ran before, unless it is confirmed; nothing has changed yet.
+arm() {
+  local words
+  [ "$DEADMAN_S" != 0 ] || return 0
+  stage arm
+  words=$(guarded set_up_guard "$1" 2>&1) && return
+  echo "the dead man's switch cannot be armed: $words"
+  guarded give_up_arming
+  return 1
+}
+
+# Never another run's.
+give_up_arming() { ! holds_host >/dev/null || disarm; }
+
+set_up_guard() {
+  local to; to=$(ran_before)
+  holds_host || return
+  if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
+  # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
+  rm -f "$SINCE"
+  mkdir -p "$STATE/guard" && openly mkdir -p "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
+    guard_unit "$to" | keep "$CONTROL/$GUARD" && chmod 0644 "$CONTROL/$GUARD" &&
+    ln -sfn "../$GUARD" "$CONTROL/multi-user.target.wants/$GUARD" && sync --file-system "$CONTROL" "$STATE" &&
+    printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
+    printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" "armed $(now)" \
+      "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
+    have_systemctl daemon-reload && have_systemctl restart "$GUARD"
+}
+
+guard_unit() {
+  cat <<UNIT
+[Unit]
+Description=Goes back to the earlier system unless run $RUN is confirmed
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+Environment=HOME=/root SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1 SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S
+ExecStart=$(readlink -e "$BASH") $STATE/guard/host-switch.sh guard
+Restart=on-failure
+RestartSec=2
+OOMScoreAdjust=-900
+SyslogIdentifier=switchproof
+UNIT
+}
+
+# The guard itself ends when it has nothing left to do; anybody else stops it.
+disarm() {
+  rm -f "$PENDING" "$SINCE" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
+  rmdir "$CONTROL/multi-user.target.wants" "$CONTROL" 2>/dev/null || true
+  have_systemctl daemon-reload || true
+  [ -n "${GUARDING:-}" ] || has_ended "$GUARD" || have_systemctl stop "$GUARD" || true
+}
+# What the guard has begun it ends: it is not stopped in the middle of a switch.
+disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || disarm; }
+
+# As long as nobody has confirmed, a reboot leads to the earlier system.
+boot_earlier() {
+  [ "$(pending run)" = "$RUN" ] || return 0
+  set_what_boots "$(pending to)" || echo 'after a reboot the guard would go back to the earlier system'
+}
+
+# The first decision wins, also over somebody who acts without the lock; but the guard takes over from a rollback that
+# did not end.
+decide() {
+  local file; file=$RUN_DIR/$(armed)/decided
+  [ "$(pending run)" = "$RUN" ] || return 1
+  case $1:$(decided by) in
+    guard:guard) return 0 ;;
+    *:) printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep_first "$file" || { [ "$1" = guard ] && [ ! -e "$file" ]; } ;;
+    guard:rollback | rollback:rollback)
+      printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep "$file" || [ "$1" = guard ]
+      ;;
+    *) return 1 ;;
+  esac
+}
+
+# The countdown begins when the switch has ended, and anew when a runner says that it is still at work. It stands
+# where no disk can be full, in seconds since the boot.
+count_down() { read -r REPLY _ </proc/uptime; printf '%s\n' "$REPLY" >"$SINCE.new" && mv "$SINCE.new" "$SINCE"; }
+restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -z "$(decided by)" ]; then count_down; fi; }
+
+# Whether it is time to go back, and why.
+due() {
+  local by since seconds now; by=$(decided by)
+  if [ "$by" = guard ]; then
+    why=$(decided why)
+  elif rebooted; then
+    why='rebooted before it was confirmed'
+  elif [ "$by" = rollback ]; then
+    ended "$(decided job)" || return 1
+    why='the rollback did not end'
+  elif [ -e "$SINCE" ]; then
+    since=$(cat "$SINCE") seconds=$(pending seconds)
+    # A time that cannot be read is no reason to go back: the countdown begins again.
+    milliseconds_to now "$since" || { count_down; return 1; }
+    gone_by "$seconds" "$since" || return 1
+    why="not confirmed within $seconds s after the switch ended"
+  else
+    ! ended "$(armed)" || count_down
+    return 1
+  fi
+}
+rebooted() { [ "$(pending boot_id)" != "$(</proc/sys/kernel/random/boot_id)" ]; }
+
+# The name of the job in which an armed job is undone by the guard.
+return_of() { case $1 in converge | rollback) echo return ;; *) echo "return-$1" ;; esac; }
+
+verb_guard() {
+  local why
+  GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner)
+  number_to PATIENCE_S "$(pending seconds)" 600
+  number_to TIMEOUT_S "$TIMEOUT_S" 3600
+  share_time
+  while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
+    if ! due; then sleep 1; continue; fi
+    ! guarded decide guard "why $why" || go_back
+    break
+  done
+  guarded retire
+}
+retire() { [ -e "$PENDING" ] || disarm; }
+
+go_back() {
+  local rc=0 told log; log=$(job_dir)/log
+  # Also on a full disk.
+  give_room
+  mkdir -p "$(job_dir)" && : >>"$log" || log=/dev/null
+  exec {told}>&1
+  conduct return >>"$log" 2>&1 || rc=$?
+  printf '<2>%s\n' "$OWNER, run $RUN: $why; went back from $(pending expected) to $(pending to), exit status $rc" >&"$told"
+  guarded end_return "$rc"
+}
+
+job_return() {
+  local action=switch to; to=$(pending to)
+  stage rollback
+  printf '%s\n' "$to" >"$(job_dir)/expected"
+  # After a reboot into the earlier system nothing of it has to be activated again.
+  if rebooted && [ "$(toplevel)" = "$to" ] && [ "$(readlink -e /run/booted-system)" = "$to" ]; then action=boot; fi
+  restore "$to" "$action"
+}
+
+# Tell whoever comes next. The lock is left only to a runner who is still there.
+end_return() {
+  local told job; told="$RUN_DIR/$(armed)/returned"
+  printf '%s\n' "run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" \
+    "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
+  LEASE_S=20
+  [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)" "$(held_by seen_up)"
+  for job in $(jobs); do drop_unit "$(job_unit "$job")"; done
+  end_job "$1"
+  disarm
+}
+
+# The seconds until the host goes back, into `left`; empty while the countdown has not begun.
+seconds_left() {
+  local up seconds since now
+  left=''
+  [ -e "$SINCE" ] || return 0
+  uptime_to up
+  number_to seconds "$(pending seconds)" 0
+  milliseconds_to now "$up" && milliseconds_to since "$(cat "$SINCE" 2>/dev/null)" || since=$now
+  left=$((seconds + (since - now) / 1000)) left=${left/#-*/0}
+}
+
+say_guard() {
+  local armed dir state='' left=''
+  armed=$(armed) dir="$RUN_DIR/$armed"
+  case $armed:$(decided by) in
+    :*) ;;
+    *:guard) state=returning; [ ! -e "$dir/returned" ] || state=returned ;;
+    *:rollback) state=rolled-back ;;
+    *:confirm) state=confirmed ;;
+    *) [ "$(pending run)" != "$RUN" ] || state=armed ;;
+  esac
+  [ "$state" != armed ] || seconds_left
+  say guard "$state"
+  say guard.job "$armed"
+  say guard.left "$left"
+}
+
+# A return that waits for a confirmation, whose run it is, and what becomes of it.
+say_pending() {
+  local left
+  [ -e "$PENDING" ] || return 0
+  seconds_left
+  ! rebooted || left=0
+  look_at_unit "$GUARD" || true
+  say pending "$(<"$PENDING")"$'\n'"left $left"$'\n'"guard $unit_active"
+}

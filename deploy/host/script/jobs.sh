@@ -1,0 +1,57 @@
+# Jobs: what changes the host, in a transient unit that needs nobody to watch it.
+
+# This script as one text, whether it came so or stands in a folder with its fragments.
+# shellcheck disable=SC2016 # lines of the script, as they stand there
+own_text() {
+  local line
+  if [ -n "${BASH_EXECUTION_STRING:-}" ]; then printf '%s\n' "$BASH_EXECUTION_STRING"; return; fi
+  if [ -z "${HERE:-}" ]; then cat "$0"; return; fi
+  while IFS= read -r line; do
+    case $line in
+      'source "$HERE/'*) cat "$HERE/$(cut -d/ -f2- <<<"${line%\"}")" ;;
+      'if [[ $0 == */* ]]; then readonly HERE='*) ;;
+      *) printf '%s\n' "$line" ;;
+    esac
+  done <"$0"
+}
+
+# Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
+launch() {
+  local dir unit stderr=''; dir=$(job_dir) unit=$(job_unit)
+  mkdir -p "$dir"
+  if [ ! -e "$dir/stage" ]; then
+    : >>"$dir/log"
+    own_text >"$dir/host-switch.sh.$$"
+    mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
+    bridge_table >"$dir/bridge"
+    begin_unit "$1" || { refuse unstarted "systemd-run could not begin $unit: $stderr"; return; }
+  fi
+  say outcome started
+}
+
+# Start the job's unit, again while nobody knows whether it was: it is there, or systemd says that it is not.
+begin_unit() {
+  local began
+  uptime_to began
+  until run_unit "$1" || [ -e "$dir/stage" ]; do
+    # It may have begun all the same; where nobody answers that at once, it may be asked for again: its name is taken.
+    if ANSWER_WITHIN_S=1 ask_systemctl show -P LoadState -- "$unit" && [ "$answered" = loaded ]; then break; fi
+    ! gone_by "$DONE_WITHIN_S" "$began" || return 1
+    note_silence "systemd-run could not begin $unit, and is asked again: ${stderr:0:300}"
+    sleep 0.2
+  done
+}
+run_unit() {
+  local limit=$TIMEOUT_S way_back
+  if [ "$1" = rollback ]; then find_way_back; limit=$way_back; fi
+  stderr=$(timeout 60 systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot \
+    --remain-after-exit --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit \
+    -p TimeoutStartSec="$limit" \
+    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
+    -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
+    -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
+    -E SWITCHPROOF_TIMEOUT_S="$TIMEOUT_S" -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
+    "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1)
+}
+
+stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }

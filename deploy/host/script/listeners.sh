@@ -1,0 +1,107 @@
+# Who listens.
+
+# Who listens: one line a socket and process, with the unit whose control group the process is in.
+sockets=
+say_listeners() {
+  local container rows
+  ask_ss -Hltnp
+  sockets=$answered
+  rows=$(listeners <<<"$sockets")
+  add_unix_listeners ''
+  say listeners "$rows"
+  for container in "${!LEADER[@]}"; do
+    [ -n "${LEADER[$container]}" ] || continue
+    ask_ss -Hltnp nsenter -t "${LEADER[$container]}" -n --
+    rows=$(listeners <<<"$answered")
+    add_unix_listeners "$container"
+    say "listeners.$container" "$rows"
+  done
+}
+
+# Ask ss who listens, again where it fails; that it never answered is said. $1 are its options, the rest goes before it.
+ask_ss() {
+  local tries=0 stderr=''
+  while ((tries < 5)); do
+    tries=$((tries + 1))
+    if answered=$(timeout 10 "${@:2}" ss "$1" 2>/dev/null); then return 0; fi
+    sleep 0.5
+  done
+  stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true
+  answered=''
+  [ -n "${said[sockets.problem]:-}" ] || say sockets.problem "ss failed $tries times: ${stderr:0:300}"
+}
+
+# Add to `rows` who listens on the unix sockets that probes ask in the network of the container $1, as `listeners` does
+# for ports. Of all the sockets that were ever made at a path, the inode tells which one a connection reaches now.
+add_unix_listeners() {
+  local question container line inode device number pid unit held='' asked=''; local -a part
+  while IFS=$US read -r _ _ _ _ question _ _ _ _ _ _ container; do
+    IFS=$RS read -r -a part <<<"$question"
+    if [ "${part[0]:-}" != unix ] || [ "$container" != "$1" ]; then continue; fi
+    read -r inode device number < <(stat -L -c '%i %Hd/%Ld %d' -- "${part[3]}" 2>/dev/null || true) || continue
+    # ss splits the device's number as the kernel does inside; some kernels give it the number that stat sees.
+    number_to number "$number" 0
+    number=$((number >> 20))/$((number & 1048575))
+    [ -n "$asked" ] || ask_ss -Hlxnpe ${1:+nsenter -t "${LEADER[$1]}" -n --}
+    asked=yes
+    while IFS= read -r line; do
+      [[ $line =~ \ ino:([0-9]+)\ dev:([0-9]+/[0-9]+) && ${BASH_REMATCH[1]} == "$inode" ]] || continue
+      case ${BASH_REMATCH[2]} in "$device" | "$number") ;; *) continue ;; esac
+      pid=0 unit='?'
+      while [[ $line =~ pid=([0-9]{1,10}) ]]; do
+        pid=${BASH_REMATCH[1]} line=${line#*"${BASH_REMATCH[0]}"}
+        find_unit "$pid"
+        [ "$unit" != /init.scope ] || find_held "${part[3]}"
+        rows+=$'\n'"${part[3]} $pid $unit"
+      done
+      [ "$pid" != 0 ] || rows+=$'\n'"${part[3]} 0 ?"
+    done <<<"$answered"
+  done <<<"$ENDPOINTS"
+}
+
+# For which unit of the contract systemd holds the socket $1, into `unit`; `held` keeps what systemd said of that.
+find_held() {
+  local name port=${1##*:}
+  [ -n "$held" ] || held=$'\n'$(held_sockets)$'\n'
+  for name in "${UNITS[@]}"; do
+    # A socket for every address is [::] to systemd and * to ss.
+    if [[ $held == *$'\n'"$1 $name"$'\n'* || ($1 == "*:$port" && $held == *$'\n'"[::]:$port $name"$'\n'*) ]]; then unit=$name; fi
+  done
+}
+
+# The sockets that systemd itself holds for units, as `address service` a line: the service is in the contract.
+held_sockets() {
+  local line address service; local -a triggers=() listens=()
+  # shellcheck disable=SC2034 # the unit's name ends its part
+  while IFS= read -r line; do
+    case $line in
+      Listen=*' (Stream)') line=${line#Listen=} listens+=("${line% (Stream)}") ;;
+      Triggers=*) read -r -a triggers <<<"${line#Triggers=}" ;;
+      '')
+        for address in "${listens[@]}"; do
+          for service in "${triggers[@]}"; do printf '%s %s\n' "$address" "$service"; done
+        done
+        listens=() triggers=()
+        ;;
+    esac
+  done < <({ ask_systemctl show -p Listen,Triggers -- '*.socket' && printf '%s\n\n' "$answered"; } || true)
+}
+
+# Read what ss says: a line a socket and process.
+listeners() {
+  local address rest pid unit seen rows='' held=''
+  while read -r _ _ _ address _ rest; do
+    seen=' '
+    while [[ $rest =~ pid=([0-9]{1,10}) ]]; do
+      pid=${BASH_REMATCH[1]} rest=${rest#*"${BASH_REMATCH[0]}"}
+      [[ $seen != *" $pid "* ]] || continue
+      seen+="$pid "
+      find_unit "$pid"
+      [ "$unit" != /init.scope ] || find_held "$address"
+      rows+="$address $pid $unit"$'\n'
+    done
+    # Somebody whom ss cannot name is a stranger all the same.
+    [ "$seen" != ' ' ] || [ -z "$address" ] || rows+="$address 0 ?"$'\n'
+  done
+  printf '%s' "${rows%$'\n'}"
+}

@@ -1,0 +1,228 @@
+# One deploy at a time.
+
+job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
+job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
+
+# The run's jobs that there have been, and those of them that are still at work.
+jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
+jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
+
+# Whether a job is over: first by what it wrote itself, then by systemd's explicit answer.
+ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
+
+# One at a time among those who look at the lock or change it; the lock itself outlasts every process.
+guarded() {
+  local guard rc=0
+  if ! { install -d -m 0700 "${LOCK%/*}" && exec {guard}<"${LOCK%/*}" && flock -w "$LOCK_WITHIN_S" "$guard"; } 2>/dev/null; then
+    [ -z "${guard:-}" ] || exec {guard}<&-
+    unguarded="cannot lock ${LOCK%/*} within $LOCK_WITHIN_S s; held by $(holders_of "${LOCK%/*}")"
+    echo "$unguarded" >&2
+    LOCK_WITHIN_S=1
+    # An unconfirmed host goes back whoever holds that; the first decision wins all the same.
+    [ -n "${GUARDING:-}" ] || return 1
+    "$@"
+    return
+  fi
+  "$@" || rc=$?
+  exec {guard}<&-
+  return "$rc"
+}
+
+LOCK_WITHIN_S=30 unguarded=''
+
+held_by() { field "$LOCK/holder" "$1"; }
+# What waits for a confirmation; the run's newest job that did; and what was decided about that.
+pending() { field "$PENDING" "$1"; }
+armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
+decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
+
+# Hold the lock since a time, from the runner's last word on. A lease is told in seconds since the boot, as clocks jump,
+# and is short as long as nothing was switched: whoever is killed before that must not keep others out.
+readonly LEASE_BEFORE_SWITCH_S=120
+hold() {
+  local up seen lease
+  number_to lease "$LEASE_S" 900
+  uptime_to up
+  number_to up "${up%.*}" 0
+  number_to up "${3:-}" "$up"
+  number_to seen "${2:-}" "$EPOCHSECONDS"
+  switch_has_begun || ((lease < LEASE_BEFORE_SWITCH_S)) || number_to lease "$LEASE_BEFORE_SWITCH_S"
+  printf 'run %s\nowner %s\nsince %s\nseen %s\nseen_up %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$up" "$((up + lease))" \
+    >"$LOCK/holder.new" && mv "$LOCK/holder.new" "$LOCK/holder"
+}
+switch_has_begun() { grep -qxE 'arm|install|switch|rollback' "$RUN_DIR"/*/stage 2>/dev/null; }
+
+# As long as this process lives, the lock does not end, however short its lease.
+be_at_work() {
+  local work
+  exec {work}>>"$LOCK/at-work"
+  flock -n "$work" || true
+}
+
+# Seconds until the lock ends by itself into `ends_in`, 0 where it has.
+lease_left() {
+  local up lease now
+  uptime_to up
+  number_to up "${up%.*}" 0
+  number_to lease "$(stat -c %Y "$LOCK" 2>/dev/null || true)" 0
+  now=$EPOCHSECONDS
+  # One whose holder was not written is a minute old at most, also where the clock was set back since.
+  lease=$((lease > now ? now : lease))
+  number_to lease "$(held_by lease)" "$((up + lease + 60 - now))"
+  ends_in=$((lease > up ? lease - up : 0))
+}
+
+renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
+release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
+refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew || true; }
+
+switch_lock_is_held() { [ -e "$SWITCH_LOCK" ] && ! flock -n "$SWITCH_LOCK" true; }
+
+# Who holds a lock: every process that has it open, with its command and since when it runs.
+holders_of() {
+  local pid command holders=''
+  while read -r pid; do
+    command=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | head -c 200) || true
+    holders+="${holders:+; }process $pid (${command% }) since $(ps -o lstart= -p "$pid" 2>/dev/null || true)"
+  done < <(find /proc/[0-9]*/fd -lname "$1" ! -path "/proc/$$/*" ! -path "/proc/$BASHPID/*" 2>/dev/null | cut -d/ -f3 | sort -un)
+  printf '%s' "${holders:-an unknown process}"
+}
+
+# Who else changes the host at this moment, if anyone. A wrapped program has a dot before its name.
+foreign_switch() {
+  local pid
+  if ! find_activation; then
+    printf 'systemd did not answer within %s s, so a switch may be under way' "$ANSWER_WITHIN_S"
+  elif [ -n "$activating" ]; then
+    ask_systemctl show -P ActiveEnterTimestamp -- "$activating" || true
+    printf '%s, since %s' "$activating" "${answered:-an unknown time}"
+  elif switch_lock_is_held; then
+    printf '%s is held by %s; it belongs to no deploy that this host knows' "$SWITCH_LOCK" "$(holders_of "$SWITCH_LOCK")"
+  elif pid=$(pgrep -u 0 -of '(^|/)\.?nixos-rebuild(-ng)?(-wrapped)? (.* )?(switch|boot|test)( |$)'); then
+    printf 'nixos-rebuild by hand (process %s, since %s)' "$pid" "$(ps -o lstart= -p "$pid")"
+  fi
+}
+
+# Whether a job of a run may still be at work: no answer counts as one that is.
+may_be_at_work() {
+  ask_systemctl list-units --plain --no-legend --state=activating,active init.scope "switchproof-$1-*" || return 0
+  [[ $answered =~ switchproof-[^[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+activating ]]
+}
+
+# Why another run still has the lock, and until when; nothing where it has ended.
+lock_problem() {
+  local other ends_in until; other=$(held_by run)
+  lease_left
+  local who; who="$(held_by owner), run ${other:-unknown}, since $(held_by since)"
+  if may_be_at_work "$other"; then
+    echo "$who; its job $([ -n "$answered" ] && echo 'is' || echo 'may be, as systemd does not answer,') still at work"
+  elif [ -n "${SWITCHPROOF_TAKE_LOCK:-}" ]; then
+    return
+  elif [ -e "$LOCK/at-work" ] && ! flock -n "$LOCK/at-work" true; then
+    echo "$who; it is at work. To take the lock over: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+  elif ((ends_in)); then
+    until=$(date -u -d "@$((EPOCHSECONDS + ends_in))" +%H:%M:%SZ)
+    echo "$who; unless it goes on, its lock ends at $until, in $ends_in s. To take it over before: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+  fi
+}
+
+# All is looked at first: a run that is refused must not have touched another run's guard. A way back that is under way
+# says more than the lock, which ends with it.
+take_lock() {
+  local other held left ends_in
+  other=$(pending run)
+  if [ "$other" = "$RUN" ]; then other=''; fi
+  if [ -n "$other" ] && ! has_ended "$GUARD"; then
+    seconds_left
+    refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself ${left:+in $left s }unless it is"
+    return 1
+  fi
+  if [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
+    held=$(lock_problem)
+    if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
+  fi
+  if [ -n "$other" ]; then disarm; fi
+  if [ -e "$LOCK" ]; then
+    other=$(held_by run)
+    [ "$other" != "$RUN" ] || return 0
+    say lock.stale "$other"
+    say lock.stale.owner "$(held_by owner)"
+    say lock.stale.since "$(held_by since)"
+    lease_left
+    if ((ends_in)); then say lock.taken "$ends_in"; fi
+    rm -rf "$LOCK"
+  fi
+  # A switch on a host that waits for this run's confirmation is our own guard's.
+  if [ "$(pending run)" != "$RUN" ] && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
+  if ! as_this_run_left_it; then
+    refuse foreign "this run lost the host's lock, and the host runs $(toplevel) since, which is of another deploy"
+    return 1
+  fi
+  if ! { mkdir "$LOCK" && hold "$(now)"; }; then refuse unready "the lock $LOCK cannot be written"; return 1; fi
+  drop_old_jobs
+}
+
+# Remove the units of earlier runs' jobs that have ended: a run that was killed leaves them.
+drop_old_jobs() {
+  local unit state; local -a old=()
+  ask_systemctl list-units --all --plain --no-legend --full init.scope 'switchproof-*.service' || return 0
+  while read -r unit _ _ state _; do
+    case $unit in "$GUARD" | "switchproof-$RUN-"* | init.scope) continue ;; esac
+    case $state in exited | failed) old+=("$unit") ;; esac
+  done <<<"$answered"
+  for unit in "${old[@]}"; do drop_unit "$unit"; done
+}
+
+# Whether the host runs what it ran before this run, or what a job of this run was to bring it to. A run that lost its
+# lock, as in a power cut, must not undo what another one did since.
+as_this_run_left_it() {
+  local top; top=$(toplevel)
+  [ ! -e "$RUN_DIR/before" ] || [ "$top" = "$(ran_before)" ] || grep -qsxF -- "$top" "$RUN_DIR"/*/expected
+}
+
+# A job changes the host only while its run holds the lock: it may have begun late, after the lease was over.
+holds_host() {
+  [ "$(held_by run)" != "$RUN" ] || return 0
+  echo "run $RUN no longer holds this host; $(held_by owner), run $(held_by run), does"
+  return 1
+}
+
+# What the host ran before this run.
+ran_before() { section "$RUN_DIR/before" system.running; }
+
+# Keep the garbage collector from a system as long as the run goes on; what earlier runs kept is let go.
+hold_system() {
+  mkdir -p "$ROOTS/$RUN"
+  [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$RUN/$1"
+  find "$ROOTS" -mindepth 1 -maxdepth 1 ! -name "$RUN" -exec rm -rf {} +
+}
+
+# Take the host for this run, and note what it is before anything changes.
+claim() {
+  local before="$RUN_DIR/before"
+  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
+  if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is no job"; return 1; fi
+  guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
+  if ! { note_before && set_room_aside && hold_system before "$(ran_before)"; }; then
+    # Nothing was changed, so the lock need not outlast this run.
+    guarded release || true
+    refuse unready "cannot write below $STATE: is it full or read-only? $(df -h "$STATE" 2>&1 | tail -n1)"
+    return 1
+  fi
+  say before "$(cat "$before")"$'\n'
+}
+
+note_before() {
+  [ ! -e "$before" ] || return 0
+  { mkdir -p "${before%/*}" && chmod 0700 "$STATE"; } 2>/dev/null || return
+  (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep "$before"
+}
+
+# Keep room on the disk for the way back, which writes a job, its log and what was decided.
+readonly ROOM=$STATE/room
+set_room_aside() {
+  [ -z "${room_given:-}" ] || return 0
+  [ -e "$ROOM" ] || { fallocate -l 4M "$ROOM.new" || head -c 4194304 /dev/zero >"$ROOM.new"; } 2>/dev/null &&
+    { [ ! -e "$ROOM.new" ] || mv "$ROOM.new" "$ROOM"; }
+}
+give_room() { room_given=yes && rm -f "$ROOM" "$ROOM.new"; }

@@ -1,0 +1,124 @@
+# The verbs that look: observe and diagnose.
+
+# Whether a line that is written to the journal now comes back from it; entries of old prove nothing.
+journal_works() {
+  local nonce began
+  nonce="switchproof-$(</proc/sys/kernel/random/uuid)"
+  timeout 5 systemd-cat -t switchproof echo "$nonce" 2>/dev/null || return
+  uptime_to began
+  until [ -n "$(timeout 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" 2>/dev/null)" ]; do
+    ! gone_by 10 "$began" || return
+    sleep 0.2
+  done
+}
+
+# Show that unit states, logs and sockets could be emitted if something failed.
+say_diagnosable() {
+  local unit line fd text told='' name listener backend machine container; local -A journals size=()
+  for unit in "${UNITS[@]}"; do
+    # The dot says that journalctl ended well.
+    exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
+    journals[$unit]=$fd
+  done
+  # The part of a unit begins with the dot of its state and its name; the lines that follow are indented.
+  unit='?'
+  while IFS= read -r line; do
+    if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
+    size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
+  done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
+  for unit in "${UNITS[@]}"; do
+    [[ $unit == */* ]] || continue
+    text=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true)
+    size[$unit]=$((${#text}))
+  done
+  for unit in "${UNITS[@]}"; do
+    told+="systemctl $unit ${size[$unit]:-0}"$'\n'
+    fd=${journals[$unit]} text=''
+    IFS= read -r -d '' text <&"$fd" || true
+    exec {fd}<&-
+    [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
+  done
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    if [ -n "$machine" ]; then
+      text=$(machine_facts "$machine" "$backend")
+      told+="machine $name ${#text}"$'\n'
+    fi
+    if [ -z "$container" ] || [ -z "${LEADER[$container]}" ]; then continue; fi
+    text=$(container_facts "$container" "$listener")
+    told+="container $name ${#text}"$'\n'
+  done <<<"$ENDPOINTS"
+  [ -z "$sockets" ] || told+="ss sockets ${#sockets}"$'\n'
+  ! journal_works || told+="journald line 1"
+  say diagnosable "${told%$'\n'}"
+}
+
+verb_observe() {
+  refresh_lease
+  watch_endpoints
+  say_system
+  say_processes
+  say_listeners
+  say_boot
+  say_pending
+  say_diagnosable
+}
+
+# A unit's journal since a time; where it said nothing since, its last words before.
+journal_since() {
+  local text
+  text=$(about "$2" journalctl -q --no-pager -o short-iso-precise --since "@$1" -u | tail_of 262144) || return 0
+  if [ -z "$text" ]; then
+    text="[nothing since the deploy began; before that:]
+$(about "$2" journalctl -q --no-pager -o short-iso-precise -n 20 -u | tail_of 65536)" || return 0
+  fi
+  printf '%s' "$text"
+}
+
+# The machine behind a workload: what the host sees of it, its own words, and the way to it.
+diagnose_machine() {
+  local name=$1 unit tap bridge link
+  IFS=$RS read -r unit tap bridge _ <<<"$2"
+  say "machine/$name.facts" "$(machine_facts "$2" "$3")"
+  [ -z "$3" ] || say "machine/$name.answer" "$3"$'\n'"$(ANSWER_TIMEOUT_S=2 && ask "$3" | head -c "$((MAX_BYTES + 1024))")"
+  say "machine/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$unit" 2>&1 | tail_of 65536)"
+  say "machine/$name.network" "$({
+    for link in $tap $bridge; do ip -s address show dev "$link"; done
+    [ -z "$bridge" ] || ip link show master "$bridge"
+    ip neighbour show
+  } 2>&1 | tail_of 65536)"
+}
+
+verb_diagnose() {
+  local unit began name inside command listener backend machine container number=0
+  refresh_lease
+  number_to began "$(section "$STATE/runs/$RUN/before" began)" "$((EPOCHSECONDS - 3600))"
+  show_units
+  while read -r unit; do
+    say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | tail_of 65536)"
+    say "show/$unit" "$(about "$unit" systemctl show -- 2>&1 | tail_of 65536)"
+    say "journal/$unit" "$(journal_since "$began" "$unit")"
+  done < <({ contract_units; failed_units; } | awk '!seen[$0]++')
+  say sockets "$({
+    ss -tunap
+    for name in "${!LEADER[@]}"; do
+      printf '\n%s:\n' "$name"
+      [ -z "${LEADER[$name]}" ] || nsenter -t "${LEADER[$name]}" -n -- ss -tunap
+    done
+  } 2>&1 | tail_of 131072)"
+  ! journal_works || say journald "a line that was written now came back from the journal"
+  say failed-units "$(systemctl list-units --failed --no-pager --full 2>&1 | tail_of 65536)"
+  say switch-journal "$(journalctl -q --no-pager -o short-iso-precise --since "@$began" -t nixos 2>&1 | tail_of 65536)"
+  say generations "$(find "${PROFILE%/*}" /run/current-system /run/booted-system -maxdepth 1 -printf '%p -> %l, %t\n' 2>&1 | sort | tail_of 65536)"
+  say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
+  say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
+  say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
+  while IFS=$US read -r name _ _ listener _ _ backend _ inside machine _ container; do
+    [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
+    [ -z "$container" ] || diagnose_container "$name" "$container" "$listener"
+    while IFS= read -r -d "$RS" command; do
+      [ -n "$command" ] || continue
+      number=$((number + 1))
+      say "inside/$name.$number" "\$ $command"$'\n'"$(timeout 10 bash -c "$command" 2>&1 </dev/null | tail_of 65536)"
+    done <<<"$inside$RS"
+  done <<<"$ENDPOINTS"
+}

@@ -1,0 +1,26 @@
+# What a deploy would change.
+
+job_plan() {
+  local dir top; dir=$(job_dir)
+  stage build
+  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+  top=$(readlink -e "$dir/system")
+  printf '%s\n' "$top" >"$dir/expected"
+  stage compare
+  "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
+  openly "$top/bin/switch-to-configuration" dry-activate >"$dir/units" 2>&1
+}
+
+# Twice: once to begin, once more when `status` says that it has finished.
+verb_plan() {
+  JOB=plan
+  local dir; dir=$(job_dir)
+  if [ ! -e "$dir/rc" ]; then launch plan; return; fi
+  say outcome finished
+  say running "$(toplevel)"
+  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
+  say closure "$(cat "$dir/closure" 2>/dev/null || true)"
+  say units "$(cat "$dir/units" 2>/dev/null || true)"
+  drop_unit "$(job_unit)"
+  rm -rf -- "${STATE:?}/runs/$RUN"
+}

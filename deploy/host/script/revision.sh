@@ -1,0 +1,97 @@
+# The revision: which commit is meant.
+
+refuse() { say outcome "$1"; say detail "$2"; }
+
+name_repository() {
+  [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
+  [ -n "$REPO_URL" ] || { refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; }
+}
+
+fetch() {
+  local words top depth=()
+  if [ ! -e "$WORKDIR" ] || { [ -d "$WORKDIR" ] && [ -z "$(ls -A "$WORKDIR")" ]; }; then
+    words=$(git init --quiet "$WORKDIR" 2>&1) || { refuse checkout "$WORKDIR cannot be made: $words"; return 1; }
+  elif ! words=$(git -C "$WORKDIR" rev-parse --git-dir 2>&1); then
+    refuse checkout "$WORKDIR is not a git repository that $(id -un) may use: $words"
+    return 1
+  elif top=$(git -C "$WORKDIR" rev-parse --show-toplevel 2>/dev/null) && [ ! "$top" -ef "$WORKDIR" ]; then
+    refuse checkout "$WORKDIR is a folder in the git repository $top, not one itself"
+    return 1
+  fi
+  name_repository || return 1
+  [ "$(git -C "$WORKDIR" rev-parse --is-shallow-repository)" = false ] || depth=(--unshallow)
+  if ! words=$(timeout 600 git -C "$WORKDIR" fetch --quiet --force --prune --no-tags --no-write-fetch-head \
+    --no-recurse-submodules "${depth[@]}" -- "$REPO_URL" \
+    '+refs/heads/*:refs/switchproof/heads/*' '+refs/tags/*:refs/switchproof/tags/*' 2>&1 </dev/null); then
+    refuse unreachable "git fetch from the repository failed: $words"
+    return 1
+  fi
+}
+
+# The commits that a revision may mean, one a line with what it is. A commit that no branch or tag of the repository
+# contains is none: the clone may hold it all the same, and servers hand out what others put into their copies.
+candidates() {
+  local rev=$1 name sha digits=${1,,} # names are told apart by case, commits are not
+  if [[ ! $rev =~ ^[0-9a-f]{40}$ ]]; then
+    for name in "heads/${rev#refs/heads/}" "tags/${rev#refs/tags/}" "$rev" "${rev#refs/}"; do
+      case $name in heads/* | tags/*) ;; *) continue ;; esac
+      sha=$(git -C "$WORKDIR" rev-parse --quiet --verify "refs/switchproof/$name^{commit}" 2>/dev/null) || continue
+      printf '%s %s\n' "$sha" "$name"
+    done
+  fi
+  [[ $digits =~ ^[0-9a-f]{4,40}$ ]] || return 0
+  git -C "$WORKDIR" rev-parse --disambiguate="$digits" | while read -r sha; do
+    [ "$(git -C "$WORKDIR" cat-file -t "$sha" 2>/dev/null)" = commit ] || continue
+    [ -n "$(git -C "$WORKDIR" for-each-ref --count=1 --contains="$sha" refs/switchproof/heads refs/switchproof/tags)" ] || continue
+    printf '%s commit\n' "$sha"
+  done
+}
+
+verb_resolve() {
+  if [ -z "$RELEASE_SHA" ]; then refuse malformed "'' is not a revision: set RELEASE_SHA to a commit, a branch or a tag"; return; fi
+  if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
+    refuse malformed "'$RELEASE_SHA' is neither a commit, a branch nor a tag"
+    return
+  fi
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim && be_at_work || return 0; fi
+  local found name shas turn
+  if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
+    name_repository || return 0
+    name=${RELEASE_SHA#refs/}
+    found=$(timeout 60 git ls-remote -- "$REPO_URL" "refs/heads/${name#heads/}" "refs/tags/${name#tags/}"{,'^{}'} 2>&1 </dev/null) ||
+      { refuse unreachable "git ls-remote on the repository failed: $found"; return; }
+    # The commit of an annotated tag stands in the line that ends in ^{}; other lines are warnings of git or ssh.
+    found=$(awk 'length($1) == 40 && $2 ~ /^refs\// { name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 }
+      END { for (name in commit) print commit[name], name }' <<<"$found")
+  else
+    # One after the other: who asked before, and lost the connection, may still be at it.
+    if ! { mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock -w 650 "$turn"; } 2>/dev/null; then
+      [ -z "${turn:-}" ] || exec {turn}>&-
+      refuse unready "cannot lock $STATE/fetch.lock; held by $(holders_of "$STATE/fetch.lock")"
+      return
+    fi
+    umask 0022
+    fetch || { umask 0077; return 0; }
+    umask 0077
+    exec {turn}>&-
+    found=$(candidates "$RELEASE_SHA" | sort -u)
+  fi
+  shas=$(cut -d' ' -f1 <<<"$found" | sort -u | sed '/^$/d')
+  case $(wc -w <<<"$shas") in
+    0) refuse missing "the repository has no commit, branch or tag '$RELEASE_SHA'; a commit must be in a branch or tag" ;;
+    1)
+      say outcome ok
+      say sha "$shas"
+      [ -z "${SWITCHPROOF_READONLY:-}" ] || return 0
+      say subject "$(git -C "$WORKDIR" log -1 --format=%s "$shas")"
+      say author "$(git -C "$WORKDIR" log -1 --format=%an "$shas")"
+      say authored "$(git -C "$WORKDIR" log -1 --format=%aI "$shas")"
+      say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
+        [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
+      ;;
+    *) refuse ambiguous "'$RELEASE_SHA' is ambiguous, it may mean: ${found//$'\n'/, }; give the full commit, or heads/… or tags/…" ;;
+  esac
+}
+
+flake() { printf 'git+file://%s?rev=%s#%s' "$WORKDIR" "$RELEASE_SHA" "$1"; }
+toplevel_attr() { printf 'nixosConfigurations."%s".config.system.build.toplevel' "$FLAKE_ATTR"; }

@@ -1,0 +1,89 @@
+# What systemd says of the units of the contract, and which units fail.
+
+toplevel() { readlink -e /run/current-system || true; }
+generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([0-9]+)-link$ ]] && printf '%s' "${BASH_REMATCH[1]}"; }
+# Units that failed, or wait to be started again after a failure; over some moments, one of them may just be starting.
+# Fails where systemctl does not answer. The legend makes that no true answer is empty.
+failed_units() {
+  local unit active sub moment rows=''
+  number_to moment "${1:-}" 1
+  for (( ; moment > 0; moment--)); do
+    ask_systemctl list-units --state=failed,auto-restart --plain --no-pager --full || return
+    while read -r unit _ active sub _; do
+      [[ $unit != switchproof-* ]] || continue
+      if [ "$active" = failed ]; then rows+=$unit$'\n'; fi
+      # What ended well and waits for its next start has not failed.
+      if [ "$sub" = auto-restart ] && ask_systemctl show -p Result -- "$unit" && [ "$answered" != Result=success ]; then rows+=$unit$'\n'; fi
+    done <<<"$answered"
+    ((moment == 1)) || sleep 0.3
+  done
+  printf '%s' "$rows" | sort -u
+}
+
+# Services that systemd itself started again in the last quarter of an hour: they fail now and then, whatever they are
+# at this moment.
+flapping_units() {
+  local line id='' restarts=0 since=0 up
+  uptime_to up
+  milliseconds_to up "$up"
+  ask_systemctl show -p Id,NRestarts,InactiveExitTimestampMonotonic -- '*.service' || return
+  while IFS= read -r line; do
+    case $line in
+      Id=*) id=${line#Id=} ;;
+      NRestarts=*) number_to restarts "${line#*=}" 0 ;;
+      InactiveExitTimestampMonotonic=*) number_to since "${line#*=}" 0 ;;
+      '')
+        if ((restarts > 0 && up - since / 1000 < 900000)); then printf '%s\n' "$id"; fi
+        restarts=0 since=0
+        ;;
+    esac
+  done <<<"$answered"$'\n'
+}
+
+# What fails before anything is changed, as a list: it may go on failing.
+failing_before() { { failed_units 3 && flapping_units; } | sort -u; }
+
+# Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
+# Where no answer comes in time, `silent` says so and all is left as it was seen last.
+shown='' silent=''
+declare -A value PATIENCE=()
+show_units() {
+  local name inner
+  if ! ask_systemctl show "${PROPERTIES[@]}" -- "${HOST_UNITS[@]}"; then
+    silent=yes
+    return
+  fi
+  value=() silent='' shown=$answered
+  take_shown "$shown"
+  for name in "${!LEADER[@]}"; do find_leader "$name"; done
+  for name in "${!INSIDE[@]}"; do
+    inner=$(show_inside "$name")
+    # Who was silent once is not waited for as long again.
+    [[ $inner != *ActiveState=unknown* ]] || PATIENCE[$name]=1
+    take_shown "$inner"
+    shown+=$'
+
+'$inner
+  done
+}
+PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
+  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic")
+
+# Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
+take_shown() {
+  local line property word; local -A block=()
+  while IFS= read -r line; do
+    if [[ $line == [A-Z]*=* ]]; then block[${line%%=*}]=${line#*=}; fi
+    [ -z "$line" ] || continue
+    for property in "${!block[@]}"; do
+      word=${block[$property]}
+      case $property in
+        MainPID | NRestarts | ExecMainCode | ExecMainStatus) number_to word "$word" 0 ;;
+        ControlGroup) [[ $word == /* && $word/ != */../* ]] || word='' ;;
+      esac
+      value["${block[Id]:-} $property"]=$word
+    done
+    block=()
+  done <<<"$1"$'
+'
+}

@@ -1,0 +1,97 @@
+# The verbs that begin a job, and those that tell of one.
+
+verb_converge() {
+  local problem; problem=$(bridge_problem)
+  if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit"; return; fi
+  if [ -n "$problem" ]; then refuse malformed "$problem"; return; fi
+  claim || return 0
+  launch converge
+}
+
+# Asked by a person, it follows to the end and gives the host back.
+verb_rollback() {
+  local to=${SWITCHPROOF_TO:-}
+  JOB=${SWITCHPROOF_JOB:-rollback}
+  if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is no system in the Nix store"; return; fi
+  if [ ! -x "$to/bin/switch-to-configuration" ]; then refuse gone "$to is not on this host (any more)"; return; fi
+  if [ "$(decided by)" = guard ] ||
+    { [ "$(pending run)" = "$RUN" ] && rebooted && have_systemctl start --no-block "$GUARD"; }; then
+    refuse returning "the host goes back by itself, or has"
+    say job "$(return_of "$(armed)")"
+    return
+  fi
+  give_room
+  claim || return 0
+  hold_system target "$to"
+  launch rollback
+  [ -z "${SWITCHPROOF_NONCE:-}" ] || return 0
+  follow || true
+  verb_confirm
+  [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ]
+}
+
+# What the host could be brought back to.
+verb_generations() {
+  local number top current words='' running
+  [ -z "${SWITCHPROOF_CLAIM:-}" ] || claim || return 0
+  running=$(toplevel) current=$(generation)
+  while read -r number; do
+    top=$(readlink "$PROFILE-$number-link")
+    words+=$number$US$top$US$([ -x "$top/bin/switch-to-configuration" ] && echo yes || echo no)
+    words+=$US$([ "$number" != "$current" ] || echo yes)$US$(commit_of "$top")$US$(stat -c %Y "$PROFILE-$number-link")$'\n'
+  done < <(find "${PROFILE%/*}" -maxdepth 1 -name 'system-*-link' | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -rn)
+  say outcome ok
+  say generations "${words%$'\n'}"
+  say earlier "$(ran_earlier "$running")"
+  say running "$running"
+}
+
+# The commit that a system was built from, as far as we or it know.
+commit_of() {
+  cat "$STATE/systems/${1##*/}" 2>/dev/null || timeout 10 "$1/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true
+}
+
+# What ran before the newest run that changed the host and is still there.
+ran_earlier() {
+  local file top
+  while read -r _ file; do
+    top=$(section "$file" system.running)
+    if [ "$top" != "$1" ] && [ -x "$top/bin/switch-to-configuration" ]; then printf '%s' "$top"; return; fi
+  done < <(find "$STATE/runs" -mindepth 2 -maxdepth 2 -name before -printf '%T@ %p\n' 2>/dev/null | sort -rn)
+}
+
+verb_status() {
+  local dir unit began state size
+  dir=$(job_dir) unit=$(job_unit)
+  # It is the guard itself that undoes an armed job.
+  if [[ $JOB == return* ]] && [ "$(pending run)" = "$RUN" ]; then unit=$GUARD; fi
+  uptime_to began
+  refresh_lease
+  [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
+  answered=''
+  while :; do
+    number_to size "$(stat -c %s "$dir/log" 2>/dev/null)" 0
+    state=running
+    # What the job wrote itself counts, before and after systemd was asked.
+    [ -e "$dir/rc" ] || ! has_ended "$unit" || state=lost
+    [ ! -e "$dir/rc" ] || state=finished
+    if [ "$state" != running ] || ((size > OFFSET)) || gone_by "$WAIT_S" "$began"; then break; fi
+    sleep 0.2
+  done
+  say state "$state"
+  say stage "$(cat "$dir/stage" 2>/dev/null || true)"
+  say rc "$(cat "$dir/rc" 2>/dev/null || true)"
+  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
+  say installed "$(cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null || true)"
+  say journal "$(cat "$dir/journal" 2>/dev/null || true)"
+  say unit "$answered"
+  say boot.problem "$(head -c 4096 "$dir/boot-problem" 2>/dev/null || true)"
+  [ ! -e "$dir/restored" ] || say restored yes
+  say silences "$(tail -n 50 "$RUN_DIR/silences" 2>/dev/null || true)"
+  say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
+  say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
+  say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"
+  say boot_id "$(</proc/sys/kernel/random/boot_id)"
+  say_guard
+}

@@ -1,0 +1,365 @@
+# Asking endpoints until each is settled.
+
+# Each unit's state, and what changes whenever its process does.
+sample_units() {
+  local unit
+  show_units
+  [ -z "$silent" ] || return 0
+  identity=''
+  for unit in "${UNITS[@]}"; do
+    unit_state[$unit]="${value["$unit ActiveState"]:-} ${value["$unit SubState"]:-}"
+    # Of whom nobody answers it is not known that they are others.
+    [ "${value["$unit ActiveState"]:-}" = unknown ] && [ -n "${unit_identity[$unit]:-}" ] ||
+      unit_identity[$unit]="${value["$unit MainPID"]:-0} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-0}"
+    identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
+  done
+}
+
+# What an answer of each endpoint must hold: a text into `contains`, keys and values into `wants`; some of the values are
+# in files of the running system.
+read_wants() {
+  local name given keys key value word texts
+  while IFS=$US read -r name _ _ _ _ _ _ given _ _ keys _; do
+    endpoints=$((endpoints + 1)) contains[$name]=${given%%"$RS"*} wants[$name]='' texts=''
+    [[ $given == *"$RS"* ]] || given+=$RS
+    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
+      wants[$name]+="want"$'\t'"$key"$'\t'"$value"$'\n'
+    done <<<"${given#*"$RS"}$RS"
+    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
+      word=''
+      { IFS= read -r word <"/run/current-system/$value"; } 2>/dev/null || true
+      # Another word would have to be spelled as JSON; what the system does not say, nobody can wait for.
+      [[ $word =~ ^[A-Za-z0-9@._+:/=-]{1,200}$ ]] || continue
+      wants[$name]+="want"$'\t'"$key"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
+    done <<<"$keys$RS"
+    [ -z "$texts" ] || say "due.$name" "$texts"
+  done <<<"$ENDPOINTS"
+}
+
+# Whether bodies are JSON objects with the wanted keys and values: lines of a body's name and file, its wants, and `judge`
+# → the names of the good ones. Only decides when to stop waiting; the checks read every body themselves.
+judge_json() {
+  awk -F '\t' '
+    function unhex(s,   n, i) {
+      n = 0
+      for (i = 1; i <= length(s); i++) n = 16 * n + index("0123456789abcdef", tolower(substr(s, i, 1))) - 1
+      return n
+    }
+    function utf8(n) {
+      if (n == 0) return "\\u0000"
+      if (n < 128) return sprintf("%c", n)
+      if (n < 2048) return sprintf("%c%c", 192 + int(n / 64), 128 + n % 64)
+      if (n < 65536) return sprintf("%c%c%c", 224 + int(n / 4096), 128 + int(n / 64) % 64, 128 + n % 64)
+      return sprintf("%c%c%c%c", 240 + int(n / 262144), 128 + int(n / 4096) % 64, 128 + int(n / 64) % 64, 128 + n % 64)
+    }
+    function decode(s,   out, at, c, n, low) {
+      out = ""
+      while (at = index(s, "\\")) {
+        out = out substr(s, 1, at - 1)
+        c = substr(s, at + 1, 1)
+        if (c != "u") {
+          n = index("bfnrt", c)
+          out = out (n ? substr("\b\f\n\r\t", n, 1) : c)
+          s = substr(s, at + 2)
+          continue
+        }
+        n = unhex(substr(s, at + 2, 4))
+        s = substr(s, at + 6)
+        low = substr(s, 1, 2) == "\\u" ? unhex(substr(s, 3, 4)) : 0
+        if (n >= 55296 && n < 56320 && low >= 56320 && low < 57344) {
+          n = 65536 + (n - 55296) * 1024 + low - 56320
+          s = substr(s, 7)
+        }
+        out = out utf8(n)
+      }
+      return out s
+    }
+    function commit() {
+      if (after_colon) {
+        count[key]++
+        value[key] = literal != "" ? "literal " literal : token
+      }
+      after_colon = 0
+      token = literal = ""
+    }
+    function outside(seg,   j, c) {
+      gsub(/[ \t\r\n]/, "", seg)
+      for (j = 1; j <= length(seg); j++) {
+        c = substr(seg, j, 1)
+        if (c == "{" || c == "[") {
+          if (depth == 0 && (c == "[" || objects++)) bad = 1
+          if (depth++ == 1) token = "container"
+        } else if (c == "}" || c == "]") {
+          if (depth-- == 1) commit()
+        } else if (depth == 1 && c == ":") {
+          key = token
+          token = literal = ""
+          after_colon = 1
+        } else if (depth == 1 && c == ",") commit()
+        else if (depth == 0) bad = 1
+        else if (depth == 1 && length(literal) < 400) literal = literal c
+      }
+    }
+    function read_object(body,   n, i, j, inside, text) {
+      split("", count)
+      split("", value)
+      bad = objects = depth = after_colon = inside = 0
+      key = token = literal = text = ""
+      n = split(body, part, "\"")
+      for (i = 1; i <= n; i++) {
+        if (!inside) {
+          outside(part[i])
+          inside = 1
+          text = ""
+          continue
+        }
+        # A longer text is none of the wanted ones, however it is spelled.
+        if (depth == 1 && length(text) <= longest) text = text part[i]
+        for (j = length(part[i]); j && substr(part[i], j, 1) == "\\"; j--);
+        if ((length(part[i]) - j) % 2) {
+          if (length(text) <= longest) text = text "\""
+          continue
+        }
+        if (depth == 1) token = length(text) <= longest ? "text " decode(text) : "long"
+        inside = 0
+      }
+      return !bad && objects == 1 && depth == 0 && inside
+    }
+    function matches(seen, want) {
+      if (want ~ /^"/) return seen == "text " decode(substr(want, 2, length(want) - 2))
+      if (want ~ /^[tf]/) return seen == "literal " want
+      sub(/^literal /, "", seen)
+      if (seen !~ /^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$/ || (seen ~ /[.eE]/) != (want ~ /[.eE]/)) return 0
+      return want ~ /[.eE]/ ? seen + 0 == want + 0 : (seen == "-0" ? "0" : seen) == want
+    }
+    $1 == "file" { name = $2; file = $3; wanted = longest = 0; next }
+    $1 == "want" {
+      keys[++wanted] = "text " decode(substr($2, 2, length($2) - 2))
+      values[wanted] = $3
+      if (longest < 12 * length($2) + 64) longest = 12 * length($2) + 64
+      if (longest < 12 * length($3) + 64) longest = 12 * length($3) + 64
+      next
+    }
+    $1 == "judge" {
+      RS = "\001"
+      body = more = ""
+      getline body < file
+      good = (getline more < file) <= 0 && read_object(body)
+      close(file)
+      RS = "\n"
+      for (i = 1; i <= wanted; i++) good = good && count[keys[i]] == 1 && matches(value[keys[i]], values[i])
+      if (good) print name
+    }'
+}
+
+# Take what came of asking an endpoint: its facts, its body and the number under which that is kept.
+take_answer() {
+  local name=$1 fd=$2 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit
+  IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
+  exec {fd}<&-
+  [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
+    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a word'
+  }
+  # The status line of the last answer: those before it are interim ones.
+  while IFS= read -r line; do
+    line=${line%$'\r'}
+    if [ -z "$line" ]; then fresh=yes; elif [ -n "$fresh" ]; then status=$line fresh=''; fi
+  done 2>/dev/null <"$file.head" || true
+  if [ "$rc:${kind[$name]}" = 0:tcp ]; then
+    for pid in $words; do
+      name_group "${pid#*:}"
+      if [ "$unit" != "${listener[$name]}" ]; then rc=102 words="process ${pid%%:*} of $unit"; break; fi
+    done
+    [ "$rc" != 0 ] || words=''
+  elif [ "$rc" = 0 ] && [ "${kind[$name]}" != exec ] && ! [[ $status =~ ^HTTP/[0-9](\.[0-9])?\ ([0-9]{3})(\ .*)?$ && ${BASH_REMATCH[2]} == "$code" ]]; then
+    status=${status//[^[:print:]]/?}
+    rc=8 words="its status line is '${status:0:100}'"
+  fi
+  text='' odd[$name]=''
+  if { IFS= read -r -d '' text <"$file"; } 2>/dev/null; then odd[$name]=yes; fi # it has a NUL byte
+  reply[$name]=$text body[$name]=- status_of[$name]="$code $rc"
+  [ "$rc" != 0 ] || keep_body "$name" "$size"
+  [[ $ip != *:* ]] || ip="[$ip]"
+  [ -n "$ip" ] && [ -n "$port" ] && ip+=:$port || ip=-
+  how[$name]="code $code"
+  [ "$rc" = 0 ] || how[$name]="no answer, $rc${words:+: $words}"
+  facts[$name]="$code $connect $total $rc ${body[$name]} $ip $words"
+}
+
+# Keep a body until it is sent, unless the same one is kept already; of too many bytes the latest.
+keep_body() {
+  local name=$1 known="$1 ${reply[$1]}" number total size
+  number=${same[$known]:-none}
+  if [ -z "${odd[$name]}" ] && [[ " ${kept[$name]:-} " == *" $number "* ]]; then body[$name]=$number; return; fi
+  body[$name]=$asks same[$known]=$asks size_of[$name.$asks]=$2
+  kept[$name]+=" $asks"
+  number_to size "$2" 0
+  number_to total "${held[$name]:-0}" 0
+  total=$((total + size))
+  for number in ${kept[$name]}; do
+    if [ "$number" = "$asks" ]; then break; fi
+    if [ -n "${contains[$name]}${wants[$name]}" ] && ((total * endpoints <= BODY_BYTES)); then break; fi
+    : >"$SCRATCH/$name.$number"
+    number_to size "${size_of[$name.$number]}" 0
+    total=$((total - size)) kept[$name]=${kept[$name]#" $number"}
+  done
+  held[$name]=$total
+}
+
+# Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
+sample_answers() {
+  local name unit question want fd container task=''
+  local -A asked facts status_of odd body kind listener
+  asks=$((asks + 1))
+  while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
+    : >"$SCRATCH/$name.$asks"
+    kind[$name]=${question%%"$RS"*} listener[$name]=$unit
+    exec {fd}< <(ask_endpoint "$question" "$container" "${contains[$name]}" "$SCRATCH/$name.$asks")
+    asked[$name]=$fd
+  done <<<"$ENDPOINTS"
+  while IFS=$US read -r name _ _ _ _ want _; do
+    take_answer "$name" "${asked[$name]}"
+    good[$name]=''
+    [ "${status_of[$name]}" = "$want 0" ] || continue
+    [[ ${reply[$name]} == *"${contains[$name]}"* ]] || { [ -n "${odd[$name]}" ] && grep -qaF -- "${contains[$name]}" "$SCRATCH/$name.$asks"; } || continue
+    if [ -z "${wants[$name]}" ]; then good[$name]=yes; continue; fi
+    [ -n "${odd[$name]}" ] || task+="file"$'\t'"$name"$'\t'"$SCRATCH/$name.$asks"$'\n'"${wants[$name]}judge"$'\n'
+  done <<<"$ENDPOINTS"
+  [ -z "$task" ] || while read -r name; do good[$name]=yes; done < <(judge_json <<<"$task")
+  while IFS=$US read -r name _; do
+    series+="$now $name ${good[$name]:-no} ${facts[$name]}"$'\n'
+  done <<<"$ENDPOINTS"
+}
+
+# What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units, `life` that
+# which no moment between two processes changes; `up` gets the same as `key` if every unit is active.
+judge_endpoint() {
+  local name=$1 unit
+  shift
+  key='' life='' up=yes problem[$name]=''
+  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one (${how[$name]:-never asked}): ${reply[$name]:0:200}"
+  for unit in "$@"; do
+    key+="$unit ${unit_identity[$unit]:-} "
+    life+="${value["$unit InvocationID"]:-} "
+    [[ ${unit_state[$unit]:-} == active\ * ]] || up='' problem[$name]="$unit is ${unit_state[$unit]:-not there}"
+    [[ ${unit_state[$unit]:-} != failed\ * ]] || key+='failed '
+  done
+  up=${up:+$key}
+}
+
+note_identity() {
+  [ "$identity" = "$last_identity" ] || changes+="at $1"$'\n'"$identity"
+  last_identity=$identity
+}
+
+# An endpoint that restarted after it had been good is settled when one can tell what became of it: it is healthy
+# again, restarted once more, or has not been good for READY_S.
+settle_restarted() {
+  local name=$1
+  if [ -z "${again[$name]:-}" ]; then again[$name]=$now row[$name]=0 since[$name]=''; fi
+  [ "$life" = "${latest[$name]}" ] || lives[$name]=$((${lives[$name]:-1} + 1))
+  latest[$name]=$life
+  if ((${lives[$name]:-1} > 2)) || gone_by "$READY_S" "${again[$name]}" ||
+    { ((${row[$name]} >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]}"; }; then settled[$name]=restarted; fi
+  problem[$name]="it restarted after it had been healthy"
+}
+
+# Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
+# after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
+watch_endpoints() {
+  local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
+  local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
+  declare -gA problem=()
+  local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
+  make_scratch
+  exec {idle}<> <(:) # waiting for what never comes costs no process
+  uptime_to began
+  read_wants
+  sample_units
+  [ -n "$silent" ] || note_identity "$began"
+  while IFS=$US read -r name units _; do
+    IFS=$RS read -r -a list <<<"$units"
+    reply[$name]=''
+    judge_endpoint "$name" "${list[@]}"
+    earlier[$name]=$up
+  done <<<"$ENDPOINTS"
+  while :; do
+    bad=''
+    uptime_to now
+    sample_answers
+    sample_units
+    # Of whom nobody answers nothing is known: neither that they are others, nor that they are good.
+    if [ -n "$silent" ]; then
+      silences=$((silences + 1))
+      ((silences < 2)) || { for name in "${!reply[@]}"; do : "${settled[$name]:=unknown}"; done; break; }
+      continue
+    fi
+    silences=0
+    note_identity "$now"
+    while IFS=$US read -r name units _; do
+      IFS=$RS read -r -a list <<<"$units"
+      judge_endpoint "$name" "${list[@]}"
+      if [[ $key == *' failed '* ]]; then failing[$name]=$((${failing[$name]:-0} + 1)); else failing[$name]=0; fi
+      # Whoever answered the very first question was there before it; later it may be who replaced a bad one.
+      [ -z "${good[$name]}" ] || : "${first[$name]:=${earlier[$name]:-$key}}" "${latest[$name]:=$life}"
+      earlier[$name]=''
+      if [ -n "${problem[$name]}" ]; then row[$name]=0 since[$name]=''; else
+        row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
+      fi
+      if [ "${settled[$name]:-}" = restarted ] || [ "${first[$name]:-$key}" != "$key" ]; then
+        settle_restarted "$name"
+      elif [ -n "${problem[$name]}" ]; then
+        settled[$name]=''
+        ((${failing[$name]} < 6)) || settled[$name]='unit-failed'
+        ! gone_by "$READY_S" "$began" || settled[$name]=unhealthy
+      else
+        ((${row[$name]} < ANSWERS)) || ! gone_by "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
+      fi
+      [ -n "${settled[$name]:-}" ] || bad+=" $name"
+    done <<<"$ENDPOINTS"
+    [ -n "$bad" ] || break
+    read -r -t "$INTERVAL_S" -u "$idle" _ || true
+  done
+  exec {idle}<&-
+  uptime_to now
+  say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
+  say watch.began "$began"
+  say watch.ended "$now"
+  say watch.series "$series"
+  say watch.units "$changes"
+  say_bodies
+  look_behind
+}
+
+# The bodies that answers of the watch name: endpoint, number and bytes of each, then all of them in turn.
+say_bodies() {
+  local name number rows=''; local -a files=()
+  for name in "${!kept[@]}"; do
+    for number in ${kept[$name]}; do
+      rows+="$name $number ${size_of[$name.$number]}"$'\n'
+      files+=("$SCRATCH/$name.$number")
+    done
+  done
+  say watch.bodies "$rows"
+  say watch.body-bytes "$([ -z "$rows" ] || cat -- "${files[@]}" | base64 -w0)"
+}
+
+# What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
+look_behind() {
+  local name backend machine fd listener container; local -A asked=()
+  while IFS=$US read -r name _ _ _ _ _ backend _; do
+    if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
+    exec {fd}< <(ask "$backend" '' '' '' | head -c "$((MAX_BYTES + 1024))")
+    asked[$name]=$fd
+  done <<<"$ENDPOINTS"
+  for name in "${!asked[@]}"; do
+    fd=${asked[$name]}
+    say "backend.$name" "$(cat <&"$fd")"
+    exec {fd}<&-
+  done
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    [ "${settled[$name]}" != healthy ] || continue
+    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
+  done <<<"$ENDPOINTS"
+}
