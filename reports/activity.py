@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
 from switchproof.reports import text
-from switchproof.reports.reading import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, where lines stay."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
 from switchproof.deploy.record.record import Host, Record
-from switchproof.reports import reading, text
+from switchproof.reports import causes, reading, text
 
 _LAB_DOWN = "switchproof lab down"
 _COMMANDS = 3
@@ -44,7 +44,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
             return [Step("No host needs help. Put the waivers of the target file right and run again.")]
-        case ExitCode.SAFE_FAILURE if record.cutover and reading.first_cause(record) is None:
+        case ExitCode.SAFE_FAILURE if record.cutover and causes.first_cause(record) is None:
             return [Step("No host needs help. Do what the cutover lacks, as told above, and run again.")]
         case ExitCode.SAFE_FAILURE if record.run.mode == "audit":
             return _heal(record)
@@ -63,7 +63,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             unsafe = (host for host in record.hosts if host.state is HostState.UNSAFE)
             return [step for host in unsafe for step in _rescue(record, host, folder)]
         case ExitCode.LOCKED:
-            who = reading.first_cause(record)
+            who = causes.first_cause(record)
             said = f" ({text.brief(who.check.message)})" if who and who.check.started else ""
             return [Step(f"Wait until the host is free{said}, then run again.")]
         case ExitCode.USAGE:
@@ -74,7 +74,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("No host needs help. Repair what kept the run from being signed, and run again.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, leave the selection out:", _command(record, "--audit"))]
-        case _ if told := reading.nobody_let_in(record):
+        case _ if told := causes.nobody_let_in(record):
             return [Step(told)]
         case _:
             return [Step("Find out what the hosts run; this changes nothing:", _command(record, "--audit"))]

@@ -17,16 +17,15 @@ from markupsafe import Markup
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
-from switchproof.reports import advice, attempts, reading, text, timeline, unseen
+from switchproof.reports import advice, attempts, causes, reading, text, timeline, unseen
 from switchproof.reports.difference import differences
 from switchproof.reports.durations import Duration, durations
+from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
 from switchproof.reports.proof import Proofs, proofs, told_once
 
 _SHORT = 12
 _INDENTED = re.compile(r"\n\s+(?=<)")
 """The indentation of a tag, which is for those who read the templates."""
-_MANY = 10
-"""Hosts above which the page puts those with trouble first and folds the others."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class HostPart:
 
     host: Host
     anchor: str
-    legs: Sequence[tuple[reading.Leg, str]]
+    legs: Sequence[tuple[Leg, str]]
     charts: Sequence[tuple[str, attempts.Chart]]
     durations: Sequence[Duration]
     folded: bool
@@ -65,8 +64,9 @@ def render(record: Record, folder: Path | None = None) -> str:
         folder: The run's folder, from which the telling lines of evidence files are taken; None for none.
     """
     kept = {evidence.path: evidence for evidence in record.evidence}
-    legs = list(reading.legs(record))
+    legs = list(legs_of(record))
     shown = proofs(record, folder)
+    first = [] if record.verdict.accepted else _causes(record, legs, shown)
     template = environment().get_template("conformance.html.j2")
     fragment = template.render(
         record=record,
@@ -75,9 +75,9 @@ def render(record: Record, folder: Path | None = None) -> str:
         clauses=list(Clause),
         audited=any(leg.audit for leg in legs),
         legs=legs,
-        leg_words=reading.LEG_WORDS,
+        leg_words=LEG_WORDS,
         hosts=list(host_parts(record, legs)),
-        many=_MANY,
+        many=reading.MANY,
         groups=Counter(group for host in record.hosts for group in host.groups),
         proofs=shown,
         told_once=told_once(record),
@@ -91,7 +91,8 @@ def render(record: Record, folder: Path | None = None) -> str:
         tally=reading.tally(record),
         exit_meaning=reading.exit_meaning(record),
         steps=advice.next_steps(record),
-        cause_anchor=_cause_anchor(record, legs, shown),
+        cause_anchor=first[0][1][0][1] if first else "",
+        causes=first if sum(len(cause.hosts) for cause, _ in first) > 1 else [],
         differences=differences(record),
         timeline=timeline.draw(record),
         moment_words=timeline.MOMENT_WORDS,
@@ -153,28 +154,32 @@ def _compiled() -> jinja2.BytecodeCache | None:
     return jinja2.FileSystemBytecodeCache(os.fspath(folder)) if os.access(folder, os.W_OK) else None
 
 
-def host_parts(record: Record, legs: Sequence[reading.Leg]) -> Iterator[HostPart]:
+def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
     """Give every host's part; of many hosts those with trouble come first."""
     parts = []
     for host in record.hosts:
-        mine = [(leg, reading.leg_title(record, leg)) for leg in legs if leg.host is host]
+        mine = [(leg, leg_title(record, leg)) for leg in legs if leg.host is host]
         drawn = ((leg, attempts.chart(w for w in host.watches if w.leg == leg.name)) for leg, _ in mine)
-        charts = [(reading.LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
+        charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
         passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
-        folded = len(record.hosts) > _MANY and passed
+        folded = len(record.hosts) > reading.MANY and passed
         parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded))
-    many = len(parts) > _MANY
+    many = len(parts) > reading.MANY
     yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
 
 
-def _cause_anchor(record: Record, legs: Sequence[reading.Leg], shown: Proofs) -> str:
-    """Where the check stands that a run's verdict first comes from; empty where there is none."""
-    cause = reading.first_cause(record)
-    if cause is None or record.verdict.accepted:
-        return ""
-    leg = next(leg for leg in legs if (leg.host.name, leg.name) == (cause.host, cause.leg))
-    found = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check is cause.check)
-    return next(found, f"{leg.anchor}-{cause.clause}")
+def _causes(record: Record, legs: Sequence[Leg], shown: Proofs) -> list[tuple[causes.Cause, list[tuple[str, str]]]]:
+    """Give each cause with its hosts and, for each of them, where its check stands in the page."""
+    by_host = {(leg.host.name, leg.name): leg for leg in legs}
+    return [
+        (cause, [(host, _anchor(by_host[host, cause.leg], cause, shown)) for host in cause.hosts])
+        for cause in causes.causes_of(record)
+    ]
+
+
+def _anchor(leg: Leg, cause: causes.Cause, shown: Proofs) -> str:
+    anchors = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check.id == cause.check.id)
+    return next(anchors, f"{leg.anchor}-{cause.clause}")
 
 
 def _plain(value: object) -> object:

@@ -11,6 +11,7 @@ from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.reports import markdown, reading, text
 from switchproof.reports.ci import Service
 from switchproof.reports.html import REPORT
+from switchproof.reports.legs import legs_of
 
 ANNOTATIONS = 10
 """Errors that GitHub shows of one step; what is more is dropped without a word."""
@@ -65,7 +66,7 @@ def errors(record: Record) -> list[str]:
     """Return a command for the first clause that did not pass on each leg of each host, failed ones first."""
     found = [
         (leg, clause, check)
-        for leg in reading.legs(record)
+        for leg in legs_of(record)
         if (first := _first_bad(leg.parts)) is not None
         for clause, check in [first]
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from switchproof.deploy.record import events as ev
 from switchproof.deploy.record.record import Record
 from switchproof.reports.ci import Service
-from switchproof.reports.reading import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS
 
 _CLEAR = "\x1b[0K"
 

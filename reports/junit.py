@@ -11,6 +11,7 @@ from switchproof.deploy.contract import RunVerdict, Verdict
 from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import reading, text
+from switchproof.reports.legs import LEG_WORDS, legs_of
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAGS = {
@@ -38,8 +39,8 @@ def render(record: Record) -> str:
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
-    for leg in reading.legs(record):
-        name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{reading.LEG_WORDS[leg.name]}"
+    for leg in legs_of(record):
+        name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{LEG_WORDS[leg.name]}"
         suite = ET.SubElement(root, "testsuite", name=clean(name), hostname=clean(leg.host.name))
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))
@@ -85,9 +86,7 @@ class _Details:
     """Tells all that there is to a check that did not pass, within the check's share of the whole file."""
 
     def __init__(self, record: Record) -> None:
-        count = sum(
-            check.verdict in _TAGS for leg in reading.legs(record) for part in leg.parts for check in part.checks
-        )
+        count = sum(check.verdict in _TAGS for leg in legs_of(record) for part in leg.parts for check in part.checks)
         self._share = DETAIL_CHARACTERS // max(count, 1)
 
     def __call__(self, check: Check) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import advice, reading, text
+from switchproof.reports.legs import legs_of
 
 LIMIT = 256 * 1024
 """Bytes of UTF-8. GitHub drops a summary of more than 1 MiB whole."""
@@ -67,7 +68,7 @@ def _blocks(record: Record) -> Iterator[str]:
 
 def _matrix(record: Record) -> str:
     lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"]
-    legs = list(reading.legs(record))
+    legs = list(legs_of(record))
     if len(legs) > _ROWS:
         legs.sort(key=lambda leg: leg.verdict is Verdict.PASSED)
     for leg in legs[:_ROWS]:
@@ -82,7 +83,7 @@ def _matrix(record: Record) -> str:
 def _details(record: Record) -> Iterator[str]:
     bad = [
         (leg, part.id, check)
-        for leg in reading.legs(record)
+        for leg in legs_of(record)
         for part in leg.parts
         for check in part.checks
         if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}

@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Check, Evidence, Record
-from switchproof.reports import attempts, excerpts, reading
+from switchproof.reports import attempts, excerpts
+from switchproof.reports.legs import Leg, legs_of
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED})
 """The verdicts whose evidence is shown and not only named."""
@@ -115,14 +116,14 @@ def told_once(record: Record) -> bool:
     return sum(1 for _ in _checks(record)) > _MANY
 
 
-def _checks(record: Record) -> Iterator[tuple[reading.Leg, Part, Check]]:
-    for leg in reading.legs(record):
+def _checks(record: Record) -> Iterator[tuple[Leg, Part, Check]]:
+    for leg in legs_of(record):
         for part in leg.parts:
             for check in part.checks:
                 yield leg, part.id, check
 
 
-def _proof(leg: reading.Leg, check: Check, anchor: str, files: list[File]) -> Proof:
+def _proof(leg: Leg, check: Check, anchor: str, files: list[File]) -> Proof:
     lead, _, rest = check.message.partition("\n")
     if any(_LOG in file.path and (file.excerpt or file.above) for file in files):
         rest = rest.partition(_LAST_WORDS)[0]

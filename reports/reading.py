@@ -1,28 +1,14 @@
-"""What a record says: its legs, its first cause, and the words and shapes for them, so that no two outputs differ."""
+"""What a record says, and the words and shapes for it, so that no two outputs differ."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.facts import Leg as LegName
-from switchproof.deploy.record.fold import judge
-from switchproof.deploy.record.record import (
-    Again,
-    AuditResult,
-    Check,
-    ClauseResult,
-    Host,
-    Part,
-    Record,
-    Rollback,
-    WaiverResult,
-)
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.deploy.record.waivers import called, words
-from switchproof.reports import text
+from switchproof.reports import causes, text
+from switchproof.reports.legs import LEG_WORDS, legs_of
 
 SHAPES: dict[str, str] = {
     Verdict.PASSED: "✓",
@@ -43,6 +29,9 @@ SHAPES: dict[str, str] = {
     HostState.FOUND_UNHEALTHY: "✗",
 }
 """A shape for each verdict and state, so that none is told by colour alone."""
+
+MANY = 10
+"""Hosts above which outputs for people show those with trouble, and fold or count the others."""
 
 _NOTHING_COLLECTED = 5
 
@@ -102,133 +91,6 @@ def _incomplete(record: Record) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Leg:
-    """One leg of one host's way.
-
-    Attributes:
-        host: The host.
-        name: `forward` for what was asked for, `back` for the system from before, `again` for a second deploy.
-        label: The host's name, with the leg where it is not the first.
-        anchor: A piece of an id, unique in the record.
-        verdict: What all clauses of the leg come to.
-        clauses: The five clauses, in the contract's order.
-        audit: The team's own checks of an audit; None where there are none.
-        seconds: How long it took, as far as that is known.
-    """
-
-    host: Host
-    name: LegName
-    label: str
-    anchor: str
-    verdict: Verdict
-    clauses: list[ClauseResult]
-    audit: AuditResult | None = None
-    seconds: float = 0.0
-
-    @property
-    def parts(self) -> list[Part]:
-        """Everything that it is judged by, and so every check of it."""
-        return [*self.clauses, self.audit] if self.audit else [*self.clauses]
-
-
-LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again": "again"}
-"""What each leg is called beside a host's name."""
-
-
-_LEG_TITLES = {
-    "forward": {"audit": "Audit", "rollback": "Rollback", "plan": "Plan", "drill": "First deploy"},
-    "back": {"drill": "Way back, on purpose"},
-}
-
-
-def leg_title(record: Record, leg: Leg) -> str:
-    """Say what was done on a leg, as a heading."""
-    usual = {"forward": "Deploy", "back": "Way back", "again": "Second deploy"}
-    return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
-
-
-_ANCHOR = 12
-"""Letters of a host's name in its anchors, of which a page has many."""
-
-
-def legs(record: Record) -> Iterator[Leg]:
-    """Yield every leg of every host, in the order in which a host takes them."""
-    for index, host in enumerate(record.hosts, 1):
-        anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
-        verdict, took = judge(host.parts), _took(host, "forward")
-        yield Leg(host, "forward", host.name, anchor, verdict, host.clauses, host.audit, took)
-        later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
-        for name, leg in later:
-            if leg is not None:
-                word = LEG_WORDS[name]
-                label = f"{host.name} ({word})"
-                yield Leg(host, name, label, f"{anchor}-{word}", leg.verdict, leg.clauses, seconds=_took(host, name))
-
-
-def _took(host: Host, leg: LegName) -> float:
-    """Seconds from the beginning of a leg's first phase to the end of its last one."""
-    phases = [phase for phase in host.phases if phase.leg == leg]
-    ends = [phase.finished for phase in phases if phase.finished]
-    return (max(ends) - min(phase.started for phase in phases)).total_seconds() if ends else 0.0
-
-
-@dataclass(frozen=True)
-class Cause:
-    """The check that a run's verdict first comes from."""
-
-    host: str
-    clause: Clause | Literal["audit"]
-    check: Check
-    leg: LegName = "forward"
-
-    @property
-    def sentence(self) -> str:
-        """The cause in one line, without a full stop: host, clause, check, verdict and what it said."""
-        said = text.brief(self.check.message)
-        verdict = "failed" if self.check.verdict is Verdict.FAILED else "is inconclusive"
-        where = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
-        part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
-        head = f"on host {self.host}{where}, {part}, “{text.one_line(self.check.title)}” {verdict}"
-        return f"{head}: {said}" if said else head
-
-
-def first_cause(record: Record) -> Cause | None:
-    """Find the first check, in the contract's order, that failed or gave no answer.
-
-    A check that never ran is a symptom as long as one that ran has something to say, and of several hosts
-    the one that failed comes before the one that gave no answer.
-    """
-    drill = record.run.mode == "drill"  # in which each leg counts; else the way back is no cause of the verdict
-    candidates = [
-        Cause(leg.host.name, part.id, check, leg.name)
-        for leg in legs(record)
-        if drill or leg.name == "forward"
-        for part in leg.parts
-        for check in part.checks
-        if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
-    ]
-    order = [*Clause, "audit"]
-    return min(
-        candidates,
-        key=lambda cause: (
-            cause.check.started is None,
-            list(LEG_WORDS).index(cause.leg),
-            order.index(cause.clause),
-            cause.check.verdict is not Verdict.FAILED,
-        ),
-        default=None,
-    )
-
-
-def nobody_let_in(record: Record) -> str:
-    """Say what to do where no host was reached, so that an audit would see no more; empty where one was."""
-    cause = first_cause(record)
-    if cause is None or not cause.check.remedy or any(host.connections for host in record.hosts):
-        return ""
-    return f"No host was reached, so nothing was touched. {cause.check.remedy}"
-
-
 CUTOVER_CHARACTERS = 600
 """Of what is said of the cutover in one sentence; a line of a repository may be long."""
 
@@ -252,7 +114,7 @@ def sentence(record: Record) -> str:
     if run.mode == "plan" and run.exit_code == ExitCode.CANONICAL:
         return "A plan shows what would change; it changes nothing and proves nothing."
     if record.verdict.accepted:
-        verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
+        verdicts = [check.verdict for leg in legs_of(record) for part in leg.parts for check in part.checks]
         hosts = text.count(len(record.hosts), "host")
         waived = verdicts.count(Verdict.WAIVED)
         but = f", {waived} failed and {'is' if waived == 1 else 'are'} waived" if waived else ""
@@ -263,16 +125,15 @@ def sentence(record: Record) -> str:
         )
     if waivers_alone(record):
         return _stopped(f"Not canonical: {waiver_words(failing_waivers(record)[0])}")
-    cause = first_cause(record)
-    if (reason := _incomplete(record)) and not (cause and cause.check.started):
+    found = causes.causes_of(record)
+    cause = found[0] if found else None
+    if (reason := _incomplete(record)) and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing is proven: {reason}")
-    if run.refusal and not (cause and cause.check.started):
+    if run.refusal and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing was touched: {text.brief(run.refusal.message, _REFUSAL_CHARACTERS)}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
-    if cause and cause.check.started:
-        lead += _DID.get(run.mode, "")
-    if cause and cause.check.started:
-        return _stopped(f"{lead}: {cause.sentence}")
+    if cause and not cause.is_symptom:
+        return _stopped(f"{lead}{_DID.get(run.mode, '')}: {causes.summary(record, found)}")
     if run.exit_code == ExitCode.LOCKED:
         return _stopped(f"{lead}: another deploy holds the lock of a host: {_lock_reason(record)}")
     if run.interrupted:
@@ -280,7 +141,7 @@ def sentence(record: Record) -> str:
     if run.finished is None:
         return _stopped(f"{lead}: the run did not come to its end{_last_known(record)}")
     if cause:
-        return _stopped(f"{lead}: {cause.sentence}")
+        return _stopped(f"{lead}: {causes.summary(record, found)}")
     if record.cutover and record.cutover.verdict is not Verdict.PASSED:
         return _stopped(f"{lead}: {text.one_line(record.cutover.words, CUTOVER_CHARACTERS)}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
@@ -292,7 +153,7 @@ ABSENT = "hypervisor/there-is-none"
 
 def absence(record: Record) -> str:
     """Say that clause `hypervisor` was passed for want of one, and why; empty where there is one."""
-    checks = (check for leg in legs(record) for part in leg.parts for check in part.checks)
+    checks = (check for leg in legs_of(record) for part in leg.parts for check in part.checks)
     told = next((check.seen for check in checks if check.id == ABSENT and check.verdict is Verdict.PASSED), "")
     return _stopped(f"Clause hypervisor is {text.one_line(told)}") if told else ""
 
@@ -349,9 +210,6 @@ _LEFT: dict[HostState, str] = {
 }
 """What it means for hosts to be in a state, the worst first."""
 
-_NAMED = 6
-"""Hosts that are named; of more, only the number is said."""
-
 
 def aftermath(record: Record) -> str:
     """Say in one sentence which state each host was left in."""
@@ -363,9 +221,7 @@ def aftermath(record: Record) -> str:
             return f"{whole} were {told}.{_and_split(record)}"
         if names:
             noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
-            which = ", ".join(text.one_line(name) for name in names)
-            said = f"{noun} {which}" if len(names) <= _NAMED else f"{len(names)} {noun}"
-            parts.append(f"{said} {verb} {told}")
+            parts.append(f"{noun} {causes.named(names)} {verb} {told}")
     whole = "; ".join(parts) or "no host was touched"
     return f"{whole[0].upper()}{whole[1:]}.{_and_split(record)}"
 
@@ -386,31 +242,36 @@ def split(record: Record) -> str:
     ]
     if not moved or not rest:
         return ""
-    runs = [f"{_group(moved)} {_runs(record, moved[0])}"]
+    runs = [f"{_group(moved)} {_runs(record, moved)}"]
     for state in dict.fromkeys(host.state for host in rest):
         alike = [host for host in rest if host.state is state]
         kept = state in {HostState.ROLLED_BACK, HostState.UNCHANGED}
-        runs.append(f"{_group(alike)} {_runs(record, alike[0]) if kept else f'is {state}'}")
+        runs.append(f"{_group(alike)} {_runs(record, alike) if kept else f'{_be(alike)} {state}'}")
     return f"the fleet is split: {'; '.join(runs)}"
 
 
 def _group(hosts: list[Host]) -> str:
-    names = [text.one_line(host.name) for host in hosts]
-    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    return causes.named([host.name for host in hosts])
 
 
-def _runs(record: Record, host: Host) -> str:
-    """Say which system a host was seen to run: its commit, or else its store path."""
+def _be(hosts: list[Host]) -> str:
+    return "is" if len(hosts) == 1 else "are"
+
+
+def _runs(record: Record, hosts: list[Host]) -> str:
+    """Say which system hosts were seen to run, by the first of them: its commit, or else its store path."""
+    host = hosts[0]
     new = host.state is HostState.CONVERGED
     seen = host.after if new else host.before
     commit = record.revision.sha if new else seen.revision if seen else None
     system = commit[:12] if commit else seen.toplevel if seen else None
-    return f"runs {system or 'an unnamed system'} ({'new' if new else 'old'})"
+    verb = "runs" if len(hosts) == 1 else "run"
+    return f"{verb} {system or 'an unnamed system'} ({'new' if new else 'old'})"
 
 
 def tally(record: Record) -> str:
     """Say in one sentence what came of every check of every leg."""
-    verdicts = [check.verdict for leg in legs(record) for part in leg.parts for check in part.checks]
+    verdicts = [check.verdict for leg in legs_of(record) for part in leg.parts for check in part.checks]
     counts = Counter(verdicts)
     told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
     return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
-from switchproof.reports import advice, reading, text
+from switchproof.reports import advice, causes, reading, text
 from switchproof.reports.activity import WARNING_CHARACTERS
 from switchproof.reports.html import REPORT
+from switchproof.reports.legs import legs_of
 
 WIDTH = 80
 """Columns. Only paths and commands, which are for copying, may be longer."""
@@ -62,11 +63,11 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:
-        lines += [*_table(record), Text()]
+        lines += [*_causes(record), *_table(record), Text()]
         lines += [line for host in record.hosts for line in _audit(host)]
         told = reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []  # by the sentence above
         lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
-        lines += [line for host in record.hosts for line in _state(host)]
+        lines += _states(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
     lines += [Text(), *_report(record, folder), *_exit(record)]
@@ -139,8 +140,23 @@ def cutover_lines(record: Record) -> list[Text]:
     return lines
 
 
+def _causes(record: Record) -> list[Text]:
+    """Every cause with its hosts, where there are several; a single one stands in the sentence above."""
+    found = [] if record.verdict.accepted else causes.causes_of(record)
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in found if len(found) > 1]
+    return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
+
+
 def _table(record: Record) -> list[Text]:
-    legs = list(reading.legs(record))
+    legs = list(legs_of(record))
+    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED}
+    count = len(record.hosts) - len(troubled)
+    folded = len(record.hosts) > reading.MANY and count
+    if folded:
+        legs = [leg for leg in legs if leg.host.name in troubled]
+    rest = _wrapped(f"{text.count(count, 'host')} passed every clause") if folded else []
+    if not legs:
+        return rest
     widths = [
         max(len(clause), *(len(leg.clauses[index].verdict) for leg in legs)) for index, clause in enumerate(Clause)
     ]
@@ -154,7 +170,7 @@ def _table(record: Record) -> list[Text]:
             lines += [Text(name), _row("", words, widths, first)]
         else:
             lines.append(_row(name, words, widths, first))
-    return lines
+    return lines + rest
 
 
 def _planned(host: Host) -> list[Text]:
@@ -197,11 +213,20 @@ def _waiver(result: WaiverResult) -> list[Text]:
     return lines
 
 
-def _state(host: Host) -> list[Text]:
-    head = f"{text.inert(host.name)} is {host.state}"
-    reason = "" if host.state in _QUIET else f": {text.brief(host.state_reason)}"
-    lines = _wrapped(head + reason)
-    lines[0].highlight_words([host.state.value], STYLES.get(host.state, ""))
+def _states(record: Record) -> list[Text]:
+    """The state of each host; of many, those that are alike share a line."""
+    many = len(record.hosts) > reading.MANY
+    alike: dict[tuple[str, ...], list[Host]] = {}
+    for host in record.hosts:
+        reason = "" if host.state in _QUIET else text.brief(host.state_reason)
+        alike.setdefault((host.state, reason) if many else (host.name,), []).append(host)
+    lines = []
+    for hosts in alike.values():
+        state, verb = hosts[0].state, "is" if len(hosts) == 1 else "are"
+        reason = "" if state in _QUIET else f": {text.brief(hosts[0].state_reason)}"
+        line = _wrapped(f"{causes.named([host.name for host in hosts])} {verb} {state}{reason}")
+        line[0].highlight_words([state.value], STYLES.get(state, ""))
+        lines += line
     return lines
 
 

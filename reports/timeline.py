@@ -9,7 +9,7 @@ from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Host, PhaseTime, Record
 from switchproof.reports import text
 from switchproof.reports.attempts import Tick, since_healthy, ticks
-from switchproof.reports.reading import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS
 
 WIDTH = 1000
 """Width of the axis, in units of the drawing."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record.fold import NOT_RUN
 from switchproof.deploy.record.record import Check, Host, Record
-from switchproof.reports import reading, text
+from switchproof.reports import text
+from switchproof.reports.legs import LEG_WORDS, legs_of
 
 _REASON_CHARACTERS = 300
 
@@ -59,7 +60,7 @@ def _why_unreached(host: Host) -> str:
 def not_made(record: Record) -> list[NotMade]:
     """Name every check that was not made, or gave no answer, with the reason; those of one reason together."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
-    for leg in reading.legs(record):
+    for leg in legs_of(record):
         for part in leg.parts:
             for check in part.checks:
                 if check.verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE}:
@@ -107,7 +108,7 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
             f"whether units that the switch left running ({', '.join(kept)}) still serve data of the earlier system: "
             "no check sees what a process has read through /run/current-system"
         )
-    for leg, words in reading.LEG_WORDS.items():
+    for leg, words in LEG_WORDS.items():
         thinned = [watch for watch in host.watches if watch.leg == leg and watch.left_out]
         if thinned:
             count = text.count(sum(watch.left_out for watch in thinned), "answer")

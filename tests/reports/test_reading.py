@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record import facts
-from switchproof.reports import reading
+from switchproof.reports import causes, reading
+from switchproof.reports.legs import legs_of
 from tests.reports import stories
 from tests.reports.stories import Story
 
 
 def cause(story: Story) -> tuple[str, Clause, str]:
-    found = reading.first_cause(story.record())
+    found = causes.first_cause(story.record())
     assert found
     assert isinstance(found.clause, Clause)
     return found.host, found.clause, found.check.id
@@ -41,7 +42,7 @@ def test_failed_host_comes_before_a_silent_one() -> None:
 
 def test_canonical_run_has_no_cause() -> None:
     """Where everything passed there is nothing to explain."""
-    assert reading.first_cause(stories.canonical().record()) is None
+    assert causes.first_cause(stories.canonical().record()) is None
 
 
 def test_sentence_names_what_stopped_the_run() -> None:
@@ -67,22 +68,22 @@ def test_plan_proves_nothing_and_exits_well() -> None:
 def test_way_back_is_a_cause_only_in_a_drill() -> None:
     """A rollback that fails does not hide why there was one; in a drill each leg counts, in its order."""
     assert cause(stories.unsafe())[1:] == (Clause.CONVERGE, "switched")
-    assert reading.first_cause(stories.unsafe().record()).leg == "forward"  # type: ignore[union-attr]
+    assert causes.first_cause(stories.unsafe().record()).leg == "forward"  # type: ignore[union-attr]
     story = stories.drill("a", again=Verdict.FAILED)
-    assert reading.first_cause(story.record()).leg == "again"  # type: ignore[union-attr]
+    assert causes.first_cause(story.record()).leg == "again"  # type: ignore[union-attr]
     story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, leg="back")
-    assert reading.first_cause(story.record()).leg == "back"  # type: ignore[union-attr]
+    assert causes.first_cause(story.record()).leg == "back"  # type: ignore[union-attr]
 
 
 def test_anchors_are_unique_for_hosts_that_look_alike() -> None:
     """Two hosts whose names have the same letters have different anchors."""
     record = stories.canonical("a.b", "a-b").record()
     record.hosts[0].rollback = stories.rolled_back().record().hosts[0].rollback
-    anchors = [leg.anchor for leg in reading.legs(record)]
+    anchors = [leg.anchor for leg in legs_of(record)]
     assert len(set(anchors)) == len(anchors) == 3
 
 
 def test_leg_names_are_those_of_the_journal() -> None:
     """The legs of a record are told apart as the journal tells them apart."""
     names: list[facts.Leg] = ["forward", "back", "forward"]
-    assert [leg.name for leg in reading.legs(stories.rolled_back().record())] == names
+    assert [leg.name for leg in legs_of(stories.rolled_back().record())] == names
