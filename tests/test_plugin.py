@@ -124,6 +124,14 @@ def test_a_deploy_says_whose_option_is_in_its_way(repository: Path) -> None:
     assert "`switchproof`" in done.stdout
 
 
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_is_given_whatever_else_is_missing(tmp_path: Path, word: str) -> None:
+    """An incomplete command line gets the help that it asks for, and the options of a deploy are in it."""
+    done = run(tmp_path, "--provider=ovh", word)
+    assert done.returncode == 0, done.stdout
+    assert ("--sha=REV" if word == "--help" else "pytest") in done.stdout
+
+
 def test_a_conftest_that_breaks_is_named(repository: Path) -> None:
     """A deploy by pytest cannot leave out a conftest.py that cannot be imported, and says what can."""
     (repository / "conftest.py").write_text("1 / 0\n")

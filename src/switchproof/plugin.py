@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     foreign = config.stash.get(FOREIGN, options.TRIGGERS)
     if options.belongs_to_others(foreign):
         return
+    if config.option.help or config.option.version:
+        return
     if config.option.provider is None:
         options.refuse_alone(config, foreign)
         return
