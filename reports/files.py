@@ -62,7 +62,7 @@ def write(record: Record, folder: Path, latest: Path) -> None:
     Raises:
         OSError: A file or the link could not be written; what comes before it in this order was.
     """
-    write_text(folder / "junit.xml", junit.render(record))
+    write_text(folder / "junit.xml", junit.render(record, Path(os.path.relpath(folder))))
     point(latest, folder)
 
 

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from switchproof.deploy.contract import RunVerdict, Verdict
 from switchproof.deploy.record.record import Check, Part, Record
@@ -30,12 +31,18 @@ DETAIL_CHARACTERS = 4_000_000
 _WAIVER_CHARACTERS = 400
 
 
-def render(record: Record) -> str:
+def render(record: Record, folder: Path | None = None) -> str:
     """Render a record as JUnit XML: a suite for each leg of each host, a case for each check.
 
     A failed check is a failure, an inconclusive one an error, a blocked one and a waived failure skipped. A run that
     is neither canonical nor canonical with waivers is never without a failure or an error here, whatever its checks
-    say. No two cases have the same class and name, as GitLab counts only the first of them.
+    say. A case is named by the id of its check, which no rewording changes. No two cases have the same class and
+    name, as GitLab counts only the first of them. A case has the time of what it judges, or none: checks wait for
+    answers together, and such a wait belongs to no single one.
+
+    Args:
+        record: The run.
+        folder: The run's folder, as a job's artifacts have it; with it, evidence is attached to what did not pass.
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
@@ -47,16 +54,19 @@ def render(record: Record) -> str:
         _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
         for part in leg.parts:
             for check in _checks(record, part):
-                _case(suite, f"{name}.{part.id}", f"{part.id}: {text.one_line(check.title)}", check, details)
+                _case(suite, f"{name}.{part.id}", check, details, folder)
+        suite.set("time", f"{leg.seconds:.3f}")
     if not record.verdict.accepted and record.run.mode != "plan" and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
         said = reading.sentence(record)
         verdict = Verdict.FAILED if record.verdict is RunVerdict.NON_CANONICAL else Verdict.INCONCLUSIVE
         missing = Check(id="verdict", title="The run is canonical", verdict=verdict, message=said)
-        _case(suite, "run", missing.title, missing, details)
+        _case(suite, "run", missing, details, folder)
     _tell_apart(root)
     _count(root)
+    if record.run.finished:
+        root.set("time", f"{(record.run.finished - record.run.started).total_seconds():.3f}")
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -68,18 +78,23 @@ def _checks(record: Record, part: Part) -> Iterable[Check]:
     return [Check(id=part.id, title="(no check)", verdict=Verdict.INCONCLUSIVE, message=message)]
 
 
-def _case(suite: ET.Element, classname: str, name: str, check: Check, details: _Details) -> None:
-    case = ET.SubElement(
-        suite, "testcase", classname=clean(classname), name=clean(name), time=f"{max(check.seconds, 0.0):.3f}"
-    )
+def _case(suite: ET.Element, classname: str, check: Check, details: _Details, folder: Path | None) -> None:
+    case = ET.SubElement(suite, "testcase", classname=clean(classname), name=clean(check.id))
+    if check.took_s is not None:
+        case.set("time", f"{max(check.took_s, 0.0):.3f}")
     if tag := _TAGS.get(check.verdict):
-        said = text.brief(check.message) or check.verdict.value
-        blocked = check.verdict is Verdict.BLOCKED and not said.lower().startswith("blocked")
-        said = f"blocked: {said}" if blocked else said
+        message = text.brief(check.message) or check.verdict.value
+        blocked = check.verdict is Verdict.BLOCKED and not message.lower().startswith("blocked")
+        message = f"blocked: {message}" if blocked else message
         if check.verdict is Verdict.WAIVED:
-            said = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {said}"
-        result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(said))
+            message = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {message}"
+        result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(message))
         result.text = clean(details(check))
+        output = [text.one_line(check.title)]
+        if folder:
+            # GitLab and Jenkins' JUnit attachments plugin read these lines.
+            output += [f"[[ATTACHMENT|{folder / path}]]" for path in check.evidence]
+        ET.SubElement(case, "system-out").text = clean("\n".join(output))
 
 
 class _Details:
@@ -129,21 +144,15 @@ def _red(root: ET.Element) -> bool:
 
 def _count(root: ET.Element) -> None:
     whole: Counter[str] = Counter()
-    seconds = 0.0
     for suite in root:
-        cases = suite.findall("testcase")
-        counts = {"tests": len(cases)} | {
+        counts = {"tests": len(suite.findall("testcase"))} | {
             name: len(suite.findall(f"testcase/{tag}")) for name, tag in _COUNTED.items()
         }
-        took = sum(float(case.get("time", "0")) for case in cases)
         for name, number in counts.items():
             suite.set(name, str(number))
-        suite.set("time", f"{took:.3f}")
         whole.update(counts)
-        seconds += took
     for name in ("tests", "failures", "errors"):  # for Jenkins the whole has no number of skipped cases
         root.set(name, str(whole[name]))
-    root.set("time", f"{seconds:.3f}")
 
 
 def clean(value: str) -> str:
