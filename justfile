@@ -80,7 +80,7 @@ lint-workflows:
 
 # Survey this repository's own deploy paths. What is vouched for deploys to the lab alone.
 paths *options:
-    switchproof paths . --vouch='.ci/run' --vouch='bench/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
+    switchproof paths . --vouch='.ci/run' --vouch='bench/*' --vouch='deploy/providers/lab/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
 # Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
 schema:

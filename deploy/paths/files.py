@@ -25,6 +25,9 @@ class Files:
         root: Its folder.
         label: What stands before the paths of its files where they are told, for one that is not the surveyed one.
 
+    Attributes:
+        followed: The scripts that some entry point runs, as far as they were followed.
+
     Raises:
         UsageError: There is no such folder.
     """
@@ -34,6 +37,7 @@ class Files:
             raise UsageError(f"{root}: no such folder; name the working copy of a repository")
         self.root = root.resolve()
         self._label = label
+        self.followed: set[str] = set()
 
     @functools.cached_property
     def listing(self) -> tuple[str, ...]:

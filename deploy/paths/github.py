@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ _SSH_ACTIONS = (
     "fifsky/ssh-action",
     "garygrossgarten/github-action-ssh",
 )
+_HOSTED = re.compile(r"(ubuntu|macos|windows)-[\w.-]+\Z")
+"""The labels of GitHub's own machines, which are no hosts."""
 _DEEPEST = 10
 
 
@@ -82,6 +85,8 @@ class Workflows:
 
     def follow(self, walker: Walker, path: str, job: Node) -> None:
         """Follow a job of a workflow."""
+        runs_on = job.get("runs-on")
+        walker.trail.hosted = runs_on is not None and bool(_HOSTED.match(runs_on.text or ""))
         self._job(walker, self.load(path), job, {}, 0)
 
     def _job(self, walker: Walker, workflow: Node, job: Node, inputs: dict[str, Values], depth: int) -> None:

@@ -11,6 +11,13 @@ PYTHON = re.compile(r"python[0-9.]*\Z")
 HOST_SCRIPT = "host-switch.sh"
 """What the shared host-side script is called."""
 
+HOST_DUTIES = {
+    "switch the host with nixos-rebuild": frozenset({"nixos-rebuild switch"}),
+    "ask a health endpoint": frozenset({"curl", "wget", "nc", "ncat"}),
+    "emit the journal": frozenset({"journalctl"}),
+}
+"""What a host-side script that is not Switchproof's has to do, and the programs that show it."""
+
 WRAPPERS: dict[str, frozenset[str]] = {
     "sudo": frozenset({"-u", "-g", "-C", "-h", "-p", "-r", "-t", "-U", "--user", "--group"}),
     "doas": frozenset({"-u", "-C"}),
@@ -101,6 +108,8 @@ SSH_VALUES = frozenset(
 """Options of ssh(1) that take a value."""
 
 SWITCHES = frozenset({"switch", "boot", "test"})
+CONVERGES = frozenset({"nixos-rebuild", "switch-to-configuration", "nix-env"})
+"""Programs that put another system on a NixOS host."""
 DEPLOYERS: dict[str, frozenset[str] | None] = {
     "colmena": frozenset({"apply", "apply-local", "upload-keys"}),
     "deploy-rs": None,
@@ -115,6 +124,8 @@ DEPLOYERS: dict[str, frozenset[str] | None] = {
     "clan": frozenset({"machines"}),
 }
 """Other programs that change NixOS hosts, and with which words; None with any."""
+DEPLOYS_HERE = frozenset({"nixos-install", "nixos-container", "apply-local"})
+"""Of those, the programs and words that change the machine on which they run; the others reach hosts over SSH."""
 
 CHANGES_UNITS = frozenset(
     {
@@ -141,6 +152,31 @@ ASKS = frozenset(
 )
 """Programs to which the name of another one is only a word."""
 
+HARMLESS_ON_A_HOST = frozenset(
+    {"set", "export", "unset", "local", "declare", "typeset", "readonly", "return", "exit", "true", "false", ":"}
+    | {"[[", "shift", "read", "wait", "sleep", "umask", "date", "hostname", "hostnamectl", "uname", "whoami", "id"}
+    | {"uptime", "head", "tail", "sed", "awk", "cut", "tr", "sort", "uniq", "wc", "jq", "tee", "mkdir", "rmdir", "rm"}
+    | {"touch", "chmod", "chown", "stat", "readlink", "realpath", "basename", "dirname", "mktemp", "base64", "gzip"}
+    | {"gunzip", "zcat", "tar", "sha256sum", "diff", "cmp", "journalctl", "ss", "netstat", "curl", "wget", "nc"}
+    | {"ncat", "df", "du", "free", "ps", "lsof", "dmesg", "logger", "seq", "let", "break", "continue", "getopts"}
+    | {"printenv", "tty", "nproc", "lsblk", "findmnt", "mountpoint", "ip", "ping", "dig", "getent", "nixos-version"}
+    | {"nix-store", "nix-instantiate", "nix-build", "nix-channel", "timedatectl", "loginctl", "systemd-cgls"}
+    | {"exec", "eval", "trap", "source", ".", "cd", "pushd", "popd", "kill", "jobs", "bg", "fg", "alias", "shopt"}
+)
+"""Programs that neither switch a host nor change what serves there; of any other one on a host that is not known."""
+
+CHANGES_A_HOST = frozenset(
+    {"docker", "docker-compose", "podman", "podman-compose", "pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
+    | {"apt", "apt-get", "dnf", "yum", "apk", "pacman", "dpkg", "rpm", "snap", "initctl", "rc-service", "sv", "mount"}
+    | {"umount", "dd", "mkfs", "insmod", "modprobe", "sysctl", "iptables", "nft", "crontab", "systemd-nspawn"}
+)
+"""Programs that change a host on which they run, unless they only ask."""
+ASKING_WORDS = frozenset(
+    {"ps", "images", "logs", "inspect", "info", "version", "stats", "top", "port", "ls", "list", "status", "show"}
+    | {"config", "events", "history", "search", "policy", "-l", "--list", "--version", "--help"}
+)
+"""Words with which those only ask."""
+
 AWS_PROGRAMS = frozenset(
     {"aws", "aws-vault", "session-manager-plugin", "sam", "cdk", "eksctl", "copilot", "ssm-session"}
 )
@@ -148,8 +184,9 @@ AWS_PROGRAMS = frozenset(
 _AWS_WORD = re.compile(
     r"AWS_[A-Z_]+|amazonaws\.com|amazon-ssm|169\.254\.169\.254|fd00:ec2::254|\baws:|arn:aws|\bi-[0-9a-f]{17}\b|\bboto3\b"
 )
+_KEY_FIRST = re.compile(r"StrictHostKeyChecking[=\s\"']*accept-new\b", re.IGNORECASE)
 _KEY_UNCHECKED = re.compile(
-    r"StrictHostKeyChecking[=\s\"']*(no|off|false|accept-new)\b|(User|Global)KnownHostsFile[=\s\"']*/dev/null"
+    r"StrictHostKeyChecking[=\s\"']*(no|off|false)\b|(User|Global)KnownHostsFile[=\s\"']*/dev/null"
     r"|HOST_KEY_CHECKING[=\s\"']*(false|0|no)\b|CheckHostIP[=\s]*no\b(?=.*StrictHostKeyChecking)",
     re.IGNORECASE,
 )
@@ -249,9 +286,13 @@ def moving_flake(reference: str) -> bool:
     return False
 
 
-def unchecked_key(text: str) -> bool:
-    """Whether a text switches the check of host keys off."""
-    return bool(_KEY_UNCHECKED.search(text))
+def key_problem(text: str) -> str:
+    """Say how a text weakens the check of host keys; empty where it does not."""
+    if _KEY_UNCHECKED.search(text):
+        return "the check of host keys is switched off"
+    if _KEY_FIRST.search(text):
+        return "the first key that answers is trusted (accept-new): a new runner trusts any"
+    return ""
 
 
 def of_aws(text: str) -> bool:
@@ -259,8 +300,13 @@ def of_aws(text: str) -> bool:
     return bool(_AWS_WORD.search(text))
 
 
+_DEPLOYING = re.compile(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", re.IGNORECASE)
+_ASKING = re.compile(
+    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
+    re.IGNORECASE,
+)
+
+
 def sounds_like_deploy(name: str) -> bool:
-    """Whether a name says that it deploys."""
-    return bool(
-        re.search(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", name, re.IGNORECASE)
-    )
+    """Whether a name says that it deploys, and not that it asks about a deploy."""
+    return bool(_DEPLOYING.search(name)) and not _ASKING.search(name)

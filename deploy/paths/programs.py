@@ -12,6 +12,7 @@ from switchproof.deploy.paths.meaning import (
     AWS_PROGRAMS,
     CHANGES_UNITS,
     DEPLOYERS,
+    DEPLOYS_HERE,
     HOST_SCRIPT,
     PYTHON,
     SSH_VALUES,
@@ -44,6 +45,14 @@ def host_script(walker: Walker, call: Call) -> None:
     verb = call.plain[0] if call.words else "deploy"
     if verb not in _LOOKS:
         walker.trail.act(f"{HOST_SCRIPT} {shown(verb)}", call.place, call.text.provider, shared=True, inline=False)
+
+
+def unseen_host_script(walker: Walker, call: Call, name: str) -> None:
+    """Note a program that has the name of the host-side script, and whose text is not in the repository."""
+    if not walker.vouches(name):
+        walker.trail.unknown(
+            call.place, f"{shown(name)} has the name of the host-side script; what it holds cannot be read here"
+        )
 
 
 def act(walker: Walker, call: Call, what: str, provider: str | None = None) -> None:
@@ -120,6 +129,8 @@ def git(walker: Walker, call: Call) -> None:
         return
     match verb:
         case "pull":
+            if call.text.provider not in {"local", "lab"}:
+                act(walker, call, "git pull")
             walker.trail.find(Kind.FLOATING, call.place, "git pull takes whatever the branch holds at that time")
         case "fetch":
             revisions = names[1:]
@@ -225,7 +236,8 @@ def deployer(walker: Walker, call: Call) -> None:
     """Another program that deploys."""
     words = DEPLOYERS[call.name]
     if words is None or words & set(call.plain) or any(not is_known(word) for word in call.plain[:1]):
-        act(walker, call, call.name)
+        here = DEPLOYS_HERE & {call.name, *call.plain} or (call.name == "nh" and not call.option("--target-host"))
+        act(walker, call, call.name, None if here else "ssh")
 
 
 def deploy_rs(walker: Walker, call: Call) -> None:
@@ -273,6 +285,11 @@ def _send_command(walker: Walker, call: Call) -> None:
         return
     if walker.trail.strings:
         walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
+        there = replace(call, words=(), text=replace(call.text, provider="aws"))
+        for path in walker.files.called(HOST_SCRIPT):
+            walker.file(path, there)
+        if not walker.files.called(HOST_SCRIPT):
+            unseen_host_script(walker, call, HOST_SCRIPT)
         return
     act(walker, call, "aws ssm send-command", "aws")
     walker.trail.unknown(call.place, "what SSM is told to run only the run will tell")
@@ -508,7 +525,7 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "pwsh": downloads,
     "su": other_user,
     "runuser": other_user,
-    HOST_SCRIPT: host_script,
+    HOST_SCRIPT: lambda walker, call: unseen_host_script(walker, call, call.name),
     **dict.fromkeys(UNREAD, unread),
     **dict.fromkeys(AWS_PROGRAMS, aws),
     **dict.fromkeys(DEPLOYERS, deployer),

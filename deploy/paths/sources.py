@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from switchproof.deploy.paths.github import Workflows
 from switchproof.deploy.paths.gitlab import ROOTS, Pipelines
 from switchproof.deploy.paths.justfiles import Justfile, NotRead
 from switchproof.deploy.paths.makefiles import Makefile
+from switchproof.deploy.paths.meaning import CONVERGES, DEPLOYERS
 from switchproof.deploy.paths.patience import OutOfPatience, patience
 from switchproof.deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
 from switchproof.deploy.paths.trail import Trail
@@ -20,21 +23,30 @@ from switchproof.deploy.paths.values import shown
 from switchproof.deploy.paths.walk import OWN_ROOT, Recipes, Walker
 
 _OTHERS = {
-    ".circleci/config.yml": "CircleCI",
-    "Jenkinsfile": "Jenkins",
-    "azure-pipelines.yml": "Azure Pipelines",
+    ".circleci/*.y*ml": "CircleCI",
+    "Jenkinsfile*": "Jenkins",
+    "azure-pipelines*.y*ml": "Azure Pipelines",
     "bitbucket-pipelines.yml": "Bitbucket Pipelines",
-    ".drone.yml": "Drone",
-    ".woodpecker.yml": "Woodpecker",
-    ".buildkite/pipeline.yml": "Buildkite",
+    ".drone.y*ml": "Drone",
+    ".woodpecker.y*ml": "Woodpecker",
+    ".woodpecker/*.y*ml": "Woodpecker",
+    ".buildkite/*.y*ml": "Buildkite",
     ".travis.yml": "Travis",
-    ".builds.yml": "SourceHut",
-    "Taskfile.yml": "Task",
-    "Taskfile.yaml": "Task",
+    ".build.yml": "builds.sr.ht",
+    ".builds/*.yml": "builds.sr.ht",
+    ".cirrus.y*ml": "Cirrus CI",
+    ".cirrus.star": "Cirrus CI",
+    ".forgejo/workflows/*.y*ml": "Forgejo Actions",
+    ".gitea/workflows/*.y*ml": "Gitea Actions",
+    "[Tt]askfile.y*ml": "Task",
     "Rakefile": "Rake",
+    "tasks.py": "Invoke",
+    "fabfile.py": "Fabric",
     "garnix.yaml": "Garnix",
 }
-"""Where other services and tools keep what they run; that is not read."""
+"""Where other services and tools keep what they run, with wildcards; that is not read."""
+
+_SHELL_LINE = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 
 
 class Surveyor:
@@ -70,9 +82,14 @@ class Surveyor:
                 find()
             except OutOfPatience as error:
                 self._note(Place(file=".", line=1, text=""), str(error))
-        for path, service in _OTHERS.items():
-            if self.files.is_file(path) or self.files.unreadable(path):
-                self._note(self.files.place(path, 1), f"of {service}, which is not read")
+        for pattern, service in _OTHERS.items():
+            for path in fnmatch.filter(self.files.listing, pattern):
+                if path.count("/") == pattern.count("/"):
+                    self._note(self.files.place(path, 1), f"of {service}, which is not read")
+        try:
+            self._scripts()
+        except OutOfPatience as error:
+            self._note(Place(file=".", line=1, text=""), str(error))
         met = [pattern for pattern, was_met in self._vouched.items() if was_met]
         return make_survey(
             str(self.files.root), self._entries, list(self._strange.values()), met, self.files.commit()
@@ -148,6 +165,24 @@ class Surveyor:
                 self._enter("gitlab-job", name, place, follow)
             for where, words in pipeline.strange:
                 self._note(where, words)
+
+    def _scripts(self) -> None:
+        """List the shell scripts that put a system on a host, and that no entry point runs."""
+        for path in self.files.listing:
+            if path in self.files.followed or self._vouches(path):
+                continue
+            text = self.files.text(path) if path.endswith((".sh", ".bash")) or "." not in path else None
+            if text is None or not (path.endswith((".sh", ".bash")) or _SHELL_LINE.match(text)):
+                continue
+            trail = Trail(path, "just-recipe", path, self.files.place(path, 1))
+            walker = Walker(self.files, trail, self._recipes, self._vouched)
+            walker.script(path, text)
+            for action in trail.actions.values():
+                if action.what in CONVERGES | set(DEPLOYERS):
+                    self._note(
+                        action.place, f"{action.what} in a script that no entry point was seen to run"
+                    )
+                    break
 
     def _enter(self, kind: EntryKind, name: str, place: Place, follow: Callable[[Walker], None]) -> None:
         """Follow an entry point, unless the caller vouches for it."""

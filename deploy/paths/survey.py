@@ -18,9 +18,10 @@ class Kind(enum.StrEnum):
     FLOATING = "floating-revision"
     HOST_KEY = "host-key-unchecked"
     AWS = "aws-only"
+    HOST_SCRIPT = "host-script"
 
 
-BREAKING = frozenset({Kind.NOT_SHARED, Kind.INLINE, Kind.FLOATING, Kind.HOST_KEY})
+BREAKING = frozenset({Kind.NOT_SHARED, Kind.INLINE, Kind.FLOATING, Kind.HOST_KEY, Kind.HOST_SCRIPT})
 """What no active path may have. That one is for AWS alone is known and no fault before the cutover."""
 
 
@@ -39,6 +40,7 @@ class SurveyVerdict(enum.StrEnum):
     CLEAN = "clean"
     BREAKS = "breaks-the-contract"
     NOT_UNDERSTOOD = "not-understood"
+    NOTHING = "nothing-found"
 
 
 EntryKind = Literal["just-recipe", "make-target", "github-job", "gitlab-job"]
@@ -139,7 +141,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         schema: The version of this format.
         repository: The folder that was read.
         commit: The commit that it is a working copy of, None if that is not known. It may hold changes besides.
-        verdict: What it comes to. A break that was found counts before what was not understood.
+        verdict: What it comes to. A break that was found counts before what was not understood. A repository in
+            which no deploy path was found is not clean: nothing was found.
         entry_points: All that were found, in order of their files.
         not_understood: What belongs to no entry point, such as a file that cannot be parsed.
         vouched: What was passed over because the caller vouched for it.
@@ -169,6 +172,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
             SurveyVerdict.CLEAN: ExitCode.CANONICAL,
             SurveyVerdict.BREAKS: ExitCode.SAFE_FAILURE,
             SurveyVerdict.NOT_UNDERSTOOD: ExitCode.INCONCLUSIVE,
+            SurveyVerdict.NOTHING: ExitCode.INCONCLUSIVE,
         }[self.verdict]
 
 
@@ -184,6 +188,8 @@ def make_survey(
         verdict = SurveyVerdict.BREAKS
     elif not_understood or any(entry.not_understood for entry in entry_points):
         verdict = SurveyVerdict.NOT_UNDERSTOOD
+    elif not any(entry.state is State.ACTIVE for entry in entry_points):
+        verdict = SurveyVerdict.NOTHING
     else:
         verdict = SurveyVerdict.CLEAN
     return Survey(

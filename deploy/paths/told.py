@@ -10,6 +10,7 @@ from switchproof.deploy.redact.redactor import plain
 _VERDICTS = {
     SurveyVerdict.CLEAN: "clean: every active deploy path keeps to the contract",
     SurveyVerdict.BREAKS: "breaks the contract",
+    SurveyVerdict.NOTHING: "nothing found: no deploy path was found, so nothing is known of how this is deployed",
     SurveyVerdict.NOT_UNDERSTOOD: "not understood: look at what is listed, and vouch for it with --vouch=NAME",
 }
 

@@ -34,6 +34,7 @@ class Trail:
         fetched_branch: Whether what git fetched last was a branch.
         cloned: Where something was cloned whose commit was not chosen yet.
         vouched: Whether something of it was passed over, as the caller vouches for it.
+        hosted: Whether it runs on a machine of the CI service, which is no host.
     """
 
     id: str
@@ -51,10 +52,13 @@ class Trail:
     fetched_branch: bool = False
     cloned: Place | None = None
     vouched: bool = False
+    hosted: bool = False
 
     def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
-        """Note something that changes a host."""
+        """Note something that changes a host; units of the CI service's own machine are none of a host."""
         self.did = True
+        if self.hosted and provider == "local" and what.startswith(("systemctl ", "service")):
+            return
         self.actions.setdefault((what, place), Action(what=what, place=place, shared=shared))
         if provider not in self.providers:
             self.providers.append(provider)
@@ -70,7 +74,9 @@ class Trail:
             self.find(Kind.AWS, place, f"{what} deploys to AWS")
 
     def find(self, kind: Kind, place: Place, words: str) -> None:
-        """Note something that matters if this deploys."""
+        """Note something that matters if this deploys; that it only makes sense with AWS, once."""
+        if kind is Kind.AWS and any(known is Kind.AWS for known, _ in self.findings):
+            return
         self.findings.setdefault((kind, place), Finding(kind=kind, breaks=kind in BREAKING, place=place, words=words))
 
     def unknown(self, place: Place, words: str) -> None:

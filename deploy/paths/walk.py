@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,11 @@ from typing import Protocol
 from switchproof.deploy.paths import programs
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import (
+    ASKING_WORDS,
     ASKS,
+    CHANGES_A_HOST,
+    HARMLESS_ON_A_HOST,
+    HOST_DUTIES,
     HOST_SCRIPT,
     LEADING,
     LEADING_VALUES,
@@ -23,11 +27,12 @@ from switchproof.deploy.paths.meaning import (
     SHELLS,
     WRAPPERS,
     is_moving,
+    key_problem,
     of_aws,
-    unchecked_key,
 )
 from switchproof.deploy.paths.shell import Assignment, Command, Reader, Scope, Step, Strange
-from switchproof.deploy.paths.survey import Kind, Place
+from switchproof.deploy.paths.shipped import is_own
+from switchproof.deploy.paths.survey import Action, Kind, Place
 from switchproof.deploy.paths.trail import Trail
 from switchproof.deploy.paths.values import Values, after_marks, is_known, marks, shown
 
@@ -143,6 +148,8 @@ class Walker:
         self._under_way: list[str] = []
         self._steps_left = MOST_STEPS
         self._followed: set[object] = set()
+        self._ran: set[str] = set()
+        self._judged: set[str] = set()
 
     def shell(self, text: Text, scope: Scope) -> bool:
         """Follow a text of shell.
@@ -200,8 +207,8 @@ class Walker:
     def note_words(self, texts: Iterable[str], place: Place) -> None:
         """Note what words say by themselves, wherever they stand."""
         for text in texts:
-            if unchecked_key(text):
-                self.trail.find(Kind.HOST_KEY, place, "the check of host keys is switched off")
+            if problem := key_problem(text):
+                self.trail.find(Kind.HOST_KEY, place, problem)
             if of_aws(text):
                 self.trail.find(Kind.AWS, place, "only makes sense with AWS")
 
@@ -229,6 +236,7 @@ class Walker:
     def run(self, call: Call) -> None:
         """Follow a program."""
         name = call.name
+        self._ran.add(name)
         if name in call.scope.functions:
             self._function(call)
         elif name in WRAPPERS or name in LEADING or self._runner(call):
@@ -245,13 +253,23 @@ class Walker:
             self._other(call)
 
     def _other(self, call: Call) -> None:
-        """Follow what a program that is not known runs, as far as its arguments name a program that changes hosts."""
+        """Follow what a program that is not known runs, as far as its arguments name a program that changes hosts.
+
+        On a host every program counts: one that changes it is noted, and one that is not known is not understood.
+        """
+        on_host = call.text.provider not in {"local", "lab"}
+        if on_host and call.name in CHANGES_A_HOST:
+            if not ASKING_WORDS & set(call.plain):
+                programs.act(self, call, call.name)
+            return
         if call.name in ASKS:
             return
         for at, word in enumerate(call.words):
             if word[0] in RUN_BY_OTHERS:
                 self.again(call, call.words[at:])
                 return
+        if on_host and call.name not in HARMLESS_ON_A_HOST and not self.vouches(call.name):
+            self.trail.unknown(call.place, f"what {shown(call.name)} does on the host is not known")
 
     def _runner(self, call: Call) -> bool:
         return call.name in RUNNERS and bool(call.words) and call.plain[0] in RUNNERS[call.name]
@@ -324,7 +342,7 @@ class Walker:
         if found:
             self.file(found, call)
         elif base == HOST_SCRIPT:
-            programs.host_script(self, call)
+            programs.unseen_host_script(self, call, name)
         elif base in self.trail.copied:
             self.file(self.trail.copied[base], call)
         elif base and (name.startswith("/") or "/bin/" in name or "/sbin/" in name):
@@ -357,11 +375,14 @@ class Walker:
         if text is None:
             self.trail.unknown(call.place, f"{path} is no text that can be read")
             return
+        self.files.followed.add(path)
         host_side = posixpath.basename(path) == HOST_SCRIPT
         if host_side:
             programs.host_script(self, call)
-            if _is_own(text):
+            if is_own(text, self.files, path):
                 return
+        ran, self._ran = self._ran, set()
+        changed = len(self.trail.actions)
         first = text.partition("\n")[0]
         interpreter = _interpreter(first)
         extension = posixpath.splitext(path)[1]
@@ -384,6 +405,28 @@ class Walker:
                 )
         finally:
             self._under_way.pop()
+            if host_side:
+                self._judge_host_script(path, list(self.trail.actions.values())[changed:])
+            self._ran |= ran
+
+    def _judge_host_script(self, path: str, actions: Sequence[Action]) -> None:
+        """Note what a host-side script that is not Switchproof's does not do; it is judged when it is read first."""
+        if path in self._judged:
+            return
+        self._judged.add(path)
+        done = self._ran | {"nixos-rebuild switch" for action in actions if action.what == "nixos-rebuild"}
+        missing = [duty for duty, shows in HOST_DUTIES.items() if not shows & done]
+        if missing:
+            self.trail.find(
+                Kind.HOST_SCRIPT,
+                self.files.place(path, 1),
+                f"{path} is not Switchproof's host-side script, and does not {', '.join(missing)}",
+            )
+
+    def script(self, path: str, text: str) -> None:
+        """Follow a script by itself, as a person may run it."""
+        rows = tuple(range(1, text.count("\n") + 2))
+        self.shell(Text(text, path, rows, entry=False), Scope(script=path))
 
     def of_file(self, path: str, text: str, caller: Text) -> Text:
         """Return the text of a whole script."""
@@ -398,6 +441,7 @@ class Walker:
             self.trail.unknown(call.place, f"{path} is no text that can be read")
         if key in self._under_way or text is None:
             return
+        self.files.followed.add(path)
         self._under_way.append(key)
         try:
             self.shell(self.of_file(path, text, call.text), call.scope)
@@ -526,8 +570,3 @@ def _interpreter(first: str) -> str:
         rest = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
         return posixpath.basename(rest[0]) if rest else ""
     return base
-
-
-def _is_own(text: str) -> bool:
-    own = OWN_ROOT / "deploy" / "host" / HOST_SCRIPT
-    return own.is_file() and own.read_text(encoding="utf-8") == text

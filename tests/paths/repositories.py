@@ -15,6 +15,9 @@ git -C "$WORKDIR" fetch origin "$RELEASE_SHA"
 git -C "$WORKDIR" checkout --detach "$RELEASE_SHA"
 nixos-rebuild switch --flake "$WORKDIR#$FLAKE_ATTR"
 systemctl restart hypervisor.service
+for url in 127.0.0.1:9090/login 127.0.0.1:8080/health 127.0.0.1:8081/health; do
+  curl -fsS "$url" || { systemctl status hypervisor; journalctl -n 50 -u hypervisor; ss -tlnp; exit 1; }
+done
 """
 
 AWS_SCRIPT = """\
