@@ -16,6 +16,7 @@ from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.plan import Mode
+from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.record.events import Connected
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.results import Before, Confirmation, Differences
@@ -269,7 +270,7 @@ def pinned(session: DeploySession, place: Place) -> list[str]:
         for event in session.journal.events
         if isinstance(event, Connected) and event.host == place.host and event.connection.host_key
     }
-    return sorted({*(fingerprint(key) for key in host.host_keys), *shown})
+    return sorted({*(fingerprint(key) for key in host.part(SshHost).host_keys), *shown})
 
 
 def _expected(session: DeploySession, place: Place) -> str:

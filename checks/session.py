@@ -35,6 +35,7 @@ from switchproof.deploy.observe.causes.in_machine import find_cause
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
+from switchproof.deploy.providers.kind import Opening
 from switchproof.deploy.record import facts, waivers
 from switchproof.deploy.record.events import (
     AnyEvent,
@@ -309,15 +310,12 @@ class DeploySession:
         try:
             provider = open_provider(
                 self.plan.target,
-                changes_hosts=self.plan.mode.changes_hosts,
-                lab_keep=self.plan.lab_keep,
-                lab_runtime=self.plan.lab_runtime,
-                lab_suite=self.plan.lab_suite,
-                lab_nixos_rebuild=self.plan.lab_nixos_rebuild,
-                lab_switch=self.plan.lab_switch,
-                shape=self.plan.shape,
-                say=self._say,
-                emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
+                Opening(
+                    changes_hosts=self.plan.mode.changes_hosts,
+                    lab=self.plan.lab,
+                    say=self._say,
+                    emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
+                ),
             )
         except UsageError as error:
             self._refusal = error
@@ -371,11 +369,11 @@ class DeploySession:
             "host": " ".join(config.option.host),
             "on_failure": self.plan.on_failure,
             "soak_s": f"{self.plan.target.health.soak_s:g}",
-            "lab_runtime": self.plan.lab_runtime,
-            "lab_suite": self.plan.lab_suite,
-            "lab_nixos_rebuild": self.plan.lab_nixos_rebuild,
-            "lab_switch": self.plan.lab_switch,
-            "shape": self.plan.shape if self.plan.target.provider == "lab" else "",
+            "lab_runtime": self.plan.lab.runtime,
+            "lab_suite": self.plan.lab.suite,
+            "lab_nixos_rebuild": self.plan.lab.nixos_rebuild,
+            "lab_switch": self.plan.lab.switch,
+            "shape": self.plan.lab.shape if self.plan.target.provider == "lab" else "",
             "confirm_s": f"{self.plan.target.confirm_s:g}" if self.plan.mode.changes_hosts else "",
             "drill": self.plan.drill,
             "checks": shlex.join(config.option.checks),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from switchproof.deploy.errors import Inconclusive, UsageError
 
@@ -62,7 +63,7 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How a host was reached.
 
     Attributes:
-        kind: Over SSH, through SSM, or as this machine itself.
+        kind: In which way: the name of a kind of provider, such as `ssh`.
         address: Where the host is: an address, an instance id; empty for this machine.
         port: TCP port, None where there is none.
         user: Who we are there.
@@ -74,7 +75,7 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
         jumps: The machines on the way, as `user@address:port` with the fingerprint of the key that each showed.
     """
 
-    kind: Literal["ssh", "ssm", "local"]
+    kind: Annotated[str, Meta(pattern=r"^[a-z]{1,20}$(?!\n)")]
     address: str = ""
     port: int | None = None
     user: str = ""

@@ -6,7 +6,7 @@ import enum
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,11 +15,13 @@ import msgspec
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
-from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
+from switchproof.deploy.providers import kind_of, load
+from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
 from switchproof.deploy.target.declared import undeclared
-from switchproof.deploy.target.types import PROVIDER_NAME, Target, confirm_problem, load
+from switchproof.deploy.target.rules import confirm_problem
+from switchproof.deploy.target.types import PROVIDER_NAME, Target
 
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
@@ -130,12 +132,7 @@ class Plan:
         take_lock: Whether another run's lock is taken over where that run has not begun to switch.
         report_dir: The folder that the run's folder is made in.
         keep_runs: How many runs stay in it, the newest ones; None for all.
-        lab_keep: Leave the lab's hosts running.
-        lab_runtime: What the lab's sandboxes must be; None takes them as they are.
-        lab_suite: Which release of Debian the lab's hosts must run; None takes them as they are.
-        lab_nixos_rebuild: The path of a real nixos-rebuild for the lab's hosts.
-        lab_switch: The path of a real switch-to-configuration for the lab's hosts.
-        shape: Which shape of host the lab makes.
+        lab: What is asked of the lab.
         sign_key: What signs the run at its end.
         gate: The record that a deploy asks for before anything is touched.
         checks: Folders with checks of the team's own, absolute and without links; none is inside another.
@@ -153,12 +150,7 @@ class Plan:
     take_lock: bool = False
     report_dir: Path
     keep_runs: int | None = None
-    lab_keep: bool
-    lab_runtime: Runtime | None = None
-    lab_suite: Suite | None = None
-    lab_nixos_rebuild: str | None = None
-    lab_switch: str | None = None
-    shape: Shape = "ovh"
+    lab: LabOptions = field(default_factory=LabOptions)
     sign_key: Path | None = None
     gate: Gate | None = None
     checks: tuple[Path, ...] = ()
@@ -198,8 +190,10 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
-    if "aws" in {target.provider, options.shape}:
-        require("aws", "--provider=aws" if target.provider == "aws" else "--shape=aws")
+    if extra := kind_of(target).extra:
+        require(extra, f"--provider={target.provider}")
+    if options.shape == "aws":
+        require("aws", "--shape=aws")
     if options.take_lock and not mode.changes_hosts:
         raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
     given_for_lab = {
@@ -240,12 +234,14 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         take_lock=options.take_lock,
         report_dir=Path(options.report_dir) if options.report_dir else settings.report_dir,
         keep_runs=options.keep_runs,
-        lab_keep=options.lab_keep,
-        lab_runtime=options.lab_runtime,
-        lab_suite=options.lab_suite,
-        lab_nixos_rebuild=options.lab_nixos_rebuild,
-        lab_switch=options.lab_switch,
-        shape=options.shape,
+        lab=LabOptions(
+            keep=options.lab_keep,
+            runtime=options.lab_runtime,
+            suite=options.lab_suite,
+            nixos_rebuild=options.lab_nixos_rebuild,
+            switch=options.lab_switch,
+            shape=options.shape,
+        ),
         sign_key=_sign_key(options, mode),
         gate=None if options.collect_only or options.cutover is not None else _gate(options, mode, target, path),
         checks=own_checks(options.checks, target.checks, path),
@@ -304,7 +300,7 @@ def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> Cutove
         return None
     if mode is not Mode.AUDIT:
         raise UsageError(f"--cutover: only an audit decides it: give --audit (found a {mode})")
-    if target.way not in {"ssh", "lab"} or options.shape != "ovh":
+    if kind_of(target).name not in {"ssh", "lab"} or options.shape != "ovh":
         raise UsageError("--cutover: the hosts that everything moves to are asked: those over SSH, or the lab's")
     if options.cutover and not 1 <= options.cutover <= 4:  # noqa: PLR2004 - the steps that there are
         raise UsageError(f"--cutover={options.cutover}: a step from 1 to 4, or no value to hear which one is proven")

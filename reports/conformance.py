@@ -17,7 +17,7 @@ from markupsafe import Markup
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
-from switchproof.reports import advice, attempts, causes, reading, text, timeline, unseen
+from switchproof.reports import advice, attempts, causes, reading, text, timeline, unseen, ways
 from switchproof.reports.difference import differences
 from switchproof.reports.durations import Duration, durations
 from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
@@ -142,6 +142,8 @@ def environment() -> jinja2.Environment:
         "shape": lambda verdict: reading.SHAPES.get(verdict, "?"),
         "href": href,
         "web": web,
+        "way": ways.label,
+        "vouched_by": ways.vouched_by,
         "short": lambda digest: digest[:_SHORT],
         "file_name": lambda path: path.removeprefix("evidence/").partition("/")[2] or path,
     }

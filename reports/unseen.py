@@ -9,6 +9,7 @@ from switchproof.deploy.record.fold import NOT_RUN
 from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
+from switchproof.reports.ways import vouched_by
 
 _REASON_CHARACTERS = 300
 
@@ -97,7 +98,7 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
         found.append("which system it runs now")
     if host.clock is None:
         found.append("how far its clock is from ours, so its own times are not comparable")
-    if host.connection and host.connection.kind == "ssh" and not host.connection.host_key:
+    if host.connection and not host.connection.host_key and not vouched_by(host.connection):
         found.append("the fingerprint of its host key")
     if not host.watches and record.run.mode != "plan":
         found.append("its endpoints' health over time")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.deploy.target.addresses import address_problem
+from switchproof.deploy.providers.ssh.addresses import address_problem
 
 
 @pytest.mark.parametrize(

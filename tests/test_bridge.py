@@ -12,7 +12,8 @@ from switchproof.deploy.host.program import bridge, path_variable
 from switchproof.deploy.observe.bridge import Installation, Installed, read_installed, read_realised
 from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.observation import read_observation
-from switchproof.deploy.target.types import BridgedProgram, load
+from switchproof.deploy.providers import load
+from switchproof.deploy.target.types import BridgedProgram
 from tests.answers import HYPERVISOR, TOPLEVEL, frame
 
 NEW, OLD = f"/nix/store/{'a' * 32}-hypervisor-v2", f"/nix/store/{'b' * 32}-hypervisor-v1"

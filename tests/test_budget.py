@@ -13,11 +13,11 @@ from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.host import limits
 from switchproof.deploy.host.budget import Budget, OverBudget, longest_s
 from switchproof.deploy.host.dialogue import Dialogue
+from switchproof.deploy.providers import load
 from switchproof.deploy.record.events import CheckFinished, Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal, read_events
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 from tests.test_dialogue import Host
 
 

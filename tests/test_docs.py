@@ -14,10 +14,10 @@ import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode
 from switchproof.deploy.host.program import whole_script
+from switchproof.deploy.providers import json_schema
 from switchproof.deploy.providers.lab import kvm
 from switchproof.deploy.providers.lab.revisions import REVISIONS
 from switchproof.deploy.record.schema import record_schema
-from switchproof.deploy.target.types import json_schema
 from switchproof.reports.reading import EXIT_MEANINGS
 from switchproof.trials.record import FindingId
 from switchproof.trials.scenario import SCENARIOS

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.frame import parse, read_sections
-from switchproof.deploy.target.types import load
+from switchproof.deploy.providers import load
 from switchproof.reports import summary
 from switchproof.reports.stored import read_run
 from tests.answers import NONCE, SECTIONS, packed, payload

@@ -15,8 +15,8 @@ from switchproof.command import main
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.settings import read_settings
-from switchproof.deploy.target.types import load
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from switchproof.deploy.providers import load
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import BootLoader, Health, Target, load
+from switchproof.deploy.target.types import BootLoader, Health, Target
 from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
 
 CARRYING = [
@@ -68,11 +69,14 @@ CARRYING = [
     "deploy/run/testinfra.py",
     "deploy/run/visit.py",
     "deploy/settings.py",
-    "deploy/target/addresses.py",
-    "deploy/target/host_key.py",
+    "deploy/target/loading.py",
     "deploy/target/messages.py",
     "deploy/target/probe_rules.py",
     "deploy/target/repository_url.py",
+    "deploy/target/rules.py",
+    "deploy/target/schema.py",
+    "deploy/target/table.py",
+    "deploy/target/way.py",
     "deploy/trust/attestation.py",
     "deploy/trust/contract_digest.py",
     "deploy/trust/promotion.py",
@@ -86,6 +90,7 @@ AROUND = {
     "deploy/record/fold.py",
     "deploy/record/learning.py",
     "deploy/record/record.py",
+    "deploy/record/waivers.py",
     "deploy/run/leaving.py",
 }
 """Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""

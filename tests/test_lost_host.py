@@ -19,11 +19,11 @@ from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.run.results import Before
-from switchproof.deploy.target.types import load
 from tests.answers import SECTIONS, TOPLEVEL, frame, packed, payload
 
 OLD, NEW = "1" * 40, "2" * 40
@@ -105,7 +105,6 @@ def journey(folder: Path, host: Host) -> Journey:
         targets_file=Path("deploy/targets/lab.toml"),
         on_failure="rollback",
         report_dir=folder,
-        lab_keep=False,
     )
     journal = Journal(folder, Redactor(()))
     made = Journey(

@@ -13,7 +13,7 @@ import pytest
 from switchproof.deploy.host.by_hand import by_hand, defaults
 from switchproof.deploy.host.program import SCRIPT
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load_contract
+from switchproof.deploy.target.loading import load_contract
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("deploy", "checks", "reports", "src/switchproof")

@@ -11,6 +11,7 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
+from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
 from tests.answers import HOST_KEY
 
@@ -47,7 +48,7 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
     """A revision is deployed unless the run only looks or only plans."""
     made = plan(**options)
     assert (made.mode, made.revision) == (mode, revision)
-    assert (made.on_failure, made.report_dir, made.lab_keep) == ("rollback", REPORTS, False)
+    assert (made.on_failure, made.report_dir, made.lab.keep) == ("rollback", REPORTS, False)
     assert [host.name for host in made.target.hosts] == ["a", "b"]
 
 
@@ -130,7 +131,7 @@ def test_kept_runs_are_counted_from_one() -> None:
 
 def test_lab_keep_is_for_the_lab() -> None:
     """Only the lab's hosts can be left running."""
-    assert plan(sha="main", lab_keep=True).lab_keep
+    assert plan(sha="main", lab_keep=True).lab.keep
     with pytest.raises(UsageError, match="--lab-keep: only for --provider=lab"):
         plan(OVH, sha="main", provider="ovh", lab_keep=True)
 
@@ -145,8 +146,8 @@ def test_lock_is_taken_over_by_runs_that_change_hosts() -> None:
 
 def test_lab_runtime_is_for_the_lab() -> None:
     """Only the lab's sandboxes can be chosen; without the option they are taken as they are."""
-    assert plan(sha="main").lab_runtime is None
-    assert plan(sha="main", lab_runtime="netns").lab_runtime == "netns"
+    assert plan(sha="main").lab.runtime is None
+    assert plan(sha="main", lab_runtime="netns").lab.runtime == "netns"
     with pytest.raises(UsageError, match="--lab-runtime: only for --provider=lab"):
         plan(OVH, sha="main", provider="ovh", lab_runtime="microvm")
 
@@ -249,7 +250,7 @@ def test_any_name_of_a_target_file_is_a_provider_over_ssh(provider: str, tmp_pat
     settings = Settings(tmp_path, tmp_path, REPORTS)
     made = make_plan(Options(provider="fleet", sha="main"), OVH, settings)
     assert made.targets_file == tmp_path / "fleet.toml"
-    assert (made.target.provider, made.target.way) == ("fleet", "ssh")
+    assert (made.target.provider, kind_of(made.target).name) == ("fleet", "ssh")
     (tmp_path / "other.toml").write_text(text, encoding="utf-8")
     if provider:
         with pytest.raises(UsageError, match=r"other\.toml: provider: found 'fleet', but --provider=other"):

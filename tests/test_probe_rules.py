@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.target.types import Target, json_schema, load
+from switchproof.deploy.providers import json_schema, load
+from switchproof.deploy.target.types import Target
 
 HEAD = """provider = "lab"
 [repository]

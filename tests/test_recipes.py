@@ -11,7 +11,9 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import bridge_values
-from switchproof.deploy.target.types import Target, load
+from switchproof.deploy.providers import load
+from switchproof.deploy.providers.aws.table import AwsHost
+from switchproof.deploy.target.types import Target
 
 ROOT = Path(__file__).parents[1]
 AWS = ROOT / "deploy" / "targets" / "aws.toml"
@@ -117,9 +119,9 @@ def aws(**given: str) -> Target:
 
 def test_the_old_environment_is_taken() -> None:
     """Instance, working directory and store paths come from the variables that the old entry point had."""
-    assert aws(DEPLOY_INSTANCE_ID=INSTANCE).hosts[0].instance == INSTANCE
-    assert aws(EC2_INSTANCE_ID=INSTANCE).hosts[0].instance == INSTANCE
-    assert aws(DEPLOY_INSTANCE_ID=INSTANCE, EC2_INSTANCE_ID="i-00000000").hosts[0].instance == INSTANCE
+    assert aws(DEPLOY_INSTANCE_ID=INSTANCE).hosts[0].part(AwsHost).instance == INSTANCE
+    assert aws(EC2_INSTANCE_ID=INSTANCE).hosts[0].part(AwsHost).instance == INSTANCE
+    assert aws(DEPLOY_INSTANCE_ID=INSTANCE, EC2_INSTANCE_ID="i-00000000").hosts[0].part(AwsHost).instance == INSTANCE
     assert aws(EC2_INSTANCE_ID=INSTANCE).repository.checkout == "/opt/choiros/workspace"
     assert aws(EC2_INSTANCE_ID=INSTANCE, WORKDIR="/srv/it").repository.checkout == "/srv/it"
     assert {name: bridge_values(aws(EC2_INSTANCE_ID=INSTANCE, **PATHS).bridge)[name] for name in PATHS} == PATHS

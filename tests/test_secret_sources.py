@@ -8,10 +8,10 @@ import pytest
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
 from switchproof.deploy.settings import read_settings
-from switchproof.deploy.target.types import load
 
 SETTINGS = read_settings(Path.cwd())
 LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")

@@ -14,7 +14,8 @@ HEAVY = {
     "botocore",
     "paramiko",
     "cryptography",
-    "switchproof.deploy.providers.ssh",
+    "switchproof.deploy.providers.ssh.provider",
+    "switchproof.deploy.providers.aws.provider",
     "switchproof.deploy.providers.lab.lab",
     "hypothesis",
 }

@@ -18,9 +18,11 @@ from jsonschema import Draft202012Validator
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import endpoints
+from switchproof.deploy.providers import KINDS, json_schema, load
+from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.messages import PATTERNS
-from switchproof.deploy.target.types import Target, json_schema, load
+from switchproof.deploy.target.types import Target
+from switchproof.deploy.target.way import patterns_of
 from tests.answers import HOST_KEY
 
 SHIPPED = sorted(TARGETS.glob("*.toml"))
@@ -65,8 +67,9 @@ def loaded(folder: Path, text: str = TEXT, environ: Mapping[str, str] = ENVIRON,
 def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
     """What the file says is what the target is, in its order, with the defaults where it is silent."""
     target = loaded(tmp_path)
-    assert [(host.name, host.address) for host in target.hosts] == [("a", "192.0.2.1"), ("b", "192.0.2.2")]
-    assert target.hosts[1].host_keys == (HOST_KEY,)
+    assert [host.name for host in target.hosts] == ["a", "b"]
+    assert [host.part(SshHost).address for host in target.hosts] == ["192.0.2.1", "192.0.2.2"]
+    assert target.hosts[1].part(SshHost).host_keys == (HOST_KEY,)
     assert list(target.endpoints) == ["hypervisor", "dev", "live"]
     assert target.contract_units == ("hypervisor.service", "vm.service", "socat@dev.service", "socat@live.service")
     assert target.runtime["live"].listening_unit == "socat@live.service"
@@ -105,7 +108,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
             'provider = "lab"\ntransport = "ssh"',
             "t.toml:3: transport: provider 'lab' has a way of its own; remove the key",
         ),
-        ('provider = "ovh"', "", "t.toml: provider: missing; for example provider = "),
+        ('provider = "ovh"', "", "t.toml: provider: missing; allowed: aws, lab, local, ovh"),
         (
             'provider = "ovh"',
             'provider = "ovh"\nproviders = 1',
@@ -279,8 +282,9 @@ def test_every_form_of_text_has_words_and_an_example() -> None:
     """Each pattern that the types of a target file have is known in words, and its example is of that form."""
     patterns = set(re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(json_schema())))
     patterns = {json.loads(pattern) for pattern in patterns}
-    assert patterns == set(PATTERNS)
-    for pattern, (_, example) in PATTERNS.items():
+    words = patterns_of(KINDS)
+    assert patterns == set(words)
+    for pattern, (_, example) in words.items():
         assert re.search(pattern, example), pattern
 
 

@@ -14,9 +14,9 @@ from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.observation import Observation, read_observation, read_system, read_units
+from switchproof.deploy.providers import load
 from switchproof.deploy.run.results import Before, Confirmation
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"

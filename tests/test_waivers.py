@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import load
 from switchproof.deploy.record.facts import Waiver
 from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state
-from switchproof.deploy.target.types import load
+from switchproof.deploy.target.loading import load_contract
 from tests.reports.stories import Story
 from tests.test_target import ENVIRON, TEXT
 
@@ -106,6 +107,7 @@ def test_a_date_means_the_end_of_that_day(tmp_path: Path, expires: str, end: dt.
     """A time with its offset is that time; a date alone is the whole day in UTC."""
     (tmp_path / "t.toml").write_text(TEXT + table(expires=expires), encoding="utf-8")
     assert load(tmp_path / "t.toml", ENVIRON).waivers[0].expires == end
+    assert load_contract(tmp_path / "t.toml", ENVIRON).waivers[0].expires == end
 
 
 @pytest.mark.parametrize(

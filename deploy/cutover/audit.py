@@ -19,7 +19,8 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.record import Host, Record
 from switchproof.deploy.record.steps import Cutover
 from switchproof.deploy.settings import read_settings
-from switchproof.deploy.target.types import Contract, Target, load_contract, roster
+from switchproof.deploy.target.loading import load_contract, roster
+from switchproof.deploy.target.types import Contract, Target
 
 ON_HOSTS = (
     "converge/no-unit-is-from-outside-the-system",

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import bridge, endpoints, health_values, whole_script
-from switchproof.deploy.target.types import Contract, load_contract
+from switchproof.deploy.target.loading import load_contract
+from switchproof.deploy.target.types import Contract
 
 _HEAD = "set -euo pipefail\n"
 

@@ -1,75 +1,55 @@
-"""Where hosts are and how they are reached: one module a provider, loaded when it is first used."""
+"""Where hosts are and how they are reached: one room a provider, and the one list of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from switchproof.deploy.connection import Provider
-    from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
-    from switchproof.deploy.target.types import Target
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.providers.aws.table import AWS
+from switchproof.deploy.providers.kind import Kind, Opening
+from switchproof.deploy.providers.lab.table import LAB
+from switchproof.deploy.providers.local import LOCAL
+from switchproof.deploy.providers.ssh.table import SSH
+from switchproof.deploy.target import loading, schema
+from switchproof.deploy.target.types import Target
+from switchproof.deploy.target.way import way_of
+
+KINDS: tuple[Kind, ...] = (SSH, AWS, LOCAL, LAB)
+"""Every kind of provider there is."""
 
 
-Emulated: TypeAlias = "Callable[[str, tuple[str, ...]], None]"
-"""Told what stands in for the real thing, and what of that it does not do."""
+def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> Target:
+    """Read a target file; see `loading.load`."""
+    return loading.load(path, environ, select, KINDS)
 
 
-def open_provider(
-    target: Target,
-    *,
-    changes_hosts: bool,
-    lab_keep: bool,
-    lab_runtime: Runtime | None,
-    lab_suite: Suite | None,
-    lab_nixos_rebuild: str | None,
-    lab_switch: str | None,
-    shape: Shape,
-    say: Callable[[str], None],
-    emulated: Emulated,
-) -> Provider:
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of target files, with the tables of all providers."""
+    return schema.json_schema(KINDS)
+
+
+def kind_of(target: Target) -> Kind:
+    """Return the kind of provider that reaches the hosts of a target that was read."""
+    kind = way_of(target, KINDS)
+    assert kind is not None  # the target file is checked for it
+    return kind
+
+
+def kind_named(name: str) -> Kind | None:
+    """Return the kind of provider that a record names; None if there is none of that name any more."""
+    return next((kind for kind in KINDS if kind.name == name), None)
+
+
+def open_provider(target: Target, opening: Opening) -> Provider:
     """Make the provider that a target file names.
 
     Args:
         target: The target; the lab fills in what it makes itself.
-        changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
-        lab_keep: Leave the lab's hosts running afterwards.
-        lab_runtime: What the lab's sandboxes must be; None takes the lab that is up as it is.
-        lab_suite: Which release of Debian the lab's hosts must run, in the same way.
-        lab_nixos_rebuild: The path of a real nixos-rebuild for the lab's hosts.
-        lab_switch: The path of a real switch-to-configuration for them.
-        shape: Which shape of host the lab makes.
-        say: Told what takes long.
-        emulated: Told, at most once for each, what stands in for the real thing.
+        opening: What the run asks of the provider.
 
     Raises:
         UsageError: The provider cannot work on this machine, or with this target.
     """
-    match target.way:
-        case "local":
-            from switchproof.deploy.providers.local import LocalProvider
-
-            return LocalProvider(target)
-        case "ssm":
-            from switchproof.deploy.providers.aws.provider import AwsProvider
-
-            return AwsProvider(target, prove=changes_hosts, emulated=emulated, say=say)
-        case "ssh":
-            from switchproof.deploy.providers.ssh.provider import SshProvider
-
-            return SshProvider(target, say)
-        case "lab":
-            from switchproof.deploy.providers.lab.provider import LabProvider
-
-            return LabProvider(
-                target,
-                keep=lab_keep,
-                runtime=lab_runtime,
-                suite=lab_suite,
-                nixos_rebuild=lab_nixos_rebuild,
-                switch=lab_switch,
-                shape=shape,
-                prove=changes_hosts,
-                say=say,
-                emulated=emulated,
-            )
+    return kind_of(target).open(target, opening)

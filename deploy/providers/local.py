@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from tempfile import TemporaryFile
 
@@ -21,6 +22,7 @@ from switchproof.deploy.connection import (
 )
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host import limits
+from switchproof.deploy.providers.kind import Kind
 from switchproof.deploy.target.types import Target
 
 
@@ -90,3 +92,18 @@ class LocalProvider:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
+    if is_own and len(target.hosts) != 1:
+        yield f"hosts: provider 'local' has one host, this machine (found {len(target.hosts)})"
+
+
+LOCAL = Kind(
+    name="local",
+    providers=("local",),
+    find_problems=_find_problems,
+    open=lambda target, _: LocalProvider(target),
+    label="this machine",
+    vouched_by="nothing in between",
+)

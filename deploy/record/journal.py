@@ -14,6 +14,7 @@ from typing import TypeVar, cast, get_args
 
 import msgspec
 
+from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.host import limits
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import AnyEvent, EvidenceKept, Happened, LogLine, Noted
@@ -238,7 +239,7 @@ def read_events(path: Path) -> Iterator[AnyEvent]:
 _WORDS = frozenset(
     {
         *(word for words in (facts.Leg, facts.Phase, facts.MomentKind) for word in get_args(words)),
-        *("before", "after", "ssh", "ssm", "local"),
+        *("before", "after"),
     }
 )
 """Words of the events themselves, which stay what they are even if a secret is spelled like one."""
@@ -279,6 +280,8 @@ def _cleaned(value: _T, redact: Redactor) -> _T:
         case tuple():
             cleaned = tuple(_cleaned(item, redact) for item in value)
         case msgspec.Struct():
-            fields = {name: _cleaned(getattr(value, name), redact) for name in value.__struct_fields__}
+            kept = {"kind"} if isinstance(value, ConnectionFacts) else set[str]()
+            names = (name for name in value.__struct_fields__ if name not in kept)
+            fields = {name: _cleaned(getattr(value, name), redact) for name in names}
             cleaned = msgspec.structs.replace(value, **fields)
     return cast("_T", cleaned)

@@ -6,8 +6,9 @@ import datetime as dt
 import re
 from typing import Annotated, Literal, TypeAlias
 
-import msgspec
 from msgspec import Meta
+
+from switchproof.deploy.target.table import Table
 
 GroupName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)", max_length=40)]
 Socket: TypeAlias = Annotated[
@@ -22,11 +23,7 @@ UserName: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?
 ServedUnit: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_.\\@/-]+$(?!\n)", max_length=255)]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the target file; a key that it does not know is an error."""
-
-
-class DeclaredFile(_Table, frozen=True, kw_only=True):
+class DeclaredFile(Table, frozen=True, kw_only=True):
     """A file of a host, and who may do what with it.
 
     Attributes:
@@ -47,7 +44,7 @@ class DeclaredFile(_Table, frozen=True, kw_only=True):
         return int(self.mode, 8)
 
 
-class Declared(_Table, frozen=True, kw_only=True):
+class Declared(Table, frozen=True, kw_only=True):
     """What is on every host beside the contract's endpoints; an audit with --cutover finds all that is more.
 
     Attributes:
@@ -69,7 +66,7 @@ class Declared(_Table, frozen=True, kw_only=True):
     files: Annotated[tuple[DeclaredFile, ...], Meta(min_length=1)]
 
 
-class CutoverTerms(_Table, frozen=True, kw_only=True):
+class CutoverTerms(Table, frozen=True, kw_only=True):
     """By what the cutover is decided.
 
     Attributes:

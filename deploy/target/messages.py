@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import inspect
 
@@ -23,13 +23,14 @@ _KINDS = {
     "null": "nothing",
 }
 
-PATTERNS = {
+Patterns: TypeAlias = Mapping[str, tuple[str, str]]
+
+PATTERNS: Patterns = {
     r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)": ("an absolute path", "/opt/choiros/bin/sandbox"),
     r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)": (
         "a store path, or empty",
         "/nix/store/0c1q2w3x4y5z6a7b8c9d0f1g2h3i4j5k-sandbox-1.0",
     ),
-    r"^([1-9][0-9]*|\$DEFAULT|\$LATEST)$(?!\n)": ("a number, $DEFAULT or $LATEST", "3"),
     r"^([A-Za-z0-9_.-]+/)?[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)": (
         "a unit's whole name with its suffix",
         "hypervisor.service",
@@ -42,14 +43,9 @@ PATTERNS = {
         "ADDRESS:PORT with a numeric address, or a unix socket's absolute path",
         "127.0.0.1:8080",
     ),
-    r"^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$(?!\n)": ("an instance id", "i-0123456789abcdef0"),
     r"^(qmp|cloud-hypervisor):/[A-Za-z0-9@._/-]+$(?!\n)": (
         "qmp: or cloud-hypervisor: and a socket's path",
         "qmp:/run/vm/live.sock",
-    ),
-    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$": (
-        "a public host key, as in /etc/ssh/ssh_host_ed25519_key.pub",
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     ),
     r"^(true|false)$(?!\n)": ("true or false in quotes", "false"),
     r"^/[A-Za-z0-9._/-]+$(?!\n)": ("an absolute path", "/opt/choiros/workspace"),
@@ -57,7 +53,6 @@ PATTERNS = {
     r"^/[^\x00-\x20]*$(?!\n)": ("an absolute path without blanks", "/etc/systemd/system"),
     r"^0?[0-7]{3,4}$(?!\n)": ("permissions in octal digits", "0600"),
     r"^[1-9][0-9]{0,4}[mhdw]$(?!\n)": ("a number and m, h, d or w", "7d"),
-    r"^[A-Za-z0-9!_.*'()/-]{1,400}$(?!\n)": ("a prefix of letters, digits and !_.*'()/-", "switchproof"),
     r"^[A-Za-z0-9._-]{1,15}$(?!\n)": ("an interface name of at most 15 characters", "tap-live"),
     r"^[A-Za-z0-9._/-]*#[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)": ("FOLDER#NAME", "nix#sandbox"),
     r"^[A-Za-z0-9:_.\\@*?-]+$(?!\n)": ("a unit's name, in which * and ? match any", "podman-*.service"),
@@ -66,7 +61,6 @@ PATTERNS = {
         "cloud-hypervisor@live.service",
     ),
     r"^[A-Za-z0-9:_.\\@/-]+$(?!\n)": ("a unit's name", "hypervisor.service"),
-    r"^[A-Za-z0-9_.:/-]{3,200}$(?!\n)": ("an SSM document's name or ARN", "Switchproof-Deploy"),
     r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)": ("a relative path", "etc/version"),
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)": (
         "a name of at most 40 letters, digits and _.- that begins with none of .-",
@@ -77,18 +71,14 @@ PATTERNS = {
     r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)": ("an environment variable's name", "DEPLOY_REPO_TOKEN"),
     r"^[^\x00-\x1f]+$(?!\n)": ("one line of text that is not empty", "some text"),
     r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)": ("lower-case letters, digits and hyphens", "node-a"),
-    r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$(?!\n)": ("an S3 bucket's name", "deploy-output"),
     r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)": ("a check's id as in the report", "runtime/live/healthy"),
-    r"^[a-z]{2}(-[a-z]+)+-[0-9]$(?!\n)": ("an AWS region", "eu-central-1"),
-    r"^arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$(?!\n)": (
-        "a role's ARN",
-        "arn:aws:iam::123456789012:role/deploy",
-    ),
 }
-"""What each pattern of a target file's types means, and a text that fits it."""
+"""What each pattern of the types of all target files means, and a text that fits it; ways to hosts add their own."""
 
 
-def explain(message: str, key: str, found: object, kind: inspect.Type, *, is_key: bool = False) -> str:
+def explain(
+    message: str, key: str, found: object, kind: inspect.Type, patterns: Patterns, *, is_key: bool = False
+) -> str:
     """Say in words what is wrong with a value or a table.
 
     Args:
@@ -96,18 +86,21 @@ def explain(message: str, key: str, found: object, kind: inspect.Type, *, is_key
         key: The key of the value or table as it stands in the file; empty for the file itself.
         found: That value or table.
         kind: The type that it must have.
+        patterns: What each pattern means.
         is_key: Whether the key itself is wrong.
     """
     if unknown := re.match(r"Object contains unknown field `(.*)`$", message, re.DOTALL):
         return _unknown(unknown[1], key, kind)
     if missing := re.match(r"Object missing required field `(.*)`$", message, re.DOTALL):
-        example = next((_example(field.type) for field in _fields(kind) if field.encode_name == missing[1]), None)
+        example = next(
+            (_example(field.type, patterns) for field in _fields(kind) if field.encode_name == missing[1]), None
+        )
         return f"{_join(key, missing[1])}: missing{_for_instance(missing[1], example)}"
     shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
-    problem = _problem(message, found, kind)
+    problem = _problem(message, found, kind, patterns)
     name = re.sub(r"\[\d+\]$", "", key.rpartition(".")[2])
     is_item = key.endswith("]")
-    example = _example(kind)
+    example = _example(kind, patterns)
     if is_key:
         return f"{key}: the key {problem}{shown}; for example {example}"
     if is_item and example:
@@ -115,7 +108,7 @@ def explain(message: str, key: str, found: object, kind: inspect.Type, *, is_key
     return f"{key or 'the file'}: {problem}{shown}{_for_instance(name, example)}"
 
 
-def _problem(message: str, found: object, kind: inspect.Type) -> str:
+def _problem(message: str, found: object, kind: inspect.Type, patterns: Patterns) -> str:
     parts = [part for part in _parts(kind) if not isinstance(part, inspect.NoneType)]
     if message.startswith("Invalid enum value"):
         values = [str(value) for part in parts if isinstance(part, inspect.LiteralType) for value in part.values]
@@ -124,7 +117,7 @@ def _problem(message: str, found: object, kind: inspect.Type) -> str:
         guess = f'; did you mean "{near[0]}"? Allowed' if near else "; allowed"
         return f"not allowed{guess}: {', '.join(listed)}"
     if "matching regex" in message:
-        known = [PATTERNS.get(str(part.pattern)) for part in parts if isinstance(part, inspect.StrType)]
+        known = [patterns.get(str(part.pattern)) for part in parts if isinstance(part, inspect.StrType)]
         return f"must be {next((words[0] for words in known if words), 'a text of another form')}"
     if limit := re.match(r"Expected `(\w+)` of length (>=|<=) (\d+)", message):
         one, many = ("character", "characters") if limit[1] == "str" else ("entry", "entries")
@@ -190,12 +183,12 @@ def key_type(kind: inspect.Type) -> inspect.Type:
     return next((part.key_type for part in _parts(kind) if isinstance(part, inspect.DictType)), inspect.AnyType())
 
 
-def _example(kind: inspect.Type) -> str | None:
+def _example(kind: inspect.Type, patterns: Patterns) -> str | None:
     """Write a value of a type as TOML, None where no short one is of use."""
     parts = [part for part in _parts(kind) if not isinstance(part, inspect.NoneType)]
     match parts:
-        case [inspect.StrType(pattern=str(pattern))] if pattern in PATTERNS:
-            return f'"{PATTERNS[pattern][1]}"'
+        case [inspect.StrType(pattern=str(pattern))] if pattern in patterns:
+            return f'"{patterns[pattern][1]}"'
         case [inspect.StrType()]:
             return '"…"'
         case [inspect.LiteralType(values=values)]:
@@ -209,7 +202,7 @@ def _example(kind: inspect.Type) -> str | None:
         case [inspect.DateTimeType() | inspect.DateType()]:
             return "2027-01-31"
         case [inspect.VarTupleType(item_type=item)]:
-            return f"[{example}]" if (example := _example(item)) else None
+            return f"[{example}]" if (example := _example(item, patterns)) else None
         case _:
             return None
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from switchproof.command import USAGE, Parser
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import KINDS
+from switchproof.deploy.providers.ssh.table import SSH
 from switchproof.deploy.settings import Settings, read_settings
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
-_NOT_OVER_SSH = ("aws", "lab", "local")
+_NOT_OVER_SSH = {name for kind in KINDS if kind is not SSH for name in kind.providers}
 _PLACES = {"github": Path(".github/workflows/deploy.yml"), "gitlab": Path(".gitlab/switchproof.yml")}
 _NIX_S = 120.0
 """Seconds that nix may take to evaluate the flake."""
@@ -66,7 +68,7 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
     names = [f"{variable}_{what}" for variable in variables.values() for what in ("ADDRESS", "HOST_KEY")]
     service = service or ("gitlab" if "gitlab" in remote or (root / ".gitlab-ci.yml").exists() else "github")
     target = settings.targets / f"{name}.toml"
-    provider = f'provider = "{name}"' if name == "ovh" else 'transport = "ssh"'
+    provider = f'provider = "{name}"' if name in SSH.providers else 'transport = "ssh"'
     job = root / _PLACES[service]
     files = {
         target: _fill("target.toml", NAME=name, PROVIDER=provider, URL=shown, HOSTS="\n".join(of_host)),

@@ -15,7 +15,7 @@ from switchproof.deploy.errors import UsageError
 
 
 def _target() -> dict[str, Any]:
-    from switchproof.deploy.target.types import json_schema
+    from switchproof.deploy.providers import json_schema
 
     return json_schema()
 
@@ -67,8 +67,8 @@ def main(words: Sequence[str]) -> int:
     if asked.name != DOCUMENT:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(SCHEMAS[asked.name]()), indent=2).decode() + "\n")
         return 0
+    from switchproof.deploy.providers import load
     from switchproof.deploy.providers.aws import document
-    from switchproof.deploy.target.types import load
 
     try:
         target = load(asked.file, os.environ, ())

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.contract import Clause
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab.recipe import Recipe
 from switchproof.deploy.record.record import read_record
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from tests.adopter import repository
 
@@ -27,7 +27,7 @@ DIGESTS = """
 import json
 from switchproof.deploy.providers.lab.recipe import Recipe
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
+from switchproof.deploy.providers import load
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 contract = contract_sha256_of(load(TARGETS / "lab.toml", {}), ())
 print(json.dumps([contract, Recipe().digest(), str(TARGETS)]))

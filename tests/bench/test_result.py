@@ -7,7 +7,8 @@ import pytest
 from bench.contenders import CHECKS, Contender, Floor, Pyinfra, Sample, Switchproof, floor_right
 from bench.ground import Ground, Way, target
 from bench.verify import Series, render
-from switchproof.deploy.target.types import load
+from switchproof.deploy.providers import load
+from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from tests.answers import HOST_KEY
 
 SYSTEM = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-choiros-a-25.11"
@@ -69,9 +70,9 @@ def test_the_target_file_is_one(tmp_path: Path) -> None:
     path.write_text(target(_ground(tmp_path, 8), "file:///srv/sample.git"), encoding="utf-8")
     read = load(path, {})
     assert read.provider == "ovh"
-    assert [host.port for host in read.hosts] == list(range(2200, 2208))
+    assert [host.part(SshHost).port for host in read.hosts] == list(range(2200, 2208))
     assert (read.health.answers, read.health.soak_s) == (1, 0.0)
-    assert not read.ssh.agent
+    assert not read.table(Ssh).agent
 
 
 def test_a_failed_contender_is_shown(tmp_path: Path) -> None:

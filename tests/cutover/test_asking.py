@@ -13,9 +13,10 @@ import pytest
 from switchproof.deploy.cutover.audit import ON_HOSTS, prepare
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.declared import CutoverTerms
-from switchproof.deploy.target.types import load, load_contract, roster
+from switchproof.deploy.target.loading import load_contract, roster
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from tests.reports import stories
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from switchproof.deploy.connection import Connection
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws.provider import AwsProvider
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.provider import _environment, _over_ssh
@@ -22,7 +23,6 @@ from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
 from switchproof.deploy.providers.lab.ssm.commands import Pace
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
-from switchproof.deploy.target.types import load
 from tests.deploys import cut_points
 from tests.deploys.cut_points import AWAY_S, POINTS, let_go, prepare
 from tests.deploys.sessions import HEALTH, LONGEST_S, Ended, target_file

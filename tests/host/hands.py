@@ -14,7 +14,8 @@ from switchproof.deploy.host.frame import Frame, parse
 from switchproof.deploy.host.program import question
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Contract, load_contract
+from switchproof.deploy.target.loading import load_contract
+from switchproof.deploy.target.types import Contract
 
 REPOSITORY = "file:///srv/sample.git"
 CHECKOUT = "/opt/choiros/workspace"

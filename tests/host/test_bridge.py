@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.host.program import bridge_values
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.target.types import load
 from tests.deploys.sessions import ROOT, session, target_file
 from tests.host.hands import ask, by_hand, commit, finish, inside, wait_for
 from tests.labs import own

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.host.program import endpoints
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.target.types import load
 from tests.deploys.sessions import target_file
 from tests.host.hands import QUICK, ask, inside
 from tests.labs import own

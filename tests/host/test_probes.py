@@ -17,9 +17,10 @@ from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import endpoints
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Endpoint, Target, load
+from switchproof.deploy.target.types import Endpoint, Target
 from tests.host.hands import QUICK, ask, by_hand, inside, wait_for, write
 from tests.probing import Authority
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab import provider
 from switchproof.deploy.providers.lab.errors import HostFailedError, LabError, LabUnavailable
 from switchproof.deploy.providers.lab.kinds import Runtime
@@ -14,7 +15,6 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.provider import LabProvider
 from switchproof.deploy.providers.lab.real import Program, RealPrograms
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 
 TARGET = load(TARGETS / "lab.toml", {})
 GIVEN = Program("/somewhere/stc", "abc")

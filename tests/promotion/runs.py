@@ -13,8 +13,9 @@ import msgspec
 
 from switchproof.deploy.contract import RunVerdict
 from switchproof.deploy.plan import Gate, Mode, Plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.record.record import Evidence, Record, write_record
-from switchproof.deploy.target.types import Requires, Target, load
+from switchproof.deploy.target.types import Requires, Target
 from switchproof.deploy.trust.attestation import attest
 from switchproof.deploy.trust.promotion import Demand
 from tests.answers import HOST_KEY, NAR_HASH
@@ -155,6 +156,5 @@ def production(
         targets_file=Path("ovh.toml"),
         on_failure="rollback",
         report_dir=Path("runs"),
-        lab_keep=False,
         gate=Gate(record=path, allowed_signers=allowed, revoked_signers=revoked),
     )

@@ -30,7 +30,7 @@ from switchproof.deploy.host.program import question
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
-from switchproof.deploy.target.types import Jump
+from switchproof.deploy.providers.ssh.table import Jump
 from tests.providers.ways import (
     connect,
     fingerprint,

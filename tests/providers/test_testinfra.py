@@ -43,7 +43,6 @@ def journey(machine: LabHost, tmp_path_factory: pytest.TempPathFactory) -> Itera
         targets_file=LAB_TARGET,
         on_failure="keep",
         report_dir=folder,
-        lab_keep=False,
     )
     journey = Journey(
         whole.hosts[0],

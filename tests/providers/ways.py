@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from switchproof.deploy.connection import Completed
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
-from switchproof.deploy.target.types import Host, Ssh, Target, load
+from switchproof.deploy.providers.ssh.table import Ssh
+from switchproof.deploy.target.types import Target
 
 LAB_TARGET = Path(__file__).parents[2] / "deploy" / "targets" / "lab.toml"
 SOON_S = 10.0
@@ -28,9 +30,9 @@ def target(machine: LabHost, *, ssh: dict[str, Any] | None = None, **host: Any) 
         host: Values of the table `hosts` that differ.
     """
     values = {"address": machine.address, "host_keys": (machine.host_key,), **host}
-    table = Host(name="a", flake_attr="choiros-a", **values)
     reach = Ssh(**{"identity_files": (str(machine.identity_file),), "connect_timeout_s": 5.0, **(ssh or {})})
     whole = load(LAB_TARGET, {}, ["a"])
+    table = msgspec.structs.replace(whole.hosts[0], **values)
     return msgspec.structs.replace(whole, provider="ovh", hosts=(table,), ssh=reach)
 
 

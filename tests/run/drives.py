@@ -14,6 +14,7 @@ from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.patience import Patience
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Drill, Mode, Plan
+from switchproof.deploy.providers import load
 from switchproof.deploy.record.events import HostLeft, Noted, PhaseStarted, Warned
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
@@ -21,7 +22,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Rollback, Target, load
+from switchproof.deploy.target.types import Rollback, Target
 from tests.run.hosts import Clock, Host, Turn
 
 CONFIRM_S = 30.0
@@ -71,7 +72,6 @@ class Drive:
             on_failure=on_failure,
             take_lock=take_lock,
             report_dir=folder,
-            lab_keep=False,
         )
         self.journal = Journal(folder / "run", Redactor(()))
         self.fleet = Fleet(self.plan, "r-1", "me@here", self, self.journal)

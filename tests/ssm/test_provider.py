@@ -22,15 +22,17 @@ from botocore.config import Config
 from switchproof.deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import question
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import clients, commands, provider
 from switchproof.deploy.providers.aws.document import document
 from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
+from switchproof.deploy.providers.aws.table import Ssm
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
 from switchproof.deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Target, load
+from switchproof.deploy.target.types import Target
 from tests.deploys.sessions import ROOT
 from tests.host.hands import wait_for
 
@@ -197,11 +199,11 @@ def test_a_message_that_the_agent_loses_runs_nothing(
     way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command that stays pending is given up, withdrawn on the host, and told as one that never began."""
-    monkeypatch.setattr(commands, "SLACK_S", 2.0 - target.ssm.start_s)
-    monkeypatch.setattr(provider, "LOOK_S", target.ssm.start_s + LIMIT_S)
+    monkeypatch.setattr(commands, "SLACK_S", 2.0 - target.table(Ssm).start_s)
+    monkeypatch.setattr(provider, "LOOK_S", target.table(Ssm).start_s + LIMIT_S)
     endpoint.faults.plan(Fault.DROPPED)
     with pytest.raises(ConnectionLost, match=r"did not get the command: given up and cancelled.*if it still comes"):
-        way.run(COUNT, timeout_s=target.ssm.start_s)
+        way.run(COUNT, timeout_s=target.table(Ssm).start_s)
     assert machine.run(["test", "-e", "/run/count"], timeout_s=10).returncode == 1
 
 
@@ -243,7 +245,7 @@ def test_an_instance_is_found_by_tags_and_reached_in_a_role(
 ) -> None:
     """Tags select the host, a role is assumed, and the run learns what stands in for AWS and what that lacks."""
     host = msgspec.structs.replace(target.hosts[0], instance=None, tags={"Name": machine.hostname})
-    ssm = msgspec.structs.replace(target.ssm, role="arn:aws:iam::000000000000:role/deploy", region="us-east-1")
+    ssm = msgspec.structs.replace(target.table(Ssm), role="arn:aws:iam::000000000000:role/deploy", region="us-east-1")
     told: list[tuple[str, tuple[str, ...]]] = []
     given = msgspec.structs.replace(target, hosts=(host,), ssm=ssm)
     reached = AwsProvider(given, prove=False, emulated=lambda *said: told.append(said), say=print)
@@ -258,7 +260,7 @@ def test_a_document_without_a_shell_runs_the_verbs(target: Target) -> None:
     """The document that is shipped runs a verb with typed parameters; for another target file it is refused."""
     made = msgspec.json.encode(document(target)).decode()
     boto3.client("ssm").create_document(Name="Switchproof", Content=made, DocumentType="Command")
-    ssm = msgspec.structs.replace(target.ssm, document="Switchproof")
+    ssm = msgspec.structs.replace(target.table(Ssm), document="Switchproof")
     way = opened(msgspec.structs.replace(target, ssm=ssm), prove=True)
     asked = question(
         "status", "0" * 16, {"SWITCHPROOF_RUN": "none", "FLAKE_ATTR": "a", "SWITCHPROOF_OWNER": "it's {{x}}"}
@@ -314,7 +316,7 @@ def test_long_output_comes_from_a_bucket(
 ) -> None:
     """With a bucket in the target file the whole of a long output is read from there, by one command."""
     random = os.urandom(40_000).hex()
-    ssm = msgspec.structs.replace(target.ssm, bucket="outputs", prefix="deploys/of-choiros")
+    ssm = msgspec.structs.replace(target.table(Ssm), bucket="outputs", prefix="deploys/of-choiros")
     with s3() as (url, kept):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
         done = opened(msgspec.structs.replace(target, ssm=ssm)).run(f"printf %s {random}".encode(), timeout_s=LIMIT_S)
@@ -328,7 +330,7 @@ def test_a_bucket_that_the_instance_does_not_reach_costs_one_delay(
     target: Target, endpoint: SsmEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answer shows it; later commands do without the bucket, and one line says so."""
-    ssm = msgspec.structs.replace(target.ssm, bucket="outputs")
+    ssm = msgspec.structs.replace(target.table(Ssm), bucket="outputs")
     random = os.urandom(40_000).hex()
     said: list[str] = []
     with s3() as (url, kept):

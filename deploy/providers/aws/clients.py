@@ -13,7 +13,7 @@ import botocore.parsers
 from botocore.config import Config
 
 from switchproof.deploy.providers.aws.credentials import open_session, remedy_of, usable_configuration
-from switchproof.deploy.target.types import Ssm
+from switchproof.deploy.providers.aws.table import Ssm
 
 CONNECT_S = 10.0
 """Seconds to connect to AWS."""

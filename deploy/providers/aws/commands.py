@@ -17,7 +17,7 @@ from switchproof.deploy.providers.aws.bucket import Bucket
 from switchproof.deploy.providers.aws.carrier import TooLong
 from switchproof.deploy.providers.aws.clients import THROTTLED, Clients, certainly_not_accepted, code_of, explain
 from switchproof.deploy.providers.aws.status import Fate, Reading
-from switchproof.deploy.target.types import Ssm
+from switchproof.deploy.providers.aws.table import Ssm
 
 LISTED_S = 15.0
 """Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""

@@ -14,7 +14,7 @@ import botocore.exceptions
 import botocore.session
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.target.types import Ssm
+from switchproof.deploy.providers.aws.table import Ssm
 
 PROCESS_S = 60.0
 """Seconds for a `credential_process`; botocore itself would wait for ever."""

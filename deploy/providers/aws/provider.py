@@ -31,7 +31,8 @@ from switchproof.deploy.providers.aws.clients import Clients, code_of, explain
 from switchproof.deploy.providers.aws.commands import Abandoned, Commands, Ended, NotSent
 from switchproof.deploy.providers.aws.document import fixed_values, parameters
 from switchproof.deploy.providers.aws.status import Fate
-from switchproof.deploy.target.types import RUN_SHELL_SCRIPT, Host, Target
+from switchproof.deploy.providers.aws.table import RUN_SHELL_SCRIPT, AwsHost, Ssm
+from switchproof.deploy.target.types import Host, Target
 
 LOOK_S = 20.0
 """Seconds that a look at what became of a question may take on the host."""
@@ -64,9 +65,10 @@ class AwsProvider:
         say: Callable[[str], None],
     ) -> None:
         self._target = target
+        self._ssm = target.table(Ssm)
         self._hosts = {host.name: host for host in target.hosts}
         self._prove = prove
-        self._clients = Clients(target.ssm, emulated)
+        self._clients = Clients(self._ssm, emulated)
         self._lock = threading.Lock()
         self._caller = ""
         self._proved: set[str] = set()
@@ -77,9 +79,7 @@ class AwsProvider:
         """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
         caller = self._who_am_i(host)
         instance = self._find(self._hosts[host], caller)
-        commands = Commands(
-            host, instance, self._clients, self._target.ssm, bucket=self._buckets[host], say=self._say
-        )
+        commands = Commands(host, instance, self._clients, self._ssm, bucket=self._buckets[host], say=self._say)
         facts = ConnectionFacts(kind="ssm", address=instance, user="root")
         connection = AwsConnection(host, commands, self._target, facts)
         if self._prove and host not in self._proved:
@@ -91,7 +91,7 @@ class AwsProvider:
         """Nothing is held open."""
 
     def _bucket(self, host: str) -> Bucket:
-        ssm = self._target.ssm
+        ssm = self._ssm
         return Bucket(ssm.bucket or "", ssm.prefix, self._open_bucket, lambda text: self._say(f"{host}: {text}"))
 
     def _open_bucket(self) -> Any:
@@ -113,11 +113,12 @@ class AwsProvider:
 
     def _find(self, host: Host, caller: str) -> str:
         """Find the instance that a host is, known to SSM and online."""
-        if host.instance:
-            filters, named = [{"Key": "InstanceIds", "Values": [host.instance]}], f"the instance {host.instance}"
+        own = host.part(AwsHost)
+        if own.instance:
+            filters, named = [{"Key": "InstanceIds", "Values": [own.instance]}], f"the instance {own.instance}"
         else:
-            filters = [{"Key": f"tag:{key}", "Values": [value]} for key, value in host.tags.items()]
-            named = "an instance with the tags " + ", ".join(f"{key}={value}" for key, value in host.tags.items())
+            filters = [{"Key": f"tag:{key}", "Values": [value]} for key, value in own.tags.items()]
+            named = "an instance with the tags " + ", ".join(f"{key}={value}" for key, value in own.tags.items())
         try:
             pages = self._clients.reads.get_paginator("describe_instance_information").paginate(Filters=filters)
             found = [entry for page in pages for entry in page.get("InstanceInformationList", [])]
@@ -183,7 +184,7 @@ class AwsConnection:
         self.host = host
         self.facts = facts
         self._commands = commands
-        self._ssm = target.ssm
+        self._ssm = target.table(Ssm)
         self._fixed = fixed_values(target)
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:

@@ -211,6 +211,7 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
 def _over_ssh(lab: Lab, target: Target) -> Provider:
     """Reach the hosts of a target at the addresses and with the keys of a lab's."""
     from switchproof.deploy.providers.ssh.provider import SshProvider
+    from switchproof.deploy.providers.ssh.table import Ssh
 
     hosts = tuple(
         msgspec.structs.replace(
@@ -222,5 +223,5 @@ def _over_ssh(lab: Lab, target: Target) -> Provider:
         )
         for host in target.hosts
     )
-    ssh = msgspec.structs.replace(target.ssh, identity_files=(str(lab.identity_file),), agent=False)
+    ssh = msgspec.structs.replace(target.table(Ssh), identity_files=(str(lab.identity_file),), agent=False)
     return SshProvider(msgspec.structs.replace(target, hosts=hosts, ssh=ssh))

@@ -13,8 +13,8 @@ from switchproof.deploy.connection import HostKeyChanged, HostKeyUnknown, Unreac
 from switchproof.deploy.providers.ssh.authentication import authenticate
 from switchproof.deploy.providers.ssh.hop import Hop
 from switchproof.deploy.providers.ssh.identities import fingerprint
+from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.providers.ssh.transport import Transport, disagreement
-from switchproof.deploy.target.types import Ssh
 
 Sock: TypeAlias = socket.socket | paramiko.Channel
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.target.addresses import address_problem
+from switchproof.deploy.providers.ssh.addresses import address_problem
 
 _PLACE = re.compile(r"(?:\[(?P<literal>[^\[\]]+)\]|(?P<name>[^:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 

@@ -21,8 +21,9 @@ from switchproof.deploy.providers.ssh.hop import Hop
 from switchproof.deploy.providers.ssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
 from switchproof.deploy.providers.ssh.reading import Setting
+from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
-from switchproof.deploy.target.types import Host, Ssh, Target
+from switchproof.deploy.target.types import Host, Target
 
 __all__ = ["SshConnection", "SshProvider"]
 
@@ -44,8 +45,8 @@ class SshProvider:
 
     def __init__(self, target: Target, say: Callable[[str], None] = _silent) -> None:
         self._say = say
-        self._ssh = target.ssh
-        self._hops = {host.name: _Ways(target.ssh).lead_to(host) for host in target.hosts}
+        self._ssh = target.table(Ssh)
+        self._hops = {host.name: _Ways(self._ssh).lead_to(host) for host in target.hosts}
 
     def connect(self, host: str) -> SshConnection:
         """Open a new connection; see `Provider.connect`."""
@@ -80,8 +81,9 @@ class _Ways:
 
     def lead_to(self, host: Host) -> list[Hop]:
         """Return the machines on the way to a host, the host last."""
-        assert host.address is not None  # the target file is checked for it
-        config = self._read(host.address, host.user, host.port)
+        own = host.part(SshHost)
+        assert own.address is not None  # the target file is checked for it
+        config = self._read(own.address, own.user, own.port)
         way: list[Hop] = []
         if jump := self._ssh.jump:
             there = self._read(jump.address, jump.user, jump.port)
@@ -92,7 +94,7 @@ class _Ways:
             way.extend(self._configured(host.name, config.jumps, config.jumps_at, ()))
         config = replace(config, port=config.port or self._ssh.port)
         where = f"hosts.host_keys of host {host.name!r} in the target file"
-        way.append(self._hop(host.name, config, host.host_keys, where))
+        way.append(self._hop(host.name, config, own.host_keys, where))
         return way
 
     def _read(self, host: str, user: str | None, port: int | None) -> HostConfig:

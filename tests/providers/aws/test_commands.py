@@ -17,7 +17,7 @@ from switchproof.deploy.providers.aws import commands
 from switchproof.deploy.providers.aws.bucket import Bucket
 from switchproof.deploy.providers.aws.commands import Commands
 from switchproof.deploy.providers.aws.status import Fate
-from switchproof.deploy.target.types import Ssm
+from switchproof.deploy.providers.aws.table import Ssm
 
 INSTANCE = "i-0123456789abcdef0"
 

@@ -24,12 +24,13 @@ from switchproof.deploy.connection import (
 )
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import endpoints, question, whole_script
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws import table as tables
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
 from switchproof.deploy.providers.aws.provider import AwsConnection
 from switchproof.deploy.providers.aws.status import Fate, Reading
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"})
 QUESTION = Question("true", "observe", {})
@@ -92,7 +93,8 @@ class Ssm:
 
 def connection(ssm: Ssm, **table: Any) -> AwsConnection:
     """A connection over scripted commands; instances must take one within no time, unless the table says more."""
-    target = msgspec.structs.replace(TARGET, ssm=msgspec.structs.replace(TARGET.ssm, **{"start_s": 0.0, **table}))
+    own = msgspec.structs.replace(TARGET.table(tables.Ssm), **{"start_s": 0.0, **table})
+    target = msgspec.structs.replace(TARGET, ssm=own)
     return AwsConnection("aws", ssm, target, ConnectionFacts(kind="ssm"))  # type: ignore[arg-type] # as `Commands`
 
 

@@ -14,7 +14,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.aws import credentials
 from switchproof.deploy.providers.aws.clients import Clients
 from switchproof.deploy.providers.aws.credentials import open_session
-from switchproof.deploy.target.types import Ssm
+from switchproof.deploy.providers.aws.table import Ssm
 
 PRINTS = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
 OF_A_PROCESS = b'{"Version": 1, "AccessKeyId": "AKIAPROCESS", "SecretAccessKey": "of-a-process"}'

@@ -11,6 +11,7 @@ import pytest
 from switchproof.deploy.connection import Question
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import question
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws.carrier import Load
 from switchproof.deploy.providers.aws.document import VALUES, document, fixed_values, parameters, text
@@ -18,7 +19,6 @@ from switchproof.deploy.providers.lab.ssm import documents
 from switchproof.deploy.providers.lab.ssm.documents import Script
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 from tests.deploys.sessions import ROOT
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-00000000"})

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import commands, provider
 from switchproof.deploy.providers.aws.provider import AwsProvider
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

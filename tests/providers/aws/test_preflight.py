@@ -20,11 +20,12 @@ from botocore.parsers import ResponseParserError
 
 from switchproof.deploy.connection import AuthenticationFailed, ConnectionProblem, Unreachable
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import provider
 from switchproof.deploy.providers.aws.clients import READS, SENDS, Clients, explain, is_aws
 from switchproof.deploy.providers.aws.provider import AwsProvider
+from switchproof.deploy.providers.aws.table import Ssm
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Ssm, load
 
 INSTANCE = "i-0123456789abcdef0"
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": INSTANCE})

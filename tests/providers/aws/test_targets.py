@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import load
+from switchproof.deploy.providers.aws.table import AwsHost
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Target, load
+from switchproof.deploy.target.types import Target
 
 INSTANCE = "i-0123456789abcdef0"
 SHIPPED = (TARGETS / "aws.toml").read_text(encoding="utf-8")
@@ -26,7 +28,7 @@ def read(folder: Path, text: str, **environ: str) -> Target:
 def test_the_old_entry_point_s_environment_works(tmp_path: Path, name: str) -> None:
     """Either variable names the instance, WORKDIR the checkout; DEPLOY_INSTANCE_ID comes first."""
     target = read(tmp_path, SHIPPED, **{"EC2_INSTANCE_ID": "i-00000000", name: INSTANCE, "WORKDIR": "/srv/choiros"})
-    assert (target.hosts[0].instance, target.repository.checkout) == (INSTANCE, "/srv/choiros")
+    assert (target.hosts[0].part(AwsHost).instance, target.repository.checkout) == (INSTANCE, "/srv/choiros")
 
 
 def test_a_missing_instance_id_is_one_sentence(tmp_path: Path) -> None:

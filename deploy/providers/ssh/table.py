@@ -1,0 +1,123 @@
+"""The provider `ssh` in target files: its table, the keys of its hosts, and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from switchproof.deploy.connection import Provider
+from switchproof.deploy.providers.kind import Kind, Opening
+from switchproof.deploy.providers.ssh.addresses import address_problem
+from switchproof.deploy.providers.ssh.host_key import host_key_problem
+from switchproof.deploy.target.table import Table
+from switchproof.deploy.target.types import Port, PositiveSeconds, Target
+
+HostKey: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
+]
+_EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+
+class Jump(Table, frozen=True, kw_only=True):
+    """A host that the way to the hosts leads through."""
+
+    address: Annotated[str, Meta(min_length=1)]
+    port: Port = 22
+    user: str = "root"
+    host_keys: tuple[HostKey, ...] = ()
+
+
+class Ssh(Table, frozen=True, kw_only=True):
+    """How hosts are reached over SSH.
+
+    Attributes:
+        user: Whom to log in as, where neither the host nor the ssh_config says otherwise.
+        port: Likewise.
+        identity_files: Private keys to offer. `~` is expanded.
+        agent: Whether keys of the SSH agent are offered.
+        config: An ssh_config, read as `ssh -F` reads it; docs/ssh.md lists the directives.
+        known_hosts: A known_hosts file that pins host keys beside those of the target file.
+        jump: A host on the way.
+        connect_timeout_s: Seconds for each step of connecting.
+        keepalive_s: Seconds between keep-alive messages.
+    """
+
+    user: str = "root"
+    port: Port = 22
+    identity_files: tuple[str, ...] = ()
+    agent: bool = False
+    config: str | None = None
+    known_hosts: str | None = None
+    jump: Jump | None = None
+    connect_timeout_s: PositiveSeconds = 15.0
+    keepalive_s: PositiveSeconds = 10.0
+
+
+class SshHost(Table, frozen=True, kw_only=True):
+    """The keys of a host that is reached over SSH.
+
+    Attributes:
+        address: Name or address to connect to; none for the providers `local` and `lab`.
+        host_keys: Its public host keys; more than one while a key is being replaced.
+    """
+
+    address: Annotated[str, Meta(min_length=1)] | None = None
+    port: Port | None = None
+    user: str | None = None
+    host_keys: tuple[HostKey, ...] = ()
+
+
+def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
+    ssh = target.table(Ssh)
+    called = f"provider {target.provider!r}" if target.provider else f"transport {target.transport!r}"
+    for index, host in enumerate(target.hosts):
+        key, keys = f"hosts[{index}]", host.part(SshHost)
+        if is_own and keys.address is None:
+            yield f"{key}.address: missing; {called} connects over SSH"
+        if not is_own and keys.address is not None:
+            yield f"{key}.address: {called} takes none (found {keys.address!r})"
+        if keys.address is not None and (problem := address_problem(keys.address)):
+            yield f"{key}.address: {problem}"
+        if is_own and not (keys.host_keys or ssh.known_hosts or ssh.config):
+            yield f"{key}.host_keys: missing; pin the host's key here or in ssh.known_hosts"
+        yield from _host_key_problems(f"{key}.host_keys", keys.host_keys)
+    if ssh.jump:
+        if problem := address_problem(ssh.jump.address):
+            yield f"ssh.jump.address: {problem}"
+        yield from _host_key_problems("ssh.jump.host_keys", ssh.jump.host_keys)
+
+
+def _host_key_problems(key: str, host_keys: Sequence[str]) -> Iterator[str]:
+    for index, text in enumerate(host_keys):
+        if problem := host_key_problem(text):
+            yield (
+                f"{key}[{index}]: {problem} (found {text[:60]!r}); copy the whole line of the host's "
+                "/etc/ssh/ssh_host_ed25519_key.pub"
+            )
+
+
+def _open(target: Target, opening: Opening) -> Provider:
+    from switchproof.deploy.providers.ssh.provider import SshProvider
+
+    return SshProvider(target, opening.say)
+
+
+SSH = Kind(
+    name="ssh",
+    providers=("ovh",),
+    is_transport=True,
+    table=Ssh,
+    host=SshHost,
+    find_problems=_find_problems,
+    patterns={
+        r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$": (
+            "a public host key, as in /etc/ssh/ssh_host_ed25519_key.pub",
+            _EXAMPLE,
+        ),
+    },
+    stand_ins={"address": "host.example", "host_keys": _EXAMPLE},
+    open=_open,
+    label="SSH",
+)

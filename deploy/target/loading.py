@@ -1,0 +1,208 @@
+"""A target file is read: TOML, values from the environment, types, and the hosts that are selected."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record.waivers import with_whole_days
+from switchproof.deploy.target.messages import PATTERNS, Patterns, explain, key_type, step_into, with_line
+from switchproof.deploy.target.rules import check, check_endpoints
+from switchproof.deploy.target.types import BridgedProgram, Contract, Endpoint, Host, JsonValue, Line, Name, Target
+from switchproof.deploy.target.way import Way, patterns_of, whole_target
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
+    """Read from a target file what healthy means; where its hosts are need not be known.
+
+    Raises:
+        UsageError: Names the file, the line, the key, what was found and what is allowed.
+    """
+    raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
+    with _lines_named(path):
+        contract = _convert(path, _Environment(path, environ).put_into(raw), Contract)
+        check_endpoints(path, contract)
+    return contract
+
+
+@contextmanager
+def _lines_named(path: Path) -> Iterator[None]:
+    """Add to an error about a key of the file the line that it stands in."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(with_line(str(error), path)) from error
+
+
+def roster(path: Path) -> dict[str, tuple[str, ...]]:
+    """Name every host of a target file that `load` has read, selected or not, with its groups."""
+    return {str(host["name"]): tuple(host.get("groups", ())) for host in _read(path)["hosts"]}
+
+
+def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tuple[Way, ...]) -> Target:
+    """Read a target file.
+
+    Args:
+        path: The TOML file.
+        environ: Where values like `{ env = "NAME" }` come from.
+        select: Host names, globs or `@group`s; none selects every host. Only values of selected hosts are looked up.
+        ways: All ways to hosts.
+
+    Returns:
+        The target with the selected hosts, in the order of the file.
+
+    Raises:
+        UsageError: Names the file, the line, the key, what was found and what is allowed.
+    """
+    raw = _read(path)
+    kind = whole_target(ways)
+    patterns = patterns_of(ways)
+    values = _Environment(path, environ, {key: text for way in ways for key, text in way.stand_ins.items()})
+    with _lines_named(path):
+        whole = _convert(path, values.put_into(raw), kind, patterns)
+        check(path, whole, ways)
+        chosen = _select(path, whole.hosts, select)
+        target = _convert(path, values.put_into(raw, chosen), kind, patterns)
+        check(path, target, ways)
+    return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such target file; name one with --targets=FILE") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+
+
+def _convert(path: Path, raw: dict[str, Any], kind: type[_T], patterns: Patterns = PATTERNS) -> _T:
+    _need_hypervisor(path, raw)
+    try:
+        return msgspec.convert(with_whole_days(raw), kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {_at_key(str(error), raw, kind, patterns)}") from error
+
+
+def _need_hypervisor(path: Path, raw: Mapping[str, Any]) -> None:
+    """Refuse a file that says nothing of the hypervisor, not even that there is none."""
+    if "hypervisor" not in raw:
+        raise UsageError(
+            f'{path}: hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
+        )
+
+
+def _at_key(message: str, raw: object, whole: type[msgspec.Struct], patterns: Patterns) -> str:
+    """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: …` with what is allowed and what was found."""
+    text, _, where = message.partition(" - at `")
+    is_key = where.startswith("key` in `")
+    steps = re.findall(r"\[\.\.\.\]|[^.\[\]$]+", where.removeprefix("key` in `").rstrip("`"))
+    key, name, found = "", "", raw
+    kind = table = msgspec.inspect.type_info(whole)
+    for step in [*steps, "[...]"] if is_key else steps:
+        table = kind
+        kind = step_into(kind, step)
+        if isinstance(found, list) and step.isdecimal():
+            key, found = f"{key}[{step}]", found[int(step)]
+        elif isinstance(found, dict):
+            name = step if step != "[...]" else _culprit(found, steps[0], text)
+            key, found = f"{key}.{name}" if key else name, found[name]
+    if is_key:
+        return explain(text, key, name, key_type(table), patterns, is_key=True)
+    return explain(text, key, found, kind, patterns)
+
+
+def _culprit(table: dict[str, Any], first: str, text: str) -> str:
+    """Find the key that msgspec means by `[...]`: the first whose entry brings the same complaint."""
+    known: dict[str, list[Any]] = {"runtime": [dict[Name, Endpoint]], "bridge": [dict[Name, BridgedProgram]]}
+    kinds = known.get(first, [])
+    for name, item in table.items():
+        for kind in [*kinds, dict[Line, JsonValue]]:
+            try:
+                msgspec.convert({name: item}, kind)
+            except msgspec.ValidationError as error:
+                if str(error).startswith(text):
+                    return name
+    return next(iter(table))
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """What stands for values like `{ env = "NAME" }` of a target file."""
+
+    path: Path
+    variables: Mapping[str, str]
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+
+    def put_into(self, raw: dict[str, Any], chosen: Collection[str] = ()) -> dict[str, Any]:
+        """Put in the environment's values; in hosts that are not chosen, texts that stand for them."""
+        put = {}
+        for key, item in raw.items():
+            if key == "hosts" and isinstance(item, list):
+                put[key] = [
+                    self._value(host, f"{key}[{index}]", is_looked_up=_name(host) in chosen)
+                    for index, host in enumerate(item)
+                ]
+            else:
+                put[key] = self._value(item, key)
+        return put
+
+    def _value(self, value: Any, key: str, *, is_looked_up: bool = True) -> Any:
+        """Put what stands for it in the place of each `{ env = … }`."""
+        match value:
+            case {"env": str() | [str(), *_] as named, **rest} if rest.keys() <= {"default"} and not key.endswith(
+                (".json", ".tags")
+            ):
+                names = [named] if isinstance(named, str) else named
+                if not is_looked_up:
+                    return self.stand_ins.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
+                variables = (self.variables[name] for name in names if self.variables.get(name))
+                given = next(variables, rest.get("default"))
+                if given is not None:
+                    return given
+                one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
+                raise UsageError(f"{self.path}: {key}: the environment {one} not set")
+            case dict():
+                return {
+                    name: self._value(item, f"{key}.{name}", is_looked_up=is_looked_up)
+                    for name, item in value.items()
+                }
+            case list():
+                return [
+                    self._value(item, f"{key}[{index}]", is_looked_up=is_looked_up)
+                    for index, item in enumerate(value)
+                ]
+            case _:
+                return value
+
+
+def _name(host: Any) -> str | None:
+    return str(host.get("name")) if isinstance(host, dict) else None
+
+
+def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
+    chosen: set[str] = set()
+    for pattern in select:
+        if pattern.startswith("@"):
+            found = {host.name for host in hosts if pattern[1:] in host.groups}
+        else:
+            found = {host.name for host in hosts if fnmatch.fnmatchcase(host.name, pattern)}
+        if not found:
+            names = ", ".join(host.name for host in hosts)
+            groups = ", ".join(sorted({f"@{group}" for host in hosts for group in host.groups})) or "none"
+            raise UsageError(f"{path}: --host={pattern} selects no host; hosts: {names}; groups: {groups}")
+        chosen |= found
+    return chosen or {host.name for host in hosts}
