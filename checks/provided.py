@@ -142,7 +142,7 @@ def choice(session: DeploySession, place: Place) -> Choice:
 @pytest.fixture
 def confirmation(session: DeploySession, place: Place) -> Confirmation:
     """What the host answered when it was told, over a new connection, to keep the new system."""
-    return session.hosts.confirm(place.host)
+    return session.confirm(place)
 
 
 @pytest.fixture

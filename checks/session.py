@@ -60,6 +60,7 @@ from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.ci import read_ci
 from switchproof.deploy.run.fleet import Fleet
+from switchproof.deploy.run.results import Confirmation
 from switchproof.deploy.target.types import Target
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 
@@ -296,6 +297,15 @@ class DeploySession:
             return emitted(self.plan.target, self.hosts.diagnostics(place.host, place.leg).parts)
         return emittable(self.plan.target, self.hosts.observation(place.host, place.leg).diagnosable)
 
+    def confirm(self, place: Place) -> Confirmation:
+        """Have a host keep its new system, side by side with all others of which every other check passed.
+
+        Raises:
+            SwitchproofError: The host's answer could not be had.
+        """
+        ready = [name for name in self.hosts.journeys if self._all_passed(name, place.leg)]
+        return self.hosts.confirm(place.host, ready)
+
     # How they run.
 
     @pytest.hookimpl(wrapper=True)
@@ -332,6 +342,7 @@ class DeploySession:
                 if not isinstance(error, session.Failed | session.Interrupted):
                     self.interrupted = f"the session broke: {error!r}"
                 session._setupstate.teardown_exact(None)  # noqa: SLF001 - the check after the last one is still set up
+                self._judge_confirmed(session)
                 self._go_back(session)
                 raise
             finally:
@@ -404,6 +415,13 @@ class DeploySession:
                 self.journal.emit(Noted(host=None, text=waivers.told_expired(waiver)))
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
+
+    def _judge_confirmed(self, session: pytest.Session) -> None:
+        """Judge the answers of hosts that were confirmed before the run was told to end; no host is asked again."""
+        left = [item for item in session.items if _is_last(item) and item.nodeid not in self._made]
+        for item in left:
+            if self.hosts.journeys[item.stash[PLACE].host].kept:
+                session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
 
     def _go_back(self, session: pytest.Session) -> None:
         """Roll back every changed host that did not pass, and run the same checks on what was restored."""

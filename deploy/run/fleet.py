@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
@@ -54,6 +54,7 @@ class Fleet:
         }
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
+        self._confirmed: dict[Leg, Problems] = {}
 
     def commit(self, host: str) -> str:
         """Return the commit that was asked for, as the hosts' repository knows it: full, except in an audit.
@@ -125,13 +126,22 @@ class Fleet:
         _raise_any(self._connected, host)
         return self.journeys[host].diagnose(leg)
 
-    def confirm(self, host: str) -> Confirmation:
-        """Have a host keep its new system.
+    def confirm(self, host: str, ready: Collection[str]) -> Confirmation:
+        """Have a host keep its new system, and at the same time every other host that is ready for that.
+
+        Args:
+            host: The host whose answer is asked for.
+            ready: The hosts of which every other check passed; no other host is confirmed.
 
         Raises:
             SwitchproofError: What kept the answer from being had.
         """
-        return self.journeys[host].confirm()
+        leg, problems = self.journeys[host].leg, self._confirmed.setdefault(self.journeys[host].leg, {})
+        if leg not in self.journeys[host].confirmations and host not in problems:
+            chosen = [journey for name, journey in self.journeys.items() if name in {host, *ready}]
+            problems |= _in_parallel(chosen, Journey.confirm)
+        _raise_any(problems, host)
+        return self.journeys[host].confirmations[leg]
 
     def roll_back(self, reasons: Mapping[str, str]) -> None:
         """Bring hosts back to what they had before, each for its reason."""
@@ -194,12 +204,10 @@ class Fleet:
     def _commit(self) -> str:
         asked = self.plan.revision
         assert asked is not None  # only an audit may have none, and it does not ask
-        leader = next(journey for journey in self._all if journey.host.name not in self._connected)
         if self.plan.mode is Mode.AUDIT:
+            leader = next(journey for journey in self._all if journey.host.name not in self._connected)
             return leader.identify(asked)
-        if is_full(asked):
-            return asked
-        return leader.resolve(asked).sha
+        return next(journey.resolution.sha for journey in self._all if journey.resolution)
 
     @cached_property
     def _resolved(self) -> Problems:
@@ -208,16 +216,19 @@ class Fleet:
             return held_up
         if self.plan.mode is Mode.ROLLBACK:
             return self._chosen()
-        try:
-            commit = self._commit
-        except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
-            return dict.fromkeys(self.journeys, error)
         if self.plan.mode is Mode.AUDIT:
+            try:
+                _ = self._commit
+            except Exception as error:  # noqa: BLE001 - it is raised where a host's commit is asked for
+                return dict.fromkeys(self.journeys, error)
             return held_up
-        problems = self._together(lambda journey: journey.resolve(commit), RENEW_S)
-        resolution = self._all[0].resolution
+        asked = self.plan.revision
+        assert asked is not None  # only an audit may have none
+        problems = self._together(lambda journey: journey.resolve(asked), RENEW_S)
+        if not problems:  # the name may have moved while the hosts fetched it, each at its own moment
+            problems = self._together(lambda journey: journey.resolve(self._commit), RENEW_S)
+        resolution = next((journey.resolution for journey in self._all if journey.resolution), None)
         if resolution is not None:
-            asked = self.plan.revision or commit
             self._journal.emit(
                 RevisionResolved(
                     requested=asked,

@@ -52,7 +52,7 @@ class Journey(Visit):
             UsageError: The revision is malformed, missing or ambiguous.
             RepositoryUnreachable: The host cannot fetch.
         """
-        if self.resolution is None or not is_full(revision):
+        if self.resolution is None or (is_full(revision) and self.resolution.sha != revision):
             claim = "1" if self.plan.mode.changes_hosts else ""
             with self._phase("resolve"):
                 self._claimed = bool(claim)  # also when its answer is lost

@@ -224,6 +224,30 @@ def test_an_interrupted_run_leaves_the_host_safe(
     assert host.run(["ls", "/run/switchproof"], timeout_s=30).stdout.strip() == ""
 
 
+def test_a_run_that_ends_among_confirmations_knows_every_host(lab: Lab, runs: Path, tmp_path: Path) -> None:
+    """Ended after the first host's confirmation is judged, a run judges those of all that confirmed beside it."""
+    plugin = """
+def pytest_sessionstart(session):
+    global run
+    run = session
+
+def pytest_runtest_logfinish(nodeid):
+    if "keeps_the_system" in nodeid:
+        run.shouldstop = "enough"
+"""
+    (tmp_path / "enough.py").write_text(plugin)
+    targets = target_file(tmp_path, ["h1", "h2"])
+    ended = session(
+        *("--provider=lab", "--sha=v3", f"--targets={targets}", "-p", "enough"),
+        runs=runs,
+        lab=lab,
+        environ={"PYTHONPATH": str(tmp_path)},
+    )
+    assert "Interrupted: enough" in ended.output
+    assert [host.state for host in ended.record.hosts] == [HostState.CONVERGED] * 2, ended.output
+    assert [host.verdict for host in ended.record.hosts] == [Verdict.PASSED] * 2
+
+
 def test_a_lost_connection_is_neither_success_nor_failure(lab: Lab, runs: Path, tmp_path: Path) -> None:
     """Cut off in the middle, a deploy connects again, follows its own run to the end, and says so."""
     host = lab.hosts["h4"]

@@ -142,8 +142,10 @@ class Drive:
         self._settle()
 
     def _confirm(self, name: str) -> None:
-        if not self.fleet.confirm(name).is_lasting:
-            self.verdicts[name, self.fleet.journeys[name].leg] = Verdict.FAILED
+        leg = self.fleet.journeys[name].leg
+        ready = [host for host in self.hosts if self.verdicts.get((host, leg), Verdict.FAILED).accepted]
+        if not self.fleet.confirm(name, ready).is_lasting:
+            self.verdicts[name, leg] = Verdict.FAILED
 
     def _ask(self, ask: Callable[[str], object], name: str, leg: Leg) -> None:
         try:

@@ -29,6 +29,12 @@ def verbs(host: Host) -> set[str]:
     return {question.verb for question in host.asked}
 
 
+def all_at_once(count: int) -> Turn:
+    """A turn that ends only when so many hosts have come to it."""
+    barrier = threading.Barrier(count, timeout=10)
+    return Turn(before=lambda _: barrier.wait())
+
+
 def test_phases_of_a_deploy_in_order(tmp_path: Path) -> None:
     """A host is reached, resolves, converges, is observed and then keeps the system, each once."""
     drive = Drive(tmp_path, host := Host("a"))
@@ -39,16 +45,60 @@ def test_phases_of_a_deploy_in_order(tmp_path: Path) -> None:
 
 
 def test_no_host_changes_before_every_host_has_the_same_commit(tmp_path: Path) -> None:
-    """The first host resolves the name; every other one is asked for that commit, and only then any converges."""
-    drive = Drive(tmp_path, a := Host("a"), b := Host("b"))
-    drive.run()
+    """All hosts resolve the name at the same time, and only when all have its commit any converges."""
+    together = all_at_once(2)
+    drive = Drive(tmp_path, *(hosts := [Host(name, turns={"resolve": [together]}) for name in "ab"]))
+    assert set(drive.run().values()) == {HostState.CONVERGED}
     asked = [each.split()[1] for each in drive.trace]
     assert asked[:2] == ["resolve", "resolve"]
     assert "resolve" not in asked[2:]
-    assert [host.asked[0].values["RELEASE_SHA"] for host in (a, b)] == ["main", SHA]
-    assert {host.asked[1].values["RELEASE_SHA"] for host in (a, b)} == {SHA}
+    assert [host.asked[0].values["RELEASE_SHA"] for host in hosts] == ["main", "main"]
+    assert {host.asked[1].values["RELEASE_SHA"] for host in hosts} == {SHA}
     (resolved,) = [event for event in drive.journal.events if isinstance(event, RevisionResolved)]
     assert (resolved.requested, resolved.sha) == ("main", SHA)
+
+
+def test_name_that_moves_meanwhile_is_one_commit_on_every_host(tmp_path: Path) -> None:
+    """A host that fetched another commit of the name than the first host is asked for the first host's commit."""
+    newer = Turn({"outcome": "ok", "sha": "f" * 40, "subject": "Pushed meanwhile"})
+    drive = Drive(tmp_path, Host("a"), b := Host("b", turns={"resolve": [newer]}))
+    assert set(drive.run().values()) == {HostState.CONVERGED}
+    assert [question.values["RELEASE_SHA"] for question in b.asked[:3]] == ["main", SHA, SHA]
+    assert [question.verb for question in b.asked[:3]] == ["resolve", "resolve", "converge"]
+
+
+def test_all_hosts_confirm_at_the_same_time(tmp_path: Path) -> None:
+    """No host waits for another one's confirmation: each answers only once all were asked."""
+    together = all_at_once(2)
+    drive = Drive(tmp_path, *(hosts := [Host(name, turns={"confirm": [together]}) for name in "ab"]))
+    assert set(drive.run().values()) == {HostState.CONVERGED}
+    assert [host.connections for host in hosts] == [2, 2]
+    assert [[question.verb for question in host.asked].count("confirm") for host in hosts] == [1, 1]
+
+
+def test_hosts_that_are_not_ready_are_not_confirmed(tmp_path: Path) -> None:
+    """A host with a failed check is not among those that confirm, and one that refuses to keep goes back."""
+    drive = Drive(tmp_path / "sick", a := Host("a"), b := Host("b", sick=[TOPLEVEL]))
+    assert drive.run() == {"a": HostState.CONVERGED, "b": HostState.ROLLED_BACK}
+    assert [any("SWITCHPROOF_KEEP" in question.values for question in host.asked) for host in (a, b)] == [True, False]
+    refused = Turn({"outcome": "foreign", "detail": "another system runs"})
+    drive = Drive(tmp_path / "refused", a := Host("a", turns={"confirm": [refused]}), b := Host("b"))
+    assert drive.run() == {"a": HostState.ROLLED_BACK, "b": HostState.CONVERGED}
+    assert (a.toplevel, b.toplevel) == (BEFORE, TOPLEVEL)
+
+
+def test_run_that_ends_while_hosts_confirm_leaves_each_known(tmp_path: Path) -> None:
+    """A host that has confirmed stays; one whose answer is lost as the run is told to end is brought back."""
+    kept = threading.Event()
+
+    def end_the_run(host: Host) -> None:
+        assert kept.wait(10)
+        host.interrupt()
+
+    a = Host("a", turns={"confirm": [Turn(after=lambda _: kept.set())]})
+    b = Host("b", turns={"confirm": [Turn(before=end_the_run)]})
+    assert Drive(tmp_path, a, b).run() == {"a": HostState.CONVERGED, "b": HostState.ROLLED_BACK}
+    assert (a.toplevel, b.toplevel) == (TOPLEVEL, BEFORE)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_host_confirms_over_a_new_connection(tmp_path: Path) -> None:
     drive = Drive(tmp_path, host := Host("a"))
     drive.fleet.observation("a", "forward")
     assert host.connections == 1
-    drive.fleet.confirm("a")
+    drive.fleet.confirm("a", ["a"])
     assert host.connections == 2
 
 
@@ -135,7 +135,7 @@ def test_each_question_is_asked_once(tmp_path: Path) -> None:
     drive.fleet.commit("a")
     drive.fleet.convergence("a", "forward")
     drive.fleet.observation("a", "forward")
-    drive.fleet.confirm("a")
+    drive.fleet.confirm("a", ["a"])
     assert drive.journey.resolve(SHA).sha == SHA
     assert drive.journey.converge() is drive.journey.convergences["forward"]
     assert drive.trace == before
