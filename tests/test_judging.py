@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from switchproof.deploy.host.vocabulary import VERBS
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import BootLoader, Health, Target, load
 from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
@@ -42,6 +43,7 @@ CARRYING = [
     "deploy/host/script/answer.sh",
     "deploy/host/script/by_hand.sh",
     "deploy/host/ssm-carrier.sh",
+    "deploy/host/vocabulary.py",
     "deploy/observe/asking.py",
     "deploy/observe/causes/case.py",
     "deploy/observe/causes/in_container.py",
@@ -176,6 +178,7 @@ def test_a_fragment_that_judges_calls_none_that_carries() -> None:
     assert re.search(r'if \[ -n "\$\{SWITCHPROOF_NONCE:-\}" \]; then answer "\$verb"; else tell ', judging)
     assert re.search(r'\[ -z "\$\{SWITCHPROOF_NONCE:-\}" \] \|\| return 0\n  follow ', judging)
     assert len(re.findall(r"\b(?:follow|tell) ", judging)) == 2
+    assert VERBS["deploy"].asked_by == "person"
 
 
 @pytest.fixture(scope="module")
