@@ -1,45 +1,83 @@
-"""Functions of the host's script, to be run here without a host."""
+"""The host's script without a host: its functions run here, with stubs for those that would reach further."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
-from switchproof.deploy.host.program import whole_script
+from switchproof.deploy.host import program
+
+NOWHERE = Path("/nonexistent")
 
 
-def function(name: str) -> str:
-    """The text of one function of the script."""
-    found = re.search(
-        rf"^{name}\(\) (\{{.*?^\}}|\(.*?^\)|\{{ .*?\}})$",
-        whole_script(),
-        re.MULTILINE | re.DOTALL,
+def functions(*fragments: str, folder: Path = NOWHERE) -> str:
+    """The script up to its last line, with the fragments that are named alone; with all if none is.
+
+    A test may give its constants other values.
+
+    Args:
+        fragments: Names such as `lock`.
+        folder: Where the script keeps what would stand in /var/lib/switchproof and /run/switchproof.
+    """
+
+    def sourced(found: re.Match[str]) -> str:
+        file = program.SCRIPT.parent / found[1]
+        return file.read_text(encoding="utf-8") if not fragments or file.stem in fragments else ""
+
+    unknown = {f"script/{name}.sh" for name in fragments} - set(program.fragments())
+    assert not unknown, unknown
+    text = program._FOLDER.sub("", program.SCRIPT.read_text(encoding="utf-8"))
+    text = program._COMMENT.sub("", program._FRAGMENT.sub(sourced, text)).rpartition('\nmain "$@"')[0]
+    text = re.sub(r"(?m)^readonly (?=[A-Z])", "", text)
+    return text.replace("/var/lib/switchproof", f"{folder}/state").replace("/run/switchproof", f"{folder}/run")
+
+
+def attempt(
+    text: str,
+    *fragments: str,
+    folder: Path = NOWHERE,
+    stdin: bytes = b"",
+    values: Mapping[str, str] | None = None,
+    replace: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a text in bash after fragments of the script; it may end in any way.
+
+    Args:
+        text: What to run. Functions in it take the place of the script's.
+        fragments: See `functions`.
+        folder: See there.
+        stdin: What it reads.
+        values: The caller's variables.
+        replace: Texts to put in the place of others, such as a path of the kernel's.
+    """
+    whole = f"{functions(*fragments, folder=folder)}\n{text}"
+    for old, new in (replace or {}).items():
+        whole = whole.replace(old, new)
+    given = {"FLAKE_ATTR": "x", "SWITCHPROOF_RUN": "r", **(values or {})}
+    return subprocess.run(
+        ["bash", "-c", whole, "host-switch.sh"],
+        input=stdin.decode("utf-8", "surrogateescape"),
+        env={"PATH": os.environ["PATH"], **given},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+        timeout=60,
     )
-    assert found, name
-    return found[0]
-
-
-def constant(name: str) -> str:
-    """The line of the script that gives a constant its value."""
-    found = re.search(rf"^readonly {name}=.*$", whole_script(), re.MULTILINE)
-    assert found, name
-    return found[0]
 
 
 def run(
     text: str,
-    *names: str,
+    *fragments: str,
+    folder: Path = NOWHERE,
     stdin: bytes = b"",
     values: Mapping[str, str] | None = None,
     replace: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a text in bash with some functions of the script; it must end well and say nothing on standard error."""
-    head = "set -euo pipefail; export LC_ALL=C; readonly US=$'\\x1f' RS=$'\\x1e'\n"
-    whole = "\n".join([head, *map(function, names), text])
-    for old, new in (replace or {}).items():
-        whole = whole.replace(old, new)
-    env = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", **(values or {})}
-    done = subprocess.run(["bash", "-c", whole], input=stdin, capture_output=True, check=False, timeout=30, env=env)
-    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
-    return done.stdout.decode()
+    """Run a text as `attempt` does; it must end well and say nothing on standard error. Return what it printed."""
+    done = attempt(text, *fragments, folder=folder, stdin=stdin, values=values, replace=replace)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout

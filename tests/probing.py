@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
-import os
 import shlex
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from switchproof.deploy.host.program import carried_script, endpoints
+from switchproof.deploy.host.program import endpoints
 from switchproof.deploy.observe.answers import Answer, read_answer
 from switchproof.deploy.target.types import Endpoint, Host, Repository, Target
+from tests.host_functions import run
 
 UNIT = "web.service"
 GOOD = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhealthy"
@@ -186,24 +185,10 @@ def own_group() -> str:
     return next(row.split(":", 2)[2] for row in rows if row.startswith(("0::", "1:name=systemd:")))
 
 
-def _functions(tmp_path: Path) -> str:
-    """The script without its last line, and with its folders below a temporary one."""
-    whole = carried_script().replace("/run/switchproof", f"{tmp_path}/run")
-    return whole.replace("/var/lib/switchproof", f"{tmp_path}/state").rpartition('\nmain "$@"')[0]
-
-
 def script(tmp_path: Path, text: str, wants: Mapping[str, Endpoint], **values: str) -> str:
-    """Run a text after the functions of the host's script; return what it printed."""
-    given = {"SWITCHPROOF_ENDPOINTS": endpoints(target_of(wants)), "SWITCHPROOF_BRIDGE": "", **values}
-    done = subprocess.run(
-        ["bash", "-c", f"{_functions(tmp_path)}\n{text}", "host-switch.sh"],
-        env={"PATH": os.environ["PATH"], "FLAKE_ATTR": "x", **given},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
-    return done.stdout.decode("utf-8", "replace")
+    """Run a text after the host's script, which asks these endpoints; return what it printed."""
+    given = {"SWITCHPROOF_ENDPOINTS": endpoints(target_of(wants)), **values}
+    return run(text, folder=tmp_path, values=given)
 
 
 def ask(

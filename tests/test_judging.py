@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from switchproof.deploy.host.vocabulary import VERBS
 from switchproof.deploy.providers import load
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import BootLoader, Health, Target
@@ -39,7 +41,10 @@ CARRYING = [
     "deploy/host/joblog.py",
     "deploy/host/limits.py",
     "deploy/host/patience.py",
+    "deploy/host/script/answer.sh",
+    "deploy/host/script/by_hand.sh",
     "deploy/host/ssm-carrier.sh",
+    "deploy/host/vocabulary.py",
     "deploy/observe/asking.py",
     "deploy/observe/causes/case.py",
     "deploy/observe/causes/in_container.py",
@@ -94,6 +99,12 @@ AROUND = {
     "deploy/run/leaving.py",
 }
 """Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
+
+ANSWERING = {"say", "refuse", "answer"}
+"""What fragments that judge call of the one that answers: it puts words into the frame that they give it."""
+
+FOR_PEOPLE = {"tell", "follow", "verb_deploy"}
+"""What a person gets of the script, who gives no nonce; no run asks for it."""
 
 CARRYING_FOLDERS = ("deploy/paths/", "deploy/providers/")
 
@@ -152,6 +163,27 @@ def test_what_a_verdict_depends_on_judges() -> None:
     } <= found
     assert {name for name in found if name not in JUDGING and not is_carrying(name)} == set()
     assert {name for name in JUDGING if name.endswith(".py")} - found == AROUND
+
+
+def test_a_fragment_that_judges_calls_none_that_carries() -> None:
+    """But to answer, and where a person asks: what stands in other fragments cannot change what a run is told."""
+    texts = {name: re.sub(r"(?m)^\s*#.*$", "", (ROOT / name).read_text(encoding="utf-8")) for name in sources()}
+    script = {name: text for name, text in texts.items() if "/script/" in name or name.endswith("host-switch.sh")}
+    judging = "\n".join(text for name, text in script.items() if not is_carrying(name))
+    for name, allowed in {"answer": ANSWERING, "by_hand": FOR_PEOPLE}.items():
+        functions = set(re.findall(r"(?m)^(\w+)\(\)", script.pop(f"deploy/host/script/{name}.sh")))
+        called = {
+            each
+            for each in functions
+            if re.search(rf"(?m)(?:^|[;{{(|&!]|then|do|else)\s*{each}(?![\w=+[-])", judging)
+        }
+        assert called | {"verb_deploy"} & functions == allowed
+    assert not [name for name in script if is_carrying(name)]
+    # Of those for people nothing is reached by a question: it has a nonce, and no run asks for `deploy`.
+    assert re.search(r'if \[ -n "\$\{SWITCHPROOF_NONCE:-\}" \]; then answer "\$verb"; else tell ', judging)
+    assert re.search(r'\[ -z "\$\{SWITCHPROOF_NONCE:-\}" \] \|\| return 0\n  follow ', judging)
+    assert len(re.findall(r"\b(?:follow|tell) ", judging)) == 2
+    assert VERBS["deploy"].asked_by == "person"
 
 
 @pytest.fixture(scope="module")

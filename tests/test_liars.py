@@ -226,9 +226,7 @@ def test_only_the_whole_control_group_names_a_unit(tmp_path: Path) -> None:
     """
     told = run(
         text,
-        "find_unit",
-        "find_group",
-        "name_group",
+        "owner",
         values={"DIR": str(tmp_path)},
         replace={"/proc/": f"{tmp_path}/"},
     )
@@ -258,7 +256,7 @@ def test_socket_that_systemd_holds_is_its_service_s() -> None:
     LISTEN 0 9 127.0.0.1:82 0.0.0.0:* users:(("systemd",pid=1,fd=3))
     LISTEN 0 9 127.0.0.1:83 0.0.0.0:*'
     """
-    assert run(text, "held_sockets", "find_held", "listeners").splitlines() == [
+    assert run(text, "listeners").splitlines() == [
         "127.0.0.1:80 1 a.service",
         "127.0.0.1:80 7 a.service",
         "*:81 1 a.service",
@@ -275,4 +273,4 @@ def test_process_s_beginning_is_read_whatever_its_name(tmp_path: Path) -> None:
     echo "a[\\$(echo evil)]" >"$DIR/9/stat"
     began_of 8 9 10
     """
-    assert run(text, "began_of", values={"DIR": str(tmp_path)}, replace={"/proc/": f"{tmp_path}/"}) == "8 4242\n"
+    assert run(text, "processes", values={"DIR": str(tmp_path)}, replace={"/proc/": f"{tmp_path}/"}) == "8 4242\n"

@@ -48,6 +48,8 @@ OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 # One concern a fragment. Before the script travels, each line with HERE gives way to the text that it sources, or goes.
 if [[ $0 == */* ]]; then readonly HERE=${0%/*}; else readonly HERE=.; fi
 source "$HERE/script/numbers.sh"
+source "$HERE/script/clock.sh"
+source "$HERE/script/files.sh"
 source "$HERE/script/answer.sh"
 source "$HERE/script/systemd.sh"
 source "$HERE/script/contract.sh"
@@ -55,6 +57,7 @@ source "$HERE/script/units.sh"
 source "$HERE/script/inside.sh"
 source "$HERE/script/system.sh"
 source "$HERE/script/processes.sh"
+source "$HERE/script/owner.sh"
 source "$HERE/script/listeners.sh"
 source "$HERE/script/boot.sh"
 source "$HERE/script/revision.sh"
@@ -66,6 +69,7 @@ source "$HERE/script/bridge.sh"
 source "$HERE/script/guard.sh"
 source "$HERE/script/verbs.sh"
 source "$HERE/script/probes.sh"
+source "$HERE/script/json.sh"
 source "$HERE/script/watch.sh"
 source "$HERE/script/behind.sh"
 source "$HERE/script/observe.sh"
@@ -109,7 +113,11 @@ main() {
       say clock "$BEGAN $EPOCHREALTIME"
       if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; else tell "$verb" || exit; fi
       ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *)
+      echo "usage: ${0##*/} deploy | observe | diagnose | status | generations | resolve | converge | plan | rollback | confirm;" \
+        "'$verb' is none of these; nothing was touched" >&2
+      exit 64
+      ;;
   esac
 }
 

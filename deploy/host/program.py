@@ -18,6 +18,7 @@ _FIELD, _PART = "\x1f", "\x1e"
 _FRAGMENT = re.compile(r'^source "\$HERE/(script/[a-z_]+\.sh)"\n', re.MULTILINE)
 _FOLDER = re.compile(r"^if .* readonly HERE=.*\n", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def fragments() -> tuple[str, ...]:
@@ -32,8 +33,11 @@ def whole_script() -> str:
 
 
 def carried_script() -> str:
-    """Return the script as it travels: without lines of comment, as an argument and an SSM document have limits."""
-    return _COMMENT.sub("", whole_script())
+    """Return the script as it travels, without comments and indentation: an argument and a document have limits.
+
+    Only programs of awk and of another shell are text over several lines that is indented, and none of them minds.
+    """
+    return _INDENT.sub("", _COMMENT.sub("", whole_script()))
 
 
 def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:

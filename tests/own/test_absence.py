@@ -86,4 +86,4 @@ def test_by_hand_it_needs_a_reason_as_well(endpoints: str, reason: str, bad: str
     rows = "\n".join(f"{name}\x1fx.service" for name in endpoints.split("\n"))
     text = 'judge_absence; printf "|%s" "${bad:0:8}"'
     values = {"ENDPOINTS": rows, "NO_HYPERVISOR": reason, "bad": bad}
-    assert run(text, "judge_absence", "clause", "printable", values=values).replace("\n|", "|").startswith(said)
+    assert run(text, "by_hand", values=values).replace("\n|", "|").startswith(said)

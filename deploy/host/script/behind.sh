@@ -45,8 +45,6 @@ say_machine() {
   say "console.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" -n 60 _SYSTEMD_UNIT="$unit" 2>/dev/null | tail_of 8192)"
 }
 
-# ---- the container that a workload is in ----------------------------------------------------------------------
-
 # The process that is a unit's main one inside a container, by its number here.
 main_inside() {
   local main file pid

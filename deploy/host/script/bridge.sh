@@ -164,25 +164,3 @@ with_unit() {
   find_leader "$container"
   [ -z "${LEADER[$container]}" ] || INSIDE_S=60 enter "${LEADER[$container]}" systemctl "${@:2}" -- "${unit#*/}"
 }
-
-# Do a job, and keep how it ended and what the switch said to the journal.
-conduct() {
-  local dir rc=0; dir=$(job_dir)
-  mark_journal
-  "job_$1" </dev/null || rc=$?
-  timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
-  # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
-  timeout 20 journalctl -q --no-pager -o cat -u "$ACTIVATION*" "${SINCE_MARK[@]}" 2>/dev/null |
-    tail_of 262144 | sed 's/^/journal: /' || true
-  return "$rc"
-}
-
-# Write down how a job ended, which says that it has.
-end_job() { printf '%s\n' "$1" | keep "$(job_dir)/rc"; }
-
-verb_job() {
-  local rc=0
-  conduct "$1" || rc=$?
-  end_job "$rc"
-  exit "$rc"
-}

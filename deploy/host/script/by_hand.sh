@@ -1,5 +1,8 @@
 # For a person on the host.
 
+# A text for a terminal: what would command it is taken out, whoever said it.
+printable() { sed -e 's/[\x00-\x08\x0b-\x1f\x7f]//g; s/\xc2[\x80-\x9f]//g; s/\xe2\x80[\x8e\x8f\xaa-\xae]//g; s/\xe2\x81[\xa6-\xa9]//g'; }
+
 row() { printf '%-12s %s\n' "$1" "$2"; }
 
 # The answer of a verb as text; its exit status says whether it was the wanted one.
@@ -60,7 +63,6 @@ tell_plan() {
   row "${said[outcome]}" "${said[detail]:-${said[expected]:+$(job_dir)/log}}"
   printf '%s\n' "${said[closure]:-}" "${said[units]:-}"
 }
-
 
 clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3" | printable; }
 

@@ -124,5 +124,3 @@ switch_status_of_journal() {
     /^switching to system configuration .* failed \(status [0-9]+\)/ { sub(/.*\(status /, ""); sub(/[^0-9].*/, ""); status = $0 }
     END { print status }'
 }
-
-begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide rollback "job $JOB"; }; }

@@ -4,6 +4,11 @@
 # and reboots: systemd reads $CONTROL, and no activation of NixOS touches it. Confirmation, rollback and this guard
 # decide under the lock, so that one of them does.
 
+# What waits for a confirmation; the run's newest job that did; and what was decided about that.
+pending() { field "$PENDING" "$1"; }
+armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
+decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
+
 # Have the host go back by itself to what ran before, unless it is confirmed; nothing has changed yet.
 arm() {
   local words
@@ -182,7 +187,6 @@ say_guard() {
   esac
   [ "$state" != armed ] || seconds_left
   say guard "$state"
-  say guard.job "$armed"
   say guard.left "$left"
 }
 

@@ -1,5 +1,15 @@
 # Jobs: what changes the host, in a transient unit that needs nobody to watch it.
 
+job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
+job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
+
+# The run's jobs that there have been, and those of them that are still at work.
+jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
+jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
+
+# Whether a job is over: first by what it wrote itself, then by systemd's explicit answer.
+ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
+
 # This script as one text, whether it came so or stands in a folder with its fragments.
 # shellcheck disable=SC2016 # lines of the script, as they stand there
 own_text() {
@@ -55,3 +65,25 @@ run_unit() {
 }
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
+
+# Do a job, and keep how it ended and what the switch said to the journal.
+conduct() {
+  local dir rc=0; dir=$(job_dir)
+  mark_journal
+  "job_$1" </dev/null || rc=$?
+  timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
+  # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
+  timeout 20 journalctl -q --no-pager -o cat -u "$ACTIVATION*" "${SINCE_MARK[@]}" 2>/dev/null |
+    tail_of 262144 | sed 's/^/journal: /' || true
+  return "$rc"
+}
+
+# Write down how a job ended, which says that it has.
+end_job() { printf '%s\n' "$1" | keep "$(job_dir)/rc"; }
+
+verb_job() {
+  local rc=0
+  conduct "$1" || rc=$?
+  end_job "$rc"
+  exit "$rc"
+}

@@ -1,15 +1,5 @@
 # One deploy at a time.
 
-job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
-job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
-
-# The run's jobs that there have been, and those of them that are still at work.
-jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
-jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
-
-# Whether a job is over: first by what it wrote itself, then by systemd's explicit answer.
-ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
-
 # One at a time among those who look at the lock or change it; the lock itself outlasts every process.
 guarded() {
   local guard rc=0
@@ -31,10 +21,6 @@ guarded() {
 LOCK_WITHIN_S=30 unguarded=''
 
 held_by() { field "$LOCK/holder" "$1"; }
-# What waits for a confirmation; the run's newest job that did; and what was decided about that.
-pending() { field "$PENDING" "$1"; }
-armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
-decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
 
 # Hold the lock since a time, from the runner's last word on. A lease is told in seconds since the boot, as clocks jump,
 # and is short as long as nothing was switched: whoever is killed before that must not keep others out.

@@ -18,6 +18,8 @@ job_rollback() {
   return "$rc"
 }
 
+begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide rollback "job $JOB"; }; }
+
 # Wait until the guard has brought the host back.
 await_return() {
   local began way_back=0

@@ -1,7 +1,5 @@
 # The revision: which commit is meant.
 
-refuse() { say outcome "$1"; say detail "$2"; }
-
 name_repository() {
   [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
   [ -n "$REPO_URL" ] || { refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; }

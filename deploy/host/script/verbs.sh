@@ -88,7 +88,6 @@ verb_status() {
   say boot.problem "$(head -c 4096 "$dir/boot-problem" 2>/dev/null || true)"
   [ ! -e "$dir/restored" ] || say restored yes
   say silences "$(tail -n 50 "$RUN_DIR/silences" 2>/dev/null || true)"
-  say holder "$(cat "$LOCK/holder" 2>/dev/null || true)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
   say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
   [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"

@@ -17,43 +17,11 @@ from typing import Any
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
+from switchproof.deploy.host.vocabulary import NUMBER, STORE_PATH, VARIABLES
 from switchproof.deploy.providers.aws.carrier import CARRIER, Errand, pack
 from switchproof.deploy.target.types import Target
 
-_NUMBER = r"^[0-9]{0,12}$"
-_DECIMAL = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
-_WORD = r"^[A-Za-z0-9._-]{0,120}$"
-_TEXT = r"^[ -~]{0,200}$"
-_TRUTH = r"^1?$"
-_STORE_PATH = r"^(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$"
-
-VALUES: Mapping[str, str] = {
-    "SWITCHPROOF_NONCE": r"^[0-9a-f]{0,32}$",
-    "RELEASE_SHA": r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}$|^$",
-    "FLAKE_ATTR": _WORD,
-    "SWITCHPROOF_RUN": _WORD,
-    "SWITCHPROOF_OWNER": _TEXT,
-    "SWITCHPROOF_LEASE_S": _NUMBER,
-    "SWITCHPROOF_DEADMAN_S": _NUMBER,
-    "SWITCHPROOF_TIMEOUT_S": _NUMBER,
-    "SWITCHPROOF_CLAIM": _TRUTH,
-    "SWITCHPROOF_TAKE_LOCK": _TRUTH,
-    "SWITCHPROOF_READONLY": _TRUTH,
-    "SWITCHPROOF_JOB": _WORD,
-    "SWITCHPROOF_TO": _STORE_PATH,
-    "SWITCHPROOF_OFFSET": _NUMBER,
-    "SWITCHPROOF_WAIT_S": _DECIMAL,
-    "SWITCHPROOF_RENEW": _TRUTH,
-    "SWITCHPROOF_KEEP": r"^(1|broken)?$",
-    "SWITCHPROOF_OUTCOME": _WORD,
-    "ALLOW_HOST_BUILD_FALLBACK": r"^(true|false)?$",
-    "READY_S": _DECIMAL,
-    "ANSWERS": _NUMBER,
-    "INTERVAL_S": _DECIMAL,
-    "SOAK_S": _DECIMAL,
-    "ANSWER_TIMEOUT_S": _DECIMAL,
-    "MAX_BYTES": _NUMBER,
-}
+VALUES: Mapping[str, str] = {name: one.allowed for name, one in VARIABLES.items() if one.given_by == "run"}
 """The script's variables that a caller may give, and what they may be."""
 
 _PATH_VARIABLE = re.compile(r"[A-Z0-9_]+_STORE_PATH")
@@ -64,9 +32,9 @@ _ERRAND: Mapping[str, str] = {
     "action": r"^(ask|look|withdraw)$",
     "digest": r"^([0-9a-f]{64})?$",
     "argument": r"^[a-z]{0,20}$",
-    "offset": _NUMBER,
+    "offset": NUMBER,
     "limit": r"^[0-9]{1,15}$",
-    "patience": _NUMBER,
+    "patience": NUMBER,
 }
 _FIXED = "Fixed"
 _LIMIT = "ExecutionTimeout"
@@ -85,7 +53,7 @@ def fixed_values(target: Target) -> dict[str, str]:
 def document(target: Target) -> dict[str, Any]:
     """Make the document for a target file, of SSM's schema 2.2."""
     fixed = fixed_values(target)
-    values = {**VALUES, **{path_variable(name): _STORE_PATH for name in target.bridge.programs}}
+    values = {**VALUES, **{path_variable(name): STORE_PATH for name in target.bridge.programs}}
     lines = [
         # An agent older than 3.3.2746.0 gives no parameter as a variable.
         ': "${SSM_Question:?this agent does not pass parameters as variables; update amazon-ssm-agent}"',
@@ -137,7 +105,7 @@ def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[s
     """
     given = {name: errand.assignments[name] for name in _ERRAND}
     for name, value in (errand.load.values if errand.load else {}).items():
-        pattern = _STORE_PATH if _PATH_VARIABLE.fullmatch(name) else VALUES.get(name)
+        pattern = STORE_PATH if _PATH_VARIABLE.fullmatch(name) else VALUES.get(name)
         if fixed.get(name, value) != value or (pattern is None and name not in fixed):
             raise Inconclusive(f"the document does not take {name}")
         if pattern is not None:

@@ -72,7 +72,7 @@ def test_a_switch_that_hangs_or_fails_on_the_way_back_is_tried_once_more(
       run_switch /nix/store/earlier switch >said || rc=$?
       echo "called $calls, rc $rc"
     """
-    assert run(text, "run_switch").splitlines() == [told]
+    assert run(text, "restore").splitlines() == [told]
 
 
 def test_a_switch_on_the_way_back_has_a_limit(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_switch_on_the_way_back_has_a_limit(tmp_path: Path) -> None:
     (system / "switch-to-configuration").write_text("#!/bin/sh\nsleep 600\n")
     (system / "switch-to-configuration").chmod(0o755)
     text = f"SWITCH_S=0.2; rc=0; call_switch {tmp_path} switch || rc=$?; echo $rc"
-    assert run(text, "call_switch", "openly") == "124\n"
+    assert run(text, "restore", "files") == "124\n"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_way_back_has_time_to_end_what_hangs(timeout_s: int, shares: str) -> N
       find_way_back
       echo "way back $way_back, patience $PATIENCE_S, switch $SWITCH_S"
     """
-    assert run(text, "find_way_back", "share_time") == f"{shares}\n"
+    assert run(text, "restore") == f"{shares}\n"
     assert f"readonly WAY_BACK_S={limits.WAY_BACK_S:g}\n" in whole_script()
 
 
@@ -133,4 +133,4 @@ def test_a_switch_whose_time_is_over_is_not_waited_for(
       head -n 1 {tmp_path}/said
     """
     said = "ending nixos-rebuild-switch-to-configuration.service, which did not end within 60 s"
-    assert run(text, "settle", "has_run_out", "jobs") == f"{said if told == 'ended' else 'waits'}\n"
+    assert run(text, "restore", "jobs") == f"{said if told == 'ended' else 'waits'}\n"

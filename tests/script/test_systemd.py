@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.host_functions import run
-from tests.test_numbers import run as run_whole
 
 ACTIVATION = "nixos-rebuild-switch-to-configuration"
 
@@ -36,7 +35,7 @@ def test_systemd_s_record_of_the_switch_is_read(journal: str, status: str) -> No
       timeout() {{ printf '%s\\n' {shlex.quote(journal)}; }}
       switch_status_of_unit
     """
-    assert run(text, "switch_status_of_unit").strip() == status
+    assert run(text, "converge").strip() == status
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_the_switch_s_own_line_in_the_journal_is_read(journal: str, status: str)
       timeout() {{ printf '%s\\n' {shlex.quote(journal)}; }}
       switch_status_of_journal
     """
-    assert run(text, "switch_status_of_journal").strip() == status
+    assert run(text, "converge").strip() == status
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_the_switch_s_own_end_counts(unit: str, journal: str, busy: str, returne
       take_switch_result {returned} >/dev/null
       echo "$switch_result $switch_source"
     """
-    assert run(text, "take_switch_result").strip() == result
+    assert run(text, "converge").strip() == result
 
 
 def test_the_way_back_asks_no_pre_switch_check(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_the_way_back_asks_no_pre_switch_check(tmp_path: Path) -> None:
     system.mkdir()
     (system / "switch-to-configuration").write_text('#!/bin/sh\necho "$1 ${NIXOS_NO_CHECK:-checked}"\n')
     (system / "switch-to-configuration").chmod(0o755)
-    assert run(f"SWITCH_S=20; call_switch {tmp_path} switch", "call_switch", "openly") == "switch 1\n"
+    assert run(f"SWITCH_S=20; call_switch {tmp_path} switch", "restore", "files") == "switch 1\n"
 
 
 # D-1, H-1: no answer is not an answer.
@@ -118,7 +117,7 @@ def test_only_systemd_s_word_ends_a_job(answer: str, ended: bool) -> None:
       ask_systemctl() {{ answered={shlex.quote(answer)}; [ -n "$answered" ]; }}
       if has_ended x.service; then echo ended; else echo not; fi
     """
-    assert run(text, "has_ended", "look_at_unit").strip() == ("ended" if ended else "not")
+    assert run(text, "systemd").strip() == ("ended" if ended else "not")
 
 
 # H-4, H-5: what failed.
@@ -139,7 +138,7 @@ well.service loaded activating auto-restart x
 ill.service loaded activating auto-restart x
 switchproof-r1-converge.service loaded failed failed x'
     """
-    assert run(text, "failed_units", "number_to").split() == ["bad.service", "ill.service"]
+    assert run(text, "units", "numbers").split() == ["bad.service", "ill.service"]
 
 
 def test_what_flapped_lately_is_noted() -> None:
@@ -153,7 +152,7 @@ def test_what_flapped_lately_is_noted() -> None:
       }
       flapping_units
     """
-    assert run(text, "flapping_units", "number_to", "milliseconds_to").split() == ["lately.service"]
+    assert run(text, "units", "numbers").split() == ["lately.service"]
 
 
 # X-3, H-8: locks and who holds them.
@@ -174,7 +173,7 @@ def test_a_lock_is_waited_for_only_so_long(tmp_path: Path) -> None:
       guarded echo alone
     """
     held = f"no: cannot lock {tmp_path}/run within 0.2 s; held by process 7 (evil)"
-    assert run(text, "guarded").splitlines() == [held, "acts", "alone"]
+    assert run(text, "lock").splitlines() == [held, "acts", "alone"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ def test_a_switch_of_somebody_else_is_named(activation: str, lock: str, says: st
       pgrep() {{ [[ " $* " != *' -u 0 '* ]] && echo 99; }}
       foreign_switch || true
     """
-    told = run(text, "foreign_switch")
+    told = run(text, "lock")
     assert told.startswith(says)
     assert bool(told) == bool(says), "a process of another user than root counts"
 
@@ -205,7 +204,7 @@ def test_a_switch_of_somebody_else_is_named(activation: str, lock: str, says: st
 def test_what_holds_a_file_is_named_by_its_process(tmp_path: Path) -> None:
     """The process that has the lock open is told with its number and command."""
     with (tmp_path / "lock").open("w"):
-        assert f"process {os.getpid()} (" in run(f"holders_of {tmp_path}/lock", "holders_of")
+        assert f"process {os.getpid()} (" in run(f"holders_of {tmp_path}/lock", "lock")
 
 
 # X-2, X-6: what runs in a container, and what is written.
@@ -220,16 +219,16 @@ def test_a_program_in_a_container_has_no_right_of_the_host(tmp_path: Path) -> No
       exec 9</dev/null
       enter 77 systemctl show
     """
-    words = run(text, "enter", "close_files", "number_to").split()
+    words = run(text, "inside", "numbers").split()
     assert words[words.index("setpriv") :][:3] == ["setpriv", "--no-new-privs", "nsenter"]
     assert "--user=/proc/self/fd/9" in words
-    assert run("JAIL=; enter 77 true || echo refused", "enter", "close_files", "number_to") == "refused\n"
+    assert run("JAIL=; enter 77 true || echo refused", "inside", "numbers") == "refused\n"
 
 
 def test_what_the_script_writes_is_for_root_alone(tmp_path: Path) -> None:
     """X-6: files and folders that it makes are closed to others, also by hand."""
-    done = run_whole(tmp_path, f"echo x >{tmp_path}/file; mkdir {tmp_path}/folder; stat -c %a {tmp_path}/f*")
-    assert done.stdout.split() == ["600", "700"]
+    text = f"echo x >{tmp_path}/file; mkdir {tmp_path}/folder; stat -c %a {tmp_path}/f*"
+    assert run(text).split() == ["600", "700"]
 
 
 # A-13: the status line.
@@ -258,7 +257,7 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
       take_answer live "$fd"
       echo "${{status_of[live]}}"
     """
-    assert run(text, "take_answer").strip() == ("200 0" if good else "200 8")
+    assert run(text, "watch").strip() == ("200 0" if good else "200 8")
 
 
 # D-2: a run that is refused touches nothing of another one.
@@ -293,4 +292,4 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
       drop_old_jobs() {{ :; }}
       take_lock || true
     """
-    assert run(text, "take_lock").splitlines() == told
+    assert run(text, "lock").splitlines() == told

@@ -44,9 +44,7 @@ def asked(url: str, headers: str, tmp_path: Path) -> list[str]:
     noting.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nexec {shutil.which("curl")} "$@"\n')
     noting.chmod(0o755)
     values = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    return run(f"{ANSWERED}ask '{url}' '' '{tmp_path}/body' '{headers}'", "ask", "no_answer", values=values).split(
-        "\x1f"
-    )
+    return run(f"{ANSWERED}ask '{url}' '' '{tmp_path}/body' '{headers}'", "probes", values=values).split("\x1f")
 
 
 def test_headers_are_sent_and_stand_nowhere_else(url: str, tmp_path: Path) -> None:

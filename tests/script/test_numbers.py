@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.host.program import carried_script, whole_script
+from switchproof.deploy.host.program import whole_script
+from tests.host_functions import attempt
 
 EVIL = "a[$(touch {mark})]"
 UNITS = "container@box.service\x1ebox/app.service"
@@ -23,24 +23,9 @@ PROPERTIES = (
 FILES = ("pending", "holder", "since", "armed", "runs/r/before", "runs/r/converge/log")
 
 
-def functions(tmp_path: Path) -> str:
-    """The script with everything but its last line, and with its folders below a temporary one."""
-    text = carried_script().replace("/var/lib/switchproof", f"{tmp_path}/state")
-    return text.replace("/run/switchproof", f"{tmp_path}/run").rpartition('\nmain "$@"')[0]
-
-
 def run(tmp_path: Path, text: str, **values: str) -> subprocess.CompletedProcess[str]:
-    """Run a text after the script's functions."""
-    given = {"SWITCHPROOF_ENDPOINTS": ENDPOINT, "SWITCHPROOF_BRIDGE": "", "SWITCHPROOF_RUN": "r", **values}
-    return subprocess.run(
-        ["bash", "-c", f"{functions(tmp_path)}\nset +e\n{text}", "host-switch.sh"],
-        env={"PATH": os.environ["PATH"], "FLAKE_ATTR": "x", **given},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=60,
-        check=False,
-    )
+    """Run a text after the script, whatever fails in it."""
+    return attempt(f"set +e\n{text}", folder=tmp_path, values={"SWITCHPROOF_ENDPOINTS": ENDPOINT, **values})
 
 
 def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None:

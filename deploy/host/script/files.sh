@@ -1,0 +1,36 @@
+# Files on the host: read, kept whole, cut to their end.
+
+# A file of lines "key value": one key's value. A file of sections: one section's first line.
+field() { sed -n "s/^$2 //p" "$1" 2>/dev/null || true; }
+section() { awk -v name="$2" '$1 == name { getline; print; exit }' "$1" 2>/dev/null || true; }
+
+# A private folder that is gone when the script ends.
+SCRATCH=
+make_scratch() {
+  [ -z "$SCRATCH" ] || return 0
+  SCRATCH=$(mktemp -d -p /run switchproof.XXXXXXXXXX 2>/dev/null) || SCRATCH=$(mktemp -d)
+  trap 'rm -rf -- "$SCRATCH"' EXIT
+}
+
+# Run a program whose files are for everybody, as systemd would.
+openly() { (umask 0022 && exec "$@"); }
+
+# Write a file so that it is there whole or not at all, also after a loss of power.
+keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
+
+# The same for a file that only one of several may write.
+keep_first() {
+  local rc=0
+  { cat >"$1.$$" && sync "$1.$$" && ln -T "$1.$$" "$1" && sync "${1%/*}"; } 2>/dev/null || rc=$?
+  rm -f "$1.$$"
+  return "$rc"
+}
+
+# A text's last bytes; its first line says so if there were more. Nothing longer ever stands in a variable.
+tail_of() {
+  local limit text
+  number_to limit "$1" 0
+  text=$(tail -c "$((limit + 1))" | tr -d '\0'; printf x) text=${text%x}
+  if ((${#text} <= limit)); then printf '%s' "$text"; return; fi
+  printf '[what came before these %d bytes is left out]\n%s' "$limit" "${text: -limit}"
+}

@@ -1,0 +1,135 @@
+"""The words of the protocol with a host: each verb, variable and outcome of its script once, with its meaning (pure).
+
+`tests/script/test_vocabulary.py` holds the script, the modules that ask it and the SSM document to these lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+NUMBER = r"^[0-9]{0,12}$"
+SECONDS = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
+WORD = r"^[A-Za-z0-9._-]{0,120}$"
+TEXT = r"^[ -~]{0,200}$"
+TRUTH = r"^1?$"
+STORE_PATH = r"^(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the script.
+
+    Attributes:
+        meaning: What it does.
+        asked_by: A run with a question, a person on the host, or the host itself in a unit of its own.
+    """
+
+    meaning: str
+    asked_by: Literal["run", "person", "host"] = "run"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable that the script takes from its caller.
+
+    Attributes:
+        meaning: What it says.
+        allowed: The regular expression of what an SSM document takes for it. The script itself refuses what is not a
+            NUMBER or SECONDS where it calculates.
+        given_by: A run with its question; the target file, so that an SSM document holds it; or a person alone.
+        reaches_jobs: Whether the unit of a job gets it as well.
+    """
+
+    meaning: str
+    allowed: str = ""
+    given_by: Literal["run", "target", "person"] = "run"
+    reaches_jobs: bool = False
+
+
+VERBS: Mapping[str, Verb] = {
+    "resolve": Verb("find the one commit that is meant, and take the host for this run"),
+    "converge": Verb("begin the job that builds and switches"),
+    "status": Verb("tell of a job, its log from an offset on"),
+    "observe": Verb("see whether the host is healthy, and wait for that"),
+    "diagnose": Verb("tell all that tells why it is not"),
+    "rollback": Verb("begin the job that brings back an earlier system"),
+    "generations": Verb("name the systems that the host can be brought back to"),
+    "confirm": Verb("end the run, and keep its system or not"),
+    "plan": Verb("build and compare, and switch nothing"),
+    "deploy": Verb("all clauses in order", asked_by="person"),
+    "job": Verb("do a job, in its unit", asked_by="host"),
+    "guard": Verb("go back unless somebody confirms, in the guard's unit", asked_by="host"),
+}
+
+VARIABLES: Mapping[str, Variable] = {
+    "SWITCHPROOF_NONCE": Variable("tells this question's answer from all others", r"^[0-9a-f]{0,32}$"),
+    "RELEASE_SHA": Variable(
+        "the revision, from `converge` on a full commit",
+        r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}$|^$",
+        reaches_jobs=True,
+    ),
+    "FLAKE_ATTR": Variable("the host's name in the flake", WORD, reaches_jobs=True),
+    "SWITCHPROOF_RUN": Variable("the run's id", WORD, reaches_jobs=True),
+    "SWITCHPROOF_OWNER": Variable("who runs it, for whoever finds the host taken", TEXT, reaches_jobs=True),
+    "SWITCHPROOF_LEASE_S": Variable("seconds for which the lock outlasts the run's last word", NUMBER),
+    "SWITCHPROOF_DEADMAN_S": Variable(
+        "seconds after which an unconfirmed host goes back; 0: never", NUMBER, reaches_jobs=True
+    ),
+    "SWITCHPROOF_TIMEOUT_S": Variable("seconds that a job may take", NUMBER, reaches_jobs=True),
+    "SWITCHPROOF_CLAIM": Variable("take the host with this question", TRUTH),
+    "SWITCHPROOF_TAKE_LOCK": Variable("take the lock of a run that has not begun to switch", TRUTH),
+    "SWITCHPROOF_READONLY": Variable("name the commit without fetching", TRUTH),
+    "SWITCHPROOF_JOB": Variable("which of the run's jobs", WORD, reaches_jobs=True),
+    "SWITCHPROOF_TO": Variable("the system to go back to", STORE_PATH, reaches_jobs=True),
+    "SWITCHPROOF_OFFSET": Variable("bytes of the job's log that the run has", NUMBER),
+    "SWITCHPROOF_WAIT_S": Variable("seconds to wait for news of a job", SECONDS),
+    "SWITCHPROOF_RENEW": Variable("begin the countdown of the guard again", TRUTH),
+    "SWITCHPROOF_KEEP": Variable("keep the system: it passed every check, or is to be looked at", r"^(1|broken)?$"),
+    "SWITCHPROOF_OUTCOME": Variable("how the run ended, for the list of runs", WORD),
+    "ALLOW_HOST_BUILD_FALLBACK": Variable(
+        "build on the host what it cannot realise", r"^(true|false)?$", reaches_jobs=True
+    ),
+    "READY_S": Variable("seconds within which everything must answer well", SECONDS),
+    "ANSWERS": Variable("good answers in a row", NUMBER),
+    "INTERVAL_S": Variable("seconds between two answers", SECONDS),
+    "SOAK_S": Variable("seconds over which answers stay good", SECONDS),
+    "ANSWER_TIMEOUT_S": Variable("seconds that one answer may take", SECONDS),
+    "MAX_BYTES": Variable("bytes of a body that are read", NUMBER),
+    "REPO_URL": Variable("the repository", given_by="target"),
+    "WORKDIR": Variable("the host's clone of it", given_by="target", reaches_jobs=True),
+    "SWITCHPROOF_ENDPOINTS": Variable("what is probed, one endpoint a line", given_by="target"),
+    "SWITCHPROOF_BRIDGE": Variable("the programs of the store path bridge, one a line", given_by="target"),
+    "SWITCHPROOF_PATIENCE_S": Variable(
+        "seconds for which a switch that hangs keeps a way back waiting", NUMBER, "person", reaches_jobs=True
+    ),
+    "EXPOSURE": Variable("`any` where ports may be open to others", given_by="person"),
+    "UNIT_FILES": Variable("files and folders beside the system that may define units", given_by="person"),
+    "NO_HYPERVISOR": Variable("why the host has no hypervisor", given_by="person"),
+    "GIT_SSH_COMMAND": Variable("how git reaches a repository over SSH", given_by="person"),
+}
+"""Beside these a run says for each program of the bridge which store path it is: `NAME_STORE_PATH`."""
+
+OUTCOMES: Mapping[str, str] = {
+    "ok": "it is as asked",
+    "started": "the job has begun",
+    "finished": "the plan is made",
+    "locked": "another deploy has the host",
+    "unready": "the host cannot take a deploy, as its disk is full",
+    "malformed": "a value is none that may be given",
+    "checkout": "the host's clone cannot be used",
+    "unreachable": "the repository cannot be reached",
+    "missing": "there is no such revision",
+    "ambiguous": "the revision may mean several commits",
+    "unstarted": "systemd did not begin the job",
+    "gone": "the system to go back to is not there any more",
+    "returning": "the host goes back by itself, or has",
+    "foreign": "the host is not this run's any more, or runs something else",
+    "busy": "a job or a switch is still at work",
+    "late": "it was decided otherwise before",
+    "booted": "the host was rebooted before it was confirmed",
+    "pending": "nobody confirmed; the host goes back by itself",
+    "unbootable": "the system could not be made what boots, or the decision not be written",
+}
+"""How a verb ended: its answer's part `outcome`."""
