@@ -33,10 +33,13 @@ class Form:
     def take_out(self, text: str) -> tuple[str, int]:
         """Return a text without such secrets, and how many there were."""
         searched = _lower(text) if self.any_case else text
+        words = [word for word in self.words if word in searched]
+        if not words:
+            return text, 0
         kept: list[str] = []
         at = 0
         last = -1
-        for place in heapq.merge(*(_places(searched, word) for word in self.words)):
+        for place in heapq.merge(*(_places(searched, word) for word in words)):
             if place < at or place == last:
                 continue
             last = place
@@ -49,6 +52,8 @@ class Form:
 
 def _lower(text: str) -> str:
     """Return a text of the same length with ASCII letters in lower case."""
+    if text.isascii():
+        return text.lower()
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 

@@ -18,6 +18,8 @@ _CONTROL = re.compile(
 _LOOKED_AT = 8192
 """Characters at the end of a piece among which the beginning of a secret is looked for."""
 _END_OF_LINE = re.compile(BREAK)
+_REMEMBERED, _SHORT = 8192, 400
+"""How many texts without a secret are remembered, and the characters of the longest: names and words come again."""
 
 
 def plain(text: str) -> str:
@@ -39,13 +41,19 @@ class Redactor:
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._harmless: set[str] = set()
         known = {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
         self._known = sorted(known.values(), key=lambda each: (-len(each[1].text), each[1].text))
         self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
 
     def __call__(self, text: str) -> str:
         """Return `text`, a whole one, in plain characters and without secrets."""
-        return self.hide(plain(text), KeyHider())
+        if text in self._harmless:
+            return text
+        shown = self.hide(plain(text), KeyHider())
+        if shown == text and len(text) <= _SHORT and len(self._harmless) < _REMEMBERED:
+            self._harmless.add(text)
+        return shown
 
     def hide(self, text: str, keys: KeyHider) -> str:
         """Return plain text without secrets; `keys` knows whether it begins within a private key."""
