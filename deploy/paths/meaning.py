@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from switchproof.deploy.paths.values import is_known, marks
 
@@ -264,3 +265,17 @@ def sounds_like_deploy(name: str) -> bool:
     return bool(
         re.search(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", name, re.IGNORECASE)
     )
+
+
+def session_of(inputs: Mapping[str, str], commit: str) -> str:
+    """Return the command that Switchproof's action for GitHub or its component for GitLab calls.
+
+    Args:
+        inputs: What the job gives it.
+        commit: The revision where the job names none.
+    """
+    words = ["switchproof", inputs.get("command", "deploy"), f"--provider={inputs.get('provider', '')}"]
+    revision = inputs.get("sha", commit)
+    words += [f"--sha={revision}"] if revision else []
+    words += [line for line in inputs.get("arguments", "").splitlines() if line]
+    return " ".join('"' + re.sub(r'(["`\\])', r"\\\1", word) + '"' for word in words)
