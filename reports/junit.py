@@ -90,11 +90,9 @@ def _case(suite: ET.Element, classname: str, check: Check, details: _Details, fo
             message = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {message}"
         result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(message))
         result.text = clean(details(check))
-        output = [text.one_line(check.title)]
-        if folder:
-            # GitLab and Jenkins' JUnit attachments plugin read these lines.
-            output += [f"[[ATTACHMENT|{folder / path}]]" for path in check.evidence]
-        ET.SubElement(case, "system-out").text = clean("\n".join(output))
+    # GitLab and Jenkins' JUnit attachments plugin read the lines with attachments.
+    attached = [f"[[ATTACHMENT|{folder / path}]]" for path in check.evidence] if folder and tag else []
+    ET.SubElement(case, "system-out").text = clean("\n".join([text.one_line(check.title), *attached]))
 
 
 class _Details:

@@ -179,9 +179,7 @@ class Surveyor:
             walker.script(path, text)
             for action in trail.actions.values():
                 if action.what in CONVERGES | set(DEPLOYERS):
-                    self._note(
-                        action.place, f"{action.what} in a script that no entry point was seen to run"
-                    )
+                    self._note(action.place, f"{action.what} in a script that no entry point was seen to run")
                     break
 
     def _enter(self, kind: EntryKind, name: str, place: Place, follow: Callable[[Walker], None]) -> None:

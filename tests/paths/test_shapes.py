@@ -11,7 +11,7 @@ from switchproof.deploy.host.by_hand import by_hand
 from switchproof.deploy.host.program import whole_script
 from switchproof.deploy.paths.survey import Kind, State, SurveyVerdict
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import load_contract
+from switchproof.deploy.target.loading import load_contract
 from tests.paths.repositories import HOST_SCRIPT, job, recipe, survey
 
 THROUGH = "RELEASE_SHA=$SHA scripts/host-switch.sh deploy"

@@ -11,9 +11,10 @@ import pytest
 
 from switchproof.deploy.host.program import SCRIPT, health_values, whole_script
 from switchproof.deploy.host.vocabulary import NUMBER, OUTCOMES, SECONDS, VARIABLES, VERBS
+from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws.document import VALUES, fixed_values
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Converge, Health, Repository, load
+from switchproof.deploy.target.types import Converge, Health, Repository
 
 ROOT = Path(__file__).parents[2]
 SHELL = re.sub(r"(?m)^\s*#.*$| # .*$", "", whole_script())
