@@ -263,7 +263,7 @@ def test_an_audit_has_checks_of_its_own(ended: dict[str, Ended]) -> None:
     assert "a audit passed: 1 passed" in audit.output
     suite = ET.parse(audit.folder / "junit.xml").getroot()  # noqa: S314 - our own file
     assert [case.get("name") for case in suite.iter("testcase") if case.get("classname") == "a.audit"] == [
-        "audit: The certificate lasts"
+        "audit/certificate"
     ]
     assert "The certificate lasts" in (audit.folder / "report.html").read_text(encoding="utf-8")
 
