@@ -150,7 +150,7 @@ LOSSES: Mapping[str, Callable[[Stage, subprocess.Popen[str]], None]] = {
     "power cut": powered_off,
 }
 
-CONFIRM_S = 20.0
+CONFIRM_S = 40.0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,24 @@ def test_a_lock_ends_whatever_the_clock_says(lease: str, age_s: int, left: range
     os.utime(tmp_path, (changed, changed))
     text = f'{STUBS}LOCK={tmp_path}; lease_left; echo "$ends_in"'
     assert int(run(text, "numbers", "lock", values={"LEASE": lease})) in left
+
+
+AGAIN = """
+say_system() { say system.running /nix/store/x; }
+for round in {1..40}; do
+  STATE=$FOLDER/$round ROOTS=$FOLDER/$round/roots ROOM=$FOLDER/$round/room RUN=r
+  before=$STATE/runs/r/before
+  mkdir -p "$ROOTS"
+  note_before && set_room_aside && hold_system before /nix/store/x || echo "round $round"
+  [ -s "$before" ] && [ -s "$ROOM" ] && [ "$(readlink "$ROOTS/r/before")" = /nix/store/x ] || echo "lost $round"
+done
+"""
+
+
+def test_a_host_is_claimed_by_a_question_and_its_repetition_at_once(tmp_path: Path) -> None:
+    """A runner that lost its connection asks again while the first question goes on; neither spoils the other's."""
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(run, AGAIN, "answer", "files", "lock", values={"FOLDER": str(tmp_path)}) for _ in range(4)
+        ]
+    assert [job.result() for job in jobs] == [""] * 4

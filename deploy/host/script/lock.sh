@@ -179,7 +179,7 @@ ran_before() { section "$RUN_DIR/before" system.running; }
 # Keep the garbage collector from a system as long as the run goes on; what earlier runs kept is let go.
 hold_system() {
   mkdir -p "$ROOTS/$RUN"
-  [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$RUN/$1"
+  [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$RUN/$1" 2>/dev/null || [ "$(readlink "$ROOTS/$RUN/$1")" = "$2" ]
   find "$ROOTS" -mindepth 1 -maxdepth 1 ! -name "$RUN" -exec rm -rf {} +
 }
 
@@ -198,17 +198,18 @@ claim() {
   say before "$(cat "$before")"$'\n'
 }
 
+# A question that is asked again may meet the one before, which goes on: what either has written counts.
 note_before() {
   [ ! -e "$before" ] || return 0
   { mkdir -p "${before%/*}" && chmod 0700 "$STATE"; } 2>/dev/null || return
-  (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep "$before"
+  (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep_first "$before" || [ -e "$before" ]
 }
 
 # Keep room on the disk for the way back, which writes a job, its log and what was decided.
 readonly ROOM=$STATE/room
 set_room_aside() {
   [ -z "${room_given:-}" ] || return 0
-  [ -e "$ROOM" ] || { fallocate -l 4M "$ROOM.new" || head -c 4194304 /dev/zero >"$ROOM.new"; } 2>/dev/null &&
-    { [ ! -e "$ROOM.new" ] || mv "$ROOM.new" "$ROOM"; }
+  [ ! -e "$ROOM" ] || return 0
+  { fallocate -l 4M "$ROOM.$$" || head -c 4194304 /dev/zero >"$ROOM.$$"; } 2>/dev/null && mv "$ROOM.$$" "$ROOM"
 }
-give_room() { room_given=yes && rm -f "$ROOM" "$ROOM.new"; }
+give_room() { room_given=yes && rm -f "$ROOM" "$ROOM".*; }
