@@ -63,3 +63,84 @@ def test_a_host_is_claimed_by_a_question_and_its_repetition_at_once(tmp_path: Pa
             pool.submit(run, AGAIN, "answer", "files", "lock", values={"FOLDER": str(tmp_path)}) for _ in range(4)
         ]
     assert [job.result() for job in jobs] == [""] * 4
+
+
+def test_a_lock_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    """Whoever holds the lock is named; the guard of an unconfirmed host acts without it, everybody else does not."""
+    text = f"""
+      LOCK={tmp_path}/run/lock LOCK_WITHIN_S=0.2 unguarded=''
+      holders_of() {{ echo 'process 7 (evil)'; }}
+      mkdir -p {tmp_path}/run
+      exec {{held}}<{tmp_path}/run; flock "$held"
+      guarded echo acts 2>/dev/null || echo "no: $unguarded"
+      GUARDING=yes
+      guarded echo acts 2>/dev/null
+      flock -u "$held"
+      GUARDING=
+      guarded echo alone
+    """
+    held = f"no: cannot lock {tmp_path}/run within 0.2 s; held by process 7 (evil)"
+    assert run(text, "lock").splitlines() == [held, "acts", "alone"]
+
+
+@pytest.mark.parametrize(
+    ("activation", "lock", "says"),
+    [
+        ("echo", "1", ""),
+        ("echo", "0", "/run/nixos/switch.lock is held by process 7 (sleep) since noon; it belongs to no deploy"),
+        ("activating=x.service; echo", "1", "x.service, since noon"),
+        ("! echo", "1", "systemd did not answer within 30 s"),
+    ],
+)
+def test_a_switch_of_somebody_else_is_named(activation: str, lock: str, says: str) -> None:
+    """Whoever keeps a deploy waiting is told: systemd's unit, the holder of the lock, or a rebuild of root's."""
+    text = f"""
+      activating='' ANSWER_WITHIN_S=30 SWITCH_LOCK=/run/nixos/switch.lock
+      find_activation() {{ {activation} >/dev/null; }}
+      switch_lock_is_held() {{ return {lock}; }}
+      holders_of() {{ printf 'process 7 (sleep) since noon'; }}
+      ask_systemctl() {{ answered=noon; }}
+      pgrep() {{ [[ " $* " != *' -u 0 '* ]] && echo 99; }}
+      foreign_switch || true
+    """
+    told = run(text, "lock")
+    assert told.startswith(says)
+    assert bool(told) == bool(says), "a process of another user than root counts"
+
+
+def test_what_holds_a_file_is_named_by_its_process(tmp_path: Path) -> None:
+    """The process that has the lock open is told with its number and command."""
+    with (tmp_path / "lock").open("w"):
+        assert f"process {os.getpid()} (" in run(f"holders_of {tmp_path}/lock", "lock")
+
+
+@pytest.mark.parametrize(
+    ("has_ended", "held", "told"),
+    [
+        ("1", "", ["locked: Ada, run other, since noon: not confirmed yet; the host goes back by itself"]),
+        ("0", "Ada is at work", ["locked: Ada is at work"]),
+        ("0", "", ["disarmed", "taken"]),
+    ],
+)
+def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, held: str, told: list[str]) -> None:
+    """Unless systemd says that the guard has ended and the lock is free, its pending return stays."""
+    (tmp_path / "lock").mkdir()
+    text = f"""
+      RUN=mine LOCK={tmp_path}/lock GUARD=guard.service
+      pending() {{ case $1 in run) echo other ;; owner) echo Ada ;; armed) echo noon ;; esac; }}
+      has_ended() {{ return {has_ended}; }}
+      seconds_left() {{ left=42; }}
+      refuse() {{ echo "$1: ${{2%% in 42*}}"; }}
+      held_by() {{ echo other; }}
+      lock_problem() {{ echo '{held}'; }}
+      disarm() {{ echo disarmed; }}
+      lease_left() {{ ends_in=0; }}
+      say() {{ :; }}
+      now() {{ :; }}
+      foreign_switch() {{ :; }}
+      as_this_run_left_it() {{ :; }}
+      hold() {{ echo taken; }}
+      drop_old_jobs() {{ :; }}
+      take_lock || true
+    """
+    assert run(text, "lock").splitlines() == told
