@@ -144,3 +144,129 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
       take_lock || true
     """
     assert run(text, "lock").splitlines() == told
+
+
+FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard", "lock")
+HELD = """
+mkdir -p "$LOCK" "$RUN_DIR"
+printf '%s\\n' "run ${holder:-other}" 'owner Ada' 'since noon' 'lease 1300' >"$LOCK/holder"
+uptime_to() { printf -v "$1" 1000.5; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("may_be_at_work() { answered=x; }", "its job is still at work"),
+        ("may_be_at_work() { answered=''; }", "its job may be, as systemd does not answer, still at work"),
+        ("may_be_at_work() { answered=x; }; SWITCHPROOF_TAKE_LOCK=1", "its job is still at work"),
+        (":", "its lock ends at "),
+        ("SWITCHPROOF_TAKE_LOCK=1", ""),
+        ("touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9", "it is at work. To take the lock over"),
+        ("touch $LOCK/at-work", "in 300 s"),
+        ("sed -i 's/^lease.*/lease 900/' $LOCK/holder", ""),
+        (
+            "sed -i 's/^lease.*/lease 900/' $LOCK/holder; touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9",
+            "it is at work",
+        ),
+    ],
+)
+def test_who_keeps_a_host_is_told(tmp_path: Path, state: str, told: str) -> None:
+    """A run keeps it by its lease, by a process that lives, and by a job that nothing overrides."""
+    text = f"{HELD}\nmay_be_at_work() {{ answered=x; return 1; }}\n{state}\nlock_problem"
+    output = run(text, *FRAGMENTS, folder=tmp_path)
+    assert told in output
+    assert bool(output) == bool(told)
+    assert not output or output.startswith("Ada, run other, since noon; ")
+
+
+@pytest.mark.parametrize(
+    ("lease", "stages", "ends"),
+    [
+        ("900", "", 120),
+        ("900", "build", 120),
+        ("900", "arm", 900),
+        ("900", "switch", 900),
+        ("60", "", 60),
+        ("60", "rollback", 60),
+    ],
+)
+def test_a_lease_is_short_until_something_was_switched(tmp_path: Path, lease: str, stages: str, ends: int) -> None:
+    """A run that is killed before that must not keep others out for long."""
+    text = f"""
+      {HELD}
+      LEASE_S={lease}
+      mkdir -p "$RUN_DIR/converge"; [ -z "{stages}" ] || echo {stages} >"$RUN_DIR/converge/stage"
+      hold noon
+      held_by lease
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{1000 + ends}\n"
+
+
+def test_a_run_gives_back_its_own_lock_alone(tmp_path: Path) -> None:
+    """Neither renewing nor releasing touches the lock of another run."""
+    text = f"""
+      {HELD}
+      renew; release; held_by run; held_by lease
+      holds_host || true
+      RUN=other; release
+      [ -e "$LOCK" ] || echo free
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).splitlines() == [
+        "other",
+        "1300",
+        "run r no longer holds this host; Ada, run other, does",
+        "free",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected", "runs", "own"),
+    [
+        ("", "", "/a", True),
+        ("/a", "", "/a", True),
+        ("/a", "/b", "/b", True),
+        ("/a", "/b", "/c", False),
+        ("/a", "", "/c", False),
+        ("/a", "/b/c", "/b", False),
+    ],
+)
+def test_a_run_undoes_nothing_of_another(tmp_path: Path, before: str, expected: str, runs: str, own: bool) -> None:
+    """A host that runs neither what it ran before, nor what a job of this run built, is another deploy's by now."""
+    text = f"""
+      mkdir -p "$RUN_DIR/converge"
+      [ -z "{before}" ] || printf 'system.running 2\\n%s\\n' '{before}' >"$RUN_DIR/before"
+      [ -z "{expected}" ] || echo '{expected}' >"$RUN_DIR/converge/expected"
+      toplevel() {{ echo {runs}; }}
+      if as_this_run_left_it; then echo own; else echo foreign; fi
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("own\n" if own else "foreign\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        ("RUN=../x", "malformed"),
+        ("RUN=", "malformed"),
+        ("JOB=../x", "malformed"),
+        ("guarded() { unguarded='held by process 7'; return 1; }", "unready"),
+        ("guarded() { refuse locked Ada; return 1; }", "locked"),
+        ("note_before() { return 1; }", "unready"),
+        ("set_room_aside() { return 1; }", "unready"),
+        (":", ""),
+    ],
+)
+def test_a_host_is_claimed_whole_or_not_at_all(tmp_path: Path, given: str, outcome: str) -> None:
+    """Without the lock, the note of what ran and room for the way back nothing begins, and the lock is given back."""
+    text = f"""
+      take_lock() {{ mkdir -p "$LOCK"; echo 'run r' >"$LOCK/holder"; }}
+      guarded() {{ "$@"; }}
+      say_system() {{ say system.running /nix/store/a; }}
+      sync() {{ :; }}
+      ROOTS={tmp_path}/roots
+      {given}
+      if claim; then cat "$RUN_DIR/before" | tail -n1; else echo "refused ${{said[outcome]}}"; fi
+      [ ! -e "$LOCK" ] || echo held
+    """
+    told = run(text, *FRAGMENTS, folder=tmp_path).split("\n")[:-1]
+    assert told == ([f"refused {outcome}"] if outcome else ["/nix/store/a", "held"])

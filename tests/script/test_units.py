@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host_functions import run
 
 
@@ -35,3 +37,43 @@ def test_what_flapped_lately_is_noted() -> None:
       flapping_units
     """
     assert run(text, "units", "numbers").split() == ["lately.service"]
+
+
+def test_a_silent_systemctl_leaves_what_was_seen() -> None:
+    """Where no answer comes in time, that is said, and nothing takes the place of what was seen last."""
+    text = """
+      declare -A LEADER=() INSIDE=()
+      HOST_UNITS=(a.service)
+      ask_systemctl() { answered=$'Id=a.service\\nActiveState=active\\nMainPID=7'; }
+      show_units; echo "${value[a.service ActiveState]} ${value[a.service MainPID]} <$silent>"
+      ask_systemctl() { return 1; }
+      show_units; echo "${value[a.service ActiveState]} ${value[a.service MainPID]} <$silent>"
+    """
+    assert run(text, "numbers", "units").splitlines() == ["active 7 <>", "active 7 <yes>"]
+
+
+@pytest.mark.parametrize("when", ["", "3"])
+def test_units_that_are_not_told_are_not_taken_for_well(when: str) -> None:
+    """Where systemctl does not answer, there is no list of failed units, not an empty one."""
+    text = f"ask_systemctl() {{ return 1; }}; failed_units {when} || echo unknown; failing_before || echo unknown"
+    assert run(text, "numbers", "clock", "units").split() == ["unknown", "unknown"]
+
+
+def test_what_fails_at_times_is_noticed_before_a_deploy() -> None:
+    """Over some moments a unit that is just starting again counts as failing, in each of its states."""
+    text = """
+      turn=0
+      sleep() { :; }
+      flapping_units() { :; }
+      ask_systemctl() {
+        case $* in
+          list-units*)
+            turn=$((turn + 1)) answered=legend
+            ((turn != 2)) || answered='a.service loaded failed failed x'
+            ;;
+          *) answered=Result=success ;;
+        esac
+      }
+      failing_before
+    """
+    assert run(text, "numbers", "units") == "a.service\n"
