@@ -44,3 +44,17 @@ def test_a_program_s_path_is_read_from_its_variable() -> None:
         assert run(f"store_path_of {name}", "contract", values=values) == wanted
     for name in ("a[0]", "1x", "a b", "x;id"):
         assert run(f"store_path_of '{name}'", "contract") == ""
+
+
+def test_a_unit_of_two_endpoints_is_one() -> None:
+    """A unit that stands behind two endpoints is looked at once, wherever it stands."""
+    rows = [
+        ["a", "x.service\x1ebox/app.service", *[""] * 9, "container@box.service"],
+        ["b", "box/app.service\x1ex.service", *[""] * 9, "container@box.service"],
+    ]
+    values = {"SWITCHPROOF_ENDPOINTS": "\n".join(map("\x1f".join, rows))}
+    assert run(UNITS, "contract", values=values).splitlines() == [
+        "all x.service box/app.service",
+        "host x.service",
+        "in box of container@box.service: app.service ",
+    ]
