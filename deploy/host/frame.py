@@ -40,12 +40,10 @@ class Frame:
     Attributes:
         verb: The verb that answered.
         sections: What it said, by name, in order.
-        noise: Bytes around the frame, such as what a shell's rc files print.
     """
 
     verb: str
     sections: dict[str, bytes]
-    noise: int = 0
 
     def text(self, name: str) -> str:
         """Return a section as text; what is not UTF-8 becomes replacement characters.
@@ -118,8 +116,7 @@ def _parse_one(output: bytes, opening: re.Match[bytes], closing: re.Match[bytes]
         raise FrameError(f"the host's answer to {verb!r} is damaged: {error}") from error
     if len(payload) != length or hashlib.sha256(payload).hexdigest() != digest:
         raise FrameError(f"the host's answer to {verb!r} is damaged: length or digest differ from what it announced")
-    around = len(output) - (closing.end() - opening.start())
-    return Frame(verb, read_sections(verb, payload), around)
+    return Frame(verb, read_sections(verb, payload))
 
 
 def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:

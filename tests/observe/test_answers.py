@@ -1,21 +1,16 @@
-"""Every answer is judged by one rule, in Python and on the host."""
+"""Every answer is judged by one rule."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from switchproof.deploy.observe.answers import Answer, is_address_of, is_unknown, json_problem, judged, problem_of
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import read_observation
 from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 from tests.answers import LIVE, bodies, frame
-from tests.host_functions import run
 
 WANT: dict[str, JsonValue] = {"status": "healthy", "instance_role": "live"}
 GOOD = json.dumps(WANT)
@@ -75,41 +70,10 @@ CASES: list[tuple[dict[str, JsonValue], bytes, bool]] = [
 ]
 
 
-def host_judges(cases: list[tuple[dict[str, JsonValue], bytes]], folder: Path) -> list[bool]:
-    """Have the script's function judge bodies, as it does while it watches; one with a NUL byte is not even read."""
-    task = ""
-    for number, (want, body) in enumerate(cases):
-        if b"\0" in body:
-            continue
-        (folder / str(number)).write_bytes(body)
-        wants = "".join(f"want\t{json.dumps(key)}\t{json.dumps(value)}\n" for key, value in want.items())
-        task += f"file\t{number}\t{folder / str(number)}\n{wants}judge\n"
-    good = set(run("judge_json", "json", stdin=task.encode()).split())
-    return [str(number) in good for number in range(len(cases))]
-
-
 @pytest.mark.parametrize(("want", "body", "good"), CASES)
 def test_body_is_judged_as_json_says(want: dict[str, JsonValue], body: bytes, good: bool) -> None:
     """A body is good if it is a JSON object in UTF-8 with each wanted key once, on its top level, and its value."""
     assert (json_problem(body, want) is None) is good
-
-
-def test_host_judges_bodies_alike(tmp_path: Path) -> None:
-    """What the host waits for is what the checks ask for, body by body."""
-    judged_there = host_judges([(want, body) for want, body, _ in CASES], tmp_path)
-    assert [CASES[n] for n, good in enumerate(judged_there) if good is not CASES[n][2]] == []
-
-
-@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20), st.booleans()), max_size=20))
-def test_host_waits_for_no_answer_that_is_good(rows: list[tuple[str, str, bool]]) -> None:
-    """However a good body is spelled, it is good to the host: else a good deploy would be called broken."""
-    with tempfile.TemporaryDirectory() as folder:
-        cases = [
-            ({key: text}, json.dumps({key: text}, ensure_ascii=plain).encode("utf-8", "replace"))
-            for key, text, plain in rows
-        ]
-        there = host_judges([(dict(want), body) for want, body in cases], Path(folder))
-    assert there == [json_problem(body, dict(want)) is None for want, body in cases]
 
 
 def answer(content: bytes | None, **changes: object) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 from tests.answers import HYPERVISOR, LIVE, SHA, TOPLEVEL, frame, unit_show
-from tests.host_functions import run
 
 CHECKS = endpoints.EndpointChecks()
 WANT: dict[str, JsonValue] = {"status": "healthy", "instance_role": "live"}
@@ -205,72 +203,3 @@ def test_silence_is_no_answer() -> None:
         CHECKS.test_its_port_is_its_own(live(observed(listeners="", sockets__problem="ss failed 5 times")), Shown())
     with pytest.raises(FrameError, match="systemctl did not answer"):
         observed(units__problem="systemctl did not answer")
-
-
-# The same on the host.
-
-
-def test_only_the_whole_control_group_names_a_unit(tmp_path: Path) -> None:
-    """A group that ends like the unit's, or begins like it, is another; one inside it is its own."""
-    text = """
-    declare -A value=(["a.service ControlGroup"]=/system.slice/a.service ["box.service ControlGroup"]=/m/box.service
-      ["box/b.service ControlGroup"]=/m/box.service/payload/b.service)
-    UNITS=(a.service box.service box/b.service)
-    read_group() { find_unit "$1"; echo "$unit"; }
-    for group in /system.slice/a.service /system.slice/a.service/sub /system.slice/a.service2 \\
-      /user.slice/user@0.service/app.slice/a.service "/odd name/a.service" \\
-      /m/box.service/payload/b.service /m/box.service/x; do
-      mkdir -p "$DIR/7"; echo "0::$group" >"$DIR/7/cgroup"
-      read_group 7
-    done
-    """
-    told = run(
-        text,
-        "owner",
-        values={"DIR": str(tmp_path)},
-        replace={"/proc/": f"{tmp_path}/"},
-    )
-    assert told.splitlines() == [
-        "a.service",
-        "a.service",
-        "/system.slice/a.service2",
-        "/user.slice/user@0.service/app.slice/a.service",
-        "/odd_name/a.service",
-        "box/b.service",
-        "box.service",
-    ]
-
-
-def test_socket_that_systemd_holds_is_its_service_s() -> None:
-    """A socket of systemd itself belongs to the service that it starts; one that starts another is a stranger's."""
-    text = """
-    declare -A value=(["a.service ControlGroup"]=/system.slice/a.service) said=()
-    UNITS=(a.service) payload=
-    find_unit() { unit=/init.scope; [ "$1" = 1 ] || unit=a.service; }
-    ask_systemctl() {
-      answered=$'Listen=127.0.0.1:80 (Stream)\\nListen=[::]:81 (Stream)\\nTriggers=a.service\\n\\n'
-      answered+=$'Listen=127.0.0.1:82 (Stream)\\nTriggers=b.service\\n'
-    }
-    listeners <<<'LISTEN 0 9 127.0.0.1:80 0.0.0.0:* users:(("systemd",pid=1,fd=3),("x",pid=7,fd=3))
-    LISTEN 0 9 *:81 *:* users:(("systemd",pid=1,fd=3))
-    LISTEN 0 9 127.0.0.1:82 0.0.0.0:* users:(("systemd",pid=1,fd=3))
-    LISTEN 0 9 127.0.0.1:83 0.0.0.0:*'
-    """
-    assert run(text, "listeners").splitlines() == [
-        "127.0.0.1:80 1 a.service",
-        "127.0.0.1:80 7 a.service",
-        "*:81 1 a.service",
-        "127.0.0.1:82 1 /init.scope",
-        "127.0.0.1:83 0 ?",
-    ]
-
-
-def test_process_s_beginning_is_read_whatever_its_name(tmp_path: Path) -> None:
-    """A process that calls itself by blanks, digits and parentheses began when the kernel says."""
-    text = """
-    mkdir -p "$DIR/8" "$DIR/9"
-    echo "8 (a) 1 (b) S 1 8 8 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9" >"$DIR/8/stat"
-    echo "a[\\$(echo evil)]" >"$DIR/9/stat"
-    began_of 8 9 10
-    """
-    assert run(text, "processes", values={"DIR": str(tmp_path)}, replace={"/proc/": f"{tmp_path}/"}) == "8 4242\n"

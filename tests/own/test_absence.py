@@ -10,7 +10,6 @@ import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict
 from tests.answers import SHA
-from tests.host_functions import run
 from tests.own.sessions import Asked, Scenario, run_alone
 
 WHY = "sandboxes are plain processes, see page 7"
@@ -57,33 +56,3 @@ def test_with_a_hypervisor_nothing_is_said_of_one_that_is_not(tmp_path: Path) ->
     assert ended.status == ExitCode.CANONICAL, ended.output
     assert "want of one" not in ended.output
     assert "there-is-none" not in (ended.folder / "record.json").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("endpoints", "reason", "bad", "said"),
-    [
-        ("web", WHY, "", f"hypervisor   passed  for want of one: {WHY}|"),
-        (
-            "web",
-            "",
-            "",
-            "hypervisor   FAILED  no endpoint is called hypervisor, and NO_HYPERVISOR does not say why|hyp",
-        ),
-        (
-            "web",
-            "  ",
-            "",
-            "hypervisor   FAILED  no endpoint is called hypervisor, and NO_HYPERVISOR does not say why|hyp",
-        ),
-        ("web", WHY, "converge", "hypervisor   blocked by converge|converge"),
-        ("web\nhypervisor", WHY, "", "|"),
-        ("hypervisor\nweb", "", "", "|"),
-        ("hypervisor2", WHY, "", f"hypervisor   passed  for want of one: {WHY}|"),
-    ],
-)
-def test_by_hand_it_needs_a_reason_as_well(endpoints: str, reason: str, bad: str, said: str) -> None:
-    """A deploy by hand passes the clause only where somebody says why, and never twice."""
-    rows = "\n".join(f"{name}\x1fx.service" for name in endpoints.split("\n"))
-    text = 'judge_absence; printf "|%s" "${bad:0:8}"'
-    values = {"ENDPOINTS": rows, "NO_HYPERVISOR": reason, "bad": bad}
-    assert run(text, "by_hand", values=values).replace("\n|", "|").startswith(said)

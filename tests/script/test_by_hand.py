@@ -254,3 +254,36 @@ def test_nothing_by_hand_claims_the_whole_contract(word: str) -> None:
     """`deploy` by hand never prints a word that only a session may say."""
     text = (SCRIPT.parent / "script" / "by_hand.sh").read_text(encoding="utf-8")
     assert word not in text[text.index("verb_deploy() {") :].lower()
+
+
+WHY = "sandboxes are plain processes, see page 7"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "reason", "bad", "said"),
+    [
+        ("web", WHY, "", f"hypervisor   passed  for want of one: {WHY}|"),
+        (
+            "web",
+            "",
+            "",
+            "hypervisor   FAILED  no endpoint is called hypervisor, and NO_HYPERVISOR does not say why|hyp",
+        ),
+        (
+            "web",
+            "  ",
+            "",
+            "hypervisor   FAILED  no endpoint is called hypervisor, and NO_HYPERVISOR does not say why|hyp",
+        ),
+        ("web", WHY, "converge", "hypervisor   blocked by converge|converge"),
+        ("web\nhypervisor", WHY, "", "|"),
+        ("hypervisor\nweb", "", "", "|"),
+        ("hypervisor2", WHY, "", f"hypervisor   passed  for want of one: {WHY}|"),
+    ],
+)
+def test_by_hand_it_needs_a_reason_as_well(endpoints: str, reason: str, bad: str, said: str) -> None:
+    """A deploy by hand passes the clause only where somebody says why, and never twice."""
+    rows = "\n".join(f"{name}\x1fx.service" for name in endpoints.split("\n"))
+    text = 'judge_absence; printf "|%s" "${bad:0:8}"'
+    values = {"ENDPOINTS": rows, "NO_HYPERVISOR": reason, "bad": bad}
+    assert run(text, "by_hand", values=values).replace("\n|", "|").startswith(said)

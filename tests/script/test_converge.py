@@ -1,4 +1,4 @@
-"""nixos-rebuild is called again where systemd did not answer it, and only where nothing was activated."""
+"""nixos-rebuild is called again only where nothing was activated; a switch's own record tells how it ended."""
 
 import shlex
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from tests.host_functions import run
 
+ACTIVATION = "nixos-rebuild-switch-to-configuration"
 REFUSED = "Failed to start transient service unit: Connection reset by peer"
 
 
@@ -55,3 +56,73 @@ def test_only_a_switch_that_was_not_begun_is_tried_again(
       echo "$calls"
     """
     assert run(text, "converge", "numbers") == f"{calls}\n"
+
+
+@pytest.mark.parametrize(
+    ("journal", "status"),
+    [
+        (f"{ACTIVATION}.service: Main process exited, code=exited, status=4/NOPERMISSION", "4"),
+        (f"{ACTIVATION}-12.service: Main process exited, code=exited, status=100/n/a", "100"),
+        (f"{ACTIVATION}.service: Main process exited, code=killed, status=9/KILL", "137"),
+        (f"{ACTIVATION}.service: Deactivated successfully.", "0"),
+        (f"{ACTIVATION}.service: Succeeded.", "0"),
+        ("other.service: Main process exited, code=exited, status=4/NOPERMISSION", ""),
+        ("", ""),
+    ],
+)
+def test_systemd_s_record_of_the_switch_is_read(journal: str, status: str) -> None:
+    """Its own line tells how the unit ended, whatever nixos-rebuild returned and however the unit is called."""
+    text = f"""
+      ACTIVATION={ACTIVATION} SINCE_MARK=()
+      timeout() {{ printf '%s\\n' {shlex.quote(journal)}; }}
+      switch_status_of_unit
+    """
+    assert run(text, "converge").strip() == status
+
+
+@pytest.mark.parametrize(
+    ("journal", "status"),
+    [
+        (
+            "switching to system configuration /nix/store/x\nfinished switching to system configuration /nix/store/x",
+            "0",
+        ),
+        ("switching to system configuration /nix/store/x failed (status 4)", "4"),
+        ("switching to system configuration /nix/store/x", ""),
+    ],
+)
+def test_the_switch_s_own_line_in_the_journal_is_read(journal: str, status: str) -> None:
+    """switch-to-configuration writes to syslog how it ended; a switch that only began has no end."""
+    text = f"""
+      SINCE_MARK=()
+      timeout() {{ printf '%s\\n' {shlex.quote(journal)}; }}
+      switch_status_of_journal
+    """
+    assert run(text, "converge").strip() == status
+
+
+@pytest.mark.parametrize(
+    ("unit", "journal", "busy", "returned", "result"),
+    [
+        ("4", "0", "", "0", "4 systemd's record of its unit"),
+        ("", "2", "", "0", "2 its own line in the journal"),
+        ("", "", "", "1", "1 nixos-rebuild"),
+        ("", "", "", "0", "0 nixos-rebuild"),
+        ("", "", "yes", "0", "unknown nobody: it went on after nixos-rebuild had returned"),
+        ("0", "", "yes", "0", "0 systemd's record of its unit"),
+    ],
+)
+def test_the_switch_s_own_end_counts(unit: str, journal: str, busy: str, returned: str, result: str) -> None:
+    """A switch that went on after nixos-rebuild returned with 0 is known by its record, or not at all."""
+    text = f"""
+      RESULT_UNKNOWN=unknown activating={busy}
+      find_activation() {{ :; }}
+      switch_lock_is_held() {{ return 1; }}
+      settle() {{ activating=''; }}
+      timeout() {{ :; }}
+      switch_status_of_unit() {{ printf '%s' '{unit}'; }}
+      switch_status_of_journal() {{ printf '%s' '{journal}'; }}
+      take_switch_result {returned} >/dev/null
+      echo "$switch_result $switch_source"
+    """
+    assert run(text, "converge").strip() == result

@@ -134,3 +134,12 @@ def test_a_switch_whose_time_is_over_is_not_waited_for(
     """
     said = "ending nixos-rebuild-switch-to-configuration.service, which did not end within 60 s"
     assert run(text, "restore", "jobs") == f"{said if told == 'ended' else 'waits'}\n"
+
+
+def test_the_way_back_asks_no_pre_switch_check(tmp_path: Path) -> None:
+    """D-4: the earlier system ran here before, so its checks are left out."""
+    system = tmp_path / "bin"
+    system.mkdir()
+    (system / "switch-to-configuration").write_text('#!/bin/sh\necho "$1 ${NIXOS_NO_CHECK:-checked}"\n')
+    (system / "switch-to-configuration").chmod(0o755)
+    assert run(f"SWITCH_S=20; call_switch {tmp_path} switch", "restore", "files") == "switch 1\n"

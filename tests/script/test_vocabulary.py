@@ -141,3 +141,24 @@ def test_a_person_finds_every_variable_in_the_page() -> None:
     named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(.*?)`", row)}
     assert named - {"NAME_STORE_PATH"} <= set(VARIABLES)
     assert {name for name in given_by("person") if not name.startswith(("SWITCHPROOF_", "GIT_"))} <= named
+
+
+def test_a_run_reads_what_the_script_says() -> None:
+    """Each part of an answer has its reader, but for diagnostics, which are kept as evidence whatever they are."""
+    functions = re.split(r"(?m)^(?=\w+\(\) )", SHELL)
+    said = {
+        name
+        for function in functions
+        if not re.match(r"verb_diagnose|diagnose_", function)
+        for name in re.findall(r"(?m)(?:^ *|[;|&{(] *|then |do )say ([a-z_]+(?:[.-][a-z_-]+)*)[ .]", function)
+    }
+    rooms = [*ASKING, *(ROOT / "deploy" / "observe").rglob("*.py")]
+    read = {
+        part
+        for path in rooms
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for part in (node.value, node.value.rstrip("."))
+    }
+    assert len(said) > 60
+    assert said - read - {"began"} == set(), "`began` is what the host itself reads of what it noted"

@@ -1,0 +1,201 @@
+"""Who decides what becomes of an unconfirmed host, and when it goes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.host_functions import run
+
+PENDING = """
+mkdir -p "$RUN_DIR/converge" "${SINCE%/*}"
+printf '%s\\n' "run ${1:-r}" 'owner Ada' 'to /nix/store/earlier' 'expected /nix/store/new' 'seconds 60' \\
+  "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
+echo converge >"$RUN_DIR/armed"
+"""
+FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard")
+
+
+@pytest.mark.parametrize(
+    ("before", "who", "wins", "after"),
+    [
+        ("", "confirm", True, "confirm"),
+        ("", "rollback", True, "rollback"),
+        ("", "guard", True, "guard"),
+        ("confirm", "guard", False, "confirm"),
+        ("confirm", "rollback", False, "confirm"),
+        ("confirm", "confirm", False, "confirm"),
+        ("rollback", "confirm", False, "rollback"),
+        ("rollback", "rollback", True, "rollback"),
+        ("rollback", "guard", True, "guard"),
+        ("guard", "guard", True, "guard"),
+        ("guard", "confirm", False, "guard"),
+        ("guard", "rollback", False, "guard"),
+    ],
+)
+def test_the_first_decision_wins(tmp_path: Path, before: str, who: str, wins: bool, after: str) -> None:
+    """But a guard takes over from a rollback that did not end, and nobody from the guard or a confirmation."""
+    text = f"""
+      {PENDING}
+      [ -z "{before}" ] || printf 'by {before}\\nat noon\\n' >"$RUN_DIR/converge/decided"
+      if decide {who} 'why x'; then echo wins; else echo loses; fi
+      decided by
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == ["wins" if wins else "loses", after]
+
+
+@pytest.mark.parametrize("who", ["confirm", "rollback", "guard"])
+def test_nobody_decides_for_another_run(tmp_path: Path, who: str) -> None:
+    """What waits for another run's confirmation is not this run's to decide."""
+    text = f"set -- other; {PENDING} decide {who} '' && echo wins || echo loses; decided by"
+    assert run(text, *FRAGMENTS, folder=tmp_path) == "loses\n"
+
+
+@pytest.mark.parametrize(("who", "wins"), [("guard", True), ("confirm", False), ("rollback", False)])
+def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, wins: bool) -> None:
+    """Where no decision can be written, the guard goes back all the same, and nobody is taken to have confirmed."""
+    text = f"""
+      {PENDING}
+      keep_first() {{ cat >/dev/null; return 1; }}
+      decide {who} '' && echo wins || echo loses
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).strip() == ("wins" if wins else "loses")
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("ended() { return 1; }", ""),
+        ("ended() { return 0; }", ""),
+        ("echo 1000 >$SINCE", ""),
+        ("echo 941 >$SINCE", ""),
+        ("echo 940 >$SINCE", "not confirmed within 60 s after the switch ended"),
+        ("echo 'a[$(exit 1)]' >$SINCE", ""),
+        (": >$SINCE", ""),
+        ("sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
+        ("echo 5000 >$SINCE; sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
+        ("decided_by rollback; ended() { return 1; }; echo 1 >$SINCE", ""),
+        ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not end"),
+        ("decided_by guard; echo 1000 >$SINCE", "it was time"),
+    ],
+)
+def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
+    """At the end of its countdown, after a reboot or a rollback that did not end; not before, and not by a guess."""
+    text = f"""
+      {PENDING}
+      ended() {{ return 1; }}
+      uptime_to() {{ printf -v "$1" 1000; }}
+      count_down() {{ counted=yes; }}
+      decided_by() {{ printf '%s\\n' "by $1" 'job back' 'why it was time' >"$RUN_DIR/converge/decided"; }}
+      {state}
+      why=''
+      if due; then echo "$why"; else echo "waits"; fi
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).strip() == (why or "waits")
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [
+        ("ended() { return 0; }", True),
+        ("ended() { return 1; }", False),
+        (": >$SINCE", True),
+        ("echo 1000 >$SINCE", False),
+    ],
+)
+def test_when_the_countdown_begins(tmp_path: Path, state: str, counts: bool) -> None:
+    """It begins when the switch has ended, and again where its beginning cannot be read."""
+    text = f"""
+      {PENDING}
+      uptime_to() {{ printf -v "$1" 1000; }}
+      count_down() {{ echo counted; }}
+      {state}
+      due || true
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("counted\n" if counts else "")
+
+
+def test_only_an_undecided_countdown_is_renewed(tmp_path: Path) -> None:
+    """A runner that is at work has the countdown begin again; not before the switch, nor after a decision."""
+    text = f"""
+      {PENDING}
+      count_down() {{ echo counted; }}
+      restart_countdown; echo 1
+      : >"$SINCE"; restart_countdown; echo 2
+      printf 'by rollback\\n' >"$RUN_DIR/converge/decided"; restart_countdown; echo 3
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == ["1", "counted", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (":", "armed|"),
+        ("echo 970 >$SINCE", "armed|30"),
+        ("echo 100 >$SINCE", "armed|0"),
+        ("echo by confirm >$RUN_DIR/converge/decided", "confirmed|"),
+        ("echo by rollback >$RUN_DIR/converge/decided", "rolled-back|"),
+        ("echo by guard >$RUN_DIR/converge/decided", "returning|"),
+        ("echo by guard >$RUN_DIR/converge/decided; : >$RUN_DIR/converge/returned", "returned|"),
+        ("sed -i 's/^run r/run other/' $PENDING", "|"),
+        ("rm $RUN_DIR/armed", "|"),
+    ],
+)
+def test_what_is_told_of_the_guard(tmp_path: Path, state: str, told: str) -> None:
+    """A run learns whether its host waits, goes back, or has decided; of another run's guard it learns nothing."""
+    text = f"""
+      {PENDING}
+      uptime_to() {{ printf -v "$1" 1000; }}
+      {state}
+      say_guard
+      echo "${{said[guard]}}|${{said[guard.left]}}"
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{told}\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "back"), [("converge", "return"), ("rollback", "return"), ("again", "return-again"), ("", "return-")]
+)
+def test_a_return_is_a_job_of_its_own(job: str, back: str) -> None:
+    """What the guard undoes first and in a drill again are told apart."""
+    assert run(f"return_of '{job}'", "guard") == f"{back}\n"
+
+
+def test_the_guard_s_unit_needs_nobody(tmp_path: Path) -> None:
+    """It names the run, the way back and its limit, and is started again if it fails."""
+    lines = run("guard_unit /nix/store/earlier", "guard", folder=tmp_path).splitlines()
+    assert (
+        "Environment=HOME=/root SWITCHPROOF_RUN=r SWITCHPROOF_TO=/nix/store/earlier SWITCHPROOF_TIMEOUT_S=3600"
+        in lines
+    )
+    assert any(line.endswith(f"{tmp_path}/state/guard/host-switch.sh guard") for line in lines)
+    assert "Restart=on-failure" in lines
+    assert "StartLimitIntervalSec=0" in lines
+
+
+@pytest.mark.parametrize("problem", ["holds_host() { return 1; }", "have_systemctl() { return 1; }", "to=/nowhere"])
+def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> None:
+    """Without a guard the job ends before its switch, and takes away what of the guard was made."""
+    (tmp_path / "earlier" / "bin").mkdir(parents=True)
+    (tmp_path / "earlier" / "bin" / "switch-to-configuration").touch(mode=0o755)
+    text = f"""
+      DEADMAN_S=60 CONTROL={tmp_path}/control to={tmp_path}/earlier
+      mkdir -p "$(job_dir)" "${{SINCE%/*}}"
+      guarded() {{ "$@"; }}
+      holds_host() {{ :; }}
+      own_text() {{ :; }}
+      have_systemctl() {{ :; }}
+      has_ended() {{ :; }}
+      ran_before() {{ echo "$to"; }}
+      {problem}
+      arm /nix/store/new && echo armed
+      find "$CONTROL" "$PENDING" -type f 2>/dev/null || true
+      echo end
+    """
+    output = run(text, *FRAGMENTS, folder=tmp_path).splitlines()
+    assert output[0] == "--- arm"
+    assert output[1].startswith("the dead man's switch cannot be armed: ")
+    assert output[-1] == "end"
+    assert "armed" not in output
+    assert not [line for line in output if line.endswith("/pending") and "holds_host" not in problem]

@@ -1,0 +1,58 @@
+"""What would tell why something failed can be had, and is had."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host_functions import run
+
+ENDPOINTS = "live\x1fa.service\x1e@b.service\x1f127.0.0.1:80\x1f@b.service" + "\x1f" * 8
+
+
+def test_each_source_of_diagnostics_is_tried() -> None:
+    """State and journal of every unit, and sockets, count with what they said; a journal that failed does not."""
+    text = """
+      sockets='three words here'
+      journal_works() { return 1; }
+      about() { echo "words of $1"; [ "$1" != @b.service ]; }
+      systemctl() { printf '%s\\n' '● a.service - A' '     Active: active' 'Unit @b.service could not be found.'; }
+      say_diagnosable
+      echo "${said[diagnosable]}"
+    """
+    told = run(text, "answer", "contract", "observe", values={"SWITCHPROOF_ENDPOINTS": ENDPOINTS})
+    assert told.splitlines() == [
+        "systemctl a.service 38",
+        "journalctl a.service 19",
+        "systemctl @b.service 36",
+        "ss sockets 16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("since", "told"),
+    [("news", "news"), ("", "[nothing since the deploy began; before that:]\nold words")],
+)
+def test_a_journal_without_news_is_told_by_its_last_words(since: str, told: str) -> None:
+    """A unit that said nothing since the deploy began is told by what it said before."""
+    text = f"""
+      about() {{ case $* in *--since*) printf '%s' '{since}' ;; *) printf 'old words' ;; esac; }}
+      journal_since 0 a.service
+    """
+    assert run(text, "numbers", "files", "observe") == told
+
+
+@pytest.mark.parametrize(("comes_back", "works"), [("2", True), ("99", False)])
+def test_a_journal_works_where_a_line_comes_back_from_it(comes_back: str, works: bool) -> None:
+    """The line is written now, and waited for until a deadline: entries of old prove nothing."""
+    text = f"""
+      turns=0
+      uptime_to() {{ printf -v "$1" 0; }}
+      gone_by() {{ ((turns > 5)); }}
+      sleep() {{ turns=$((turns + 1)); }}
+      timeout() {{
+        if [ "$2" = systemd-cat ]; then return; fi
+        ((turns < {comes_back})) || echo "${{*##*MESSAGE=}}"
+      }}
+      if journal_works; then echo works; else echo not; fi
+    """
+    assert run(text, "observe") == ("works\n" if works else "not\n")

@@ -1,0 +1,65 @@
+"""A plan builds and compares, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.host_functions import run
+
+
+def test_a_plan_is_begun_once_and_told_at_its_end(tmp_path: Path) -> None:
+    """The first question begins it; the one after its end has all that differs, and the run's folder goes."""
+    text = """
+      launch() { echo "launches $1 as $JOB"; }
+      drop_unit() { echo "drops $1"; }
+      toplevel() { echo /nix/store/running; }
+      verb_plan
+      mkdir -p "$RUN_DIR/plan"; cd "$RUN_DIR/plan"
+      echo /nix/store/new >expected; echo 'x: 1 → 2' >closure; echo 'would restart a.service' >units; echo 0 >rc
+      cd /
+      verb_plan
+      for name in outcome running expected closure units; do echo "$name ${said[$name]}"; done
+      [ -e "$RUN_DIR" ] || echo gone
+    """
+    assert run(text, "answer", "jobs", "plan", folder=tmp_path).splitlines() == [
+        "launches plan as plan",
+        "drops switchproof-r-plan.service",
+        "outcome finished",
+        "running /nix/store/running",
+        "expected /nix/store/new",
+        "closure x: 1 → 2",
+        "units would restart a.service",
+        "gone",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("build", "compare", "dry", "told"),
+    [
+        (0, 0, 0, "0 compare dry-activate would"),
+        (1, 0, 0, "1 build"),
+        (0, 1, 0, "1 compare"),
+        (0, 0, 3, "3 compare dry-activate would"),
+    ],
+)
+def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, build: int, compare: int, dry: int, told: str) -> None:
+    """Whatever cannot be built or compared fails the job; nothing is activated but for show."""
+    text = f"""
+      mkdir -p "$(job_dir)" {tmp_path}/top/bin
+      printf '#!/bin/sh\\necho "$@" would; exit {dry}\\n' >{tmp_path}/top/bin/switch-to-configuration
+      chmod +x {tmp_path}/top/bin/switch-to-configuration
+      NIX=(nix)
+      nix() {{
+        if [ "$1" = build ]; then ln -sfn {tmp_path}/top "$(job_dir)/system"; return {build}; fi
+        echo differs; return {compare}
+      }}
+      flake() {{ :; }}
+      toplevel_attr() {{ :; }}
+      toplevel() {{ :; }}
+      rc=0
+      job_plan >/dev/null || rc=$?
+      echo "$rc $(cat "$(job_dir)/stage") $(cat "$(job_dir)/units" 2>/dev/null)"
+    """
+    assert run(text, "files", "jobs", "plan", folder=tmp_path).strip() == told

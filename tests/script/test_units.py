@@ -1,0 +1,79 @@
+"""What systemd says of units, and which of them fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host_functions import run
+
+
+def test_what_ended_well_and_waits_has_not_failed() -> None:
+    """A unit that waits for its next start counts as failed only if its last run failed."""
+    text = """
+      ask_systemctl() {
+        case $* in
+          list-units*) answered=$(cat) ;;
+          *well.service) answered=Result=success ;;
+          *) answered=Result=exit-code ;;
+        esac
+      }
+      failed_units <<<'bad.service loaded failed failed x
+well.service loaded activating auto-restart x
+ill.service loaded activating auto-restart x
+switchproof-r1-converge.service loaded failed failed x'
+    """
+    assert run(text, "units", "numbers").split() == ["bad.service", "ill.service"]
+
+
+def test_what_flapped_lately_is_noted() -> None:
+    """A unit that was started again within the last quarter of an hour is noted as failing before the deploy."""
+    text = """
+      uptime_to() { printf -v "$1" 2000.00; }
+      ask_systemctl() {
+        answered=$'Id=lately.service\\nNRestarts=3\\nInactiveExitTimestampMonotonic=1500000000\\n\\n'
+        answered+=$'Id=once.service\\nNRestarts=0\\nInactiveExitTimestampMonotonic=1500000000\\n\\n'
+        answered+=$'Id=long-ago.service\\nNRestarts=3\\nInactiveExitTimestampMonotonic=500000000\\n'
+      }
+      flapping_units
+    """
+    assert run(text, "units", "numbers").split() == ["lately.service"]
+
+
+def test_a_silent_systemctl_leaves_what_was_seen() -> None:
+    """Where no answer comes in time, that is said, and nothing takes the place of what was seen last."""
+    text = """
+      declare -A LEADER=() INSIDE=()
+      HOST_UNITS=(a.service)
+      ask_systemctl() { answered=$'Id=a.service\\nActiveState=active\\nMainPID=7'; }
+      show_units; echo "${value[a.service ActiveState]} ${value[a.service MainPID]} <$silent>"
+      ask_systemctl() { return 1; }
+      show_units; echo "${value[a.service ActiveState]} ${value[a.service MainPID]} <$silent>"
+    """
+    assert run(text, "numbers", "units").splitlines() == ["active 7 <>", "active 7 <yes>"]
+
+
+@pytest.mark.parametrize("when", ["", "3"])
+def test_units_that_are_not_told_are_not_taken_for_well(when: str) -> None:
+    """Where systemctl does not answer, there is no list of failed units, not an empty one."""
+    text = f"ask_systemctl() {{ return 1; }}; failed_units {when} || echo unknown; failing_before || echo unknown"
+    assert run(text, "numbers", "clock", "units").split() == ["unknown", "unknown"]
+
+
+def test_what_fails_at_times_is_noticed_before_a_deploy() -> None:
+    """Over some moments a unit that is just starting again counts as failing, in each of its states."""
+    text = """
+      turn=0
+      sleep() { :; }
+      flapping_units() { :; }
+      ask_systemctl() {
+        case $* in
+          list-units*)
+            turn=$((turn + 1)) answered=legend
+            ((turn != 2)) || answered='a.service loaded failed failed x'
+            ;;
+          *) answered=Result=success ;;
+        esac
+      }
+      failing_before
+    """
+    assert run(text, "numbers", "units") == "a.service\n"

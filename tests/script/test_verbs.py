@@ -1,0 +1,160 @@
+"""What is told of a job, and what a host can be brought back to."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from tests.host_functions import run
+
+FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard", "verbs")
+JOB = """
+refresh_lease() { :; }
+say_guard() { :; }
+look() { verb_status; echo "${said[state]} ${said[log.size]} ${said[rc]}"; }
+mkdir -p "$(job_dir)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "ended", "told"),
+    [
+        ("", "1", "running 0 "),
+        ("", "0", "lost 0 "),
+        ("echo 0 >rc", "1", "finished 0 0"),
+        ("echo 100 >rc", "0", "finished 0 100"),
+        ("printf 12345 >log", "1", "running 5 "),
+    ],
+)
+def test_what_is_told_of_a_job(tmp_path: Path, made: str, ended: str, told: str) -> None:
+    """A job runs until it wrote how it ended; it is lost where systemd says that it is over and it wrote nothing."""
+    text = f'{JOB}has_ended() {{ answered=word; return {ended}; }}\ncd "$(job_dir)"; {made}\ncd /; look'
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{told}\n"
+
+
+def test_a_job_that_ends_while_systemd_is_asked_has_finished(tmp_path: Path) -> None:
+    """What it wrote counts before systemd's word and after it."""
+    text = f'{JOB}has_ended() {{ echo 0 >"$dir/rc"; answered=word; }}\nlook'
+    assert run(text, *FRAGMENTS, folder=tmp_path) == "finished 0 0\n"
+
+
+def test_a_log_is_told_from_an_offset_on(tmp_path: Path) -> None:
+    """The bytes after those that the run has are sent, however they are spelled, and news end the wait at once."""
+    text = f"""
+      {JOB}
+      has_ended() {{ return 1; }}
+      sleep() {{ echo waits; }}
+      printf 'caf\\303\\251\\0\\n' >"$(job_dir)/log"
+      OFFSET=4 WAIT_S=100
+      verb_status
+      echo "${{said[log]}}"
+    """
+    assert base64.b64decode(run(text, *FRAGMENTS, folder=tmp_path)) == b"\xa9\0\n"
+
+
+def test_news_of_a_job_are_waited_for(tmp_path: Path) -> None:
+    """Without any the host looks again until they come, or the time is over."""
+    text = f"""
+      {JOB}
+      has_ended() {{ return 1; }}
+      turns=0 WAIT_S=100
+      sleep() {{ turns=$((turns + 1)); ((turns < 3)) || echo news >"$dir/log"; }}
+      look; echo "turns $turns"
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == "running 5 \nturns 3\n"
+
+
+@pytest.mark.parametrize(
+    ("to", "state", "outcome"),
+    [
+        ("/srv/evil", ":", "malformed"),
+        ("/nix/store/a/../../srv", ":", "malformed"),
+        ("", ":", "malformed"),
+        ("/nix/store/gone", ":", "gone"),
+        ("TOP", ":", "started"),
+        ("TOP", "decided() { echo guard; }", "returning"),
+        ("TOP", "pending() { echo r; }; rebooted() { :; }", "returning"),
+        ("TOP", "pending() { echo other; }; rebooted() { :; }", "started"),
+        ("TOP", "claim() { refuse locked Ada; return 1; }", "locked"),
+    ],
+)
+def test_what_a_rollback_may_go_back_to(tmp_path: Path, to: str, state: str, outcome: str) -> None:
+    """Only a system that is on the host, and only while the host does not go back by itself already."""
+    system = tmp_path / "nix" / "store" / "top"
+    (system / "bin").mkdir(parents=True)
+    (system / "bin" / "switch-to-configuration").touch(mode=0o755)
+    text = f"""
+      decided() {{ :; }}
+      pending() {{ :; }}
+      rebooted() {{ return 1; }}
+      have_systemctl() {{ :; }}
+      give_room() {{ :; }}
+      claim() {{ :; }}
+      hold_system() {{ :; }}
+      launch() {{ say outcome started; }}
+      {state}
+      SWITCHPROOF_NONCE=x SWITCHPROOF_TO={to.replace("TOP", str(system))}
+      verb_rollback
+      echo "${{said[outcome]}} ${{said[job]:-}}"
+    """
+    told = run(text, *FRAGMENTS, folder=tmp_path, replace={"^/nix/store/": f"^({tmp_path})?/nix/store/"})
+    assert told.split() == [outcome, *(["return-"] if outcome == "returning" else [])]
+
+
+@pytest.mark.parametrize(
+    ("sha", "bridge", "outcome"),
+    [
+        ("main", "", "malformed"),
+        ("A" * 40, "", "malformed"),
+        ("a" * 40, "no path", "malformed"),
+        ("a" * 40, "", "launched"),
+    ],
+)
+def test_a_switch_begins_only_to_a_full_commit(tmp_path: Path, sha: str, bridge: str, outcome: str) -> None:
+    """Nothing is claimed for a name, or for store paths that are none."""
+    text = f"""
+      bridge_problem() {{ printf '%s' '{bridge}'; }}
+      claim() {{ echo claimed; }}
+      launch() {{ say outcome launched; }}
+      RELEASE_SHA={sha}
+      verb_converge
+      echo "${{said[outcome]}}"
+    """
+    told = run(text, *FRAGMENTS, folder=tmp_path).split()
+    assert told == (["claimed", "launched"] if outcome == "launched" else [outcome])
+
+
+def test_generations_are_told_newest_first(tmp_path: Path) -> None:
+    """Each has its number, its system, whether that is there, whether it is the current one, and its commit."""
+    text = f"""
+      mkdir -p {tmp_path}/{{profiles,a/bin}} "$STATE/systems"
+      touch {tmp_path}/a/bin/switch-to-configuration; chmod +x {tmp_path}/a/bin/switch-to-configuration
+      PROFILE={tmp_path}/profiles/system
+      ln -s {tmp_path}/a "$PROFILE-9-link"; ln -s {tmp_path}/gone "$PROFILE-10-link"; ln -s x "$PROFILE-backup"
+      echo {"c" * 40} >"$STATE/systems/a"
+      toplevel() {{ echo {tmp_path}/a; }}
+      generation() {{ echo 9; }}
+      verb_generations
+      cut -d"$US" -f1-5 --output-delimiter=' ' <<<"${{said[generations]}}"
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).splitlines() == [
+        f"10 {tmp_path}/gone no  ",
+        f"9 {tmp_path}/a yes yes {'c' * 40}",
+    ]
+
+
+def test_what_ran_earlier_is_the_newest_other_system_that_is_there(tmp_path: Path) -> None:
+    """Of the systems that runs noted before they began, neither the running one nor one that is gone counts."""
+    text = f"""
+      for n in 1 2 3 4; do
+        mkdir -p "$STATE/runs/$n" {tmp_path}/top-$n/bin
+        touch {tmp_path}/top-$n/bin/switch-to-configuration; chmod +x {tmp_path}/top-$n/bin/switch-to-configuration
+        printf 'system.running 1\\n%s\\n' {tmp_path}/top-$n >"$STATE/runs/$n/before"
+        touch -d "2020-01-0$n" "$STATE/runs/$n/before"
+      done
+      rm -r {tmp_path}/top-3
+      ran_earlier {tmp_path}/top-4
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{tmp_path}/top-2"
