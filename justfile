@@ -71,11 +71,12 @@ lint-shell:
     shellcheck setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
     shellcheck --external-sources tests/trials/subjects/*.sh
 
-# Check the CI workflows: the project's own, and the examples, whose actions may have versions instead of commits.
+# Check the action and the CI workflows: the project's own, and the examples, whose actions may have versions only.
 lint-workflows:
+    check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
     check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/examples/github-*.yml
     check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci docs/examples/gitlab-*.yml
-    zizmor --quiet --offline --no-config .github/workflows/*.yml
+    zizmor --quiet --offline --no-config action.yml .github/workflows/*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
 # Survey this repository's own deploy paths. What is vouched for deploys to the lab alone.

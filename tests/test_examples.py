@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+
+from switchproof.command import arguments
+from tests.action import ACTION
+from tests.component import INPUTS, TEMPLATE, filled
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -23,20 +24,15 @@ def read(path: Path) -> Any:
     return YAML(typ="safe").load(path)
 
 
-def jobs(path: Path) -> dict[str, dict[str, Any]]:
-    """The jobs of a file that deploy or audit."""
-    known = {"stages", "workflow", "default", "variables"}
+def sessions(path: Path) -> dict[str, dict[str, Any]]:
+    """The sessions that a file runs, each with its inputs, by the names of their jobs."""
     content = read(path)
-    return content["jobs"] if path in GITHUB else {name: job for name, job in content.items() if name not in known}
-
-
-def commands(path: Path) -> Iterator[tuple[str, str]]:
-    """Every call of `just` in a file, with its job."""
-    for name, job in jobs(path).items():
-        lines = [step.get("run", "") for step in job.get("steps", [])] + job.get("script", [])
-        for line in lines:
-            if line.startswith("just "):
-                yield name, line
+    if path in GITLAB:
+        return {part["inputs"]["job"]: part["inputs"] for part in content["include"]}
+    steps = {
+        name: [step for step in job["steps"] if step.get("uses") == "./"] for name, job in content["jobs"].items()
+    }
+    return {name: step["with"] for name, (step,) in steps.items()}
 
 
 every_file = pytest.mark.parametrize("path", [*GITHUB, *GITLAB], ids=lambda path: path.stem)
@@ -45,27 +41,30 @@ on_gitlab = pytest.mark.parametrize("path", GITLAB, ids=lambda path: path.stem)
 
 
 @every_file
-def test_each_job_calls_one_recipe(path: Path) -> None:
-    """Staging, production and audit call one recipe of the justfile each, with options that a session has."""
-    called = list(commands(path))
-    assert [job for job, _ in called] == ["staging", "production", "audit"]
-    options = (ROOT / "src" / "switchproof" / "options.py").read_text(encoding="utf-8")
-    for _, line in called:
-        words = shlex.split(line)
-        command = ["just", "--dry-run", *words[1:]]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0, done.stderr
-        for option in (word.partition("=")[0] for word in words if word.startswith("--")):
-            assert f'"{option}"' in options
+def test_each_job_runs_one_session(path: Path) -> None:
+    """Staging, production and audit run one session each, with inputs and options that there are."""
+    found = sessions(path)
+    assert list(found) == ["staging", "production", "audit"]
+    for name, given in found.items():
+        verb = "audit" if name == "audit" else "deploy"
+        assert given.get("command", "deploy") == verb
+        assert given["provider"] == path.stem.partition("-")[2]
+        known = ACTION["inputs"] if path in GITHUB else INPUTS
+        assert given.keys() <= known.keys()
+        words = [f"--provider={given['provider']}", "--sha=main", *given["arguments"].splitlines()]
+        assert arguments(verb, words)
 
 
 @every_file
 def test_the_commit_is_the_pushed_one_from_first_to_last(path: Path) -> None:
-    """Every command names the pushed commit; no job asks for a branch, pulls, or takes host keys from the network."""
-    commit = "$SHA" if path in GITHUB else "$CI_COMMIT_SHA"
-    assert all(f'"{commit}"' in line for _, line in commands(path))
+    """Every session gets the pushed commit; no job asks for a branch, pulls, or takes host keys from the network."""
     text = path.read_text(encoding="utf-8")
-    assert "SHA: ${{ github.sha }}" in text or path in GITLAB
+    if path in GITHUB:
+        assert all(given["sha"] == "${{ env.SHA }}" for given in sessions(path).values())
+        assert "SHA: ${{ github.sha }}" in text
+    else:
+        assert not any("sha" in given for given in sessions(path).values())
+        assert INPUTS["sha"]["default"] == "$CI_COMMIT_SHA"
     for floating in ("git pull", "git clone", "origin/", "github.ref", "CI_COMMIT_REF", "ssh-keyscan", "StrictHost"):
         assert floating not in text
 
@@ -73,24 +72,28 @@ def test_the_commit_is_the_pushed_one_from_first_to_last(path: Path) -> None:
 @every_file
 def test_production_asks_for_what_staging_signed(path: Path) -> None:
     """Staging signs its run; production, after it, demands that record and says whose signature counts."""
-    called = dict(commands(path))
-    assert "--sign-key=" in called["staging"]
-    assert "--require-record=" in called["production"]
-    assert "--allowed-signers=" in called["production"]
-    assert "staging" in str(jobs(path)["production"]["needs"])
+    staging, production = (sessions(path)[name] for name in ("staging", "production"))
+    if path in GITLAB:
+        assert staging["sign"] is True
+        assert production["require-record"] == "staging"
+        stages = read(path)["stages"]
+        assert stages.index(staging["stage"]) < stages.index(production["stage"])
+        return
+    assert "--sign-key=" in staging["arguments"]
+    assert "--require-record=staging\n" in production["arguments"]
+    assert "--allowed-signers=" in production["arguments"]
+    assert read(path)["jobs"]["production"]["needs"] == "staging"
 
 
-@every_file
+@pytest.mark.parametrize("path", [ROOT / "action.yml", TEMPLATE], ids=lambda path: path.stem)
 def test_packages_are_installed_by_their_digests(path: Path) -> None:
-    """Nothing is installed beside the keys but what the lock file names, and that before they are laid down."""
-    text = path.read_text(encoding="utf-8")
-    installs = re.findall(r"pip install .*", text)
-    assert {" ".join(line.replace(" --quiet", "").split()) for line in installs} == {
-        "pip install --require-hashes -r requirements-deploy.lock",
-        "pip install --no-deps --no-build-isolation -e .",
-    }
-    assert text.count("pip install") == len(jobs(path)) * 2 if path in GITHUB else 2
-    assert text.index("pip install") < text.index("install -D") if "install -D" in text else True
+    """Nothing is installed beside the keys but what the lock file names, and nothing of it is built."""
+    text = re.sub(r"(\./)?\.switchproof|\$GITHUB_ACTION_PATH", ".", path.read_text(encoding="utf-8"))
+    installs = re.findall(r"pip\"? install (.*)", text)
+    assert [re.sub(r"--quiet |[\"']", "", line) for line in installs] == [
+        "--require-hashes --only-binary=:all: -r ./requirements-deploy.lock",
+        "--no-deps --no-build-isolation .",
+    ]
 
 
 def test_the_lock_of_deploys_has_every_dependency_by_digest() -> None:
@@ -115,33 +118,38 @@ def test_the_lock_of_deploys_has_every_dependency_by_digest() -> None:
 
 @on_github
 def test_github_locks_keeps_and_grants_little(path: Path) -> None:
-    """Deploys wait for each other, reports are kept whatever happens, actions have versions, rights are few."""
+    """Deploys wait for each other, reports are kept by the action, actions have versions, rights are few."""
     content = read(path)
     assert content["permissions"] == {}
-    for name, job in jobs(path).items():
+    for name, job in content["jobs"].items():
         aws = {"id-token": "write"} if "aws" in path.stem else {}
         assert job["permissions"] == {"contents": "read"} | aws
         assert job["environment"].startswith(name if name != "audit" else "production")
         if name != "audit":
             assert job["concurrency"] == {"group": name, "cancel-in-progress": False}
-        kept = job["steps"][-1]
-        assert kept["if"] == "${{ always() }}"
-        assert kept["uses"].startswith("actions/upload-artifact@")
-        for step in job["steps"]:
+        assert job["steps"][-1]["with"]["artifact"] == name
+        checkout, *_, last = job["steps"]
+        assert checkout["with"]["ref"] == "${{ vars.SWITCHPROOF_COMMIT }}"
+        assert last["uses"] == "./"
+        for step in job["steps"][:-1]:
             assert re.fullmatch(r"[\w/-]+@v\d+\.\d+\.\d+", step.get("uses", "a/b@v1.2.3"))
             assert "${{" not in step.get("run", "")  # text from elsewhere stays out of the shell's own
 
 
 @on_gitlab
 def test_gitlab_locks_and_keeps(path: Path) -> None:
-    """Deploys wait for each other, production for a person, and reports are kept whatever happens."""
-    assert read(path)["default"]["interruptible"] is False
-    for name, job in jobs(path).items():
-        assert job["artifacts"]["when"] == "always"
-        assert job["artifacts"]["reports"]["junit"] == f"{name}/2*/junit.xml"
-        if name != "audit":
-            assert job["resource_group"] == name
-    assert jobs(path)["production"]["rules"] == [{"when": "manual", "allow_failure": False}]
+    """The component takes every job as it is given: deploys wait for each other, production for a person."""
+    for name, given in sessions(path).items():
+        ((job, made),) = filled(**given).items()
+        assert job == name
+        assert (
+            made["environment"]["name"]
+            == made["resource_group"]
+            == ("staging" if name == "staging" else "production")
+        )
+        assert made["rules"][0]["when"] == ("manual" if name == "production" else "on_success")
+        assert made["rules"][0]["allow_failure"] is False
+        assert made["environment"]["action"] == ("verify" if name == "audit" else "start")
 
 
 def test_the_page_has_every_file() -> None:

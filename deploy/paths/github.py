@@ -10,7 +10,7 @@ from dataclasses import replace
 from switchproof.deploy.paths.document import Node, NotYaml, load
 from switchproof.deploy.paths.expressions import Context
 from switchproof.deploy.paths.files import Files
-from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws
+from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws, session_of
 from switchproof.deploy.paths.programs import python_text
 from switchproof.deploy.paths.shell import Command, Scope
 from switchproof.deploy.paths.survey import Kind, Place
@@ -200,7 +200,12 @@ class Workflows:
         inputs = {key: context.values(value.text) for key, value in given.items()} if given else {}
         for key, value in given.items() if given else ():
             self._note(walker, key, inputs[key], value)
-        if name.startswith("./"):
+        if name.startswith("./") and walker.switchproof and not self._action(posixpath.normpath(name)):
+            # The folder is that of the Switchproof that the job has checked out.
+            texts = {key: value.text for key, value in given.items()} if given else {}
+            text = Text(context.fill(session_of(texts, "")), uses.file, (uses.line,))
+            walker.shell(text, Scope(variables=dict(context.env), arguments=[], marks=context.marks))
+        elif name.startswith("./"):
             self._local(walker, posixpath.normpath(name), inputs, context, place=place, depth=depth)
         elif name == "actions/checkout":
             self._checkout(walker, inputs, place, step)
@@ -256,6 +261,11 @@ class Workflows:
         elif "scp" not in name:
             walker.trail.unknown(place, f"{name} without a script")
 
+    def _action(self, folder: str) -> str | None:
+        """Return the file of an action of the repository; None if there is none in the folder."""
+        paths = (posixpath.normpath(f"{folder}/{name}") for name in ("action.yml", "action.yaml"))
+        return next((path for path in paths if self.files.is_file(path)), None)
+
     def _local(
         self,
         walker: Walker,
@@ -266,10 +276,7 @@ class Workflows:
         place: Place,
         depth: int,
     ) -> None:
-        path = next(
-            (f"{folder}/{name}" for name in ("action.yml", "action.yaml") if self.files.is_file(f"{folder}/{name}")),
-            None,
-        )
+        path = self._action(folder)
         if path is None or depth > _DEEPEST:
             walker.trail.unknown(place, f"the action {folder} is not in the repository, or uses itself")
             return

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from switchproof.deploy.paths.document import Node, NotYaml, load
 from switchproof.deploy.paths.files import Files
+from switchproof.deploy.paths.meaning import is_moving, session_of
 from switchproof.deploy.paths.shell import Scope
 from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, joined, mark
@@ -39,6 +40,8 @@ _GIVEN: dict[str, Values] = {
     "CI_DEFAULT_BRANCH": (mark("CI_DEFAULT_BRANCH"),),
     "CI_PROJECT_DIR": (".",),
 }
+_OURS = re.compile(r"switchproof[^@]*/session@", re.IGNORECASE)
+"""Switchproof's component, whose job calls the command."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _DEEPEST = 10
 
@@ -95,6 +98,16 @@ class Pipelines:
 
     def _include(self, pipeline: Pipeline, node: Node, seen: set[str]) -> None:
         place = self.files.place(node.file, node.line)
+        component = node.get("component")
+        if component and _OURS.search(component.text):
+            given = node.get("inputs")
+            inputs = {key: value.text for key, value in given.items()} if given else {}
+            session = session_of(inputs, "" if inputs.get("command") == "rollback" else "$CI_COMMIT_SHA")
+            job = Node({"script": [session]}, node.file, node.line)
+            pipeline.parts.setdefault(inputs.get("job", "deploy"), []).append(job)
+            if any(is_moving(each, any_name=True) for each in _expanded(component.text.rpartition("@")[2], {})):
+                pipeline.strange.append((place, f"includes {component.text}, which is another one tomorrow"))
+            return
         local = node.get("local") if node.is_map else node
         if local is None or "://" in local.text:
             what = next((f"{key} {value.text}" for key, value in node.items()), node.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from switchproof.deploy.paths.values import is_known, marks
 
@@ -310,3 +311,17 @@ _ASKING = re.compile(
 def sounds_like_deploy(name: str) -> bool:
     """Whether a name says that it deploys, and not that it asks about a deploy."""
     return bool(_DEPLOYING.search(name)) and not _ASKING.search(name)
+
+
+def session_of(inputs: Mapping[str, str], commit: str) -> str:
+    """Return the command that Switchproof's action for GitHub or its component for GitLab calls.
+
+    Args:
+        inputs: What the job gives it.
+        commit: The revision where the job names none.
+    """
+    words = ["switchproof", inputs.get("command", "deploy"), f"--provider={inputs.get('provider', '')}"]
+    revision = inputs.get("sha", commit)
+    words += [f"--sha={revision}"] if revision else []
+    words += [line for line in inputs.get("arguments", "").splitlines() if line]
+    return " ".join('"' + re.sub(r'(["`\\])', r"\\\1", word) + '"' for word in words)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from switchproof.command import USAGE, Parser
@@ -73,13 +72,14 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
         job: _fill(
             f"{service}.yml",
             NAME=name,
-            VERSION=metadata.version("switchproof"),
             VARIABLES="\n".join(f"          {each}: ${{{{ vars.{each} }}}}" for each in names),
         ),
     }
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
     lines += [problem] if problem else []
     place = "variables" if service == "gitlab" else "variables of the environment production"
+    secret = "a file variable" if service == "gitlab" else "a secret"
+    source = "SWITCHPROOF_PROJECT and SWITCHPROOF_URL" if service == "gitlab" else "SWITCHPROOF_REPOSITORY"
     return "\n".join(
         [
             *lines,
@@ -89,6 +89,8 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
             f"2. Set in this shell, and as {place} in CI: {', '.join(names)}.",
             f"3. See what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
             f"4. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
+            f"5. For the job in CI, set DEPLOY_SSH_KEY as {secret}, and as variables {source} (where Switchproof is)",
+            "   and SWITCHPROOF_COMMIT (which of its commits the job installs, all 40 digits).",
         ]
     )
 

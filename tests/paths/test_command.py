@@ -49,6 +49,28 @@ def test_the_examples_are_clean(tmp_path: Path, example: str) -> None:
     assert of_aws == (provider == "aws")
 
 
+@pytest.mark.parametrize(
+    ("example", "old", "new", "code"),
+    [
+        ("github-ovh", "sha: ${{ env.SHA }}", "sha: main", 1),
+        ("github-ovh", "vars.SWITCHPROOF_REPOSITORY", "vars.OTHER_REPOSITORY", 11),
+        ("gitlab-ovh", "provider: ovh", "provider: ovh\n      sha: main", 1),
+        ("gitlab-ovh", "@$SWITCHPROOF_COMMIT", "@main", 11),
+        ("gitlab-ovh", "/session@", "/other@", 11),
+    ],
+)
+def test_what_an_action_or_component_is_given_counts(
+    tmp_path: Path, example: str, old: str, new: str, code: int
+) -> None:
+    """A branch given to a session is a finding; an action or component that may be another one is not understood."""
+    place = tmp_path / (".github/workflows/deploy.yml" if "github" in example else ".gitlab-ci.yml")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    text = (ROOT / "docs" / "examples" / f"{example}.yml").read_text(encoding="utf-8")
+    assert old in text
+    place.write_text(text.replace(old, new), encoding="utf-8")
+    assert Surveyor(tmp_path).survey().exit_code == code
+
+
 def test_the_json_is_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The JSON is valid by the published schema, which is the one of the code."""
     published = msgspec.json.decode((ROOT / "docs" / "paths.schema.json").read_bytes())
