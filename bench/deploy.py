@@ -222,13 +222,14 @@ def _measure(given: Given) -> Result:
     cases: list[Case] = [GOOD] if given.smallest else [GOOD, *FAULTS]
     ours, fast = Contender("switchproof"), Contender("switchproof, no soak", ends={GOOD: _NEW}, options=("--soak=0",))
     loop = Contender("loop", ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
-    contenders = [fast, loop] if given.smallest else [ours, fast, loop, *(_peer(text) for text in given.peer)]
+    contenders = [fast, loop] if given.smallest else [ours, fast, loop, *(peer(text) for text in given.peer)]
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
         ports = stack.enter_context(proxy.running(ground.routes(lab, [0.0])))
         grounds = ground.lay_out(lab, ports, counts, [0.0], below)
         for where in grounds:
+            (where.folder / "sample.git").symlink_to(lab.repository)  # for peers that build here
             (where.folder / "deploy.toml").write_text(ground.target(where, Lab.repository_url, ""), "utf-8")
         site = prepare(lab, cases)
         measured = [
@@ -308,7 +309,12 @@ def _row(series: Series, measured: Sequence[Series]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _peer(text: str) -> Contender:
+def peer(text: str) -> Contender:
+    """Read NAME=PROGRAM.
+
+    Raises:
+        RuntimeError: The name is not known, or there is no such program.
+    """
     name, _, program = text.partition("=")
     if name not in PEER_ENDS or not os.access(program, os.X_OK):
         raise RuntimeError(f"--peer={text}: expected NAME=PROGRAM, with NAME one of {', '.join(PEER_ENDS)}")

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from bench.deploy import BASE, GOOD, Build, Case, Contender, End, Sample, Series, Site, numbers, render
+from bench.deploy import BASE, GOOD, Build, Case, Contender, End, Sample, Series, Site, numbers, peer, render
 from bench.ground import Ground, Way
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.answers import HOST_KEY
@@ -77,6 +77,23 @@ def test_fault_is_judged_by_what_the_contender_is_known_for(tmp_path: Path) -> N
     assert "expected /nix/store/old" in (take(tmp_path, FAULT, undone, f"{SETS}; exit 1").problem or "")
     assert take(tmp_path, FAULT, undone, "exit 0").problem == "it says success where the deploy failed"
     assert take(tmp_path, FAULT, DONE, SETS).problem is None
+
+
+@pytest.mark.parametrize("text", ["deploy-rs", "deploy-rs=/no/such/program", "somebody=/bin/sh"])
+def test_peer_that_nobody_knows_or_can_start_is_refused(text: str) -> None:
+    """Without a program, or without a known end to hold it to, nothing is measured."""
+    with pytest.raises(RuntimeError, match="expected NAME=PROGRAM"):
+        peer(text)
+
+
+def test_peer_is_called_as_the_loop_is(tmp_path: Path) -> None:
+    """A peer's program gets what to build and the hosts, and is held to what it is known to leave."""
+    found = peer("morph=/bin/sh")
+    ground = Ground((Way("h1", 22, HOST_KEY), Way("h2", 23, HOST_KEY)), 0.0, tmp_path / "key", tmp_path)
+    command = found.command(ground, "1" * 40)
+    assert (Path(command[0]).name, command[2:]) == (Path("/bin/sh").resolve().name, ["h1", "h2"])
+    assert command[1].startswith(f"git+file:///srv/sample.git?rev={'1' * 40}#")
+    assert found.ends[FAULT] == End(good=False, leaves="new")
 
 
 def test_table_has_the_times_beside_the_loop(tmp_path: Path) -> None:
