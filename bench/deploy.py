@@ -273,7 +273,7 @@ def numbers(measured: Sequence[Series]) -> dict[str, float]:
 def render(measured: Sequence[Series], rounds: int) -> str:
     """Write the result as Markdown: facts and a table."""
     lines = [
-        f"- {when(rounds, f'runs of each good deploy, {FAULT_ROUNDS} of each failing one, in turn')}",
+        f"- {when(rounds, f'of each good deploy, {FAULT_ROUNDS} of each failing one, in turn')}",
         f"- {machine()}",
         "",
         "| hosts | deploy | who | command, median | least to most | times the loop | CPU here | says | leaves |",

@@ -155,7 +155,7 @@ def _keep(folder: Path, texts: list[str]) -> object:
 
 def _render(rows: list[Row], rounds: int) -> str:
     lines = [
-        f"- {when(rounds, 'runs of each; processor time')}",
+        f"- {when(rounds, 'of each, processor time')}",
         f"- {machine()}",
         "",
         "| input | benign | hostile | ratio | memory, benign | memory, hostile |",

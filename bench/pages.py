@@ -105,7 +105,7 @@ def _open(browser: Browser, page: Path) -> tuple[float, float]:
 def _render(rows: list[Measured], facts: str, rounds: int) -> str:
     aimed = max((row for row in rows if row.what.startswith("report")), key=lambda row: row.drawn_s)
     lines = [
-        f"- {when(rounds, 'times each page was opened; medians')}",
+        f"- {when(rounds, 'of each page opened, medians')}",
         f"- {facts}",
         "",
         "| page | size | made in | first seen after | drawn after |",

@@ -153,10 +153,11 @@ def machine() -> str:
     return f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def when(rounds: int, what: str = "rounds") -> str:
-    """Say when a result was measured, how often, and how busy the machine was."""
+def when(rounds: int, of: str = "") -> str:
+    """Say when a result was measured, in how many rounds, and how busy the machine was."""
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {rounds} {what}; load average at the end: {load}"
+    what = " ".join(filter(None, ["1 round" if rounds == 1 else f"{rounds} rounds", of]))
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {what}; load average at the end: {load}"
 
 
 def say(text: str) -> None:

@@ -105,7 +105,7 @@ def _rows(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> dict[
 def render(rows: Mapping[str, Sequence[float]], rounds: int) -> str:
     """Write the result in Markdown."""
     lines = [
-        f"- {when(rounds, 'runs of each')}",
+        f"- {when(rounds, 'of each')}",
         f"- {machine()}",
         "",
         "| what | median | least to most |",

@@ -173,7 +173,7 @@ def numbers(found: Mapping[tuple[str, str], list[Sample]]) -> dict[str, float]:
 def render(found: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
     """Write the result in Markdown: facts, table, and which aims were reached."""
     lines = [
-        f"- {when(rounds, 'runs of each, in turn')}",
+        f"- {when(rounds, 'of each, in turn')}",
         f"- {machine()}, boto3 {version('boto3')}, awscli {version('awscli')}",
         "",
         "| what | who | commands | requests | wall, median | least to most | host | AWS | waiting | longest |",

@@ -120,7 +120,7 @@ def render(deployed: Sequence[Deployed], rounds: int) -> str:
     counts = Counter((one.shape, one.revision, one.canonical) for one in deployed)
     good = sum(one.canonical for one in deployed)
     lines = [
-        f"- {when(rounds, 'deploys to each host')}",
+        f"- {when(rounds, 'of one deploy to each host')}",
         f"- {machine()}",
         f"- {good} of {len(deployed)} deploys canonical",
         "",

@@ -210,7 +210,7 @@ def facts(pyinfra: str, rounds: int) -> list[str]:
         for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
     ]
     versions += [_first_line([pyinfra, "--version"]).replace(": v", " "), _first_line(["ssh", "-V"]).split(",")[0]]
-    return [f"- {when(rounds, 'runs of each, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
+    return [f"- {when(rounds, 'of each, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
 
 
 def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Series | None:
