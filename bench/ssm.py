@@ -79,11 +79,11 @@ def _measure(given: Given) -> Result:
         lab_for(given, ["a"], shape="aws") as lab,
         tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
     ):
-        found = measure(lab, Path(below), given.rounds, deploys=not given.smallest)
+        found = measure(lab, Path(below), given.rounds, audits_only=given.smallest)
     return Result(render(found, given.rounds), numbers(found))
 
 
-def measure(lab: Lab, below: Path, rounds: int, *, deploys: bool = True) -> dict[tuple[str, str], list[Sample]]:
+def measure(lab: Lab, below: Path, rounds: int, *, audits_only: bool = False) -> dict[tuple[str, str], list[Sample]]:
     """Run everything in turn, `rounds` times; every deploy is of the release that the host does not run."""
     host = lab.hosts["a"]
     host.run(["git", "clone", "--quiet", Lab.repository_url, CHECKOUT], timeout_s=30)
@@ -91,11 +91,11 @@ def measure(lab: Lab, below: Path, rounds: int, *, deploys: bool = True) -> dict
         ("audit", "switchproof"): _ours("--audit", "--soak=0"),
         ("audit", "10 s polling"): _old(None),
     }
-    if deploys:
+    if not audits_only:
         contenders |= {("deploy", "switchproof"): _ours(host=host), ("deploy", "10 s polling"): _old(host)}
-    # The host gets the script of questions in a second command, once, and keeps it until its next boot.
-    (below / "first").mkdir()
-    _sample(lab, below / "first", contenders["audit", "switchproof"])
+        # The host gets the script of questions in a second command, once, and keeps it until its next boot.
+        (below / "first").mkdir()
+        _sample(lab, below / "first", contenders["audit", "switchproof"])
     found: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
     for turn in range(rounds):
         for number, (key, command) in enumerate(contenders.items()):
