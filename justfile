@@ -99,41 +99,49 @@ schema:
     switchproof schema paths > docs/paths.schema.json
     DEPLOY_INSTANCE_ID=i-00000000 WORKDIR= switchproof schema ssm-document deploy/targets/aws.toml > docs/ssm-document.json
 
+# Run all benchmarks in one order and write their results to docs/, with what has moved; takes about two hours.
+bench *options: (packages "chromium")
+    python -m bench --write {{ options }}
+
 # Measure an audit beside its peers and write the table to docs/.
-bench: packages
-    python -m bench.verify --write
+bench-verify *options: packages
+    python -m bench.verify --write {{ options }}
+
+# Measure deploys, good and failing, beside a shell loop and peers, and write the table to docs/.
+bench-deploy *options: packages
+    python -m bench.deploy --write {{ options }}
 
 # Measure how long a way back takes and write the table to docs/.
-bench-rollback: packages
-    python -m bench.rollback --write
+bench-rollback *options: packages
+    python -m bench.rollback --write {{ options }}
 
 # Measure an audit and a deploy through SSM beside the old entry point's way and write the table to docs/.
-bench-ssm: packages
-    python -m bench.ssm --write
+bench-ssm *options: packages
+    python -m bench.ssm --write {{ options }}
 
 # Try the real programs of NixOS that lie in a folder and write the table to docs/; takes about half an hour.
 real dir *options: packages
     python -m bench.real {{ quote(dir) }} --write {{ options }}
 
 # Deploy good revisions 100 times side by side and write to docs/ how many were canonical; takes about half an hour.
-bench-steady: packages
-    python -m bench.steady --write
+bench-steady *options: packages
+    python -m bench.steady --write {{ options }}
 
 # Start the lab's microVMs 200 times and write to docs/ how many came to serve; takes about a quarter of an hour.
-bench-boots: packages
-    python -m bench.boots --times 200 --write
+bench-boots *options: packages
+    python -m bench.boots --write {{ options }}
 
 # Measure how large pages are and how long they take to open, and write the table to docs/.
-bench-pages: (packages "chromium")
-    python -m bench.pages --write
+bench-pages *options: (packages "chromium")
+    python -m bench.pages --write {{ options }}
 
 # Give the readers of hosts' answers hostile input beside benign input and write the table to docs/.
-bench-hostile: packages
-    python -m bench.hostile --write
+bench-hostile *options: packages
+    python -m bench.hostile --write {{ options }}
 
 # Measure what the installed plugin adds to the start of somebody else's tests; fails above its limit.
-bench-startup:
-    python -m bench.startup
+bench-startup *options:
+    python -m bench.startup --write {{ options }}
 
 # Make the pictures in docs/ again, of real runs on lab hosts.
 screenshots: (packages "chromium")

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import datetime as dt
 import os
-import platform
-import signal
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from switchproof.deploy.errors import SwitchproofError
+from bench.result import Bench, Given, Result, lab_for, machine, say, when
 from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
-from switchproof.deploy.providers.lab.lab import Lab
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "bench-boots.md"
-MARK = "<!-- what follows is written by `python -m bench.boots --write` -->"
 HUNG_S = 60.0
 """Seconds after which a machine that does not serve counts as hung: 26 times the CPU time that a start takes."""
 
@@ -59,27 +49,25 @@ class Boot:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Boot, say what came of it, and write it down if asked to. The exit status is 1 if any machine hung."""
-    given = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """See `Bench.run`."""
+    return Bench("boots", __doc__, rounds=200).run(argv, _measure)
+
+
+def _measure(given: Given) -> Result:
     rounds: list[list[Boot]] = []
-    try:
-        with _lab(given.lab) as lab:
-            (host, *_) = lab.hosts.values()
-            before = _load()
-            told = _facts(lab, given.times)
-            for number in range(1, given.times + 1):
-                rounds.append(boot(host))
-                _say(f"{number}/{given.times}  {'  '.join(_told(one) for one in rounds[-1])}")
-    except (SwitchproofError, OSError) as error:
-        _say(str(error))
-        return 1
-    text = render(rounds, [*told, f"load average before: {before}; after: {_load()}"])
-    print(text)
-    if given.write:
-        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{above}{MARK}\n\n{text}", "utf-8")
-    return 1 if any(one.seconds is None for boots in rounds for one in boots) else 0
+    with lab_for(given, ["a"], runtime="microvm") as lab:
+        (host, *_) = lab.hosts.values()
+        before = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+        for number in range(1, given.rounds + 1):
+            rounds.append(boot(host))
+            say(f"{number}/{given.rounds}  {'  '.join(_told(one) for one in rounds[-1])}")
+        told = [f"{when(given.rounds, 'of two machines at once')}, before: {before}", lab.state.told, machine()]
+    each = [one for boots in rounds for one in boots]
+    hung = [f"{one.name} did not serve within {HUNG_S:g} s: {one.words}" for one in each if one.seconds is None]
+    served = [one.seconds for one in each if one.seconds is not None]
+    numbers = {"starts": float(len(each)), "served": float(len(served))}
+    numbers |= {"one serves after": statistics.median(served)} if served else {}
+    return Result(render(rounds, told), numbers, hung)
 
 
 def boot(host: LabHost) -> list[Boot]:
@@ -124,50 +112,13 @@ def _row(what: str, starts: int, seconds: list[float]) -> str:
     return f"| {what} | {starts} | {len(ordered)} | {middle:.2f} s | {most:.2f} s | {ordered[-1]:.2f} s |"
 
 
-def _facts(lab: Lab, times: int) -> list[str]:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        "unknown",
-    )
-    return [
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {times} times two machines at once, {lab.state.told}",
-        f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}",
-    ]
-
-
-def _load() -> str:
-    return ", ".join(f"{part:.1f}" for part in os.getloadavg())
-
-
 def _last_words(host: LabHost, name: str) -> str:
     command = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20"]
     return host.run([*command, f"--unit=cloud-hypervisor@{name}"], timeout_s=20).stdout.strip()
 
 
-def _lab(name: str | None) -> contextlib.AbstractContextManager[Lab]:
-    if name is not None:
-        return contextlib.nullcontext(Lab.attach(name))
-    return Lab.up(("a",), name=f"boots-{os.getpid()}", progress=_say)
-
-
 def _told(one: Boot) -> str:
     return f"{one.name} {one.seconds:.2f} s" if one.seconds is not None else f"{one.name} HUNG"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.boots", description=__doc__)
-    parser.add_argument("--times", type=int, default=200, metavar="N", help="how many times (default: 200)")
-    parser.add_argument("--lab", metavar="NAME", help="use a lab that is up instead of making one")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    return parser
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class _Ended:
+class Ended:
+    """How a command ended: its exit status, all that it said, and its wall time."""
+
     status: int
     output: str
     seconds: float
@@ -79,7 +81,7 @@ class Switchproof(Contender):
         runs = ground.folder / "runs"
         shutil.rmtree(runs, ignore_errors=True)
         command = [sys.executable, "-m", "pytest", "--provider=ovh", "--audit", "--soak=0"]
-        ended = _run([*command, f"--targets={ground.folder / 'target.toml'}", f"--report-dir={runs}"], ROOT)
+        ended = run_command([*command, f"--targets={ground.folder / 'target.toml'}", f"--report-dir={runs}"], ROOT)
         folders = sorted(runs.glob("2*"))
         if ended.status != 0 or len(folders) != 1:
             return Sample(ended.seconds, problem=ended.first_error)
@@ -125,7 +127,7 @@ class Testinfra(Contender):
         """See `Contender.run`."""
         hosts = ",".join(f"{self._backend}://{host}" for host in ground.hosts)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "testinfra.plugin", "--junit-xml=junit.xml"]
-        ended = _run(
+        ended = run_command(
             [*command, f"--hosts={hosts}", "--ssh-config=ssh_config", "test_ten.py"],
             ground.folder,
             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
@@ -157,7 +159,7 @@ class Pyinfra(Contender):
         right = ground.folder / "right"
         shutil.rmtree(right, ignore_errors=True)
         right.mkdir()
-        ended = _run([self._command, "-y", "inventory.py", "ten.py"], ground.folder)
+        ended = run_command([self._command, "-y", "inventory.py", "ten.py"], ground.folder)
         missing = sorted(set(ground.hosts) - {path.name for path in right.iterdir()})
         wrong = ended.status != 0 or missing
         return Sample(ended.seconds, problem=f"{ended.first_error} ({', '.join(missing)})" if wrong else None)
@@ -193,7 +195,8 @@ def _is_healthy(body: str, role: str) -> bool:
     return said.get("status") == "healthy" and said.get("instance_role") == role and "version" in said
 
 
-def _run(command: list[str], cwd: Path, **environ: str) -> _Ended:
+def run_command(command: list[str], cwd: Path, **environ: str) -> Ended:
+    """Run a command to its end; it and what it started are ended when it takes too long."""
     began = time.monotonic()
     return _finish(_start(command, cwd, subprocess.DEVNULL, **environ), began)
 
@@ -210,7 +213,7 @@ def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subproc
     )
 
 
-def _finish(process: subprocess.Popen[bytes], began: float) -> _Ended:
+def _finish(process: subprocess.Popen[bytes], began: float) -> Ended:
     """Wait for a process; end it, and what it started, when it takes too long or we are told to end."""
     try:
         output, _ = process.communicate(timeout=LONGEST_S)
@@ -221,4 +224,4 @@ def _finish(process: subprocess.Popen[bytes], began: float) -> _Ended:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    return _Ended(process.returncode, text, time.monotonic() - began)
+    return Ended(process.returncode, text, time.monotonic() - began)

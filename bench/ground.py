@@ -16,7 +16,7 @@ PEERS = Path(__file__).parent / "peers"
 
 _HOSTS = re.compile(r"(\[\[hosts\]\]\n(?:.+\n)+\n?)+")
 _SSH = re.compile(r"\[ssh\]\n(?:.+\n)+")
-_HEALTH = """
+ONE_ANSWER = """
 [health]
 ready_s = 0.0
 answers = 1
@@ -100,8 +100,8 @@ def _write(ground: Ground, repository: str) -> None:
     shutil.copy(PEERS / "pyinfra_checks.py", ground.folder / "ten.py")
 
 
-def target(ground: Ground, repository: str) -> str:
-    """Write the target file: the provider `ovh` as in production, asking each endpoint once, as the peers do."""
+def target(ground: Ground, repository: str, health: str = ONE_ANSWER) -> str:
+    """Write the target file: `ovh` as in production, but asking each endpoint once, as the peers do."""
     text = (ROOT / "deploy" / "targets" / "ovh.toml").read_text("utf-8")
     tables = "\n".join(
         f'[[hosts]]\nname = "{way.host}"\nflake_attr = "choiros-a"\naddress = "127.0.0.1"\nport = {way.port}\n'
@@ -111,7 +111,7 @@ def target(ground: Ground, repository: str) -> str:
     text = _HOSTS.sub(lambda _: f"{tables}\n", text, count=1)
     text = _SSH.sub(lambda _: f'[ssh]\nidentity_files = ["{ground.identity_file}"]\n', text, count=1)
     text = text.replace('{ env = "DEPLOY_REPO_URL" }', f'"{repository}"')
-    return text + _HEALTH
+    return text + health
 
 
 def ssh_config(ground: Ground) -> str:

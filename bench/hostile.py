@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import gzip
 import hashlib
+import itertools
 import os
-import platform
 import resource
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.result import Bench, Given, Result, machine, when
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.frame import parse
 from switchproof.deploy.host.joblog import JobLog
@@ -25,9 +26,6 @@ from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "bench-hostile.md"
-MARK = "<!-- what follows is written by `python -m bench.hostile --write` -->"
 MIB = 2**20
 NONCE = "0a1b2c3d4e5f6071"
 _SECRETS = (("TOKEN", "tok-EN!tok-EN?"), ("OTHER", "x://x:!x://y"))
@@ -47,19 +45,17 @@ class Row:
     hostile_mib: float
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure, and print or write the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.hostile", description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    asked = parser.parse_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `Bench.run`."""
+    return Bench("hostile", __doc__, rounds=1).run(argv, _run)
+
+
+def _run(given: Given) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        rows = [Row(what, *_measure(benign, hostile)) for what, benign, hostile in _cases(Path(folder))]
-    result = _render(rows)
-    if asked.write:
-        head = PAGE.read_text("utf-8").partition(MARK)[0]
-        PAGE.write_text(f"{head}{MARK}\n\n{result}", "utf-8")
-    print(result, end="")
-    return 0
+        cases = itertools.islice(_cases(Path(folder)), 1 if given.smallest else None)
+        rows = [Row(what, *_measure(given.rounds, benign, hostile)) for what, benign, hostile in cases]
+    numbers = {f"{row.what}: processor": row.hostile_s for row in rows}
+    return Result(_render(rows, given.rounds), numbers | {f"{row.what}: memory": row.hostile_mib for row in rows})
 
 
 def _cases(folder: Path) -> Iterator[tuple[str, Work, Work]]:
@@ -94,8 +90,10 @@ def _work(work: Callable[..., object], *given: object) -> Work:
     return lambda: work(*given)
 
 
-def _measure(*works: Work) -> tuple[float, float, float, float]:
-    (benign_s, benign_mib), (hostile_s, hostile_mib) = map(_apart, works)
+def _measure(rounds: int, *works: Work) -> tuple[float, float, float, float]:
+    (benign_s, benign_mib), (hostile_s, hostile_mib) = (
+        map(statistics.median, zip(*(_apart(work) for _ in range(rounds)), strict=True)) for work in works
+    )
     return benign_s, hostile_s, benign_mib, hostile_mib
 
 
@@ -155,9 +153,10 @@ def _keep(folder: Path, texts: list[str]) -> object:
     return [journal.keep("a", f"part{number}.txt", "", text) for number, text in enumerate(texts)]
 
 
-def _render(rows: list[Row]) -> str:
+def _render(rows: list[Row], rounds: int) -> str:
     lines = [
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, Linux {platform.release()}; processor time.",
+        f"- {when(rounds, 'of each, processor time')}",
+        f"- {machine()}",
         "",
         "| input | benign | hostile | ratio | memory, benign | memory, hostile |",
         "|---|---|---|---|---|---|",

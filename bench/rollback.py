@@ -7,7 +7,6 @@ time that it was told to wait for a confirmation: the host's word of when it had
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import os
 import statistics
@@ -15,19 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.ground import ROOT
+from bench.result import ROOT, Bench, Given, Result, lab_for, machine, when
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.record.events import AnyEvent, CheckFinished, HostLeft, PhaseFinished
 from switchproof.deploy.record.journal import read_events
 
-PAGE = ROOT / "docs" / "bench-rollback.md"
-MARK = "<!-- what follows is written by `python -m bench.rollback --write` -->\n"
 CONFIRM_S = 8
 LONGEST_S = 120.0
 
@@ -45,27 +41,20 @@ confirm_s = {CONFIRM_S}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the result, and return 1 if anything did not come to its end."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rollback", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    given = parser.parse_args(argv)
-    try:
-        with (
-            Lab.up(("a",), name=f"bench-rollback-{os.getpid()}", runtime="netns") as lab,
-            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
-        ):
-            failed = [failed_check(lab, Path(below) / f"failed-{number}") for number in range(given.runs)]
-            lost = [lost_runner(lab, Path(below) / f"lost-{number}") for number in range(given.runs)]
-    except (SwitchproofError, subprocess.SubprocessError, OSError, TimeoutError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    text = render(failed, lost)
-    print(text)
-    if given.write:
-        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
-    return 0
+    """See `Bench.run`."""
+    return Bench("rollback", __doc__, rounds=5).run(argv, _measure)
+
+
+def _measure(given: Given) -> Result:
+    with (
+        lab_for(given, ["a"]) as lab,
+        tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
+    ):
+        failed = [failed_check(lab, Path(below) / f"failed-{number}") for number in range(given.rounds)]
+        lost = [lost_runner(lab, Path(below) / f"lost-{number}") for number in range(given.rounds)]
+    rows = _rows(failed, lost)
+    numbers = {what: statistics.median(seconds) for what, seconds in rows.items()}
+    return Result(render(rows, given.rounds), numbers)
 
 
 def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
@@ -102,25 +91,29 @@ def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
     return {"whole": max(whole, 0.0), "restored": (ended - decided).total_seconds()}
 
 
-def render(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> str:
+def _rows(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Return the seconds of every round, by what they were spent on."""
+    return {
+        "from a failed check to the verified earlier system": [run["whole"] for run in failed],
+        "from a failed check: restoring the earlier system": [run["restored"] for run in failed],
+        "from a failed check: watching whether it is healthy": [run["verified"] for run in failed],
+        "from a lost runner to the host back, beyond the time to confirm": [run["whole"] for run in lost],
+        "from a lost runner: restoring the earlier system": [run["restored"] for run in lost],
+    }
+
+
+def render(rows: Mapping[str, Sequence[float]], rounds: int) -> str:
     """Write the result in Markdown."""
-    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    rows = [
-        ("from a failed check to the verified earlier system", [run["whole"] for run in failed]),
-        ("of that, restoring it", [run["restored"] for run in failed]),
-        ("of that, watching whether it is healthy", [run["verified"] for run in failed]),
-        ("from a lost runner to the host back, beyond the time to confirm", [run["whole"] for run in lost]),
-        ("of that, restoring it", [run["restored"] for run in lost]),
-    ]
     lines = [
-        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {len(failed)} runs of each; load average at the end: {load}",
+        f"- {when(rounds, 'of each')}",
+        f"- {machine()}",
         "",
         "| what | median | least to most |",
         "|---|---|---|",
     ]
     lines += [
         f"| {what} | {statistics.median(seconds):.1f} s | {min(seconds):.1f} to {max(seconds):.1f} s |"
-        for what, seconds in rows
+        for what, seconds in rows.items()
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,8 +6,6 @@ ours runs the old entry point's way: one command, asked for every ten seconds wi
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import os
 import re
 import statistics
@@ -20,15 +18,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.ground import PEERS, ROOT
-from switchproof.deploy.errors import SwitchproofError
+from bench.ground import PEERS
+from bench.result import ROOT, Bench, Given, Result, lab_for, machine, when
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.ssm.commands import Pace
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
-PAGE = ROOT / "docs" / "bench-ssm.md"
-MARK = "<!-- what follows is written by `python -m bench.ssm --write` -->\n"
 PACE = Pace(pickup_s=0.7)
 LONGEST_S = 300.0
 WAIT_AIM_S = 1.0
@@ -65,50 +61,48 @@ class Sample:
 
 Run = Callable[[Path], Sequence[str]]
 
+_PARTS: Mapping[str, Callable[[Sample], float]] = {
+    "command": lambda sample: sample.seconds,
+    "SSM commands": lambda sample: sample.commands,
+    "requests": lambda sample: sample.requests,
+    "waiting": lambda sample: sum(sample.waits_s),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the result, and return 1 if a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.ssm", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    given = parser.parse_args(argv)
-    try:
-        with (
-            Lab.up(("a",), name=f"bench-ssm-{os.getpid()}", shape="aws") as lab,
-            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
-        ):
-            found = measure(lab, Path(below), given.runs)
-    except (SwitchproofError, subprocess.SubprocessError, OSError, RuntimeError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    text = render(found, given.runs)
-    print(text)
-    if given.write:
-        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
-    return 0
+    """See `Bench.run`."""
+    return Bench("ssm", __doc__, rounds=5).run(argv, _measure)
 
 
-def measure(lab: Lab, below: Path, runs: int) -> dict[tuple[str, str], list[Sample]]:
-    """Run everything in turn, `runs` times; every deploy is of the release that the host does not run."""
+def _measure(given: Given) -> Result:
+    with (
+        lab_for(given, ["a"], shape="aws") as lab,
+        tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
+    ):
+        found = measure(lab, Path(below), given.rounds, audits_only=given.smallest)
+    return Result(render(found, given.rounds), numbers(found))
+
+
+def measure(lab: Lab, below: Path, rounds: int, *, audits_only: bool = False) -> dict[tuple[str, str], list[Sample]]:
+    """Run everything in turn, `rounds` times; every deploy is of the release that the host does not run."""
     host = lab.hosts["a"]
     host.run(["git", "clone", "--quiet", Lab.repository_url, CHECKOUT], timeout_s=30)
     contenders: dict[tuple[str, str], Run] = {
         ("audit", "switchproof"): _ours("--audit", "--soak=0"),
         ("audit", "10 s polling"): _old(None),
-        ("deploy", "switchproof"): _ours(host=host),
-        ("deploy", "10 s polling"): _old(host),
     }
-    # The host gets the script of questions in a second command, once, and keeps it until its next boot.
-    (below / "first").mkdir()
-    _sample(lab, below / "first", contenders["audit", "switchproof"])
+    if not audits_only:
+        contenders |= {("deploy", "switchproof"): _ours(host=host), ("deploy", "10 s polling"): _old(host)}
+        # The host gets the script of questions in a second command, once, and keeps it until its next boot.
+        (below / "first").mkdir()
+        _sample(lab, below / "first", contenders["audit", "switchproof"])
     found: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
-    for turn in range(runs):
+    for turn in range(rounds):
         for number, (key, command) in enumerate(contenders.items()):
             folder = below / f"{turn}-{number}"
             folder.mkdir()
             found[key].append(_sample(lab, folder, command))
-            sys.stderr.write(f"{turn + 1}/{runs}  {' '.join(key)}: {found[key][-1].seconds:.1f} s\n")
+            sys.stderr.write(f"{turn + 1}/{rounds}  {' '.join(key)}: {found[key][-1].seconds:.1f} s\n")
     return found
 
 
@@ -167,12 +161,20 @@ def _next(host: LabHost) -> str:
     return "main" if runs == "v3" else "v3"
 
 
-def render(found: Mapping[tuple[str, str], list[Sample]], runs: int) -> str:
+def numbers(found: Mapping[tuple[str, str], list[Sample]]) -> dict[str, float]:
+    """Return the medians: seconds of the whole command, and how many commands and requests it took."""
+    return {
+        f"{what}, {who}: {part}": statistics.median(value(sample) for sample in samples)
+        for (what, who), samples in found.items()
+        for part, value in _PARTS.items()
+    }
+
+
+def render(found: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
     """Write the result in Markdown: facts, table, and which aims were reached."""
-    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
     lines = [
-        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {runs} runs of each, in turn; load average at the end: {load}",
-        f"- {os.cpu_count()} CPUs, boto3 {version('boto3')}, awscli {version('awscli')}",
+        f"- {when(rounds, 'of each, in turn')}",
+        f"- {machine()}, boto3 {version('boto3')}, awscli {version('awscli')}",
         "",
         "| what | who | commands | requests | wall, median | least to most | host | AWS | waiting | longest |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -194,11 +196,12 @@ def render(found: Mapping[tuple[str, str], list[Sample]], runs: int) -> str:
 def aims(found: Mapping[tuple[str, str], list[Sample]]) -> list[str]:
     """Say of each aim whether it was reached."""
     audits = found["audit", "switchproof"]
-    waits = [wait for what in ("audit", "deploy") for sample in found[what, "switchproof"] for wait in sample.waits_s]
+    ours = {what: samples for (what, who), samples in found.items() if who == "switchproof"}
+    waits = [wait for samples in ours.values() for sample in samples for wait in sample.waits_s]
     most = max(sample.commands for sample in audits)
     told = [f"an audit costs one command: {_yes(most == 1)} ({most})"]
-    for what in ("audit", "deploy"):
-        added = max(sum(sample.waits_s) for sample in found[what, "switchproof"])
+    for what, samples in ours.items():
+        added = max(sum(sample.waits_s) for sample in samples)
         told.append(
             f"waiting adds less than {WAIT_AIM_S:g} s to one {what}: {_yes(added < WAIT_AIM_S)} ({added:.2f} s)"
         )

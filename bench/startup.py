@@ -7,13 +7,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from bench.result import Bench, Given, Result, machine, when
 
 LIMIT_MS = 15.0
 """Milliseconds that the plugin may add to the start of somebody else's tests."""
-
-_TIMES = 15
 
 
 def measure(folder: Path, *words: str) -> float:
@@ -29,28 +29,30 @@ def measure(folder: Path, *words: str) -> float:
     return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def added_ms(folder: Path, times: int = _TIMES) -> float:
+def added_ms(folder: Path, rounds: int) -> float:
     """Return the median of what the plugin adds, in milliseconds, with each run beside one without it.
 
     Args:
         folder: An empty folder.
-        times: How many pairs of runs.
+        rounds: How many pairs of runs.
     """
     (folder / "pyproject.toml").touch()
     (folder / "test_empty.py").write_text("def test(): pass\n", encoding="utf-8")
     measure(folder)
-    return statistics.median(measure(folder) - measure(folder, "-p", "no:switchproof") for _ in range(times))
+    return statistics.median(measure(folder) - measure(folder, "-p", "no:switchproof") for _ in range(rounds))
 
 
-def main() -> int:
-    """Measure and print; 1 if the plugin costs more than it may."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `Bench.run`."""
+    return Bench("startup", __doc__, rounds=15).run(argv, _measure)
+
+
+def _measure(given: Given) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        added = added_ms(Path(folder))
-        print(
-            f"the plugin adds {added:.1f} ms (limit: {LIMIT_MS:g} ms; measured in {time.monotonic() - began:.0f} s)"
-        )
-    return int(added > LIMIT_MS)
+        added = added_ms(Path(folder), given.rounds)
+    text = f"- {when(given.rounds)}\n- {machine()}\n\nThe plugin adds {added:.1f} ms; the limit is {LIMIT_MS:g} ms.\n"
+    over = [f"the plugin adds {added:.1f} ms, more than {LIMIT_MS:g} ms"] if added > LIMIT_MS else []
+    return Result(text, {"added, ms": added}, [] if given.smallest else over)
 
 
 if __name__ == "__main__":

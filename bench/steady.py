@@ -6,8 +6,7 @@ dbus or journald, in the middle of their switch. Every deploy must be canonical.
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
+import contextlib
 import itertools
 import os
 import subprocess
@@ -19,13 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ground import ROOT
-from switchproof.deploy.errors import SwitchproofError
+from bench.result import ROOT, Bench, Given, Result, lab_for, machine, when
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.record.record import read_record
 
-PAGE = ROOT / "docs" / "bench-steady.md"
-MARK = "<!-- what follows is written by `python -m bench.steady --write` -->\n"
 REVISIONS = ("v3", "systemd-upgrade", "main", "dbus-restart", "v3", "journald-restart")
 """Good revisions in turn; every second one restarts a part of the system that the switch relies on."""
 
@@ -59,31 +55,27 @@ class Deployed:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Deploy, print what came of it, and return 1 if any deploy was not canonical."""
-    parser = argparse.ArgumentParser(prog="python -m bench.steady", description=__doc__)
-    parser.add_argument("--times", type=int, default=100, metavar="N", help="deploys in all (default: 100)")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    given = parser.parse_args(argv)
-    try:
-        with (
-            Lab.up(HOSTS, name=f"steady-ssh-{os.getpid()}", runtime="netns") as over_ssh,
-            Lab.up(HOSTS, name=f"steady-ssm-{os.getpid()}", shape="aws") as through_ssm,
-            tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
-            ThreadPoolExecutor(2 * len(HOSTS)) as pool,
-        ):
-            share = -(-given.times // (2 * len(HOSTS)))
-            places = [(lab, host) for lab in (over_ssh, through_ssm) for host in HOSTS]
-            series = pool.map(lambda place: deploy_in_turn(place[0], place[1], share, Path(below)), places)
-            deployed = list(itertools.chain.from_iterable(series))
-    except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    text = render(deployed)
-    print(text)
-    if given.write:
-        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
-    return 0 if all(one.canonical for one in deployed) else 1
+    """See `Bench.run`."""
+    return Bench("steady", __doc__, rounds=25).run(argv, _measure)
+
+
+def _measure(given: Given) -> Result:
+    with contextlib.ExitStack() as stack:
+        below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
+        labs = [stack.enter_context(lab_for(given, HOSTS))]
+        if not given.smallest:
+            labs.append(stack.enter_context(Lab.up(HOSTS, name=f"bench-ssm-{os.getpid()}", shape="aws")))
+        places = [(lab, host) for lab in labs for host in HOSTS]
+        if given.smallest:
+            places = places[:1]
+        pool = stack.enter_context(ThreadPoolExecutor(len(places)))
+        series = pool.map(lambda place: deploy_in_turn(place[0], place[1], given.rounds, below), places)
+        deployed = list(itertools.chain.from_iterable(series))
+    wrong = [
+        f"{one.revision} on {one.shape}: {one.verdict}, exit {one.code}" for one in deployed if not one.canonical
+    ]
+    numbers = {"deploys": float(len(deployed)), "canonical": float(sum(one.canonical for one in deployed))}
+    return Result(render(deployed, given.rounds), numbers, wrong)
 
 
 def deploy_in_turn(lab: Lab, host: str, times: int, below: Path) -> list[Deployed]:
@@ -123,13 +115,13 @@ def deploy(lab: Lab, host: str, revision: str, folder: Path) -> Deployed:
     return said if said.canonical else Deployed(shape, revision, done.returncode, verdict, done.stdout[-2000:])
 
 
-def render(deployed: Sequence[Deployed]) -> str:
+def render(deployed: Sequence[Deployed], rounds: int) -> str:
     """Write the result in Markdown."""
-    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
     counts = Counter((one.shape, one.revision, one.canonical) for one in deployed)
     good = sum(one.canonical for one in deployed)
     lines = [
-        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} CPUs; load average at the end: {load}",
+        f"- {when(rounds, 'of one deploy to each host')}",
+        f"- {machine()}",
         f"- {good} of {len(deployed)} deploys canonical",
         "",
         "| shape | revision | deploys | canonical |",

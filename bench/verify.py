@@ -6,13 +6,8 @@ in turn, one after the other, again and again, so that noise hits all alike. Not
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime as dt
 import importlib.metadata
-import os
-import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -25,13 +20,10 @@ from pathlib import Path
 
 from bench import ground, proxy
 from bench.contenders import Contender, Floor, Pyinfra, Sample, Switchproof, Testinfra
-from bench.ground import ROOT, Ground
-from switchproof.deploy.errors import SwitchproofError
+from bench.ground import Ground
+from bench.result import Bench, Given, Result, lab_for, machine, say, when
 from switchproof.deploy.providers.lab import folders
-from switchproof.deploy.providers.lab.lab import Lab
 
-PAGE = ROOT / "docs" / "bench-verify.md"
-MARK = "<!-- what follows is written by `python -m bench.verify --write` -->\n"
 PYINFRA = "pyinfra>=3.10,<4"
 FLOOR_AIM, FLEET_AIM = 1.25, 2.0
 PAUSE_S = 0.5
@@ -69,56 +61,38 @@ class Series:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the result, and return 1 if a contender failed."""
-    given = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        result = _measure(given)
-    except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    text = render(result, facts(given.pyinfra, given.runs))
-    print(text)
-    if given.write:
-        above, _, _ = PAGE.read_text("utf-8").partition(MARK)
-        PAGE.write_text(f"{above}{MARK}\n{text}", "utf-8")
-    return 1 if any(series.problem for series in result) else 0
+    """See `Bench.run`."""
+    bench = Bench("verify", __doc__, rounds=5)
+    add = bench.parser.add_argument
+    add("--hosts", default="1,8", metavar="N,…", help="how many hosts (default: 1,8)")
+    add("--rtt", default="0,40", metavar="MS,…", help="round trips, in milliseconds (default: 0,40)")
+    add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
+    add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
+    return bench.run(argv, _measure)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.verify", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs of each (default: 5)")
-    parser.add_argument("--hosts", default="1,8", metavar="N,…", help="how many hosts (default: 1,8)")
-    parser.add_argument("--rtt", default="0,40", metavar="MS,…", help="round trips, in milliseconds (default: 0,40)")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves"
-    )
-    parser.add_argument("--lab", metavar="NAME", help="use a lab that is up instead of making one")
-    parser.add_argument("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
-    parser.add_argument("--write", action="store_true", help=f"write the result to {PAGE.relative_to(ROOT)}")
-    return parser
-
-
-def _measure(given: argparse.Namespace) -> list[Series]:
-    counts = [int(text) for text in given.hosts.split(",")]
-    round_trips_s = [float(text) / 1000 for text in given.rtt.split(",")]
-    given.pyinfra = given.pyinfra or str(_own_pyinfra())
-    contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(given.pyinfra)]
+def _measure(given: Given) -> Result:
+    counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
+    round_trips_s = [0.0] if given.smallest else [float(text) / 1000 for text in given.rtt.split(",")]
+    pyinfra = given.pyinfra or str(_own_pyinfra())
+    contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(pyinfra)]
     contenders = [one for one in contenders if isinstance(one, Switchproof) or given.only in one.name]
     with contextlib.ExitStack() as stack:
-        lab = _lab(stack, given.lab, max(counts))
+        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
         ports = stack.enter_context(proxy.running(ground.routes(lab, round_trips_s)))
         grounds = ground.lay_out(lab, ports, counts, round_trips_s, below)
-        return measure([Series(where, who) for where in grounds for who in contenders], given.runs)
+        everybody = [Series(where, who) for where in grounds for who in contenders]
+        measured = measure(everybody, given.rounds, warm_up=not given.smallest)
+    return Result(render(measured, facts(pyinfra, given.rounds)), numbers(measured), problems(measured))
 
 
-def measure(all_series: list[Series], runs: int) -> list[Series]:
-    """Run everybody on every ground, once to warm up and then `runs` times, each time another one first."""
-    for series in all_series:
+def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> list[Series]:
+    """Run everybody on every ground, `rounds` times and before that once to warm up, each time another one first."""
+    for series in all_series if warm_up else ():
         if series.ground is all_series[0].ground:
             series.contender.run(series.ground)
-    for turn in range(runs):
+    for turn in range(rounds):
         start = turn % len(all_series)
         for series in all_series[start:] + all_series[:start]:
             if series.problem:
@@ -127,15 +101,8 @@ def measure(all_series: list[Series], runs: int) -> list[Series]:
             sample = series.contender.run(series.ground)
             series.samples.append(sample)
             said = sample.problem or f"{sample.seconds:.2f} s"
-            _say(f"{turn + 1}/{runs}  {series.ground.folder.name}  {series.contender.name}: {said}")
+            say(f"{turn + 1}/{rounds}  {series.ground.folder.name}  {series.contender.name}: {said}")
     return all_series
-
-
-def _lab(stack: contextlib.ExitStack, name: str | None, hosts: int) -> Lab:
-    if name is not None:
-        return Lab.attach(name)
-    names = tuple(f"h{number}" for number in range(1, hosts + 1))
-    return stack.enter_context(Lab.up(names, name=f"bench-{os.getpid()}", runtime="netns", progress=_say))
 
 
 def _own_pyinfra() -> Path:
@@ -143,22 +110,38 @@ def _own_pyinfra() -> Path:
     folder = folders.cache() / "bench" / "pyinfra"
     program = folder / "bin" / "pyinfra"
     if not program.exists():
-        _say(f"Installing {PYINFRA} into {folder}…")
+        say(f"Installing {PYINFRA} into {folder}…")
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300)
     return program
 
 
-def render(result: Sequence[Series], told: Sequence[str]) -> str:
-    """Write the result as Markdown: facts, table, failures, and which aims were reached."""
-    failures = [
-        f"- {series.contender.name}, {_where(series.ground)}: failed: {series.problem}"
-        for series in result
+def problems(measured: Sequence[Series]) -> list[str]:
+    """Name every contender that did not get every answer right, with what it said."""
+    return [
+        f"{series.contender.name}, {_where(series.ground)}: failed: {series.problem}"
+        for series in measured
         if series.problem
     ]
-    parts = ["\n".join(told), "\n".join([*_HEAD, *(_row(series, result) for series in result)])]
-    parts += ["\n".join(failures)] if failures else []
-    parts += ["\n".join(f"- {line}" for line in aims(result))]
+
+
+def numbers(measured: Sequence[Series]) -> dict[str, float]:
+    """Return the medians in seconds, by ground and contender."""
+    found = {}
+    for series in measured:
+        if series.samples and not series.problem:
+            name = f"{_where(series.ground)}: {series.contender.name}"
+            found[name] = series.command_s
+            if series.network_s is not None and not isinstance(series.contender, Floor):
+                found[f"{name}, network part"] = series.network_s
+    return found
+
+
+def render(measured: Sequence[Series], told: Sequence[str]) -> str:
+    """Write the result as Markdown: facts, table, failures, and which aims were reached."""
+    parts = ["\n".join(told), "\n".join([*_HEAD, *(_row(series, measured) for series in measured)])]
+    parts += ["\n".join(f"- {line}" for line in failures)] if (failures := problems(measured)) else []
+    parts += ["\n".join(f"- {line}" for line in aims(measured))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -220,23 +203,14 @@ def aims(result: Sequence[Series]) -> list[str]:
     return told
 
 
-def facts(pyinfra: str, runs: int) -> list[str]:
+def facts(pyinfra: str, rounds: int) -> list[str]:
     """Say what was measured, with what, and on what."""
     versions = [
         f"{name} {importlib.metadata.version(name)}"
         for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
     ]
     versions += [_first_line([pyinfra, "--version"]).replace(": v", " "), _first_line(["ssh", "-V"]).split(",")[0]]
-    model = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        "unknown",
-    )
-    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
-    return [
-        f"- {dt.datetime.now(dt.UTC):%Y-%m-%d}, {runs} runs of each, in turn; load average at the end: {load}",
-        f"- {os.cpu_count()} CPUs ({model}), Linux {platform.release()}, Python {platform.python_version()}",
-        f"- {', '.join(versions)}",
-    ]
+    return [f"- {when(rounds, 'of each, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
 
 
 def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Series | None:
@@ -259,14 +233,6 @@ def _first_line(command: list[str]) -> str:
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     return ((done.stdout + done.stderr).splitlines() or [""])[0]
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text("utf-8").splitlines()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

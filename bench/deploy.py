@@ -1,0 +1,360 @@
+"""Measure deploys, good and failing, beside a shell loop and peers: `python -m bench.deploy [--write]`.
+
+Lab hosts on this machine are reached over SSH. Everybody deploys the same commits to the same hosts in turn. What is
+deployed is already built on every host. After each run the hosts are asked what runs, what the system profile is and
+what boots; a contender that leaves anything but its own known end counts as failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from bench import ground, proxy
+from bench.contenders import run_command
+from bench.ground import PEERS, ROOT, Ground
+from bench.result import Bench, Given, Result, lab_for, machine, say, when
+from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.lab import Lab
+
+PROFILE = "/nix/var/nix/profiles/system"
+ATTRIBUTE = "nixosConfigurations.choiros-a.config.system.build.toplevel"
+BASE = "main"
+UNIT = ("modules/hypervisor.nix", "RestartSec=1\n", "RestartSec=2\n")
+"""The file, and what is replaced in it, by which the deployed commit differs from the one before: one unit."""
+
+FAULT_ROUNDS = 1
+"""How often a failing deploy is measured: its time is made of limits, which hardly vary."""
+
+BUILD_S = 120.0
+PAUSE_S = 1.0
+"""Seconds before each run, in which hosts end what the one before left them to end."""
+
+Case = Literal["one unit changed", "hypervisor cannot start", "answers with 500"]
+GOOD: Case = "one unit changed"
+FAULTS: Mapping[Case, str] = {
+    "hypervisor cannot start": "broken/hypervisor-not-starting",
+    "answers with 500": "broken/hypervisor-500",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """How a contender is known to end: whether it says success, and which system is there."""
+
+    good: bool
+    leaves: Literal["new", "old"]
+
+
+_NEW, _SEEN, _UNDONE = End(good=True, leaves="new"), End(good=False, leaves="new"), End(good=False, leaves="old")
+
+
+def _ends(cannot_start: End, answers_500: End) -> Mapping[Case, End]:
+    return {GOOD: _NEW, "hypervisor cannot start": cannot_start, "answers with 500": answers_500}
+
+
+PEER_ENDS = {
+    "deploy-rs": _ends(_UNDONE, _NEW),
+    "colmena": _ends(_SEEN, _NEW),
+    "morph": _ends(_SEEN, _SEEN),
+    "nixos-rebuild-ng": _ends(_SEEN, _NEW),
+}
+"""What each peer is known to leave: with its magic rollback deploy-rs, with health checks of the endpoints morph."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Somebody who deploys: what it is called, how it is started, and how it ends in each case.
+
+    Attributes:
+        name: How it stands in the table.
+        words: Its command, to which what is deployed and the hosts are added; without any it is a deploy of ours.
+        ends: How it ends; a case that is missing is not measured.
+        options: Of ours.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+    ends: Mapping[Case, End] = field(default_factory=lambda: _ends(_UNDONE, _UNDONE))
+    options: tuple[str, ...] = ()
+
+    def command(self, where: Ground, commit: str) -> list[str]:
+        """Return the command that deploys a commit to all hosts of a ground."""
+        if self.words:
+            return [*self.words, _flake(commit), *where.hosts]
+        files = [f"--targets={where.folder / 'deploy.toml'}", f"--report-dir={where.folder / 'runs'}"]
+        return [sys.executable, "-m", "pytest", "--provider=ovh", f"--sha={commit}", *files, *self.options]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: seconds of the whole command, those of them that its processes computed here, and what was wrong."""
+
+    seconds: float
+    cpu_s: float
+    problem: str | None = None
+
+
+@dataclass
+class Series:
+    """The runs of one contender in one case on one ground."""
+
+    ground: Ground
+    case: Case
+    contender: Contender
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What it is called among the numbers."""
+        count = len(self.ground.hosts)
+        return f"{count} host{'s' if count > 1 else ''}, {self.case}: {self.contender.name}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why the series does not count, None if it does."""
+        return next((sample.problem for sample in self.samples if sample.problem), None)
+
+    @property
+    def seconds(self) -> float:
+        """The median wall time."""
+        return statistics.median(sample.seconds for sample in self.samples)
+
+    @property
+    def cpu_s(self) -> float:
+        """The median processor time here."""
+        return statistics.median(sample.cpu_s for sample in self.samples)
+
+
+@dataclass(frozen=True)
+class Build:
+    """A commit, and the system that every host has built of it."""
+
+    commit: str
+    system: str
+
+
+class Site:
+    """Hosts with everything built that is going to be deployed.
+
+    Args:
+        hosts: The hosts, by name.
+        builds: What is built on all of them: the base, and what each case deploys.
+    """
+
+    def __init__(self, hosts: Mapping[str, LabHost], builds: Mapping[str, Build]) -> None:
+        self._hosts, self._builds = hosts, builds
+
+    def run(self, series: Series) -> Sample:
+        """Have a contender deploy to its hosts, and see what it has left there."""
+        hosts = [self._hosts[name] for name in series.ground.hosts]
+        base, new = self._builds[BASE], self._builds[series.case]
+        if series.case == GOOD and left_by(hosts, new.system) is None:
+            base, new = new, base  # there is one unit between them, whichever is first
+        else:
+            for host in hosts:
+                self._restore(host)
+        shutil.rmtree(series.ground.folder / "runs", ignore_errors=True)
+        time.sleep(PAUSE_S)
+        cpu_s, cwd = _cpu_s(), series.ground.folder if series.contender.words else ROOT
+        ended = run_command(series.contender.command(series.ground, new.commit), cwd)
+        cpu_s, end = _cpu_s() - cpu_s, series.contender.ends[series.case]
+        problem = left_by(hosts, new.system if end.leaves == "new" else base.system)
+        if (ended.status == 0) != end.good:
+            problem = ended.first_error if end.good else "it says success where the deploy failed"
+        return Sample(ended.seconds, cpu_s, problem)
+
+    def _restore(self, host: LabHost) -> None:
+        """Bring a host to the base, if it is not there."""
+        system = self._builds[BASE].system
+        if left_by([host], system) is None:
+            return
+        script = f"nix-env --profile {PROFILE} --set {system} && {system}/bin/switch-to-configuration switch"
+        host.run(["sh", "-c", script], timeout_s=BUILD_S)
+        if problem := left_by([host], system):
+            raise RuntimeError(f"the bench could not restore {BASE}: {problem}")
+
+
+def prepare(lab: Lab, cases: Sequence[Case]) -> Site:
+    """Build on every host of a lab what is going to be deployed."""
+    commits = {BASE: _commit(lab, BASE), GOOD: _change_one_unit(lab)}
+    commits |= {case: _commit(lab, FAULTS[case]) for case in cases if case != GOOD}
+    hosts = list(lab.hosts.values())
+    return Site(lab.hosts, {name: _build(hosts, commit) for name, commit in commits.items()})
+
+
+def _build(hosts: Sequence[LabHost], commit: str) -> Build:
+    command = ["nix", "build", "--no-link", "--print-out-paths", _flake(commit)]
+    systems = {host.run(command, timeout_s=BUILD_S).stdout.strip() for host in hosts}
+    if len(systems) != 1 or not next(iter(systems)).startswith("/nix/store/"):
+        raise RuntimeError(f"{commit} was not built as one system by all hosts: {systems}")
+    return Build(commit, systems.pop())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See `Bench.run`."""
+    bench = Bench("deploy", __doc__, rounds=3)
+    add = bench.parser.add_argument
+    add("--hosts", default="1,2,8", metavar="N,…", help="how many hosts, for good deploys (default: 1,2,8)")
+    add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=PROGRAM",
+        help=f"{', '.join(PEER_ENDS)}, and a program called as bench/peers/loop.sh is; repeatable",
+    )
+    return bench.run(argv, _measure)
+
+
+def _measure(given: Given) -> Result:
+    counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
+    cases: list[Case] = [GOOD] if given.smallest else [GOOD, *FAULTS]
+    ours, fast = Contender("switchproof"), Contender("switchproof, no soak", ends={GOOD: _NEW}, options=("--soak=0",))
+    loop = Contender("loop", ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
+    contenders = [fast, loop] if given.smallest else [ours, fast, loop, *(peer(text) for text in given.peer)]
+    with contextlib.ExitStack() as stack:
+        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
+        below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
+        ports = stack.enter_context(proxy.running(ground.routes(lab, [0.0])))
+        grounds = ground.lay_out(lab, ports, counts, [0.0], below)
+        for where in grounds:
+            (where.folder / "sample.git").symlink_to(lab.repository)  # for peers that build here
+            (where.folder / "deploy.toml").write_text(ground.target(where, Lab.repository_url, ""), "utf-8")
+        site = prepare(lab, cases)
+        measured = [
+            Series(where, case, who)
+            for case in cases
+            for where in (grounds if case == GOOD else grounds[:1])
+            for who in contenders
+            if case in who.ends
+        ]
+        for turn in range(given.rounds):
+            for series in measured:
+                _take(site, series, turn, given.rounds)
+    problems = [f"{series.name}: {series.problem}" for series in measured if series.problem]
+    return Result(render(measured, given.rounds), numbers(measured), problems)
+
+
+def _take(site: Site, series: Series, turn: int, rounds: int) -> None:
+    if series.problem or (series.case != GOOD and turn >= FAULT_ROUNDS):
+        return
+    sample = site.run(series)
+    series.samples.append(sample)
+    say(f"{turn + 1}/{rounds}  {series.name}: {sample.problem or f'{sample.seconds:.1f} s'}")
+
+
+def left_by(hosts: Sequence[LabHost], expected: str) -> str | None:
+    """Say where hosts do not run, have as their profile and boot one system; None if all do."""
+    for host in hosts:
+        links = host.run(["readlink", "-e", "/run/current-system", PROFILE], timeout_s=20).stdout.split()
+        seen = dict(zip(("runs", "profile", "boots"), [*links, host.boots()], strict=False))
+        if wrong := [f"{what} {system}" for what, system in seen.items() if system != expected]:
+            return f"{host.name}: {', '.join(wrong)}; expected {expected}"
+    return None
+
+
+def numbers(measured: Sequence[Series]) -> dict[str, float]:
+    """Return the medians in seconds."""
+    good = [series for series in measured if series.samples and not series.problem]
+    return {series.name: series.seconds for series in good} | {f"{each.name}, CPU": each.cpu_s for each in good}
+
+
+def render(measured: Sequence[Series], rounds: int) -> str:
+    """Write the result as Markdown: facts and a table."""
+    lines = [
+        f"- {when(rounds, f'of each good deploy, {FAULT_ROUNDS} of each failing one, in turn')}",
+        f"- {machine()}",
+        "",
+        "| hosts | deploy | who | command, median | least to most | times the loop | CPU here | says | leaves |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_row(series, measured) for series in measured),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(series: Series, measured: Sequence[Series]) -> str:
+    cells = [str(len(series.ground.hosts)), series.case, series.contender.name]
+    if series.problem or not series.samples:
+        return f"| {' | '.join([*cells, 'failed', '', '', '', '', ''])} |"
+    loop = next(
+        (
+            other.seconds
+            for other in measured
+            if (other.ground, other.case, other.contender.name) == (series.ground, series.case, "loop")
+            and other.samples
+            and not other.problem
+        ),
+        None,
+    )
+    seconds, end = sorted(sample.seconds for sample in series.samples), series.contender.ends[series.case]
+    cells += [
+        f"{series.seconds:.1f} s",
+        f"{seconds[0]:.1f} to {seconds[-1]:.1f} s",
+        f"{series.seconds / loop:.1f}" if loop else "",
+        f"{series.cpu_s:.1f} s",
+        "success" if end.good else "failure",
+        f"the {end.leaves} system",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def peer(text: str) -> Contender:
+    """Read NAME=PROGRAM.
+
+    Raises:
+        RuntimeError: The name is not known, or there is no such program.
+    """
+    name, _, program = text.partition("=")
+    if name not in PEER_ENDS or not os.access(program, os.X_OK):
+        raise RuntimeError(f"--peer={text}: expected NAME=PROGRAM, with NAME one of {', '.join(PEER_ENDS)}")
+    return Contender(name, (str(Path(program).resolve()),), PEER_ENDS[name])
+
+
+def _flake(commit: str) -> str:
+    """Name what is built of a commit."""
+    return f"git+{Lab.repository_url}?rev={commit}#{ATTRIBUTE}"
+
+
+def _commit(lab: Lab, revision: str) -> str:
+    return _git("-C", str(lab.repository), "rev-parse", f"{revision}^{{commit}}")
+
+
+def _change_one_unit(lab: Lab) -> str:
+    """Add a commit to the lab's repository that changes one unit of the base, and return it."""
+    name, old, new = UNIT
+    with tempfile.TemporaryDirectory() as folder:
+        _git("clone", "--quiet", f"--branch={BASE}", str(lab.repository), folder)
+        path = Path(folder, name)
+        text = path.read_text("utf-8")
+        if text.count(old) != 1:
+            raise RuntimeError(f"{name} has {old!r} {text.count(old)} times, not once")
+        path.write_text(text.replace(old, new), "utf-8")
+        who = ["-c", "user.name=bench", "-c", "user.email=bench@choiros.example"]
+        _git("-C", folder, *who, "commit", "--quiet", "--all", "--message=Restart after two seconds")
+        _git("-C", folder, "push", "--quiet", "--force", "origin", "HEAD:refs/heads/bench")
+    return _commit(lab, "refs/heads/bench")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+def _cpu_s() -> float:
+    """Return the processor time of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The bench of deploys believes no contender: it looks at what runs, what the profile is and what boots."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from bench.deploy import BASE, GOOD, Build, Case, Contender, End, Sample, Series, Site, numbers, peer, render
+from bench.ground import Ground, Way
+from switchproof.deploy.providers.lab.host import LabHost
+from tests.answers import HOST_KEY
+
+OLD, NEW = Build("0" * 40, "/nix/store/old"), Build("1" * 40, "/nix/store/new")
+FAULT: Case = "answers with 500"
+
+
+class Host:
+    """A host whose three systems stand in a file, a line each: what runs, the profile, what boots."""
+
+    name = "h1"
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def run(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        del timeout_s
+        if command[0] == "sh":  # restore the base
+            self._file.write_text(f"{OLD.system}\n" * 3)
+        said = "\n".join(self._file.read_text().splitlines()[:2])
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    def boots(self) -> str:
+        return self._file.read_text().splitlines()[2]
+
+
+def take(folder: Path, case: Case, end: End, script: str) -> Sample:
+    """Have a contender, which is a shell script that gets at the host's file, deploy to one host."""
+    file = folder / "host"
+    file.write_text(f"{NEW.system}\n{OLD.system}\n{OLD.system}\n")  # what the one before has left
+    hosts = {"h1": cast("LabHost", Host(file))}
+    ground = Ground((Way("h1", 22, HOST_KEY),), 0.0, folder / "key", folder)
+    site = Site(hosts, {BASE: OLD, GOOD: NEW, FAULT: NEW})
+    contender = Contender("somebody", ("sh", "-c", f"file={file}\n{script}"), {case: end})
+    return site.run(Series(ground, case, contender))
+
+
+SETS = f"printf '{NEW.system}\\n%.0s' 1 2 3 >$file"
+DONE = End(good=True, leaves="new")
+
+
+def test_contender_that_does_its_work_counts(tmp_path: Path) -> None:
+    """Success, and the new system in all three places, is a sample without a problem."""
+    assert take(tmp_path, GOOD, DONE, SETS).problem is None
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("true", "h1: runs /nix/store/old, profile /nix/store/old, boots /nix/store/old; expected /nix/store/new"),
+        (f"printf '{NEW.system}\\n{NEW.system}\\n{OLD.system}\\n' >$file", "h1: boots /nix/store/old;"),
+        (f"{SETS}; echo 'error: no space left'; exit 1", "exit status 1: error: no space left"),
+    ],
+)
+def test_contender_that_does_not_deploy_is_seen(tmp_path: Path, script: str, says: str) -> None:
+    """An old system in one of the three places, or a failure, is the sample's problem."""
+    assert says in (take(tmp_path, GOOD, DONE, script).problem or "")
+
+
+def test_fault_is_judged_by_what_the_contender_is_known_for(tmp_path: Path) -> None:
+    """Who goes back must fail and leave the old system; who notices nothing leaves the new one."""
+    undone = End(good=False, leaves="old")
+    assert take(tmp_path, FAULT, undone, "exit 1").problem is None
+    assert "expected /nix/store/old" in (take(tmp_path, FAULT, undone, f"{SETS}; exit 1").problem or "")
+    assert take(tmp_path, FAULT, undone, "exit 0").problem == "it says success where the deploy failed"
+    assert take(tmp_path, FAULT, DONE, SETS).problem is None
+
+
+@pytest.mark.parametrize("text", ["deploy-rs", "deploy-rs=/no/such/program", "somebody=/bin/sh"])
+def test_peer_that_nobody_knows_or_can_start_is_refused(text: str) -> None:
+    """Without a program, or without a known end to hold it to, nothing is measured."""
+    with pytest.raises(RuntimeError, match="expected NAME=PROGRAM"):
+        peer(text)
+
+
+def test_peer_is_called_as_the_loop_is(tmp_path: Path) -> None:
+    """A peer's program gets what to build and the hosts, and is held to what it is known to leave."""
+    found = peer("morph=/bin/sh")
+    ground = Ground((Way("h1", 22, HOST_KEY), Way("h2", 23, HOST_KEY)), 0.0, tmp_path / "key", tmp_path)
+    command = found.command(ground, "1" * 40)
+    assert (Path(command[0]).name, command[2:]) == (Path("/bin/sh").resolve().name, ["h1", "h2"])
+    assert command[1].startswith(f"git+file:///srv/sample.git?rev={'1' * 40}#")
+    assert found.ends[FAULT] == End(good=False, leaves="new")
+
+
+def test_table_has_the_times_beside_the_loop(tmp_path: Path) -> None:
+    """A row says how many times as long as the loop a contender takes, and what it says and leaves."""
+    ground = Ground((Way("h1", 22, HOST_KEY),), 0.0, tmp_path / "key", tmp_path)
+    series = [
+        Series(ground, GOOD, Contender("switchproof"), [Sample(12.0, 2.0), Sample(10.0, 2.0), Sample(20.0, 2.0)]),
+        Series(ground, GOOD, Contender("loop", ("sh",), {GOOD: DONE}), [Sample(3.0, 0.2)]),
+        Series(ground, FAULT, Contender("loop", ("sh",), {FAULT: DONE}), [Sample(3.0, 0.2, "broke")]),
+    ]
+    text = render(series, 3)
+    assert "| 1 | one unit changed | switchproof | 12.0 s | 10.0 to 20.0 s | 4.0 | 2.0 s | success |" in text
+    assert "| 1 | answers with 500 | loop | failed |" in text
+    assert numbers(series)["1 host, one unit changed: switchproof"] == 12.0
+    assert not any("500" in name for name in numbers(series))
