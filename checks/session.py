@@ -522,6 +522,11 @@ class DeploySession:
         if item.nodeid in self._repeated or (not decided and not spoilt):
             return report
         verdict, message = judge_call(call, report)
+        endpoint = getattr(item, "funcargs", {}).get("endpoint")
+        if verdict is Verdict.FAILED and isinstance(endpoint, EndpointSeen) and endpoint.cut_short:
+            # What it was seen to lack it might still have come to.
+            verdict, message = Verdict.BLOCKED, f"blocked: {endpoint.cut_short}"
+            report.outcome, report.longrepr = "skipped", (str(item.path), item.location[1] or 0, message)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
         waiver = waivers.covering(self._waivers, place.host, _check_id(item))
         refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)

@@ -84,7 +84,7 @@ def host_judges(cases: list[tuple[dict[str, JsonValue], bytes]], folder: Path) -
         (folder / str(number)).write_bytes(body)
         wants = "".join(f"want\t{json.dumps(key)}\t{json.dumps(value)}\n" for key, value in want.items())
         task += f"file\t{number}\t{folder / str(number)}\n{wants}judge\n"
-    good = set(run("judge_json", "json", stdin=task.encode()).split())
+    good = {line.split()[1] for line in run("judge_json", "json", stdin=task.encode()).splitlines()}
     return [str(number) in good for number in range(len(cases))]
 
 

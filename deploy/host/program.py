@@ -60,6 +60,9 @@ def health_values(health: Health) -> dict[str, str]:
         "SOAK_S": f"{health.soak_s:f}",
         "ANSWER_TIMEOUT_S": f"{health.timeout_s:f}",
         "MAX_BYTES": str(health.max_bytes),
+        "SAME_FAILURES": str(health.same_failures),
+        "SAME_ANSWERS": str(health.same_answers),
+        "TRANSIENT_STATUS": " ".join(map(str, health.transient_status)) or "0",
     }
 
 

@@ -17,6 +17,7 @@ from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,
     Filling,
+    GivenUp,
     Keyless,
     Scenario,
     Signalled,
@@ -46,6 +47,23 @@ def test_a_broken_terminal_changes_nothing(around: str, scenario: Scenario, code
     assert ended.status == ended.record.run.exit_code == code, ended.output
     assert (ended.folder / "report.html").exists()
     assert "Traceback" not in ended.output
+
+
+def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path) -> None:
+    """Where live is given up, what the hypervisor lacks at that moment is blocked, and the checks of live fail."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=GivenUp)
+    assert ended.status == ExitCode.SAFE_FAILURE, ended.output
+    host = ended.record.host("a")
+    found = {check.id: check for clause in host.clauses for check in clause.checks}
+    for name in ("it-answers-as-it-should", "it-stays-healthy"):
+        check = found[f"hypervisor/{name}"]
+        assert check.verdict is Verdict.BLOCKED
+        assert check.message == "blocked: not watched to its end, as live was given up before"
+    assert found["hypervisor/its-units-are-active"].verdict is Verdict.PASSED
+    answers = found["runtime/live/it-answers-as-it-should"]
+    assert answers.verdict is Verdict.FAILED
+    assert "given up after 4 s: answered 5 times in a row with HTTP 500; waiting cannot mend that" in answers.message
+    assert host.state is HostState.ROLLED_BACK
 
 
 def test_a_closed_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
