@@ -43,6 +43,7 @@ CARRYING = [
     "deploy/host/patience.py",
     "deploy/host/script/answer.sh",
     "deploy/host/script/by_hand.sh",
+    "deploy/host/waiting.py",
     "deploy/host/ssm-carrier.sh",
     "deploy/host/vocabulary.py",
     "deploy/observe/asking.py",

@@ -239,3 +239,25 @@ def test_failures_from_before_the_switch_do_not_count(tmp_path: Path) -> None:
     """A unit that had failed often, and gets well after three failures more, is healthy."""
     looks = [*crashes(*[EXIT] * 3, after=30), replace(GOOD, restarts=33)]
     assert watch(tmp_path, looks, noted=30) == "web healthy after 6: "
+
+
+def test_what_is_waited_for_is_said_every_two_seconds(tmp_path: Path) -> None:
+    """Whoever hears it at once gets the last answer and for how long yet, on one printable line of bounded length."""
+    bad = answers(503, "\x1b[31mwarming\tup \u00e9 " + "x" * 900)
+    said = watch(tmp_path, [bad] * 5 + [GOOD], SWITCHPROOF_PROGRESS="1", SWITCHPROOF_NONCE="ab")
+    *lines, last = said.split("\n")
+    assert last == "web healthy after 8: "
+    left = [int(line.rpartition(", for ")[2].split()[0]) for line in lines]
+    assert left[0] == 119
+    assert left == sorted(left, reverse=True)
+    assert len(left) > 2
+    assert lines[-1].endswith(" waits web, which answers well, for 1 s more")
+    assert lines[0].startswith(
+        "SWITCHPROOF/1 ab waits web, its answer is not the wanted one (code 503): ?[31mwarming?up ??"
+    )
+    assert all(line.isascii() and line.isprintable() and len(line) < 700 for line in lines)
+
+
+def test_nothing_is_said_to_whom_it_would_reach_at_the_end(tmp_path: Path) -> None:
+    """Through an agent, which sends all at the end, no line is printed."""
+    assert watch(tmp_path, [answers(503)] * 5 + [GOOD], SWITCHPROOF_NONCE="ab") == "web healthy after 8: "

@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from switchproof.deploy.connection import (
     AnswerTooLong,
@@ -28,6 +29,7 @@ from switchproof.deploy.host.frame import Frame, FrameError, parse
 from switchproof.deploy.host.joblog import JobLog
 from switchproof.deploy.host.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
 from switchproof.deploy.host.program import question
+from switchproof.deploy.host.waiting import Waiting
 from switchproof.deploy.observe.bridge import read_realised
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
@@ -98,13 +100,14 @@ class Dialogue:
         self.break_off()
         self._connection = None
 
-    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S) -> Frame:
+    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S, *, waits: str = "") -> Frame:
         """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run.
 
         Args:
             verb: A verb of the host's script.
             values: Its variables, beside those that every verb gets.
             timeout_s: Seconds for the whole answer, each time that it is asked.
+            waits: What the host waits for before it answers, in words; empty if it does not.
 
         Raises:
             Inconclusive: The answer could not be had.
@@ -113,11 +116,12 @@ class Dialogue:
         asked_again = False
         while True:
             nonce = secrets.token_hex(8)
-            asked = question(verb, nonce, {**self._values, **values})
+            waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
+            asked = question(verb, nonce, {**self._values, **values}, waiting.hear if waiting else None)
             try:
                 connection, sent = self._reached(), time.time()
                 self.questions += 1
-                with self._budget.waiting():
+                with self._budget.waiting(), waiting.ticking() if waiting else nullcontext():
                     done, received = connection.run(asked, timeout_s=timeout_s), time.time()
                 self._budget.take(len(done.stdout) + len(done.stderr))
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
@@ -180,7 +184,7 @@ class Dialogue:
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        log = JobLog(self._journal.redact, lambda line: self._journal.emit(LogLine(host=self._host, text=line)))
+        log = JobLog(self._journal.redact, self._log_line)
         begun, since = False, time.monotonic()
         deadline = time.monotonic() + timeout_s + RECONNECT_S
         while True:
@@ -192,7 +196,7 @@ class Dialogue:
             asked = time.monotonic()
             frame = self._ask_of_job(values, deadline)
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
-                self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
+                self._log_line(f"goes back by itself in {left} s")
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
             if not begun and frame.text("stage").strip() in {"install", "switch", "rollback"}:
                 begun = True
@@ -248,6 +252,9 @@ class Dialogue:
                 text = f"Nothing but the host itself knows how its job ends, so it is asked on: {error}"
                 self._journal.emit(Noted(host=self._host, text=text))
         return self.ask("status", values)
+
+    def _log_line(self, text: str) -> None:
+        self._journal.emit(LogLine(host=self._host, text=text))
 
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""

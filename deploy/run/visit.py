@@ -193,7 +193,8 @@ class Visit:
         return LOOK
 
     def _observe(self, health: Health) -> Observation:
-        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
+        waits = f"{', '.join(self.plan.target.endpoints)} to answer well" if health is not LOOK else ""
+        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S, waits=waits)
         self._tell_return(frame)
         seen = self._newest = read_observation(frame)
         self._account.seen(seen)

@@ -227,6 +227,25 @@ give_up() {
   done
 }
 
+# Say every 2 s, to whoever hears it at once, which endpoints are waited for, what each is like and for how long yet.
+say_waiting() {
+  local name words='' present from length
+  { [ -n "${SWITCHPROOF_PROGRESS:-}" ] && gone_by 2 "$said_at"; } || return 0
+  said_at=$now
+  milliseconds_to present "$now" || return 0
+  for name in $1; do
+    if [ -n "${problem[$name]}" ]; then
+      { milliseconds_to from "${again[$name]:-$began}" && milliseconds_to length "$READY_S"; } || return 0
+      words+="; $name, ${problem[$name]:0:150}, for $(((from + length - present) / 1000)) s more at most"
+    else
+      { milliseconds_to from "${since[$name]}" && milliseconds_to length "$SOAK_S"; } || return 0
+      words+="; $name, which answers well, for $(((from + length - present) / 1000)) s more"
+    fi
+  done
+  words=${words:2:600}
+  printf 'SWITCHPROOF/1 %s waits %s\n' "$SWITCHPROOF_NONCE" "${words//[^[:print:]]/?}"
+}
+
 # Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
 # after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
 # was given up, the others are not waited for.
@@ -234,7 +253,7 @@ watch_endpoints() {
   local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
   local -A base outcome failures steady equal alike reasons
-  local counted='the watch began'
+  local counted='the watch began' said_at=0
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
@@ -289,6 +308,7 @@ watch_endpoints() {
       break
     fi
     [ -n "$bad" ] || break
+    say_waiting "$bad"
     read -r -t "$INTERVAL_S" -u "$idle" _ || true
   done
   exec {idle}<&-
