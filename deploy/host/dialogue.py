@@ -42,6 +42,10 @@ FOLLOW_S = 5.0
 """Seconds that the host waits for news of a job before it answers that there are none."""
 
 
+KNOCK_S = 1.0
+"""Seconds between two tries to have a host let a new connection in."""
+
+
 class Interrupted(Inconclusive):
     """The run was told to end before the host's answer was complete."""
 
@@ -70,6 +74,7 @@ class Dialogue:
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
+        self._kind = ""
         self.guard = self.boot_id = ""
         """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
         self.questions = 0
@@ -149,6 +154,36 @@ class Dialogue:
             if lacking := frame.get("lacking").strip():
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
+
+    def knock(self, within_s: float) -> str:
+        """Have the host let a new connection in beside the one that is there, again until the time is over.
+
+        Questions may be asked meanwhile, from another thread.
+
+        Args:
+            within_s: Seconds.
+
+        Returns:
+            What kept it from that; empty if it let one in, or if each question needs a way of its own anyway.
+        """
+        if self._kind != "ssh":
+            return ""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                connection = self._provider.connect(self._host)
+                try:
+                    done = connection.run(b"exit 0\n", timeout_s=max(1.0, deadline - time.monotonic()))
+                finally:
+                    connection.close()
+                if done.exit_status == 0:
+                    return ""
+                problem = f"a shell ended there with exit status {done.exit_status}"
+            except ConnectionProblem as error:
+                problem = str(error)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or self._stop.wait(min(KNOCK_S, left_s)):
+                return problem
 
     def run(self, text: str, timeout_s: float) -> Completed:
         """Run a shell text on the host, once.
@@ -271,6 +306,7 @@ class Dialogue:
 
     def _open(self) -> Connection:
         connection = self._provider.connect(self._host)
+        self._kind = connection.facts.kind
         self._journal.emit(Connected(host=self._host, connection=connection.facts))
         return connection
 

@@ -256,9 +256,12 @@ class Converge(Table, frozen=True, kw_only=True):
 
     Attributes:
         timeout_s: Seconds for fetching, building and switching together.
+        reconnect_s: Seconds after the switch within which a host that is reached over SSH must have let a new
+            connection in; 0: it is not asked. Through SSM every question needs the agent anew anyway.
     """
 
     timeout_s: PositiveSeconds = 3600.0
+    reconnect_s: Seconds = 30.0
 
 
 class Rollback(Table, frozen=True, kw_only=True):

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import Completed, Program, Question
-from tests.answers import LIVE, SHA, answers, bodies, unit_show
+from switchproof.deploy.connection import Completed, Program, Question, Unreachable
+from tests.answers import LIVE, SHA, TOPLEVEL, answers, bodies, unit_show
 from tests.deploys.sessions import ROOT, Ended
 from tests.run.hosts import BEFORE, TOOLS, Host
 
@@ -188,6 +188,15 @@ class GivenUp(Host):
         }
 
 
+class LockedOut(Host):
+    """A host that lets no new connection in while it runs what was deployed."""
+
+    def connect(self) -> Host:
+        if self.toplevel == TOPLEVEL:
+            raise Unreachable(self.host, "connection refused", "Look.")
+        return super().connect()
+
+
 class Breaking(Host):
     """A host on which a unit outside the contract fails in the deploy, and says why."""
 
@@ -202,7 +211,7 @@ class Breaking(Host):
 
 KINDS = {
     kind.__name__: kind
-    for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, GivenUp, Breaking)
+    for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, GivenUp, LockedOut, Breaking)
 }
 
 
@@ -218,7 +227,7 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
 
     def connect(self, host: str) -> Host:
-        return self._hosts.setdefault(host, self._kind(host))
+        return self._hosts.setdefault(host, self._kind(host)).connect()
 
     def close(self) -> None:
         pass

@@ -19,6 +19,7 @@ from tests.own.sessions import (
     Filling,
     GivenUp,
     Keyless,
+    LockedOut,
     Scenario,
     Signalled,
     Unknowing,
@@ -63,6 +64,17 @@ def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path
     answers = found["runtime/live/it-answers-as-it-should"]
     assert answers.verdict is Verdict.FAILED
     assert "given up after 4 s: answered 5 times in a row with HTTP 500; waiting cannot mend that" in answers.message
+    assert host.state is HostState.ROLLED_BACK
+
+
+def test_a_host_that_lets_no_new_connection_in_goes_back(tmp_path: Path) -> None:
+    """The check says so in its own words, nothing confirms the system, and the host is back and verified."""
+    ended = run_alone(tmp_path / "run", Scenario(waivers="[converge]\nreconnect_s = 0.5\n"), kind=LockedOut)
+    assert ended.status == ExitCode.SAFE_FAILURE, ended.output
+    host = ended.record.host("a")
+    failed = [check for clause in host.clauses for check in clause.checks if check.verdict is Verdict.FAILED]
+    assert [check.id for check in failed] == ["converge/the-host-lets-a-new-connection-in"]
+    assert failed[0].message.startswith("no new SSH connection was let in after the switch, within 0.5 s: a: connect")
     assert host.state is HostState.ROLLED_BACK
 
 
