@@ -97,6 +97,10 @@ class EndpointChecks:
             took_s=round(endpoint.observation.watched_s, 3),
             limit_s=health.longest_s,
         )
+        if endpoint.given_up and endpoint.all_active and endpoint.answer_problem is None:
+            raise Inconclusive(
+                f"the host gave it up ({endpoint.given_up}), yet its last answer is a good one: {endpoint.history}"
+            )
         if endpoint.unjudged and (streak.answers < health.answers or streak.seconds < health.soak_s):
             raise Inconclusive(
                 f"{len(endpoint.unjudged)} of its answers could not be judged, as curl failed on the host or their "
@@ -134,4 +138,6 @@ def program_is_its_own(endpoint: EndpointSeen, show: Show) -> None:
 def told(endpoint: EndpointSeen, symptom: str) -> str:
     """Put the cause before a symptom and the remedy behind it, where the host saw enough to name the cause."""
     cause = find_cause(endpoint)
+    if endpoint.given_up:
+        symptom += f"\ngiven up after {endpoint.observation.watched_s:.0f} s: {endpoint.given_up}"
     return f"{cause}\n{symptom}\ntry: {cause.remedy}" if cause else symptom

@@ -117,6 +117,25 @@ def reboot(session: DeploySession, place: Place) -> str:
 
 
 @pytest.fixture
+def locked_out(session: DeploySession, place: Place) -> str:
+    """What kept the host from letting a new connection in after its switch; empty if nothing did."""
+    session.hosts.convergence(place.host, place.leg)
+    tried = session.hosts.journeys[place.host].locked_out
+    try:
+        session.hosts.observation(place.host, place.leg)
+    except SwitchproofError:
+        if place.leg not in tried:
+            raise
+    return tried.get(place.leg, "")
+
+
+@pytest.fixture
+def within_s(session: DeploySession) -> float:
+    """Seconds after the switch within which a new connection must be let in."""
+    return session.plan.target.converge.reconnect_s
+
+
+@pytest.fixture
 def went_back(session: DeploySession, place: Place, observation: Observation) -> str:  # noqa: ARG001 - seen before
     """That the host had gone back by itself before it was seen, in its words; empty if it had not."""
     return session.hosts.journeys[place.host].went_back.get(place.leg, "")

@@ -25,6 +25,7 @@ from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.cutover.audit import Prepared, keep_survey
 from switchproof.deploy.cutover.surroundings import Surroundings, look_around
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
 from switchproof.deploy.providers.kind import Opening
@@ -331,6 +332,11 @@ class DeploySession:
         if item.nodeid in self._repeated or (not decided and not spoilt):
             return report
         verdict, message = judge_call(call, report)
+        endpoint = getattr(item, "funcargs", {}).get("endpoint")
+        if verdict is Verdict.FAILED and isinstance(endpoint, EndpointSeen) and endpoint.cut_short:
+            # What it was seen to lack it might still have come to.
+            verdict, message = Verdict.BLOCKED, f"blocked: {endpoint.cut_short}"
+            report.outcome, report.longrepr = "skipped", (str(item.path), item.location[1] or 0, message)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
         waiver = waivers.covering(self._waivers, place.host, check_id(item))
         refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)

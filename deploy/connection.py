@@ -7,7 +7,7 @@ standard input and brings back what it printed. Nothing of the text passes throu
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Protocol, TypeAlias
 
@@ -95,16 +95,23 @@ class Question:
         script: The script's text.
         verb: What it is asked.
         values: Its variables, by name; they stand in no argument list.
+        hear: Told what the host prints as it comes, by connections over which anything comes before the end.
     """
 
     script: str
     verb: str
     values: Mapping[str, str]
+    hear: Callable[[bytes], None] | None = None
 
-    def text(self) -> bytes:
-        """Return the whole as a program text."""
+    def text(self, *, heard: bool = False) -> bytes:
+        """Return the whole as a program text.
+
+        Args:
+            heard: Whether what the host prints comes as it prints it, so that it may say what it waits for.
+        """
+        progress = "export SWITCHPROOF_PROGRESS=1\n" if heard and self.hear else ""
         return (
-            f"{self.exports}"
+            f"{self.exports}{progress}"
             'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
             # Neither a start-up file nor an exported function of the user changes what the script does.
             f"exec bash --norc --noprofile -p -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} "

@@ -204,7 +204,7 @@ def ask(
         values: Variables of the script.
     """
     text = f"""
-    declare -A contains wants same size_of kept held reply good how
+    declare -A contains wants same size_of kept held reply good steady how
     asks=0 endpoints=0 series='' now=1.00
     value[{shlex.quote(f"{UNIT} ControlGroup")}]={shlex.quote(own_group() if group is None else group)}
     LEADER[box.service]={leader}

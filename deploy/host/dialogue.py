@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from switchproof.deploy.connection import (
     AnswerTooLong,
@@ -28,6 +29,7 @@ from switchproof.deploy.host.frame import Frame, FrameError, parse
 from switchproof.deploy.host.joblog import JobLog
 from switchproof.deploy.host.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
 from switchproof.deploy.host.program import question
+from switchproof.deploy.host.waiting import Waiting
 from switchproof.deploy.observe.bridge import read_realised
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
@@ -38,6 +40,10 @@ ANSWER_S = 60.0
 
 FOLLOW_S = 5.0
 """Seconds that the host waits for news of a job before it answers that there are none."""
+
+
+KNOCK_S = 1.0
+"""Seconds between two tries to have a host let a new connection in."""
 
 
 class Interrupted(Inconclusive):
@@ -68,6 +74,7 @@ class Dialogue:
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
+        self._kind = ""
         self.guard = self.boot_id = ""
         """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
         self.questions = 0
@@ -98,13 +105,14 @@ class Dialogue:
         self.break_off()
         self._connection = None
 
-    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S) -> Frame:
+    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S, *, waits: str = "") -> Frame:
         """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run.
 
         Args:
             verb: A verb of the host's script.
             values: Its variables, beside those that every verb gets.
             timeout_s: Seconds for the whole answer, each time that it is asked.
+            waits: What the host waits for before it answers, in words; empty if it does not.
 
         Raises:
             Inconclusive: The answer could not be had.
@@ -113,11 +121,12 @@ class Dialogue:
         asked_again = False
         while True:
             nonce = secrets.token_hex(8)
-            asked = question(verb, nonce, {**self._values, **values})
+            waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
+            asked = question(verb, nonce, {**self._values, **values}, waiting.hear if waiting else None)
             try:
                 connection, sent = self._reached(), time.time()
                 self.questions += 1
-                with self._budget.waiting():
+                with self._budget.waiting(), waiting.ticking() if waiting else nullcontext():
                     done, received = connection.run(asked, timeout_s=timeout_s), time.time()
                 self._budget.take(len(done.stdout) + len(done.stderr))
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
@@ -145,6 +154,36 @@ class Dialogue:
             if lacking := frame.get("lacking").strip():
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
+
+    def knock(self, within_s: float) -> str:
+        """Have the host let a new connection in beside the one that is there, again until the time is over.
+
+        Questions may be asked meanwhile, from another thread.
+
+        Args:
+            within_s: Seconds.
+
+        Returns:
+            What kept it from that; empty if it let one in, or if each question needs a way of its own anyway.
+        """
+        if self._kind != "ssh":
+            return ""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                connection = self._provider.connect(self._host)
+                try:
+                    done = connection.run(b"exit 0\n", timeout_s=max(1.0, deadline - time.monotonic()))
+                finally:
+                    connection.close()
+                if done.exit_status == 0:
+                    return ""
+                problem = f"a shell ended there with exit status {done.exit_status}"
+            except ConnectionProblem as error:
+                problem = str(error)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or self._stop.wait(min(KNOCK_S, left_s)):
+                return problem
 
     def run(self, text: str, timeout_s: float) -> Completed:
         """Run a shell text on the host, once.
@@ -180,7 +219,7 @@ class Dialogue:
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        log = JobLog(self._journal.redact, lambda line: self._journal.emit(LogLine(host=self._host, text=line)))
+        log = JobLog(self._journal.redact, self._log_line)
         begun, since = False, time.monotonic()
         deadline = time.monotonic() + timeout_s + RECONNECT_S
         while True:
@@ -192,7 +231,7 @@ class Dialogue:
             asked = time.monotonic()
             frame = self._ask_of_job(values, deadline)
             if left := frame.get("guard.left").strip() if job.startswith("return") else "":
-                self._journal.emit(LogLine(host=self._host, text=f"goes back by itself in {left} s"))
+                self._log_line(f"goes back by itself in {left} s")
             self.guard, self.boot_id = frame.get("guard").strip(), frame.get("boot_id").strip()
             if not begun and frame.text("stage").strip() in {"install", "switch", "rollback"}:
                 begun = True
@@ -249,6 +288,9 @@ class Dialogue:
                 self._journal.emit(Noted(host=self._host, text=text))
         return self.ask("status", values)
 
+    def _log_line(self, text: str) -> None:
+        self._journal.emit(LogLine(host=self._host, text=text))
+
     def _reached(self) -> Connection:
         """Return the connection, made again if it was lost."""
         while self._connection is None:
@@ -264,6 +306,7 @@ class Dialogue:
 
     def _open(self) -> Connection:
         connection = self._provider.connect(self._host)
+        self._kind = connection.facts.kind
         self._journal.emit(Connected(host=self._host, connection=connection.facts))
         return connection
 

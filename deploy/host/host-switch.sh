@@ -36,6 +36,9 @@ DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600} 
 readonly WAY_BACK_S=600
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
+# What waiting cannot mend: so many failures of a unit with one result, and so many equal answers of one process with a
+# status that is none of the rest (0: never).
+SAME_FAILURES=${SAME_FAILURES:-5} SAME_ANSWERS=${SAME_ANSWERS:-5} TRANSIENT_STATUS=${TRANSIENT_STATUS:-408 425 429 502 503 504}
 # Bytes of all bodies that one look sends.
 readonly BODY_BYTES=4194304
 # What the target file calls `exposure` and `unit_files`, for a deploy by hand: ports in a container's own network are for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from switchproof.deploy.connection import Question
@@ -40,15 +40,18 @@ def carried_script() -> str:
     return _INDENT.sub("", _COMMENT.sub("", whole_script()))
 
 
-def question(verb: str, nonce: str, values: Mapping[str, str]) -> Question:
+def question(
+    verb: str, nonce: str, values: Mapping[str, str], hear: Callable[[bytes], None] | None = None
+) -> Question:
     """Make the question for one verb.
 
     Args:
         verb: A verb of `host-switch.sh`.
         nonce: Tells this question's answer from all others.
         values: Environment variables of the script.
+        hear: Told what the host prints as it comes, where it does.
     """
-    return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values})
+    return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values}, hear)
 
 
 def health_values(health: Health) -> dict[str, str]:
@@ -60,6 +63,9 @@ def health_values(health: Health) -> dict[str, str]:
         "SOAK_S": f"{health.soak_s:f}",
         "ANSWER_TIMEOUT_S": f"{health.timeout_s:f}",
         "MAX_BYTES": str(health.max_bytes),
+        "SAME_FAILURES": str(health.same_failures),
+        "SAME_ANSWERS": str(health.same_answers),
+        "TRANSIENT_STATUS": " ".join(map(str, health.transient_status)) or "0",
     }
 
 

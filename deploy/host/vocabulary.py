@@ -38,13 +38,14 @@ class Variable:
         meaning: What it says.
         allowed: The regular expression of what an SSM document takes for it. The script itself refuses what is not a
             NUMBER or SECONDS where it calculates.
-        given_by: A run with its question; the target file, so that an SSM document holds it; or a person alone.
+        given_by: A run with its question; the target file, so that an SSM document holds it; a person alone; or a
+            connection over which what the host prints comes at once.
         reaches_jobs: Whether the unit of a job gets it as well.
     """
 
     meaning: str
     allowed: str = ""
-    given_by: Literal["run", "target", "person"] = "run"
+    given_by: Literal["run", "target", "person", "connection"] = "run"
     reaches_jobs: bool = False
 
 
@@ -97,6 +98,10 @@ VARIABLES: Mapping[str, Variable] = {
     "SOAK_S": Variable("seconds over which answers stay good", SECONDS),
     "ANSWER_TIMEOUT_S": Variable("seconds that one answer may take", SECONDS),
     "MAX_BYTES": Variable("bytes of a body that are read", NUMBER),
+    "SAME_FAILURES": Variable("failures of a unit that show that waiting cannot mend it; 0: none do", NUMBER),
+    "SAME_ANSWERS": Variable("equal answers that show the same; 0: none do", NUMBER),
+    "TRANSIENT_STATUS": Variable("statuses that are waited for", r"^[0-9 ]{0,400}$"),
+    "SWITCHPROOF_PROGRESS": Variable("say every 2 s what is waited for", given_by="connection"),
     "REPO_URL": Variable("the repository", given_by="target"),
     "WORKDIR": Variable("the host's clone of it", given_by="target", reaches_jobs=True),
     "SWITCHPROOF_ENDPOINTS": Variable("what is probed, one endpoint a line", given_by="target"),

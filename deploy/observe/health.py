@@ -189,6 +189,22 @@ class EndpointSeen:
         return lasting and self.all_active and self.answer_problem is None
 
     @property
+    def given_up(self) -> str:
+        """What showed the host that waiting could not mend it, in words; empty if that was not shown."""
+        return self.observation.reasons.get(self.name, "")
+
+    @property
+    def cut_short(self) -> str:
+        """That its watch did not come to an end, and why, as a bad sight of it may still have become a good one.
+
+        Empty where the watch came to its end.
+        """
+        if self.observation.settled.get(self.name) != "cut-short":
+            return ""
+        others = ", ".join(self.observation.reasons)
+        return f"not watched to its end, as {others or 'another endpoint'} was given up before"
+
+    @property
     def streak(self) -> Streak:
         """The good answers with which the watch ended."""
         return self.observation.streak(self.answers, self.want.units)

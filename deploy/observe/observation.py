@@ -247,7 +247,9 @@ class Observation:
         system: Which system.
         units: The contract's units, by name.
         failed: Names of all units of the host that are failed, or wait to be started again after a failure.
-        settled: How the watch of every endpoint ended: healthy, unhealthy, restarted or unit-failed.
+        settled: How the watch of every endpoint ended: healthy, unhealthy, restarted; unit-failed, failing-alike or
+            same-answer where waiting could not mend it; cut-short where another was given up so; or unknown.
+        reasons: What showed that waiting could not mend it, by endpoint.
         watched_s: Seconds of the watch.
         answers: Every answer of every endpoint with its body, by endpoint, in order.
         backends: What the workload behind an endpoint answered when the endpoint did not, body first.
@@ -288,6 +290,7 @@ class Observation:
     activated_s: float | None = None
     processes_problem: str = ""
     programs: Mapping[str, Program] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def survivors(self) -> list[Process]:
@@ -454,6 +457,7 @@ def read_observation(frame: Frame) -> Observation:
             units=read_units(frame),
             failed=read_failed(frame),
             settled=dict(_pair(line) for line in _lines(frame.text("watch.settled"))),
+            reasons=dict(_pair(line) for line in _lines(frame.get("watch.reasons"))),
             watched_s=seconds(frame.text("watch.ended")) - began,
             answers=_answers(frame.text("watch.series"), began, _bodies(frame)),
             backends=_named(frame, "backend."),

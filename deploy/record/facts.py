@@ -96,7 +96,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         leg: The leg that it is of.
         endpoint: `hypervisor`, or a runtime unit's name.
-        settled: How it ended: healthy, unhealthy, restarted or unit-failed.
+        settled: How it ended: healthy, unhealthy, restarted; unit-failed, failing-alike or same-answer where waiting
+            could not mend it; cut-short where another endpoint was given up so; or unknown.
         began: When the watch began, by the clock of the machine that the run is on.
         seconds: How long it took.
         limit_s: The longest that it may take.

@@ -12,7 +12,7 @@ from switchproof.deploy.host.budget import FETCH_S
 from switchproof.deploy.host.dialogue import ANSWER_S
 from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
-from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import (
     Observation,
@@ -173,8 +173,8 @@ class Journey(Visit):
                 with suppress(SwitchproofError), self._phase("converge", leg):
                     self._follow_job(leg)
             ended = self.convergences.get(leg)
-            settle = ended is not None and ended.activated
-            with self._phase("observe", leg):
+            settle = ended is not None and (ended.activated if leg == "back" else self._may_pass(ended))
+            with self._phase("observe", leg), self._knocking(leg):
                 health = self._health(settle=settle)
                 seen = self.observations[leg] = self._observe(health)
                 endpoints, began = self.plan.target.endpoints, self._host_side.began
@@ -182,6 +182,14 @@ class Journey(Visit):
             if not self.observations[leg].healthy or (ended is not None and not ended.activated):
                 self.diagnose(leg)
         return self.observations[leg]
+
+    def _may_pass(self, ended: Convergence) -> bool:
+        """Whether anything is to be waited for after a switch: where it failed itself, it goes back in any case."""
+        if ended.ending is not Ending.UNITS_FAILED:
+            return ended.activated
+        assert self.before is not None  # noted when the host was claimed
+        explained = {*self.before.failed, *self.plan.target.contract_units}
+        return bool(ended.failed_units) and ended.failed_units <= explained
 
     def diagnose(self, leg: Leg) -> Diagnostics:
         """Keep everything that tells why something failed, as it is now.

@@ -80,6 +80,8 @@ class Visit:
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False
+        self.locked_out: dict[Leg, str] = {}
+        """What kept a new connection from being let in after the switch of a leg, empty if nothing did."""
         self.went_back: dict[Leg, str] = {}
         """What the host said of going back by itself from what a leg had brought it to."""
         self._journal = journal
@@ -156,7 +158,7 @@ class Visit:
         assert self.before is not None  # only a claimed host was changed
         to = self.before.system.running
         self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
-        for told in (self.convergences, self.observations, self.diagnostics):
+        for told in (self.convergences, self.observations, self.diagnostics, self.locked_out):
             told.pop("back", None)
         return to
 
@@ -193,11 +195,32 @@ class Visit:
         return LOOK
 
     def _observe(self, health: Health) -> Observation:
-        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S)
+        waits = f"{', '.join(self.plan.target.endpoints)} to answer well" if health is not LOOK else ""
+        frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S, waits=waits)
         self._tell_return(frame)
         seen = self._newest = read_observation(frame)
         self._account.seen(seen)
         return seen
+
+    @contextmanager
+    def _knocking(self, leg: Leg) -> Iterator[None]:
+        """See, beside what is asked, whether the host lets a new connection in after the switch of a leg."""
+        within_s = self.plan.target.converge.reconnect_s
+        if leg not in self.convergences or not within_s:
+            yield
+            return
+
+        def knock() -> None:
+            problem = self.locked_out[leg] = self._host_side.knock(within_s)
+            if problem:
+                self._warn(f"No new SSH connection was let in within {within_s:g} s after the switch: {problem}")
+
+        knocking = threading.Thread(target=knock, daemon=True)
+        knocking.start()
+        try:
+            yield
+        finally:
+            knocking.join()
 
     def _note_before(self, frame: Frame) -> None:
         if self.before is None:

@@ -41,6 +41,7 @@ JsonValue: TypeAlias = str | int | float | bool
 Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
 PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+HttpStatus: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
 PROVIDER_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)"
 """What a provider may be called: its name is part of paths and of options."""
 ProviderName: TypeAlias = Annotated[str, Meta(pattern=PROVIDER_NAME)]
@@ -146,7 +147,7 @@ class Endpoint(Table, frozen=True, kw_only=True):
     url: str = ""
     headers_file: HostFile | None = None
     ca_file: HostFile | None = None
-    status: Annotated[int, Meta(ge=100, le=599)] = 200
+    status: HttpStatus = 200
     expect: Line | None = None
     command: Annotated[tuple[Line, ...], Meta(min_length=1)] = ()
     user: HostUser | None = None
@@ -226,6 +227,11 @@ class Health(Table, frozen=True, kw_only=True):
         soak_s: Seconds over which answers stay good and identities stay the same.
         timeout_s: Seconds that one answer may take.
         max_bytes: Bytes of body that are read of one answer.
+        same_failures: How many failures of a unit with one and the same result since the switch show that waiting
+            cannot mend it; one that systemd does not start again needs one. 0: waits out `ready_s` all the same.
+        same_answers: How many equal answers of one process show the same, where their status is not in
+            `transient_status` or their body is of another system; 0: waits out `ready_s` all the same.
+        transient_status: Statuses that a healthy process may answer for a while.
     """
 
     ready_s: Seconds = 120.0
@@ -234,6 +240,9 @@ class Health(Table, frozen=True, kw_only=True):
     soak_s: Seconds = 15.0
     timeout_s: PositiveSeconds = 5.0
     max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65536
+    same_failures: Annotated[int, Meta(ge=0, le=1000)] = 5
+    same_answers: Annotated[int, Meta(ge=0, le=1000)] = 5
+    transient_status: Annotated[tuple[HttpStatus, ...], Meta(max_length=100)] = (408, 425, 429, 502, 503, 504)
 
     @property
     def longest_s(self) -> float:
@@ -247,9 +256,12 @@ class Converge(Table, frozen=True, kw_only=True):
 
     Attributes:
         timeout_s: Seconds for fetching, building and switching together.
+        reconnect_s: Seconds after the switch within which a host that is reached over SSH must have let a new
+            connection in; 0: it is not asked. Through SSM every question needs the agent anew anyway.
     """
 
     timeout_s: PositiveSeconds = 3600.0
+    reconnect_s: Seconds = 30.0
 
 
 class Rollback(Table, frozen=True, kw_only=True):

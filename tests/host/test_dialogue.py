@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import queue
 import re
 import threading
 import time
@@ -14,6 +15,7 @@ from switchproof.deploy.connection import Completed, ConnectionFacts, Connection
 from switchproof.deploy.host.dialogue import Dialogue
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.host.patience import Patience
+from switchproof.deploy.host.waiting import Waiting
 from switchproof.deploy.record.events import ClockSeen, Happened, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
@@ -183,3 +185,36 @@ def test_clock_of_the_host_is_learnt_from_its_answers(tmp_path: Path) -> None:
     (clock,) = [event.clock for event in journal.events if isinstance(event, ClockSeen)]
     assert abs(clock.offset_s - 500) <= clock.uncertainty_s
     assert sent <= dialogue.began <= dt.datetime.now(dt.UTC)
+
+
+def lines_of(*chunks: bytes) -> list[str]:
+    said: list[str] = []
+    waiting = Waiting("ab", "web to answer well", 60.0, said.append)
+    for chunk in chunks:
+        waiting.hear(chunk)
+    return said
+
+
+def test_what_a_host_waits_for_is_heard_as_it_comes() -> None:
+    """Its lines are told however they are cut on the way; other output, and that of other questions, is not."""
+    assert lines_of(b"noise\nSWITCHPROOF/1 a", b"b waits web, co", b"de 503\nSWITCHPROOF/1 ab waits dev") == [
+        "waiting: web, code 503"
+    ]
+    assert lines_of(b"SWITCHPROOF/1 cd waits web\n", b"x SWITCHPROOF/1 ab waits web\n") == []
+
+
+def test_what_a_host_says_cannot_command_a_terminal() -> None:
+    """Whatever stands in such a line is shown in printable characters, and not endlessly."""
+    (line,) = lines_of(b"SWITCHPROOF/1 ab waits \x1b]0;x\x07\xff" + b"y" * 5000 + b"\n")
+    assert line.startswith("waiting: ?]0;x?\ufffdyyy")
+    assert line.isprintable()
+    assert len(line) < 700
+    assert lines_of(b"x" * 10**6, b"x" * 10**6) == []
+
+
+def test_where_no_line_comes_the_run_says_itself_what_it_waits_for() -> None:
+    """As through an agent, from which nothing comes before the end: what, and for how long yet."""
+    said: queue.Queue[str] = queue.Queue()
+    with Waiting("ab", "web to answer well", 600.0, said.put).ticking():
+        line = said.get(timeout=60)
+    assert re.fullmatch(r"waiting: web to answer well, for 5\d\d s more at most", line)

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import Completed, Program, Question
-from tests.answers import LIVE, SHA, bodies, unit_show
+from switchproof.deploy.connection import Completed, Program, Question, Unreachable
+from tests.answers import LIVE, SHA, TOPLEVEL, answers, bodies, unit_show
 from tests.deploys.sessions import ROOT, Ended
 from tests.run.hosts import BEFORE, TOOLS, Host
 
@@ -171,6 +171,32 @@ class Waiting(Host):
         return super().observe(values) | {"system.reboot": "kernel ", "system.kernels": "6.12.1 6.12.2"}
 
 
+class GivenUp(Host):
+    """A host whose live answers 500 after the deploy, and whose hypervisor still answered 503 at that moment."""
+
+    def observe(self, values: Mapping[str, str]) -> dict[str, str]:
+        seen = super().observe(values)
+        if self.toplevel == BEFORE:
+            return seen
+        bad = "".join(f"{100 + n}.25 live no 500 0.001 0.002 0 0 127.0.0.1:8080 \n" for n in range(5))
+        return seen | {
+            "watch.settled": "hypervisor cut-short\nlive same-answer\n",
+            "watch.reasons": "live answered 5 times in a row with HTTP 500; waiting cannot mend that\n",
+            "watch.series": answers("hypervisor", *((100.25 + n, "no") for n in range(5))) + bad,
+            "watch.ended": "104.50",
+            "diagnosable": "",
+        }
+
+
+class LockedOut(Host):
+    """A host that lets no new connection in while it runs what was deployed."""
+
+    def connect(self) -> Host:
+        if self.toplevel == TOPLEVEL:
+            raise Unreachable(self.host, "connection refused", "Look.")
+        return super().connect()
+
+
 class Breaking(Host):
     """A host on which a unit outside the contract fails in the deploy, and says why."""
 
@@ -184,7 +210,8 @@ class Breaking(Host):
 
 
 KINDS = {
-    kind.__name__: kind for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, Breaking)
+    kind.__name__: kind
+    for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, GivenUp, LockedOut, Breaking)
 }
 
 
@@ -200,7 +227,7 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
 
     def connect(self, host: str) -> Host:
-        return self._hosts.setdefault(host, self._kind(host))
+        return self._hosts.setdefault(host, self._kind(host)).connect()
 
     def close(self) -> None:
         pass

@@ -17,7 +17,9 @@ from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,
     Filling,
+    GivenUp,
     Keyless,
+    LockedOut,
     Scenario,
     Signalled,
     Unknowing,
@@ -46,6 +48,34 @@ def test_a_broken_terminal_changes_nothing(around: str, scenario: Scenario, code
     assert ended.status == ended.record.run.exit_code == code, ended.output
     assert (ended.folder / "report.html").exists()
     assert "Traceback" not in ended.output
+
+
+def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path) -> None:
+    """Where live is given up, what the hypervisor lacks at that moment is blocked, and the checks of live fail."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=GivenUp)
+    assert ended.status == ExitCode.SAFE_FAILURE, ended.output
+    host = ended.record.host("a")
+    found = {check.id: check for clause in host.clauses for check in clause.checks}
+    for name in ("it-answers-as-it-should", "it-stays-healthy"):
+        check = found[f"hypervisor/{name}"]
+        assert check.verdict is Verdict.BLOCKED
+        assert check.message == "blocked: not watched to its end, as live was given up before"
+    assert found["hypervisor/its-units-are-active"].verdict is Verdict.PASSED
+    answers = found["runtime/live/it-answers-as-it-should"]
+    assert answers.verdict is Verdict.FAILED
+    assert "given up after 4 s: answered 5 times in a row with HTTP 500; waiting cannot mend that" in answers.message
+    assert host.state is HostState.ROLLED_BACK
+
+
+def test_a_host_that_lets_no_new_connection_in_goes_back(tmp_path: Path) -> None:
+    """The check says so in its own words, nothing confirms the system, and the host is back and verified."""
+    ended = run_alone(tmp_path / "run", Scenario(waivers="[converge]\nreconnect_s = 0.5\n"), kind=LockedOut)
+    assert ended.status == ExitCode.SAFE_FAILURE, ended.output
+    host = ended.record.host("a")
+    failed = [check for clause in host.clauses for check in clause.checks if check.verdict is Verdict.FAILED]
+    assert [check.id for check in failed] == ["converge/the-host-lets-a-new-connection-in"]
+    assert failed[0].message.startswith("no new SSH connection was let in after the switch, within 0.5 s: a: connect")
+    assert host.state is HostState.ROLLED_BACK
 
 
 def test_a_closed_terminal_ends_the_run_in_order(tmp_path: Path) -> None:

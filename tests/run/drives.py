@@ -22,17 +22,18 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Rollback, Target
+from switchproof.deploy.target.types import Converge, Rollback, Target
 from tests.run.hosts import Clock, Host, Turn
 
 CONFIRM_S = 30.0
 
 
 @cache
-def make_target(*hosts: str, confirm_s: float) -> Target:
+def make_target(*hosts: str, confirm_s: float, reconnect_s: float) -> Target:
     """The lab's target with some of its hosts."""
     target = load(TARGETS / "lab.toml", {}, hosts)
-    return msgspec.structs.replace(target, rollback=Rollback(confirm_s=confirm_s))
+    converge = Converge(reconnect_s=reconnect_s)
+    return msgspec.structs.replace(target, rollback=Rollback(confirm_s=confirm_s), converge=converge)
 
 
 class Drive:
@@ -46,6 +47,7 @@ class Drive:
         on_failure: What becomes of a host that does not pass.
         drill: How a drill goes back.
         confirm_s: Seconds after which an unconfirmed host goes back by itself.
+        reconnect_s: Seconds after the switch for a new connection, by this machine's clock; 0: none is tried.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Drive:
         drill: Drill | None = None,
         confirm_s: float = CONFIRM_S,
         take_lock: bool = False,
+        reconnect_s: float = 0.0,
     ) -> None:
         self.hosts = {host.host: host for host in hosts}
         self.clock, self.trace = Clock(), list[str]()
@@ -67,7 +70,7 @@ class Drive:
             mode=mode,
             revision=revision if mode is not Mode.ROLLBACK else None,
             drill=drill,
-            target=make_target(*self.hosts, confirm_s=confirm_s),
+            target=make_target(*self.hosts, confirm_s=confirm_s, reconnect_s=reconnect_s),
             targets_file=Path("lab.toml"),
             on_failure=on_failure,
             take_lock=take_lock,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.connection import ConnectionFacts, Unreachable
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.events import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen
+from switchproof.deploy.record.events import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen, Warned
 from tests.answers import SHA, TOPLEVEL, boots
 from tests.run.drives import Drive, lost, unheard
 from tests.run.hosts import BEFORE, Host, Turn
@@ -125,6 +127,52 @@ def test_host_confirms_over_a_new_connection(tmp_path: Path) -> None:
     assert host.connections == 1
     drive.fleet.confirm("a", ["a"])
     assert host.connections == 2
+
+
+class Barred(Host):
+    """A host that lets no new connection in while it runs what was deployed."""
+
+    def connect(self) -> Host:
+        if self.toplevel == TOPLEVEL:
+            raise Unreachable(self.host, "connection refused", "Look.")
+        return super().connect()
+
+
+def test_host_that_lets_no_new_connection_in_is_told(tmp_path: Path) -> None:
+    """It is asked after each switch, beside the watch, and brought back over the connection from before."""
+    drive = Drive(tmp_path, host := Barred("a", sick=[TOPLEVEL]), reconnect_s=0.2)
+    drive.journey._host_side._stop = threading.Event()  # as the drive's clock would be over before the host's
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert drive.journey.locked_out == {"forward": "a: connection refused. Look.", "back": ""}
+    assert host.asked[-1].verb == "confirm"
+    (warned,) = [event.text for event in drive.journal.events if isinstance(event, Warned)]
+    assert warned.startswith("No new SSH connection was let in within 0.2 s after the switch: a: connection refused")
+
+
+def test_host_that_is_not_asked_over_ssh_needs_no_new_connection(tmp_path: Path) -> None:
+    """Where each question comes by a way of its own anyway, the next one shows as much."""
+    host = Barred("a")
+    host.facts = ConnectionFacts(kind="ssm")
+    drive = Drive(tmp_path, host, reconnect_s=0.2)
+    drive.fleet.observation("a", "forward")
+    assert drive.journey.locked_out == {"forward": ""}
+
+
+def test_failed_switch_is_not_watched(tmp_path: Path) -> None:
+    """Where the switch failed itself, whatever the endpoints do, nothing is waited for on the way forward."""
+    drive = Drive(tmp_path, host := Host("a", ends=UNITS_FAILED))
+    drive.run()
+    forward, back = (question.values["READY_S"] for question in host.asked if question.verb == "observe")
+    assert (float(forward), float(back)) == (0.0, drive.plan.target.health.ready_s)
+
+
+def test_switch_that_names_units_of_the_contract_is_watched(tmp_path: Path) -> None:
+    """A unit of the contract that failed in the switch may still get well; its own clause says what became of it."""
+    log = "--- switch\nwarning: the following units failed: hypervisor.service\n"
+    host = Host("a", ends={"converge": {"rc": "4", "stage": "switch", "log": log}})
+    drive = Drive(tmp_path, host)
+    drive.fleet.observation("a", "forward")
+    assert float(host.asked[-1].values["READY_S"]) == drive.plan.target.health.ready_s
 
 
 def test_each_question_is_asked_once(tmp_path: Path) -> None:

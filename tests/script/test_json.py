@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from switchproof.deploy.observe.answers import json_problem
 from switchproof.deploy.target.types import JsonValue
 from tests.host_functions import run
-from tests.test_answers import CASES
+from tests.observe.test_answers import CASES
 
 
 def host_judges(cases: list[tuple[dict[str, JsonValue], bytes]], folder: Path) -> list[bool]:
@@ -24,7 +24,7 @@ def host_judges(cases: list[tuple[dict[str, JsonValue], bytes]], folder: Path) -
         (folder / str(number)).write_bytes(body)
         wants = "".join(f"want\t{json.dumps(key)}\t{json.dumps(value)}\n" for key, value in want.items())
         task += f"file\t{number}\t{folder / str(number)}\n{wants}judge\n"
-    good = set(run("judge_json", "json", stdin=task.encode()).split())
+    good = {line.split()[1] for line in run("judge_json", "json", stdin=task.encode()).splitlines()}
     return [str(number) in good for number in range(len(cases))]
 
 

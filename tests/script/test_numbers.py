@@ -45,6 +45,9 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
         find_leader() {{ LEADER[$1]=$$; }}
         declare -A unit_state unit_identity
         sample_units
+        declare -A base=([box/app.service]={shlex.quote(evil)}) outcome failures
+        unit_state[box/app.service]='failed failed'
+        count_failures box/app.service
         main_inside box/app.service
         machine_facts "box/app.service$RS$RS$RS" ''
         container_facts container@box.service box/app.service
@@ -115,7 +118,7 @@ def test_what_stands_in_files_is_never_run(tmp_path: Path) -> None:
 GIVEN = (
     *("SWITCHPROOF_LEASE_S", "SWITCHPROOF_TIMEOUT_S", "SWITCHPROOF_DEADMAN_S", "SWITCHPROOF_PATIENCE_S"),
     *("SWITCHPROOF_OFFSET", "SWITCHPROOF_WAIT_S", "READY_S", "ANSWERS", "INTERVAL_S", "SOAK_S"),
-    *("ANSWER_TIMEOUT_S", "MAX_BYTES"),
+    *("ANSWER_TIMEOUT_S", "MAX_BYTES", "SAME_FAILURES", "SAME_ANSWERS"),
 )
 
 

@@ -109,6 +109,7 @@ def test_the_script_s_defaults_are_those_of_target_files() -> None:
     """Without a target file a person gets the health, checkout and limit that one has which says nothing of them."""
     default = dict(re.findall(r"\b([A-Z_]+)=\$\{(?:SWITCHPROOF_)?\1:-([^}]+)\}", SHELL))
     health = health_values(Health())
+    assert default["TRANSIENT_STATUS"] == health.pop("TRANSIENT_STATUS")
     assert {name: float(default[name]) for name in health} == {name: float(text) for name, text in health.items()}
     assert (default["WORKDIR"], float(default["TIMEOUT_S"])) == (Repository().checkout, Converge().timeout_s)
 

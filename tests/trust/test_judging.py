@@ -49,6 +49,7 @@ CARRYING = [
     "deploy/host/script/by_hand.sh",
     "deploy/host/ssm-carrier.sh",
     "deploy/host/vocabulary.py",
+    "deploy/host/waiting.py",
     "deploy/observe/asking.py",
     "deploy/observe/causes/case.py",
     "deploy/observe/causes/in_container.py",

@@ -287,7 +287,7 @@ judge_absence() {
 }
 
 verb_deploy() {
-  local bad='' words name failed_before sources
+  local bad='' cut='' words name failed_before sources
   words=$(bridge_problem)
   if [ -n "$words" ]; then echo "$words; nothing was touched"; exit 4; fi
   [ ! -e "$STATE/returned" ] || { echo 'The last deploy was not confirmed, and the host went back by itself:'; cat "$STATE/returned"; }
@@ -315,10 +315,16 @@ verb_deploy() {
     words=runtime
     [ "$name" != hypervisor ] || words=hypervisor
     if [ -n "$bad" ] && [ "$bad" != "$words" ]; then clause "$words" blocked "by $bad ($name)"; continue; fi
+    if grep -qxF "$name cut-short" <<<"${said[watch.settled]:-}"; then
+      clause "$words" blocked "$name: ${problem[$name]}"
+      cut=$words
+      continue
+    fi
     endpoint_problem "$name" >"$(job_dir)/problem"
     if [ -s "$(job_dir)/problem" ]; then clause "$words" FAILED "$(cat "$(job_dir)/problem")"; bad=$words; continue; fi
     clause "$words" passed "$name"
   done <<<"$ENDPOINTS"
+  bad=${bad:-$cut}
   if [ -n "$bad" ]; then
     payload='' parts=() said=()
     verb_diagnose

@@ -19,6 +19,7 @@ job_converge() {
   arm "$top" || return
   install_programs "$top" || return
   stage switch
+  note_restarts
   call_nixos_rebuild
   rc=$switch_result
   if needs_reboot "$rc"; then undo_refused; return "$rc"; fi

@@ -1,7 +1,8 @@
 # JSON in bodies.
 
 # Whether bodies are JSON objects with the wanted keys and values: lines of a body's name and file, its wants, and `judge`
-# → the names of the good ones. Only decides when to stop waiting; the checks read every body themselves.
+# → `good` and the name of each good one; `other`, name, key and text of one that is not of the system that runs. Only
+# decides when to stop waiting; the checks read every body themselves.
 judge_json() {
   awk -F '\t' '
     function unhex(s,   n, i) {
@@ -97,7 +98,8 @@ judge_json() {
       return want ~ /[.eE]/ ? seen + 0 == want + 0 : (seen == "-0" ? "0" : seen) == want
     }
     $1 == "file" { name = $2; file = $3; wanted = longest = 0; next }
-    $1 == "want" {
+    $1 == "want" || $1 == "of-system" {
+      of_system[wanted + 1] = $1 == "of-system" ? $2 : ""
       keys[++wanted] = "text " decode(substr($2, 2, length($2) - 2))
       values[wanted] = $3
       if (longest < 12 * length($2) + 64) longest = 12 * length($2) + 64
@@ -111,7 +113,11 @@ judge_json() {
       good = (getline more < file) <= 0 && read_object(body)
       close(file)
       RS = "\n"
-      for (i = 1; i <= wanted; i++) good = good && count[keys[i]] == 1 && matches(value[keys[i]], values[i])
-      if (good) print name
+      for (i = 1; i <= wanted; i++) {
+        if (good && of_system[i] != "" && count[keys[i]] == 1 && value[keys[i]] ~ /^text [A-Za-z0-9@._+:\/=-]+$/ && !matches(value[keys[i]], values[i]))
+          print "other", name, of_system[i], substr(value[keys[i]], 6, 100)
+        matched = (i == 1 || matched) && count[keys[i]] == 1 && matches(value[keys[i]], values[i])
+      }
+      if (good && matched) print "good", name
     }'
 }

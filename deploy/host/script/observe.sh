@@ -60,7 +60,8 @@ verb_observe() {
   say_listeners
   say_boot
   say_pending
-  say_diagnosable
+  # Where an endpoint was given up, they are asked for themselves.
+  if [ -z "${said[watch.reasons]}" ]; then say_diagnosable; else say diagnosable ''; fi
 }
 
 # A unit's journal since a time; where it said nothing since, its last words before.

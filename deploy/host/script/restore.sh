@@ -91,6 +91,7 @@ restore() {
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
   restore_profile "$to" || moved=$?
+  note_restarts
   run_switch "$to" "$action" || rc=$?
   if [ "$rc:$action" = 1:switch ] && [ "$(toplevel)" != "$to" ]; then
     # It ended before it activated anything, as where /boot cannot be written. The host must run the system all the same.

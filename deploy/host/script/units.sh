@@ -67,7 +67,7 @@ show_units() {
   done
 }
 PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
-  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic")
+  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic,Job,TriggeredBy,UpheldBy")
 
 # Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
 take_shown() {

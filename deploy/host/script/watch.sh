@@ -15,6 +15,45 @@ sample_units() {
   done
 }
 
+# How often systemd has started each service again, noted right before a switch: what comes on top of that came since.
+note_restarts() {
+  ANSWER_WITHIN_S=1 ask_systemctl show -p Id,NRestarts -- '*.service' || answered=''
+  printf '%s\n' "$answered" >"$RUN_DIR/restarts" || true
+}
+read_restarts() {
+  local line id='' restarts=''
+  [ -r "$RUN_DIR/restarts" ] || return 0
+  counted='the switch'
+  while IFS= read -r line; do
+    case $line in
+      Id=*) id=${line#Id=} ;;
+      NRestarts=*) restarts=${line#*=} ;;
+      '') [ -z "$id" ] || base[$id]=$restarts id='' restarts='' ;;
+    esac
+  done < <(cat "$RUN_DIR/restarts" && echo)
+}
+
+# How often a unit has failed with one and the same result, into `failures`, while it is failed or waits to be started
+# again: since the switch, or else since the watch began.
+count_failures() {
+  local unit=$1 restarts since result
+  number_to restarts "${value["$unit NRestarts"]:-}" 0
+  number_to since "${base[$unit]:-}" "$restarts"
+  ((restarts >= since)) || since=0 # it was started anew
+  failures[$unit]=0
+  case ${unit_state[$unit]} in
+    'failed failed' | 'activating auto-restart'*)
+      result="${value["$unit Result"]:-} ${value["$unit ExecMainStatus"]:-}"
+      result=${result% 0}
+      [ "${outcome[$unit]:-$result}" = "$result" ] || since=$restarts
+      outcome[$unit]=$result
+      # What ended well and waits for its next start has not failed.
+      if [ "${result%% *}" != success ] && [[ $result =~ ^[a-z-]+( [0-9]+)?$ ]]; then failures[$unit]=$((restarts - since + 1)); fi
+      ;;
+  esac
+  base[$unit]=$since
+}
+
 # What an answer of each endpoint must hold: a text into `contains`, keys and values into `wants`; some of the values are
 # in files of the running system.
 read_wants() {
@@ -30,7 +69,7 @@ read_wants() {
       { IFS= read -r word <"/run/current-system/$value"; } 2>/dev/null || true
       # Another word would have to be spelled as JSON; what the system does not say, nobody can wait for.
       [[ $word =~ ^[A-Za-z0-9@._+:/=-]{1,200}$ ]] || continue
-      wants[$name]+="want"$'\t'"$key"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
+      wants[$name]+="of-system"$'\t'"$key"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
     done <<<"$keys$RS"
     [ -z "$texts" ] || say "due.$name" "$texts"
   done <<<"$ENDPOINTS"
@@ -92,7 +131,7 @@ keep_body() {
 
 # Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
 sample_answers() {
-  local name unit question want fd container task=''
+  local name unit question want fd container code word other task=''
   local -A asked facts status_of odd body kind listener
   asks=$((asks + 1))
   while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
@@ -103,13 +142,22 @@ sample_answers() {
   done <<<"$ENDPOINTS"
   while IFS=$US read -r name _ _ _ _ want _; do
     take_answer "$name" "${asked[$name]}"
-    good[$name]=''
-    [ "${status_of[$name]}" = "$want 0" ] || continue
+    good[$name]='' steady[$name]=''
+    if [ "${status_of[$name]}" != "$want 0" ]; then
+      code=${status_of[$name]% *}
+      # Of a program no exit code is known to stay.
+      if [[ ${status_of[$name]} == *' 0' && ${kind[$name]} != exec && $code != 000 && " $TRANSIENT_STATUS " != *" $code "* ]]; then
+        steady[$name]="HTTP $code, which is not among transient_status$US${reply[$name]}"
+      fi
+      continue
+    fi
     [[ ${reply[$name]} == *"${contains[$name]}"* ]] || { [ -n "${odd[$name]}" ] && grep -qaF -- "${contains[$name]}" "$SCRATCH/$name.$asks"; } || continue
     if [ -z "${wants[$name]}" ]; then good[$name]=yes; continue; fi
     [ -n "${odd[$name]}" ] || task+="file"$'\t'"$name"$'\t'"$SCRATCH/$name.$asks"$'\n'"${wants[$name]}judge"$'\n'
   done <<<"$ENDPOINTS"
-  [ -z "$task" ] || while read -r name; do good[$name]=yes; done < <(judge_json <<<"$task")
+  [ -z "$task" ] || while read -r word name other; do
+    if [ "$word" = good ]; then good[$name]=yes; else steady[$name]="$other, which is not of the system that runs$US"; fi
+  done < <(judge_json <<<"$task")
   while IFS=$US read -r name _; do
     series+="$now $name ${good[$name]:-no} ${facts[$name]}"$'\n'
   done <<<"$ENDPOINTS"
@@ -148,17 +196,71 @@ settle_restarted() {
   problem[$name]="it restarted after it had been healthy"
 }
 
+# Give an endpoint up before READY_S is over where waiting cannot mend what is wrong with it: the word for it into
+# `settled`, and the evidence into `reasons`.
+give_up() {
+  local name=$1 unit state result
+  shift
+  # Five answers are equal if they came from one process, of units that are all up.
+  if [ -z "${steady[$name]}" ] || [ -z "$up" ]; then
+    equal[$name]=0
+  elif [ "$key${steady[$name]}" = "${alike[$name]:-}" ]; then
+    equal[$name]=$((${equal[$name]:-0} + 1))
+  else
+    equal[$name]=1
+  fi
+  alike[$name]=$key${steady[$name]}
+  if ((SAME_ANSWERS > 0 && ${equal[$name]} >= SAME_ANSWERS)); then
+    settled[$name]='same-answer' reasons[$name]="answered ${equal[$name]} times in a row with ${steady[$name]%%"$US"*}, as one and the same process; waiting cannot mend that"
+  fi
+  ((SAME_FAILURES > 0)) || return 0
+  for unit in "$@"; do
+    state=${unit_state[$unit]:-} result=${outcome[$unit]:-}
+    if [ "$state" = 'failed failed' ] && ((${failures[$unit]:-0} > 0)) && [ -z "${value["$unit Job"]:-}${value["$unit TriggeredBy"]:-}${value["$unit UpheldBy"]:-}" ]; then
+      settled[$name]='unit-failed' reasons[$name]="$unit failed with $result, and systemd does not start it again; waiting cannot mend that"
+    elif ((${failures[$unit]:-0} >= SAME_FAILURES)); then
+      settled[$name]='failing-alike' reasons[$name]="$unit failed ${failures[$unit]} times with $result since $counted; waiting cannot mend that"
+    else
+      continue
+    fi
+    return
+  done
+}
+
+# Say every 2 s, to whoever hears it at once, which endpoints are waited for, what each is like and for how long yet.
+say_waiting() {
+  local name words='' present from length
+  { [ -n "${SWITCHPROOF_PROGRESS:-}" ] && gone_by 2 "$said_at"; } || return 0
+  said_at=$now
+  milliseconds_to present "$now" || return 0
+  for name in $1; do
+    if [ -n "${problem[$name]}" ]; then
+      { milliseconds_to from "${again[$name]:-$began}" && milliseconds_to length "$READY_S"; } || return 0
+      words+="; $name, ${problem[$name]:0:150}, for $(((from + length - present) / 1000)) s more at most"
+    else
+      { milliseconds_to from "${since[$name]}" && milliseconds_to length "$SOAK_S"; } || return 0
+      words+="; $name, which answers well, for $(((from + length - present) / 1000)) s more"
+    fi
+  done
+  words=${words:2:600}
+  printf 'SWITCHPROOF/1 %s waits %s\n' "$SWITCHPROOF_NONCE" "${words//[^[:print:]]/?}"
+}
+
 # Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
-# after it had been good, failed for good, or not good in READY_S. A settled one is asked on while others are not.
+# after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
+# was given up, the others are not waited for.
 watch_endpoints() {
   local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
-  local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row failing settled again latest lives earlier
+  local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
+  local -A base outcome failures steady equal alike reasons
+  local counted='the watch began' said_at=0
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
   exec {idle}<> <(:) # waiting for what never comes costs no process
   uptime_to began
   read_wants
+  read_restarts
   sample_units
   [ -n "$silent" ] || note_identity "$began"
   while IFS=$US read -r name units _; do
@@ -180,10 +282,10 @@ watch_endpoints() {
     fi
     silences=0
     note_identity "$now"
+    for unit in "${UNITS[@]}"; do count_failures "$unit"; done
     while IFS=$US read -r name units _; do
       IFS=$RS read -r -a list <<<"$units"
       judge_endpoint "$name" "${list[@]}"
-      if [[ $key == *' failed '* ]]; then failing[$name]=$((${failing[$name]:-0} + 1)); else failing[$name]=0; fi
       # Whoever answered the very first question was there before it; later it may be who replaced a bad one.
       [ -z "${good[$name]}" ] || : "${first[$name]:=${earlier[$name]:-$key}}" "${latest[$name]:=$life}"
       earlier[$name]=''
@@ -194,19 +296,25 @@ watch_endpoints() {
         settle_restarted "$name"
       elif [ -n "${problem[$name]}" ]; then
         settled[$name]=''
-        ((${failing[$name]} < 6)) || settled[$name]='unit-failed'
-        ! gone_by "$READY_S" "$began" || settled[$name]=unhealthy
+        if gone_by "$READY_S" "$began"; then settled[$name]=unhealthy; else give_up "$name" "${list[@]}"; fi
       else
         ((${row[$name]} < ANSWERS)) || ! gone_by "$SOAK_S" "${since[$name]}" || settled[$name]=healthy
       fi
       [ -n "${settled[$name]:-}" ] || bad+=" $name"
     done <<<"$ENDPOINTS"
+    if [ -n "${reasons[*]}" ]; then
+      for name in "${!reasons[@]}"; do problem[$name]+="; ${reasons[$name]}"; done
+      for name in $bad; do settled[$name]='cut-short' problem[$name]='it was not watched to its end, as another was given up'; done
+      break
+    fi
     [ -n "$bad" ] || break
+    say_waiting "$bad"
     read -r -t "$INTERVAL_S" -u "$idle" _ || true
   done
   exec {idle}<&-
   uptime_to now
   say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
+  say watch.reasons "$(for name in "${!reasons[@]}"; do printf '%s %s\n' "$name" "${reasons[$name]}"; done)"
   say watch.began "$began"
   say watch.ended "$now"
   say watch.series "$series"
@@ -242,7 +350,7 @@ look_behind() {
     exec {fd}<&-
   done
   while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
-    [ "${settled[$name]}" != healthy ] || continue
+    case ${settled[$name]} in healthy | cut-short) continue ;; esac
     [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
     [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
   done <<<"$ENDPOINTS"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import paramiko
@@ -17,7 +17,7 @@ from switchproof.deploy.connection import (
     ConnectionLost,
     DeadlineExceeded,
     Program,
-    text_of,
+    Question,
 )
 from switchproof.deploy.host import limits
 
@@ -56,9 +56,9 @@ class SshConnection:
             drain = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
             drain.start()
             with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
-                channel.sendall(text_of(program))
+                channel.sendall(program.text(heard=True) if isinstance(program, Question) else program)
                 channel.shutdown_write()
-            whole = self._read(channel, output)
+            whole = self._read(channel, output, program.hear if isinstance(program, Question) else None)
             channel.status_event.wait()
             if whole and channel.exit_status < 0:  # ended by a signal, unless the connection was lost right now
                 whole = self._answers()
@@ -99,7 +99,7 @@ class SshConnection:
         expired.set()
         self.close()
 
-    def _read(self, channel: paramiko.Channel, output: bytearray) -> bool:
+    def _read(self, channel: paramiko.Channel, output: bytearray, hear: Callable[[bytes], None] | None) -> bool:
         """Read standard output, and say whether that was all of it."""
         channel.settimeout(HELD_S)
         while True:
@@ -113,6 +113,8 @@ class SshConnection:
             if not chunk:
                 return bool(channel.eof_received)
             output += chunk
+            if hear:
+                hear(chunk)
             if len(output) > limits.OUTPUT:
                 raise AnswerTooLong(self.host, f"more than {limits.OUTPUT} bytes came in one answer")
 
