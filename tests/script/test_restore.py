@@ -9,6 +9,7 @@ from switchproof.deploy.host.program import whole_script
 from tests.host_functions import run
 
 STUBS = """
+  note_restarts() { :; }
   settle() { :; }
   ran_before() { echo "$to"; }
   bring_programs_back() { :; }
