@@ -6,7 +6,8 @@ import pytest
 import testinfra.host
 
 from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
-from switchproof.checks.session import SESSION, SHOWN, DeploySession, Place
+from switchproof.checks.items import SHOWN, Place
+from switchproof.checks.session import SESSION, DeploySession
 from switchproof.deploy.cutover.surroundings import Surroundings, fingerprint
 from switchproof.deploy.errors import Inconclusive, SwitchproofError
 from switchproof.deploy.observe.boot.choice import choose_boot

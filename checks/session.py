@@ -1,38 +1,30 @@
-"""A deploy as a pytest session: which checks run where, what blocks them, and what the session proves."""
+"""A deploy as a pytest session: how the checks run, what blocks them, the way back, and what the session proves."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import getpass
-import importlib.metadata
-import os
-import platform
-import re
-import shlex
-import socket
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 import testinfra.host
 
+from switchproof.checks.beginning import describe_run, owner_of_run, waivers_of
+from switchproof.checks.collection import Collection
+from switchproof.checks.diagnosing import evidence_of, last_words
 from switchproof.checks.ending import Ending, keep_record, sign_record
 from switchproof.checks.fixtures import Diagnosis, Shown
-from switchproof.checks.own import AUDIT, OwnChecks, clause_of, contexts_of
-from switchproof.checks.selection import Selection, typed_words
+from switchproof.checks.items import BEGAN, PLACE, SHOWN, Place, check_id, is_last, remedy_of, title_of
+from switchproof.checks.own import clause_of
+from switchproof.checks.selection import Selection
 from switchproof.checks.signals import Signals
 from switchproof.checks.verdicts import emittable, emitted, judge_call
-from switchproof.checks.words import words_of
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.cutover.audit import Prepared, keep_survey
 from switchproof.deploy.cutover.surroundings import Surroundings, look_around
-from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.observe.causes.in_machine import find_cause
-from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
 from switchproof.deploy.providers.kind import Opening
@@ -42,12 +34,10 @@ from switchproof.deploy.record.events import (
     CheckFinished,
     CutoverJudged,
     Emulated,
-    ExpectedCheck,
     HostLeft,
     Noted,
     PromotedFrom,
     RunFinished,
-    RunStarted,
     SystemSeen,
 )
 from switchproof.deploy.record.facts import Leg
@@ -58,28 +48,8 @@ from switchproof.deploy.record.past_runs import read_earlier
 from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
-from switchproof.deploy.run.ci import read_ci
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.results import Confirmation
-from switchproof.deploy.target.types import Target
-from switchproof.deploy.trust.contract_digest import contract_sha256_of
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a check looks: a host, on one leg of its way, and an endpoint of it where it is about one."""
-
-    host: str
-    leg: Leg
-    endpoint: str | None = None
-
-
-LAST_WORDS = 3
-"""Lines of a unit's journal that stand in the message itself; the whole is evidence."""
-
-PLACE = pytest.StashKey[Place]()
-SHOWN = pytest.StashKey[Shown]()
-BEGAN = pytest.StashKey[dt.datetime]()
 
 
 class DeploySession:
@@ -121,153 +91,17 @@ class DeploySession:
         self.fleet: Fleet | None = None
         self.record: Record | None = None
         self.interrupted: str | None = None
-        self.unsigned = self.unreported = self.selected = ""
+        self.unsigned = self.unreported = ""
         self._refusal: UsageError | None = None
         self._room = room
         self._signals: Signals | None = None
         self._pytest_code: ExitCode | None = None
-        self._own = OwnChecks(plan.checks)
-        self._selection = selection or Selection((), Path())
-        self._collected: list[pytest.Item] = []
-        self._elsewhere: dict[str, Path] = {}
-        self._waivers = _waivers(plan, dt.datetime.now(dt.UTC))
-        self._manifest: list[ExpectedCheck] = []
-        self._later: list[pytest.Item] = []
+        self._waivers = waivers_of(plan, dt.datetime.now(dt.UTC))
+        self.collection = Collection(plan, redact, selection or Selection((), Path()), self._waivers)
         self._made: set[str] = set()
         self._repeated: set[str] = set()
         self._accepted: set[tuple[str, Leg, str]] = set()
         self._verdicts: dict[tuple[str, Leg, Clause | None], list[Verdict]] = {}
-
-    # Which checks there are.
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make every check one item a host, leg and endpoint."""
-        if self._own.has(metafunc.definition.path) and "place" not in metafunc.fixturenames:
-            metafunc.fixturenames.append("place")  # also of a check that does not ask for a host by name
-        if "place" not in metafunc.fixturenames:
-            return
-        contexts = contexts_of(metafunc.definition)
-        legs = [leg for leg, here in _contexts(self.plan).items() if here & set(contexts)]
-        names: list[str | None] = [None]
-        is_absent = self.plan.target.hypervisor.absent is not None
-        if {"endpoint", "unit"} & set(metafunc.fixturenames):
-            hypervisor = clause_of(metafunc.definition) is Clause.HYPERVISOR and "unit" not in metafunc.fixturenames
-            names = list(self.plan.target.runtime) if not hypervisor else [] if is_absent else ["hypervisor"]
-        elif "no_hypervisor" in metafunc.fixturenames and not is_absent:
-            names = []
-        if not legs:
-            ids = (_make_id(metafunc.definition, name) for name in names)
-            self._elsewhere.update(dict.fromkeys(ids, metafunc.definition.path))
-        places = [Place(host.name, leg, name) for leg in legs for host in self.plan.target.hosts for name in names]
-        metafunc.parametrize("place", places, indirect=True, ids=[_label(place) for place in places])
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(
-        self, collector: pytest.Collector
-    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Take note of own checks that cannot be collected."""
-        report = yield
-        if not report.passed:
-            said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            self._own.not_collected(collector.path, report.outcome, said)
-        return report
-
-    def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Take note of every check before anybody can take it away again."""
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        self._own.collected(item, placed="place" in params)
-        if isinstance(place := params.get("place"), Place):
-            item.stash[PLACE] = place
-            self._collected.append(item)
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> Generator[None, None, None]:
-        """Put the checks into the order of the contract; keep those of later legs for when they are needed."""
-        checks = self._collected
-        self._later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=self._rank)
-        first = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=self._rank)
-        self._refuse([*first, *self._later])
-        if left_out := [item for item in items if not self._selection.takes(item)]:
-            config.hook.pytest_deselected(items=left_out)
-        missing = {id(item) for item in left_out}
-        items[:] = [item for item in first if item in items and id(item) not in missing]
-        self._manifest = [
-            ExpectedCheck(
-                host=item.stash[PLACE].host,
-                leg=item.stash[PLACE].leg,
-                clause=clause_of(item),
-                id=_check_id(item),
-                title=_title(item, self.plan.target),
-                last=_is_last(item),
-                why=words_of(item).why,
-                severity=words_of(item).severity,
-                source=self._own.source(item.path),
-            )
-            for item in [*first, *self._later]
-        ]
-        self._manifest += self._not_collected()
-        yield
-        # A plugin or a team's conftest.py may have put them into another order, or taken some away.
-        kept = {id(item) for item in items}
-        items[:] = [item for item in first if id(item) in kept]
-        if len(items) < len(first) and not config.option.collectonly:
-            self._miss(config, len(first) - len(items), len(first))
-
-    def _miss(self, config: pytest.Config, missing: int, whole: int) -> None:
-        """Refuse to change a host without every check; of a run that only looks, note that it is partial."""
-        options = self._selection.options(config)
-        if self.plan.mode.changes_hosts:
-            what = options or "a plugin or a conftest.py"
-            advice = "leave it out" if options else "leave that out"
-            raise pytest.UsageError(
-                f"{self._redact(what)}: leaves out {missing} of {whole} checks, and no host is changed without all "
-                f"of them: {advice}, or look without changing anything, with --audit"
-            )
-        self.selected = options
-
-    def _refuse(self, checks: list[pytest.Item]) -> None:
-        """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
-        host = self.plan.target.hosts[0].name
-        for leg in _contexts(self.plan):
-            here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
-            self._own.identified(((item, _check_id(item)) for item in here), self._elsewhere)
-        self._own.named(checks)
-        try:
-            self._own.refuse()
-            self._selection.refuse(checks)
-            known = {_check_id(item) for item in checks}
-            waivers.refuse(self._waivers, known, self._elsewhere, str(self.plan.targets_file))
-        except UsageError as error:
-            raise pytest.UsageError(self._redact(str(error))) from None
-
-    def _rank(self, item: pytest.Item) -> tuple[bool, bool, int, bool]:
-        """Where a check stands in the order: an audit's come after all clauses, own ones after the contract's."""
-        clause, order = clause_of(item), list(Clause)
-        place = order.index(clause) if clause else len(order)
-        return _is_last(item), _is_of_cutover(item), place, self._own.has(item.path)
-
-    def _not_collected(self) -> Iterator[ExpectedCheck]:
-        """Name what the contract asks for and no collected check looks at, so that silence cannot pass."""
-        if self.plan.mode is Mode.PLAN:
-            return
-        contract = [check for check in self._manifest if not check.source and check.leg == "forward"]
-        have = {(check.host, check.clause, check.id.split("/")[1]) for check in contract}
-        for host in self.plan.target.hosts:
-            for clause in Clause:
-                names = list(self.plan.target.runtime) if clause is Clause.RUNTIME else [None]
-                for name in names:
-                    if not any(h == host.name and c is clause and name in {None, part} for h, c, part in have):
-                        which = f"{clause}/{name}" if name else f"{clause}"
-                        yield ExpectedCheck(
-                            host=host.name, leg="forward", clause=clause, id=f"{which}/all", title=clause.promise
-                        )
-            if self.plan.mode.changes_hosts and not any(c.last for c in self._manifest if c.host == host.name):
-                title = "The host keeps the system"
-                yield ExpectedCheck(
-                    host=host.name, leg="forward", clause=Clause.CONVERGE, id="converge/keeps", title=title, last=True
-                )
 
     @property
     def journal(self) -> Journal:
@@ -331,7 +165,7 @@ class DeploySession:
             self._refusal = error
             raise pytest.UsageError(self._redact(str(error))) from None
         try:
-            self.fleet = Fleet(self.plan, self.run, _owner(), provider, self.journal)
+            self.fleet = Fleet(self.plan, self.run, owner_of_run(), provider, self.journal)
             signals.stage = "running"
             try:
                 result = yield
@@ -374,40 +208,14 @@ class DeploySession:
                 f"{self.folder}: cannot be written: {error.strerror}; nothing was touched"
             ) from None
         self.journal.watch(self._watch)
-        given = {
-            "args": shlex.join(typed_words(config)),
-            "targets": config.option.targets,
-            "host": " ".join(config.option.host),
-            "on_failure": self.plan.on_failure,
-            "soak_s": f"{self.plan.target.health.soak_s:g}",
-            "lab_runtime": self.plan.lab.runtime,
-            "lab_suite": self.plan.lab.suite,
-            "lab_nixos_rebuild": self.plan.lab.nixos_rebuild,
-            "lab_switch": self.plan.lab.switch,
-            "shape": self.plan.lab.shape if self.plan.target.provider == "lab" else "",
-            "confirm_s": f"{self.plan.target.confirm_s:g}" if self.plan.mode.changes_hosts else "",
-            "drill": self.plan.drill,
-            "checks": shlex.join(config.option.checks),
-        }
         self.journal.emit(
-            RunStarted(
-                id=self.run,
-                mode=self.plan.mode.value,
-                provider=self.plan.target.provider,
-                emulated=self.plan.target.provider == "lab",
-                requested=self.plan.revision or self.plan.back_to,
-                repository=self.plan.target.repository.told,
-                hosts=tuple(host.name for host in self.plan.target.hosts),
-                expected=tuple(self._manifest),
-                contract_sha256=contract_sha256(self.plan),
-                options={name: value for name, value in given.items() if value},
-                harness=f"switchproof {importlib.metadata.version('switchproof')}",
-                groups={host.name: host.groups for host in self.plan.target.hosts},
+            describe_run(
+                self.run,
+                self.plan,
+                config,
+                expected=tuple(self.collection.manifest),
+                waived=self._waivers,
                 promoted_from=self.promoted_from,
-                owner=_owner(),
-                ci=read_ci(os.environ),
-                versions=_versions(),
-                waivers=self._waivers,
             )
         )
         for waiver in self._waivers:
@@ -418,7 +226,7 @@ class DeploySession:
 
     def _judge_confirmed(self, session: pytest.Session) -> None:
         """Judge the answers of hosts that were confirmed before the run was told to end; no host is asked again."""
-        left = [item for item in session.items if _is_last(item) and item.nodeid not in self._made]
+        left = [item for item in session.items if is_last(item) and item.nodeid not in self._made]
         for item in left:
             if self.hosts.journeys[item.stash[PLACE].host].kept:
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
@@ -462,7 +270,8 @@ class DeploySession:
         self._go_back(session)
 
     def _run_leg(self, session: pytest.Session, leg: Leg, hosts: list[str]) -> None:
-        chosen = [item for item in self._later if item.stash[PLACE].leg == leg and item.stash[PLACE].host in hosts]
+        later = ((item, item.stash[PLACE]) for item in self.collection.later)
+        chosen = [item for item, place in later if place.leg == leg and place.host in hosts]
         session.items.extend(chosen)
         session.testscollected = len(session.items)
         for item, following in zip(chosen, [*chosen[1:], None], strict=True):
@@ -478,7 +287,7 @@ class DeploySession:
     def _missing(self, host: str, leg: Leg) -> list[Clause | None]:
         return [
             want.clause
-            for want in self._manifest
+            for want in self.collection.manifest
             if (want.host, want.leg) == (host, leg) and not want.last and (host, leg, want.id) not in self._accepted
         ]
 
@@ -497,7 +306,7 @@ class DeploySession:
         self._made.add(item.nodeid)
         item.stash[SHOWN] = Shown()
         item.stash[BEGAN] = dt.datetime.now(dt.UTC)
-        if _is_last(item) and (missing := self._missing(place.host, place.leg)):
+        if is_last(item) and (missing := self._missing(place.host, place.leg)):
             failed = self._failed(place.host, place.leg)
             item.user_properties.append(("blocked_by", str(failed[0] if failed else missing[0])))
             pytest.skip(f"blocked by {failed[0] if failed else missing[0]}")
@@ -523,14 +332,14 @@ class DeploySession:
             return report
         verdict, message = judge_call(call, report)
         place, shown = item.stash[PLACE], item.stash[SHOWN]
-        waiver = waivers.covering(self._waivers, place.host, _check_id(item))
+        waiver = waivers.covering(self._waivers, place.host, check_id(item))
         refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)
         if refused and self.plan.mode is Mode.AUDIT:
             verdict = Verdict.INCONCLUSIVE  # a request that cannot be met says nothing about the host
         if verdict is Verdict.FAILED and waiver and not refused:
             verdict = Verdict.WAIVED
         self._verdicts.setdefault((place.host, place.leg, clause_of(item)), []).append(verdict)
-        key = (place.host, place.leg, _check_id(item))
+        key = (place.host, place.leg, check_id(item))
         if verdict.accepted:
             self._accepted.add(key)
         else:
@@ -548,8 +357,8 @@ class DeploySession:
                 host=place.host,
                 leg=place.leg,
                 clause=clause_of(item),
-                id=_check_id(item),
-                title=_title(item, self.plan.target),
+                id=check_id(item),
+                title=title_of(item, self.plan.target),
                 verdict=verdict,
                 started=item.stash[BEGAN],
                 seconds=(dt.datetime.now(dt.UTC) - item.stash[BEGAN]).total_seconds(),
@@ -557,7 +366,7 @@ class DeploySession:
                 expected=shown.expected,
                 seen=shown.seen,
                 evidence=tuple(dict.fromkeys(filter(None, shown.evidence))),
-                remedy="" if verdict in {Verdict.PASSED, Verdict.BLOCKED} else _remedy(item, call),
+                remedy="" if verdict in {Verdict.PASSED, Verdict.BLOCKED} else remedy_of(item, call),
                 command=shown.command,
                 endpoint=place.endpoint,
                 took_s=shown.took_s,
@@ -575,38 +384,11 @@ class DeploySession:
             parts = self.hosts.diagnostics(place.host, place.leg).parts
         except Exception:  # noqa: BLE001 - the clause `diagnostics` says what kept them from being had
             return []
-        endpoint = self.plan.target.endpoints.get(place.endpoint or "")
-        if endpoint is None:
-            return [path for name, path in parts.items() if name.split("/")[0] in {"failed-units", "switch-journal"}]
-        mine = {*endpoint.units, f"inside/{place.endpoint}"}
-        return [
-            path
-            for name, path in parts.items()
-            if name == "sockets"
-            or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
-            or name.startswith(tuple(f"{kind}/{place.endpoint}." for kind in ("inside", "machine", "container")))
-        ]
+        return evidence_of(place, self.plan.target, parts)
 
     def _last_words(self, place: Place, message: str) -> str:
-        """What the units of the place said last to the journal, for whoever reads only the message."""
-        endpoint = self.plan.target.endpoints.get(place.endpoint or "")
         diagnostics = self.hosts.journeys[place.host].diagnostics.get(place.leg)
-        if diagnostics is None:
-            return ""
-        if endpoint is not None:
-            units = endpoint.units
-        else:
-            others = set(_after(diagnostics.parts, "journal/")) - set(self.plan.target.contract_units)
-            units = tuple(sorted(unit for unit in others if unit in message))
-        words = ""
-        for unit in units:
-            if path := diagnostics.parts.get(f"journal/{unit}"):
-                try:
-                    lines = (self.folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]
-                except OSError:
-                    continue
-                words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in lines)
-        return words
+        return last_words(place, self.plan.target, diagnostics.parts, self.folder, message) if diagnostics else ""
 
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
@@ -664,7 +446,7 @@ class DeploySession:
             locked=self.fleet is not None and self.fleet.locked,
             refused=self._refusal is not None,
             interrupted=bool(self.interrupted),
-            selected=bool(self.selected),
+            selected=bool(self.collection.selected),
             unreported=bool(self.journal.problem or self.unreported),
             unsigned=bool(self.unsigned),
         )
@@ -674,7 +456,7 @@ class DeploySession:
                 interrupted=self.interrupted,
                 refusal=_refusal(self._refusal),
                 unreported=self.journal.problem or self.unreported or None,
-                selected=self.selected or None,
+                selected=self.collection.selected or None,
                 redactions=dict(self.journal.redact.counts),
             )
         )
@@ -710,104 +492,5 @@ class DeploySession:
 SESSION = pytest.StashKey[DeploySession]()
 
 
-def contract_sha256(plan: Plan) -> str:
-    """Name the contract that a run holds its hosts to; the team's own checks are part of it."""
-    return contract_sha256_of(plan.target, plan.checks)
-
-
-def _waivers(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
-    """Take the target file's waivers as they are at the beginning of the run, which counts for the whole of it."""
-    return tuple(
-        facts.Waiver(
-            check=waiver.check,
-            host=waiver.host,
-            reason=waiver.reason,
-            owner=waiver.owner,
-            expires=waiver.expires.astimezone(dt.UTC),
-            expired=waiver.expires <= now,
-        )
-        for waiver in plan.target.waivers
-    )
-
-
 def _refusal(error: UsageError | None) -> facts.Refusal | None:
     return facts.Refusal(kind=error.refused, message=str(error)) if error else None
-
-
-def _owner() -> str:
-    """Say who runs this, for whoever finds a host locked."""
-    pipeline = os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_PIPELINE_ID")
-    return f"{getpass.getuser()}@{socket.gethostname()}{f', pipeline {pipeline}' if pipeline else ''}"
-
-
-def _versions() -> dict[str, str]:
-    """Say what the run is made with."""
-    packages = ("pytest", "pytest-html", "pytest-testinfra", "paramiko", "boto3", "msgspec")
-    versions = {"python": platform.python_version()}
-    for name in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra
-            versions[name] = importlib.metadata.version(name)
-    return {**versions, "platform": platform.platform()}
-
-
-def _after(names: Iterable[str], prefix: str) -> Iterator[str]:
-    return (name.removeprefix(prefix) for name in names if name.startswith(prefix))
-
-
-def _label(place: Place) -> str:
-    parts = [place.host, *([place.endpoint] if place.endpoint and place.endpoint != "hypervisor" else [])]
-    return "-".join([*parts, *{"back": ["rollback"], "again": ["again"]}.get(place.leg, [])])
-
-
-def _is_of_cutover(item: pytest.Item) -> bool:
-    """Whether a check asks for what only the cutover needs; it comes after the contract and blocks nothing of it."""
-    return "cutover" in contexts_of(item)
-
-
-def _is_last(item: pytest.Item) -> bool:
-    return item.get_closest_marker("last") is not None
-
-
-def _contexts(plan: Plan) -> dict[Leg, set[str]]:
-    """Say for every leg of a run which checks apply: `keep` is for the leg with which the host is to stay."""
-    match plan.mode:
-        case Mode.DEPLOY:
-            return {"forward": {"deploy", "keep"}, "back": {"rollback"}}
-        case Mode.ROLLBACK:
-            return {"forward": {"rollback", "restore", "keep"}, "back": {"rollback"}}
-        case Mode.DRILL:
-            return {"forward": {"deploy"}, "back": {"rollback"}, "again": {"deploy", "keep"}}
-        case mode:
-            return {"forward": {mode.value, *(["cutover"] if plan.cutover else [])}}
-
-
-def _title(item: pytest.Item, target: Target) -> str:
-    title, endpoint = words_of(item).title, item.stash[PLACE].endpoint
-    if "no_hypervisor" in getattr(item, "fixturenames", ()):
-        return f"{title}: {target.hypervisor.absent}"
-    return f"{endpoint}: {title}" if endpoint and endpoint != "hypervisor" else title
-
-
-def _remedy(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
-    """Say what to try: what is known of this very trouble before what helps in general."""
-    error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, Inconclusive) and error.remedy:
-        return error.remedy
-    endpoint = getattr(item, "funcargs", {}).get("endpoint")
-    cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None
-    return cause.remedy if cause else words_of(item).remedy
-
-
-def _check_id(item: pytest.Item) -> str:
-    place, label = item.stash[PLACE], _label(item.stash[PLACE])
-    params: str = getattr(item, "callspec").id  # noqa: B009 - what has a place has parameters, and their id
-    own = "" if params == label else params.removeprefix(f"{label}-").removesuffix(f"-{label}")
-    within = "[" + re.sub(r"[/\s]", "_", own) + "]" if own else ""
-    return _make_id(item, place.endpoint) + within
-
-
-def _make_id(node: pytest.Item, endpoint: str | None) -> str:
-    """Make the id of a check: the same in every run, on every host."""
-    name = re.sub(r"\[.*$", "", node.name).removeprefix("test_").replace("_", "-")
-    middle = f"/{endpoint}" if endpoint and endpoint != "hypervisor" else ""
-    return f"{clause_of(node) or AUDIT}{middle}/{name}"

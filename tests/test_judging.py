@@ -18,9 +18,13 @@ from switchproof.deploy.target.types import BootLoader, Health, Target
 from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
 
 CARRYING = [
+    "checks/beginning.py",
+    "checks/collection.py",
+    "checks/diagnosing.py",
     "checks/early.py",
     "checks/ending.py",
     "checks/interference.py",
+    "checks/items.py",
     "checks/own.py",
     "checks/redaction.py",
     "checks/selection.py",

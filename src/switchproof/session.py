@@ -12,11 +12,12 @@ import pytest
 
 from switchproof import conftests
 from switchproof.checks import early
+from switchproof.checks.beginning import contract_sha256
 from switchproof.checks.interference import override_settings, refuse_interference
 from switchproof.checks.own import CHECKS
 from switchproof.checks.redaction import Redaction
 from switchproof.checks.selection import Selection
-from switchproof.checks.session import SESSION, DeploySession, contract_sha256
+from switchproof.checks.session import SESSION, DeploySession
 from switchproof.checks.terminal import provide_streams
 from switchproof.deploy.cutover.audit import prepare
 from switchproof.deploy.errors import UsageError
@@ -116,6 +117,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     Redaction(redact).install(config)
     configure_html(config, folder)
     config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -1
+    config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     # The folder gets its name when everything is in it: what is registered first ends last.
     config.pluginmanager.register(Outputs(session, progress, service, settings), "switchproof-outputs")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.session import contract_sha256
+from switchproof.checks.beginning import contract_sha256
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan

@@ -1,0 +1,83 @@
+"""A check as an item of pytest: where it looks, its id, its title, and what to try where it did not pass."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from switchproof.checks.fixtures import Shown
+from switchproof.checks.own import AUDIT, clause_of, contexts_of
+from switchproof.checks.words import words_of
+from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.observe.causes.in_machine import find_cause
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.record.facts import Leg
+from switchproof.deploy.target.types import Target
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a check looks: a host, on one leg of its way, and an endpoint of it where it is about one."""
+
+    host: str
+    leg: Leg
+    endpoint: str | None = None
+
+
+PLACE = pytest.StashKey[Place]()
+SHOWN = pytest.StashKey[Shown]()
+BEGAN = pytest.StashKey[dt.datetime]()
+
+
+def label(place: Place) -> str:
+    """Name a place in the id of an item."""
+    parts = [place.host, *([place.endpoint] if place.endpoint and place.endpoint != "hypervisor" else [])]
+    return "-".join([*parts, *{"back": ["rollback"], "again": ["again"]}.get(place.leg, [])])
+
+
+def is_of_cutover(item: pytest.Item) -> bool:
+    """Whether a check asks for what only the cutover needs; it comes after the contract and blocks nothing of it."""
+    return "cutover" in contexts_of(item)
+
+
+def is_last(item: pytest.Item) -> bool:
+    """Whether a check waits for all others of its host."""
+    return item.get_closest_marker("last") is not None
+
+
+def title_of(item: pytest.Item, target: Target) -> str:
+    """Return what must hold, with the endpoint that it is about."""
+    title, endpoint = words_of(item).title, item.stash[PLACE].endpoint
+    if "no_hypervisor" in getattr(item, "fixturenames", ()):
+        return f"{title}: {target.hypervisor.absent}"
+    return f"{endpoint}: {title}" if endpoint and endpoint != "hypervisor" else title
+
+
+def remedy_of(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+    """Say what to try: what is known of this very trouble before what helps in general."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Inconclusive) and error.remedy:
+        return error.remedy
+    endpoint = getattr(item, "funcargs", {}).get("endpoint")
+    cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None
+    return cause.remedy if cause else words_of(item).remedy
+
+
+def check_id(item: pytest.Item) -> str:
+    """Return the id of the check that an item makes."""
+    place = item.stash[PLACE]
+    here = label(place)
+    params: str = getattr(item, "callspec").id  # noqa: B009 - what has a place has parameters, and their id
+    own = "" if params == here else params.removeprefix(f"{here}-").removesuffix(f"-{here}")
+    within = "[" + re.sub(r"[/\s]", "_", own) + "]" if own else ""
+    return make_id(item, place.endpoint) + within
+
+
+def make_id(node: pytest.Item, endpoint: str | None) -> str:
+    """Make the id of a check: the same in every run, on every host."""
+    name = re.sub(r"\[.*$", "", node.name).removeprefix("test_").replace("_", "-")
+    middle = f"/{endpoint}" if endpoint and endpoint != "hypervisor" else ""
+    return f"{clause_of(node) or AUDIT}{middle}/{name}"
