@@ -18,7 +18,7 @@ from switchproof.deploy.record.events import CheckFinished, Happened, LogLine, N
 from switchproof.deploy.record.journal import Journal, read_events
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.settings import TARGETS
-from tests.test_dialogue import Host
+from tests.host.test_dialogue import Host
 
 
 class Clock:

@@ -1,1 +1,1 @@
-"""The host's side of a deploy, tried on real hosts."""
+"""The host's side of a deploy and the talk with it; what is marked `lab` is tried on real hosts."""

@@ -212,7 +212,7 @@ SCENARIOS = {
     "spread": Scenario(options=(f"--sha={SHA}", "-n", "2")),
     "chosen": Scenario(options=(f"--sha={SHA}", "-k", "not certificate and live")),
     "ignored": Scenario(options=(f"--sha={SHA}", "--ignore=checks/test_converge.py")),
-    "a-stray": Scenario(options=("--audit", "tests/test_clocks.py")),
+    "a-stray": Scenario(options=("--audit", "tests/host/test_clocks.py")),
 }
 
 
@@ -420,7 +420,9 @@ def test_what_a_path_leaves_out_is_missed(ended: dict[str, Ended]) -> None:
 def test_a_module_that_nobody_named_is_refused(ended: dict[str, Ended]) -> None:
     """A module that is neither the contract's nor in a folder of own checks is not run on a host by accident."""
     assert ended["a-stray"].status == 4
-    said = "tests/test_clocks.py: there is no check of this run; checks of your own are made beside the contract's"
+    said = (
+        "tests/host/test_clocks.py: there is no check of this run; checks of your own are made beside the contract's"
+    )
     assert said in ended["a-stray"].output
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 HEAVY = {"boto3", "botocore", "paramiko", "jinja2", "testinfra", "msgspec", "rich", "tomllib"}
 
@@ -152,7 +152,7 @@ def test_what_a_user_has_for_tests_is_in_no_deploy(repository: Path) -> None:
     (repository / "pyproject.toml").write_text(SETTINGS)
     done = run(repository, "--provider=lab", "--sha=main", "--collect-only", "-q")
     assert done.returncode == 0, done.stdout
-    clean = run(Path(__file__).parents[1], "--provider=lab", "--sha=main", "--collect-only", "-q")
+    clean = run(Path(__file__).parents[2], "--provider=lab", "--sha=main", "--collect-only", "-q")
     collected = [[line.partition("test_")[2] for line in each.stdout.splitlines()] for each in (done, clean)]
     assert collected[0][:100] == collected[1][:100]
     assert "their" not in done.stdout

@@ -14,7 +14,7 @@ from switchproof.deploy.paths.__main__ import main as paths
 from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.settings import read_settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ NEW, OLD = f"/nix/store/{'a' * 32}-hypervisor-v2", f"/nix/store/{'b' * 32}-hyper
 AT = "/opt/choiros/bin/hypervisor"
 PROGRAM = BridgedProgram(file="bin/hypervisor", at=AT, units=(HYPERVISOR,))
 ABSENT = Installed("absent", "", "")
-LAB = Path(__file__).parents[1] / "deploy" / "targets" / "lab-aws.toml"
+LAB = Path(__file__).parents[2] / "deploy" / "targets" / "lab-aws.toml"
 
 
 @dataclass(frozen=True)

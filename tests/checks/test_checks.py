@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKS = Path(__file__).parents[1] / "checks"
+CHECKS = Path(__file__).parents[2] / "checks"
 
 
 @pytest.mark.parametrize(

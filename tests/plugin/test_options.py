@@ -10,7 +10,7 @@ import pytest
 
 from switchproof.options import join_values
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

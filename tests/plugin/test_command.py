@@ -13,9 +13,9 @@ import pytest
 from switchproof import command, options
 from switchproof.deploy.record.record import read_record
 from tests.own.sessions import Scenario, prepare
-from tests.test_plugin import HOSTILE, SETTINGS
+from tests.plugin.test_plugin import HOSTILE, SETTINGS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GOOD_CHECK = """
 import pytest
 

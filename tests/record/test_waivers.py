@@ -18,7 +18,7 @@ from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state
 from switchproof.deploy.target.loading import load_contract
 from tests.reports.stories import Story
-from tests.test_target import ENVIRON, TEXT
+from tests.target.test_target import ENVIRON, TEXT
 
 END = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
 P, F, B, I, W = (  # noqa: E741 - a table's heads
@@ -146,7 +146,7 @@ def test_what_all_else_rests_on_cannot_be_waived(tmp_path: Path, check: str) -> 
     with pytest.raises(UsageError, match=f"{check} cannot be waived"):
         load(tmp_path / "t.toml", ENVIRON)
     clause, _, name = check.partition("/")
-    modules = (Path(__file__).parents[1] / "checks").glob("test_*.py")
+    modules = (Path(__file__).parents[2] / "checks").glob("test_*.py")
     functions = [text for module in modules if f'clause("{clause}")' in (text := module.read_text(encoding="utf-8"))]
     assert any(f"def test_{name.replace('-', '_')}(" in text for text in functions), "no such check"
 

@@ -7,7 +7,7 @@ import pytest
 from switchproof.deploy.observe.boot.choice import Loader, choose_boot
 from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
 from switchproof.deploy.observe.boot.systemd_boot import compare_versions
-from tests.boot.menus import (
+from tests.observe.boot.menus import (
     ESP,
     conf,
     entry,

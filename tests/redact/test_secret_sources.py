@@ -14,7 +14,7 @@ from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
 from switchproof.deploy.settings import read_settings
 
 SETTINGS = read_settings(Path.cwd())
-LAB = (Path(__file__).parents[1] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
+LAB = (Path(__file__).parents[2] / "deploy" / "targets" / "lab.toml").read_text(encoding="utf-8")
 
 
 @pytest.fixture

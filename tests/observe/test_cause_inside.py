@@ -11,9 +11,9 @@ from switchproof.deploy.observe.causes.in_machine import find_cause
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import read_observation
 from switchproof.deploy.target.types import Endpoint, Health
-from tests import test_cause
 from tests.answers import bodies, frame, unit_show
-from tests.test_cause import GAVE_UP, GOOD, KILL, LEAVE, lines, series
+from tests.observe import test_cause
+from tests.observe.test_cause import GAVE_UP, GOOD, KILL, LEAVE, lines, series
 
 OUTER, INNER = "container@sandbox-live.service", "sandbox-live/sandbox.service"
 WANT = Endpoint(
