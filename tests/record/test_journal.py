@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, HostState, Verdict
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import (
     AnyEvent,
+    Connected,
     LogLine,
     Noted,
     PhaseStarted,
@@ -159,6 +161,14 @@ def test_secret_that_is_an_ordinary_word_breaks_nothing(word: str, tmp_path: Pat
     assert events[-1].message == "it is [redacted: WORD]!"  # type: ignore[union-attr]
     assert events[-1].verdict is Verdict.FAILED  # type: ignore[union-attr]
     assert events[-1].leg == "back"  # type: ignore[union-attr]
+
+
+def test_secret_that_is_the_name_of_a_kind_of_provider_breaks_nothing(tmp_path: Path) -> None:
+    """The word for the way to a host stays what it is; who we are on that way is text."""
+    reached = Connected(at=stories.BEGIN, host="a", connection=ConnectionFacts(kind="local", user="local"))
+    (event,) = read_events(written(tmp_path, [reached], Redactor([("WORD", "local")])))
+    assert isinstance(event, Connected)
+    assert (event.connection.kind, event.connection.user) == ("local", "[redacted: WORD]")
 
 
 @pytest.mark.parametrize(("host", "folder"), [("a", "a"), (None, "run")])
