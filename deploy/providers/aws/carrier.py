@@ -214,5 +214,5 @@ def whole_output(answer: Answer, packed: bytes) -> bytes:
 
 
 def pack(content: bytes) -> str:
-    """Return bytes as the carrier unpacks them: gzip, then base64."""
+    """Return bytes as the carrier unpacks them: gzip, then base64. Nobody compares them, so they are packed fast."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()

@@ -8,6 +8,7 @@ typed parameters, which the agent passes on as environment variables, so that no
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -18,7 +19,8 @@ from typing import Any
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
 from switchproof.deploy.host.vocabulary import NUMBER, STORE_PATH, VARIABLES
-from switchproof.deploy.providers.aws.carrier import CARRIER, Errand, pack
+from switchproof.deploy.providers.aws.carrier import CARRIER, Errand
+from switchproof.deploy.providers.aws.packing import gzip_of
 from switchproof.deploy.target.types import Target
 
 VALUES: Mapping[str, str] = {name: one.allowed for name, one in VARIABLES.items() if one.given_by == "run"}
@@ -62,7 +64,7 @@ def document(target: Target) -> dict[str, Any]:
         "values=''",
         *(f'export {name}="$SSM_{_name(name)}"' for name in values),
         *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
-        f"packed='{pack(carried_script().encode())}'",
+        f"packed='{base64.b64encode(gzip_of(carried_script().encode())).decode()}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
         # AWS takes documents of up to 64 KB, comments and indentation included.
         *(line for line in CARRIER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")),

@@ -1,0 +1,210 @@
+"""Packs bytes in gzip's format, into the same bytes on every Python and with every zlib (pure).
+
+What is published and registered must not change with the machine that makes it. zlib promises the format of what it
+packs, and not the bytes: zlib-ng and Apple's zlib find other repetitions. Python writes another header since 3.13.
+The format is that of RFC 1951 (deflate) and RFC 1952 (gzip).
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+_HEADER = bytes.fromhex("1f8b08000000000002ff")
+"""gzip, deflate, no name, no time, packed as well as can be, on no system in particular."""
+
+_SHORTEST, _LONGEST, _WINDOW = 3, 258, 32_768
+_TRIED = 256
+"""Earlier places that begin alike and are tried for the longest repetition."""
+
+_BYTE = 8
+_END = 256
+_DEEPEST, _DEEPEST_OF_LENGTHS = 15, 7
+_LEAST_USED = 4
+_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+
+_LENGTH_BITS = (*[0] * 8, *(bits for bits in range(1, 6) for _ in range(4)))
+_LENGTHS = (*(3 + sum(1 << bits for bits in _LENGTH_BITS[:at]) for at in range(len(_LENGTH_BITS))), _LONGEST)
+_DISTANCE_BITS = (*[0] * 4, *(bits for bits in range(1, 14) for _ in range(2)))
+_DISTANCES = tuple(1 + sum(1 << bits for bits in _DISTANCE_BITS[:at]) for at in range(len(_DISTANCE_BITS)))
+
+
+class _Run(NamedTuple):
+    """A symbol that stands for several lengths of codes: of zero, or of what stands before it."""
+
+    symbol: int
+    least: int
+    bits: int
+    of_zero: bool
+
+
+_RUNS = (_Run(18, 11, 7, True), _Run(17, 3, 3, True), _Run(16, 3, 2, False))
+
+Token = tuple[int, int]
+"""A byte and 0, or the length of a repetition and how far back it begins."""
+
+
+class _Bits:
+    """Bits in a row, the lowest of each byte first."""
+
+    def __init__(self) -> None:
+        self._value = self._count = 0
+        self._bytes = bytearray()
+
+    def add(self, value: int, count: int) -> None:
+        """Add a value that has so many bits."""
+        self._value |= value << self._count
+        self._count += count
+        while self._count >= _BYTE:
+            self._bytes.append(self._value & 0xFF)
+            self._value >>= 8
+            self._count -= 8
+
+    def whole(self) -> bytes:
+        """Return all of them, and zeros until the byte is full."""
+        return bytes(self._bytes) + (bytes([self._value]) if self._count else b"")
+
+
+@lru_cache(maxsize=4)
+def gzip_of(content: bytes) -> bytes:
+    """Return bytes in gzip's format; the same bytes for the same content, always."""
+    checksum, size = zlib.crc32(content), len(content) & 0xFFFF_FFFF
+    return _HEADER + _block(list(_tokens(content))) + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
+
+
+def _tokens(content: bytes) -> Iterator[Token]:
+    """Find repetitions; one that begins a byte later and is longer goes before one that begins here."""
+    places: defaultdict[bytes, list[int]] = defaultdict(list)
+    at = 0
+    waiting: Token | None = None
+    while at < len(content):
+        length, distance = _longest(content, at, places[content[at : at + _SHORTEST]])
+        places[content[at : at + _SHORTEST]].append(at)
+        if waiting is not None and length <= waiting[0]:
+            yield waiting
+            for inside in range(at + 1, at - 1 + waiting[0]):
+                places[content[inside : inside + _SHORTEST]].append(inside)
+            at += waiting[0] - 1
+            waiting = None
+            continue
+        if waiting is not None:
+            yield content[at - 1], 0
+        waiting = (length, distance) if length else None
+        if waiting is None:
+            yield content[at], 0
+        at += 1
+    if waiting is not None:
+        yield waiting
+
+
+def _longest(content: bytes, at: int, places: Sequence[int]) -> Token:
+    """Return the longest repetition that begins here, of several the nearest; (0, 0) if there is none."""
+    limit = min(_LONGEST, len(content) - at)
+    length, distance = _SHORTEST - 1, 0
+    if limit < _SHORTEST:
+        return 0, 0
+    for place in reversed(places[-_TRIED:]):
+        if at - place > _WINDOW or length == limit:
+            break
+        if content[place : place + length + 1] != content[at : at + length + 1]:
+            continue
+        length += 1
+        while length < limit and content[place + length] == content[at + length]:
+            length += 1
+        distance = at - place
+    return (length, distance) if distance else (0, 0)
+
+
+def _block(tokens: Sequence[Token]) -> bytes:
+    """Return one block with everything: two codes, whose lengths are written in a third one, and the tokens."""
+    rows = [_symbols(token) for token in tokens]
+    literals = _code(Counter([*(row[0] for row in rows), _END]), _DEEPEST)
+    distances = _code(Counter(row[3] for row in rows if row[3] >= 0) or Counter([0]), _DEEPEST)
+    counts = max(literals) + 1, max(distances) + 1
+    lengths = [
+        code.get(symbol, (0, 0))[1]
+        for code, n in zip((literals, distances), counts, strict=True)
+        for symbol in range(n)
+    ]
+    runs = list(_runs(lengths))
+    outer = _code(Counter(symbol for symbol, _, _ in runs), _DEEPEST_OF_LENGTHS)
+    used = max(_LEAST_USED, *(at + 1 for at, symbol in enumerate(_ORDER) if symbol in outer))
+    bits = _Bits()
+    bits.add(1, 1)  # the last block,
+    bits.add(2, 2)  # with codes of its own
+    bits.add(counts[0] - _END - 1, 5)
+    bits.add(counts[1] - 1, 5)
+    bits.add(used - _LEAST_USED, 4)
+    for symbol in _ORDER[:used]:
+        bits.add(outer.get(symbol, (0, 0))[1], 3)
+    for symbol, value, size in runs:
+        bits.add(*outer[symbol])
+        bits.add(value, size)
+    for literal, value, size, distance, far, far_size in rows:
+        bits.add(*literals[literal])
+        if distance >= 0:
+            bits.add(value, size)
+            bits.add(*distances[distance])
+            bits.add(far, far_size)
+    bits.add(*literals[_END])
+    return bits.whole()
+
+
+def _symbols(token: Token) -> tuple[int, int, int, int, int, int]:
+    """Return symbol, value and bits of a length or byte, and of its distance, whose symbol is -1 for a byte."""
+    first, distance = token
+    if not distance:
+        return first, 0, 0, -1, 0, 0
+    length, far = bisect_right(_LENGTHS, first) - 1, bisect_right(_DISTANCES, distance) - 1
+    bits = _LENGTH_BITS[length] if length < len(_LENGTH_BITS) else 0
+    return _END + 1 + length, first - _LENGTHS[length], bits, far, distance - _DISTANCES[far], _DISTANCE_BITS[far]
+
+
+def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Write lengths of codes as symbols, each with a value and its bits: many of one kind are one symbol."""
+    at = 0
+    while at < len(lengths):
+        same = next((n for n in range(1, len(lengths) - at) if lengths[at + n] != lengths[at]), len(lengths) - at)
+        again = at > 0 and lengths[at - 1] == lengths[at]
+        fitting = (run for run in _RUNS if same >= run.least and (lengths[at] == 0 if run.of_zero else again))
+        run = next(fitting, None)
+        if run is None:
+            yield lengths[at], 0, 0
+            at += 1
+            continue
+        covered = min(same, run.least + (1 << run.bits) - 1)
+        yield run.symbol, covered - run.least, run.bits
+        at += covered
+
+
+def _code(counts: Mapping[int, int], deepest: int) -> dict[int, tuple[int, int]]:
+    """Return the code of each symbol, in the order in which its bits are sent, and its bits (Huffman)."""
+    lengths = _depths(counts)
+    while max(lengths.values()) > deepest:
+        counts = {symbol: (count + 1) // 2 for symbol, count in counts.items()}
+        lengths = _depths(counts)
+    code, before, found = 0, 0, {}
+    for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
+        code <<= length - before
+        found[symbol] = int(f"{code:0{length}b}"[::-1], 2), length
+        code, before = code + 1, length
+    return found
+
+
+def _depths(counts: Mapping[int, int]) -> dict[int, int]:
+    """Return how deep each symbol is in the tree of Huffman; a single one is 1 deep."""
+    heap: list[tuple[int, int, tuple[int, ...]]] = [(count, symbol, (symbol,)) for symbol, count in counts.items()]
+    heapq.heapify(heap)
+    depths = dict.fromkeys(counts, 0 if len(counts) > 1 else 1)
+    while len(heap) > 1:
+        first, second = heapq.heappop(heap), heapq.heappop(heap)
+        merged = first[2] + second[2]
+        for symbol in merged:
+            depths[symbol] += 1
+        heapq.heappush(heap, (first[0] + second[0], min(merged), merged))
+    return depths
