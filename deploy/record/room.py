@@ -17,6 +17,16 @@ OF_A_HOST = 2 * MIB
 """Bytes kept free for the report of a run, and for what each host adds: several times what real runs took."""
 
 
+def _take(file: IO[bytes], size: int) -> None:
+    """Give a file its space on the disk; where the system knows no call for that, as macOS, by writing to it."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for _ in range(0, size, MIB):
+        file.write(bytes(MIB))
+    file.flush()
+
+
 class Room:
     """Disk space that belongs to a run until it is released, or until the process ends in any way.
 
@@ -33,7 +43,7 @@ class Room:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it is open as long as the room is taken
-            os.posix_fallocate(self._file.fileno(), 0, size)
+            _take(self._file, size)
         except OSError as error:
             self.release()
             with suppress(OSError):

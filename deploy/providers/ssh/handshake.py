@@ -82,7 +82,8 @@ def dial(hop: Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
                 seen = error
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(3000 * keepalive_s))
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # macOS has none: the run's own deadlines end the wait there
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(3000 * keepalive_s))
             return sock
     except (OSError, UnicodeError) as error:
         seen = error
