@@ -55,6 +55,14 @@ test: (packages "chromium")
 test-forky *options: packages
     SWITCHPROOF_LAB_SUITE=forky pytest tests/host tests/deploys {{ options }}
 
+# Run the tests that need no hosts with the Python of a release of Debian: 3.11, 3.13 or 3.14. Needs root.
+test-python version *options: packages
+    setup/test-python.sh {{ quote(version) }} {{ options }}
+
+# Run the tests that need no hosts with the oldest Python and the oldest dependencies that pyproject.toml allows.
+test-lowest *options:
+    uv run --isolated --no-project --python 3.11 --resolution lowest-direct --with-editable '.[dev]' pytest -m "not lab" --ignore=tests/browser {{ options }}
+
 # Run what judges the code without running it.
 lint: packages lint-python lint-shell lint-workflows
 
