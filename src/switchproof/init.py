@@ -70,7 +70,7 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
     provider = f'provider = "{name}"' if name in SSH.providers else 'transport = "ssh"'
     job = root / _PLACES[service]
     files = {
-        target: _fill("target.toml", NAME=name, PROVIDER=provider, URL=shown, HOSTS="\n".join(of_host)),
+        target: _fill("target.toml", NAME=name, PROVIDER=provider, URL=shown, HOSTS="".join(of_host).rstrip("\n")),
         job: _fill(
             f"{service}.yml",
             NAME=name,
@@ -89,10 +89,11 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
             "Next:",
             f"1. Fill in {_relative(target, root)}: what healthy means, and for which hosts.",
             f"2. Set in this shell, and as {place} in CI: {', '.join(names)}.",
-            f"3. See what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
-            f"4. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
-            f"5. For the job in CI, set DEPLOY_SSH_KEY as {secret}, and as variables {source} (where Switchproof is)",
-            "   and SWITCHPROOF_COMMIT (which of its commits the job installs, all 40 digits).",
+            "3. Commit, and push to the repository in [repository] url: hosts fetch the commit themselves.",
+            f"4. See what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
+            f"5. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
+            f"6. For the job in CI, set DEPLOY_SSH_KEY as {secret}. Set {source} (where Switchproof is)",
+            "   and SWITCHPROOF_COMMIT (which of its commits is installed, all 40 digits) as variables.",
         ]
     )
 
