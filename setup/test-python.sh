@@ -16,7 +16,7 @@ esac
 shift
 [[ $EUID -eq 0 ]] || fail "this mounts and enters a root folder, which needs root"
 
-packages=(bash ca-certificates git iproute2 jq openssh-client openssl procps python3 python3-venv shellcheck util-linux)
+packages=(bash ca-certificates curl git iproute2 jq openssh-client openssl procps python3 python3-venv shellcheck util-linux)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/switchproof
 root=$cache/python-$suite
 if [[ ! -d $root ]]; then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,12 @@ from switchproof.deploy.target.types import Endpoint, JsonValue, ProbeKind
 
 _MOST_DIGITS = 4000
 """Digits of a number that Python converts without complaint; a longer one equals no wanted value."""
+
+_DEEPEST = 250
+"""Levels of JSON that are read. Each release of Python gives up at another depth, and they must judge alike."""
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 
 NO_WORD = 2
 """The exit code that stands for a curl that ended without a word."""
@@ -233,13 +240,12 @@ def json_problem(body: bytes, due: Mapping[str, JsonValue], name: str = "body") 
     if not due:
         return None
     try:
-        found = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_integer
-        )
+        text = body.decode("utf-8")
+        if _depth(text) > _DEEPEST:
+            return f"the {name} is nested too deeply to be read"
+        found = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_integer)
     except UnicodeDecodeError:
         return f"the {name} is not UTF-8, as JSON must be"
-    except RecursionError:
-        return f"the {name} is nested too deeply to be read"
     except ValueError:
         return f"the {name} is not JSON"
     if not isinstance(found, _Object):
@@ -252,6 +258,15 @@ def json_problem(body: bytes, due: Mapping[str, JsonValue], name: str = "body") 
         if key not in found or found[key] != value or type(found[key]) is not type(value)
     ]
     return "; ".join(wrong) or None
+
+
+def _depth(text: str) -> int:
+    """Return how many levels of JSON lie within each other."""
+    level = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        level += 1 if bracket in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest
 
 
 class _Object(dict[str, object]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -14,6 +15,9 @@ def json_schema(ways: tuple[Way, ...]) -> dict[str, Any]:
     """Return the JSON Schema of target files whose hosts may be reached in any of some ways, for editors."""
     schema = msgspec.json.schema(whole_target(ways))
     definitions = schema["$defs"]
+    for definition in definitions.values():
+        if "description" in definition:  # Python takes the indentation out of docstrings since 3.13
+            definition["description"] = inspect.cleandoc(definition["description"])
     definitions["FromEnvironment"] = {
         "title": "A value from an environment variable",
         "type": "object",

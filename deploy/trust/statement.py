@@ -166,9 +166,9 @@ def parse(content: bytes, kind: type[_T]) -> _T:
     """
     try:
         json.loads(content, object_pairs_hook=_unique)
+        return msgspec.json.decode(content, type=kind)
     except RecursionError:
         raise ValueError("its values are nested too deeply") from None
-    return msgspec.json.decode(content, type=kind)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:

@@ -61,6 +61,7 @@ def test_healthy_endpoint_has_no_problem() -> None:
         ("\ufeff" + BODY, "not JSON"),
         ("[" * 60_000, "nested too deeply"),
         ('{"a":' * 20_000, "nested too deeply"),
+        (BODY[:-1] + ', "x": ' + "[" * 250 + "]" * 250 + "}", "nested too deeply"),
         ("9" * 60_000, "not a JSON object"),
         (BODY[:-1] + ', "x": NaN}', "not JSON"),
         (BODY[:-1] + ', "x": -Infinity}', "not JSON"),
@@ -95,6 +96,7 @@ def test_body_that_is_not_the_wanted_one_is_told(body: str, said: str) -> None:
         json.dumps(WANT | {"x": [1, {"status": "failed"}], "y": None}, indent=4),
         '{"x":{"a":1,"a":2},"instance_role":"\\u006cive","status":"healthy"}',
         '{"x":1,"x":2,"instance_role":"live","status":"healthy"}\n\n',
+        BODY[:-1] + ', "x": "' + "[" * 1000 + '\\\\", "y": ' + "[" * 249 + "]" * 249 + "}",
     ],
 )
 def test_rest_of_the_body_is_the_endpoint_s_own(body: str) -> None:
