@@ -10,6 +10,7 @@ from tests.host_functions import run
 
 STUBS = """
   settle() { :; }
+  note_restarts() { :; }
   ran_before() { echo "$to"; }
   bring_programs_back() { :; }
   restore_profile() { :; }
