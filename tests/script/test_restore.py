@@ -11,6 +11,7 @@ from tests.host_functions import run
 STUBS = """
   note_restarts() { :; }
   settle() { :; }
+  note_restarts() { :; }
   ran_before() { echo "$to"; }
   bring_programs_back() { :; }
   restore_profile() { :; }

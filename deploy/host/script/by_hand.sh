@@ -351,4 +351,4 @@ verb_deploy() {
   row held "the clauses that are judged by hand; for the whole contract run: pytest --provider=… --audit"
 }
 # What only the checks of a session judge; docs/hosts.md has the whole table.
-readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, checks of your own'
+readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, whether a new SSH connection is let in, checks of your own'
