@@ -1,18 +1,18 @@
-# Everything here calls pytest or a tool; no deploy logic stands in this file. Further arguments go on to pytest.
+# Everything here calls pytest or a tool; this file holds no deploy logic. Further arguments are passed on to pytest.
 
 [private]
 default:
     @just --list --unsorted
 
-# Install the system packages that the lab needs and this machine lacks, and further ones if named.
+# Install the missing system packages that the lab needs, and any others that you name.
 packages *more:
     @setup/system-packages.sh {{ more }}
 
-# Deploy the sample repository's good revision to two lab hosts; the last lines say where the report is.
+# Deploy the sample repository's good revision to two lab hosts; the last lines name the report.
 demo: packages
     pytest --provider=lab --sha=main
 
-# Deploy to the AWS instance through SSM: DEPLOY_INSTANCE_ID says which, DEPLOY_SHA which commit if none is given.
+# Deploy to the AWS instance DEPLOY_INSTANCE_ID through SSM; the commit defaults to DEPLOY_SHA.
 [positional-arguments]
 deploy-aws-ssm sha=env("DEPLOY_SHA", `git rev-parse HEAD`) *options:
     @sha="$1"; shift; pytest --provider=aws --sha="$sha" "$@"
@@ -22,12 +22,12 @@ deploy-aws-ssm sha=env("DEPLOY_SHA", `git rev-parse HEAD`) *options:
 deploy-ovh-ssh sha=env("DEPLOY_SHA", `git rev-parse HEAD`) *options:
     @sha="$1"; shift; pytest --provider=ovh --sha="$sha" "$@"
 
-# Verify what runs on a provider's hosts; nothing changes.
+# Verify what runs on a provider's hosts, without changing anything.
 [positional-arguments]
 audit provider *options:
     @provider="$1"; shift; pytest --provider="$provider" --audit "$@"
 
-# Restore what a provider's hosts ran before, and verify it.
+# Restore the earlier system of a provider's hosts, and verify it.
 [positional-arguments]
 rollback provider *options:
     @provider="$1"; shift; pytest --provider="$provider" --rollback "$@"
@@ -42,12 +42,12 @@ drill provider sha *options:
 reports *options:
     @switchproof reports index --open "$@"
 
-# Gone; says what to use instead.
+# Removed; the message names the replacement.
 [private]
 deploy-ec2 *_:
     @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
-# Run the project's own tests, whole deploys on lab hosts included.
+# Run the project's own tests, including whole deploys on lab hosts.
 test: (packages "chromium")
     pytest --numprocesses=3 --dist=loadfile
 
@@ -66,7 +66,7 @@ test-lowest *options:
 # Run what judges the code without running it.
 lint: packages lint-python lint-shell lint-workflows
 
-# Lint and format-check Python, and check its types.
+# Check the lint, format and types of Python.
 lint-python:
     ruff check
     ruff format --check
@@ -79,7 +79,7 @@ lint-shell:
     shellcheck setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
     shellcheck --external-sources tests/trials/subjects/*.sh
 
-# Check the action and the CI workflows: the project's own, and the examples, whose actions may have versions only.
+# Check the action and the CI workflows: the project's own, and the examples, which may pin actions by version.
 lint-workflows:
     check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
     check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/examples/github-*.yml
@@ -87,11 +87,11 @@ lint-workflows:
     zizmor --quiet --offline --no-config action.yml .github/workflows/*.yml
     zizmor --quiet --offline --config docs/examples/zizmor.yml docs/examples/github-*.yml
 
-# Survey this repository's own deploy paths. What is vouched for deploys to the lab alone.
+# Survey this repository's own deploy paths; the vouched ones deploy only to the lab.
 paths *options:
     switchproof paths . --vouch='.ci/run' --vouch='bench/*' --vouch='deploy/providers/lab/*' --vouch='tests/*' --vouch='trials/*' {{ options }}
 
-# Write the JSON Schemas, of target files, records, trials and surveys, and the SSM document of the shipped target file.
+# Write the JSON Schemas (target files, records, trials, surveys) and the SSM document of the shipped target file.
 schema:
     switchproof schema target > docs/target.schema.json
     switchproof schema record > docs/record.schema.json
@@ -119,7 +119,7 @@ bench-rollback *options: packages
 bench-ssm *options: packages
     python -m bench.ssm --write {{ options }}
 
-# Try the real programs of NixOS that lie in a folder and write the table to docs/; takes about half an hour.
+# Try the real NixOS programs in a folder, and write the table to docs/; takes about half an hour.
 real dir *options: packages
     python -m bench.real {{ quote(dir) }} --write {{ options }}
 
@@ -143,15 +143,15 @@ bench-hostile *options: packages
 bench-startup *options:
     python -m bench.startup --write {{ options }}
 
-# Make the pictures in docs/ again, of real runs on lab hosts.
+# Take the pictures in docs/ again, from real runs on lab hosts.
 screenshots: (packages "chromium")
     python -m tests.browser.screenshots
 
-# Cut a deploy at every point by every kind of loss and write the table to docs/; takes about ten minutes.
+# Cut a deploy at every point by every kind of loss, and write the table to docs/; takes about ten minutes.
 cut-points: packages
     SWITCHPROOF_CUT_POINTS=all pytest tests/deploys/test_cut_points.py
 
-# Meet every fault by every mode and write the table to docs/, then break every machine and container; takes an hour.
+# Run every mode against every fault, write the table to docs/, then break every machine and container; takes an hour.
 faults: packages
     python -m tests.faults --write
     SWITCHPROOF_FAULTS=all pytest tests/deploys/test_faults.py tests/deploys/test_container_faults.py
@@ -160,27 +160,27 @@ faults: packages
 protocol:
     SWITCHPROOF_PROTOCOL=all pytest tests/protocol
 
-# Deploy by hand from a checkout in every state; takes about two minutes.
+# Deploy by hand from checkouts in every state; takes about two minutes.
 checkouts: packages
     SWITCHPROOF_CHECKOUTS=all pytest tests/host/test_script.py
 
-# Meet every behaviour over SSH and through SSM and write the table to docs/; takes about ten minutes.
+# Try every behaviour over SSH and through SSM, and write the table to docs/; takes about ten minutes.
 parity: packages
     SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
 
-# Try our own deploy paths and every bad example with every scenario; takes about a quarter of an hour.
+# Run our own deploy paths and every bad example through every scenario; takes about a quarter of an hour.
 trials: packages
     SWITCHPROOF_TRIALS=all pytest tests/trials
 
-# Pin what is installed in CI to what is current now: versions for tests, and digests for what deploys, beside whose keys it runs.
+# Pin CI's packages to the current releases: versions for tests, digests for packages that run beside deploy keys.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
     uv pip compile --quiet --universal --extra aws --extra paths --group build --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
 
-# Build wheel and sdist into dist/, install each into an environment of its own, and ask it for its version.
+# Build wheel and sdist into dist/, install each into a fresh environment, and ask it for its version.
 build:
     setup/build-package.sh
 
-# Prepare a release on a clean main: set the version, date the changelog, build, check. Commits and publishes nothing.
+# Prepare a release on a clean main: set the version, date the changelog, build, check. It commits and publishes nothing.
 release version:
     setup/release.sh {{ quote(version) }}

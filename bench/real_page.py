@@ -18,9 +18,9 @@ ABOUT: Final = """\
 # Real programs
 
 `just real DIR` ran every case below on lab hosts and wrote this page. nixos-rebuild and switch-to-configuration were
-the real programs in DIR; [lab.md](lab.md) says what they must look like. A program that was not there has a row that
-says so. *as it should* compares with what the case is: a good revision is canonical, a broken one fails at its clause
-and leaves the host unchanged or rolled back, and a host whose runner is killed goes back by itself.
+the real programs in DIR; [lab.md](lab.md) describes their form. A missing program has a row that says so. *As
+expected* compares the result with the case: a good revision is canonical, a broken one fails at its clause and leaves
+the host unchanged or rolled back, and a host whose runner is killed goes back by itself.
 """
 _ROW: Final = re.compile(r"^\| (?P<title>.+?) \| (?P<cells>.*) \| (?P<should>yes|\*\*no\*\*.*) \|$", re.MULTILINE)
 _CELLS: Final = 4
@@ -116,9 +116,9 @@ def render(found: Sequence[Found], pairs: Sequence[Pair], tables: Mapping[str, T
             "",
             f"## {pair.title}",
             "",
-            f"{table.around}. {right} of {len(table.outcomes)} cases ended as they should; there are {len(CASES)}.",
+            f"{table.around}. {right} of {len(table.outcomes)} cases ended as expected; {len(CASES)} exist.",
             "",
-            "| case | verdict | clause | exit code | state | as it should |",
+            "| case | verdict | clause | exit code | state | as expected |",
             "|---|---|---|---|---|---|",
         ]
         for case in CASES:

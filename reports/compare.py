@@ -191,7 +191,7 @@ def command(arguments: list[str]) -> int:
     """Compare two runs. Return 0 if nothing that decides differs, 1 if something does."""
     parser = argparse.ArgumentParser(prog="switchproof reports compare", description=__doc__)
     parser.add_argument("left", metavar="A", help="a run: its folder, its record.json, or `latest`")
-    parser.add_argument("right", metavar="B", help="another one")
+    parser.add_argument("right", metavar="B", help="another run")
     parser.add_argument("--pair", action="append", default=[], metavar="HOST=HOST", help="a host of A and one of B")
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     given = parser.parse_args(arguments)

@@ -56,12 +56,12 @@ SESSIONS: Mapping[str, Session] = {
         ("--provider", "--sha"),
     ),
     "audit": Session(
-        "Verify what hosts run; nothing changes.",
+        "Verify what hosts run, without changing anything.",
         ("--sha", *_HOSTS, "--sign-key", *_CUTOVER, *_LAB),
         means=("--audit",),
     ),
     "plan": Session(
-        "Show what a deploy would change; nothing changes.",
+        "Show what a deploy would change, without changing anything.",
         ("--sha", *_HOSTS, *_LAB),
         ("--provider", "--sha"),
         ("--plan",),
@@ -72,13 +72,13 @@ SESSIONS: Mapping[str, Session] = {
         value=("--rollback", "GENERATION|REV"),
     ),
     "drill": Session(
-        "Deploy, go back and deploy again, each verified.",
+        "Deploy, go back and deploy again, and verify each step.",
         ("--sha", *_HOSTS, *_CHANGES, *_GATE, *_LAB),
         ("--provider", "--sha"),
         value=("--drill", "orderly|dead-man"),
     ),
     "trial": Session(
-        "Try somebody else's deploy path on lab hosts, scenario by scenario.",
+        "Test another deploy path on lab hosts, scenario by scenario.",
         ("--subject", "--subject-dir", "--subject-timeout", "--scenario", "--shape", "--lab-runtime", "--report-dir"),
         ("--subject",),
         ("--provider=lab",),
@@ -88,8 +88,8 @@ SESSIONS: Mapping[str, Session] = {
 
 TOOLS: Mapping[str, tuple[str, str]] = {
     "init": ("switchproof.init", "Write a first target file and a CI job into a flake repository."),
-    "paths": ("switchproof.deploy.paths.__main__", "Find a repository's deploy paths and judge them."),
-    "reports": ("switchproof.reports.__main__", "List, show, compare and render runs that are over."),
+    "paths": ("switchproof.deploy.paths.__main__", "Find a repository's deploy paths and check them."),
+    "reports": ("switchproof.reports.__main__", "List, show, compare and render finished runs."),
     "lab": ("switchproof.deploy.providers.lab.__main__", "Start, break and stop lab hosts on this machine."),
     "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
 }
@@ -184,7 +184,7 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         option, label = session.value
         parser.add_argument("value", nargs="?", metavar=label, help=details[option]["help"])
     if session.folder == "checks":
-        parser.add_argument("--collect-only", action="store_true", help="list the checks; no host is connected to")
+        parser.add_argument("--collect-only", action="store_true", help="list the checks without asking any host")
     asked = vars(parser.parse_args(list(words)))
     translated = list(session.means)
     if session.value:

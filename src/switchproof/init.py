@@ -35,8 +35,10 @@ def main(words: Sequence[str]) -> int:
     """
     described = "Write a first target file and a CI job into a flake repository. Files that exist stay as they are."
     parser = Parser(prog="switchproof init", description=described)
-    parser.add_argument("name", nargs="?", default="ovh", help="of the target file and the provider (default: ovh)")
-    parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: by the repository's remote)")
+    parser.add_argument(
+        "name", nargs="?", default="ovh", help="the name of the target file and the provider (default: ovh)"
+    )
+    parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: from the repository's remote)")
     asked = parser.parse_args(list(words))
     if not _NAME.fullmatch(asked.name) or asked.name in _NOT_OVER_SSH:
         parser.error(f"name: {asked.name!r} cannot be the name of hosts over SSH")

@@ -98,7 +98,7 @@ def declare(add: Callable[..., None]) -> None:
         metavar="P",
         help="where the hosts are: lab, local, or a target file's name",
     )
-    add("--sha", metavar="REV", help="the revision: full or short commit, branch or tag")
+    add("--sha", metavar="REV", help="the revision: a full or short commit, a branch or a tag")
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
     add(
@@ -117,12 +117,12 @@ def declare(add: Callable[..., None]) -> None:
     )
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
     add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
-    add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what becomes of a host that fails")
+    add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what to do with a host that fails")
     add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
-    add("--report-dir", metavar="DIR", help="where the run's folder is made (default: reports/runs)")
+    add("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")
     add(
-        "--keep-runs", type=int, metavar="N", help="remove what is older there than the newest N runs (default: none)"
+        "--keep-runs", type=int, metavar="N", help="at the end, keep only the newest N runs there (default: keep all)"
     )
     add("--lab-keep", action="store_true", help="leave the lab's hosts running")
     shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
@@ -132,23 +132,23 @@ def declare(add: Callable[..., None]) -> None:
         metavar="FILE",
         help="sign the run at its end: a private key, or the public key of one in the agent",
     )
-    add("--require-record", metavar="PATH", help="deploy only what this run proved, or one in this folder of runs")
-    add("--allowed-signers", metavar="FILE", help="whose signature on that record counts, as ssh-keygen(1) describes")
+    add("--require-record", metavar="PATH", help="deploy only a commit that this run, or one in this folder, proved")
+    add("--allowed-signers", metavar="FILE", help="the keys that may sign that record, as ssh-keygen(1) describes")
     add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
-    own = "a folder with checks of the team's own, beside the target file's `checks`; repeatable"
+    own = "a folder with your own checks, in addition to the target file's `checks`; repeatable"
     add("--checks", action="append", default=[], metavar="DIR", help=own)
-    add("--subject", metavar="COMMAND", help="try this deploy path, a command for /bin/sh, instead of deploying")
-    add("--subject-dir", metavar="DIR", help="the folder that it is run in (default: this one)")
+    add("--subject", metavar="COMMAND", help="test this deploy path, a command for /bin/sh, instead of deploying")
+    add("--subject-dir", metavar="DIR", help="the folder to run the deploy path in (default: this one)")
     add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
-    add("--scenario", action="append", default=[], metavar="NAME", help="try it with this only; repeatable")
-    steps = "with --audit: say which step of the cutover is proven, or demand one"
+    add("--scenario", action="append", default=[], metavar="NAME", help="run only this scenario; repeatable")
+    steps = "with --audit: report which step of the cutover is proven, or demand STEP"
     add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)
-    add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths are read")
+    add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths to read")
     add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")
-    runtimes = "what the lab's sandboxes are (default: microvm, or what the lab that is up has)"
+    runtimes = "what the lab's sandboxes are (default: microvm, or those of a running lab)"
     add("--lab-runtime", choices=("microvm", "netns"), help=runtimes)
-    suites = "the release of Debian on the lab's hosts (default: trixie, or what the lab that is up has)"
+    suites = "the release of Debian on the lab's hosts (default: trixie, or that of a running lab)"
     add("--lab-suite", choices=("trixie", "forky"), help=suites)
-    rebuilds = "have the lab's hosts run a real nixos-rebuild: an executable, or the folder of nixos-rebuild-ng"
+    rebuilds = "run a real nixos-rebuild on the lab's hosts: an executable, or the folder of nixos-rebuild-ng"
     add("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
-    add("--lab-switch", metavar="PATH", help="have the lab's hosts run a real switch-to-configuration")
+    add("--lab-switch", metavar="PATH", help="run a real switch-to-configuration on the lab's hosts")

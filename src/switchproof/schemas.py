@@ -59,7 +59,9 @@ def main(words: Sequence[str]) -> int:
     parser = Parser(
         prog="switchproof schema", description="Print a JSON Schema, or the SSM document of a target file."
     )
-    parser.add_argument("name", choices=(*SCHEMAS, DOCUMENT), help="of which file; or the document that SSM runs")
+    parser.add_argument(
+        "name", choices=(*SCHEMAS, DOCUMENT), help="the file whose schema to print, or the SSM document"
+    )
     parser.add_argument("file", nargs="?", type=Path, help=f"with {DOCUMENT}: a target file of the provider aws")
     asked = parser.parse_args(list(words))
     if (asked.file is None) == (asked.name == DOCUMENT):

@@ -52,7 +52,7 @@ def test_the_page_has_a_row_for_what_is_not_there_and_marks_what_went_wrong(tmp_
     assert "\n- 26.05 is new\n" in page
     assert "| nixos-rebuild as a shell script | not there | | no |" in page
     assert "## nixos-rebuild-ng 26.05 with switch-to-configuration as a binary c43e1423" in page
-    assert f"systemd 257. 1 of 2 cases ended as they should; there are {len(CASES)}." in page
+    assert f"systemd 257. 1 of 2 cases ended as expected; {len(CASES)} exist." in page
     assert "| good: `main` | canonical |  | 0 | converged | yes |" in page
     wrong = "| good: `systemd-upgrade` | inconclusive | converge | 10 | unsafe | **no**: canonical, converged |"
     assert wrong in page

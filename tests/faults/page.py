@@ -16,20 +16,19 @@ PAGE: Final = ROOT / "docs" / "faults.md"
 ABOUT: Final = """\
 # Faults
 
-`just faults` wrote this page. It meets every fault below with a session of each mode and compares the end with what
-it must be: `python -m tests.faults --help` says how to try a part of it or to continue a run that was cut short. The
-expectations stand beside the faults in `tests/faults/`.
+`just faults` wrote this page. It runs a session of each mode against every fault below, and compares the result with
+the expected one. `python -m tests.faults --help` says how to run a part of the table, and how to continue an
+interrupted run. The expectations are beside the faults in `tests/faults/`.
 
-A cell gives the verdict, the exit code, and the state in which the run says it left the host; the host itself is
-looked at as well, and must agree. `refused` is a session that ended before it had a host and so has no record. A cell
-with ✗ is wrong and says what was expected. "Does not apply" is a fault that the mode cannot meet, as an audit
-switches nothing.
+A cell gives the verdict, the exit code, and the state in which the run says it left the host. The host itself is
+inspected as well, and must agree. `refused` is a session that ended before it had a host, and so has no record. A
+cell with ✗ is wrong and says what was expected. "Does not apply" marks a fault that the mode cannot meet: an audit
+switches nothing, for example.
 
-The sandboxes of these hosts are processes in network namespaces. The faults that need a microVM or a container are
-tried by `tests/deploys/test_faults.py` and `tests/deploys/test_container_faults.py`, in both units, by deploys and
-audits; `just faults` runs those too. Connections that break in the middle of a deploy have a table of their own,
-[cut-points.md](cut-points.md), and so have behaviours that are compared over SSH and through SSM,
-[parity.md](parity.md).
+The sandboxes of these hosts are processes in network namespaces. Some faults need a microVM or a container:
+`tests/deploys/test_faults.py` and `tests/deploys/test_container_faults.py` try them in both units, with deploys and
+audits. `just faults` runs those too. [cut-points.md](cut-points.md) has the table of connections that break in the
+middle of a deploy, and [parity.md](parity.md) the behaviours that are compared over SSH and through SSM.
 """
 TITLES: Final = {
     "host": "The host",

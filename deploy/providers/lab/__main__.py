@@ -276,7 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(up)
     up.add_argument("--hosts", default="a,b", metavar="A,B", help="the hosts' names (default: a,b)")
     up.add_argument("--shape", choices=("ovh", "aws"), default="ovh", help="the shape of the hosts (default: ovh)")
-    runtimes = "what the sandboxes on them are: microVMs, or processes in network namespaces (default: microvm)"
+    runtimes = "run the sandboxes as microVMs, or as processes in network namespaces (default: microvm)"
     up.add_argument("--runtime", choices=("microvm", "netns"), default="microvm", help=runtimes)
 
     suites = f"the release of Debian on the hosts (default: ${state.SUITE_VARIABLE}, or trixie)"
@@ -290,14 +290,16 @@ def _parser() -> argparse.ArgumentParser:
     ssh = commands.add_parser("ssh", help="open a shell on a host, or run a command there")
     _add_name(ssh)
     ssh.add_argument("host", metavar="HOST")
-    ssh.add_argument("remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run instead of a shell")
+    ssh.add_argument(
+        "remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command to run instead of a shell"
+    )
 
-    logs = commands.add_parser("logs", help="show a host's journal, or its console when there is none")
+    logs = commands.add_parser("logs", help="show a host's journal, or its console if there is no journal")
     _add_name(logs)
     logs.add_argument("host", metavar="HOST")
     logs.add_argument("unit", nargs="?", metavar="UNIT", help="only this systemd unit")
 
-    console = commands.add_parser("console", help="show and follow what a sandbox's guest writes on its console")
+    console = commands.add_parser("console", help="show and follow the console of a sandbox's guest")
     _add_name(console)
     console.add_argument("host", metavar="HOST")
     console.add_argument(
@@ -323,31 +325,29 @@ def _parser() -> argparse.ArgumentParser:
         "unit", nargs="?", choices=tuple(SANDBOXES), default="live", metavar="UNIT", help="live (the default) or dev"
     )
 
-    mend = commands.add_parser("mend", help="take everything that `break` did to a host away")
+    mend = commands.add_parser("mend", help="undo everything that `break` did to a host")
     _add_name(mend)
     mend.add_argument("host", metavar="HOST")
 
     ssm = commands.add_parser("ssm", help="serve SSM Run Command for a lab's hosts until interrupted")
     _add_name(ssm)
-    ssm.add_argument(
-        "host", nargs="?", metavar="HOST", help="which host DEPLOY_INSTANCE_ID names (default: the first)"
-    )
-    ssm.add_argument("--port", type=int, default=0, metavar="N", help="on loopback (default: any that is free)")
-    ssm.add_argument("--offline", action="store_true", help="the host's agent cannot be reached")
-    faults = "what goes wrong with the next command; repeatable (docs/ssm-endpoint.md)"
+    ssm.add_argument("host", nargs="?", metavar="HOST", help="the host for DEPLOY_INSTANCE_ID (default: the first)")
+    ssm.add_argument("--port", type=int, default=0, metavar="N", help="the port on loopback (default: any free one)")
+    ssm.add_argument("--offline", action="store_true", help="make the host's agent unreachable")
+    faults = "break the next command in this way; repeatable (docs/ssm-endpoint.md)"
     ssm.add_argument("--fault", type=Fault, choices=list(Fault), action="append", default=[], help=faults)
 
-    down = commands.add_parser("down", help="take a lab away with everything that it made")
+    down = commands.add_parser("down", help="remove a lab and everything that it made")
     _add_name(down)
-    down.add_argument("--all", action="store_true", help="every lab, whoever started it")
+    down.add_argument("--all", action="store_true", help="every lab of every user")
 
-    commands.add_parser("image", help="build the hosts' image, if it is not there, and print where it is")
+    commands.add_parser("image", help="build the hosts' image if it is missing, and print its path")
     return parser
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     default = _default_name()
-    described = f"which lab (default: {default}; ${state.VARIABLE} says another)"
+    described = f"which lab (default: {default}; ${state.VARIABLE} selects another)"
     parser.add_argument("--name", default=default, metavar="LAB", help=described)
 
 
