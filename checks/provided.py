@@ -126,6 +126,8 @@ def locked_out(session: DeploySession, place: Place) -> str:
     except SwitchproofError:
         if place.leg not in tried:
             raise
+    if place.leg not in tried and session.plan.target.converge.reconnect_s:
+        raise Inconclusive(f"{place.host}: the connection was lost before a new one could be tried")
     return tried.get(place.leg, "")
 
 

@@ -74,7 +74,7 @@ class Dialogue:
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
-        self._kind = ""
+        self._kind, self._opened = "", 0
         self.guard = self.boot_id = ""
         """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
         self.questions = 0
@@ -155,35 +155,45 @@ class Dialogue:
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
 
-    def knock(self, within_s: float) -> str:
+    def knock(self, within_s: float, over: threading.Event) -> str | None:
         """Have the host let a new connection in beside the one that is there, again until the time is over.
 
-        Questions may be asked meanwhile, from another thread.
+        Questions are asked meanwhile, from another thread: only a host that answers them and lets nobody in is known
+        to be at fault, and not the way to it.
 
         Args:
             within_s: Seconds.
+            over: Set when what is asked meanwhile has been answered, or could not be.
 
         Returns:
-            What kept it from that; empty if it let one in, or if each question needs a way of its own anyway.
+            What kept it from letting one in; empty if it let one in, or if each question needs a way of its own
+            anyway; None if that is not known.
         """
         if self._kind != "ssh":
             return ""
-        deadline = time.monotonic() + within_s
+        opened, deadline = self._opened, time.monotonic() + within_s
         while True:
-            try:
-                connection = self._provider.connect(self._host)
-                try:
-                    done = connection.run(b"exit 0\n", timeout_s=max(1.0, deadline - time.monotonic()))
-                finally:
-                    connection.close()
-                if done.exit_status == 0:
-                    return ""
-                problem = f"a shell ended there with exit status {done.exit_status}"
-            except ConnectionProblem as error:
-                problem = str(error)
+            is_over = over.is_set()
+            problem = self._try_anew(max(1.0, deadline - time.monotonic()))
+            if not problem or self._opened > opened:
+                return ""
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or self._stop.wait(min(KNOCK_S, left_s)):
-                return problem
+            if left_s <= 0 and is_over:
+                return problem if self._connection else None
+            if self._stop.wait(min(KNOCK_S, left_s) if left_s > 0 else KNOCK_S):
+                return None
+
+    def _try_anew(self, timeout_s: float) -> str:
+        """Make a new connection and run a command over it; return what kept it from that, empty if nothing did."""
+        try:
+            connection = self._provider.connect(self._host)
+            try:
+                done = connection.run(b"exit 0\n", timeout_s=timeout_s)
+            finally:
+                connection.close()
+        except ConnectionProblem as error:
+            return str(error)
+        return "" if done.exit_status == 0 else f"a shell ended there with exit status {done.exit_status}"
 
     def run(self, text: str, timeout_s: float) -> Completed:
         """Run a shell text on the host, once.
@@ -306,7 +316,7 @@ class Dialogue:
 
     def _open(self) -> Connection:
         connection = self._provider.connect(self._host)
-        self._kind = connection.facts.kind
+        self._kind, self._opened = connection.facts.kind, self._opened + 1
         self._journal.emit(Connected(host=self._host, connection=connection.facts))
         return connection
 

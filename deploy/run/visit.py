@@ -81,7 +81,7 @@ class Visit:
         self.kept = False
         self.returned = False
         self.locked_out: dict[Leg, str] = {}
-        """What kept a new connection from being let in after the switch of a leg, empty if nothing did."""
+        """What kept a new connection from being let in after the switch of a leg; empty if nothing did."""
         self.went_back: dict[Leg, str] = {}
         """What the host said of going back by itself from what a leg had brought it to."""
         self._journal = journal
@@ -210,8 +210,12 @@ class Visit:
             yield
             return
 
+        over = threading.Event()
+
         def knock() -> None:
-            problem = self.locked_out[leg] = self._host_side.knock(within_s)
+            problem = self._host_side.knock(within_s, over)
+            if problem is not None:
+                self.locked_out[leg] = problem
             if problem:
                 self._warn(f"No new SSH connection was let in within {within_s:g} s after the switch: {problem}")
 
@@ -220,6 +224,7 @@ class Visit:
         try:
             yield
         finally:
+            over.set()
             knocking.join()
 
     def _note_before(self, frame: Frame) -> None:

@@ -149,6 +149,13 @@ def test_host_that_lets_no_new_connection_in_is_told(tmp_path: Path) -> None:
     assert warned.startswith("No new SSH connection was let in within 0.2 s after the switch: a: connection refused")
 
 
+def test_lost_connection_does_not_count_as_one_that_was_not_let_in(tmp_path: Path) -> None:
+    """Where the connection from before was lost as well and is made again, the host has let a new one in."""
+    drive = Drive(tmp_path, Host("a", turns={"observe": [lost()]}), reconnect_s=0.2)
+    drive.fleet.observation("a", "forward")
+    assert drive.journey.locked_out == {"forward": ""}
+
+
 def test_host_that_is_not_asked_over_ssh_needs_no_new_connection(tmp_path: Path) -> None:
     """Where each question comes by a way of its own anyway, the next one shows as much."""
     host = Barred("a")

@@ -43,8 +43,8 @@ count_failures() {
   failures[$unit]=0
   case ${unit_state[$unit]} in
     'failed failed' | 'activating auto-restart'*)
-      result="${value["$unit Result"]:-} ${value["$unit ExecMainStatus"]:-}"
-      result=${result% 0}
+      result=${value["$unit Result"]:-}
+      [ "${value["$unit ExecMainStatus"]:-0}" = 0 ] || result+=" ${value["$unit ExecMainStatus"]}"
       [ "${outcome[$unit]:-$result}" = "$result" ] || since=$restarts
       outcome[$unit]=$result
       # What ended well and waits for its next start has not failed.
