@@ -11,6 +11,7 @@ import argparse
 import ast
 import functools
 import gc
+import importlib.util
 import inspect
 import os
 import signal
@@ -21,7 +22,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -35,6 +36,9 @@ LIST = Path(__file__).with_suffix(".toml")
 _CPU_S = 20.0
 """Seconds of CPU time after which a fork is in an endless loop, which a test would notice."""
 
+_WAIT_S = 120.0
+"""Seconds after which a fork waits for what never comes, which a test would notice too."""
+
 _SLOW_S = 1.5
 """Seconds of CPU time above which a test holds nothing here; those start processes, or try many inputs."""
 
@@ -47,7 +51,7 @@ _OPERATORS = (
     *("ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer"),
     *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer"),
 )
-"""Cosmic Ray's operators. Of those that replace one by each of many only the opposites and the neighbours are here."""
+"""Cosmic Ray's operators. Of those that replace one by each of many only opposites and neighbours are here."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def _place(tree: ast.Module, begin: tuple[int, int]) -> tuple[str, range]:
     Directly in a module the name is empty, directly in a class it ends with a full stop.
     """
     name = ""
-    around: ast.AST = tree
+    around: Any = tree
     while (inner := _inside(around, begin)) is not None:
         around = inner
         if isinstance(around, ast.ClassDef):
@@ -154,7 +158,7 @@ def _place(tree: ast.Module, begin: tuple[int, int]) -> tuple[str, range]:
     while (inner := _inside(around, begin)) is not None:
         around = inner
     head = getattr(around, "test", None) or getattr(around, "iter", None) or around
-    return name, range(around.lineno, (head.end_lineno or 0) + 1)  # type: ignore[attr-defined]
+    return name, range(around.lineno, (head.end_lineno or 0) + 1)
 
 
 def _inside(node: ast.AST, begin: tuple[int, int]) -> ast.stmt | ast.ExceptHandler | None:
@@ -199,7 +203,7 @@ class Tests:
         for number, item in enumerate(self.items):
             began = _cpu_s()
             with _traced(files) as lines:
-                failed = _fails(item)
+                failed = _fails(item, self.items[(number + 1) % len(self.items)])  # forks keep what the session made
             self.seconds[number] = _cpu_s() - began
             if failed:
                 self.broken.append(item.nodeid)
@@ -256,7 +260,7 @@ class _traced:  # noqa: N801 - a context manager that reads as a word
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
     def _enter(self, frame: FrameType, _event: str, _argument: object) -> Any:
         path = _real(self._files, frame.f_code.co_filename)
@@ -286,20 +290,22 @@ def _cpu_s() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _fails(item: pytest.Item) -> bool:
-    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=None))
+def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
+    return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
 
 
-def _become(mutant: Mutant, tests: Iterable[pytest.Item]) -> None:
+def _become(mutant: Mutant, tests: Sequence[pytest.Item]) -> None:
     """Be the mutant until a test fails, and end: 0 if none does."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, _CPU_S)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, _WAIT_S)
     try:
         _put_in(mutant)
-        failed = any(_fails(item) for item in tests)
+        failed = any(_fails(item, following) for item, following in pairwise([*tests, None]) if item)
     except BaseException:  # noqa: BLE001 - a mutant that cannot even be put in place, or ends pytest, is noticed
         failed = True
     os._exit(int(failed))
@@ -351,6 +357,9 @@ def main() -> int:
     parser.add_argument("only", nargs="*", help="parts of the paths of the modules to try; all of them without")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="forks at a time")
     options = parser.parse_args()
+    if importlib.util.find_spec("cosmic_ray") is None:
+        print("Cosmic Ray is not installed here: pip install 'cosmic-ray>=8.7'", file=sys.stderr)
+        return 1
     known = tomllib.loads(LIST.read_text(encoding="utf-8"))
     held: dict[str, list[str]] = {
         module: group["tests"]
