@@ -33,7 +33,7 @@ from _pytest.runner import runtestprotocol
 ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_suffix(".toml")
 
-_CPU_S = 20.0
+_CPU_S = 6.0
 """Seconds of CPU time after which a fork is in an endless loop, which a test would notice."""
 
 _WAIT_S = 120.0
@@ -132,6 +132,8 @@ def _left_out(node: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]
     parts: list[ast.expr | None] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         parts = [node.returns, *node.decorator_list]
+        if node.args.kwonlyargs:  # the star before them is no product
+            yield (node.lineno, node.col_offset), (node.args.kwonlyargs[0].lineno, node.args.kwonlyargs[0].col_offset)
     elif isinstance(node, ast.ClassDef):
         parts = [*node.decorator_list]
     elif isinstance(node, ast.arg | ast.AnnAssign):
