@@ -15,7 +15,7 @@ from switchproof.deploy.observe.answers import (
 )
 from switchproof.deploy.target.types import Endpoint
 from tests.answers import direct_answer
-from tests.test_answers import ENDPOINT, EXEC, GOOD, TCP, WANT, answer
+from tests.observe.test_answers import ENDPOINT, EXEC, GOOD, TCP, WANT, answer
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.observe.earlier import choose
 from tests.answers import SHA
-from tests.test_earlier import line, past, system
+from tests.observe.test_earlier import line, past, system
 
 
 @pytest.mark.parametrize("others", ["a", "ab", "abd"])

@@ -6,7 +6,7 @@ import pytest
 
 from switchproof.deploy.observe.revision import is_generation, read_resolution
 from tests.answers import SHA
-from tests.test_revision import told
+from tests.observe.test_revision import told
 
 
 def test_author_s_name_is_cut() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_convergence import RESULT, ended
+from tests.observe.test_convergence import RESULT, ended
 
 
 def words(before: int, after: int) -> list[str]:
