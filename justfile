@@ -139,6 +139,10 @@ bench-pages *options: (packages "chromium")
 bench-hostile *options: packages
     python -m bench.hostile --write {{ options }}
 
+# Put mistakes into what judges, and fail if its tests notice too few of them; `just mutants fold` tries fold.py alone.
+mutants *options:
+    python -m bench.mutants {{ options }}
+
 # Measure what the installed plugin adds to the start of somebody else's tests; fails above its limit.
 bench-startup *options:
     python -m bench.startup --write {{ options }}

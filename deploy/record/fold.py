@@ -225,10 +225,8 @@ def _checks(
     wanted = [want for want in expected if (want.host, want.leg, want.clause) == (host, leg, clause)]
     due = Counter(want.id for want in wanted)
     wants = {want.id: want for want in wanted}
-    titles = {want.id: want.title for want in wanted}
-    titles.update({check: events[0].title for check, events in told.items() if check not in titles})
     checks = [
-        _check(check, title, wants.get(check), told.get(check, ()), due[check]) for check, title in titles.items()
+        _check(check, wants.get(check), told.get(check, ()), due[check]) for check in dict.fromkeys([*wants, *told])
     ]
     return checks, {want.id for want in wanted if want.last}
 
@@ -240,15 +238,13 @@ def _span(checks: Sequence[Check]) -> tuple[dt.datetime | None, dt.datetime | No
     return min(began, default=None), max(ended, default=None)
 
 
-def _check(
-    check: str, title: str, want: ev.ExpectedCheck | None, told: Sequence[ev.CheckFinished], due: int
-) -> Check:
+def _check(check: str, want: ev.ExpectedCheck | None, told: Sequence[ev.CheckFinished], due: int) -> Check:
     """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
     why, severity, source = (want.why, want.severity, want.source) if want else ("", "", "")
-    if len(told) < due:
+    if want and len(told) < due:
         return Check(
             id=check,
-            title=title,
+            title=want.title,
             verdict=Verdict.INCONCLUSIVE,
             message=NOT_RUN,
             why=why,

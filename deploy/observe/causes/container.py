@@ -44,10 +44,9 @@ def read_container(facts: str, outside: str, inside: str) -> Container:
         ValueError: A fact cannot be understood.
     """
     fact: Mapping[str, str] = dict(line.split(" ", 1) for line in facts.split("\n") if " " in line)
-    leader = fact.get("leader", "none")
     return Container(
-        outer=read_machine("" if leader == "none" else f"process {leader}", outside, ""),
-        inner=read_machine(f"process {fact['process']}" if "process" in fact else "", inside, ""),
+        outer=read_machine(f"process {fact.get('leader', '')}", outside, ""),
+        inner=read_machine(f"process {fact.get('process', '')}", inside, ""),
         silent=fact.get("systemd") == "silent",
         network=fact["network"].strip() == "UP" if "network" in fact else None,
     )
