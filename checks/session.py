@@ -6,10 +6,9 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
-import testinfra.host
 
 from switchproof.checks.beginning import describe_run, owner_of_run, waivers_of
 from switchproof.checks.collection import Collection
@@ -22,8 +21,6 @@ from switchproof.checks.selection import Selection
 from switchproof.checks.signals import Signals
 from switchproof.checks.verdicts import emittable, emitted, judge_call
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.cutover.audit import Prepared, keep_survey
-from switchproof.deploy.cutover.surroundings import Surroundings, look_around
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.plan import Mode, Plan
@@ -51,6 +48,12 @@ from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.results import Confirmation
+
+if TYPE_CHECKING:
+    import testinfra.host
+
+    from switchproof.deploy.cutover.audit import Prepared
+    from switchproof.deploy.cutover.surroundings import Surroundings
 
 
 class DeploySession:
@@ -118,6 +121,8 @@ class DeploySession:
 
     def surroundings(self, name: str, host: testinfra.host.Host) -> Surroundings:
         """What is on a host beside what the contract looks at; it is asked once."""
+        from switchproof.deploy.cutover.surroundings import look_around
+
         if name not in self._surroundings:
             self._surroundings[name] = look_around(name, host, self.plan.target.contract_units)
         return self._surroundings[name]
@@ -427,7 +432,7 @@ class DeploySession:
                     reason = "The run ended before any host was reached."
                     self.journal.emit(HostLeft(host=host.name, state=HostState.UNCHANGED, reason=reason))
             if self._cutover is not None:
-                keep_survey(self._cutover, self.journal)
+                self._cutover.keep_survey(self.journal)
                 judged = self._cutover.judge(fold(self.journal.events), self._note_systems())
                 self.journal.emit(CutoverJudged(cutover=judged))
             self.journal.settle()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import advice, attempts, causes, reading, text, timeline, unseen, ways
+from switchproof.reports.compiled import compiled
 from switchproof.reports.difference import differences
 from switchproof.reports.durations import Duration, durations
 from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
@@ -128,7 +128,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_plain,
-        bytecode_cache=_compiled(),
+        bytecode_cache=compiled(),
     )
     env.filters |= {
         "duration": text.duration,
@@ -150,10 +150,11 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def _compiled() -> jinja2.BytecodeCache | None:
-    """Keep compiled templates where Python keeps compiled modules, if it does: compiling takes 50 ms of every run."""
-    folder = Path(__file__).parent / "__pycache__"
-    return jinja2.FileSystemBytecodeCache(os.fspath(folder)) if os.access(folder, os.W_OK) else None
+def prepare() -> None:
+    """Have every template ready to be rendered."""
+    env = environment()
+    for name in env.list_templates():
+        env.get_template(name)
 
 
 def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:

@@ -10,7 +10,6 @@ import secrets
 from pathlib import Path
 
 from switchproof.deploy.record.record import Record
-from switchproof.reports import junit
 
 _SHA_DIGITS = 7
 
@@ -62,6 +61,8 @@ def write(record: Record, folder: Path, latest: Path) -> None:
     Raises:
         OSError: A file or the link could not be written; what comes before it in this order was.
     """
+    from switchproof.reports import junit
+
     write_text(folder / "junit.xml", junit.render(record, Path(os.path.relpath(folder))))
     point(latest, folder)
 

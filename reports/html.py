@@ -8,12 +8,15 @@ import platform
 from collections.abc import Callable, Generator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from switchproof.deploy.record.record import Record
-from switchproof.reports import files, page
+from switchproof.reports import files
+
+if TYPE_CHECKING:
+    from switchproof.reports.page import SessionLog
 
 REPORT = "report.html"
 _TEST_LOG = ".test-log.html"
@@ -41,6 +44,8 @@ def standalone(record: Record, folder: Path | None = None) -> str:
         record: The run.
         folder: The run's folder, from which the telling lines of evidence files are taken; None if it is not at hand.
     """
+    from switchproof.reports import page
+
     return page.standalone(record, folder=folder)
 
 
@@ -114,6 +119,8 @@ class HtmlReport:
 
     def write(self) -> None:
         """Write `report.html` from the record as it stands and from what pytest-html left."""
+        from switchproof.reports import page
+
         try:
             record = self._record()
             if record is None:
@@ -123,7 +130,9 @@ class HtmlReport:
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a report
             self.problems.append(f"{self.path} could not be written: {error}")
 
-    def _log(self) -> tuple[page.SessionLog | None, str]:
+    def _log(self) -> tuple[SessionLog | None, str]:
+        from switchproof.reports import page
+
         try:
             found = page.session_log(self._test_log.read_text(encoding="utf-8"))
             self._test_log.unlink()

@@ -63,6 +63,11 @@ class Prepared:
         hosts = [_answers(host, commits.get(host.name)) for host in record.hosts]
         return judge(self.terms, self.candidates, self.survey, hosts)
 
+    def keep_survey(self, journal: Journal) -> None:
+        """Keep the survey as evidence of the run."""
+        text = msgspec.json.format(msgspec.json.encode(self.survey), indent=2).decode()
+        journal.keep(None, SURVEY, "The deploy paths of the repository", f"{text}\n")
+
 
 def prepare(
     plan: Plan, contract_sha256: Callable[[Target | Contract, Sequence[Path]], str], environ: Mapping[str, str]
@@ -113,12 +118,6 @@ def prepare(
         tuple(gather(asked.records, asked.allowed_signers, asked.revoked_signers)),
         Surveyor(asked.repository, ruled.vouched).survey(),
     )
-
-
-def keep_survey(prepared: Prepared, journal: Journal) -> None:
-    """Keep the survey as evidence of the run."""
-    text = msgspec.json.format(msgspec.json.encode(prepared.survey), indent=2).decode()
-    journal.keep(None, SURVEY, "The deploy paths of the repository", f"{text}\n")
 
 
 def _before(plan: Plan) -> Path:

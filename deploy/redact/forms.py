@@ -6,6 +6,7 @@ possessive or stopped by the next piece, so that no text takes longer than its l
 
 from __future__ import annotations
 
+import functools
 import heapq
 import re
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ class Form:
 
     name: str
     words: tuple[str, ...]
-    patterns: tuple[re.Pattern[str], ...]
+    patterns: tuple[str, ...]
     shown: str
     any_case: bool = True
 
@@ -36,6 +37,7 @@ class Form:
         words = [word for word in self.words if word in searched]
         if not words:
             return text, 0
+        patterns = [_compiled(pattern) for pattern in self.patterns]
         kept: list[str] = []
         at = 0
         last = -1
@@ -43,7 +45,7 @@ class Form:
             if place < at or place == last:
                 continue
             last = place
-            found = next((match for pattern in self.patterns if (match := pattern.match(searched, place))), None)
+            found = next((match for pattern in patterns if (match := pattern.match(searched, place))), None)
             if found is not None:
                 kept += [text[at : found.start("x")], self.shown]
                 at = found.end("x")
@@ -66,7 +68,13 @@ def _places(text: str, word: str) -> Iterator[int]:
 
 
 def _form(name: str, words: str, *patterns: str, shown: str = "[redacted]", any_case: bool = True) -> Form:
-    return Form(name, tuple(words.split()), tuple(re.compile(each) for each in patterns), shown, any_case)
+    return Form(name, tuple(words.split()), patterns, shown, any_case)
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern when one of its words is first seen: all of them take as long as connecting to a host."""
+    return re.compile(pattern)
 
 
 _NO_VALUE = r"\[redacted|\$|<|~/|/(?:run|etc|var|nix|root|home|opt|proc|tmp|dev|usr)/|\*+(?![^\s\"'\\])"

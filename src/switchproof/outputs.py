@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
 from switchproof.checks.session import DeploySession
+from switchproof.deploy.record.events import AnyEvent, PhaseStarted
 from switchproof.deploy.run.streams import forgiving
 from switchproof.deploy.settings import Settings
-from switchproof.reports import ci, files, index, tidy
+from switchproof.reports import ci, files
 from switchproof.reports.progress import Progress
-from switchproof.reports.summary import render as render_summary
+
+if TYPE_CHECKING:
+    from switchproof.reports.tidy import Tidied
 
 
 class Outputs:
@@ -34,7 +39,16 @@ class Outputs:
         self._service = service
         self._home = settings.home_of(session.plan.report_dir)
         self._problems: list[str] = []
-        self._tidied = tidy.Tidied()
+        self._tidied: Tidied | None = None
+        self._loading: threading.Thread | None = None
+
+    def watch(self, event: AnyEvent) -> None:
+        """Show an event; load what writes the reports while hosts are asked and there is nothing else to do."""
+        self._service.watch(event)
+        self._progress(event)
+        if self._loading is None and isinstance(event, PhaseStarted) and event.phase != "connect":
+            self._loading = threading.Thread(target=_load, daemon=True)
+            self._loading.start()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
@@ -50,6 +64,8 @@ class Outputs:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
         """Write the run's files, and give its folder its name."""
+        if self._loading is not None:
+            self._loading.join()
         yield
         record = self._session.record
         if record is None:
@@ -75,6 +91,8 @@ class Outputs:
 
     def _list(self, kept_in: Path) -> None:
         """Remove the runs that are too old, and list those that are kept."""
+        from switchproof.reports import index, tidy
+
         home, newest = self._home, self._session.plan.keep_runs
         try:
             if newest is not None:
@@ -87,14 +105,24 @@ class Outputs:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
         if record := self._session.record:
+            from switchproof.reports.summary import render as render_summary
+
             folder = self._session.folder
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
             terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
-        if self._tidied.removed:
+        if self._tidied and self._tidied.removed:
             terminalreporter.write_line(str(self._tidied))
         for problem in self._problems:
             terminalreporter.write_line(f"WARNING: {problem}")
+
+
+def _load() -> None:
+    """Load what writes the reports."""
+    with suppress(Exception):  # where it is used, it is told what is wrong with it
+        from switchproof.reports import conformance, index, junit, summary, tidy  # noqa: F401 - for later
+
+        conformance.prepare()
 
 
 def end_service(service: ci.Service, session: DeploySession) -> None:

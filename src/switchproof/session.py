@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +20,6 @@ from switchproof.checks.redaction import Redaction
 from switchproof.checks.selection import Selection
 from switchproof.checks.session import SESSION, DeploySession
 from switchproof.checks.terminal import provide_streams
-from switchproof.deploy.cutover.audit import prepare
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
 from switchproof.deploy.record.events import AnyEvent
@@ -35,6 +35,9 @@ from switchproof.reports import ci, files
 from switchproof.reports.html import HtmlReport
 from switchproof.reports.html import configure as configure_html
 from switchproof.reports.progress import Progress
+
+if TYPE_CHECKING:
+    from switchproof.deploy.cutover.audit import Prepared
 
 _HYPOTHESIS = "hypothesispytest"
 """The plugin of a tool for tests, which loads all of itself at the end of every session."""
@@ -82,7 +85,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
         if plan.sign_key is not None:
             check_key(plan.sign_key)
         promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
-        cutover = prepare(plan, contract_sha256_of, os.environ)
+        cutover = _prepare_cutover(plan)
     except UsageError as error:
         raise pytest.UsageError(redact(str(error))) from None
     for line in (
@@ -104,13 +107,13 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     service = ci.service(os.environ, progress.say)
 
     def watch(event: AnyEvent) -> None:
-        service.watch(event)
-        progress(event)
+        outputs.watch(event)
 
     room = _take_room(config, plan, folder)
     session = DeploySession(
         plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover, room=room
     )
+    outputs = Outputs(session, progress, service, settings)
     config.add_cleanup(lambda: _clear(session, room))
     config.stash[SESSION] = session
     config.add_cleanup(lambda: end_service(service, session))
@@ -120,8 +123,16 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     # The folder gets its name when everything is in it: what is registered first ends last.
-    config.pluginmanager.register(Outputs(session, progress, service, settings), "switchproof-outputs")
+    config.pluginmanager.register(outputs, "switchproof-outputs")
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
+
+
+def _prepare_cutover(plan: Plan) -> Prepared | None:
+    if plan.cutover is None:
+        return None  # and nothing of it is loaded
+    from switchproof.deploy.cutover.audit import prepare
+
+    return prepare(plan, contract_sha256_of, os.environ)
 
 
 def _make_plan(config: pytest.Config, settings: Settings) -> Plan:

@@ -1,1 +1,25 @@
 """The provider that reaches hosts over SSH, as OpenSSH's client would with the same files."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, cast
+
+
+def _load_paramiko() -> None:
+    """Import paramiko without `invoke`, which it needs only for `Match exec` in files that `reading.py` reads.
+
+    `invoke` brings asyncio, unittest.mock and a parser of YAML, and takes longer to load than all of paramiko.
+    """
+    modules = cast("dict[str, Any]", sys.modules)
+    if "invoke" in modules:
+        return
+    modules["invoke"] = None
+    try:
+        importlib.import_module("paramiko")
+    finally:
+        del modules["invoke"]
+
+
+_load_paramiko()
