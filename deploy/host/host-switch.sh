@@ -80,19 +80,19 @@ source "$HERE/script/confirm.sh"
 source "$HERE/script/plan.sh"
 source "$HERE/script/by_hand.sh"
 
-# Without one of these a verb would say something untrue.
-lacking() {
+# Add to `lacks` the tools that are missing without which a verb would say something untrue.
+find_lacking() {
   local tool
   for tool in awk base64 curl flock git gzip journalctl nix nix-store nsenter pgrep ss systemctl systemd-run; do
-    type -P "$tool" >/dev/null || printf '%s ' "$tool"
+    type -P "$tool" >/dev/null || lacks+="$tool "
   done
 }
 
 main() {
-  local verb=${1:-} lacks
+  local verb=${1:-} lacks=''
   # Whatever a broken system lacks, the way back from it is tried.
   if [ "$verb" = guard ]; then verb_guard; exit; fi
-  lacks=$(given_problem)
+  find_given_problem
   if [ -n "$lacks" ]; then echo "${0##*/}: $lacks; nothing was touched" >&2; exit 64; fi
   case $verb:$ENDPOINTS in
     deploy: | observe: | diagnose:)
@@ -101,7 +101,7 @@ main() {
       exit 64
       ;;
   esac
-  lacks=$(lacking)
+  find_lacking
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2
     say lacking "$lacks"

@@ -345,9 +345,11 @@ def test_where_a_program_comes_from_is_seen(tmp_path: Path) -> None:
       case $3 in /link/*) echo "{store}${{3#/link/}}/bin/x" ;; /none) return 1 ;; *) echo "$3" ;; esac
     }}
     INSTALLED=([web]={store}installed)
-    probing_programs "{store}a
+    rows=
+    find_probing_programs "{store}a
 {store}system
 {store}system-b"
+    printf %s "$rows"
     """
     paths = {"a": "/link/system", "b": "/link/installed", "c": "/link/system-", "d": "/usr/bin/x", "e": "/none"}
     wants = {

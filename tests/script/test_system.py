@@ -42,14 +42,14 @@ def test_units_of_which_systemd_does_not_tell_are_not_called_well() -> None:
     """Where systemctl gave no answer, an empty list of failed units says that it is none."""
     text = """
       silent=''
-      failed_units() { return 1; }
+      find_failed() { return 1; }
       failing_before() { return 1; }
       for when in '' before; do
         payload='' said=()
         say_failed "$when"
         echo "${said[units.failed]}|${said[units.problem]}"
       done
-      failed_units() { echo a.service; }
+      find_failed() { failed=a.service; }
       payload='' said=(); say_failed ''; echo "${said[units.failed]}|${said[units.problem]:-}"
     """
     silent = "|systemctl did not answer which units failed"
@@ -65,11 +65,11 @@ def test_a_folder_of_links_to_a_system_is_that_system(tmp_path: Path) -> None:
       for file in init activate bin/switch; do ln -s "$PWD/top/$file" "wrapped/$file"; done
       touch top/new
       PROFILE=$PWD/wrapped
-      echo "<$(wrapped "$PWD/top")>"
+      echo "<$(wrapped "$PWD/top" "$PROFILE")>"
       ln -s "$PWD/top/new" wrapped/new
-      echo "<$(wrapped "$PWD/top")>"
+      echo "<$(wrapped "$PWD/top" "$PROFILE")>"
       PROFILE=$PWD/top
-      echo "<$(wrapped "$PWD/top")>"
+      echo "<$(wrapped "$PWD/top" "$PROFILE")>"
     """
     assert run(text, "system").splitlines() == ["<>", f"<{tmp_path}/top>", "<>"]
 

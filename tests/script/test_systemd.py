@@ -61,7 +61,8 @@ def test_an_empty_or_failed_answer_is_asked_for_again(systemctl: str, told: list
     """Until a deadline, and half an answer counts for none; that systemd was silent is noted."""
     text = f"""
       {CLOCK}
-      timeout() {{ {systemctl}; }}
+      says() {{ {systemctl}; }}
+      ask_within() {{ answered=$(says); }}
       if ask_systemctl show x; then echo "$answered"; else echo "silent$answered"; fi
     """
     assert run(text, "systemd", replace=HERE).splitlines() == told

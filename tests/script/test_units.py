@@ -17,10 +17,11 @@ def test_what_ended_well_and_waits_has_not_failed() -> None:
           *) answered=Result=exit-code ;;
         esac
       }
-      failed_units <<<'bad.service loaded failed failed x
+      find_failed <<<'bad.service loaded failed failed x
 well.service loaded activating auto-restart x
 ill.service loaded activating auto-restart x
 switchproof-r1-converge.service loaded failed failed x'
+      echo "$failed"
     """
     assert run(text, "units", "numbers").split() == ["bad.service", "ill.service"]
 
@@ -55,7 +56,7 @@ def test_a_silent_systemctl_leaves_what_was_seen() -> None:
 @pytest.mark.parametrize("when", ["", "3"])
 def test_units_that_are_not_told_are_not_taken_for_well(when: str) -> None:
     """Where systemctl does not answer, there is no list of failed units, not an empty one."""
-    text = f"ask_systemctl() {{ return 1; }}; failed_units {when} || echo unknown; failing_before || echo unknown"
+    text = f"ask_systemctl() {{ return 1; }}; find_failed {when} || echo unknown; failing_before || echo unknown"
     assert run(text, "numbers", "clock", "units").split() == ["unknown", "unknown"]
 
 

@@ -9,8 +9,8 @@ say() { [ -n "${said[$1]+known}" ] || parts+=("$1"); said[$1]=$2; printf -v payl
 refuse() { say outcome "$1"; say detail "$2"; }
 
 answer() {
-  local digest; digest=$(printf '%s' "$payload" | sha256sum)
+  local digest; digest=$(exec sha256sum < <(printf '%s' "$payload"))
   printf '\nSWITCHPROOF/1 %s %s %d %s\n' "$SWITCHPROOF_NONCE" "$1" "${#payload}" "${digest%% *}"
-  printf '%s' "$payload" | gzip -c | base64
+  gzip -c < <(printf '%s' "$payload") | base64
   printf 'SWITCHPROOF/1 %s end\n' "$SWITCHPROOF_NONCE"
 }

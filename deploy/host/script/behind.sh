@@ -20,56 +20,89 @@ ask_monitor() {
   if [[ $text =~ \"(status|state)\":\ *\"([A-Za-z-]+)\" ]]; then echo "${BASH_REMATCH[2],,}"; else echo silent; fi
 }
 
-link_fact() { cat "/sys/class/net/$1/$2" 2>/dev/null || echo unknown; }
+# Add to `facts_seen` the process $2 under the name $1: its number, state, age in seconds, and what it waits for.
+add_process() {
+  local text up since waits; local -a fields
+  file_to text "/proc/$2/stat"
+  [ -n "$text" ] || { facts_seen+="$1 "$'\n'; return; }
+  read -r -a fields <<<"${text##*)}"
+  uptime_to up
+  milliseconds_to up "$up"
+  number_to since "${fields[19]:-}" 0
+  file_to waits "/proc/$2/wchan"
+  [[ $waits =~ ^[A-Za-z_][A-Za-z0-9_.]*$ ]] || waits=-
+  facts_seen+="$1 $2 ${fields[0]:-?} $((up / 1000 - since / 100)) $waits"$'\n'
+}
 
-# A machine's process, monitor and network, as the host sees them at this moment.
-machine_facts() {
-  local unit tap monitor pid address=${2#*://} master
+# Add to `facts_seen` the state of the link $1, whether it has a carrier, and the link that is its master.
+add_tap() {
+  local operstate carrier master='' link
+  [ -e "/sys/class/net/$1" ] || { facts_seen+=$'tap absent\n'; return; }
+  file_to operstate "/sys/class/net/$1/operstate"
+  file_to carrier "/sys/class/net/$1/carrier"
+  for link in /sys/class/net/*; do
+    [ ! "/sys/class/net/$1/master" -ef "$link" ] || master=${link##*/}
+  done
+  facts_seen+="tap ${operstate:-unknown} ${carrier:-unknown} $master"$'\n'
+}
+
+# Put into `facts_seen` a machine's process, monitor and network, as the host sees them at this moment.
+facts_seen=''
+find_machine() {
+  local unit tap monitor pid address=${2#*://}
+  facts_seen=''
   IFS=$RS read -r unit tap _ monitor <<<"$1"
   number_to pid "${value["$unit MainPID"]:-}" 0
-  ! ((pid)) || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
-  [ -z "$monitor" ] || printf 'monitor %s\n' "$(ask_monitor "$monitor")"
-  if [ -n "$tap" ] && [ ! -e "/sys/class/net/$tap" ]; then
-    echo 'tap absent'
-  elif [ -n "$tap" ]; then
-    master=$(readlink "/sys/class/net/$tap/master" || true)
-    printf 'tap %s %s %s\n' "$(link_fact "$tap" operstate)" "$(link_fact "$tap" carrier)" "${master##*/}"
-  fi
-  [ -z "$2" ] || printf 'neighbour %s\n' "$(ip neighbour show to "${address%%[:/]*}" 2>/dev/null | awk 'NR == 1 { print $NF }')"
+  ! ((pid)) || add_process process "$pid"
+  [ -z "$monitor" ] || facts_seen+="monitor $(ask_monitor "$monitor")"$'\n'
+  [ -z "$tap" ] || add_tap "$tap"
+  [ -n "$2" ] || return 0
+  ask_within 5 ip neighbour show to "${address%%[:/]*}" || true
+  answered=${answered%%$'\n'*} answered=${answered%"${answered##*[! ]}"}
+  facts_seen+="neighbour ${answered##* }"
 }
 
 say_machine() {
   local name=$1 unit=${2%%"$RS"*}
-  say "machine.$name" "$(machine_facts "$2" "$3")"
+  find_machine "$2" "$3"
+  say "machine.$name" "$facts_seen"
   say "systemd.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="$unit" 2>/dev/null | tail_of 16384)"
   say "console.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" -n 60 _SYSTEMD_UNIT="$unit" 2>/dev/null | tail_of 8192)"
 }
 
-# The process that is a unit's main one inside a container, by its number here.
-main_inside() {
-  local main file pid
+# Put into `pid` the process that is a unit's main one inside a container, by its number here.
+find_main_inside() {
+  local main file
+  pid=''
   number_to main "${value["$1 MainPID"]:-}" 0
   ! ((main)) || for file in /sys/fs/cgroup{,/systemd}"${value["$1 ControlGroup"]}"/cgroup.procs; do
     while read -r pid; do
-      ! grep -qs "^NSpid:.*[[:space:]]$main\$" "/proc/$pid/status" || { echo "$pid"; return; }
+      ! grep -qs "^NSpid:.*[[:space:]]$main\$" "/proc/$pid/status" || return 0
     done 2>/dev/null <"$file" || true
   done
+  pid=''
 }
 
-# A container, its systemd, its network, and the unit inside, as the host sees them at this moment.
-container_facts() {
-  local leader=${LEADER[$1]:-} pid
-  if [ -z "$leader" ]; then echo 'leader none'; return; fi
-  printf 'leader %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$leader" || true)"
-  if [ "${value["$2 ActiveState"]:-}" = unknown ]; then echo 'systemd silent'; else echo 'systemd answers'; fi
-  pid=$(main_inside "$2")
-  [ -z "$pid" ] || printf 'process %s\n' "$(ps -o pid=,stat=,etimes=,wchan= -p "$pid" || true)"
-  printf 'network %s\n' "$(nsenter -t "$leader" -n -- ip -o link show lo 2>/dev/null | grep -o '[<,]UP[,>]' | tr -d '<,>' || true)"
+# Put into `facts_seen` a container, its systemd, its network, and the unit inside, as the host sees them at this moment.
+find_container() {
+  local leader=${LEADER[$1]:-} pid words=answers up='[<,]UP[,>]'
+  if [ -z "$leader" ]; then facts_seen='leader none'; return; fi
+  facts_seen=''
+  add_process leader "$leader"
+  [ "${value["$2 ActiveState"]:-}" != unknown ] || words=silent
+  facts_seen+="systemd $words"$'\n'
+  find_main_inside "$2"
+  [ -z "$pid" ] || add_process process "$pid"
+  words=''
+  ask_within 5 nsenter -t "$leader" -n -- ip -o link show lo || true
+  [[ ! $answered =~ $up ]] || words=UP
+  facts_seen+="network $words"
 }
 
 say_container() {
   local name=$1 container=$2 unit=$3
-  say "container.$name" "$(container_facts "$container" "$unit")"
+  find_container "$container" "$unit"
+  say "container.$name" "$facts_seen"
   say "outside.$name" "$(journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="$container" 2>/dev/null | tail_of 16384)"
   say "inside.$name" "$([[ $unit != */* ]] || inside "${unit%%/*}" \
     journalctl -q --no-pager -o short-unix --since "@$4" _PID=1 UNIT="${unit#*/}" 2>/dev/null | tail_of 16384)"
@@ -78,7 +111,8 @@ say_container() {
 # What a person on call would look at inside; with nobody to ask, what is known from outside.
 diagnose_container() {
   local name=$1 container=$2 unit=$3 leader=${LEADER[$2]:-}
-  say "container/$name.facts" "$(container_facts "$container" "$unit")"
+  find_container "$container" "$unit"
+  say "container/$name.facts" "$facts_seen"
   say "container/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$container" 2>&1 | tail_of 65536)"
   [ -n "$leader" ] || return 0
   say "container/$name.sockets" "$(nsenter -t "$leader" -n -- ss -tunap 2>&1 | tail_of 65536)"

@@ -22,9 +22,10 @@ tell() {
 tell_parts() { local part; for part in "${parts[@]}"; do printf '\n==== %s ====\n%s\n' "$part" "${said[$part]}"; done; }
 
 tell_status() {
-  local top profile run left ends_in; top=$(toplevel) profile=$(readlink -e "$PROFILE" || true)
+  local top profile run left ends_in number; top=$(toplevel) profile=$(readlink -e "$PROFILE" || true)
+  generation_to number
   row runs "$top ($(commit_of "$top"))"
-  row profile "$([ "$profile" = "$top" ] && echo 'the same' || echo "$profile, which is not what runs"), generation $(generation || true)"
+  row profile "$([ "$profile" = "$top" ] && echo 'the same' || echo "$profile, which is not what runs"), generation $number"
   lease_left
   row lock "$([ -e "$LOCK" ] && echo "$(held_by owner), run $(held_by run), since $(held_by since); it ends in $ends_in s unless that goes on" || echo free)"
   run=$(pending run)

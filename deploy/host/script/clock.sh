@@ -12,3 +12,24 @@ gone_by() {
   milliseconds_to now "$up" && milliseconds_to least "$1" && milliseconds_to since "$2" || return 0
   ((now - since >= least))
 }
+
+# Put what a program says into `answered`, without its last line feeds, and return its exit status; 124 where it takes
+# longer than $1 seconds. This is one process, where `timeout` in a substitution is two: with a trap for its end, the shell
+# takes another one for each program in a substitution, unless that says `exec`.
+answered=''
+ask_within() {
+  local fd pid rc=0
+  exec {fd}< <(exec "${@:2}" 2>/dev/null)
+  pid=$!
+  # A number of characters has bash read many at once, and is the most that is taken.
+  IFS= read -r -N 16777216 -t "$1" -u "$fd" answered || rc=$?
+  exec {fd}<&-
+  if ((rc > 128)); then
+    kill "$pid" 2>/dev/null || true
+    return 124
+  fi
+  rc=0
+  wait "$pid" || rc=$?
+  while [[ $answered == *$'\n' ]]; do answered=${answered%$'\n'}; done
+  return "$rc"
+}

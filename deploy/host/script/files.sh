@@ -4,11 +4,18 @@
 field() { sed -n "s/^$2 //p" "$1" 2>/dev/null || true; }
 section() { awk -v name="$2" '$1 == name { getline; print; exit }' "$1" 2>/dev/null || true; }
 
+# Put a file's text without its last line feed into the variable $1; nothing where it cannot be read.
+file_to() {
+  printf -v "$1" ''
+  { IFS= read -r -d '' "$1" <"$2"; } 2>/dev/null || true # bash drops NUL bytes
+  printf -v "$1" %s "${!1%$'\n'}"
+}
+
 # A private folder that is gone when the script ends.
 SCRATCH=
 make_scratch() {
   [ -z "$SCRATCH" ] || return 0
-  SCRATCH=$(mktemp -d -p /run switchproof.XXXXXXXXXX 2>/dev/null) || SCRATCH=$(mktemp -d)
+  SCRATCH=$(exec mktemp -d -p /run switchproof.XXXXXXXXXX 2>/dev/null) || SCRATCH=$(mktemp -d)
   trap 'rm -rf -- "$SCRATCH"' EXIT
 }
 

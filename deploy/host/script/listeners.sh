@@ -6,13 +6,13 @@ say_listeners() {
   local container rows
   ask_ss -Hltnp
   sockets=$answered
-  rows=$(listeners <<<"$sockets")
+  find_listeners <<<"$sockets"
   add_unix_listeners ''
   say listeners "$rows"
   for container in "${!LEADER[@]}"; do
     [ -n "${LEADER[$container]}" ] || continue
     ask_ss -Hltnp nsenter -t "${LEADER[$container]}" -n --
-    rows=$(listeners <<<"$answered")
+    find_listeners <<<"$answered"
     add_unix_listeners "$container"
     say "listeners.$container" "$rows"
   done
@@ -23,7 +23,7 @@ ask_ss() {
   local tries=0 stderr=''
   while ((tries < 5)); do
     tries=$((tries + 1))
-    if answered=$(timeout 10 "${@:2}" ss "$1" 2>/dev/null); then return 0; fi
+    if ask_within 10 "${@:2}" ss "$1"; then return 0; fi
     sleep 0.5
   done
   stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true
@@ -87,9 +87,10 @@ held_sockets() {
   done < <({ ask_systemctl show -p Listen,Triggers -- '*.socket' && printf '%s\n\n' "$answered"; } || true)
 }
 
-# Read what ss says: a line a socket and process.
-listeners() {
-  local address rest pid unit seen rows='' held=''
+# Read what ss says, into `rows`: a line a socket and process.
+find_listeners() {
+  local address rest pid unit seen held=''
+  rows=''
   while read -r _ _ _ address _ rest; do
     seen=' '
     while [[ $rest =~ pid=([0-9]{1,10}) ]]; do
@@ -103,5 +104,5 @@ listeners() {
     # Somebody whom ss cannot name is a stranger all the same.
     [ "$seen" != ' ' ] || [ -z "$address" ] || rows+="$address 0 ?"$'\n'
   done
-  printf '%s' "${rows%$'\n'}"
+  rows=${rows%$'\n'}
 }

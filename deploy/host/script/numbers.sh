@@ -16,13 +16,13 @@ milliseconds_to() {
   printf -v "$1" %s "$((10#$2 * 1000 + 10#${3:0:3}))"
 }
 
-# Say which of the caller's numbers is not one.
-given_problem() {
+# Put into `lacks` which of the caller's numbers is not one.
+find_given_problem() {
   local name
   for name in LEASE_S TIMEOUT_S DEADMAN_S PATIENCE_S ANSWERS SAME_FAILURES SAME_ANSWERS MAX_BYTES OFFSET; do
-    [[ ${!name} =~ ^(0|[1-9][0-9]{0,14})$ ]] || { echo "$name is '${!name}', which is not a whole number"; return; }
+    [[ ${!name} =~ ^(0|[1-9][0-9]{0,14})$ ]] || lacks="$name is '${!name}', which is not a whole number"
   done
   for name in READY_S INTERVAL_S SOAK_S ANSWER_TIMEOUT_S WAIT_S; do
-    [[ ${!name} =~ ^[0-9]{1,12}(\.[0-9]*)?$ ]] || { echo "$name is '${!name}', which is not a number of seconds"; return; }
+    [[ ${!name} =~ ^[0-9]{1,12}(\.[0-9]*)?$ ]] || lacks="$name is '${!name}', which is not a number of seconds"
   done
 }

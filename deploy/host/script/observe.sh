@@ -3,10 +3,11 @@
 # Whether a line that is written to the journal now comes back from it; entries of old prove nothing.
 journal_works() {
   local nonce began
-  nonce="switchproof-$(</proc/sys/kernel/random/uuid)"
-  timeout 5 systemd-cat -t switchproof echo "$nonce" 2>/dev/null || return
+  file_to nonce /proc/sys/kernel/random/uuid
+  nonce=switchproof-$nonce
+  ask_within 5 systemd-cat -t switchproof echo "$nonce" || return
   uptime_to began
-  until [ -n "$(timeout 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" 2>/dev/null)" ]; do
+  until ask_within 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" && [ -n "$answered" ]; do
     ! gone_by 10 "$began" || return
     sleep 0.2
   done
@@ -14,18 +15,21 @@ journal_works() {
 
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told='' name listener backend machine container; local -A journals size=()
+  local unit line fd text told='' journal='' name listener backend machine container; local -A inner=() size=()
   for unit in "${UNITS[@]}"; do
+    [[ $unit == */* ]] || continue
     # The dot says that journalctl ended well.
     exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
-    journals[$unit]=$fd
+    inner[$unit]=$fd
   done
   # The part of a unit begins with the dot of its state and its name; the lines that follow are indented.
   unit='?'
   while IFS= read -r line; do
     if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
-  done < <(systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
+  done < <(exec systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
+  # That of all of the host's units at once: whether each has a journal at this moment is not asked.
+  ! ask_within 20 journalctl -q --no-pager -n 5 "${HOST_UNITS[@]/#/--unit=}" || journal=${#answered}
   for unit in "${UNITS[@]}"; do
     [[ $unit == */* ]] || continue
     text=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true)
@@ -33,19 +37,23 @@ say_diagnosable() {
   done
   for unit in "${UNITS[@]}"; do
     told+="systemctl $unit ${size[$unit]:-0}"$'\n'
-    fd=${journals[$unit]} text=''
+    fd=${inner[$unit]:-} text=''
+    if [ -z "$fd" ]; then
+      [ -z "$journal" ] || told+="journalctl $unit $journal"$'\n'
+      continue
+    fi
     IFS= read -r -d '' text <&"$fd" || true
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
   while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
     if [ -n "$machine" ]; then
-      text=$(machine_facts "$machine" "$backend")
-      told+="machine $name ${#text}"$'\n'
+      find_machine "$machine" "$backend"
+      told+="machine $name ${#facts_seen}"$'\n'
     fi
     if [ -z "$container" ] || [ -z "${LEADER[$container]}" ]; then continue; fi
-    text=$(container_facts "$container" "$listener")
-    told+="container $name ${#text}"$'\n'
+    find_container "$container" "$listener"
+    told+="container $name ${#facts_seen}"$'\n'
   done <<<"$ENDPOINTS"
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"$'\n'
   ! journal_works || told+="journald line 1"
@@ -79,7 +87,8 @@ $(about "$2" journalctl -q --no-pager -o short-iso-precise -n 20 -u | tail_of 65
 diagnose_machine() {
   local name=$1 unit tap bridge link
   IFS=$RS read -r unit tap bridge _ <<<"$2"
-  say "machine/$name.facts" "$(machine_facts "$2" "$3")"
+  find_machine "$2" "$3"
+  say "machine/$name.facts" "$facts_seen"
   [ -z "$3" ] || say "machine/$name.answer" "$3"$'\n'"$(ANSWER_TIMEOUT_S=2 && ask "$3" | head -c "$((MAX_BYTES + 1024))")"
   say "machine/$name.console" "$(journalctl -q --no-pager -o short-iso-precise -n 200 _SYSTEMD_UNIT="$unit" 2>&1 | tail_of 65536)"
   say "machine/$name.network" "$({
@@ -98,7 +107,7 @@ verb_diagnose() {
     say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | tail_of 65536)"
     say "show/$unit" "$(about "$unit" systemctl show -- 2>&1 | tail_of 65536)"
     say "journal/$unit" "$(journal_since "$began" "$unit")"
-  done < <({ contract_units; failed_units; } | awk '!seen[$0]++')
+  done < <({ contract_units; ! find_failed || printf '%s\n' "$failed"; } | awk 'NF && !seen[$0]++')
   say sockets "$({
     ss -tunap
     for name in "${!LEADER[@]}"; do

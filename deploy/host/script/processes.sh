@@ -1,9 +1,10 @@
 # The processes of the contract, and what they run from.
 
-# The processes of the contract's units, with the store paths each runs from that are not in the closure $1, and
-# after an equals sign those that the bridge installed.
-processes() {
-  local unit group file pid exe text path strays roots=" ${INSTALLED[*]} "; local -a pids links=() words; local -A unit_of=()
+# Put into `rows` the processes of the contract's units, with the store paths each runs from that are not in the closure $1,
+# and after an equals sign those that the bridge installed; into `began` when each began; and into `activated` when the
+# system was, by the clock.
+find_processes() {
+  local unit group file pid exe at text path strays roots=" ${INSTALLED[*]} "; local -a pids links=() words; local -A unit_of=()
   shopt -s globstar dotglob nullglob
   for unit in "${UNITS[@]}"; do
     group=${value["$unit ControlGroup"]:-}
@@ -16,9 +17,12 @@ processes() {
       done
     done
   done
-  ((${#links[@]})) || return 0
+  shopt -u globstar dotglob nullglob
   local -A executables=()
-  while read -r file exe; do executables[$file]=${exe// /_}; done < <(find "${links[@]}" -maxdepth 0 -printf '%p %l\n' 2>/dev/null)
+  while read -r file at exe; do
+    executables[$file]=${exe// /_}
+    [[ $file != /run/current-system || ! $at =~ ^[0-9]+\.[0-9]{2} ]] || activated=${BASH_REMATCH[0]}
+  done < <(exec find /run/current-system "${links[@]}" -maxdepth 0 -printf '%p %T@ %l\n' 2>/dev/null)
   for file in "${links[@]}"; do
     pid=${file//[!0-9]/} exe=${executables[$file]:-} words=() strays=''
     mapfile -d '' -t words 2>/dev/null <"${file%exe}cmdline" || true
@@ -28,41 +32,41 @@ processes() {
       [[ $roots != *" $path "* || " $strays " == *" =$path "* ]] || strays+="${strays:+ }=$path"
       [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
     done
-    printf '%s %s %s %s\n' "${unit_of[$pid]}" "$pid" "${exe:-?}" "$strays"
+    rows+="${unit_of[$pid]} $pid ${exe:-?} $strays"$'\n'
+    note_began "$pid"
   done
 }
 
-# When processes began, in hundredths of a second since the boot: the twentieth field after the name in parentheses.
-began_of() {
-  local pid text; local -a fields
-  for pid in "$@"; do
-    { IFS= read -r -d '' text <"/proc/$pid/stat"; } 2>/dev/null || true
-    read -r -a fields <<<"${text##*)}"
-    [[ ${fields[19]:-} =~ ^[0-9]{1,15}$ ]] && printf '%s %s\n' "$pid" "${fields[19]}"
-  done
-  return 0
+# Add to `began` when a process did, in hundredths of a second since the boot: the twentieth field after the name in
+# parentheses.
+note_began() {
+  local text=''; local -a fields
+  { IFS= read -r -d '' text <"/proc/$1/stat"; } 2>/dev/null || true
+  read -r -a fields <<<"${text##*)}"
+  [[ ! ${fields[19]:-} =~ ^[0-9]{1,15}$ ]] || began+="$1 ${fields[19]}"$'\n'
 }
 
 # Which store paths each process of the contract's units runs from that do not belong to the running system, and when
 # it began; and when that system was activated, by the clock.
 say_processes() {
-  local top closure rows
-  top=$(toplevel)
-  if ! closure=$(nix-store -qR "$top" "${INSTALLED[@]}" 2>&1) || [ -z "$top" ]; then
+  local closure up rows='' began='' activated=''
+  if ! closure=$(exec nix-store -qR "${said[system.running]}" "${INSTALLED[@]}" 2>&1) || [ -z "${said[system.running]}" ]; then
     say processes.problem "$closure"
     return
   fi
-  rows=$(processes "$closure")
-  say processes "$rows"
-  # shellcheck disable=SC2046 # one number a line
-  say processes.began "$(began_of $(cut -d' ' -f2 <<<"$rows"))"
-  say programs "$(probing_programs "$closure")"
-  say system.activated "$(stat -c %.2Y /run/current-system) $(</proc/uptime)"
+  find_processes "$closure"
+  say processes "${rows%$'\n'}"
+  say processes.began "${began%$'\n'}"
+  find_probing_programs "$closure"
+  say programs "${rows%$'\n'}"
+  file_to up /proc/uptime
+  say system.activated "$activated $up"
 }
 
-# The files that probes run: the endpoint, whether the file is of the closure $1, and the file.
-probing_programs() {
+# Put into `rows` the files that probes run: the endpoint, whether the file is of the closure $1, and the file.
+find_probing_programs() {
   local name question file origin; local -a part
+  rows=''
   while IFS=$US read -r name _ _ _ question _; do
     IFS=$RS read -r -a part <<<"$question"
     [ "${part[0]:-}" = exec ] || continue
@@ -71,6 +75,6 @@ probing_programs() {
       [[ " ${INSTALLED[*]} " != *" $(store_root "$file") "* ]] || origin=installed
       [[ $'\n'$1$'\n' != *$'\n'"$(store_root "$file")"$'\n'* ]] || origin=system
     fi
-    printf '%s %s %s\n' "$name" "$origin" "$file"
+    rows+="$name $origin $file"$'\n'
   done <<<"$ENDPOINTS"
 }

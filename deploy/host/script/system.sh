@@ -1,16 +1,25 @@
 # Which system runs, and where the definitions of its units come from.
 
 say_system() {
-  local top; top=$(toplevel)
+  local top text
+  [ -n "$shown$silent" ] || show_units # else the watch has just asked
+  follow_links
+  top=${led[0]}
   say system.running "$top"
-  say system.profile "$(readlink -e $PROFILE || true)"
-  say system.wrapped "$(wrapped "$top")"
-  say system.booted "$(readlink -e /run/booted-system || true)"
-  say system.generation "$(generation)"
-  say system.revision "$(timeout 10 "$top/sw/bin/nixos-version" --configuration-revision 2>/dev/null || true)"
-  say system.nar_hash "$(nix-store --query --hash "$top" 2>/dev/null || true)"
-  say system.built_from "$(cat "$STATE/systems/${top##*/}" 2>/dev/null || true)"
-  say system.boot_id "$(</proc/sys/kernel/random/boot_id)"
+  say system.profile "${led[1]}"
+  text=''
+  [ "${led[1]}" = "$top" ] || text=$(wrapped "$top" "${led[1]}")
+  say system.wrapped "$text"
+  say system.booted "${led[2]}"
+  generation_to text
+  say system.generation "$text"
+  ask_within 10 "$top/sw/bin/nixos-version" --configuration-revision || true
+  say system.revision "$answered"
+  say system.nar_hash "$(exec nix-store --query --hash "$top" 2>/dev/null)"
+  file_to text "$STATE/systems/${top##*/}"
+  say system.built_from "$text"
+  file_to text /proc/sys/kernel/random/boot_id
+  say system.boot_id "$text"
   say_reboot_parts
   say system.clock "$EPOCHREALTIME"
   say_installed "$top"
@@ -34,11 +43,35 @@ say_reboot_parts() {
   say system.kernels "${was[0]##*/} ${is[0]##*/}"
 }
 
-# The system $1 if the profile is a folder of links to all that it has, as deploy-rs makes one; else nothing.
+# Put into `led` what runs, the profile and the booted system; empty where there is none. Into `origins` where the definitions
+# of the host's units come from: unit, path, the file that it leads to, and the file of that name in the running system.
+follow_links() {
+  local unit path tail index=3; local -a units=() paths=() files=()
+  local -a places=(/run/current-system "$PROFILE" /run/booted-system)
+  for unit in "${HOST_UNITS[@]}"; do
+    # Blanks separate paths.
+    read -r -a files <<<"${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}"
+    for path in "${files[@]}"; do
+      tail=${path##*/}
+      [[ $path != *.d/* ]] || tail=${path%/*} tail=${tail##*/}/${path##*/}
+      units+=("$unit") paths+=("$path") places+=("$path" "/run/current-system/etc/systemd/system/$tail")
+    done
+  done
+  mapfile -d '' -t led < <(exec readlink -z -m -- "${places[@]}" 2>/dev/null)
+  # Where readlink left one out, it is not known which is which.
+  ((${#led[@]} == ${#places[@]})) || led=()
+  origins=''
+  while ((index < ${#led[@]})); do
+    origins+="${units[index / 2 - 1]} ${paths[index / 2 - 1]} ${led[index]} ${led[index + 1]}"$'\n'
+    index=$((index + 2))
+  done
+  for index in 0 1 2; do [ -e "${led[index]:-}" ] || led[index]=''; done
+}
+
+# The system $1 if the profile's folder $2 has links to all that it has, as deploy-rs makes one; else nothing.
 wrapped() {
-  local file profile; local -a files=() there=() here=()
-  profile=$(readlink -e $PROFILE || true)
-  if [ "$profile" = "$1" ] || [ -z "$profile" ] || [ ! -x "$1/init" ]; then return 0; fi
+  local file profile=$2; local -a files=() there=() here=()
+  if [ -z "$profile" ] || [ ! -x "$1/init" ]; then return 0; fi
   for file in "$1"/* "$1"/bin/*; do [ "$file" = "$1/bin" ] || files+=("${file#"$1"}"); done
   mapfile -t here < <(readlink -e -- "${files[@]/#/$1}")
   mapfile -t there < <(readlink -e -- "${files[@]/#/$profile}")
@@ -52,8 +85,10 @@ say_failed() {
     rows=silent
   elif [ -n "$1" ]; then
     rows=$(failing_before) || rows=silent
+  elif find_failed; then
+    rows=$failed
   else
-    rows=$(failed_units) || rows=silent
+    rows=silent
   fi
   [ "$rows" != silent ] || { say units.problem 'systemctl did not answer which units failed' && rows=''; }
   say units.failed "$rows"
@@ -81,56 +116,43 @@ say_installed() {
 store_root() { local rest=${1#/nix/store/}; printf '/nix/store/%s' "${rest%%/*}"; }
 
 say_units() {
-  local unit fd digest file definitions=''; local -A opened digests
-  [ -n "$shown$silent" ] || show_units # else the watch has just asked
+  local unit path fd digest file text name=0 definitions=''; local -A opened=() source=() digests=()
   [ -z "$silent" ] || [ -n "${said[units.problem]:-}" ] || say units.problem "systemctl did not answer within $ANSWER_WITHIN_S s, asked again and again"
   say units.show "$shown"
-  say units.origins "$(origins)"
-  say units.commands "$(failed_commands)"
+  say units.origins "${origins%$'\n'}"
+  find_failed_commands
+  say units.commands "$answered"
+  make_scratch
   for unit in "${UNITS[@]}"; do
-    # shellcheck disable=SC2086 # systemd separates paths with blanks
-    exec {fd}< <(if [[ $unit == */* ]]; then set -- inside "${unit%%/*}" cat; else set -- exec cat; fi
-      "$@" -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
-    opened[$unit]=$fd
+    if [[ $unit == */* ]]; then
+      # shellcheck disable=SC2086 # systemd separates paths with blanks
+      exec {fd}< <(inside "${unit%%/*}" cat -- "${value["$unit FragmentPath"]:-}" ${value["$unit DropInPaths"]:-} 2>/dev/null)
+      opened[$unit]=$fd source[$unit]=/dev/fd/$fd
+      continue
+    fi
+    name=$((name + 1)) source[$unit]=$SCRATCH/definition.$name
+    for path in ${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}; do
+      text=''
+      # It ends at a NUL byte, which no definition has.
+      { IFS= read -r -d '' text <"$path"; } 2>/dev/null || true
+      printf %s "$text"
+    done >"${source[$unit]}"
   done
-  while read -r digest file; do digests[${file##*/}]=$digest; done < <(sha256sum -- "${opened[@]/#//dev/fd/}" </dev/null)
+  while read -r digest file; do digests[$file]=$digest; done < <(exec sha256sum -- "${source[@]}" </dev/null)
   for unit in "${UNITS[@]}"; do
-    fd=${opened[$unit]}
-    definitions+="$unit ${digests[$fd]:-}"$'\n'
-    exec {fd}<&-
+    definitions+="$unit ${digests[${source[$unit]}]:-}"$'\n'
+    fd=${opened[$unit]:-}
+    [ -z "$fd" ] || exec {fd}<&-
   done
   say units.definition "${definitions%$'\n'}"
 }
 
-# The commands of the units that did not end well, each with how it ended, in systemctl's words.
-failed_commands() {
+# Put into `answered` the commands of the units that did not end well, each with how it ended, in systemctl's words.
+find_failed_commands() {
   local unit; local -a bad=()
+  answered=''
   for unit in "${HOST_UNITS[@]}"; do
     case ${value["$unit Result"]:-success} in success | '') ;; *) bad+=("$unit") ;; esac
   done
-  ((${#bad[@]})) || return 0
-  ask_systemctl show -p Id,ExecCondition,ExecStartPre,ExecStart,ExecStartPost,ExecStop,ExecStopPost -- "${bad[@]}" || true
-  printf '%s' "$answered"
-}
-
-# Where the definitions of the host's units come from: unit, path, the file that it leads to, and the file of that name in
-# the running system.
-origins() {
-  local unit path tail top index=0; local -a units=() paths=() places=() files=()
-  top=$(toplevel)
-  for unit in "${HOST_UNITS[@]}"; do
-    # Blanks separate paths.
-    read -r -a files <<<"${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}"
-    for path in "${files[@]}"; do
-      tail=${path##*/}
-      [[ $path != *.d/* ]] || tail=${path%/*} tail=${tail##*/}/${path##*/}
-      units+=("$unit") paths+=("$path") places+=("$path" "$top/etc/systemd/system/$tail")
-    done
-  done
-  ((${#paths[@]})) || return 0
-  mapfile -t files < <(readlink -m -- "${places[@]}")
-  while ((index < ${#paths[@]})); do
-    printf '%s %s %s %s\n' "${units[index]}" "${paths[index]}" "${files[2 * index]}" "${files[2 * index + 1]}"
-    index=$((index + 1))
-  done
+  ((${#bad[@]} == 0)) || ask_systemctl show -p Id,ExecCondition,ExecStartPre,ExecStart,ExecStartPost,ExecStop,ExecStopPost -- "${bad[@]}" || true
 }

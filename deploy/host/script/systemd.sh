@@ -6,7 +6,7 @@
 ANSWER_WITHIN_S=10
 readonly DONE_WITHIN_S=30 ACTIVATION=nixos-rebuild-switch-to-configuration
 readonly SWITCH_LOCK=/run/nixos/switch-to-configuration.lock
-answered='' unit_active='' unit_sub='' activating=''
+unit_active='' unit_sub='' activating=''
 
 # Keep a note of every silence, for the answers of this run's later questions.
 note_silence() {
@@ -22,7 +22,7 @@ ask_systemctl() {
   uptime_to began
   while :; do
     rc=0
-    answered=$(timeout 10 systemctl "$@" 2>/dev/null) || rc=$?
+    ask_within 10 systemctl "$@" || rc=$?
     if [ "$rc" = 0 ] && [ -n "$answered" ]; then break; fi
     tries=$((tries + 1)) answered=''
     if gone_by "$ANSWER_WITHIN_S" "$began"; then

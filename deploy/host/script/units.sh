@@ -1,10 +1,17 @@
 # What systemd says of the units of the contract, and which units fail.
 
 toplevel() { readlink -e /run/current-system || true; }
-generation() { local link; link=$(readlink "$PROFILE") && [[ $link =~ ^system-([0-9]+)-link$ ]] && printf '%s' "${BASH_REMATCH[1]}"; }
-# Units that failed, or wait to be started again after a failure; over some moments, one of them may just be starting.
-# Fails where systemctl does not answer. The legend makes that no true answer is empty.
-failed_units() {
+# Put the number of the profile's generation into the variable $1; nothing where it has none.
+generation_to() {
+  local link
+  printf -v "$1" ''
+  link=$(exec readlink "$PROFILE") || return 0
+  [[ ! $link =~ ^system-([0-9]+)-link$ ]] || printf -v "$1" %s "${BASH_REMATCH[1]}"
+}
+# Put into `failed` the units that failed, or wait to be started again after a failure; over some moments, one of them may
+# just be starting. Fails where systemctl does not answer. The legend makes that no true answer is empty.
+failed=''
+find_failed() {
   local unit active sub moment rows=''
   number_to moment "${1:-}" 1
   for (( ; moment > 0; moment--)); do
@@ -17,7 +24,8 @@ failed_units() {
     done <<<"$answered"
     ((moment == 1)) || sleep 0.3
   done
-  printf '%s' "$rows" | sort -u
+  failed=$rows
+  [ -z "$rows" ] || failed=$(exec sort -u <<<"${rows%$'\n'}")
 }
 
 # Services that systemd itself started again in the last quarter of an hour: they fail now and then, whatever they are
@@ -41,7 +49,10 @@ flapping_units() {
 }
 
 # What fails before anything is changed, as a list: it may go on failing.
-failing_before() { { failed_units 3 && flapping_units; } | sort -u; }
+failing_before() {
+  find_failed 3 || return
+  { { [ -z "$failed" ] || printf '%s\n' "$failed"; } && flapping_units; } | sort -u
+}
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
 # Where no answer comes in time, `silent` says so and all is left as it was seen last.

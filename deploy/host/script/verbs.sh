@@ -34,7 +34,8 @@ verb_rollback() {
 verb_generations() {
   local number top current words='' running
   [ -z "${SWITCHPROOF_CLAIM:-}" ] || claim || return 0
-  running=$(toplevel) current=$(generation)
+  running=$(toplevel)
+  generation_to current
   while read -r number; do
     top=$(readlink "$PROFILE-$number-link")
     words+=$number$US$top$US$([ -x "$top/bin/switch-to-configuration" ] && echo yes || echo no)

@@ -250,7 +250,7 @@ say_waiting() {
 # after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
 # was given up, the others are not waited for.
 watch_endpoints() {
-  local began now bad name units unit key life up identity='' last_identity='' series='' changes=''
+  local began now bad ends name units unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
   local -A base outcome failures steady equal alike reasons
   local counted='the watch began' said_at=0
@@ -313,8 +313,12 @@ watch_endpoints() {
   done
   exec {idle}<&-
   uptime_to now
-  say watch.settled "$(for name in "${!settled[@]}"; do printf '%s %s\n' "$name" "${settled[$name]}"; done)"
-  say watch.reasons "$(for name in "${!reasons[@]}"; do printf '%s %s\n' "$name" "${reasons[$name]}"; done)"
+  ends=''
+  for name in "${!settled[@]}"; do ends+="$name ${settled[$name]}"$'\n'; done
+  say watch.settled "${ends%$'\n'}"
+  ends=''
+  for name in "${!reasons[@]}"; do ends+="$name ${reasons[$name]}"$'\n'; done
+  say watch.reasons "${ends%$'\n'}"
   say watch.began "$began"
   say watch.ended "$now"
   say watch.series "$series"
@@ -333,7 +337,7 @@ say_bodies() {
     done
   done
   say watch.bodies "$rows"
-  say watch.body-bytes "$([ -z "$rows" ] || cat -- "${files[@]}" | base64 -w0)"
+  say watch.body-bytes "$([ -z "$rows" ] || exec base64 -w0 < <(exec cat -- "${files[@]}"))"
 }
 
 # What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
