@@ -80,7 +80,7 @@ class Switchproof(Contender):
         """See `Contender.run`."""
         runs = ground.folder / "runs"
         shutil.rmtree(runs, ignore_errors=True)
-        command = [sys.executable, "-m", "pytest", "--provider=ovh", "--audit", "--soak=0"]
+        command = [sys.executable, "-m", "switchproof", "audit", "--provider=ovh", "--soak=0"]
         ended = run_command([*command, f"--targets={ground.folder / 'target.toml'}", f"--report-dir={runs}"], ROOT)
         folders = sorted(runs.glob("2*"))
         if ended.status != 0 or len(folders) != 1:
@@ -202,10 +202,12 @@ def run_command(command: list[str], cwd: Path, **environ: str) -> Ended:
 
 
 def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subprocess.Popen[bytes]:
+    # Installed packages are compiled: nobody is measured compiling their modules in each run.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         command,
         cwd=cwd,
-        env=os.environ | environ,
+        env=inherited | environ,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -22,8 +22,13 @@ def processes_of_a_look(machine: LabHost, answers: int) -> int:
     nonce = secrets.token_hex(8)
     values = {
         **values_of(machine),
-        **{"READY_S": "60", "ANSWERS": str(answers), "INTERVAL_S": "0.1", "SOAK_S": "0", "FLAKE_ATTR": "choiros-a"},
-        **{"SWITCHPROOF_RUN": "cost", "SWITCHPROOF_NONCE": nonce},
+        "READY_S": "60",
+        "ANSWERS": str(answers),
+        "INTERVAL_S": "0.1",
+        "SOAK_S": "0",
+        "FLAKE_ATTR": "choiros-a",
+        "SWITCHPROOF_RUN": "cost",
+        "SWITCHPROOF_NONCE": nonce,
         "SYSTEMCTL_FORCE_BUS": "1",  # systemd's own socket is not for processes of another namespace
     }
     count = 'bash -c "$1" host-switch.sh observe; bash -c "echo \\$\\$"; true'

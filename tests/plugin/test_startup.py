@@ -1,12 +1,15 @@
 """What a session loads before it needs it: nothing heavy."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from switchproof.deploy.contract import ExitCode
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -20,12 +23,48 @@ HEAVY = {
     "hypothesis",
 }
 ROOMS = {"deploy", "checks", "reports", "trials"}
+UNUSED = {
+    "invoke",
+    "asyncio",
+    "unittest.mock",
+    "yaml",
+    "rich.live",
+    "hypothesis",
+    "xdist",
+    "switchproof.deploy.paths",
+}
+"""What an audit over SSH does not need, although packages that it needs would load it."""
+COLLECTED, AUDITED = 620, 780
+"""Modules that listing the checks loads, and an audit: start-up is most of the time of an audit of one host."""
+
+_TARGET = """
+provider = "ovh"
+[repository]
+url = "https://git.example.com/fleet.git"
+[[hosts]]
+name = "h"
+flake_attr = "h"
+address = "127.0.0.1"
+port = {port}
+host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC1hPAkxILvrp5nUe2jzotRhXXl8FSUIZ5EwvIDSO0Vd"]
+[hypervisor]
+absent = "it runs on another host"
+[runtime.web]
+units = ["web.service"]
+listen = "127.0.0.1:80"
+url = "http://127.0.0.1/health"
+"""
 
 _SESSION = """
 import json, sys, pytest
 status = pytest.main(sys.argv[1:])
 print("\\n" + json.dumps({"status": int(status), "modules": sorted(sys.modules)}))
 """
+
+
+_COMMAND = _SESSION.replace("import json, sys, pytest", "import json, sys; from switchproof import command").replace(
+    "pytest.main", "command.main"
+)
 
 
 @pytest.mark.parametrize("arguments", [("--provider=lab", "--sha=main"), ("--provider=lab", "--audit")])
@@ -39,6 +78,23 @@ def test_looking_at_the_checks_loads_no_connection(arguments: tuple[str, ...]) -
     assert "switchproof.deploy.run.fleet" in told["modules"], "the session was no deploy"
     assert HEAVY & set(told["modules"]) == set()
     assert outside_the_package(told["modules"]) == set()
+    assert len(told["modules"]) <= COLLECTED
+
+
+def test_an_audit_loads_little(tmp_path: Path) -> None:
+    """An audit over SSH, here of a host that refuses the connection, loads nothing that it makes no use of."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # it does not listen
+        target = tmp_path / "target.toml"
+        target.write_text(_TARGET.format(port=unused.getsockname()[1]))
+        words = ["audit", "--provider=ovh", f"--targets={target}", f"--report-dir={tmp_path}"]
+        command = [sys.executable, "-c", _COMMAND, *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["status"] == ExitCode.INCONCLUSIVE, done.stdout
+    assert {"paramiko", "jinja2"} <= set(told["modules"])
+    assert UNUSED & set(told["modules"]) == set()
+    assert len(told["modules"]) <= AUDITED
 
 
 def outside_the_package(modules: Iterable[str]) -> set[str]:

@@ -99,6 +99,9 @@ def _host_key_problems(key: str, host_keys: Sequence[str]) -> Iterator[str]:
 
 
 def _open(target: Target, opening: Opening) -> Provider:
+    from switchproof.deploy.providers.ssh.loading import load_paramiko
+
+    load_paramiko()
     from switchproof.deploy.providers.ssh.provider import SshProvider
 
     return SshProvider(target, opening.say)
