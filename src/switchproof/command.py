@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -20,6 +21,9 @@ USAGE = 4
 _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
 """Plugins that a session uses beside ours; every other installed plugin stays out."""
+
+_YOUNG = 10_000
+"""New objects after which the garbage collector looks at them. Python's 700 have it look 140 times in an audit."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
@@ -161,7 +165,15 @@ def run_session(verb: str, words: Sequence[str]) -> int:
         *asked,
         str(folder),
     ]
-    return int(pytest.main(given, plugins=[plugin, Typed(("switchproof", verb, *words))]))
+    return int(pytest.main(given, plugins=[plugin, Typed(("switchproof", verb, *words)), _Ending()]))
+
+
+class _Ending:
+    """A plugin that takes from the garbage collector what is there at the end, when pytest has it look twice."""
+
+    def pytest_unconfigure(self) -> None:
+        """Let the collector pass by all that there is: the process ends."""
+        gc.freeze()
 
 
 def arguments(verb: str, words: Sequence[str]) -> list[str]:
@@ -213,6 +225,7 @@ def run() -> NoReturn:
     """Run the command of this process, and end it with the exit code, whatever becomes of standard output."""
     from switchproof.deploy.run.streams import forgiving
 
+    gc.set_threshold(_YOUNG)
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
