@@ -95,7 +95,7 @@ def test_every_link_between_documents_leads_somewhere(page: Path) -> None:
 def test_every_command_that_a_host_needs_is_documented() -> None:
     """The page of what a host needs names each command that the script asks for, and no other; README links it."""
     script = whole_script()
-    (tools,) = re.findall(r"^lacking\(\) \{\n.*?for tool in ([a-z0-9 -]+); do", script, re.MULTILINE | re.DOTALL)
+    (tools,) = re.findall(r"^find_lacking\(\) \{\n.*?for tool in ([a-z0-9 -]+); do", script, re.MULTILINE | re.DOTALL)
     page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE) == tools.split()
     assert "](docs/hosts.md)" in README
