@@ -13,7 +13,7 @@ from switchproof.deploy.providers.lab.folders import cache
 
 
 class CompiledTemplates(jinja2.FileSystemBytecodeCache):
-    """Compiled templates in a folder. What cannot be read or written, as on a full disk, is compiled again."""
+    """Compiled templates in a folder. What cannot be read or written is compiled again."""
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """See `jinja2.BytecodeCache`."""
@@ -22,8 +22,10 @@ class CompiledTemplates(jinja2.FileSystemBytecodeCache):
 
     def load_bytecode(self, bucket: Bucket) -> None:
         """See `jinja2.BytecodeCache`."""
-        with suppress(OSError):
+        try:
             super().load_bytecode(bucket)
+        except Exception:  # noqa: BLE001 - whatever stands there, the template is compiled again
+            bucket.reset()
 
 
 def compiled() -> jinja2.BytecodeCache | None:

@@ -13,7 +13,7 @@ from tests.host.hands import values_of
 
 pytestmark = pytest.mark.lab
 
-LOOK, ROUND = 35, 5
+LOOK, ROUND = 36, 5
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
 
 

@@ -37,3 +37,27 @@ def test_times_are_utc() -> None:
     """A time is written in UTC, whatever zone the host is in, and the uptime is a number of seconds."""
     output = run('now; uptime_to up; echo "$up"', "clock", values={"TZ": "Pacific/Auckland"})
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\n\d+\.\d+\n", output)
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "answer"),
+    [
+        ("echo word", "0", "word"),
+        ("printf 'two\\nlines\\n\\n'", "0", "two\nlines"),
+        ("true", "0", ""),
+        ("sh -c 'echo part; exit 3'", "3", "part"),
+        ("sh -c 'echo part; exec sleep 60'", "124", "part"),
+        ("sh -c 'echo nobody hears this >&2'", "0", ""),
+        ("/nonexistent/program", "127", ""),
+    ],
+)
+def test_a_program_ends_by_itself_or_in_time(program: str, status: str, answer: str) -> None:
+    """Its exit status and its words are known; one that does not end counts as `timeout` counts it."""
+    text = f'rc=0; ask_within 2 {program} || rc=$?; echo "$rc"; printf %s "$answered"'
+    assert run(text, "clock") == f"{status}\n{answer}"
+
+
+def test_a_program_that_says_much_is_read_whole() -> None:
+    """No answer is cut that ends in time, and one without end does not count."""
+    text = "ask_within 30 seq 1 10000; echo ${#answered}; rc=0; ask_within 1 yes || rc=$?; echo $rc"
+    assert run(text, "clock").split() == ["48893", "124"]

@@ -21,15 +21,15 @@ ask_within() {
   local fd pid rc=0
   exec {fd}< <(exec "${@:2}" 2>/dev/null)
   pid=$!
-  # A number of characters has bash read many at once, and is the most that is taken.
-  IFS= read -r -N 16777216 -t "$1" -u "$fd" answered || rc=$?
+  # bash reads a pipe byte by byte, which is for short answers.
+  IFS= read -r -N 4194304 -t "$1" -u "$fd" answered || rc=$?
   exec {fd}<&-
+  while [[ $answered == *$'\n' ]]; do answered=${answered%$'\n'}; done
   if ((rc > 128)); then
     kill "$pid" 2>/dev/null || true
     return 124
   fi
   rc=0
   wait "$pid" || rc=$?
-  while [[ $answered == *$'\n' ]]; do answered=${answered%$'\n'}; done
   return "$rc"
 }

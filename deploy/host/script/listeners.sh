@@ -23,7 +23,7 @@ ask_ss() {
   local tries=0 stderr=''
   while ((tries < 5)); do
     tries=$((tries + 1))
-    if ask_within 10 "${@:2}" ss "$1"; then return 0; fi
+    if answered=$(exec timeout 10 "${@:2}" ss "$1" 2>/dev/null); then return 0; fi
     sleep 0.5
   done
   stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true
