@@ -369,6 +369,9 @@ def main() -> int:
         for module in group["modules"]
         if not options.only or any(part in module for part in options.only)
     }
+    if not held:
+        print(f"{LIST.name} lists no module with {' or '.join(options.only)} in its path", file=sys.stderr)
+        return 1
     began = time.monotonic()
     mutants = [mutant for path in held for mutant in sorted(mutants_of(path), key=lambda mutant: mutant.line)]
     made_s = time.monotonic() - began
