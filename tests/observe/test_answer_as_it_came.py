@@ -152,6 +152,7 @@ def test_answer_of_which_nothing_more_is_asked_needs_no_body() -> None:
         ("[" * 249 + "]" * 249, None),
         ("[" * 250 + "]" * 250, "the body is nested too deeply to be read"),
         ("[" + "[]," * 300 + "[]]", None),
+        ("[" + "[]," * 300 + "[" * 249 + "]" * 250, "the body is nested too deeply to be read"),
         ('"' + "[" * 300 + '\\"' + "{" * 300 + '"', None),
         ("[" * 124 + '{"a": ' * 125 + "1" + "}" * 125 + "]" * 124, None),
         ("[" * 125 + '{"a": ' * 125 + "1" + "}" * 125 + "]" * 125, "the body is nested too deeply to be read"),
