@@ -86,7 +86,7 @@ class Mutant:
 
 
 def mutants_of(path: str) -> Iterator[Mutant]:
-    """Make every mistake in a module, but for those in annotations and decorators."""
+    """Make every mistake in a module, but for those in annotations, decorators and defaults."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import MutationVisitor
     from cosmic_ray.plugins import get_operator
@@ -128,10 +128,10 @@ def _alike(some: Iterable[str], others: Iterable[str]) -> int:
 
 
 def _left_out(node: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Give the spans of a node's annotations and decorators."""
+    """Give the spans of a node's annotations, decorators and defaults, which are no part of a function's code."""
     parts: list[ast.expr | None] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        parts = [node.returns, *node.decorator_list]
+        parts = [node.returns, *node.decorator_list, *node.args.defaults, *node.args.kw_defaults]
         if node.args.kwonlyargs:  # the star before them is no product
             yield (node.lineno, node.col_offset), (node.args.kwonlyargs[0].lineno, node.args.kwonlyargs[0].col_offset)
     elif isinstance(node, ast.ClassDef):
@@ -369,6 +369,9 @@ def main() -> int:
         for module in group["modules"]
         if not options.only or any(part in module for part in options.only)
     }
+    if not held:
+        print(f"{LIST.name} lists no module with {' or '.join(options.only)} in its path", file=sys.stderr)
+        return 1
     began = time.monotonic()
     mutants = [mutant for path in held for mutant in sorted(mutants_of(path), key=lambda mutant: mutant.line)]
     made_s = time.monotonic() - began

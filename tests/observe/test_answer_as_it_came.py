@@ -144,3 +144,20 @@ def test_answer_of_which_nothing_more_is_asked_needs_no_body() -> None:
     assert not is_unknown(answer(None), bare, {})
     assert is_unknown(answer(None), bare, WANT)
     assert is_unknown(answer(None), Endpoint(units=TCP.units, url=bare.url, listen=bare.listen, contains="x"), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("[" * 249 + "]" * 249, None),
+        ("[" * 250 + "]" * 250, "the body is nested too deeply to be read"),
+        ("[" + "[]," * 300 + "[]]", None),
+        ("[" + "[]," * 300 + "[" * 249 + "]" * 250, "the body is nested too deeply to be read"),
+        ('"' + "[" * 300 + '\\"' + "{" * 300 + '"', None),
+        ("[" * 124 + '{"a": ' * 125 + "1" + "}" * 125 + "]" * 124, None),
+        ("[" * 125 + '{"a": ' * 125 + "1" + "}" * 125 + "]" * 125, "the body is nested too deeply to be read"),
+    ],
+)
+def test_body_is_read_to_a_depth_of_250(value: str, problem: str | None) -> None:
+    """Lists and objects that lie within each other count, those beside each other and in texts do not."""
+    assert json_problem(f'{{"status": "healthy", "x": {value}}}'.encode(), {"status": "healthy"}) == problem

@@ -158,7 +158,7 @@ def test_cycle_is_the_longest_time_between_two_restarts() -> None:
 
 def test_systemd_s_word_between_two_restarts_begins_no_story() -> None:
     """Some versions of systemd say that a unit was stopped before they start it again, which nobody asked for."""
-    told = machine("", lines("Stopped old", KILL, AGAIN.format(1), "Stopped x", KILL))
+    told = machine("", lines(KILL, AGAIN.format(1), "Stopped x", KILL))
     assert (len(told.exits), told.restarts) == (2, 1)
 
 

@@ -152,3 +152,46 @@ def test_history_says_why_only_of_answers_with_the_wanted_status() -> None:
     rows = "100.00 live no 503 0.001 0.002 0 0 127.0.0.1:8080 \n101.00 live no 000 0 0.1 7 - - refused\n"
     told = seen({"watch.series": rows}).history.split("; ")
     assert told == ["+0.0 s HTTP 503 (bad)", "+1.0 s connection refused or no route (refused) (bad)"]
+
+
+@pytest.mark.parametrize("said", ["10", "110", "0010"])
+def test_last_answer_is_the_one_that_is_told(said: str) -> None:
+    """Whatever came before, the last answer is shown, its body is the endpoint's, and keys are looked for in it."""
+    endpoint = seen(series(*said))
+    assert endpoint.body == BODIES["live"]
+    assert endpoint.json_problem({"instance_role": "live"}) is None
+    assert endpoint.seen == f"HTTP 200 in 2 ms: {BODIES['live']}"
+    worse = seen(series(*said, "!"))
+    assert worse.seen == "the answer could not be written down on the host"
+    assert worse.json_problem({"instance_role": "live"}) == "the body is not JSON"
+    assert seen({"watch.series": ""}).json_problem({"instance_role": "live"}) == "the body is not JSON"
+
+
+@pytest.mark.parametrize(("length", "cut"), [(299, False), (300, False), (301, True)])
+def test_long_body_is_cut_for_the_reader(length: int, cut: bool) -> None:
+    """Up to 300 characters are shown whole; of more the first 300, and how many there are."""
+    told = seen({"answer.live": "x" * length}).seen
+    assert told == f"HTTP 200 in 2 ms: {'x' * 300}… (301 characters)" if cut else told.endswith(": " + "x" * length)
+
+
+def test_answer_that_came_says_nothing_of_the_workload_behind() -> None:
+    """Only where the forward itself did not answer, what the workload said by itself is told with the problem."""
+    backend = direct_answer("", "200 0.001 0.002 0 ")
+    answered = "100.00 live no 503 0.001 0.002 0 0 127.0.0.1:8080 \n"
+    assert seen({"watch.series": answered, "backend.live": backend}).answer_problem == "HTTP 503 instead of 200"
+    refused = "100.00 live no 000 0 0.1 7 - - refused\n"
+    problem = seen({"watch.series": refused, "backend.live": backend}).answer_problem
+    assert problem is not None
+    assert problem.endswith("with HTTP 200")
+
+
+def test_watch_that_was_cut_short_says_for_whom() -> None:
+    """Watched to its end it says nothing of that; else it names who was given up, if that is known."""
+    assert seen().cut_short == ""
+    assert seen({"watch.settled": "hypervisor cut-short\nlive healthy\n"}).cut_short == ""
+    cut = "hypervisor same-answer\nlive cut-short\n"
+    known = seen({"watch.settled": cut, "watch.reasons": "hypervisor it answered 503 each time\n"})
+    assert known.cut_short == "not watched to its end, as hypervisor was given up before"
+    assert seen({"watch.settled": cut}).cut_short == (
+        "not watched to its end, as another endpoint was given up before"
+    )
