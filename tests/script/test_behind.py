@@ -47,12 +47,12 @@ def test_a_monitor_tells_the_machine_s_state(tmp_path: Path) -> None:
 )
 def test_a_machine_is_told_from_outside(machine: str, backend: str, told: list[str]) -> None:
     """Each fact that the target file makes possible is one line; a process that is not there has none."""
-    text = 'declare -A value=(); machine_facts "$MACHINE" "$BACKEND"'
+    text = 'declare -A value=(); find_machine "$MACHINE" "$BACKEND"; printf %s "$facts_seen"'
     values = {"MACHINE": machine, "BACKEND": backend}
-    assert run(text, "numbers", "behind", values=values).splitlines() == told
+    assert run(text, "numbers", "clock", "files", "behind", values=values).splitlines() == told
 
 
 def test_a_container_without_a_first_process_is_not_looked_into() -> None:
     """Nothing else is said of one that is not up."""
-    text = "declare -A value=() LEADER=(); container_facts container@box.service box/app.service"
+    text = "declare -A value=() LEADER=(); find_container container@box.service box/app.service; echo $facts_seen"
     assert run(text, "numbers", "behind") == "leader none\n"

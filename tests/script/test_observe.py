@@ -12,6 +12,7 @@ ENDPOINTS = "live\x1fa.service\x1e@b.service\x1f127.0.0.1:80\x1f@b.service" + "\
 def test_each_source_of_diagnostics_is_tried() -> None:
     """State and journal of every unit, and sockets, count with what they said; a journal that failed does not."""
     text = """
+      ask_within() { answered='words of all'; [ -z "${FAILS:-}" ]; }
       sockets='three words here'
       journal_works() { return 1; }
       about() { echo "words of $1"; [ "$1" != @b.service ]; }
@@ -19,13 +20,17 @@ def test_each_source_of_diagnostics_is_tried() -> None:
       say_diagnosable
       echo "${said[diagnosable]}"
     """
-    told = run(text, "answer", "contract", "observe", values={"SWITCHPROOF_ENDPOINTS": ENDPOINTS})
-    assert told.splitlines() == [
-        "systemctl a.service 38",
-        "journalctl a.service 19",
-        "systemctl @b.service 36",
-        "ss sockets 16",
-    ]
+    bare = {"exec systemctl": "systemctl"}
+    for fails in ("", "yes"):
+        values = {"SWITCHPROOF_ENDPOINTS": ENDPOINTS, "FAILS": fails}
+        told = run(text, "answer", "contract", "observe", values=values, replace=bare)
+        assert told.splitlines() == [
+            "systemctl a.service 38",
+            *([] if fails else ["journalctl a.service 12"]),
+            "systemctl @b.service 36",
+            *([] if fails else ["journalctl @b.service 12"]),
+            "ss sockets 16",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -49,10 +54,11 @@ def test_a_journal_works_where_a_line_comes_back_from_it(comes_back: str, works:
       uptime_to() {{ printf -v "$1" 0; }}
       gone_by() {{ ((turns > 5)); }}
       sleep() {{ turns=$((turns + 1)); }}
-      timeout() {{
+      ask_within() {{
+        answered=''
         if [ "$2" = systemd-cat ]; then return; fi
-        ((turns < {comes_back})) || echo "${{*##*MESSAGE=}}"
+        ((turns < {comes_back})) || answered="${{*##*MESSAGE=}}"
       }}
       if journal_works; then echo works; else echo not; fi
     """
-    assert run(text, "observe") == ("works\n" if works else "not\n")
+    assert run(text, "files", "numbers", "observe") == ("works\n" if works else "not\n")

@@ -135,7 +135,7 @@ def test_generations_are_told_newest_first(tmp_path: Path) -> None:
       ln -s {tmp_path}/a "$PROFILE-9-link"; ln -s {tmp_path}/gone "$PROFILE-10-link"; ln -s x "$PROFILE-backup"
       echo {"c" * 40} >"$STATE/systems/a"
       toplevel() {{ echo {tmp_path}/a; }}
-      generation() {{ echo 9; }}
+      generation_to() {{ printf -v "$1" 9; }}
       verb_generations
       cut -d"$US" -f1-5 --output-delimiter=' ' <<<"${{said[generations]}}"
     """

@@ -71,7 +71,7 @@ follow_links() {
 # The system $1 if the profile's folder $2 has links to all that it has, as deploy-rs makes one; else nothing.
 wrapped() {
   local file profile=$2; local -a files=() there=() here=()
-  if [ -z "$profile" ] || [ ! -x "$1/init" ]; then return 0; fi
+  if [ "$profile" = "$1" ] || [ -z "$profile" ] || [ ! -x "$1/init" ]; then return 0; fi
   for file in "$1"/* "$1"/bin/*; do [ "$file" = "$1/bin" ] || files+=("${file#"$1"}"); done
   mapfile -t here < <(readlink -e -- "${files[@]/#/$1}")
   mapfile -t there < <(readlink -e -- "${files[@]/#/$profile}")
