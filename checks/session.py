@@ -99,6 +99,7 @@ class DeploySession:
         self._refusal: UsageError | None = None
         self._room = room
         self._signals: Signals | None = None
+        self._going_back = False
         self._pytest_code: ExitCode | None = None
         self._waivers = waivers_of(plan, dt.datetime.now(dt.UTC))
         self.collection = Collection(plan, redact, selection or Selection((), Path()), self._waivers)
@@ -199,6 +200,9 @@ class DeploySession:
         threading.Thread(target=self._abandon, args=(name,), daemon=True).start()
 
     def _abandon(self, name: str) -> None:
+        if self._going_back:
+            self._say(f"{name}: the hosts go back first, and are verified; a second one ends at once.")
+            return
         self._say(f"{name}: ending in order; a second one ends at once.")
         self.hosts.abandon()
 
@@ -250,8 +254,10 @@ class DeploySession:
                 reasons[name] = self._reason(failed)
         if not reasons:
             return
+        self._going_back = True
         self.hosts.roll_back(reasons)
         self._run_leg(session, "back", list(reasons))
+        self._going_back = False
 
     def _reason(self, failed: list[Clause]) -> str:
         if failed:
