@@ -183,7 +183,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     if not options.targets and not path.exists():
         raise UsageError(
             f"{path}: no such target file, which --provider={options.provider} reads: write one with "
-            "`switchproof init`, or name yours with --targets=FILE"
+            f"`switchproof init {options.provider}`, or name yours with --targets=FILE"
         )
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)

@@ -31,6 +31,7 @@ def functions(*fragments: str, folder: Path = NOWHERE) -> str:
     assert not unknown, unknown
     text = program._FOLDER.sub("", program.SCRIPT.read_text(encoding="utf-8"))
     text = program._COMMENT.sub("", program._FRAGMENT.sub(sourced, text)).rpartition('\nmain "$@"')[0]
+    text = program._INDENT.sub("", text)  # as it travels: bash takes no longer argument from Linux
     text = re.sub(r"(?m)^readonly (?=[A-Z])", "", text)
     return text.replace("/var/lib/switchproof", f"{folder}/state").replace("/run/switchproof", f"{folder}/run")
 

@@ -106,8 +106,13 @@ def _configurations(root: Path) -> tuple[list[str], str]:
         return ["web-1"], "nix is not installed here: replace the host web-1 by those of your nixosConfigurations."
     features = ("--extra-experimental-features", "nix-command flakes")
     shown = _output(root, "nix", *features, "flake", "show", "--json", "--no-write-lock-file", limit_s=_NIX_S)
+    if shown is None:
+        return ["web-1"], (
+            "`nix flake show` failed; run it to see why. The host web-1 stands for yours: replace it, or remove the "
+            "files above and run init again."
+        )
     try:
-        found = json.loads(shown or "")["nixosConfigurations"]
+        found = json.loads(shown)["nixosConfigurations"]
     except (ValueError, KeyError, TypeError):
         found = None
     names = [name for name in found if _NAME.fullmatch(name)] if isinstance(found, Mapping) else []

@@ -205,4 +205,4 @@ def test_a_missing_target_file_is_one_sentence(repository: Path) -> None:
     done = run(repository, "--provider=ovh", "--sha=main")
     assert done.returncode == 4
     assert f"ERROR: {repository / 'deploy/targets/ovh.toml'}: no such target file" in done.stdout
-    assert "`switchproof init`" in done.stdout
+    assert "`switchproof init ovh`" in done.stdout

@@ -169,7 +169,7 @@ judge_endpoint() {
   local name=$1 unit
   shift
   key='' life='' up=yes problem[$name]=''
-  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one (${how[$name]:-never asked}): ${reply[$name]:0:200}"
+  [ -n "${good[$name]:-}" ] || problem[$name]="its answer is not the wanted one (${how[$name]:-never asked})${reply[$name]:+: ${reply[$name]:0:200}}"
   for unit in "$@"; do
     key+="$unit ${unit_identity[$unit]:-} "
     life+="${value["$unit InvocationID"]:-} "
@@ -229,17 +229,19 @@ give_up() {
 
 # Say every 2 s, to whoever hears it at once, which endpoints are waited for, what each is like and for how long yet.
 say_waiting() {
-  local name words='' present from length
+  local name words='' present from length left
   { [ -n "${SWITCHPROOF_PROGRESS:-}" ] && gone_by 2 "$said_at"; } || return 0
   said_at=$now
   milliseconds_to present "$now" || return 0
   for name in $1; do
     if [ -n "${problem[$name]}" ]; then
       { milliseconds_to from "${again[$name]:-$began}" && milliseconds_to length "$READY_S"; } || return 0
-      words+="; $name, ${problem[$name]:0:150}, for $(((from + length - present) / 1000)) s more at most"
+      left=$(((from + length - present) / 1000))
+      words+="; $name, ${problem[$name]:0:150}, for $((left > 0 ? left : 0)) s more at most"
     else
       { milliseconds_to from "${since[$name]}" && milliseconds_to length "$SOAK_S"; } || return 0
-      words+="; $name, which answers well, for $(((from + length - present) / 1000)) s more"
+      left=$(((from + length - present) / 1000))
+      words+="; $name, which answers well, for $((left > 0 ? left : 0)) s more"
     fi
   done
   words=${words:2:600}
