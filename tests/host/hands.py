@@ -100,6 +100,9 @@ def wait_for(condition: Callable[[], bool], what: str, *, within_s: float = SOON
         time.sleep(0.1)
 
 
+REBOOT = "systemctl --no-block start reboot.target"
+"""An orderly reboot, asked of systemd alone: `systemctl reboot` waits for logind, which may be slow to start."""
+
 EDITED = "/root/edited.git"
 """A copy of the sample repository that tests add branches to."""
 

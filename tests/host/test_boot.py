@@ -9,7 +9,7 @@ import pytest
 from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.providers.lab.host import LabHost
-from tests.host.hands import ask, inside
+from tests.host.hands import REBOOT, ask, inside
 from tests.host.unconfirmed import is_wholly, switch
 
 pytestmark = pytest.mark.lab
@@ -49,7 +49,7 @@ def test_an_entry_whose_tries_are_counted_boots_as_it_is_said_to(counted: LabHos
     assert boots(counted) == switched.new
     assert entries(counted)[0] == "3"
     leader = counted.leader()
-    inside(counted, "systemctl reboot")
+    inside(counted, REBOOT)
     counted.wait_ready(not_leader=leader)
     assert entries(counted)[0] == "2-1"
     assert boots(counted) == switched.new

@@ -11,7 +11,7 @@ import pytest
 
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from tests.host.hands import REPOSITORY, ask, by_hand, commit, finish, inside, wait_for, write
+from tests.host.hands import REBOOT, REPOSITORY, ask, by_hand, commit, finish, inside, wait_for, write
 from tests.host.unconfirmed import RUNS, Switched, is_wholly, on_all, switch
 
 pytestmark = pytest.mark.lab
@@ -159,7 +159,7 @@ def reboot(machine: LabHost, run: str) -> None:
     """An orderly reboot does as much."""
     switched = switch(machine, run)
     leader = machine.leader()
-    inside(machine, "systemctl reboot")
+    inside(machine, REBOOT)
     machine.wait_ready(not_leader=leader)
     assert "why rebooted before it was confirmed" in switched.returned()
     assert switched.confirm() == "late"

@@ -21,7 +21,10 @@ from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 
 OPTION = "--report-dir="
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
-LOG = f"--- build\n{ALL}\n--- switch\n{NAMED[:9]}\\\n{NAMED[9:]}\n{KEY}\nthe switch failed: {ALL}\n".encode()
+FAILED = "warning: the following units failed: ghp_0A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r.service"
+LOG = (
+    f"--- build\n{ALL}\n--- switch\n{FAILED}\n{NAMED[:9]}\\\n{NAMED[9:]}\n{KEY}\nthe switch failed: {ALL}\n".encode()
+)
 CHUNKS = [LOG[: LOG.index(part) + 40] for part in (NAMED_FORMS[8].encode(), b"--- switch", KEY.encode())]
 
 
