@@ -22,7 +22,7 @@ from bench import ground, proxy
 from bench.contenders import Contender, Floor, Pyinfra, Sample, Switchproof, Testinfra
 from bench.ground import Ground
 from bench.result import Bench, Given, Result, lab_for, machine, say, when
-from switchproof.deploy.providers.lab import folders
+from switchproof.deploy.cache import cache_folder
 
 PYINFRA = "pyinfra>=3.10,<4"
 FLOOR_AIM, FLEET_AIM = 1.25, 2.0
@@ -107,7 +107,7 @@ def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> l
 
 def _own_pyinfra() -> Path:
     """Return a pyinfra in an environment of its own, made once: it asks for an older paramiko than we do."""
-    folder = folders.cache() / "bench" / "pyinfra"
+    folder = cache_folder() / "bench" / "pyinfra"
     program = folder / "bin" / "pyinfra"
     if not program.exists():
         say(f"Installing {PYINFRA} into {folder}…")

@@ -9,7 +9,7 @@ from contextlib import suppress
 import jinja2
 from jinja2.bccache import Bucket
 
-from switchproof.deploy.providers.lab.folders import cache
+from switchproof.deploy.cache import cache_folder
 
 
 class CompiledTemplates(jinja2.FileSystemBytecodeCache):
@@ -31,7 +31,7 @@ class CompiledTemplates(jinja2.FileSystemBytecodeCache):
 def compiled() -> jinja2.BytecodeCache | None:
     """Return the cache; None where there is no folder that nobody else can write to, as what is in it will be run."""
     try:
-        folder = cache() / "templates"
+        folder = cache_folder() / "templates"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()
     except (OSError, RuntimeError):  # no home, or no place in it

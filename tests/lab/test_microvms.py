@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.providers.lab import folders, kvm
+from switchproof.deploy.cache import cache_folder
+from switchproof.deploy.providers.lab import kvm
 from switchproof.deploy.providers.lab.errors import LabUnavailable
 from switchproof.deploy.providers.lab.faults import break_host, mend_host
 from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
@@ -160,6 +161,6 @@ def test_a_machine_may_go_on_with_its_old_image(host: LabHost) -> None:
 
 def test_a_first_boot_is_a_boot(lab: Lab) -> None:
     """What decides about KVM boots the image's sandbox for real, and gives up in time."""
-    image = folders.cache() / lab.state.image
+    image = cache_folder() / lab.state.image
     assert kvm.boots(image, "tcg", timeout_s=300)
     assert not kvm.boots(image, "tcg", timeout_s=0.5)

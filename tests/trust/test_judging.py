@@ -32,6 +32,7 @@ CARRYING = [
     "checks/signals.py",
     "checks/terminal.py",
     "checks/words.py",
+    "deploy/cache.py",
     "deploy/connection.py",
     "deploy/cutover/audit.py",
     "deploy/cutover/judgement.py",

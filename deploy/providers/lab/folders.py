@@ -1,24 +1,18 @@
 """Where the lab keeps things on this machine, and the locks that guard them."""
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab.errors import LabError
-
-
-def cache() -> Path:
-    """Return the folder below which everything of the lab lies; nothing is kept elsewhere."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "switchproof"
 
 
 def labs() -> Path:
     """Return the folder that holds one folder a lab."""
-    return cache() / "labs"
+    return cache_folder() / "labs"
 
 
 @contextmanager
@@ -28,8 +22,8 @@ def locked(name: str, *, timeout_s: float) -> Iterator[None]:
     Raises:
         LabError: Another process held it for all of `timeout_s` seconds.
     """
-    cache().mkdir(parents=True, exist_ok=True)
-    path = cache() / f"{name}.lock"
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    path = cache_folder() / f"{name}.lock"
     deadline = time.monotonic() + timeout_s
     with path.open("a") as file:
         while True:

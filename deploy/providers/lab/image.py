@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab import folders, mounts, process, recipe, sample
 from switchproof.deploy.providers.lab.errors import CommandFailedError, LabError
 from switchproof.deploy.providers.lab.recipe import Recipe
@@ -23,7 +24,7 @@ Progress = Callable[[str], None]
 
 def path(kind: Recipe) -> Path:
     """Return where the image of a recipe is, or will be."""
-    return folders.cache() / f"image-{kind.digest()[:12]}"
+    return cache_folder() / f"image-{kind.digest()[:12]}"
 
 
 def ensure(progress: Progress, kind: Recipe = STANDARD) -> Path:
@@ -48,7 +49,7 @@ def ensure(progress: Progress, kind: Recipe = STANDARD) -> Path:
 def prune(in_use: Collection[str]) -> None:
     """Remove images of other recipes that no lab uses."""
     keep = {path(STANDARD).name, f"packages-{STANDARD.packages_digest()[:12]}", *in_use}
-    for folder in [*folders.cache().glob("image-*"), *folders.cache().glob("packages-*")]:
+    for folder in [*cache_folder().glob("image-*"), *cache_folder().glob("packages-*")]:
         if not folder.is_dir() or folder.name in keep or folder.suffix:
             continue
         used = _used(folder)
@@ -57,7 +58,7 @@ def prune(in_use: Collection[str]) -> None:
         mounts.delete(folder)
         used.unlink(missing_ok=True)
         used.unlink(missing_ok=True)
-        for known in folders.cache().glob(f"{folder.name}.kvm-*"):
+        for known in cache_folder().glob(f"{folder.name}.kvm-*"):
             known.unlink()
 
 
@@ -78,7 +79,7 @@ def _build(image: Path, kind: Recipe, progress: Progress) -> None:
 
 def _packages(kind: Recipe, progress: Progress) -> Path:
     """Return a folder with Debian and the packages in it, and nothing of ours yet."""
-    folder = folders.cache() / f"packages-{kind.packages_digest()[:12]}"
+    folder = cache_folder() / f"packages-{kind.packages_digest()[:12]}"
     if not folder.exists():
         limit = f"{BUILD_TIMEOUT_S / 60:g} minutes"
         progress(f"Installing Debian {kind.suite} for the lab's hosts, once; it may take up to {limit}…")
@@ -165,7 +166,7 @@ def _nothing_to_update(root: Path) -> None:
 
 
 def _remove_unfinished() -> None:
-    for folder in folders.cache().glob("*.unfinished"):
+    for folder in cache_folder().glob("*.unfinished"):
         mounts.unmount_below(folder)
         mounts.delete(folder)
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab import folders, process
 from switchproof.deploy.providers.lab.errors import CommandFailedError
 from switchproof.deploy.providers.lab.state import Accelerator
@@ -47,7 +48,7 @@ def accelerator(image: Path) -> Accelerator:
     """Return what the microVMs of an image run with on this machine; found out once an image and kernel."""
     if not promising(look()):
         return "tcg"
-    known = folders.cache() / f"{image.name}.kvm-{os.uname().release}"
+    known = cache_folder() / f"{image.name}.kvm-{os.uname().release}"
     with folders.locked("first-boot", timeout_s=3 * FIRST_BOOT_TIMEOUT_S):
         if not known.exists():
             known.write_text("yes" if boots(image, "kvm", timeout_s=FIRST_BOOT_TIMEOUT_S) else "no", "utf-8")
@@ -56,7 +57,7 @@ def accelerator(image: Path) -> Accelerator:
 
 def boots(image: Path, machinery: Accelerator, *, timeout_s: float) -> bool:
     """Boot the image's sandbox once as its unit would, and tell whether it began to serve in time."""
-    folder = folders.cache() / "first-boot"
+    folder = cache_folder() / "first-boot"
     folder.mkdir(exist_ok=True)
     command = ["unshare", "--net", "--", "bash", str(FIRST_BOOT), str(image), machinery, str(folder)]
     try:

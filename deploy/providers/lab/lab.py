@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
@@ -112,7 +113,7 @@ class Lab:
         sample.build_repository(self.repository)
         real.install(self.state.programs, self.folder / real.FOLDER)
         for host in self.hosts.values():
-            host.prepare(folders.cache() / self.state.image)
+            host.prepare(cache_folder() / self.state.image)
             host.switch_on()
         lines = [f"{host.address} {host.host_key}\n" for host in self.hosts.values()]
         self.known_hosts.write_text("".join(lines), "utf-8")

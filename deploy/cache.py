@@ -1,0 +1,16 @@
+"""Where this machine keeps what can be made again: the lab, compiled templates, tools of benchmarks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the folder below the user's cache; nothing is kept elsewhere. It need not be there yet.
+
+    Raises:
+        RuntimeError: The user has no home directory.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "switchproof"
