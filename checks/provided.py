@@ -138,6 +138,19 @@ def within_s(session: DeploySession) -> float:
 
 
 @pytest.fixture
+def let_in(session: DeploySession, place: Place, locked_out: str, within_s: float) -> str:
+    """What is known of a new connection after the switch, in words: no more than was tried."""
+    kind = session.hosts.journeys[place.host].kind
+    if locked_out:
+        return locked_out
+    if not within_s:
+        return "not tried, as converge.reconnect_s is 0"
+    if kind != "ssh":
+        return f"none was tried: every question reaches the host by a way of its own ({kind}), and these did"
+    return f"one was let in within {within_s:g} s"
+
+
+@pytest.fixture
 def went_back(session: DeploySession, place: Place, observation: Observation) -> str:  # noqa: ARG001 - seen before
     """That the host had gone back by itself before it was seen, in its words; empty if it had not."""
     return session.hosts.journeys[place.host].went_back.get(place.leg, "")

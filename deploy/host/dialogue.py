@@ -74,7 +74,8 @@ class Dialogue:
     ) -> None:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
-        self._kind, self._opened = "", 0
+        self.kind, self._opened = "", 0
+        """By which kind of connection the host was reached last; empty before the first."""
         self.guard = self.boot_id = ""
         """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
         self.questions = 0
@@ -169,7 +170,7 @@ class Dialogue:
             What kept it from letting one in; empty if it let one in, or if each question needs a way of its own
             anyway; None if that is not known.
         """
-        if self._kind != "ssh":
+        if self.kind != "ssh":
             return ""
         opened, deadline = self._opened, time.monotonic() + within_s
         while True:
@@ -316,7 +317,7 @@ class Dialogue:
 
     def _open(self) -> Connection:
         connection = self._provider.connect(self._host)
-        self._kind, self._opened = connection.facts.kind, self._opened + 1
+        self.kind, self._opened = connection.facts.kind, self._opened + 1
         self._journal.emit(Connected(host=self._host, connection=connection.facts))
         return connection
 

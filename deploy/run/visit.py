@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import HostUnready
 from switchproof.deploy.host import limits
@@ -184,23 +186,22 @@ class Visit:
         if settle:
             return health
         if self.plan.mode is Mode.AUDIT:
-            return Health(
-                ready_s=0.0,
-                answers=health.answers,
-                interval_s=health.interval_s,
-                soak_s=health.soak_s,
-                timeout_s=health.timeout_s,
-                max_bytes=health.max_bytes,
-            )
+            return msgspec.structs.replace(health, ready_s=0.0)
         return LOOK
 
     def _observe(self, health: Health) -> Observation:
-        waits = f"{', '.join(self.plan.target.endpoints)} to answer well" if health is not LOOK else ""
+        names = ", ".join(self.plan.target.endpoints)
+        waits = "" if health is LOOK else f"{names} to answer well" if health.ready_s else f"the soak of {names}"
         frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S, waits=waits)
         self._tell_return(frame)
         seen = self._newest = read_observation(frame)
         self._account.seen(seen)
         return seen
+
+    @property
+    def kind(self) -> str:
+        """By which kind of connection the host was reached; empty before it was."""
+        return self._host_side.kind
 
     @contextmanager
     def _knocking(self, leg: Leg) -> Iterator[None]:

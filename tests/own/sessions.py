@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import Completed, Program, Question, Unreachable
+from switchproof.deploy.connection import Completed, ConnectionFacts, Program, Question, Unreachable
 from tests.answers import LIVE, SHA, TOPLEVEL, answers, bodies, unit_show
 from tests.deploys.sessions import ROOT, Ended
 from tests.run.hosts import BEFORE, TOOLS, Host
@@ -197,6 +197,14 @@ class LockedOut(Host):
         return super().connect()
 
 
+class Delivered(Host):
+    """A host that is asked through an agent, each question by a way of its own."""
+
+    def connect(self) -> Host:
+        self.facts = ConnectionFacts(kind="ssm")
+        return super().connect()
+
+
 class Breaking(Host):
     """A host on which a unit outside the contract fails in the deploy, and says why."""
 
@@ -211,7 +219,20 @@ class Breaking(Host):
 
 KINDS = {
     kind.__name__: kind
-    for kind in (Host, Asked, Filling, Signalled, Keyless, Unknowing, Unready, Waiting, GivenUp, LockedOut, Breaking)
+    for kind in (
+        Host,
+        Asked,
+        Filling,
+        Signalled,
+        Keyless,
+        Unknowing,
+        Unready,
+        Waiting,
+        GivenUp,
+        LockedOut,
+        Delivered,
+        Breaking,
+    )
 }
 
 

@@ -16,6 +16,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from tests.answers import SHA
 from tests.own.sessions import (
     Breaking,
+    Delivered,
     Filling,
     GivenUp,
     Keyless,
@@ -76,6 +77,16 @@ def test_a_host_that_lets_no_new_connection_in_goes_back(tmp_path: Path) -> None
     assert [check.id for check in failed] == ["converge/the-host-lets-a-new-connection-in"]
     assert failed[0].message.startswith("no new SSH connection was let in after the switch, within 0.5 s: a: connect")
     assert host.state is HostState.ROLLED_BACK
+
+
+def test_nothing_is_claimed_of_a_connection_that_was_not_tried(tmp_path: Path) -> None:
+    """Where no new SSH connection is tried, the check says so, and what shows that the host is reached."""
+    ended = run_alone(tmp_path / "run", Scenario(), kind=Delivered)
+    assert ended.status == ExitCode.CANONICAL, ended.output
+    checks = {check.id: check for clause in ended.record.host("a").clauses for check in clause.checks}
+    assert checks["converge/the-host-lets-a-new-connection-in"].seen == (
+        "none was tried: every question reaches the host by a way of its own (ssm), and these did"
+    )
 
 
 def test_a_closed_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
