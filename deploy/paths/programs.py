@@ -14,6 +14,7 @@ from switchproof.deploy.paths.meaning import (
     DEPLOYERS,
     DEPLOYS_HERE,
     HOST_SCRIPT,
+    PASSING,
     PYTHON,
     SSH_VALUES,
     SWITCHES,
@@ -103,6 +104,11 @@ def copies(walker: Walker, call: Call) -> None:
         for said in word:
             if ":" not in said and (found := walker.files.find(said, call.scope.folder)):
                 walker.trail.copied[posixpath.basename(found)] = found
+    place = call.plain[-1].partition(":")[2] if call.words else ""
+    if place.startswith("/") and not place.startswith(PASSING) and not walker.vouches(call.name):
+        walker.trail.unknown(
+            call.place, f"{call.name} brings files to {shown(call.plain[-1])}; what they do there is not known"
+        )
 
 
 def ssh_keyscan(walker: Walker, call: Call) -> None:

@@ -169,10 +169,11 @@ class Surveyor:
     def _scripts(self) -> None:
         """List the shell scripts that put a system on a host, and that no entry point runs."""
         for path in self.files.listing:
-            if path in self.files.followed or self._vouches(path):
+            is_shell = path.endswith((".sh", ".bash"))
+            text = self.files.text(path) if is_shell or "." not in path else None
+            if text is None or not (is_shell or _SHELL_LINE.match(text)):
                 continue
-            text = self.files.text(path) if path.endswith((".sh", ".bash")) or "." not in path else None
-            if text is None or not (path.endswith((".sh", ".bash")) or _SHELL_LINE.match(text)):
+            if path in self.files.followed or self._vouches(path):
                 continue
             trail = Trail(path, "just-recipe", path, self.files.place(path, 1))
             walker = Walker(self.files, trail, self._recipes, self._vouched)

@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from switchproof.deploy.paths import programs
+from switchproof.deploy.paths import on_host, programs
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import (
-    ASKING_WORDS,
     ASKS,
-    CHANGES_A_HOST,
-    HARMLESS_ON_A_HOST,
     HOST_DUTIES,
     HOST_SCRIPT,
     LEADING,
@@ -257,10 +254,7 @@ class Walker:
 
         On a host every program counts: one that changes it is noted, and one that is not known is not understood.
         """
-        on_host = call.text.provider not in {"local", "lab"}
-        if on_host and call.name in CHANGES_A_HOST:
-            if not ASKING_WORDS & set(call.plain):
-                programs.act(self, call, call.name)
+        if on_host.settles(self, call):
             return
         if call.name in ASKS:
             return
@@ -268,8 +262,7 @@ class Walker:
             if word[0] in RUN_BY_OTHERS:
                 self.again(call, call.words[at:])
                 return
-        if on_host and call.name not in HARMLESS_ON_A_HOST and not self.vouches(call.name):
-            self.trail.unknown(call.place, f"what {shown(call.name)} does on the host is not known")
+        on_host.question(self, call)
 
     def _runner(self, call: Call) -> bool:
         return call.name in RUNNERS and bool(call.words) and call.plain[0] in RUNNERS[call.name]

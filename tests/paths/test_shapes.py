@@ -115,6 +115,9 @@ def test_a_script_that_nobody_calls_is_listed_if_it_switches_hosts(tmp_path: Pat
         ("reboot", State.ACTIVE),
         ("apt-get install -y x", State.ACTIVE),
         ("our-tool --go", State.NOT_UNDERSTOOD),
+        ("cp app /srv/app/app", State.NOT_UNDERSTOOD),
+        ("rm -rf /etc/nixos", State.NOT_UNDERSTOOD),
+        ("rm -f /tmp/x; tar -xf - -C /run/x", State.NO_DEPLOY),
         ("docker ps", State.NO_DEPLOY),
         ("journalctl -u x | tail -n 5", State.NO_DEPLOY),
         ("test -f /etc/x && cat /etc/x", State.NO_DEPLOY),
@@ -124,6 +127,21 @@ def test_a_script_that_nobody_calls_is_listed_if_it_switches_hosts(tmp_path: Pat
 def test_what_runs_on_a_host_counts(tmp_path: Path, there: str, state: State) -> None:
     """What changes a host over SSH is a deploy path, and what is not known there is not understood."""
     assert recipe(tmp_path, f"ssh root@h {shlex.quote(there)}").state is state
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        ("scp app root@h:/srv/app/", State.NOT_UNDERSTOOD),
+        ("rsync -a site/ h:/var/www/", State.NOT_UNDERSTOOD),
+        ("scp app root@h:/tmp/", State.NO_DEPLOY),
+        ("scp root@h:/var/log/x logs/", State.NO_DEPLOY),
+        ("rsync -a a/ b/", State.NO_DEPLOY),
+    ],
+)
+def test_what_is_copied_to_a_host_for_good_is_not_passed_over(tmp_path: Path, command: str, state: State) -> None:
+    """Files that stay on a host may be what it serves; a look at its files, or a copy here, changes nothing."""
+    assert recipe(tmp_path, command).state is state
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What programs do to a host on which they run, where nothing else knows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switchproof.deploy.paths.meaning import PASSING
+from switchproof.deploy.paths.programs import act
+from switchproof.deploy.paths.values import shown
+
+if TYPE_CHECKING:
+    from switchproof.deploy.paths.walk import Call, Walker
+
+_HERE = frozenset({"local", "lab"})
+"""Providers of which the machine that runs the entry point is the host, or that are nobody's production."""
+
+_HARMLESS = frozenset(
+    {"set", "export", "unset", "local", "declare", "typeset", "readonly", "return", "exit", "true", "false", ":"}
+    | {"[[", "shift", "read", "wait", "sleep", "umask", "date", "hostname", "hostnamectl", "uname", "whoami", "id"}
+    | {"uptime", "head", "tail", "sed", "awk", "cut", "tr", "sort", "uniq", "wc", "jq", "mkdir"}
+    | {"stat", "readlink", "realpath", "basename", "dirname", "mktemp", "base64", "gzip"}
+    | {"zcat", "sha256sum", "diff", "cmp", "journalctl", "ss", "netstat", "curl", "wget", "nc"}
+    | {"ncat", "df", "du", "free", "ps", "lsof", "dmesg", "logger", "seq", "let", "break", "continue", "getopts"}
+    | {"printenv", "tty", "nproc", "lsblk", "findmnt", "mountpoint", "ip", "ping", "dig", "getent", "nixos-version"}
+    | {"nix-store", "nix-instantiate", "nix-build", "nix-channel", "timedatectl", "loginctl", "systemd-cgls"}
+    | {"popd", "jobs", "bg", "fg", "alias", "shopt"}
+)
+"""Programs that neither switch a host nor change what serves there; of any other one on a host that is not known."""
+
+_WRITES = frozenset({"cp", "mv", "ln", "install", "rm", "rmdir", "tee", "touch", "chmod", "chown", "tar", "gunzip"})
+"""Programs that change files, which may be what serves on a host."""
+_CHANGES = frozenset(
+    {"docker", "docker-compose", "podman", "podman-compose", "pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
+    | {"apt", "apt-get", "dnf", "yum", "apk", "pacman", "dpkg", "rpm", "snap", "initctl", "rc-service", "sv", "mount"}
+    | {"umount", "dd", "mkfs", "insmod", "modprobe", "sysctl", "iptables", "nft", "crontab", "systemd-nspawn"}
+)
+"""Programs that change a host on which they run, unless they only ask."""
+_ASKING = frozenset(
+    {"ps", "images", "logs", "inspect", "info", "version", "stats", "top", "port", "ls", "list", "status", "show"}
+    | {"config", "events", "history", "search", "policy", "-l", "--list", "--version", "--help"}
+)
+"""Words with which those only ask."""
+
+
+def settles(walker: Walker, call: Call) -> bool:
+    """Note a program that changes the host on which it runs, or files there; whether it was one."""
+    if call.text.provider in _HERE:
+        return False
+    if call.name in _CHANGES:
+        if not _ASKING & set(call.plain):
+            act(walker, call, call.name)
+        return True
+    if call.name not in _WRITES or walker.vouches(call.name):
+        return False
+    lasting = [word for word in call.plain if word.startswith("/") and not word.startswith(PASSING)]
+    if lasting:
+        walker.trail.unknown(call.place, f"what {call.name} makes of {shown(lasting[-1])} there is not known")
+    return True
+
+
+def question(walker: Walker, call: Call) -> None:
+    """Note a program of which it is not known what it does to the host on which it runs."""
+    if call.text.provider not in _HERE and call.name not in _HARMLESS and not walker.vouches(call.name):
+        walker.trail.unknown(call.place, f"what {shown(call.name)} does on the host is not known")
