@@ -17,7 +17,8 @@ _NAMED = 6
 """Hosts that are named; of more, the first three are, and how many there are besides."""
 _MESSAGE_CHARACTERS = 400
 _STORE_PATH = re.compile(r"/nix/store/[a-z0-9]{32}")
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+_INCIDENTAL = re.compile(r"\d+\.\d+|\d+(?= (?:s|ms|min|MB|bytes)\b)|(?<=process )\d+|(?<=pid )\d+")
+"""Times, sizes and processes, which differ from host to host; a status, a port or an exit code says what happened."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,9 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
-    """Return what hosts that failed alike share: the check, and its message without numbers and their own names."""
+    """Return what hosts that failed alike share: the check, and its message but for times, processes and own names."""
     name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
     # A host's name may be a word, such as “a”: it only counts within a longer name, such as choiros-a.
     message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)
-    message = _NUMBER.sub("#", _STORE_PATH.sub("/nix/store", message))
+    message = _INCIDENTAL.sub("#", _STORE_PATH.sub("/nix/store", message))
     return cause.leg, cause.clause, cause.check.id, cause.check.verdict, cause.is_symptom, message

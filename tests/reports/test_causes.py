@@ -41,7 +41,7 @@ SPLIT = {
 
 
 def test_hosts_that_failed_alike_are_one_cause() -> None:
-    """The same check with one message, but for numbers and the hosts' own names, is one cause of all its hosts."""
+    """The same check with one message, but for times and the hosts' own names, is one cause of all its hosts."""
     found = causes.causes_of(fleet(**SPLIT).record())
     assert [(cause.hosts, cause.check.id) for cause in found] == [
         (("h3",), "switched"),
@@ -49,6 +49,21 @@ def test_hosts_that_failed_alike_are_one_cause() -> None:
         (("h7",), "answers"),
         (("h9",), "live"),
     ]
+
+
+def test_hosts_that_answered_differently_are_two_causes() -> None:
+    """A status, a port or an exit code says what happened: a host is never told to have answered what another did."""
+    messages = (
+        "it answers HTTP 500 after 0.2 s",
+        "it answers HTTP 404 after 0.2 s",
+        "it answers HTTP 500 after 31 s",
+    )
+    failures = {
+        f"h{number}": (Clause.HYPERVISOR, "answers", Verdict.FAILED, message)
+        for number, message in enumerate(messages, 1)
+    }
+    found = causes.causes_of(fleet(**failures).record())
+    assert [cause.hosts for cause in found] == [("h1", "h3"), ("h2",)]
 
 
 def test_the_sentence_counts_hosts_and_causes_before_it_names_the_first() -> None:
