@@ -152,7 +152,7 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
-    """Return what hosts that failed alike share: the check, and its message but for times, processes and own names."""
+    """Return what hosts that failed alike share: the check, and its message but for times and own names."""
     name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
     # A host's name may be a word, such as “a”: it only counts within a longer name, such as choiros-a.
     message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)

@@ -52,7 +52,7 @@ def test_hosts_that_failed_alike_are_one_cause() -> None:
 
 
 def test_hosts_that_answered_differently_are_two_causes() -> None:
-    """A status, a port or an exit code says what happened: a host is never told to have answered what another did."""
+    """A status, a port or an exit code says what happened: no host is said to have answered as another did."""
     messages = (
         "it answers HTTP 500 after 0.2 s",
         "it answers HTTP 404 after 0.2 s",
