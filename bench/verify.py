@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import statistics
 import subprocess
 import sys
@@ -112,7 +113,9 @@ def _own_pyinfra() -> Path:
     if not program.exists():
         say(f"Installing {PYINFRA} into {folder}…")
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300)
+        # Whoever constrains pip for our environment, as CI does, would keep pyinfra's older paramiko out of its own.
+        free = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300, env=free)
     return program
 
 
