@@ -16,6 +16,7 @@ SCRIPT = Path(__file__).with_name("host-switch.sh")
 _FIELD, _PART = "\x1f", "\x1e"
 
 _FRAGMENT = re.compile(r'^source "\$HERE/(script/[a-z_]+\.sh)"\n', re.MULTILINE)
+_BY_HAND = 'source "$HERE/script/by_hand.sh"\n'
 _FOLDER = re.compile(r"^if .* readonly HERE=.*\n", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
@@ -28,16 +29,17 @@ def fragments() -> tuple[str, ...]:
 
 def whole_script() -> str:
     """Return the script with each fragment in the place of the line that sources it."""
-    text = _FOLDER.sub("", SCRIPT.read_text(encoding="utf-8"))
-    return _FRAGMENT.sub(lambda found: SCRIPT.parent.joinpath(found[1]).read_text(encoding="utf-8"), text)
+    return _put_together(SCRIPT.read_text(encoding="utf-8"))
 
 
 def carried_script() -> str:
-    """Return the script as it travels, without comments and indentation: an argument and a document have limits.
+    """Return the script as it travels: an argument and a document have limits.
 
-    Only programs of awk and of another shell are text over several lines that is indented, and none of them minds.
+    It lacks the fragment with what only a person asks for, comments and indentation. Only programs of awk and of
+    another shell are text over several lines that is indented, and none of them minds.
     """
-    return _INDENT.sub("", _COMMENT.sub("", whole_script()))
+    travelling = _put_together(SCRIPT.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
+    return _INDENT.sub("", _COMMENT.sub("", travelling))
 
 
 def question(
@@ -52,6 +54,12 @@ def question(
         hear: Told what the host prints as it comes, where it does.
     """
     return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values}, hear)
+
+
+def _put_together(text: str) -> str:
+    return _FRAGMENT.sub(
+        lambda found: SCRIPT.parent.joinpath(found[1]).read_text(encoding="utf-8"), _FOLDER.sub("", text)
+    )
 
 
 def health_values(health: Health) -> dict[str, str]:

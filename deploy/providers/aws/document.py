@@ -18,7 +18,7 @@ from typing import Any
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
-from switchproof.deploy.host.vocabulary import NUMBER, STORE_PATH, VARIABLES
+from switchproof.deploy.host.vocabulary import NUMBER, STORE_PATH, VARIABLES, VERBS
 from switchproof.deploy.providers.aws.carrier import CARRIER, Errand
 from switchproof.deploy.providers.aws.packing import gzip_of
 from switchproof.deploy.target.types import Target
@@ -33,7 +33,7 @@ _ERRAND: Mapping[str, str] = {
     "question": r"^[0-9a-f]{16}$",
     "action": r"^(ask|look|withdraw)$",
     "digest": r"^([0-9a-f]{64})?$",
-    "argument": r"^[a-z]{0,20}$",
+    "argument": f"^({'|'.join(name for name, verb in VERBS.items() if verb.asked_by == 'run')})?$",
     "offset": NUMBER,
     "limit": r"^[0-9]{1,15}$",
     "patience": NUMBER,
