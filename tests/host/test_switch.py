@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import EDITED, add_branch, ask, by_hand, commit, finish, inside, wait_for, write
 from tests.host.unconfirmed import GONE, Switched, is_wholly, switch
+from tests.host_functions import functions
 
 pytestmark = pytest.mark.lab
 
@@ -241,3 +243,48 @@ def test_exit_status_4_needs_a_unit_that_had_failed_before(machine: LabHost) -> 
         assert result == 1, output
         blamed = "failed in the switch: hypervisor.service" if words else "names no unit that failed"
         assert blamed in output
+
+
+def test_service_that_the_switch_missed_is_restarted_from_the_new_definition(machine: LabHost) -> None:
+    """systemd may restart a service that crashed from its old definition after the switch has listed what runs.
+
+    Services that ran all along, or were started after the reload, are left alone.
+    """
+    folder, units = Path("/run/strays"), "stray kept renewed"
+    text = f"""
+      cd {folder}
+      define() {{
+        mkdir -p $1/etc/systemd/system
+        for unit in {units}; do
+          printf '[Service]\\nExecStart=/bin/sleep infinity\\nEnvironment=OF=%s\\n' $1 |
+            tee $1/etc/systemd/system/$unit.service >/run/systemd/system/$unit.service
+        done
+      }}
+      started() {{ for unit in {units}; do systemctl show -P InvocationID $unit; done; }}
+      toplevel() {{ echo {folder}/new; }}
+      mkdir -p "$RUN_DIR"
+      define old
+      systemctl daemon-reload
+      systemctl start {units}
+      note_restarts
+      define new
+      systemctl restart stray 2>/dev/null
+      systemctl daemon-reload
+      systemctl restart renewed
+      started >before
+      note_strays {folder}/old
+      renew_units
+      diff before <(started) | grep -c '^>' || true
+      systemctl show -p Environment {units} | grep .
+    """
+    try:
+        inside(machine, f"mkdir {folder}")
+        answer = inside(machine, f"SWITCHPROOF_RUN=r bash -s <<'EOS'\n{functions(folder=folder)}\n{text}\nEOS")
+    finally:
+        gone = f"for unit in {units}; do systemctl stop $unit; rm /run/systemd/system/$unit.service; done"
+        inside(machine, f"{gone}; rm -r {folder}; systemctl daemon-reload")
+    assert answer.splitlines() == [
+        "restarting stray.service, which runs what was there before",
+        "1",
+        *["Environment=OF=new"] * 3,
+    ]

@@ -126,3 +126,27 @@ def test_the_switch_s_own_end_counts(unit: str, journal: str, busy: str, returne
       echo "$switch_result $switch_source"
     """
     assert run(text, "converge").strip() == result
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("0", ["missed since earlier", "renewed"]), ("4", ["missed since earlier", "renewed"]), ("2", [])],
+)
+def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
+    tmp_path: Path, status: str, told: list[str]
+) -> None:
+    """Only a switch that went through has units to restart; one that failed goes back."""
+    text = f"""
+      NIX=(true)
+      mkdir -p "$(job_dir)"; ln -s /bin "$(job_dir)/system"
+      compare_closures() {{ :; }}; realise_programs() {{ :; }}; arm() {{ :; }}; install_programs() {{ :; }}
+      note_restarts() {{ :; }}; needs_reboot() {{ return 1; }}; boot_earlier() {{ :; }}
+      ran_before() {{ echo earlier; }}
+      flake() {{ :; }}; toplevel_attr() {{ :; }}
+      call_nixos_rebuild() {{ switch_result={status}; }}
+      note_strays() {{ echo "missed since $1"; }}
+      renew_units() {{ echo renewed; }}
+      job_converge || true
+    """
+    answer = run(text, "jobs", "converge", folder=tmp_path).splitlines()
+    assert [line for line in answer if not line.startswith("---")] == told

@@ -8,10 +8,11 @@ from switchproof.deploy.host import limits
 from switchproof.deploy.host.program import whole_script
 from tests.host_functions import run
 
+MISSED = "missed by the switch away from newer"
 STUBS = """
   note_restarts() { :; }
+  note_strays() { echo "missed by the switch away from $1"; }
   settle() { :; }
-  note_restarts() { :; }
   ran_before() { echo "$to"; }
   bring_programs_back() { :; }
   restore_profile() { :; }
@@ -36,8 +37,8 @@ STUBS = """
 @pytest.mark.parametrize(
     ("boot", "told"),
     [
-        ("writable", ["switch switch", "rc 0, runs earlier"]),
-        ("read-only", ["switch switch", "switch test", "switch boot", "rc 1, runs earlier"]),
+        ("writable", ["switch switch", MISSED, "rc 0, runs earlier"]),
+        ("read-only", ["switch switch", "switch test", "switch boot", MISSED, "rc 1, runs earlier"]),
     ],
 )
 def test_host_goes_back_where_what_boots_cannot_be_written(tmp_path: Path, boot: str, told: list[str]) -> None:

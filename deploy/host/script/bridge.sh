@@ -130,6 +130,43 @@ place() {
   fi && mv -fT -- "$new" "$1"
 }
 
+# Note the services that the switch away from $1 missed: they were stopping when it listed what runs, and systemd restarted
+# them from their old definition before it read the new one.
+note_strays() {
+  local id started loaded=0 from=$1 to; local -A before=()
+  to=$(toplevel)
+  [ -r "$RUN_DIR/restarts" ] && [ "$from" != "$to" ] && ask_systemctl show -p UnitsLoadTimestampMonotonic || return 0
+  number_to loaded "${answered#*=}" 0
+  while read -r id started; do before[$id]=$started; done < <(main_starts <"$RUN_DIR/restarts")
+  ask_systemctl show -p Id,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic -- '*.service' || return 0
+  while read -r id started; do
+    if ((started > ${before[$id]:-loaded} && started < loaded)) && is_redefined "$id" "$from" "$to"; then
+      INVOCATIONS[$id]=$(invocation "$id")
+    fi
+  done < <(main_starts <<<"$answered")
+}
+
+# Each service with the microseconds, since the boot, at which its main process started; none that has exited since.
+main_starts() {
+  awk -F= '
+    function tell() { if (id != "" && started > exited) printf "%s %.0f\n", id, started; id = ""; started = exited = 0 }
+    $1 == "Id" { id = $2 }
+    $1 == "ExecMainStartTimestampMonotonic" { started = $2 + 0 }
+    $1 == "ExecMainExitTimestampMonotonic" { exited = $2 + 0 }
+    /^$/ { tell() }
+    END { tell() }'
+}
+
+# Whether the systems $2 and $3 define the unit $1 differently.
+is_redefined() {
+  local name template=$1
+  [[ $1 != *@*.* ]] || template=${1%%@*}@.${1##*.}
+  for name in "$1" "$template" "$1.d/overrides.conf" "$template.d/overrides.conf"; do
+    ! unlike "$2/etc/systemd/system/$name" "$3/etc/systemd/system/$name" || return 0
+  done
+  return 1
+}
+
 # Units that still run what was there before are started anew; those that the switch has started are left alone.
 renew_units() {
   local unit rc=0

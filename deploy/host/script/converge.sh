@@ -23,7 +23,12 @@ job_converge() {
   call_nixos_rebuild
   rc=$switch_result
   if needs_reboot "$rc"; then undo_refused; return "$rc"; fi
-  case $rc in 0 | 4) renew_units || rc=4 ;; esac
+  case $rc in
+    0 | 4)
+      note_strays "$(ran_before)"
+      renew_units || rc=4
+      ;;
+  esac
   boot_earlier
   return "$rc"
 }

@@ -86,12 +86,13 @@ settle() {
 # Make exactly this system what the profile says, what runs and what would boot. Each is tried whatever became of
 # the others: on a full disk, say, the profile may not move, and the host must go back all the same.
 restore() {
-  local to=$1 action=$2 rc=0 moved=0 profile
+  local to=$1 action=$2 rc=0 moved=0 profile from
   settle || echo 'another switch did not end; going back all the same'
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
   restore_profile "$to" || moved=$?
   note_restarts
+  from=$(toplevel)
   run_switch "$to" "$action" || rc=$?
   if [ "$rc:$action" = 1:switch ] && [ "$(toplevel)" != "$to" ]; then
     # It ended before it activated anything, as where /boot cannot be written. The host must run the system all the same.
@@ -99,6 +100,7 @@ restore() {
     run_switch "$to" test || rc=$?
     set_what_boots "$to" || moved=$?
   fi
+  note_strays "$from"
   renew_units || moved=$?
   # The switch has set what boots, unless it failed or the profile was another system before.
   profile=$(profile_for "$to")

@@ -15,9 +15,9 @@ sample_units() {
   done
 }
 
-# How often systemd has started each service again, noted right before a switch: what comes on top of that came since.
+# How often systemd has restarted each service, and since when each runs, noted right before a switch: the rest came since.
 note_restarts() {
-  ANSWER_WITHIN_S=1 ask_systemctl show -p Id,NRestarts -- '*.service' || answered=''
+  ANSWER_WITHIN_S=1 ask_systemctl show -p Id,NRestarts,ExecMainStartTimestampMonotonic -- '*.service' || answered=''
   printf '%s\n' "$answered" >"$RUN_DIR/restarts" || true
 }
 read_restarts() {
