@@ -148,6 +148,7 @@ def watch(tmp_path: Path, looks: list[Look], *, noted: int | None = None, **valu
       REPLY=${{looks[at < last ? at : last]}}
     }}
     uptime_to() {{ printf -v "$1" %d.00 "$asks"; }}
+    await_round() {{ :; }}
     show_units() {{
       local active sub result status restarts pid job by rest
       look; IFS=$US read -r active sub result status restarts pid job by rest <<<"$REPLY"
@@ -178,7 +179,7 @@ TriggeredBy=$by
     asked=$(grep -c ' web ' <<<"${{said[watch.series]}}")
     printf '%s after %s: %s' "${{said[watch.settled]}}" "$asked" "${{said[watch.reasons]}}"
     """
-    quick = {"INTERVAL_S": "0.001", "READY_S": "120", "SOAK_S": "2", "ANSWERS": "3", "SWITCHPROOF_RUN": "r"}
+    quick = {"READY_S": "120", "SOAK_S": "2", "ANSWERS": "3", "SWITCHPROOF_RUN": "r"}
     return script(tmp_path, text, {"web": wanted(looks)}, **quick | values)
 
 

@@ -94,7 +94,7 @@ VARIABLES: Mapping[str, Variable] = {
     ),
     "READY_S": Variable("seconds within which everything must answer well", SECONDS),
     "ANSWERS": Variable("good answers in a row", NUMBER),
-    "INTERVAL_S": Variable("seconds between two answers", SECONDS),
+    "INTERVAL_S": Variable("seconds between two rounds of answers, at least", SECONDS),
     "SOAK_S": Variable("seconds over which answers stay good", SECONDS),
     "ANSWER_TIMEOUT_S": Variable("seconds that one answer may take", SECONDS),
     "MAX_BYTES": Variable("bytes of a body that are read", NUMBER),

@@ -223,20 +223,21 @@ class Health(Table, frozen=True, kw_only=True):
     Attributes:
         ready_s: Seconds after the switch within which everything must answer well.
         answers: How many good answers in a row are asked for.
-        interval_s: Seconds between two answers.
+        interval_s: Seconds between the first answers. The longer a state lasts, the rarer it is asked for: after five
+            seconds once a second, unless this is longer.
         soak_s: Seconds over which answers stay good and identities stay the same.
         timeout_s: Seconds that one answer may take.
         max_bytes: Bytes of body that are read of one answer.
         same_failures: How many failures of a unit with one and the same result since the switch show that waiting
             cannot mend it; one that systemd does not start again needs one. 0: waits out `ready_s` all the same.
-        same_answers: How many equal answers of one process show the same, where their status is not in
-            `transient_status` or their body is of another system; 0: waits out `ready_s` all the same.
+        same_answers: How many equal answers of one process, counted once a second, show the same where their status
+            is not in `transient_status` or their body is of another system; 0: waits out `ready_s` all the same.
         transient_status: Statuses that a healthy process may answer for a while.
     """
 
     ready_s: Seconds = 120.0
     answers: Annotated[int, Meta(ge=1, le=1000)] = 5
-    interval_s: Annotated[float, Meta(ge=0.1, le=60)] = 1.0
+    interval_s: Annotated[float, Meta(ge=0.1, le=60)] = 0.25
     soak_s: Seconds = 15.0
     timeout_s: PositiveSeconds = 5.0
     max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65536
@@ -248,7 +249,7 @@ class Health(Table, frozen=True, kw_only=True):
     def longest_s(self) -> float:
         """Seconds that a host may take to show whether it is healthy."""
         # What restarts once it was healthy is watched as long again, to see what becomes of it.
-        return 2 * (self.ready_s + self.soak_s) + (self.answers + 2) * (self.interval_s + self.timeout_s)
+        return 2 * (self.ready_s + self.soak_s) + (self.answers + 2) * (max(self.interval_s, 1.0) + self.timeout_s)
 
 
 class Converge(Table, frozen=True, kw_only=True):

@@ -34,3 +34,31 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
       echo "${{status_of[live]}}"
     """
     assert run(text, "watch").strip() == ("200 0" if good else "200 8")
+
+
+@pytest.mark.parametrize(
+    ("interval", "states", "waits"),
+    [
+        # How long the pause is, by how long the states of the endpoints have lasted.
+        ("0.25", "0", "0.250"),
+        ("0.25", "1", "0.250"),
+        ("0.25", "2.5", "0.500"),
+        ("0.25", "60", "1.000"),
+        ("0.25", "60 0.1", "0.250"),
+        ("0.1", "0.1", "0.100"),
+        ("3", "0", "3.000"),
+        ("3", "60", "3.000"),
+    ],
+)
+def test_new_states_are_asked_for_often_and_old_ones_once_a_second(interval: str, states: str, waits: str) -> None:
+    """The newest state among the endpoints that are waited for decides."""
+    text = f"""
+      read() {{ if [ "$1 $2" = '-r -t' ]; then echo "$3"; else builtin read "$@"; fi; }}
+      declare -A since=() again=(); began=0 now=1000.00 idle=0
+      for state in {states}; do
+        since[web$state]=$(awk -v s="$state" 'BEGIN {{ printf "%.3f", 1000 - s }}')
+        names+=" web$state"
+      done
+      await_round "$names"
+    """
+    assert run(text, "numbers", "clock", "watch", values={"INTERVAL_S": interval}).split() == [waits]

@@ -201,13 +201,13 @@ settle_restarted() {
 give_up() {
   local name=$1 unit state result
   shift
-  # Five answers are equal if they came from one process, of units that are all up.
+  # Answers are equal if they came from one process, of units that are all up; of one second they count once.
   if [ -z "${steady[$name]}" ] || [ -z "$up" ]; then
     equal[$name]=0
-  elif [ "$key${steady[$name]}" = "${alike[$name]:-}" ]; then
-    equal[$name]=$((${equal[$name]:-0} + 1))
-  else
-    equal[$name]=1
+  elif [ "$key${steady[$name]}" != "${alike[$name]:-}" ]; then
+    equal[$name]=1 counted_at[$name]=$now
+  elif gone_by 1 "${counted_at[$name]}"; then
+    equal[$name]=$((${equal[$name]:-0} + 1)) counted_at[$name]=$now
   fi
   alike[$name]=$key${steady[$name]}
   if ((SAME_ANSWERS > 0 && ${equal[$name]} >= SAME_ANSWERS)); then
@@ -248,13 +248,29 @@ say_waiting() {
   printf 'SWITCHPROOF/1 %s waits %s\n' "$SWITCHPROOF_NONCE" "${words//[^[:print:]]/?}"
 }
 
+# Wait for the next round: a fifth as long as the newest state among the endpoints $1 has lasted, at least INTERVAL_S, and
+# no more than a second unless that is longer.
+await_round() {
+  local name from present least pause=1000
+  milliseconds_to present "$now" && milliseconds_to least "$INTERVAL_S" || least=1000
+  ((pause > least)) || pause=$least
+  for name in $1; do
+    milliseconds_to from "${since[$name]:-${again[$name]:-$began}}" || continue
+    from=$(((present - from) / 5))
+    ((from > pause)) || pause=$from
+  done
+  ((pause > least)) || pause=$least
+  printf -v pause '%d.%03d' "$((pause / 1000))" "$((pause % 1000))"
+  read -r -t "$pause" -u "$idle" _ || true
+}
+
 # Ask until every endpoint is settled: good ANSWERS times in a row over SOAK_S as the same processes; or restarted
 # after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
 # was given up, the others are not waited for.
 watch_endpoints() {
   local began now bad ends name units unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
-  local -A base outcome failures steady equal alike reasons
+  local -A base outcome failures steady equal counted_at alike reasons
   local counted='the watch began' said_at=0
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
@@ -311,7 +327,7 @@ watch_endpoints() {
     fi
     [ -n "$bad" ] || break
     say_waiting "$bad"
-    read -r -t "$INTERVAL_S" -u "$idle" _ || true
+    await_round "$bad"
   done
   exec {idle}<&-
   uptime_to now
