@@ -30,6 +30,15 @@ def read(output: bytes, verb: str = "observe") -> Frame:
     return parse(output, nonce=NONCE, verb=verb)
 
 
+def is_frame(text: bytes) -> bool:
+    """Whether the text is read as a frame."""
+    try:
+        read(text)
+    except FrameError:
+        return False
+    return True
+
+
 @given(st.dictionaries(names, st.binary(max_size=300), max_size=6), st.binary(max_size=60), st.binary(max_size=60))
 def test_what_is_said_is_read(sections: dict[str, bytes], before: bytes, after: bytes) -> None:
     """Whatever bytes a host says, and whatever is printed around them, the frame is read as it was said."""
@@ -37,18 +46,14 @@ def test_what_is_said_is_read(sections: dict[str, bytes], before: bytes, after: 
     assert found.sections == sections
 
 
-@pytest.mark.parametrize("end", range(len(WHOLE) - 1))
-def test_frame_cut_short_is_no_answer(end: int) -> None:
+def test_frame_cut_short_is_no_answer() -> None:
     """A frame that ends anywhere before its end is an error, never a part of an answer."""
-    with pytest.raises(FrameError):
-        read(WHOLE[:end])
+    assert [end for end in range(len(WHOLE) - 1) if is_frame(WHOLE[:end])] == []
 
 
-@pytest.mark.parametrize("start", range(2, len(WHOLE)))
-def test_frame_without_its_beginning_is_no_answer(start: int) -> None:
+def test_frame_without_its_beginning_is_no_answer() -> None:
     """A frame whose beginning is lost is an error."""
-    with pytest.raises(FrameError):
-        read(WHOLE[start:])
+    assert [start for start in range(2, len(WHOLE)) if is_frame(WHOLE[start:])] == []
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))

@@ -129,7 +129,7 @@ def run(folder: Path, verb: str, scenario: Scenario, around: str = "{}") -> subp
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=400,
         check=False,
     )
 

@@ -56,7 +56,7 @@ def run(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProces
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=400,
         check=False,
     )
 

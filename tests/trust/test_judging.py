@@ -202,15 +202,19 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", list(sources()))
-def test_only_a_file_that_judges_is_part_of_the_contract(name: str, copy: Path) -> None:
+def test_only_a_file_that_judges_is_part_of_the_contract(copy: Path) -> None:
     """One more byte in a file that judges is another contract; in one that carries, it is the same."""
-    target, file = load(TARGETS / "lab.toml", {}), copy / name
-    digest, text = contract_sha256_of(target, (), copy), file.read_bytes()
-    file.write_bytes(text + b"\n")
-    changed = contract_sha256_of(target, (), copy)
-    file.write_bytes(text)
-    assert (changed != digest) == (name in JUDGING)
+    target = load(TARGETS / "lab.toml", {})
+    digest = contract_sha256_of(target, (), copy)
+    counted = set()
+    for name in sources():
+        file = copy / name
+        text = file.read_bytes()
+        file.write_bytes(text + b"\n")
+        if contract_sha256_of(target, (), copy) != digest:
+            counted.add(name)
+        file.write_bytes(text)
+    assert counted == set(JUDGING)
 
 
 def test_digest_names_what_is_checked(tmp_path: Path) -> None:
