@@ -23,13 +23,13 @@ def host_saw(seen: Seen) -> str:
     by = " by nixos-rebuild" if witness.nixos_rebuild else ", not by nixos-rebuild"
     activated = ", then ".join(_activation(each, seen.first) for each in witness.activations)
     asked = {name: [each for each in witness.requests if each.endpoint == name] for name in seen.units}
-    probes = ", ".join(f"{name} {len(of_it)} times" for name, of_it in asked.items() if of_it)
+    probes = ", ".join(f"{name} {_times(len(of_it))}" for name, of_it in asked.items() if of_it)
     touched = () if witness.activations else witness.restarted
     parts = [
         f"activated {activated}{by}" if activated else "no activation",
         f"asked {probes}" if probes else "no request",
         *(f"{unit} was stopped or restarted" for unit in touched),
-        *([f"logged in {witness.logins} times"] if witness.logins else []),
+        *([f"logged in {_times(witness.logins)}"] if witness.logins else []),
         *(f"the lab could not: {limit}" for limit in witness.limits[:1]),
         f"in the end it {state(witness.after)}",
     ]
@@ -38,18 +38,24 @@ def host_saw(seen: Seen) -> str:
 
 def path_said(seen: Seen) -> str:
     """Say how the path ended, and quote its last words."""
-    return " ".join(_said(ended, seen.limit_s) for ended in seen.ended)
+    return "; and then ".join(_said(ended, seen.limit_s) for ended in seen.ended)
 
 
 def _activation(each: Activation, ended: Ended) -> str:
     began = (each.began - ended.began).total_seconds()
-    finished = "not finished" if each.finished is None else f"{(each.finished - ended.began).total_seconds():.1f} s"
-    return f"{commit(each.revision, each.toplevel)} ({began:.1f} to {finished})"
+    finished = (
+        ", not finished" if each.finished is None else f" to {(each.finished - ended.began).total_seconds():.1f} s"
+    )
+    return f"{commit(each.revision, each.toplevel)} (at {began:.1f}{finished})"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _said(ended: Ended, limit_s: float) -> str:
     seconds = (ended.ended - ended.began).total_seconds()
-    word = "Success" if ended.succeeded else "Failure" if not ended.late else "Nothing"
+    word = "success" if ended.succeeded else "failure" if not ended.late else "nothing"
     last = last_line(ended.output)
-    quoted = f"; its last line: {last}" if last else "; it printed nothing"
-    return f"{word}, for {short(ended.asked)}: it {how(ended, limit_s)} after {seconds:.1f} s{quoted}."
+    quoted = f"its last line: {last}" if last else "it printed nothing"
+    return f"{word} for {short(ended.asked)}: it {how(ended, limit_s)}, after {seconds:.1f} s; {quoted}"

@@ -16,11 +16,11 @@ def test_a_deploy_is_told_in_three_lines() -> None:
         f"Asked for {ASKED[:12]} (broken/hypervisor-500)."
     )
     assert account.host_saw(given) == (
-        f"activated {ASKED[:12]} (5.0 to 7.0 s) by nixos-rebuild; "
-        f"asked hypervisor 1 times, live 1 times, dev 1 times; in the end it runs {ASKED[:12]}."
+        f"activated {ASKED[:12]} (at 5.0 to 7.0 s) by nixos-rebuild; "
+        f"asked hypervisor once, live once, dev once; in the end it runs {ASKED[:12]}."
     )
     assert account.path_said(given) == (
-        f"Success, for {ASKED[:12]}: it ended with exit code 0 after 10.0 s; its last line: all is well."
+        f"success for {ASKED[:12]}: it ended with exit code 0, after 10.0 s; its last line: all is well"
     )
 
 
@@ -33,5 +33,5 @@ def test_nothing_is_told_as_that() -> None:
         "no activation; no request; logged in 2 times; the lab could not: its stand-in builds flakes only; "
         f"in the end it runs {BEFORE[:12]}."
     )
-    assert account.path_said(given).startswith(f"Nothing, for {ASKED[:12]}: it had not ended after")
-    assert account.path_said(given).endswith("; it printed nothing.")
+    assert account.path_said(given).startswith(f"nothing for {ASKED[:12]}: it had not ended after")
+    assert account.path_said(given).endswith("; it printed nothing")

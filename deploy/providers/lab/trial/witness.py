@@ -25,7 +25,7 @@ SWITCH = "nixos-rebuild-switch-to-configuration.service"
 _STEP_S = 120.0
 
 _REQUEST = re.compile(r"([A-Z]+) (\S+) (\d{3}|no answer)\b")
-_SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)")
+_SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)(?!\S| failed)")
 
 LIMITS = "/run/switchproof-lab/limits"
 """Where stand-ins note, a line each, what they were asked for and cannot do though the real programs can."""
