@@ -6,7 +6,9 @@ import io
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -29,10 +31,32 @@ _EXITS = {
     ExitCode.SAFE_FAILURE: "non-canonical: the deploy path does not keep the contract",
     ExitCode.INTERRUPTED: "interrupted: what was not tried is open",
     ExitCode.INTERNAL: "the trial itself broke",
+    ExitCode.USAGE: "the command cannot be run, so no other scenario was tried",
     ExitCode.INCONCLUSIVE: "inconclusive: something was not tried, or could not be seen",
 }
+_LETTER = (
+    "Of converge only the letter is broken: the right system runs, is set and boots, and another program than "
+    "nixos-rebuild switched to it."
+)
 _SHAPES = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error"}
 _NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason, and all scenarios that it holds for.
+
+    Attributes:
+        clause: The clause, None where it may be several.
+        scenarios: Their names, in order.
+        expected: What was expected in the first of them.
+        why: The reason.
+    """
+
+    clause: Clause | None
+    scenarios: tuple[str, ...]
+    expected: str
+    why: str
 
 
 def line(result: ScenarioResult) -> str:
@@ -56,6 +80,9 @@ def sentence(trial: Trial) -> str:
     if trial.verdict is RunVerdict.NON_CANONICAL:
         broken = list(dict.fromkeys(violation.clause for violation in trial.violations))
         said = f"The path does not keep the contract: {', '.join(broken)}."
+        of_converge = [each.letter for each in trial.violations if each.clause is Clause.CONVERGE]
+        if of_converge and all(of_converge):
+            said += f" {_LETTER}"
     tried = len(trial.scenarios)
     said += f" {text.count(tried, 'scenario')} tried"
     if trial.not_tried:
@@ -76,16 +103,33 @@ def findings(trial: Trial) -> Mapping[FindingId, list[Finding]]:
     return found
 
 
-def open_of(trial: Trial) -> list[tuple[str, str]]:
-    """Return the scenarios that leave something open, each with why."""
-    return [
-        (
-            result.name,
-            result.problem or next(e.seen for e in result.judgements if e.verdict is Verdict.INCONCLUSIVE),
-        )
-        for result in trial.scenarios
-        if any(each.verdict is Verdict.INCONCLUSIVE for each in result.judgements)
-    ]
+def violations(trial: Trial) -> list[Reason]:
+    """Return what makes a path non-canonical, each reason once."""
+    found: dict[tuple[Clause, str], Reason] = {}
+    for each in trial.violations:
+        why = f"{each.seen}. {each.cause.meaning}" if each.cause else each.seen
+        _add(found, (each.clause, each.cause or each.seen), Reason(each.clause, (each.scenario,), each.expected, why))
+    return list(found.values())
+
+
+def open_of(trial: Trial) -> list[Reason]:
+    """Return what is left open, each reason once."""
+    found: dict[str, Reason] = {}
+    for result in trial.scenarios:
+        first = next((each for each in result.judgements if each.verdict is Verdict.INCONCLUSIVE), None)
+        if first is not None:
+            seen = result.problem or first.seen
+            why = f"{first.cause.meaning} {seen[:1].upper()}{seen[1:]}" if first.cause else seen
+            _add(found, first.cause or seen, Reason(None, (result.name,), first.expected, why))
+    return list(found.values())
+
+
+_K = TypeVar("_K")
+
+
+def _add(found: dict[_K, Reason], key: _K, reason: Reason) -> None:
+    known = found.get(key)
+    found[key] = replace(known, scenarios=(*known.scenarios, *reason.scenarios)) if known else reason
 
 
 def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
@@ -101,12 +145,12 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
     lines = [head, *_wrapped(sentence(trial)), Text(), *_table(trial)]
     if trial.violations:
         lines += [Text(), Text("Violations of the contract", style="bold")]
-        for each in trial.violations:
-            lines += _item(f"{each.clause}, {each.scenario}: {text.one_line(each.seen, 400)}")
+        for each in violations(trial):
+            lines += _item(f"{each.clause}, {_shown(each.scenarios)}: {text.one_line(each.why, 400)}")
     if unclear := open_of(trial):
         lines += [Text(), Text("Left open", style="bold")]
-        for name, why in unclear:
-            lines += _item(f"{name}: {text.one_line(why, 400)}")
+        for each in unclear:
+            lines += _item(f"{_shown(each.scenarios)}: {text.one_line(each.why, 400)}")
     if trial.findings:
         lines += [Text(), Text("Found beyond the contract; the verdict is as it is without", style="bold")]
         for name, each_of in findings(trial).items():
@@ -167,6 +211,7 @@ def page(trial: Trial) -> str:
             findings=findings(trial),
             exits=exits,
             open_of=open_of(trial),
+            violations=violations(trial),
             promises={clause: clause.promise for clause in Clause},
         )
     )

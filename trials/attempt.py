@@ -20,12 +20,17 @@ from switchproof.deploy.providers.lab.trial.seen import System, Witness
 from switchproof.deploy.providers.lab.trial.stage import Stage
 from switchproof.deploy.providers.lab.trial.subject import Command, Subject, environment
 from switchproof.deploy.redact.redactor import Redactor
-from switchproof.trials.judge import Seen, find, judge
-from switchproof.trials.record import ScenarioResult, redacted, unseen, verdict_of
+from switchproof.trials import account
+from switchproof.trials.case import NOT_FOUND, Seen, how
+from switchproof.trials.findings import find
+from switchproof.trials.judge import judge
+from switchproof.trials.record import Cause, ScenarioResult, redacted, unseen, verdict_of
 from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
 
 SHOWN = 500_000
 """Characters that are kept of an output, from its beginning and from its end; all of it is judged."""
+FIRST = "refs/tags/v1"
+"""The release that each host runs before."""
 NO_SUCH_COMMIT = "5ca1ab1e" * 5
 CUT_S = 2.0
 """Seconds after a cut in which the host stays as it was then, so that a word said too early is seen to be untrue."""
@@ -35,6 +40,14 @@ RIVAL_S = 8.0
 
 class Stopped(SwitchproofError):
     """The trial was interrupted before this was seen."""
+
+
+class NotPrepared(SwitchproofError):
+    """The path did not deploy the system that the scenario begins with."""
+
+    def __init__(self, message: str, cause: Cause | None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Setting:
         runtime: What their sandboxes are.
         environ: The environment of the session.
         folder: Where evidence is kept.
+        sets_first: Whether the path deploys the first system of each host itself, before the scenario.
         token: A secret that the path is given: a token for the repository, which needs none.
     """
 
@@ -55,6 +69,7 @@ class Setting:
     runtime: Runtime
     environ: Mapping[str, str]
     folder: Path
+    sets_first: bool = False
     token: str = dataclasses.field(default_factory=lambda: f"lab-{secrets.token_hex(16)}")
 
 
@@ -85,13 +100,17 @@ def attempt(
         made = msgspec.structs.replace(
             made,
             findings=tuple(find(seen)),
+            prepared=account.prepared(seen),
+            host_saw=account.host_saw(seen),
+            path_said=account.path_said(seen),
             asked=tuple(ended.asked for ended in seen.ended),
             exit_codes=tuple(ended.exit_code for ended in seen.ended),
             witness=seen.witness,
             evidence=_keep(setting.folder, seen, redact),
         )
     except (SwitchproofError, OSError, ValueError, AssertionError) as error:
-        judgements = unseen(scenario, f"it could not be tried or seen: {error}")
+        cause = error.cause if isinstance(error, NotPrepared) else None
+        judgements = unseen(scenario, f"it could not be tried or seen: {error}", cause)
         made = msgspec.structs.replace(made, problem=str(error) or repr(error))
     seconds = round(time.monotonic() - began, 3)
     made = msgspec.structs.replace(made, judgements=judgements, verdict=verdict_of(judgements), seconds=seconds)
@@ -151,6 +170,8 @@ class _Attempt:
         """Prepare, let the path run, look, and return what was seen."""
         stage, scenario = self._stage, self._scenario
         asked = stage.commit(scenario.revision) if scenario.revision else NO_SUCH_COMMIT
+        if self._setting.sets_first:
+            self._set_first(stage.commit(FIRST))
         self._prepare()
         before = stage.seen.system()
         cut = False
@@ -188,13 +209,32 @@ class _Attempt:
             ),
             words=stage.words,
             cut=cut,
+            limits=stage.seen.limits(),
         )
-        return Seen(scenario, ended, witness, stage.units, self._setting.command.limit_s)
+        return Seen(scenario, ended, witness, stage.units, self._limit_s, self._setting.sets_first)
 
     def abandon(self) -> None:
         """End what was started: nobody is going to look at it."""
         for subject in self._started:
             subject.kill()
+
+    def _set_first(self, commit: str) -> None:
+        """Let the path deploy the first release, which must run then.
+
+        Raises:
+            NotPrepared: It does not.
+        """
+        stage = self._stage
+        ended = self._run(commit, "before").end()
+        system = stage.seen.system()
+        if not ended.succeeded or not system.whole or system.revision != commit:
+            limits = stage.seen.limits()
+            told = f"the path did not deploy the first system (--subject-first): it {how(ended, self._limit_s)}"
+            not_run = ended.exit_code in NOT_FOUND and not stage.seen.activations()
+            cause = Cause.LAB if limits else Cause.CANNOT_RUN if not_run else None
+            raise NotPrepared(f"{told}; {limits[0]}" if limits else told, cause)
+        stage.host.wait_serving()
+        stage.seen.note_before()
 
     def _prepare(self) -> None:
         stage = self._stage
@@ -215,8 +255,8 @@ class _Attempt:
         self._started.append(subject)
         return subject
 
-    def _run(self, asked: str) -> Subject:
-        subject = self._start(asked)
+    def _run(self, asked: str, name: str = "first") -> Subject:
+        subject = self._start(asked, name)
         subject.wait(self._limit(), given_up=self._given_up)
         return subject
 
@@ -243,5 +283,9 @@ class _Attempt:
             subject.wait(until, given_up=self._given_up)
         return [first, second]
 
+    @property
+    def _limit_s(self) -> float:
+        return self._setting.command.limit_s
+
     def _limit(self) -> float:
-        return time.monotonic() + self._setting.command.limit_s
+        return time.monotonic() + self._limit_s

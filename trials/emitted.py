@@ -3,47 +3,112 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _STATES = "active|inactive|failed|activating|deactivating|reloading"
-_ADDRESS = re.compile(r"[:.]\d+(?:\s|$)")
-_HEADER = re.compile(r"\s*(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\b")
-_STATUS_LINES = 12
-"""Lines of `systemctl status` between a unit's name and its state, with room for drop-ins."""
+_ADDRESS = re.compile(r"[:.]\d+(?:\W|$)")
+_HEADER = re.compile(r"(?<!\S)State\s+Recv-Q\s+Send-Q\b")
+_STATUS_LINES = 13
+"""Lines of `systemctl status` from a unit's name to its state, with room for drop-ins."""
+_PROPERTIES = 400
+"""Lines of `systemctl show` for one unit."""
 _LONGEST = 2000
 """Characters of a line that are looked at: nobody's table has longer ones."""
+_STATUS = re.compile(rf"\s*Active: (?:{_STATES})\b")
+_PROPERTY = re.compile(r"(.*?)(?<![A-Za-z])[A-Za-z]+=")
+_STATE = re.compile(rf"(.*?)(?<![A-Za-z])ActiveState=(?:{_STATES})\W*")
 
 
 def shows_state(text: str, units: Iterable[str]) -> bool:
-    """Tell whether the text holds the state of one of some units, in one of the forms in which systemctl says it."""
-    clipped = "\n".join(line[:_LONGEST] for line in text.splitlines()) + "\n"
-    return any(_state_of(clipped, re.escape(unit), re.escape(unit.removesuffix(".service"))) for unit in units)
+    """Tell whether the text holds the state of one of some units, in one of the forms in which systemctl says it.
+
+    Tools put a host, a time or a level before each line: a form of several lines counts if all have the same before
+    them, but for numbers.
+    """
+    lines = [line[:_LONGEST] for line in text.splitlines()]
+    return any(_state_of(lines, unit) for unit in units)
 
 
-def _state_of(text: str, unit: str, short: str) -> bool:
-    either = rf"(?<![\w@.-]){short}(?:\.service)?(?![\w@.-])"
-    forms = (
-        # status: the unit's name, and below it what is indented
-        rf"^\W*{unit}(?: - .*)?\n(?:[ \t].*\n){{0,{_STATUS_LINES}}}?[ \t]*Active: (?:{_STATES})\b",
+def _state_of(lines: Sequence[str], unit: str) -> bool:
+    name, short = re.escape(unit), re.escape(unit.removesuffix(".service"))
+    of_a_line = re.compile(
         # list-units
-        rf"(?<![\w@.-]){unit}[ \t]+[\w-]+[ \t]+(?:{_STATES})\b",
+        rf"(?<![\w@.-]){name}[ \t]+[\w-]+[ \t]+(?:{_STATES})\b"
+        # list-units --output=json
+        rf'|"unit"\s*:\s*"{name}"[^{{}}]*"active"\s*:\s*"(?:{_STATES})"'
         # is-active, with the unit's name before it
-        rf"{either}[ \t:=]+(?:is[ \t]+)?(?:{_STATES})\b",
-        # show, below the unit's name
-        rf"(?<![\w@.-]){unit}[^\n=]*\n(?:[A-Za-z]+=.*\n){{0,400}}?ActiveState=(?:{_STATES})\b",
+        rf"|(?<![\w@.-]){short}(?:\.service)?(?![\w@.-])[ \t:=]+(?:is[ \t]+)?(?:{_STATES})\b"
     )
-    return any(re.search(form, text, re.MULTILINE) for form in forms) or any(
-        re.search(rf"^ActiveState=(?:{_STATES})$", block, re.MULTILINE)
-        and re.search(rf"^(?:Id|Names)=(?:.* )?{unit}(?: |$)", block, re.MULTILINE)
-        for block in re.split(r"\n\s*\n", text)
-        if "ActiveState=" in block
-    )
+    heading = re.compile(rf"(.*?)(?:[●○\u00d7↻*][ \t]+)?(?<![\w@.-]){name}(?: - .*|\W*)")
+    word = unit.removesuffix(".service")
+    looked_at = -1
+    for number, line in enumerate(lines):
+        if word in line and (of_a_line.search(line) or _status(lines, number, heading) or _show(lines, number, name)):
+            return True
+        if "ActiveState=" in line and number > looked_at:
+            found, looked_at = _properties(lines, number, name)
+            if found:
+                return True
+    return False
+
+
+def _same(before: str) -> re.Pattern[str]:
+    """Return a pattern for what stands before each line of one tool's output: the same but for numbers."""
+    return re.compile(re.sub(r"\d+", r"\\d+", re.escape(before.rstrip())))
+
+
+def _status(lines: Sequence[str], number: int, heading: re.Pattern[str]) -> bool:
+    """Look for `systemctl status`: a unit's name, and below it its state among what is indented."""
+    match = heading.fullmatch(lines[number])
+    if match is None:
+        return False
+    before = _same(match[1])
+    for line in lines[number + 1 : number + 1 + _STATUS_LINES]:
+        again = before.match(line)
+        below = line[again.end() :] if again else ""
+        if below[:1] not in {" ", "\t"}:
+            return False
+        if _STATUS.match(below):
+            return True
+    return False
+
+
+def _show(lines: Sequence[str], number: int, name: str) -> bool:
+    """Look for `systemctl show` below a line that ends with the unit's name."""
+    heading = lines[number]
+    if not re.search(rf"(?<![\w@.-]){name}[^=]*$", heading) or _PROPERTY.match(heading) or number + 1 == len(lines):
+        return False
+    match = _PROPERTY.match(lines[number + 1])
+    if match is None or _same(match[1]).match(heading) is None:
+        return False
+    return any(_STATE.fullmatch(line) for line in _block(lines, number + 1, match[1]))
+
+
+def _properties(lines: Sequence[str], number: int, name: str) -> tuple[bool, int]:
+    """Look for `systemctl show` with the unit's name among the properties; return also the last line looked at."""
+    match = _STATE.fullmatch(lines[number])
+    if match is None:
+        return False, number
+    names = re.compile(rf"(?<![A-Za-z])(?:Id|Names)=(?:.* )?{name}(?: |\W*$)")
+    after = _block(lines, number, match[1])
+    around = (*_block(lines, number, match[1], step=-1), *after)
+    return any(names.search(line) for line in around), number + len(after) - 1
+
+
+def _block(lines: Sequence[str], number: int, before: str, step: int = 1) -> list[str]:
+    """Return the properties from one of them on, as far as each has the same before it."""
+    same = re.compile(_same(before).pattern + r"\s*[A-Za-z]+=")
+    found: list[str] = []
+    while 0 <= number < len(lines) and len(found) < _PROPERTIES and same.match(lines[number]):
+        found.append(lines[number])
+        number += step
+    return found
 
 
 def shows_sockets(text: str) -> bool:
     """Tell whether the text holds sockets as ss or netstat lists them; a header alone says that there are none."""
     return any(
-        ("LISTEN" in line.split() and _ADDRESS.search(line)) or _HEADER.match(line)
+        ("LISTEN" in line.split() and _ADDRESS.search(line)) or _HEADER.search(line)
         for line in (line[:_LONGEST] for line in text.splitlines())
     )
 

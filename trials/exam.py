@@ -11,7 +11,7 @@ from typing import Self
 
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials.attempt import Setting, attempt
-from switchproof.trials.record import ScenarioResult
+from switchproof.trials.record import ScenarioResult, cannot_run
 from switchproof.trials.scenario import Scenario
 
 AT_ONCE = 2
@@ -29,7 +29,7 @@ class Exam:
         self._redact = redact
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="trial")
         self._stop = threading.Event()
-        self._tried: dict[tuple[str, str], Future[ScenarioResult]] = {}
+        self._tried: dict[tuple[str, str], Future[ScenarioResult | None]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -41,24 +41,36 @@ class Exam:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, setting: Setting, scenarios: Iterable[Scenario]) -> None:
-        """Begin to try a path with scenarios, in this order."""
+        """Begin to try a path with scenarios, in this order.
+
+        The others wait for the first one, which finds out whether the command can be run at all.
+        """
+        first: Future[ScenarioResult | None] | None = None
         for scenario in scenarios:
-            future = self._pool.submit(
-                attempt,
-                setting,
-                scenario,
-                lab=f"trial-{os.getpid()}-{len(self._tried)}",
-                redact=self._redact,
-                given_up=self._stop.is_set,
-            )
+            lab = f"trial-{os.getpid()}-{len(self._tried)}"
+            future = self._pool.submit(self._try, setting, scenario, lab, first)
+            first = first or future
             self._tried[setting.command.text, scenario.name] = future
 
-    def result(self, setting: Setting, name: str) -> ScenarioResult:
-        """Wait until a path has been tried with a scenario, and return what came of it."""
+    def _try(
+        self, setting: Setting, scenario: Scenario, lab: str, first: Future[ScenarioResult | None] | None
+    ) -> ScenarioResult | None:
+        result = first.result() if first else None
+        if result is not None and cannot_run([result]):
+            return None
+        return attempt(setting, scenario, lab=lab, redact=self._redact, given_up=self._stop.is_set)
+
+    def result(self, setting: Setting, name: str) -> ScenarioResult | None:
+        """Wait until a path has been tried with a scenario, and return what came of it.
+
+        Returns:
+            None if it was not tried, as the command could not be run in the first scenario.
+        """
         return self._tried[setting.command.text, name].result()
 
     @property
     def results(self) -> list[ScenarioResult]:
         """What has been tried by now."""
         done = [each for each in self._tried.values() if each.done() and not each.cancelled()]
-        return [each.result() for each in done if each.exception() is None]
+        results = [each.result() for each in done if each.exception() is None]
+        return [result for result in results if result is not None]

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, Verdict
-from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
+from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System
+from switchproof.trials import output
+from switchproof.trials.case import NOT_FOUND, Seen, commit, how, named, short, state
 from switchproof.trials.emitted import shows_journal, shows_sockets, shows_state
-from switchproof.trials.record import Finding, FindingId, Judgement
-from switchproof.trials.scenario import MOVED, Scenario, Truth
+from switchproof.trials.record import Cause, Judgement
+from switchproof.trials.scenario import Truth
 
 PATHS: Mapping[str, str] = {"hypervisor": "/login", "live": "/health", "dev": "/health"}
 """What each endpoint must be asked for."""
-_NOT_FOUND = {126, 127}
-"""Exit codes with which a shell tells that it could not run a command."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a judgement is made from.
-
-    Attributes:
-        scenario: What was tried.
-        ended: How the path ended; two of them for rivals, in the order in which they began.
-        witness: What the host saw.
-        units: The systemd units behind each of the contract's endpoints.
-        limit_s: The time limit.
-    """
-
-    scenario: Scenario
-    ended: tuple[Ended, ...]
-    witness: Witness
-    units: Mapping[str, tuple[str, ...]]
-    limit_s: float
-
-    @property
-    def first(self) -> Ended:
-        """The only run of the path, or the first of two."""
-        return self.ended[0]
+LOG_DELAY_S = 2.0
+"""Seconds that a program's log may come after its answer, so that a path's last probe is still its own."""
 
 
 def judge(seen: Seen) -> list[Judgement]:
@@ -48,77 +27,73 @@ def judge(seen: Seen) -> list[Judgement]:
         case Truth.GOOD:
             return [_revision(seen), _converge(seen), _hypervisor(seen), _runtime(seen)]
         case Truth.BAD | Truth.HANGS:
-            return list(_bad(seen))
-        case Truth.REFUSED:
+            return [*_other_commit(seen), *_bad(seen)]
+        case Truth.REFUSED if seen.scenario.clause is Clause.REVISION:
             return list(_refused(seen))
+        case Truth.REFUSED:
+            return [*_other_commit(seen), *_refused(seen)]
         case Truth.CUT:
-            return [_cut(seen)]
+            return [*_other_commit(seen), _cut(seen)]
         case Truth.IMPOSTOR:
-            return [_claim(seen, ended, seen.witness.after) for ended in seen.ended if ended.succeeded]
+            return [_impostor(seen)]
         case Truth.RIVALS:
-            return list(_rivals(seen))
-
-
-def find(seen: Seen) -> list[Finding]:
-    """Find what is not good about the path beyond the contract."""
-    return [
-        Finding(id=name, scenario=seen.scenario.name, message=message)
-        for name, message in (
-            *_host_keys(seen),
-            *_lock(seen),
-            *_rollback(seen),
-            *_branch(seen),
-            *_secrets(seen),
-            *_limit(seen),
-            *_left(seen),
-        )
-    ]
+            return [*_other_commit(seen), *_rivals(seen)]
 
 
 # ---- a good commit --------------------------------------------------------------------------------------------
 
 
+def _other_commit(seen: Seen) -> Iterator[Judgement]:
+    """Judge the first clause where another commit was activated, whatever else the scenario is about."""
+    if seen.others:
+        asked = " or ".join(short(ended.asked) for ended in seen.ended)
+        expected = f"nothing but the commit asked for, {asked}, is activated"
+        told = f"it activated {named(seen.others)}"
+        yield _failed(Clause.REVISION, expected, told, Cause.OTHER_COMMIT)
+
+
 def _revision(seen: Seen) -> Judgement:
-    ended, asked = seen.first, seen.first.asked
-    other = [each for each in seen.witness.activations if each.revision not in {asked, seen.witness.before.revision}]
-    expected = f"nothing but the commit asked for, {asked}, is activated"
-    if other:
-        which = ", ".join(_named(each) for each in other)
-        return _failed(Clause.REVISION, expected, f"it activated {which}")
-    if not _activated(seen, ended):
-        return _open(Clause.REVISION, expected, f"nothing was activated: the path {_how(ended, seen)}")
+    if others := list(_other_commit(seen)):
+        return others[0]
+    expected = f"nothing but the commit asked for, {short(seen.first.asked)}, is activated"
+    if unshown := seen.unshown(seen.first):
+        return _open(Clause.REVISION, expected, *unshown)
     return _passed(Clause.REVISION, expected, "only that commit was activated")
 
 
 def _converge(seen: Seen) -> Judgement:
     ended, after = seen.first, seen.witness.after
-    if ended.late or (ended.exit_code in _NOT_FOUND and not seen.witness.activations):
-        return _open(Clause.CONVERGE, "it is run, ends and says success", f"it {_how(ended, seen)}")
+    unshown = seen.unshown(ended)
+    if ended.late or (unshown and unshown[0] in {Cause.LAB, Cause.CANNOT_RUN}):
+        why = unshown or (None, "")
+        told = f"it {how(ended, seen.limit_s)}" if ended.late else why[1]
+        return _open(Clause.CONVERGE, "it is run, ends and says success", why[0], told)
     if not ended.succeeded:
-        runs = "and the commit runs" if after.revision == ended.asked else f"and the host runs {_system(after)}"
+        runs = "and the commit runs" if after.revision == ended.asked else f"and the host {state(after)}"
         expected = "it deploys a good commit and says success"
-        return _failed(Clause.CONVERGE, expected, f"it {_how(ended, seen)}, {runs}")
+        return _failed(Clause.CONVERGE, expected, f"it {how(ended, seen.limit_s)}, {runs}")
     return _claim(seen, ended, after)
 
 
 def _claim(seen: Seen, ended: Ended, system: System) -> Judgement:
     """Hold a path's word that its commit was deployed against the system that was there then."""
-    expected = f"what runs, what is set and what boots is the system of {ended.asked}, set by nixos-rebuild switch"
+    asked = short(ended.asked)
+    expected = f"what runs, what is set and what boots is the system of {asked}, set by nixos-rebuild switch"
     wanted = seen.witness.expected
     if not wanted:
-        return _open(Clause.CONVERGE, expected, "the trial could not build that system itself")
-    said = "it said success"
-    if system.running != wanted:
-        return _failed(Clause.CONVERGE, expected, f"{said}, and the host runs {_system(system)}")
-    if system.profile != wanted:
-        return _failed(
-            Clause.CONVERGE, expected, f"{said}, and the system profile points to {system.profile or 'nothing'}"
-        )
-    if system.boots != wanted:
-        return _failed(Clause.CONVERGE, expected, f"{said}, and the host would boot {system.boots or 'nothing'}")
+        return _open(Clause.CONVERGE, expected, None, "the trial could not build that system itself")
+    for path, revision, words in (
+        (system.running, system.revision, "the host runs"),
+        (system.profile, system.profile_revision, "the system profile points to"),
+        (system.boots, system.boots_revision, "the host would boot"),
+    ):
+        if path != wanted:
+            which = f"another system of {asked} ({path})" if revision == ended.asked else commit(revision, path)
+            return _failed(Clause.CONVERGE, expected, f"it said success, and {words} {which}")
     if not seen.witness.nixos_rebuild:
-        return _failed(Clause.CONVERGE, expected, f"{said}, and nixos-rebuild never switched the host")
-    return _passed(Clause.CONVERGE, expected, f"{said}, and so it is")
+        told = "it said success, and the right system runs, is set and boots; it was not switched to by nixos-rebuild"
+        return msgspec.structs.replace(_failed(Clause.CONVERGE, expected, told), letter=True)
+    return _passed(Clause.CONVERGE, expected, "it said success, and so it is")
 
 
 def _hypervisor(seen: Seen) -> Judgement:
@@ -134,16 +109,20 @@ def _probed(seen: Seen, clause: Clause, endpoints: tuple[str, ...]) -> Judgement
     ended = seen.first
     wanted = " and ".join(f"{PATHS[name]} of {name}" for name in endpoints)
     expected = f"it asks for {wanted} after the activation"
-    last = _activated(seen, ended)
+    if unshown := seen.unshown(ended):
+        return _open(clause, expected, *unshown)
+    last = seen.activation(ended)
     if last is None:
-        return _open(clause, expected, f"nothing was activated: the path {_how(ended, seen)}")
+        return _open(clause, expected, None, "the commit runs, and no switch to it was seen, so not when either")
     since = last.finished or last.began
-    probes = [each for each in seen.witness.requests if since <= each.at <= ended.ended]
+    until = ended.ended + dt.timedelta(seconds=LOG_DELAY_S)
+    probes = [each for each in seen.witness.requests if since <= each.at <= until]
     missing = [name for name in endpoints if not any(_is_probe(each, name) for each in probes)]
     if missing and ended.late:
-        return _open(clause, expected, f"it {_how(ended, seen)}, and had not asked {' and '.join(missing)} by then")
+        told = f"it {how(ended, seen.limit_s)}, and had not asked {' and '.join(missing)} by then"
+        return _open(clause, expected, None, told)
     if missing:
-        return _failed(clause, expected, "; ".join(_unprobed(seen, name, probes) for name in missing))
+        return _failed(clause, expected, "; ".join(_unprobed(seen, name, probes, last) for name in missing))
     first = {name: next(each for each in probes if _is_probe(each, name)) for name in endpoints}
     told = ", ".join(f"{name} {_seconds(each.at, since)} s after it" for name, each in first.items())
     return _passed(clause, expected, f"asked {told}")
@@ -153,14 +132,23 @@ def _is_probe(request: Request, endpoint: str) -> bool:
     return request.endpoint == endpoint and request.path.partition("?")[0] == PATHS[endpoint]
 
 
-def _unprobed(seen: Seen, name: str, probes: list[Request]) -> str:
-    """Say what the path asked an endpoint instead."""
+def _unprobed(seen: Seen, name: str, probes: list[Request], last: Activation) -> str:
+    """Say what the path asked an endpoint instead, or when."""
     others = {f"{each.method} {each.path}" for each in probes if each.endpoint == name}
     if others:
         return f"{name} was asked for other pages only: {', '.join(sorted(others))}"
-    if any(_is_probe(each, name) for each in seen.witness.requests):
-        return f"{name} was asked before the activation had finished only"
-    return f"{name} was asked nothing"
+    times = [each.at for each in seen.witness.requests if _is_probe(each, name)]
+    when = list(dict.fromkeys(_when(at, last) for at in times))
+    return f"{name} was asked {' and '.join(when)} only" if when else f"{name} was asked nothing"
+
+
+def _when(at: dt.datetime, last: Activation) -> str:
+    """Say when something was asked, against the last activation and the path's end."""
+    if at < last.began:
+        return "before the activation"
+    if last.finished is not None and at < last.finished:
+        return "in the midst of the activation"
+    return "after the path's end"
 
 
 # ---- a commit that is no good ---------------------------------------------------------------------------------
@@ -169,55 +157,67 @@ def _unprobed(seen: Seen, name: str, probes: list[Request]) -> str:
 def _bad(seen: Seen) -> Iterator[Judgement]:
     scenario, ended = seen.scenario, seen.first
     expected = f"it says failure, as {scenario.amiss}"
-    if ended.succeeded:
-        yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
-        return
     if ended.late:
-        yield _open(scenario.clause, expected, f"it {_how(ended, seen)}, and had said neither by then")
-        return
-    if not _activated(seen, ended):
-        told = f"it {_how(ended, seen)} before the commit was activated, so this was not what it failed for"
-        yield _open(scenario.clause, expected, told)
-        yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", told)
-        return
-    yield _passed(scenario.clause, expected, f"it {_how(ended, seen)}")
-    yield _diagnosed(seen)
+        told = f"it {how(ended, seen.limit_s)}, and had said neither by then"
+        yield _open(scenario.clause, expected, None, told)
+    elif unshown := seen.unshown(ended):
+        yield _open(scenario.clause, expected, *unshown)
+        if not ended.succeeded:
+            yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", *unshown)
+    elif ended.succeeded:
+        yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
+    else:
+        yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
+        yield _diagnosed(seen)
 
 
 def _refused(seen: Seen) -> Iterator[Judgement]:
-    scenario, ended, witness = seen.scenario, seen.first, seen.witness
+    scenario, ended = seen.scenario, seen.first
     expected = f"it says failure, as {scenario.amiss}, and changes nothing"
-    changes = [
-        f"{what} became {_short(after)}"
-        for what, before, after in (
-            ("what runs", witness.before.running, witness.after.running),
-            ("the system profile", witness.before.profile, witness.after.profile),
-            ("what boots", witness.before.boots, witness.after.boots),
-        )
-        if before != after
-    ]
-    changes += [f"it activated {_named(each)}" for each in witness.activations if not changes]
+    unshown = seen.unshown(ended)
+    cause = unshown[0] if unshown else None
+    changes = _changes(seen)
     if scenario.clause is Clause.REVISION:
-        changes += [f"{unit} was stopped or restarted" for unit in witness.restarted if not changes]
+        changes += [f"{unit} was stopped or restarted" for unit in seen.witness.restarted if not changes]
+    elif unshown and cause is Cause.OTHER_COMMIT:
+        yield _open(scenario.clause, expected, *unshown)
+        return
     if changes:
-        yield _failed(scenario.clause, expected, f"the host was changed: {', '.join(changes)}")
+        why = Cause.OTHER_COMMIT if seen.others else None
+        yield _failed(scenario.clause, expected, f"the host was changed: {', '.join(changes)}", why)
+    elif unshown and cause in {Cause.LAB, Cause.CANNOT_RUN}:
+        yield _open(scenario.clause, expected, *unshown)
+        return
+    elif ended.late:
+        told = f"it {how(ended, seen.limit_s)}, and had said neither by then"
+        yield _open(scenario.clause, expected, None, told)
+        return
     elif ended.succeeded:
         yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
-    elif ended.late:
-        yield _open(scenario.clause, expected, f"it {_how(ended, seen)}, and had said neither by then")
-        return
-    elif ended.exit_code in _NOT_FOUND:
-        yield _open(scenario.clause, expected, f"it {_how(ended, seen)}, so this was not what it failed for")
-        return
     else:
-        yield _passed(scenario.clause, expected, f"it {_how(ended, seen)}, and nothing changed")
+        yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}, and nothing changed")
     if scenario.diagnosed and not ended.succeeded and not ended.late:
         yield _diagnosed(seen)
 
 
+def _changes(seen: Seen) -> list[str]:
+    """Name what is another system now than before; else what was activated in between."""
+    before, after = seen.witness.before, seen.witness.after
+    changes = [
+        f"{what} became {commit(revision, path)}"
+        for what, was, path, revision in (
+            ("what runs", before.running, after.running, after.revision),
+            ("the system profile", before.profile, after.profile, after.profile_revision),
+            ("what boots", before.boots, after.boots, after.boots_revision),
+        )
+        if was != path
+    ]
+    return changes or [f"it activated {named((each,))}" for each in seen.witness.activations]
+
+
 def _diagnosed(seen: Seen) -> Judgement:
     """Look in what the path said for the state, the journal and the sockets."""
-    text, unit = seen.first.output, seen.scenario.unit
+    text, unit = output.readable(seen.first.output), seen.scenario.unit
     names = [unit] if unit else list(seen.units)
     units = [each for name in names for each in seen.units[name]]
     words = [seen.witness.words[name] for name in names]
@@ -230,52 +230,74 @@ def _diagnosed(seen: Seen) -> Judgement:
     }
     missing = [what for what, there in have.items() if not there]
     if missing and seen.first.cut:
-        return _open(Clause.DIAGNOSTICS, expected, f"not in what is kept of a very long output: {', '.join(missing)}")
+        told = f"not in what is kept of a very long output: {', '.join(missing)}"
+        return _open(Clause.DIAGNOSTICS, expected, None, told)
     if missing:
         return _failed(Clause.DIAGNOSTICS, expected, f"missing: {', '.join(missing)}")
     return _passed(Clause.DIAGNOSTICS, expected, "all three are there")
 
 
-# ---- losses and rivals ----------------------------------------------------------------------------------------
+# ---- losses, impostors and rivals -----------------------------------------------------------------------------
 
 
 def _cut(seen: Seen) -> Judgement:
     ended, after = seen.first, seen.witness.after
+    unshown = seen.unshown(ended)
     if not seen.witness.cut:
-        told = f"no activation began that could be cut: the path {_how(ended, seen)}"
-        return _open(Clause.CONVERGE, "it goes on or says failure", told)
+        cause, told = unshown or (None, f"it {how(ended, seen.limit_s)}")
+        return _open(Clause.CONVERGE, "it goes on or says failure", cause, f"no activation could be cut: {told}")
+    if unshown and unshown[0] is Cause.OTHER_COMMIT:
+        return _open(Clause.CONVERGE, "it goes on or says failure", *unshown)
     if ended.late:
-        return _open(Clause.CONVERGE, "it goes on or says failure", f"it {_how(ended, seen)}")
+        return _open(Clause.CONVERGE, "it goes on or says failure", None, f"it {how(ended, seen.limit_s)}")
     if ended.succeeded:
         return _claim(seen, ended, after)
-    return _passed(
-        Clause.CONVERGE, "it says success only if it is so", f"it {_how(ended, seen)}; the host runs {_system(after)}"
-    )
+    told = f"it {how(ended, seen.limit_s)}; the host {state(after)}"
+    return _passed(Clause.CONVERGE, "it says success only if it is so", told)
+
+
+def _impostor(seen: Seen) -> Judgement:
+    ended, witness = seen.first, seen.witness
+    expected = "nothing is done to a host whose key is not the known one"
+    changes = _changes(seen)
+    changes += [f"{unit} was stopped or restarted" for unit in witness.restarted if not changes]
+    changes += [f"its checkout was set to {short(each)}" for each in witness.checkouts[-1:] if not changes]
+    if changes:
+        return _failed(Clause.CONVERGE, expected, f"the host was changed: {', '.join(changes)}")
+    if witness.limits or ended.exit_code in NOT_FOUND:
+        cause, told = seen.unshown(ended) or (None, f"it {how(ended, seen.limit_s)}")
+        return _open(Clause.CONVERGE, expected, cause, told)
+    if ended.late:
+        return _open(Clause.CONVERGE, expected, None, f"it {how(ended, seen.limit_s)}")
+    if ended.succeeded:
+        return _failed(Clause.CONVERGE, expected, "it said success, and nothing was done")
+    return _passed(Clause.CONVERGE, expected, f"it {how(ended, seen.limit_s)}, and nothing was done")
 
 
 def _rivals(seen: Seen) -> Iterator[Judgement]:
     expected = "who says success has deployed the system that runs then, and that is set and boots at the end"
     if not any(ended.succeeded for ended in seen.ended):
-        told = f"neither said success: the first {', the second '.join(_how(ended, seen) for ended in seen.ended)}"
-        tried = seen.witness.activations and not any(ended.late for ended in seen.ended)
-        yield (_passed if tried else _open)(Clause.CONVERGE, expected, told)
+        ends = ", the second ".join(how(ended, seen.limit_s) for ended in seen.ended)
+        told = f"neither said success: the first {ends}"
+        if seen.witness.activations and not any(ended.late for ended in seen.ended):
+            yield _passed(Clause.CONVERGE, expected, told)
+        else:
+            cause, _ = seen.unshown(seen.first) or (None, "")
+            yield _open(Clause.CONVERGE, expected, cause, told)
         return
     for number, ended in zip(("first", "second"), seen.ended, strict=True):
         if not ended.succeeded:
             continue
         if other := _overtaken(seen, ended):
-            told = f"the {number} said success for {_short(ended.asked)}, and what it looked at was {_named(other)}"
+            told = f"the {number} said success for {short(ended.asked)}, and what it looked at was {named((other,))}"
             yield _failed(Clause.CONVERGE, expected, told)
     last = max((ended for ended in seen.ended if ended.succeeded), key=lambda ended: ended.ended)
     after = seen.witness.after
     if after.revision != last.asked or not after.whole:
-        told = (
-            f"{_short(last.asked)} was said to be deployed last, and in the end {_short(after.revision)} runs, "
-            f"{_short(after.profile)} is set and {_short(after.boots)} boots"
-        )
-        yield _failed(Clause.CONVERGE, expected, told)
+        told = f"{short(last.asked)} was said to be deployed last, and in the end the host {state(after)}"
+        yield _failed(Clause.CONVERGE, expected, told, None if seen.ran(last) else Cause.OTHER_COMMIT)
     else:
-        yield _passed(Clause.CONVERGE, expected, f"the host is of {_short(last.asked)}, which was said last")
+        yield _passed(Clause.CONVERGE, expected, f"the host is of {short(last.asked)}, which was said last")
 
 
 def _overtaken(seen: Seen, ended: Ended) -> Activation | None:
@@ -284,94 +306,13 @@ def _overtaken(seen: Seen, ended: Ended) -> Activation | None:
     An activation after the last probe does not count: who waited for a lock may begin before the first has ended.
     """
     began = [each for each in seen.witness.activations if each.began <= ended.ended]
-    if not began or began[-1].revision == ended.asked:
+    if not began or began[-1].revision == ended.asked or not seen.ran(ended):
         return None
     probed = any(began[-1].began <= each.at <= ended.ended for each in seen.witness.requests)
     return began[-1] if probed else None
 
 
-# ---- beyond the contract --------------------------------------------------------------------------------------
-
-_Found = Iterator[tuple[FindingId, str]]
-
-
-def _host_keys(seen: Seen) -> _Found:
-    if seen.scenario.truth is Truth.IMPOSTOR and seen.witness.logins:
-        yield FindingId.HOST_KEYS, "it logged in to a host whose key is not the known one"
-
-
-def _lock(seen: Seen) -> _Found:
-    if seen.scenario.truth is not Truth.RIVALS:
-        return
-    first, second = seen.ended
-    ours = [each for each in seen.witness.activations if each.revision == first.asked]
-    theirs = [each for each in seen.witness.activations if each.revision == second.asked]
-    if any(each.began < first.ended for each in theirs) and any(each.began < second.ended for each in ours):
-        yield FindingId.LOCK, "the second deploy switched the host while the first was still at work"
-    elif not seen.witness.after.whole:
-        yield FindingId.LOCK, "two deploys left the host between two systems"
-
-
-def _rollback(seen: Seen) -> _Found:
-    before, after = seen.witness.before, seen.witness.after
-    if seen.first.succeeded or seen.scenario.truth in {Truth.RIVALS, Truth.GOOD, Truth.IMPOSTOR}:
-        return
-    if seen.scenario.truth is Truth.CUT:
-        if not after.whole:
-            yield FindingId.ROLLBACK, f"after the cut the host runs {_system(after)}, and boots another system"
-    elif after.running != before.running or after.boots != before.boots:
-        yield FindingId.ROLLBACK, f"it failed, and the host was left running {_system(after)}"
-
-
-def _branch(seen: Seen) -> _Found:
-    if seen.scenario.name == MOVED:
-        asked = seen.first.asked
-        others = [each for each in seen.witness.checkouts if each not in {asked, seen.witness.before.revision}]
-        if others:
-            yield FindingId.BRANCH, f"the checkout on the host followed the branch to {_short(others[-1])}"
-
-
-def _secrets(seen: Seen) -> _Found:
-    for told in seen.witness.exposed:
-        yield FindingId.SECRETS, told
-
-
-def _limit(seen: Seen) -> _Found:
-    if any(ended.late for ended in seen.ended):
-        yield FindingId.LIMIT, f"it had not ended after {seen.limit_s:g} s"
-
-
-def _left(seen: Seen) -> _Found:
-    for process in seen.witness.leftovers:
-        yield FindingId.LEFTOVERS, f"on the {process.where}: `{process.command}`"
-
-
 # ---- words ----------------------------------------------------------------------------------------------------
-
-
-def _activated(seen: Seen, ended: Ended) -> Activation | None:
-    """Return the last activation of the commit that was asked for."""
-    return next((each for each in reversed(seen.witness.activations) if each.revision == ended.asked), None)
-
-
-def _how(ended: Ended, seen: Seen) -> str:
-    if ended.late:
-        return f"had not ended after {seen.limit_s:g} s (--subject-timeout)"
-    if ended.exit_code in _NOT_FOUND:
-        return f"ended with exit code {ended.exit_code}, as a shell does that cannot run a command"
-    return f"ended with exit code {ended.exit_code}"
-
-
-def _named(each: Activation) -> str:
-    return f"{_short(each.revision)} ({each.toplevel})" if each.revision else each.toplevel
-
-
-def _system(system: System) -> str:
-    return f"{_short(system.revision) or 'a system of no commit'} ({system.running})"
-
-
-def _short(text: str) -> str:
-    return text[:12] if len(text) == 40 else text  # noqa: PLR2004 - a commit
 
 
 def _seconds(at: dt.datetime, since: dt.datetime) -> str:
@@ -382,9 +323,9 @@ def _passed(clause: Clause, expected: str, seen: str) -> Judgement:
     return Judgement(clause=clause, verdict=Verdict.PASSED, expected=expected, seen=seen)
 
 
-def _failed(clause: Clause, expected: str, seen: str) -> Judgement:
-    return Judgement(clause=clause, verdict=Verdict.FAILED, expected=expected, seen=seen)
+def _failed(clause: Clause, expected: str, seen: str, cause: Cause | None = None) -> Judgement:
+    return Judgement(clause=clause, verdict=Verdict.FAILED, expected=expected, seen=seen, cause=cause)
 
 
-def _open(clause: Clause, expected: str, seen: str) -> Judgement:
-    return Judgement(clause=clause, verdict=Verdict.INCONCLUSIVE, expected=expected, seen=seen)
+def _open(clause: Clause, expected: str, cause: Cause | None, seen: str) -> Judgement:
+    return Judgement(clause=clause, verdict=Verdict.INCONCLUSIVE, expected=expected, seen=seen, cause=cause)

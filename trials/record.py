@@ -17,12 +17,36 @@ from switchproof.deploy.record.record import Emulation, Evidence
 from switchproof.trials.scenario import Scenario, Truth
 
 
+class Cause(enum.StrEnum):
+    """Why scenarios leave a clause open, or violate it, where one reason holds for all of them and is told once."""
+
+    OTHER_COMMIT = "another-commit"
+    NOT_ACTIVATED = "not-activated"
+    CANNOT_RUN = "cannot-run"
+    LAB = "lab-limit"
+
+    @property
+    def meaning(self) -> str:
+        """What it means, as one sentence."""
+        return _CAUSES[self]
+
+
+_CAUSES = {
+    Cause.OTHER_COMMIT: "Another commit was deployed than the one asked for.",
+    Cause.NOT_ACTIVATED: "The commit asked for was never activated, so nothing shows whether its fault is noticed.",
+    Cause.CANNOT_RUN: "The command cannot be run here.",
+    Cause.LAB: "The lab cannot do what the path asked for; that says nothing about the path.",
+}
+
+
 class FindingId(enum.StrEnum):
     """What may be found of a path beyond the contract; none of it changes the verdict."""
 
     HOST_KEYS = "host-keys-unchecked"
     LOCK = "no-lock"
     ROLLBACK = "no-rollback"
+    ROLLBACK_OPEN = "rollback-not-shown"
+    UNTRUE = "untrue-rollback"
     BRANCH = "floating-branch"
     SECRETS = "secrets-in-arguments"
     LIMIT = "no-time-limit"
@@ -38,6 +62,8 @@ _MEANINGS = {
     FindingId.HOST_KEYS: "It talks to a host without knowing that it is the right one.",
     FindingId.LOCK: "Two deploys to one host get into each other's way.",
     FindingId.ROLLBACK: "A deploy that failed leaves the host with what failed.",
+    FindingId.ROLLBACK_OPEN: "It had not deployed the system to go back to itself; try it with --subject-first.",
+    FindingId.UNTRUE: "It said that it had gone back, and the host had not.",
     FindingId.BRANCH: "It follows a branch, which may move between two steps of a deploy.",
     FindingId.SECRETS: "A secret can be read by whoever lists the processes, or the commands sent to AWS.",
     FindingId.LIMIT: "It waits for ever for something that never comes.",
@@ -46,12 +72,20 @@ _MEANINGS = {
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What one scenario says of one clause."""
+    """What one scenario says of one clause.
+
+    Attributes:
+        cause: The reason, where it is one that other scenarios share.
+        letter: Whether only the letter of the clause was broken: the right system runs, is set and boots, and was
+            switched to by another program than nixos-rebuild.
+    """
 
     clause: Clause
     verdict: Verdict
     expected: str
     seen: str
+    cause: Cause | None = None
+    letter: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +104,9 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
         clause: The clause that it examines.
         seconds: How long it took, the making of its host included.
         problem: Why it could not be tried or seen; None if it was.
+        prepared: What was prepared, in a line.
+        host_saw: What the host saw, in a line.
+        path_said: What the path said, in a line.
         asked: The commits that were asked for.
         exit_codes: What the path ended with; null if its time limit ended it.
         witness: What the host saw.
@@ -83,6 +120,9 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     seconds: float
     problem: str | None = None
+    prepared: str = ""
+    host_saw: str = ""
+    path_said: str = ""
     asked: tuple[str, ...] = ()
     exit_codes: tuple[int | None, ...] = ()
     judgements: tuple[Judgement, ...] = ()
@@ -104,12 +144,14 @@ class ClauseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A clause of the contract that the path does not keep, and the scenario that shows it."""
+    """A clause of the contract that the path does not keep, and the scenario that shows it; see `Judgement`."""
 
     clause: Clause
     scenario: str
     expected: str
     seen: str
+    cause: Cause | None = None
+    letter: bool = False
 
 
 class SubjectTold(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +161,13 @@ class SubjectTold(msgspec.Struct, frozen=True, kw_only=True):
         command: The command, as given.
         folder: Where it was run.
         limit_s: Its time limit in seconds.
+        sets_first: Whether it deployed the first system of each host itself (`--subject-first`).
     """
 
     command: str
     folder: str
     limit_s: float
+    sets_first: bool = False
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +176,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Name of its folder.
         finished: When its last scenario had been judged.
-        exit_code: Of the session: 0 canonical, 1 non-canonical, 11 inconclusive.
+        exit_code: Of the session: 0 canonical, 1 non-canonical, 4 the command cannot be run, 11 inconclusive.
         interrupted: What ended it early, None if nothing did.
         harness: This program and its version.
         runtime: What the sandboxes of the hosts were.
@@ -165,15 +209,16 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...] = ()
 
 
-def unseen(scenario: Scenario, why: str) -> tuple[Judgement, ...]:
+def unseen(scenario: Scenario, why: str, cause: Cause | None = None) -> tuple[Judgement, ...]:
     """Return what a scenario says that was not tried, or could not be seen: that it is open what it examines."""
     examined = [scenario.clause]
     if scenario.truth is Truth.GOOD:
         examined = [clause for clause in Clause if clause is not Clause.DIAGNOSTICS]
     if scenario.diagnosed:
         examined.append(Clause.DIAGNOSTICS)
+    expected = f"{scenario.title}: it is tried"
     return tuple(
-        Judgement(clause=clause, verdict=Verdict.INCONCLUSIVE, expected=f"{scenario.title}: it is tried", seen=why)
+        Judgement(clause=clause, verdict=Verdict.INCONCLUSIVE, expected=expected, seen=why, cause=cause)
         for clause in examined
     )
 
@@ -206,7 +251,14 @@ def verdict_of_trial(clauses: Iterable[ClauseResult], tried: Iterable[ScenarioRe
 def violations_of(tried: Iterable[ScenarioResult]) -> tuple[Violation, ...]:
     """Return every violation, in the order of the contract."""
     found = [
-        Violation(clause=judgement.clause, scenario=result.name, expected=judgement.expected, seen=judgement.seen)
+        Violation(
+            clause=judgement.clause,
+            scenario=result.name,
+            expected=judgement.expected,
+            seen=judgement.seen,
+            cause=judgement.cause,
+            letter=judgement.letter,
+        )
         for result in tried
         for judgement in result.judgements
         if judgement.verdict is Verdict.FAILED
@@ -215,8 +267,16 @@ def violations_of(tried: Iterable[ScenarioResult]) -> tuple[Violation, ...]:
     return tuple(sorted(found, key=lambda violation: order.index(violation.clause)))
 
 
-def exit_code(verdict: RunVerdict) -> ExitCode:
-    """Say with which code the session of a trial ends."""
+def cannot_run(tried: Iterable[ScenarioResult]) -> bool:
+    """Tell whether the command could not be run in the first scenario, so that no other one was tried."""
+    first = next(iter(tried), None)
+    return first is not None and any(each.cause is Cause.CANNOT_RUN for each in first.judgements)
+
+
+def exit_code(verdict: RunVerdict, *, refused: bool = False) -> ExitCode:
+    """Say with which code the session of a trial ends; `refused` if the command cannot be run."""
+    if refused:
+        return ExitCode.USAGE
     codes = {RunVerdict.CANONICAL: ExitCode.CANONICAL, RunVerdict.NON_CANONICAL: ExitCode.SAFE_FAILURE}
     return codes.get(verdict, ExitCode.INCONCLUSIVE)
 

@@ -37,6 +37,7 @@ from switchproof.trials.record import (
     ScenarioResult,
     SubjectTold,
     Trial,
+    cannot_run,
     clauses_of,
     encode,
     exit_code,
@@ -134,7 +135,9 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
         except LabError as error:
             raise UsageError(f"--provider=lab: {error}") from error
     return TrialPlan(
-        setting=Setting(Command(given.subject, folder, limit_s), shape, runtime, environ, Path()),
+        setting=Setting(
+            Command(given.subject, folder, limit_s), shape, runtime, environ, Path(), sets_first=given.subject_first
+        ),
         chosen=tuple(scenario for scenario in every if not given.scenario or scenario.name in given.scenario),
         every=every,
         parent=Path(given.report_dir) if given.report_dir else default_parent,
@@ -223,9 +226,11 @@ class TrialSession:
         self._tell(self._redact(text))
 
     def result(self, scenario: Scenario) -> ScenarioResult:
-        """Wait for what came of a scenario, and say it."""
+        """Wait for what came of a scenario, and say it; skip the item of one that was not tried."""
         assert self.exam is not None  # begun before the first item
         result = self.exam.result(self.setting, scenario.name)
+        if result is None:
+            pytest.skip("not tried: the command cannot be run")
         self._say(trial.line(result))
         return result
 
@@ -267,11 +272,14 @@ class TrialSession:
             id=folder.name,
             started=self._started,
             finished=dt.datetime.now(dt.UTC),
-            exit_code=pytest_s_own if broken else int(exit_code(verdict)),
+            exit_code=pytest_s_own if broken else int(exit_code(verdict, refused=cannot_run(tried))),
             interrupted=self._interrupted,
             harness=f"switchproof {importlib.metadata.version('switchproof')}",
             subject=SubjectTold(
-                command=setting.command.text, folder=str(setting.command.folder), limit_s=setting.command.limit_s
+                command=setting.command.text,
+                folder=str(setting.command.folder),
+                limit_s=setting.command.limit_s,
+                sets_first=setting.sets_first,
             ),
             shape=setting.shape,
             runtime=setting.runtime,

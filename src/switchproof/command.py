@@ -83,7 +83,16 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "trial": Session(
         "Test another deploy path on lab hosts, scenario by scenario.",
-        ("--subject", "--subject-dir", "--subject-timeout", "--scenario", "--shape", "--lab-runtime", "--report-dir"),
+        (
+            "--subject",
+            "--subject-dir",
+            "--subject-first",
+            "--subject-timeout",
+            "--scenario",
+            "--shape",
+            "--lab-runtime",
+            "--report-dir",
+        ),
         ("--subject",),
         ("--provider=lab",),
         folder="trials",

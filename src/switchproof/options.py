@@ -140,6 +140,8 @@ def declare(add: Callable[..., None]) -> None:
     add("--subject", metavar="COMMAND", help="test this deploy path, a command for /bin/sh, instead of deploying")
     add("--subject-dir", metavar="DIR", help="the folder to run the deploy path in (default: this one)")
     add("--subject-timeout", type=float, metavar="SECONDS", help="its time limit in each scenario (default: 600)")
+    first = "let the deploy path set each host's first system itself, which its own way back may need"
+    add("--subject-first", action="store_true", help=first)
     add("--scenario", action="append", default=[], metavar="NAME", help="run only this scenario; repeatable")
     steps = "with --audit: report which step of the cutover is proven, or demand STEP"
     add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _HYPOTHESIS = "hypothesispytest"
 """The plugin of a tool for tests, which loads all of itself at the end of every session."""
 
-_TRIAL_ALONE = ("scenario", "subject_dir", "subject_timeout")
+_TRIAL_ALONE = ("scenario", "subject_dir", "subject_first", "subject_timeout")
 
 
 def configure(config: pytest.Config) -> None:

@@ -14,6 +14,7 @@ from switchproof.deploy.providers.lab import real
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.sample import REVISIONS, Revision
+from switchproof.deploy.providers.lab.trial.witness import LIMITS, Host
 
 pytestmark = pytest.mark.lab
 
@@ -301,6 +302,45 @@ def test_usage_errors_exit_2(machine: Machine) -> None:
     """An unknown option or action touches nothing."""
     assert machine.sh("nixos-rebuild switch --bogus").code == 2
     assert machine.sh("nixos-rebuild switchh").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ("switch", "builds flakes only"),
+        ("switch --file default.nix --attr x", "does not take --file"),
+        ("switch --flake /srv#x --target-host root@b", "does not take --target-host"),
+        ("list-generations", "does not know the action list-generations"),
+    ],
+)
+def test_what_only_the_real_program_can_do_is_noted_as_a_limit(machine: Machine, arguments: str, limit: str) -> None:
+    """It fails, touches nothing, and a trial can read what the stand-in could not do; a usage error is no limit."""
+    before = machine.pointers()
+    machine.sh(f"rm -f {LIMITS}; nixos-rebuild switch --bogus")
+    result = machine.sh(f"test ! -e {LIMITS} && nixos-rebuild {arguments}")
+    assert result.code != 0
+    assert f"the lab's stand-in {limit}" in result.output
+    assert f"its stand-in for nixos-rebuild {limit}" in machine.value(f"cat {LIMITS}; rm {LIMITS}")
+    assert machine.pointers() == before
+
+
+def test_a_profile_that_is_a_folder_of_links_boots_its_system(machine: Machine) -> None:
+    """As deploy-rs sets it: the boot loader's entry is of the system itself, and so is what a trial sees."""
+    machine.put_on("v1")
+    before = machine.pointers()
+    seen = Host(machine.host, "ovh", "file:///srv/sample.git", "choiros-a", ())
+    wrapped = machine.value(
+        f"mkdir /tmp/wrapped && ln -s {before.current}/* /tmp/wrapped/ && nix-store --add /tmp/wrapped"
+    )
+    switch = f"{before.current}/bin/switch-to-configuration switch"
+    try:
+        assert machine.sh(f"nix-env --profile {PROFILE} --set {wrapped} && {switch}").code == 0
+        system = seen.system()
+        assert (system.wrapper, system.profile, system.whole) == (wrapped, before.profile, True)
+        assert system.revision == system.profile_revision == system.boots_revision != ""
+    finally:
+        machine.sh(f"rm -r /tmp/wrapped; nix-env --profile {PROFILE} --set {before.profile} && {switch}")
+    assert machine.pointers() == before
 
 
 def test_an_upgrade_of_systemd_executes_it_again_forward_and_back(machine: Machine) -> None:

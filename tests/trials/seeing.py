@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
-from switchproof.trials.judge import Seen
+from switchproof.trials.case import Seen
 from switchproof.trials.scenario import SCENARIOS, Scenario
 
 START = dt.datetime(2026, 11, 23, 12, 0, 0, tzinfo=dt.UTC)

@@ -14,7 +14,7 @@ from switchproof.deploy.providers.lab.trial.subject import Command
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials.attempt import Setting
 from switchproof.trials.exam import Exam
-from switchproof.trials.record import FindingId, ScenarioResult
+from switchproof.trials.record import Cause, FindingId, ScenarioResult
 from switchproof.trials.scenario import SCENARIOS
 
 pytestmark = pytest.mark.lab
@@ -36,14 +36,22 @@ VIOLATIONS = {
     ("trusts-the-rebuild", "old-process-kept"): (Clause.CONVERGE, "the hypervisor still ran from the earlier system"),
     ("only-tests", "good"): (Clause.CONVERGE, "it said success, and the system profile points to"),
     ("only-boots", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
-    ("without-nixos-rebuild", "good"): (Clause.CONVERGE, "nixos-rebuild never switched the host"),
+    ("without-nixos-rebuild", "good"): (Clause.CONVERGE, "it was not switched to by nixos-rebuild"),
     ("other-node", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
     ("says-so-too-early", "good"): (Clause.CONVERGE, "it said success, and the host runs"),
     ("claims-over-a-cut", "connection-cut"): (Clause.CONVERGE, "it said success, and the host runs"),
     ("knows-no-lock", "second-deploy"): (Clause.CONVERGE, "in the end"),
+    ("checks-no-host-key", "host-key-changed"): (Clause.CONVERGE, "the host was changed: what runs became"),
+    ("deploys-main", "hypervisor-500"): (Clause.REVISION, "it activated"),
+    ("pulls-and-rolls-back", "good"): (Clause.HYPERVISOR, "hypervisor was asked nothing"),
+    ("pulls-and-rolls-back", "branch-moved"): (Clause.REVISION, "it activated"),
+    ("tries-twice", "hypervisor-500"): (Clause.HYPERVISOR, "said success while the hypervisor answered 500"),
+    ("switches-from-afar", "good"): (Clause.RUNTIME, "live was asked nothing; dev was asked nothing"),
+    ("switches-from-afar", "hypervisor-down"): (Clause.DIAGNOSTICS, "the journal of hypervisor (journalctl)"),
+    ("wraps-the-profile", "good"): (Clause.CONVERGE, "the right system runs, is set and boots"),
     ("asks-no-hypervisor", "good"): (Clause.HYPERVISOR, "hypervisor was asked nothing"),
     ("asks-another-page", "good"): (Clause.HYPERVISOR, "asked for other pages only: GET /"),
-    ("asks-before", "good"): (Clause.HYPERVISOR, "before the activation had finished only"),
+    ("asks-before", "good"): (Clause.HYPERVISOR, "before the activation only"),
     ("takes-any-page", "hypervisor-redirect"): (Clause.HYPERVISOR, "said success while the hypervisor answered 303"),
     ("takes-any-answer", "hypervisor-500"): (Clause.HYPERVISOR, "said success while the hypervisor answered 500"),
     ("forgets-dev", "good"): (Clause.RUNTIME, "dev was asked nothing"),
@@ -65,15 +73,23 @@ VIOLATIONS = {
 
 FINDINGS = {
     ("canonical", "activation-failure"): {FindingId.ROLLBACK},
-    ("checks-no-host-key", "host-key-changed"): {FindingId.HOST_KEYS},
     ("careless", "second-deploy"): {FindingId.LOCK},
     ("pulls", "branch-moved"): {FindingId.BRANCH},
     ("shows-its-token", "good"): {FindingId.SECRETS},
     ("waits-for-ever", "live-hangs"): {FindingId.LIMIT, FindingId.ROLLBACK, FindingId.LEFTOVERS},
     ("leaves-something-running", "good"): {FindingId.LEFTOVERS},
     ("canonical", "good"): set(),
+    ("prefixes-lines", "hypervisor-500"): {FindingId.ROLLBACK},
+    ("wraps-the-profile", "activation-failure"): {FindingId.ROLLBACK_OPEN},
+    ("says-it-went-back", "activation-failure"): {FindingId.UNTRUE},
 }
 """Examples of what is found beyond the contract, and the scenario that shows it."""
+
+LEFT_OPEN = {
+    ("deploys-main", "hypervisor-500"): (Clause.HYPERVISOR, Cause.OTHER_COMMIT),
+    ("without-a-flake", "good"): (Clause.CONVERGE, Cause.LAB),
+}
+"""Examples of what a scenario does not show, the clause, and why."""
 
 SAMPLE = {
     "follows-the-branch",
@@ -83,12 +99,15 @@ SAMPLE = {
     "claims-over-a-cut",
     "checks-no-host-key",
     "leaves-something-running",
+    "deploys-main",
+    "without-a-flake",
+    "wraps-the-profile",
 }
 """Examples that every test run tries; `just trials` tries all."""
 
-Tries = dict[tuple[str, str], Callable[[], ScenarioResult]]
+Tries = dict[tuple[str, str], Callable[[], ScenarioResult | None]]
 
-EVERY = [*VIOLATIONS, *FINDINGS]
+EVERY = list(dict.fromkeys((*VIOLATIONS, *FINDINGS, *LEFT_OPEN)))
 TRIED = [each for each in EVERY if ASKED == "all" or each[0] in SAMPLE]
 
 
@@ -111,6 +130,7 @@ def tries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tries]:
 def of(tries: Tries, example: str, scenario: str) -> ScenarioResult:
     """What came of an example that could be tried and seen."""
     result = tries[example, scenario]()
+    assert result is not None
     assert result.problem is None, result.problem
     return result
 
@@ -130,6 +150,28 @@ def test_what_is_beyond_the_contract_changes_no_verdict(tries: Tries, example: s
     result = of(tries, example, scenario)
     assert {finding.id for finding in result.findings} == FINDINGS[example, scenario], result
     assert Verdict.FAILED not in {each.verdict for each in result.judgements}, result
+
+
+@pytest.mark.parametrize(("example", "scenario"), [each for each in LEFT_OPEN if each in TRIED])
+def test_what_a_scenario_does_not_show_is_open_and_says_why(tries: Tries, example: str, scenario: str) -> None:
+    """Another commit and the lab's own limits say nothing about the fault, and the reason is one for all."""
+    clause, cause = LEFT_OPEN[example, scenario]
+    result = of(tries, example, scenario)
+    found = {each.clause: (each.verdict, each.cause) for each in result.judgements}
+    assert found[clause] == (Verdict.INCONCLUSIVE, cause), result
+
+
+def test_a_path_that_deployed_the_first_system_itself_can_go_back_to_it(tmp_path: Path) -> None:
+    """Its own way back finds a profile of its own, and there is nothing left to find beyond the contract."""
+    command = Command("./wraps-the-profile.sh", SUBJECTS, LIMIT_S)
+    setting = Setting(command, "ovh", "netns", os.environ, tmp_path, sets_first=True)
+    scenario = next(each for each in SCENARIOS if each.name == "activation-failure")
+    with Exam(Redactor()) as exam:
+        exam.begin(setting, [scenario])
+        result = exam.result(setting, scenario.name)
+    assert result is not None
+    assert (result.problem, result.verdict, result.findings) == (None, Verdict.PASSED, ()), result
+    assert "deployed by the path itself" in result.prepared
 
 
 def test_every_example_is_tried() -> None:

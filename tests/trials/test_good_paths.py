@@ -125,6 +125,20 @@ def test_a_path_that_keeps_the_contract_is_canonical(name: str, tmp_path: Path) 
     assert (next(tmp_path.glob("trials/2*")) / output).stat().st_size
 
 
+def test_a_command_that_cannot_be_run_is_tried_once_and_ends_with_4(tmp_path: Path) -> None:
+    """The first scenario finds it out; nothing is said of the path, and the others are left out."""
+    tried = DeployPath("./no-such-deploy.sh", "ovh", ())
+    done = subprocess.run(
+        arguments(tried, tmp_path, ()), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )
+    trial = the_trial(tmp_path)
+    assert (trial.verdict, trial.exit_code, done.returncode) == (RunVerdict.INCONCLUSIVE, 4, 4), done.stdout
+    assert [result.name for result in trial.scenarios] == ["good"]
+    assert len(trial.not_tried) == len(of_shape("ovh")) - 1
+    assert "The command cannot be run here. It ended with exit code 127" in " ".join(done.stdout.split())
+    assert done.stdout.endswith("Exit 4: the command cannot be run, so no other scenario was tried\n")
+
+
 def test_an_interrupted_trial_leaves_a_record_and_no_host(tmp_path: Path) -> None:
     """What it was trying is ended and taken away, and the record says that nothing is proven."""
     tried = DeployPath("echo begun; sleep 400", "ovh", ())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.providers.lab.trial.seen import Ended, Process
-from switchproof.trials.judge import Seen, find, judge
-from switchproof.trials.record import FindingId
+from switchproof.trials.case import Seen
+from switchproof.trials.findings import find
+from switchproof.trials.judge import judge
+from switchproof.trials.record import Cause, FindingId
 from switchproof.trials.scenario import SCENARIOS, Truth
 from tests.trials.seeing import (
     ASKED,
@@ -62,9 +67,14 @@ def test_a_success_is_held_against_the_host(after: object, fragment: str) -> Non
     assert fragment in told(given, Clause.CONVERGE)
 
 
-def test_a_switch_past_nixos_rebuild_is_none() -> None:
-    """The contract asks for nixos-rebuild switch."""
-    assert verdicts(seen("good", nixos_rebuild=False))[Clause.CONVERGE] is FAILED
+def test_a_switch_past_nixos_rebuild_breaks_the_letter_only() -> None:
+    """The contract asks for nixos-rebuild switch; that the right system runs and boots is said, and kept apart."""
+    given = seen("good", nixos_rebuild=False)
+    assert verdicts(given)[Clause.CONVERGE] is FAILED
+    assert "the right system runs, is set and boots" in told(given, Clause.CONVERGE)
+    assert [each.letter for each in judge(given)] == [False, True, False, False]
+    wrong = seen("good", nixos_rebuild=False, after=system(BEFORE))
+    assert not any(each.letter for each in judge(wrong))
 
 
 def test_what_the_trial_cannot_build_is_open() -> None:
@@ -100,8 +110,13 @@ def test_what_was_never_activated_shows_nothing_of_the_rest() -> None:
         (PROBES[1:], Clause.HYPERVISOR, "hypervisor was asked nothing"),
         (PROBES[:2], Clause.RUNTIME, "dev was asked nothing"),
         ((PROBES[0], PROBES[2]), Clause.RUNTIME, "live was asked nothing"),
-        ((request("hypervisor", 6.0), *PROBES[1:]), Clause.HYPERVISOR, "before the activation had finished only"),
-        ((request("hypervisor", 10.5), *PROBES[1:]), Clause.HYPERVISOR, "before the activation had finished only"),
+        ((request("hypervisor", 4.0), *PROBES[1:]), Clause.HYPERVISOR, "was asked before the activation only"),
+        (
+            (request("hypervisor", 6.0), *PROBES[1:]),
+            Clause.HYPERVISOR,
+            "was asked in the midst of the activation only",
+        ),
+        ((request("hypervisor", 13.0), *PROBES[1:]), Clause.HYPERVISOR, "was asked after the path's end only"),
         ((request("hypervisor", 8.0, "/"), *PROBES[1:]), Clause.HYPERVISOR, "for other pages only: GET /"),
         ((*PROBES[:2], request("dev", 8.0, "/")), Clause.RUNTIME, "dev was asked for other pages only"),
     ],
@@ -113,6 +128,12 @@ def test_each_endpoint_must_be_asked_after_the_activation(
     given = seen("good", requests=requests)
     assert verdicts(given)[clause] is FAILED
     assert fragment in told(given, clause)
+
+
+def test_a_probe_that_is_logged_late_is_the_path_s_own() -> None:
+    """A program answers before it logs, so the last probe may be logged just after the path's end."""
+    given = seen("good", requests=(request("hypervisor", 10.5), *PROBES[1:]))
+    assert verdicts(given)[Clause.HYPERVISOR] is PASSED
 
 
 def test_a_query_is_part_of_no_path() -> None:
@@ -129,6 +150,56 @@ def test_a_success_in_a_bad_scenario_fails_its_clause(name: str) -> None:
     given = seen(name)
     assert verdicts(given) == {given.scenario.clause: FAILED}
     assert given.scenario.amiss in told(given, given.scenario.clause)
+
+
+ANOTHER: dict[str, Any] = {"after": system(OTHER), "activations": (activation(OTHER),)}
+"""A host to which the path deployed another commit than it was asked for."""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("name", [*BAD, "evaluation-error", "build-failure", "connection-cut"])
+def test_another_commit_shows_nothing_of_the_fault(name: str, code: int) -> None:
+    """Only the first clause failed; all else is open, whatever the path said, and for the one reason."""
+    given = seen(name, ended(code, output=DIAGNOSTICS), **ANOTHER)
+    found = {each.clause: (each.verdict, each.cause) for each in judge(given)}
+    assert found.pop(Clause.REVISION) == (FAILED, Cause.OTHER_COMMIT)
+    assert set(found.values()) == {(OPEN, Cause.OTHER_COMMIT)}
+    assert find(given) == []
+    assert given.scenario.amiss not in " ".join(each.seen for each in judge(given)) or not given.scenario.amiss
+
+
+def test_nothing_is_said_to_be_activated_and_not_to_be() -> None:
+    """A branch that has moved is one reason on every clause."""
+    given = seen("branch-moved", **ANOTHER)
+    assert "nothing was activated" not in " ".join(each.seen for each in judge(given))
+    assert {each.cause for each in judge(given) if each.clause is not Clause.CONVERGE} == {Cause.OTHER_COMMIT}
+
+
+@pytest.mark.parametrize("name", [each.name for each in SCENARIOS])
+def test_what_the_lab_cannot_do_is_no_fault_of_the_path(name: str) -> None:
+    """A path that met a limit of the lab's stand-ins, and changed nothing, is open, with the limit told."""
+    runs = [ended(1), ended(1, asked=OTHER)] if name == "second-deploy" else [ended(1)]
+    given = seen(name, *runs, **UNCHANGED | {"limits": ("its stand-in builds flakes only",), "cut": False})
+    assert {each.verdict for each in judge(given)} == {OPEN}
+    assert {each.cause for each in judge(given)} == {Cause.LAB}
+
+
+def test_a_limit_of_the_lab_that_stopped_nothing_excuses_nothing() -> None:
+    """A path that deployed the commit all the same is judged by what the host saw."""
+    given = seen("hypervisor-500", limits=("its stand-in knows no list-generations",))
+    assert verdicts(given) == {Clause.HYPERVISOR: FAILED}
+
+
+def test_a_commit_that_runs_after_a_reboot_was_deployed() -> None:
+    """Without a switch nothing shows when it began to run, and the fault was there to be noticed."""
+    assert verdicts(seen("good", activations=()))[Clause.HYPERVISOR] is OPEN
+    assert verdicts(seen("hypervisor-500", activations=())) == {Clause.HYPERVISOR: FAILED}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_success_without_the_commit_shows_nothing_of_its_fault(name: str) -> None:
+    """A path that does nothing and calls it success is found out by a good commit, not by a broken one."""
+    assert set(verdicts(seen(name, ended(0), **UNCHANGED)).values()) == {OPEN}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -218,11 +289,16 @@ def test_after_a_cut_only_the_truth_passes() -> None:
 
 
 def test_a_host_with_another_key_is_let_alone() -> None:
-    """A refusal says nothing against a path; a login is a finding, and a success there is held against the host."""
-    assert judge(seen("host-key-changed", ended(255), **UNCHANGED)) == []
+    """A refusal passes; a login is a finding; whatever is done to the host fails, and so does a success."""
+    assert verdicts(seen("host-key-changed", ended(255), **UNCHANGED)) == {Clause.CONVERGE: PASSED}
+    assert verdicts(seen("host-key-changed", ended(0), **UNCHANGED)) == {Clause.CONVERGE: FAILED}
+    assert verdicts(seen("host-key-changed", ended(127), **UNCHANGED)) == {Clause.CONVERGE: OPEN}
+    for trace in ({"restarted": ("hypervisor.service",)}, {"checkouts": (ASKED,)}):
+        assert verdicts(seen("host-key-changed", ended(1), **UNCHANGED | trace)) == {Clause.CONVERGE: FAILED}
     assert find(seen("host-key-changed", ended(255), **UNCHANGED)) == []
     trusting = seen("host-key-changed", ended(0), logins=1)
-    assert verdicts(trusting) == {Clause.CONVERGE: PASSED}
+    assert verdicts(trusting) == {Clause.CONVERGE: FAILED}
+    assert told(trusting, Clause.CONVERGE).startswith("the host was changed: what runs became")
     assert [each.id for each in find(trusting)] == [FindingId.HOST_KEYS]
 
 
@@ -256,6 +332,42 @@ def test_a_switch_into_another_deploy_is_found() -> None:
     both = (activation(), activation(OTHER, 8, 9))
     given = seen("second-deploy", ended(1), second(1), activations=both)
     assert [each.id for each in find(given)] == [FindingId.LOCK]
+
+
+def test_systems_are_named_by_their_commits() -> None:
+    """Of what runs, what is set and what boots, each is told as a commit; paths are for the details."""
+    after = system(
+        ASKED, profile=toplevel(OTHER), profile_revision=OTHER, boots=toplevel(BEFORE), boots_revision=BEFORE
+    )
+    given = seen("second-deploy", ended(0), second(1), after=after)
+    words = told(given, Clause.CONVERGE)
+    assert f"runs {ASKED[:12]}, has set {OTHER[:12]} and boots {BEFORE[:12]}" in words
+    assert "/nix/store" not in words
+
+
+SAID_BACK = "Deployment to node a failed, rolled back to previous generation\n"
+SAID_TRYING = "De-activating due to error\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "first_by_path", "back", "found"),
+    [
+        ("", False, False, [FindingId.ROLLBACK]),
+        (SAID_TRYING, False, False, [FindingId.ROLLBACK_OPEN]),
+        (SAID_TRYING, True, False, [FindingId.ROLLBACK]),
+        (SAID_BACK, False, False, [FindingId.UNTRUE]),
+        (SAID_BACK, True, False, [FindingId.UNTRUE]),
+        (SAID_BACK, False, True, []),
+        ("", True, True, []),
+    ],
+)
+def test_what_a_path_says_of_its_way_back_is_held_against_the_host(
+    output: str, first_by_path: bool, back: bool, found: list[FindingId]
+) -> None:
+    """A way back to what the path had not deployed is not held against it, unless it says that it went back."""
+    given = seen("hypervisor-500", ended(1, output=output), after=system(BEFORE if back else ASKED))
+    given = dataclasses.replace(given, first_by_path=first_by_path)
+    assert [each.id for each in find(given)] == found
 
 
 def test_what_is_beyond_the_contract_is_found() -> None:

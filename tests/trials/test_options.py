@@ -19,6 +19,7 @@ DEFAULTS: dict[str, object] = {
     "subject": "./x.sh",
     "subject_dir": None,
     "subject_timeout": None,
+    "subject_first": False,
     "scenario": [],
     "shape": "ovh",
     "lab_runtime": None,

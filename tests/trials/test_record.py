@@ -13,11 +13,14 @@ from jsonschema import Draft202012Validator
 from switchproof.deploy.contract import Clause, RunVerdict, Verdict
 from switchproof.deploy.record.record import Emulation
 from switchproof.reports import trial as outputs
-from switchproof.trials.judge import Seen, find, judge
+from switchproof.trials.case import Seen
+from switchproof.trials.findings import find
+from switchproof.trials.judge import judge
 from switchproof.trials.record import (
     ScenarioResult,
     SubjectTold,
     Trial,
+    cannot_run,
     clauses_of,
     encode,
     exit_code,
@@ -29,7 +32,7 @@ from switchproof.trials.record import (
     violations_of,
 )
 from switchproof.trials.scenario import SCENARIOS, Scenario, Truth
-from tests.trials.seeing import DIAGNOSTICS, START, UNCHANGED, ended, scenario, seen
+from tests.trials.seeing import DIAGNOSTICS, OTHER, START, UNCHANGED, activation, ended, scenario, seen, system
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert('x')</script>\x1b[31m"
@@ -196,6 +199,53 @@ def test_the_summary_says_verdict_violation_finding_and_exit_code() -> None:
     assert "- no-rollback: " in said
     assert "Exit 1: " in said
     assert "\x1b" not in said
+
+
+def another(name: str) -> ScenarioResult:
+    """What came of a path that deployed another commit."""
+    code = 0 if scenario(name).truth is Truth.GOOD else 1
+    return result(seen(name, ended(code), after=system(OTHER), activations=(activation(OTHER),)))
+
+
+def test_a_reason_that_several_scenarios_share_is_told_once() -> None:
+    """Another commit is one violation and one thing left open, each with every scenario that shows it."""
+    names = ("branch-moved", "activation-failure", "hypervisor-500", "live-degraded")
+    made = trial(*map(another, names))
+    of_revision = [each for each in outputs.violations(made) if each.clause is Clause.REVISION]
+    assert [each.scenarios for each in of_revision] == [names]
+    (left,) = outputs.open_of(made)
+    assert left.scenarios == names
+    said = " ".join(outputs.summary(made, Path("x")).split())
+    assert said.count("Another commit was deployed") == 2
+    assert "answered 500" not in said
+
+
+def test_a_path_that_breaks_the_letter_only_is_told_so() -> None:
+    """The right system by another program is non-canonical, and the sentence says that the substance holds."""
+    by_the_letter = trial(result(seen("good", nixos_rebuild=False)))
+    assert by_the_letter.verdict is RunVerdict.NON_CANONICAL
+    assert "only the letter is broken" in outputs.sentence(by_the_letter)
+    both = trial(result(seen("good", nixos_rebuild=False)), result(seen("new-unit-failing")))
+    assert "only the letter" not in outputs.sentence(both)
+
+
+def test_the_page_tells_each_scenario_in_three_lines() -> None:
+    """What was prepared, what the host saw and what the path said come first."""
+    told = {"prepared": "PREPARED", "host_saw": f"SAW {HOSTILE}", "path_said": "SAID"}
+    page = outputs.page(trial(msgspec.structs.replace(result(seen("good", requests=())), **told)))
+    order = ["PREPARED", "SAW", "SAID", "<h4>Expected</h4>"]
+    page = page[page.index("PREPARED") :]
+    assert sorted(order, key=page.index) == order
+    assert "<script" not in page
+
+
+def test_a_command_that_cannot_run_ends_with_4() -> None:
+    """Only if the first scenario shows it, and not for a path that another scenario finds missing something."""
+    lost = result(seen("good", ended(127), **UNCHANGED))
+    assert cannot_run([lost])
+    assert not cannot_run([result(seen("good")), lost])
+    assert not cannot_run([])
+    assert (exit_code(RunVerdict.INCONCLUSIVE, refused=True), exit_code(RunVerdict.INCONCLUSIVE)) == (4, 11)
 
 
 def test_secrets_are_taken_out_of_every_text() -> None:

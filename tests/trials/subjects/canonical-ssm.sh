@@ -17,7 +17,7 @@ invocation() {
   aws ssm get-command-invocation --command-id "$1" --instance-id "$SWITCHPROOF_INSTANCE_ID" --query "$2" --output text
 }
 
-# Sends what it reads as one command, waits for its end, prints what it printed and ends as it did.
+# Sends what it reads as one command, waits for its end, prints the answer as JSON, `aws`'s default, and ends as it did.
 connect() {
   local script id status tries
   script="echo $(base64 --wrap=0) | base64 --decode | bash -euo pipefail -s"
@@ -28,7 +28,7 @@ connect() {
     status=$(invocation "$id" Status 2>/dev/null || echo Pending)
     case $status in Pending | InProgress | Delayed) ;; *) break ;; esac
   done
-  invocation "$id" '[StandardOutputContent, StandardErrorContent]'
+  aws ssm get-command-invocation --command-id "$id" --instance-id "$SWITCHPROOF_INSTANCE_ID"
   [ "$status" = Success ]
 }
 

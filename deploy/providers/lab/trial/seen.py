@@ -12,10 +12,13 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         running: Toplevel of what runs.
-        profile: Toplevel that the system profile points to.
+        profile: Toplevel that the system profile points to, or that the folder of links there was made from.
         boots: Toplevel that the host would boot.
         generation: Number of the profile's newest link that is set.
         revision: Commit that the running system says it was built from.
+        profile_revision: Commit of what the profile points to.
+        boots_revision: Commit of what the host would boot.
+        wrapper: What the profile itself points to, where that is a folder of links to a toplevel; empty if not.
     """
 
     running: str
@@ -23,6 +26,9 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     boots: str
     generation: str
     revision: str
+    profile_revision: str = ""
+    boots_revision: str = ""
+    wrapper: str = ""
 
     @property
     def whole(self) -> bool:
@@ -125,6 +131,7 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
         exposed: Secrets that stood in a command line, with whose.
         words: The random words that each unit logged.
         cut: Whether the connection was really cut, for a scenario that does so.
+        limits: What a stand-in of the lab was asked for and cannot do, though the real program can.
     """
 
     before: System
@@ -140,3 +147,4 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
     exposed: tuple[str, ...] = ()
     words: dict[str, str] = {}
     cut: bool = False
+    limits: tuple[str, ...] = ()

@@ -25,13 +25,25 @@ SWITCH = "nixos-rebuild-switch-to-configuration.service"
 _STEP_S = 120.0
 
 _REQUEST = re.compile(r"([A-Z]+) (\S+) (\d{3}|no answer)\b")
-_SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)")
+_SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)(?!\S| failed)")
+
+LIMITS = "/run/switchproof-lab/limits"
+"""Where stand-ins note, a line each, what they were asked for and cannot do though the real programs can."""
 
 _SYSTEM = r"""
+# inner PATH: the toplevel there, also where PATH is a folder of links to one, as deploy-rs makes it its profile
+inner() {
+  local top version
+  top=$(readlink -e "$1") || return 0
+  version=$(readlink -e "$top/nixos-version" || true)
+  case $version in '' | "$top"/*) printf %s "$top" ;; *) printf %s "${version%/nixos-version}" ;; esac
+}
 entry=$(/usr/local/lib/switchproof-lab/boot-loader 2>/dev/null || true)
-printf '%s\n' "$(readlink -e /run/current-system || true)" "$(readlink -e /nix/var/nix/profiles/system || true)" \
-  "$entry" "$(readlink /nix/var/nix/profiles/system || true)" \
-  "$(cat /run/current-system/configuration-revision 2>/dev/null || true)"
+profile=/nix/var/nix/profiles/system
+for top in "$(inner /run/current-system)" "$(inner "$profile")" "$(inner "$entry")"; do
+  printf '%s\n' "$top" "$([ -z "$top" ] || cat "$top/configuration-revision" 2>/dev/null || true)"
+done
+printf '%s\n' "$(readlink -e "$profile" || true)" "$(readlink "$profile" || true)"
 """
 
 
@@ -60,6 +72,7 @@ class Host:
 
     def note_before(self) -> None:
         """Take what there is now for what was there before."""
+        self._shell(f"rm -f {LIMITS}")
         self._processes = frozenset(pid for pid, _, _ in self._running())
         self._units = frozenset(unit for _, unit, _ in self._running())
         self._checked_out = len(self._reflog())
@@ -68,7 +81,9 @@ class Host:
 
     def system(self) -> System:
         """Return what the host is now."""
-        running, profile, boots, link, revision = self._shell(_SYSTEM).splitlines()
+        running, revision, profile, profile_revision, boots, boots_revision, whole, link = self._shell(
+            _SYSTEM
+        ).splitlines()
         number = re.fullmatch(r"system-(\d+)-link", link)
         return System(
             running=running,
@@ -76,6 +91,9 @@ class Host:
             boots=boots,
             generation=number[1] if number else link,
             revision=revision,
+            profile_revision=profile_revision,
+            boots_revision=boots_revision,
+            wrapper=whole if whole != profile else "",
         )
 
     def rest(self) -> bool:
@@ -139,6 +157,11 @@ class Host:
     def checkouts(self) -> tuple[str, ...]:
         """Return the commits that the host's checkout was set to since `note_before`, in order."""
         return tuple(self._reflog()[self._checked_out :])
+
+    def limits(self) -> tuple[str, ...]:
+        """Return what the lab's stand-ins were asked for since `note_before` and cannot do, each once."""
+        lines = self._shell(f"cat {LIMITS} 2>/dev/null || true").splitlines()
+        return tuple(dict.fromkeys(lines))
 
     def leftovers(self) -> list[Process]:
         """Return what runs that neither ran before nor belongs to a unit of the system, after a moment to end."""

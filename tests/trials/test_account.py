@@ -1,0 +1,37 @@
+"""Three lines tell a scenario: what was prepared, what the host saw and what the path said."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from switchproof.trials import account
+from tests.trials.seeing import ASKED, BEFORE, UNCHANGED, ended, seen
+
+
+def test_a_deploy_is_told_in_three_lines() -> None:
+    """Commits, times from the path's start, and the path's own last words."""
+    given = seen("hypervisor-500", ended(0, output="all is well\n\n"))
+    assert account.prepared(given) == (
+        f"A fresh host on {BEFORE[:12]}, set by the lab. The hypervisor answers 500. "
+        f"Asked for {ASKED[:12]} (broken/hypervisor-500)."
+    )
+    assert account.host_saw(given) == (
+        f"activated {ASKED[:12]} (at 5.0 to 7.0 s) by nixos-rebuild; "
+        f"asked hypervisor once, live once, dev once; in the end it runs {ASKED[:12]}."
+    )
+    assert account.path_said(given) == (
+        f"success for {ASKED[:12]}: it ended with exit code 0, after 10.0 s; its last line: all is well"
+    )
+
+
+def test_nothing_is_told_as_that() -> None:
+    """No activation, request or output is said, and so are a limit of the lab and who set the first system."""
+    given = seen("good", ended(None), **UNCHANGED | {"limits": ("its stand-in builds flakes only",), "logins": 2})
+    given = dataclasses.replace(given, first_by_path=True)
+    assert "deployed by the path itself" in account.prepared(given)
+    assert account.host_saw(given) == (
+        "no activation; no request; logged in 2 times; the lab could not: its stand-in builds flakes only; "
+        f"in the end it runs {BEFORE[:12]}."
+    )
+    assert account.path_said(given).startswith(f"nothing for {ASKED[:12]}: it had not ended after")
+    assert account.path_said(given).endswith("; it printed nothing")

@@ -1,0 +1,101 @@
+"""What a judgement is made from: what was tried, how the path ended and what the host saw, and the words for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, System, Witness
+from switchproof.trials.record import Cause
+from switchproof.trials.scenario import Scenario
+
+NOT_FOUND = frozenset({126, 127})
+"""Exit codes with which a shell reports that it could not run a command."""
+_COMMIT = 40
+"""Characters of a full commit."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a judgement is made from.
+
+    Attributes:
+        scenario: What was tried.
+        ended: How the path ended; two of them for rivals, in the order in which they began.
+        witness: What the host saw.
+        units: The systemd units behind each of the contract's endpoints.
+        limit_s: The time limit.
+        first_by_path: Whether the path itself deployed the system that the host had before.
+    """
+
+    scenario: Scenario
+    ended: tuple[Ended, ...]
+    witness: Witness
+    units: Mapping[str, tuple[str, ...]]
+    limit_s: float
+    first_by_path: bool = False
+
+    @property
+    def first(self) -> Ended:
+        """The only run of the path, or the first of two."""
+        return self.ended[0]
+
+    @property
+    def others(self) -> tuple[Activation, ...]:
+        """Activations of what was neither asked for nor there before."""
+        known = {self.witness.before.revision, *(ended.asked for ended in self.ended)}
+        return tuple(each for each in self.witness.activations if each.revision not in known)
+
+    def activation(self, ended: Ended) -> Activation | None:
+        """Return the last activation of the commit that was asked for."""
+        return next((each for each in reversed(self.witness.activations) if each.revision == ended.asked), None)
+
+    def ran(self, ended: Ended) -> bool:
+        """Whether the commit that was asked for came to run, by a switch or by a reboot."""
+        return self.activation(ended) is not None or self.witness.after.revision == ended.asked
+
+    def unshown(self, ended: Ended) -> tuple[Cause, str] | None:
+        """Say why this run shows nothing about its commit; None if the commit came to run."""
+        if self.ran(ended):
+            return None
+        if self.witness.limits:
+            return Cause.LAB, f"the lab cannot do what the path asked for: {self.witness.limits[0]}"
+        if ended.exit_code in NOT_FOUND and not self.witness.activations:
+            return Cause.CANNOT_RUN, f"it {how(ended, self.limit_s)}"
+        if self.others:
+            return Cause.OTHER_COMMIT, f"it activated {named(self.others)}, not the commit asked for"
+        return Cause.NOT_ACTIVATED, f"it {how(ended, self.limit_s)}, and the commit asked for was never activated"
+
+
+def how(ended: Ended, limit_s: float) -> str:
+    """Say how a run of the path ended, after *it*."""
+    if ended.late:
+        return f"had not ended after {limit_s:g} s (--subject-timeout)"
+    if ended.exit_code in NOT_FOUND:
+        return f"ended with exit code {ended.exit_code}, as a shell does that cannot run a command"
+    return f"ended with exit code {ended.exit_code}"
+
+
+def named(activations: tuple[Activation, ...]) -> str:
+    """Name the systems that were activated, each once, by their commits."""
+    return ", ".join(dict.fromkeys(commit(each.revision, each.toplevel) for each in activations))
+
+
+def commit(revision: str, path: str) -> str:
+    """Name a system by its commit, or by its path if it has none."""
+    return short(revision) if revision else f"a system of no commit ({path or 'none'})"
+
+
+def state(system: System) -> str:
+    """Say what a host runs, has set and boots, after *the host*."""
+    runs = commit(system.revision, system.running)
+    if system.whole:
+        return f"runs {runs}"
+    is_set = commit(system.profile_revision, system.profile)
+    boots = commit(system.boots_revision, system.boots)
+    return f"runs {runs}, has set {is_set} and boots {boots}"
+
+
+def short(text: str) -> str:
+    """Shorten a full commit, and nothing else."""
+    return text[:12] if len(text) == _COMMIT else text

@@ -1,0 +1,115 @@
+"""What a path printed, as a person reads it: pure, for every tool that paths print through."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_DEPTH = 3
+"""How often a text may be packed into another one, as the AWS CLI's JSON into that of a CI service."""
+_LINE = 200
+"""Characters of a line that are quoted."""
+_LONGEST = 1000
+"""Characters of a line that are searched for words."""
+
+_TERMINAL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor
+    r"|\x1b\][^\x07\x1b\n]{0,1000}(?:\x07|\x1b\\)?"  # titles and links
+    r"|\x1b[ -/]*[0-~]"
+)
+_LITERAL = re.compile(r"""(?<!\\)(?:"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"|'([^'\\\n]*+(?:\\.[^'\\\n]*+)*+)')""")
+"""A string of JSON or Python on one line, as the AWS CLI and a program that prints a response give it."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": "\n"}
+
+_ENCODED = re.compile(r'"encoding"\s*:\s*"base64"')
+_BASE64 = re.compile(r'"(content|LogResult)"\s*:\s*"([A-Za-z0-9+/=\\]+)"')
+"""Where tools are known to give base64: `content` of Ansible's slurp and of GitHub's contents, beside an `encoding`
+that says so, and the `LogResult` of AWS Lambda."""
+
+
+def readable(text: str) -> str:
+    """Return a text without what only a terminal understands, and below it every text that is packed into it."""
+    layer = [_plain(text)]
+    found = list(layer)
+    for _ in range(_DEPTH):
+        layer = [_plain(inner) for part in layer for inner in _packed(part)]
+        found += layer
+    return "\n\n".join(found)
+
+
+def _plain(text: str) -> str:
+    return _TERMINAL.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _packed(text: str) -> Iterator[str]:
+    for match in _LITERAL.finditer(text):
+        inner = match[1] or match[2] or ""
+        if "\\" in inner:
+            yield _ESCAPE.sub(_unescaped, inner)
+    says_so = _ENCODED.search(text) is not None
+    for match in _BASE64.finditer(text):
+        if match[1] == "LogResult" or says_so:
+            try:
+                yield base64.b64decode(match[2].replace("\\n", ""), validate=True).decode("utf-8", "replace")
+            except binascii.Error:
+                continue
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    number = match[1] or match[2]
+    return chr(int(number, 16)) if number else _ESCAPED.get(match[3], match[3])
+
+
+# ---- what it says of going back -------------------------------------------------------------------------------
+
+_DONE = re.compile(
+    r"\b(?:rolled[ -]back|reverted\b|went back to|"
+    r"roll-?back (?:is |was |has )?(?:successful|succeeded|completed?|done|finished)|"
+    r"restored the (?:previous|old|last))",
+    re.IGNORECASE,
+)
+_TRIED = re.compile(
+    r"\broll(?:ing)? back|--rollback\b|\breverting\b|\brevoking\b|\bde-activating due to\b|"
+    r"\bre-activate the last|\brestoring the (?:previous|old|last)",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\b(?:not|never|no|nothing|without|cannot|can't|couldn't|if|would|will|can|may)\b[^.;:]*$")
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a path said of its way back.
+
+    Attributes:
+        line: Its words.
+        done: Whether it said that it had gone back; else it said that it tried.
+    """
+
+    line: str
+    done: bool
+
+
+def rollback_said(text: str) -> Rollback | None:
+    """Return the last words by which a path said that it went back, or else that it tried; None without either."""
+    tried = None
+    for line in (each[:_LONGEST] for each in reversed(_plain(text).splitlines())):
+        if _claims(_DONE, line):
+            return Rollback(line.strip()[:_LINE], done=True)
+        if tried is None and _claims(_TRIED, line):
+            tried = Rollback(line.strip()[:_LINE], done=False)
+    return tried
+
+
+def _claims(form: re.Pattern[str], line: str) -> bool:
+    match = form.search(line)
+    return match is not None and not _DENIED.search(line[: match.start()].lower())
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something; empty if none does."""
+    lines = (line.strip() for line in reversed(_plain(text).splitlines()))
+    return next((line[:_LINE] for line in lines if line), "")
