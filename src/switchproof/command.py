@@ -61,7 +61,7 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "audit": Session(
         "Verify what hosts run, without changing anything.",
-        ("--sha", *_HOSTS, "--sign-key", *_CUTOVER, *_LAB),
+        ("--sha", *_HOSTS, "--parallel", "--shard", "--sign-key", *_CUTOVER, *_LAB),
         means=("--audit",),
     ),
     "plan": Session(
