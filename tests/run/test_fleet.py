@@ -227,6 +227,35 @@ def test_audit_only_looks(tmp_path: Path) -> None:
     assert verbs(b) == {"observe"}
 
 
+def test_audit_is_connected_to_no_more_hosts_than_it_may_be(tmp_path: Path) -> None:
+    """With more hosts than that, each connection ends when its host was seen, before the next one begins."""
+    a = Host("a")
+    left: list[bool] = []
+    turns = {"observe": [Turn(before=lambda _: left.append(a.closed.is_set()))]}
+    drive = Drive(tmp_path, a, b := Host("b", turns=turns), mode=Mode.AUDIT, revision=None, parallel=1)
+    assert drive.run() == {"a": HostState.FOUND_HEALTHY, "b": HostState.FOUND_HEALTHY}
+    assert left == [True]
+    assert b.closed.is_set()
+
+
+def test_audit_that_asks_a_host_again_connects_again_and_leaves_again(tmp_path: Path) -> None:
+    """The limit also holds while hosts are looked at more closely, one by one."""
+    drive = Drive(tmp_path, a := Host("a"), Host("b"), mode=Mode.AUDIT, revision=None, parallel=1)
+    drive.fleet.observation("a", "forward")
+    drive.fleet.diagnostics("a", "forward")
+    assert a.connections == 2
+    assert a.closed.is_set()
+
+
+def test_audit_that_was_told_to_end_asks_no_further_host(tmp_path: Path) -> None:
+    """Hosts that are still waiting for their turn are not reached any more."""
+    turns = {"observe": [Turn(before=Host.interrupt)]}
+    drive = Drive(tmp_path, Host("a", turns=turns), b := Host("b"), mode=Mode.AUDIT, revision=None, parallel=1)
+    with pytest.raises(Inconclusive, match="told to end before this host was asked"):
+        drive.fleet.observation("b", "forward")
+    assert b.connections == 0
+
+
 def test_audit_of_a_name_asks_the_repository_without_fetching(tmp_path: Path) -> None:
     """A branch's commit is asked for read-only; a commit, full or short, is not asked for at all."""
     drive = Drive(tmp_path, a := Host("a"), mode=Mode.AUDIT)
