@@ -41,7 +41,6 @@ class Redaction:
         self._redact = redact
         self._streams: dict[TextIO, RedactedStream] = {}
         self._capture: Any = None
-        self._harmless: set[str] = set()
 
     def install(self, config: pytest.Config) -> None:
         """Put the redactor in front of the terminal and of all logging, until pytest is unconfigured.
@@ -121,15 +120,6 @@ class Redaction:
             stream.write(f"{said}\n" if said and not said.endswith("\n") else said)
             stream.flush()
 
-    def _name(self, name: str) -> str:
-        """Redact the name of a keyword; those of the checks are the same for every host and phase."""
-        if name not in self._harmless:
-            redacted = self._redact(name)
-            if redacted != name:
-                return redacted
-            self._harmless.add(name)
-        return name
-
     def _clean(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         match report.longrepr:
             case None:
@@ -145,7 +135,7 @@ class Redaction:
         if isinstance(report, pytest.TestReport):
             path, number, name = report.location
             report.location = (path, number, self._redact(name))
-            report.keywords = {self._name(name): value for name, value in dict(report.keywords).items()}
+            report.keywords = {self._redact(name): value for name, value in dict(report.keywords).items()}
             report.user_properties = [
                 (self._redact(str(name)), self._redact(str(value))) for name, value in report.user_properties
             ]

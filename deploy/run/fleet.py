@@ -324,8 +324,7 @@ class Fleet:
     @cached_property
     def _observed(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
-            unreached, unseen = self._visited
-            return {**unreached, **unseen}
+            return {**self._connected, **self._visited[1]}
         if held_up := self._barrier(self._resolved):
             return held_up
         _ = self._converged

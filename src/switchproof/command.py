@@ -172,7 +172,7 @@ class _Collector:
     """A plugin that takes from the garbage collector what stays: the checks, and at the end all that there is."""
 
     def pytest_collection_finish(self) -> None:
-        """Let the collector pass by the checks: those of 1,000 hosts are millions of objects, which stay to the end."""
+        """Let the collector pass by the checks: those of 1,000 hosts are millions of objects, and they stay."""
         gc.freeze()
 
     def pytest_unconfigure(self) -> None:

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 _HYPOTHESIS = "hypothesispytest"
 """The plugin of a tool for tests, which loads all of itself at the end of every session."""
 
-_LOGGING = "logging-plugin"
-"""The plugin of pytest that keeps what each test logs."""
-
 _TRIAL_ALONE = ("scenario", "subject_dir", "subject_timeout")
 
 
@@ -103,8 +100,6 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     selection = Selection([path for path in paths if path != str(CHECKS)], config.invocation_params.dir)
     config.args = [str(folder) for folder in (CHECKS, *plan.checks)]
     conftests.keep_to(config, (CHECKS, *plan.checks))
-    if not plan.checks:  # the contract's own log nothing, and there are many of them
-        config.pluginmanager.set_blocked(_LOGGING)
     config.pluginmanager.import_plugin("switchproof.checks.provided")
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"

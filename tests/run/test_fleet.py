@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.connection import HostKeyChanged
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.plan import Mode
@@ -245,6 +246,20 @@ def test_audit_that_asks_a_host_again_connects_again_and_leaves_again(tmp_path: 
     drive.fleet.diagnostics("a", "forward")
     assert a.connections == 2
     assert a.closed.is_set()
+
+
+def test_audit_is_refused_for_a_host_that_shows_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever result is asked for first, the run knows why the host was not reached."""
+
+    def connect() -> Host:
+        raise HostKeyChanged("a", "it shows another key", "Look.")
+
+    monkeypatch.setattr(a := Host("a"), "connect", connect)
+    drive = Drive(tmp_path, a, Host("b"), mode=Mode.AUDIT, revision=None)
+    with pytest.raises(HostKeyChanged):
+        drive.fleet.observation("a", "forward")
+    assert isinstance(drive.fleet.refusal, HostKeyChanged)
+    assert drive.fleet.observation("b", "forward").healthy
 
 
 def test_audit_that_was_told_to_end_asks_no_further_host(tmp_path: Path) -> None:
