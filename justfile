@@ -107,6 +107,10 @@ bench *options: (packages "chromium")
 bench-verify *options: packages
     python -m bench.verify --write {{ options }}
 
+# Measure audits of 10, 100 and 1,000 hosts beside pyinfra and write the table to docs/; takes about half an hour.
+bench-fleet *options: packages
+    python -m bench.fleet --write {{ options }}
+
 # Measure deploys, good and failing, beside a shell loop and peers, and write the table to docs/.
 bench-deploy *options: packages
     python -m bench.deploy --write {{ options }}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench.result import ROOT
 
-NAMES = ("startup", "hostile", "pages", "verify", "deploy", "rollback", "ssm", "steady", "boots")
+NAMES = ("startup", "hostile", "pages", "verify", "fleet", "deploy", "rollback", "ssm", "steady", "boots")
 """All of them, in the order in which they run: the quick ones first, so that what is broken is seen early."""
 
 

@@ -81,12 +81,13 @@ def lay_out(
         for count in counts:
             folder = below / f"{count}-hosts-{round_trip_s * 1000:.0f}-ms"
             ground = Ground(tuple(ways[:count]), round_trip_s, lab.identity_file, folder)
-            _write(ground, Lab.repository_url)
+            write(ground, Lab.repository_url)
             grounds.append(ground)
     return grounds
 
 
-def _write(ground: Ground, repository: str) -> None:
+def write(ground: Ground, repository: str) -> None:
+    """Make the folder of a ground with the files that each tool is given."""
     ground.folder.mkdir()
     files = {
         "target.toml": target(ground, repository),

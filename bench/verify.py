@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(given: Given) -> Result:
     counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
     round_trips_s = [0.0] if given.smallest else [float(text) / 1000 for text in given.rtt.split(",")]
-    pyinfra = given.pyinfra or str(_own_pyinfra())
+    pyinfra = given.pyinfra or str(own_pyinfra())
     contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(pyinfra)]
     contenders = [one for one in contenders if isinstance(one, Switchproof) or given.only in one.name]
     with contextlib.ExitStack() as stack:
@@ -106,7 +106,7 @@ def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> l
     return all_series
 
 
-def _own_pyinfra() -> Path:
+def own_pyinfra() -> Path:
     """Return a pyinfra in an environment of its own, made once: it asks for an older paramiko than we do."""
     folder = cache_folder() / "bench" / "pyinfra"
     program = folder / "bin" / "pyinfra"
@@ -212,8 +212,13 @@ def facts(pyinfra: str, rounds: int) -> list[str]:
         f"{name} {importlib.metadata.version(name)}"
         for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
     ]
-    versions += [_first_line([pyinfra, "--version"]).replace(": v", " "), _first_line(["ssh", "-V"]).split(",")[0]]
+    versions += [version_of(pyinfra), _first_line(["ssh", "-V"]).split(",")[0]]
     return [f"- {when(rounds, 'of each, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
+
+
+def version_of(pyinfra: str) -> str:
+    """Say which pyinfra a program is."""
+    return _first_line([pyinfra, "--version"]).replace(": v", " ")
 
 
 def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Series | None:

@@ -54,6 +54,8 @@ def describe_run(
         "confirm_s": f"{plan.target.confirm_s:g}" if plan.mode.changes_hosts else "",
         "drill": plan.drill,
         "checks": shlex.join(config.option.checks),
+        "shard": config.option.shard or "",
+        "parallel": str(config.option.parallel or ""),
     }
     return RunStarted(
         id=run,
@@ -73,6 +75,7 @@ def describe_run(
         ci=read_ci(os.environ),
         versions=_versions(),
         waivers=waived,
+        shard=plan.shard,
     )
 
 

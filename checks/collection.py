@@ -160,17 +160,21 @@ class Collection:
         if self._plan.mode is Mode.PLAN:
             return
         contract = [check for check in self.manifest if not check.source and check.leg == "forward"]
-        have = {(check.host, check.clause, check.id.split("/")[1]) for check in contract}
+        have: dict[tuple[str, Clause | None], set[str]] = {}
+        for check in contract:
+            have.setdefault((check.host, check.clause), set()).add(check.id.split("/")[1])
+        kept = {check.host for check in self.manifest if check.last}
         for host in self._plan.target.hosts:
             for clause in Clause:
                 names = list(self._plan.target.runtime) if clause is Clause.RUNTIME else [None]
                 for name in names:
-                    if not any(h == host.name and c is clause and name in {None, part} for h, c, part in have):
+                    parts = have.get((host.name, clause), set())
+                    if not parts or (name is not None and name not in parts):
                         which = f"{clause}/{name}" if name else f"{clause}"
                         yield ExpectedCheck(
                             host=host.name, leg="forward", clause=clause, id=f"{which}/all", title=clause.promise
                         )
-            if self._plan.mode.changes_hosts and not any(c.last for c in self.manifest if c.host == host.name):
+            if self._plan.mode.changes_hosts and host.name not in kept:
                 title = "The host keeps the system"
                 yield ExpectedCheck(
                     host=host.name, leg="forward", clause=Clause.CONVERGE, id="converge/keeps", title=title, last=True

@@ -27,6 +27,7 @@ class Place:
     endpoint: str | None = None
 
 
+_ID = pytest.StashKey[str]()
 PLACE = pytest.StashKey[Place]()
 SHOWN = pytest.StashKey[Shown]()
 BEGAN = pytest.StashKey[dt.datetime]()
@@ -68,6 +69,12 @@ def remedy_of(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
 
 def check_id(item: pytest.Item) -> str:
     """Return the id of the check that an item makes."""
+    if _ID not in item.stash:
+        item.stash[_ID] = _make_check_id(item)
+    return item.stash[_ID]
+
+
+def _make_check_id(item: pytest.Item) -> str:
     place = item.stash[PLACE]
     here = label(place)
     params: str = getattr(item, "callspec").id  # noqa: B009 - what has a place has parameters, and their id

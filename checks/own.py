@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -190,8 +191,13 @@ def _foreign_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
             module = getattr(definition.func, "__module__", None) or "a module without a name"
             code = getattr(definition.func, "__code__", None)  # which a function made in C has not
             file = code.co_filename if code else module
-            if not Path(file).is_relative_to(CHECKS) and module.partition(".")[0] != "_pytest":
+            if not _is_ours(file) and module.partition(".")[0] != "_pytest":
                 yield name, file
+
+
+@functools.cache
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(CHECKS)
 
 
 def _name(item: pytest.Item) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def words_of(item: pytest.Item) -> Words:
     check matters; all others say why it does. The marker may say `rationale`, `remedy` and `severity`.
     """
     function = getattr(item, "function", item)
-    title, *told = (" ".join(one.split()) for one in inspect.cleandoc(function.__doc__ or "").split("\n\n"))
+    title, *told = _paragraphs(function.__doc__ or "")
     by_marker = _marker(item)
     paragraphs = {prefix: _all(told, prefix) for prefix in (TRY, SEVERITY)}
     why = " ".join(one for one in told if not one.startswith((TRY, SEVERITY)))
@@ -44,6 +45,12 @@ def words_of(item: pytest.Item) -> Words:
         remedy=by_marker.get("remedy", paragraphs[TRY]),
         severity=by_marker.get("severity", paragraphs[SEVERITY].removesuffix(".")),
     )
+
+
+@functools.cache
+def _paragraphs(docstring: str) -> tuple[str, ...]:
+    """Return the paragraphs of a docstring, a line each; the same for the check of every host."""
+    return tuple(" ".join(one.split()) for one in inspect.cleandoc(docstring).split("\n\n"))
 
 
 def _marker(item: pytest.Item) -> dict[str, str]:

@@ -17,6 +17,7 @@ from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers import kind_of, load
 from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
+from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
 from switchproof.deploy.target.declared import undeclared
@@ -41,6 +42,10 @@ class Mode(enum.StrEnum):
         """Whether such a run takes the hosts for itself."""
         return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
 
+
+PARALLEL = 64
+"""Hosts that an audit is connected to at the same time. Each takes four threads, a descriptor and the room of one
+answer; more than these are no faster, as one processor does the work of all connections."""
 
 Drill: TypeAlias = Literal["orderly", "dead-man"]
 """How a drill goes back: by a rollback that is asked for, or by the host itself, as nothing confirms the system."""
@@ -78,6 +83,8 @@ class Options:
     cutover: int | None = None
     repo: str | None = None
     records: str | None = None
+    parallel: int | None = None
+    shard: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +144,8 @@ class Plan:
         gate: The record that a deploy asks for before anything is touched.
         checks: Folders with checks of the team's own, absolute and without links; none is inside another.
         cutover: What an audit is asked of the cutover.
+        parallel: Hosts that an audit is connected to at the same time.
+        shard: The part of the hosts that an audit is of; None for all of them.
     """
 
     mode: Mode
@@ -155,6 +164,8 @@ class Plan:
     gate: Gate | None = None
     checks: tuple[Path, ...] = ()
     cutover: CutoverAsked | None = None
+    parallel: int = PARALLEL
+    shard: Shard | None = None
 
 
 def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) -> Plan:
@@ -188,6 +199,11 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)
+    targets_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    parallel = _parallel(options, mode)
+    shard = _shard(options, mode, target, targets_sha256)
+    if shard is not None:
+        target = msgspec.structs.replace(target, hosts=target.hosts[shard.index - 1 :: shard.count])
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
     if extra := kind_of(target).extra:
@@ -229,7 +245,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         drill=options.drill,
         target=target,
         targets_file=path,
-        targets_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        targets_sha256=targets_sha256,
         on_failure=options.on_failure,
         take_lock=options.take_lock,
         report_dir=Path(options.report_dir) if options.report_dir else settings.report_dir,
@@ -246,6 +262,8 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         gate=None if options.collect_only or options.cutover is not None else _gate(options, mode, target, path),
         checks=own_checks(options.checks, target.checks, path),
         cutover=_cutover(options, mode, target, path),
+        parallel=parallel,
+        shard=shard,
     )
 
 
@@ -282,6 +300,40 @@ def own_checks(asked: Sequence[str], declared: Sequence[str], path: Path) -> tup
         folders.append(whole)
     inner = {one for one in folders for other in folders if one != other and one.is_relative_to(other)}
     return tuple(dict.fromkeys(folder for folder in folders if folder not in inner))
+
+
+def _parallel(options: Options, mode: Mode) -> int:
+    """Check how many hosts are to be connected to at the same time."""
+    if options.parallel is None:
+        return PARALLEL
+    if mode is not Mode.AUDIT:
+        raise UsageError(
+            f"--parallel={options.parallel}: only for an audit (found a {mode}); a run that changes hosts is "
+            "connected to all of them, as none may go on before every one is ready: choose fewer with --host"
+        )
+    if options.parallel < 1:
+        raise UsageError(f"--parallel={options.parallel}: at least 1 host at a time")
+    return options.parallel
+
+
+def _shard(options: Options, mode: Mode, target: Target, targets_sha256: str) -> Shard | None:
+    """Check which part of the hosts an audit is of: every Nth of those that are selected, from the Kth on."""
+    if options.shard is None:
+        return None
+    if mode is not Mode.AUDIT:
+        raise UsageError(f"--shard={options.shard}: only an audit is made in parts (found a {mode})")
+    if options.cutover is not None:
+        raise UsageError(f"--shard={options.shard}: an audit with --cutover judges all hosts together: leave one out")
+    given = re.fullmatch(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", options.shard, re.ASCII)
+    if given is None or int(given[1]) > int(given[2]):
+        raise UsageError(f"--shard={options.shard}: must be K/N, part K of N parts, such as 2/8, with K from 1 to N")
+    index, count = int(given[1]), int(given[2])
+    if count > len(target.hosts):
+        raise UsageError(
+            f"--shard={options.shard}: the selected hosts are only {len(target.hosts)}: make at most that many parts"
+        )
+    hosts = tuple(host.name for host in target.hosts)
+    return Shard(index=index, count=count, hosts=hosts, targets_sha256=targets_sha256)
 
 
 def _sign_key(options: Options, mode: Mode) -> Path | None:

@@ -8,6 +8,7 @@ import sys
 COMMANDS = {
     "compare": ("switchproof.reports.compare", "hold two runs against each other"),
     "index": ("switchproof.reports.index", "write the page that lists every kept run"),
+    "merge": ("switchproof.reports.merge", "join the runs of the parts of an audit into one"),
     "render": ("switchproof.reports.render", "make the page of a run again from its files"),
     "show": ("switchproof.reports.show", "print what a run proved, as text, Markdown or JSON"),
 }

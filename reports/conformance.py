@@ -160,8 +160,11 @@ def prepare() -> None:
 def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
     """Give every host's part; of many hosts those with trouble come first."""
     parts = []
+    by_host: dict[str, list[Leg]] = {}
+    for leg in legs:
+        by_host.setdefault(leg.host.name, []).append(leg)
     for host in record.hosts:
-        mine = [(leg, leg_title(record, leg)) for leg in legs if leg.host is host]
+        mine = [(leg, leg_title(record, leg)) for leg in by_host.get(host.name, ())]
         drawn = ((leg, attempts.chart(w for w in host.watches if w.leg == leg.name)) for leg, _ in mine)
         charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
         passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)

@@ -82,10 +82,16 @@ def exit_meaning(record: Record) -> str:
     return EXIT_MEANINGS.get(code, "not an exit code of a deploy session")
 
 
+MERGED_CHARACTERS = 1200
+"""Of what keeps parts from being one complete run."""
+
+
 def _incomplete(record: Record) -> str:
     """Say why a run proves nothing whatever its hosts are like; empty where no such reason exists."""
     if record.run.selected:
         return f"you selected checks with {text.one_line(record.run.selected)}, so the others were not made"
+    if record.run.merged and record.run.merged.problems:
+        return text.brief("; ".join(record.run.merged.problems), MERGED_CHARACTERS)
     if record.run.unreported:
         return f"the report could not be written whole ({text.one_line(record.run.unreported)})"
     return ""

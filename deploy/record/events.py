@@ -106,6 +106,10 @@ class RunStarted(Event, frozen=True, kw_only=True):
     """Versions of what the run is made with, by name."""
     waivers: tuple[facts.Waiver, ...] = ()
     """Those of the target file."""
+    shard: facts.Shard | None = None
+    """The part of the hosts that it is of; None for all of them."""
+    merged: facts.Merged | None = None
+    """What it was merged of; None for a run of its own."""
 
 
 class Emulated(Event, frozen=True, kw_only=True):

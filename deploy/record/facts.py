@@ -238,6 +238,44 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the hosts that an audit is of.
+
+    Attributes:
+        index: Which part, from 1.
+        count: Of how many.
+        hosts: The hosts of all parts.
+        targets_sha256: Digest of the target file, which must be the same in all parts.
+    """
+
+    index: int
+    count: int
+    hosts: tuple[str, ...]
+    targets_sha256: str
+
+
+class MergedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that became a part of another record."""
+
+    run: str
+    shard: int
+    exit_code: int | None
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """What a record was merged of.
+
+    Attributes:
+        count: How many parts there must be.
+        runs: The runs of the parts.
+        problems: What keeps them from being one complete run, a sentence each; empty if nothing does.
+    """
+
+    count: int
+    runs: tuple[MergedRun, ...]
+    problems: tuple[str, ...] = ()
+
+
 class Waiver(msgspec.Struct, frozen=True, kw_only=True):
     """A waiver of the target file, as a run took it.
 

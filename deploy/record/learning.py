@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.record import events as ev
@@ -10,11 +11,12 @@ from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Earlier, Emulation, Evidence, Host, PhaseTime, Record
 
 
-def apply(record: Record, event: ev.AnyEvent) -> None:
+def apply(record: Record, hosts: Mapping[str, Host], event: ev.AnyEvent) -> None:
     """Take an event into the record; checks and ways back are judged elsewhere.
 
     Args:
         record: The record so far.
+        hosts: Its hosts by name.
         event: An event of the run.
     """
     match event:
@@ -31,18 +33,18 @@ def apply(record: Record, event: ev.AnyEvent) -> None:
         case ev.EarlierRead():
             record.earlier = Earlier(canonical=event.canonical, previous=event.previous, typical=event.typical)
         case ev.PhaseStarted():
-            record.host(event.host).phases.append(PhaseTime(phase=event.phase, leg=event.leg, started=event.at))
+            hosts[event.host].phases.append(PhaseTime(phase=event.phase, leg=event.leg, started=event.at))
         case ev.PhaseFinished():
-            for phase in reversed(record.host(event.host).phases):
+            for phase in reversed(hosts[event.host].phases):
                 if (phase.phase, phase.leg) == (event.phase, event.leg) and phase.finished is None:
                     phase.finished = event.at
                     phase.problem = event.problem
                     phase.questions = event.questions
                     break
             if (event.phase, event.leg) == ("rollback", "back"):
-                mark(record.host(event.host), event.at, "rollback-ended", event.leg, event.problem or "")
+                mark(hosts[event.host], event.at, "rollback-ended", event.leg, event.problem or "")
         case ev.SystemSeen():
-            setattr(record.host(event.host), event.when, event.system)
+            setattr(hosts[event.host], event.when, event.system)
         case ev.EvidenceKept():
             record.evidence.append(
                 Evidence(
@@ -54,12 +56,12 @@ def apply(record: Record, event: ev.AnyEvent) -> None:
                 )
             )
         case ev.HostLeft():
-            host = record.host(event.host)
+            host = hosts[event.host]
             host.state, host.state_reason = event.state, event.reason
         case ev.Noted():
-            (record.notes if event.host is None else record.host(event.host).notes).append(event.text)
+            (record.notes if event.host is None else hosts[event.host].notes).append(event.text)
         case ev.Warned():
-            record.host(event.host).warnings.append(event.text)
+            hosts[event.host].warnings.append(event.text)
         case ev.RunFinished():
             record.run.finished = event.at
             record.run.exit_code = int(event.exit_code)
@@ -68,27 +70,27 @@ def apply(record: Record, event: ev.AnyEvent) -> None:
             record.run.unreported, record.run.selected = event.unreported, event.selected
             record.redactions = dict(event.redactions)
         case _:
-            _learn(record, event)
+            _learn(hosts, event)
 
 
-def _learn(record: Record, event: ev.AnyEvent) -> None:
+def _learn(hosts: Mapping[str, Host], event: ev.AnyEvent) -> None:
     """Take in what was learnt of a host beside the contract."""
     match event:
         case ev.Connected():
-            host = record.host(event.host)
+            host = hosts[event.host]
             host.connection, host.connections = event.connection, host.connections + 1
             mark(host, event.at, "connected" if host.connections == 1 else "connected-again", _leg_of(host))
         case ev.Happened():
-            host = record.host(event.host)
+            host = hosts[event.host]
             mark(host, event.at, event.kind, _leg_of(host), event.text)
         case ev.ClockSeen():
-            record.host(event.host).clock = event.clock
+            hosts[event.host].clock = event.clock
         case ev.UnitsSeen():
-            _note_units(record.host(event.host), event)
+            _note_units(hosts[event.host], event)
         case ev.Watched():
-            _note_watch(record.host(event.host), event.watch)
+            _note_watch(hosts[event.host], event.watch)
         case ev.ClosureCompared():
-            record.host(event.host).closures.append(event.closure)
+            hosts[event.host].closures.append(event.closure)
 
 
 def _leg_of(host: Host) -> facts.Leg:

@@ -92,7 +92,7 @@ def read_earlier(
         mode: Phases of other modes take their own time and do not count.
         before: When the run began that is held against them; None for now.
     """
-    began = before or dt.datetime.now(dt.UTC)
+    began, hosts = before or dt.datetime.now(dt.UTC), frozenset(hosts)
     heads = list(_heads(folder, provider, hosts, began))
     return EarlierRead(
         canonical=_earlier(_newest(heads, {RunVerdict.CANONICAL}), hosts),

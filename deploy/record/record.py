@@ -34,6 +34,8 @@ class Run(msgspec.Struct, kw_only=True):
         owner: Who ran it, and where.
         ci: The CI run that it belongs to; None for one by hand.
         versions: Versions of what it was made with, by name.
+        shard: The part of the hosts that it is of; None for all of them.
+        merged: What it was merged of; None for a run of its own.
     """
 
     id: str
@@ -50,6 +52,8 @@ class Run(msgspec.Struct, kw_only=True):
     owner: str = ""
     ci: facts.CiRun | None = None
     versions: dict[str, str] = msgspec.field(default_factory=dict)
+    shard: facts.Shard | None = None
+    merged: facts.Merged | None = None
 
 
 class Revision(msgspec.Struct, kw_only=True):

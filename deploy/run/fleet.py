@@ -32,7 +32,8 @@ class Fleet:
     """The hosts of one run.
 
     A phase runs on every host at once, the first time that any host's result is asked for. No host is changed
-    before every host was reached and claimed and has the revision.
+    before every host was reached and claimed and has the revision. An audit visits no more hosts at the same time
+    than the plan says; where there are more, it leaves each that it has seen, and connects again to look closer.
 
     Args:
         plan: What the run does.
@@ -45,6 +46,7 @@ class Fleet:
     def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
         self.plan = plan
         self._stop = threading.Event()
+        self._abandoned = False
         self._journal = journal
         self.journeys = {
             host.name: Journey(
@@ -124,7 +126,10 @@ class Fleet:
             SwitchproofError: What kept them from being had.
         """
         _raise_any(self._connected, host)
-        return self.journeys[host].diagnose(leg)
+        try:
+            return self.journeys[host].diagnose(leg)
+        finally:
+            self.journeys[host].rest()
 
     def confirm(self, host: str, ready: Collection[str]) -> Confirmation:
         """Have a host keep its new system, and at the same time every other host that is ready for that.
@@ -161,6 +166,7 @@ class Fleet:
 
     def abandon(self) -> None:
         """Break off what is being asked of any host, as the run was told to end."""
+        self._abandoned = True
         self._stop.set()
         for journey in self._all:
             journey.abandon()
@@ -173,7 +179,7 @@ class Fleet:
         def leave(journey: Journey) -> None:
             states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
 
-        for host, problem in _in_parallel(self._all, leave).items():
+        for host, problem in _in_parallel(self._all, leave, self.plan.parallel).items():
             self._journal.emit(Noted(host=host, text=f"The host's state could not be established: {problem}"))
         return states
 
@@ -198,7 +204,33 @@ class Fleet:
 
     @cached_property
     def _connected(self) -> Problems:
+        if self.plan.mode is Mode.AUDIT:
+            return self._visited[0]
         return _in_parallel(self._all, Journey.connect)
+
+    @cached_property
+    def _visited(self) -> tuple[Problems, Problems]:
+        """Reach each host and look at it; return what kept hosts from being reached, and from being seen."""
+        unreached: Problems = {}
+
+        def visit(journey: Journey) -> None:
+            name = journey.host.name
+            if self._abandoned:
+                unreached[name] = Inconclusive(f"{name}: the run was told to end before this host was asked")
+                return
+            try:
+                journey.connect()
+            except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
+                unreached[name] = error
+                return
+            try:
+                journey.observe("forward")
+            finally:
+                journey.rest()
+
+        unseen = _in_parallel(self._all, visit, self.plan.parallel)
+        self._name_what_runs()
+        return unreached, unseen
 
     @cached_property
     def _commit(self) -> str:
@@ -292,10 +324,7 @@ class Fleet:
     @cached_property
     def _observed(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
-            reached = [journey for journey in self._all if journey.host.name not in self._connected]
-            problems = {**self._connected, **_in_parallel(reached, lambda journey: journey.observe("forward"))}
-            self._name_what_runs()
-            return problems
+            return {**self._connected, **self._visited[1]}
         if held_up := self._barrier(self._resolved):
             return held_up
         _ = self._converged
@@ -336,25 +365,34 @@ def _raise_any(problems: Problems, host: str) -> None:
         raise problems[host]
 
 
-def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object]) -> Problems:
+def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object], at_once: int | None = None) -> Problems:
     """Take one step of several hosts at the same time.
 
     Args:
         journeys: The hosts.
         step: What each of them does.
+        at_once: How many at the same time; None for all of them.
 
     Returns:
         What went wrong, by host.
     """
     problems: Problems = {}
+    waiting = iter(journeys)
+    next_one = threading.Lock()
 
-    def take(journey: Journey) -> None:
-        try:
-            step(journey)
-        except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
-            problems[journey.host.name] = error
+    def take() -> None:
+        while True:
+            with next_one:
+                journey = next(waiting, None)
+            if journey is None:
+                return
+            try:
+                step(journey)
+            except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
+                problems[journey.host.name] = error
 
-    threads = [threading.Thread(target=take, args=(journey,), daemon=True) for journey in journeys]
+    count = len(journeys) if at_once is None else min(at_once, len(journeys))
+    threads = [threading.Thread(target=take, daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

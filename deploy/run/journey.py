@@ -306,6 +306,14 @@ class Journey(Visit):
         with self._busy:
             self._host_side.hang_up()
 
+    def rest(self) -> None:
+        """Leave a host of an audit that has more hosts than it may be connected to at the same time.
+
+        The connection is made again when something more is asked.
+        """
+        if self.plan.mode is Mode.AUDIT and len(self.plan.target.hosts) > self.plan.parallel:
+            self._host_side.hang_up()
+
     def run_program(self, text: str, timeout_s: float) -> tuple[int | None, bytes, bytes]:
         """Run a shell text on the host, for checks that look at one thing.
 
@@ -315,7 +323,10 @@ class Journey(Visit):
         Raises:
             ConnectionProblem: The host was lost, or the time was over.
         """
-        done = self._host_side.run(text, timeout_s)
+        try:
+            done = self._host_side.run(text, timeout_s)
+        finally:
+            self.rest()
         return done.exit_status, done.stdout, done.stderr
 
     def _end(self, verdict: Verdict) -> str | None:

@@ -51,6 +51,7 @@ JUDGING = (
     "deploy/observe/earlier.py",
     "deploy/record/fold.py",
     "deploy/record/learning.py",
+    "deploy/record/merging.py",
     "deploy/record/record.py",
     "deploy/record/waivers.py",
     "deploy/run/leaving.py",

@@ -128,6 +128,13 @@ def declare(add: Callable[..., None]) -> None:
     shapes = "the shape of the lab's hosts: ovh over SSH, aws through a stand-in for SSM (default: ovh)"
     add("--shape", choices=("ovh", "aws"), default="ovh", help=shapes)
     add(
+        "--parallel",
+        type=int,
+        metavar="N",
+        help="hosts that an audit is connected to at the same time (default: 64)",
+    )
+    add("--shard", metavar="K/N", help="audit only part K of N of the hosts; `switchproof reports merge` joins them")
+    add(
         "--sign-key",
         metavar="FILE",
         help="sign the run at its end: a private key, or the public key of one in the agent",

@@ -168,6 +168,8 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 cutover=given.cutover,
                 repo=given.repo,
                 records=given.records,
+                parallel=given.parallel,
+                shard=given.shard,
             ),
             os.environ,
             settings,

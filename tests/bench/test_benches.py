@@ -13,7 +13,7 @@ from bench.__main__ import NAMES
 from bench.result import ROOT
 
 LONGEST_S = 300.0
-ON_HOSTS = ("rollback", "ssm", "deploy", "verify", "boots", "steady")
+ON_HOSTS = ("rollback", "ssm", "deploy", "verify", "fleet", "boots", "steady")
 """Benchmarks that make lab hosts, each its own; those that wait the longest first."""
 
 

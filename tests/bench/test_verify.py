@@ -28,4 +28,4 @@ def test_pyinfra_is_installed_by_its_own_needs_where_the_surroundings_constrain_
     monkeypatch.setattr("venv.create", create)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "requirements.lock"))
-    assert verify._own_pyinfra().exists()
+    assert verify.own_pyinfra().exists()

@@ -257,3 +257,31 @@ def test_any_name_of_a_target_file_is_a_provider_over_ssh(provider: str, tmp_pat
             make_plan(Options(provider="other", sha="main"), OVH, settings)
     else:
         assert make_plan(Options(provider="other", sha="main"), OVH, settings).target.provider == "other"
+
+
+def test_shards_of_an_audit_hold_every_host_once() -> None:
+    """Parts are disjoint, together they are all hosts, and each names all of them."""
+    parts = [plan(audit=True, shard=f"{index}/2") for index in (1, 2)]
+    assert [[host.name for host in part.target.hosts] for part in parts] == [["a"], ["b"]]
+    for index, part in enumerate(parts, 1):
+        assert part.shard is not None
+        assert (part.shard.index, part.shard.count, part.shard.hosts) == (index, 2, ("a", "b"))
+        assert part.shard.targets_sha256 == part.targets_sha256
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"audit": True, "shard": "0/2"}, "--shard=0/2: must be K/N"),
+        ({"audit": True, "shard": "3/2"}, "--shard=3/2: must be K/N"),
+        ({"audit": True, "shard": "1"}, "--shard=1: must be K/N"),
+        ({"audit": True, "shard": "1/3"}, "--shard=1/3: the selected hosts are only 2"),
+        ({"sha": "main", "shard": "1/2"}, "only an audit is made in parts (found a deploy)"),
+        ({"audit": True, "parallel": 0}, "--parallel=0: at least 1 host"),
+        ({"sha": "main", "parallel": 2}, "--parallel=2: only for an audit (found a deploy)"),
+    ],
+)
+def test_shard_or_limit_that_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> None:
+    """The message names the option and what is allowed."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(**options)

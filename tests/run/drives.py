@@ -13,7 +13,7 @@ from switchproof.deploy.contract import HostState, Verdict, combine
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.patience import Patience
 from switchproof.deploy.observe.convergence import Ending
-from switchproof.deploy.plan import Drill, Mode, Plan
+from switchproof.deploy.plan import PARALLEL, Drill, Mode, Plan
 from switchproof.deploy.providers import load
 from switchproof.deploy.record.events import HostLeft, Noted, PhaseStarted, Warned
 from switchproof.deploy.record.facts import Leg
@@ -48,6 +48,7 @@ class Drive:
         drill: How a drill goes back.
         confirm_s: Seconds after which an unconfirmed host goes back by itself.
         reconnect_s: Seconds after the switch for a new connection, by this machine's clock; 0: none is tried.
+        parallel: Hosts that an audit is connected to at the same time.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Drive:
         confirm_s: float = CONFIRM_S,
         take_lock: bool = False,
         reconnect_s: float = 0.0,
+        parallel: int = PARALLEL,
     ) -> None:
         self.hosts = {host.host: host for host in hosts}
         self.clock, self.trace = Clock(), list[str]()
@@ -75,6 +77,7 @@ class Drive:
             on_failure=on_failure,
             take_lock=take_lock,
             report_dir=folder,
+            parallel=parallel,
         )
         self.journal = Journal(folder / "run", Redactor(()))
         self.fleet = Fleet(self.plan, "r-1", "me@here", self, self.journal)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.connection import HostKeyChanged
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.plan import Mode
@@ -227,16 +228,59 @@ def test_audit_only_looks(tmp_path: Path) -> None:
     assert verbs(b) == {"observe"}
 
 
+def test_audit_is_connected_to_no_more_hosts_than_it_may_be(tmp_path: Path) -> None:
+    """With more hosts than that, each connection ends when its host was seen, before the next one begins."""
+    a = Host("a")
+    left: list[bool] = []
+    turns = {"observe": [Turn(before=lambda _: left.append(a.closed.is_set()))]}
+    drive = Drive(tmp_path, a, b := Host("b", turns=turns), mode=Mode.AUDIT, revision=None, parallel=1)
+    assert drive.run() == {"a": HostState.FOUND_HEALTHY, "b": HostState.FOUND_HEALTHY}
+    assert left == [True]
+    assert b.closed.is_set()
+
+
+def test_audit_that_asks_a_host_again_connects_again_and_leaves_again(tmp_path: Path) -> None:
+    """The limit also holds while hosts are looked at more closely, one by one."""
+    drive = Drive(tmp_path, a := Host("a"), Host("b"), mode=Mode.AUDIT, revision=None, parallel=1)
+    drive.fleet.observation("a", "forward")
+    drive.fleet.diagnostics("a", "forward")
+    assert a.connections == 2
+    assert a.closed.is_set()
+
+
+def test_audit_is_refused_for_a_host_that_shows_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever result is asked for first, the run knows why the host was not reached."""
+
+    def connect() -> Host:
+        raise HostKeyChanged("a", "it shows another key", "Look.")
+
+    monkeypatch.setattr(a := Host("a"), "connect", connect)
+    drive = Drive(tmp_path, a, Host("b"), mode=Mode.AUDIT, revision=None)
+    with pytest.raises(HostKeyChanged):
+        drive.fleet.observation("a", "forward")
+    assert isinstance(drive.fleet.refusal, HostKeyChanged)
+    assert drive.fleet.observation("b", "forward").healthy
+
+
+def test_audit_that_was_told_to_end_asks_no_further_host(tmp_path: Path) -> None:
+    """Hosts that are still waiting for their turn are not reached any more."""
+    turns = {"observe": [Turn(before=Host.interrupt)]}
+    drive = Drive(tmp_path, Host("a", turns=turns), b := Host("b"), mode=Mode.AUDIT, revision=None, parallel=1)
+    with pytest.raises(Inconclusive, match="told to end before this host was asked"):
+        drive.fleet.observation("b", "forward")
+    assert b.connections == 0
+
+
 def test_audit_of_a_name_asks_the_repository_without_fetching(tmp_path: Path) -> None:
     """A branch's commit is asked for read-only; a commit, full or short, is not asked for at all."""
     drive = Drive(tmp_path, a := Host("a"), mode=Mode.AUDIT)
     assert drive.fleet.commit("a") == SHA
-    (asked,) = [question.values for question in a.asked]
+    (asked,) = [question.values for question in a.asked if question.verb != "observe"]
     assert asked["SWITCHPROOF_READONLY"] == "1"
     assert "SWITCHPROOF_CLAIM" not in asked
     drive = Drive(tmp_path, a := Host("a"), mode=Mode.AUDIT, revision=SHA[:8].upper())
     assert drive.fleet.commit("a") == SHA[:8]
-    assert a.asked == []
+    assert verbs(a) == {"observe"}
 
 
 @pytest.mark.parametrize(

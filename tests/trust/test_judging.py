@@ -100,6 +100,7 @@ AROUND = {
     "deploy/host/program.py",
     "deploy/record/fold.py",
     "deploy/record/learning.py",
+    "deploy/record/merging.py",
     "deploy/record/record.py",
     "deploy/record/waivers.py",
     "deploy/run/leaving.py",

@@ -1,0 +1,198 @@
+"""The runs of the parts of one audit → the events of one run, complete or inconclusive (pure)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import msgspec
+
+from switchproof.deploy.contract import ExitCode, HostState, exit_code
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record import events as ev
+from switchproof.deploy.record.facts import Merged, MergedRun, Shard
+from switchproof.deploy.record.fold import fold
+from switchproof.deploy.record.record import Record
+
+_OF_THE_WHOLE = (ev.RunStarted, ev.RunFinished, ev.RevisionResolved, ev.EarlierRead, ev.Emulated)
+_DIGITS = 12
+"""Digits of a digest that a sentence names."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The run of one part.
+
+    Attributes:
+        begun: Its first event.
+        shard: Which part it is.
+        events: All of its events.
+        record: Its record.
+    """
+
+    begun: ev.RunStarted
+    shard: Shard
+    events: tuple[ev.AnyEvent, ...]
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it."""
+        return f"shard {self.shard.index}/{self.shard.count} (run {self.begun.id})"
+
+    def place_of(self, kept: ev.EvidenceKept) -> str:
+        """Return where a file of this part stands in the merged run; parts share no host, but files of the run."""
+        path = PurePosixPath(kept.path)
+        return str(path if kept.host else path.with_name(f"shard-{self.shard.index}-{path.name}"))
+
+
+def read_part(name: str, events: Sequence[ev.AnyEvent]) -> Part:
+    """Make a part of a run's events.
+
+    Args:
+        name: What the run was called on the command line.
+        events: Its events.
+
+    Raises:
+        UsageError: It is no run of a part.
+    """
+    try:
+        record = fold(events)
+    except ValueError as error:
+        raise UsageError(f"{name}: cannot be read as a run: {error}") from error
+    begun = events[0]
+    assert isinstance(begun, ev.RunStarted)  # or it could not be folded
+    if begun.shard is None:
+        raise UsageError(f"{name}: run {begun.id} is not a part of an audit: merge runs of `audit --shard=K/N`")
+    for kept in events:
+        path = PurePosixPath(kept.path) if isinstance(kept, ev.EvidenceKept) else None
+        if path is not None and (path.is_absolute() or ".." in path.parts or path.parts[:1] != ("evidence",)):
+            raise UsageError(f"{name}: run {begun.id} names evidence outside of its folder: {str(path)!r}")
+    return Part(begun, begun.shard, tuple(events), record)
+
+
+def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[ev.AnyEvent]:
+    """Make the events of one run of those of its parts.
+
+    What is missing stands in the record as inconclusive: a host of a missing part has every check of the others.
+
+    Args:
+        parts: The parts, at least one.
+        run: The id of the merged run.
+        damaged: What is wrong with files of the parts, a sentence each.
+
+    Raises:
+        UsageError: They are not parts of one audit.
+    """
+    parts = sorted(parts, key=lambda part: part.shard.index)
+    _refuse(parts)
+    problems = (*_problems(parts), *damaged)
+    first, last = parts[0].begun, max(parts, key=lambda part: part.begun.at).begun
+    hosts = tuple(dict.fromkeys(name for part in parts for name in (*part.shard.hosts, *part.begun.hosts)))
+    seen = {name for part in parts for name in part.begun.hosts}
+    example = [want for want in first.expected if want.host == first.hosts[0]]
+    missing = (msgspec.structs.replace(want, host=name) for name in hosts if name not in seen for want in example)
+    begun = msgspec.structs.replace(
+        first,
+        at=min(part.begun.at for part in parts),
+        id=run,
+        emulated=any(part.begun.emulated for part in parts),
+        hosts=hosts,
+        expected=(*(want for part in parts for want in part.begun.expected), *missing),
+        options={name: value for name, value in first.options.items() if name not in {"shard", "args"}},
+        groups={name: groups for part in parts for name, groups in part.begun.groups.items()},
+        waivers=last.waivers,
+        shard=None,
+        merged=Merged(
+            count=parts[0].shard.count,
+            runs=tuple(
+                MergedRun(run=part.begun.id, shard=part.shard.index, exit_code=part.record.run.exit_code)
+                for part in parts
+            ),
+            problems=problems,
+        ),
+    )
+    events: list[ev.AnyEvent] = [begun, *_shared(parts, begun.at)]
+    events += sorted((event for part in parts for event in _own(part)), key=lambda event: event.at)
+    redactions: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.record.redactions.items():
+            redactions[name] = redactions.get(name, 0) + count
+    at = max(part.record.run.finished or part.events[-1].at for part in parts)
+    reason = "No part of the audit that was merged here has looked at this host."
+    events += [
+        ev.HostLeft(at=at, host=name, state=HostState.UNKNOWN, reason=reason) for name in hosts if name not in seen
+    ]
+    ended = ev.RunFinished(at=at, exit_code=ExitCode.INCONCLUSIVE, redactions=redactions)
+    record = fold([*events, ended])  # the verdict of a run that has ended, which its code follows from
+    left = {host.state for host in record.hosts} - {HostState.UNKNOWN}
+    return [*events, msgspec.structs.replace(ended, exit_code=exit_code(record.verdict, left))]
+
+
+def _refuse(parts: Sequence[Part]) -> None:
+    first = parts[0]
+    for part, following in itertools.pairwise(parts):
+        if part.shard.index == following.shard.index and part.shard.count == following.shard.count:
+            raise UsageError(f"{part.name} and {following.name} are the same part: name one of them")
+    for part in parts[1:]:
+        for what, one, other in (
+            ("of a number of parts", first.shard.count, part.shard.count),
+            ("of a provider", first.begun.provider, part.begun.provider),
+        ):
+            if one != other:
+                raise UsageError(
+                    f"{first.name} is {what} {one}, {part.name} {what} {other}: they are not parts of one audit"
+                )
+
+
+def _problems(parts: Sequence[Part]) -> Iterator[str]:
+    """Say what keeps the parts from being one complete audit, a sentence each."""
+    count = parts[0].shard.count
+    for index in sorted({*range(1, count + 1)} - {part.shard.index for part in parts}):
+        yield f"shard {index}/{count} is missing"
+    for what, told in (
+        ("is of commit", [part.record.revision.sha or "" for part in parts]),
+        ("was asked for revision", [part.begun.requested or "" for part in parts]),
+        ("has the target file with digest", [part.shard.targets_sha256 for part in parts]),
+        ("has the contract with digest", [part.begun.contract_sha256 for part in parts]),
+    ):
+        for part, value in zip(parts, told, strict=True):
+            if value != told[0]:
+                yield f"{part.name} {what} {_short(value)}, {parts[0].name} {what} {_short(told[0])}"
+    for part in parts:
+        run = part.record.run
+        if run.finished is None:
+            yield f"{part.name} did not come to its end"
+        for what, said in (
+            ("was interrupted", run.interrupted),
+            ("has not all of its report", run.unreported),
+            ("left checks out", run.selected),
+            ("was refused", run.refusal.message if run.refusal else None),
+        ):
+            if said:
+                yield f"{part.name} {what}: {said}"
+
+
+def _short(value: str) -> str:
+    return value[:_DIGITS] or "none"
+
+
+def _shared(parts: Sequence[Part], at: dt.datetime) -> Iterator[ev.AnyEvent]:
+    """Give once what every part says of the run as a whole."""
+    stood_in = {event.by: event for part in parts for event in part.events if isinstance(event, ev.Emulated)}
+    yield from (msgspec.structs.replace(event, at=at) for event in stood_in.values())
+    resolved = [event for part in parts for event in part.events if isinstance(event, ev.RevisionResolved)]
+    if resolved and {part.record.revision.sha for part in parts} == {resolved[0].sha}:
+        yield msgspec.structs.replace(resolved[0], at=at)
+
+
+def _own(part: Part) -> Iterator[ev.AnyEvent]:
+    """Give what a part says of its hosts, with evidence where it stands in the merged run."""
+    for event in part.events:
+        if isinstance(event, ev.EvidenceKept):
+            yield msgspec.structs.replace(event, path=part.place_of(event))
+        elif not isinstance(event, _OF_THE_WHOLE):
+            yield event

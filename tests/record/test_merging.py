@@ -1,0 +1,166 @@
+"""Parts of an audit become one run that is complete, or inconclusive with the reason by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record import facts
+from switchproof.deploy.record.events import AnyEvent, CheckFinished, EvidenceKept, RevisionResolved, RunStarted
+from switchproof.deploy.record.fold import fold
+from switchproof.deploy.record.merging import Part, merge, read_part
+from switchproof.deploy.record.record import Record
+from switchproof.reports import reading
+from tests.reports.stories import canonical
+from tests.schema import validate
+
+HOSTS = ("a", "b", "c", "d", "e")
+
+
+def part(index: int, count: int = 2, **changes: Any) -> Part:
+    """An audit of every host of a part, in which all passed."""
+    events = canonical(*HOSTS[index - 1 :: count], mode="audit").events
+    begun = events[0]
+    assert isinstance(begun, RunStarted)
+    shard = facts.Shard(index=index, count=count, hosts=HOSTS, targets_sha256="5" * 64)
+    events[0] = msgspec.structs.replace(begun, **({"id": f"run-{index}", "shard": shard} | changes))
+    return read_part(f"runs/{index}", events)
+
+
+def merged(*parts: Part) -> Record:
+    """The record of the parts, which its schema takes."""
+    record = fold(merge(parts, "merged"))
+    validate(msgspec.json.encode(record))
+    return record
+
+
+def altered(one: Part, *events: AnyEvent) -> Part:
+    """The same part with other events than its first."""
+    return read_part("runs/altered", [one.events[0], *events])
+
+
+def test_all_parts_are_one_run_of_all_hosts() -> None:
+    """Every check of every host stands in the record, and it says of which runs it was made."""
+    record = merged(part(2), part(1))
+    assert (record.verdict, record.run.exit_code) == (RunVerdict.CANONICAL, ExitCode.CANONICAL)
+    assert [host.name for host in record.hosts] == list(HOSTS)
+    assert all(host.verdict is Verdict.PASSED for host in record.hosts)
+    assert record.run.merged is not None
+    assert [(each.run, each.shard) for each in record.run.merged.runs] == [("run-1", 1), ("run-2", 2)]
+    assert record.revision.sha == part(1).record.revision.sha
+    assert record.run.shard is None
+
+
+def test_run_lasts_from_the_first_beginning_to_the_last_end() -> None:
+    """Its times are those of its parts."""
+    parts = part(1), part(2)
+    record = merged(*parts)
+    assert record.run.started == min(each.record.run.started for each in parts)
+    assert record.run.finished == max(each.record.run.finished for each in parts if each.record.run.finished)
+
+
+def test_missing_part_is_named_and_its_hosts_are_inconclusive() -> None:
+    """What nobody looked at is not left out: it has every check, and none of them passed."""
+    record = merged(part(1))
+    assert (record.verdict, record.run.exit_code) == (RunVerdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert "shard 2/2 is missing" in reading.sentence(record)
+    for host in record.hosts:
+        wanted = (Verdict.PASSED, 9) if host.name in HOSTS[::2] else (Verdict.INCONCLUSIVE, 9)
+        assert (host.verdict, sum(len(clause.checks) for clause in host.clauses)) == wanted
+    assert record.hosts[1].state is HostState.UNKNOWN
+    assert "No part" in record.hosts[1].state_reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"contract_sha256": "c" * 64}, "has the contract with digest cccccccccccc"),
+        ({"requested": "v2"}, "was asked for revision v2"),
+        (
+            {"shard": facts.Shard(index=2, count=2, hosts=HOSTS, targets_sha256="6" * 64)},
+            "has the target file with digest 666666666666",
+        ),
+    ],
+)
+def test_parts_that_differ_prove_nothing_together(changes: dict[str, Any], reason: str) -> None:
+    """Both values are named, each with its part."""
+    record = merged(part(1), part(2, **changes))
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    sentence = reading.sentence(record)
+    assert f"shard 2/2 (run run-2) {reason}" in sentence
+    assert "shard 1/2 (run run-1)" in sentence
+
+
+def test_parts_of_different_commits_prove_nothing_together() -> None:
+    """A fleet of two commits is not one commit that holds."""
+    other = part(2)
+    events = [
+        msgspec.structs.replace(event, sha="9" * 40) if isinstance(event, RevisionResolved) else event
+        for event in other.events[1:]
+    ]
+    record = merged(part(1), altered(other, *events))
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert record.revision.sha is None
+    assert "is of commit 999999999999" in reading.sentence(record)
+
+
+def test_part_that_was_killed_is_named() -> None:
+    """A part without an end proves nothing, whatever its checks came to."""
+    other = part(2)
+    record = merged(part(1), altered(other, *other.events[1:-1]))
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert "shard 2/2 (run run-2) did not come to its end" in reading.sentence(record)
+
+
+def test_host_that_failed_is_not_hidden_by_a_missing_part() -> None:
+    """A failure is certain, and what is missing cannot mend it."""
+    one = part(1)
+    events = [
+        msgspec.structs.replace(event, verdict=Verdict.FAILED, message="it answers 502")
+        if isinstance(event, CheckFinished) and (event.host, event.id) == ("a", "answers")
+        else event
+        for event in one.events[1:]
+    ]
+    record = merged(altered(one, *events))
+    assert (record.verdict, record.run.exit_code) == (RunVerdict.NON_CANONICAL, ExitCode.SAFE_FAILURE)
+
+
+def test_waiver_that_one_part_does_not_need_is_judged_by_all_of_them() -> None:
+    """In a part it may still be needed elsewhere; where no part needed it, the whole fails for it."""
+    at = part(1).begun.at
+    waiver = facts.Waiver(check="answers", host=None, reason="known", owner="ops", expires=at, expired=False)
+    one, other = part(1, waivers=(waiver,)), part(2, waivers=(waiver,))
+    assert one.record.verdict is RunVerdict.CANONICAL
+    assert merged(one, other).verdict is RunVerdict.NON_CANONICAL
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ((part(1), part(1, id="run-9")), "are the same part: name one of them"),
+        ((part(1), part(2, 3)), "they are not parts of one audit"),
+        ((part(1), part(2, provider="other")), "they are not parts of one audit"),
+    ],
+)
+def test_what_is_not_of_one_audit_is_refused(parts: tuple[Part, ...], reason: str) -> None:
+    """There is no record of it at all."""
+    with pytest.raises(UsageError, match=reason):
+        merge(parts, "merged")
+
+
+def test_run_of_all_hosts_is_not_a_part() -> None:
+    """Only runs with --shard are merged."""
+    with pytest.raises(UsageError, match="is not a part of an audit"):
+        read_part("runs/1", canonical("a", mode="audit").events)
+
+
+def test_evidence_that_leads_out_of_its_folder_is_refused() -> None:
+    """A part comes from another machine, and a path in it is only read below its folder."""
+    one = part(1)
+    bad = EvidenceKept(at=one.begun.at, host="a", title="x", path="evidence/../../secret", sha256="0" * 64, bytes=1)
+    with pytest.raises(UsageError, match="names evidence outside of its folder"):
+        altered(one, *one.events[1:], bad)
