@@ -165,7 +165,9 @@ def _bad(seen: Seen) -> Iterator[Judgement]:
         if not ended.succeeded:
             yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", *unshown)
     elif ended.succeeded:
-        yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
+        runs = seen.witness.after.revision == ended.asked
+        told = f" while {scenario.amiss}" if runs else f", and the host {state(seen.witness.after)}"
+        yield _failed(scenario.clause, expected, f"it said success{told}")
     else:
         yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
         yield _diagnosed(seen)

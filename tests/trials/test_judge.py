@@ -196,6 +196,13 @@ def test_a_commit_that_runs_after_a_reboot_was_deployed() -> None:
     assert verdicts(seen("hypervisor-500", activations=())) == {Clause.HYPERVISOR: FAILED}
 
 
+def test_a_success_after_going_back_is_told_by_what_runs() -> None:
+    """A path that goes back and calls that a success did not say so while the fault was there."""
+    given = seen("hypervisor-500", after=system(BEFORE), activations=(activation(), activation(BEFORE, 8, 9)))
+    assert verdicts(given) == {Clause.HYPERVISOR: FAILED}
+    assert told(given, Clause.HYPERVISOR) == f"it said success, and the host runs {BEFORE[:12]}"
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_success_without_the_commit_shows_nothing_of_its_fault(name: str) -> None:
     """A path that does nothing and calls it success is found out by a good commit, not by a broken one."""
