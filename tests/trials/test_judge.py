@@ -262,6 +262,9 @@ def test_an_unknown_commit_must_change_nothing() -> None:
     assert verdicts(seen("unknown-commit", ended(1), **UNCHANGED)) == {Clause.REVISION: PASSED}
     assert verdicts(seen("unknown-commit", ended(0), **UNCHANGED)) == {Clause.REVISION: FAILED}
     assert verdicts(seen("unknown-commit", ended(1))) == {Clause.REVISION: FAILED}
+    again = UNCHANGED | {"activations": (activation(BEFORE),)}
+    assert verdicts(seen("unknown-commit", ended(1), **again)) == {Clause.REVISION: FAILED}
+    assert verdicts(seen("host-key-changed", ended(1), **again)) == {Clause.CONVERGE: FAILED}
     restarted = UNCHANGED | {"restarted": ("hypervisor.service",)}
     assert verdicts(seen("unknown-commit", ended(1), **restarted)) == {Clause.REVISION: FAILED}
 
@@ -273,6 +276,8 @@ def test_what_cannot_be_built_must_be_refused_with_diagnostics(name: str) -> Non
         Clause.CONVERGE: PASSED,
         Clause.DIAGNOSTICS: PASSED,
     }
+    again = UNCHANGED | {"activations": (activation(BEFORE),)}
+    assert verdicts(seen(name, ended(1, output=DIAGNOSTICS), **again))[Clause.CONVERGE] is PASSED
     moved = UNCHANGED | {"after": system(BEFORE, profile=toplevel(OTHER))}
     assert verdicts(seen(name, ended(1), **moved))[Clause.CONVERGE] is FAILED
     assert verdicts(seen(name, ended(0), **UNCHANGED)) == {Clause.CONVERGE: FAILED}
