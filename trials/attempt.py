@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import secrets
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.trials import account
 from switchproof.trials.case import NOT_FOUND, Seen, how
 from switchproof.trials.findings import find
-from switchproof.trials.judge import judge
+from switchproof.trials.judge import LOG_DELAY_S, judge
 from switchproof.trials.record import Cause, ScenarioResult, redacted, unseen, verdict_of
 from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
 
@@ -191,6 +192,9 @@ class _Attempt:
             raise SwitchproofError("a switch was still under way long after the path had ended")
         after = (self._then if at_once else None) or stage.seen.system()
         left = [process for subject in subjects for process in subject.leftovers()] + stage.seen.leftovers()
+        if scenario.truth is Truth.GOOD:
+            # A program logs a request after its answer, so the path's last probe may not be in the log yet.
+            time.sleep(max(0.0, LOG_DELAY_S - (dt.datetime.now(dt.UTC) - ended[0].ended).total_seconds()))
         sent = stage.sent()
         witness = Witness(
             before=before,

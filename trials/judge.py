@@ -165,7 +165,9 @@ def _bad(seen: Seen) -> Iterator[Judgement]:
         if not ended.succeeded:
             yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", *unshown)
     elif ended.succeeded:
-        yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
+        runs = seen.witness.after.revision == ended.asked
+        told = f" while {scenario.amiss}" if runs else f", and the host {state(seen.witness.after)}"
+        yield _failed(scenario.clause, expected, f"it said success{told}")
     else:
         yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
         yield _diagnosed(seen)
@@ -178,6 +180,7 @@ def _refused(seen: Seen) -> Iterator[Judgement]:
     cause = unshown[0] if unshown else None
     changes = _changes(seen)
     if scenario.clause is Clause.REVISION:
+        changes += _activated(seen) if not changes else []
         changes += [f"{unit} was stopped or restarted" for unit in seen.witness.restarted if not changes]
     elif unshown and cause is Cause.OTHER_COMMIT:
         yield _open(scenario.clause, expected, *unshown)
@@ -201,9 +204,9 @@ def _refused(seen: Seen) -> Iterator[Judgement]:
 
 
 def _changes(seen: Seen) -> list[str]:
-    """Name what is another system now than before; else what was activated in between."""
+    """Name what is another system now than before."""
     before, after = seen.witness.before, seen.witness.after
-    changes = [
+    return [
         f"{what} became {commit(revision, path)}"
         for what, was, path, revision in (
             ("what runs", before.running, after.running, after.revision),
@@ -212,7 +215,11 @@ def _changes(seen: Seen) -> list[str]:
         )
         if was != path
     ]
-    return changes or [f"it activated {named((each,))}" for each in seen.witness.activations]
+
+
+def _activated(seen: Seen) -> list[str]:
+    """Name what was activated in between."""
+    return [f"it activated {named((each,))}" for each in seen.witness.activations]
 
 
 def _diagnosed(seen: Seen) -> Judgement:
@@ -259,7 +266,7 @@ def _cut(seen: Seen) -> Judgement:
 def _impostor(seen: Seen) -> Judgement:
     ended, witness = seen.first, seen.witness
     expected = "nothing is done to a host whose key is not the known one"
-    changes = _changes(seen)
+    changes = _changes(seen) or _activated(seen)
     changes += [f"{unit} was stopped or restarted" for unit in witness.restarted if not changes]
     changes += [f"its checkout was set to {short(each)}" for each in witness.checkouts[-1:] if not changes]
     if changes:

@@ -94,6 +94,7 @@ PACKED = {
     "the AWS CLI in a service's JSON": lambda text: json.dumps({"log": aws_cli(text)}),
     "a response that Python prints": lambda text: repr({"Status": "Failed", "StandardOutputContent": text}),
     "colours": lambda text: "".join(f"\x1b[1;31m{line}\x1b[0m\n" for line in text.splitlines()),
+    "colours in the AWS CLI's JSON": lambda text: aws_cli("".join(f"\x1b[1m{x}\x1b[0m\n" for x in text.splitlines())),
     "a group of GitHub's log": lambda text: f"##[group]diagnostics\n{text}##[endgroup]\n".replace("\n", "\r\n"),
     "a section of GitLab's log": lambda text: f"section_start:1:x[collapsed=true]\r\x1b[0K{text}",
     "slurp": lambda text: json.dumps({"content": b64encode(text.encode()).decode(), "encoding": "base64"}),

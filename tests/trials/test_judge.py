@@ -196,6 +196,13 @@ def test_a_commit_that_runs_after_a_reboot_was_deployed() -> None:
     assert verdicts(seen("hypervisor-500", activations=())) == {Clause.HYPERVISOR: FAILED}
 
 
+def test_a_success_after_going_back_is_told_by_what_runs() -> None:
+    """A path that goes back and calls that a success did not say so while the fault was there."""
+    given = seen("hypervisor-500", after=system(BEFORE), activations=(activation(), activation(BEFORE, 8, 9)))
+    assert verdicts(given) == {Clause.HYPERVISOR: FAILED}
+    assert told(given, Clause.HYPERVISOR) == f"it said success, and the host runs {BEFORE[:12]}"
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_success_without_the_commit_shows_nothing_of_its_fault(name: str) -> None:
     """A path that does nothing and calls it success is found out by a good commit, not by a broken one."""
@@ -255,6 +262,9 @@ def test_an_unknown_commit_must_change_nothing() -> None:
     assert verdicts(seen("unknown-commit", ended(1), **UNCHANGED)) == {Clause.REVISION: PASSED}
     assert verdicts(seen("unknown-commit", ended(0), **UNCHANGED)) == {Clause.REVISION: FAILED}
     assert verdicts(seen("unknown-commit", ended(1))) == {Clause.REVISION: FAILED}
+    again = UNCHANGED | {"activations": (activation(BEFORE),)}
+    assert verdicts(seen("unknown-commit", ended(1), **again)) == {Clause.REVISION: FAILED}
+    assert verdicts(seen("host-key-changed", ended(1), **again)) == {Clause.CONVERGE: FAILED}
     restarted = UNCHANGED | {"restarted": ("hypervisor.service",)}
     assert verdicts(seen("unknown-commit", ended(1), **restarted)) == {Clause.REVISION: FAILED}
 
@@ -266,6 +276,8 @@ def test_what_cannot_be_built_must_be_refused_with_diagnostics(name: str) -> Non
         Clause.CONVERGE: PASSED,
         Clause.DIAGNOSTICS: PASSED,
     }
+    again = UNCHANGED | {"activations": (activation(BEFORE),)}
+    assert verdicts(seen(name, ended(1, output=DIAGNOSTICS), **again))[Clause.CONVERGE] is PASSED
     moved = UNCHANGED | {"after": system(BEFORE, profile=toplevel(OTHER))}
     assert verdicts(seen(name, ended(1), **moved))[Clause.CONVERGE] is FAILED
     assert verdicts(seen(name, ended(0), **UNCHANGED)) == {Clause.CONVERGE: FAILED}

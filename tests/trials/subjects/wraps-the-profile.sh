@@ -12,7 +12,9 @@ activate() { "$profile/deploy-activate" 9>&-; }
 
 switch() {
   local expression wrapped
-  SYSTEM=$(nix_build "git+file://$WORKDIR?rev=$RELEASE_SHA#nixosConfigurations.$FLAKE_ATTR.config.system.build.toplevel")
+  # `set -e` does not count where a function is part of a condition.
+  SYSTEM=$(nix_build "git+file://$WORKDIR?rev=$RELEASE_SHA#nixosConfigurations.$FLAKE_ATTR.config.system.build.toplevel") ||
+    return
   export SYSTEM
   expression=$(
     cat <<'NIX'
@@ -31,7 +33,7 @@ derivation {
 }
 NIX
   )
-  wrapped=$(nix_build --expr "$expression")
+  wrapped=$(nix_build --expr "$expression") || return
   nix-env --profile "$profile" --set "$wrapped"
   activate || back
 }
