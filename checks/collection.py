@@ -98,8 +98,8 @@ class Collection:
         self._refuse([*first, *self.later])
         if left_out := [item for item in items if not self._selection.takes(item)]:
             config.hook.pytest_deselected(items=left_out)
-        missing = {id(item) for item in left_out}
-        items[:] = [item for item in first if item in items and id(item) not in missing]
+        taken = {id(item) for item in items} - {id(item) for item in left_out}
+        items[:] = [item for item in first if id(item) in taken]
         self.manifest = [
             ExpectedCheck(
                 host=item.stash[PLACE].host,
