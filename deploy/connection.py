@@ -7,9 +7,9 @@ standard input and brings back what it printed. Nothing of the text passes throu
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from msgspec import Meta
@@ -176,6 +176,25 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """End the connection. Never raises."""
+        ...
+
+
+@runtime_checkable
+class Feeding(Protocol):
+    """A connection that can also carry a stream to a command on its host."""
+
+    def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+        """Run a command, with a stream as its standard input.
+
+        Args:
+            command: A fixed text that every login shell reads the same way; no value stands in it.
+            chunks: The stream, piece by piece.
+            stall_s: Seconds for which nothing may move.
+
+        Raises:
+            ConnectionLost: The connection ended first.
+            DeadlineExceeded: Nothing moved for too long; the connection ends with it.
+        """
         ...
 
 

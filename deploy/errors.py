@@ -35,3 +35,17 @@ class Inconclusive(SwitchproofError):
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what)
         self.remedy = remedy
+
+
+class BuildFailed(Inconclusive):
+    """The runner could not build or send what the hosts were to be switched to; no host was touched.
+
+    Attributes:
+        configuration: What nix itself could not build, which is no doubt but a failure; empty for any other trouble.
+        log: What nix said of it.
+        log_path: Where that stands among the evidence.
+    """
+
+    def __init__(self, what: str, *, configuration: str = "", log: str = "", log_path: str = "") -> None:
+        super().__init__(what)
+        self.configuration, self.log, self.log_path = configuration, log, log_path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.rules import confirm_problem
-from switchproof.deploy.target.types import PROVIDER_NAME, Target
+from switchproof.deploy.target.types import PROVIDER_NAME, BuildOn, Target
 
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
@@ -66,6 +67,7 @@ class Options:
     on_failure: Literal["rollback", "keep"] = "rollback"
     soak: float | None = None
     take_lock: bool = False
+    build: BuildOn | None = None
     report_dir: str | None = None
     keep_runs: int | None = None
     lab_keep: bool = False
@@ -212,6 +214,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         require("aws", "--shape=aws")
     if options.take_lock and not mode.changes_hosts:
         raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
+    target = _with_build(options, mode, target, path)
     given_for_lab = {
         "--lab-keep": options.lab_keep,
         "--lab-runtime": options.lab_runtime,
@@ -265,6 +268,30 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         parallel=parallel,
         shard=shard,
     )
+
+
+def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Target:
+    """Take the place where systems are built from the command line, and check that it can be one."""
+    if options.build is not None:
+        if mode not in {Mode.DEPLOY, Mode.DRILL}:
+            raise UsageError(
+                f"--build={options.build}: only a deploy or a drill; a run with --{mode} switches to nothing new"
+            )
+        target = msgspec.structs.replace(target, build=msgspec.structs.replace(target.build, on=options.build))
+    if target.build.on == "host" or mode not in {Mode.DEPLOY, Mode.DRILL}:
+        return target
+    name = "--build=runner" if options.build else f"{path}: build.on"
+    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
+        raise UsageError(
+            f"{name}: what the runner builds reaches hosts over SSH alone; have these hosts build it (--build=host)"
+        )
+    if not (target.build.repository or target.repository.url):
+        raise UsageError(f"{name}: the runner has nothing to fetch from; set build.repository or repository.url")
+    if missing := next((program for program in ("git", "nix", "nix-store") if shutil.which(program) is None), None):
+        raise UsageError(
+            f"{name}: {missing} is not on this machine; install it, or have the hosts build (--build=host)"
+        )
+    return target
 
 
 def targets_file(provider: str, given: str | None, shape: Shape, settings: Settings) -> Path:

@@ -84,6 +84,9 @@ VARIABLES: Mapping[str, Variable] = {
     "SWITCHPROOF_READONLY": Variable("name the commit without fetching", TRUTH),
     "SWITCHPROOF_JOB": Variable("which of the run's jobs", WORD, reaches_jobs=True),
     "SWITCHPROOF_TO": Variable("the system to go back to", STORE_PATH, reaches_jobs=True),
+    "SWITCHPROOF_BUILT": Variable(
+        "the system that the runner built and copied; empty: the host builds its own", STORE_PATH, reaches_jobs=True
+    ),
     "SWITCHPROOF_OFFSET": Variable("bytes of the job's log that the run has", NUMBER),
     "SWITCHPROOF_WAIT_S": Variable("seconds to wait for news of a job", SECONDS),
     "SWITCHPROOF_RENEW": Variable("begin the countdown of the guard again", TRUTH),

@@ -140,6 +140,12 @@ class RevisionResolved(Event, frozen=True, kw_only=True):
     authored: dt.datetime | None = None
 
 
+class SystemBuilt(Event, frozen=True, kw_only=True):
+    """The runner has built the system of a configuration."""
+
+    build: facts.Build
+
+
 class Connected(Event, frozen=True, kw_only=True):
     """A new connection to a host stands."""
 
@@ -316,6 +322,7 @@ AnyEvent: TypeAlias = (
     | Emulated
     | EarlierRead
     | RevisionResolved
+    | SystemBuilt
     | Connected
     | Happened
     | ClockSeen

@@ -226,6 +226,24 @@ class Typical(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
 
 
+class Build(msgspec.Struct, frozen=True, kw_only=True):
+    """A system that the runner built once, for every host of its configuration.
+
+    Attributes:
+        configuration: Its name among the flake's nixosConfigurations.
+        toplevel: The store path that each of these hosts is switched to.
+        nix: The nix that built it, as it says itself.
+        paths: How many store paths belong to it.
+        seconds: How long fetching and building took.
+    """
+
+    configuration: str
+    toplevel: str
+    nix: str
+    paths: int
+    seconds: float
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The reason for which a run was refused before anything was touched.
 

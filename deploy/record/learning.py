@@ -30,6 +30,8 @@ def apply(record: Record, hosts: Mapping[str, Host], event: ev.AnyEvent) -> None
             record.revision.subject = event.subject
             record.revision.author = event.author or None
             record.revision.authored = event.authored
+        case ev.SystemBuilt():
+            record.builds.append(event.build)
         case ev.EarlierRead():
             record.earlier = Earlier(canonical=event.canonical, previous=event.previous, typical=event.typical)
         case ev.PhaseStarted():

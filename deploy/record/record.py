@@ -295,6 +295,7 @@ class Record(msgspec.Struct, kw_only=True):
     earlier: Earlier = msgspec.field(default_factory=Earlier)
     waivers: list[WaiverResult] = msgspec.field(default_factory=list)
     cutover: Cutover | None = None
+    builds: list[facts.Build] = msgspec.field(default_factory=list)
 
     @property
     def judged(self) -> RunVerdict:

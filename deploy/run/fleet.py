@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeAlias
 
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
@@ -19,6 +20,7 @@ from switchproof.deploy.record.events import Noted, RevisionResolved
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
+from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 
@@ -54,6 +56,7 @@ class Fleet:
             )
             for host in plan.target.hosts
         }
+        self._workshop = Workshop(plan.target, journal)
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
         self._confirmed: dict[Leg, Problems] = {}
@@ -168,6 +171,7 @@ class Fleet:
         """Break off what is being asked of any host, as the run was told to end."""
         self._abandoned = True
         self._stop.set()
+        self._workshop.break_off()
         for journey in self._all:
             journey.abandon()
         self._stop.clear()
@@ -296,9 +300,46 @@ class Fleet:
     def _converged(self) -> Problems:
         if held_up := self._barrier(self._resolved):
             return held_up
+        if held_up := self._barrier(self._supplied):
+            return held_up
         # A host that is switched already must not go back by itself while others still build.
         every_s = min(RENEW_S, self.plan.target.confirm_s / 3) or RENEW_S
         return self._together(Journey.converge, every_s)
+
+    @cached_property
+    def _supplied(self) -> Problems:
+        """Have the runner build, where it is to, and bring every host what it built; none is switched before."""
+        target = self.plan.target
+        if target.build.on == "host" or self.plan.mode not in {Mode.DEPLOY, Mode.DRILL}:
+            return {}
+        with self._renewing(), self._workshop as workshop:
+            try:
+                built = workshop.build(self._commit, {host.name: host.flake_attr for host in target.hosts})
+            except BuildFailed as error:
+                failing = [each for each in self._all if each.host.flake_attr == error.configuration]
+                for journey in failing:
+                    journey.take_failed_build(error)
+                return {journey.host.name: error for journey in failing or self._all}
+            except Exception as error:  # noqa: BLE001 - it is raised where a host's convergence is asked for
+                return dict.fromkeys(self.journeys, error)
+            return _in_parallel(self._all, lambda journey: journey.receive(built[journey.host.flake_attr]))
+
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """Keep the hosts' locks meanwhile."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEW_S):
+                _in_parallel(self._all, Journey.renew)
+
+        renewing = threading.Thread(target=renew, daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            renewing.join()
 
     def _together(self, step: Callable[[Journey], object], every_s: float) -> Problems:
         """Take a step on every host; those that are there first tell their host meanwhile that the run goes on."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.errors import Inconclusive, SwitchproofError, UsageError
+from switchproof.deploy.errors import BuildFailed, Inconclusive, SwitchproofError, UsageError
 from switchproof.deploy.host.budget import FETCH_S
 from switchproof.deploy.host.dialogue import ANSWER_S
 from switchproof.deploy.observe.boot.choice import choose_boot
@@ -25,6 +25,7 @@ from switchproof.deploy.record.events import (
     SystemSeen,
 )
 from switchproof.deploy.record.facts import Leg
+from switchproof.deploy.run.building import System
 from switchproof.deploy.run.leaving import Departure, found
 from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
 from switchproof.deploy.run.visit import LOOK, Visit
@@ -112,7 +113,7 @@ class Journey(Visit):
             else:
                 assert self.resolution is not None  # the fleet resolves first
                 verb, job = "converge", "again" if leg == "again" else "converge"
-                values = {"RELEASE_SHA": self.resolution.sha}
+                values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
             with self._phase("rollback" if verb == "rollback" else "converge", leg):
                 self._launched, self.returned, self._return, self._unended = True, False, None, leg
                 self._jobs.append(job)
@@ -123,6 +124,29 @@ class Journey(Visit):
                     raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
                 self._follow_job(leg)
         return self.convergences[leg]
+
+    def receive(self, system: System) -> None:
+        """Bring what the runner built to the host, over a connection of its own; nothing is switched.
+
+        Raises:
+            Inconclusive: It could not be brought there.
+            BuildFailed: The runner's copy is damaged.
+        """
+        self._delivery.bring(system)
+        self.built = system.toplevel
+
+    def take_failed_build(self, error: BuildFailed) -> None:
+        """Take in that nix on the runner failed, which is judged as on the host itself."""
+        self.convergences["forward"] = Convergence(
+            finished=True,
+            status=1,
+            stage="build",
+            expected="",
+            unit="",
+            journal="",
+            log=error.log,
+            log_path=error.log_path,
+        )
 
     def renew(self) -> None:
         """Have the host keep its lock, and wait on for its confirmation: the run only waits for other hosts."""
@@ -303,6 +327,7 @@ class Journey(Visit):
     def abandon(self) -> None:
         """Break off what is being asked, so that the host can be asked something else. Nothing ends on the host."""
         self._host_side.break_off()
+        self._delivery.break_off()
         with self._busy:
             self._host_side.hang_up()
 

@@ -38,8 +38,12 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
+from switchproof.deploy.run.delivery import Delivery
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 from switchproof.deploy.target.types import Health, Host
+
+NO_STORE_PATH = "this nixos-rebuild takes no store path"
+"""What the host's script says where it has to do without nixos-rebuild."""
 
 LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
 """One look, which waits for nothing."""
@@ -79,6 +83,8 @@ class Visit:
         self.diagnostics: dict[Leg, Diagnostics] = {}
         self.confirmations: dict[Leg, Confirmation] = {}
         self.differences: Differences | None = None
+        self.built = ""
+        """What the runner built and copied to the host; empty where the host builds its own."""
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False
@@ -95,6 +101,7 @@ class Visit:
             values=_values(host, plan, run, owner),
             budget=Budget(host.name, longest_s(plan.target)),
         )
+        self._delivery = Delivery(host.name, run, provider, journal, stop=stop, stall_s=plan.target.build.stall_s)
         self._busy = threading.RLock()
         self._claimed = self._launched = False
         self._unended: Leg | None = None
@@ -112,6 +119,8 @@ class Visit:
         self._account.boot(self._host_side.boot_id)
         if self.before is not None:
             self._account.closure(leg, self.before.system.running, ended)
+        if NO_STORE_PATH in ended.log:
+            self._note("The host's nixos-rebuild takes no store path: the system switched itself, in the same unit.")
         self._returning(ended)
 
     @property

@@ -38,6 +38,8 @@ def check(path: Path, target: Target, ways: Sequence[Way]) -> None:
             raise UsageError(f"{path}: {problem}")
     if problem := transport_problem(target.repository.url or ""):
         raise UsageError(f"{path}: repository.url: {problem}")
+    if problem := transport_problem(target.build.repository or ""):
+        raise UsageError(f"{path}: build.repository: {problem}")
     if "hypervisor" in target.runtime:
         raise UsageError(f"{path}: runtime.hypervisor: the name is taken by the hypervisor itself")
     check_endpoints(path, target)

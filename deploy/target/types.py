@@ -33,6 +33,7 @@ ListenAddress: TypeAlias = Annotated[
     Meta(pattern=r"^((\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}|(/[A-Za-z0-9_@][A-Za-z0-9@._-]*)+)$(?!\n)"),
 ]
 HostUser: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)")]
+BuildOn: TypeAlias = Literal["host", "runner"]
 ProbeKind: TypeAlias = Literal["http", "https", "tcp", "unix", "exec"]
 StorePath: TypeAlias = Annotated[
     str, Meta(pattern=r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)")
@@ -265,6 +266,23 @@ class Converge(Table, frozen=True, kw_only=True):
     reconnect_s: Seconds = 30.0
 
 
+class Build(Table, frozen=True, kw_only=True):
+    """Where systems are built.
+
+    Attributes:
+        on: `host`: each host builds its own. `runner`: the machine that runs the deploy builds each configuration
+            once, and copies it to the hosts over connections of the run.
+        repository: What git on the runner fetches from, where that is not `repository.url`.
+        timeout_s: Seconds for fetching and building on the runner together.
+        stall_s: Seconds after which a copy that does not move ends.
+    """
+
+    on: BuildOn = "host"
+    repository: Line | None = None
+    timeout_s: PositiveSeconds = 3600.0
+    stall_s: PositiveSeconds = 60.0
+
+
 class Rollback(Table, frozen=True, kw_only=True):
     """When a host goes back by itself.
 
@@ -351,6 +369,7 @@ class Target(Table, frozen=True, kw_only=True):
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     bridge: Bridge = Bridge()
     health: Health = Health()
+    build: Build = Build()
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
     boot: BootLoader = BootLoader()

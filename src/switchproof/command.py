@@ -27,7 +27,7 @@ _YOUNG = 10_000
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
-_CHANGES = ("--on-failure", "--take-lock", "--sign-key")
+_CHANGES = ("--on-failure", "--build", "--take-lock", "--sign-key")
 _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
 _CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
 

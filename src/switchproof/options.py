@@ -118,6 +118,7 @@ def declare(add: Callable[..., None]) -> None:
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
     add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
     add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what to do with a host that fails")
+    add("--build", choices=("host", "runner"), help="where systems are built (default: build.on of the target file)")
     add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")
     add("--soak", type=float, metavar="SECONDS", help="how long health must last")
     add("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")

@@ -151,6 +151,7 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 on_failure=given.on_failure,
                 soak=given.soak,
                 take_lock=given.take_lock,
+                build=given.build,
                 report_dir=given.report_dir,
                 keep_runs=given.keep_runs,
                 lab_keep=given.lab_keep,

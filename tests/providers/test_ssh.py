@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -526,6 +528,32 @@ def test_a_flood_keeps_the_deadline(connection: SshConnection) -> None:
     with pytest.raises(DeadlineExceeded):
         connection.run(b"while :; do echo tick; sleep 0.2; done", timeout_s=1.5)
     assert time.monotonic() - began < 3
+
+
+def test_a_stream_reaches_a_command_whole(connection: SshConnection) -> None:
+    """Every byte arrives, in order, and the command's own exit status is told."""
+    chunks = [bytes(range(256)) * 4096 for _ in range(3)]
+    done = connection.feed("/bin/sh -c 'sha256sum; exit 3'", chunks, stall_s=60)
+    assert (done.stdout.split()[0].decode(), done.exit_status) == (hashlib.sha256(b"".join(chunks)).hexdigest(), 3)
+
+
+def test_a_command_that_ends_before_the_stream_is_heard(connection: SshConnection) -> None:
+    """What it said and how it ended are told, and the rest of the stream is not sent."""
+    done = connection.feed("/bin/sh -c 'echo no room >&2; exit 4'", itertools.repeat(bytes(MIB)), stall_s=60)
+    assert (done.stderr, done.exit_status) == (b"no room\n", 4)
+
+
+def test_a_stream_that_nobody_reads_ends(connection: SshConnection) -> None:
+    """Nothing is waited for longer than the stream may stand still."""
+    with pytest.raises(DeadlineExceeded, match="nothing moved for 2 s"):
+        connection.feed("/bin/sh -c 'exec sleep 60'", itertools.repeat(bytes(MIB)), stall_s=2)
+
+
+def test_a_connection_that_is_lost_in_a_stream_is_told(machine: LabHost) -> None:
+    """It is neither success nor failure."""
+    connection = connect(machine)
+    with pytest.raises(ConnectionLost):
+        connection.feed("/bin/sh -c 'kill -9 $PPID; cat >/dev/null'", itertools.repeat(bytes(MIB)), stall_s=60)
 
 
 @pytest.mark.parametrize(

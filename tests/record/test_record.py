@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record import events as ev
+from switchproof.deploy.record import facts
 from switchproof.deploy.record.fold import NOT_RUN, fold
 from switchproof.deploy.record.record import Record, read_record, write_record
 from tests.reports import stories
@@ -40,6 +41,17 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
         assert (host.before and host.before.generation, host.after and host.after.generation) == (41, 42)
         (converge,) = (phase for phase in host.phases if phase.phase == "converge")
         assert converge.finished == converge.started + dt.timedelta(seconds=12.3)
+
+
+def test_what_the_runner_built_stands_in_the_record_in_order() -> None:
+    """One entry for each configuration; a run whose hosts build has none."""
+    builds = [
+        facts.Build(configuration=name, toplevel=stories.SHA, nix="nix (Nix) 2.34.8", paths=3, seconds=1.5)
+        for name in ("web", "db")
+    ]
+    told: list[ev.AnyEvent] = [ev.SystemBuilt(build=build) for build in builds]
+    assert fold([*CANONICAL[:1], *told, *CANONICAL[1:]]).builds == builds
+    assert fold(CANONICAL).builds == []
 
 
 @pytest.mark.parametrize("missing", CHECKS)

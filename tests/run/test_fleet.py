@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
+import msgspec
 import pytest
 
 from switchproof.deploy.connection import HostKeyChanged
 from switchproof.deploy.contract import HostState
-from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.errors import BuildFailed, Inconclusive
+from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import RevisionResolved
 from switchproof.deploy.run import fleet as fleets
+from switchproof.deploy.run.building import System
+from switchproof.deploy.target.types import Build
 from tests.answers import SHA, TOPLEVEL
 from tests.run.drives import Drive, lost
 from tests.run.hosts import BEFORE, Host, Turn
@@ -402,3 +409,71 @@ def test_lost_answer_to_one_host_holds_up_nobody(tmp_path: Path) -> None:
     drive = Drive(tmp_path, Host("a"), b := Host("b", turns={"resolve": [lost()]}))
     assert set(drive.run().values()) == {HostState.CONVERGED}
     assert [question.verb for question in b.asked].count("resolve") == 2
+
+
+TWO = {"a": System(TOPLEVEL, (TOPLEVEL,)), "b": System(BEFORE, (BEFORE,))}
+
+
+class FakeWorkshop:
+    """In the place of the workshop: builds what it is given, or fails."""
+
+    def __init__(self, drive: Drive, error: BuildFailed | None = None) -> None:
+        self.drive, self.error = drive, error
+        self.brought: list[str] = []
+        drive.fleet._workshop = self  # type: ignore[assignment]
+        for journey in drive.fleet.journeys.values():
+            journey._delivery.bring = self.bring  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def build(self, sha: str, configurations: Mapping[str, str]) -> dict[str, System]:
+        assert sha == SHA
+        if self.error:
+            raise self.error
+        return {configuration: TWO[host] for host, configuration in configurations.items()}
+
+    def bring(self, system: System) -> None:
+        assert not changes(self.drive)
+        self.brought.append(system.toplevel)
+
+
+def on_runner(folder: Path, *hosts: Host) -> Drive:
+    drive = Drive(folder, *hosts)
+    target = msgspec.structs.replace(drive.plan.target, build=Build(on="runner"))
+    drive.fleet.plan = dataclasses.replace(drive.plan, target=target)
+    return drive
+
+
+def test_what_the_runner_built_is_on_every_host_before_one_is_switched(tmp_path: Path) -> None:
+    """Each host is told the very store path of its configuration."""
+    drive = on_runner(tmp_path, *(hosts := [Host(name) for name in "ab"]))
+    shop = FakeWorkshop(drive)
+    drive.run()
+    assert sorted(shop.brought) == sorted([TOPLEVEL, BEFORE])
+    told = [[asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] for host in hosts]
+    assert told == [[TOPLEVEL], [BEFORE]]
+
+
+def test_a_host_that_builds_its_own_system_is_told_no_store_path(tmp_path: Path) -> None:
+    """Nothing is built or brought then."""
+    drive = Drive(tmp_path, host := Host("a"))
+    shop = FakeWorkshop(drive)
+    drive.run()
+    assert shop.brought == []
+    assert [asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] == [""]
+
+
+def test_no_host_changes_when_the_runner_cannot_build_for_one(tmp_path: Path) -> None:
+    """Hosts of that configuration fail as if they had built it themselves; the others were held up."""
+    drive = on_runner(tmp_path, Host("a"), Host("b"))
+    log = "error: builder for '/nix/store/x.drv' failed"
+    FakeWorkshop(drive, BuildFailed("nix could not build it", configuration="choiros-a", log=log))
+    assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
+    assert not changes(drive)
+    assert drive.fleet.convergence("a", "forward").ending is Ending.BUILD_FAILED
+    with pytest.raises(Inconclusive, match="not begun, as host a was not ready"):
+        drive.fleet.convergence("b", "forward")

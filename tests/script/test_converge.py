@@ -150,3 +150,38 @@ def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
     """
     answer = run(text, "jobs", "converge", folder=tmp_path).splitlines()
     assert [line for line in answer if not line.startswith("---")] == told
+
+
+    ("words", "by_itself"),
+    [
+        ("", False),
+        ("nixos-rebuild: error: unrecognized arguments: --store-path", True),
+        ("/run/current-system/sw/bin/nixos-rebuild: unknown option `--store-path'", True),
+        ("warning: error(s) occurred while switching to the new configuration", False),
+    ],
+)
+def test_what_the_runner_built_switches_itself_only_where_nixos_rebuild_takes_no_store_path(
+    tmp_path: Path, words: str, by_itself: bool
+) -> None:
+    """The profile is set and the unit has its own name; any other failure of nixos-rebuild is told as it is."""
+    text = f"""
+      cd {tmp_path}
+      SWITCHPROOF_BUILT=/nix/store/new PROFILE=/profile ACTIVATION={ACTIVATION}
+      job_dir() {{ echo {tmp_path}; }}
+      openly() {{ "$@"; }}
+      nixos-rebuild() {{
+        echo "nixos-rebuild $*"
+        [ -z "$words" ] || {{ printf '%s\\n' "$words" >>log; return 1; }}
+      }}
+      nix-env() {{ echo "nix-env $*"; }}
+      systemd-run() {{ echo "${{*: -3}}"; }}
+      words={shlex.quote(words)}
+      echo 'unknown option --store-path, of an earlier call' >log
+      switch_to_built "$(($(stat -c %s log) + 1))" || echo "status $?"
+    """
+    lines = run(text, "converge").splitlines()
+    assert lines[0] == "nixos-rebuild switch --store-path /nix/store/new"
+    last = f"--unit={ACTIVATION} /nix/store/new/bin/switch-to-configuration switch"
+    ended = [last] if by_itself else ["status 1"] if words else []
+    assert lines[-1:] == (ended or lines[:1])
+    assert ("nix-env -p /profile --set /nix/store/new" in lines) is by_itself

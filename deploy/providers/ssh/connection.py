@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import paramiko
@@ -53,7 +53,7 @@ class SshConnection:
         try:
             channel = transport.open_session(timeout=timeout_s)
             channel.exec_command(SHELL)
-            drain = threading.Thread(target=_drain_stderr, args=(channel, errors), daemon=True)
+            drain = threading.Thread(target=_drain, args=(channel.recv_stderr, errors), daemon=True)
             drain.start()
             with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
                 channel.sendall(program.text(heard=True) if isinstance(program, Question) else program)
@@ -88,6 +88,52 @@ class SshConnection:
             raise self._lost(why)
         status = channel.exit_status if channel.exit_status >= 0 else None
         return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
+
+    def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+        """Run a command with a stream as its standard input; see `Feeding.feed`."""
+        began = time.monotonic()
+        output, errors = bytearray(), bytearray()
+        try:
+            channel = self._transports[-1].open_session(timeout=stall_s)
+            channel.settimeout(stall_s)
+            channel.exec_command(command)
+            drains = [
+                threading.Thread(target=_drain, args=(read, into), daemon=True)
+                for read, into in ((channel.recv, output), (channel.recv_stderr, errors))
+            ]
+            for drain in drains:
+                drain.start()
+            self._send(channel, chunks)
+            self._await_end(channel, stall_s)
+            channel.close()
+            for drain in drains:
+                drain.join()
+        except TimeoutError as error:
+            self.close()
+            raise DeadlineExceeded(
+                self.host, f"nothing moved for {stall_s:g} s", "What has arrived whole stays there, unused."
+            ) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._lost(str(error) or type(error).__name__) from error
+        status = channel.exit_status if channel.exit_status >= 0 else None
+        return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
+
+    def _await_end(self, channel: paramiko.Channel, timeout_s: float) -> None:
+        if not channel.status_event.wait(timeout_s):
+            raise TimeoutError
+        if channel.exit_status < 0 and not self._answers():  # not ended by a signal, but lost right now
+            raise EOFError("the host closed it before the command ended")
+
+    @staticmethod
+    def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                channel.sendall(chunk)
+            channel.shutdown_write()
+        except TimeoutError:
+            raise
+        except OSError:  # the command ended before it had read all, and its status says how
+            return
 
     def close(self) -> None:
         """End the connection and those it leads through."""
@@ -130,12 +176,12 @@ class SshConnection:
         )
 
 
-def _drain_stderr(channel: paramiko.Channel, into: bytearray) -> None:
-    """Read standard error to its end, so that the host never waits for us; keep the first mebibyte."""
+def _drain(read: Callable[[int], bytes], into: bytearray) -> None:
+    """Read one of a command's outputs to its end, so that the host never waits for us; keep the first mebibyte."""
     with suppress(paramiko.SSHException, OSError, EOFError):
         while True:
             try:
-                chunk = channel.recv_stderr(2**16)
+                chunk = read(2**16)
             except TimeoutError:
                 continue
             if not chunk:

@@ -1,0 +1,177 @@
+"""The way of a system that the runner built to one host, over a pinned connection of its own."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from switchproof.deploy.connection import (
+    Connection,
+    ConnectionProblem,
+    Feeding,
+    Provider,
+)
+from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
+from switchproof.deploy.record.events import Happened, LogLine, Noted
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.run.building import STORE_PATH, System
+
+TRIES = 3
+"""How often a copy is begun whose connection is lost; what has arrived is not sent again."""
+
+ASK_S = 300.0
+"""Seconds for asking which paths are there, and for one look at what has arrived."""
+
+_PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
+_IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
+_CHUNK, _SAY_S = 2**17, 5.0
+
+
+class Delivery:
+    """What is copied to one host.
+
+    Args:
+        host: The host's name.
+        run: The run's id, in whose folder on the host a link keeps the system from the garbage collector.
+        provider: How the host is reached.
+        journal: Told what is copied, and when the connection was lost.
+        stop: Set when the run was told to end.
+        stall_s: Seconds after which a copy that does not move ends.
+    """
+
+    def __init__(
+        self, host: str, run: str, provider: Provider, journal: Journal, *, stop: threading.Event, stall_s: float
+    ) -> None:
+        self._host, self._run, self._provider, self._journal = host, run, provider, journal
+        self._stop, self._stall_s = stop, stall_s
+        self._connection: Connection | None = None
+        self._broken_off = False
+
+    def break_off(self) -> None:
+        """End the copy. What has arrived whole stays on the host, unused."""
+        self._broken_off = True
+        if (connection := self._connection) is not None:
+            connection.close()
+
+    def bring(self, system: System) -> None:
+        """Bring a system to the host, again where the connection is lost; only what is missing there is sent.
+
+        Raises:
+            Inconclusive: It could not be brought there; the host is unchanged.
+            BuildFailed: The runner's copy is damaged.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                self._try(system)
+            except ConnectionProblem as error:
+                if isinstance(error, UsageError):  # another host key does not become the right one by waiting
+                    raise
+                self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
+                if not left or self._broken_off or self._stop.wait(1):
+                    raise Inconclusive(
+                        f"{self._host}: {system.toplevel} did not arrive whole, so nothing was switched: {error}",
+                        error.remedy,
+                    ) from error
+                self._note(f"The copy was cut off, and what is missing is sent again: {error}")
+            else:
+                return
+
+    def _try(self, system: System) -> None:
+        connection = self._connection = self._provider.connect(self._host)
+        try:
+            if not isinstance(connection, Feeding):
+                raise UsageError(f"{self._host}: no system can be copied over this kind of connection")
+            missing = self._missing(connection, system.paths)
+            if missing:
+                began, count = time.monotonic(), self._send(connection, missing)
+                told = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
+                self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({told}).")
+            else:
+                self._note(f"All {len(system.paths)} store paths that the runner built were there already.")
+            self._hold(connection, system.toplevel)
+        finally:
+            self._connection = None
+            connection.close()
+
+    def _missing(self, connection: Connection, paths: Sequence[str]) -> list[str]:
+        """Ask the host which paths it lacks, in the order in which they can be sent."""
+        listed = "\n".join(paths)
+        text = f"{_PATH}xargs nix-store --check-validity --print-invalid <<'END'\n{listed}\nEND\n"
+        done = connection.run(text.encode(), timeout_s=ASK_S)
+        if done.exit_status != 0:
+            raise Inconclusive(f"{self._host}: it is not known which store paths are missing: {_last(done.stderr)}")
+        absent = set(done.stdout.decode("utf-8", "replace").split())
+        return [path for path in paths if path in absent]
+
+    def _send(self, connection: Feeding, paths: Sequence[str]) -> int:
+        """Send paths, and return how many bytes that were."""
+        with tempfile.TemporaryFile() as words:
+            exporting = subprocess.Popen(
+                ["nix-store", "--export", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
+            )
+            assert exporting.stdout is not None  # it is a pipe
+            counted: list[int] = []
+            try:
+                done = connection.feed(_IMPORT, self._chunks(exporting.stdout, counted), stall_s=self._stall_s)
+            finally:
+                status = _end(exporting)
+            words.seek(0)
+            said = words.read()
+        if status > 0:
+            raise BuildFailed(f"the runner's copy of a store path is damaged, so nothing was switched: {_last(said)}")
+        if done.exit_status != 0:
+            raise Inconclusive(
+                f"{self._host}: the system did not arrive whole, so nothing was switched: {_last(done.stderr)}",
+                "See that the host has room in /nix/store, and that its nix is in order.",
+            )
+        return sum(counted)
+
+    def _chunks(self, stream: IO[bytes], counted: list[int]) -> Iterator[bytes]:
+        said = time.monotonic()
+        while select.select([stream], [], [], self._stall_s)[0]:
+            chunk = os.read(stream.fileno(), _CHUNK)
+            if not chunk:
+                return
+            counted.append(len(chunk))
+            if time.monotonic() - said > _SAY_S:
+                said = time.monotonic()
+                self._journal.emit(LogLine(host=self._host, text=f"copied {sum(counted) / 1e6:.1f} MB"))
+            yield chunk
+        raise TimeoutError
+
+    def _hold(self, connection: Connection, toplevel: str) -> None:
+        """Keep the system on the host from the garbage collector, and see that it is there."""
+        assert STORE_PATH.fullmatch(toplevel)  # so that no quoting is needed
+        link = f"/var/lib/switchproof/runs/{self._run}/built"
+        text = (
+            f"{_PATH}nix-store --add-root {link} --realise {toplevel} >/dev/null </dev/null && readlink -e {link}\n"
+        )
+        done = connection.run(text.encode(), timeout_s=ASK_S)
+        found = done.stdout.decode("utf-8", "replace").strip()
+        if done.exit_status != 0 or found != toplevel:
+            raise Inconclusive(f"{self._host}: {toplevel} is not there after the copy: {_last(done.stderr) or found}")
+
+    def _note(self, text: str) -> None:
+        self._journal.emit(Noted(host=self._host, text=text))
+
+
+def _end(exporting: subprocess.Popen[bytes]) -> int:
+    """Let an export that nobody reads any more end, and return its status; below 0 it was ended."""
+    assert exporting.stdout is not None  # it is a pipe
+    exporting.stdout.close()
+    try:
+        return exporting.wait(10)
+    except subprocess.TimeoutExpired:
+        exporting.kill()
+        return exporting.wait()
+
+
+def _last(words: bytes) -> str:
+    lines = [line for line in words[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
+    return " ".join(lines[-3:])

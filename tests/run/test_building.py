@@ -1,0 +1,137 @@
+"""What the runner builds for its hosts: once for each configuration, or in one sentence why not."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from switchproof.deploy.errors import BuildFailed
+from switchproof.deploy.providers import load
+from switchproof.deploy.record.events import SystemBuilt
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.building import Workshop
+from switchproof.deploy.settings import TARGETS
+from switchproof.deploy.target.types import Build
+
+TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
+NEEDED = f"/nix/store/{'b' * 32}-units"
+BUILDS = f"""
+case "$*" in
+*--version*) echo 'nix (Nix) 2.34.8' ;;
+*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; echo {TOPLEVEL} ;;
+esac
+"""
+FAILS = """
+case "$*" in
+*--version*) echo 'nix (Nix) 2.34.8' ;;
+*) echo "error: builder for 'units.drv' failed with exit code 1" >&2; exit 1 ;;
+esac
+"""
+HANGS = """
+case "$*" in
+*--version*) echo 'nix (Nix) 2.34.8' ;;
+*) echo $$ >"$CALLS"; sleep 600 ;;
+esac
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    own = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    return subprocess.run(["git", "-C", str(folder), *own, *words], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "one")
+    return folder
+
+
+@pytest.fixture
+def sha(repository: Path) -> str:
+    return git(repository, "rev-parse", "HEAD").strip()
+
+
+@pytest.fixture
+def nix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put programs in the place of nix and nix-store; what it is called with comes into the file that is returned."""
+
+    def put(text: str) -> Path:
+        folder, calls = tmp_path / "bin", tmp_path / "calls"
+        folder.mkdir()
+        programs = {"nix": text, "nix-store": f"printf '%s\\n' {NEEDED} {TOPLEVEL}"}
+        for name, body in programs.items():
+            (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+        monkeypatch.setenv("CALLS", str(calls))
+        return calls
+
+    return put
+
+
+def workshop(tmp_path: Path, repository: Path, timeout_s: float = 60.0) -> tuple[Workshop, Journal]:
+    target = load(TARGETS / "lab.toml", {}, ())
+    build = Build(on="runner", repository=str(repository), timeout_s=timeout_s)
+    journal = Journal(tmp_path / "run", Redactor(()))
+    return Workshop(msgspec.structs.replace(target, build=build), journal), journal
+
+
+def test_hosts_of_one_configuration_share_one_build(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """It is built once from the very commit, and the record names its system, nix and the hosts."""
+    calls = nix(BUILDS)
+    shop, journal = workshop(tmp_path, repository)
+    with shop:
+        built = shop.build(sha, {"a": "web", "b": "web"})
+    (call,) = calls.read_text(encoding="utf-8").splitlines()
+    assert f'?rev={sha}#nixosConfigurations."web".config.system.build.toplevel' in call
+    assert (built["web"].toplevel, built["web"].paths) == (TOPLEVEL, (NEEDED, TOPLEVEL))
+    (told,) = [event.build for event in journal.events if isinstance(event, SystemBuilt)]
+    assert (told.configuration, told.toplevel, told.nix, told.paths) == ("web", TOPLEVEL, "nix (Nix) 2.34.8", 2)
+    log = tmp_path / "run" / "evidence" / "run" / "build-web.log"
+    assert log.read_text(encoding="utf-8") == "building units.drv\n"
+
+
+def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """The sentence names the configuration, and that no host was touched."""
+    nix(FAILS)
+    shop, _ = workshop(tmp_path, repository)
+    with shop, pytest.raises(BuildFailed, match=r"could not build web on the runner .*no host was touched") as raised:
+        shop.build(sha, {"a": "web"})
+    assert "builder for 'units.drv' failed" in str(raised.value)
+    assert (raised.value.configuration, raised.value.log_path) == ("web", "evidence/run/build-web.log")
+
+
+def test_a_build_ends_at_its_deadline(tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]) -> None:
+    """Nix and what it began are ended, and the sentence names the key that limits it."""
+    calls = nix(HANGS)
+    shop, _ = workshop(tmp_path, repository, timeout_s=2.0)
+    began = time.monotonic()
+    with shop, pytest.raises(BuildFailed, match=r"within build\.timeout_s = 2 s") as raised:
+        shop.build(sha, {"a": "web"})
+    assert not raised.value.configuration
+    assert time.monotonic() - began < 60
+    assert not Path(f"/proc/{calls.read_text(encoding='utf-8').strip()}/exe").exists()
+
+
+def test_a_commit_that_the_runner_cannot_fetch_is_named(
+    tmp_path: Path, repository: Path, nix: Callable[[str], Path]
+) -> None:
+    """What the hosts resolved is built, and nothing else."""
+    calls = nix(BUILDS)
+    shop, _ = workshop(tmp_path, repository)
+    with shop, pytest.raises(BuildFailed, match=f"build.repository\\) has no commit {'0' * 40}"):
+        shop.build("0" * 40, {"a": "web"})
+    assert not calls.exists()

@@ -1,0 +1,155 @@
+"""How a system comes from the runner to a host: only what is missing, again where it is cut off, never half."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, text_of
+from switchproof.deploy.errors import BuildFailed, Inconclusive
+from switchproof.deploy.record.events import Happened, Noted
+from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run.building import System
+from switchproof.deploy.run.delivery import TRIES, Delivery
+
+SYSTEM = System(f"/nix/store/{'c' * 32}-system", (f"/nix/store/{'a' * 32}-one", f"/nix/store/{'c' * 32}-system"))
+NAMES = 'shift; printf "%s\\n" "$@"'
+
+
+class Store:
+    """A host's store, reached over connections of which the first ones break.
+
+    Args:
+        has: What is in it.
+        breaks: How many copies are cut off, each when one path has come.
+        forgets: Whether nothing stays of a copy that is cut off.
+        status: With what an import ends.
+    """
+
+    host = "a"
+    facts = ConnectionFacts(kind="ssh")
+
+    def __init__(self, *has: str, breaks: int = 0, forgets: bool = False, status: int = 0) -> None:
+        self.has, self.breaks, self.forgets, self.status = set(has), breaks, forgets, status
+        self.sent: list[list[str]] = []
+
+    def connect(self, _: str) -> Store:
+        return self
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        assert timeout_s > 0
+        text = text_of(program).decode()
+        if "--print-invalid" in text:
+            return Completed("\n".join(path for path in SYSTEM.paths if path not in self.has).encode(), b"", 0, 0.0)
+        assert f"--realise {SYSTEM.toplevel}" in text
+        there = SYSTEM.toplevel in self.has
+        return Completed(
+            SYSTEM.toplevel.encode() if there else b"", b"" if there else b"no such path", not there, 0.0
+        )
+
+    def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+        assert "nix-store --import" in command
+        assert stall_s > 0
+        paths = b"".join(chunks).decode().split()
+        self.sent.append(paths)
+        if self.breaks:
+            self.breaks -= 1
+            self.has.update([] if self.forgets else paths[:1])
+            raise ConnectionLost("a", "gone", "Look.")
+        if not self.status:
+            self.has.update(paths)
+        return Completed(b"", b"error: no space left on device", self.status, 0.0)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a program in the place of the runner's nix-store."""
+
+    def put(text: str) -> None:
+        (tmp_path / "nix-store").write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (tmp_path / "nix-store").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return put
+
+
+class Now(threading.Event):
+    """Waits for nothing."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        return self.is_set()
+
+
+def deliver(tmp_path: Path, store: Store) -> Journal:
+    journal = Journal(tmp_path / "run", Redactor(()))
+    Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0).bring(SYSTEM)
+    return journal
+
+
+def test_only_what_is_missing_is_sent(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """The host is asked which paths it lacks, and the record says how many came."""
+    exports(NAMES)
+    store = Store(SYSTEM.paths[0])
+    journal = deliver(tmp_path, store)
+    assert store.sent == [[SYSTEM.toplevel]]
+    (note,) = [event.text for event in journal.events if isinstance(event, Noted)]
+    assert note.startswith("1 of 2 store paths were copied from the runner")
+
+
+def test_a_host_that_has_the_system_is_sent_nothing(tmp_path: Path) -> None:
+    """Neither side is asked to copy."""
+    store = Store(*SYSTEM.paths)
+    deliver(tmp_path, store)
+    assert store.sent == []
+
+
+def test_a_copy_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """What has come is not sent again, and the record has both the loss and the second try."""
+    exports(NAMES)
+    store = Store(breaks=1)
+    journal = deliver(tmp_path, store)
+    assert store.sent == [list(SYSTEM.paths), [SYSTEM.toplevel]]
+    assert [event.kind for event in journal.events if isinstance(event, Happened)] == ["lost"]
+    assert any("cut off" in event.text for event in journal.events if isinstance(event, Noted))
+
+
+def test_a_copy_that_is_always_cut_off_ends_in_a_sentence(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """After some tries nothing is switched, and the sentence says that."""
+    exports(NAMES)
+    store = Store(breaks=TRIES, forgets=True)
+    with pytest.raises(Inconclusive, match="did not arrive whole, so nothing was switched"):
+        deliver(tmp_path, store)
+    assert len(store.sent) == TRIES
+
+
+def test_a_host_that_cannot_take_the_system_says_why(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """Its own last words are in the sentence, and it is not tried again."""
+    exports(NAMES)
+    store = Store(status=1)
+    with pytest.raises(Inconclusive, match="no space left on device"):
+        deliver(tmp_path, store)
+    assert len(store.sent) == 1
+
+
+def test_a_damaged_path_of_the_runner_is_told_from_a_host_s_trouble(
+    tmp_path: Path, exports: Callable[[str], None]
+) -> None:
+    """An export that fails is the runner's fault, whatever the host says of what came."""
+    exports("echo 'error: hash of path has changed' >&2; exit 1")
+    with pytest.raises(BuildFailed, match=r"the runner's copy .* damaged.*hash of path has changed"):
+        deliver(tmp_path, Store(status=1))
+
+
+def test_what_is_not_there_after_the_copy_is_not_switched_to(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """The host is asked, whatever the import said."""
+    exports("exit 0")
+    with pytest.raises(Inconclusive, match="is not there after the copy: no such path"):
+        deliver(tmp_path, Store())
