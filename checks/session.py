@@ -166,6 +166,7 @@ class DeploySession:
                     lab=self.plan.lab,
                     say=self._say,
                     emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
+                    hide=self._redact.learn,
                 ),
             )
         except UsageError as error:

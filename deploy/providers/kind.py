@@ -25,12 +25,14 @@ class Opening:
         lab: What the lab is to be.
         say: Told what takes long.
         emulated: Told, at most once for each, what stands in for the real thing.
+        hide: Told the name and the value of each secret that the provider reads, before it is used.
     """
 
     changes_hosts: bool
     lab: LabOptions
     say: Callable[[str], None]
     emulated: Emulated
+    hide: Callable[[str, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
