@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,29 @@ def test_doas_without_a_password_makes_root(machine: LabHost) -> None:
     inside(machine, "sed -i 's/ nopass//' /etc/doas.conf")
     with pytest.raises(RootRefused, match="doas there asks deploy for a password"):
         run(machine, "true", ssh={"user": "deploy", "become": "doas"})
+
+
+@pytest.mark.parametrize(
+    ("user", "become", "command"),
+    [
+        ("root", None, "/bin/sh -s"),
+        ("deploy", "sudo", "sudo -n -H -u root -- /bin/sh -c 'echo switchproof-is-root; exec /bin/sh -s'"),
+    ],
+)
+def test_a_key_that_is_tied_to_the_one_command_is_enough(
+    machine: LabHost, user: str, become: How | None, command: str
+) -> None:
+    """The forced commands of docs/least-privilege.md run every program of a run, and nothing else."""
+    allow(machine, PASSWORDLESS)
+    keys = f"~{user}/.ssh/authorized_keys"
+    inside(
+        machine, f"cp -p {keys} {keys}.kept; sed -i 's|^|restrict,command=\"{shlex.quote(command)[1:-1]}\" |' {keys}"
+    )
+    try:
+        done = run(machine, "id -u; exit 7", ssh={"user": user, "become": become})
+    finally:
+        inside(machine, f"mv {keys}.kept {keys}")
+    assert (done.stdout, done.exit_status) == (b"0\n", 7)
 
 
 def test_run0_that_asks_for_a_password_is_told(machine: LabHost) -> None:

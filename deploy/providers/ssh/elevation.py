@@ -128,10 +128,15 @@ class Elevation:
             ended: How it ended, in words.
         """
         text = ascent.after_prompts(stderr).decode("utf-8", "replace")
-        error = NotRoot(self.host, *self._cause(ascent, text, ended))
-        if ascent.is_answered:
+        if ascent.is_denied or (ascent.is_answered and re.search("incorrect|no password was provided", text)):
+            error = NotRoot(
+                self.host,
+                f"{self.how} there refused the password of {self.user}",
+                "Correct what ssh.become_password names; it was tried once, so that no account is locked.",
+            )
             self._refusal = (time.monotonic() + HELD_S, error)
-        return error
+            return error
+        return NotRoot(self.host, *self._cause(ascent, text, ended))
 
     def _cause(self, ascent: Ascent, stderr: str, ended: str) -> tuple[str, str]:
         if ascent.stranger:
@@ -143,11 +148,6 @@ class Elevation:
         for pattern, what, remedy in known:
             if re.search(pattern, stderr, re.IGNORECASE):
                 return what.format(user=self.user, how=self.how), remedy.format(user=self.user, how=self.how)
-        if ascent.is_denied or re.search("incorrect|no password was provided", stderr):
-            return (
-                f"{self.how} there refused the password of {self.user}",
-                "Correct what ssh.become_password names; it was tried once, so that no account is locked.",
-            )
         words = " / ".join(line.strip()[:200] for line in stderr.splitlines()[-3:])
         return (
             f"{self.user} did not become root there with {self.how} ({ended}): {words or 'it said nothing'}",
