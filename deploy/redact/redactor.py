@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from switchproof.deploy.redact.forms import FORMS
 from switchproof.deploy.redact.private_keys import KeyHider, body_at_end
-from switchproof.deploy.redact.values import BEGINNING, BREAK, Spelling, spellings
+from switchproof.deploy.redact.values import BEGINNING, BREAK, spellings
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(
@@ -42,19 +42,7 @@ class Redactor:
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._harmless: set[str] = set()
-        self._known: list[tuple[str, Spelling]] = []
-        self._beginnings: set[str] = set()
-        self._know(secrets)
-
-    def learn(self, name: str, value: str) -> None:
-        """Never show a further secret from now on, such as a password that was typed."""
-        with self._lock:
-            self._know([(name, value)])
-            self._harmless = set()
-
-    def _know(self, secrets: Iterable[tuple[str, str]]) -> None:
-        known = {spelling.text: (name, spelling) for name, spelling in self._known}
-        known |= {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
+        known = {spelling.text: (name, spelling) for name, value in secrets for spelling in spellings(plain(value))}
         self._known = sorted(known.values(), key=lambda each: (-len(each[1].text), each[1].text))
         self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
 
