@@ -11,9 +11,8 @@ import pytest
 from switchproof.deploy.connection import NotRoot, RootRefused
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.ssh.elevation import How
-from switchproof.deploy.providers.ssh.provider import SshProvider
 from tests.logins import COMMAND, PASSWORD, allow, login_user
-from tests.providers.ways import SOON_S, inside, run, target
+from tests.providers.ways import SOON_S, inside, provider, run
 
 PASSWORDLESS = f"deploy ALL=(root) NOPASSWD: {COMMAND}"
 WITH_PASSWORD = f"deploy ALL=(root) {COMMAND}"
@@ -81,12 +80,10 @@ def test_a_wrong_password_is_tried_once(machine: LabHost, tmp_path: Path) -> Non
     file.write_text("not the password")
     file.chmod(0o600)
     since = inside(machine, "date '+%F %T'")
-    provider = SshProvider(
-        target(machine, ssh={"user": "deploy", "become": "sudo", "become_password": f"file:{file}"})
-    )
+    way = provider(machine, ssh={"user": "deploy", "become": "sudo", "become_password": f"file:{file}"})
     for _ in range(3):
         with pytest.raises(RootRefused, match="refused the password of deploy"):
-            provider.connect("a")
+            way.connect("a")
     failures = inside(machine, f"journalctl --since '{since}' | grep -c 'sudo.*authentication failure;' || true")
     assert failures == "1"
 
@@ -177,14 +174,14 @@ def test_a_program_that_is_not_there_is_told(machine: LabHost, how: How) -> None
 def test_a_user_who_was_root_and_is_not_any_more_is_lost(machine: LabHost) -> None:
     """What a new system takes away is no refusal of what was asked: the host is tried again, as it may go back."""
     allow(machine, PASSWORDLESS)
-    provider = SshProvider(target(machine, ssh={"user": "deploy", "become": "sudo"}))
-    connection = provider.connect("a")
+    way = provider(machine, ssh={"user": "deploy", "become": "sudo"})
+    connection = way.connect("a")
     try:
         allow(machine, "deploy ALL=(root) NOPASSWD: /bin/true")
         with pytest.raises(NotRoot, match="asks deploy for a password"):
             connection.run(b"true\n", timeout_s=SOON_S)
         with pytest.raises(NotRoot):
-            provider.connect("a")
+            way.connect("a")
         allow(machine, PASSWORDLESS)
         assert connection.run(b"id -u\n", timeout_s=SOON_S).stdout == b"0\n"
     finally:

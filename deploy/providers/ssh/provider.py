@@ -21,7 +21,6 @@ from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, for
 from switchproof.deploy.providers.ssh.hop import Hop
 from switchproof.deploy.providers.ssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
-from switchproof.deploy.providers.ssh.password import read_password
 from switchproof.deploy.providers.ssh.reading import Setting
 from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
@@ -42,22 +41,22 @@ class SshProvider:
     Args:
         target: Hosts with addresses.
         say: Told what is waited for.
-        hide: Told the name and the value of the password that the target file names, if it names one.
+        password: That of the login users, where sudo asks for one.
 
     Raises:
-        UsageError: A key file, known_hosts file, ssh_config or password is named that cannot be used.
+        UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
     """
 
     def __init__(
         self,
         target: Target,
         say: Callable[[str], None] = _silent,
-        hide: Callable[[str, str], None] = lambda *_: None,
+        password: str = "",
     ) -> None:
         self._say = say
         self._ssh = target.table(Ssh)
         self._hops = {host.name: _Ways(self._ssh).lead_to(host) for host in target.hosts}
-        self._elevations = self._prepare_elevations(hide)
+        self._elevations = self._prepare_elevations(password)
         self._were_root: set[str] = set()
 
     def connect(self, host: str) -> SshConnection:
@@ -88,15 +87,11 @@ class SshProvider:
     def close(self) -> None:
         """Nothing but the connections is held open."""
 
-    def _prepare_elevations(self, hide: Callable[[str, str], None]) -> dict[str, Elevation]:
+    def _prepare_elevations(self, password: str) -> dict[str, Elevation]:
         """Say how the login users that are not root become root, by host."""
         users = {host: way[-1].user for host, way in self._hops.items() if way[-1].user != ROOT}
-        if self._ssh.become is None or not users:
+        if self._ssh.become is None:
             return {}
-        password = ""
-        if self._ssh.become_password:
-            password = read_password(self._ssh.become_password, os.environ, ", ".join(sorted({*users.values()})))
-            hide("ssh.become_password", password)
         return {host: Elevation(host, self._ssh.become, user, password) for host, user in users.items()}
 
     def _prove_root(self, connection: SshConnection, user: str) -> None:

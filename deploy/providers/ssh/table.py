@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
@@ -17,6 +17,7 @@ from switchproof.deploy.target.types import Port, PositiveSeconds, Target
 HostKey: TypeAlias = Annotated[
     str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
 ]
+PASSWORD = "ssh.become_password"  # noqa: S105 - the key, under which it is known as a secret
 _SOURCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prompt)$(?!\n)"
 PasswordSource: TypeAlias = Annotated[str, Meta(pattern=_SOURCE)]
 _EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -114,7 +115,21 @@ def _open(target: Target, opening: Opening) -> Provider:
     load_paramiko()
     from switchproof.deploy.providers.ssh.provider import SshProvider
 
-    return SshProvider(target, opening.say, opening.hide)
+    return SshProvider(target, opening.say, opening.secrets.get(PASSWORD, ""))
+
+
+def _read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
+    source = target.table(Ssh).become_password
+    if source is None:
+        return {}
+    from switchproof.deploy.providers.ssh.loading import load_paramiko
+
+    load_paramiko()
+    from switchproof.deploy.providers.ssh.password import read_password
+    from switchproof.deploy.providers.ssh.provider import sudo_users
+
+    users = sudo_users(target)
+    return {PASSWORD: read_password(source, environ, ", ".join(users))} if users else {}
 
 
 SSH = Kind(
@@ -133,5 +148,6 @@ SSH = Kind(
     },
     stand_ins={"address": "host.example", "host_keys": _EXAMPLE},
     open=_open,
+    read_secrets=_read_secrets,
     label="SSH",
 )
