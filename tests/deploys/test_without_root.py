@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from switchproof.deploy.providers.lab.lab import Lab
-from tests.deploys.sessions import session
+from tests.deploys.sessions import LONGEST_S, ROOT, session
 from tests.deploys.ways_back import Stage
 from tests.labs import own
 from tests.logins import COMMAND, PASSWORD, allow, login_user
@@ -61,15 +66,15 @@ def test_a_system_that_takes_root_away_goes_back(stage: DeployUser) -> None:
     """A new system without the rule cannot be confirmed: the host goes back by itself, and is verified there."""
     allow(stage.host, RULE)
     process = stage.begin("taken", "--sha=main")
-    stage.reach("taken", '"phase":"observe"')
+    stage.reach("taken", '"kind":"switch-begun"')
     allow(stage.host)
+    stage.reach("taken", "sudo there does not allow deploy")
     stage.wait_for_return()
     allow(stage.host, RULE)
     ended = stage.end("taken", process)
     host = ended.record.host("a")
     assert str(host.state) == "rolled-back", ended.output
     assert ended.status != 0
-    assert "sudo there does not allow deploy" in (ended.folder / "events.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_deploy_through_sudo_proves_the_contract(stage: DeployUser) -> None:
@@ -87,3 +92,30 @@ def test_a_deploy_through_sudo_proves_the_contract(stage: DeployUser) -> None:
         f"journalctl -b | grep -cF '{PASSWORD}' || true"
     )
     assert seen == "0"
+
+
+def test_a_person_may_type_the_password(stage: DeployUser) -> None:
+    """It is asked for at the terminal before anything else is shown there, and never shown itself."""
+    allow(stage.host, RULE)
+    text = stage.targets.read_text(encoding="utf-8").replace('"env:OF_DEPLOY"', '"prompt"')
+    stage.targets.write_text(text, encoding="utf-8")
+    command = [*stage.arguments, "--audit", f"--report-dir={stage.folder / 'runs'}"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", *command])  # noqa: S606 - a terminal needs a fork
+    shown, is_typed, deadline = b"", False, time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], 1.0)[0]:
+            continue
+        try:
+            shown += os.read(terminal, 2**16)
+        except OSError:  # the other end of a terminal is closed
+            break
+        if not is_typed and b"Password of deploy on the hosts, for sudo: " in shown:
+            assert b"audit" not in shown
+            os.write(terminal, f"{PASSWORD}\n".encode())
+            is_typed = True
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown.decode(errors="replace")
+    assert is_typed
+    assert PASSWORD.encode() not in shown
