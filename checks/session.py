@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -68,6 +68,7 @@ class DeploySession:
         selection: Which checks the command line asks for; None for all.
         cutover: What an audit of the cutover has read before any host is asked.
         room: Disk space for the report.
+        secrets: What the provider needs to reach hosts, by name.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class DeploySession:
         selection: Selection | None = None,
         cutover: Prepared | None = None,
         room: Room | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
         self._cutover = cutover
@@ -98,6 +100,7 @@ class DeploySession:
         self.unsigned = self.unreported = ""
         self._refusal: UsageError | None = None
         self._room = room
+        self._secrets = secrets or {}
         self._signals: Signals | None = None
         self._going_back = False
         self._pytest_code: ExitCode | None = None
@@ -166,6 +169,7 @@ class DeploySession:
                     lab=self.plan.lab,
                     say=self._say,
                     emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
+                    secrets=self._secrets,
                 ),
             )
         except UsageError as error:

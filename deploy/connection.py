@@ -25,7 +25,7 @@ class ConnectionProblem(Inconclusive):
 
     def __init__(self, host: str, what: str, remedy: str) -> None:
         super().__init__(f"{host}: {what}. {remedy}", remedy)
-        self.host = host
+        self.host, self.what = host, what
 
 
 class Unreachable(ConnectionProblem):
@@ -48,6 +48,16 @@ class ConnectionLost(ConnectionProblem):
     """The connection ended before the answer did; the command may or may not go on."""
 
 
+class NotRoot(ConnectionLost):
+    """The login user did not become root, so nothing was run."""
+
+
+class RootRefused(ConnectionProblem, UsageError):
+    """The login user never became root there."""
+
+    refused = "a login user has no root rights on its host"
+
+
 class DeadlineExceeded(ConnectionProblem):
     """The answer did not end in time; the command may or may not go on."""
 
@@ -66,7 +76,8 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
         kind: In which way: the name of a kind of provider, such as `ssh`.
         address: Where the host is: an address, an instance id; empty for this machine.
         port: TCP port, None where there is none.
-        user: Who we are there.
+        user: Who logged in there.
+        become: The program with which that user becomes root there; empty where none is needed.
         host_key: Kind and SHA-256 fingerprint of the key that the host showed, which is the pinned one.
         kex: The key exchange agreed on.
         cipher: The cipher agreed on, from here to there.
@@ -79,6 +90,7 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     port: int | None = None
     user: str = ""
+    become: str = ""
     host_key: str = ""
     kex: str = ""
     cipher: str = ""

@@ -18,6 +18,7 @@ from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers import kind_of, load
 from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
+from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
@@ -284,6 +285,11 @@ def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Tar
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(
             f"{name}: what the runner builds reaches hosts over SSH alone; have these hosts build it (--build=host)"
+        )
+    if (become := target.table(Ssh).become) is not None:
+        raise UsageError(
+            f"{name}: what the runner builds is copied by a login as root, and ssh.become is {become!r}; "
+            "have these hosts build it (--build=host)"
         )
     if not (target.build.repository or target.repository.url):
         raise UsageError(f"{name}: the runner has nothing to fetch from; set build.repository or repository.url")

@@ -33,6 +33,7 @@ from switchproof.deploy.host.waiting import Waiting
 from switchproof.deploy.observe.bridge import read_realised
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
+from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.record.journal import Journal
 
 ANSWER_S = 60.0
@@ -86,6 +87,11 @@ class Dialogue:
         self._patience = Patience()
         self._budget = budget or Budget(host, math.inf)
         self._silences: set[str] = set()
+
+    @property
+    def clock(self) -> Clock | None:
+        """How far the host's clock is ahead of ours; None before the first answer that tells it."""
+        return self._clock.clock
 
     def connect(self) -> None:
         """Reach the host, if it is not reached yet.

@@ -42,6 +42,15 @@ def kind_named(name: str) -> Kind | None:
     return next((kind for kind in KINDS if kind.name == name), None)
 
 
+def read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
+    """Read the secrets that reaching a target's hosts needs, by name; a person may be asked.
+
+    Raises:
+        UsageError: One of them is missing, or cannot be used.
+    """
+    return kind_of(target).read_secrets(target, environ)
+
+
 def open_provider(target: Target, opening: Opening) -> Provider:
     """Make the provider that a target file names.
 

@@ -60,6 +60,8 @@ class Journey(Visit):
                 values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
                 frame = self._host_side.ask("resolve", values, FETCH_S)
                 self._take(frame)
+                if self.resolution is None:
+                    self._look_before(frame)
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
                     self._note(

@@ -26,6 +26,7 @@ from switchproof.deploy.observe.observation import (
     read_system,
     read_units,
 )
+from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems, find_state_problems
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.record.events import (
@@ -145,6 +146,27 @@ class Visit:
             else:
                 self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
         self._tell_return(frame)
+
+    def _look_before(self, frame: Frame) -> None:
+        """See whether the host has what a deploy needs, before anything is begun there.
+
+        Raises:
+            HostUnready: With all that it lacks.
+        """
+        limits_of_host, before = self.plan.target.preflight, self.before
+        found = find_room_problems(frame, limits_of_host)
+        found += find_clock_problems(self._host_side.clock, limits_of_host)
+        if before is not None:
+            found += find_state_problems(before.system, before.failed)
+        refused = [problem.text for problem in found if problem.finding in limits_of_host.refuse]
+        for problem in found:
+            if problem.finding not in limits_of_host.refuse:
+                self._warn(f"Before this run, {problem.text}.")
+        if refused:
+            raise HostUnready(
+                f"{self.host.name}: the host cannot be deployed to: {'; '.join(refused)}. Make room there, or change "
+                "[preflight] in the target file"
+            )
 
     def _tell_return(self, frame: Frame) -> None:
         """Tell that the host went back by itself, once: in an earlier run, or in this one."""

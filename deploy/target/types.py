@@ -283,6 +283,31 @@ class Build(Table, frozen=True, kw_only=True):
     stall_s: PositiveSeconds = 60.0
 
 
+Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "clock", "reboot", "failed"]
+
+
+class Preflight(Table, frozen=True, kw_only=True):
+    """What a host must have before a deploy or a plan begins anything there. A limit of 0 is not looked at.
+
+    Attributes:
+        refuse: The findings that refuse the run, before anything is touched; the others warn.
+        store_mib: MiB that must be left where /nix/store is.
+        var_mib: MiB that must be left where /var/lib is.
+        boot_mib: MiB that must be left in /boot, /boot/efi and /efi, as far as they are file systems of their own.
+        inodes: How many inodes must be left in each of these, where the file system counts them.
+        memory_mib: MiB of memory that must be available, free swap included.
+        clock_s: Seconds by which the host's clock may differ from the runner's.
+    """
+
+    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes")
+    store_mib: Annotated[int, Meta(ge=0)] = 1024
+    var_mib: Annotated[int, Meta(ge=0)] = 64
+    boot_mib: Annotated[int, Meta(ge=0)] = 32
+    inodes: Annotated[int, Meta(ge=0)] = 10_000
+    memory_mib: Annotated[int, Meta(ge=0)] = 512
+    clock_s: Seconds = 60.0
+
+
 class Rollback(Table, frozen=True, kw_only=True):
     """When a host goes back by itself.
 
@@ -372,6 +397,7 @@ class Target(Table, frozen=True, kw_only=True):
     build: Build = Build()
     converge: Converge = Converge()
     rollback: Rollback = Rollback()
+    preflight: Preflight = Preflight()
     boot: BootLoader = BootLoader()
     requires: Requires | None = None
     declared: Declared | None = None

@@ -104,6 +104,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "paths": ("switchproof.deploy.paths.__main__", "Find a repository's deploy paths and check them."),
     "reports": ("switchproof.reports.__main__", "List, show, compare and render finished runs."),
     "lab": ("switchproof.deploy.providers.lab.__main__", "Start, break and stop lab hosts on this machine."),
+    "sudoers": ("switchproof.sudoers", "Print the sudoers rule that the login users of a target file need."),
     "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
 }
 """Verbs with a command line of their own: the module that has its `main`, and what it does."""

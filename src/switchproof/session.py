@@ -22,6 +22,7 @@ from switchproof.checks.session import SESSION, DeploySession
 from switchproof.checks.terminal import provide_streams
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
+from switchproof.deploy.providers import read_secrets
 from switchproof.deploy.record.events import AnyEvent
 from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
 from switchproof.deploy.redact.redactor import Redactor
@@ -81,13 +82,17 @@ def _configure_trial(config: pytest.Config, settings: Settings) -> None:
 def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     plan = _make_plan(config, settings)
     redact = Redactor(known_secrets(plan.target, os.environ))
+    secrets_of_way: dict[str, str] = {}
     try:
         if plan.sign_key is not None:
             check_key(plan.sign_key)
         promoted_from = pass_gate(plan, contract_sha256(plan), dt.datetime.now(dt.UTC))
         cutover = _prepare_cutover(plan)
+        if not config.option.collectonly:
+            secrets_of_way = read_secrets(plan.target, os.environ)
     except UsageError as error:
         raise pytest.UsageError(redact(str(error))) from None
+    redact = Redactor([*known_secrets(plan.target, os.environ), *secrets_of_way.items()])
     for line in (
         "clause(name, severity, rationale, remedy): the clause of the contract that a check belongs to.",
         "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies.",
@@ -111,7 +116,15 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
 
     room = _take_room(config, plan, folder)
     session = DeploySession(
-        plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover, room=room
+        plan,
+        folder,
+        watch,
+        redact,
+        promoted_from=promoted_from,
+        selection=selection,
+        cutover=cutover,
+        room=room,
+        secrets=secrets_of_way,
     )
     outputs = Outputs(session, progress, service, settings)
     config.add_cleanup(lambda: _clear(session, room))

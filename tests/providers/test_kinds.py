@@ -102,7 +102,7 @@ def test_a_provider_of_another_room_is_one_entry_in_the_list(tmp_path: Path, mon
     assert target.hosts[0].part(SerialHost).line == "/dev/ttys1"
     assert target.table(Ssh) == Ssh()
     monkeypatch.setattr(providers, "KINDS", LISTED)
-    opening = Opening(changes_hosts=False, lab=LabOptions(), say=print, emulated=lambda *_: None)
+    opening = Opening(changes_hosts=False, lab=LabOptions(), say=print, emulated=lambda *_: None, secrets={})
     with pytest.raises(UsageError, match="no modem at 300 baud"):
         open_provider(target, opening)
     assert kind_named("serial") is SERIAL

@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from switchproof.deploy.connection import Completed
-from switchproof.deploy.providers import load
+from switchproof.deploy.providers import load, open_provider, read_secrets
+from switchproof.deploy.providers.kind import Opening
 from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.kinds import LabOptions
 from switchproof.deploy.providers.ssh.provider import SshConnection, SshProvider
 from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.target.types import Target
@@ -38,7 +40,18 @@ def target(machine: LabHost, *, ssh: dict[str, Any] | None = None, **host: Any) 
 
 def connect(machine: LabHost, *, ssh: dict[str, Any] | None = None, **host: Any) -> SshConnection:
     """Open a connection to a lab host; arguments as of `target`."""
-    return SshProvider(target(machine, ssh=ssh, **host)).connect("a")
+    return provider(machine, ssh=ssh, **host).connect("a")
+
+
+def provider(machine: LabHost, *, ssh: dict[str, Any] | None = None, **host: Any) -> SshProvider:
+    """Make the provider of a target, as a run does; arguments as of `target`."""
+    whole = target(machine, ssh=ssh, **host)
+    opening = Opening(
+        changes_hosts=False, lab=LabOptions(), say=print, emulated=lambda *_: None, secrets=read_secrets(whole, {})
+    )
+    opened = open_provider(whole, opening)
+    assert isinstance(opened, SshProvider)
+    return opened
 
 
 def run(machine: LabHost, text: str, *, ssh: dict[str, Any] | None = None, **host: Any) -> Completed:

@@ -419,3 +419,26 @@ def test_phase_that_fails_says_so(tmp_path: Path) -> None:
         ("resolve", None, 2),
         ("converge", "a: the switch was not begun: y", 1),
     ]
+
+
+MIB = 2**20
+LITTLE = f"/nix/store / {5 * MIB} 90000 100000\n/var/lib / {MIB} 90000 100000\n"
+FORGETFUL = "MemAvailable: 1000 kB\n"
+
+
+def test_host_without_room_is_not_begun(tmp_path: Path) -> None:
+    """It is refused with all that it lacks, given back, and never asked to build; no other host is begun."""
+    host = Host("a", turns={"resolve": [Turn({"room": LITTLE + FORGETFUL})]})
+    drive = Drive(tmp_path, host, Host("b"))
+    assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
+    assert [question.verb for question in host.asked] == ["resolve", "confirm"]
+    with pytest.raises(HostUnready, match=r"5 MiB are left for /nix/store .*; 1 MiB are left for /var/lib"):
+        drive.fleet.commit("a")
+    assert drive.fleet.refusal is not None
+
+
+def test_finding_that_only_warns_lets_the_deploy_go_on(tmp_path: Path) -> None:
+    """What may be too little is told, once, and the deploy shows whether it was."""
+    drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn({"room": FORGETFUL})]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert drive.words.count("Before this run, 0 MiB of memory and swap are available, of 512 MiB.") == 1

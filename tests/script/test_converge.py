@@ -152,6 +152,7 @@ def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
     assert [line for line in answer if not line.startswith("---")] == told
 
 
+@pytest.mark.parametrize(
     ("words", "by_itself"),
     [
         ("", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_hosts_that_are_not_reached_over_ssh_build_their_own(options: Options) -
     environ["FLAKE_ATTR"] = "a"
     with pytest.raises(UsageError, match="--build=runner: what the runner builds reaches hosts over SSH alone"):
         plan(options, environ)
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_login_that_becomes_root_takes_nothing_from_the_runner(tmp_path: Path) -> None:
+    """Systems are copied by a login as root; the sentence names the setting that says otherwise."""
+    text = (TARGETS / "ovh.toml").read_text(encoding="utf-8")
+    file = tmp_path / "ovh.toml"
+    file.write_text(text.replace("[ssh]\n", '[ssh]\nbecome = "sudo"\n', 1), encoding="utf-8")
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+    environ = {"DEPLOY_REPO_URL": "file:///srv/a.git"}
+    for node in "AB":
+        environ |= {f"OVH_NODE_{node}_HOST": f"192.0.2.{ord(node)}", f"OVH_NODE_{node}_HOST_KEY": key}
+    with pytest.raises(UsageError, match=r"copied by a login as root, and ssh\.become is 'sudo'"):
+        plan(Options(provider="ovh", sha="main", targets=str(file), build="runner"), environ)
 
 
 @pytest.mark.usefixtures("programs")

@@ -55,6 +55,7 @@ CARRYING = [
     "deploy/observe/causes/case.py",
     "deploy/observe/causes/in_container.py",
     "deploy/observe/causes/in_machine.py",
+    "deploy/observe/preflight.py",
     "deploy/observe/watching.py",
     "deploy/plan.py",
     "deploy/record/events.py",

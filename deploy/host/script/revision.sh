@@ -45,6 +45,14 @@ candidates() {
   done
 }
 
+# Say how much room there is for a deploy: bytes, then inodes of how many, in each of the places that it writes to.
+say_room() {
+  say room "$(
+    df -B1 --output=file,target,avail,iavail,itotal /nix/store /var/lib /boot /boot/efi /efi 2>/dev/null || true # some are not there
+    grep -E '^(MemAvailable|SwapFree):' /proc/meminfo || true
+  )"
+}
+
 verb_resolve() {
   if [ -z "$RELEASE_SHA" ]; then refuse malformed "'' is not a revision: set RELEASE_SHA to a commit, a branch or a tag"; return; fi
   if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
@@ -52,6 +60,7 @@ verb_resolve() {
     return
   fi
   if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim && be_at_work || return 0; fi
+  if [ -z "${SWITCHPROOF_READONLY:-}" ]; then say_room; fi
   local found name shas turn
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
     name_repository || return 0

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import paramiko
 
@@ -20,6 +21,7 @@ from switchproof.deploy.connection import (
     Question,
 )
 from switchproof.deploy.host import limits
+from switchproof.deploy.providers.ssh.elevation import IS_ROOT, Ascent, Elevation
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
@@ -32,17 +34,28 @@ class SshConnection:
         host: The host's name.
         transports: Authenticated transports, the last of them to the host itself, those before on the way.
         facts: What they are.
+        elevation: How the login user becomes root; None where that is not needed.
+        root_s: Seconds within which that must have happened.
     """
 
-    def __init__(self, host: str, transports: Sequence[paramiko.Transport], facts: ConnectionFacts) -> None:
+    def __init__(
+        self,
+        host: str,
+        transports: Sequence[paramiko.Transport],
+        facts: ConnectionFacts,
+        elevation: Elevation | None = None,
+        root_s: float = 15.0,
+    ) -> None:
         self.host = host
         self.facts = facts
         self._transports = transports
+        self._elevation, self._root_s = elevation, root_s
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program; see `Connection.run`. When the time is over the connection ends too."""
         began = time.monotonic()
         transport = self._transports[-1]
+        ascent = self._elevation.begin() if self._elevation else None
         expired = threading.Event()
         # Not every wait below knows of a deadline, but all of them end with the connection.
         watch = threading.Timer(timeout_s, self._expire, (expired,))
@@ -52,9 +65,12 @@ class SshConnection:
         channel, whole, why = None, False, "the host closed it before the answer ended"
         try:
             channel = transport.open_session(timeout=timeout_s)
-            channel.exec_command(SHELL)
-            drain = threading.Thread(target=_drain, args=(channel.recv_stderr, errors), daemon=True)
+            channel.exec_command(ascent.command if ascent else SHELL)
+            answer = partial(_answer_prompt, channel, ascent) if ascent else None
+            drain = threading.Thread(target=_drain, args=(channel.recv_stderr, errors, answer), daemon=True)
             drain.start()
+            if ascent:
+                output += self._await_root(channel, ascent, drain, errors)
             with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
                 channel.sendall(program.text(heard=True) if isinstance(program, Question) else program)
                 channel.shutdown_write()
@@ -87,7 +103,8 @@ class SshConnection:
                 )
             raise self._lost(why)
         status = channel.exit_status if channel.exit_status >= 0 else None
-        return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
+        stderr = ascent.after_prompts(bytes(errors)) if ascent else bytes(errors)
+        return Completed(bytes(output), stderr, status, time.monotonic() - began)
 
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
         """Run a command with a stream as its standard input; see `Feeding.feed`."""
@@ -145,6 +162,30 @@ class SshConnection:
         expired.set()
         self.close()
 
+    def _await_root(
+        self, channel: paramiko.Channel, ascent: Ascent, drain: threading.Thread, errors: bytearray
+    ) -> bytes:
+        """Wait until the shell of root says that it is there; return what came after that."""
+        assert self._elevation is not None  # there is an attempt
+        deadline, head, mark = time.monotonic() + self._root_s, bytearray(), IS_ROOT + b"\n"
+        channel.settimeout(HELD_S)
+        while mark not in head:
+            if time.monotonic() > deadline or len(head) > limits.OUTPUT:
+                raise self._elevation.refused(ascent, bytes(errors), f"within {self._root_s:g} s")
+            try:
+                chunk = channel.recv(2**17)
+            except TimeoutError:
+                continue
+            if not chunk:
+                if not self._answers():
+                    raise EOFError("it ended while the login user was to become root")
+                channel.status_event.wait(HELD_S)
+                drain.join(HELD_S)  # what came on standard error is whole then
+                raise self._elevation.refused(ascent, bytes(errors), f"exit status {channel.exit_status}")
+            head += chunk
+        ascent.is_root = True
+        return bytes(head.partition(mark)[2])
+
     def _read(self, channel: paramiko.Channel, output: bytearray, hear: Callable[[bytes], None] | None) -> bool:
         """Read standard output, and say whether that was all of it."""
         channel.settimeout(HELD_S)
@@ -176,8 +217,14 @@ class SshConnection:
         )
 
 
-def _drain(read: Callable[[int], bytes], into: bytearray) -> None:
-    """Read one of a command's outputs to its end, so that the host never waits for us; keep the first mebibyte."""
+def _drain(read: Callable[[int], bytes], into: bytearray, answer: Callable[[bytes], None] | None = None) -> None:
+    """Read one of a command's outputs to its end, so that the host never waits for us; keep the first mebibyte.
+
+    Args:
+        read: Reads up to so many bytes.
+        into: Where they are kept.
+        answer: Told all that came, with each piece: it may be a prompt.
+    """
     with suppress(paramiko.SSHException, OSError, EOFError):
         while True:
             try:
@@ -187,3 +234,11 @@ def _drain(read: Callable[[int], bytes], into: bytearray) -> None:
             if not chunk:
                 return
             into += chunk[: max(0, 2**20 - len(into))]
+            if answer:
+                answer(bytes(into))
+
+
+def _answer_prompt(channel: paramiko.Channel, ascent: Ascent, stderr: bytes) -> None:
+    """Answer a prompt for a password, which comes on standard error."""
+    if (password := ascent.answer(stderr)) is not None:
+        channel.sendall(password) if password else channel.shutdown_write()

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import paramiko
 
-from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem
+from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem, NotRoot, RootRefused
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.config import HostConfig, read_host
 from switchproof.deploy.providers.ssh.connection import SshConnection
 from switchproof.deploy.providers.ssh.directives import HONOURED
+from switchproof.deploy.providers.ssh.elevation import Elevation
 from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
 from switchproof.deploy.providers.ssh.hop import Hop
 from switchproof.deploy.providers.ssh.jumps import JumpHost
@@ -26,6 +27,8 @@ from switchproof.deploy.providers.ssh.transport import Transport, algorithms
 from switchproof.deploy.target.types import Host, Target
 
 __all__ = ["SshConnection", "SshProvider"]
+
+ROOT = "root"
 
 
 def _silent(_: str) -> None:
@@ -38,15 +41,23 @@ class SshProvider:
     Args:
         target: Hosts with addresses.
         say: Told what is waited for.
+        password: That of the login users, where sudo asks for one.
 
     Raises:
         UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
     """
 
-    def __init__(self, target: Target, say: Callable[[str], None] = _silent) -> None:
+    def __init__(
+        self,
+        target: Target,
+        say: Callable[[str], None] = _silent,
+        password: str = "",
+    ) -> None:
         self._say = say
         self._ssh = target.table(Ssh)
         self._hops = {host.name: _Ways(self._ssh).lead_to(host) for host in target.hosts}
+        self._elevations = self._prepare_elevations(password)
+        self._were_root: set[str] = set()
 
     def connect(self, host: str) -> SshConnection:
         """Open a new connection; see `Provider.connect`."""
@@ -59,7 +70,10 @@ class SshProvider:
                 transports.append(transport)
                 connect = partial(forward, hop, transport, after, self._ssh.connect_timeout_s)
             transports.append(open_transport(way[-1], self._ssh, connect, self._say))
-            return SshConnection(host, transports, _facts(way, transports))
+            elevation = self._elevations.get(host)
+            facts = _facts(way, transports, elevation)
+            connection = SshConnection(host, transports, facts, elevation, self._ssh.connect_timeout_s)
+            self._prove_root(connection, way[-1].user)
         except BaseException as error:
             for transport in reversed(transports):
                 transport.close()
@@ -68,9 +82,51 @@ class SshProvider:
             raise ConnectionLost(
                 host, f"the connection ended while it was made: {error or type(error).__name__}", "Try again."
             ) from error
+        return connection
 
     def close(self) -> None:
         """Nothing but the connections is held open."""
+
+    def _prepare_elevations(self, password: str) -> dict[str, Elevation]:
+        """Say how the login users that are not root become root, by host."""
+        users = {host: way[-1].user for host, way in self._hops.items() if way[-1].user != ROOT}
+        if self._ssh.become is None:
+            return {}
+        return {host: Elevation(host, self._ssh.become, user, password) for host, user in users.items()}
+
+    def _prove_root(self, connection: SshConnection, user: str) -> None:
+        """See that what a run does there is done by root."""
+        if user == ROOT:
+            return
+        host = connection.host
+        try:
+            done = connection.run(b"id -u\n", timeout_s=2 * self._ssh.connect_timeout_s)
+        except NotRoot as error:
+            if host in self._were_root:
+                raise
+            raise RootRefused(host, error.what, error.remedy) from error
+        uid = done.stdout.decode("utf-8", "replace").strip()[-40:]
+        if uid != "0":
+            become = self._ssh.become
+            raise RootRefused(
+                host,
+                f"{user} is not root there (its user id is {uid or 'not known'}), "
+                + (f"not even with {become}" if become else "and ssh.become is missing"),
+                'Log in as root, or set ssh.become = "sudo"; docs/least-privilege.md has the rule that suffices.',
+            )
+        self._were_root.add(host)
+
+
+def sudo_users(target: Target) -> list[str]:
+    """Return the login users of a target's hosts that become root with sudo, sorted.
+
+    Raises:
+        UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
+    """
+    ssh = target.table(Ssh)
+    addressed = [host for host in target.hosts if host.part(SshHost).address]
+    users = {_Ways(ssh).lead_to(host)[-1].user for host in addressed} if ssh.become == "sudo" else set()
+    return sorted(users - {ROOT})
 
 
 class _Ways:
@@ -168,7 +224,7 @@ def _algorithms(directive: str, setting: Setting) -> tuple[str, ...]:
     return names
 
 
-def _facts(way: list[Hop], transports: list[Transport]) -> ConnectionFacts:
+def _facts(way: list[Hop], transports: list[Transport], elevation: Elevation | None) -> ConnectionFacts:
     """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
     shown = [describe(transport.get_remote_server_key()) for transport in transports]
     host, transport = way[-1], transports[-1]
@@ -177,6 +233,7 @@ def _facts(way: list[Hop], transports: list[Transport]) -> ConnectionFacts:
         address=host.address,
         port=host.port,
         user=host.user,
+        become=elevation.how if elevation else "",
         host_key=shown[-1],
         kex=transport.kex,
         cipher=transport.local_cipher,

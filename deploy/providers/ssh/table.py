@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -17,6 +17,9 @@ from switchproof.deploy.target.types import Port, PositiveSeconds, Target
 HostKey: TypeAlias = Annotated[
     str, Meta(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$")
 ]
+PASSWORD = "ssh.become_password"  # noqa: S105 - the key, under which it is known as a secret
+_SOURCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prompt)$(?!\n)"
+PasswordSource: TypeAlias = Annotated[str, Meta(pattern=_SOURCE)]
 _EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
 
@@ -40,7 +43,10 @@ class Ssh(Table, frozen=True, kw_only=True):
         config: An ssh_config, read as `ssh -F` reads it; docs/ssh.md lists the directives.
         known_hosts: A known_hosts file that pins host keys beside those of the target file.
         jump: A host on the way.
-        connect_timeout_s: Seconds for each step of connecting.
+        become: The program with which a login user other than root becomes root. `run0` and `doas` must ask for no
+            password.
+        become_password: Where the password that sudo asks for comes from: `env:NAME`, `file:PATH` or `prompt`.
+        connect_timeout_s: Seconds for each step of connecting, and for becoming root.
         keepalive_s: Seconds between keep-alive messages.
     """
 
@@ -51,6 +57,8 @@ class Ssh(Table, frozen=True, kw_only=True):
     config: str | None = None
     known_hosts: str | None = None
     jump: Jump | None = None
+    become: Literal["sudo", "run0", "doas"] | None = None
+    become_password: PasswordSource | None = None
     connect_timeout_s: PositiveSeconds = 15.0
     keepalive_s: PositiveSeconds = 10.0
 
@@ -71,6 +79,9 @@ class SshHost(Table, frozen=True, kw_only=True):
 
 def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
     ssh = target.table(Ssh)
+    if ssh.become_password and ssh.become != "sudo":
+        found = f"ssh.become is {ssh.become!r}" if ssh.become else "ssh.become is missing"
+        yield f'ssh.become_password: a password is only given to sudo, and {found}; set become = "sudo"'
     called = f"provider {target.provider!r}" if target.provider else f"transport {target.transport!r}"
     for index, host in enumerate(target.hosts):
         key, keys = f"hosts[{index}]", host.part(SshHost)
@@ -104,7 +115,21 @@ def _open(target: Target, opening: Opening) -> Provider:
     load_paramiko()
     from switchproof.deploy.providers.ssh.provider import SshProvider
 
-    return SshProvider(target, opening.say)
+    return SshProvider(target, opening.say, opening.secrets.get(PASSWORD, ""))
+
+
+def _read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
+    source = target.table(Ssh).become_password
+    if source is None:
+        return {}
+    from switchproof.deploy.providers.ssh.loading import load_paramiko
+
+    load_paramiko()
+    from switchproof.deploy.providers.ssh.password import read_password
+    from switchproof.deploy.providers.ssh.provider import sudo_users
+
+    users = sudo_users(target)
+    return {PASSWORD: read_password(source, environ, ", ".join(users))} if users else {}
 
 
 SSH = Kind(
@@ -119,8 +144,10 @@ SSH = Kind(
             "a public host key, as in /etc/ssh/ssh_host_ed25519_key.pub",
             _EXAMPLE,
         ),
+        _SOURCE: ("env:NAME, file:PATH or prompt", "env:DEPLOY_SUDO_PASSWORD"),
     },
     stand_ins={"address": "host.example", "host_keys": _EXAMPLE},
     open=_open,
+    read_secrets=_read_secrets,
     label="SSH",
 )

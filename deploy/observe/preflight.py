@@ -1,0 +1,100 @@
+"""What a host lacks for a deploy, before anything is begun there (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from switchproof.deploy.host.frame import Frame
+from switchproof.deploy.observe.observation import System
+from switchproof.deploy.record.facts import Clock
+from switchproof.deploy.target.types import Finding, Preflight
+
+_MIB = 2**20
+_PLACES: tuple[tuple[str, Finding], ...] = (
+    ("/nix/store", "store"),
+    ("/var/lib", "var"),
+    ("/boot", "boot"),
+    ("/boot/efi", "boot"),
+    ("/efi", "boot"),
+)
+_DF = re.compile(r"^(/\S+) +(/.*?) +([0-9]{1,20}) +([0-9]{1,20}|-) +([0-9]{1,20}|-)$", re.MULTILINE)
+_MEMORY = re.compile(r"^(MemAvailable|SwapFree): +([0-9]{1,15}) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that a host lacks.
+
+    Attributes:
+        finding: What kind of thing, as the target file calls it.
+        text: What was expected and what was seen, to follow "before this run, ".
+    """
+
+    finding: Finding
+    text: str
+
+
+@dataclass(frozen=True)
+class _Room:
+    mount: str
+    free: int
+    inodes: int | None
+
+
+def find_room_problems(frame: Frame, limits: Preflight) -> list[Problem]:
+    """Find what a host has too little of: disk, inodes and memory. What it did not say is no problem."""
+    said = frame.get("room")
+    rooms = {
+        place: _Room(mount, int(free), int(inodes) if inodes.isdecimal() and total not in {"0", "-"} else None)
+        for place, mount, free, inodes, total in _DF.findall(said)
+    }
+    return [*_disk_problems(rooms, limits), *_inode_problems(rooms, limits), *_memory_problems(said, limits)]
+
+
+def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]:
+    """Find that a host's clock is certainly another than ours."""
+    if clock is None or not limits.clock_s or abs(clock.offset_s) - clock.uncertainty_s <= limits.clock_s:
+        return []
+    way = "ahead of" if clock.offset_s > 0 else "behind"
+    text = f"the host's clock is {abs(clock.offset_s):.0f} s {way} the runner's, by more than {limits.clock_s:g} s"
+    return [Problem("clock", text)]
+
+
+def find_state_problems(system: System, failed: tuple[str, ...]) -> list[Problem]:
+    """Find what a host's state already leaves open: a reboot, units that have failed."""
+    problems = []
+    if system.reboot_parts:
+        problems.append(Problem("reboot", f"the host waits for a reboot ({', '.join(system.reboot_parts)})"))
+    if failed:
+        problems.append(Problem("failed", f"units have failed already: {', '.join(failed)}"))
+    return problems
+
+
+def _disk_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Problem]:
+    wanted = {"store": limits.store_mib, "var": limits.var_mib, "boot": limits.boot_mib}
+    seen: set[tuple[Finding, str]] = set()
+    for place, finding in _PLACES:
+        room = rooms.get(place)
+        # A folder of another file system is judged where that is.
+        if room is None or (finding == "boot" and room.mount != place) or (finding, room.mount) in seen:
+            continue
+        seen.add((finding, room.mount))
+        if room.free < wanted[finding] * _MIB:
+            yield Problem(
+                finding, f"{room.free // _MIB} MiB are left for {place} (on {room.mount}), of {wanted[finding]} MiB"
+            )
+
+
+def _inode_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Problem]:
+    left = {room.mount: room.inodes for room in rooms.values() if room.inodes is not None}
+    for mount, inodes in left.items():
+        if inodes < limits.inodes:
+            yield Problem("inodes", f"{inodes} inodes are left on {mount}, of {limits.inodes}")
+
+
+def _memory_problems(said: str, limits: Preflight) -> Iterator[Problem]:
+    amounts = {name: int(amount) for name, amount in _MEMORY.findall(said)}
+    if "MemAvailable" in amounts and (left := sum(amounts.values()) // 1024) < limits.memory_mib:
+        yield Problem("memory", f"{left} MiB of memory and swap are available, of {limits.memory_mib} MiB")

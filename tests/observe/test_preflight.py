@@ -1,0 +1,107 @@
+"""What a host lacks before a deploy, from what it says of its disks, memory and clock."""
+
+from __future__ import annotations
+
+import shutil
+
+import msgspec
+import pytest
+
+from switchproof.deploy.host.frame import Frame
+from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems
+from switchproof.deploy.record.facts import Clock
+from switchproof.deploy.target.types import Preflight
+from tests.host_functions import run
+
+MIB = 2**20
+MEMORY = "MemAvailable:     900000 kB\nSwapFree:          0 kB\n"
+LIMITS = Preflight(store_mib=1000, var_mib=100, boot_mib=50, inodes=5000, memory_mib=800)
+
+
+def frame(*rows: str, memory: str = MEMORY) -> Frame:
+    """An answer with the rows of df."""
+    said = "File       Mounted on      Avail    IFree   Inodes\n" + "".join(f"{row}\n" for row in rows) + memory
+    return Frame("resolve", {"room": said.encode()})
+
+
+def problems(*rows: str, memory: str = MEMORY) -> dict[str, str]:
+    return {found.finding: found.text for found in find_room_problems(frame(*rows, memory=memory), LIMITS)}
+
+
+def row(place: str, mount: str, mib: int, inodes: str = "90000 100000") -> str:
+    return f"{place} {mount} {mib * MIB} {inodes}"
+
+
+def test_a_host_with_room_lacks_nothing() -> None:
+    """Each limit may just be reached."""
+    places = (row("/nix/store", "/nix", 1000), row("/var/lib", "/", 100), row("/boot", "/boot", 50, "0 0"))
+    assert problems(*places, memory="MemAvailable: 409600 kB\nSwapFree: 409600 kB\n") == {}
+
+
+def test_each_limit_is_told_with_what_is_left() -> None:
+    """All findings come at once, each with the place, what is left there and how much is wanted."""
+    found = problems(
+        row("/nix/store", "/nix", 999),
+        row("/var/lib", "/", 99, "4999 100000"),
+        row("/boot", "/boot", 49, "0 0"),
+        memory="MemAvailable: 716800 kB\nSwapFree: 1024 kB\n",
+    )
+    assert found == {
+        "store": "999 MiB are left for /nix/store (on /nix), of 1000 MiB",
+        "var": "99 MiB are left for /var/lib (on /), of 100 MiB",
+        "boot": "49 MiB are left for /boot (on /boot), of 50 MiB",
+        "inodes": "4999 inodes are left on /, of 5000",
+        "memory": "701 MiB of memory and swap are available, of 800 MiB",
+    }
+
+
+def test_a_boot_folder_of_another_file_system_is_no_boot_partition() -> None:
+    """Where /boot is a folder of the root file system, its kernels are not short of room while that has some."""
+    assert problems(row("/boot", "/", 40), row("/boot/efi", "/boot/efi", 49, "0 0")) == {
+        "boot": "49 MiB are left for /boot/efi (on /boot/efi), of 50 MiB"
+    }
+
+
+def test_a_file_system_that_counts_no_inodes_lacks_none() -> None:
+    """Btrfs and vfat say 0 of 0, or a dash."""
+    assert problems(row("/nix/store", "/", 5000, "0 0"), row("/boot", "/boot", 500, "- -")) == {}
+
+
+@pytest.mark.parametrize("memory", ["", "MemAvailable: lots kB\n", "SwapFree: 1 kB\n"])
+def test_what_a_host_does_not_say_is_no_finding(memory: str) -> None:
+    """A host without df or with another answer is deployed to as before."""
+    assert problems("df: nonsense", "/nix/store / -5 1 1", memory=memory) == {}
+    assert find_room_problems(Frame("resolve", {}), LIMITS) == []
+
+
+def test_a_limit_of_zero_is_not_looked_at() -> None:
+    """Each of them can be turned off."""
+    off = Preflight(store_mib=0, var_mib=0, boot_mib=0, inodes=0, memory_mib=0, clock_s=0)
+    full = frame(row("/nix/store", "/", 0, "0 10"), row("/boot", "/boot", 0), memory="MemAvailable: 0 kB\n")
+    assert find_room_problems(full, off) == []
+    assert find_clock_problems(Clock(offset_s=1e6, uncertainty_s=0.1), off) == []
+
+
+@pytest.mark.parametrize(
+    ("offset_s", "uncertainty_s", "told"),
+    [
+        (61.0, 1.5, ""),
+        (-62.0, 1.5, "the host's clock is 62 s behind the runner's, by more than 60 s"),
+        (3600.0, 0.1, "the host's clock is 3600 s ahead of the runner's, by more than 60 s"),
+    ],
+)
+def test_a_clock_that_is_certainly_wrong_is_told(offset_s: float, uncertainty_s: float, told: str) -> None:
+    """What may be the way's doing is none of the clock's."""
+    found = find_clock_problems(Clock(offset_s=offset_s, uncertainty_s=uncertainty_s), Preflight())
+    assert [problem.text for problem in found] == ([told] if told else [])
+
+
+def test_what_the_script_says_is_read() -> None:
+    """The rows of this machine's own df and its memory are understood."""
+    said = run("say_room; printf '%s' \"${said[room]}\"", "answer", "revision")
+    much = msgspec.structs.replace(LIMITS, var_mib=10**12, memory_mib=10**9)
+    found = {each.finding: each.text for each in find_room_problems(Frame("resolve", {"room": said.encode()}), much)}
+    free = shutil.disk_usage("/var/lib").free // MIB
+    shown = int(found["var"].split()[0])
+    assert abs(shown - free) < 1024
+    assert "of memory and swap are available" in found["memory"]
