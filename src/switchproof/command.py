@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
 import os
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from switchproof import options
-
-USAGE = 4
-"""The exit code of a wrong command line: nothing was touched."""
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 
 _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
@@ -100,14 +98,6 @@ TOOLS: Mapping[str, tuple[str, str]] = {
 """Verbs with a command line of their own: the module that has its `main`, and what it does."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that ends with the exit code of a wrong command line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong, and how to get help."""
-        self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
-
-
 def main(words: Sequence[str]) -> int:
     """Run the command.
 
@@ -132,7 +122,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     found = f"{verb!r} is not a verb" if verb else "a verb is missing"
     sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
-    return USAGE
+    return ExitCode.USAGE
 
 
 def _overview() -> str:
