@@ -127,12 +127,12 @@ def _logs(arguments: argparse.Namespace) -> int:
     unit = ["--unit", arguments.unit] if arguments.unit else []
     try:
         done = host.run(["journalctl", "--boot", "--no-pager", "--quiet", *unit], timeout_s=30)
-        if arguments.unit and done.returncode == 0 and not done.stdout:
-            _refuse_unknown(host, arguments.unit)
     except LabError as error:
         _say(f"{error} This is its console:")
     else:
         if done.returncode == 0:
+            if arguments.unit and not done.stdout:
+                _require_unit(host, arguments.unit)
             sys.stdout.write(done.stdout)
             return 0
         _say(f"{done.stderr.strip()} This is the console:")
@@ -140,8 +140,8 @@ def _logs(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_unknown(host: LabHost, unit: str) -> None:
-    """Refuse a unit that the host does not have; one that only has not logged anything is told.
+def _require_unit(host: LabHost, unit: str) -> None:
+    """Refuse a unit that the host does not have; say so where it only has not logged anything.
 
     Raises:
         LabMisused: The host knows no such unit, and has no log of it.
