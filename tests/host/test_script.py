@@ -344,8 +344,8 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     assert (
         found := re.fullmatch(
             rb"run first of Ada on build-7 has held the host's lock since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ. "
-            rb"The lock ends at \d\d:\d\d:\d\dZ, in (\d+) s, unless that run goes on. Wait until then; if nobody waits "
-            rb"for that run any more, take the lock over with --take-lock \(by hand: SWITCHPROOF_TAKE_LOCK=1\)",
+            rb"The lock ends at \d\d:\d\d:\d\dZ, in (\d+) s, unless that run goes on. Wait until then; if nobody "
+            rb"waits for that run any more, take the lock over with --take-lock \(by hand: SWITCHPROOF_TAKE_LOCK=1\)",
             said["detail"],
         )
     )

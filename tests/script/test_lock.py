@@ -120,10 +120,7 @@ def test_what_holds_a_file_is_named_by_its_process(tmp_path: Path) -> None:
         (
             "1",
             "",
-            [
-                "locked: run other of Ada switched the host after noon and has not confirmed it. "
-                "Wait: the host goes back by itself"
-            ],
+            ["locked: run other of Ada switched the host after noon and has not confirmed it."],
         ),
         ("0", "Ada is at work", ["locked: Ada is at work"]),
         ("0", "", ["disarmed", "taken"]),
@@ -137,7 +134,7 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
       pending() {{ case $1 in run) echo other ;; owner) echo Ada ;; armed) echo noon ;; esac; }}
       has_ended() {{ return {has_ended}; }}
       seconds_left() {{ left=42; }}
-      refuse() {{ echo "$1: ${{2%% in 42*}}"; }}
+      refuse() {{ echo "$1: ${{2%% Wait: the host goes back by itself in 42*}}"; }}
       held_by() {{ echo other; }}
       lock_problem() {{ echo '{held}'; }}
       disarm() {{ echo disarmed; }}
