@@ -187,6 +187,9 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         parser.add_argument("value", nargs="?", metavar=label, help=details[option]["help"])
     if session.folder == "checks":
         parser.add_argument("--collect-only", action="store_true", help="list the checks without asking any host")
+        how_much = parser.add_mutually_exclusive_group()
+        how_much.add_argument("-v", "--verbose", action="store_true", help="show a line for each check")
+        how_much.add_argument("-q", "--quiet", action="store_true", help="show the verdict alone")
     asked = vars(parser.parse_args(list(words)))
     translated = list(session.means)
     if session.value:
@@ -197,6 +200,7 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         translated.append(session.value[0] if value is None else f"{session.value[0]}={value}")
     if asked.get("collect_only"):
         translated.append("--collect-only")
+    translated += [f"--{name}" for name in ("verbose", "quiet") if asked.get(name)]
     for name in session.takes:
         translated += _words(name, asked[options.dest(name)], details[name])
     return translated
