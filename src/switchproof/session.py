@@ -104,6 +104,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     verbosity: int = config.option.verbose
+    is_brief = verbosity < 0 and not config.option.collectonly
     progress = Progress(own_stdout(), interactive=is_interactive(), verbosity=verbosity)
     service = ci.service(os.environ, progress.say)
 
@@ -114,13 +115,13 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     session = DeploySession(
         plan, folder, watch, redact, promoted_from=promoted_from, selection=selection, cutover=cutover, room=room
     )
-    outputs = Outputs(session, progress, service, settings, is_brief=verbosity < 0)
+    outputs = Outputs(session, progress, service, settings, is_brief=is_brief)
     config.add_cleanup(lambda: _clear(session, room))
     config.stash[SESSION] = session
     config.add_cleanup(lambda: end_service(service, session))
     Redaction(redact).install(config)
     configure_html(config, folder)
-    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if verbosity < 0 else -1
+    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if is_brief else -1
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     # The folder gets its name when everything is in it: what is registered first ends last.
