@@ -35,9 +35,13 @@ class Unreachable(ConnectionProblem):
 class HostKeyUnknown(ConnectionProblem, UsageError):
     """No key is pinned for the host."""
 
+    refused = "no host key is pinned for a host"
+
 
 class HostKeyChanged(ConnectionProblem, UsageError):
     """The host showed another key than the pinned one."""
+
+    refused = "a host showed another host key than the pinned one"
 
 
 class AuthenticationFailed(ConnectionProblem):

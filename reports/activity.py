@@ -103,9 +103,14 @@ class Activity:
 
 
 class Board:
-    """The activities of all hosts. Safe to use from several threads."""
+    """The activities of all hosts. Safe to use from several threads.
 
-    def __init__(self) -> None:
+    Args:
+        every_check: Whether each check is told, instead of those alone that need a person.
+    """
+
+    def __init__(self, *, every_check: bool = False) -> None:
+        self._every_check = every_check
         self._hosts: dict[str, Activity] = {}
         self._causes: set[tuple[str, str, str]] = set()
         self._lock = threading.Lock()
@@ -188,7 +193,7 @@ class Board:
             if cause in self._causes:
                 return []
             self._causes.add(cause)
-        return _check(event)
+        return _check(event, every=self._every_check)
 
     def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
@@ -202,8 +207,8 @@ def _log_line(host: str, missed: int, line: str) -> Line:
     return Line(f"{host}{lost} | {line}", passing=True)
 
 
-def _check(event: ev.CheckFinished) -> list[Line]:
-    if event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
+def _check(event: ev.CheckFinished, *, every: bool) -> list[Line]:
+    if not every and event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
     said = text.brief(event.message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.record import AuditResult, ClauseResult, Record
@@ -189,7 +189,7 @@ def markdown(comparison: Comparison) -> str:
 
 def command(arguments: list[str]) -> int:
     """Compare two runs. Return 0 if nothing that decides differs, 1 if something does."""
-    parser = argparse.ArgumentParser(prog="switchproof reports compare", description=__doc__)
+    parser = Parser(prog="switchproof reports compare", description=__doc__)
     parser.add_argument("left", metavar="A", help="a run: its folder, its record.json, or `latest`")
     parser.add_argument("right", metavar="B", help="another run")
     parser.add_argument("--pair", action="append", default=[], metavar="HOST=HOST", help="a host of A and one of B")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import datetime as dt
 import fcntl
@@ -21,6 +20,7 @@ from statistics import median
 
 from markupsafe import Markup
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.settings import read_settings
@@ -267,7 +267,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such folder or the page cannot be written.
     """
-    parser = argparse.ArgumentParser(prog="switchproof reports index", description="List every kept run on one page.")
+    parser = Parser(prog="switchproof reports index", description="List every kept run on one page.")
     parser.add_argument(
         "folder",
         metavar="DIR",

@@ -28,23 +28,26 @@ class Progress:
     Args:
         stream: Where to show it; not one that pytest captures.
         interactive: Whether the stream is a terminal that a person looks at.
+        verbosity: As pytest counts `-v` and `-q`: more than 0 shows each check, less than 0 shows no events.
     """
 
-    def __init__(self, stream: TextIO, *, interactive: bool) -> None:
+    def __init__(self, stream: TextIO, *, interactive: bool, verbosity: int = 0) -> None:
         self._out = ForgivingStream(stream)
-        self._board = Board()
+        self._board = Board(every_check=verbosity > 0)
+        self._quiet = verbosity < 0
         self._lock = threading.RLock()
         self._ticker: threading.Thread | None = None
         self._ended = threading.Event()
         self._live: LiveTable | None = None
-        if interactive:
+        if interactive and not self._quiet:
             from switchproof.reports.live import LiveTable  # it draws with rich, which only a terminal needs
 
             self._live = LiveTable(self._out, self._board)
 
     def __call__(self, event: ev.AnyEvent) -> None:
         """Take an event in and show it."""
-        self._tell(self._board.lines(event))
+        if not self._quiet:
+            self._tell(self._board.lines(event))
 
     def _tell(self, lines: list[Line]) -> None:
         for line in lines:
@@ -64,7 +67,7 @@ class Progress:
         with self._lock:
             if self._live is not None:
                 self._live.start()
-            elif self._ticker is None:
+            elif self._ticker is None and not self._quiet:
                 self._ticker = threading.Thread(target=self._tick, daemon=True)
                 self._ticker.start()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.reports import files, html
@@ -23,7 +23,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such run or the page cannot be written; the run's own verdict changes nothing about it.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="switchproof reports render",
         description="Make the page of a run again, from its record or, if it was killed, from its events.",
     )

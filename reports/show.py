@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 import sys
 
 import msgspec
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.reports import markdown, summary, text
@@ -24,7 +24,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         0, or 4 if there is no such run; the run's own verdict changes nothing about it.
     """
-    parser = argparse.ArgumentParser(prog="switchproof reports show", description="Show what a run proved.")
+    parser = Parser(prog="switchproof reports show", description="Show what a run proved.")
     parser.add_argument("run", metavar="RUN", help="a run's folder, its record.json or events.jsonl, or `latest`")
     parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
     asked = parser.parse_args(arguments)

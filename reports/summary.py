@@ -47,18 +47,21 @@ _QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
 
 
-def render(record: Record, folder: Path, *, colour: bool = False) -> str:
+def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = False) -> str:
     """Render the summary of a run.
 
     Args:
         record: The run.
         folder: The run's folder, as it shall be shown.
         colour: Whether the stream takes ANSI colours. Without them nothing is lost.
+        brief: Whether to render the verdict, the report's place and the exit code alone.
 
     Returns:
         Lines that keep to 80 columns, ending in a line feed.
     """
     lines = [_headline(record), *_wrapped(f"{reading.sentence(record)} {reading.bound(record)}".strip())]
+    if brief:
+        return _text([*lines, *_report(record, folder), *_exit(record)], colour=colour)
     lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
@@ -75,6 +78,10 @@ def render(record: Record, folder: Path, *, colour: bool = False) -> str:
         lines += _wrapped(step.text)
         if step.command:
             lines.append(Text(f"  {text.inert(step.command)}", style="bold"))
+    return _text(lines, colour=colour)
+
+
+def _text(lines: Sequence[Text], *, colour: bool) -> str:
     out = io.StringIO()
     console = Console(
         file=out,

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import bridge, endpoints, health_values, whole_script
 from switchproof.deploy.target.loading import load_contract
@@ -51,7 +51,7 @@ _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\x1e": "\\036", "\x1f": "\\0
 
 def main() -> int:
     """Print the script for a target file; return 4 where the file is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m switchproof.deploy.host.by_hand",
         description="Print the host's script with what a target file says of health as its defaults.",
     )

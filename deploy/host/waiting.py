@@ -13,6 +13,9 @@ EVERY_S = 2.0
 LONGEST = 600
 """Characters of a line that are shown."""
 
+SILENT_S = 10.0
+"""Seconds after which a host that has begun to count down is said to be silent; no second countdown begins."""
+
 _UNREAD = 2**16
 """Bytes of an unfinished line that are looked at: a line of ours is far shorter."""
 
@@ -33,6 +36,7 @@ class Waiting:
         self._deadline = time.monotonic() + limit_s
         self._said_at = time.monotonic()
         self._unread = b""
+        self._heard_at: float | None = None
         self._ended = threading.Event()
 
     def hear(self, output: bytes) -> None:
@@ -41,6 +45,7 @@ class Waiting:
         self._unread = rest[:_UNREAD]
         for line in lines:
             if line.startswith(self._mark):
+                self._heard_at = time.monotonic()
                 self._tell(line.removeprefix(self._mark).decode("utf-8", "replace"))
 
     @contextmanager
@@ -56,10 +61,12 @@ class Waiting:
 
     def _tick(self) -> None:
         while not self._ended.wait(EVERY_S / 4):
+            now = time.monotonic()
             # The host's line is a little late at times; ours would only say less.
-            if time.monotonic() - self._said_at >= 1.5 * EVERY_S:
-                left_s = max(0.0, self._deadline - time.monotonic())
-                self._tell(f"{self._what}, for {left_s:.0f} s more at most")
+            if self._heard_at is None and now - self._said_at >= 1.5 * EVERY_S:
+                self._tell(f"{self._what}, for {max(0.0, self._deadline - now):.0f} s more at most")
+            elif self._heard_at is not None and now - self._said_at >= SILENT_S:
+                self._tell(f"{self._what}; the host has said nothing for {now - self._heard_at:.0f} s")
 
     def _tell(self, text: str) -> None:
         self._said_at = time.monotonic()

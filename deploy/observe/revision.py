@@ -142,7 +142,9 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
         case "malformed":
             raise RevisionMalformed(f"--sha={revision}: {detail}")
         case "missing":
-            raise RevisionMissing(f"--sha={revision}: {detail}")
+            raise RevisionMissing(
+                f"--sha={revision}: {detail}. The host fetches from the repository URL: push the commit first."
+            )
         case "ambiguous":
             raise RevisionAmbiguous(f"--sha={revision}: {detail}")
         case "unreachable" | "checkout":

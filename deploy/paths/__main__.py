@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
 from switchproof.deploy.paths.sources import Surveyor
@@ -17,15 +16,6 @@ from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.paths.told import told
 from switchproof.deploy.record.schema import schema_of
 from switchproof.deploy.redact.redactor import Redactor
-
-
-class _Parser(argparse.ArgumentParser):
-    """Exits with the code that wrong usage has everywhere here."""
-
-    def error(self, message: str) -> Any:
-        """Say what is wrong."""
-        self.print_usage(sys.stderr)
-        self.exit(int(ExitCode.USAGE), f"{self.prog}: {message}\n")
 
 
 def paths_schema() -> dict[str, Any]:
@@ -42,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 if every active path is clean, 1 if one breaks the contract, 11 if something was not understood, 4 if the
         folder or an option is wrong.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="switchproof paths",
         description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
     )

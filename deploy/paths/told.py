@@ -23,7 +23,8 @@ def told(survey: Survey) -> str:
 def _lines(survey: Survey) -> Iterator[str]:
     active = survey.active
     rest = [entry for entry in survey.entry_points if entry.state is not State.ACTIVE]
-    yield f"{len(active)} active deploy paths of {len(survey.entry_points)} entry points in {survey.repository}"
+    paths, points = _count(len(active), "active deploy path"), _count(len(survey.entry_points), "entry point")
+    yield f"{paths} of {points} in {survey.repository}"
     for entry in active:
         yield ""
         through = "through the shared host-side script" if entry.shared_script else "past the shared host-side script"
@@ -50,6 +51,10 @@ def _lines(survey: Survey) -> Iterator[str]:
         yield f"Passed over, as you vouch for it: {', '.join(survey.vouched)}"
     yield ""
     yield f"Verdict: {_VERDICTS[survey.verdict]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _details(entry: EntryPoint) -> Iterator[str]:

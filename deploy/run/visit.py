@@ -132,7 +132,7 @@ class Visit:
         """Take in what a host says when it is claimed."""
         if frame.get("outcome") == "locked":
             self._claimed = False
-            raise Locked(f"{self.host.name}: this host is taken: {frame.text('detail')}")
+            raise Locked(f"{self.host.name}: this host is locked: {frame.text('detail')}")
         if frame.get("outcome") == "unready":
             self._claimed = False
             raise HostUnready(f"{self.host.name}: the host cannot be deployed to: {frame.get('detail')}")

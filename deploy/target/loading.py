@@ -83,8 +83,15 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such target file; name one with --targets=FILE") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+    except IsADirectoryError:
+        example = next((str(file) for file in sorted(path.glob("*.toml"))), "deploy/targets/ovh.toml")
+        raise UsageError(f"{path}: this is a folder; name a target file, such as --targets={example}") from None
+    except NotADirectoryError:
+        raise UsageError(f"{path}: no such target file, as a part of the path is not a folder") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a target file: it is not text in UTF-8") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
 

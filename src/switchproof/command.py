@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
 import os
@@ -14,9 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from switchproof import options
-
-USAGE = 4
-"""The exit code of a wrong command line: nothing was touched."""
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 
 _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
@@ -110,14 +108,6 @@ TOOLS: Mapping[str, tuple[str, str]] = {
 """Verbs with a command line of their own: the module that has its `main`, and what it does."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that ends with the exit code of a wrong command line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong, and how to get help."""
-        self.exit(USAGE, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
-
-
 def main(words: Sequence[str]) -> int:
     """Run the command.
 
@@ -142,7 +132,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     found = f"{verb!r} is not a verb" if verb else "a verb is missing"
     sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
-    return USAGE
+    return ExitCode.USAGE
 
 
 def _overview() -> str:
@@ -211,6 +201,9 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         parser.add_argument("value", nargs="?", metavar=label, help=details[option]["help"])
     if session.folder == "checks":
         parser.add_argument("--collect-only", action="store_true", help="list the checks without asking any host")
+        how_much = parser.add_mutually_exclusive_group()
+        how_much.add_argument("-v", "--verbose", action="store_true", help="show a line for each check")
+        how_much.add_argument("-q", "--quiet", action="store_true", help="show the verdict alone")
     asked = vars(parser.parse_args(list(words)))
     translated = list(session.means)
     if session.value:
@@ -221,6 +214,7 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         translated.append(session.value[0] if value is None else f"{session.value[0]}={value}")
     if asked.get("collect_only"):
         translated.append("--collect-only")
+    translated += [f"--{name}" for name in ("verbose", "quiet") if asked.get(name)]
     for name in session.takes:
         translated += _words(name, asked[options.dest(name)], details[name])
     return translated

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from switchproof.command import USAGE, Parser
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers import KINDS
 from switchproof.deploy.providers.ssh.table import SSH
@@ -25,7 +26,7 @@ _NIX_S = 120.0
 
 
 def main(words: Sequence[str]) -> int:
-    """Write the files that are missing, and say what to do next.
+    """Write the files that are missing, have git ignore runs, and say what to do next.
 
     Args:
         words: The command line after `switchproof init`.
@@ -46,10 +47,10 @@ def main(words: Sequence[str]) -> int:
         print(_write(read_settings(Path.cwd()), asked.name, asked.ci))
     except UsageError as error:
         print(f"switchproof init: {error}", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     except OSError as error:
         print(f"switchproof init: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     return 0
 
 
@@ -80,6 +81,7 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
         ),
     }
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
+    lines += _ignore_runs(settings)
     lines += [problem] if problem else []
     place = "variables" if service == "gitlab" else "variables of the environment production"
     secret = "a file variable" if service == "gitlab" else "a secret"
@@ -147,6 +149,30 @@ def _keep_or_write(path: Path, text: str, root: Path) -> str:
     except FileExistsError:
         return f"{_relative(path, root)} exists and stays as it is"
     return f"{_relative(path, root)} is written"
+
+
+def _ignore_runs(settings: Settings) -> list[str]:
+    """Have git ignore what runs write, by lines at the end of `.gitignore`, unless git ignores it already."""
+    root, home, runs = settings.root, settings.home, settings.report_dir
+    written = [runs / "x"]
+    if home != runs:
+        written += [home / "latest", home / "index.html", settings.trials / "x"]
+    if not runs.is_relative_to(root):
+        return []
+    if _output(root, "git", "rev-parse", "--git-dir") is None:
+        return [f"{root} is not a git repository, so nothing ignores {_relative(runs, root)}"]
+    missing = [
+        f"/{(path.parent if path.name == 'x' else path).relative_to(root).as_posix()}{'/' * (path.name == 'x')}"
+        for path in written
+        if _output(root, "git", "check-ignore", "--quiet", "--no-index", str(path)) is None
+    ]
+    if not missing:
+        return []
+    file = root / ".gitignore"
+    before = file.read_bytes() if file.exists() else b""
+    with file.open("ab") as appended:
+        appended.write(b"\n" * (before[-1:] not in {b"", b"\n"}) + "".join(f"{line}\n" for line in missing).encode())
+    return [f".gitignore ignores what runs write: {', '.join(missing)} added"]
 
 
 def _relative(path: Path, root: Path) -> Path:

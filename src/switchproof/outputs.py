@@ -31,9 +31,19 @@ class Outputs:
         progress: Shows events in the terminal.
         service: Shows events to the CI service, and publishes the record there.
         settings: Where the repository keeps its runs.
+        is_brief: Whether the terminal ends with the verdict alone.
     """
 
-    def __init__(self, session: DeploySession, progress: Progress, service: ci.Service, settings: Settings) -> None:
+    def __init__(
+        self,
+        session: DeploySession,
+        progress: Progress,
+        service: ci.Service,
+        settings: Settings,
+        *,
+        is_brief: bool = False,
+    ) -> None:
+        self._is_brief = is_brief
         self._session = session
         self._progress = progress
         self._service = service
@@ -110,7 +120,7 @@ class Outputs:
             folder = self._session.folder
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
             colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
-            terminalreporter.write("\n" + render_summary(record, shown, colour=colour))
+            terminalreporter.write("\n" + render_summary(record, shown, colour=colour, brief=self._is_brief))
         if self._tidied and self._tidied.removed:
             terminalreporter.write_line(str(self._tidied))
         for problem in self._problems:

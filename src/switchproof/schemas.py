@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from switchproof.command import USAGE, Parser
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 
 
@@ -76,6 +77,6 @@ def main(words: Sequence[str]) -> int:
         target = load(asked.file, os.environ, ())
     except UsageError as error:
         print(f"switchproof schema: {error}", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     sys.stdout.write(document.text(document.document(target)))
     return 0

@@ -108,7 +108,9 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.import_plugin("switchproof.checks.provided")
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
-    progress = Progress(own_stdout(), interactive=is_interactive())
+    verbosity: int = config.option.verbose
+    is_brief = verbosity < 0 and not config.option.collectonly
+    progress = Progress(own_stdout(), interactive=is_interactive(), verbosity=verbosity)
     service = ci.service(os.environ, progress.say)
 
     def watch(event: AnyEvent) -> None:
@@ -126,13 +128,13 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
         room=room,
         secrets=secrets_of_way,
     )
-    outputs = Outputs(session, progress, service, settings)
+    outputs = Outputs(session, progress, service, settings, is_brief=is_brief)
     config.add_cleanup(lambda: _clear(session, room))
     config.stash[SESSION] = session
     config.add_cleanup(lambda: end_service(service, session))
     Redaction(redact).install(config)
     configure_html(config, folder)
-    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -1
+    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if is_brief else -1
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     # The folder gets its name when everything is in it: what is registered first ends last.

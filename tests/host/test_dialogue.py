@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, Unreachable, text_of
+from switchproof.deploy.host import waiting as waits
 from switchproof.deploy.host.dialogue import Dialogue
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.host.patience import Patience
@@ -218,3 +219,18 @@ def test_where_no_line_comes_the_run_says_itself_what_it_waits_for() -> None:
     with Waiting("ab", "web to answer well", 600.0, said.put).ticking():
         line = said.get(timeout=60)
     assert re.fullmatch(r"waiting: web to answer well, for 5\d\d s more at most", line)
+
+
+def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a line of the host, the run only says for how long none has come."""
+    monkeypatch.setattr(waits, "EVERY_S", 0.02)
+    monkeypatch.setattr(waits, "SILENT_S", 0.05)
+    said: queue.Queue[str] = queue.Queue()
+    waiting = Waiting("ab", "web to answer well", 600.0, said.put)
+    waiting.hear(b"SWITCHPROOF/1 ab waits web, code 503, for 9 s more at most\n")
+    with waiting.ticking():
+        lines = [said.get(timeout=60) for _ in range(3)]
+    assert lines[0] == "waiting: web, code 503, for 9 s more at most"
+    assert [re.sub(r"\d+", "N", line) for line in lines[1:]] == [
+        "waiting: web to answer well; the host has said nothing for N s"
+    ] * 2

@@ -343,9 +343,9 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     assert said["outcome"] == b"locked"
     assert (
         found := re.fullmatch(
-            rb"Ada on build-7, run first, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; unless it goes on, its lock ends "
-            rb"at \d\d:\d\d:\d\dZ, in (\d+) s. To take it over before: --take-lock, or by hand "
-            rb"SWITCHPROOF_TAKE_LOCK=1",
+            rb"run first of Ada on build-7 has held the host's lock since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ. "
+            rb"The lock ends at \d\d:\d\d:\d\dZ, in (\d+) s, unless that run goes on. Wait until then; if nobody "
+            rb"waits for that run any more, take the lock over with --take-lock \(by hand: SWITCHPROOF_TAKE_LOCK=1\)",
             said["detail"],
         )
     )
@@ -354,11 +354,11 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     assert set(said) == {"outcome", "detail", "clock"}
     status, output = by_hand(machine, "deploy", RELEASE_SHA="v3")
     assert status == 75, output
-    assert "the host is taken by Ada on build-7, run first" in output
+    assert "the host is locked: run first of Ada on build-7" in output
     targets = target_file(tmp_path, ["a"])
     ended = session("--provider=lab", "--sha=v3", f"--targets={targets}", runs=tmp_path / "runs", lab=lab)
     assert ended.status == 75, ended.output
-    assert "Ada on build-7, run first, since 20" in ended.output
+    assert "run first of Ada on build-7 has held the host's lock since 20" in " ".join(ended.output.split())
     assert ended.record.host("a").state is HostState.UNCHANGED
     assert inside(machine, "cat /run/switchproof/lock/holder") == holder
     assert inside(machine, "ls /var/lib/switchproof/runs | grep -E 'second|hand-' || true") == ""
@@ -384,7 +384,7 @@ def test_a_lock_is_taken_over_where_a_person_says_so(machine: LabHost) -> None:
     inside(machine, f"systemd-run -q --no-block --unit={unit} --service-type=oneshot sleep 60")
     refused = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
     assert refused["outcome"] == b"locked"
-    assert refused["detail"].endswith(b"; its job is still at work")
+    assert refused["detail"].endswith(b", and its job is still at work. Wait until that job has ended")
     inside(machine, f"systemctl stop {unit}; systemctl reset-failed {unit} || true")
     said = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
     assert (said["outcome"], said["lock.stale"]) == (b"ok", b"first")
@@ -394,7 +394,7 @@ def test_a_lock_is_taken_over_where_a_person_says_so(machine: LabHost) -> None:
     inside(machine, "sed -i 's/^lease .*/lease 1/' /run/switchproof/lock/holder")
     inside(machine, "systemd-run -q --unit=fetching flock /run/switchproof/lock/at-work sleep 60")
     try:
-        wait_for(lambda: b"it is at work" in claim(machine, "next").get("detail", b""), "the lock is kept")
+        wait_for(lambda: b", and is at work" in claim(machine, "next").get("detail", b""), "the lock is kept")
     finally:
         inside(machine, "systemctl stop fetching")
     assert claim(machine, "next")["outcome"] == b"ok"

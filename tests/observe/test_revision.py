@@ -131,6 +131,12 @@ def test_each_failure_has_its_error(outcome: str, error: type[Exception], kind: 
     assert isinstance(raised.value, kind)
 
 
+def test_a_missing_revision_says_to_push_it_first() -> None:
+    """A commit that was never pushed is the usual reason, as the host fetches from the repository's URL."""
+    with pytest.raises(RevisionMissing, match=r"in the host's words\. The host fetches .* push the commit first"):
+        read_resolution(told(outcome="missing", detail="in the host's words"), SHA)
+
+
 @pytest.mark.parametrize(
     ("parts", "asked"),
     [

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import switchproof.deploy.providers
-from switchproof.deploy.connection import Completed, ConnectionFacts, Program, Question, Unreachable
+from switchproof.deploy.connection import Completed, ConnectionFacts, HostKeyChanged, Program, Question, Unreachable
 from tests.answers import LIVE, SHA, TOPLEVEL, answers, bodies, unit_show
 from tests.deploys.sessions import ROOT, Ended
 from tests.run.hosts import BEFORE, TOOLS, Host
@@ -164,6 +164,13 @@ class Unready(Host):
         return {"outcome": "unready", "detail": "git is missing: install it"}
 
 
+class Impostor(Host):
+    """A host that shows another key than the pinned one."""
+
+    def connect(self) -> Host:
+        raise HostKeyChanged(self.host, "it shows another key", "Find out whether the host was reinstalled.")
+
+
 class Waiting(Host):
     """A host whose running system has another kernel than the booted one."""
 
@@ -229,6 +236,7 @@ KINDS = {
         Unready,
         Waiting,
         GivenUp,
+        Impostor,
         LockedOut,
         Delivered,
         Breaking,

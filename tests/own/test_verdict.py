@@ -19,6 +19,7 @@ from tests.own.sessions import (
     Delivered,
     Filling,
     GivenUp,
+    Impostor,
     Keyless,
     LockedOut,
     Scenario,
@@ -119,8 +120,12 @@ def test_a_disk_that_fills_up_leaves_no_host_alone(status: str, code: int, state
 
 @pytest.mark.parametrize(
     ("kind", "refused"),
-    [(Unknowing, "the revision cannot be used"), (Unready, "a host cannot be deployed to")],
-    ids=["revision", "host"],
+    [
+        (Unknowing, "the revision cannot be used"),
+        (Unready, "a host cannot be deployed to"),
+        (Impostor, "a host showed another host key than the pinned one"),
+    ],
+    ids=["revision", "host", "host-key"],
 )
 def test_exit_4_names_the_one_cause_that_it_was(kind: type[Host], refused: str, tmp_path: Path) -> None:
     """The record and the terminal say which kind of thing was refused, and no other."""

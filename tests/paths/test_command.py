@@ -111,6 +111,14 @@ def test_an_empty_repository_has_no_deploy_path(tmp_path: Path, capsys: pytest.C
     assert "Verdict: nothing found" in shown
 
 
+def test_one_path_of_one_entry_point_is_counted_in_the_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "justfile").write_text("deploy:\n    nixos-rebuild switch\n", encoding="utf-8")
+    main([str(tmp_path)])
+    assert capsys.readouterr().out.startswith("1 active deploy path of 1 entry point in ")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_survey_says_of_which_commit_it_is(tmp_path: Path, packed: bool) -> None:
     """The commit is the one that git has checked out, without git being run on what is not trusted."""

@@ -12,6 +12,7 @@ import pytest
 
 from switchproof import command, options
 from switchproof.deploy.record.record import read_record
+from tests.answers import SHA
 from tests.own.sessions import Scenario, prepare
 from tests.plugin.test_plugin import HOSTILE, SETTINGS
 
@@ -36,6 +37,8 @@ def test_good(host):
         ("audit --provider=p --cutover --repo=. --records=r", "--audit --provider=p --cutover --repo=. --records=r"),
         ("audit --provider=p --cutover=3", "--audit --provider=p --cutover=3"),
         ("plan --provider=p --sha=v1 --collect-only", "--plan --collect-only --sha=v1 --provider=p"),
+        ("audit --provider=p -v", "--audit --verbose --provider=p"),
+        ("audit --provider=p -q", "--audit --quiet --provider=p"),
         ("rollback --provider=p", "--rollback --provider=p"),
         ("rollback --provider=p 41", "--rollback=41 --provider=p"),
         ("drill --provider=p --sha=v1", "--drill --sha=v1 --provider=p"),
@@ -69,6 +72,13 @@ def test_help_lists_the_options_of_the_verb_alone(verb: str, capsys: pytest.Capt
         ("deplyo", "'deplyo' is not a verb"),
         ("deploy --sha=main", "--provider"),
         ("deploy --provider=lab --sha=main --audit", "--audit"),
+        ("deploy --provider=lab --bogus", "unknown option --bogus; the following arguments are required: --sha"),
+        ("deploy --provider=lab --sha=main --hots=a", "unknown option --hots; did you mean --host?"),
+        ("lab up --bogus", "unrecognized arguments: --bogus"),
+        ("lab upp", "invalid choice: 'upp'"),
+        ("reports show", "required: RUN"),
+        ("paths", "which repository?"),
+        ("init --bogus", "unknown option --bogus"),
         ("deploy --provider=lab --sha=main tests", "tests"),
         ("drill --provider=lab --sha=main sideways", "orderly|dead-man: found 'sideways'"),
         ("schema", "name"),
@@ -146,6 +156,22 @@ def test_a_deploy_has_nothing_of_the_users_tests(repository: Path) -> None:
         "own/test_good.py"
     ]
     assert (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("how", ["-v", "-q"])
+def test_verbose_shows_each_check_and_quiet_the_verdict_alone(repository: Path, how: str) -> None:
+    """As people who know pytest expect of -v and -q."""
+    done = run(repository, "deploy", Scenario(options=(f"--sha={SHA}", how)))
+    assert done.returncode == 0, done.stdout
+    passed = [line for line in done.stdout.splitlines() if "Z a PASSED " in line]
+    if how == "-v":
+        assert any(" PASSED revision: " in line for line in passed)
+        assert any(" PASSED diagnostics: " in line for line in passed)
+    else:
+        first, *_, last = done.stdout.strip().splitlines()
+        assert first.startswith("CANONICAL  deploy of ")
+        assert last == "Exit 0: canonical: the contract held on every host"
+        assert "converge" not in done.stdout
 
 
 @pytest.mark.parametrize("around", ["{} >&-", "{} >/dev/full", "{} | true"])

@@ -53,7 +53,7 @@ def test_it_writes_a_target_file_of_the_flakes_hosts(flake: Path, capsys: pytest
     """The hosts are those that nix names. The file is refused until health is filled in, and then it is complete."""
     assert main(["init"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("deploy/targets/ovh.toml is written\n.github/workflows/deploy.yml is written\n")
+    assert shown.startswith("deploy/targets/ovh.toml is written\n.github/workflows/deploy.yml is written\n.gitignore")
     target = flake / "deploy/targets/ovh.toml"
     environ = {f"WEB_{number}_{name}": value for number in (1, 2) for name, value in VARIABLES.items()}
     assert all(name in shown for name in environ)
@@ -107,6 +107,27 @@ def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str])
     assert main(["init"]) == 0
     assert "deploy/targets/ovh.toml exists and stays as it is" in capsys.readouterr().out
     assert target.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(("before", "added"), [(None, ""), ("result", "result\n"), ("result\n", "result\n")])
+def test_git_ignores_what_runs_write(flake: Path, before: str | None, added: str) -> None:
+    """Lines are added behind those that are there, once."""
+    if before is not None:
+        (flake / ".gitignore").write_text(before, encoding="utf-8")
+    for _ in range(2):
+        assert main(["init"]) == 0
+        lines = "/reports/runs/\n/reports/latest\n/reports/index.html\n/reports/trials/\n"
+        assert (flake / ".gitignore").read_text(encoding="utf-8") == f"{added}{lines}"
+
+
+def test_what_git_ignores_already_is_not_added(flake: Path) -> None:
+    """A folder of runs elsewhere needs one line, and none where a pattern covers it."""
+    (flake / "pyproject.toml").write_text('[tool.switchproof]\nreport-dir = "out/runs"\n', encoding="utf-8")
+    assert main(["init"]) == 0
+    assert (flake / ".gitignore").read_text(encoding="utf-8") == "/out/runs/\n"
+    (flake / ".gitignore").write_text("out\n", encoding="utf-8")
+    assert main(["init"]) == 0
+    assert (flake / ".gitignore").read_text(encoding="utf-8") == "out\n"
 
 
 def test_without_nix_there_is_an_example_host(

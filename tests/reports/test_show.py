@@ -10,7 +10,7 @@ import pytest
 
 from switchproof.deploy.record.record import write_record
 from switchproof.reports import markdown
-from switchproof.reports.__main__ import main
+from switchproof.reports.__main__ import COMMANDS, main
 from tests.reports import stories
 from tests.reports.stories import Story
 
@@ -83,10 +83,23 @@ def test_what_is_no_run_is_said_in_one_sentence(
 
 
 def test_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a command, or with one that is none, the commands are named."""
+    """Help lists the commands; without one, or with an unknown one, the code is 4 and they are listed as well."""
     assert main(["--help"]) == 0
-    assert main(["no-such"]) == 2
-    assert capsys.readouterr().err.count("show") == 2
+    assert "  show " in capsys.readouterr().out
+    for words, problem in ((["no-such"], "'no-such' is not a command"), ([], "a command is missing")):
+        assert main(words) == 4
+        shown = capsys.readouterr().err
+        assert problem in shown
+        assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["compare", "index", "list", "render", "show"])
+def test_an_unknown_option_is_exit_code_4(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of `reports` ends with the code of wrong usage, and names the option."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--bogus"])
+    assert ended.value.code == 4
+    assert "unknown option --bogus" in capsys.readouterr().err
 
 
 def test_no_line_is_a_command_in_a_step_of_github(

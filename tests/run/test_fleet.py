@@ -157,7 +157,7 @@ def test_locked_host_is_not_touched(tmp_path: Path) -> None:
     assert drive.fleet.locked
     assert drive.fleet.refusal is None
     assert verbs(a) == {"resolve"}
-    assert "this host is taken: run r-0 of you@there" in drive.problems[0]
+    assert "this host is locked: run r-0 of you@there" in drive.problems[0]
     assert b.toplevel == BEFORE
 
 

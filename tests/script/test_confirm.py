@@ -73,7 +73,38 @@ def test_a_host_at_work_is_not_given_back(tmp_path: Path, work: str, activation:
       SWITCHPROOF_KEEP=1 conclude
       echo "${{said[outcome]}}: ${{said[detail]}}"
     """
-    assert run(text, *FRAGMENTS, folder=tmp_path) == f"busy: {detail}; the lock stays\n"
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"busy: {detail}; the lock stays until it has ended\n"
+
+
+@pytest.mark.parametrize(
+    ("keep", "state", "ends"),
+    [
+        ("", "jobs_at_work() { echo rollback; }", True),
+        ("broken", "jobs_at_work() { echo rollback; }", True),
+        ("1", "jobs_at_work() { echo rollback; }", False),
+        ("broken", "rebooted() { :; }", True),
+        ("1", "rebooted() { :; }", False),
+        ("broken", "decided_by guard", True),
+    ],
+)
+def test_after_its_last_word_a_run_keeps_nobody_out_by_its_lease(
+    tmp_path: Path, keep: str, state: str, ends: bool
+) -> None:
+    """The lease ends with a run that could not give the host back; one that goes on after a failed check keeps it."""
+    text = f"""
+      {STATE}
+      printf '%s\n' "run r" 'owner Ada' 'since noon' 'lease 9999999999' >"$LOCK/holder"
+      LEASE_S=1260
+      jobs_at_work() {{ :; }}
+      find_activation() {{ activating=''; }}
+      say_boot() {{ :; }}
+      {state}
+      SWITCHPROOF_KEEP={keep} conclude
+      lease_left
+      echo "$ends_in"
+    """
+    left = int(run(text, "numbers", "clock", "lock", *FRAGMENTS, folder=tmp_path))
+    assert (left == 0) == ends
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,11 @@ def test_what_holds_a_file_is_named_by_its_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("has_ended", "held", "told"),
     [
-        ("1", "", ["locked: Ada, run other, since noon: not confirmed yet; the host goes back by itself"]),
+        (
+            "1",
+            "",
+            ["locked: run other of Ada switched the host after noon and has not confirmed it."],
+        ),
         ("0", "Ada is at work", ["locked: Ada is at work"]),
         ("0", "", ["disarmed", "taken"]),
     ],
@@ -130,7 +134,7 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
       pending() {{ case $1 in run) echo other ;; owner) echo Ada ;; armed) echo noon ;; esac; }}
       has_ended() {{ return {has_ended}; }}
       seconds_left() {{ left=42; }}
-      refuse() {{ echo "$1: ${{2%% in 42*}}"; }}
+      refuse() {{ echo "$1: ${{2%% Wait: the host goes back by itself in 42*}}"; }}
       held_by() {{ echo other; }}
       lock_problem() {{ echo '{held}'; }}
       disarm() {{ echo disarmed; }}
@@ -160,14 +164,17 @@ uptime_to() { printf -v "$1" 1000.5; }
         ("may_be_at_work() { answered=x; }", "its job is still at work"),
         ("may_be_at_work() { answered=''; }", "its job may be, as systemd does not answer, still at work"),
         ("may_be_at_work() { answered=x; }; SWITCHPROOF_TAKE_LOCK=1", "its job is still at work"),
-        (":", "its lock ends at "),
+        (":", "The lock ends at "),
         ("SWITCHPROOF_TAKE_LOCK=1", ""),
-        ("touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9", "it is at work. To take the lock over"),
+        (
+            "touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9",
+            ", and is at work. Wait until it has ended; if nobody",
+        ),
         ("touch $LOCK/at-work", "in 300 s"),
         ("sed -i 's/^lease.*/lease 900/' $LOCK/holder", ""),
         (
             "sed -i 's/^lease.*/lease 900/' $LOCK/holder; touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9",
-            "it is at work",
+            ", and is at work.",
         ),
     ],
 )
@@ -177,7 +184,7 @@ def test_who_keeps_a_host_is_told(tmp_path: Path, state: str, told: str) -> None
     output = run(text, *FRAGMENTS, folder=tmp_path)
     assert told in output
     assert bool(output) == bool(told)
-    assert not output or output.startswith("Ada, run other, since noon; ")
+    assert not output or output.startswith("run other of Ada has held the host's lock since noon")
 
 
 @pytest.mark.parametrize(

@@ -446,8 +446,15 @@ def test_unreadable_file_is_told(tmp_path: Path) -> None:
     for path, content in {"none.toml": None, ".": None, "bytes.toml": b"\xff\xfe"}.items():
         if content:
             (tmp_path / path).write_bytes(content)
-        with pytest.raises(UsageError, match=re.escape(str(tmp_path / path))):
+        with pytest.raises(UsageError, match=re.escape(str(tmp_path / path))) as refused:
             load(tmp_path / path, {})
+        assert "Errno" not in str(refused.value)
+
+
+def test_a_folder_in_place_of_a_target_file_names_a_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(TEXT, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"this is a folder; .*--targets={re.escape(str(tmp_path / 'fleet.toml'))}"):
+        load(tmp_path, {})
 
 
 # The environment.

@@ -33,6 +33,7 @@ CARRYING = [
     "checks/terminal.py",
     "checks/words.py",
     "deploy/cache.py",
+    "deploy/command_line.py",
     "deploy/connection.py",
     "deploy/cutover/audit.py",
     "deploy/cutover/judgement.py",

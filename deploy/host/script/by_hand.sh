@@ -293,7 +293,7 @@ verb_deploy() {
   if [ -n "$words" ]; then echo "$words; nothing was touched"; exit 4; fi
   [ ! -e "$STATE/returned" ] || { echo 'The last deploy was not confirmed, and the host went back by itself:'; cat "$STATE/returned"; }
   SWITCHPROOF_CLAIM=1 verb_resolve
-  if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is taken by ${said[detail]}"; exit 75; fi
+  if [ "${said[outcome]}" = locked ]; then clause revision REFUSED "the host is locked: ${said[detail]}"; exit 75; fi
   if [ "${said[outcome]}" != ok ]; then
     clause revision FAILED "${said[detail]}"
     [ -z "${said[before]:-}" ] || verb_confirm

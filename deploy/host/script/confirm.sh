@@ -12,12 +12,20 @@ conclude() {
   job=$(jobs_at_work | head -n1)
   if [ -z "$job" ] && ! find_activation; then job='perhaps a switch, as systemd does not answer,'; fi
   job=${job:-$activating}
-  if [ -n "$job" ]; then refuse busy "$job is still at work; the lock stays"; return; fi
+  if [ -n "$job" ]; then
+    refuse busy "$job is still at work; the lock stays until it has ended"
+    [ "$keep" = 1 ] || expire
+    return
+  fi
   judge
   if [ "$outcome" = ok ] && [ -n "$keep" ]; then keep_system; fi
   [ "$keep" != 1 ] || say_boot
   [ "$outcome" != ok ] || disarm_own
-  case $outcome:$keep in ok:* | late: | pending:) end_run ;; esac
+  case $outcome:$keep in
+    ok:* | late: | pending:) end_run ;;
+    *:1) ;;
+    *) expire ;;
+  esac
   say outcome "$outcome"
   [ -z "$detail" ] || say detail "$detail"
 }

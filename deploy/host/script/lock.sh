@@ -59,6 +59,8 @@ lease_left() {
 }
 
 renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
+# After a run's last word its lease keeps nobody out any more: only a job of it, or a guard, that is at work does.
+expire() { LEASE_S=0 renew; }
 release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
 refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew || true; }
 
@@ -99,16 +101,17 @@ may_be_at_work() {
 lock_problem() {
   local other ends_in until; other=$(held_by run)
   lease_left
-  local who; who="$(held_by owner), run ${other:-unknown}, since $(held_by since)"
+  local who take='take the lock over with --take-lock (by hand: SWITCHPROOF_TAKE_LOCK=1)'
+  who="run ${other:-unknown} of $(held_by owner) has held the host's lock since $(held_by since)"
   if may_be_at_work "$other"; then
-    echo "$who; its job $([ -n "$answered" ] && echo 'is' || echo 'may be, as systemd does not answer,') still at work"
+    echo "$who, and its job $([ -n "$answered" ] && echo 'is' || echo 'may be, as systemd does not answer,') still at work. Wait until that job has ended"
   elif [ -n "${SWITCHPROOF_TAKE_LOCK:-}" ]; then
     return
   elif [ -e "$LOCK/at-work" ] && ! flock -n "$LOCK/at-work" true; then
-    echo "$who; it is at work. To take the lock over: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+    echo "$who, and is at work. Wait until it has ended; if nobody waits for that run any more, $take"
   elif ((ends_in)); then
     until=$(date -u -d "@$((EPOCHSECONDS + ends_in))" +%H:%M:%SZ)
-    echo "$who; unless it goes on, its lock ends at $until, in $ends_in s. To take it over before: --take-lock, or by hand SWITCHPROOF_TAKE_LOCK=1"
+    echo "$who. The lock ends at $until, in $ends_in s, unless that run goes on. Wait until then; if nobody waits for that run any more, $take"
   fi
 }
 
@@ -120,7 +123,7 @@ take_lock() {
   if [ "$other" = "$RUN" ]; then other=''; fi
   if [ -n "$other" ] && ! has_ended "$GUARD"; then
     seconds_left
-    refuse locked "$(pending owner), run $other, since $(pending armed): not confirmed yet; the host goes back by itself ${left:+in $left s }unless it is"
+    refuse locked "run $other of $(pending owner) switched the host after $(pending armed) and has not confirmed it. Wait: the host goes back by itself ${left:+in $left s }unless that run confirms it"
     return 1
   fi
   if [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then

@@ -29,7 +29,7 @@ class Case(enum.StrEnum):
     TAP_OFF_BRIDGE = "the machine's tap is not on its bridge"
     BOOTING = "the machine is still booting"
     UNREACHABLE = "the machine runs and its network does not answer"
-    NOT_LISTENING = "the guest's network is up and its program does not listen yet"
+    NOT_LISTENING = "the guest's network is up and its program does not listen: it is slow, or has ended"
     HANGING = "the workload accepts connections and never answers"
     GARBLED = "the workload's answer is cut short, too large or no HTTP"
     BAD_STATUS = "the workload answers with an error"
@@ -59,7 +59,7 @@ class Case(enum.StrEnum):
     UNIT_ENDED = "the program inside the container ended by itself and was started again"
     UNIT_RESTARTED = "somebody stopped the unit inside the container and started it again"
     UNIT_STOPPED = "the program inside the container is stopped by a signal"
-    UNIT_NOT_LISTENING = "the program inside the container runs and does not listen yet"
+    UNIT_NOT_LISTENING = "the program inside the container runs and does not listen: it is slow, or hangs"
     OTHER_RELEASE_INSIDE = "the container runs another release than the host"
     MISTAKEN = "the container runs another workload"
 

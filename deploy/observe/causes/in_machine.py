@@ -39,7 +39,7 @@ _REMEDIES = {
     Case.TAP_OFF_BRIDGE: "put it back: ip link set {tap} master {bridge}",
     Case.BOOTING: "read how far it is: journalctl -u {unit}; health.ready_s if it only is slow",
     Case.UNREACHABLE: "read the guest's console: journalctl -u {unit}; look at its network inside",
-    Case.NOT_LISTENING: "read what its program waits for: journalctl -u {unit}; health.ready_s if it only is slow",
+    Case.NOT_LISTENING: "read whether its program ended: journalctl -u {unit}; health.ready_s if it only is slow",
     Case.HANGING: "look at the program inside the guest: it has the connection and says nothing",
     Case.GARBLED: "ask it yourself, and read what the workload says of itself: journalctl -u {unit}",
     Case.WRONG_ROLE: "see which workload the machine was started as: systemctl cat {unit}; systemctl status {unit}",

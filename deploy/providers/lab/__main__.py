@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import SwitchproofError, UsageError
 from switchproof.deploy.extras import require
 from switchproof.deploy.providers.lab import image, lab, preflight, state
-from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError, LabMisused
 from switchproof.deploy.providers.lab.faults import break_host, faults_of, find, mend_host
 from switchproof.deploy.providers.lab.host import ENVIRONMENT, SANDBOXES, LabHost, plain
 from switchproof.deploy.providers.lab.lab import Lab
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _do(arguments)
     except (SwitchproofError, OSError) as error:
         _say(str(error))
-        return ExitCode.USAGE if isinstance(error, UsageError) and not isinstance(error, LabError) else 1
+        return ExitCode.USAGE if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         _say("Interrupted; nothing of the unfinished work is left.")
         return 130
@@ -130,11 +131,25 @@ def _logs(arguments: argparse.Namespace) -> int:
         _say(f"{error} This is its console:")
     else:
         if done.returncode == 0:
+            if arguments.unit and not done.stdout:
+                _require_unit(host, arguments.unit)
             sys.stdout.write(done.stdout)
             return 0
         _say(f"{done.stderr.strip()} This is the console:")
     sys.stdout.write(plain(host.console.read_text("utf-8", errors="replace")))
     return 0
+
+
+def _require_unit(host: LabHost, unit: str) -> None:
+    """Refuse a unit that the host does not have; say so where it only has not logged anything.
+
+    Raises:
+        LabMisused: The host knows no such unit, and has no log of it.
+    """
+    known = host.run(["systemctl", "show", "--property=LoadState", "--value", "--", unit], timeout_s=30)
+    if known.stdout.strip() in {"", "not-found", "bad-setting"}:
+        raise LabMisused(f"Host {host.name} has no unit {unit!r}, and no log of one since it started.")
+    _say(f"{unit} of host {host.name} has not logged anything since the host started.")
 
 
 def _console(arguments: argparse.Namespace) -> int:
@@ -205,7 +220,7 @@ def _require_aws(attached: Lab) -> None:
     """Refuse a lab whose hosts no deploy through SSM could find healthy."""
     if attached.state.shape != "aws":
         other = f"{attached.name}-aws"[:24]
-        raise LabError(
+        raise LabMisused(
             f"Lab {attached.name!r} has hosts of the shape {attached.state.shape}; SSM is for hosts of the "
             f"shape aws. Start some: `{PROGRAM} up --shape=aws --name {other}`, then `{PROGRAM} ssm --name {other}`."
         )
@@ -236,7 +251,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _host(attached: Lab, name: str) -> LabHost:
     if name not in attached.hosts:
-        raise LabError(f"Lab {attached.name!r} has no host {name!r}; it has {', '.join(attached.hosts)}.")
+        raise LabMisused(f"Lab {attached.name!r} has no host {name!r}; it has {', '.join(attached.hosts)}.")
     return attached.hosts[name]
 
 
@@ -265,7 +280,7 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Makes real hosts on this machine to deploy to, each with its own systemd, SSH and Nix store.",
         epilog=f"Try: {PROGRAM} up, then {PROGRAM} ssh a -- readlink -f /run/current-system.",

@@ -7,6 +7,10 @@ class LabError(SwitchproofError):
     """The lab could not do what was asked."""
 
 
+class LabMisused(LabError, UsageError):
+    """There is no such lab, host, unit or fault."""
+
+
 class LabUnavailable(LabError, UsageError):
     """This machine cannot run a lab as it is."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from switchproof.deploy.observe.causes.in_machine import Case
-from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError, LabMisused
 from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
 from switchproof.deploy.providers.lab.kinds import Shape
 
@@ -97,12 +97,12 @@ def find(name: str, shape: Shape = "ovh") -> Fault:
     """Return the fault of a name.
 
     Raises:
-        LabError: Hosts of this shape have none of that name.
+        LabMisused: Hosts of this shape have none of that name.
     """
     fault = next((fault for fault in faults_of(shape) if fault.name == name), None)
     if fault is None:
         names = ", ".join(fault.name for fault in faults_of(shape))
-        raise LabError(f"There is no fault {name!r} of the shape {shape}; there are {names}.")
+        raise LabMisused(f"There is no fault {name!r} of the shape {shape}; there are {names}.")
     return fault
 
 
@@ -110,13 +110,13 @@ def break_host(host: LabHost, fault: str, unit: str = "live") -> None:
     """Break one sandbox of a host; what was broken about it before is mended.
 
     Raises:
-        LabError: There is no such fault or unit, or its host has no microVMs and the fault needs one.
+        LabMisused: There is no such fault or unit, or its host has no microVMs and the fault needs one.
     """
     found = find(fault, host.shape)
     if unit not in SANDBOXES:
-        raise LabError(f"There is no unit {unit!r} on a lab host; there are {', '.join(SANDBOXES)}.")
+        raise LabMisused(f"There is no unit {unit!r} on a lab host; there are {', '.join(SANDBOXES)}.")
     if found.machine and host.runtime != "microvm":
-        raise LabError(
+        raise LabMisused(
             f"{fault!r} needs a microVM, and {unit} of host {host.name} is a process: "
             "start a lab with `up --runtime=microvm`."
         )

@@ -11,7 +11,7 @@ import msgspec
 
 from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
-from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError, LabMisused
 from switchproof.deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.real import RealPrograms
@@ -85,11 +85,11 @@ class Lab:
         """Return a lab that is up.
 
         Raises:
-            LabError: There is none of that name.
+            LabMisused: There is none of that name.
         """
         written = state.read(name)
         if written is None or written.stale():
-            raise LabError(f"No lab {name!r} is up: start it with `switchproof lab up --name {name}`.")
+            raise LabMisused(f"No lab {name!r} is up: start it with `switchproof lab up --name {name}`.")
         return cls(written)
 
     def __enter__(self) -> Self:

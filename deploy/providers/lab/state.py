@@ -12,7 +12,7 @@ import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.lab import folders
-from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError, LabMisused
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.network import Cable
 from switchproof.deploy.providers.lab.real import RealPrograms
@@ -154,15 +154,15 @@ def check_names(lab: str, hosts: tuple[str, ...]) -> None:
     """Refuse names that would not do as machine names, folders and interfaces.
 
     Raises:
-        LabError: One of them will not do.
+        LabMisused: One of them will not do.
     """
     if not _NAME.fullmatch(lab):
-        raise LabError(f"{lab!r} cannot name a lab: use up to 24 of a-z, 0-9 and dashes between them.")
+        raise LabMisused(f"{lab!r} cannot name a lab: use up to 24 of a-z, 0-9 and dashes between them.")
     for host in hosts:
         if not _HOST_NAME.fullmatch(host):
-            raise LabError(f"{host!r} cannot name a lab host: use up to 12 of a-z, 0-9 and dashes between them.")
+            raise LabMisused(f"{host!r} cannot name a lab host: use up to 12 of a-z, 0-9 and dashes between them.")
     if not hosts or len(set(hosts)) != len(hosts):
-        raise LabError("A lab needs at least one host, and each name once.")
+        raise LabMisused("A lab needs at least one host, and each name once.")
 
 
 def boot_id() -> str:
