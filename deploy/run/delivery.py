@@ -135,8 +135,10 @@ class Delivery:
         if sent.whole and status > 0:  # one that nobody reads to its end fails for that
             raise BuildFailed(f"the runner's copy of a store path is damaged, so nothing was switched: {_last(said)}")
         if done.exit_status != 0:
+            how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
+            told = _last(done.stderr) or f"nix-store on the host ended with {how} and said nothing"
             raise Inconclusive(
-                f"{self._host}: the system did not arrive whole, so nothing was switched: {_last(done.stderr)}",
+                f"{self._host}: the system did not arrive whole, so nothing was switched: {told}",
                 "See that the host has room in /nix/store, and that its nix is in order.",
             )
         return sent.size

@@ -157,9 +157,9 @@ def test_an_import_that_ends_early_is_not_the_runner_s_fault(tmp_path: Path, exp
             assert command
             assert stall_s
             assert next(iter(chunks))
-            return Completed(b"", b"killed", None, 0.0)
+            return Completed(b"", b"", None, 0.0)
 
-    with pytest.raises(Inconclusive, match="the system did not arrive whole, so nothing was switched: killed"):
+    with pytest.raises(Inconclusive, match=r"did not arrive whole, so nothing was switched: .* ended with a signal"):
         deliver(tmp_path, Ending())
 
 
