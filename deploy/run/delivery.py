@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from switchproof.deploy.connection import (
@@ -31,6 +32,14 @@ ASK_S = 300.0
 _PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
 _IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
 _CHUNK, _SAY_S = 2**17, 5.0
+
+
+@dataclass
+class _Sent:
+    """How many bytes of an export were read, and whether these were all."""
+
+    size: int = 0
+    whole: bool = False
 
 
 class Delivery:
@@ -116,32 +125,35 @@ class Delivery:
                 ["nix-store", "--export", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
             )
             assert exporting.stdout is not None  # it is a pipe
-            counted: list[int] = []
+            sent = _Sent()
             try:
-                done = connection.feed(_IMPORT, self._chunks(exporting.stdout, counted), stall_s=self._stall_s)
+                done = connection.feed(_IMPORT, self._chunks(exporting.stdout, sent), stall_s=self._stall_s)
             finally:
                 status = _end(exporting)
             words.seek(0)
             said = words.read()
-        if status > 0:
+        if sent.whole and status > 0:  # one that nobody reads to its end fails for that
             raise BuildFailed(f"the runner's copy of a store path is damaged, so nothing was switched: {_last(said)}")
         if done.exit_status != 0:
+            how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
+            told = _last(done.stderr) or f"nix-store on the host ended with {how} and said nothing"
             raise Inconclusive(
-                f"{self._host}: the system did not arrive whole, so nothing was switched: {_last(done.stderr)}",
+                f"{self._host}: the system did not arrive whole, so nothing was switched: {told}",
                 "See that the host has room in /nix/store, and that its nix is in order.",
             )
-        return sum(counted)
+        return sent.size
 
-    def _chunks(self, stream: IO[bytes], counted: list[int]) -> Iterator[bytes]:
+    def _chunks(self, stream: IO[bytes], sent: _Sent) -> Iterator[bytes]:
         said = time.monotonic()
         while select.select([stream], [], [], self._stall_s)[0]:
             chunk = os.read(stream.fileno(), _CHUNK)
             if not chunk:
+                sent.whole = True
                 return
-            counted.append(len(chunk))
+            sent.size += len(chunk)
             if time.monotonic() - said > _SAY_S:
                 said = time.monotonic()
-                self._journal.emit(LogLine(host=self._host, text=f"copied {sum(counted) / 1e6:.1f} MB"))
+                self._journal.emit(LogLine(host=self._host, text=f"copied {sent.size / 1e6:.1f} MB"))
             yield chunk
         raise TimeoutError
 

@@ -148,6 +148,21 @@ def test_a_damaged_path_of_the_runner_is_told_from_a_host_s_trouble(
         deliver(tmp_path, Store(status=1))
 
 
+def test_an_import_that_ends_early_is_not_the_runner_s_fault(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """An export that nobody reads to its end fails as well, and the host's own trouble is told."""
+    exports("trap '' PIPE; while echo x 2>/dev/null; do :; done; exit 1")
+
+    class Ending(Store):
+        def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+            assert command
+            assert stall_s
+            assert next(iter(chunks))
+            return Completed(b"", b"", None, 0.0)
+
+    with pytest.raises(Inconclusive, match=r"did not arrive whole, so nothing was switched: .* ended with a signal"):
+        deliver(tmp_path, Ending())
+
+
 def test_what_is_not_there_after_the_copy_is_not_switched_to(tmp_path: Path, exports: Callable[[str], None]) -> None:
     """The host is asked, whatever the import said."""
     exports("exit 0")
