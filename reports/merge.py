@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.events import AnyEvent, EvidenceKept
@@ -35,7 +35,7 @@ def command(arguments: list[str]) -> int:
     Returns:
         The exit code of the merged run, by the table of exit codes; 4 if nothing was merged.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="switchproof reports merge",
         description="Make one record and one report of the runs of `audit --shard=K/N`. They are complete, or the "
         "merged run is inconclusive and says what is missing. A merged run is not signed.",

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from switchproof.command import USAGE, Parser
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 
 _USER = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
@@ -42,17 +43,17 @@ def main(words: Sequence[str]) -> int:
         users = sudo_users(target)
     except UsageError as error:
         print(f"switchproof sudoers: {error}", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     if odd := [user for user in users if not re.fullmatch(_USER, user)]:
         print(f"switchproof sudoers: {asked.file}: {odd[0]!r} is not a user's name", file=sys.stderr)
-        return USAGE
+        return ExitCode.USAGE
     if not users:
         print(
             f'switchproof sudoers: {asked.file}: no login user needs sudo; set ssh.become = "sudo", and ssh.user or '
             "hosts.user to a user other than root",
             file=sys.stderr,
         )
-        return USAGE
+        return ExitCode.USAGE
     write = _module if asked.nixos else _rules
     sys.stdout.write(write(users, asks=target.table(Ssh).become_password is not None))
     return 0
