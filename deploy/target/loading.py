@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ import msgspec
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.waivers import with_whole_days
 from switchproof.deploy.target.messages import PATTERNS, Patterns, explain, key_type, step_into, with_line
-from switchproof.deploy.target.rules import check, check_endpoints
+from switchproof.deploy.target.mistakes import find_mistakes
+from switchproof.deploy.target.rules import endpoint_problems, problems
 from switchproof.deploy.target.types import BridgedProgram, Contract, Endpoint, Host, JsonValue, Line, Name, Target
 from switchproof.deploy.target.way import Way, patterns_of, whole_target
 
@@ -32,17 +33,23 @@ def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
     raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
     with _lines_named(path):
         contract = _convert(path, _Environment(path, environ).put_into(raw), Contract)
-        check_endpoints(path, contract)
+        _refuse(path, endpoint_problems(contract))
     return contract
 
 
 @contextmanager
 def _lines_named(path: Path) -> Iterator[None]:
-    """Add to an error about a key of the file the line that it stands in."""
+    """Add to each line of an error that is about a key of the file the line that it stands in."""
     try:
         yield
     except UsageError as error:
-        raise UsageError(with_line(str(error), path)) from error
+        raise UsageError("\n".join(with_line(line, path) for line in str(error).splitlines())) from error
+
+
+def _refuse(path: Path, found: Iterable[str]) -> None:
+    """Refuse a file for all that is wrong with it, a line for each mistake."""
+    if listed := list(dict.fromkeys(found)):
+        raise UsageError("\n".join(f"{path}: {problem}" for problem in listed))
 
 
 def roster(path: Path) -> dict[str, tuple[str, ...]]:
@@ -71,10 +78,10 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
     values = _Environment(path, environ, {key: text for way in ways for key, text in way.stand_ins.items()})
     with _lines_named(path):
         whole = _convert(path, values.put_into(raw), kind, patterns)
-        check(path, whole, ways)
+        _refuse(path, problems(whole, ways))
         chosen = _select(path, whole.hosts, select)
         target = _convert(path, values.put_into(raw, chosen), kind, patterns)
-        check(path, target, ways)
+        _refuse(path, problems(target, ways))
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
 
 
@@ -98,10 +105,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _convert(path: Path, raw: dict[str, Any], kind: type[_T], patterns: Patterns = PATTERNS) -> _T:
     _need_hypervisor(path, raw)
+    read = with_whole_days(raw)
     try:
-        return msgspec.convert(with_whole_days(raw), kind)
+        return msgspec.convert(read, kind)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {_at_key(str(error), raw, kind, patterns)}") from error
+        _refuse(path, (_at_key(text, raw, kind, patterns) for text in (*find_mistakes(kind, read), str(error))))
+        raise
 
 
 def _need_hypervisor(path: Path, raw: Mapping[str, Any]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.waivers import NEVER
 from switchproof.deploy.target.probe_rules import endpoint_problem
 from switchproof.deploy.target.repository_url import transport_problem
@@ -14,67 +12,54 @@ from switchproof.deploy.target.types import Contract, Target, Waiver
 from switchproof.deploy.target.way import Way, way_of
 
 
-def check(path: Path, target: Target, ways: Sequence[Way]) -> None:
-    """Check what types cannot say.
+def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
+    """Yield what types cannot say: for each mistake the key, what was found and what is allowed.
 
     Args:
-        path: The target file.
-        target: What was read of it.
+        target: What was read of a target file.
         ways: All ways to hosts.
-
-    Raises:
-        UsageError: Names the file, the key, what was found and what is allowed.
     """
     if problem := _provider_problem(target, ways):
-        raise UsageError(f"{path}: {problem}")
+        yield problem
+        return  # the other rules depend on how the hosts are reached
     seen: set[str] = set()
     for index, host in enumerate(target.hosts):
         if host.name in seen:
-            raise UsageError(f"{path}: hosts[{index}].name: {host.name!r} is the name of another host already")
+            yield f"hosts[{index}].name: {host.name!r} is the name of another host already"
         seen.add(host.name)
     own = way_of(target, ways)
     for way in ways:
-        if problem := next(way.find_problems(target, way is own), None):
-            raise UsageError(f"{path}: {problem}")
+        yield from way.find_problems(target, way is own)
     if problem := transport_problem(target.repository.url or ""):
-        raise UsageError(f"{path}: repository.url: {problem}")
+        yield f"repository.url: {problem}"
     if problem := transport_problem(target.build.repository or ""):
-        raise UsageError(f"{path}: build.repository: {problem}")
+        yield f"build.repository: {problem}"
     if "hypervisor" in target.runtime:
-        raise UsageError(f"{path}: runtime.hypervisor: the name is taken by the hypervisor itself")
-    check_endpoints(path, target)
-    _check_bridge(path, target)
+        yield "runtime.hypervisor: the name is taken by the hypervisor itself"
+    yield from endpoint_problems(target)
+    yield from _bridge_problems(target)
     if (target.boot.loader == "none") != (target.boot.reason is not None):
-        raise UsageError(
-            f"{path}: boot.reason: "
-            + (
-                'missing; say why nothing on these hosts decides what boots, such as "containers of another host"'
-                if target.boot.reason is None
-                else f'only with boot.loader = "none" (found boot.loader = {target.boot.loader!r})'
-            )
+        yield "boot.reason: " + (
+            'missing; say why nothing on these hosts decides what boots, such as "containers of another host"'
+            if target.boot.reason is None
+            else f'only with boot.loader = "none" (found boot.loader = {target.boot.loader!r})'
         )
     if problem := confirm_problem(target):
-        raise UsageError(f"{path}: rollback.confirm_s: {problem}")
-    _check_waivers(path, target.waivers, [host.name for host in target.hosts])
+        yield f"rollback.confirm_s: {problem}"
+    yield from _waiver_problems(target.waivers, [host.name for host in target.hosts])
 
 
-def _check_waivers(path: Path, waivers: Sequence[Waiver], hosts: Sequence[str]) -> None:
+def _waiver_problems(waivers: Sequence[Waiver], hosts: Sequence[str]) -> Iterator[str]:
     """Check that waivers are for hosts that there are, and that no two are for the same."""
     for index, waiver in enumerate(waivers):
         if waiver.host is not None and waiver.host not in hosts:
-            raise UsageError(
-                f"{path}: waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
-            )
+            yield f"waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
         if waiver.check in NEVER:
-            raise UsageError(
-                f"{path}: waivers[{index}].check: {waiver.check} cannot be waived: everything else rests on it"
-            )
+            yield f"waivers[{index}].check: {waiver.check} cannot be waived: everything else rests on it"
         for earlier, other in enumerate(waivers[:index]):
             same_host = waiver.host == other.host or None in {waiver.host, other.host}
             if waiver.check == other.check and same_host:
-                raise UsageError(
-                    f"{path}: waivers[{index}]: covers what waivers[{earlier}] covers; remove one of them"
-                )
+                yield f"waivers[{index}]: covers what waivers[{earlier}] covers; remove one of them"
 
 
 def _provider_problem(target: Target, ways: Sequence[Way]) -> str | None:
@@ -106,23 +91,23 @@ def confirm_problem(target: Target) -> str | None:
     return None
 
 
-def check_endpoints(path: Path, target: Target | Contract) -> None:
+def endpoint_problems(target: Target | Contract) -> Iterator[str]:
     """Check what the kind of each probe asks for."""
     tables = {"hypervisor": target.hypervisor}
     tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
     for key, endpoint in tables.items():
         if problem := endpoint_problem(key, endpoint):
-            raise UsageError(f"{path}: {problem}")
+            yield problem
 
 
-def _check_bridge(path: Path, target: Target) -> None:
+def _bridge_problems(target: Target) -> Iterator[str]:
     seen: dict[str, str] = {}
     for name, program in target.bridge.programs.items():
-        key = f"{path}: bridge.programs.{name}"
-        if strangers := [unit for unit in program.units if unit not in target.contract_units]:
-            raise UsageError(
-                f"{key}.units: {strangers[0]} is no unit of the contract; allowed: {', '.join(target.contract_units)}"
-            )
+        key = f"bridge.programs.{name}"
+        for stranger in program.units:
+            if stranger not in target.contract_units:
+                allowed = ", ".join(target.contract_units)
+                yield f"{key}.units: {stranger} is no unit of the contract; allowed: {allowed}"
         if other := seen.get(program.at):
-            raise UsageError(f"{key}.at: {program.at} is where {other} is installed already")
+            yield f"{key}.at: {program.at} is where {other} is installed already"
         seen[program.at] = name

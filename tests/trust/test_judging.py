@@ -86,6 +86,7 @@ CARRYING = [
     "deploy/settings.py",
     "deploy/target/loading.py",
     "deploy/target/messages.py",
+    "deploy/target/mistakes.py",
     "deploy/target/probe_rules.py",
     "deploy/target/repository_url.py",
     "deploy/target/rules.py",
