@@ -13,6 +13,12 @@ _FIELD = "\x1f"
 _SHOWN = 12
 
 
+class NothingEarlier(UsageError):
+    """The host does not have the system that it is to go back to."""
+
+    refused = "a host has no such system to go back to"
+
+
 @dataclass(frozen=True)
 class Generation:
     """A generation of the system profile.
@@ -153,7 +159,7 @@ def choose(past: Past, asked: str | None, proven: Sequence[Proven] = ()) -> Choi
         proven: What canonical runs left the host with, newest first. Counts only where it was left open.
 
     Raises:
-        UsageError: There is no such system on the host; nothing was touched.
+        NothingEarlier: There is no such system on the host; nothing was touched.
     """
     if asked is None:
         toplevel, why = _left_open(past, proven)
@@ -169,9 +175,9 @@ def choose(past: Past, asked: str | None, proven: Sequence[Proven] = ()) -> Choi
 def _by_number(past: Past, number: int) -> str:
     found = next((each for each in past.generations if each.number == number), None)
     if found is None:
-        raise UsageError(f"--rollback={number}: the host has no generation {number}; {_offer(past)}")
+        raise NothingEarlier(f"--rollback={number}: the host has no generation {number}; {_offer(past)}")
     if not found.there:
-        raise UsageError(
+        raise NothingEarlier(
             f"--rollback={number}: generation {number} is gone: garbage collection has taken {found.toplevel}; "
             f"{_offer(past)}"
         )
@@ -183,7 +189,7 @@ def _by_commit(past: Past, asked: str) -> str:
     there = [each for each in of_commit if each.there]
     if not there:
         gone = f"its generation {of_commit[-1].number} is garbage-collected; " if of_commit else ""
-        raise UsageError(f"--rollback={asked}: the host has no system of that commit; {gone}{_offer(past)}")
+        raise NothingEarlier(f"--rollback={asked}: the host has no system of that commit; {gone}{_offer(past)}")
     return there[-1].toplevel
 
 
@@ -201,7 +207,7 @@ def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:
     for each in reversed(past.generations):
         if each.there and each.toplevel != past.running and (current is None or each.number < current):
             return each.toplevel, "it is the newest generation before the current one with another system"
-    raise UsageError(f"--rollback: the host has nothing to go back to; {_offer(past)}")
+    raise NothingEarlier(f"--rollback: the host has nothing to go back to; {_offer(past)}")
 
 
 def _offer(past: Past) -> str:

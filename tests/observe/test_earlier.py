@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.frame import Frame, FrameError
-from switchproof.deploy.observe.earlier import Past, Proven, choose, read_past, read_returned
+from switchproof.deploy.observe.earlier import NothingEarlier, Past, Proven, choose, read_past, read_returned
 from tests.answers import SHA
 
 OTHER = "9" * 40
@@ -101,8 +101,8 @@ def test_host_that_we_never_deployed_to_goes_to_the_generation_before() -> None:
 
 
 def test_nothing_to_go_back_to_is_refused() -> None:
-    """A host with one system only has nothing to go back to."""
-    with pytest.raises(UsageError, match="nothing to go back to; what it has: generation 1 "):
+    """A host with one system only has nothing to go back to, which is no mistake of an option."""
+    with pytest.raises(NothingEarlier, match="nothing to go back to; what it has: generation 1 "):
         chosen(of=past(line(1, "c", SHA, current=True)))
     with pytest.raises(UsageError, match="what it has: no generation"):
         chosen(of=past())
