@@ -67,6 +67,15 @@ def read_part(name: str, events: Sequence[ev.AnyEvent]) -> Part:
     assert isinstance(begun, ev.RunStarted)  # or it could not be folded
     if begun.shard is None:
         raise UsageError(f"{name}: run {begun.id} is not a part of an audit: merge runs of `audit --shard=K/N`")
+    shard = begun.shard
+    if (
+        not 1 <= shard.index <= shard.count <= len(shard.hosts)
+        or begun.hosts != shard.hosts[shard.index - 1 :: shard.count]
+    ):
+        raise UsageError(
+            f"{name}: run {begun.id} is not of the hosts of shard {shard.index}/{shard.count}: "
+            "its events were changed; audit this part again"
+        )
     for kept in events:
         path = PurePosixPath(kept.path) if isinstance(kept, ev.EvidenceKept) else None
         if path is not None and (path.is_absolute() or ".." in path.parts or path.parts[:1] != ("evidence",)):
@@ -88,7 +97,8 @@ def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[
         UsageError: They are not parts of one audit.
     """
     parts = sorted(parts, key=lambda part: part.shard.index)
-    _refuse(parts)
+    _refuse_other_audits(parts)
+    _refuse_overlaps(parts)
     problems = (*_problems(parts), *damaged)
     first, last = parts[0].begun, max(parts, key=lambda part: part.begun.at).begun
     hosts = tuple(dict.fromkeys(name for part in parts for name in (*part.shard.hosts, *part.begun.hosts)))
@@ -132,11 +142,22 @@ def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[
     return [*events, msgspec.structs.replace(ended, exit_code=exit_code(record.verdict, left))]
 
 
-def _refuse(parts: Sequence[Part]) -> None:
-    first = parts[0]
+def _refuse_overlaps(parts: Sequence[Part]) -> None:
     for part, following in itertools.pairwise(parts):
         if part.shard.index == following.shard.index and part.shard.count == following.shard.count:
             raise UsageError(f"{part.name} and {following.name} are the same part: name one of them")
+    part_of: dict[str, Part] = {}
+    for part in parts:
+        for host in part.begun.hosts:
+            if (other_part := part_of.setdefault(host, part)) is not part:
+                raise UsageError(
+                    f"host {host} is in {other_part.name} and in {part.name}: they are of different selections; "
+                    "audit all parts with the same target file and the same --host options"
+                )
+
+
+def _refuse_other_audits(parts: Sequence[Part]) -> None:
+    first = parts[0]
     for part in parts[1:]:
         for what, one, other in (
             ("of a number of parts", first.shard.count, part.shard.count),
@@ -164,6 +185,8 @@ def _problems(parts: Sequence[Part]) -> Iterator[str]:
                 yield f"{part.name} {what} {_short(value)}, {parts[0].name} {what} {_short(told[0])}"
     for part in parts:
         run = part.record.run
+        if part.shard.hosts != parts[0].shard.hosts:
+            yield f"{part.name} is of another selection of hosts than {parts[0].name}"
         if run.finished is None:
             yield f"{part.name} did not come to its end"
         for what, said in (

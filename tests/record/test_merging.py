@@ -164,3 +164,41 @@ def test_evidence_that_leads_out_of_its_folder_is_refused() -> None:
     bad = EvidenceKept(at=one.begun.at, host="a", title="x", path="evidence/../../secret", sha256="0" * 64, bytes=1)
     with pytest.raises(UsageError, match="names evidence outside of its folder"):
         altered(one, *one.events[1:], bad)
+
+
+def test_host_in_two_parts_is_refused() -> None:
+    """Its state and evidence would be those of one part, and its checks those of both."""
+    other = facts.Shard(index=2, count=2, hosts=("b", "a"), targets_sha256="5" * 64)
+    events = canonical("a", mode="audit").events
+    begun = events[0]
+    assert isinstance(begun, RunStarted)
+    events[0] = msgspec.structs.replace(begun, id="run-2", shard=other)
+    with pytest.raises(UsageError, match=r"host a is in shard 1/2 \(run run-1\) and in shard 2/2 \(run run-2\)"):
+        merge([part(1), read_part("runs/2", events)], "merged")
+
+
+def test_parts_of_different_selections_prove_nothing_together() -> None:
+    """Shard 2 of the first four hosts is not shard 2 of all five, although every host was looked at."""
+    smaller = facts.Shard(index=2, count=2, hosts=HOSTS[:4], targets_sha256="5" * 64)
+    record = merged(part(1), part(2, shard=smaller))
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert "shard 2/2 (run run-2) is of another selection of hosts than shard 1/2" in reading.sentence(record)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hosts": ()},
+        {"hosts": ("a",)},
+        {"shard": facts.Shard(index=3, count=2, hosts=HOSTS, targets_sha256="5" * 64)},
+        {"shard": facts.Shard(index=1, count=10**9, hosts=HOSTS, targets_sha256="5" * 64)},
+    ],
+)
+def test_part_without_the_hosts_of_its_shard_is_refused(changes: dict[str, Any]) -> None:
+    """A part that left out a host, or all of them, is not complete."""
+    events = part(1).events
+    begun = msgspec.structs.replace(part(1).begun, **changes)
+    expected = tuple(want for want in begun.expected if want.host in begun.hosts)
+    kept = [event for event in events[1:] if getattr(event, "host", None) in {None, *begun.hosts}]
+    with pytest.raises(UsageError, match="is not of the hosts of shard"):
+        read_part("runs/1", [msgspec.structs.replace(begun, expected=expected), *kept])
