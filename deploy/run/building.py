@@ -62,6 +62,7 @@ class Workshop:
         self._process: subprocess.Popen[str] | None = None
         self._host = target.hosts[0].name
         self._deadline = 0.0
+        self._is_broken_off = False
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="switchproof-build-", ignore_cleanup_errors=True)
@@ -112,7 +113,8 @@ class Workshop:
         return built
 
     def break_off(self) -> None:
-        """End what is at work."""
+        """End what is at work; nothing is begun after it."""
+        self._is_broken_off = True
         if (process := self._process) is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -174,6 +176,8 @@ class Workshop:
         log: deque[str] | None = None,
     ) -> str:
         """Run a program within the deadline, and return what it printed."""
+        if self._is_broken_off:
+            raise BuildFailed(f"{problem}: the run was told to end")
         said = deque[str](maxlen=_WORDS) if log is None else log
         given = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
         given["GIT_TERMINAL_PROMPT"] = "0"
@@ -191,6 +195,8 @@ class Workshop:
         except OSError as error:
             raise BuildFailed(f"{problem}: {error}") from error
         self._process = process
+        if self._is_broken_off:  # the signal came before this program could be found
+            self.break_off()
         tell = self._say if log is not None else None
         printed: deque[str] = deque()
         readers = [

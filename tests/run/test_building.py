@@ -126,6 +126,20 @@ def test_a_build_ends_at_its_deadline(tmp_path: Path, repository: Path, sha: str
     assert not Path(f"/proc/{calls.read_text(encoding='utf-8').strip()}/exe").exists()
 
 
+def test_a_build_that_was_broken_off_between_two_programs_begins_nothing(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """A signal that comes while no program runs ends the build as well, long before its deadline."""
+    calls = nix(HANGS)
+    shop, _ = workshop(tmp_path, repository)
+    shop.break_off()
+    began = time.monotonic()
+    with shop, pytest.raises(BuildFailed, match="clone: the run was told to end"):
+        shop.build(sha, {"a": "web"})
+    assert time.monotonic() - began < 30
+    assert not calls.exists()
+
+
 def test_a_commit_that_the_runner_cannot_fetch_is_named(
     tmp_path: Path, repository: Path, nix: Callable[[str], Path]
 ) -> None:
