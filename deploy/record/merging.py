@@ -76,10 +76,14 @@ def read_part(name: str, events: Sequence[ev.AnyEvent]) -> Part:
             f"{name}: run {begun.id} is not of the hosts of shard {shard.index}/{shard.count}: "
             "its events were changed; audit this part again"
         )
+    if any(event.at.tzinfo is None for event in events):
+        raise UsageError(f"{name}: run {begun.id} has times without a time zone: its events were changed")
     for kept in events:
         path = PurePosixPath(kept.path) if isinstance(kept, ev.EvidenceKept) else None
         if path is not None and (path.is_absolute() or ".." in path.parts or path.parts[:1] != ("evidence",)):
             raise UsageError(f"{name}: run {begun.id} names evidence outside of its folder: {str(path)!r}")
+        if path is not None and "\0" in str(path):
+            raise UsageError(f"{name}: run {begun.id} names evidence that cannot be a file: {str(path)!r}")
     return Part(begun, begun.shard, tuple(events), record)
 
 
@@ -187,6 +191,8 @@ def _problems(parts: Sequence[Part]) -> Iterator[str]:
         run = part.record.run
         if part.shard.hosts != parts[0].shard.hosts:
             yield f"{part.name} is of another selection of hosts than {parts[0].name}"
+        if run.exit_code == ExitCode.INTERNAL:
+            yield f"{part.name} ended with a defect of Switchproof (exit code {ExitCode.INTERNAL:d})"
         if run.finished is None:
             yield f"{part.name} did not come to its end"
         for what, said in (

@@ -10,7 +10,14 @@ import pytest
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record import facts
-from switchproof.deploy.record.events import AnyEvent, CheckFinished, EvidenceKept, RevisionResolved, RunStarted
+from switchproof.deploy.record.events import (
+    AnyEvent,
+    CheckFinished,
+    EvidenceKept,
+    RevisionResolved,
+    RunFinished,
+    RunStarted,
+)
 from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.merging import Part, merge, read_part
 from switchproof.deploy.record.record import Record
@@ -202,3 +209,26 @@ def test_part_without_the_hosts_of_its_shard_is_refused(changes: dict[str, Any])
     kept = [event for event in events[1:] if getattr(event, "host", None) in {None, *begun.hosts}]
     with pytest.raises(UsageError, match="is not of the hosts of shard"):
         read_part("runs/1", [msgspec.structs.replace(begun, expected=expected), *kept])
+
+
+def test_part_that_ended_with_a_defect_proves_nothing() -> None:
+    """Its own exit code said so, and a merge must not turn that into success."""
+    other = part(2)
+    events = [
+        msgspec.structs.replace(event, exit_code=ExitCode.INTERNAL) if isinstance(event, RunFinished) else event
+        for event in other.events[1:]
+    ]
+    record = merged(part(1), altered(other, *events))
+    assert (record.verdict, record.run.exit_code) == (RunVerdict.INCONCLUSIVE, ExitCode.INCONCLUSIVE)
+    assert "shard 2/2 (run run-2) ended with a defect of Switchproof (exit code 3)" in reading.sentence(record)
+
+
+def test_events_that_no_run_writes_are_refused_in_a_sentence() -> None:
+    """A time without its zone cannot be put in order, and a name with a NUL cannot be opened."""
+    one = part(1)
+    bad = EvidenceKept(at=one.begun.at, host="a", title="x", path="evidence/a\0b", sha256="0" * 64, bytes=1)
+    with pytest.raises(UsageError, match="names evidence that cannot be a file"):
+        altered(one, *one.events[1:], bad)
+    begun = msgspec.structs.replace(one.begun, at=one.begun.at.replace(tzinfo=None))
+    with pytest.raises(UsageError, match="has times without a time zone"):
+        read_part("runs/1", [begun, *one.events[1:]])
