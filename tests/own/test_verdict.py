@@ -61,7 +61,7 @@ def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path
     for name in ("it-answers-as-it-should", "it-stays-healthy"):
         check = found[f"hypervisor/{name}"]
         assert check.verdict is Verdict.BLOCKED
-        assert check.message == "blocked: not watched to its end, as live was given up before"
+        assert check.message == "blocked: not watched to its end, because the host gave up on live first"
     assert found["hypervisor/its-units-are-active"].verdict is Verdict.PASSED
     answers = found["runtime/live/it-answers-as-it-should"]
     assert answers.verdict is Verdict.FAILED

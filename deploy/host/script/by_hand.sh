@@ -134,7 +134,7 @@ installed_problem() {
       return
     fi
     if [ "$belongs" != "$(store_root "$target")" ]; then
-      echo "$name: $target is installed, and whether it belongs to this system is not known; give ${name^^}_STORE_PATH"
+      echo "$name: $target is installed, but it is unknown whether it belongs to this system; give ${name^^}_STORE_PATH"
       return
     fi
     IFS=$RS read -r -a list <<<"$units"
