@@ -127,10 +127,10 @@ class Collection:
         options = self._selection.options(config)
         if self._plan.mode.changes_hosts:
             what = options or "a plugin or a conftest.py"
-            advice = "leave it out" if options else "leave that out"
+            advice = "remove it" if options else "remove that"
             raise pytest.UsageError(
                 f"{self._redact(what)}: leaves out {missing} of {whole} checks, and no host is changed without all "
-                f"of them: {advice}, or look without changing anything, with --audit"
+                f"of them: {advice}, or verify without changing anything, with --audit"
             )
         self.selected = options
 

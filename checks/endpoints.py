@@ -14,21 +14,21 @@ class EndpointChecks:
     def test_its_units_are_active(self, endpoint: EndpointSeen, show: Show) -> None:
         """Its systemd units are active.
 
-        A unit that is not active serves nobody, and systemd knows why.
+        A unit that is not active serves nobody, and systemd knows the reason.
 
-        Try: systemctl status of the unit that is not active, and its journal.
+        Try: run systemctl status for the unit that is not active, and read its journal.
         """
         units = shlex.join(endpoint.want.units)
         show(expected="active", seen=endpoint.states, command=f"systemctl show -p ActiveState,SubState -- {units}")
-        assert endpoint.all_active, told(endpoint, f"not active: {endpoint.states}")
+        assert endpoint.all_active, with_cause(endpoint, f"not active: {endpoint.states}")
 
     def test_its_port_is_its_own(self, endpoint: EndpointSeen, show: Show) -> None:
-        """Its port is listened on by a process of its unit, and of no other.
+        """Only a process of its own unit listens on its port.
 
-        An answer proves nothing while it may come from something else, such as a process of an earlier system.
-        The same holds for a unix socket, and for a program that is run to ask: it must be of the running system.
+        An answer proves nothing if another process may have sent it, such as one of an earlier system. The same holds
+        for a Unix socket and for a probe program, which must belong to the running system.
 
-        Try: see who holds the port, and stop what does not belong there.
+        Try: find the process that holds the port, and stop it if it does not belong there.
         """
         want, listeners = endpoint.want, endpoint.listeners
         if want.command:
@@ -39,15 +39,15 @@ class EndpointChecks:
         expected = f"{want.listen} by {want.listening_unit}"
         show(expected=expected, seen=seen, command="ss -Hltnp" if want.port else "ss -Hlxnpe")
         if problem := endpoint.observation.listeners_problem:
-            raise Inconclusive(f"it is not known who listens on {want.listen}: {problem}")
-        assert listeners, told(
+            raise Inconclusive(f"it is unknown who listens on {want.listen}: {problem}")
+        assert listeners, with_cause(
             endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}{endpoint.elsewhere}"
         )
         strangers = [one for one in listeners if one.unit != want.listening_unit]
         unit = endpoint.observation.units.get(want.listening_unit)
         if unit and unit.active == "unknown" and {one.unit for one in strangers} == {want.container}:
-            symptom = f"{want.listen} is listened on by {seen}; which unit in there it is of nobody answers"
-            raise Inconclusive(told(endpoint, symptom))
+            symptom = f"{want.listen} is listened on by {seen}; its unit inside the container is unknown"
+            raise Inconclusive(with_cause(endpoint, symptom))
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
         old = {process.pid for process in endpoint.observation.survivors} & {one.pid for one in listeners}
         assert not old, (
@@ -56,16 +56,16 @@ class EndpointChecks:
         )
         exposed = ", ".join(f"{one.address} by {one.unit}" for one in endpoint.exposed)
         assert not exposed, (
-            f"{want.listen} is for the host alone, and its port is open to others: {exposed}; have it listen on "
+            f"{want.listen} is for the host only, but its port is open to others: {exposed}; have it listen on "
             f'{want.listen} only, or set exposure = "any" for this endpoint in the target file'
         )
 
     def test_it_answers_as_it_should(self, endpoint: EndpointSeen, show: Show) -> None:
-        """It answers the expected status and body, without a redirect, in time.
+        """It answers with the expected status and body, without a redirect, in time.
 
-        This is what its users get; a unit that is active and a port that is open are only the way there.
+        Users depend on this answer; an active unit and an open port are not enough.
 
-        Try: ask it yourself on the host, and read the journal of its units.
+        Try: send the same request on the host, and read the journal of its units.
         """
         show(
             expected=endpoint.wanted,
@@ -76,18 +76,20 @@ class EndpointChecks:
         )
         if endpoint.answers and endpoint.answers[-1] in endpoint.unjudged:
             raise Inconclusive(f"its answer could not be judged: {endpoint.answer_problem}")
-        assert endpoint.answer_problem is None, told(endpoint, f"{endpoint.answer_problem}; seen: {endpoint.seen}")
+        assert endpoint.answer_problem is None, with_cause(
+            endpoint, f"{endpoint.answer_problem}; seen: {endpoint.seen}"
+        )
         if endpoint.unknown:
             raise Inconclusive(
-                f"it is not known what it should answer: the running system lacks {', '.join(endpoint.unknown)}"
+                f"it is unknown what it should answer: the running system lacks {', '.join(endpoint.unknown)}"
             )
 
     def test_it_stays_healthy(self, endpoint: EndpointSeen, show: Show) -> None:
-        """It answers well several times in a row over the soak, and stays the same process meanwhile.
+        """It answers correctly several times in a row over the soak, from the same processes.
 
-        What crashes and is started again answers well now and then; only time tells it from what is healthy.
+        A service that crashes and restarts also answers correctly at times; only a soak tells it from a healthy one.
 
-        Try: read in the journal of its units why they end, and see whether the machine is short of memory.
+        Try: find in the journal of its units why they stop, and check whether the machine is short of memory.
         """
         health, streak = endpoint.health, endpoint.streak
         show(
@@ -99,26 +101,26 @@ class EndpointChecks:
         )
         if endpoint.given_up and endpoint.all_active and endpoint.answer_problem is None:
             raise Inconclusive(
-                f"the host gave it up ({endpoint.given_up}), yet its last answer is a good one: {endpoint.history}"
+                f"the host gave up on it ({endpoint.given_up}), but its last answer is good: {endpoint.history}"
             )
         if endpoint.unjudged and (streak.answers < health.answers or streak.seconds < health.soak_s):
             raise Inconclusive(
-                f"{len(endpoint.unjudged)} of its answers could not be judged, as curl failed on the host or their "
-                f"bodies were too many bytes to send: {endpoint.history}"
+                f"{len(endpoint.unjudged)} of its answers could not be judged, because curl failed on the host or "
+                f"their bodies were too large to send: {endpoint.history}"
             )
-        assert streak.identity_kept or not streak.answers, told(
+        assert streak.identity_kept or not streak.answers, with_cause(
             endpoint, f"its processes did not stay the same: {endpoint.history}"
         )
-        assert streak.answers >= health.answers, told(
-            endpoint, f"{streak.answers} good answers in a row, {health.answers} are needed: {endpoint.history}"
+        assert streak.answers >= health.answers, with_cause(
+            endpoint, f"{streak.answers} good answers in a row, but {health.answers} are needed: {endpoint.history}"
         )
-        assert streak.seconds >= health.soak_s, told(
+        assert streak.seconds >= health.soak_s, with_cause(
             endpoint, f"healthy for only {streak.seconds:.1f} s of {health.soak_s:g} s: {endpoint.history}"
         )
 
 
 def program_is_its_own(endpoint: EndpointSeen, show: Show) -> None:
-    """Fail where the program that asks is not of the running system: it would say what anybody has made it say."""
+    """Fail if the probe program is not part of the running system: anybody may have changed what it reports."""
     path, program = endpoint.want.command[0], endpoint.program
     seen = f"{path} is the file {program.file}" if program and program.file else f"{path} leads to no file"
     command = f"readlink -e {shlex.quote(path)}"
@@ -126,16 +128,16 @@ def program_is_its_own(endpoint: EndpointSeen, show: Show) -> None:
     if program is None:
         problem = endpoint.observation.processes_problem
         raise Inconclusive(
-            f"it is not known whether {path} is of the running system{f': {problem}' if problem else ''}"
+            f"it is unknown whether {path} is of the running system{f': {problem}' if problem else ''}"
         )
-    assert program.file, told(endpoint, seen)
+    assert program.file, with_cause(endpoint, seen)
     assert program.origin in {"system", "installed"}, (
-        f"{seen}, which is not of the running system; have the system bring it, such as with "
-        "environment.systemPackages, and name it by its path in /run/current-system"
+        f"{seen}, which is not part of the running system; add the program to the system, for example with "
+        "environment.systemPackages, and use its path in /run/current-system"
     )
 
 
-def told(endpoint: EndpointSeen, symptom: str) -> str:
+def with_cause(endpoint: EndpointSeen, symptom: str) -> str:
     """Put the cause before a symptom and the remedy behind it, where the host saw enough to name the cause."""
     cause = find_cause(endpoint)
     if endpoint.given_up:

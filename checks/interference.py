@@ -42,8 +42,8 @@ class Meddler:
 _ELSEWHERE = "runs checks in other processes or threads"
 _AGAIN = "runs checks more than once"
 _ORDER = "puts checks into another order"
-_OUT = "keeps checks from being made, and nobody would miss them"
-_ENDS = "ends a check in the middle, with the host as it is then"
+_OUT = "leaves out checks unnoticed"
+_ENDS = "ends a check in the middle, and leaves the host as it is then"
 
 MEDDLERS = (
     Meddler(
@@ -138,7 +138,7 @@ def override_settings(config: pytest.Config) -> None:
 
 def _problems(config: pytest.Config) -> Iterator[str]:
     if hasattr(config, "workerinput"):
-        yield f"-n: not in a deploy, as it {_ELSEWHERE}: leave it out, or add -n 0"
+        yield f"-n: not allowed in a deploy, because it {_ELSEWHERE}: leave it out, or add -n 0"
     words = _words(config)
     for meddler in MEDDLERS:
         acting = {
@@ -156,16 +156,16 @@ def _problems(config: pytest.Config) -> Iterator[str]:
         active += [name for name in meddler.variables if _acts(os.environ.get(name)) and _knows(config, meddler)]
         for given in active:
             or_add = f", or add {meddler.instead}" if meddler.instead else ""
-            yield f"{given}: not in a deploy, as it {meddler.does}: leave out {given}{or_add}"
+            yield f"{given}: not allowed in a deploy, because it {meddler.does}: leave out {given}{or_add}"
     if config.pluginmanager.has_plugin("randomly") and config.getoption("randomly_reorganize", None):
-        yield f"pytest-randomly: not in a deploy, as it {_ORDER}: add -p no:randomly"
+        yield f"pytest-randomly: not allowed in a deploy, because it {_ORDER}: add -p no:randomly"
     yield from (
-        f"-W {one}: not in a deploy, as it makes a check fail that meets a warning: leave out -W {one}"
+        f"-W {one}: not allowed in a deploy, because it fails a check on any warning: leave out -W {one}"
         for one in config.getoption("pythonwarnings", None) or ()
         if one.partition(":")[0] == "error"
     )
     yield from (
-        f"--override-ini={one}: not in a deploy, as it {_OUT}"
+        f"--override-ini={one}: not allowed in a deploy, because it {_OUT}"
         for one in config.getoption("override_ini", None) or ()
         if one.startswith("python_")
     )

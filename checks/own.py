@@ -70,7 +70,7 @@ class OwnChecks:
         self._found.update(folder for folder in self._folders if item.path.is_relative_to(folder))
         problems = [*_marker_problems(item), *_fixture_problems(item)]
         if not placed:
-            problems.append("cannot be made of every host, as it is no plain test function or method")
+            problems.append("cannot run on every host, because it is not a plain test function or method")
         self._problems += [f"{item.path}: {_name(item)}: {problem}" for problem in problems]
 
     def identified(self, ids: Iterable[tuple[pytest.Item, str]], elsewhere: Mapping[str, Path]) -> None:
@@ -119,13 +119,11 @@ class OwnChecks:
         """
         empty = [folder for folder in self._folders if folder not in self._found] if not self._problems else []
         self._problems += [
-            f"{folder}: there is no check there; checks are functions test_… in files test_*.py" for folder in empty
+            f"{folder}: contains no checks; a check is a function test_… in a file test_*.py" for folder in empty
         ]
         if self._problems:
             told = list(dict.fromkeys(self._problems))
-            raise UsageError(
-                "\n  ".join(["nothing was touched, as something is wrong with the team's own checks:", *told])
-            )
+            raise UsageError("\n  ".join(["the team's own checks have problems, so nothing was touched:", *told]))
 
 
 def clause_of(node: pytest.Item) -> Clause | None:
@@ -147,7 +145,7 @@ def _marker_problems(item: pytest.Item) -> Iterator[str]:
     clause, audit = item.get_closest_marker("clause"), item.get_closest_marker("audit")
     if (clause is None) == (audit is None):
         found = "both" if clause else "neither"
-        yield f'says {found} of @pytest.mark.clause("…") and @pytest.mark.audit; it must say one of them'
+        yield f'has {found} of @pytest.mark.clause("…") and @pytest.mark.audit; use exactly one of them'
         return
     if clause and clause_of(item) is None:
         said = ", ".join(repr(one) for one in clause.args) or "nothing"

@@ -80,7 +80,7 @@ def expected_system(session: DeploySession, place: Place) -> str:
     """The system that must run: the one built from the commit, or the one to go back to."""
     expected = _expected(session, place)
     if not expected:
-        raise Inconclusive(f"{place.host}: no system was built, so it is not known which one should run")
+        raise Inconclusive(f"{place.host}: no system was built, so it is unknown which one should run")
     return expected
 
 
@@ -98,16 +98,16 @@ def booting(session: DeploySession, place: Place, observation: Observation) -> B
     plan = session.plan
     boot = choose_boot(observation.boot, plan.target.boot.loader)
     if not plan.mode.changes_hosts:
-        return Booting(boot, observation.system.running, "what runs must be what boots")
+        return Booting(boot, observation.system.running, "the host must boot the system that it runs")
     before = session.hosts.before(place.host).system
     if place.leg == "back":
-        return Booting(boot, before.profile or before.running, "what was there before the run was restored")
+        return Booting(boot, before.profile or before.running, "the system from before the run was restored")
     if not plan.target.confirm_s:
-        return Booting(boot, _expected(session, place), "no confirmation is asked for")
+        return Booting(boot, _expected(session, place), "the target file asks for no confirmation")
     # A system outside the profile has no entry of systemd-boot; then the host returns after its next boot.
     outside = [] if before.profile == before.running else [before.profile, _expected(session, place)]
     earlier = next((system for system in outside if not boot.problem(system)), before.running)
-    return Booting(boot, earlier, "until the switch is confirmed, a reboot leads to the earlier system")
+    return Booting(boot, earlier, "until the switch is confirmed, a reboot returns to the earlier system")
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def reboot(session: DeploySession, place: Place) -> str:
 
 @pytest.fixture
 def locked_out(session: DeploySession, place: Place) -> str:
-    """What kept the host from letting a new connection in after its switch; empty if nothing did."""
+    """Why the host accepted no new connection after its switch; empty if it accepted one."""
     session.hosts.convergence(place.host, place.leg)
     tried = session.hosts.journeys[place.host].locked_out
     try:
@@ -144,10 +144,10 @@ def let_in(session: DeploySession, place: Place, locked_out: str, within_s: floa
     if locked_out:
         return locked_out
     if not within_s:
-        return "not tried, as converge.reconnect_s is 0"
+        return "not tried, because converge.reconnect_s is 0"
     if kind != "ssh":
-        return f"none was tried: every question reaches the host by a way of its own ({kind}), and these did"
-    return f"one was let in within {within_s:g} s"
+        return f"not tried: every question reaches the host separately ({kind}), and these did"
+    return f"a new connection was accepted within {within_s:g} s"
 
 
 @pytest.fixture

@@ -50,11 +50,15 @@ class Redaction:
         """
         for name, option in _REFUSED.items():
             if config.getoption(name, None):
-                raise pytest.UsageError(f"{option}: not in a deploy, as it shows text with the secrets still in it")
+                raise pytest.UsageError(
+                    f"{option}: not allowed in a deploy, because it shows text before secrets are removed"
+                )
         capture = config.getoption("capture", None)
         if capture != "fd":
             given = {"no": "-s (--capture=no)", None: "-p no:capture"}.get(capture, f"--capture={capture}")
-            raise pytest.UsageError(f"{given}: not in a deploy, as what a check prints would pass the redactor by")
+            raise pytest.UsageError(
+                f"{given}: not allowed in a deploy, because the output of checks would bypass the redactor"
+            )
         streams = sys.stdout, sys.stderr
         self._streams = {stream: RedactedStream(stream, self._redact) for stream in streams}
         self._put_in_front()

@@ -72,8 +72,8 @@ class Selection:
             if not any(_is(item, path, names) for item in items):
                 folder = path if path.is_dir() else path.parent
                 raise UsageError(
-                    f"{word}: there is no check of this run; checks of your own are made beside the contract's, "
-                    f"with --checks={folder}"
+                    f"{word}: matches no check of this run; to add checks of your own to the contract's, "
+                    f"use --checks={folder}"
                 )
 
 

@@ -205,9 +205,9 @@ class DeploySession:
 
     def _abandon(self, name: str) -> None:
         if self._going_back:
-            self._say(f"{name}: the hosts go back first, and are verified; a second one ends at once.")
+            self._say(f"{name}: the hosts go back first, and are verified; a second signal ends at once.")
             return
-        self._say(f"{name}: ending in order; a second one ends at once.")
+        self._say(f"{name}: ending in order; a second signal ends at once.")
         self.hosts.abandon()
 
     def _say(self, text: str) -> None:
@@ -266,7 +266,7 @@ class DeploySession:
     def _reason(self, failed: list[Clause]) -> str:
         if failed:
             return f"{', '.join(failed)} did not pass"
-        return "the run was interrupted" if self.interrupted else "not every check was made, so nothing confirmed it"
+        return "the run was interrupted" if self.interrupted else "not every check ran, so nothing confirmed it"
 
     def _drill(self, session: pytest.Session) -> None:
         """Go back on purpose from what passed, check what is there then, deploy again, and check that."""

@@ -62,5 +62,5 @@ class Signals:
             os.kill(os.getpid(), number)
         self._late = True
         # From a thread, as the handler may stand in the middle of a write to the terminal.
-        text = f"{name}: the hosts are left already; writing the report. A second one ends at once."
+        text = f"{name}: the run is done with the hosts; writing the report. A second signal ends at once."
         threading.Thread(target=self._say, args=(text,), daemon=True).start()

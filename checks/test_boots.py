@@ -1,4 +1,4 @@
-"""Clause `converge`: what the host boots is what the run says it is, and it stays so."""
+"""Clause `converge`: the host boots the system that the run expects, and is not about to return to another."""
 
 import pytest
 
@@ -10,12 +10,12 @@ pytestmark = pytest.mark.clause("converge")
 
 
 def test_the_host_boots_what_the_run_says(booting: Booting, show: Show) -> None:
-    """The boot loader starts the system that the run says it does.
+    """The boot loader starts the system that the run expects.
 
-    A system that works until the next power cut does not work. Before a deploy is confirmed, a reboot leads to the
-    earlier system on purpose; what boots after the confirmation has a check of its own.
+    A deploy that the next power cut undoes has not worked. Before a deploy is confirmed, a reboot returns to the
+    earlier system on purpose; a separate check covers what boots after the confirmation.
 
-    Try: see whether /boot is mounted, writable and not full, then deploy again.
+    Try: make sure that /boot is mounted, writable and not full, then deploy again.
     """
     boot = booting.boot
     show(
@@ -24,23 +24,23 @@ def test_the_host_boots_what_the_run_says(booting: Booting, show: Show) -> None:
         command="bootctl list; cat /boot/loader/loader.conf /boot/grub/grub.cfg",
     )
     if boot.doubt:
-        raise Inconclusive(f"it is not known what the host boots: {boot.doubt}")
+        raise Inconclusive(f"it is unknown which system the host boots: {boot.doubt}")
     problem = boot.problem(booting.expected) if boot.loader != "none" else ""
     assert not problem, f"{problem}: {booting.why}"
 
 
 @pytest.mark.when("audit")
 def test_no_return_is_pending(observation: Observation, show: Show) -> None:
-    """The host does not wait to return to an earlier system by itself.
+    """The host is not waiting to return to an earlier system by itself.
 
-    A switch that nobody has confirmed is undone by the host itself; its system is not there to stay.
+    The host undoes an unconfirmed switch by itself, so the system that runs now would not stay.
 
     Try: wait for the run to end and audit again. After a killed run, let the host return, then deploy again.
     """
     pending = observation.pending
     show(
-        expected="no switch waits for a confirmation",
-        seen=str(pending or "none does"),
+        expected="no switch is waiting for a confirmation",
+        seen=str(pending or "none is waiting"),
         command="cat /var/lib/switchproof/pending",
     )
     assert pending is None, str(pending)

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.clause("converge")
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show) -> None:
-    """The switch came to its end and activated the system.
+    """The switch finished and activated the system.
 
-    A switch that did not leaves a host that is half of one system and half of another.
+    An unfinished switch leaves the host with parts of two systems.
 
-    Try: read the log of the switch for its first error, mend that, and deploy again.
+    Try: find the first error in the log of the switch, fix it, and deploy again.
     """
     show(
-        expected="activated: exit status 0, or 4 where units failed",
+        expected="activated: exit status 0, or 4 if units failed",
         seen=f"exit status {convergence.status}: {convergence.ending.value}",
         evidence=[convergence.log_path],
         command="nixos-rebuild switch",
@@ -38,17 +38,17 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
         f"host stopped it; the last lines of its log:\n{convergence.words}"
     )
     if not convergence.finished:
-        raise Inconclusive(f"{convergence.ending.value}; systemd says of its unit: {convergence.unit.strip()}")
+        raise Inconclusive(f"{convergence.ending.value}; systemd reports for its unit: {convergence.unit.strip()}")
     assert convergence.activated, f"{convergence.ending.value}; in the host's words:\n{convergence.words}"
 
 
 @pytest.mark.when("deploy", "rollback")
 def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, unwell: set[str], show: Show) -> None:
-    """Exit status 4 of the switch is explained: each unit that it names failed before, or fails its own clause.
+    """Exit status 4 is explained: each unit that the switch names failed before, or fails its own clause.
 
-    A reload or a user unit that failed leaves no failed unit behind, and still the switch was not complete.
+    A failed reload, or a failed user unit, leaves no failed unit behind, but the switch was still incomplete.
 
-    Try: systemctl status of the named units; read the end of the switch's log; deploy again.
+    Try: run systemctl status on the named units, read the end of the switch's log, and deploy again.
     """
     named = convergence.failed_units
     unexplained = sorted(named - set(before.failed) - unwell)
@@ -60,10 +60,8 @@ def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, 
         command="nixos-rebuild switch",
     )
     if not convergence.activated:
-        raise Inconclusive("the switch did not come to its units")
-    assert named or not failed, (
-        f"the switch ended with exit status 4, and names no unit that failed:\n{convergence.words}"
-    )
+        raise Inconclusive("the switch did not get as far as its units")
+    assert named or not failed, f"the switch ended with exit status 4, but names no failed unit:\n{convergence.words}"
     assert not (failed and unexplained), (
         f"failed in the switch: {', '.join(unexplained)}; in the host's words:\n{convergence.words}"
     )
@@ -71,11 +69,11 @@ def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, 
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_boot_default_could_be_set(convergence: Convergence, show: Show) -> None:
-    """The host could set what boots after the switch.
+    """The host was able to set its boot default after the switch.
 
-    A host that boots another system than the run says loses what was deployed, or what was restored, with its power.
+    A host that boots another system loses what was deployed or restored at its next reboot.
 
-    Try: see whether /boot is full or read-only, and whether another switch holds the host.
+    Try: check whether /boot is full or read-only, and whether another switch is running on the host.
     """
     show(
         expected="set",
@@ -83,36 +81,37 @@ def test_the_boot_default_could_be_set(convergence: Convergence, show: Show) -> 
         evidence=[convergence.log_path],
         command="switch-to-configuration boot",
     )
-    assert not convergence.boot_problem, f"what boots could not be set: {convergence.boot_problem}"
+    assert not convergence.boot_problem, f"the boot default could not be set: {convergence.boot_problem}"
 
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_host_lets_a_new_connection_in(locked_out: str, let_in: str, within_s: float, show: Show) -> None:
-    """The host lets a new connection in soon after the switch.
+    """The host accepts a new connection soon after the switch.
 
-    One from before the switch goes on where no new one is let in, and then nobody reaches the host again.
+    A connection from before the switch keeps working even if the host accepts no new ones. Once it closes, nobody
+    can reach the host.
 
-    Try: see what the switch did to sshd, the firewall and the host's addresses: systemctl status sshd; ss -Hltn.
+    Try: check sshd, the firewall and the host's addresses: systemctl status sshd; ss -Hltn.
     """
-    expected = f"over SSH, a new one within {within_s:g} s (converge.reconnect_s)" if within_s else "nothing"
+    expected = f"over SSH, a new connection within {within_s:g} s (converge.reconnect_s)" if within_s else "nothing"
     show(expected=expected, seen=let_in, command="ssh HOST exit")
-    assert not locked_out, f"no new SSH connection was let in after the switch, within {within_s:g} s: {locked_out}"
+    assert not locked_out, f"no new SSH connection was accepted within {within_s:g} s after the switch: {locked_out}"
 
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_running_system_is_the_expected_one(  # noqa: PLR0917 - fixtures, which pytest gives by name
     observation: Observation, expected_system: str, reboot: str, went_back: str, convergence: Convergence, show: Show
 ) -> None:
-    """The running system is the one built from the commit; after a rollback, the very one from before.
+    """The running system is the one built from the commit; after a rollback, exactly the one from before.
 
-    A switch may end well and leave something else running, as when somebody switches at the same time.
+    A switch may succeed and still leave another system running, for example if somebody else switches as well.
 
-    Try: see in the log of the switch what it activated, and who else changes this host.
+    Try: check in the log of the switch what it activated, and find out who else changes this host.
     """
     show(expected=expected_system, seen=observation.system.running, command="readlink -e /run/current-system")
     running = observation.system.running
     if went_back and convergence.ending is not Ending.DONE:
-        raise Inconclusive(f"{went_back} What came first is how the switch ended: {convergence.ending.value}")
+        raise Inconclusive(f"{went_back} Look first at how the switch ended: {convergence.ending.value}")
     assert running == expected_system or not went_back, went_back
     assert running == expected_system, (
         f"{reboot}, and runs {running}; expected {expected_system}"
@@ -124,73 +123,75 @@ def test_the_running_system_is_the_expected_one(  # noqa: PLR0917 - fixtures, wh
 def test_the_system_profile_is_the_running_system(
     observation: Observation, expected_profile: str, show: Show
 ) -> None:
-    """The system profile points to the running system; after a way back, to what it pointed to before.
+    """The system profile points to the running system; after going back, to what it pointed to before.
 
-    A host that boots into another system than the one that was verified was not deployed to.
+    If the profile points elsewhere, the host may boot a system that nobody verified.
 
-    Try: switch once more; `nixos-rebuild test`, or a switch that was ended, leaves the two apart.
+    Try: switch again; `nixos-rebuild test`, or an interrupted switch, leaves the two different.
     """
     system = observation.system
     show(
         expected=expected_profile,
         seen=f"{system.profile} (generation {system.generation})"
-        + (f", nothing but links to {system.wrapped}" if system.wrapped else ""),
+        + (f", which only links to {system.wrapped}" if system.wrapped else ""),
         command="readlink -e /nix/var/nix/profiles/system",
     )
-    assert system.profile, "the host did not say where its system profile points"
+    assert system.profile, "the host did not report where its system profile points"
     assert expected_profile in {system.profile, system.wrapped}, (
         f"the profile points to {system.profile}, not to {expected_profile}, and {system.running} is running; "
-        "an earlier switch did not end, or somebody activated another system by hand"
+        "an earlier switch did not finish, or somebody activated another system by hand"
     )
 
 
 @pytest.mark.when("deploy", "audit")
 def test_the_system_is_of_the_commit(observation: Observation, commit: str | None, derived: str, show: Show) -> None:
-    """The running system is of the asked commit, by its own word where it says one.
+    """The running system comes from the requested commit, by its own report where it gives one.
 
-    What was built may come from another commit than was asked for; the system knows which one.
+    A build may come from another commit than the requested one; the system records which.
 
-    Try: set system.configurationRevision in the flake, and see that nothing but this deploy switches the host.
+    Try: set system.configurationRevision in the flake, and make sure that only this deploy switches the host.
     """
     system = observation.system
     said = system.said
-    show(expected=commit or "any commit", seen=said or "not said", command="nixos-version --configuration-revision")
+    show(
+        expected=commit or "any commit", seen=said or "not reported", command="nixos-version --configuration-revision"
+    )
     assert system.agrees, (
-        f"the running system {system.running} says that it is of {system.revision}, but this host built it from "
-        f"{system.built_from}; see what sets system.configurationRevision in the flake"
+        f"the running system {system.running} reports revision {system.revision}, but this host built it from "
+        f"{system.built_from}; check what sets system.configurationRevision in the flake"
     )
     if commit is None:
         return
     if said is None:
-        raise Inconclusive("the running system does not say which commit it was built from")
+        raise Inconclusive("the running system does not name the commit it was built from")
     agrees = said.startswith(commit) or commit.startswith(said)
     if not agrees and derived:
-        raise Inconclusive(f"it runs {said}, which only follows from what came first: {derived}")
-    assert agrees, f"the running system {system.running} is of {said}, not of {commit}"
+        raise Inconclusive(f"the host runs {said}, but that only follows from an earlier problem: {derived}")
+    assert agrees, f"the running system {system.running} comes from {said}, not from {commit}"
 
 
 def test_unit_definitions_are_those_of_the_running_system(
     observation: Observation, unwell: set[str], unit_files: tuple[str, ...], show: Show
 ) -> None:
-    """The contract's units are defined by the running system, and systemd has read what is there now.
+    """The running system defines the contract's units, and systemd has loaded their current files.
 
-    A drop-in that somebody left on the host outlives every deploy, and decides what really runs.
+    A drop-in that somebody left on the host survives every deploy, and changes what really runs.
 
-    Try: remove the file and start the unit again; or name it under `unit_files` in the target file.
+    Try: remove the file and restart the unit, or list the file under `unit_files` in the target file.
     """
     problems = []
     for unit in observation.units.values():
         if unit.active != "active" or unit.name in unwell:
-            continue  # its own clause says so
+            continue  # its own clause reports that
         if unit.load != "loaded":
-            problems.append(f"{unit.name} is {unit.load or 'of an unknown load state'}, and runs all the same")
+            problems.append(f"{unit.name} runs, but its load state is {unit.load or 'unknown'}")
         if unit.needs_reload:
-            problems.append(f"systemd has not read the present files of {unit.name} (NeedDaemonReload)")
+            problems.append(f"systemd has not loaded the current files of {unit.name} (NeedDaemonReload)")
         strange = [path for path in unit.strange_files if not is_below(path, unit_files)]
         if strange:
             problems.append(f"{unit.name} is defined by {', '.join(strange)}, outside the running system")
     show(
-        expected="files of the running system alone" + (f", or of {', '.join(unit_files)}" if unit_files else ""),
+        expected="only files of the running system" + (f", or of {', '.join(unit_files)}" if unit_files else ""),
         seen="; ".join(problems) or f"{len(observation.units)} units",
         command="systemctl show -p LoadState,FragmentPath,DropInPaths,NeedDaemonReload",
     )
@@ -198,40 +199,40 @@ def test_unit_definitions_are_those_of_the_running_system(
 
 
 def no_closure(observation: Observation) -> Inconclusive:
-    """What is said where nix did not tell of what the running system is made, in its own words."""
-    said = observation.processes_problem
+    """Make the error for a running system whose closure nix could not list, with the message of nix."""
+    message = observation.processes_problem
     return Inconclusive(
-        f"the closure of the running system could not be read on the host; nix says: {said or 'nothing'}",
-        "See whether nix answers on the host: nix-store -qR /run/current-system; systemctl status nix-daemon.socket.",
+        f"the closure of the running system could not be read on the host; nix reported: {message or 'nothing'}",
+        "Check that nix answers on the host: nix-store -qR /run/current-system; systemctl status nix-daemon.socket.",
     )
 
 
 def is_below(path: str, folders: tuple[str, ...]) -> bool:
-    """Whether a path is one of some files, or in one of some folders."""
+    """Whether a path is one of these files, or inside one of these folders."""
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 def test_processes_run_from_the_running_system(observation: Observation, unwell: set[str], show: Show) -> None:
-    """The processes of the contract's units run from the running system, none from an earlier one.
+    """All processes of the contract's units run from the running system, not from an earlier one.
 
-    A unit that the switch changed and did not restart still serves the old program, whatever its files say.
+    A unit that the switch changed but did not restart still runs the old program, whatever its files say.
 
-    Try: restart the unit, and see whether restartIfChanged keeps the switch from doing so.
+    Try: restart the unit, and check whether restartIfChanged keeps the switch from restarting it.
     """
     if observation.processes is None:
         raise no_closure(observation)
     seen = {process.unit for process in observation.processes}
-    # One that crashes has no process at times; its own clause says so.
+    # A crashing unit has no process at times; its own clause reports that.
     due = [unit.name for unit in observation.units.values() if unit.active == "active" and unit.main_pid]
     if unseen := [name for name in due if name not in seen and name not in unwell]:
-        raise Inconclusive(f"no process was seen of {', '.join(unseen)}, so it is not known what they run from")
+        raise Inconclusive(f"no process of {', '.join(unseen)} was seen, so it is unknown what they run from")
     old = [
         f"{process.unit} process {process.pid} runs from {', '.join(process.strays)}"
         for process in observation.processes
         if process.strays
     ]
     old += [
-        f"{process.unit} process {process.pid} runs {process.executable}, which is in no system at all"
+        f"{process.unit} process {process.pid} runs {process.executable}, which is not part of any system"
         for process in observation.processes
         if process.executable.startswith("/") and not process.executable.startswith("/nix/store/")
     ]
@@ -245,24 +246,24 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
         for process in observation.survivors
     ]
     show(
-        expected="no process from elsewhere",
+        expected="no process from anywhere but the running system",
         seen="; ".join(old) or f"{len(observation.processes)} processes",
         command="nix-store -qR /run/current-system",
     )
     assert not old, (
         f"{'; '.join(old)}: not part of the running system. The unit changed and was not restarted; "
-        "restart it, or see why the switch left it alone (restartIfChanged)"
+        "restart it, or check why the switch did not (restartIfChanged)"
     )
 
 
 def test_installed_programs_are_what_runs(
     installation: Installation, observation: Observation, unwell: set[str], show: Show
 ) -> None:
-    """The programs that the store path bridge installed are the given ones, and what their units run.
+    """The store path bridge installed the given programs, and their units run them.
 
-    A link may lead to the new program while the unit still runs the old one; only its processes prove it.
+    A link may point to the new program while the unit still runs the old one; only its processes are proof.
 
-    Try: see where the link leads and what ExecStart of the unit is, and restart the unit.
+    Try: check where the link leads and what the unit's ExecStart is, then restart the unit.
     """
     if observation.processes is None:
         raise no_closure(observation)
@@ -282,19 +283,19 @@ def test_installed_programs_are_what_runs(
 def test_changed_units_were_restarted(
     changed_but_not_restarted: list[str], convergence: Convergence, show: Show
 ) -> None:
-    """Every unit of the contract whose definition changed is a new invocation.
+    """Every unit of the contract whose definition changed has a new invocation.
 
-    What was changed and not started anew is not what was deployed.
+    A unit that changed but was not restarted does not run what was deployed.
 
-    Try: restart the unit, and see whether restartIfChanged keeps the switch from doing so.
+    Try: restart the unit, and check whether restartIfChanged keeps the switch from restarting it.
     """
     show(
         expected="every changed unit restarted",
-        seen=", ".join(changed_but_not_restarted) or "so it is",
+        seen=", ".join(changed_but_not_restarted) or "all changed units restarted",
         command="systemctl show -p InvocationID,FragmentPath",
     )
     assert not changed_but_not_restarted, (
-        f"changed by the switch but still the old invocation: {', '.join(changed_but_not_restarted)}; "
+        f"changed by the switch, but still the old invocation: {', '.join(changed_but_not_restarted)}; "
         f"what runs is not what was deployed. {convergence.left_alone}"
     )
 
@@ -303,14 +304,14 @@ def test_changed_units_were_restarted(
 def test_no_unit_failed_that_had_not_failed_before(
     observation: Observation, before: Before, convergence: Convergence, newly_failed: list[str], show: Show
 ) -> None:
-    """No unit of the host, apart from the contract's own, failed that had not failed before the deploy.
+    """No unit outside the contract has newly failed since before the deploy.
 
-    A deploy that breaks something else on the host has not gone well, even if all that it is about works.
+    A deploy that breaks something else on the host has gone wrong, even if everything that it targets works.
 
-    Try: systemctl status of the units that failed, and their journals.
+    Try: run systemctl status on the failed units, and read their journals.
     """
     old = sorted(set(observation.failed) & set(before.failed))
-    noted = f" (failed before already: {', '.join(old)})" if old else ""
+    noted = f" (already failed before: {', '.join(old)})" if old else ""
     show(
         expected="none",
         seen=(", ".join(newly_failed) or "none") + noted,
@@ -318,5 +319,5 @@ def test_no_unit_failed_that_had_not_failed_before(
         command="systemctl list-units --state=failed,auto-restart",
     )
     named = any(unit in convergence.words for unit in newly_failed)
-    words = f"; in the words of the switch:\n{convergence.words}" if named else ""
+    words = f"; the switch reported:\n{convergence.words}" if named else ""
     assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}{words}"

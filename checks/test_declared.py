@@ -13,11 +13,11 @@ pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 
 
 def test_no_unit_is_from_outside_the_system(surroundings: Surroundings, declared: Declared, show: Show) -> None:
-    """Every unit comes from the running system, or from where the target file declares.
+    """Every unit comes from the running system or from a place that the target file declares.
 
-    What was put there by hand is in no commit, and the next host will not have it.
+    A unit installed by hand is in no commit, and the next host will not have it.
 
-    Try: move the unit into the configuration, or remove its file; declared.units names what may stay.
+    Try: move the unit into the configuration or remove its file; declared.units lists exceptions.
     """
     found = list(strangers(surroundings, declared))
     show(
@@ -31,11 +31,11 @@ def test_no_unit_is_from_outside_the_system(surroundings: Surroundings, declared
 def test_only_declared_sockets_are_listened_on(
     surroundings: Surroundings, declared: Declared, listened_on: tuple[str, ...], show: Show
 ) -> None:
-    """Nothing listens but the endpoints of the contract and what the target file declares.
+    """Nothing listens except the contract's endpoints and what the target file declares.
 
-    A port that nobody knows of is a way in that nobody watches.
+    An unknown open port is an entry point that nobody watches.
 
-    Try: stop what listens there, or declare it under declared.listeners (TCP) or declared.udp.
+    Try: stop the process that listens there, or declare it under declared.listeners (TCP) or declared.udp.
     """
     found = undeclared_listeners(surroundings, declared, listened_on)
     show(
@@ -47,27 +47,27 @@ def test_only_declared_sockets_are_listened_on(
 
 
 def test_nobody_gets_in_with_a_password(surroundings: Surroundings, declared: Declared, show: Show) -> None:
-    """The SSH server takes keys only, and root as the target file declares.
+    """The SSH server accepts only keys, and root logins only as the target file declares.
 
     A password can be guessed from anywhere; a key cannot.
 
-    Try: services.openssh.settings.PasswordAuthentication = false, and KbdInteractiveAuthentication likewise.
+    Try: set services.openssh.settings.PasswordAuthentication and KbdInteractiveAuthentication to false.
     """
     found = password_ways(surroundings.sshd, declared.root_login)
     show(
         expected=f"keys only, root: {declared.root_login}",
-        seen="; ".join(found) or "so it is",
+        seen="; ".join(found) or "as expected",
         command="sshd -T",
     )
     assert not found, f"the SSH server says {'; '.join(found)}"
 
 
 def test_every_host_key_is_the_pinned_one(surroundings: Surroundings, pinned: list[str], show: Show) -> None:
-    """The SSH server shows no key but those that are pinned.
+    """The SSH server offers only pinned host keys.
 
-    Whoever agrees on another kind of key than the pinned one cannot tell this host from a stranger.
+    A client that negotiates a key type without a pin cannot tell this host from an impostor.
 
-    Try: pin each key under host_keys of the host, or let the server show only the pinned one.
+    Try: pin each key under the host's host_keys, or have the server offer only the pinned one.
     """
     found = [key for key in surroundings.host_keys if key not in pinned]
     show(expected=", ".join(pinned), seen=", ".join(surroundings.host_keys), command="ssh-keygen -lf of each HostKey")
@@ -79,9 +79,9 @@ def test_every_host_key_is_the_pinned_one(surroundings: Surroundings, pinned: li
 def test_units_run_as_their_declared_users(surroundings: Surroundings, declared: Declared, show: Show) -> None:
     """The main process of each unit of the contract runs as the declared user.
 
-    A workload that runs as somebody else may do what nobody meant it to do.
+    A workload that runs as another user has rights that nobody intended.
 
-    Try: set User= of the unit in the configuration, or declare the user that it has under declared.users.
+    Try: set the unit's User= in the configuration, or declare its user under declared.users.
     """
     seen = {unit.name: unit.user for unit in surroundings.served}
     show(
@@ -98,11 +98,11 @@ def test_units_run_as_their_declared_users(surroundings: Surroundings, declared:
 
 
 def test_files_have_their_declared_modes(host: testinfra.host.Host, declared: Declared, show: Show) -> None:
-    """Every declared file is there, with its owner and mode.
+    """Every declared file exists with the declared owner and mode.
 
-    A key that others may read is no secret.
+    A key that others can read is not secret.
 
-    Try: see what writes the file, and with which mode.
+    Try: find out what writes the file, and with which mode.
     """
     wrong = []
     for want in declared.files:

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.clause("diagnostics")
 
 
 def test_unit_states_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
-    """systemctl says the state of every unit of the contract.
+    """systemctl reports the state of every unit of the contract.
 
-    Whoever is called to a broken deploy needs to see what state everything is in without a way to the host.
+    The person on call must see the state of every unit without access to the host.
 
-    Try: see why systemctl does not answer on the host.
+    Try: find out why systemctl does not answer on the host.
     """
     show(
         expected="the state of every unit",
@@ -29,11 +29,11 @@ def test_unit_states_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
 
 
 def test_logs_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
-    """journalctl gives the journal of every unit of the contract.
+    """journalctl prints the journal of every unit of the contract.
 
-    Whoever is called to a broken deploy needs to see what everything said last without a way to the host.
+    The person on call must see the last log lines of every unit without access to the host.
 
-    Try: see whether journald runs on the host and keeps a journal.
+    Try: check whether journald runs on the host and keeps a journal.
     """
     show(
         expected="the journal of every unit",
@@ -49,11 +49,11 @@ def test_logs_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
 
 
 def test_sockets_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
-    """ss lists the sockets with their owners.
+    """ss lists the sockets and their owners.
 
-    Whoever is called to a broken deploy needs to see who listens where without a way to the host.
+    The person on call must see which process listens where without access to the host.
 
-    Try: see whether ss is on the host and may be run.
+    Try: check whether ss is installed on the host and can run.
     """
     show(
         expected="the sockets",
@@ -65,11 +65,11 @@ def test_sockets_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
 
 
 def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
-    """The virtual machines' monitor, console, network and own answer are told, where there are machines.
+    """Monitor, console, network and answer of each virtual machine are collected, if there are machines.
 
-    Whoever is called to a broken deploy needs to see what became of the machine itself without a way to the host.
+    The person on call must see what happened to the machine without access to the host.
 
-    Try: look at the machine's unit and its monitor's socket on the host.
+    Try: check the machine's unit and its monitor's socket on the host.
     """
     missing = [name for name in diagnosis.machines if name not in diagnosis.seen]
     expected = f"the machine of {', '.join(diagnosis.machines)}" if diagnosis.machines else "there are no machines"
@@ -83,11 +83,11 @@ def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
 
 
 def test_containers_are_looked_into(diagnosis: Diagnosis, show: Show) -> None:
-    """The containers' units, sockets and network are told from inside, where there are containers and they are up.
+    """Units, sockets and network of each running container are collected from inside.
 
-    Whoever is called to a broken deploy needs to see what goes on inside the container without a way to the host.
+    The person on call must see what happens inside the container without access to the host.
 
-    Try: look at the container's unit on the host, and whether its first process is there.
+    Try: check the container's unit on the host, and whether its first process runs.
     """
     missing = [name for name in diagnosis.containers if name not in diagnosis.entered]
     expected = f"the container of {', '.join(diagnosis.containers)}" if diagnosis.containers else "there are none"

@@ -10,11 +10,11 @@ pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("cutover")]
 
 
 def test_the_agent_of_aws_is_gone(surroundings: Surroundings, show: Show) -> None:
-    """There is no amazon-ssm-agent: no unit, no process, and nothing of it in the running system.
+    """amazon-ssm-agent is gone: no unit, no process and no store path in the running system.
 
-    It takes commands as root from an account that nobody watches any more.
+    The agent accepts commands as root from an account that nobody watches any more.
 
-    Try: services.amazon-ssm-agent.enable = false, deploy, and remove what was installed by hand.
+    Try: set services.amazon-ssm-agent.enable = false, deploy, and remove anything installed by hand.
     """
     found = list(agents(surroundings))
     show(
@@ -27,11 +27,11 @@ def test_the_agent_of_aws_is_gone(surroundings: Surroundings, show: Show) -> Non
 
 
 def test_no_unit_of_the_contract_knows_aws(surroundings: Surroundings, show: Show) -> None:
-    """No unit of the contract has credentials of AWS or knows its metadata endpoint, and nobody's home has them.
+    """No unit of the contract has AWS credentials or knows the metadata endpoint, and no home directory has them.
 
-    A credential that is no longer needed is only good for whoever finds it.
+    A credential that is no longer needed helps only an attacker.
 
-    Try: take it out of the unit's Environment= and EnvironmentFile= and revoke it; remove ~/.aws.
+    Try: remove it from the unit's Environment= and EnvironmentFile=, revoke it, and remove ~/.aws.
     """
     known = [f"{unit.name}: {', '.join(unit.of_aws)}" for unit in surroundings.served if unit.of_aws]
     known += surroundings.credentials
@@ -41,5 +41,5 @@ def test_no_unit_of_the_contract_knows_aws(surroundings: Surroundings, show: Sho
         command="systemctl cat, /proc/PID/environ and EnvironmentFile= of each unit; ls -d ~/.aws",
     )
     if not surroundings.served:
-        raise Inconclusive("the host told nothing of the contract's units")
+        raise Inconclusive("the host reported nothing about the contract's units")
     assert not known, f"for AWS: {'; '.join(known)}"

@@ -13,11 +13,11 @@ class TestHypervisor(EndpointChecks):
 
 @pytest.mark.clause("hypervisor")
 def test_there_is_none(no_hypervisor: str, show: Show) -> None:
-    """There is no hypervisor, and the clause is passed for want of one.
+    """There is no hypervisor, so the clause is passed for want of one.
 
-    Only the target file can say that, and it says why; nothing on the hosts is asked.
+    Only the target file can declare that, with the reason; the hosts are not asked.
 
-    Try: describe the hypervisor in the target file once there is one.
+    Try: describe the hypervisor in the target file as soon as there is one.
     """
     show(expected="a hypervisor, or why there is none", seen=f"passed for want of one: {no_hypervisor}")
     assert no_hypervisor.strip(), "the target file does not say why there is no hypervisor"

@@ -9,15 +9,15 @@ pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("plan")]
 
 
 def test_the_system_can_be_built_and_compared(differences: Differences, show: Show) -> None:
-    """The system of the commit can be built, and what it would change is known.
+    """The commit's system can be built and compared with the running system.
 
-    What cannot be built cannot be deployed either, and here nobody is waiting for it.
+    A system that cannot be built cannot be deployed; a plan finds that out in time.
 
-    Try: read the log for its first error, mend that, and plan again.
+    Try: find the first error in the log, fix it, and plan again.
     """
     show(
         expected=differences.expected,
         seen=f"runs {differences.running}\n{differences.closure}\n{differences.units}".strip(),
         command=f"nix store diff-closures {differences.running} {differences.expected}",
     )
-    assert differences.expected, "the host did not say which system it would switch to"
+    assert differences.expected, "the host did not report which system it would switch to"

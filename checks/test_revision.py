@@ -18,25 +18,25 @@ pytestmark = pytest.mark.clause("revision")
 def test_the_revision_is_one_full_commit(commit: str, asked: str, show: Show) -> None:
     """The revision is resolved to one full commit, the same for every host.
 
-    A branch moves while a deploy goes on; only a commit says what was deployed.
+    A branch can move during a deploy; only a commit identifies what was deployed.
 
-    Try: give the full commit, and see that it has been pushed.
+    Try: give the full commit, and make sure that it has been pushed.
     """
     show(
         expected=f"one full commit for {asked!r}",
         seen=commit,
         command=f"git rev-parse --verify {shlex.quote(asked)}'^{{commit}}'",
     )
-    assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{asked!r} is {commit!r}, which is no full commit"
+    assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{asked!r} is {commit!r}, which is not a full commit"
 
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) -> None:
-    """What the host ran was noted before anything changed, so there is a way back.
+    """The host's running system was recorded before anything changed, so there is a way back.
 
-    Going back means going back to that very system; one that nobody noted cannot be restored.
+    A rollback restores exactly this system; without a record there is nothing to restore.
 
-    Try: see on the host what /run/current-system is.
+    Try: check /run/current-system on the host.
     """
     show(
         expected="the running system, noted",
@@ -44,15 +44,15 @@ def test_the_host_was_noted_before_anything_changed(before: Before, show: Show) 
         command="readlink -e /run/current-system",
     )
     assert before.system.running, (
-        "the host did not say which system it runs (/run/current-system), so nothing could be restored"
+        "the host did not report which system it runs (/run/current-system), so nothing could be restored"
     )
 
 
 @pytest.mark.when("restore")
 def test_the_earlier_system_is_known_and_there(choice: Choice, show: Show) -> None:
-    """What the rollback asks for is one system that the host still has, before anything changes.
+    """The requested rollback target is one system that the host still has.
 
-    A rollback that begins without knowing where it leads makes an emergency worse.
+    A rollback without a known target makes an emergency worse.
 
     Try: name one of the host's generations: nix-env -p /nix/var/nix/profiles/system --list-generations.
     """
@@ -61,14 +61,14 @@ def test_the_earlier_system_is_known_and_there(choice: Choice, show: Show) -> No
         seen=f"{choice.intent}: {choice.why}",
         command="nix-env -p /nix/var/nix/profiles/system --list-generations",
     )
-    assert choice.toplevel.startswith("/nix/store/"), f"{choice.toplevel!r} is no system"
+    assert choice.toplevel.startswith("/nix/store/"), f"{choice.toplevel!r} is not a system"
 
 
 @pytest.mark.when("audit")
 def test_the_running_system_comes_from_a_known_commit(observation: Observation, show: Show) -> None:
-    """The running system says which full commit it was built from, or was built there by a recorded deploy.
+    """The running system names the full commit it was built from, or a recorded deploy built it there.
 
-    What nobody can trace to a commit cannot be reviewed, built again or gone back to.
+    A system that cannot be traced to a commit cannot be reviewed, rebuilt or restored.
 
     Try: set system.configurationRevision in the flake, and deploy a commit.
     """
@@ -80,7 +80,7 @@ def test_the_running_system_comes_from_a_known_commit(observation: Observation, 
     )
     if system.commit is None:
         raise Inconclusive(
-            f"the running system {system.running} does not say which commit it was built from "
+            f"the running system {system.running} does not name the commit it was built from "
             f"(configurationRevision: {system.revision or 'not set'}), and no deploy of ours has built it; "
             "set system.configurationRevision in the flake"
         )

@@ -34,7 +34,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
         case ExitCode.CANONICAL if record.verdict is RunVerdict.WITH_WAIVERS:
             ends = min(one.waiver.expires for one in record.waivers if one.state == "used")
-            return [Step(f"Mend what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
+            return [Step(f"Fix what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
         case ExitCode.CANONICAL:
             if record.provider == "lab" and record.run.options.get("lab_keep"):
                 return [Step("Nothing to do. The lab's hosts stay up; take them down with:", _LAB_DOWN)]
@@ -43,14 +43,14 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
-            return [Step("No host needs help. Put the waivers of the target file right and run again.")]
+            return [Step("No host needs help. Correct the waivers in the target file and run again.")]
         case ExitCode.SAFE_FAILURE if record.cutover and causes.first_cause(record) is None:
-            return [Step("No host needs help. Do what the cutover lacks, as told above, and run again.")]
+            return [Step("No host needs help. Complete what the cutover lacks, as listed above, and run again.")]
         case ExitCode.SAFE_FAILURE if record.run.mode == "audit":
             return _heal(record)
         case ExitCode.SAFE_FAILURE if apart := reading.split(record):
             return [
-                Step(f"{apart[0].upper()}{apart[1:]}. Repair the first cause and deploy to all hosts again."),
+                Step(f"{apart[0].upper()}{apart[1:]}. Fix the first cause and deploy to all hosts again."),
                 *(
                     Step(f"Or bring {host.name} back to the system that it had before:", _back(record, host))
                     for host in record.hosts
@@ -58,7 +58,7 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
                 ),
             ]
         case ExitCode.SAFE_FAILURE:
-            return [Step("No host needs help now. Repair the first cause and run again.")]
+            return [Step("No host needs help now. Fix the first cause and run again.")]
         case ExitCode.UNSAFE:
             unsafe = (host for host in record.hosts if host.state is HostState.UNSAFE)
             return [step for host in unsafe for step in _rescue(record, host, folder)]
@@ -71,9 +71,9 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             asked = "what was refused" if refusal else "the command line or the target file"
             return [Step(f"Correct {asked} and run again.")]
         case ExitCode.UNSIGNED:
-            return [Step("No host needs help. Repair what kept the run from being signed, and run again.")]
+            return [Step("No host needs help. Fix what kept the run from being signed, and run again.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
-            return [Step("To audit the whole contract, leave the selection out:", _command(record, "--audit"))]
+            return [Step("To audit the whole contract, remove the selection:", _command(record, "--audit"))]
         case _ if told := causes.nobody_let_in(record):
             return [Step(told)]
         case _:
@@ -96,10 +96,10 @@ def _heal(record: Record) -> list[Step]:
     """Say what to do about hosts that an audit found unhealthy."""
     hosts = [host.name for host in record.hosts if host.state is HostState.FOUND_UNHEALTHY]
     if not hosts:
-        return [Step("Nothing was changed. Repair the first cause and audit again.")]
+        return [Step("Nothing was changed. Fix the first cause and audit again.")]
     needs = "needs help" if len(hosts) == 1 else "need help"
     return [
-        Step(f"{', '.join(hosts)} {needs}; this audit changed nothing. Repair the first cause, or deploy again."),
+        Step(f"{', '.join(hosts)} {needs}; this audit changed nothing. Fix the first cause, or deploy again."),
         *(
             Step(
                 f"To bring {host} back to the last system that a canonical run left:",

@@ -38,7 +38,7 @@ _NOTHING_COLLECTED = 5
 EXIT_MEANINGS: dict[int, str] = {
     ExitCode.CANONICAL: "canonical: the contract held on every host",
     ExitCode.SAFE_FAILURE: "not canonical; no host is left in a state that this run did not verify",
-    ExitCode.INTERRUPTED: "interrupted before the run came to its end",
+    ExitCode.INTERRUPTED: "interrupted before the run finished",
     ExitCode.INTERNAL: "a defect of Switchproof; it proves nothing about the hosts",
     ExitCode.USAGE: "nothing was touched: a bad option, target file, host or revision, or no room for the report",
     _NOTHING_COLLECTED: "no check was collected; nothing is proven",
@@ -59,13 +59,13 @@ def exit_meaning(record: Record) -> str:
     """Say in words what the exit code of a run means."""
     code = record.run.exit_code
     if code is None:
-        return "none: the run did not come to its end"
+        return "none: the run did not finish"
     if record.run.mode == "plan" and code == ExitCode.CANONICAL:
         return "planned: nothing was changed, and nothing is proven"
     if record.verdict is RunVerdict.WITH_WAIVERS and code == ExitCode.CANONICAL:
-        return "canonical with waivers: what failed is waived, and all else of the contract held on every host"
+        return "canonical with waivers: what failed is waived, and the rest of the contract held on every host"
     if code == ExitCode.SAFE_FAILURE and waivers_alone(record):
-        return "not canonical for a waiver alone; every host keeps what was verified"
+        return "not canonical only because of a waiver; every host keeps what was verified"
     if code == ExitCode.INCONCLUSIVE and (reason := _incomplete(record)):
         return f"inconclusive: {reason}"
     if code == ExitCode.SAFE_FAILURE and record.run.mode == "audit":
@@ -89,11 +89,11 @@ MERGED_CHARACTERS = 1200
 def _incomplete(record: Record) -> str:
     """Say why a run proves nothing whatever its hosts are like; empty where no such reason exists."""
     if record.run.selected:
-        return f"you selected checks with {text.one_line(record.run.selected)}, so the others were not made"
+        return f"you selected checks with {text.one_line(record.run.selected)}, so the others did not run"
     if record.run.merged and record.run.merged.problems:
         return text.brief("; ".join(record.run.merged.problems), MERGED_CHARACTERS)
     if record.run.unreported:
-        return f"the report could not be written whole ({text.one_line(record.run.unreported)})"
+        return f"the report could not be written completely ({text.one_line(record.run.unreported)})"
     return ""
 
 
@@ -126,7 +126,7 @@ def sentence(record: Record) -> str:
         but = f", {waived} failed and {'is' if waived == 1 else 'are'} waived" if waived else ""
         return (
             f"All five clauses of the contract held on {hosts}{_HELD.get(run.mode, '')}"
-            f"{' but for what is waived' if waived else ''}: "
+            f"{' except for what is waived' if waived else ''}: "
             f"{verdicts.count(Verdict.PASSED)} of {text.count(len(verdicts), 'check')} passed{but}."
         )
     if waivers_alone(record):
@@ -145,7 +145,7 @@ def sentence(record: Record) -> str:
     if run.interrupted:
         return _stopped(f"{lead}: the run was interrupted ({text.brief(run.interrupted)})")
     if run.finished is None:
-        return _stopped(f"{lead}: the run did not come to its end{_last_known(record)}")
+        return _stopped(f"{lead}: the run did not finish{_last_known(record)}")
     if cause:
         return _stopped(f"{lead}: {causes.summary(record, found)}")
     if record.cutover and record.cutover.verdict is not Verdict.PASSED:
@@ -195,11 +195,11 @@ def waiver_words(result: WaiverResult) -> str:
             hosts = [f"{one.host}{leg}" for one, leg in zip(result.covered, legs, strict=True)]
             return f"{result.waiver.check} failed on {', '.join(hosts)} and is waived {told}"
         case "unused":
-            return f"the waiver of {about} ({told}) is not needed, as that check passed: remove it"
+            return f"the waiver of {about} ({told}) is not needed, because that check passed: remove it"
         case "expired":
-            return f"the waiver of {about} ({told}) has expired: mend what it was for, and remove it"
+            return f"the waiver of {about} ({told}) has expired: fix what it was for, and remove it"
         case "open":
-            return f"the waiver of {about} ({told}) was neither used nor unused, as that check gave no answer"
+            return f"the waiver of {about} ({told}) was neither used nor unused, because that check gave no answer"
         case _:
             expired = ", and has expired: remove it" if result.waiver.expired else ""
             return f"the waiver of {about} ({told}) is of a check that this run does not make{expired}"
@@ -208,7 +208,7 @@ def waiver_words(result: WaiverResult) -> str:
 _LEFT: dict[HostState, str] = {
     HostState.UNSAFE: "left unsafe, which needs a person now",
     HostState.FOUND_UNHEALTHY: "found unhealthy",
-    HostState.UNKNOWN: "left in a state that is not known",
+    HostState.UNKNOWN: "left in an unknown state",
     HostState.ROLLED_BACK: "left rolled back to the earlier system and verified there",
     HostState.CONVERGED: "left converged",
     HostState.FOUND_HEALTHY: "found healthy",

@@ -99,7 +99,7 @@ def _report(record: Record, folder: Path) -> list[Text]:
     """Where the report is, and what it lacks."""
     if record.run.unreported:
         problem = text.one_line(record.run.unreported)
-        lines = _wrapped(f"Report: incomplete, as the disk did not take all of it ({problem}); what is there:")
+        lines = _wrapped(f"Report: incomplete, because the disk did not take all of it ({problem}); what is there:")
         return [*lines, Text(f"  {text.inert(str(folder))}")]
     return [Text(f"Report: {text.inert(str(folder / REPORT))}")]
 

@@ -29,11 +29,11 @@ MOMENT_WORDS: dict[facts.MomentKind, str] = {
     "connected": "connected",
     "lost": "connection lost",
     "connected-again": "connected again",
-    "asked-again": "asked again, as no answer came",
+    "asked-again": "asked again, because no answer came",
     "switch-begun": "switch begun",
     "switch-ended": "switch ended",
     "watch-begun": "probes begun",
-    "healthy": "healthy from here on: soak begun",
+    "healthy": "healthy from here on: the soak begins",
     "watch-ended": "probes ended",
     "rollback-begun": "rollback begun",
     "rollback-ended": "rollback ended",
@@ -224,7 +224,7 @@ def _spans(host: Host, axis: _Axis) -> list[Bar]:
                 spans.append(_span(kind, open_at.at, moment.at, axis, text.one_line(moment.text)))
                 open_at = None
         if open_at is not None:
-            spans.append(_span(kind, open_at.at, max(_times(host)), axis, "its end is not known", problem=True))
+            spans.append(_span(kind, open_at.at, max(_times(host)), axis, "its end is unknown", problem=True))
     for leg in LEG_WORDS:
         newest = {watch.endpoint: watch for watch in host.watches if watch.leg == leg}.values()
         healthy = [(watch, since_healthy(watch)) for watch in newest]

@@ -55,7 +55,7 @@ def _reached(host: Host) -> bool:
 
 def _why_unreached(host: Host) -> str:
     problems = [phase.problem for phase in host.phases if phase.problem]
-    return problems[-1] if problems else "the run did not come to it"
+    return problems[-1] if problems else "the run did not get to it"
 
 
 def not_made(record: Record) -> list[NotMade]:

@@ -102,20 +102,20 @@ class Answer:
 
 
 _CURL = {
-    1: "an answer in a protocol that is not asked for",
+    1: "an answer in another protocol than requested",
     NO_WORD: "curl gave no answer",
     7: "connection refused or no route",
     8: "not an HTTP answer",
-    18: "the answer ended before it was whole",
-    NOT_KEPT: "the answer could not be written down on the host",
-    NOT_SENT: "not asked, as the headers to send could not be read",
+    18: "the answer ended before it was complete",
+    NOT_KEPT: "the answer could not be stored on the host",
+    NOT_SENT: "not asked, because the headers to send could not be read",
     28: "no answer in time",
     35: "no TLS connection",
     47: "redirected",
     52: "closed without an answer",
     56: "connection reset",
     63: "answer too large",
-    77: "not asked, as the certificates of ca_file could not be read",
+    77: "not asked, because the certificates of ca_file could not be read",
     NOT_ACCEPTED: "a connection that no process accepted in time",
     OTHERS_ACCEPTED: "a connection that another unit accepted",
     NOT_RUN: "the program could not be run",
@@ -129,9 +129,9 @@ def _meaning(answer: Answer) -> str:
     return _CURL.get(answer.curl, f"curl exit code {answer.curl}")
 
 
-_CONNECTION = {NO_WORD: "nothing is known of the connection"}
+_CONNECTION = {NO_WORD: "nothing is known about the connection"}
 _PROGRAM = {
-    NO_WORD: "nothing is known of how the program ended",
+    NO_WORD: "it is unknown how the program ended",
     28: "the program did not end in time",
     63: "the program's output is too large",
 }
@@ -153,7 +153,7 @@ _CERTIFICATES = (
     (("revoked",), "its certificate is revoked"),
     (
         ("self-signed", "self signed", "issuer", "unable to verify"),
-        "its certificate is signed by no trusted authority",
+        "its certificate is not signed by a trusted authority",
     ),
 )
 """Parts of the words that curl's TLS libraries have for what is wrong with a certificate, and what they mean."""

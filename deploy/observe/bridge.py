@@ -61,7 +61,7 @@ def read_installed(text: str) -> dict[str, Installed]:
     for line in filter(None, text.split("\n")):
         name, state, target, belongs = line.split("\x1f")
         if state not in get_args(State):
-            raise ValueError(f"{state!r} is no state of an installed program")
+            raise ValueError(f"{state!r} is not a state of an installed program")
         found[name] = Installed(state, target, belongs.strip())  # type: ignore[arg-type] # it is one of them
     return found
 
@@ -117,7 +117,7 @@ class Installation:
         if self.before is not None:
             return []
         return [
-            f"{name}: units run {seen.root}, and whether it belongs to this system is not known; "
+            f"{name}: units run {seen.root}, but it is unknown whether it belongs to this system; "
             f"deploy with the store path that does"
             for name, seen in self.seen.items()
             if name not in self.wanted and seen.root and not seen.belongs and _run(processes, seen.root)
@@ -128,22 +128,22 @@ class Installation:
     ) -> list[str]:
         seen = self.seen.get(name)
         if seen is None:
-            return [f"{name}: the host said nothing of what is installed as {program.at}"]
+            return [f"{name}: the host did not report what is installed as {program.at}"]
         if self.before is not None:
             was = self.before.get(name)
             if was is None or (was.state, was.target) != (seen.state, seen.target):
-                return [f"{name}: {program.at} is {seen}, and before the deploy it was {was or 'not seen'}"]
+                return [f"{name}: {program.at} is {seen}, but before the deploy it was {was or 'not seen'}"]
             return []
         if name not in self.wanted:
             if seen.belongs and seen.root not in {"", seen.belongs} and _run(processes, seen.root):
-                return [f"{name}: units run {seen.root}, and with this system {seen.belongs} was installed"]
+                return [f"{name}: units run {seen.root}, but {seen.belongs} was installed with this system"]
             return []
         path = self.wanted[name]
         if seen.target != f"{path}/{program.file}" or seen.state != "store":
             return [f"{name}: {program.at} leads to {seen} instead of {path}/{program.file}"]
         running = {one.unit for one in processes if path in one.installed}
         return [
-            f"{name}: {unit} does not run {path}, which is installed as {program.at}; see its ExecStart, restart it"
+            f"{name}: {unit} does not run {path}, which is installed as {program.at}; check its ExecStart, restart it"
             for unit in program.units
             if unit in units and unit not in running
         ]

@@ -113,7 +113,7 @@ class Returned:
         Args:
             run: The run whose reader it is.
         """
-        ended = "" if self.status == "0" else f"; that ended with {self.status or 'no word'}"
+        ended = "" if self.status == "0" else f"; that ended with {self.status or 'an unknown status'}"
         whose = f" (run {self.run}, {self.owner})" if self.owner else f" (run {self.run})"
         when = "It went" if run == self.run else "Before this run, the host went"
         return f"{when} back by itself at {self.at}: {self.why}{whose}. From {self.source} to {self.to}{ended}."
@@ -178,7 +178,7 @@ def _by_number(past: Past, number: int) -> str:
         raise NothingEarlier(f"--rollback={number}: the host has no generation {number}; {_offer(past)}")
     if not found.there:
         raise NothingEarlier(
-            f"--rollback={number}: generation {number} is gone: garbage collection has taken {found.toplevel}; "
+            f"--rollback={number}: generation {number} is gone: garbage collection removed {found.toplevel}; "
             f"{_offer(past)}"
         )
     return found.toplevel
@@ -200,7 +200,10 @@ def _same_commit(known: str, asked: str) -> bool:
 def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:
     for left in proven:
         if left.toplevel != past.running and past.has(left.toplevel):
-            return left.toplevel, f"the newest canonical run that left another system than runs now is {left.run}"
+            return (
+                left.toplevel,
+                f"{left.run} is the newest canonical run that left a system other than the running one",
+            )
     if past.earlier and past.earlier != past.running:
         return past.earlier, "it ran before the newest deploy there"
     current = next((each.number for each in past.generations if each.current), None)

@@ -202,7 +202,7 @@ class EndpointSeen:
         if self.observation.settled.get(self.name) != "cut-short":
             return ""
         others = ", ".join(self.observation.reasons)
-        return f"not watched to its end, as {others or 'another endpoint'} was given up before"
+        return f"not watched to its end, because the host gave up on {others or 'another endpoint'} first"
 
     @property
     def streak(self) -> Streak:

@@ -406,7 +406,7 @@ def read_units(frame: Frame) -> dict[str, Unit]:
         FrameError: A part is missing or cannot be understood.
     """
     if problem := frame.get("units.problem").strip():
-        raise FrameError(f"nothing is known of the host's units: {problem}")
+        raise FrameError(f"nothing is known about the host's units: {problem}")
     strange: dict[str, list[str]] = {}
     with _understood():
         definitions = dict(_pair(line) for line in _lines(frame.text("units.definition")))

@@ -36,7 +36,7 @@ class Pending:
     def __str__(self) -> str:
         whose = f"run {self.run} of {self.owner}, begun at {self.armed}"
         if not self.is_guarded:
-            when = "at its next boot, as the unit that would do it now (switchproof-guard.service) is not up"
+            when = "at its next boot, because the unit that would do it now (switchproof-guard.service) is not up"
         elif self.left is None:
             when = f"{self.seconds} s after its switch has ended"
         elif self.left == 0:
@@ -50,8 +50,8 @@ def awaited_return(confirm_s: float, now: dt.datetime) -> str:
     """Say for what a drill of the dead man's switch waits, and until when."""
     latest = (now + dt.timedelta(seconds=confirm_s)).astimezone(dt.UTC)
     return (
-        f"Nothing confirms the new system, as the drill asks. Waiting until the host goes back by itself, by "
-        f"{latest:%H:%M:%S}Z ({confirm_s:g} s) at the latest, and then for its switch."
+        f"As the drill asks, nothing confirms the new system. Waiting for the host to go back by itself, by "
+        f"{latest:%H:%M:%S}Z ({confirm_s:g} s) at the latest, and to finish its switch."
     )
 
 

@@ -18,7 +18,7 @@ _FORM = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|\.$|/$))[A-Za-z0-9_][
 _MOVE = "move it aside, and the next run makes a new one"
 _REMEDIES = (
     ("no space left|quota exceeded", "Make room on the host's disk: df -h there."),
-    ("read-only file system", "See why that file system of the host is read-only: findmnt and dmesg there."),
+    ("read-only file system", "Find out why that file system is read-only: findmnt and dmesg on the host."),
     (
         "dubious ownership|safe.directory",
         "Let the user that deploys own the checkout on the host, or name it as safe.directory in its git config.",
@@ -34,21 +34,21 @@ _REMEDIES = (
     ),
     (
         "could not resolve host|timed out|connection refused|connection reset|no route|unreachable:|is unreachable",
-        "See whether the host reaches the repository's server: its DNS, routes and firewall.",
+        "Check whether the host reaches the repository's server: its DNS, routes and firewall.",
     ),
     (
         r"permission denied \(|authentication failed|could not read username|host key verification|\b40[13]\b",
-        "See whether the host may read the repository: its deploy key or token, and its known_hosts.",
+        "Check whether the host may read the repository: its deploy key or token, and its known_hosts.",
     ),
     (
         "not found|does not exist|does not appear to be a git repository",
-        "See whether repository.url in the target file, or the checkout's remote origin, leads to the repository.",
+        "Check whether repository.url in the target file, or the checkout's remote origin, leads to the repository.",
     ),
 )
 """What to try for what git says, the most telling first."""
 
 _REMEDY_OF = {
-    "checkout": f"See on the host what keeps git from using the checkout: git status there; or {_MOVE}.",
+    "checkout": f"Find out why git cannot use the checkout on the host: git status there; or {_MOVE}.",
     "unreachable": "Run git fetch in the checkout on the host; see its network, its credentials and the URL.",
 }
 

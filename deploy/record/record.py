@@ -204,7 +204,7 @@ class Host(msgspec.Struct, kw_only=True):
 
     @property
     def retries(self) -> int:
-        """How many of them were asked again, as no answer came or the connection was lost."""
+        """How many of them were asked again, because no answer came or the connection was lost."""
         return sum(moment.kind in {"lost", "asked-again"} for moment in self.timeline)
 
     def watch(self, leg: facts.Leg, endpoint: str | None) -> facts.Watch | None:

@@ -249,7 +249,7 @@ class Visit:
             if problem is not None:
                 self.locked_out[leg] = problem
             if problem:
-                self._warn(f"No new SSH connection was let in within {within_s:g} s after the switch: {problem}")
+                self._warn(f"No new SSH connection was accepted within {within_s:g} s after the switch: {problem}")
 
         knocking = threading.Thread(target=knock, daemon=True)
         knocking.start()

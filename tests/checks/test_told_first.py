@@ -34,9 +34,7 @@ def test_a_return_is_told_as_what_follows_from_the_switch() -> None:
     """After a switch that did not end well, the earlier system is a consequence, and no failure of its own."""
     seen = read_observation(frame({}))
     went_back = "The host went back by itself."
-    with pytest.raises(
-        Inconclusive, match=r"^The host went back by itself\. What came first is how the switch ended"
-    ):
+    with pytest.raises(Inconclusive, match=r"^The host went back by itself\. Look first at how the switch ended"):
         test_converge.test_the_running_system_is_the_expected_one(
             seen, NEW, "", went_back, ended(finished=False), Shown()
         )

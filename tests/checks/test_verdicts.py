@@ -154,7 +154,7 @@ NAMED = "--- switch\nwarning: the following units failed: a.service, b.service\n
         (NAMED, ("a.service",), {"b.service"}, ""),
         (NAMED, ("a.service",), set(), r"failed in the switch: b\.service"),
         ("--- switch\nFailed to reload x.service\n", (), set(), r"failed in the switch: x\.service"),
-        ("--- switch\n", (), set(), "names no unit that failed"),
+        ("--- switch\n", (), set(), "names no failed unit"),
     ],
 )
 def test_exit_status_4_must_be_explained(log: str, failed: tuple[str, ...], unwell: set[str], says: str) -> None:

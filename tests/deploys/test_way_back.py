@@ -144,7 +144,7 @@ def test_system_that_cannot_be_made_what_boots_is_not_kept(told: Callable[[str],
     ended = story.ended["read-only"]
     check = confirmation(story, "read-only")
     assert check.verdict is Verdict.FAILED, ended.output
-    assert "the host refuses (unbootable)" in check.message
+    assert "the host refused to keep the system (unbootable)" in check.message
     assert "Read-only file system" in check.message
     assert ended.record.verdict is RunVerdict.NON_CANONICAL
     assert ended.status == 1, ended.output

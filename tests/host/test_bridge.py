@@ -160,7 +160,7 @@ def test_a_release_without_its_programs_is_not_proved(host: LabHost) -> None:
     """Where units run a program that was installed with another release, nobody knows that it belongs to this one."""
     status, output = deploy(host, "v3", {})
     assert status == 1, output
-    assert "whether it belongs to this system is not known; give SANDBOX_STORE_PATH" in output
+    assert "it is unknown whether it belongs to this system; give SANDBOX_STORE_PATH" in output
 
 
 def test_building_on_the_host_must_be_allowed(host: LabHost, prebuilt: dict[str, dict[str, str]]) -> None:

@@ -21,12 +21,12 @@ from tests.observe.test_answers import ENDPOINT, EXEC, GOOD, TCP, WANT, answer
 @pytest.mark.parametrize(
     ("curl", "meaning"),
     [
-        (1, "an answer in a protocol that is not asked for"),
+        (1, "an answer in another protocol than requested"),
         (2, "curl gave no answer"),
         (7, "connection refused or no route"),
         (8, "not an HTTP answer"),
-        (18, "the answer ended before it was whole"),
-        (23, "could not be written down on the host"),
+        (18, "the answer ended before it was complete"),
+        (23, "could not be stored on the host"),
         (26, "the headers to send could not be read"),
         (28, "no answer in time"),
         (35, "no TLS connection"),

@@ -90,9 +90,9 @@ BAD = {
     "collected": (Host(Installed("gone", f"{NEW}/bin/hypervisor", NEW), wanted=NEW), "which is not there"),
     "a copy": (Host(Installed("other", "", NEW), wanted=NEW), "leads to no link into the store"),
     "an old process": (Host(link(NEW, NEW), wanted=NEW, running=()), f"{HYPERVISOR} does not run {NEW}"),
-    "changed by hand": (Host(link(NEW, OLD)), f"units run {NEW}, and with this system {OLD} was installed"),
-    "not back": (Host(link(NEW, NEW), before=link(OLD, OLD)), f"before the deploy it was {OLD}/bin/hypervisor"),
-    "not taken away": (Host(link(NEW, NEW), before=ABSENT), "before the deploy it was nothing"),
+    "changed by hand": (Host(link(NEW, OLD)), f"units run {NEW}, but {OLD} was installed with this system"),
+    "not back": (Host(link(NEW, NEW), before=link(OLD, OLD)), f"but before the deploy it was {OLD}/bin/hypervisor"),
+    "not taken away": (Host(link(NEW, NEW), before=ABSENT), "but before the deploy it was nothing"),
 }
 
 
@@ -108,13 +108,13 @@ def test_a_program_of_unknown_release_is_in_doubt() -> None:
     """Units that run what nobody knows to belong to the running system are neither good nor bad."""
     host = Host(link(OLD), running=(OLD,))
     assert host.problems == ""
-    assert host.doubts.startswith(f"hypervisor: units run {OLD}, and whether it belongs to this system is not known")
+    assert host.doubts.startswith(f"hypervisor: units run {OLD}, but it is unknown whether it belongs to this system")
 
 
 def test_what_the_host_did_not_say_is_wrong() -> None:
     """A program that the host said nothing of does not pass."""
     problems = Installation({"hypervisor": PROGRAM}, {}, None, {}).problems([], set())
-    assert problems == [f"hypervisor: the host said nothing of what is installed as {AT}"]
+    assert problems == [f"hypervisor: the host did not report what is installed as {AT}"]
 
 
 def test_an_observation_holds_what_is_installed_and_run() -> None:

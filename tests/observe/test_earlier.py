@@ -55,7 +55,7 @@ def test_generation_is_named_by_its_number_whatever_the_gaps() -> None:
     ("asked", "said"),
     [
         ("3", "--rollback=3: the host has no generation 3; what it has: generation 2 of commit 1a2b3c4d5e6f, "),
-        ("9", "--rollback=9: generation 9 is gone: garbage collection has taken /nix/store/dddd"),
+        ("9", "--rollback=9: generation 9 is gone: garbage collection removed /nix/store/dddd"),
         ("8" * 40, f"--rollback={'8' * 40}: the host has no system of that commit; what it has: "),
         ("main", "--rollback=main: the host has no system of that commit"),
     ],
@@ -169,4 +169,4 @@ def test_return_that_failed_says_so() -> None:
     said = b"run r-1\nat now\nwhy x\nfrom /new\nto /old"
     found = read_returned(Frame("observe", {"returned": said}))
     assert found
-    assert found.message("r-1").endswith("to /old; that ended with no word.")
+    assert found.message("r-1").endswith("to /old; that ended with an unknown status.")

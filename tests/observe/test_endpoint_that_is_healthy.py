@@ -162,7 +162,7 @@ def test_last_answer_is_the_one_that_is_told(said: str) -> None:
     assert endpoint.json_problem({"instance_role": "live"}) is None
     assert endpoint.seen == f"HTTP 200 in 2 ms: {BODIES['live']}"
     worse = seen(series(*said, "!"))
-    assert worse.seen == "the answer could not be written down on the host"
+    assert worse.seen == "the answer could not be stored on the host"
     assert worse.json_problem({"instance_role": "live"}) == "the body is not JSON"
     assert seen({"watch.series": ""}).json_problem({"instance_role": "live"}) == "the body is not JSON"
 
@@ -191,7 +191,7 @@ def test_watch_that_was_cut_short_says_for_whom() -> None:
     assert seen({"watch.settled": "hypervisor cut-short\nlive healthy\n"}).cut_short == ""
     cut = "hypervisor same-answer\nlive cut-short\n"
     known = seen({"watch.settled": cut, "watch.reasons": "hypervisor it answered 503 each time\n"})
-    assert known.cut_short == "not watched to its end, as hypervisor was given up before"
+    assert known.cut_short == "not watched to its end, because the host gave up on hypervisor first"
     assert seen({"watch.settled": cut}).cut_short == (
-        "not watched to its end, as another endpoint was given up before"
+        "not watched to its end, because the host gave up on another endpoint first"
     )

@@ -61,9 +61,9 @@ DROP_IN = f"/etc/systemd/system.control/{LIVE[1]}.d/50-Environment.conf"
             },
             "is defined by /etc/systemd/system/x.conf",
         ),
-        ({"units__show": shown(LoadState="masked")}, f"{LIVE[1]} is masked, and runs all the same"),
-        ({"units__show": shown(LoadState="")}, "is of an unknown load state"),
-        ({"units__show": shown(NeedDaemonReload="yes")}, "systemd has not read the present files"),
+        ({"units__show": shown(LoadState="masked")}, f"{LIVE[1]} runs, but its load state is masked"),
+        ({"units__show": shown(LoadState="")}, "runs, but its load state is unknown"),
+        ({"units__show": shown(NeedDaemonReload="yes")}, "systemd has not loaded the current files"),
     ],
 )
 def test_unit_that_the_running_system_does_not_define_fails(changes: Mapping[str, str], said: str) -> None:
@@ -131,7 +131,7 @@ def test_process_of_a_deleted_file_fails() -> None:
 def test_nix_that_does_not_tell_of_the_closure_is_quoted() -> None:
     """Where nix's daemon refuses, its own words are told, and what helps with that."""
     seen = observed(processes=None, processes__problem="error: cannot connect to socket: Connection refused")
-    with pytest.raises(Inconclusive, match="nix says: error: cannot connect to socket") as refused:
+    with pytest.raises(Inconclusive, match="nix reported: error: cannot connect to socket") as refused:
         test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())
     assert "nix-daemon" in refused.value.remedy
 

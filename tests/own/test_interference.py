@@ -43,7 +43,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_option_is_refused_by_its_name(spelling: str, name: str) -> None:
     """Each spelling of each option is named in the refusal, with its value."""
     words = (spelling.removesuffix("="), "7") if spelling.endswith("=") else (spelling,)
-    with pytest.raises(UsageError, match="not in a deploy") as refusal:
+    with pytest.raises(UsageError, match="not allowed in a deploy") as refusal:
         refuse_interference(config(words, options={name: 7 if spelling.endswith("=") else True}))
     assert f"leave out {' '.join(words)}" in str(refusal.value)
 

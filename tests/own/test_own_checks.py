@@ -363,8 +363,8 @@ def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> Non
 @pytest.mark.parametrize(
     "said",
     [
-        "test_marks.py: test_neither: says neither of @pytest.mark.clause",
-        "test_marks.py: test_both: says both of @pytest.mark.clause",
+        "test_marks.py: test_neither: has neither of @pytest.mark.clause",
+        "test_marks.py: test_both: has both of @pytest.mark.clause",
         "test_marks.py: test_unknown: @pytest.mark.clause says 'network'; allowed: one of revision, converge,",
         "test_marks.py: test_misspelled: @pytest.mark.audit says severty; allowed: rationale, remedy, severity",
         "test_marks.py: test_severe: its severity is 'awful'; allowed: low, medium, high, critical",
@@ -374,7 +374,7 @@ def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> Non
         "test_names.py: test_it_answers_as_it_should: hypervisor/it-answers-as-it-should is the id of a check in",
         "revision/the-earlier-system-is-known-and-there is the id of a check in test_revision.py of the contract",
         "test_names.py: test_twice: runtime/twice is the id of a check in",
-        "test_kinds.py: test_case: cannot be made of every host",
+        "test_kinds.py: test_case: cannot run on every host",
         "test_kinds.py has a fixture 'observation', which is Switchproof's own: give it another name",
         "test_broken.py cannot be imported, so its checks would be missing: ModuleNotFoundError",
         "test_skipped.py skips itself, so its checks would be missing: Skipped: could not import 'no_such_module'",
@@ -399,7 +399,7 @@ def test_a_conftest_that_breaks_is_refused(ended: dict[str, Ended]) -> None:
 def test_a_folder_without_checks_is_refused(ended: dict[str, Ended]) -> None:
     """A folder with nothing to collect is named, with what a check is."""
     assert ended["empty"].status == 4
-    assert "own: there is no check there; checks are functions test_… in files test_*.py" in ended["empty"].output
+    assert "own: contains no checks; a check is a function test_… in a file test_*.py" in ended["empty"].output
 
 
 def test_what_a_path_leaves_out_is_missed(ended: dict[str, Ended]) -> None:
@@ -420,16 +420,14 @@ def test_what_a_path_leaves_out_is_missed(ended: dict[str, Ended]) -> None:
 def test_a_module_that_nobody_named_is_refused(ended: dict[str, Ended]) -> None:
     """A module that is neither the contract's nor in a folder of own checks is not run on a host by accident."""
     assert ended["a-stray"].status == 4
-    said = (
-        "tests/host/test_clocks.py: there is no check of this run; checks of your own are made beside the contract's"
-    )
+    said = "tests/host/test_clocks.py: matches no check of this run; to add checks of your own to the contract's"
     assert said in ended["a-stray"].output
 
 
 def test_no_option_leaves_checks_out_in_silence(ended: dict[str, Ended]) -> None:
     """An option that keeps the contract from being collected is refused, with what to use instead."""
     assert ended["ignored"].status == 4
-    said = "--ignore=checks/test_converge.py: not in a deploy, as it keeps checks from being made, and nobody would"
+    said = "--ignore=checks/test_converge.py: not allowed in a deploy, because it leaves out checks unnoticed"
     assert said in ended["ignored"].output
 
 

@@ -61,7 +61,7 @@ def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path
     for name in ("it-answers-as-it-should", "it-stays-healthy"):
         check = found[f"hypervisor/{name}"]
         assert check.verdict is Verdict.BLOCKED
-        assert check.message == "blocked: not watched to its end, as live was given up before"
+        assert check.message == "blocked: not watched to its end, because the host gave up on live first"
     assert found["hypervisor/its-units-are-active"].verdict is Verdict.PASSED
     answers = found["runtime/live/it-answers-as-it-should"]
     assert answers.verdict is Verdict.FAILED
@@ -76,7 +76,9 @@ def test_a_host_that_lets_no_new_connection_in_goes_back(tmp_path: Path) -> None
     host = ended.record.host("a")
     failed = [check for clause in host.clauses for check in clause.checks if check.verdict is Verdict.FAILED]
     assert [check.id for check in failed] == ["converge/the-host-lets-a-new-connection-in"]
-    assert failed[0].message.startswith("no new SSH connection was let in after the switch, within 0.5 s: a: connect")
+    assert failed[0].message.startswith(
+        "no new SSH connection was accepted within 0.5 s after the switch: a: connect"
+    )
     assert host.state is HostState.ROLLED_BACK
 
 
@@ -86,7 +88,7 @@ def test_nothing_is_claimed_of_a_connection_that_was_not_tried(tmp_path: Path) -
     assert ended.status == ExitCode.CANONICAL, ended.output
     checks = {check.id: check for clause in ended.record.host("a").clauses for check in clause.checks}
     assert checks["converge/the-host-lets-a-new-connection-in"].seen == (
-        "none was tried: every question reaches the host by a way of its own (ssm), and these did"
+        "not tried: every question reaches the host separately (ssm), and these did"
     )
 
 

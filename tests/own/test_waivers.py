@@ -194,9 +194,11 @@ def test_an_unused_waiver_fails_the_run_and_no_host(ended: dict[str, Ended]) -> 
     assert record.verdict is RunVerdict.NON_CANONICAL
     assert (record.host("a").state, record.host("a").verdict) == (HostState.CONVERGED, Verdict.PASSED)
     assert f"the waiver of {PORT}" in flat(session.output)
-    assert "is not needed, as that check passed: remove it" in flat(session.output)
+    assert "is not needed, because that check passed: remove it" in flat(session.output)
     assert "not needed: remove it</td>" in (session.folder / "report.html").read_text(encoding="utf-8")
-    assert "Exit 1: not canonical for a waiver alone; every host keeps what was verified" in flat(session.output)
+    assert "Exit 1: not canonical only because of a waiver; every host keeps what was verified" in flat(
+        session.output
+    )
     root = ET.parse(session.folder / "junit.xml").getroot()  # noqa: S314 - our own file
     assert root.get("failures") == "1"
     assert github.errors(record)
@@ -219,7 +221,7 @@ def test_an_expired_waiver_never_stops_a_rollback(ended: dict[str, Ended]) -> No
     assert session.status == 1, session.output
     assert session.record.host("a").state is HostState.CONVERGED
     assert session.record.verdict is RunVerdict.NON_CANONICAL
-    assert "has expired: mend what it was for, and remove it" in flat(session.output)
+    assert "has expired: fix what it was for, and remove it" in flat(session.output)
 
 
 def test_only_what_failed_is_waived(ended: dict[str, Ended]) -> None:

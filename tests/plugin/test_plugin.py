@@ -162,7 +162,7 @@ def test_what_a_user_has_for_tests_is_in_no_deploy(repository: Path) -> None:
     ("settings", "words", "says"),
     [
         ('empty_parameter_set_mark = "fail_at_collect"', (), "empty_parameter_set_mark (in the configuration file)"),
-        ("", ("-W", "error"), "-W error: not in a deploy"),
+        ("", ("-W", "error"), "-W error: not allowed in a deploy"),
     ],
 )
 def test_what_would_change_a_deploy_is_refused(

@@ -49,7 +49,7 @@ def test_sentence_names_what_stopped_the_run() -> None:
     """Each way of not being canonical has its sentence."""
     assert "9 of 9 checks passed" in reading.sentence(stories.canonical("a").record())
     assert reading.sentence(stories.killed().record()) == (
-        "Nothing is proven: the run did not come to its end (last known: a was in converge)."
+        "Nothing is proven: the run did not finish (last known: a was in converge)."
     )
     stopped = Story("a").resolved().ended(ExitCode.INTERRUPTED, interrupted="SIGINT")
     assert reading.sentence(stopped.record()) == "Nothing is proven: the run was interrupted (SIGINT)."

@@ -129,8 +129,10 @@ def test_a_report_with_holes_says_so() -> None:
     record.run.unreported, record.run.exit_code = "record.json: No space left on device", 11
     record.verdict = RunVerdict.INCONCLUSIVE
     shown = " ".join(summary.render(record, Path("run")).split())
-    assert "Report: incomplete, as the disk did not take all of it (record.json: No space left on device)" in shown
-    assert "Nothing is proven: the report could not be written whole" in shown
+    assert (
+        "Report: incomplete, because the disk did not take all of it (record.json: No space left on device)" in shown
+    )
+    assert "Nothing is proven: the report could not be written completely" in shown
 
 
 @pytest.mark.parametrize(

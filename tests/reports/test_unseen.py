@@ -11,7 +11,7 @@ from tests.reports.stories import NEW, OLD, Story
 def test_host_that_was_never_reached_is_named_with_the_reason() -> None:
     """A host without a connection is listed, one that was spoken to is not."""
     story = Story("a", "b", "c").connected("a").phase("b", "connect", 10.0, problem="no route to host")
-    assert unseen.unreached(story.record()) == [("b", "no route to host"), ("c", "the run did not come to it")]
+    assert unseen.unreached(story.record()) == [("b", "no route to host"), ("c", "the run did not get to it")]
 
 
 def test_record_of_an_older_version_does_not_lack_its_hosts() -> None:

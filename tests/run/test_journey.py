@@ -146,7 +146,9 @@ def test_host_that_lets_no_new_connection_in_is_told(tmp_path: Path) -> None:
     assert drive.journey.locked_out == {"forward": "a: connection refused. Look.", "back": ""}
     assert host.asked[-1].verb == "confirm"
     (warned,) = [event.text for event in drive.journal.events if isinstance(event, Warned)]
-    assert warned.startswith("No new SSH connection was let in within 0.2 s after the switch: a: connection refused")
+    assert warned.startswith(
+        "No new SSH connection was accepted within 0.2 s after the switch: a: connection refused"
+    )
 
 
 def test_lost_connection_does_not_count_as_one_that_was_not_let_in(tmp_path: Path) -> None:

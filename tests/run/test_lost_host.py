@@ -167,7 +167,7 @@ def test_a_switch_that_was_not_begun_is_not_asked_for(tmp_path: Path) -> None:
         made.converge()
     seen = made.observe("forward")
     assert "status" not in host.asked
-    with pytest.raises(Inconclusive, match=r"only follows from what came first: .*not begun: the disk is full"):
+    with pytest.raises(Inconclusive, match=r"only follows from an earlier problem: .*not begun: the disk is full"):
         test_converge.test_the_system_is_of_the_commit(seen, NEW, str(refused.value), Shown())
 
 
@@ -175,7 +175,7 @@ def follows(seen: Observation, ended: Convergence, went_back: str) -> None:
     """See that a look after the return accuses the new system of nothing."""
     with pytest.raises(Inconclusive, match=r"by itself .* how the switch ended: the system was activated, but units"):
         test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", went_back, ended, Shown())
-    with pytest.raises(Inconclusive, match="only follows from what came first: It went back by itself"):
+    with pytest.raises(Inconclusive, match="only follows from an earlier problem: It went back by itself"):
         test_converge.test_the_system_is_of_the_commit(seen, NEW, went_back, Shown())
 
 

@@ -126,10 +126,10 @@ TLS = {
         lambda on: on.tls(on.ours.context(days=(1, 2))), "its certificate is not valid yet"
     ),
     "a foreign certificate": Case(
-        lambda on: on.tls(on.foreign.context()), "its certificate is signed by no trusted authority"
+        lambda on: on.tls(on.foreign.context()), "its certificate is not signed by a trusted authority"
     ),
     "a certificate that the system does not know": Case(
-        lambda on: on.tls(on.ours.context(), ca_file=None), "its certificate is signed by no trusted authority"
+        lambda on: on.tls(on.ours.context(), ca_file=None), "its certificate is not signed by a trusted authority"
     ),
     "a certificate for another name": Case(
         lambda on: on.tls(on.ours.context("other.example")), "its certificate is for another name"

@@ -91,7 +91,7 @@ converged() {
   local new look
   if [ "$rc" = 4 ]; then
     new=$(units_named_failed "$(job_dir)/log")
-    if [ -z "$new" ]; then echo "the switch ended with 4, and names no unit that failed; see $(job_dir)/log"; return 1; fi
+    if [ -z "$new" ]; then echo "the switch ended with exit status 4, but names no failed unit; see $(job_dir)/log"; return 1; fi
     new=$(comm -13 <({ echo "$failed_before"; unwell_units; } | sort -u) <(echo "$new") | tr '\n' ' ')
     if [ -n "${new// /}" ]; then echo "failed in the switch: $new"; return 1; fi
   fi
@@ -134,7 +134,7 @@ installed_problem() {
       return
     fi
     if [ "$belongs" != "$(store_root "$target")" ]; then
-      echo "$name: $target is installed, and whether it belongs to this system is not known; give ${name^^}_STORE_PATH"
+      echo "$name: $target is installed, but it is unknown whether it belongs to this system; give ${name^^}_STORE_PATH"
       return
     fi
     IFS=$RS read -r -a list <<<"$units"
@@ -179,8 +179,8 @@ unit_file_problem() {
   well=$(comm -23 <(contract_units | sort -u) <(unwell_units | sort -u))
   for unit in $well; do
     [ "${value["$unit ActiveState"]:-}" = active ] || continue
-    [ "${value["$unit LoadState"]:-}" = loaded ] || { echo "$unit is ${value["$unit LoadState"]:-of an unknown load state}, and runs all the same"; return; }
-    [ "${value["$unit NeedDaemonReload"]:-}" != yes ] || { echo "systemd has not read the present files of $unit"; return; }
+    [ "${value["$unit LoadState"]:-}" = loaded ] || { echo "$unit runs, but its load state is ${value["$unit LoadState"]:-unknown}"; return; }
+    [ "${value["$unit NeedDaemonReload"]:-}" != yes ] || { echo "systemd has not loaded the current files of $unit"; return; }
     [[ $unit == */* ]] || continue
     for path in ${value["$unit FragmentPath"]:-} ${value["$unit DropInPaths"]:-}; do
       case $path in /etc/systemd/system.control/* | /run/systemd/*) is_named "$path" || { echo "$unit is defined by $path"; return; } ;; esac
@@ -238,7 +238,7 @@ commit_problem() {
   named=${named%-dirty}
   [[ $named =~ ^[0-9a-f]{7,40}$ ]] || return 0
   for commit in "$RELEASE_SHA" "${said[system.built_from]:-}"; do
-    if [[ $commit =~ ^[0-9a-f]{40}$ && $commit != "$named"* ]]; then echo "the running system says that it is of $named, not of $commit"; return; fi
+    if [[ $commit =~ ^[0-9a-f]{40}$ && $commit != "$named"* ]]; then echo "the running system comes from $named, not from $commit"; return; fi
   done
 }
 
@@ -252,7 +252,7 @@ program_problem() {
     origin=''
   done <<<"${said[programs]:-}"
   case $origin:$file in
-    :*) echo "it is not known whether $path is of the running system" ;;
+    :*) echo "it is unknown whether $path is of the running system" ;;
     *:) echo "$path leads to no file" ;;
     system:* | installed:*) ;;
     *) echo "$path is the file $file, which is not of the running system" ;;
@@ -267,7 +267,7 @@ endpoint_problem() {
     words=$(program_problem "$name" "$question")
     if [ -n "$words" ]; then echo "$name: $words"; return; fi
     [ -n "$listen" ] || return 0
-    words=${said[sockets.problem]:+"it is not known who listens on $listen: ${said[sockets.problem]}"}
+    words=${said[sockets.problem]:+"it is unknown who listens on $listen: ${said[sockets.problem]}"}
     [ -n "$words" ] || words=$(port_problem "$listen" "$listener" "$units" "${said["listeners${container:+.$container}"]:-}" \
       "${EXPOSURE:-${container:+any}}")
     [ -z "$words" ] || echo "$name: $words"
@@ -352,4 +352,4 @@ verb_deploy() {
   row held "the clauses that are judged by hand; for the whole contract run: pytest --provider=… --audit"
 }
 # What only the checks of a session judge; docs/hosts.md has the whole table.
-readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, whether a new SSH connection is let in, checks of your own'
+readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, whether a new SSH connection is accepted, checks of your own'

@@ -37,13 +37,21 @@ def _detect(facts: BootFacts) -> Loader | Boot:
     if has_grub and (booted_by.startswith("GRUB") or not has_systemd_boot or facts.firmware == "none"):
         return "grub"
     if has_grub:
-        return Boot("", doubt="there are entries of systemd-boot and of GRUB; boot.loader names the one that decides")
+        return Boot(
+            "", doubt="there are entries of systemd-boot and of GRUB; name the one that decides in boot.loader"
+        )
     if has_systemd_boot:
         return "systemd-boot"
     others = ", ".join(file.path for file in facts.files)
-    what = f"the boot loader of {others} is not known here" if others else "no boot loader was found in /boot or /efi"
+    what = (
+        f"the boot loader of {others} is not one that can be read here"
+        if others
+        else "no boot loader was found in /boot or /efi"
+    )
     where = ", and this host is a container" if facts.firmware == "container" else ""
-    return Boot("", doubt=f'{what}{where}; if none decides what boots, say so: boot.loader = "none" with a reason')
+    return Boot(
+        "", doubt=f'{what}{where}; if the host boots without one, set boot.loader = "none" and give the reason'
+    )
 
 
 def _is_of_systemd_boot(file: BootFile) -> bool:

@@ -43,9 +43,9 @@ class Boot:
 
     def __str__(self) -> str:
         if self.loader == "none":
-            return "no boot loader decides, as the target file says"
+            return "no boot loader decides, according to the target file"
         if self.next is None or self.lasting is None:
-            return f"not known: {self.doubt}"
+            return f"unknown: {self.doubt}"
         later = "" if self.lasting == self.next else f" once, then {self.lasting}"
         return f"{self.next}{later}"
 

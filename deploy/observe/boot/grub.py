@@ -46,10 +46,10 @@ class _Read:
 def choose(facts: BootFacts) -> Boot:
     """Compute what GRUB starts next, and what after that."""
     if facts.cut:
-        return Boot(LOADER, doubt="grub.cfg is longer than what is read")
+        return Boot(LOADER, doubt="grub.cfg is too long to be read")
     configs = facts.named(CONFIG)
     if len(configs) != 1:
-        return Boot(LOADER, doubt=f"{len(configs)} files of the name grub.cfg were found under /boot")
+        return Boot(LOADER, doubt=f"{len(configs)} files named grub.cfg were found under /boot")
     environment = _environment(facts)
     following = _start(_evaluate(configs[0].lines, environment))
     lasting = following
@@ -130,7 +130,7 @@ def _read_statement(read: _Read, conditions: list[bool | None], word: str, line:
     elif (found := _SET.fullmatch(line.strip())) and False not in conditions:
         name, value = found[1], _expanded(found[2].strip().strip("\"'"), read.variables)
         if name == "default" and None in conditions and read.variables.get("default") != value:
-            read.doubt = f"GRUB's default depends on a condition that is not known here: {line.strip()[:80]}"
+            read.doubt = f"GRUB's default depends on a condition that cannot be evaluated here: {line.strip()[:80]}"
         # GRUB forgets an entry for once, and tells it apart before; the menu's default stays.
         if name != "next_entry":
             read.variables[name] = value
@@ -170,7 +170,7 @@ def _start(read: _Read) -> Entry | str:
     default = read.variables.get("default", "")
     node, path = _descend(read.menu, default)
     if node.submenu:
-        return f"GRUB's default {default!r} is a submenu, in which nothing is chosen"
+        return f"GRUB's default {default!r} is a submenu without a chosen entry"
     why = f"default {default}" if default else "the first entry"
     return Entry(" > ".join(path), node.system, tuple(node.missing), why)
 

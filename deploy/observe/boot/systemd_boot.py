@@ -44,7 +44,7 @@ def choose(facts: BootFacts) -> Boot:
     entries = [entry for file in facts.named(_ENTRY) if (entry := _read(file)) is not None]
     menu = sorted(entries, key=functools.cmp_to_key(_compare))
     if not menu:
-        return Boot(LOADER, doubt="no entry of systemd-boot has a kernel that is there")
+        return Boot(LOADER, doubt="no entry of systemd-boot has an existing kernel")
     asked = _asked(facts)
     lasting = _lasting(menu, asked, facts)
     if isinstance(lasting, str):
@@ -61,7 +61,7 @@ def choose(facts: BootFacts) -> Boot:
 def _doubt(facts: BootFacts) -> str:
     """Say what keeps the files from deciding what boots."""
     if facts.cut:
-        return "/boot holds more entries than are read"
+        return "/boot holds more entries than can be read"
     if facts.firmware == "container":  # without firmware, the files alone decide
         return ""
     if facts.firmware != "efi":
@@ -133,7 +133,7 @@ def _lasting(menu: list[MenuEntry], asked: _Asked, facts: BootFacts) -> Entry | 
         return default
     knows = version is not None and facts.variables.get("LoaderEntryDefault") is None
     if not knows and (isinstance(default, str) or default.system != preferred.system):
-        return f"it is not known whether this systemd-boot follows {asked.preferred[0][1]!r}"
+        return f"it is unknown whether this systemd-boot follows {asked.preferred[0][1]!r}"
     return preferred
 
 

@@ -185,11 +185,11 @@ DOUBTS: dict[str, tuple[BootFacts, str]] = {
     "a container without one": (BootFacts("container", {}, {}, (), cut=False), "container"),
     "an unknown boot loader": (
         BootFacts("none", {}, {}, (BootFile("/boot/extlinux/extlinux.conf", ()),), cut=False),
-        "extlinux.conf is not known",
+        "extlinux.conf is not one that can be read here",
     ),
     "two boot loaders": (
         BootFacts("efi", ESP, {}, (EXACT, *THREE, grub_cfg()), cut=False),
-        "boot.loader names the one",
+        "name the one that decides in boot.loader",
     ),
     "EFI variables unread": (facts(EXACT, *THREE, mounts={"/boot": "vfat"}), "efivarfs is not mounted"),
     "the ESP is not mounted": (
@@ -227,7 +227,7 @@ DOUBTS: dict[str, tuple[BootFacts, str]] = {
     "GRUB's menu is empty": (grub_facts(BootFile("/boot/grub/grub.cfg", ("set default=0",))), "no entry"),
     "two configurations of GRUB": (
         grub_facts(grub_cfg(), BootFile("/boot/grub2/grub.cfg", ())),
-        "2 files of the name grub.cfg",
+        "2 files named grub.cfg",
     ),
 }
 
