@@ -88,6 +88,6 @@ def test_command_says_it_by_its_exit_code(tmp_path: Path, capsys: pytest.Capture
     assert main(["compare", good, f"{bad}/record.json", "--format=json"]) == 1
     assert json.loads(capsys.readouterr().out)["same"] is False
     assert main(["compare", good, good, "--format=markdown"]) == 0
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="4"):
         main(["compare", good, str(tmp_path / "none")])
     assert "no run's folder, record.json or events.jsonl is there" in capsys.readouterr().err
