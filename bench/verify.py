@@ -7,6 +7,7 @@ in turn, one after the other, again and again, so that noise hits all alike. Not
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
 import statistics
@@ -110,12 +111,15 @@ def own_pyinfra() -> Path:
     """Return a pyinfra in an environment of its own, made once: it asks for an older paramiko than we do."""
     folder = cache_folder() / "bench" / "pyinfra"
     program = folder / "bin" / "pyinfra"
-    if not program.exists():
-        say(f"Installing {PYINFRA} into {folder}…")
-        venv.create(folder, with_pip=True, clear=True)
-        # Whoever constrains pip for our environment, as CI does, would keep pyinfra's older paramiko out of its own.
-        free = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300, env=free)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "pyinfra.lock").open("w", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two benchmarks may begin at the same time
+        if not program.exists():
+            say(f"Installing {PYINFRA} into {folder}…")
+            venv.create(folder, with_pip=True, clear=True)
+            # A constraint on our environment, such as CI's, would rule out pyinfra's older paramiko.
+            free = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+            subprocess.run([folder / "bin" / "pip", "install", "--quiet", PYINFRA], check=True, timeout=300, env=free)
     return program
 
 

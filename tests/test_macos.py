@@ -152,7 +152,7 @@ def test_a_session_reports_what_it_saw(tmp_path: Path, words: tuple[str, ...]) -
         (("paths", "."), 11, "Verdict"),
         (
             ("lab", "up"),
-            1,
+            4,
             "The lab needs Linux, because it boots hosts as containers of its kernel (this is darwin).",
         ),
     ],

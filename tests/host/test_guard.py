@@ -208,7 +208,7 @@ def refused(machine: LabHost, run: str) -> None:
     assert ask(machine, "confirm", SWITCHPROOF_KEEP="1").text("outcome") == "foreign"
     other = ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN="other")
     assert other.text("outcome") == "locked"
-    assert f"root by hand, run {run}, since 20" in other.text("detail")
+    assert f"run {run} of root by hand switched the host after 20" in other.text("detail")
     inside(machine, f"{switched.earlier}/bin/switch-to-configuration test")
     assert switched.confirm() == "foreign"
     assert switched.confirm(keep="") == "pending"

@@ -394,7 +394,7 @@ def test_a_lab_of_another_shape_is_refused_at_once(lab: Lab) -> None:
     """Its hosts have no containers, so that every deploy would fail late; the command that works is told."""
     command = [sys.executable, "-m", "switchproof.deploy.providers.lab", "ssm", "--name", lab.name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "has hosts of the shape ovh; SSM is for hosts of the shape aws" in done.stderr
     assert "up --shape=aws --name" in done.stderr
     assert not done.stdout

@@ -133,14 +133,16 @@ place() {
 # Note the services that the switch away from $1 missed: they were stopping when it listed what runs, and systemd restarted
 # them from their old definition before it read the new one.
 note_strays() {
-  local id started loaded=0 from=$1 to; local -A before=()
+  local id started known loaded=0 from=$1 to; local -A before=()
   to=$(toplevel)
   [ -r "$RUN_DIR/restarts" ] && [ "$from" != "$to" ] && ask_systemctl show -p UnitsLoadTimestampMonotonic || return 0
   number_to loaded "${answered#*=}" 0
   while read -r id started; do before[$id]=$started; done < <(main_starts <"$RUN_DIR/restarts")
   ask_systemctl show -p Id,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic -- '*.service' || return 0
   while read -r id started; do
-    if ((started > ${before[$id]:-loaded} && started < loaded)) && is_redefined "$id" "$from" "$to"; then
+    number_to started "$started" 0
+    number_to known "${before[$id]:-}" "$loaded"
+    if ((started > known && started < loaded)) && is_redefined "$id" "$from" "$to"; then
       INVOCATIONS[$id]=$(invocation "$id")
     fi
   done < <(main_starts <<<"$answered")
