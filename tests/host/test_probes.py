@@ -167,7 +167,7 @@ def test_what_lies_or_is_half_done_does_not_pass(served: LabHost, authority: Aut
     )
     assert "a connection that no process accepted in time" in said["db"]
     assert (
-        "/usr/local/bin/says-yes is the file /usr/local/bin/says-yes, which is not of the running system"
+        "/usr/local/bin/says-yes is the file /usr/local/bin/says-yes, which is not part of the running system"
         in said["told"]
     )
     assert all(text.startswith("failed: ") for text in said.values())
