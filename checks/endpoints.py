@@ -128,7 +128,7 @@ def program_is_its_own(endpoint: EndpointSeen, show: Show) -> None:
     if program is None:
         problem = endpoint.observation.processes_problem
         raise Inconclusive(
-            f"it is unknown whether {path} is of the running system{f': {problem}' if problem else ''}"
+            f"it is unknown whether {path} is part of the running system{f': {problem}' if problem else ''}"
         )
     assert program.file, with_cause(endpoint, seen)
     assert program.origin in {"system", "installed"}, (

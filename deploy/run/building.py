@@ -194,6 +194,8 @@ class Workshop:
             )
         except OSError as error:
             raise BuildFailed(f"{problem}: {error}") from error
+        assert process.stdout is not None  # they are pipes
+        assert process.stderr is not None
         self._process = process
         if self._is_broken_off:  # the signal came before this program could be found
             self.break_off()
@@ -234,10 +236,10 @@ class Workshop:
         self._journal.emit(LogLine(host=self._host, text=text))
 
 
-def _take(stream: object, into: deque[str], tell: Callable[[str], None] | None) -> None:
+def _take(stream: Iterable[str], into: deque[str], tell: Callable[[str], None] | None) -> None:
     """Read one of a program's outputs to its end."""
     with suppress(OSError, ValueError):
-        for line in stream:  # type: ignore[attr-defined]
+        for line in stream:
             into.append(line)
             if tell:
                 tell(line.rstrip())

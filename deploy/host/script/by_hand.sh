@@ -252,10 +252,10 @@ program_problem() {
     origin=''
   done <<<"${said[programs]:-}"
   case $origin:$file in
-    :*) echo "it is unknown whether $path is of the running system" ;;
+    :*) echo "it is unknown whether $path is part of the running system" ;;
     *:) echo "$path leads to no file" ;;
     system:* | installed:*) ;;
-    *) echo "$path is the file $file, which is not of the running system" ;;
+    *) echo "$path is the file $file, which is not part of the running system" ;;
   esac
 }
 
