@@ -18,6 +18,8 @@ from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.record import Record
 
 _OF_THE_WHOLE = (ev.RunStarted, ev.RunFinished, ev.RevisionResolved, ev.EarlierRead, ev.Emulated)
+_APART = dt.timedelta(hours=24)
+"""Time between the beginnings of two parts, beyond which they do not show one state of the hosts."""
 _DIGITS = 12
 """Digits of a digest that a sentence names."""
 
@@ -158,6 +160,14 @@ def _refuse_overlaps(parts: Sequence[Part]) -> None:
                     f"host {host} is in {other_part.name} and in {part.name}: they are of different selections; "
                     "audit all parts with the same target file and the same --host options"
                 )
+    kept_by: dict[str, Part] = {}
+    for part in parts:
+        for kept in part.events:
+            if isinstance(kept, ev.EvidenceKept) and kept_by.setdefault(part.place_of(kept), part) is not part:
+                raise UsageError(
+                    f"{part.name} names evidence of another part: {kept.path}: its events were changed; "
+                    "audit this part again"
+                )
 
 
 def _refuse_other_audits(parts: Sequence[Part]) -> None:
@@ -187,7 +197,11 @@ def _problems(parts: Sequence[Part]) -> Iterator[str]:
         for part, value in zip(parts, told, strict=True):
             if value != told[0]:
                 yield f"{part.name} {what} {_short(value)}, {parts[0].name} {what} {_short(told[0])}"
+    oldest = min(parts, key=lambda part: part.begun.at)
     for part in parts:
+        if (apart := part.begun.at - oldest.begun.at) > _APART:
+            hours = apart / dt.timedelta(hours=1)
+            yield f"{part.name} began {hours:.0f} h after {oldest.name}, and hosts change in such a time"
         run = part.record.run
         if part.shard.hosts != parts[0].shard.hosts:
             yield f"{part.name} is of another selection of hosts than {parts[0].name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -100,6 +101,27 @@ def test_parts_that_differ_prove_nothing_together(changes: dict[str, Any], reaso
     sentence = reading.sentence(record)
     assert f"shard 2/2 (run run-2) {reason}" in sentence
     assert "shard 1/2 (run run-1)" in sentence
+
+
+@pytest.mark.parametrize(("hours", "verdict"), [(23, RunVerdict.CANONICAL), (25, RunVerdict.INCONCLUSIVE)])
+def test_parts_of_different_days_prove_nothing_together(hours: int, verdict: RunVerdict) -> None:
+    """Hosts that were healthy last week may have changed since; the sentence says how far the parts are apart."""
+    later = part(2)
+    moved = [msgspec.structs.replace(event, at=event.at + dt.timedelta(hours=hours)) for event in later.events]
+    record = merged(part(1), read_part("runs/2", moved))
+    assert record.verdict is verdict
+    assert ("began 25 h after shard 1/2" in reading.sentence(record)) == (hours > 24)
+
+
+def test_part_that_names_evidence_of_another_is_refused() -> None:
+    """It would stand in the merged run in the place of what the other part saw of its own host."""
+    first, second = part(1), part(2)
+    kept = EvidenceKept(
+        at=first.events[1].at, host="a", title="log", path="evidence/a/log.txt", sha256="0" * 64, bytes=1
+    )
+    stolen = msgspec.structs.replace(kept, host="b")
+    with pytest.raises(UsageError, match=r"names evidence of another part: evidence/a/log\.txt"):
+        merge([altered(first, *first.events[1:], kept), altered(second, *second.events[1:], stolen)], "merged")
 
 
 def test_parts_of_different_commits_prove_nothing_together() -> None:
