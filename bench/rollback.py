@@ -25,18 +25,18 @@ from switchproof.deploy.record.events import AnyEvent, CheckFinished, HostLeft, 
 from switchproof.deploy.record.journal import read_events
 
 CONFIRM_S = 8
+"""What a host waits for a runner that is killed."""
+PATIENT_S = 90
+"""What a host waits for a runner that brings it back itself: longer than a busy one takes to find the failure."""
 LONGEST_S = 120.0
 
-_HEALTH = f"""
+_HEALTH = """
 [health]
 ready_s = 5.0
 answers = 3
 interval_s = 0.5
 soak_s = 2.0
 timeout_s = 2.0
-
-[rollback]
-confirm_s = {CONFIRM_S}
 """
 
 
@@ -59,11 +59,11 @@ def _measure(given: Given) -> Result:
 
 def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
     """Deploy what is broken; return the seconds of the way back, and of its parts."""
-    process = _begin(lab, folder, "broken/live-degraded")
-    process.communicate(timeout=LONGEST_S)
+    process = _begin(lab, folder, "broken/live-degraded", PATIENT_S)
+    said, _ = process.communicate(timeout=LONGEST_S)
     events = list(_events(folder))
-    failed = _first(events, lambda event: isinstance(event, CheckFinished) and event.verdict is Verdict.FAILED)
-    left = _first(events, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
+    failed = _first(events, said, lambda event: isinstance(event, CheckFinished) and event.verdict is Verdict.FAILED)
+    left = _first(events, said, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
     parts = {
         event.phase: event.seconds for event in events if isinstance(event, PhaseFinished) and event.leg == "back"
     }
@@ -75,7 +75,7 @@ def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
     """Kill the runner after the switch; return the seconds until the host is back, without those it was to wait."""
     host = lab.hosts["a"]
     host.run(["rm", "-f", "/var/lib/switchproof/returned"], timeout_s=10)
-    process = _begin(lab, folder, "main")
+    process = _begin(lab, folder, "main", CONFIRM_S)
     _wait(lambda: any(isinstance(e, PhaseFinished) and e.phase == "converge" for e in _events(folder)))
     switched = next(e.at for e in _events(folder) if isinstance(e, PhaseFinished) and e.phase == "converge")
     process.kill()
@@ -118,10 +118,10 @@ def render(rows: Mapping[str, Sequence[float]], rounds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _begin(lab: Lab, folder: Path, revision: str) -> subprocess.Popen[str]:
+def _begin(lab: Lab, folder: Path, revision: str, confirm_s: int) -> subprocess.Popen[str]:
     folder.mkdir()
     text = (ROOT / "deploy" / "targets" / "lab.toml").read_text("utf-8")
-    (folder / "lab.toml").write_text(text + _HEALTH, "utf-8")
+    (folder / "lab.toml").write_text(f"{text}{_HEALTH}\n[rollback]\nconfirm_s = {confirm_s}\n", "utf-8")
     options = [f"--sha={revision}", "--host=a", f"--targets={folder / 'lab.toml'}", f"--report-dir={folder / 'runs'}"]
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "--provider=lab", *options],
@@ -139,11 +139,13 @@ def _events(folder: Path) -> Iterator[AnyEvent]:
         yield from read_events(path)
 
 
-def _first(events: list[AnyEvent], is_it: Callable[[AnyEvent], bool]) -> AnyEvent:
+def _first(events: list[AnyEvent], said: str, is_it: Callable[[AnyEvent], bool]) -> AnyEvent:
     for event in events:
         if is_it(event):
             return event
-    raise TimeoutError("the run did not go as it should: it never failed, or the host was not brought back")
+    raise TimeoutError(
+        f"the run did not go as it should: it never failed, or the host was not brought back. It said:\n{said}"
+    )
 
 
 def _said(host: LabHost) -> str:

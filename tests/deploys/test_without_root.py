@@ -48,6 +48,12 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def stage(lab: Lab, tmp_path: Path) -> DeployUser:
+    """The host, which waits longer for a confirmation than a busy runner takes."""
+    return DeployUser(lab, tmp_path / "stage", confirm_s=300.0)
+
+
+@pytest.fixture
+def hasty_stage(lab: Lab, tmp_path: Path) -> DeployUser:
     """The host, which goes back by itself soon."""
     return DeployUser(lab, tmp_path / "stage", confirm_s=20.0)
 
@@ -62,16 +68,16 @@ def test_a_deploy_that_sudo_refuses_touches_nothing(stage: DeployUser) -> None:
     assert stage.inside("ls /var/lib/switchproof 2>/dev/null || true") == ""
 
 
-def test_a_system_that_takes_root_away_goes_back(stage: DeployUser) -> None:
+def test_a_system_that_takes_root_away_goes_back(hasty_stage: DeployUser) -> None:
     """A new system without the rule cannot be confirmed: the host goes back by itself, and is verified there."""
-    allow(stage.host, RULE)
-    process = stage.begin("taken", "--sha=main")
-    stage.reach("taken", '"kind":"switch-begun"')
-    allow(stage.host)
-    stage.reach("taken", "sudo there does not allow deploy")
-    stage.wait_for_return()
-    allow(stage.host, RULE)
-    ended = stage.end("taken", process)
+    allow(hasty_stage.host, RULE)
+    process = hasty_stage.begin("taken", "--sha=main")
+    hasty_stage.reach("taken", '"kind":"switch-begun"')
+    allow(hasty_stage.host)
+    hasty_stage.reach("taken", "sudo there does not allow deploy")
+    hasty_stage.wait_for_return()
+    allow(hasty_stage.host, RULE)
+    ended = hasty_stage.end("taken", process)
     host = ended.record.host("a")
     assert str(host.state) == "rolled-back", ended.output
     assert ended.status != 0
