@@ -47,8 +47,12 @@ reports *options:
 deploy-ec2 *_:
     @echo 'deploy-ec2 is gone: it restarted services without converging the host. Use: just deploy-aws-ssm SHA' >&2; exit 1
 
-# Run the project's own tests, including whole deploys on lab hosts.
+# Run the project's own tests, deploys on lab hosts included, but for the long ones; its last lines say what it left out.
 test: (packages "chromium")
+    pytest --numprocesses=3 --dist=loadfile -m "not long"
+
+# Run all of the project's own tests; takes about 40 minutes on two cores.
+test-all: (packages "chromium")
     pytest --numprocesses=3 --dist=loadfile
 
 # Run the tests of the host's script and of whole deploys on lab hosts of Debian's next release.

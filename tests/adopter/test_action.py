@@ -9,7 +9,7 @@ import pytest
 from tests.action import INSTALL, Runner
 from tests.adopter import repository
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def test_its_steps_deploy_as_they_stand(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from tests.adopter import repository
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 DIGESTS = """
 import json

@@ -33,6 +33,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[subproc
 
 @pytest.mark.lab
 @pytest.mark.parametrize("name", ON_HOSTS)
+@pytest.mark.long
 def test_benchmark_on_hosts_runs_and_every_contender_is_right(
     running: dict[str, Future[subprocess.CompletedProcess[str]]], name: str
 ) -> None:
@@ -43,6 +44,7 @@ def test_benchmark_on_hosts_runs_and_every_contender_is_right(
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {*ON_HOSTS}))
+@pytest.mark.long
 def test_benchmark_without_hosts_runs(name: str) -> None:
     """One round of what needs no host ends well."""
     done = smallest(name)

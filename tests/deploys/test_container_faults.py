@@ -19,7 +19,7 @@ from tests.deploys.sessions import session, target_file
 from tests.deploys.test_faults import HEALTH, MODES, UNITS, Told, wait_for
 from tests.labs import own
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 HOSTS = ("k1", "k2", "k3")
 """Three systems run on each of them, and the kernel lets all of them have 128 inotify instances together."""

@@ -70,6 +70,7 @@ def _write(found: list[Cell], page: Path) -> None:
 
 
 @pytest.mark.parametrize(("point", "loss"), CELLS, ids=[f"{point}, {loss}" for point, loss in CELLS])
+@pytest.mark.long
 def test_a_cut_ends_with_the_truth(cells: dict[tuple[str, str], Future[Cell]], point: Point, loss: str) -> None:
     """The run says what is the case on the host, and the host runs, has set and would boot one system."""
     cell = cells[str(point), loss].result()

@@ -18,7 +18,7 @@ from tests.labs import own
 from tests.paths.repositories import make
 from tests.promotion.runs import Keys, make_keys
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 QUICK = HEALTH.replace("soak_s = 2.0", "soak_s = 0.5").replace("answers = 3", "answers = 2")
 MOVED = {

@@ -14,7 +14,7 @@ from switchproof.deploy.record.facts import Watch
 from tests.deploys.sessions import Ended, session, target_file
 from tests.labs import own
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 HEALTH = """
 [health]

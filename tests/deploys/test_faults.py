@@ -21,7 +21,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.record.record import Check, Record
 from tests.deploys.sessions import session, target_file
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 ALL = bool(os.environ.get("SWITCHPROOF_FAULTS"))
 MODES = ("deploy", "audit")

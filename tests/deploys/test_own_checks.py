@@ -22,7 +22,7 @@ from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, ROOT, Ended, session, target_file
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 EXAMPLES = ROOT / "docs" / "examples" / "checks"
 MIGRATIONS = ("0001-users.sql", "0002-sessions.sql")

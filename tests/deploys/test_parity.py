@@ -16,7 +16,7 @@ from tests.deploys.parity import BEHAVIOURS, WAYS, Behaviour, Outcome, meet, tab
 from tests.deploys.sessions import ROOT
 from tests.labs import own
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 ASKED = os.environ.get("SWITCHPROOF_PARITY", "")
 """`all`, or a pattern of behaviours' names; the page is written then, in which the others stay as they are."""

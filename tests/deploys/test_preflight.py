@@ -11,6 +11,8 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, session, target_file
 from tests.labs import own
 
+pytestmark = [pytest.mark.lab, pytest.mark.long]
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:

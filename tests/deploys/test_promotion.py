@@ -13,7 +13,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, session, target_file
 from tests.promotion.runs import make_keys
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 QUICK = HEALTH.replace("soak_s = 2.0", "soak_s = 0.5").replace("answers = 3", "answers = 2")
 

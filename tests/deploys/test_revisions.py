@@ -6,7 +6,7 @@ from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.providers.lab.revisions import REVISIONS
 from tests.deploys.conftest import Deployed
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 GOOD = [revision for revision in REVISIONS if revision.clause is None and revision.name != "both"]
 BROKEN = [revision for revision in REVISIONS if revision.ref.startswith("refs/heads/broken/")]

@@ -116,6 +116,7 @@ def test_two_hosts_of_which_one_fails(lab: Lab, runs: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("ref", ["heads/both", "tags/both"])
+@pytest.mark.long
 def test_a_full_name_ends_the_ambiguity(lab: Lab, runs: Path, tmp_path: Path, ref: str) -> None:
     """A name that is a branch and a tag with different commits resolves once it says which of them is meant."""
     targets = target_file(tmp_path, ["h1"])
@@ -124,6 +125,7 @@ def test_a_full_name_ends_the_ambiguity(lab: Lab, runs: Path, tmp_path: Path, re
 
 
 @pytest.mark.parametrize(("sha", "says"), [("both", "ambiguous"), ("no-such-branch", "no commit, branch or tag")])
+@pytest.mark.long
 def test_a_revision_that_cannot_be_had_is_refused(lab: Lab, runs: Path, tmp_path: Path, sha: str, says: str) -> None:
     """An ambiguous or missing revision exits 4 with its own message, and the hosts are unchanged."""
     targets = target_file(tmp_path, ["a", "b"])
@@ -189,6 +191,7 @@ def test_junit_and_events_agree_with_the_record(lab: Lab, runs: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("number", "stage"), [(signal.SIGINT, "build"), (signal.SIGTERM, "switch"), (signal.SIGINT, "rollback")]
 )
+@pytest.mark.long
 def test_an_interrupted_run_leaves_the_host_safe(
     lab: Lab, runs: Path, tmp_path: Path, number: signal.Signals, stage: str
 ) -> None:
@@ -228,6 +231,7 @@ def test_an_interrupted_run_leaves_the_host_safe(
     assert host.run(["ls", "/run/switchproof"], timeout_s=30).stdout.strip() == ""
 
 
+@pytest.mark.long
 def test_a_run_that_ends_among_confirmations_knows_every_host(lab: Lab, runs: Path, tmp_path: Path) -> None:
     """Ended after the first host's confirmation is judged, a run judges those of all that confirmed beside it."""
     plugin = """

@@ -18,7 +18,7 @@ from tests.deploys.ways_back import STORIES, Stage, Systems, Told, look
 
 TELLERS = {**STORIES, **BOOT_STORIES}
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 AT_A_TIME = 8
 ALL_PASSED = "passed passed passed passed passed"

@@ -18,6 +18,8 @@ from tests.deploys.ways_back import Stage
 from tests.labs import own
 from tests.logins import COMMAND, PASSWORD, allow, login_user
 
+pytestmark = [pytest.mark.lab, pytest.mark.long]
+
 RULE = f"deploy ALL=(root) {COMMAND}"
 
 

@@ -44,6 +44,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("fault", "mode"), ALONE, ids=ids(ALONE))
+@pytest.mark.long
 def test_a_session_that_cannot_begin_is_refused(tmp_path: Path, fault: Fault, mode: Mode) -> None:
     """It exits 4, touches nothing and shows no traceback."""
     outcome = meet(fault, mode, tmp_path / "cell")
@@ -52,6 +53,7 @@ def test_a_session_that_cannot_begin_is_refused(tmp_path: Path, fault: Fault, mo
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("fault", "mode"), ON_HOSTS, ids=ids(ON_HOSTS))
+@pytest.mark.long
 def test_a_fault_ends_as_it_must(lab: Lab, tmp_path: Path, fault: Fault, mode: Mode) -> None:
     """Verdict, exit code, clause and state are as expected, and the host is in the state that the run reports."""
     outcome = meet(fault, mode, tmp_path / "cell", lab, "x")

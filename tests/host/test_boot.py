@@ -12,7 +12,7 @@ from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import REBOOT, ask, inside
 from tests.host.unconfirmed import is_wholly, switch
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 NAMES = "/etc/switchproof-lab/boot-entries"
 BOOT_LOADER = "/usr/local/lib/switchproof-lab/boot-loader"

@@ -16,7 +16,7 @@ from tests.deploys.sessions import ROOT, session, target_file
 from tests.host.hands import ask, by_hand, commit, finish, inside, wait_for
 from tests.labs import own
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 OPT = "/opt/choiros/bin"
 NOWHERE = "/nix/store/00000000000000000000000000000000-sandbox"

@@ -14,7 +14,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import REBOOT, REPOSITORY, ask, by_hand, commit, finish, inside, wait_for, write
 from tests.host.unconfirmed import RUNS, Switched, is_wholly, on_all, switch
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def counting(machine: LabHost) -> bool:

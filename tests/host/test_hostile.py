@@ -15,7 +15,7 @@ from tests.deploys.sessions import target_file
 from tests.host.hands import QUICK, ask, inside
 from tests.labs import own
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 HOSTILE = r"""#!/bin/sh
 {

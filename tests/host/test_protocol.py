@@ -14,7 +14,7 @@ from tests.host.unconfirmed import on_all, switch
 from tests.protocol.state import State
 from tests.protocol.trace import Entered, read, refused, traced
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 LOG = "/run/switchproof-trace"
 FIRST = State(faults="F")

@@ -75,6 +75,7 @@ def add_commit(machine: LabHost, repository: str, parent: str, message: str) -> 
         "tags/both",
     ],
 )
+@pytest.mark.long
 def test_names_resolve_to_one_commit(machine: LabHost, revision: str, readonly: str) -> None:
     """A branch, a lightweight and an annotated tag resolve to the commit that git means by them."""
     answer = ask(machine, "resolve", RELEASE_SHA=revision, SWITCHPROOF_READONLY=readonly)
@@ -262,6 +263,7 @@ find it -path '*/.git' -prune -o -type f -print0 | sort -z | xargs -0 -r sha256s
 
 @pytest.mark.parametrize("name", CHECKOUTS if os.environ.get("SWITCHPROOF_CHECKOUTS") else TELLING)
 @pytest.mark.usefixtures("copy")
+@pytest.mark.long
 def test_any_checkout_deploys_the_very_commit(machine: LabHost, name: str) -> None:
     """Whatever state the checkout is in, the system is built from the asked commit, and the checkout stays."""
     run = f"checkout-{name}"
@@ -550,6 +552,7 @@ def test_a_job_that_nobody_began_is_lost(machine: LabHost) -> None:
 
 
 @pytest.mark.parametrize("stage", ["build", "switch"])
+@pytest.mark.long
 def test_the_switch_outlives_whoever_began_it(machine: LabHost, lab: Lab, tmp_path: Path, stage: str) -> None:
     """When the runner is killed in the middle, the switch on the host goes on and ends by itself."""
     revision = "v3" if runs(machine) != commit(machine, "v3") else "main"
@@ -688,6 +691,7 @@ def test_a_person_deploys(machine: LabHost) -> None:
     assert inside(machine, "ls /run/switchproof") == ""
 
 
+@pytest.mark.long
 def test_a_person_s_broken_deploy_and_the_way_back(machine: LabHost) -> None:
     """A dead workload exits 1 with diagnostics, and the command for the way back brings the earlier system back."""
     was = inside(machine, "readlink -e /run/current-system")

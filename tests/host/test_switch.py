@@ -15,7 +15,7 @@ from tests.host.hands import EDITED, add_branch, ask, by_hand, commit, finish, i
 from tests.host.unconfirmed import GONE, Switched, is_wholly, switch
 from tests.host_functions import functions
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 STC = "system/switch-to-configuration.sh"
 

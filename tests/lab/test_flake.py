@@ -60,7 +60,7 @@ shift 2
 exec chroot "$root" "$@"
 """
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def nix(*words: str) -> str:

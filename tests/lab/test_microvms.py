@@ -19,7 +19,7 @@ from switchproof.deploy.providers.lab.host import SANDBOXES, LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.lab.leftovers import leftovers
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 NAME = "test-microvms"
 

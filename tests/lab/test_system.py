@@ -16,7 +16,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.sample import REVISIONS, Revision
 from switchproof.deploy.providers.lab.trial.witness import LIMITS, Host
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 PROFILE = "/nix/var/nix/profiles/system"
 CURRENT = "/run/current-system"

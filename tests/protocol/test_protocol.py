@@ -29,7 +29,9 @@ def shown(found: Explored) -> str:
     return "\n".join("\n  ".join([f"{what}:", *found.path(state)]) for what, state in found.wrong.items())
 
 
-@pytest.mark.parametrize("faults", ["", "P", "S", "K"] if not EVERYTHING else ["", *FAULTS])
+@pytest.mark.parametrize(
+    "faults", ["", *(pytest.param(kind, marks=pytest.mark.long) for kind in (FAULTS if EVERYTHING else "PSK"))]
+)
 def test_two_runs_never_harm_each_other(faults: str) -> None:
     found = explore(State(faults=f"F{faults}"))
     assert not found.wrong, shown(found)

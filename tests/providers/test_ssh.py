@@ -97,6 +97,7 @@ def sshd_says(machine: LabHost, since: str) -> str:
 @pytest.mark.parametrize(
     ("pinned", "error"), [("another", HostKeyChanged), (None, HostKeyUnknown)], ids=["changed", "unknown"]
 )
+@pytest.mark.long
 def test_a_stranger_is_not_authenticated_to(
     machine: LabHost, tmp_path: Path, pinned: str | None, error: type[ConnectionProblem]
 ) -> None:

@@ -17,7 +17,7 @@ from switchproof.trials.exam import Exam
 from switchproof.trials.record import Cause, FindingId, ScenarioResult
 from switchproof.trials.scenario import SCENARIOS
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 SUBJECTS = Path(__file__).parent / "subjects"
 LIMIT_S = 45.0

@@ -18,7 +18,7 @@ from switchproof.trials.record import FindingId, Trial, read_trial
 from switchproof.trials.scenario import of_shape
 from tests.deploys.sessions import HEALTH, ROOT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 WHOLE = os.environ.get("SWITCHPROOF_TRIALS", "") == "all"
 """Whether the paths are tried with every scenario; without it with those named below."""

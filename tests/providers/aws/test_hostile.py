@@ -104,6 +104,7 @@ OUTCOMES = (ConnectionProblem, Inconclusive)
 @example("SendCommand", {}, True)
 @example("sts", {}, True)
 @example("GetCommandInvocation", {"Status": "Success", "ResponseCode": "²"}, True)
+@pytest.mark.long
 def test_no_answer_is_a_traceback(endpoint: Endpoint, operation: str, answer: Any, well: bool) -> None:
     """Of JSON of any shape, and of errors of any shape."""
     endpoint.status = 200
