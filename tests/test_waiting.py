@@ -202,7 +202,7 @@ def test_what_waiting_cannot_mend_fails_at_once(tmp_path: Path, case: str) -> No
     said = watch(tmp_path, looks)
     assert said.startswith(f"web {word} after {after}: web "), said
     assert evidence in said
-    assert said.endswith("; waiting cannot mend that")
+    assert said.endswith("; waiting will not change that")
 
 
 @pytest.mark.parametrize("case", LATE)

@@ -63,7 +63,7 @@ def test_what_waiting_cannot_mend_is_taken_back(
     assert seen[endpoint].seconds < 120.0  # half of ready_s
     failed = ended.failed("a")
     assert {check.endpoint for check in failed} == {endpoint}
-    assert all(evidence in check.message and "waiting cannot mend that" in check.message for check in failed)
+    assert all(evidence in check.message and "waiting will not change that" in check.message for check in failed)
     assert {watch.settled for watch in watches(ended, "back").values()} == {"healthy"}
     assert ended.record.host("a").state is HostState.ROLLED_BACK
 

@@ -60,7 +60,7 @@ def test_answer_is_taken_as_it_comes(tmp_path: Path) -> None:
 def test_silence_is_asked_once_more(tmp_path: Path) -> None:
     """A host that says nothing at all is asked once more, which begins nothing twice, and that is noted."""
     outcome, notes = ask(tmp_path, Host(None, b"late"))
-    assert (outcome, notes) == ("late", ["'confirm' is asked once more: no word came (exit status None)."])
+    assert (outcome, notes) == ("late", ["'confirm' returned no output (exit status None); asking again."])
 
 
 def test_silence_twice_is_no_answer(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ take_answer() {
   IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
   exec {fd}<&-
   [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
-    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a word'
+    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a message'
   }
   # The status line of the last answer: those before it are interim ones.
   while IFS= read -r line; do
@@ -196,7 +196,7 @@ settle_restarted() {
   problem[$name]="it restarted after it had been healthy"
 }
 
-# Give an endpoint up before READY_S is over where waiting cannot mend what is wrong with it: the word for it into
+# Give an endpoint up before READY_S is over where waiting cannot help: the word for that into
 # `settled`, and the evidence into `reasons`.
 give_up() {
   local name=$1 unit state result
@@ -211,15 +211,15 @@ give_up() {
   fi
   alike[$name]=$key${steady[$name]}
   if ((SAME_ANSWERS > 0 && ${equal[$name]} >= SAME_ANSWERS)); then
-    settled[$name]='same-answer' reasons[$name]="answered ${equal[$name]} times in a row with ${steady[$name]%%"$US"*}, as one and the same process; waiting cannot mend that"
+    settled[$name]='same-answer' reasons[$name]="answered ${equal[$name]} times in a row with ${steady[$name]%%"$US"*}, from the same process; waiting will not change that"
   fi
   ((SAME_FAILURES > 0)) || return 0
   for unit in "$@"; do
     state=${unit_state[$unit]:-} result=${outcome[$unit]:-}
     if [ "$state" = 'failed failed' ] && ((${failures[$unit]:-0} > 0)) && [ -z "${value["$unit Job"]:-}${value["$unit TriggeredBy"]:-}${value["$unit UpheldBy"]:-}" ]; then
-      settled[$name]='unit-failed' reasons[$name]="$unit failed with $result, and systemd does not start it again; waiting cannot mend that"
+      settled[$name]='unit-failed' reasons[$name]="$unit failed with $result, and systemd does not start it again; waiting will not change that"
     elif ((${failures[$unit]:-0} >= SAME_FAILURES)); then
-      settled[$name]='failing-alike' reasons[$name]="$unit failed ${failures[$unit]} times with $result since $counted; waiting cannot mend that"
+      settled[$name]='failing-alike' reasons[$name]="$unit failed ${failures[$unit]} times with $result since $counted; waiting will not change that"
     else
       continue
     fi
