@@ -226,7 +226,9 @@ class Visit:
 
     def _observe(self, health: Health) -> Observation:
         names = ", ".join(self.plan.target.endpoints)
-        waits = "" if health is LOOK else f"{names} to answer well" if health.ready_s else f"the soak of {names}"
+        waits = (
+            "" if health is LOOK else f"{names} to become healthy" if health.ready_s else f"{names} to stay healthy"
+        )
         frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S, waits=waits)
         self._tell_return(frame)
         seen = self._newest = read_observation(frame)

@@ -84,4 +84,4 @@ def test_what_gets_well_while_it_is_waited_for_is_canonical(lab: Lab, tmp_path: 
     live = watches(ended)["live"]
     assert (live.settled, live.samples[0].code) == ("healthy", 503)
     assert {check.verdict for part in ended.record.host("a").clauses for check in part.checks} == {Verdict.PASSED}
-    assert "waiting: live, its answer is not the wanted one (code 503)" in ended.output
+    assert "waiting: live: its answer is not the wanted one (code 503)" in ended.output

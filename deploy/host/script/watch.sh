@@ -227,7 +227,7 @@ give_up() {
   done
 }
 
-# Say every 2 s, to whoever hears it at once, which endpoints are waited for, what each is like and for how long yet.
+# Report every 2 s, over a connection that shows it at once, each endpoint still waited for, its state and the time left.
 say_waiting() {
   local name words='' present from length left
   { [ -n "${SWITCHPROOF_PROGRESS:-}" ] && gone_by 2 "$said_at"; } || return 0
@@ -237,11 +237,11 @@ say_waiting() {
     if [ -n "${problem[$name]}" ]; then
       { milliseconds_to from "${again[$name]:-$began}" && milliseconds_to length "$READY_S"; } || return 0
       left=$(((from + length - present) / 1000))
-      words+="; $name, ${problem[$name]:0:150}, for $((left > 0 ? left : 0)) s more at most"
+      words+="; $name: ${problem[$name]:0:150} (at most $((left > 0 ? left : 0)) s left)"
     else
       { milliseconds_to from "${since[$name]}" && milliseconds_to length "$SOAK_S"; } || return 0
       left=$(((from + length - present) / 1000))
-      words+="; $name, which answers well, for $((left > 0 ? left : 0)) s more"
+      words+="; $name: healthy ($((left > 0 ? left : 0)) s of the soak left)"
     fi
   done
   words=${words:2:600}
