@@ -69,11 +69,11 @@ class Budget:
     def _refuse(self) -> None:
         what = ""
         if self._bytes > limits.RECEIVED:
-            what = f"it sent {self._bytes} bytes; at most {limits.RECEIVED} are taken from one host"
+            what = f"it sent {self._bytes} bytes, more than the {limits.RECEIVED} accepted from one host"
         elif self._waited_s > self._seconds:
-            what = f"the run waited {self._waited_s:.0f} s for its answers; at most {self._seconds:.0f} s are spent"
+            what = f"the run waited {self._waited_s:.0f} s for its answers, more than {self._seconds:.0f} s"
         if what:
             raise OverBudget(
-                f"{self._host}: {what}, so it is not asked any more",
-                "See what the host prints and why it is slow: read the end of its log in the evidence.",
+                f"{self._host}: {what}, so the run no longer asks it",
+                "Read the end of its log in the evidence: find out why the host prints so much or is so slow.",
             )

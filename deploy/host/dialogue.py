@@ -138,7 +138,7 @@ class Dialogue:
                 self._budget.take(len(done.stdout) + len(done.stderr))
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
                     asked_again = True
-                    text = f"{verb!r} is asked once more: no word came (exit status {done.exit_status})."
+                    text = f"{verb!r} returned no output (exit status {done.exit_status}); asking again."
                     self._journal.emit(Noted(host=self._host, text=text))
                     self._journal.emit(Happened(host=self._host, kind="asked-again", text=text))
                     continue
@@ -155,7 +155,7 @@ class Dialogue:
                 pause_s = self._patience.next_pause_s()
                 if pause_s is None or self._stop.wait(pause_s):
                     raise
-                text = f"The connection was lost while asking {verb!r}, and is made again: {error}"
+                text = f"The connection was lost while asking {verb!r}; reconnecting: {error}"
                 self._journal.emit(Noted(host=self._host, text=text))
                 continue
             if lacking := frame.get("lacking").strip():
@@ -200,7 +200,7 @@ class Dialogue:
                 connection.close()
         except ConnectionProblem as error:
             return str(error)
-        return "" if done.exit_status == 0 else f"a shell ended there with exit status {done.exit_status}"
+        return "" if done.exit_status == 0 else f"a shell on the host ended with exit status {done.exit_status}"
 
     def run(self, text: str, timeout_s: float) -> Completed:
         """Run a shell text on the host, once.
@@ -262,17 +262,17 @@ class Dialogue:
             if not piece or log.full:
                 self._stop.wait(max(0.0, limits.PAUSE_S - (time.monotonic() - asked)))
             if time.monotonic() > deadline or self._stop.is_set():
-                why = "the run was told to end" if self._stop.is_set() else "the time was over"
-                raise Interrupted(f"{self._host}: the {job} was still running there when {why}")
+                why = "the run was interrupted" if self._stop.is_set() else "its time limit passed"
+                raise Interrupted(f"{self._host}: the job {job!r} was still running on the host when {why}")
         for silence in frame.get("silences").splitlines():
             if silence not in self._silences:
                 self._silences.add(silence)
-                self._journal.emit(Noted(host=self._host, text=f"systemd was silent on the host: {silence}"))
+                self._journal.emit(Noted(host=self._host, text=f"systemd did not answer on the host: {silence}"))
         text = self._journal.redact(log.text())  # before anyone takes a part of it
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
         if begun:
-            how = f"exit status {status}" if status else f"it never said how it ended ({frame.text('state')})"
+            how = f"exit status {status}" if status else f"it did not report how it ended ({frame.text('state')})"
             self._journal.emit(Happened(host=self._host, kind="switch-ended", text=f"{job}: {how}"))
         return Convergence(
             finished=frame.text("state") == "finished",
@@ -301,7 +301,7 @@ class Dialogue:
                 if final or self._stop.is_set() or time.monotonic() > deadline:
                     raise
                 self.hang_up()
-                text = f"Nothing but the host itself knows how its job ends, so it is asked on: {error}"
+                text = f"Only the host knows how its job ends, so the run keeps asking: {error}"
                 self._journal.emit(Noted(host=self._host, text=text))
         return self.ask("status", values)
 
@@ -339,7 +339,7 @@ def _log_piece(frame: Frame) -> tuple[bytes, int]:
     """Return what came of a job's log, and its size on the host."""
     size = frame.text("log.size").strip()
     if not re.fullmatch("[0-9]{1,15}", size):
-        raise FrameError(f"the host's answer to {frame.verb!r} has no size of the log, but {size[:40]!r}")
+        raise FrameError(f"the host's answer to {frame.verb!r} has {size[:40]!r} as the size of the log")
     try:
         return base64.b64decode("".join(frame.text("log").split()), validate=True), int(size)
     except ValueError as error:

@@ -78,7 +78,7 @@ def parse(output: bytes, *, nonce: str, verb: str) -> Frame:
         frame = _parse_one(output, opening, closing)
         first = first or frame
         if frame.sections != first.sections:
-            raise FrameError(f"the host answered {verb!r} {number} times and differently")
+            raise FrameError(f"the host answered {verb!r} {number} times, with different answers")
     if first is None:
         raise FrameError(f"the host did not answer {verb!r}{_instead(output)}")
     if first.verb != verb:
@@ -104,9 +104,7 @@ def _frames(output: bytes, nonce: str, verb: str) -> Iterator[tuple[re.Match[byt
 def _parse_one(output: bytes, opening: re.Match[bytes], closing: re.Match[bytes]) -> Frame:
     verb, length, digest = opening["verb"].decode(), int(opening["length"]), opening["digest"].decode()
     if length > limits.PAYLOAD:
-        raise FrameError(
-            f"the host's answer to {verb!r} says it has {length} bytes; at most {limits.PAYLOAD} are read"
-        )
+        raise FrameError(f"the host's answer to {verb!r} announces {length} bytes; at most {limits.PAYLOAD} are read")
     try:
         body = output[opening.end() : closing.start()].translate(None, b" \t\r\n")
         packed = base64.b64decode(body, validate=True)
@@ -137,11 +135,11 @@ def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:
             raise FrameError(f"the host's answer to {verb!r} cannot be read after {at} bytes")
         name, end = head[1].decode(), head.end() + int(head[2])
         if payload[end : end + 1] != b"\n":
-            raise FrameError(f"part {name!r} of the host's answer to {verb!r} has another length than announced")
+            raise FrameError(f"part {name!r} of the host's answer to {verb!r} does not have the announced length")
         if len(sections) >= limits.PARTS:
             raise FrameError(f"the host's answer to {verb!r} has more than {limits.PARTS} parts")
         if name in sections:
-            raise FrameError(f"part {name!r} stands twice in the host's answer to {verb!r}")
+            raise FrameError(f"part {name!r} occurs twice in the host's answer to {verb!r}")
         sections[name] = payload[head.end() : end]
         at = end + 1
     return sections

@@ -64,9 +64,9 @@ class Waiting:
             now = time.monotonic()
             # The host's line is a little late at times; ours would only say less.
             if self._heard_at is None and now - self._said_at >= 1.5 * EVERY_S:
-                self._tell(f"{self._what}, for {max(0.0, self._deadline - now):.0f} s more at most")
+                self._tell(f"{self._what} (at most {max(0.0, self._deadline - now):.0f} s left)")
             elif self._heard_at is not None and now - self._said_at >= SILENT_S:
-                self._tell(f"{self._what}; the host has said nothing for {now - self._heard_at:.0f} s")
+                self._tell(f"{self._what}; no output from the host for {now - self._heard_at:.0f} s")
 
     def _tell(self, text: str) -> None:
         self._said_at = time.monotonic()

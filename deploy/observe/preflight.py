@@ -19,6 +19,16 @@ _PLACES: tuple[tuple[str, Finding], ...] = (
     ("/boot/efi", "boot"),
     ("/efi", "boot"),
 )
+_REMEDIES: dict[Finding, str] = {
+    "store": "free space in the Nix store, for example with nix-collect-garbage",
+    "var": "free space in /var/lib",
+    "boot": "free space on the boot partition, for example by deleting old generations",
+    "inodes": "delete files that are not needed any more",
+    "memory": "free memory or add swap",
+    "clock": "correct the clock, unless the runner's is wrong",
+    "reboot": "reboot the host",
+    "failed": "repair the failed units, or run systemctl reset-failed",
+}
 _DF = re.compile(r"^(/\S+) +(/.*?) +([0-9]{1,20}) +([0-9]{1,20}|-) +([0-9]{1,20}|-)$", re.MULTILINE)
 _MEMORY = re.compile(r"^(MemAvailable|SwapFree): +([0-9]{1,15}) kB$", re.MULTILINE)
 
@@ -34,6 +44,11 @@ class Problem:
 
     finding: Finding
     text: str
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, as an imperative."""
+        return _REMEDIES[self.finding]
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,9 @@ def _disk_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Probl
         seen.add((finding, room.mount))
         if room.free < wanted[finding] * _MIB:
             yield Problem(
-                finding, f"{room.free // _MIB} MiB are left for {place} (on {room.mount}), of {wanted[finding]} MiB"
+                finding,
+                f"{room.free // _MIB} MiB are free for {place} (on {room.mount}), "
+                f"at least {wanted[finding]} MiB are needed",
             )
 
 
@@ -91,10 +108,12 @@ def _inode_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Prob
     left = {room.mount: room.inodes for room in rooms.values() if room.inodes is not None}
     for mount, inodes in left.items():
         if inodes < limits.inodes:
-            yield Problem("inodes", f"{inodes} inodes are left on {mount}, of {limits.inodes}")
+            yield Problem("inodes", f"{inodes} inodes are free on {mount}, at least {limits.inodes} are needed")
 
 
 def _memory_problems(said: str, limits: Preflight) -> Iterator[Problem]:
     amounts = {name: int(amount) for name, amount in _MEMORY.findall(said)}
     if "MemAvailable" in amounts and (left := sum(amounts.values()) // 1024) < limits.memory_mib:
-        yield Problem("memory", f"{left} MiB of memory and swap are available, of {limits.memory_mib} MiB")
+        yield Problem(
+            "memory", f"{left} MiB of memory and swap are available, at least {limits.memory_mib} MiB are needed"
+        )

@@ -90,7 +90,7 @@ class Workshop:
         self._deadline = time.monotonic() + self._target.build.timeout_s
         began = time.monotonic()
         source = self._fetch(sha)
-        nix = self._run([*NIX, "--version"], "nix cannot be asked for its version").strip()
+        nix = self._run([*NIX, "--version"], "nix did not report its version").strip()
         built: dict[str, System] = {}
         for host, name in configurations.items():
             if name in built:
@@ -156,9 +156,9 @@ class Workshop:
         self._keep(name, log)
         toplevel = printed.strip()
         if not STORE_PATH.fullmatch(toplevel):
-            raise BuildFailed(f"nix built {name} on the runner, but named no store path: {toplevel[:200]!r}")
+            raise BuildFailed(f"nix built {name} on the runner, but printed no store path: {toplevel[:200]!r}")
         needed = self._run(
-            ["nix-store", "--query", "--requisites", toplevel], f"the closure of {toplevel} is not known"
+            ["nix-store", "--query", "--requisites", toplevel], f"nix could not list the closure of {toplevel}"
         )
         return System(toplevel, tuple(needed.split()))
 
@@ -177,7 +177,7 @@ class Workshop:
     ) -> str:
         """Run a program within the deadline, and return what it printed."""
         if self._is_broken_off:
-            raise BuildFailed(f"{problem}: the run was told to end")
+            raise BuildFailed(f"{problem}: the run was interrupted")
         said = deque[str](maxlen=_WORDS) if log is None else log
         given = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
         given["GIT_TERMINAL_PROMPT"] = "0"

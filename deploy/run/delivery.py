@@ -84,10 +84,10 @@ class Delivery:
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
                 if not left or self._broken_off or self._stop.wait(1):
                     raise Inconclusive(
-                        f"{self._host}: {system.toplevel} did not arrive whole, so nothing was switched: {error}",
+                        f"{self._host}: {system.toplevel} was only partly copied, so nothing was switched: {error}",
                         error.remedy,
                     ) from error
-                self._note(f"The copy was cut off, and what is missing is sent again: {error}")
+                self._note(f"The copy was interrupted; sending the missing paths again: {error}")
             else:
                 return
 
@@ -95,14 +95,16 @@ class Delivery:
         connection = self._connection = self._provider.connect(self._host)
         try:
             if not isinstance(connection, Feeding):
-                raise UsageError(f"{self._host}: no system can be copied over this kind of connection")
+                raise UsageError(
+                    f"{self._host}: no system can be copied over this kind of connection; build with --build-on=host"
+                )
             missing = self._missing(connection, system.paths)
             if missing:
                 began, count = time.monotonic(), self._send(connection, missing)
                 told = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
                 self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({told}).")
             else:
-                self._note(f"All {len(system.paths)} store paths that the runner built were there already.")
+                self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
             self._hold(connection, system.toplevel)
         finally:
             self._connection = None
@@ -114,7 +116,9 @@ class Delivery:
         text = f"{_PATH}xargs nix-store --check-validity --print-invalid <<'END'\n{listed}\nEND\n"
         done = connection.run(text.encode(), timeout_s=ASK_S)
         if done.exit_status != 0:
-            raise Inconclusive(f"{self._host}: it is not known which store paths are missing: {_last(done.stderr)}")
+            raise Inconclusive(
+                f"{self._host}: the host did not report which store paths are missing: {_last(done.stderr)}"
+            )
         absent = set(done.stdout.decode("utf-8", "replace").split())
         return [path for path in paths if path in absent]
 
@@ -136,10 +140,10 @@ class Delivery:
             raise BuildFailed(f"the runner's copy of a store path is damaged, so nothing was switched: {_last(said)}")
         if done.exit_status != 0:
             how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
-            told = _last(done.stderr) or f"nix-store on the host ended with {how} and said nothing"
+            told = _last(done.stderr) or f"nix-store on the host ended with {how} and no message"
             raise Inconclusive(
-                f"{self._host}: the system did not arrive whole, so nothing was switched: {told}",
-                "See that the host has room in /nix/store, and that its nix is in order.",
+                f"{self._host}: the system was only partly copied, so nothing was switched: {told}",
+                "Make sure that /nix/store on the host has free space, and that nix works there.",
             )
         return sent.size
 
@@ -167,7 +171,9 @@ class Delivery:
         done = connection.run(text.encode(), timeout_s=ASK_S)
         found = done.stdout.decode("utf-8", "replace").strip()
         if done.exit_status != 0 or found != toplevel:
-            raise Inconclusive(f"{self._host}: {toplevel} is not there after the copy: {_last(done.stderr) or found}")
+            raise Inconclusive(
+                f"{self._host}: {toplevel} is missing on the host after the copy: {_last(done.stderr) or found}"
+            )
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self._host, text=text))

@@ -90,7 +90,7 @@ class Fleet:
         problems = self._resolved
         before = self.journeys[host].before
         if before is None:
-            raise problems.get(host) or Inconclusive(f"{host}: what it was before was not noted")
+            raise problems.get(host) or Inconclusive(f"{host}: its state before the run was not recorded")
         return before
 
     def convergence(self, host: str, leg: Leg) -> Convergence:
@@ -184,7 +184,7 @@ class Fleet:
             states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
 
         for host, problem in _in_parallel(self._all, leave, self.plan.parallel).items():
-            self._journal.emit(Noted(host=host, text=f"The host's state could not be established: {problem}"))
+            self._journal.emit(Noted(host=host, text=f"The host's final state could not be determined: {problem}"))
         return states
 
     @property
@@ -220,7 +220,7 @@ class Fleet:
         def visit(journey: Journey) -> None:
             name = journey.host.name
             if self._abandoned:
-                unreached[name] = Inconclusive(f"{name}: the run was told to end before this host was asked")
+                unreached[name] = Inconclusive(f"{name}: the run was interrupted before this host was observed")
                 return
             try:
                 journey.connect()
@@ -395,7 +395,7 @@ class Fleet:
         return {
             name: problems.get(name)
             or Inconclusive(
-                f"{name}: not begun, as host {first} was not ready: {problem}", getattr(problem, "remedy", "")
+                f"{name}: not started, because host {first} was not ready: {problem}", getattr(problem, "remedy", "")
             )
             for name in self.journeys
         }

@@ -69,12 +69,12 @@ def pass_gate(plan: Plan, contract_sha256: str, now: dt.datetime) -> PromotedFro
         return None
     for option, path in (("--allowed-signers", gate.allowed_signers), ("--revoked-signers", gate.revoked_signers)):
         if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            raise UsageError(f"{option}={path}: no file that can be read; ssh-keygen(1) describes what stands in it")
+            raise UsageError(f"{option}={path}: not a readable file; ssh-keygen(1) describes its format")
     demand = _demand(plan, contract_sha256, now)
     folder = gate.record.parent if gate.record.name == RECORD else gate.record
     if not folder.is_dir():
         raise UsageError(
-            f"--require-record={gate.record}: no such run; name a run's folder, its {RECORD}, or a folder of runs"
+            f"--require-record={gate.record}: no such run; give a run's folder, its {RECORD}, or a folder of runs"
         )
     found = (
         _only(folder, gate, demand) if gate.record.name == RECORD or _holds(folder) else _newest(folder, gate, demand)
@@ -136,9 +136,8 @@ def _newest(parent: Path, gate: Gate, demand: Demand) -> _Found:
         against.append((found.folder, refusal))
     if not against:
         group = f"group {demand.group}" if demand.group else "other hosts"
-        sentence = (
-            f"none of the runs there ({len(folders)}) is of this commit: deploy it to {group} with --sign-key=FILE"
-        )
+        first = f"deploy it to {group} first, with --sign-key=FILE"
+        sentence = f"none of the runs there ({len(folders)}) is of this commit: {first}"
         raise _refuse(gate, demand, [(parent, Refusal(Reason.COMMIT, sentence))])
     against.sort(key=lambda each: each[1].reason is Reason.MODE)  # of many audits nobody wants to hear first
     raise _refuse(gate, demand, against[:_TOLD], len(against) - _TOLD)
@@ -161,8 +160,8 @@ def _utc(time: dt.datetime) -> dt.datetime:
 
 
 def _refuse(gate: Gate, demand: Demand, against: list[tuple[Path, Refusal]], older: int = 0) -> UsageError:
-    head = f"--require-record={gate.record}: nothing lets commit {demand.commit} through; nothing was touched"
+    head = f"--require-record={gate.record}: no run lets commit {demand.commit} through, so nothing was touched"
     lines = [f"{folder}: {refusal.sentence}" for folder, refusal in against]
     if older > 0:
-        lines.append(f"and of this commit {older} other runs, which do not count either")
+        lines.append(f"other runs of this commit that do not count either: {older}")
     return UsageError("\n  ".join([head, *(plain(" ".join(line.split())) for line in lines)]))

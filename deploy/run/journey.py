@@ -64,9 +64,8 @@ class Journey(Visit):
                     self._look_before(frame)
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
-                    self._note(
-                        f"The checkout {self.plan.target.repository.checkout} has changes; they were left alone."
-                    )
+                    checkout = self.plan.target.repository.checkout
+                    self._note(f"The checkout {checkout} has uncommitted changes; they were not touched.")
         return self.resolution
 
     def choose(self, asked: str | None, proven: Sequence[Proven]) -> Choice:
@@ -123,7 +122,7 @@ class Journey(Visit):
                 if frame.text("outcome") != "started":
                     self._launched, self._unended = leg != "forward", None
                     kind = UsageError if frame.text("outcome") == "gone" else Inconclusive
-                    raise kind(f"{self.host.name}: the switch was not begun: {frame.get('detail')}")
+                    raise kind(f"{self.host.name}: the switch did not start: {frame.get('detail')}")
                 self._follow_job(leg)
         return self.convergences[leg]
 
@@ -248,7 +247,7 @@ class Journey(Visit):
             if frame.text("outcome") == "returning":
                 self.convergences["back"] = self._follow_return(frame.get("job").strip())
             elif frame.text("outcome") != "started":
-                raise Inconclusive(f"{self.host.name}: the rollback was not begun: {frame.get('detail')}")
+                raise Inconclusive(f"{self.host.name}: the rollback did not start: {frame.get('detail')}")
             else:
                 self._jobs.append(job)
                 ended = self._host_side.follow(job, self._way_back_s)
@@ -261,9 +260,7 @@ class Journey(Visit):
         Raises:
             Inconclusive: How it ended could not be learnt.
         """
-        self._begin_way_back(
-            "nothing confirms the new system, as the drill wants, so that the host goes back by itself"
-        )
+        self._begin_way_back("the drill leaves the new system unconfirmed, so that the host goes back by itself")
         self._note(awaited_return(self.plan.target.confirm_s, dt.datetime.now(dt.UTC)))
         with self._phase("wait", "back"):
             self.convergences["back"] = self._follow_return("", self.plan.target.confirm_s)
@@ -369,9 +366,11 @@ class Journey(Visit):
                 if frame.text("outcome") in {"late", "booted"} and self._launched:
                     self._follow_return(frame.get("job").strip())
                 elif frame.text("outcome") != "ok":
-                    self._note(f"At the end of the run the host said: {frame.text('outcome')}: {frame.get('detail')}")
+                    self._note(
+                        f"At the end of the run the host reported {frame.text('outcome')}: {frame.get('detail')}"
+                    )
         except SwitchproofError as error:
-            self._note(f"The host was not given back ({error}); its lock ends by itself.")
+            self._note(f"The host could not be released ({error}); its lock expires by itself.")
             return str(error)
         return None
 
@@ -384,24 +383,24 @@ class Journey(Visit):
         if self.plan.mode is Mode.AUDIT:
             return found(verdict)
         if not self._launched:
-            return HostState.UNCHANGED, "Nothing was begun there."
+            return HostState.UNCHANGED, "Nothing was started on this host."
         if problem is not None:
-            return HostState.UNKNOWN, f"The host could not be seen after the switch was begun: {problem}{self._alone}"
+            return HostState.UNKNOWN, f"The host could not be observed after the switch began: {problem}{self._alone}"
         assert self.before is not None  # noted when the host was claimed
         seen = self.observations.get(self.leg if self.kept else "back")
         if seen is None or not (self.kept or (back is not None and back.accepted)):
             try:
                 seen = self._observe(LOOK)
             except SwitchproofError as error:
-                text = f"The host could not be seen after the switch was begun: {error}{self._alone}"
+                text = f"The host could not be observed after the switch began: {error}{self._alone}"
                 return HostState.UNKNOWN, text
         self._journal.emit(SystemSeen(host=self.host.name, when="after", system=seen.system.identity))
         was, now = self.before.system, seen.system
         same = is_same(now, was)
         if self._kept_broken and not same:
             self._warn(
-                f"LEFT AS IT IS, as --on-failure=keep says: it runs {now.running}, which did not pass every clause. "
-                f"Before that it ran {was.running}."
+                f"LEFT AS IT IS, because of --on-failure=keep: the host runs {now.running}, which did not pass every "
+                f"clause. Before this run it ran {was.running}."
             )
         state, reason = Departure(verdict, back, self.kept, self.returned, same, now.running).state
         if state is HostState.UNSAFE and self._host_side.guard == "armed":
@@ -413,4 +412,5 @@ class Journey(Visit):
         """What becomes of a host that nobody can reach any more."""
         if self.kept or not self.plan.target.confirm_s:
             return ""
-        return f" Unconfirmed, it goes back by itself {self.plan.target.confirm_s:g} s after the switch."
+        after_s = self.plan.target.confirm_s
+        return f" Unless it is confirmed, the host goes back by itself {after_s:g} s after the switch."

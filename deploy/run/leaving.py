@@ -14,7 +14,7 @@ def found(verdict: Verdict) -> tuple[HostState, str]:
         verdict: Of the audit on this host.
     """
     if verdict.accepted:
-        but = "" if verdict is Verdict.PASSED else ", but for what is waived"
+        but = "" if verdict is Verdict.PASSED else ", except those waived"
         return HostState.FOUND_HEALTHY, f"Every clause passed{but}; nothing was changed."
     if verdict is Verdict.FAILED:
         return HostState.FOUND_UNHEALTHY, "Not every clause passed; nothing was changed."
@@ -45,21 +45,30 @@ class Departure:
     def state(self) -> tuple[HostState, str]:
         """The state, and how it is known."""
         if self.verdict.accepted and self.kept:
-            held = "passed" if self.verdict is Verdict.PASSED else "passed, but for what is waived"
+            held = "passed" if self.verdict is Verdict.PASSED else "passed, except those waived"
             return HostState.CONVERGED, f"Every clause {held}, and the host keeps the system."
         if self.back is not None and self.back.accepted and self.same:
             how = " by itself" if self.returned else ""
-            but = "" if self.back is Verdict.PASSED else ", but for what is waived"
+            but = "" if self.back is Verdict.PASSED else ", except those waived"
             return (
                 HostState.ROLLED_BACK,
-                f"It went back{how}: the earlier system is there and passed every clause{but}.",
+                f"The host went back{how}: the earlier system is restored and passed every clause{but}.",
+            )
+        if self.back is not None and self.back.accepted:
+            changed = "the host changed after that: its system, profile or programs differ from before the run"
+            return (
+                HostState.UNSAFE,
+                f"The earlier system passed every clause, but {changed}. It runs {self.running}.",
             )
         if self.back is not None:
-            return HostState.UNSAFE, "The earlier system was to be restored, and did not pass every clause."
+            return HostState.UNSAFE, "The earlier system was to be restored, but did not pass every clause."
         if self.returned:
-            return HostState.UNKNOWN, f"It went back by itself and runs {self.running}, which was not verified."
+            return HostState.UNKNOWN, f"The host went back by itself and runs {self.running}, which was not verified."
         if self.same:
-            return HostState.UNCHANGED, "It was looked at: it runs, and has set, the same system as before."
+            return (
+                HostState.UNCHANGED,
+                "The host runs the same system as before the run, and its system profile is unchanged.",
+            )
         if self.verdict is Verdict.FAILED:
-            return HostState.UNSAFE, f"It was switched to {self.running} and did not pass."
-        return HostState.UNKNOWN, f"It was switched to {self.running}, and not every clause could be checked."
+            return HostState.UNSAFE, f"The host was switched to {self.running}, which did not pass every clause."
+        return HostState.UNKNOWN, f"The host was switched to {self.running}, but not every clause could be checked."

@@ -39,7 +39,9 @@ class ConnectionBackend(BaseBackend):
         program = f"exec /bin/sh -c {shlex.quote(text)} </dev/null\n"
         status, out, err = self._journey.run_program(program, COMMAND_S)
         if status is None:
-            raise Inconclusive(f"{self._journey.host.name}: how the command ended is not known: {shlex.quote(text)}")
+            raise Inconclusive(
+                f"{self._journey.host.name}: it is unknown how this command ended: {shlex.quote(text)}"
+            )
         return self.result(status, self.encode(text), out, err)
 
 

@@ -121,7 +121,9 @@ class Visit:
         if self.before is not None:
             self._account.closure(leg, self.before.system.running, ended)
         if NO_STORE_PATH in ended.log:
-            self._note("The host's nixos-rebuild takes no store path: the system switched itself, in the same unit.")
+            self._note(
+                "The host's nixos-rebuild accepts no store path, so the system switched itself, in the same unit."
+            )
         self._returning(ended)
 
     @property
@@ -139,12 +141,12 @@ class Visit:
         if "before" in frame.sections:
             self._note_before(Frame("before", read_sections("before", frame.sections["before"])))
         if stale := frame.get("lock.stale").strip():
-            whose = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
+            holder = f"{frame.get('lock.stale.owner').strip()}, since {frame.get('lock.stale.since').strip()}"
+            lock = f"The lock of run {stale} ({holder})"
             if left := frame.get("lock.taken").strip():
-                text = f"which would have ended in {left} s, was taken over, as --take-lock says."
-                self._warn(f"The lock of run {stale} ({whose}), {text}")
+                self._warn(f"{lock} was taken over because of --take-lock, {left} s before it would have expired.")
             else:
-                self._note(f"The lock of run {stale} ({whose}), which is gone, was taken over.")
+                self._note(f"{lock} had expired and was taken over.")
         self._tell_return(frame)
 
     def _look_before(self, frame: Frame) -> None:
@@ -158,13 +160,15 @@ class Visit:
         found += find_clock_problems(self._host_side.clock, limits_of_host)
         if before is not None:
             found += find_state_problems(before.system, before.failed)
-        refused = [problem.text for problem in found if problem.finding in limits_of_host.refuse]
+        refused = [problem for problem in found if problem.finding in limits_of_host.refuse]
         for problem in found:
             if problem.finding not in limits_of_host.refuse:
                 self._warn(f"Before this run, {problem.text}.")
         if refused:
+            lacks = "; ".join(problem.text for problem in refused)
+            remedies = "; ".join(dict.fromkeys(problem.remedy for problem in refused))
             raise HostUnready(
-                f"{self.host.name}: the host cannot be deployed to: {'; '.join(refused)}. Make room there, or change "
+                f"{self.host.name}: the host cannot be deployed to: {lacks}. On the host: {remedies}. Or change "
                 "[preflight] in the target file"
             )
 
@@ -222,7 +226,9 @@ class Visit:
 
     def _observe(self, health: Health) -> Observation:
         names = ", ".join(self.plan.target.endpoints)
-        waits = "" if health is LOOK else f"{names} to answer well" if health.ready_s else f"the soak of {names}"
+        waits = (
+            "" if health is LOOK else f"{names} to become healthy" if health.ready_s else f"{names} to stay healthy"
+        )
         frame = self._host_side.ask("observe", health_values(health), health.longest_s + ANSWER_S, waits=waits)
         self._tell_return(frame)
         seen = self._newest = read_observation(frame)
@@ -267,8 +273,8 @@ class Visit:
         was = self.before.system
         if was.profile and was.profile != was.running:
             self._warn(
-                f"Before this run, the system profile points to {was.profile}, but {was.running} runs. "
-                "A rollback restores both as they were."
+                f"Before this run, the system profile pointed to {was.profile}, but the host ran {was.running}. "
+                "A rollback restores both."
             )
         self._account.before(self.before.system, self.before.units)
 

@@ -99,11 +99,11 @@ def undeclared(declared: Declared | None, units: tuple[str, ...]) -> str | None:
         units: The contract's units.
     """
     if declared is None:
-        return "declared: missing; --cutover holds hosts against this table"
+        return "declared: missing; --cutover compares hosts with this table"
     if missing := [unit for unit in units if unit not in declared.users]:
         return f"declared.users: missing {', '.join(missing)}; say which user each unit of the contract runs as"
     if strange := [unit for unit in declared.users if unit not in units]:
-        return f"declared.users: {', '.join(strange)}: no unit of the contract"
+        return f"declared.users: {', '.join(strange)}: not a unit of the contract"
     return None
 
 

@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
         example = next((str(file) for file in sorted(path.glob("*.toml"))), "deploy/targets/ovh.toml")
         raise UsageError(f"{path}: this is a folder; name a target file, such as --targets={example}") from None
     except NotADirectoryError:
-        raise UsageError(f"{path}: no such target file, as a part of the path is not a folder") from None
+        raise UsageError(f"{path}: no such target file, because a part of the path is not a folder") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a target file: it is not text in UTF-8") from None
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from msgspec import inspect
 
 _KINDS = {
-    "str": "a text in quotes",
+    "str": "a string in quotes",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
@@ -50,7 +50,7 @@ PATTERNS: Patterns = {
     r"^(true|false)$(?!\n)": ("true or false in quotes", "false"),
     r"^/[A-Za-z0-9._/-]+$(?!\n)": ("an absolute path", "/opt/choiros/workspace"),
     r"^/[^\x00-\x1f]*$(?!\n)": ("an absolute path", "/etc/ssh/ssh_host_ed25519_key"),
-    r"^/[^\x00-\x20]*$(?!\n)": ("an absolute path without blanks", "/etc/systemd/system"),
+    r"^/[^\x00-\x20]*$(?!\n)": ("an absolute path without spaces", "/etc/systemd/system"),
     r"^0?[0-7]{3,4}$(?!\n)": ("permissions in octal digits", "0600"),
     r"^[1-9][0-9]{0,4}[mhdw]$(?!\n)": ("a number and m, h, d or w", "7d"),
     r"^[A-Za-z0-9._-]{1,15}$(?!\n)": ("an interface name of at most 15 characters", "tap-live"),
@@ -63,13 +63,13 @@ PATTERNS: Patterns = {
     r"^[A-Za-z0-9:_.\\@/-]+$(?!\n)": ("a unit's name", "hypervisor.service"),
     r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)": ("a relative path", "etc/version"),
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)": (
-        "a name of at most 40 letters, digits and _.- that begins with none of .-",
+        "a name of at most 40 letters, digits and _.- that does not begin with . or -",
         "fleet",
     ),
     r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)": ("a name of the flake's nixosConfigurations", "choiros-a"),
     r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)": ("a user's or group's name", "root"),
     r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)": ("an environment variable's name", "DEPLOY_REPO_TOKEN"),
-    r"^[^\x00-\x1f]+$(?!\n)": ("one line of text that is not empty", "some text"),
+    r"^[^\x00-\x1f]+$(?!\n)": ("one line of text, not empty", "some text"),
     r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)": ("lower-case letters, digits and hyphens", "node-a"),
     r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)": ("a check's id as in the report", "runtime/live/healthy"),
 }
@@ -118,7 +118,7 @@ def _problem(message: str, found: object, kind: inspect.Type, patterns: Patterns
         return f"not allowed{guess}: {', '.join(listed)}"
     if "matching regex" in message:
         known = [patterns.get(str(part.pattern)) for part in parts if isinstance(part, inspect.StrType)]
-        return f"must be {next((words[0] for words in known if words), 'a text of another form')}"
+        return f"must be {next((words[0] for words in known if words), 'a string of another form')}"
     if limit := re.match(r"Expected `(\w+)` of length (>=|<=) (\d+)", message):
         one, many = ("character", "characters") if limit[1] == "str" else ("entry", "entries")
         least_or_most = "at least" if limit[2] == ">=" else "at most"

@@ -133,7 +133,7 @@ def _url_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
 def _listen_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
     if not endpoint.listen:
         if endpoint.exposure is not None or endpoint.listener is not None:
-            yield f"{key}.listen: missing; {'exposure' if endpoint.exposure else 'listener'} is about it"
+            yield f"{key}.listen: missing; {'exposure' if endpoint.exposure else 'listener'} needs it"
         return
     if endpoint.probe == "unix":
         if endpoint.port:
@@ -150,7 +150,7 @@ def _listen_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
     if endpoint.url and (problem := _elsewhere(endpoint.url, endpoint.listen, by_name=endpoint.probe == "https")):
         yield f"{key}.url: {problem}, so its answers would prove nothing (found {endpoint.url!r})"
     if endpoint.exposure == "loopback" and not endpoint.is_private:
-        yield f"{key}.exposure: {endpoint.listen} is no address of loopback (found 'loopback')"
+        yield f"{key}.exposure: {endpoint.listen} is not a loopback address (found 'loopback')"
 
 
 def _command_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
@@ -164,9 +164,9 @@ def _command_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
 def _value_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
     for name, value in endpoint.json.items():
         if isinstance(value, float) and not math.isfinite(value):
-            yield f"{key}.json.{name}: no JSON number (found {value!r})"
+            yield f"{key}.json.{name}: not a JSON number (found {value!r})"
     if twice := sorted(endpoint.json.keys() & endpoint.json_of_system):
-        yield f"{key}.json_of_system.{twice[0]}: stands in {key}.json, too; leave one of them out"
+        yield f"{key}.json_of_system.{twice[0]}: is also in {key}.json; remove one of them"
 
 
 def _unit_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
@@ -190,7 +190,7 @@ def listen_problem(listen: str) -> str | None:
     except ValueError as error:
         return f"not an address: {error}"
     spelled = f"[{parsed}]:{int(port)}" if parsed.version == 6 else f"{parsed}:{int(port)}"  # noqa: PLR2004 - IPv6
-    return None if listen == spelled else f"to be written {spelled!r}, as ss writes it"
+    return None if listen == spelled else f"must be written {spelled!r}, as ss writes it"
 
 
 def _elsewhere(url: str, listen: str, *, by_name: bool) -> str | None:
@@ -205,7 +205,7 @@ def _elsewhere(url: str, listen: str, *, by_name: bool) -> str | None:
     own, _, own_port = listen.rpartition(":")
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     if port != int(own_port):
-        return f"asks port {port}, but {listen} is listened on"
+        return f"asks port {port}, but the service listens on {listen}"
     if by_name:
         return None
     try:
@@ -215,7 +215,7 @@ def _elsewhere(url: str, listen: str, *, by_name: bool) -> str | None:
     here = ipaddress.ip_address(own.strip("[]"))
     if here.is_unspecified or asked == here:
         return None
-    return f"asks {asked}, but {listen} is listened on"
+    return f"asks {asked}, but the service listens on {listen}"
 
 
 def has_login(url: str) -> bool:

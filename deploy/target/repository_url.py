@@ -38,7 +38,7 @@ def secrets_of_url(url: str) -> set[str]:
 def transport_problem(url: str) -> str | None:
     """Say what keeps git on the hosts from fetching from a URL, None if nothing that is known here does."""
     if helper := re.match(r"([A-Za-z0-9][A-Za-z0-9+.-]*)::", url):
-        return f"{helper[1]}:: runs a program to fetch with; give https, ssh, git, file or a path"
+        return f"{helper[1]}:: makes git run a program; use https, ssh, git, file or a path"
     return None
 
 
@@ -49,9 +49,9 @@ def public_problem(url: str) -> str | None:
     except ValueError as error:
         return f"is not a URL: {error}"
     if parts.password:
-        return "holds a password"
+        return "contains a password"
     if _is_secret_user(parts):
-        return "holds a user, which over HTTP is a token or goes with one"
+        return "contains a user, which over HTTP is a token or belongs to one"
     if parts.query:
         return f"has a query ({', '.join(sorted({key for key, _ in parse_qsl(parts.query)})) or 'without a key'})"
     return None

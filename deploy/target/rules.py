@@ -25,7 +25,7 @@ def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
     seen: set[str] = set()
     for index, host in enumerate(target.hosts):
         if host.name in seen:
-            yield f"hosts[{index}].name: {host.name!r} is the name of another host already"
+            yield f"hosts[{index}].name: {host.name!r} is already the name of another host"
         seen.add(host.name)
     own = way_of(target, ways)
     for way in ways:
@@ -55,7 +55,7 @@ def _waiver_problems(waivers: Sequence[Waiver], hosts: Sequence[str]) -> Iterato
         if waiver.host is not None and waiver.host not in hosts:
             yield f"waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
         if waiver.check in NEVER:
-            yield f"waivers[{index}].check: {waiver.check} cannot be waived: everything else rests on it"
+            yield f"waivers[{index}].check: {waiver.check} cannot be waived, because every other check depends on it"
         for earlier, other in enumerate(waivers[:index]):
             same_host = waiver.host == other.host or None in {waiver.host, other.host}
             if waiver.check == other.check and same_host:
@@ -76,7 +76,7 @@ def _provider_problem(target: Target, ways: Sequence[Way]) -> str | None:
             f"Without a transport are {', '.join(sorted(named))}"
         )
     if target.transport not in {None, named[target.provider].name if target.provider in named else target.transport}:
-        return f"transport: provider {target.provider!r} has a way of its own; remove the key"
+        return f"transport: provider {target.provider!r} has its own transport; remove the key"
     return None
 
 
@@ -85,7 +85,7 @@ def confirm_problem(target: Target) -> str | None:
     least = target.health.ready_s + target.health.soak_s
     if 0 < target.confirm_s < least:
         return (
-            f"shorter than health.ready_s and health.soak_s together: a good system would be taken back before it "
+            "shorter than health.ready_s and health.soak_s together: a healthy system would be rolled back before it "
             f"could pass (found {target.confirm_s:g}; allowed: at least {least:g}, or 0 for never)"
         )
     return None
@@ -107,7 +107,7 @@ def _bridge_problems(target: Target) -> Iterator[str]:
         for stranger in program.units:
             if stranger not in target.contract_units:
                 allowed = ", ".join(target.contract_units)
-                yield f"{key}.units: {stranger} is no unit of the contract; allowed: {allowed}"
+                yield f"{key}.units: {stranger} is not a unit of the contract; allowed: {allowed}"
         if other := seen.get(program.at):
-            yield f"{key}.at: {program.at} is where {other} is installed already"
+            yield f"{key}.at: {program.at} is already used by {other}"
         seen[program.at] = name

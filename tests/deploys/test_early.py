@@ -63,7 +63,7 @@ def test_what_waiting_cannot_mend_is_taken_back(
     assert seen[endpoint].seconds < 120.0  # half of ready_s
     failed = ended.failed("a")
     assert {check.endpoint for check in failed} == {endpoint}
-    assert all(evidence in check.message and "waiting cannot mend that" in check.message for check in failed)
+    assert all(evidence in check.message and "waiting will not change that" in check.message for check in failed)
     assert {watch.settled for watch in watches(ended, "back").values()} == {"healthy"}
     assert ended.record.host("a").state is HostState.ROLLED_BACK
 
@@ -84,4 +84,4 @@ def test_what_gets_well_while_it_is_waited_for_is_canonical(lab: Lab, tmp_path: 
     live = watches(ended)["live"]
     assert (live.settled, live.samples[0].code) == ("healthy", 503)
     assert {check.verdict for part in ended.record.host("a").clauses for check in part.checks} == {Verdict.PASSED}
-    assert "waiting: live, its answer is not the wanted one (code 503)" in ended.output
+    assert "waiting: live: its answer is not the wanted one (code 503)" in ended.output

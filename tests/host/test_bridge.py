@@ -123,7 +123,7 @@ def test_a_path_that_cannot_be_realised_fails_by_its_name(host: LabHost) -> None
 def test_what_is_no_store_path_is_refused(host: LabHost, path: str) -> None:
     """A value that is no store path is refused by name before anything is touched, with exit status 4."""
     status, output = deploy(host, "v3", {"sandbox": path})
-    assert (status, output) == (4, f"'{path}', given for sandbox, is no store path; nothing was touched\n")
+    assert (status, output) == (4, f"'{path}', given for sandbox, is not a store path; nothing was touched\n")
 
 
 def test_the_way_back_restores_what_was_installed(host: LabHost, prebuilt: dict[str, dict[str, str]]) -> None:
@@ -170,7 +170,7 @@ def test_building_on_the_host_must_be_allowed(host: LabHost, prebuilt: dict[str,
     given |= {"HYPERVISOR_STORE_PATH": prebuilt["v3"]["hypervisor"], "RELEASE_SHA": "v3"}
     status, output = by_hand(host, "deploy", **BRIDGED, **given)
     assert status == 0, output
-    assert f"sandbox: {NOWHERE} cannot be realised on this host, so #sandbox of the commit is built here" in output
+    assert f"sandbox: {NOWHERE} cannot be realised on this host; building #sandbox of the commit instead" in output
     assert inside(host, f"readlink {OPT}/sandbox") == f"{prebuilt['v3']['sandbox']}/bin/sandbox"
 
 

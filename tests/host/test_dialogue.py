@@ -60,7 +60,7 @@ def test_answer_is_taken_as_it_comes(tmp_path: Path) -> None:
 def test_silence_is_asked_once_more(tmp_path: Path) -> None:
     """A host that says nothing at all is asked once more, which begins nothing twice, and that is noted."""
     outcome, notes = ask(tmp_path, Host(None, b"late"))
-    assert (outcome, notes) == ("late", ["'confirm' is asked once more: no word came (exit status None)."])
+    assert (outcome, notes) == ("late", ["'confirm' returned no output (exit status None); asking again."])
 
 
 def test_silence_twice_is_no_answer(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_clock_of_the_host_is_learnt_from_its_answers(tmp_path: Path) -> None:
 
 def lines_of(*chunks: bytes) -> list[str]:
     said: list[str] = []
-    waiting = Waiting("ab", "web to answer well", 60.0, said.append)
+    waiting = Waiting("ab", "web to become healthy", 60.0, said.append)
     for chunk in chunks:
         waiting.hear(chunk)
     return said
@@ -216,9 +216,9 @@ def test_what_a_host_says_cannot_command_a_terminal() -> None:
 def test_where_no_line_comes_the_run_says_itself_what_it_waits_for() -> None:
     """As through an agent, from which nothing comes before the end: what, and for how long yet."""
     said: queue.Queue[str] = queue.Queue()
-    with Waiting("ab", "web to answer well", 600.0, said.put).ticking():
+    with Waiting("ab", "web to become healthy", 600.0, said.put).ticking():
         line = said.get(timeout=60)
-    assert re.fullmatch(r"waiting: web to answer well, for 5\d\d s more at most", line)
+    assert re.fullmatch(r"waiting: web to become healthy \(at most 5\d\d s left\)", line)
 
 
 def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +226,11 @@ def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(waits, "EVERY_S", 0.02)
     monkeypatch.setattr(waits, "SILENT_S", 0.05)
     said: queue.Queue[str] = queue.Queue()
-    waiting = Waiting("ab", "web to answer well", 600.0, said.put)
-    waiting.hear(b"SWITCHPROOF/1 ab waits web, code 503, for 9 s more at most\n")
+    waiting = Waiting("ab", "web to become healthy", 600.0, said.put)
+    waiting.hear(b"SWITCHPROOF/1 ab waits web: code 503 (at most 9 s left)\n")
     with waiting.ticking():
         lines = [said.get(timeout=60) for _ in range(3)]
-    assert lines[0] == "waiting: web, code 503, for 9 s more at most"
+    assert lines[0] == "waiting: web: code 503 (at most 9 s left)"
     assert [re.sub(r"\d+", "N", line) for line in lines[1:]] == [
-        "waiting: web to answer well; the host has said nothing for N s"
+        "waiting: web to become healthy; no output from the host for N s"
     ] * 2

@@ -226,7 +226,7 @@ REFUSED = {
     "not-ours": (f"{CLONE}; chown -R nobody .", "dubious ownership", "safe.directory"),
     "folder-inside": (
         "cd ..; git init -q; cd $OLDPWD; echo precious >file",
-        "a folder in the git repository",
+        "a folder inside the git repository",
         "move it aside",
     ),
     "broken": (f"{CLONE}; echo garbage >.git/HEAD", "not a git repository", "move it aside"),
@@ -320,7 +320,10 @@ def test_without_any_url_the_checkout_s_origin_is_asked(machine: LabHost) -> Non
         assert ask(machine, "resolve", RELEASE_SHA="v1", REPO_URL="", WORKDIR=place).text("outcome") == "ok"
     with checkout(machine, "no-origin", "git init -q") as place:
         answer = ask(machine, "resolve", RELEASE_SHA="v1", REPO_URL="", WORKDIR=place)
-        assert (answer.text("outcome"), "no REPO_URL" in answer.text("detail")) == ("checkout", True)
+        assert (answer.text("outcome"), "no repository is given (REPO_URL)" in answer.text("detail")) == (
+            "checkout",
+            True,
+        )
 
 
 # One at a time.
@@ -346,8 +349,8 @@ def test_a_second_run_is_told_who_has_the_host(machine: LabHost, lab: Lab, tmp_p
     assert (
         found := re.fullmatch(
             rb"run first of Ada on build-7 has held the host's lock since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ. "
-            rb"The lock ends at \d\d:\d\d:\d\dZ, in (\d+) s, unless that run goes on. Wait until then; if nobody "
-            rb"waits for that run any more, take the lock over with --take-lock \(by hand: SWITCHPROOF_TAKE_LOCK=1\)",
+            rb"The lock expires at \d\d:\d\d:\d\dZ, in (\d+) s, unless that run renews it. Wait until then. "
+            rb"If that run was abandoned, take the lock over with --take-lock \(by hand: SWITCHPROOF_TAKE_LOCK=1\)",
             said["detail"],
         )
     )
@@ -386,7 +389,7 @@ def test_a_lock_is_taken_over_where_a_person_says_so(machine: LabHost) -> None:
     inside(machine, f"systemd-run -q --no-block --unit={unit} --service-type=oneshot sleep 60")
     refused = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
     assert refused["outcome"] == b"locked"
-    assert refused["detail"].endswith(b", and its job is still at work. Wait until that job has ended")
+    assert refused["detail"].endswith(b", and its job is still running. Wait until that job has ended")
     inside(machine, f"systemctl stop {unit}; systemctl reset-failed {unit} || true")
     said = claim(machine, "taker", SWITCHPROOF_TAKE_LOCK="1")
     assert (said["outcome"], said["lock.stale"]) == (b"ok", b"first")
@@ -396,7 +399,7 @@ def test_a_lock_is_taken_over_where_a_person_says_so(machine: LabHost) -> None:
     inside(machine, "sed -i 's/^lease .*/lease 1/' /run/switchproof/lock/holder")
     inside(machine, "systemd-run -q --unit=fetching flock /run/switchproof/lock/at-work sleep 60")
     try:
-        wait_for(lambda: b", and is at work" in claim(machine, "next").get("detail", b""), "the lock is kept")
+        wait_for(lambda: b", and is still at work" in claim(machine, "next").get("detail", b""), "the lock is kept")
     finally:
         inside(machine, "systemctl stop fetching")
     assert claim(machine, "next")["outcome"] == b"ok"
@@ -761,7 +764,7 @@ def test_a_person_reads_text(machine: LabHost) -> None:
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", output), output
     assert f"runs         {top} (" in told["status"][1]
     assert re.search(
-        r"^lock +Ada on build-7, run reader, since \S+; it ends in \d+ s", told["status"][1], re.MULTILINE
+        r"^lock +Ada on build-7, run reader, since \S+; it expires in \d+ s", told["status"][1], re.MULTILINE
     )
     assert re.search(rf"^ +\d+  20\S+Z  [0-9a-f]{{40}}  {top}  \(current\)$", told["generations"][1], re.MULTILINE)
     for name in ("hypervisor", "live", "dev"):

@@ -148,9 +148,9 @@ def test_nixos_rebuild_is_called_again_where_systemd_does_not_answer_it(machine:
         ended = deploy(machine, "refused", commit(machine, "v3"))
     log = log_of(ended)
     assert ended.text("rc").strip() == "0", log
-    assert log.count("systemd did not answer nixos-rebuild, and nothing was activated: it is called again") == 2
+    assert log.count("systemd did not answer nixos-rebuild, and nothing was activated: calling it again") == 2
     assert log.count("activating the configuration") == 1
-    assert "nixos-rebuild could not have systemd begin the switch" in ended.text("silences")
+    assert "nixos-rebuild could not start the switch through systemd" in ended.text("silences")
     keep(machine, "refused")
     is_wholly(machine, ended.text("expected").strip())
 
@@ -284,7 +284,7 @@ def test_service_that_the_switch_missed_is_restarted_from_the_new_definition(mac
         gone = f"for unit in {units}; do systemctl stop $unit; rm /run/systemd/system/$unit.service; done"
         inside(machine, f"{gone}; rm -r {folder}; systemctl daemon-reload")
     assert answer.splitlines() == [
-        "restarting stray.service, which runs what was there before",
+        "restarting stray.service, which still runs what was installed before",
         "1",
         *["Environment=OF=new"] * 3,
     ]

@@ -175,12 +175,12 @@ def test_a_table_says_what_the_script_reads() -> None:
         (
             'at = "/opt/choiros/bin/sandbox"',
             'at = "/opt/choiros/bin/hypervisor"',
-            "where sandbox is installed already",
+            "is already used by sandbox",
         ),
         (
             'units = ["hypervisor.service"]\nbuild',
             'units = ["x.service"]\nbuild',
-            "x.service is no unit of the contract",
+            "x.service is not a unit of the contract",
         ),
         ('file = "bin/sandbox"', 'file = "../sandbox"', "bridge.programs.sandbox.file: "),
         ('at = "/opt/choiros/bin/sandbox"', 'at = "opt/sandbox"', "bridge.programs.sandbox.at: "),

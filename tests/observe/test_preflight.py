@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from typing import get_args
 
 import msgspec
 import pytest
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems
+from switchproof.deploy.observe.preflight import Problem, find_clock_problems, find_room_problems
 from switchproof.deploy.record.facts import Clock
-from switchproof.deploy.target.types import Preflight
+from switchproof.deploy.target.types import Finding, Preflight
 from tests.host_functions import run
 
 MIB = 2**20
@@ -47,18 +48,25 @@ def test_each_limit_is_told_with_what_is_left() -> None:
         memory="MemAvailable: 716800 kB\nSwapFree: 1024 kB\n",
     )
     assert found == {
-        "store": "999 MiB are left for /nix/store (on /nix), of 1000 MiB",
-        "var": "99 MiB are left for /var/lib (on /), of 100 MiB",
-        "boot": "49 MiB are left for /boot (on /boot), of 50 MiB",
-        "inodes": "4999 inodes are left on /, of 5000",
-        "memory": "701 MiB of memory and swap are available, of 800 MiB",
+        "store": "999 MiB are free for /nix/store (on /nix), at least 1000 MiB are needed",
+        "var": "99 MiB are free for /var/lib (on /), at least 100 MiB are needed",
+        "boot": "49 MiB are free for /boot (on /boot), at least 50 MiB are needed",
+        "inodes": "4999 inodes are free on /, at least 5000 are needed",
+        "memory": "701 MiB of memory and swap are available, at least 800 MiB are needed",
     }
+
+
+def test_the_remedy_fits_what_is_lacking() -> None:
+    """Each finding has its own remedy: free space helps no clock, no pending reboot and no failed unit."""
+    remedies = {finding: Problem(finding, "").remedy for finding in get_args(Finding)}
+    assert len(set(remedies.values())) == len(remedies)
+    assert {finding for finding, remedy in remedies.items() if "space" in remedy} == {"store", "var", "boot"}
 
 
 def test_a_boot_folder_of_another_file_system_is_no_boot_partition() -> None:
     """Where /boot is a folder of the root file system, its kernels are not short of room while that has some."""
     assert problems(row("/boot", "/", 40), row("/boot/efi", "/boot/efi", 49, "0 0")) == {
-        "boot": "49 MiB are left for /boot/efi (on /boot/efi), of 50 MiB"
+        "boot": "49 MiB are free for /boot/efi (on /boot/efi), at least 50 MiB are needed"
     }
 
 

@@ -200,7 +200,11 @@ def test_commit_s_time_is_in_utc_or_unknown(said: str, time: dt.datetime | None)
         ("unreachable", "git@git.example: Permission denied (publickey).", "deploy key"),
         ("unreachable", "fatal: repository 'https://git.example/x/' not found", "repository.url"),
         ("unreachable", "error: unable to write file: No space left on device", "Make room"),
-        ("checkout", "/opt/w is a folder in the git repository /opt, not one itself", "why git cannot use"),
+        (
+            "checkout",
+            "/opt/w is a folder inside the git repository /opt, not a repository itself",
+            "why git cannot use",
+        ),
         ("unreachable", "something that nobody knows", "Run git fetch"),
     ],
 )

@@ -188,7 +188,7 @@ class GivenUp(Host):
         bad = "".join(f"{100 + n}.25 live no 500 0.001 0.002 0 0 127.0.0.1:8080 \n" for n in range(5))
         return seen | {
             "watch.settled": "hypervisor cut-short\nlive same-answer\n",
-            "watch.reasons": "live answered 5 times in a row with HTTP 500; waiting cannot mend that\n",
+            "watch.reasons": "live answered 5 times in a row with HTTP 500; waiting will not change that\n",
             "watch.series": answers("hypervisor", *((100.25 + n, "no") for n in range(5))) + bad,
             "watch.ended": "104.50",
             "diagnosable": "",

@@ -65,7 +65,9 @@ def test_what_was_not_watched_to_its_end_neither_passes_nor_fails(tmp_path: Path
     assert found["hypervisor/its-units-are-active"].verdict is Verdict.PASSED
     answers = found["runtime/live/it-answers-as-it-should"]
     assert answers.verdict is Verdict.FAILED
-    assert "given up after 4 s: answered 5 times in a row with HTTP 500; waiting cannot mend that" in answers.message
+    assert (
+        "given up after 4 s: answered 5 times in a row with HTTP 500; waiting will not change that" in answers.message
+    )
     assert host.state is HostState.ROLLED_BACK
 
 

@@ -50,7 +50,7 @@ def refused(plan: Plan, now: dt.datetime = NOW) -> str:
         pass_gate(plan, CONTRACT, now)
     message = str(raised.value)
     assert message.startswith(
-        f"--require-record={plan.gate and plan.gate.record}: nothing lets commit {plan.revision}"
+        f"--require-record={plan.gate and plan.gate.record}: no run lets commit {plan.revision}"
     )
     assert "nothing was touched" in message
     return message
@@ -303,10 +303,17 @@ def test_the_newest_fitting_run_of_a_folder_is_taken(keys: Keys, tmp_path: Path)
     assert gate(production(tmp_path / "runs", keys.allowed())).run == "run-10"
     requires = Requires(group="staging", drill=True)
     head, *told = refused(production(tmp_path / "runs", keys.allowed(), requires=requires)).split("\n")
-    reasons = ("demands one", "its verdict is non-canonical", "demands one", "2 other runs, which do not count")
+    reasons = (
+        "demands one",
+        "its verdict is non-canonical",
+        "demands one",
+        "other runs of this commit that do not count either: 2",
+    )
     assert all(reason in line for reason, line in zip(reasons, told, strict=True)), head
     message = refused(production(tmp_path / "runs", keys.allowed(), commit=OTHER_COMMIT))
-    assert "none of the runs there (7) is of this commit: deploy it to group staging with --sign-key" in message
+    assert (
+        "none of the runs there (7) is of this commit: deploy it to group staging first, with --sign-key" in message
+    )
 
 
 def test_a_drill_is_found_among_the_runs(keys: Keys, tmp_path: Path) -> None:

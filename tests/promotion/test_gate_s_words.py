@@ -38,8 +38,8 @@ def test_refusal_says_where_to_deploy_first(keys: Keys, tmp_path: Path) -> None:
     signed_run(tmp_path, keys)
     plan = production(tmp_path, keys.allowed(), commit=OTHER_COMMIT)
     for asked, where in (
-        (plan, "deploy it to group staging with"),
-        (undemanding(plan), "deploy it to other hosts with"),
+        (plan, "deploy it to group staging first, with"),
+        (undemanding(plan), "deploy it to other hosts first, with"),
     ):
         with pytest.raises(UsageError, match=f"none of the runs there \\(1\\) is of this commit: {where}"):
             pass_gate(asked, CONTRACT, NOW)
@@ -55,12 +55,12 @@ def test_three_runs_are_told_and_the_others_counted(runs: int, others: int, keys
     _, *lines = str(raised.value).split("\n")
     assert sum("its verdict is non-canonical" in line for line in lines) == min(runs, 3)
     told = [line.strip() for line in lines if "of this commit" in line]
-    assert told == ([f"and of this commit {others} other runs, which do not count either"] if others else [])
+    assert told == ([f"other runs of this commit that do not count either: {others}"] if others else [])
 
 
 def test_folder_is_no_list_of_signers(run: Path, keys: Keys, tmp_path: Path) -> None:
     """What is there and can be read, and is no file, names no signer."""
-    with pytest.raises(UsageError, match="no file that can be read"):
+    with pytest.raises(UsageError, match="not a readable file"):
         pass_gate(production(run, tmp_path), CONTRACT, NOW)
     with pytest.raises(UsageError, match="no such run"):
         pass_gate(production(run / "evidence" / "none", keys.allowed()), CONTRACT, NOW)

@@ -165,7 +165,7 @@ def test_host_that_nobody_could_log_in_to_is_not_to_be_audited() -> None:
     remedy = "Give the key that the host accepts with IdentityFile in ssh_config."
     for check, _ in stories.CHECKS[Clause.REVISION]:
         story.check("a", Clause.REVISION, check, Verdict.INCONCLUSIVE, "a: no key was accepted.", remedy=remedy)
-    story.left("a", HostState.UNCHANGED, "Nothing was begun there.").ended(ExitCode.INCONCLUSIVE)
+    story.left("a", HostState.UNCHANGED, "Nothing was started on this host.").ended(ExitCode.INCONCLUSIVE)
     shown = " ".join(summary.render(story.record(), FOLDER).split())
     assert f"No host was reached, so nothing was touched. {remedy}" in shown
     assert "--audit" not in shown

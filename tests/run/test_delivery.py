@@ -118,14 +118,14 @@ def test_a_copy_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, exports: Ca
     journal = deliver(tmp_path, store)
     assert store.sent == [list(SYSTEM.paths), [SYSTEM.toplevel]]
     assert [event.kind for event in journal.events if isinstance(event, Happened)] == ["lost"]
-    assert any("cut off" in event.text for event in journal.events if isinstance(event, Noted))
+    assert any("interrupted" in event.text for event in journal.events if isinstance(event, Noted))
 
 
 def test_a_copy_that_is_always_cut_off_ends_in_a_sentence(tmp_path: Path, exports: Callable[[str], None]) -> None:
     """After some tries nothing is switched, and the sentence says that."""
     exports(NAMES)
     store = Store(breaks=TRIES, forgets=True)
-    with pytest.raises(Inconclusive, match="did not arrive whole, so nothing was switched"):
+    with pytest.raises(Inconclusive, match="was only partly copied, so nothing was switched"):
         deliver(tmp_path, store)
     assert len(store.sent) == TRIES
 
@@ -159,12 +159,14 @@ def test_an_import_that_ends_early_is_not_the_runner_s_fault(tmp_path: Path, exp
             assert next(iter(chunks))
             return Completed(b"", b"", None, 0.0)
 
-    with pytest.raises(Inconclusive, match=r"did not arrive whole, so nothing was switched: .* ended with a signal"):
+    with pytest.raises(
+        Inconclusive, match=r"was only partly copied, so nothing was switched: .* ended with a signal"
+    ):
         deliver(tmp_path, Ending())
 
 
 def test_what_is_not_there_after_the_copy_is_not_switched_to(tmp_path: Path, exports: Callable[[str], None]) -> None:
     """The host is asked, whatever the import said."""
     exports("exit 0")
-    with pytest.raises(Inconclusive, match="is not there after the copy: no such path"):
+    with pytest.raises(Inconclusive, match="is missing on the host after the copy: no such path"):
         deliver(tmp_path, Store())

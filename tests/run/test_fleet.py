@@ -144,7 +144,7 @@ def test_others_hear_which_host_held_them_up(tmp_path: Path) -> None:
     drive = Drive(tmp_path, Host("a"), Host("b", turns={"resolve": [Turn({"outcome": "unready", "detail": "x"})]}))
     drive.run()
     with pytest.raises(
-        Inconclusive, match=r"^a: not begun, as host b was not ready: b: the host cannot be deployed to"
+        Inconclusive, match=r"^a: not started, because host b was not ready: b: the host cannot be deployed to"
     ):
         drive.fleet.convergence("a", "forward")
     assert not drive.fleet.locked
@@ -273,7 +273,7 @@ def test_audit_that_was_told_to_end_asks_no_further_host(tmp_path: Path) -> None
     """Hosts that are still waiting for their turn are not reached any more."""
     turns = {"observe": [Turn(before=Host.interrupt)]}
     drive = Drive(tmp_path, Host("a", turns=turns), b := Host("b"), mode=Mode.AUDIT, revision=None, parallel=1)
-    with pytest.raises(Inconclusive, match="told to end before this host was asked"):
+    with pytest.raises(Inconclusive, match="interrupted before this host was observed"):
         drive.fleet.observation("b", "forward")
     assert b.connections == 0
 
@@ -400,7 +400,7 @@ def test_state_that_cannot_be_established_is_unknown(tmp_path: Path, monkeypatch
     drive = Drive(tmp_path, Host("a"), b := Host("b"))
     monkeypatch.setattr(drive.fleet.journeys["a"], "leave", lambda *_: 1 / 0)
     assert drive.run() == {"a": HostState.UNKNOWN, "b": HostState.CONVERGED}
-    assert "The host's state could not be established: division by zero" in drive.words
+    assert "The host's final state could not be determined: division by zero" in drive.words
     assert b.holder == ""
 
 
@@ -475,5 +475,5 @@ def test_no_host_changes_when_the_runner_cannot_build_for_one(tmp_path: Path) ->
     assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
     assert not changes(drive)
     assert drive.fleet.convergence("a", "forward").ending is Ending.BUILD_FAILED
-    with pytest.raises(Inconclusive, match="not begun, as host a was not ready"):
+    with pytest.raises(Inconclusive, match="not started, because host a was not ready"):
         drive.fleet.convergence("b", "forward")

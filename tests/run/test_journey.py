@@ -210,7 +210,7 @@ def test_host_that_went_back_before_it_is_looked_at(tmp_path: Path) -> None:
         *("a back wait", "a back observe", "a back confirm"),
     ]
     assert drive.words.count("It went back by itself at 2026-11-24T01:02:03Z: not confirmed in time") == 1
-    assert "It went back by itself: the earlier system is there" in drive.words
+    assert "The host went back by itself: the earlier system is restored" in drive.words
     assert set(drive.journey.went_back) == {"forward"}
 
 
@@ -268,7 +268,7 @@ def test_host_that_returns_at_the_very_end_is_not_verified(tmp_path: Path) -> No
     host = Host("a", sick=[TOPLEVEL], turns={"confirm": [Turn(before=Host.go_back)]})
     drive = Drive(tmp_path, host, on_failure="keep")
     assert drive.run() == {"a": HostState.UNKNOWN}
-    assert f"It went back by itself and runs {BEFORE}, which was not verified." in drive.words
+    assert f"The host went back by itself and runs {BEFORE}, which was not verified." in drive.words
     assert "a status return" in drive.trace
 
 
@@ -290,7 +290,7 @@ def test_keep_leaves_a_broken_system_for_a_person_to_look_at(tmp_path: Path) -> 
     assert drive.run() == {"a": HostState.UNSAFE}
     assert (host.toplevel, host.guard, list(host.jobs)) == (TOPLEVEL, "confirmed", ["converge"])
     assert [q.values["SWITCHPROOF_KEEP"] for q in host.asked if q.verb == "confirm"] == ["broken"]
-    assert f"LEFT AS IT IS, as --on-failure=keep says: it runs {TOPLEVEL}" in drive.words
+    assert f"LEFT AS IT IS, because of --on-failure=keep: the host runs {TOPLEVEL}" in drive.words
 
 
 def test_system_that_passed_is_never_kept_as_a_broken_one(tmp_path: Path) -> None:
@@ -325,16 +325,16 @@ def test_job_that_the_host_does_not_begin_changes_nothing(tmp_path: Path) -> Non
     host = Host("a", turns={"converge": [Turn({"outcome": "unstarted", "detail": "systemd-run failed"})]})
     drive = Drive(tmp_path, host)
     assert drive.run() == {"a": HostState.UNCHANGED}
-    assert "a: the switch was not begun: systemd-run failed" in drive.problems
+    assert "a: the switch did not start: systemd-run failed" in drive.problems
     assert not [asked for asked in drive.trace if asked.startswith("a status")]
-    assert "Nothing was begun there." in drive.words
+    assert "Nothing was started on this host." in drive.words
 
 
 def test_rollback_to_a_system_that_is_gone_is_refused(tmp_path: Path) -> None:
     """A system that was collected between the choice and the switch is an error of the request."""
     host = Host("a", turns={"rollback": [Turn({"outcome": "gone", "detail": "it is not on this host"})]})
     drive = Drive(tmp_path, host, mode=Mode.ROLLBACK)
-    with pytest.raises(UsageError, match="the switch was not begun: it is not on this host"):
+    with pytest.raises(UsageError, match="the switch did not start: it is not on this host"):
         drive.fleet.convergence("a", "forward")
 
 
@@ -353,8 +353,8 @@ STALE = {"lock.stale": "r-0\n", "lock.stale.owner": "you@there\n", "lock.stale.s
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({}, r"The lock of run r-0 (you@there, since 01:02), which is gone, was taken over."),
-        ({"lock.taken": "40\n"}, "which would have ended in 40 s, was taken over, as --take-lock says."),
+        ({}, r"The lock of run r-0 (you@there, since 01:02) had expired and was taken over."),
+        ({"lock.taken": "40\n"}, "was taken over because of --take-lock, 40 s before it would have expired."),
     ],
 )
 def test_lock_that_was_taken_over_is_told(tmp_path: Path, more: dict[str, str], said: str) -> None:
@@ -372,13 +372,13 @@ def test_what_a_host_was_before_is_noted_once(tmp_path: Path) -> None:
     assert (before.system.running, before.failed) == (BEFORE, ())
     seen = [(event.when, event.system.toplevel) for event in drive.journal.events if isinstance(event, SystemSeen)]
     assert seen == [("before", BEFORE), ("after", TOPLEVEL)]
-    assert "has changes; they were left alone" in drive.words
+    assert "has uncommitted changes; they were not touched" in drive.words
 
 
 def test_before_of_a_host_that_was_not_claimed_is_not_known(tmp_path: Path) -> None:
     """Where a host never said what it was, nobody makes something up."""
     drive = Drive(tmp_path, Host("a"), mode=Mode.AUDIT)
-    with pytest.raises(Inconclusive, match="a: what it was before was not noted"):
+    with pytest.raises(Inconclusive, match="a: its state before the run was not recorded"):
         drive.fleet.before("a")
 
 
@@ -389,7 +389,7 @@ def test_profile_that_was_another_before_is_warned_of(tmp_path: Path) -> None:
     host._system = lambda: system() | {"system.profile": TOPLEVEL}  # type: ignore[method-assign]
     drive = Drive(tmp_path, host)
     drive.fleet.commit("a")
-    assert f"the system profile points to {TOPLEVEL}, but {BEFORE} runs" in drive.words
+    assert f"the system profile pointed to {TOPLEVEL}, but the host ran {BEFORE}" in drive.words
 
 
 def test_needed_reboot_is_warned_of_at_the_end(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_end_that_the_host_does_not_take_is_noted(tmp_path: Path) -> None:
     host = Host("a", ends=UNITS_FAILED, turns={"confirm rollback": [Turn({"outcome": "busy", "detail": "at work"})]})
     drive = Drive(tmp_path, host)
     assert drive.run() == {"a": HostState.ROLLED_BACK}
-    assert "At the end of the run the host said: busy: at work" in drive.words
+    assert "At the end of the run the host reported busy: at work" in drive.words
 
 
 def test_phase_that_fails_says_so(tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_phase_that_fails_says_so(tmp_path: Path) -> None:
     assert [(end.phase, end.problem, end.questions) for end in ends][:3] == [
         ("connect", None, 0),
         ("resolve", None, 2),
-        ("converge", "a: the switch was not begun: y", 1),
+        ("converge", "a: the switch did not start: y", 1),
     ]
 
 
@@ -434,8 +434,12 @@ def test_host_without_room_is_not_begun(tmp_path: Path) -> None:
     drive = Drive(tmp_path, host, Host("b"))
     assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
     assert [question.verb for question in host.asked] == ["resolve", "confirm"]
-    with pytest.raises(HostUnready, match=r"5 MiB are left for /nix/store .*; 1 MiB are left for /var/lib"):
+    with pytest.raises(
+        HostUnready, match=r"5 MiB are free for /nix/store .*; 1 MiB are free for /var/lib"
+    ) as refused:
         drive.fleet.commit("a")
+    remedy = "On the host: free space in the Nix store, for example with nix-collect-garbage; free space in /var/lib."
+    assert remedy in str(refused.value)
     assert drive.fleet.refusal is not None
 
 
@@ -443,4 +447,7 @@ def test_finding_that_only_warns_lets_the_deploy_go_on(tmp_path: Path) -> None:
     """What may be too little is told, once, and the deploy shows whether it was."""
     drive = Drive(tmp_path, Host("a", turns={"resolve": [Turn({"room": FORGETFUL})]}))
     assert drive.run() == {"a": HostState.CONVERGED}
-    assert drive.words.count("Before this run, 0 MiB of memory and swap are available, of 512 MiB.") == 1
+    assert (
+        drive.words.count("Before this run, 0 MiB of memory and swap are available, at least 512 MiB are needed.")
+        == 1
+    )

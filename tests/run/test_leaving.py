@@ -57,8 +57,22 @@ def test_unchanged_is_only_what_was_seen_to_be() -> None:
         (Departure(Verdict.FAILED, None, False, False, False, "/new"), HostState.UNSAFE, "switched to /new"),
         (Departure(Verdict.INCONCLUSIVE, None, False, False, False, "/new"), HostState.UNKNOWN, "could be checked"),
         (Departure(Verdict.PASSED, None, False, False, False, "/new"), HostState.UNKNOWN, "could be checked"),
-        (Departure(Verdict.WAIVED, None, True, False, False, "/new"), HostState.CONVERGED, "but for what is waived"),
-        (Departure(Verdict.FAILED, Verdict.WAIVED, False, False, True, "/old"), HostState.ROLLED_BACK, "is waived"),
+        (Departure(Verdict.WAIVED, None, True, False, False, "/new"), HostState.CONVERGED, "except those waived"),
+        (
+            Departure(Verdict.FAILED, Verdict.WAIVED, False, False, True, "/old"),
+            HostState.ROLLED_BACK,
+            "those waived",
+        ),
+        (
+            Departure(Verdict.FAILED, Verdict.PASSED, False, False, False, "/x"),
+            HostState.UNSAFE,
+            "changed after that",
+        ),
+        (
+            Departure(Verdict.FAILED, Verdict.FAILED, False, False, True, "/old"),
+            HostState.UNSAFE,
+            "did not pass every",
+        ),
     ],
 )
 def test_reason_says_how_it_is_known(departure: Departure, state: HostState, says: str) -> None:

@@ -136,7 +136,7 @@ def test_a_host_whose_job_may_be_at_work_is_brought_back(tmp_path: Path, monkeyp
     made = journey(tmp_path, host)
 
     def follow(*_: object) -> Convergence:
-        raise Inconclusive("a: the converge was still running there when the run was told to end")
+        raise Inconclusive("a: the job 'converge' was still running on the host when the run was interrupted")
 
     monkeypatch.setattr(made._host_side, "follow", follow)
     with pytest.raises(Inconclusive):
@@ -163,11 +163,13 @@ def test_a_switch_that_was_not_begun_is_not_asked_for(tmp_path: Path) -> None:
     """Of a switch that the host refused there is no end, and what the host runs is a consequence of that."""
     host = Host(Clock(), 0.0, begun="refused")
     made = journey(tmp_path, host)
-    with pytest.raises(Inconclusive, match="the switch was not begun: the disk is full") as refused:
+    with pytest.raises(Inconclusive, match="the switch did not start: the disk is full") as refused:
         made.converge()
     seen = made.observe("forward")
     assert "status" not in host.asked
-    with pytest.raises(Inconclusive, match=r"only follows from an earlier problem: .*not begun: the disk is full"):
+    with pytest.raises(
+        Inconclusive, match=r"only follows from an earlier problem: .*did not start: the disk is full"
+    ):
         test_converge.test_the_system_is_of_the_commit(seen, NEW, str(refused.value), Shown())
 
 

@@ -67,7 +67,7 @@ def test_interruption_while_a_host_is_left_is_unknown(tmp_path: Path) -> None:
     """A host that could not be told that the run is over was not seen at its end."""
     drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"confirm": [INTERRUPT]}))
     assert drive.run() == {"a": UNKNOWN}
-    assert "The host was not given back" in drive.words
+    assert "The host could not be released" in drive.words
 
 
 def test_interruption_brings_back_every_host(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_host_that_is_gone_for_good(tmp_path: Path, asked: str, state: HostState
     """Of a host that nobody reaches any more, it is known only whether anything was begun there."""
     drive = Drive(tmp_path, Host("a", turns={asked: [Turn(before=Host.vanish)]}))
     assert drive.run() == {"a": state}
-    waits = f"Unconfirmed, it goes back by itself {CONFIRM_S:g} s after the switch." in drive.words
+    waits = f"Unless it is confirmed, the host goes back by itself {CONFIRM_S:g} s after the switch." in drive.words
     assert waits == (state is UNKNOWN)
 
 
@@ -116,7 +116,7 @@ def test_unsafe_host_that_still_waits_is_said_to_go_back(tmp_path: Path) -> None
     turn = Turn({"outcome": "unstarted", "detail": "full"})
     drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"rollback": [turn]}))
     assert drive.run() == {"a": UNSAFE}
-    assert "Unconfirmed, it goes back by itself" in drive.words
+    assert "Unless it is confirmed, the host goes back by itself" in drive.words
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_each_text_arrives_as_it_was_said() -> None:
 
 def test_a_part_that_is_said_twice_is_no_answer() -> None:
     """Of two texts with one name neither counts."""
-    with pytest.raises(FrameError, match="stands twice"):
+    with pytest.raises(FrameError, match="occurs twice"):
         parse(answered(("a", "1"), ("a", "2")), nonce=NONCE, verb="observe")
 
 

@@ -28,7 +28,7 @@ def test_only_a_store_path_is_taken(path: str, good: bool) -> None:
     """A path that is none is named before anything is touched; a program without one is left as it is."""
     values = {"SWITCHPROOF_BRIDGE": "prog\x1fbin/prog\x1f/opt/prog\x1fweb.service\x1f", "PROG_STORE_PATH": path}
     told = run("bridge_problem", *FRAGMENTS, values=values)
-    assert told == ("" if good else f"'{path}', given for prog, is no store path\n")
+    assert told == ("" if good else f"'{path}', given for prog, is not a store path\n")
 
 
 def test_units_inside_are_named_by_their_container_s_unit() -> None:

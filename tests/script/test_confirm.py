@@ -56,9 +56,9 @@ def test_what_a_confirmation_means(tmp_path: Path, keep: str, state: str, outcom
 @pytest.mark.parametrize(
     ("work", "activation", "detail"),
     [
-        ("converge", ":", "converge is still at work"),
-        ("", "activating=x.service", "x.service is still at work"),
-        ("", "! :", "perhaps a switch, as systemd does not answer, is still at work"),
+        ("converge", ":", "converge is still running"),
+        ("", "activating=x.service", "x.service is still running"),
+        ("", "! :", "a possible switch (systemd does not answer) is still running"),
     ],
 )
 def test_a_host_at_work_is_not_given_back(tmp_path: Path, work: str, activation: str, detail: str) -> None:

@@ -76,7 +76,7 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
         ("sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
         ("echo 5000 >$SINCE; sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
         ("decided_by rollback; ended() { return 1; }; echo 1 >$SINCE", ""),
-        ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not end"),
+        ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not finish"),
         ("decided_by guard; echo 1000 >$SINCE", "it was time"),
     ],
 )

@@ -161,20 +161,20 @@ uptime_to() { printf -v "$1" 1000.5; }
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        ("may_be_at_work() { answered=x; }", "its job is still at work"),
-        ("may_be_at_work() { answered=''; }", "its job may be, as systemd does not answer, still at work"),
-        ("may_be_at_work() { answered=x; }; SWITCHPROOF_TAKE_LOCK=1", "its job is still at work"),
-        (":", "The lock ends at "),
+        ("may_be_at_work() { answered=x; }", "its job is still running"),
+        ("may_be_at_work() { answered=''; }", "its job may still be running (systemd does not answer)"),
+        ("may_be_at_work() { answered=x; }; SWITCHPROOF_TAKE_LOCK=1", "its job is still running"),
+        (":", "The lock expires at "),
         ("SWITCHPROOF_TAKE_LOCK=1", ""),
         (
             "touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9",
-            ", and is at work. Wait until it has ended; if nobody",
+            ", and is still at work. Wait until it has ended. If that run",
         ),
         ("touch $LOCK/at-work", "in 300 s"),
         ("sed -i 's/^lease.*/lease 900/' $LOCK/holder", ""),
         (
             "sed -i 's/^lease.*/lease 900/' $LOCK/holder; touch $LOCK/at-work; exec 9<$LOCK/at-work; flock 9",
-            ", and is at work.",
+            ", and is still at work.",
         ),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_run_gives_back_its_own_lock_alone(tmp_path: Path) -> None:
     assert run(text, *FRAGMENTS, folder=tmp_path).splitlines() == [
         "other",
         "1300",
-        "run r no longer holds this host; Ada, run other, does",
+        "run r no longer holds the lock of this host; run other of Ada does",
         "free",
     ]
 

@@ -135,7 +135,7 @@ def test_a_switch_whose_time_is_over_is_not_waited_for(
       settle >{tmp_path}/said
       head -n 1 {tmp_path}/said
     """
-    said = "ending nixos-rebuild-switch-to-configuration.service, which did not end within 60 s"
+    said = "stopping nixos-rebuild-switch-to-configuration.service, which did not finish within 60 s"
     assert run(text, "restore", "jobs") == f"{said if told == 'ended' else 'waits'}\n"
 
 

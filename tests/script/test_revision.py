@@ -112,6 +112,6 @@ def test_a_checkout_that_cannot_be_used_is_named(repository: Path, tmp_path: Pat
     subprocess.run(["git", "init", "-q", str(tmp_path / "clone")], check=True)
     (tmp_path / "clone" / "inner" / "file").touch()
     inner = str(tmp_path / "clone" / "inner")
-    assert "is a folder in the git repository" in resolved(repository, tmp_path, "main", WORKDIR=inner)[1]
+    assert "is a folder inside the git repository" in resolved(repository, tmp_path, "main", WORKDIR=inner)[1]
     gone = resolved(repository, tmp_path, "main", REPO_URL=f"file://{tmp_path}/none")
     assert gone[0].split() == ["unreachable"]

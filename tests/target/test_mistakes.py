@@ -36,7 +36,7 @@ from tests.target.test_target import TEXT, loaded
                 'url = "http://127.0.0.1:9090/login"': 'url = "http://127.0.0.1:9099/login"',
                 'url = "http://127.0.0.1:8081/health"': 'url = "http://127.0.0.1:8081/health"\n[boot]\nreason = "x"',
             },
-            ["hosts[1].name: 'a' is the name of another host", "hypervisor.url: ", "boot.reason: only with"],
+            ["hosts[1].name: 'a' is already the name of another host", "hypervisor.url: ", "boot.reason: only with"],
         ),
     ],
 )

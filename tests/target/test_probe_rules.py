@@ -77,7 +77,7 @@ WRONG = [
         'listen: must be ADDRESS:PORT; a socket\'s path needs probe = "unix"',
     ),
     (changed("https", "https://", "http://"), 'url: probe = "https" asks https:// (found '),
-    (changed("https", ":443", ":8443"), "url: asks port 443, but 0.0.0.0:8443 is listened on"),
+    (changed("https", ":443", ":8443"), "url: asks port 443, but the service listens on 0.0.0.0:8443"),
     (changed("https", "/etc/ca.pem", "ca.pem"), "ca_file: must be an absolute path (found 'ca.pem')"),
     (
         changed("https", 'url = "https://web.example/"', ""),
@@ -121,7 +121,7 @@ WRONG = [
     (changed("exec", '"nobody"', '"-x"'), "user: must be a user's or group's name"),
     (
         changed("exec", '["/run/current-system/sw/bin/x", "a b", "-c", "$(id)"]', '"/bin/x -c"'),
-        "command: must be a list, not a text",
+        "command: must be a list, not a string",
     ),
     (
         changed("exec", "/run/current-system/sw/bin/x", "x"),
@@ -131,7 +131,7 @@ WRONG = [
     (changed("exec", "a b", "a\\nb"), "command[1]: must be one line of text"),
     (changed("exec", "= 3", "= 127"), "exit_code: must be at most 123 (found 127)"),
     (changed("exec", "= 3", '= "0"'), "exit_code: must be a whole number"),
-    (changed("exec", "exit_code", 'exposure = "any"\nexit_code'), "listen: missing; exposure is about it"),
+    (changed("exec", "exit_code", 'exposure = "any"\nexit_code'), "listen: missing; exposure needs it"),
     (changed("exec", "exit_code", 'listen = "/run/x"\nexit_code'), "listen: must be ADDRESS:PORT; a socket's path"),
     (changed("exec", "exit_code", 'url = "http://127.0.0.1/"\nexit_code'), "url: only with probe = "),
     (
@@ -184,9 +184,9 @@ def test_hosts_without_a_hypervisor_say_why(tmp_path: Path) -> None:
         ("", 'hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'),
         ("[hypervisor]\n", "hypervisor.units: missing; for example units = "),
         ("[hypervisor]\n", 'or only absent = "why there is none"'),
-        ('[hypervisor]\nabsent = ""\n', "hypervisor.absent: must be one line of text that is not empty (found '')"),
+        ('[hypervisor]\nabsent = ""\n', "hypervisor.absent: must be one line of text, not empty (found '')"),
         ('[hypervisor]\nabsent = "  "\n', "hypervisor.absent: must say why there is none (found '  ')"),
-        ("[hypervisor]\nabsent = true\n", "hypervisor.absent: must be a text in quotes, not true or false"),
+        ("[hypervisor]\nabsent = true\n", "hypervisor.absent: must be a string in quotes, not true or false"),
         (
             '[hypervisor]\nabsent = "none"\nunits = ["x.service"]\n',
             "hypervisor.units: hypervisor.absent says that there is none; remove one of them",

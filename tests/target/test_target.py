@@ -101,12 +101,12 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             'provider = "ovh"',
             'provider = "aws"\ntransport = "ssh"',
-            "t.toml:3: transport: provider 'aws' has a way of its own; remove the key",
+            "t.toml:3: transport: provider 'aws' has its own transport; remove the key",
         ),
         (
             'provider = "ovh"',
             'provider = "lab"\ntransport = "ssh"',
-            "t.toml:3: transport: provider 'lab' has a way of its own; remove the key",
+            "t.toml:3: transport: provider 'lab' has its own transport; remove the key",
         ),
         ('provider = "ovh"', "", "t.toml: provider: missing; allowed: aws, lab, local, ovh"),
         (
@@ -121,7 +121,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
             "hosts[0].address: provider 'local' takes none (found '192.0.2.1')",
         ),
         ('provider = "ovh"', 'provider = "ovh"\nsecrets = ["A B"]', "secrets[0]: "),
-        ('name = "b"', 'name = "a"', "hosts[1].name: 'a' is the name of another host already"),
+        ('name = "b"', 'name = "a"', "hosts[1].name: 'a' is already the name of another host"),
         ('name = "b"', 'name = "B"', "(found 'B')"),
         ('name = "b"', 'name = "../b"', "hosts[1].name: "),
         ('name = "b"', 'name = "b\\n"', "hosts[1].name: "),
@@ -131,7 +131,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             'name = "b"',
             'name = "b"\nport = "22"',
-            "hosts[1].port: must be a whole number, not a text in quotes (found '22'); for example port = ",
+            "hosts[1].port: must be a whole number, not a string in quotes (found '22'); for example port = ",
         ),
         (
             'name = "b"',
@@ -157,7 +157,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         ('"hypervisor.service"', '"a b.service"', "hypervisor.units[0]: "),
         ('["hypervisor.service"]', "[]", "hypervisor.units: must have at least 1 entry; for example units = "),
         ('"https://example.org/r.git"', '""', "repository.url: "),
-        ('"https://example.org/r.git"', '"ext::sh -c true"', "repository.url: ext:: runs a program to fetch with"),
+        ('"https://example.org/r.git"', '"ext::sh -c true"', "repository.url: ext:: makes git run a program"),
         ('"https://example.org/r.git"', '"a\\u0000b"', "repository.url: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "relative"', "repository.checkout: "),
         ('"https://example.org/r.git"', '"x"\ncheckout = "/a b"', "repository.checkout: "),
@@ -176,15 +176,15 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
             "runtime.live.listen: port out of range 1 to 65535 (found '127.0.0.1:0')",
         ),
         ('"127.0.0.1:8080"', '"127.0.0.1:99999"', "runtime.live.listen: port out of range"),
-        ('"127.0.0.1:8080"', '"127.0.0.1:08080"', "to be written '127.0.0.1:8080'"),
+        ('"127.0.0.1:8080"', '"127.0.0.1:08080"', "must be written '127.0.0.1:8080'"),
         ('"127.0.0.1:8080"', '"256.0.0.1:8080"', "runtime.live.listen: not an address"),
-        ('"127.0.0.1:8080"', '"[0:0::1]:8080"', "to be written '[::1]:8080'"),
+        ('"127.0.0.1:8080"', '"[0:0::1]:8080"', "must be written '[::1]:8080'"),
         ('"127.0.0.1:8080"', '"[::::]:8080"', "runtime.live.listen: not an address"),
         ('"127.0.0.1:8080"', '"127.0.0.1:8080\\n"', "runtime.live.listen: "),
         (
             '"127.0.0.1:8080"',
             "8080",
-            "runtime.live.listen: must be a text in quotes, not a whole number (found 8080)",
+            "runtime.live.listen: must be a string in quotes, not a whole number (found 8080)",
         ),
         (
             '"127.0.0.1:8080"',
@@ -209,7 +209,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             '"127.0.0.1:8080"',
             '"127.0.0.1:8080"\njson_of_system = { status = "etc/status" }',
-            "runtime.live.json_of_system.status: stands in runtime.live.json, too",
+            "runtime.live.json_of_system.status: is also in runtime.live.json",
         ),
         (
             '"127.0.0.1:8080"',
@@ -228,10 +228,10 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             'status = "healthy"',
             "status = [1]",
-            "runtime.live.json.status: must be true or false or a whole number or a number or a text in ",
+            "runtime.live.json.status: must be true or false or a whole number or a number or a string in ",
         ),
-        ('status = "healthy"', "x = 1, status = nan", "runtime.live.json.status: no JSON number (found nan)"),
-        ('status = "healthy"', "status = -inf", "runtime.live.json.status: no JSON number (found -inf)"),
+        ('status = "healthy"', "x = 1, status = nan", "runtime.live.json.status: not a JSON number (found nan)"),
+        ('status = "healthy"', "status = -inf", "runtime.live.json.status: not a JSON number (found -inf)"),
         ('status = "healthy"', '"a\\nb" = 1', "runtime.live.json.a\nb: "),
         ('status = "healthy"', "status = 1979-05-27", "runtime.live.json.status: "),
         ("[hypervisor]", "[health]\nsoak_s = nan\n[hypervisor]", "health.soak_s: "),
@@ -371,9 +371,17 @@ def test_address_is_taken_as_ss_writes_it(listen: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listen", "url", "found"),
     [
-        ("127.0.0.1:8080", "http://127.0.0.1:9999/health", "asks port 9999, but 127.0.0.1:8080 is listened on"),
+        (
+            "127.0.0.1:8080",
+            "http://127.0.0.1:9999/health",
+            "asks port 9999, but the service listens on 127.0.0.1:8080",
+        ),
         ("127.0.0.1:8080", "http://127.0.0.1/health", "asks port 80, but"),
-        ("127.0.0.1:8080", "http://10.0.0.100:8080/health", "asks 10.0.0.100, but 127.0.0.1:8080 is listened on"),
+        (
+            "127.0.0.1:8080",
+            "http://10.0.0.100:8080/health",
+            "asks 10.0.0.100, but the service listens on 127.0.0.1:8080",
+        ),
         ("127.0.0.1:8080", "http://[::1]:8080/health", "asks ::1, but"),
         ("127.0.0.1:8080", "http://127.0.0.1:8080/health", None),
         ("127.0.0.1:80", "http://example.org/health", None),

@@ -18,7 +18,7 @@ bridge_table() {
 bridge_problem() {
   local name path
   while IFS=$US read -r name path _; do
-    [[ -z $path || $path =~ ^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+$ ]] || { echo "'$path', given for $name, is no store path"; return; }
+    [[ -z $path || $path =~ ^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+$ ]] || { echo "'$path', given for $name, is not a store path"; return; }
   done < <(bridge_table)
 }
 
@@ -31,14 +31,14 @@ realise_programs() {
     held=$ROOTS/$RUN/installed-$name
     mkdir -p "${held%/*}" && ln -sfn "$path" "$held"
     if words=$(nix-store --realise "$path" 2>&1 >/dev/null </dev/null); then
-      echo "$name: $path is here"
+      echo "$name: $path is in the store of this host"
     elif [ "$ALLOW_HOST_BUILD_FALLBACK" != true ] || [ -z "$build" ]; then
-      echo "error: $name: $path cannot be realised on this host, and it may not build it (ALLOW_HOST_BUILD_FALLBACK): $words"
+      echo "error: $name: $path cannot be realised on this host, and the host may not build it (ALLOW_HOST_BUILD_FALLBACK): $words"
       return 1
     else
-      echo "$name: $path cannot be realised on this host, so $build of the commit is built here: $words"
+      echo "$name: $path cannot be realised on this host; building $build of the commit instead: $words"
       mapfile -t row < <("${NIX[@]}" build --no-link --print-out-paths --print-build-logs "$(flake_of "$build")" </dev/null)
-      if ((${#row[@]} != 1)); then echo "error: $name: $path cannot be realised, and $build did not become one path"; return 1; fi
+      if ((${#row[@]} != 1)); then echo "error: $name: $path cannot be realised, and $build did not build exactly one path"; return 1; fi
       path=${row[0]}
       ln -sfn "$path" "$held"
     fi
@@ -174,7 +174,7 @@ renew_units() {
   local unit rc=0
   for unit in "${!INVOCATIONS[@]}"; do
     [ "$(invocation "$unit")" = "${INVOCATIONS[$unit]}" ] || continue
-    echo "restarting $unit, which runs what was there before"
+    echo "restarting $unit, which still runs what was installed before"
     with_unit "$unit" reset-failed 2>/dev/null || true
     if with_unit "$unit" restart; then continue; fi
     # Where it was not even tried, as systemd did not answer, it is tried once more.

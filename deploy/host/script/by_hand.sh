@@ -27,7 +27,7 @@ tell_status() {
   row runs "$top ($(commit_of "$top"))"
   row profile "$([ "$profile" = "$top" ] && echo 'the same' || echo "$profile, which is not what runs"), generation $number"
   lease_left
-  row lock "$([ -e "$LOCK" ] && echo "$(held_by owner), run $(held_by run), since $(held_by since); it ends in $ends_in s unless that goes on" || echo free)"
+  row lock "$([ -e "$LOCK" ] && echo "$(held_by owner), run $(held_by run), since $(held_by since); it expires in $ends_in s unless that run renews it" || echo free)"
   run=$(pending run)
   seconds_left
   row unconfirmed "${run:-nothing}${run:+: goes back to $(pending to) ${left:+in $left s }unless it is confirmed}"
@@ -52,7 +52,7 @@ tell_generations() {
 
 tell_observation() {
   local name
-  row runs "${said[system.running]:-} (${said[system.revision]:-commit not said})"
+  row runs "${said[system.running]:-} (${said[system.revision]:-commit unknown})"
   row profile "${said[system.profile]:-}"
   while IFS=$US read -r name _; do
     row "$name" "$(sed -n "s/^$name //p" <<<"${said[watch.settled]:-}")${problem[$name]:+: ${problem[$name]}}"
@@ -83,7 +83,7 @@ converged() {
   local expected; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true)
   local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
   if [ -e "$(job_dir)/restored" ]; then echo "it needs a reboot; nothing was switched, and profile and boot default are as before"; return 1; fi
-  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with $rc; see $(job_dir)/log"; return 1; fi
+  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the stage $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with exit status $rc; see $(job_dir)/log"; return 1; fi
   if [ -s "$(job_dir)/boot-problem" ]; then cat "$(job_dir)/boot-problem"; return 1; fi
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
     echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
@@ -130,7 +130,7 @@ installed_problem() {
       continue
     fi
     if [ "$state" != store ] || { [ -n "$told" ] && [ "$target" != "$told/$file" ]; }; then
-      echo "$name: ${told:-a store path} is not what is installed, but ${target:-what no store path is known of}"
+      echo "$name: expected ${told:-a store path} to be installed, but found ${target:-a program of an unknown store path}"
       return
     fi
     if [ "$belongs" != "$(store_root "$target")" ]; then

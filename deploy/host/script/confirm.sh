@@ -3,17 +3,17 @@
 # The run is over: whoever comes next may have the host. With SWITCHPROOF_KEEP it keeps the system that the run
 # switched to: with 1 that very system, which passed every check; with anything else whatever became of it.
 verb_confirm() {
-  if [ ! -d "$RUN_DIR" ]; then refuse foreign "this host knows no run $RUN"; return; fi
+  if [ ! -d "$RUN_DIR" ]; then refuse foreign "this host has no record of run $RUN"; return; fi
   guarded conclude || { [ -n "${said[outcome]:-}" ] || refuse busy "${unguarded:-the run could not be ended}"; }
 }
 
 conclude() {
   local keep=${SWITCHPROOF_KEEP:-} job outcome=ok detail=''
   job=$(jobs_at_work | head -n1)
-  if [ -z "$job" ] && ! find_activation; then job='perhaps a switch, as systemd does not answer,'; fi
+  if [ -z "$job" ] && ! find_activation; then job='a possible switch (systemd does not answer)'; fi
   job=${job:-$activating}
   if [ -n "$job" ]; then
-    refuse busy "$job is still at work; the lock stays until it has ended"
+    refuse busy "$job is still running; the lock stays until it has ended"
     [ "$keep" = 1 ] || expire
     return
   fi
@@ -36,7 +36,7 @@ judge() {
   if [ "$by" = confirm ]; then
     return
   elif [ "$by" = guard ]; then
-    outcome=late detail="the host goes back by itself since $(decided at): $(decided why)"
+    outcome=late detail="the host has been going back by itself since $(decided at): $(decided why)"
     [ ! -e "$dir/returned" ] || detail="the host went back by itself at $(decided at), with exit status $(field "$dir/returned" rc): $(decided why)"
   elif [ "$by" = rollback ]; then
     [ -z "$keep" ] || { outcome=late detail="the run itself went back at $(decided at)"; }
@@ -47,7 +47,7 @@ judge() {
   elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
     outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
   elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(profile_for "$(pending to)")" ] || ! as_before; }; then
-    outcome=pending detail="nobody confirmed $(pending expected); the host goes back by itself"
+    outcome=pending detail="$(pending expected) was not confirmed; the host goes back by itself"
   fi
 }
 

@@ -10,7 +10,7 @@ job_converge() {
   local dir top rc=0; dir=$(job_dir)
   stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
-    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is not here"; return 1; }
+    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
     nix-store --add-root "$dir/system" --realise "$SWITCHPROOF_BUILT" || return
   else
     "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
@@ -57,8 +57,8 @@ call_nixos_rebuild() {
     if ! lost_systemd "$((size + 1))"; then return 0; fi
     [ -n "$failed_at" ] || uptime_to failed_at
     if gone_by "$DONE_WITHIN_S" "$failed_at"; then return 0; fi
-    note_silence 'nixos-rebuild could not have systemd begin the switch, and is called again'
-    echo 'systemd did not answer nixos-rebuild, and nothing was activated: it is called again'
+    note_silence 'nixos-rebuild could not start the switch through systemd; calling it again'
+    echo 'systemd did not answer nixos-rebuild, and nothing was activated: calling it again'
     sleep 1
   done
 }
@@ -69,7 +69,7 @@ switch_to_built() {
   local rc=0
   openly nixos-rebuild switch --store-path "$SWITCHPROOF_BUILT" || rc=$?
   { [ "$rc" != 0 ] && tail -c "+$1" "$(job_dir)/log" | grep -aE "$NO_STORE_PATH" >/dev/null; } || return "$rc"
-  echo 'this nixos-rebuild takes no store path: the profile is set, and the system switches itself'
+  echo 'this nixos-rebuild takes no store path: setting the profile and running switch-to-configuration directly'
   openly nix-env -p "$PROFILE" --set "$SWITCHPROOF_BUILT" || return
   openly systemd-run --collect --no-ask-password --pipe --quiet --service-type=exec --unit="$ACTIVATION" \
     "$SWITCHPROOF_BUILT/bin/switch-to-configuration" switch
@@ -98,7 +98,7 @@ needs_reboot() {
 # Nothing was activated: set back the profile, the programs and what boots, and say whether that worked.
 undo_refused() {
   local to; to=$(ran_before)
-  echo 'this system needs a reboot, and was not switched to; profile and boot default are set back'
+  echo 'this system needs a reboot, so it was not activated; restoring the profile and the boot default'
   restore_profile "$to" && bring_programs_back && set_what_boots "$to" && guarded disarm_own || return 0
   INVOCATIONS=()
   : >"$(job_dir)/restored"

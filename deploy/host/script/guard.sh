@@ -26,7 +26,7 @@ give_up_arming() { ! holds_host >/dev/null || disarm; }
 set_up_guard() {
   local to; to=$(ran_before)
   holds_host || return
-  if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "'$to', which runs, is no system to go back to"; return 1; fi
+  if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "the running system '$to' has no switch-to-configuration, so the host could not go back to it"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE"
   mkdir -p "$STATE/guard" && openly mkdir -p "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
@@ -41,7 +41,7 @@ set_up_guard() {
 guard_unit() {
   cat <<UNIT
 [Unit]
-Description=Goes back to the earlier system unless run $RUN is confirmed
+Description=Return to the earlier system unless run $RUN is confirmed
 StartLimitIntervalSec=0
 
 [Service]
@@ -68,7 +68,7 @@ disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || 
 # As long as nobody has confirmed, a reboot leads to the earlier system.
 boot_earlier() {
   [ "$(pending run)" = "$RUN" ] || return 0
-  set_what_boots "$(pending to)" || echo 'after a reboot the guard would go back to the earlier system'
+  set_what_boots "$(pending to)" || echo 'the earlier system is not the boot default; after a reboot the guard would switch back to it'
 }
 
 # The first decision wins, also over somebody who acts without the lock; but the guard takes over from a rollback that
@@ -100,7 +100,7 @@ due() {
     why='rebooted before it was confirmed'
   elif [ "$by" = rollback ]; then
     ended "$(decided job)" || return 1
-    why='the rollback did not end'
+    why='the rollback did not finish'
   elif [ -e "$SINCE" ]; then
     since=$(cat "$SINCE") seconds=$(pending seconds)
     # A time that cannot be read is no reason to go back: the countdown begins again.

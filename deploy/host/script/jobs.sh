@@ -34,7 +34,7 @@ launch() {
     own_text >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
     bridge_table >"$dir/bridge"
-    begin_unit "$1" || { refuse unstarted "systemd-run could not begin $unit: $stderr"; return; }
+    begin_unit "$1" || { refuse unstarted "systemd-run could not start $unit: $stderr"; return; }
   fi
   say outcome started
 }
@@ -47,7 +47,7 @@ begin_unit() {
     # It may have begun all the same; where nobody answers that at once, it may be asked for again: its name is taken.
     if ANSWER_WITHIN_S=1 ask_systemctl show -P LoadState -- "$unit" && [ "$answered" = loaded ]; then break; fi
     ! gone_by "$DONE_WITHIN_S" "$began" || return 1
-    note_silence "systemd-run could not begin $unit, and is asked again: ${stderr:0:300}"
+    note_silence "systemd-run could not start $unit; asking again: ${stderr:0:300}"
     sleep 0.2
   done
 }

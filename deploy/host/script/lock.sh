@@ -104,14 +104,14 @@ lock_problem() {
   local who take='take the lock over with --take-lock (by hand: SWITCHPROOF_TAKE_LOCK=1)'
   who="run ${other:-unknown} of $(held_by owner) has held the host's lock since $(held_by since)"
   if may_be_at_work "$other"; then
-    echo "$who, and its job $([ -n "$answered" ] && echo 'is' || echo 'may be, as systemd does not answer,') still at work. Wait until that job has ended"
+    echo "$who, and its job $([ -n "$answered" ] && echo 'is still running' || echo 'may still be running (systemd does not answer)'). Wait until that job has ended"
   elif [ -n "${SWITCHPROOF_TAKE_LOCK:-}" ]; then
     return
   elif [ -e "$LOCK/at-work" ] && ! flock -n "$LOCK/at-work" true; then
-    echo "$who, and is at work. Wait until it has ended; if nobody waits for that run any more, $take"
+    echo "$who, and is still at work. Wait until it has ended. If that run was abandoned, $take"
   elif ((ends_in)); then
     until=$(date -u -d "@$((EPOCHSECONDS + ends_in))" +%H:%M:%SZ)
-    echo "$who. The lock ends at $until, in $ends_in s, unless that run goes on. Wait until then; if nobody waits for that run any more, $take"
+    echo "$who. The lock expires at $until, in $ends_in s, unless that run renews it. Wait until then. If that run was abandoned, $take"
   fi
 }
 
@@ -144,7 +144,7 @@ take_lock() {
   # A switch on a host that waits for this run's confirmation is our own guard's.
   if [ "$(pending run)" != "$RUN" ] && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
   if ! as_this_run_left_it; then
-    refuse foreign "this run lost the host's lock, and the host runs $(toplevel) since, which is of another deploy"
+    refuse foreign "this run lost the host's lock, and the host now runs $(toplevel), which this run did not install; start a new run"
     return 1
   fi
   if ! { mkdir "$LOCK" && hold "$(now)"; }; then refuse unready "the lock $LOCK cannot be written"; return 1; fi
@@ -172,7 +172,7 @@ as_this_run_left_it() {
 # A job changes the host only while its run holds the lock: it may have begun late, after the lease was over.
 holds_host() {
   [ "$(held_by run)" != "$RUN" ] || return 0
-  echo "run $RUN no longer holds this host; $(held_by owner), run $(held_by run), does"
+  echo "run $RUN no longer holds the lock of this host; run $(held_by run) of $(held_by owner) does"
   return 1
 }
 
@@ -189,8 +189,8 @@ hold_system() {
 # Take the host for this run, and note what it is before anything changes.
 claim() {
   local before="$RUN_DIR/before"
-  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
-  if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is no job"; return 1; fi
+  if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is not a run id"; return 1; fi
+  if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is not a job name"; return 1; fi
   guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
   if ! { note_before && set_room_aside && hold_system before "$(ran_before)"; }; then
     # Nothing was changed, so the lock need not outlast this run.

@@ -26,7 +26,7 @@ await_return() {
   find_way_back
   uptime_to began
   while [ -e "$PENDING" ]; do
-    if gone_by "$((way_back + 60))" "$began"; then echo "the host's own way back did not end"; return 1; fi
+    if gone_by "$((way_back + 60))" "$began"; then echo "the host's own way back did not finish"; return 1; fi
     sleep 0.5
   done
 }
@@ -72,10 +72,10 @@ settle() {
     if gone_by "$((2 * patience + 60))" "$began"; then return 1; fi
     if gone_by "$patience" "$began"; then
       if [ -n "$activating" ]; then
-        echo "ending $activating, which did not end within $limit s"
+        echo "stopping $activating, which did not finish within $limit s"
         have_systemctl stop -- "$activating" || true
       elif switch_lock_is_held; then
-        echo "setting $SWITCH_LOCK aside: $(holders_of "$SWITCH_LOCK") has held it for $limit s"
+        echo "removing $SWITCH_LOCK: $(holders_of "$SWITCH_LOCK") has held it for $limit s"
         rm -f "$SWITCH_LOCK"
       fi
     fi
@@ -87,7 +87,7 @@ settle() {
 # the others: on a full disk, say, the profile may not move, and the host must go back all the same.
 restore() {
   local to=$1 action=$2 rc=0 moved=0 profile from
-  settle || echo 'another switch did not end; going back all the same'
+  settle || echo 'another switch did not finish; going back anyway'
   [ -x "$to/bin/switch-to-configuration" ] || { echo "$to is not a system on this host"; return 1; }
   if [ "$to" = "$(ran_before)" ]; then bring_programs_back || moved=$?; else install_what_belongs "$to" || moved=$?; fi
   restore_profile "$to" || moved=$?
@@ -151,12 +151,12 @@ run_switch() {
     call_switch "$1" "$2" || rc=$?
     case $rc:$hung:$failed:$2 in
       124::* | 137::*)
-        echo "$1/bin/switch-to-configuration $2 did not end within $SWITCH_S s, and is tried once more"
+        echo "$1/bin/switch-to-configuration $2 did not finish within $SWITCH_S s; trying once more"
         hung=yes
         continue
         ;;
       1:*::switch)
-        echo "$1/bin/switch-to-configuration $2 ended with status 1, and is tried once more"
+        echo "$1/bin/switch-to-configuration $2 ended with status 1; trying once more"
         failed=yes
         sleep 1
         continue
@@ -179,6 +179,6 @@ boot_default() { run_switch "$1" boot; }
 set_what_boots() {
   local stderr
   if stderr=$(boot_default "$1" 2>&1); then [ -z "$stderr" ] || printf '%s\n' "$stderr"; return; fi
-  printf '%s\n' "$1 could not be made what boots:" "$stderr" | tee "$(job_dir)/boot-problem"
+  printf '%s\n' "$1 could not be made the boot default:" "$stderr" | tee "$(job_dir)/boot-problem"
   return 1
 }

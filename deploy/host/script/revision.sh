@@ -2,18 +2,18 @@
 
 name_repository() {
   [ -n "$REPO_URL" ] || REPO_URL=$(git -C "$WORKDIR" remote get-url origin 2>/dev/null || true)
-  [ -n "$REPO_URL" ] || { refuse checkout "no REPO_URL, and $WORKDIR has no remote 'origin'"; return 1; }
+  [ -n "$REPO_URL" ] || { refuse checkout "no repository is given (REPO_URL), and $WORKDIR has no remote 'origin'"; return 1; }
 }
 
 fetch() {
   local words top depth=()
   if [ ! -e "$WORKDIR" ] || { [ -d "$WORKDIR" ] && [ -z "$(ls -A "$WORKDIR")" ]; }; then
-    words=$(git init --quiet "$WORKDIR" 2>&1) || { refuse checkout "$WORKDIR cannot be made: $words"; return 1; }
+    words=$(git init --quiet "$WORKDIR" 2>&1) || { refuse checkout "$WORKDIR cannot be created: $words"; return 1; }
   elif ! words=$(git -C "$WORKDIR" rev-parse --git-dir 2>&1); then
     refuse checkout "$WORKDIR is not a git repository that $(id -un) may use: $words"
     return 1
   elif top=$(git -C "$WORKDIR" rev-parse --show-toplevel 2>/dev/null) && [ ! "$top" -ef "$WORKDIR" ]; then
-    refuse checkout "$WORKDIR is a folder in the git repository $top, not one itself"
+    refuse checkout "$WORKDIR is a folder inside the git repository $top, not a repository itself"
     return 1
   fi
   name_repository || return 1

@@ -2,7 +2,7 @@
 
 verb_converge() {
   local problem; problem=$(bridge_problem)
-  if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit"; return; fi
+  if [[ ! $RELEASE_SHA =~ ^[0-9a-f]{40}$ ]]; then refuse malformed "converge needs a full commit in RELEASE_SHA, not '$RELEASE_SHA'"; return; fi
   if [ -n "$problem" ]; then refuse malformed "$problem"; return; fi
   claim || return 0
   launch converge
@@ -12,11 +12,11 @@ verb_converge() {
 verb_rollback() {
   local to=${SWITCHPROOF_TO:-}
   JOB=${SWITCHPROOF_JOB:-rollback}
-  if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is no system in the Nix store"; return; fi
+  if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is not a system in the Nix store"; return; fi
   if [ ! -x "$to/bin/switch-to-configuration" ]; then refuse gone "$to is not on this host (any more)"; return; fi
   if [ "$(decided by)" = guard ] ||
     { [ "$(pending run)" = "$RUN" ] && rebooted && have_systemctl start --no-block "$GUARD"; }; then
-    refuse returning "the host goes back by itself, or has"
+    refuse returning "the host is going back by itself, or has done so"
     say job "$(return_of "$(armed)")"
     return
   fi

@@ -81,7 +81,7 @@ take_answer() {
   IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
   exec {fd}<&-
   [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
-    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a word'
+    code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a message'
   }
   # The status line of the last answer: those before it are interim ones.
   while IFS= read -r line; do
@@ -196,7 +196,7 @@ settle_restarted() {
   problem[$name]="it restarted after it had been healthy"
 }
 
-# Give an endpoint up before READY_S is over where waiting cannot mend what is wrong with it: the word for it into
+# Give an endpoint up before READY_S is over where waiting cannot help: the word for that into
 # `settled`, and the evidence into `reasons`.
 give_up() {
   local name=$1 unit state result
@@ -211,15 +211,15 @@ give_up() {
   fi
   alike[$name]=$key${steady[$name]}
   if ((SAME_ANSWERS > 0 && ${equal[$name]} >= SAME_ANSWERS)); then
-    settled[$name]='same-answer' reasons[$name]="answered ${equal[$name]} times in a row with ${steady[$name]%%"$US"*}, as one and the same process; waiting cannot mend that"
+    settled[$name]='same-answer' reasons[$name]="answered ${equal[$name]} times in a row with ${steady[$name]%%"$US"*}, from the same process; waiting will not change that"
   fi
   ((SAME_FAILURES > 0)) || return 0
   for unit in "$@"; do
     state=${unit_state[$unit]:-} result=${outcome[$unit]:-}
     if [ "$state" = 'failed failed' ] && ((${failures[$unit]:-0} > 0)) && [ -z "${value["$unit Job"]:-}${value["$unit TriggeredBy"]:-}${value["$unit UpheldBy"]:-}" ]; then
-      settled[$name]='unit-failed' reasons[$name]="$unit failed with $result, and systemd does not start it again; waiting cannot mend that"
+      settled[$name]='unit-failed' reasons[$name]="$unit failed with $result, and systemd does not start it again; waiting will not change that"
     elif ((${failures[$unit]:-0} >= SAME_FAILURES)); then
-      settled[$name]='failing-alike' reasons[$name]="$unit failed ${failures[$unit]} times with $result since $counted; waiting cannot mend that"
+      settled[$name]='failing-alike' reasons[$name]="$unit failed ${failures[$unit]} times with $result since $counted; waiting will not change that"
     else
       continue
     fi
@@ -227,7 +227,7 @@ give_up() {
   done
 }
 
-# Say every 2 s, to whoever hears it at once, which endpoints are waited for, what each is like and for how long yet.
+# Report every 2 s, over a connection that shows it at once, each endpoint still waited for, its state and the time left.
 say_waiting() {
   local name words='' present from length left
   { [ -n "${SWITCHPROOF_PROGRESS:-}" ] && gone_by 2 "$said_at"; } || return 0
@@ -237,11 +237,11 @@ say_waiting() {
     if [ -n "${problem[$name]}" ]; then
       { milliseconds_to from "${again[$name]:-$began}" && milliseconds_to length "$READY_S"; } || return 0
       left=$(((from + length - present) / 1000))
-      words+="; $name, ${problem[$name]:0:150}, for $((left > 0 ? left : 0)) s more at most"
+      words+="; $name: ${problem[$name]:0:150} (at most $((left > 0 ? left : 0)) s left)"
     else
       { milliseconds_to from "${since[$name]}" && milliseconds_to length "$SOAK_S"; } || return 0
       left=$(((from + length - present) / 1000))
-      words+="; $name, which answers well, for $((left > 0 ? left : 0)) s more"
+      words+="; $name: healthy ($((left > 0 ? left : 0)) s of the soak left)"
     fi
   done
   words=${words:2:600}

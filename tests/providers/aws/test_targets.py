@@ -78,10 +78,10 @@ def test_a_wrong_table_is_told_by_its_key(tmp_path: Path, key: str, value: str) 
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("https://ci:hunter22@example.org/choiros.git", "holds a password"),
-        ("ssh://ci:hunter22@example.org/choiros.git", "holds a password"),
-        ("https://hunter22@example.org/choiros.git", "holds a user, which over HTTP is a token"),
-        ("HTTPS://hunter22:@example.org/choiros.git", "holds a user"),
+        ("https://ci:hunter22@example.org/choiros.git", "contains a password"),
+        ("ssh://ci:hunter22@example.org/choiros.git", "contains a password"),
+        ("https://hunter22@example.org/choiros.git", "contains a user, which over HTTP is a token"),
+        ("HTTPS://hunter22:@example.org/choiros.git", "contains a user"),
         ("https://example.org/choiros.git?private_token=hunter22", r"has a query \(private_token\)"),
         ("https://example.org/choiros.git?hunter22", r"has a query \(without a key\)"),
         ("https://[hunter22/choiros.git", "is not a URL"),
