@@ -35,11 +35,11 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
     )
     assert convergence.ending is not Ending.TIMED_OUT, (
         f"the {convergence.stage} did not end within {convergence.limit_s or 0:g} s (converge.timeout_s), and the "
-        f"host stopped it; the last lines of its log:\n{convergence.words}"
+        f"host stopped it\nthe last lines of its log:\n{convergence.words}"
     )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd reports for its unit: {convergence.unit.strip()}")
-    assert convergence.activated, f"{convergence.ending.value}; in the host's words:\n{convergence.words}"
+    assert convergence.activated, f"{convergence.ending.value}\nthe switch reported:\n{convergence.words}"
 
 
 @pytest.mark.when("deploy", "rollback")
@@ -61,9 +61,11 @@ def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, 
     )
     if not convergence.activated:
         raise Inconclusive("the switch did not get as far as its units")
-    assert named or not failed, f"the switch ended with exit status 4, but names no failed unit:\n{convergence.words}"
+    assert named or not failed, (
+        f"the switch ended with exit status 4, but names no failed unit\nit reported:\n{convergence.words}"
+    )
     assert not (failed and unexplained), (
-        f"failed in the switch: {', '.join(unexplained)}; in the host's words:\n{convergence.words}"
+        f"failed in the switch: {', '.join(unexplained)}\nthe switch reported:\n{convergence.words}"
     )
 
 
@@ -319,5 +321,5 @@ def test_no_unit_failed_that_had_not_failed_before(
         command="systemctl list-units --state=failed,auto-restart",
     )
     named = any(unit in convergence.words for unit in newly_failed)
-    words = f"; the switch reported:\n{convergence.words}" if named else ""
+    words = f"\nthe switch reported:\n{convergence.words}" if named else ""
     assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}{words}"

@@ -96,7 +96,7 @@ class Delivery:
         try:
             if not isinstance(connection, Feeding):
                 raise UsageError(
-                    f"{self._host}: no system can be copied over this kind of connection; build with --build-on=host"
+                    f"{self._host}: no system can be copied over this kind of connection; build with --build=host"
                 )
             missing = self._missing(connection, system.paths)
             if missing:

@@ -280,7 +280,7 @@ class Journey(Visit):
                 ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
                 frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
-                    raise Inconclusive(f"{self.host.name}: {ended.ending.value}:\n{ended.words}")
+                    raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.words}")
                 self.differences = Differences(
                     *(frame.text(name) for name in ("running", "expected", "closure", "units"))
                 )

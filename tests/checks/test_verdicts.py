@@ -167,6 +167,16 @@ def test_exit_status_4_must_be_explained(log: str, failed: tuple[str, ...], unwe
         test_converge.test_no_unit_failed_in_the_switch(ended, before(*failed), unwell, Shown())
 
 
+def test_a_message_s_first_line_says_something_without_the_others() -> None:
+    """The terminal and the report's first screen show it alone; what is quoted follows on lines of its own."""
+    ended = dataclasses.replace(ENDED, status=4, log=NAMED)
+    with pytest.raises(AssertionError) as raised:
+        test_converge.test_no_unit_failed_in_the_switch(ended, before(), set(), Shown())
+    first, _, quoted = str(raised.value).partition("\n")
+    assert first == "failed in the switch: a.service, b.service"
+    assert quoted.startswith("the switch reported:\n")
+
+
 # A-8.
 
 TARGET = load(TARGETS / "lab.toml", {})
