@@ -287,7 +287,10 @@ def test_a_host_that_takes_no_key_is_named(machine: LabHost) -> None:
 
 def test_a_host_that_opens_no_session_is_named(machine: LabHost) -> None:
     """A host that lets us in and opens no session is called that, and no lost connection."""
-    with sshd(machine, "MaxSessions=0") as port, pytest.raises(ConnectionLost, match=r"no session.*MaxSessions"):
+    with (
+        sshd(machine, "MaxSessions=0") as port,
+        pytest.raises(ConnectionLost, match=r"refused to open a session.*MaxSessions"),
+    ):
         run(machine, "exit 0", port=port)
 
 
