@@ -41,7 +41,7 @@ class HostKeyUnknown(ConnectionProblem, UsageError):
 class HostKeyChanged(ConnectionProblem, UsageError):
     """The host showed another key than the pinned one."""
 
-    refused = "a host presented a host key other than the pinned one"
+    refused = "the key of a host is not the pinned one"
 
 
 class AuthenticationFailed(ConnectionProblem):

@@ -196,7 +196,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
         raise UsageError(
-            f"{path}: the target file of --provider={options.provider} does not exist: write one with "
+            f"{path}: no such target file, but --provider={options.provider} needs it: write one with "
             f"`switchproof init {options.provider}`, or name yours with --targets=FILE"
         )
     target = load(path, environ, options.hosts)

@@ -67,7 +67,7 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({"sha": ""}, "--sha=: neither"),
         ({"audit": True, "sha": ""}, "--sha=: neither"),
         ({"sha": "--force"}, "--sha=--force"),
-        ({"sha": "main", "provider": "azure"}, "azure.toml: the target file of --provider=azure does not exist"),
+        ({"sha": "main", "provider": "azure"}, "azure.toml: no such target file, but --provider=azure needs it"),
         ({"sha": "main", "provider": ""}, "--provider=: must be the name of a target file"),
         ({"sha": "main", "provider": "../../pyproject"}, "--provider=../../pyproject: must be the name of a target"),
         ({"sha": "main", "provider": ".ovh"}, "--provider=.ovh: must be the name of a target file"),

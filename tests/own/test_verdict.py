@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_leaves_no_host_alone(status: str, code: int, state
     [
         (Unknowing, "the revision cannot be used"),
         (Unready, "a host cannot be deployed to"),
-        (Impostor, "a host presented a host key other than the pinned one"),
+        (Impostor, "the key of a host is not the pinned one"),
     ],
     ids=["revision", "host", "host-key"],
 )

@@ -51,7 +51,7 @@ def test_the_command_line_says_where_to_build_before_the_target_file(tmp_path: P
 def test_a_runner_that_cannot_build_is_refused(programs: Path, missing: str) -> None:
     """The sentence names the program that it lacks."""
     (programs / missing).unlink()
-    with pytest.raises(UsageError, match=f"--build=runner: {missing} is not on this machine"):
+    with pytest.raises(UsageError, match=f"--build=runner: {missing} is not installed on this machine"):
         plan(Options(provider="lab", sha="main", build="runner"))
 
 
