@@ -41,7 +41,7 @@ class HostKeyUnknown(ConnectionProblem, UsageError):
 class HostKeyChanged(ConnectionProblem, UsageError):
     """The host showed another key than the pinned one."""
 
-    refused = "a host showed another host key than the pinned one"
+    refused = "the key of a host is not the pinned one"
 
 
 class AuthenticationFailed(ConnectionProblem):
@@ -70,7 +70,7 @@ class AnswerTooLong(ConnectionProblem):
     """The host said more than a run takes in; asking again would bring as much."""
 
     def __init__(self, host: str, what: str) -> None:
-        super().__init__(host, what, "See what on the host says so much, and why.")
+        super().__init__(host, what, "Check what on the host prints so much, and why.")
 
 
 class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -184,19 +184,19 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     """
     mode = _mode(options)
     if mode is Mode.ROLLBACK and options.sha is not None:
-        raise UsageError(f"--sha={options.sha}: a rollback names what it goes back to itself: --rollback=REV")
+        raise UsageError(f"--sha={options.sha}: a rollback takes its revision from --rollback=REV")
     if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
     if not re.search(PROVIDER_NAME, options.provider):
         raise UsageError(
             f"--provider={options.provider}: must be the name of a target file: at most 40 letters, digits and _.-, "
-            "and none of .- at its beginning"
+            "and not starting with . or -"
         )
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
         raise UsageError(
-            f"{path}: no such target file, which --provider={options.provider} reads: write one with "
+            f"{path}: no such target file, but --provider={options.provider} needs it: write one with "
             f"`switchproof init {options.provider}`, or name yours with --targets=FILE"
         )
     target = load(path, environ, options.hosts)
@@ -237,11 +237,9 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         if problem := confirm_problem(target):
             raise UsageError(f"--soak={options.soak:g}: rollback.confirm_s of {path} becomes {problem}")
     if options.keep_runs is not None and options.keep_runs < 1:
-        raise UsageError(f"--keep-runs={options.keep_runs}: at least 1, as the run itself is kept")
+        raise UsageError(f"--keep-runs={options.keep_runs}: at least 1, because the run itself is kept")
     if options.drill == "dead-man" and not target.confirm_s:
-        raise UsageError(
-            f"--drill=dead-man: rollback.confirm_s is 0 in {path}, so the hosts never go back themselves"
-        )
+        raise UsageError(f"--drill=dead-man: rollback.confirm_s is 0 in {path}, so hosts never go back by themselves")
     return Plan(
         mode=mode,
         revision=revision,
@@ -276,26 +274,26 @@ def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Tar
     if options.build is not None:
         if mode not in {Mode.DEPLOY, Mode.DRILL}:
             raise UsageError(
-                f"--build={options.build}: only a deploy or a drill; a run with --{mode} switches to nothing new"
+                f"--build={options.build}: only for a deploy or a drill; a run with --{mode} builds nothing new"
             )
         target = msgspec.structs.replace(target, build=msgspec.structs.replace(target.build, on=options.build))
     if target.build.on == "host" or mode not in {Mode.DEPLOY, Mode.DRILL}:
         return target
     name = "--build=runner" if options.build else f"{path}: build.on"
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
-        raise UsageError(
-            f"{name}: what the runner builds reaches hosts over SSH alone; have these hosts build it (--build=host)"
-        )
+        raise UsageError(f"{name}: the runner can copy systems only over SSH; let these hosts build (--build=host)")
     if (become := target.table(Ssh).become) is not None:
         raise UsageError(
-            f"{name}: what the runner builds is copied by a login as root, and ssh.become is {become!r}; "
-            "have these hosts build it (--build=host)"
+            f"{name}: the runner copies systems only as root, but ssh.become is {become!r}; "
+            "let these hosts build (--build=host)"
         )
     if not (target.build.repository or target.repository.url):
-        raise UsageError(f"{name}: the runner has nothing to fetch from; set build.repository or repository.url")
+        raise UsageError(
+            f"{name}: the runner has no repository to fetch from; set build.repository or repository.url"
+        )
     if missing := next((program for program in ("git", "nix", "nix-store") if shutil.which(program) is None), None):
         raise UsageError(
-            f"{name}: {missing} is not on this machine; install it, or have the hosts build (--build=host)"
+            f"{name}: {missing} is not installed on this machine; install it, or let the hosts build (--build=host)"
         )
     return target
 
@@ -342,7 +340,7 @@ def _parallel(options: Options, mode: Mode) -> int:
     if mode is not Mode.AUDIT:
         raise UsageError(
             f"--parallel={options.parallel}: only for an audit (found a {mode}); a run that changes hosts is "
-            "connected to all of them, as none may go on before every one is ready: choose fewer with --host"
+            "connected to all of them, because none may continue before all are ready: select fewer with --host"
         )
     if options.parallel < 1:
         raise UsageError(f"--parallel={options.parallel}: at least 1 host at a time")
@@ -354,16 +352,18 @@ def _shard(options: Options, mode: Mode, target: Target, targets_sha256: str) ->
     if options.shard is None:
         return None
     if mode is not Mode.AUDIT:
-        raise UsageError(f"--shard={options.shard}: only an audit is made in parts (found a {mode})")
+        raise UsageError(f"--shard={options.shard}: only an audit can be split into parts (found a {mode})")
     if options.cutover is not None:
-        raise UsageError(f"--shard={options.shard}: an audit with --cutover judges all hosts together: leave one out")
+        raise UsageError(
+            f"--shard={options.shard}: an audit with --cutover judges all hosts together: use only one of them"
+        )
     given = re.fullmatch(r"([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", options.shard, re.ASCII)
     if given is None or int(given[1]) > int(given[2]):
         raise UsageError(f"--shard={options.shard}: must be K/N, part K of N parts, such as 2/8, with K from 1 to N")
     index, count = int(given[1]), int(given[2])
     if count > len(target.hosts):
         raise UsageError(
-            f"--shard={options.shard}: the selected hosts are only {len(target.hosts)}: make at most that many parts"
+            f"--shard={options.shard}: only {len(target.hosts)} hosts are selected: use at most that many parts"
         )
     hosts = tuple(host.name for host in target.hosts)
     return Shard(index=index, count=count, hosts=hosts, targets_sha256=targets_sha256)
@@ -373,7 +373,7 @@ def _sign_key(options: Options, mode: Mode) -> Path | None:
     if options.sign_key is None:
         return None
     if mode is Mode.PLAN:
-        raise UsageError(f"--sign-key={options.sign_key}: a plan proves nothing, so there is nothing to sign")
+        raise UsageError(f"--sign-key={options.sign_key}: a plan proves nothing, so it cannot be signed")
     return Path(options.sign_key).expanduser()
 
 
@@ -384,20 +384,24 @@ def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> Cutove
             raise UsageError(f"{given}: only for an audit with --cutover")
         return None
     if mode is not Mode.AUDIT:
-        raise UsageError(f"--cutover: only an audit decides it: give --audit (found a {mode})")
+        raise UsageError(f"--cutover: only for an audit: add --audit (found a {mode})")
     if kind_of(target).name not in {"ssh", "lab"} or options.shape != "ovh":
-        raise UsageError("--cutover: the hosts that everything moves to are asked: those over SSH, or the lab's")
+        raise UsageError(
+            "--cutover: use a provider over SSH, or the lab: these are the hosts that the cutover moves to"
+        )
     if options.cutover and not 1 <= options.cutover <= 4:  # noqa: PLR2004 - the steps that there are
-        raise UsageError(f"--cutover={options.cutover}: a step from 1 to 4, or no value to hear which one is proven")
+        raise UsageError(
+            f"--cutover={options.cutover}: must be a step from 1 to 4, or have no value to report the proven step"
+        )
     for name in ("repo", "records"):
         if not getattr(options, name):
-            raise UsageError(f"--{name}=DIR is missing: --cutover needs the repository and the folder of the records")
+            raise UsageError(f"--{name}=DIR is missing: --cutover needs the repository and the folder of records")
         if not Path(getattr(options, name)).is_dir():
             raise UsageError(f"--{name}={getattr(options, name)}: no such folder")
     if options.require_record:
-        raise UsageError("--require-record: only a deploy or a drill asks for a record; give --records=DIR")
+        raise UsageError("--require-record: only for a deploy or a drill; use --records=DIR")
     if options.revoked_signers and not options.allowed_signers:
-        raise UsageError("--allowed-signers is missing: --revoked-signers says which of them no longer count")
+        raise UsageError("--allowed-signers is missing: --revoked-signers needs it")
     if problem := undeclared(target.declared, target.contract_units):
         raise UsageError(f"{path}: {problem}")
     signers = [
@@ -425,9 +429,9 @@ def _gate(options: Options, mode: Mode, target: Target, path: Path) -> Gate | No
     }
     names = [name for name, value in given.items() if value is not None]
     if empty := next((name for name in names if not given[name]), None):
-        raise UsageError(f"{empty}= is empty: give it a path, or leave it out")
+        raise UsageError(f"{empty}= is empty: set a path, or remove it")
     if names and mode not in {Mode.DEPLOY, Mode.DRILL}:
-        raise UsageError(f"{names[0]}: only a deploy or a drill asks for a record; a run with --{mode} needs none")
+        raise UsageError(f"{names[0]}: only for a deploy or a drill; a run with --{mode} needs no record")
     if not (options.require_record and options.allowed_signers):
         if names:
             missing = next(name for name, value in given.items() if not value)
@@ -446,8 +450,8 @@ def _gate(options: Options, mode: Mode, target: Target, path: Path) -> Gate | No
         return None
     if not is_full(options.sha or ""):
         raise UsageError(
-            f"--sha={options.sha}: with --require-record the full commit of 40 hexadecimal digits is needed, as a "
-            f"name or short form may come to mean another one: write what `git rev-parse {options.sha}` says"
+            f"--sha={options.sha}: --require-record needs the full commit of 40 hexadecimal digits, because a name "
+            f"or short form can change its meaning: use the output of `git rev-parse {options.sha}`"
         )
     revoked = Path(options.revoked_signers).expanduser() if options.revoked_signers else None
     allowed = Path(options.allowed_signers).expanduser()
@@ -464,8 +468,8 @@ def _mode(options: Options) -> Mode:
     names = [name for name, is_given in given.items() if is_given]
     if len(names) > 1:
         raise UsageError(
-            f"{' and '.join(names)}: give one of them; an audit looks at what runs, a plan at what would, "
-            "a rollback restores what ran, a drill deploys, goes back and deploys again"
+            f"{' and '.join(names)}: use only one of them; an audit verifies what runs, a plan shows what would "
+            "change, a rollback restores an earlier system, a drill deploys, goes back and deploys again"
         )
     return Mode(names[0].removeprefix("--")) if names else Mode.DEPLOY
 
@@ -476,6 +480,6 @@ def _back_to(asked: str | None) -> str | None:
         return None
     if Path(asked).exists():
         raise UsageError(
-            f"--rollback {asked}: that is a path here; write --rollback=REV, or put the option after the paths"
+            f"--rollback {asked}: {asked} is an existing path; write --rollback=REV, or put the option last"
         )
     return asked if is_generation(asked) else check_form(asked, "--rollback")

@@ -117,6 +117,6 @@ def test_what_is_kept_of_a_host_has_an_end(tmp_path: Path, monkeypatch: pytest.M
     assert verdicts["b"].message == "m" * 10_000
     notes = [event.text for event in events if isinstance(event, Noted)]
     assert [note.split(":")[0] for note in notes] == [
-        "a has used up the 20000 bytes that are kept of one host",
+        "a has used up the 20000 bytes kept per host",
         "Evidence is missing",
     ]

@@ -78,7 +78,7 @@ def test_a_record_without_the_contract_s_clauses_is_none(tmp_path: Path) -> None
     """Fuzzing found it: a host without clauses ended the summary with an IndexError."""
     place = next(place for place in places(RECORD) if place[-1:] == ("clauses",))
     (tmp_path / "record.json").write_text(json.dumps(spoiled(RECORD, place, [])))
-    with pytest.raises(SwitchproofError, match="has not the contract's clauses"):
+    with pytest.raises(SwitchproofError, match="does not have the contract's clauses"):
         read_run(str(tmp_path))
 
 

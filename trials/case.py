@@ -63,16 +63,16 @@ class Seen:
         if ended.exit_code in NOT_FOUND and not self.witness.activations:
             return Cause.CANNOT_RUN, f"it {how(ended, self.limit_s)}"
         if self.others:
-            return Cause.OTHER_COMMIT, f"it activated {named(self.others)}, not the commit asked for"
-        return Cause.NOT_ACTIVATED, f"it {how(ended, self.limit_s)}, and the commit asked for was never activated"
+            return Cause.OTHER_COMMIT, f"it activated {named(self.others)}, not the requested commit"
+        return Cause.NOT_ACTIVATED, f"it {how(ended, self.limit_s)}, and the requested commit was never activated"
 
 
 def how(ended: Ended, limit_s: float) -> str:
     """Say how a run of the path ended, after *it*."""
     if ended.late:
-        return f"had not ended after {limit_s:g} s (--subject-timeout)"
+        return f"did not end within {limit_s:g} s (--subject-timeout)"
     if ended.exit_code in NOT_FOUND:
-        return f"ended with exit code {ended.exit_code}, as a shell does that cannot run a command"
+        return f"ended with exit code {ended.exit_code}, the exit code of a shell that cannot run a command"
     return f"ended with exit code {ended.exit_code}"
 
 

@@ -31,7 +31,7 @@ def find(seen: Seen) -> list[Finding]:
 
 def _host_keys(seen: Seen) -> _Found:
     if seen.scenario.truth is Truth.IMPOSTOR and seen.witness.logins:
-        yield FindingId.HOST_KEYS, "it logged in to a host whose key is not the known one"
+        yield FindingId.HOST_KEYS, "it logged in to a host with an unknown key"
 
 
 def _lock(seen: Seen) -> _Found:
@@ -41,7 +41,7 @@ def _lock(seen: Seen) -> _Found:
     ours = _activations(seen, first.asked)
     theirs = _activations(seen, second.asked)
     if any(each.began < first.ended for each in theirs) and any(each.began < second.ended for each in ours):
-        yield FindingId.LOCK, "the second deploy switched the host while the first was still at work"
+        yield FindingId.LOCK, "the second deploy switched the host while the first was still running"
     elif not seen.witness.after.whole:
         yield FindingId.LOCK, f"two deploys left the host between two systems: it {state(seen.witness.after)}"
 
@@ -89,7 +89,7 @@ def _secrets(seen: Seen) -> _Found:
 
 def _limit(seen: Seen) -> _Found:
     if any(ended.late for ended in seen.ended):
-        yield FindingId.LIMIT, f"it had not ended after {seen.limit_s:g} s"
+        yield FindingId.LIMIT, f"it did not end within {seen.limit_s:g} s"
 
 
 def _left(seen: Seen) -> _Found:

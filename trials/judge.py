@@ -47,7 +47,7 @@ def _other_commit(seen: Seen) -> Iterator[Judgement]:
     """Judge the first clause where another commit was activated, whatever else the scenario is about."""
     if seen.others:
         asked = " or ".join(short(ended.asked) for ended in seen.ended)
-        expected = f"nothing but the commit asked for, {asked}, is activated"
+        expected = f"only the requested commit, {asked}, is activated"
         told = f"it activated {named(seen.others)}"
         yield _failed(Clause.REVISION, expected, told, Cause.OTHER_COMMIT)
 
@@ -55,7 +55,7 @@ def _other_commit(seen: Seen) -> Iterator[Judgement]:
 def _revision(seen: Seen) -> Judgement:
     if others := list(_other_commit(seen)):
         return others[0]
-    expected = f"nothing but the commit asked for, {short(seen.first.asked)}, is activated"
+    expected = f"only the requested commit, {short(seen.first.asked)}, is activated"
     if unshown := seen.unshown(seen.first):
         return _open(Clause.REVISION, expected, *unshown)
     return _passed(Clause.REVISION, expected, "only that commit was activated")
@@ -67,10 +67,10 @@ def _converge(seen: Seen) -> Judgement:
     if ended.late or (unshown and unshown[0] in {Cause.LAB, Cause.CANNOT_RUN}):
         why = unshown or (None, "")
         told = f"it {how(ended, seen.limit_s)}" if ended.late else why[1]
-        return _open(Clause.CONVERGE, "it is run, ends and says success", why[0], told)
+        return _open(Clause.CONVERGE, "it runs, ends and reports success", why[0], told)
     if not ended.succeeded:
         runs = "and the commit runs" if after.revision == ended.asked else f"and the host {state(after)}"
-        expected = "it deploys a good commit and says success"
+        expected = "it deploys a good commit and reports success"
         return _failed(Clause.CONVERGE, expected, f"it {how(ended, seen.limit_s)}, {runs}")
     return _claim(seen, ended, after)
 
@@ -89,11 +89,13 @@ def _claim(seen: Seen, ended: Ended, system: System) -> Judgement:
     ):
         if path != wanted:
             which = f"another system of {asked} ({path})" if revision == ended.asked else commit(revision, path)
-            return _failed(Clause.CONVERGE, expected, f"it said success, and {words} {which}")
+            return _failed(Clause.CONVERGE, expected, f"it reported success, but {words} {which}")
     if not seen.witness.nixos_rebuild:
-        told = "it said success, and the right system runs, is set and boots; it was not switched to by nixos-rebuild"
+        told = (
+            "it reported success, and the right system runs, is set and boots, but nixos-rebuild did not switch to it"
+        )
         return msgspec.structs.replace(_failed(Clause.CONVERGE, expected, told), letter=True)
-    return _passed(Clause.CONVERGE, expected, "it said success, and so it is")
+    return _passed(Clause.CONVERGE, expected, "it reported success, and that is true")
 
 
 def _hypervisor(seen: Seen) -> Judgement:
@@ -113,7 +115,7 @@ def _probed(seen: Seen, clause: Clause, endpoints: tuple[str, ...]) -> Judgement
         return _open(clause, expected, *unshown)
     last = seen.activation(ended)
     if last is None:
-        return _open(clause, expected, None, "the commit runs, and no switch to it was seen, so not when either")
+        return _open(clause, expected, None, "the commit runs, but no switch to it was seen, so its time is unknown")
     since = last.finished or last.began
     until = ended.ended + dt.timedelta(seconds=LOG_DELAY_S)
     probes = [each for each in seen.witness.requests if since <= each.at <= until]
@@ -136,7 +138,7 @@ def _unprobed(seen: Seen, name: str, probes: list[Request], last: Activation) ->
     """Say what the path asked an endpoint instead, or when."""
     others = {f"{each.method} {each.path}" for each in probes if each.endpoint == name}
     if others:
-        return f"{name} was asked for other pages only: {', '.join(sorted(others))}"
+        return f"{name} was asked only for other pages: {', '.join(sorted(others))}"
     times = [each.at for each in seen.witness.requests if _is_probe(each, name)]
     when = list(dict.fromkeys(_when(at, last) for at in times))
     return f"{name} was asked {' and '.join(when)} only" if when else f"{name} was asked nothing"
@@ -147,7 +149,7 @@ def _when(at: dt.datetime, last: Activation) -> str:
     if at < last.began:
         return "before the activation"
     if last.finished is not None and at < last.finished:
-        return "in the midst of the activation"
+        return "during the activation"
     return "after the path's end"
 
 
@@ -156,9 +158,9 @@ def _when(at: dt.datetime, last: Activation) -> str:
 
 def _bad(seen: Seen) -> Iterator[Judgement]:
     scenario, ended = seen.scenario, seen.first
-    expected = f"it says failure, as {scenario.amiss}"
+    expected = f"it reports failure, because {scenario.amiss}"
     if ended.late:
-        told = f"it {how(ended, seen.limit_s)}, and had said neither by then"
+        told = f"it {how(ended, seen.limit_s)}, and had reported neither by then"
         yield _open(scenario.clause, expected, None, told)
     elif unshown := seen.unshown(ended):
         yield _open(scenario.clause, expected, *unshown)
@@ -166,8 +168,8 @@ def _bad(seen: Seen) -> Iterator[Judgement]:
             yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", *unshown)
     elif ended.succeeded:
         runs = seen.witness.after.revision == ended.asked
-        told = f" while {scenario.amiss}" if runs else f", and the host {state(seen.witness.after)}"
-        yield _failed(scenario.clause, expected, f"it said success{told}")
+        told = f" while {scenario.amiss}" if runs else f", but the host {state(seen.witness.after)}"
+        yield _failed(scenario.clause, expected, f"it reported success{told}")
     else:
         yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
         yield _diagnosed(seen)
@@ -175,7 +177,7 @@ def _bad(seen: Seen) -> Iterator[Judgement]:
 
 def _refused(seen: Seen) -> Iterator[Judgement]:
     scenario, ended = seen.scenario, seen.first
-    expected = f"it says failure, as {scenario.amiss}, and changes nothing"
+    expected = f"it reports failure, because {scenario.amiss}, and changes nothing"
     unshown = seen.unshown(ended)
     cause = unshown[0] if unshown else None
     changes = _changes(seen)
@@ -192,11 +194,11 @@ def _refused(seen: Seen) -> Iterator[Judgement]:
         yield _open(scenario.clause, expected, *unshown)
         return
     elif ended.late:
-        told = f"it {how(ended, seen.limit_s)}, and had said neither by then"
+        told = f"it {how(ended, seen.limit_s)}, and had reported neither by then"
         yield _open(scenario.clause, expected, None, told)
         return
     elif ended.succeeded:
-        yield _failed(scenario.clause, expected, f"it said success while {scenario.amiss}")
+        yield _failed(scenario.clause, expected, f"it reported success while {scenario.amiss}")
     else:
         yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}, and nothing changed")
     if scenario.diagnosed and not ended.succeeded and not ended.late:
@@ -252,20 +254,20 @@ def _cut(seen: Seen) -> Judgement:
     unshown = seen.unshown(ended)
     if not seen.witness.cut:
         cause, told = unshown or (None, f"it {how(ended, seen.limit_s)}")
-        return _open(Clause.CONVERGE, "it goes on or says failure", cause, f"no activation could be cut: {told}")
+        return _open(Clause.CONVERGE, "it continues or reports failure", cause, f"no activation could be cut: {told}")
     if unshown and unshown[0] is Cause.OTHER_COMMIT:
-        return _open(Clause.CONVERGE, "it goes on or says failure", *unshown)
+        return _open(Clause.CONVERGE, "it continues or reports failure", *unshown)
     if ended.late:
-        return _open(Clause.CONVERGE, "it goes on or says failure", None, f"it {how(ended, seen.limit_s)}")
+        return _open(Clause.CONVERGE, "it continues or reports failure", None, f"it {how(ended, seen.limit_s)}")
     if ended.succeeded:
         return _claim(seen, ended, after)
     told = f"it {how(ended, seen.limit_s)}; the host {state(after)}"
-    return _passed(Clause.CONVERGE, "it says success only if it is so", told)
+    return _passed(Clause.CONVERGE, "it reports success only if that is true", told)
 
 
 def _impostor(seen: Seen) -> Judgement:
     ended, witness = seen.first, seen.witness
-    expected = "nothing is done to a host whose key is not the known one"
+    expected = "nothing is done to a host with an unknown key"
     changes = _changes(seen) or _activated(seen)
     changes += [f"{unit} was stopped or restarted" for unit in witness.restarted if not changes]
     changes += [f"its checkout was set to {short(each)}" for each in witness.checkouts[-1:] if not changes]
@@ -277,15 +279,17 @@ def _impostor(seen: Seen) -> Judgement:
     if ended.late:
         return _open(Clause.CONVERGE, expected, None, f"it {how(ended, seen.limit_s)}")
     if ended.succeeded:
-        return _failed(Clause.CONVERGE, expected, "it said success, and nothing was done")
+        return _failed(Clause.CONVERGE, expected, "it reported success, and nothing was done")
     return _passed(Clause.CONVERGE, expected, f"it {how(ended, seen.limit_s)}, and nothing was done")
 
 
 def _rivals(seen: Seen) -> Iterator[Judgement]:
-    expected = "who says success has deployed the system that runs then, and that is set and boots at the end"
+    expected = (
+        "a path that reports success has deployed the system that runs then, and that is set and boots at the end"
+    )
     if not any(ended.succeeded for ended in seen.ended):
         ends = ", the second ".join(how(ended, seen.limit_s) for ended in seen.ended)
-        told = f"neither said success: the first {ends}"
+        told = f"neither reported success: the first {ends}"
         if seen.witness.activations and not any(ended.late for ended in seen.ended):
             yield _passed(Clause.CONVERGE, expected, told)
         else:
@@ -296,7 +300,9 @@ def _rivals(seen: Seen) -> Iterator[Judgement]:
         if not ended.succeeded:
             continue
         if other := _overtaken(seen, ended):
-            told = f"the {number} said success for {short(ended.asked)}, and what it looked at was {named((other,))}"
+            told = (
+                f"the {number} reported success for {short(ended.asked)}, and what it looked at was {named((other,))}"
+            )
             yield _failed(Clause.CONVERGE, expected, told)
     last = max((ended for ended in seen.ended if ended.succeeded), key=lambda ended: ended.ended)
     after = seen.witness.after

@@ -32,8 +32,8 @@ class Cause(enum.StrEnum):
 
 
 _CAUSES = {
-    Cause.OTHER_COMMIT: "Another commit was deployed than the one asked for.",
-    Cause.NOT_ACTIVATED: "The commit asked for was never activated, so nothing shows whether its fault is noticed.",
+    Cause.OTHER_COMMIT: "The path deployed another commit than the requested one.",
+    Cause.NOT_ACTIVATED: "The requested commit was never activated, so nothing shows whether its fault is noticed.",
     Cause.CANNOT_RUN: "The command cannot be run here.",
     Cause.LAB: "The lab cannot do what the path asked for; that says nothing about the path.",
 }
@@ -59,15 +59,15 @@ class FindingId(enum.StrEnum):
 
 
 _MEANINGS = {
-    FindingId.HOST_KEYS: "It talks to a host without knowing that it is the right one.",
-    FindingId.LOCK: "Two deploys to one host get into each other's way.",
-    FindingId.ROLLBACK: "A deploy that failed leaves the host with what failed.",
-    FindingId.ROLLBACK_OPEN: "It had not deployed the system to go back to itself; try it with --subject-first.",
-    FindingId.UNTRUE: "It said that it had gone back, and the host had not.",
+    FindingId.HOST_KEYS: "It does not verify the host's key, so it cannot know whether the host is the right one.",
+    FindingId.LOCK: "Two deploys to one host disturb each other.",
+    FindingId.ROLLBACK: "A failed deploy leaves the failed system on the host.",
+    FindingId.ROLLBACK_OPEN: "The path had not deployed the earlier system; try it with --subject-first.",
+    FindingId.UNTRUE: "It reported a rollback, but the host had not gone back.",
     FindingId.BRANCH: "It follows a branch, which may move between two steps of a deploy.",
-    FindingId.SECRETS: "A secret can be read by whoever lists the processes, or the commands sent to AWS.",
-    FindingId.LIMIT: "It waits for ever for something that never comes.",
-    FindingId.LEFTOVERS: "Something that it started goes on running after its end.",
+    FindingId.SECRETS: "Anyone who lists the processes, or the commands sent to AWS, can read a secret.",
+    FindingId.LIMIT: "It waits forever for something that never comes.",
+    FindingId.LEFTOVERS: "A process that it started still runs after its end.",
 }
 
 
@@ -216,7 +216,7 @@ def unseen(scenario: Scenario, why: str, cause: Cause | None = None) -> tuple[Ju
         examined = [clause for clause in Clause if clause is not Clause.DIAGNOSTICS]
     if scenario.diagnosed:
         examined.append(Clause.DIAGNOSTICS)
-    expected = f"{scenario.title}: it is tried"
+    expected = f"{scenario.title}: the scenario runs"
     return tuple(
         Judgement(clause=clause, verdict=Verdict.INCONCLUSIVE, expected=expected, seen=why, cause=cause)
         for clause in examined

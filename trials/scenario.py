@@ -83,7 +83,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         "unknown-commit",
-        "A commit is asked for that does not exist",
+        "The requested commit does not exist",
         Truth.REFUSED,
         Clause.REVISION,
         "",
@@ -103,11 +103,11 @@ SCENARIOS: Final = (
         "A unit beside the contract's, new with the commit, fails",
         Clause.CONVERGE,
         revision="new-unit-failing",
-        amiss="nixos-rebuild told that a unit failed",
+        amiss="nixos-rebuild reported that a unit failed",
     ),
     _bad(
         "old-process-kept",
-        "The hypervisor changes and is not restarted, so the old process goes on answering",
+        "The hypervisor changes but is not restarted, so the old process still answers",
         Clause.CONVERGE,
         revision="stale-process",
         amiss="the hypervisor still ran from the earlier system",
@@ -139,10 +139,10 @@ SCENARIOS: Final = (
     ),
     _bad(
         "live-degraded",
-        "live answers 200, and that it is degraded",
+        "live answers 200 and reports that it is degraded",
         Clause.RUNTIME,
         revision="live-degraded",
-        amiss='live said that its status is "degraded"',
+        amiss='live reported the status "degraded"',
         unit="live",
     ),
     _bad(
@@ -169,9 +169,9 @@ SCENARIOS: Final = (
     ),
     _unwell(
         "dev-degraded",
-        "dev answers 200, and that it is degraded",
+        "dev answers 200 and reports that it is degraded",
         words="sandbox.status=degraded",
-        amiss='dev said that its status is "degraded"',
+        amiss='dev reported the status "degraded"',
     ),
     _unwell(
         "live-hangs",
@@ -183,7 +183,7 @@ SCENARIOS: Final = (
     Scenario("connection-cut", "The connection is cut while the host is activated", Truth.CUT, Clause.CONVERGE),
     Scenario(
         "host-key-changed",
-        "The host has another SSH key than the known one",
+        "The host has an SSH key other than the known one",
         Truth.IMPOSTOR,
         Clause.CONVERGE,
         shapes=("ovh",),

@@ -106,11 +106,11 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
         UsageError: Names the option, and what is allowed.
     """
     if given.provider != "lab":
-        raise UsageError("--subject: a deploy path is tried on hosts made for it: give --provider=lab")
+        raise UsageError("--subject: a trial runs on lab hosts: add --provider=lab")
     for name, option in _OTHERS.items():
         value = getattr(given, name)
         if value is not None and value is not False and value != []:
-            raise UsageError(f"{option}: not with --subject, which is asked for commits of the lab's own")
+            raise UsageError(f"{option}: not with --subject, because a trial uses the lab's own commits")
     if not given.subject.strip():
         raise UsageError("--subject= is empty: give the command that deploys, as for /bin/sh")
     if given.shape == "aws":
@@ -127,7 +127,7 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
     every = of_shape(shape)
     names = [scenario.name for scenario in every]
     if unknown := [name for name in given.scenario if name not in names]:
-        raise UsageError(f"--scenario={unknown[0]}: there is none for --shape={shape}; known: {', '.join(names)}")
+        raise UsageError(f"--scenario={unknown[0]}: not a scenario for --shape={shape}; known: {', '.join(names)}")
     runtime = given.lab_runtime or RUNTIME
     if not given.collectonly:
         try:
@@ -259,7 +259,7 @@ class TrialSession:
             try:
                 write(self._trial, self._folder)
             except OSError as error:
-                self._problems.append(f"the trial's files are not all written: {error}")
+                self._problems.append(f"some files of the trial were not written: {error}")
         yield
         if self._trial is not None:
             session.exitstatus = self._trial.exit_code

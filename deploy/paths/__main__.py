@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = Parser(
         prog="switchproof paths",
-        description="Find a repository's active deploy paths by reading it; say whether they keep to the contract.",
+        description="Find a repository's active deploy paths by reading it, and check them against the contract.",
     )
     parser.add_argument("repository", type=Path, nargs="?", help="the folder of its working copy")
     parser.add_argument("--json", action="store_true", help="print the survey as JSON (docs/paths.schema.json)")
@@ -43,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="an action, program, file or entry point that you have looked at yourself; wildcards; repeatable",
+        help="an action, program, file or entry point that you have reviewed yourself; takes wildcards; repeatable",
     )
     given = parser.parse_args(arguments)
     if given.repository is None:
-        parser.error("which repository? name the folder of its working copy")
+        parser.error("the repository is missing: name the folder of its working copy")
     try:
         require("paths", "switchproof paths")
         survey = Surveyor(given.repository, given.vouch).survey()

@@ -126,7 +126,7 @@ def load(files: Files, path: str) -> Node:
         value = yaml.load(files.text(path) or "")
     except MarkedYAMLError as error:
         mark = error.problem_mark
-        raise NotYaml(mark.line + 1 if mark else 1, f"no YAML that can be read: {error.problem}") from None
+        raise NotYaml(mark.line + 1 if mark else 1, f"not readable YAML: {error.problem}") from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise NotYaml(1, f"no YAML that can be read: {str(error)[:200]}") from None
+        raise NotYaml(1, f"not readable YAML: {str(error)[:200]}") from None
     return Node(value, path, 1)

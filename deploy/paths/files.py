@@ -48,7 +48,7 @@ class Files:
             try:
                 entries = sorted(stack.pop().iterdir())
             except OSError as error:
-                raise UsageError(f"{self.root}: a folder in it cannot be read: {error}") from error
+                raise UsageError(f"{self.root}: one of its folders cannot be read: {error}") from error
             for entry in entries:
                 if entry.name in {".git", "node_modules", ".venv", "target", "result"}:
                     continue
@@ -93,9 +93,9 @@ class Files:
         if not os.path.lexists(place) or place.is_dir():
             return None
         if not self.is_file(path):
-            return "a link that leads out of the repository, or no file, which is not read"
+            return "not a regular file in the repository, so it is not read"
         if self.text(path) is None:
-            return f"no text, or one of more than {LARGEST} bytes, which is not read"
+            return f"not text, or larger than {LARGEST} bytes, so it is not read"
         return None
 
     def text(self, path: str) -> str | None:

@@ -75,7 +75,7 @@ class Workflows:
         workflow = self.load(path)
         jobs = workflow.get("jobs")
         if jobs is None or not jobs.is_map:
-            raise NotYaml(1, "no workflow: it has no jobs")
+            raise NotYaml(1, "not a workflow: it has no jobs")
         if _only_called(workflow):
             return
         for name, job in jobs.items():
@@ -97,7 +97,7 @@ class Workflows:
             if found and name not in {"include", "exclude"}:
                 context.matrix[name] = found
         if job.value is None or not job.is_map:
-            walker.trail.unknown(self.files.place(job.file, job.line), "no job: it is empty")
+            walker.trail.unknown(self.files.place(job.file, job.line), "not a job: it is empty")
             return
         for level in (workflow, job):
             self._env(walker, level.get("env"), context)
@@ -170,7 +170,7 @@ class Workflows:
             elif uses := step.get("uses"):
                 self._uses(walker, step, uses, inner, depth)
             else:
-                walker.trail.unknown(self.files.place(step.file, step.line), "a step that neither runs nor uses")
+                walker.trail.unknown(self.files.place(step.file, step.line), "a step without run or uses")
 
     def _run(
         self, walker: Walker, step: Node, run: Node, context: Context, defaults: list[Node], *, inline: bool
@@ -223,7 +223,7 @@ class Workflows:
         elif not name.startswith(HARMLESS_ACTIONS) and not walker.vouches(name):
             if of_aws(name):
                 walker.trail.find(Kind.AWS, place, f"{name} only works with AWS")
-            walker.trail.unknown(place, f"what the action {name} does is not known")
+            walker.trail.unknown(place, f"it is unknown what the action {name} does")
 
     def _checkout(self, walker: Walker, inputs: dict[str, Values], place: Place, step: Node) -> None:
         repository = inputs.get("repository", ("",))
@@ -234,15 +234,15 @@ class Workflows:
         where = self.files.place(reference.file, reference.line) if reference else place
         for text in inputs.get("ref", ()):
             if is_moving(text, any_name=True):
-                walker.trail.find(Kind.FLOATING, where, f"{text} is checked out, which is another commit tomorrow")
+                walker.trail.find(Kind.FLOATING, where, f"{text} is checked out, and can be another commit tomorrow")
         if elsewhere and "ref" not in inputs:
-            walker.trail.find(Kind.FLOATING, place, "another repository is checked out at whatever its branch holds")
+            walker.trail.find(Kind.FLOATING, place, "another repository is checked out at the head of its branch")
 
     def _ssh(self, walker: Walker, step: Node, name: str, inputs: dict[str, Values], context: Context) -> None:
         uses = step.get("uses") or step
         place = self.files.place(uses.file, uses.line)
         if "fingerprint" not in inputs:
-            walker.trail.find(Kind.HOST_KEY, place, f"{name} without a fingerprint takes any host key")
+            walker.trail.find(Kind.HOST_KEY, place, f"{name} without a fingerprint accepts any host key")
         script = step.get("with", "script") or step.get("with", "command")
         host = " ".join(inputs.get("host", ("",))).lower()
         if script:

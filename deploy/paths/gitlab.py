@@ -87,7 +87,7 @@ class Pipelines:
             pipeline.strange.append((self.files.place(path, error.line), str(error)))
             return
         if not document.is_map:
-            pipeline.strange.append((self.files.place(path, 1), "no pipeline: it is no mapping"))
+            pipeline.strange.append((self.files.place(path, 1), "not a pipeline: it is not a mapping"))
             return
         if include := document.get("include"):
             for one in include.parts() if include.is_list else [include]:
@@ -106,7 +106,7 @@ class Pipelines:
             job = Node({"script": [session]}, node.file, node.line)
             pipeline.parts.setdefault(inputs.get("job", "deploy"), []).append(job)
             if any(is_moving(each, any_name=True) for each in _expanded(component.text.rpartition("@")[2], {})):
-                pipeline.strange.append((place, f"includes {component.text}, which is another one tomorrow"))
+                pipeline.strange.append((place, f"includes {component.text}, which can change at any time"))
             return
         local = node.get("local") if node.is_map else node
         if local is None or "://" in local.text:
@@ -183,14 +183,14 @@ class Pipelines:
             found = self._reference(pipeline, keys) if depth < _DEEPEST else None
             if found is None:
                 place = self.files.place(node.file, node.line)
-                walker.trail.unknown(place, f"!reference [{', '.join(keys)}] leads nowhere")
+                walker.trail.unknown(place, f"!reference [{', '.join(keys)}] refers to nothing")
             else:
                 yield from self._lines(walker, pipeline, found, depth + 1)
         elif node.is_list:
             for part in node.parts():
                 yield from self._lines(walker, pipeline, part, depth)
         elif node.is_map:
-            walker.trail.unknown(self.files.place(node.file, node.line), "no line of a script: it is a mapping")
+            walker.trail.unknown(self.files.place(node.file, node.line), "not a line of a script, but a mapping")
         else:
             yield node
 

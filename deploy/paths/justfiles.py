@@ -351,7 +351,7 @@ def _logical(lines: list[str]) -> list[tuple[int, str]]:
 def _dump(path: Path) -> dict[str, Any]:
     program = shutil.which("just") or shutil.which("just", path=str(Path(sys.executable).parent))
     if program is None:
-        raise NotRead("`just` is missing, which reads justfiles: pip install rust-just")
+        raise NotRead("`just` is missing, but the survey reads justfiles with it: run pip install rust-just")
     command = [program, "--justfile", str(path), "--dump", "--dump-format", "json"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL)

@@ -77,7 +77,7 @@ class Makefile:
             line = child.start_point.row + 1
             match child.type:
                 case "ERROR":
-                    self._note(path, line, "no Makefile that can be read")
+                    self._note(path, line, "not a readable Makefile")
                 case "rule":
                     self._rule(child, path)
                 case "variable_assignment" | "shell_assignment":
@@ -85,12 +85,12 @@ class Makefile:
                 case "include_directive":
                     self._include(child, path, line)
                 case "define_directive":
-                    self._note(path, line, "define holds text that only make puts together")
+                    self._note(path, line, "define holds text that only make can expand")
                 case "comment":
                     pass
                 case _:
                     if "eval" in _text(child)[:12]:
-                        self._note(path, line, "$(eval …) makes rules that only make knows")
+                        self._note(path, line, "$(eval …) creates rules that only make can read")
                     self._visit(child, path)
 
     def _note(self, path: str, line: int, words: str) -> None:
@@ -142,7 +142,7 @@ class Makefile:
                 text = "\n".join(line.removeprefix("\t") if at else line for at, line in enumerate(lines))
                 recipe.append((child.start_point.row + 1, text))
             elif child.type == "ERROR":
-                self._note(path, child.start_point.row + 1, "no recipe that can be read")
+                self._note(path, child.start_point.row + 1, "not a readable recipe")
             elif child.type == "conditional":
                 # The grammar takes what follows an indented recipe for part of it, rules included.
                 self._conditional(child, path, recipe)

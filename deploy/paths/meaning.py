@@ -268,9 +268,9 @@ def moving_flake(reference: str) -> bool:
 def key_problem(text: str) -> str:
     """Say how a text weakens the check of host keys; empty where it does not."""
     if _KEY_UNCHECKED.search(text):
-        return "the check of host keys is switched off"
+        return "host key checking is switched off"
     if _KEY_FIRST.search(text):
-        return "the first key that answers is trusted (accept-new): a new runner trusts any"
+        return "the first host key is trusted (accept-new), so a new runner trusts any key"
     return ""
 
 

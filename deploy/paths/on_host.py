@@ -54,11 +54,11 @@ def settles(walker: Walker, call: Call) -> bool:
         return False
     lasting = [word for word in call.plain if word.startswith("/") and not word.startswith(PASSING)]
     if lasting:
-        walker.trail.unknown(call.place, f"what {call.name} makes of {shown(lasting[-1])} there is not known")
+        walker.trail.unknown(call.place, f"it is unknown what {call.name} does with {shown(lasting[-1])} there")
     return True
 
 
 def question(walker: Walker, call: Call) -> None:
     """Note a program of which it is not known what it does to the host on which it runs."""
     if call.text.provider not in _HERE and call.name not in _HARMLESS and not walker.vouches(call.name):
-        walker.trail.unknown(call.place, f"what {shown(call.name)} does on the host is not known")
+        walker.trail.unknown(call.place, f"it is unknown what {shown(call.name)} does on the host")

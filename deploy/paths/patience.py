@@ -50,8 +50,8 @@ def step(size: int = 0) -> None:
         return
     current.steps -= 1
     if size > LONGEST:
-        raise OutOfPatience(f"a text of more than {LONGEST} characters comes of it")
+        raise OutOfPatience(f"it expands to more than {LONGEST} characters")
     if current.steps < 0:
-        raise OutOfPatience(f"the survey has taken {STEPS} steps, and goes no further")
+        raise OutOfPatience(f"the survey stops after {STEPS} steps")
     if current.steps % 64 == 0 and time.monotonic() > current.until:
-        raise OutOfPatience(f"the survey has taken {LIMIT_S:g} s, and goes no further")
+        raise OutOfPatience(f"the survey stops after {LIMIT_S:g} s")

@@ -52,7 +52,7 @@ def unseen_host_script(walker: Walker, call: Call, name: str) -> None:
     """Note a program that has the name of the host-side script, and whose text is not in the repository."""
     if not walker.vouches(name):
         walker.trail.unknown(
-            call.place, f"{shown(name)} has the name of the host-side script; what it holds cannot be read here"
+            call.place, f"{shown(name)} has the name of the host-side script, but its content cannot be read here"
         )
 
 
@@ -107,13 +107,13 @@ def copies(walker: Walker, call: Call) -> None:
     place = call.plain[-1].partition(":")[2] if call.words else ""
     if place.startswith("/") and not place.startswith(PASSING) and not walker.vouches(call.name):
         walker.trail.unknown(
-            call.place, f"{call.name} brings files to {shown(call.plain[-1])}; what they do there is not known"
+            call.place, f"{call.name} copies files to {shown(call.plain[-1])}; it is unknown what they do there"
         )
 
 
 def ssh_keyscan(walker: Walker, call: Call) -> None:
     """Ssh-keyscan at deploy time takes whichever key answers."""
-    walker.trail.find(Kind.HOST_KEY, call.place, "ssh-keyscan takes whatever key answers for the host's")
+    walker.trail.find(Kind.HOST_KEY, call.place, "ssh-keyscan accepts any key that is presented for the host")
 
 
 def git(walker: Walker, call: Call) -> None:
@@ -137,7 +137,7 @@ def git(walker: Walker, call: Call) -> None:
         case "pull":
             if call.text.provider not in {"local", "lab"}:
                 act(walker, call, "git pull")
-            walker.trail.find(Kind.FLOATING, call.place, "git pull takes whatever the branch holds at that time")
+            walker.trail.find(Kind.FLOATING, call.place, "git pull takes the head of the branch at that time")
         case "fetch":
             revisions = names[1:]
             walker.trail.fetched_branch = not revisions or any(is_moving(text) for word in revisions for text in word)
@@ -160,7 +160,7 @@ def _in_switchproof(call: Call) -> bool:
 def _choose(walker: Walker, call: Call, names: list[Values]) -> None:
     for text in (text for word in names for text in word):
         if is_moving(text) or (text == "FETCH_HEAD" and walker.trail.fetched_branch):
-            walker.trail.find(Kind.FLOATING, call.place, f"{shown(text)} is another commit tomorrow")
+            walker.trail.find(Kind.FLOATING, call.place, f"{shown(text)} can be another commit tomorrow")
             return
     if names:
         walker.trail.cloned = None
@@ -171,13 +171,13 @@ def nixos_rebuild(walker: Walker, call: Call) -> None:
     _flake(walker, call, call.option("--flake", "-f"))
     for word in call.plain:
         if word in {"--upgrade", "--upgrade-all", "--recreate-lock-file"} or word.startswith("--update-input"):
-            walker.trail.find(Kind.FLOATING, call.place, f"{word} builds what nobody chose")
+            walker.trail.find(Kind.FLOATING, call.place, f"{word} builds new, unreviewed inputs")
     target = call.option("--target-host")
     provider = None if target is None else "ovh" if any("ovh" in text.lower() for text in target) else "ssh"
     if SWITCHES & {text for word in call.words for text in word}:
         act(walker, call, "nixos-rebuild", provider)
     elif any(not is_known(word) for word in call.plain) and not _BUILDS & set(call.plain):
-        walker.trail.unknown(call.place, "what nixos-rebuild is asked to do only the run will tell")
+        walker.trail.unknown(call.place, "the arguments of nixos-rebuild are known only at run time")
 
 
 def _flake(walker: Walker, call: Call, reference: Values | None) -> None:
@@ -207,7 +207,7 @@ def nix(walker: Walker, call: Call) -> None:
         plain = plain[3:] if plain[0] == "--option" else plain[2:] if plain[0].startswith("--extra-") else plain[1:]
     match plain:
         case ["flake", "update" | "lock", *rest] if plain[1] == "update" or "--update-input" in rest:
-            walker.trail.find(Kind.FLOATING, call.place, f"nix flake {plain[1]} builds what nobody chose")
+            walker.trail.find(Kind.FLOATING, call.place, f"nix flake {plain[1]} builds new, unreviewed inputs")
         case ["run", *rest]:
             _nix_run(walker, call, rest)
         case ["develop" | "shell", *_]:
@@ -298,7 +298,7 @@ def _send_command(walker: Walker, call: Call) -> None:
             unseen_host_script(walker, call, HOST_SCRIPT)
         return
     act(walker, call, "aws ssm send-command", "aws")
-    walker.trail.unknown(call.place, "what SSM is told to run only the run will tell")
+    walker.trail.unknown(call.place, "the command that SSM runs is known only at run time")
 
 
 def _commands(text: str) -> list[str]:
@@ -340,7 +340,7 @@ def python(walker: Walker, call: Call) -> None:
                     python_text(walker, text, candidate, call)
                     return
             if not is_known(module):
-                walker.trail.unknown(call.place, f"which module {shown(module)} is only the run will tell")
+                walker.trail.unknown(call.place, f"the module {shown(module)} is known only at run time")
         case ["-c", text, *_]:
             python_text(walker, text, None, call)
         case [] | ["-", *_]:
@@ -387,7 +387,7 @@ def session(walker: Walker, call: Call) -> None:
         return
     for text in call.option("--sha") or ():
         if is_moving(text, any_name=True):
-            walker.trail.find(Kind.FLOATING, call.place, f"--sha={shown(text)} is another commit tomorrow")
+            walker.trail.find(Kind.FLOATING, call.place, f"--sha={shown(text)} can be another commit tomorrow")
 
 
 def command(walker: Walker, call: Call) -> None:
@@ -417,7 +417,7 @@ def package_script(walker: Walker, call: Call) -> None:
     except (ValueError, AttributeError):
         script = None
     if not isinstance(script, str):
-        walker.trail.unknown(call.place, f"{call.name} {shown(name)}: there is no such script in package.json")
+        walker.trail.unknown(call.place, f"{call.name} {shown(name)}: package.json has no such script")
         return
     walker.inline(call, (script,))
 
@@ -452,13 +452,13 @@ def source(walker: Walker, call: Call) -> None:
             or said in _SITE
             or walker.vouches(said)
         ):
-            walker.trail.unknown(call.place, f"{shown(said)}, which is read in, is not in the repository")
+            walker.trail.unknown(call.place, f"{shown(said)}, which it sources, is not in the repository")
 
 
 def unread(walker: Walker, call: Call) -> None:
     """A program whose own files say what it does to which hosts."""
     if not walker.vouches(call.name):
-        walker.trail.unknown(call.place, f"{call.name} changes hosts by files of its own, which are not read")
+        walker.trail.unknown(call.place, f"{call.name} changes hosts with its own files, which are not read")
 
 
 def other_user(walker: Walker, call: Call) -> None:

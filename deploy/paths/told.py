@@ -10,8 +10,8 @@ from switchproof.deploy.redact.redactor import plain
 _VERDICTS = {
     SurveyVerdict.CLEAN: "clean: every active deploy path keeps to the contract",
     SurveyVerdict.BREAKS: "breaks the contract",
-    SurveyVerdict.NOTHING: "nothing found: no deploy path was found, so nothing is known of how this is deployed",
-    SurveyVerdict.NOT_UNDERSTOOD: "not understood: look at what is listed, and vouch for it with --vouch=NAME",
+    SurveyVerdict.NOTHING: "nothing found: no deploy path was found, so it is unknown how this is deployed",
+    SurveyVerdict.NOT_UNDERSTOOD: "not understood: review each listed entry, and accept it with --vouch=NAME",
 }
 
 
@@ -48,7 +48,7 @@ def _lines(survey: Survey) -> Iterator[str]:
             yield f"  {each.place}: {each.words}"
     if survey.vouched:
         yield ""
-        yield f"Passed over, as you vouch for it: {', '.join(survey.vouched)}"
+        yield f"Skipped, because you vouch for it: {', '.join(survey.vouched)}"
     yield ""
     yield f"Verdict: {_VERDICTS[survey.verdict]}"
 

@@ -68,7 +68,7 @@ class Trail:
                 self.find(
                     Kind.INLINE,
                     place,
-                    f"{what} stands in the entry point itself; a script that people and CI share is needed",
+                    f"{what} is written in the entry point itself; move it to a script that people and CI share",
                 )
         if provider == "aws":
             self.find(Kind.AWS, place, f"{what} deploys to AWS")
@@ -90,9 +90,9 @@ class Trail:
         active = bool(actions)
         lab_only = active and set(self.providers) == {"lab"}
         if active and self.cloned:
-            self.find(Kind.FLOATING, self.cloned, "what is cloned is whatever its branch holds at that time")
+            self.find(Kind.FLOATING, self.cloned, "the clone is the head of its branch at that time")
         if not (active or self.not_understood or self.refused or self.vouched) and sounds_like_deploy(self.name):
-            self.unknown(self.place, "its name says that it deploys; how it does was not found")
+            self.unknown(self.place, "its name says that it deploys, but it was not found how")
         if active:
             state = State.ACTIVE
         elif self.not_understood:

@@ -172,7 +172,7 @@ class Walker:
                 return False
             match step:
                 case Strange():
-                    self.trail.unknown(place, f"no shell that can be read: {shown(step.text)!r}")
+                    self.trail.unknown(place, f"not readable shell: {shown(step.text)!r}")
                 case Assignment():
                     self.note_assigned({step.name: step.value}, place)
                 case Command():
@@ -191,7 +191,7 @@ class Walker:
             if any(HOST_SCRIPT in each for each in value):
                 self.trail.strings.append(place)
             if name in REVISION_VARIABLES and any(is_moving(each, any_name=True) for each in value):
-                self.trail.find(Kind.FLOATING, place, f"{name} is {shown(value[0])}, which moves")
+                self.trail.find(Kind.FLOATING, place, f"{name} is {shown(value[0])}, which can move")
 
     def _note(self, command: Command, place: Place) -> None:
         self.note_assigned(command.assigned, place)
@@ -345,7 +345,7 @@ class Walker:
         elif is_known(name):
             self.trail.unknown(call.place, f"{name} is not in the repository")
         else:
-            self.trail.unknown(call.place, f"what {shown(name)} runs only the run will tell")
+            self.trail.unknown(call.place, f"it is known only at run time what {shown(name)} runs")
             if set(marks(name)) & {"1", "@", "*"} or call.scope.functions:
                 for function in list(call.scope.functions):
                     self._function(replace(call, name=function, words=()))
@@ -366,7 +366,7 @@ class Walker:
             return
         text = self.files.text(path)
         if text is None:
-            self.trail.unknown(call.place, f"{path} is no text that can be read")
+            self.trail.unknown(call.place, f"{path} is not a readable text file")
             return
         self.files.followed.add(path)
         host_side = posixpath.basename(path) == HOST_SCRIPT
@@ -431,7 +431,7 @@ class Walker:
         key = f"file {path}"
         text = self.files.text(path)
         if text is None:
-            self.trail.unknown(call.place, f"{path} is no text that can be read")
+            self.trail.unknown(call.place, f"{path} is not a readable text file")
         if key in self._under_way or text is None:
             return
         self.files.followed.add(path)
@@ -493,7 +493,7 @@ class Walker:
             for body in command.piped.words[-1]:
                 self.shell(replace(text, text=body, rows=(call.place.line,)), self.elsewhere_scope(call))
         elif needed:
-            self.trail.unknown(call.place, "a shell reads what only the run will tell")
+            self.trail.unknown(call.place, "a shell reads text that is known only at run time")
 
     def elsewhere_scope(self, call: Call) -> Scope:
         """What a shell of its own knows, which shares none of the caller's changes."""
@@ -507,7 +507,7 @@ class Walker:
         for body in bodies:
             if not is_known(body) and not after_marks(body).strip() and body.startswith("⟦"):
                 if not self.vouches(body):
-                    self.trail.unknown(call.place, f"runs {shown(body)}, which only the run will tell")
+                    self.trail.unknown(call.place, f"runs {shown(body)}, which is known only at run time")
                 continue
             scope = self.elsewhere_scope(call)
             scope.arguments = list(words) or None
@@ -540,7 +540,7 @@ class Walker:
                 self.files = before
         if not self.vouches(tool):
             name = " ".join(shown(word) for word in call.plain[:3])
-            self.trail.unknown(call.place, f"{tool} {name}: there is no such recipe in the repository")
+            self.trail.unknown(call.place, f"{tool} {name}: the repository has no such recipe")
 
     def vouches(self, name: str) -> bool:
         """Whether the caller vouches for something."""

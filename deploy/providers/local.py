@@ -52,7 +52,7 @@ class LocalConnection:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 raise DeadlineExceeded(
-                    self.host, f"no whole answer within {timeout_s:g} s", "See what keeps this machine busy."
+                    self.host, f"no complete answer within {timeout_s:g} s", "Check what keeps this machine busy."
                 ) from None
             finally:
                 self.close()

@@ -55,7 +55,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
     stream = iter(events)
     begun = next(stream, None)
     if not isinstance(begun, ev.RunStarted):
-        raise ValueError("the journal does not begin with the start of a run")  # noqa: TRY004 - a file's content
+        raise ValueError("the journal does not start with the start of a run")  # noqa: TRY004 - a file's content
     record = Record(
         run=Run(
             id=begun.id,
@@ -90,7 +90,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
     for event in stream:
         host_name = getattr(event, "host", None)
         if host_name is not None and host_name not in hosts:
-            raise ValueError(f"the journal tells of host {host_name!r}; the run has {', '.join(begun.hosts)}")
+            raise ValueError(f"the journal names host {host_name!r}; the run has {', '.join(begun.hosts)}")
         if host_name is not None and getattr(event, "leg", None) == "again":
             again.add(host_name)
         match event:

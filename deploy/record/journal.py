@@ -94,9 +94,7 @@ class Journal:
         """Note once that a host has used up what is kept of it."""
         if host not in self._over:
             self._over.add(host)
-            text = (
-                f"{host} has used up the {limits.KEPT} bytes that are kept of one host: texts are cut from here on."
-            )
+            text = f"{host} has used up the {limits.KEPT} bytes kept per host: its texts are cut from here on."
             self.emit(Noted(host=None, text=text))
 
     def _append(self, line: bytes) -> None:
@@ -142,7 +140,7 @@ class Journal:
         """
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(
-                f"evidence of {host or 'the run'} cannot be kept as {name!r}: it leads out of the folder"
+                f"evidence of {host or 'the run'} cannot be kept as {name!r}: its path leaves the folder"
             )
         about = host or "run"
         with self._lock:

@@ -138,7 +138,7 @@ def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[
         for name, count in part.record.redactions.items():
             redactions[name] = redactions.get(name, 0) + count
     at = max(part.record.run.finished or part.events[-1].at for part in parts)
-    reason = "No part of the audit that was merged here has looked at this host."
+    reason = "None of the merged parts of the audit has verified this host."
     events += [
         ev.HostLeft(at=at, host=name, state=HostState.UNKNOWN, reason=reason) for name in hosts if name not in seen
     ]
@@ -201,18 +201,18 @@ def _problems(parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         if (apart := part.begun.at - oldest.begun.at) > _APART:
             hours = apart / dt.timedelta(hours=1)
-            yield f"{part.name} began {hours:.0f} h after {oldest.name}, and hosts change in such a time"
+            yield f"{part.name} began {hours:.0f} h after {oldest.name}; hosts may have changed in between"
         run = part.record.run
         if part.shard.hosts != parts[0].shard.hosts:
             yield f"{part.name} is of another selection of hosts than {parts[0].name}"
         if run.exit_code == ExitCode.INTERNAL:
             yield f"{part.name} ended with a defect of Switchproof (exit code {ExitCode.INTERNAL:d})"
         if run.finished is None:
-            yield f"{part.name} did not come to its end"
+            yield f"{part.name} did not finish"
         for what, said in (
             ("was interrupted", run.interrupted),
-            ("has not all of its report", run.unreported),
-            ("left checks out", run.selected),
+            ("has an incomplete report", run.unreported),
+            ("skipped checks", run.selected),
             ("was refused", run.refusal.message if run.refusal else None),
         ):
             if said:

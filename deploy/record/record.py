@@ -330,5 +330,5 @@ def read_record(path: Path) -> Record:
     for host in record.hosts:
         for leg in (host, host.rollback, host.again):
             if leg is not None and len(leg.clauses) != len(Clause):
-                raise ValueError(f"{path}: not a record of a run: {host.name} has not the contract's clauses")
+                raise ValueError(f"{path}: not a record of a run: {host.name} does not have the contract's clauses")
     return record

@@ -49,9 +49,9 @@ class Room:
             with suppress(OSError):
                 folder.rmdir()
             short = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-            needs = f"; it needs {size // MIB} MiB: make room there, or name" if short else ": name"
+            needs = f"; it needs {size // MIB} MiB: free space there, or name" if short else ": name"
             raise UsageError(
-                f"nothing was touched, as no report can be written in {folder.parent}: {error.strerror}{needs} "
+                f"nothing was touched, because no report can be written in {folder.parent}: {error.strerror}{needs} "
                 "another folder with --report-dir=DIR"
             ) from None
 

@@ -63,7 +63,7 @@ def told_expired(waiver: Waiver) -> str:
     """Tell of a waiver that has expired, before anything is touched."""
     return (
         f"The waiver of {called(waiver)} ({waiver.owner}) expired at {_utc(waiver.expires)}: that check counts as if "
-        "there were none. Mend what it was for and remove it from the target file."
+        "there were none. Fix what it was for, and remove it from the target file."
     )
 
 

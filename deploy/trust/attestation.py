@@ -100,9 +100,7 @@ def read_attested(folder: Path, allowed: Path, revoked: Path | None) -> Attested
     """
     for name in (STATEMENT, SIGNATURE):
         if not (folder / name).exists():
-            raise Refused(
-                Reason.UNSIGNED, f"it is not signed ({name} is missing): have its run made with --sign-key=FILE"
-            )
+            raise Refused(Reason.UNSIGNED, f"it is not signed ({name} is missing): run again with --sign-key=FILE")
     content = _read(folder, STATEMENT, Reason.STATEMENT)
     _read(folder, SIGNATURE, Reason.SIGNATURE)
     try:
@@ -121,35 +119,35 @@ def _why(fault: Fault, allowed: Path, revoked: Path | None) -> Refusal:
     """Say why a signature does not count, what would, and what to do."""
     match fault:
         case Fault.UNREADABLE:
-            return Refusal(Reason.SIGNATURE, f"{SIGNATURE} cannot be read as a signature; one is needed: {FETCH}")
+            return Refusal(Reason.SIGNATURE, f"{SIGNATURE} is not a readable signature: {FETCH}")
         case Fault.CONTENT:
             return Refusal(
                 Reason.SIGNATURE,
-                f"{STATEMENT} is not what was signed; it was changed, or the signature is another's: {FETCH}",
+                f"{STATEMENT} does not match its signature, which may be of another file: {FETCH}",
             )
         case Fault.NAMESPACE:
             return Refusal(
                 Reason.NAMESPACE,
-                f"it was signed for something else than a run, or by one whom {allowed} does not let sign runs; a "
-                f"signature in namespace {NAMESPACE} is needed: have the run made with --sign-key=FILE",
+                f"it was signed for another purpose, or {allowed} does not let its signer sign runs; a "
+                f"signature in namespace {NAMESPACE} is needed: run again with --sign-key=FILE",
             )
         case Fault.UNLISTED:
             return Refusal(
                 Reason.UNLISTED,
-                f"its signer is not listed in {allowed}; an allowed signer is needed: have the run made where such a "
-                "key is, or the signer's public key entered there",
+                f"its signer is not listed in {allowed}; run again with the key of an allowed "
+                "signer, or add the signer's public key to that file",
             )
         case Fault.EXPIRED:
             return Refusal(
                 Reason.EXPIRED,
-                f"its signer's key is not valid now, by valid-after or valid-before in {allowed}; a valid one is "
-                "needed: have the run made with a new key, and that entered there",
+                f"its signer's key is not valid now, according to valid-after or valid-before in {allowed}: "
+                "run again with a valid key that is listed there",
             )
         case Fault.REVOKED:
             return Refusal(
                 Reason.REVOKED,
-                f"its signer's key is revoked by {revoked}; one that is not is needed: have the run made with a new "
-                "key, and that entered among the allowed signers",
+                f"its signer's key is revoked by {revoked}; run again with a new key, "
+                "and add that key to the allowed signers",
             )
 
 
@@ -166,7 +164,7 @@ def judge_evidence(folder: Path, evidence: list[Evidence]) -> list[Refusal]:
             return [
                 Refusal(
                     Reason.EVIDENCE,
-                    f"its evidence {kept.path!r} is not what was kept: found {_shown(*found)}, "
+                    f"its evidence {kept.path!r} does not match the record: found {_shown(*found)}, "
                     f"the record says {_shown(kept.sha256, kept.bytes)}: {FETCH}",
                 )
             ]
@@ -201,7 +199,7 @@ def _inside(folder: Path, name: str, reason: Reason) -> Path:
     except (OSError, RuntimeError, ValueError):
         raise Refused(reason, f"{name!r} is missing from its folder: {FETCH}") from None
     if not real.is_relative_to(folder.resolve()):
-        raise Refused(reason, f"{name!r} leads out of its folder, to {real}; nothing there counts: {FETCH}")
+        raise Refused(reason, f"{name!r} leads out of its folder, to {real}, where no file counts: {FETCH}")
     if not real.is_file():
-        raise Refused(reason, f"{name!r} is not a file; one is needed: {FETCH}")
+        raise Refused(reason, f"{name!r} is not a file: {FETCH}")
     return real

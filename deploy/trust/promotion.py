@@ -18,7 +18,7 @@ CLOCKS_DIFFER = dt.timedelta(minutes=5)
 PROVING = ("deploy", "drill")
 """The modes of a run that prove that a commit can be deployed."""
 
-FETCH = "fetch the run's folder again, whole and unchanged"
+FETCH = "fetch the complete, unchanged folder of the run again"
 """What to do about a run whose files do not agree."""
 
 _SHOWN = 12
@@ -98,23 +98,24 @@ def judge_record(record: Record, demand: Demand) -> list[Refusal]:
 def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
     again = f"deploy {demand.commit} to {f'group {demand.group}' if demand.group else 'that host'} and sign that run"
     if record.revision.sha != demand.commit:
-        found = f"it is of commit {record.revision.sha}" if record.revision.sha else "it came to no commit"
+        found = f"its commit is {record.revision.sha}" if record.revision.sha else "it has no commit"
         yield Refusal(Reason.COMMIT, f"{found}; --sha asks for {demand.commit}: {again}")
     if record.run.mode not in PROVING:
         yield Refusal(
             Reason.MODE,
-            f"it is the record of a run with mode {record.run.mode}; a deploy or a drill is needed: {again}",
+            f"its run has mode {record.run.mode}; a deploy or a drill is needed: {again}",
         )
     if record.verdict is RunVerdict.WITH_WAIVERS:
         waived = "; ".join(f"{called(one.waiver)} {words(one.waiver)}" for one in record.waivers if one.covered)
         yield Refusal(
             Reason.WAIVED,
-            f"it is canonical with waivers only ({waived}); what is waived was not proven, and canonical is needed: "
-            f"{again}, once that is mended",
+            f"it is only canonical with waivers ({waived}); waived checks were not proven, and canonical is needed: "
+            f"{again}, once they are fixed",
         )
     elif record.verdict is not RunVerdict.CANONICAL:
         yield Refusal(
-            Reason.VERDICT, f"its verdict is {record.verdict}; canonical is needed: see its report, mend it, {again}"
+            Reason.VERDICT,
+            f"its verdict is {record.verdict}; canonical is needed: read its report, fix the cause, {again}",
         )
     elif gap := _gap(record, demand.units):
         yield Refusal(
@@ -124,7 +125,7 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
         by = ", ".join([f"provider {record.provider}", *(one.by for one in record.emulations)])
         yield Refusal(
             Reason.EMULATED,
-            f"its run was emulated ({by}), which proves nothing about real hosts: {again}, on real ones",
+            f"its run was emulated ({by}), which proves nothing about real hosts: {again}, on real hosts",
         )
     if demand.group and not any(demand.group in host.groups for host in record.hosts):
         groups = ", ".join(sorted({group for host in record.hosts for group in host.groups})) or "no group"
@@ -135,14 +136,14 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
     if record.contract_sha256 != demand.contract_sha256:
         yield Refusal(
             Reason.CONTRACT,
-            f"it was made under contract {record.contract_sha256[:_SHOWN]}; this deploy is held to "
+            f"its run verified contract {record.contract_sha256[:_SHOWN]}; this deploy verifies contract "
             f"{demand.contract_sha256[:_SHOWN]}: with the same checks, target file and --soak, {again}",
         )
     yield from _judge_age(record, demand, again)
     if demand.drill and record.run.mode != "drill":
         yield Refusal(
             Reason.DRILL,
-            f"its run was no drill (mode {record.run.mode}); the target file demands one: {again}, with --drill",
+            f"its run has mode {record.run.mode}; the target file demands a drill: {again}, with --drill",
         )
 
 
@@ -151,14 +152,14 @@ def _judge_age(record: Record, demand: Demand, again: str) -> Iterator[Refusal]:
     if finished is None:
         return  # said already: it did not come to its end
     if finished.tzinfo is None:
-        yield Refusal(Reason.FUTURE, f"its run ended at {finished.isoformat()}, which names no time zone: {again}")
+        yield Refusal(Reason.FUTURE, f"its run ended at {finished.isoformat()}, which has no time zone: {again}")
         return
     age = demand.now - finished
     if age < -CLOCKS_DIFFER:
         yield Refusal(
             Reason.FUTURE,
-            f"its run ended at {finished:%Y-%m-%dT%H:%M:%SZ}, which is yet to come; here it is "
-            f"{demand.now:%Y-%m-%dT%H:%M:%SZ}: set the clocks of both runners",
+            f"its run ended at {finished:%Y-%m-%dT%H:%M:%SZ}, which is in the future; the time here is "
+            f"{demand.now:%Y-%m-%dT%H:%M:%SZ}: correct the clocks of both runners",
         )
     if demand.max_age is not None and age > demand.max_age:
         yield Refusal(
@@ -184,13 +185,13 @@ def _judge_statement(statement: Statement, record: Record, record_sha256: str, d
     if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
         yield Refusal(
             Reason.STATEMENT,
-            f"what was signed is {kinds[0][:80]} with {kinds[1][:80]}; "
+            f"the signed statement is {kinds[0][:80]} with {kinds[1][:80]}; "
             f"{STATEMENT_TYPE} with {PREDICATE_TYPE} is needed: {FETCH}",
         )
         return
     signed = statement.configured(RECORD)
     if signed is None:
-        yield Refusal(Reason.STATEMENT, f"what was signed does not name one {RECORD}; it must: {FETCH}")
+        yield Refusal(Reason.STATEMENT, f"the signed statement must name exactly one {RECORD}: {FETCH}")
     elif signed.digest.get("sha256") != record_sha256:
         run = str(signed.annotations.get("run", ""))
         if run != record.run.id:
@@ -199,38 +200,37 @@ def _judge_statement(statement: Statement, record: Record, record_sha256: str, d
                 f"the statement is of run {run[:80]!r}; the record beside it is of run {record.run.id!r}: {FETCH}",
             )
         else:
-            found = (
-                f"its SHA-256 is {record_sha256[:_SHOWN]}…, signed was {str(signed.digest.get('sha256'))[:_SHOWN]}…"
-            )
-            yield Refusal(Reason.CHANGED, f"{RECORD} is not the one that was signed: {found}: {FETCH}")
+            was = str(signed.digest.get("sha256"))[:_SHOWN]
+            found = f"its SHA-256 is {record_sha256[:_SHOWN]}…, the signed one is {was}…"
+            yield Refusal(Reason.CHANGED, f"{RECORD} does not match the signed record: {found}: {FETCH}")
     if statement.commits != [demand.commit]:
         found = " and ".join(commit[:80] for commit in statement.commits) or "no commit"
         yield Refusal(
-            Reason.SUBJECT, f"what was signed is about {found}; it must be about {demand.commit} alone: {FETCH}"
+            Reason.SUBJECT, f"the signed statement is about {found}; it must be about {demand.commit} alone: {FETCH}"
         )
     ran = {(host.name, closure(host.after) if host.after else None) for host in record.hosts}
     unknown = sorted(name for name, system in ran if system is None)
     if unknown:
         yield Refusal(
             Reason.SYSTEM,
-            f"it does not say by which hash {', '.join(unknown)} runs its system, so nothing is signed about that: "
+            f"it has no hash of the system of {', '.join(unknown)}, so that system is not signed: "
             "deploy again with this version of Switchproof",
         )
     elif statement.systems != {system for _, system in ran}:
         found = ", ".join(sorted(path for path, _ in statement.systems)) or "no system"
         yield Refusal(
-            Reason.SYSTEM, f"what was signed is about {found}; the record's hosts run other systems: {FETCH}"
+            Reason.SYSTEM, f"the signed statement is about {found}; the record's hosts run other systems: {FETCH}"
         )
     contract = statement.configured(CONTRACT)
     if contract is None or contract.digest.get("sha256") != demand.contract_sha256:
-        found = str(contract.digest.get("sha256"))[:_SHOWN] if contract else "no one contract"
+        found = str(contract.digest.get("sha256"))[:_SHOWN] if contract else "no single contract"
         needed = demand.contract_sha256[:_SHOWN]
-        yield Refusal(Reason.CONTRACT, f"what was signed names contract {found}; {needed} is needed: {FETCH}")
+        yield Refusal(Reason.CONTRACT, f"the signed statement names contract {found}; {needed} is needed: {FETCH}")
     predicate = statement.predicate
     if predicate.result != "PASSED" or predicate.failed_tests or predicate.warned_tests:
         failed = ", ".join([*predicate.failed_tests, *predicate.warned_tests][:3]) or "nothing"
         said = f"{predicate.result[:20]} ({failed[:160]} failed)"
-        yield Refusal(Reason.RESULT, f"what was signed says {said}; PASSED is needed: {FETCH}")
+        yield Refusal(Reason.RESULT, f"the signed statement's result is {said}; PASSED is needed: {FETCH}")
 
 
 def judge_signer(principals: tuple[str, ...], demand: Demand) -> list[Refusal]:
@@ -241,7 +241,7 @@ def judge_signer(principals: tuple[str, ...], demand: Demand) -> list[Refusal]:
         Refusal(
             Reason.SIGNER,
             f"it was signed by {', '.join(principals)}; the target file demands {demand.signer}: "
-            "have the run made and signed where that key is",
+            "run and sign where that key is available",
         )
     ]
 
@@ -250,7 +250,7 @@ def _gap(record: Record, units: tuple[str, ...]) -> str | None:
     """Name the first thing that a canonical run of a contract would have and this one has not."""
     run = record.run
     if run.finished is None or run.exit_code != 0 or run.interrupted:
-        return f"the run did not come to its end (exit code {run.exit_code})"
+        return f"the run did not finish (exit code {run.exit_code})"
     if not record.hosts:
         return "it has no host"
     for host in record.hosts:
@@ -265,22 +265,22 @@ def _gap(record: Record, units: tuple[str, ...]) -> str | None:
 def _legs(host: Host, *, drill: bool) -> Iterator[tuple[str, list[ClauseResult]]]:
     yield "", host.clauses
     if drill:
-        yield " after going back", host.rollback.clauses if host.rollback else []
+        yield " after the way back", host.rollback.clauses if host.rollback else []
         yield ", deployed again", host.again.clauses if host.again else []
 
 
 def _missing(clauses: list[ClauseResult], units: tuple[str, ...]) -> str | None:
     if [clause.id for clause in clauses] != list(Clause):
-        return "not all five clauses stand there"
+        return "it does not have all five clauses"
     for clause in clauses:
         verdicts = {clause.verdict, *(check.verdict for check in clause.checks)}
         if not clause.checks or verdicts != {Verdict.PASSED}:
-            return f"clause {clause.id} has not passed"
+            return f"clause {clause.id} did not pass"
     looked_at = {
         check.id.split("/")[1] for check in clauses[list(Clause).index(Clause.RUNTIME)].checks if "/" in check.id
     }
     unseen = [unit for unit in units if unit not in looked_at]
-    return f"nothing was checked of unit {unseen[0]}" if unseen else None
+    return f"unit {unseen[0]} was not checked" if unseen else None
 
 
 def _span(span: dt.timedelta) -> str:

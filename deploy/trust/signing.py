@@ -69,12 +69,14 @@ def check_key(key: Path) -> None:
     except SigningFailed as error:
         words = str(error)
         if "too open" in words:
-            raise UsageError(f"{option}: others than you may read this private key: chmod 600 {key}") from None
+            raise UsageError(f"{option}: other users can read this private key: run chmod 600 {key}") from None
         if "passphrase" in words:
-            advice = "ssh-add it to the agent that SSH_AUTH_SOCK names, or use a key without one"
+            advice = "add it to the agent with ssh-add, or use a key without a passphrase"
             raise UsageError(f"{option}: the key has a passphrase and no agent holds it: {advice}") from None
         if "No private key found" in words or "agent" in words:
-            raise UsageError(f"{option}: a public key, whose private key no agent holds: ssh-add that") from None
+            raise UsageError(
+                f"{option}: this is a public key and no agent holds its private key: add that with ssh-add"
+            ) from None
         raise UsageError(f"{option}: cannot sign: {words}") from None
 
 
@@ -164,7 +166,7 @@ def _ssh_keygen(arguments: list[str], content: bytes = b"") -> subprocess.Comple
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise UsageError("ssh-keygen is missing, which signs and verifies: install openssh-client") from None
+        raise UsageError("ssh-keygen is missing, but signing and verifying need it: install openssh-client") from None
 
 
 def _words(done: subprocess.CompletedProcess[bytes]) -> str:

@@ -102,7 +102,7 @@ def make_statement(record: Record, record_sha256: str, target: str, target_sha25
         ),
     ]
     if not subject:
-        raise NothingToSign("the run came to no commit and no system, so there is nothing to sign a statement about")
+        raise NothingToSign("the run resolved no commit and built no system, so there is nothing to sign")
     tests = {name: verdict for host in record.hosts for name, verdict in _tests(host)}
     return Statement(
         type_=STATEMENT_TYPE,
@@ -175,7 +175,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise ValueError(f"the key {key!r} stands twice in one object")
+            raise ValueError(f"the key {key!r} appears twice in one object")
         seen.add(key)
 
 

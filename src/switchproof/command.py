@@ -200,7 +200,9 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         option, label = session.value
         parser.add_argument("value", nargs="?", metavar=label, help=details[option]["help"])
     if session.folder == "checks":
-        parser.add_argument("--collect-only", action="store_true", help="list the checks without asking any host")
+        parser.add_argument(
+            "--collect-only", action="store_true", help="list the checks without connecting to any host"
+        )
         how_much = parser.add_mutually_exclusive_group()
         how_much.add_argument("-v", "--verbose", action="store_true", help="show a line for each check")
         how_much.add_argument("-q", "--quiet", action="store_true", help="show the verdict alone")

@@ -57,7 +57,9 @@ def main(words: Sequence[str]) -> int:
 def _write(settings: Settings, name: str, service: str | None) -> str:
     root = settings.root
     if not (root / "flake.nix").is_file():
-        raise UsageError(f"{root}: there is no flake.nix: hosts are built from the nixosConfigurations of a flake")
+        raise UsageError(
+            f"{root}: flake.nix is missing: Switchproof builds hosts from the nixosConfigurations of a flake"
+        )
     remote = _output(root, "git", "remote", "get-url", "origin") or ""
     hosts, problem = _configurations(root)
     variables = {host: re.sub(r"\W", "_", host).upper() for host in hosts}
@@ -94,10 +96,10 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
             f"1. Fill in {_relative(target, root)}: what healthy means, and for which hosts.",
             f"2. Set in this shell, and as {place} in CI: {', '.join(names)}.",
             "3. Commit, and push to the repository in [repository] url: hosts fetch the commit themselves.",
-            f"4. See what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
+            f"4. Show what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
             f"5. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
             f"6. For the job in CI, set DEPLOY_SSH_KEY as {secret}. Set {source} (where Switchproof is)",
-            "   and SWITCHPROOF_COMMIT (which of its commits is installed, all 40 digits) as variables.",
+            "   and SWITCHPROOF_COMMIT (the full commit of it to install, 40 digits) as variables.",
         ]
     )
 

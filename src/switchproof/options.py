@@ -117,10 +117,20 @@ def declare(add: Callable[..., None]) -> None:
     )
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
     add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
-    add("--on-failure", choices=("rollback", "keep"), default="rollback", help="what to do with a host that fails")
+    add(
+        "--on-failure",
+        choices=("rollback", "keep"),
+        default="rollback",
+        help="what to do with a changed host that fails (default: rollback)",
+    )
     add("--build", choices=("host", "runner"), help="where systems are built (default: build.on of the target file)")
     add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")
-    add("--soak", type=float, metavar="SECONDS", help="how long health must last")
+    add(
+        "--soak",
+        type=float,
+        metavar="SECONDS",
+        help="how long hosts must stay healthy (default: health.soak_s of the target file)",
+    )
     add("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")
     add(
         "--keep-runs", type=int, metavar="N", help="at the end, keep only the newest N runs there (default: keep all)"
@@ -132,7 +142,7 @@ def declare(add: Callable[..., None]) -> None:
         "--parallel",
         type=int,
         metavar="N",
-        help="hosts that an audit is connected to at the same time (default: 64)",
+        help="how many hosts an audit connects to at the same time (default: 64)",
     )
     add("--shard", metavar="K/N", help="audit only part K of N of the hosts; `switchproof reports merge` joins them")
     add(
@@ -141,8 +151,12 @@ def declare(add: Callable[..., None]) -> None:
         help="sign the run at its end: a private key, or the public key of one in the agent",
     )
     add("--require-record", metavar="PATH", help="deploy only a commit that this run, or one in this folder, proved")
-    add("--allowed-signers", metavar="FILE", help="the keys that may sign that record, as ssh-keygen(1) describes")
-    add("--revoked-signers", metavar="FILE", help="keys that no longer count: a key revocation list or public keys")
+    add(
+        "--allowed-signers",
+        metavar="FILE",
+        help="the keys that may sign a required record, in the format of ssh-keygen(1)",
+    )
+    add("--revoked-signers", metavar="FILE", help="revoked keys: a key revocation list or public keys")
     own = "a folder with your own checks, in addition to the target file's `checks`; repeatable"
     add("--checks", action="append", default=[], metavar="DIR", help=own)
     add("--subject", metavar="COMMAND", help="test this deploy path, a command for /bin/sh, instead of deploying")
@@ -151,7 +165,7 @@ def declare(add: Callable[..., None]) -> None:
     first = "let the deploy path set each host's first system itself, which its own way back may need"
     add("--subject-first", action="store_true", help=first)
     add("--scenario", action="append", default=[], metavar="NAME", help="run only this scenario; repeatable")
-    steps = "with --audit: report which step of the cutover is proven, or demand STEP"
+    steps = "for an audit: report which step of the cutover is proven, or demand STEP"
     add("--cutover", nargs="?", const=0, type=int, metavar="STEP", help=steps)
     add("--repo", metavar="DIR", help="with --cutover: the repository whose deploy paths to read")
     add("--records", metavar="DIR", help="with --cutover: the folder of runs that prove the steps")

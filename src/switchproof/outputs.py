@@ -92,12 +92,14 @@ class Outputs:
             try:
                 files.write(record, self._session.folder, self._home / "latest")
             except OSError as error:
-                self._problems.append(f"the run's files are not all written: {error}")
+                self._problems.append(f"some files of the run were not written: {error}")
         self._list(kept_in)
         try:
             self._service.publish(record, self._session.folder)
         except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
-            self._problems.append(f"the CI service is not told of everything: {error!r}; the run's files are as ever")
+            self._problems.append(
+                f"some results were not reported to the CI service: {error!r}; the run's files are not affected"
+            )
 
     def _list(self, kept_in: Path) -> None:
         """Remove the runs that are too old, and list those that are kept."""

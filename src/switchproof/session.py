@@ -95,9 +95,9 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     redact = Redactor([*known_secrets(plan.target, os.environ), *secrets_of_way.items()])
     for line in (
         "clause(name, severity, rationale, remedy): the clause of the contract that a check belongs to.",
-        "when(*contexts): of deploy, rollback, audit, plan, restore, keep, cutover; where a check applies.",
+        "when(*contexts): where a check applies: deploy, rollback, audit, plan, restore, keep, cutover.",
         "audit(severity, rationale, remedy): a team's own check of an audit.",
-        "last: is made of a host only after all of its other checks passed.",
+        "last: runs for a host only after all of its other checks passed.",
     ):
         config.addinivalue_line("markers", line)
     # Everything is collected, so that what the command line leaves out is missed.

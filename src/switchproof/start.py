@@ -62,7 +62,7 @@ def proceed(config: pytest.Config, foreign: Sequence[str]) -> None:
         early.begun()
         return
     if foreign:
-        _refuse(f"{', '.join(foreign)}: a conftest.py or a plugin of yours has an option of this name, too")
+        _refuse(f"{', '.join(foreign)}: your conftest.py or a plugin also defines an option of this name")
     conftests.leave_out(config)
 
 
@@ -81,7 +81,7 @@ def _start_again(words: list[str], joined: list[str]) -> None:
     if own < 1 or sys.orig_argv[own:] != words:
         changed = next(word for word in joined if word not in words)
         early.begun()
-        raise pytest.UsageError(f"write {changed}: pytest takes the value for a path of tests")
+        raise pytest.UsageError(f"write {changed}: pytest reads a separate value as a path of tests")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:own], *joined])  # noqa: S606 - no shell

@@ -129,7 +129,7 @@ def test_the_adopter_deploys(installed: Path, adopter: Path) -> None:
     options = ("--provider=lab", "--sha=main", "--lab-runtime=netns")
     refused = run(installed / "pytest", *options, folder=adopter)
     assert refused.returncode == 4, refused.stdout
-    assert "a conftest.py or a plugin of yours has an option of this name" in refused.stdout
+    assert "your conftest.py or a plugin also defines an option of this name" in refused.stdout
     done = run(installed / "switchproof", "deploy", *options, folder=adopter)
     assert done.returncode == 0, done.stdout
     record = read_record(adopter / "reports" / "latest" / "record.json")

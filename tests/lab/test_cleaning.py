@@ -140,7 +140,7 @@ def test_a_host_that_does_not_boot_is_told_with_its_last_words(name: str, monkey
         init.chmod(0o755)
 
     monkeypatch.setattr(LabHost, "prepare", prepare)
-    with pytest.raises(HostFailedError, match=r"Host a stopped while it was starting(?s:.*)the disk is on fire"):
+    with pytest.raises(HostFailedError, match=r"Host a stopped during its start(?s:.*)the disk is on fire"):
         Lab.up(("a",), name=name, runtime="netns")
     assert leftovers(name) == []
 

@@ -37,12 +37,12 @@ def test_the_lab_that_is_up_is_used_and_told(runtime: Runtime | None) -> None:
     """Without a wish, or with the right one, the session says which lab it uses and what its sandboxes are."""
     said: list[str] = []
     LabProvider(TARGET, keep=False, runtime=runtime, say=said.append, emulated=lambda *_: None).close()
-    assert said == ["Using the lab 'default', which is up, with processes."]
+    assert said == ["Using the running lab 'default', with processes."]
 
 
 def test_a_lab_of_the_other_kind_is_refused() -> None:
     """The refusal names the option, the lab and what it has."""
-    with pytest.raises(UsageError, match=r"--lab-runtime=microvm: the lab 'default' that is up has processes"):
+    with pytest.raises(UsageError, match=r"--lab-runtime=microvm: the running lab 'default' has processes"):
         LabProvider(TARGET, keep=False, runtime="microvm", say=lambda _: None, emulated=lambda *_: None)
 
 
@@ -51,9 +51,9 @@ def test_a_lab_with_other_programs_is_refused(tmp_path: Path) -> None:
     program = tmp_path / "nixos-rebuild"
     program.write_text("#!/bin/sh\n")
     refused: dict[str, dict[str, Any]] = {
-        "is up run Debian trixie": {"suite": "forky"},
-        "is up run a stand-in instead": {"nixos_rebuild": str(program)},
-        r"is up run stc \(SHA-256 abc\) instead": {"switch": str(program)},
+        "the running lab 'default' run Debian trixie": {"suite": "forky"},
+        "the running lab 'default' run a stand-in instead": {"nixos_rebuild": str(program)},
+        r"the running lab 'default' run stc \(SHA-256 abc\) instead": {"switch": str(program)},
     }
     for words, options in refused.items():
         with pytest.raises(UsageError, match=words):
@@ -64,11 +64,9 @@ def test_a_lab_with_other_programs_is_refused(tmp_path: Path) -> None:
     ("error", "kind", "words"),
     [
         (
-            HostFailedError(
-                "Host a stopped while it was starting.\nunshare: cannot change root filesystem propagation"
-            ),
+            HostFailedError("Host a stopped during its start.\nunshare: cannot change root filesystem propagation"),
             "the lab cannot start hosts here",
-            "The lab cannot start hosts here. Host a stopped while it was starting.\nunshare: .*\ndocs/lab.md lists",
+            "The lab cannot start hosts here. Host a stopped during its start.\nunshare: .*\ndocs/lab.md lists",
         ),
         (
             LabUnavailable(

@@ -127,7 +127,7 @@ def test_a_disk_that_fills_up_leaves_no_host_alone(status: str, code: int, state
     [
         (Unknowing, "the revision cannot be used"),
         (Unready, "a host cannot be deployed to"),
-        (Impostor, "a host showed another host key than the pinned one"),
+        (Impostor, "the key of a host is not the pinned one"),
     ],
     ids=["revision", "host", "host-key"],
 )
@@ -170,12 +170,12 @@ def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = run_alone(tmp_path / "run", Scenario(options=("--audit", f"--report-dir={tmp_path / 'file' / 'runs'}")))
     assert ended.status == ExitCode.USAGE, ended.output
-    assert "nothing was touched, as no report can be written in" in ended.output
+    assert "nothing was touched, because no report can be written in" in ended.output
     assert "Traceback" not in ended.output
 
 
 @pytest.mark.parametrize(
-    ("parent", "size", "says"), [("/proc/1", 1, "name another folder"), ("", 1 << 60, "make room there")]
+    ("parent", "size", "says"), [("/proc/1", 1, "name another folder"), ("", 1 << 60, "free space there")]
 )
 def test_room_is_taken_or_refused(parent: str, size: int, says: str, tmp_path: Path) -> None:
     """The refusal says whether room is short or the folder is impossible, and leaves no folder."""

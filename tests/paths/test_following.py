@@ -212,7 +212,7 @@ def test_it_is_followed_to_the_line_that_deploys(tmp_path: Path, files: dict[str
         ),
         ({".github/workflows/w.yml": workflow("      - run: x\n        shell: pwsh\n")}, "pwsh"),
         ({".gitlab-ci.yml": "ship:\n  trigger: other/project\n"}, "another project"),
-        ({".gitlab-ci.yml": "ship:\n  script:\n    - !reference [gone, script]\n"}, "leads nowhere"),
+        ({".gitlab-ci.yml": "ship:\n  script:\n    - !reference [gone, script]\n"}, "refers to nothing"),
         ({"justfile": "set shell := ['fish', '-c']\nship:\n    x\n"}, "fish"),
         ({"justfile": "ship:\n    ./x.py\n", "x.py": "import boto3\n"}, "boto3"),
         ({"justfile": "ship:\n    ./x.rb\n", "x.rb": "#!/usr/bin/env ruby\n"}, "ruby"),
@@ -230,9 +230,9 @@ def test_what_an_entry_point_does_elsewhere_is_not_passed_over(
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({".github/workflows/w.yml": "jobs: [\n"}, "no YAML"),
+        ({".github/workflows/w.yml": "jobs: [\n"}, "not readable YAML"),
         ({".github/workflows/w.yml": "on: push\n"}, "no jobs"),
-        ({".gitlab-ci.yml": "a: 1\na: 2\n"}, "no YAML"),
+        ({".gitlab-ci.yml": "a: 1\na: 2\n"}, "not readable YAML"),
         ({".gitlab-ci.yml": "include:\n  - remote: https://example.org/x.yml\n"}, "not in the repository"),
         ({"justfile": "ship:\n  a\n    b {{\n"}, "cannot read it"),
         ({"Makefile": "define D\nx\nendef\n"}, "define"),

@@ -97,4 +97,4 @@ def test_the_time_of_a_survey_ends_it(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(patience, "LIMIT_S", -1.0)
     (tmp_path / "Makefile").write_text(dependent(5))
     found = not_understood(tmp_path)
-    assert "goes no further" in found.entry_points[0].not_understood[0].words
+    assert "the survey stops after" in found.entry_points[0].not_understood[0].words

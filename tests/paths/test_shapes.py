@@ -168,7 +168,7 @@ def test_a_tool_s_own_meaning_says_where_it_deploys_to(
 
 @pytest.mark.parametrize(
     ("option", "words"),
-    [("accept-new", "the first key that answers"), ("no", "is switched off"), ("off", "is switched off")],
+    [("accept-new", "the first host key is trusted"), ("no", "is switched off"), ("off", "is switched off")],
 )
 def test_trust_on_first_use_is_not_called_switched_off(tmp_path: Path, option: str, words: str) -> None:
     """Both break the contract; which of them it is decides what to do about it."""

@@ -77,7 +77,7 @@ def test_help_lists_the_options_of_the_verb_alone(verb: str, capsys: pytest.Capt
         ("lab up --bogus", "unrecognized arguments: --bogus"),
         ("lab upp", "invalid choice: 'upp'"),
         ("reports show", "required: RUN"),
-        ("paths", "which repository?"),
+        ("paths", "the repository is missing"),
         ("init --bogus", "unknown option --bogus"),
         ("deploy --provider=lab --sha=main tests", "tests"),
         ("drill --provider=lab --sha=main sideways", "orderly|dead-man: found 'sideways'"),

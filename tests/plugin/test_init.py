@@ -150,4 +150,4 @@ def test_a_name_that_cannot_be_is_refused(flake: Path, name: str) -> None:
 def test_a_repository_without_a_flake_is_refused(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (flake / "flake.nix").unlink()
     assert main(["init"]) == 4
-    assert f"{flake}: there is no flake.nix" in capsys.readouterr().err
+    assert f"{flake}: flake.nix is missing" in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_a_deploy_says_whose_option_is_in_its_way(repository: Path) -> None:
     (repository / "conftest.py").write_text("def pytest_addoption(parser): parser.addoption('--host')\n")
     done = run(repository, "--provider=lab", "--sha=main")
     assert done.returncode == 4
-    assert "ERROR: --host: a conftest.py or a plugin of yours has an option of this name" in done.stdout
+    assert "ERROR: --host: your conftest.py or a plugin also defines an option of this name" in done.stdout
     assert "`switchproof`" in done.stdout
 
 

@@ -189,23 +189,23 @@ def _signed_with_a_key_twice(folder: Path, keys: Keys) -> None:
 
 
 TAMPERED: list[tuple[Callable[[Path, Keys], None], str]] = [
-    (_record_changed, "record.json is not the one that was signed"),
-    (_record_key_twice, "record.json is not a record of a run: the key 'emulated' stands twice"),
+    (_record_changed, "record.json does not match the signed record"),
+    (_record_key_twice, "record.json is not a record of a run: the key 'emulated' appears twice"),
     (_record_missing, "'record.json' is missing from its folder"),
     (_record_linked_out, "'record.json' leads out of its folder"),
-    (_evidence_changed, "its evidence 'evidence/b/status.txt' is not what was kept"),
+    (_evidence_changed, "its evidence 'evidence/b/status.txt' does not match the record"),
     (_evidence_gone, "'evidence/b/status.txt' is missing from its folder"),
     (_evidence_linked_out, "'evidence/b/status.txt' leads out of its folder"),
-    (_statement_changed, "statement.json is not what was signed"),
+    (_statement_changed, "statement.json does not match its signature"),
     (_statement_gone, "it is not signed (statement.json is missing)"),
     (_statement_linked_out, "'statement.json' leads out of its folder"),
     (_signature_gone, "it is not signed (statement.json.sig is missing)"),
-    (_signature_garbled, "statement.json.sig cannot be read as a signature"),
+    (_signature_garbled, "statement.json.sig is not a readable signature"),
     (_signed_by_a_stranger, "its signer is not listed in"),
-    (_signed_for_something_else, "it was signed for something else than a run"),
+    (_signed_for_something_else, "it was signed for another purpose"),
     (_statement_of_another_run, "the statement is of run '20261122T090000Z-deploy-ovh-1a2b3c4'"),
-    (_signed_with_another_subject, f"what was signed is about {OTHER_COMMIT}"),
-    (_signed_with_a_key_twice, "statement.json is not a statement about a run: the key 'result' stands twice"),
+    (_signed_with_another_subject, f"the signed statement is about {OTHER_COMMIT}"),
+    (_signed_with_a_key_twice, "statement.json is not a statement about a run: the key 'result' appears twice"),
 ]
 
 
@@ -225,7 +225,7 @@ def test_what_was_tampered_with_is_refused(
     [
         ('valid-before="20200101"', "its signer's key is not valid now"),
         ('valid-after="20990101"', "its signer's key is not valid now"),
-        ('namespaces="git,file"', "does not let sign runs"),
+        ('namespaces="git,file"', "does not let its signer sign runs"),
     ],
 )
 def test_the_conditions_of_a_signer_are_kept(run: Path, keys: Keys, options: str, says: str) -> None:
@@ -274,7 +274,7 @@ def test_a_replayed_run_of_last_month_is_refused(run: Path, keys: Keys) -> None:
     (_, sentence) = refused(production(run, keys.allowed()), late).split("\n")
     assert "its run ended 30 d ago; the target file demands at most 7 d" in sentence
     message = refused(production(run, keys.allowed(), commit=OTHER_COMMIT), late)
-    assert f"it is of commit {COMMIT}; --sha asks for {OTHER_COMMIT}" in message
+    assert f"its commit is {COMMIT}; --sha asks for {OTHER_COMMIT}" in message
     assert len(message.split("\n")) == 4  # too old, another commit, another subject
 
 
@@ -304,9 +304,9 @@ def test_the_newest_fitting_run_of_a_folder_is_taken(keys: Keys, tmp_path: Path)
     requires = Requires(group="staging", drill=True)
     head, *told = refused(production(tmp_path / "runs", keys.allowed(), requires=requires)).split("\n")
     reasons = (
-        "demands one",
+        "demands a drill",
         "its verdict is non-canonical",
-        "demands one",
+        "demands a drill",
         "other runs of this commit that do not count either: 2",
     )
     assert all(reason in line for reason, line in zip(reasons, told, strict=True)), head
@@ -364,6 +364,6 @@ def test_a_record_that_was_written_anew_is_another(run: Path, keys: Keys) -> Non
     record = staging()
     keep(record, run)
     (run / "record.json").write_bytes(json.dumps(json.loads((run / "record.json").read_bytes())).encode())
-    assert "is not the one that was signed" in refused(production(run, keys.allowed()))
+    assert "does not match the signed record" in refused(production(run, keys.allowed()))
     write_record(record, run / "record.json")
     assert gate(production(run, keys.allowed()))

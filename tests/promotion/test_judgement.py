@@ -98,8 +98,8 @@ def _set(**values: Any) -> Callable[[Record], None]:
 
 
 ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
-    (Reason.COMMIT, _set(revision__sha=OTHER_COMMIT), f"it is of commit {OTHER_COMMIT}", f"deploy {COMMIT} to group"),
-    (Reason.COMMIT, _set(revision__sha=None), "it came to no commit", f"--sha asks for {COMMIT}"),
+    (Reason.COMMIT, _set(revision__sha=OTHER_COMMIT), f"its commit is {OTHER_COMMIT}", f"deploy {COMMIT} to group"),
+    (Reason.COMMIT, _set(revision__sha=None), "it has no commit", f"--sha asks for {COMMIT}"),
     (Reason.MODE, _set(run__mode="audit"), "mode audit", "a deploy or a drill is needed"),
     (Reason.MODE, _set(run__mode="rollback"), "mode rollback", "a deploy or a drill is needed"),
     (Reason.VERDICT, failed, "its verdict is non-canonical", "canonical is needed"),
@@ -107,31 +107,31 @@ ALL_CHANGES: list[tuple[Reason, Callable[[Record], None], str, str]] = [
     (
         Reason.WAIVED,
         _waived,
-        "with waivers only (hypervisor/x until 2026-12-31T00:00:00Z by ops: known)",
-        "once that is mended",
+        "only canonical with waivers (hypervisor/x until 2026-12-31T00:00:00Z by ops: known)",
+        "once they are fixed",
     ),
-    (Reason.INCOMPLETE, _set(run__finished=None), "did not come to its end", "every clause must have passed"),
+    (Reason.INCOMPLETE, _set(run__finished=None), "did not finish", "every clause must have passed"),
     (Reason.INCOMPLETE, _set(run__exit_code=3), "exit code 3", "every clause must have passed"),
-    (Reason.INCOMPLETE, _set(run__interrupted="ended by SIGINT"), "did not come to its end", "every clause"),
+    (Reason.INCOMPLETE, _set(run__interrupted="ended by SIGINT"), "did not finish", "every clause"),
     (Reason.INCOMPLETE, _set(hosts__0__state=HostState.UNCHANGED), "host b is unchanged", "every clause"),
-    (Reason.INCOMPLETE, _clause_gone, "not all five clauses stand there on host b", "every clause"),
-    (Reason.INCOMPLETE, _checks_gone, "clause runtime has not passed on host b", "every clause"),
-    (Reason.INCOMPLETE, _unit_gone, "nothing was checked of unit dev on host b", "every clause"),
-    (Reason.INCOMPLETE, _hidden_waiver, "clause hypervisor has not passed on host b", "every clause"),
-    (Reason.INCOMPLETE, _check_failed, "clause hypervisor has not passed on host b", "every clause"),
+    (Reason.INCOMPLETE, _clause_gone, "it does not have all five clauses on host b", "every clause"),
+    (Reason.INCOMPLETE, _checks_gone, "clause runtime did not pass on host b", "every clause"),
+    (Reason.INCOMPLETE, _unit_gone, "unit dev was not checked on host b", "every clause"),
+    (Reason.INCOMPLETE, _hidden_waiver, "clause hypervisor did not pass on host b", "every clause"),
+    (Reason.INCOMPLETE, _check_failed, "clause hypervisor did not pass on host b", "every clause"),
     (Reason.EMULATED, _set(emulated=True, provider="lab"), "emulated (provider lab)", "proves nothing about real"),
     (
         Reason.EMULATED,
         _set(emulated=True, emulations=[Emulation(by="a stand-in for SSM", not_modelled=("IAM",))]),
         "emulated (provider ovh, a stand-in for SSM)",
-        "on real ones",
+        "on real hosts",
     ),
     (Reason.GROUP, _set(hosts__0__groups=("production",)), "b of production", "demands group staging"),
     (Reason.GROUP, _set(hosts__0__groups=()), "b of no group", "demands group staging"),
     (Reason.CONTRACT, _set(contract_sha256="0" * 64), "contract 000000000000", CONTRACT[:12]),
     (Reason.AGE, _set(run__finished=NOW - dt.timedelta(days=7, seconds=1)), "ended 7 d ago", "demands at most 7 d"),
-    (Reason.FUTURE, _set(run__finished=NOW + dt.timedelta(hours=1)), "is yet to come", "set the clocks"),
-    (Reason.FUTURE, _set(run__finished=dt.datetime(2026, 11, 23)), "names no time zone", "deploy"),  # noqa: DTZ001
+    (Reason.FUTURE, _set(run__finished=NOW + dt.timedelta(hours=1)), "is in the future", "correct the clocks"),
+    (Reason.FUTURE, _set(run__finished=dt.datetime(2026, 11, 23)), "has no time zone", "deploy"),  # noqa: DTZ001
 ]
 
 
@@ -221,10 +221,14 @@ def _subject(*commits: str, systems: bool = True) -> Callable[[Statement], State
     [
         ({Reason.STATEMENT}, _replaced(type_="https://in-toto.io/Statement/v0.1"), "Statement/v0.1"),
         ({Reason.STATEMENT}, _replaced(predicate_type="https://slsa.dev/provenance/v1"), "slsa.dev"),
-        ({Reason.STATEMENT}, _configured("record.json", name="other.json"), "does not name one record.json"),
-        ({Reason.STATEMENT, Reason.CONTRACT}, _twice, "does not name one record.json"),
-        ({Reason.CHANGED}, _configured("record.json", digest={"sha256": "3" * 64}), "is not the one that was signed"),
-        ({Reason.CHANGED}, _configured("record.json", digest={"md5": SHA256}), "is not the one that was signed"),
+        ({Reason.STATEMENT}, _configured("record.json", name="other.json"), "must name exactly one record.json"),
+        ({Reason.STATEMENT, Reason.CONTRACT}, _twice, "must name exactly one record.json"),
+        (
+            {Reason.CHANGED},
+            _configured("record.json", digest={"sha256": "3" * 64}),
+            "does not match the signed record",
+        ),
+        ({Reason.CHANGED}, _configured("record.json", digest={"md5": SHA256}), "does not match the signed record"),
         (
             {Reason.OTHER_RUN},
             _configured("record.json", digest={"sha256": "3" * 64}, annotations={"run": "r7"}),
@@ -236,7 +240,7 @@ def _subject(*commits: str, systems: bool = True) -> Callable[[Statement], State
         ({Reason.SUBJECT}, _subject(COMMIT, COMMIT), "alone"),
         ({Reason.SYSTEM}, _subject(COMMIT, systems=False), "about no system"),
         ({Reason.CONTRACT}, _configured("contract", digest={"sha256": "0" * 64}), "contract 000000000000"),
-        ({Reason.RESULT}, _predicate(result="WARNED"), "says WARNED"),
+        ({Reason.RESULT}, _predicate(result="WARNED"), "result is WARNED"),
         ({Reason.RESULT}, _predicate(failed_tests=("b/runtime/live",)), "b/runtime/live failed"),
     ],
 )
@@ -256,7 +260,7 @@ def test_a_system_without_a_hash_is_not_signed_for() -> None:
     record.hosts[0].after = msgspec.structs.replace(record.hosts[0].after, nar_hash=None)
     (refusal,) = judge_statement(statement(record), record, SHA256, DEMAND)
     assert refusal.reason is Reason.SYSTEM
-    assert "by which hash b runs its system" in refusal.sentence
+    assert "it has no hash of the system of b" in refusal.sentence
 
 
 def test_another_signer_than_the_demanded_one_is_refused() -> None:
@@ -271,4 +275,4 @@ def test_no_sentence_is_without_something_to_do() -> None:
     """Every reason of a record ends in what to do about it."""
     for _, change, _, _ in ALL_CHANGES:
         (refusal,) = judge_record(changed(change), DEMAND)
-        assert refusal.sentence.rpartition(": ")[2].startswith(("deploy ", "see ", "set ", "with "))
+        assert refusal.sentence.rpartition(": ")[2].startswith(("deploy ", "read ", "correct ", "with "))

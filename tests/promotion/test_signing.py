@@ -73,7 +73,7 @@ def test_a_key_in_the_agent_signs(tmp_path: Path, keys: Keys, name: str) -> None
 @pytest.mark.usefixtures("no_agent")
 def test_a_key_with_a_passphrase_and_no_agent_is_refused(keys: Keys) -> None:
     """A key that would have to ask for its passphrase is refused at once, with the way out."""
-    with pytest.raises(UsageError, match=r"--sign-key=.*: the key has a passphrase and no agent holds it: ssh-add"):
+    with pytest.raises(UsageError, match=r"--sign-key=.*: the key has a passphrase and no agent holds it: add it"):
         check_key(keys.locked)
 
 
@@ -85,7 +85,7 @@ def test_a_public_key_that_no_agent_holds_is_refused(
     request.getfixturevalue(socket or "no_agent")
     public = tmp_path / "alone.pub"
     public.write_bytes((keys.folder / "stranger.pub").read_bytes())
-    with pytest.raises(UsageError, match=r"--sign-key=.*: a public key, whose private key no agent holds"):
+    with pytest.raises(UsageError, match=r"--sign-key=.*: this is a public key and no agent holds its private key"):
         check_key(public)
 
 
@@ -94,7 +94,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, keys: Keys) -> No
     key = tmp_path / "open"
     key.write_bytes(keys.staging.read_bytes())
     key.chmod(0o644)
-    with pytest.raises(UsageError, match=f"others than you may read this private key: chmod 600 {key}") as raised:
+    with pytest.raises(UsageError, match=f"other users can read this private key: run chmod 600 {key}") as raised:
         check_key(key)
     secret = keys.staging.read_text(encoding="utf-8").splitlines()[1]
     assert secret not in str(raised.value)

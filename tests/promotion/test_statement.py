@@ -113,8 +113,8 @@ def test_a_statement_reads_back() -> None:
         (b"{\xff}", "decode"),
         (b"[]", "object"),
         (json.dumps(made(subject="all")).encode(), "subject"),
-        (b'{"predicate": {"result": "FAILED", "result": "PASSED"}}', "the key 'result' stands twice"),
-        (b'{"a": {"digest": 1}, "b": [{"x": 1, "x": 2}]}', "the key 'x' stands twice"),
+        (b'{"predicate": {"result": "FAILED", "result": "PASSED"}}', "the key 'result' appears twice"),
+        (b'{"a": {"digest": 1}, "b": [{"x": 1, "x": 2}]}', "the key 'x' appears twice"),
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
@@ -126,7 +126,7 @@ def test_what_is_no_statement_is_told(content: bytes, says: str) -> None:
 
 def test_a_key_that_stands_twice_is_found_however_spelled() -> None:
     """An escape does not hide that a key stands twice."""
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="appears twice"):
         parse_statement(b'{"_type": "a", "\\u005ftype": "b"}')
 
 

@@ -94,8 +94,8 @@ def test_a_refused_password_is_not_tried_again_soon(monkeypatch: pytest.MonkeyPa
         ("sudo", "", "sudo: account validation failure, is your account locked?", "locked or expired"),
         ("sudo", "", "/etc/sudoers.d/x:1:9: syntax error", "cannot use its sudoers"),
         ("sudo", "", "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set", "not the setuid"),
-        ("sudo", "", "env: 'sudo': No such file or directory", "sudo was not found"),
-        ("sudo", PASSWORD, "sudo: unrecognized option '-p'", "options that a password needs"),
+        ("sudo", "", "env: 'sudo': No such file or directory", "sudo is not installed"),
+        ("sudo", PASSWORD, "sudo: unrecognized option '-p'", "options that send it a password"),
         ("doas", "", "doas: Authentication required", "asks deploy for a password"),
         ("doas", "", "doas: Operation not permitted", "does not allow deploy"),
         ("run0", "", "Failed to start transient service unit: Interactive authentication required.", "authenticate"),
@@ -129,7 +129,7 @@ def test_a_password_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
     [
         (PASSWORD, 0o644, "can be read by others"),
         ("", 0o600, "is empty"),
-        ("one line\nand another", 0o600, "is one line"),
+        ("one line\nand another", 0o600, "must be one line"),
         ("abc", 0o600, "4 to 1024 characters"),
         (None, 0o600, "No such file"),
     ],
@@ -161,7 +161,7 @@ def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError("no such device")
 
     monkeypatch.setattr("pathlib.Path.open", gone)
-    with pytest.raises(UsageError, match="no terminal to ask at"):
+    with pytest.raises(UsageError, match="no terminal to ask on"):
         read_password("prompt", {}, "deploy")
 
 

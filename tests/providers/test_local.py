@@ -63,7 +63,7 @@ def test_a_program_that_reads_nothing_more_ends(connection: LocalConnection) -> 
 def test_a_deadline_ends_all_of_the_program(connection: LocalConnection) -> None:
     """When the time is over, the program and all of its children are ended."""
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=r"here: no whole answer within 0\.5 s"):
+    with pytest.raises(DeadlineExceeded, match=r"here: no complete answer within 0\.5 s"):
         connection.run(b"sleep 4011 & sleep 4012 & (sleep 4013; :)", timeout_s=0.5)
     assert time.monotonic() - began < 3
     wait_for(lambda: not subprocess.run(["pgrep", "-f", "^sleep 401[123]$"], check=False).stdout, "they ended")

@@ -165,7 +165,7 @@ def test_a_program_that_is_not_there_is_told(machine: LabHost, how: How) -> None
     """The program is looked for on the login user's PATH."""
     inside(machine, f"mv /usr/bin/{how} /usr/bin/{how}.kept")
     try:
-        with pytest.raises(RootRefused, match=f"{how} was not found there"):
+        with pytest.raises(RootRefused, match=f"{how} is not installed there"):
             run(machine, "true", ssh={"user": "deploy", "become": how})
     finally:
         inside(machine, f"mv /usr/bin/{how}.kept /usr/bin/{how}")

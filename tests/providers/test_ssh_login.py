@@ -229,9 +229,12 @@ def test_what_both_sides_offer_is_named(machine: LabHost, options: tuple[str, ..
         connect(machine, port=port)
     assert what in str(refused.value)
     assert re.search(
-        r"; we offer .*aes256-ctr|; we offer .*curve25519-sha256|; we offer .*hmac-sha2", str(refused.value)
+        r"; this run offers .*aes256-ctr|; this run offers .*curve25519-sha256|; this run offers .*hmac-sha2",
+        str(refused.value),
     )
-    assert f"Allow one of ours in {options[-1].partition('=')[0]} of its sshd_config" in str(refused.value)
+    assert f"Allow one of the offered algorithms in {options[-1].partition('=')[0]} of its sshd_config" in str(
+        refused.value
+    )
 
 
 def test_algorithms_of_the_ssh_config_count(machine: LabHost, tmp_path: Path) -> None:
@@ -279,12 +282,15 @@ def test_a_host_that_takes_no_key_is_named(machine: LabHost) -> None:
     """A host that lets nobody in by a key says how it does."""
     with sshd(machine, "PubkeyAuthentication=no") as port, pytest.raises(AuthenticationFailed) as refused:
         connect(machine, port=port)
-    assert "lets nobody in by a key at first; it asks for " in str(refused.value)
+    assert "does not accept a key as the first method; it asks for " in str(refused.value)
 
 
 def test_a_host_that_opens_no_session_is_named(machine: LabHost) -> None:
     """A host that lets us in and opens no session is called that, and no lost connection."""
-    with sshd(machine, "MaxSessions=0") as port, pytest.raises(ConnectionLost, match=r"no session.*MaxSessions"):
+    with (
+        sshd(machine, "MaxSessions=0") as port,
+        pytest.raises(ConnectionLost, match=r"refused to open a session.*MaxSessions"),
+    ):
         run(machine, "exit 0", port=port)
 
 

@@ -80,7 +80,7 @@ def test_missing_part_is_named_and_its_hosts_are_inconclusive() -> None:
         wanted = (Verdict.PASSED, 9) if host.name in HOSTS[::2] else (Verdict.INCONCLUSIVE, 9)
         assert (host.verdict, sum(len(clause.checks) for clause in host.clauses)) == wanted
     assert record.hosts[1].state is HostState.UNKNOWN
-    assert "No part" in record.hosts[1].state_reason
+    assert "None of the merged parts" in record.hosts[1].state_reason
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_part_that_was_killed_is_named() -> None:
     other = part(2)
     record = merged(part(1), altered(other, *other.events[1:-1]))
     assert record.verdict is RunVerdict.INCONCLUSIVE
-    assert "shard 2/2 (run run-2) did not come to its end" in reading.sentence(record)
+    assert "shard 2/2 (run run-2) did not finish" in reading.sentence(record)
 
 
 def test_host_that_failed_is_not_hidden_by_a_missing_part() -> None:

@@ -321,7 +321,7 @@ def test_events_of_an_unknown_host_are_refused(event: ev.AnyEvent) -> None:
 @pytest.mark.parametrize("events", [[], CANONICAL[1:], CANONICAL[-1:]])
 def test_journal_begins_with_the_start(events: list[ev.AnyEvent]) -> None:
     """Events without the start of their run make no record."""
-    with pytest.raises(ValueError, match="does not begin with the start"):
+    with pytest.raises(ValueError, match="does not start with the start"):
         fold(events)
 
 

@@ -51,7 +51,7 @@ def test_the_command_line_says_where_to_build_before_the_target_file(tmp_path: P
 def test_a_runner_that_cannot_build_is_refused(programs: Path, missing: str) -> None:
     """The sentence names the program that it lacks."""
     (programs / missing).unlink()
-    with pytest.raises(UsageError, match=f"--build=runner: {missing} is not on this machine"):
+    with pytest.raises(UsageError, match=f"--build=runner: {missing} is not installed on this machine"):
         plan(Options(provider="lab", sha="main", build="runner"))
 
 
@@ -68,7 +68,7 @@ def test_hosts_that_are_not_reached_over_ssh_build_their_own(options: Options) -
     """What the runner builds has no way there, and one sentence says so before anything is touched."""
     environ = {**os.environ, "DEPLOY_INSTANCE_ID": "i-0123456789abcdef0", "DEPLOY_REPO_URL": "file:///srv/a.git"}
     environ["FLAKE_ATTR"] = "a"
-    with pytest.raises(UsageError, match="--build=runner: what the runner builds reaches hosts over SSH alone"):
+    with pytest.raises(UsageError, match="--build=runner: the runner can copy systems only over SSH"):
         plan(options, environ)
 
 
@@ -82,12 +82,12 @@ def test_a_login_that_becomes_root_takes_nothing_from_the_runner(tmp_path: Path)
     environ = {"DEPLOY_REPO_URL": "file:///srv/a.git"}
     for node in "AB":
         environ |= {f"OVH_NODE_{node}_HOST": f"192.0.2.{ord(node)}", f"OVH_NODE_{node}_HOST_KEY": key}
-    with pytest.raises(UsageError, match=r"copied by a login as root, and ssh\.become is 'sudo'"):
+    with pytest.raises(UsageError, match=r"copies systems only as root, but ssh\.become is 'sudo'"):
         plan(Options(provider="ovh", sha="main", targets=str(file), build="runner"), environ)
 
 
 @pytest.mark.usefixtures("programs")
 def test_only_what_switches_to_a_commit_asks_where_to_build() -> None:
     """An audit or a plan does not switch, and a rollback goes to what was built before."""
-    with pytest.raises(UsageError, match="--build=runner: only a deploy or a drill"):
+    with pytest.raises(UsageError, match="--build=runner: only for a deploy or a drill"):
         plan(Options(provider="lab", audit=True, build="runner"))

@@ -118,7 +118,7 @@ def test_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         (
             'provider = "ovh"',
             'provider = "local"',
-            "hosts[0].address: provider 'local' takes none (found '192.0.2.1')",
+            "hosts[0].address: provider 'local' does not use addresses; remove it (found '192.0.2.1')",
         ),
         ('provider = "ovh"', 'provider = "ovh"\nsecrets = ["A B"]', "secrets[0]: "),
         ('name = "b"', 'name = "a"', "hosts[1].name: 'a' is already the name of another host"),
@@ -306,11 +306,11 @@ def test_login_in_a_url_is_refused_and_never_shown(name: str, login: str, tmp_pa
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
-        ("ssh-ed25519 AAAA", "not a whole key"),
+        ("ssh-ed25519 AAAA", "not a complete key"),
         ("ssh-ed25519 AAA", "not in base64"),
         (f"ssh-rsa {HOST_KEY.split()[1]}", "not a key of the kind ssh-rsa"),
-        (HOST_KEY[:-4], "not a whole key"),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "not a whole key of the kind ssh-ed25519"),
+        (HOST_KEY[:-4], "not a complete key"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "not a complete key of the kind ssh-ed25519"),
     ],
 )
 def test_a_host_key_that_is_none_is_refused_with_its_line(key: str, problem: str, tmp_path: Path) -> None:

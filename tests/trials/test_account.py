@@ -33,5 +33,5 @@ def test_nothing_is_told_as_that() -> None:
         "no activation; no request; logged in 2 times; the lab could not: its stand-in builds flakes only; "
         f"in the end it runs {BEFORE[:12]}."
     )
-    assert account.path_said(given).startswith(f"nothing for {ASKED[:12]}: it had not ended after")
+    assert account.path_said(given).startswith(f"nothing for {ASKED[:12]}: it did not end within")
     assert account.path_said(given).endswith("; it printed nothing")

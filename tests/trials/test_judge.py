@@ -114,11 +114,11 @@ def test_what_was_never_activated_shows_nothing_of_the_rest() -> None:
         (
             (request("hypervisor", 6.0), *PROBES[1:]),
             Clause.HYPERVISOR,
-            "was asked in the midst of the activation only",
+            "was asked during the activation only",
         ),
         ((request("hypervisor", 13.0), *PROBES[1:]), Clause.HYPERVISOR, "was asked after the path's end only"),
-        ((request("hypervisor", 8.0, "/"), *PROBES[1:]), Clause.HYPERVISOR, "for other pages only: GET /"),
-        ((*PROBES[:2], request("dev", 8.0, "/")), Clause.RUNTIME, "dev was asked for other pages only"),
+        ((request("hypervisor", 8.0, "/"), *PROBES[1:]), Clause.HYPERVISOR, "only for other pages: GET /"),
+        ((*PROBES[:2], request("dev", 8.0, "/")), Clause.RUNTIME, "dev was asked only for other pages"),
     ],
 )
 def test_each_endpoint_must_be_asked_after_the_activation(
@@ -200,7 +200,7 @@ def test_a_success_after_going_back_is_told_by_what_runs() -> None:
     """A path that goes back and calls that a success did not say so while the fault was there."""
     given = seen("hypervisor-500", after=system(BEFORE), activations=(activation(), activation(BEFORE, 8, 9)))
     assert verdicts(given) == {Clause.HYPERVISOR: FAILED}
-    assert told(given, Clause.HYPERVISOR) == f"it said success, and the host runs {BEFORE[:12]}"
+    assert told(given, Clause.HYPERVISOR) == f"it reported success, but the host runs {BEFORE[:12]}"
 
 
 @pytest.mark.parametrize("name", BAD)

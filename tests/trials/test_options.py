@@ -54,7 +54,7 @@ def plan(**given: object) -> TrialPlan:
 @pytest.mark.parametrize(
     ("given", "fragment"),
     [
-        ({"provider": "ovh"}, "give --provider=lab"),
+        ({"provider": "ovh"}, "add --provider=lab"),
         ({"subject": " "}, "--subject= is empty"),
         ({"sha": "main"}, "--sha: not with --subject"),
         ({"audit": True}, "--audit: not with --subject"),
@@ -62,8 +62,11 @@ def plan(**given: object) -> TrialPlan:
         ({"host": ["a"]}, "--host: not with --subject"),
         ({"checks": ["x"]}, "--checks: not with --subject"),
         ({"soak": 0.0}, "--soak: not with --subject"),
-        ({"scenario": ["nonsense"]}, "--scenario=nonsense: there is none for --shape=ovh; known: good, branch-moved"),
-        ({"shape": "aws", "scenario": ["host-key-changed"]}, "--scenario=host-key-changed: there is none"),
+        (
+            {"scenario": ["nonsense"]},
+            "--scenario=nonsense: not a scenario for --shape=ovh; known: good, branch-moved",
+        ),
+        ({"shape": "aws", "scenario": ["host-key-changed"]}, "--scenario=host-key-changed: not a scenario"),
         ({"subject_dir": "/nonexistent"}, "--subject-dir=/nonexistent: there is no such folder"),
         ({"subject_timeout": 0.0}, "--subject-timeout=0: seconds"),
         ({"subject_timeout": 1e9}, "--subject-timeout=1e+09: seconds"),

@@ -52,7 +52,7 @@ class Bucket:
             if self._keys(command, instance):
                 self._proved = True
                 return
-            why = f"{instance} put nothing there: see its role's s3:PutObject and its way to S3"
+            why = f"{instance} stored nothing there: check that its role allows s3:PutObject and that it can reach S3"
         except Exception as error:  # noqa: BLE001 - whatever it is, the output comes without the bucket
             why = " ".join(explain(error))
         self._give_up(why)
@@ -73,7 +73,7 @@ class Bucket:
             self._give_up(" ".join(explain(error)))
             return None
         if not keys:
-            self._give_up(f"there is no output of {command} below {self.prefix}")
+            self._give_up(f"no output of {command} exists under {self.prefix}")
             return None
         if len(body) > limits.OUTPUT:
             raise TooLong(f"more than {limits.OUTPUT} bytes came in one answer")
@@ -88,4 +88,4 @@ class Bucket:
         with self._lock:
             if not self._given_up:
                 self._given_up = True
-                self.say(f"the bucket {self.name} is left out from now on, and output comes in pieces: {why}")
+                self.say(f"the bucket {self.name} is not used from now on, and output is fetched in pieces: {why}")

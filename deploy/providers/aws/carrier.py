@@ -166,17 +166,17 @@ def parse(output: str, question: str) -> Answer:
     """
     found = [match for match in _OPENING.finditer(output) if match["question"] == question]
     if not found:
-        raise Mangled(f"the host's answer is not in what SSM passed on: {output[-200:].strip() or 'nothing at all'}")
+        raise Mangled(f"SSM's output does not contain the host's answer: {output[-200:].strip() or 'nothing at all'}")
     opening = found[-1]
     outcome = opening["outcome"]
     body, end, _ = output[opening.end() + 1 :].partition(f"\nSWITCHPROOF-SSM/1 {question} end")
     if not end:
-        raise Mangled(f"the host's answer is cut short after {len(output)} characters")
+        raise Mangled(f"the host's answer is cut off after {len(output)} characters")
     lines = body.split("\n") if outcome == "answered" else ["", ""]
     try:
         words, piece = (base64.b64decode(line.strip(), validate=True) for line in lines)
     except (ValueError, binascii.Error) as error:
-        raise Mangled(f"the host's answer is not what was sent: {error}") from error
+        raise Mangled(f"the host's answer was changed on the way: {error}") from error
     if outcome not in get_args(Outcome):
         raise Mangled(f"the host's answer has the unknown outcome {outcome!r}")
     if int(opening["size"]) > limits.PACKED:
@@ -200,14 +200,16 @@ def whole_output(answer: Answer, packed: bytes) -> bytes:
         TooLong: It is more than a run takes in.
     """
     if len(packed) != answer.size or hashlib.sha256(packed).hexdigest() != answer.sha256:
-        raise Mangled(f"the output came altered: {len(packed)} bytes instead of {answer.size}, or other ones")
+        raise Mangled(
+            f"the output was changed on the way: {len(packed)} bytes instead of {answer.size}, or other bytes"
+        )
     inflater = zlib.decompressobj(wbits=31)
     try:
         output = inflater.decompress(packed, limits.OUTPUT + 1)
     except zlib.error as error:
         raise Mangled(f"the output cannot be unpacked: {error}") from error
     if len(output) > limits.OUTPUT:
-        raise TooLong(f"the output has more than {limits.OUTPUT} bytes when it is unpacked")
+        raise TooLong(f"the unpacked output has more than {limits.OUTPUT} bytes")
     if not inflater.eof:
         raise Mangled("the output cannot be unpacked: its end is missing")
     return output

@@ -40,12 +40,12 @@ _SERVICE = re.compile(
 _REMEDIES = {
     "ExpiredToken": "the credentials have expired; get new ones",
     "ExpiredTokenException": "the credentials have expired; get new ones",
-    "InvalidClientTokenId": "AWS does not know these credentials; look which ones are meant to be used",
-    "UnrecognizedClientException": "AWS does not know these credentials; look which ones are meant to be used",
+    "InvalidClientTokenId": "AWS does not know these credentials; check which ones are configured",
+    "UnrecognizedClientException": "AWS does not know these credentials; check which ones are configured",
     "InvalidSignatureException": "the secret key does not belong to the key id, or this machine's clock is wrong",
     "SignatureDoesNotMatch": "the secret key does not belong to the key id, or this machine's clock is wrong",
-    "MaxDocumentSizeExceeded": "make a document that carries the script itself, as docs/aws.md tells",
-    "InvalidDocument": "see whether ssm.document names a document of this account and region",
+    "MaxDocumentSizeExceeded": "create a document that contains the script itself, as docs/aws.md shows",
+    "InvalidDocument": "check that ssm.document names a document of this account and region",
     "AccessDenied": "the credentials may not do this; see the IAM policy in docs/aws.md",
     "AccessDeniedException": "the credentials may not do this; see the IAM policy in docs/aws.md",
 }
@@ -87,7 +87,7 @@ class Clients:
         if not words and is_aws(http_response.url):
             return
         if self._told.acquire(blocking=False):
-            lacking = http_response.headers.get("x-switchproof-not-modelled", "what it does not model is not known")
+            lacking = http_response.headers.get("x-switchproof-not-modelled", "it is unknown what it does not model")
             where = urlsplit(http_response.url)
             self._emulated(
                 words or f"the endpoint {where.scheme}://{where.netloc}, which is not AWS's",
@@ -114,14 +114,20 @@ def explain(error: Exception) -> tuple[str, str]:
     if code in _REMEDIES:
         return str(error), f"{_REMEDIES[code][0].upper()}{_REMEDIES[code][1:]}."
     if code in THROTTLED:
-        return f"AWS throttles the requests ({error})", "Run fewer hosts at a time, or try again."
+        return (
+            f"AWS throttles the requests ({error})",
+            "Try again with fewer hosts at a time (--host; --parallel of an audit).",
+        )
     if code:
-        return str(error), "See what AWS says."
+        return str(error), "Read the error that AWS returned."
     if remedy := remedy_of(error):
         return f"there are no credentials: {error}", remedy
     if isinstance(error, botocore.parsers.ResponseParserError):
-        return f"the endpoint does not answer as AWS does: {error}", "See whether AWS_ENDPOINT_URL_* names AWS's own."
-    return f"AWS could not be asked: {error}", "See whether this machine reaches the endpoint of its region."
+        return (
+            f"the endpoint's answer is not one of AWS: {error}",
+            "Check that AWS_ENDPOINT_URL_* names an endpoint of AWS.",
+        )
+    return f"AWS could not be reached: {error}", "Check that this machine can reach the endpoint of its region."
 
 
 def certainly_not_accepted(error: Exception) -> bool:

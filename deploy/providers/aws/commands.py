@@ -29,7 +29,7 @@ QUIET_S = 20.0
 """Seconds without an answer after which it is said what is waited for."""
 
 
-_LOST_REPLY = "; a reply that the agent lost it sends again every 5 min and at its restart"
+_LOST_REPLY = "; the agent resends a lost reply every 5 min and when it restarts"
 
 
 class NotSent(ConnectionLost):
@@ -161,15 +161,15 @@ class Commands:
                 problem = unreadable
             self._pause(pace.next_s())
         raise self._lost(
-            f"AWS did not say whether it took the command ({explain(error)[0]}), and it is in no list"
+            f"it is unknown whether AWS accepted the command ({explain(error)[0]}): AWS does not list it"
             + ("" if problem is error else f" ({explain(problem)[0]})"),
-            "What was asked runs at most once, also if it is asked again.",
+            "Try again: the command runs at most once, even if it is sent again.",
         ) from error
 
     def _await(self, command: str, began: float, limit_s: float, *, bucket: bool) -> Ended:
         sent = time.monotonic()
         started: float | None = None
-        reading = Reading(Fate.UNCERTAIN, "SSM has not said anything of it")
+        reading = Reading(Fate.UNCERTAIN, "SSM has not reported a status")
         pace = _Pace(ASKED_EVERY_S)
         quiet_until = sent + QUIET_S
         slack_s = SLACK_S + (self._bucket.extra_s if bucket else 0.0)
@@ -181,7 +181,7 @@ class Commands:
                 if code_of(error) in THROTTLED:
                     pace.longest_s = 5.0
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
-                    reading = Reading(Fate.UNCERTAIN, f"SSM does not tell what became of it: {explain(error)[0]}")
+                    reading = Reading(Fate.UNCERTAIN, f"SSM did not report the command's status: {explain(error)[0]}")
             else:
                 reading = status.read(answer)
                 if reading.fate is not Fate.WAIT:
@@ -191,12 +191,12 @@ class Commands:
             give_up = sent + self._ssm.start_s + SLACK_S if started is None else started + limit_s + slack_s
             if now > give_up:
                 waited = f"given up {self._cancel(command)} after {now - began:.0f} s"
-                return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last word was: {reading.words}"))
+                return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last status was: {reading.words}"))
             if now > quiet_until:
                 quiet_until = math.inf
                 self._say(
-                    f"{self._host}: waits for {'the end' if started else 'the start'} of command {command} on "
-                    f"{self._instance}, for {give_up - now:.0f} s at most, then asks the host; {reading.words}"
+                    f"{self._host}: waiting for {'the end' if started else 'the start'} of command {command} on "
+                    f"{self._instance}, for at most {give_up - now:.0f} s before asking the host; {reading.words}"
                     + (_LOST_REPLY if started else "")
                 )
         self._cancel(command)
@@ -227,7 +227,9 @@ class Commands:
 
     def _abandoned(self) -> Abandoned:
         return Abandoned(
-            self._host, f"{self._instance}: given up", "What was begun there may go on; look before trying again."
+            self._host,
+            f"{self._instance}: given up",
+            "A command may still run there; check the host before you try again.",
         )
 
     def _lost(self, what: str, remedy: str) -> ConnectionLost:

@@ -44,8 +44,8 @@ def open_session(ssm: Ssm) -> tuple[boto3.Session, str]:
             credentials.get_frozen_credentials()  # a login that expired is found here, and not in the middle of a run
     if credentials is None:
         raise UsageError(
-            "no AWS credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role "
-            "gives them"
+            "no AWS credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a "
+            "machine with a role"
         )
     if ssm.role:
         with _explained(profile, session):
@@ -77,9 +77,9 @@ def remedy_of(error: Exception) -> str | None:
         case error if isinstance(error, _SSO):
             return "Run `aws sso login` with the profile that is used."
         case botocore.exceptions.CredentialRetrievalError() | botocore.exceptions.NoCredentialsError():
-            return f"See how {config_file()} and the environment give the credentials."
+            return f"Check how {config_file()} and the environment provide the credentials."
         case OSError() if error.filename:
-            return f"See whether {error.filename} exists and can be read; the credentials come from it."
+            return f"Check that {error.filename} exists and can be read; the credentials come from it."
         case _:
             return None
 
@@ -124,11 +124,11 @@ def _of_process(error: Exception) -> str:
         case OSError():
             return f"{error.filename} cannot be run: {error.strerror}"
         case UnicodeDecodeError():
-            return "its output is no UTF-8"
+            return "its output is not UTF-8"
         case ValueError() if "expecting" in str(error).lower() or "extra data" in str(error).lower():
-            return "its output is no JSON"
+            return "its output is not JSON"
         case _:
-            return f"its output is not as the AWS SDKs want it ({type(error).__name__})"
+            return f"its output does not have the form that AWS SDKs expect ({type(error).__name__})"
 
 
 def _words(error: Exception) -> str:

@@ -105,7 +105,7 @@ class AwsProvider:
                 except Exception as error:
                     what, remedy = explain(error)
                     raise AuthenticationFailed(
-                        host, f"AWS does not say whose credentials these are: {what}", remedy
+                        host, f"AWS did not report whose credentials these are: {what}", remedy
                     ) from error
                 who = f"{me.get('Arn', 'somebody')} in account {me.get('Account', 'unknown')}"
                 self._caller = f"{who}, region {self._clients.region}"
@@ -127,7 +127,9 @@ class AwsProvider:
                 found = []
             else:
                 what, remedy = explain(error)
-                raise Unreachable(host.name, f"SSM does not say whether it knows {named}: {what}", remedy) from error
+                raise Unreachable(
+                    host.name, f"SSM did not report whether it knows {named}: {what}", remedy
+                ) from error
         return _only(host.name, found, named, caller)
 
 
@@ -137,31 +139,31 @@ def _only(host: str, found: list[dict[str, Any]], named: str, caller: str) -> st
         raise Unreachable(
             host,
             f"SSM does not know {named} ({caller})",
-            "See whether account and region are right, the instance and its amazon-ssm-agent run, and its role has "
+            "Check that account and region are right, the instance and its amazon-ssm-agent run, and its role has "
             "AmazonSSMManagedInstanceCore.",
         )
     if not all(entry.get("InstanceId") for entry in found):
         raise Unreachable(
             host,
-            f"SSM tells of {named}, and not its id",
-            "See whether AWS_ENDPOINT_URL_SSM names AWS's own endpoint.",
+            f"SSM reported {named} without its id",
+            "Check that AWS_ENDPOINT_URL_SSM names an endpoint of AWS.",
         )
     if len(found) > 1:
         ids = ", ".join(sorted(entry["InstanceId"] for entry in found))
         raise _Ambiguous(
-            host, f"{named} is not one instance but {ids}", "Give hosts.instance, or tags that only it has."
+            host, f"{named} is not one instance but {ids}", "Set hosts.instance, or tags that only this instance has."
         )
     entry = found[0]
     if entry.get("PlatformType") != "Linux":
         raise _Ambiguous(
-            host, f"{named} runs {entry.get('PlatformType')}, not Linux", "Name the instance that is meant."
+            host, f"{named} runs {entry.get('PlatformType')}, not Linux", "Name a Linux instance in the target file."
         )
     if entry.get("PingStatus") != "Online":
         last = entry.get("LastPingDateTime")
         raise Unreachable(
             host,
-            f"{entry['InstanceId']} is {entry.get('PingStatus')}; SSM last heard of it at {last or 'no known time'}",
-            "See whether the instance runs, and `systemctl status amazon-ssm-agent` on it.",
+            f"{entry['InstanceId']} is {entry.get('PingStatus')}; its last ping was at {last or 'an unknown time'}",
+            "Check that the instance runs, and run `systemctl status amazon-ssm-agent` on it.",
         )
     return str(entry["InstanceId"])
 
@@ -207,11 +209,11 @@ class AwsConnection:
             question, answer = self._ask(load, timeout_s, whole=True)
         if answer.outcome in {"needs", "corrupt"}:
             raise Inconclusive(
-                f"{self.host}: the program did not arrive whole ({answer.outcome}); "
+                f"{self.host}: the program did not arrive complete ({answer.outcome}); "
                 + (
-                    f"make the document {self._ssm.document} anew, it carries another one"
+                    f"create the document {self._ssm.document} again, because it contains another version"
                     if self._restricted
-                    else "see whether /run has room on the host"
+                    else "check that /run on the host has free space"
                 )
             )
         stdout = self._collect(question, answer)
@@ -231,9 +233,9 @@ class AwsConnection:
         except Mangled as error:
             raise Unreachable(
                 self.host,
-                f"SSM calls the instance online, but it did not run a command: {ended.reading.words}: "
+                f"SSM reports the instance online, but it did not run a command: {ended.reading.words}: "
                 f"{ended.stderr.strip() or error}",
-                "See `journalctl -u amazon-ssm-agent` on it.",
+                "Read `journalctl -u amazon-ssm-agent` on it.",
             ) from error
 
     def close(self) -> None:
@@ -279,21 +281,21 @@ class AwsConnection:
                 case "running":
                     raise DeadlineExceeded(
                         self.host,
-                        f"no whole answer in time: {why}",
-                        f"It still runs there, as process {answer.status}; look at the host before trying again.",
+                        f"no complete answer in time: {why}",
+                        f"The command still runs there as process {answer.status}; check the host first.",
                     )
                 case "unknown":
                     raise ConnectionLost(
                         self.host,
                         f"the host did not get the command: {why}",
-                        "Nothing was begun there, and if it still comes, nothing will be.",
+                        "The host started nothing, and will start nothing if the command arrives later.",
                     )
                 case _:
                     kind = DeadlineExceeded if cut_off else ConnectionLost
                     raise kind(
                         self.host,
                         f"the program ended without an answer: {why}",
-                        "Nothing of it runs there any more; look at what it left before trying again.",
+                        "It no longer runs there; check what it left before you try again.",
                     )
 
     def _look(self, question: str, why: str) -> Answer:
@@ -303,8 +305,8 @@ class AwsConnection:
         except (Mangled, ConnectionLost) as error:
             raise ConnectionLost(
                 self.host,
-                f"{why}; and the host could not be asked what became of it: {error}",
-                "What was begun there may go on; look before trying again.",
+                f"{why}; and the host did not report the command's status: {error}",
+                "A command may still run there; check the host before you try again.",
             ) from error
 
     def _collect(self, question: str, answer: Answer) -> bytes:
@@ -327,11 +329,11 @@ class AwsConnection:
             for thread in threads:
                 thread.join()
             if problems:
-                raise ConnectionLost(self.host, f"part of the output did not come: {problems[0]}", "Ask again.")
+                raise ConnectionLost(self.host, f"part of the output did not arrive: {problems[0]}", "Try again.")
         try:
             return carrier.whole_output(answer, b"".join(pieces[offset] for offset in sorted(pieces)))
         except Mangled as error:
-            raise ConnectionLost(self.host, str(error), "Ask again.") from error
+            raise ConnectionLost(self.host, str(error), "Try again.") from error
 
     def _send(self, errand: Errand, limit_s: float, *, bucket: bool = False) -> Ended:
         seconds = max(LEAST_S, math.ceil(limit_s))

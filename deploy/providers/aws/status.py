@@ -37,20 +37,20 @@ class Reading:
 
 _READINGS: dict[tuple[str, str], tuple[Fate, str]] = {
     ("Pending", "Pending"): (Fate.WAIT, "not sent to the instance yet"),
-    ("InProgress", "InProgress"): (Fate.WAIT, "taken by the agent"),
-    ("Delayed", "Delayed"): (Fate.WAIT, "the instance does not take it at the moment; SSM tries again"),
+    ("InProgress", "InProgress"): (Fate.WAIT, "received by the agent"),
+    ("Delayed", "Delayed"): (Fate.WAIT, "the instance does not accept it at the moment; SSM retries"),
     ("Cancelling", "Cancelling"): (Fate.WAIT, "being cancelled"),
     ("Success", "Success"): (Fate.READ, "ended"),
     ("Failed", "Failed"): (Fate.READ, "the carrying script itself failed"),
     ("Failed", "Undeliverable"): (
         Fate.UNCERTAIN,
-        "SSM says that it could not be delivered, which has been said of commands that ran",
+        "SSM reports that it could not be delivered; SSM has reported this for commands that ran",
     ),
-    ("Failed", "Terminated"): (Fate.NEVER_RAN, "SSM ended it, as too many other commands failed"),
+    ("Failed", "Terminated"): (Fate.NEVER_RAN, "SSM ended it, because too many other commands failed"),
     ("Failed", "InvalidPlatform"): (Fate.NEVER_RAN, "the document does not fit the instance's platform"),
-    ("Failed", "AccessDenied"): (Fate.NEVER_RAN, "these credentials may not reach that instance"),
-    ("TimedOut", "DeliveryTimedOut"): (Fate.NEVER_RAN, "the instance did not take it in time, so it never started"),
-    ("TimedOut", "ExecutionTimedOut"): (Fate.CUT_OFF, "the agent killed it when its time was over"),
+    ("Failed", "AccessDenied"): (Fate.NEVER_RAN, "these credentials do not allow access to that instance"),
+    ("TimedOut", "DeliveryTimedOut"): (Fate.NEVER_RAN, "the instance did not accept it in time, so it never started"),
+    ("TimedOut", "ExecutionTimedOut"): (Fate.CUT_OFF, "the agent killed it at its timeout"),
     ("Cancelled", "Cancelled"): (Fate.CUT_OFF, "it was cancelled; that does not prove that it ended"),
 }
 
@@ -63,9 +63,9 @@ def read(invocation: Mapping[str, Any]) -> Reading:
     status = str(invocation.get("Status", ""))[:_LONGEST]
     # The model spells some with blanks, the service without.
     details = str(invocation.get("StatusDetails") or status).replace(" ", "")[:_LONGEST]
-    fate, words = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is not known here"))
+    fate, words = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is unknown here"))
     if details == "Failed" and invocation.get("ResponseCode") == 0:  # no script's end gives that
-        words = "failed with exit code 0, as the agent says of a worker that was killed"
+        words = "failed with exit code 0, which the agent reports for a killed worker"
     shown = status if details == status else f"{status}/{details}"
     code = invocation.get("ResponseCode", -1)
     return Reading(fate, f"{words} (SSM: {shown}{'' if code == -1 else f', response code {code}'})")

@@ -64,13 +64,13 @@ def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
             name = "instance" if keys.instance else "tags"
             yield f"{key}.{name}: only hosts of the provider 'aws' have {name}"
         if is_own and keys.instance and keys.tags:
-            yield f"{key}.tags: {key}.instance says already which one it is; leave one of them out"
+            yield f"{key}.tags: {key}.instance already names the instance; remove one of them"
         if is_own and not keys.instance and not keys.tags:
-            yield f"{key}.instance: missing; give the instance's id, or tags that only it has"
+            yield f"{key}.instance: missing; set the instance's id, or tags that only this instance has"
     if is_own and (problem := public_problem(target.repository.url or "")):
         yield (
             f"repository.url: {problem}; what is sent through SSM can be read in ListCommands and CloudTrail, "
-            "so give the hosts their own way to log in, such as a deploy key"
+            "so give the hosts their own login, such as a deploy key"
         )
 
 

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(error))
         return ExitCode.USAGE if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        _say("Interrupted; nothing of the unfinished work is left.")
+        _say("Interrupted. Unfinished work was removed.")
         return 130
 
 
@@ -148,7 +148,7 @@ def _require_unit(host: LabHost, unit: str) -> None:
     """
     known = host.run(["systemctl", "show", "--property=LoadState", "--value", "--", unit], timeout_s=30)
     if known.stdout.strip() in {"", "not-found", "bad-setting"}:
-        raise LabMisused(f"Host {host.name} has no unit {unit!r}, and no log of one since it started.")
+        raise LabMisused(f"Host {host.name} has no unit {unit!r}, and no log of such a unit since it started.")
     _say(f"{unit} of host {host.name} has not logged anything since the host started.")
 
 
@@ -180,7 +180,7 @@ def _break(arguments: argparse.Namespace) -> int:
 
 def _mend(arguments: argparse.Namespace) -> int:
     mend_host(_host(Lab.attach(arguments.name), arguments.host))
-    _say(f"Nothing is broken on {arguments.host} any more; both sandboxes answer.")
+    _say(f"All faults on {arguments.host} are undone; both sandboxes answer.")
     return 0
 
 
@@ -282,7 +282,7 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=PROGRAM,
-        description="Makes real hosts on this machine to deploy to, each with its own systemd, SSH and Nix store.",
+        description="Make real hosts on this machine to deploy to, each with its own systemd, SSH and Nix store.",
         epilog=f"Try: {PROGRAM} up, then {PROGRAM} ssh a -- readlink -f /run/current-system.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -320,7 +320,9 @@ def _parser() -> argparse.ArgumentParser:
     console.add_argument(
         "unit", nargs="?", choices=tuple(SANDBOXES), default="live", metavar="UNIT", help="live or dev"
     )
-    console.add_argument("--lines", type=int, default=40, metavar="N", help="how many lines back (default: 40)")
+    console.add_argument(
+        "--lines", type=int, default=40, metavar="N", help="how many earlier lines to show (default: 40)"
+    )
 
     listed = "\n\n".join(
         f"Faults of hosts of the shape {shape}:\n"
@@ -330,12 +332,12 @@ def _parser() -> argparse.ArgumentParser:
     breaking = commands.add_parser(
         "break",
         help="break a sandbox of a host on purpose, until `mend`",
-        description=f"Breaks a sandbox of a host on purpose, until `mend`.\n\n{listed}",
+        description=f"Break a sandbox of a host on purpose, until `mend`.\n\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_name(breaking)
     breaking.add_argument("host", metavar="HOST")
-    breaking.add_argument("fault", metavar="FAULT", help="one of the above")
+    breaking.add_argument("fault", metavar="FAULT", help="a fault of the list above")
     breaking.add_argument(
         "unit", nargs="?", choices=tuple(SANDBOXES), default="live", metavar="UNIT", help="live (the default) or dev"
     )
@@ -352,9 +354,9 @@ def _parser() -> argparse.ArgumentParser:
     faults = "break the next command in this way; repeatable (docs/ssm-endpoint.md)"
     ssm.add_argument("--fault", type=Fault, choices=list(Fault), action="append", default=[], help=faults)
 
-    down = commands.add_parser("down", help="remove a lab and everything that it made")
+    down = commands.add_parser("down", help="remove a lab and everything that it created")
     _add_name(down)
-    down.add_argument("--all", action="store_true", help="every lab of every user")
+    down.add_argument("--all", action="store_true", help="remove every lab of every user")
 
     commands.add_parser("image", help="build the hosts' image if it is missing, and print its path")
     return parser

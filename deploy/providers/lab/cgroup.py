@@ -76,7 +76,7 @@ class Cgroup:
             return
         if not self.wait_empty(timeout_s=timeout_s):
             pids = ", ".join(map(str, self.processes()))
-            raise LabError(f"Processes {pids} of {self.name} were killed and are still there.")
+            raise LabError(f"Processes {pids} of {self.name} were killed, but still exist.")
 
     def wait_empty(self, *, timeout_s: float) -> bool:
         """Wait until no process is left and tell whether that came true."""

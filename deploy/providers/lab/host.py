@@ -153,7 +153,7 @@ class LabHost:
         deadline = time.monotonic() + timeout_s
         while self.leader() in {None, not_leader} or not (self._answers_ssh() and self._booted()):
             if self._keeper is not None and self._keeper.poll() is not None:
-                raise HostFailedError(f"Host {self.name} stopped while it was starting.{self._last_words()}")
+                raise HostFailedError(f"Host {self.name} stopped during its start.{self._last_words()}")
             if time.monotonic() > deadline:
                 raise HostFailedError(f"Host {self.name} was not ready after {timeout_s:g} s.{self._last_words()}")
             time.sleep(POLL_S)

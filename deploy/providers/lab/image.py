@@ -98,7 +98,7 @@ def _packages(kind: Recipe, progress: Progress) -> Path:
             process.check(process.tied(command), timeout_s=BUILD_TIMEOUT_S)
         except CommandFailedError as error:
             raise LabError(
-                f"Debian could not be installed for the lab; is {recipe.ARCHIVE} within reach?\n{error}"
+                f"Debian could not be installed for the lab; check that {recipe.ARCHIVE} can be reached.\n{error}"
             ) from error
         finally:
             sources.unlink()

@@ -89,14 +89,14 @@ def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
         (
             machine.cgroup_v2,
             (
-                f"The lab needs {unified}, and none is mounted: "
+                f"The lab needs {unified}, but none is mounted: "
                 "`mount -t cgroup2 cgroup2 /sys/fs/cgroup`, or boot with systemd."
             ),
         ),
         (
             machine.cgroup_writable,
             (
-                f"The lab needs to make cgroups, and {unified} is read-only here: "
+                f"The lab needs to create cgroups, but {unified} is read-only here: "
                 "in a container, run it with `--privileged --cgroupns=private`."
             ),
         ),
@@ -127,14 +127,14 @@ def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
             (
                 "The lab needs inotify instances, of which too few are left "
                 f"(fs.inotify.max_user_instances is {_limit()}): "
-                "`sysctl -w fs.inotify.max_user_instances=1024`, or take labs down that nobody needs."
+                "`sysctl -w fs.inotify.max_user_instances=1024`, or take down labs that nobody needs."
             ),
         ),
         (
             machine.tun or runtime == "netns",
             (
-                "The lab's microVMs need /dev/net/tun, which does not open here: `modprobe tun`, and in a container "
-                "run it with `--device=/dev/net/tun`; or do without microVMs: --lab-runtime=netns."
+                "The lab's microVMs need /dev/net/tun, which cannot be opened here: `modprobe tun`, and in a "
+                "container run it with `--device=/dev/net/tun`; or use no microVMs: --lab-runtime=netns."
             ),
         ),
     )

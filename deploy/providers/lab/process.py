@@ -47,7 +47,7 @@ def run(
     try:
         stdout, stderr = process.communicate(input, timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise CommandFailedError(f"`{shlex.join(argv)}` had not ended after {timeout_s:g} s.") from error
+        raise CommandFailedError(f"`{shlex.join(argv)}` did not end within {timeout_s:g} s.") from error
     finally:
         if process.returncode is None:
             _end_session(process)

@@ -74,7 +74,7 @@ class LabProvider:
         try:
             lab = _already_up(name)
             if lab is not None:
-                say(f"Using the lab {name!r}, which is up, with {lab.state.told}.")
+                say(f"Using the running lab {name!r}, with {lab.state.told}.")
             else:
                 called = name if keep else f"run-{os.getpid()}"
                 kind = runtime or "microvm"
@@ -170,21 +170,21 @@ def _with_help(error: LabError) -> str:
 
 def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Shape) -> None:
     """Refuse a lab that is up and not what is asked for."""
-    up = f"--provider=lab: the lab {lab.name!r} that is up"
+    up = f"--provider=lab: the running lab {lab.name!r}"
     if missing := [name for name in names if name not in lab.hosts]:
         raise UsageError(
             f"{up} has no host {', '.join(missing)}; it has {', '.join(lab.hosts)}. "
-            "Select with --host, or take it down first"
+            "Select its hosts with --host, or take the lab down first"
         )
     if shape != lab.state.shape:
         raise UsageError(
-            f"--shape={shape}: the lab {lab.name!r} that is up has hosts of the shape {lab.state.shape}; "
-            f"give --shape={lab.state.shape}, or take the lab down first"
+            f"--shape={shape}: the running lab {lab.name!r} has hosts of the shape {lab.state.shape}; "
+            f"use --shape={lab.state.shape}, or take the lab down first"
         )
     if runtime not in {None, lab.state.runtime}:
         raise UsageError(
-            f"--lab-runtime={runtime}: the lab {lab.name!r} that is up has {lab.state.told}; "
-            "leave the option out, or take the lab down first"
+            f"--lab-runtime={runtime}: the running lab {lab.name!r} has {lab.state.told}; "
+            "remove the option, or take the lab down first"
         )
 
 
@@ -192,8 +192,8 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
     """Refuse a lab that is up and runs other programs than those that are asked for."""
     if suite not in {None, lab.state.suite}:
         raise UsageError(
-            f"--lab-suite={suite}: the hosts of the lab {lab.name!r} that is up run Debian {lab.state.suite}; "
-            "leave the option out, or take the lab down first"
+            f"--lab-suite={suite}: the hosts of the running lab {lab.name!r} run Debian {lab.state.suite}; "
+            "remove the option, or take the lab down first"
         )
     up = lab.state.programs
     for option, asked, there in (
@@ -203,8 +203,8 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
         if asked is not None and (there is None or asked.sha256 != there.sha256):
             runs = "a stand-in" if there is None else there.label
             raise UsageError(
-                f"{option}={asked.path}: the hosts of the lab {lab.name!r} that is up run {runs} instead; "
-                "leave the option out, or take the lab down first"
+                f"{option}={asked.path}: the hosts of the running lab {lab.name!r} run {runs} instead; "
+                "remove the option, or take the lab down first"
             )
 
 

@@ -161,7 +161,7 @@ def _install_file(source: Path, target: Path) -> None:
     try:
         content = source.read_bytes()
     except OSError as error:
-        raise UsageError(f"{source}: {error.strerror}; the lab was to run this program") from error
+        raise UsageError(f"{source}: {error.strerror}; the lab needs this program") from error
     target.write_bytes(content if content.startswith(_ELF) else _filled(content))
     target.chmod(0o755)
 

@@ -21,7 +21,7 @@ _HASHES = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
 class AgentError(Exception):
-    """The agent did not answer in time, or not with what was asked for."""
+    """The agent did not answer in time, or its answer does not fit the request."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Agent:
     Args:
         path: Its socket.
         timeout_s: Seconds for connecting and for the list of keys.
-        say: Told what is waited for.
+        say: Receives a line that says what the run waits for.
 
     Raises:
         AgentError: Nothing listens there, or it does not answer.
@@ -55,7 +55,7 @@ class Agent:
             self.keys = _read_keys(self._ask(_LIST, b"", _KEYS, timeout_s, "list its keys"))
         except (OSError, ValueError) as error:
             self.close()
-            raise AgentError(f"the agent at {path} cannot be asked: {error}") from error
+            raise AgentError(f"the agent at {path} cannot be reached: {error}") from error
         except AgentError:
             self.close()
             raise
@@ -86,7 +86,7 @@ class Agent:
         except TimeoutError:
             raise AgentError(f"the agent at {self.path} did not {what} within {timeout_s:g} s") from None
         except OSError as error:
-            raise AgentError(f"the agent at {self.path} was lost: {error}") from error
+            raise AgentError(f"the connection to the agent at {self.path} was lost: {error}") from error
         if answer[0] != expected:
             raise AgentError(f"the agent at {self.path} refused to {what}")
         return answer[1:]

@@ -1,4 +1,4 @@
-"""Log in to a host whose key was checked: offer keys one by one, and say what became of each."""
+"""Log in to a host whose key was checked: offer keys one by one, and report the result of each."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def authenticate(hop: Hop, transport: Transport, timeout_s: float, say: Callable
         hop: The machine, with the keys that are offered to it.
         transport: A transport to it, with its key checked.
         timeout_s: Seconds for each answer.
-        say: Told what is waited for.
+        say: Receives a line that says what the run waits for.
 
     Raises:
-        AuthenticationFailed: The host did not let the user in, with what became of each key.
+        AuthenticationFailed: The host rejected the login; carries the result of each key.
         Unreachable: The connection was lost meanwhile.
     """
     notes: list[str] = []
@@ -52,8 +52,8 @@ def _log_in(hop: Hop, login: Authentication, notes: list[str], open_agent: Calla
         methods = ", ".join(reply.methods) or "nothing"
         raise AuthenticationFailed(
             hop.host,
-            f"{hop.user}@{hop.address} lets nobody in by a key at first; it asks for {methods}",
-            "Let this user in by a key alone: AuthenticationMethods publickey in the host's sshd_config.",
+            f"{hop.user}@{hop.address} does not accept a key as the first method; it asks for {methods}",
+            "Let this user log in with a key alone: set AuthenticationMethods publickey in the host's sshd_config.",
         )
     agent = open_agent()
     accepted, asked_for = "", ""
@@ -74,7 +74,7 @@ def _log_in(hop: Hop, login: Authentication, notes: list[str], open_agent: Calla
             raise _failed(hop, "accepts none of", notes)
     raise AuthenticationFailed(
         hop.host,
-        f"{hop.user}@{hop.address} accepted the key {accepted}, and asks for a second factor: {asked_for}",
+        f"{hop.user}@{hop.address} accepted the key {accepted}, but asks for a second factor: {asked_for}",
         "A run answers no second question. Let this user in by a key alone: AuthenticationMethods publickey in a "
         "Match block of the host's sshd_config.",
     )
@@ -84,7 +84,7 @@ def _try(login: Authentication, offer: Offer, notes: list[str]) -> Reply:
     """Offer one key; sign with it only if it would be accepted."""
     algorithm = login.algorithm(offer.kind)
     if algorithm is None:
-        notes[-1] += ": the host takes no RSA signature with SHA-2"
+        notes[-1] += ": the host accepts no RSA signature with SHA-2"
         return Reply()
     reply = login.query(offer, algorithm)
     if not reply.would_accept:
@@ -117,12 +117,16 @@ def _open_agent(
 
 def _failed(hop: Hop, what: str, notes: list[str]) -> AuthenticationFailed:
     usual = [path for name in _USUAL if (path := Path(f"~/.ssh/{name}").expanduser()).is_file()]
-    hint = f" ssh would offer {', '.join(map(str, usual))}, too; a run offers only what is named." if usual else ""
-    remedy = "Name the right key in ssh.identity_files or load it into the agent, and have the host authorise it."
+    hint = (
+        f" ssh would offer {', '.join(map(str, usual))}, too; a run offers only the keys that the target file names."
+        if usual
+        else ""
+    )
+    remedy = "Name the right key in ssh.identity_files, or load it into the agent. The host must authorise that key."
     if "Too many" in what:
-        remedy = "Name the right key in ssh.identity_files: it is offered before the others of the agent."
+        remedy = "Name the right key in ssh.identity_files: it is offered before the other keys of the agent."
     return AuthenticationFailed(
         hop.host,
-        f"{hop.user}@{hop.address} {what}: {'; '.join(notes) or 'no key, as none was found'}",
+        f"{hop.user}@{hop.address} {what}: {'; '.join(notes) or 'no key was offered, because none was found'}",
         remedy + ("" if hop.identity_files else hint),
     )

@@ -1,4 +1,4 @@
-"""Say what an ssh_config means for one host, and refuse by file and line what is not supported."""
+"""Read what an ssh_config sets for one host; refuse unsupported directives with file and line."""
 
 from __future__ import annotations
 

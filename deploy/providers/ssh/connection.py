@@ -62,7 +62,7 @@ class SshConnection:
         watch.daemon = True
         watch.start()
         output, errors = bytearray(), bytearray()
-        channel, whole, why = None, False, "the host closed it before the answer ended"
+        channel, whole, why = None, False, "the host closed the connection before the answer ended"
         try:
             channel = transport.open_session(timeout=timeout_s)
             channel.exec_command(ascent.command if ascent else SHELL)
@@ -83,8 +83,8 @@ class SshConnection:
         except paramiko.ChannelException as error:
             raise ConnectionLost(
                 self.host,
-                f"the host opens no session on the connection: {error.text}",
-                "See MaxSessions in its sshd_config, and sshd's log.",
+                f"the host refused to open a session on the connection: {error.text}",
+                "Check MaxSessions in its sshd_config, and read sshd's log.",
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             why = str(error) or type(error).__name__
@@ -98,8 +98,8 @@ class SshConnection:
             if expired.is_set():
                 raise DeadlineExceeded(
                     self.host,
-                    f"no whole answer within {timeout_s:g} s",
-                    "The command may still run there; look at the host before trying again.",
+                    f"no complete answer within {timeout_s:g} s",
+                    "The command may still run there; check the host before you try again.",
                 )
             raise self._lost(why)
         status = channel.exit_status if channel.exit_status >= 0 else None
@@ -128,7 +128,7 @@ class SshConnection:
         except TimeoutError as error:
             self.close()
             raise DeadlineExceeded(
-                self.host, f"nothing moved for {stall_s:g} s", "What has arrived whole stays there, unused."
+                self.host, f"no data moved for {stall_s:g} s", "Complete paths that have arrived stay there, unused."
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
@@ -139,7 +139,7 @@ class SshConnection:
         if not channel.status_event.wait(timeout_s):
             raise TimeoutError
         if channel.exit_status < 0 and not self._answers():  # not ended by a signal, but lost right now
-            raise EOFError("the host closed it before the command ended")
+            raise EOFError("the host closed the connection before the command ended")
 
     @staticmethod
     def _send(channel: paramiko.Channel, chunks: Iterable[bytes]) -> None:
@@ -178,7 +178,7 @@ class SshConnection:
                 continue
             if not chunk:
                 if not self._answers():
-                    raise EOFError("it ended while the login user was to become root")
+                    raise EOFError("the command ended before the login user became root")
                 channel.status_event.wait(HELD_S)
                 drain.join(HELD_S)  # what came on standard error is whole then
                 raise self._elevation.refused(ascent, bytes(errors), f"exit status {channel.exit_status}")
@@ -213,7 +213,9 @@ class SshConnection:
 
     def _lost(self, why: str) -> ConnectionLost:
         return ConnectionLost(
-            self.host, f"the connection was lost: {why}", "What was begun there may go on; look before trying again."
+            self.host,
+            f"the connection was lost: {why}",
+            "A command may still run there; check the host before you try again.",
         )
 
 

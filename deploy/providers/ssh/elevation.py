@@ -1,4 +1,4 @@
-"""Become root on a host whose login user is not: the command, who is asked for a password, and why it failed."""
+"""Become root on a host where the login user is not: the command, the password prompt, and why it failed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ELEVATED = ("/bin/sh", "-c", f"echo {IS_ROOT.decode()}; exec /bin/sh -s")
 HELD_S = 60.0
 """Seconds for which a refused password is not tried again: accounts get locked."""
 
-_RULE = "docs/least-privilege.md has the rule that suffices."
+_RULE = "docs/least-privilege.md shows the smallest rule that works."
 _SUDO: tuple[tuple[str, str, str], ...] = (
     (
         r"must have a tty",
-        "sudo there runs only from a terminal (requiretty), and a run has none",
+        "sudo there runs only from a terminal (requiretty), but a run has none",
         "Add `Defaults:{user} !requiretty` to its sudoers.",
     ),
     (
@@ -45,19 +45,19 @@ _SUDO: tuple[tuple[str, str, str], ...] = (
     (
         r"setuid|effective uid|no new privileges",
         "sudo there cannot become root: it is not the setuid program, or the login forbids new privileges",
-        "On NixOS, sudo is /run/wrappers/bin/sudo; see that the PATH of {user} begins with that folder.",
+        "On NixOS, sudo is /run/wrappers/bin/sudo; make that folder the first in the PATH of {user}.",
     ),
     (
         r"(unknown|unrecognized|invalid) option",
-        "sudo there does not know the options that a password needs",
-        "Use a newer sudo there, or a rule with NOPASSWD.",
+        "sudo there does not support the options that send it a password (-k -S -p)",
+        "Install a newer sudo there, or add a rule with NOPASSWD.",
     ),
 )
 _PASSWORDLESS: dict[How, tuple[tuple[str, str, str], ...]] = {
     "sudo": (
         (
             r"password is required|authentication (is )?required",
-            "sudo there asks {user} for a password, as it also does for a command that no rule names",
+            "sudo there asks {user} for a password; it also does so for a command that no rule names",
             f"Set ssh.become_password, or add the rule that `switchproof sudoers` prints. {_RULE}",
         ),
         *_SUDO,
@@ -85,10 +85,10 @@ _PASSWORDLESS: dict[How, tuple[tuple[str, str, str], ...]] = {
 _ANYWHERE: tuple[tuple[str, str, str], ...] = (
     (
         r"not found|No such file|Unknown command",
-        "{how} was not found there",
-        "Install it, or set ssh.become to another.",
+        "{how} is not installed there",
+        "Install it, or set ssh.become to another program.",
     ),
-    (r"not available", "{user} has no login shell there", "Give it one: usermod --shell."),
+    (r"not available", "{user} has no login shell there", "Set one: usermod --shell."),
 )
 
 
@@ -132,7 +132,7 @@ class Elevation:
             error = NotRoot(
                 self.host,
                 f"{self.how} there refused the password of {self.user}",
-                "Correct what ssh.become_password names; it was tried once, so that no account is locked.",
+                "Correct the password in ssh.become_password. It was tried once, so that no account is locked.",
             )
             self._refusal = (time.monotonic() + HELD_S, error)
             return error
@@ -150,8 +150,8 @@ class Elevation:
                 return what.format(user=self.user, how=self.how), remedy.format(user=self.user, how=self.how)
         words = " / ".join(line.strip()[:200] for line in stderr.splitlines()[-3:])
         return (
-            f"{self.user} did not become root there with {self.how} ({ended}): {words or 'it said nothing'}",
-            f"Try `{self.how} id -u` there as {self.user}, and see what it waits for.",
+            f"{self.user} did not become root there with {self.how} ({ended}): {words or 'it printed nothing'}",
+            f"Try `{self.how} id -u` there as {self.user}, and read what it waits for.",
         )
 
 

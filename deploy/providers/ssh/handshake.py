@@ -23,7 +23,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 4.0
 
 
 class _TurnedAway(Exception):
-    """The server ended the connection before it said who it is; it may be busy."""
+    """The server ended the connection before it sent its SSH version; it may be busy."""
 
 
 def open_transport(hop: Hop, ssh: Ssh, dial: Callable[[], Sock], say: Callable[[str], None]) -> Transport:
@@ -90,7 +90,7 @@ def dial(hop: Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
     raise Unreachable(
         hop.host,
         f"no connection to {hop.address} port {hop.port} within {timeout_s:g} s: {seen}",
-        "See whether the address is right, the host is up and the firewall lets you in.",
+        "Check that the address is right, the host is up and the firewall allows the connection.",
     ) from seen
 
 
@@ -107,8 +107,8 @@ def forward(hop: Hop, transport: paramiko.Transport, after: Hop, timeout_s: floa
     except paramiko.SSHException as error:
         raise Unreachable(
             hop.host,
-            f"no way through {hop.address} to {after.address} port {after.port}: {error}",
-            "See whether the jump host may forward and reaches the host.",
+            f"no connection through {hop.address} to {after.address} port {after.port}: {error}",
+            "Check that the jump host allows TCP forwarding and can reach the host.",
         ) from error
 
 
@@ -130,13 +130,15 @@ def _greet(hop: Hop, ssh: Ssh, sock: Sock) -> Transport:
 
 
 def _explain(hop: Hop, transport: Transport, error: Exception, timeout_s: float, *, in_time: bool) -> Exception:
-    """Say why no keys were exchanged."""
+    """Return why the key exchange failed."""
     place = f"{hop.address} port {hop.port}"
     shown = " / ".join(repr(line) for line in transport.before_version[:3])
     if offer := disagreement(transport):
         what, directive = offer
         return Unreachable(
-            hop.host, f"{place} is an SSH server, but {what}", f"Allow one of ours in {directive} of its sshd_config."
+            hop.host,
+            f"{place} is an SSH server, but {what}",
+            f"Allow one of the offered algorithms in {directive} of its sshd_config.",
         )
     polite = any(line.startswith(_REFUSALS) for line in transport.before_version)
     if in_time and not transport.offered and (polite or not transport.before_version):
@@ -144,16 +146,16 @@ def _explain(hop: Hop, transport: Transport, error: Exception, timeout_s: float,
     return Unreachable(
         hop.host,
         f"{place} answers, but not as an SSH server within {timeout_s:g} s: {shown or transport.farewell or error}",
-        "See whether sshd runs there and accepts connections.",
+        "Check that sshd runs there and accepts connections.",
     )
 
 
 _REFUSALS = ("Exceeded MaxStartups", "Not allowed at this time")
-"""What sshd says instead of its version when it is too busy, or when it punishes an address."""
+"""The line that sshd sends instead of its version when it is too busy or penalises an address."""
 
 
 def _busy(hop: Hop, reason: str, timeout_s: float) -> Unreachable:
-    remedy = "See sshd's log there: tcpd, fail2ban or a full MaxStartups may refuse this address."
+    remedy = "Read sshd's log there: tcpd, fail2ban or a full MaxStartups may refuse this address."
     if "MaxStartups" in reason:
         remedy = (
             "Too many connections there are not logged in yet: raise MaxStartups, or see in its log who makes them."
@@ -167,12 +169,12 @@ def _busy(hop: Hop, reason: str, timeout_s: float) -> Unreachable:
     return Unreachable(
         hop.host,
         f"{hop.address} port {hop.port} turned every connection away for {timeout_s:g} s: {reason}",
-        f"{remedy} ssh.connect_timeout_s of the target file says how long it is tried.",
+        f"{remedy} ssh.connect_timeout_s in the target file sets how long a run retries.",
     )
 
 
 def _prefer_pinned(transport: Transport, hop: Hop) -> None:
-    """Ask first for the kinds of host key that are pinned, or a server with several keys shows another one."""
+    """Ask first for the pinned kinds of host key; a server with several keys would otherwise present another."""
     kinds = {pin.get_name() for pin in hop.pins.good}
     options = transport.get_security_options()
     pinned = [
@@ -194,13 +196,13 @@ def _check_host_key(hop: Hop, shown: paramiko.PKey) -> None:
     if is_revoked:
         raise HostKeyChanged(
             hop.host,
-            f"{seen}, which a known_hosts file has revoked",
-            "Whoever has the old key may be in between. Give the host a new key and pin that one.",
+            f"{seen}, but a known_hosts file revokes that key",
+            "Someone with the old key may intercept the connection. Give the host a new key, and pin the new key.",
         )
     if not hop.pins.good:
         reasons = [f"{line}; this line is skipped" for line in hop.pins.unusable]
         reasons += [
-            f"{where} trusts the certificates of an authority, but host certificates are not supported"
+            f"{where} trusts a certificate authority, but host certificates are not supported"
             for where in hop.pins.authorities
         ]
         raise HostKeyUnknown(
@@ -211,6 +213,6 @@ def _check_host_key(hop: Hop, shown: paramiko.PKey) -> None:
     raise HostKeyChanged(
         hop.host,
         f"{seen}; pinned is {', '.join(describe(pin) for pin in hop.pins.good)}",
-        "Someone may be in between. If the host was reinstalled, get the new fingerprint from its console and "
-        f"replace the key in {hop.pinned_in}.",
+        "Someone may intercept the connection. If the host was reinstalled, get the new fingerprint from its "
+        f"console and replace the key in {hop.pinned_in}.",
     )

@@ -23,11 +23,11 @@ def host_key_problem(text: str) -> str | None:
         size = int.from_bytes(blob[:4], "big")
         field, rest = blob[4 : 4 + size], blob[4 + size :]
         if len(field) != size or len(blob) < len(b"size"):
-            return "not a whole key: a part of it is missing"
+            return "not a complete key: a part is missing"
         fields.append(field)
         blob = rest
     if not fields or fields[0] != kind.encode("ascii", "replace"):
         return f"not a key of the kind {kind}"
     if len(fields) != _FIELDS.get(kind, 3) or (kind == "ssh-ed25519" and len(fields[1]) != _ED25519_BYTES):
-        return f"not a whole key of the kind {kind}"
+        return f"not a complete key of the kind {kind}"
     return None

@@ -139,9 +139,9 @@ def _from_file(path: Path, notes: list[str]) -> Offer | None:
     if key is None:
         is_public = _read_public(path) is not None
         reason = (
-            "a public key whose private half the agent does not hold"
+            "a public key, and the agent does not hold its private key"
             if is_public
-            else "no private key of the kinds ed25519, ecdsa and rsa"
+            else "no ed25519, ecdsa or rsa private key"
         )
         notes.append(f"{name} (not usable: it holds {reason})")
         return None

@@ -105,7 +105,7 @@ def read_key(text: str) -> paramiko.PKey | str:
         return f"keys of the kind {kind!r} are not supported"
     except Exception as error:  # noqa: BLE001 - a library's many ways to refuse a stranger's bytes
         return f"not a {kind} key: {str(error) or type(error).__name__}"
-    return key if key.asbytes() == blob else f"not a {kind} key: it is cut off, or something stands behind it"
+    return key if key.asbytes() == blob else f"not a {kind} key: it is cut off, or has extra data at its end"
 
 
 def _blob(text: str) -> bytes:

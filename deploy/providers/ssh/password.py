@@ -36,8 +36,8 @@ def read_password(source: str, environ: Mapping[str, str], user: str) -> str:
         raise UsageError(f"{_KEY}: {where} is empty; it has to hold the password of {user}")
     if len(value) < SHORTEST or len(value) > _LONGEST or not value.isprintable():
         raise UsageError(
-            f"{_KEY}: {where} cannot be used; a password is one line of {SHORTEST} to {_LONGEST} characters, "
-            "because a shorter one cannot be hidden without hiding ordinary text"
+            f"{_KEY}: {where} cannot be used as a password; it must be one line of {SHORTEST} to {_LONGEST} "
+            "characters, because a shorter one cannot be hidden without hiding ordinary text"
         )
     return value
 
@@ -61,5 +61,5 @@ def _ask(user: str) -> str:
             return getpass.getpass(f"Password of {user} on the hosts, for sudo: ")
     except (OSError, EOFError) as error:
         raise UsageError(
-            f"{_KEY}: there is no terminal to ask at; name a variable (env:NAME) or a file (file:PATH) instead"
+            f"{_KEY}: there is no terminal to ask on; name a variable (env:NAME) or a file (file:PATH) instead"
         ) from error

@@ -80,7 +80,7 @@ class SshProvider:
             if isinstance(error, ConnectionProblem | UsageError) or not isinstance(error, Exception):
                 raise
             raise ConnectionLost(
-                host, f"the connection ended while it was made: {error or type(error).__name__}", "Try again."
+                host, f"the connection was lost during its setup: {error or type(error).__name__}", "Try again."
             ) from error
         return connection
 
@@ -112,7 +112,7 @@ class SshProvider:
                 host,
                 f"{user} is not root there (its user id is {uid or 'not known'}), "
                 + (f"not even with {become}" if become else "and ssh.become is missing"),
-                'Log in as root, or set ssh.become = "sudo"; docs/least-privilege.md has the rule that suffices.',
+                'Log in as root, or set ssh.become = "sudo"; docs/least-privilege.md shows the rule for it.',
             )
         self._were_root.add(host)
 
@@ -165,7 +165,7 @@ class _Ways:
         """Follow a ProxyJump: only the nearest of its hosts may have a ProxyJump of its own, as with ssh."""
         for index, jump in enumerate(jumps):
             if jump in before:
-                raise UsageError(f"{where}: ProxyJump: the way leads in a circle through {jump.host}")
+                raise UsageError(f"{where}: ProxyJump: the jump hosts form a loop through {jump.host}")
             config = self._read(jump.host, jump.user, jump.port)
             if index == 0 and config.jumps:
                 yield from self._configured(host, config.jumps, config.jumps_at, (*before, jump))

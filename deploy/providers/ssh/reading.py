@@ -120,12 +120,12 @@ class Reading:
         if keyword not in HONOURED and keyword not in ONLY:
             if keyword not in IGNORED and not matches_list(keyword, self._unknown):
                 raise UsageError(
-                    f"{where}: {spelled!r}: bad configuration option; correct it, or name it in IgnoreUnknown"
+                    f"{where}: {spelled!r}: bad configuration option; correct it, or add it to IgnoreUnknown"
                 )
             return
         words = split_words(rest)
         if words is None:
-            raise UsageError(f"{where}: {spelled}: a quote has no end")
+            raise UsageError(f"{where}: {spelled}: a quote is not closed")
         match keyword:
             case "host":
                 self._active = not never and self._host_matches(words, where)
@@ -200,8 +200,8 @@ class Reading:
                 raise UsageError(f"{where}: Match needs a criterion")
         if unsupported and result and not never:
             raise UsageError(
-                f"{where}: Match {unsupported}: this criterion is not supported; name what it decides in a Host "
-                "block, or leave the block out of the file that ssh.config names"
+                f"{where}: Match {unsupported}: this criterion is not supported; use a Host block instead, or "
+                "remove the block from the file that ssh.config names"
             )
         return result
 

@@ -86,9 +86,9 @@ def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
     for index, host in enumerate(target.hosts):
         key, keys = f"hosts[{index}]", host.part(SshHost)
         if is_own and keys.address is None:
-            yield f"{key}.address: missing; {called} connects over SSH"
+            yield f"{key}.address: missing; {called} connects over SSH and needs one"
         if not is_own and keys.address is not None:
-            yield f"{key}.address: {called} takes none (found {keys.address!r})"
+            yield f"{key}.address: {called} does not use addresses; remove it (found {keys.address!r})"
         if keys.address is not None and (problem := address_problem(keys.address)):
             yield f"{key}.address: {problem}"
         if is_own and not (keys.host_keys or ssh.known_hosts or ssh.config):

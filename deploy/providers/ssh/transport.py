@@ -150,5 +150,8 @@ def disagreement(transport: Transport) -> tuple[str, str] | None:
         theirs = [item for item in offered if not item.startswith(("kex-strict-", "ext-info-"))]
         ours = getattr(options, attribute)
         if theirs and not set(theirs) & set(ours):
-            return f"no common {what}: the server offers {', '.join(theirs)}; we offer {', '.join(ours)}", directive
+            return (
+                f"no common {what}: the server offers {', '.join(theirs)}; this run offers {', '.join(ours)}",
+                directive,
+            )
     return None

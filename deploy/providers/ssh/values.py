@@ -36,7 +36,7 @@ def expand_path(text: str, tokens: Mapping[str, str], where: str, name: str) -> 
 
     whole = re.sub(r"\$\{([^}]*)\}", variable, _home(text, tokens["d"], where, name))
     if "${" in whole:
-        raise UsageError(f"{where}: {name}: a variable has no end (found {text!r})")
+        raise UsageError(f"{where}: {name}: a variable is not closed with }} (found {text!r})")
     return expand(whole, tokens, where, name)
 
 

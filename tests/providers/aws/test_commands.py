@@ -123,7 +123,7 @@ def test_an_ambiguous_answer_is_never_sent_again(error: Exception) -> None:
 def test_a_command_that_is_in_no_list_is_lost_not_repeated(error: Exception) -> None:
     """If it is not found, nobody knows whether it runs; that is said, and nothing is sent."""
     aws = Aws(send=[error], list=[NOTHING])
-    with pytest.raises(ConnectionLost, match=r"did not say whether it took the command.* is in no list"):
+    with pytest.raises(ConnectionLost, match=r"unknown whether AWS accepted the command.* does not list it"):
         run(aws)
     assert aws.count("send") == 1
 
@@ -140,10 +140,10 @@ def test_throttled_sends_are_tried_again() -> None:
     [
         (refused("AccessDeniedException"), "may not do this; see the IAM policy"),
         (refused("ExpiredTokenException"), "The credentials have expired"),
-        (refused("InvalidDocument"), "words of AWS.*See whether ssm.document names a document of this account"),
-        (refused("MaxDocumentSizeExceeded"), "words of AWS.*Make a document that carries the script itself"),
-        (refused("InvalidParameters"), "words of AWS.*See what AWS says"),
-        (UNREACHED, "reaches the endpoint of its region"),
+        (refused("InvalidDocument"), "words of AWS.*Check that ssm.document names a document of this account"),
+        (refused("MaxDocumentSizeExceeded"), "words of AWS.*Create a document that contains the script itself"),
+        (refused("InvalidParameters"), "words of AWS.*Read the error that AWS returned"),
+        (UNREACHED, "can reach the endpoint of its region"),
     ],
 )
 def test_a_refused_send_says_why(error: Exception, words: str) -> None:
@@ -161,7 +161,7 @@ def test_a_command_that_never_starts_is_cancelled() -> None:
     ended = run(aws)
     assert ended.reading.fate is Fate.UNCERTAIN
     assert "given up and cancelled" in ended.reading.words
-    assert "the instance does not take it at the moment" in ended.reading.words
+    assert "the instance does not accept it at the moment" in ended.reading.words
     assert aws.count("cancel") == 1
 
 
@@ -169,7 +169,7 @@ def test_a_command_that_never_ends_is_cancelled() -> None:
     """The time that a command may run counts from when it began to run."""
     aws = Aws(send=[SENT], get=[AT_WORK], cancel=[refused("InternalServerError", 500)])
     words = run(aws).reading.words
-    assert "taken by the agent" in words
+    assert "received by the agent" in words
     assert "given up and not cancelled (words of AWS" not in words
     assert "given up and not cancelled (An error occurred (InternalServerError)" in words
     assert aws.count("cancel") == 1
@@ -178,10 +178,10 @@ def test_a_command_that_never_ends_is_cancelled() -> None:
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        ({"Status": "Pending"}, "the start of command c-1 .* then asks the host; not sent to the instance yet"),
+        ({"Status": "Pending"}, "the start of command c-1 .* before asking the host; not sent to the instance yet"),
         (
             AT_WORK,
-            "the end of command c-1 .*; taken by the agent .*; a reply that the agent lost it sends again every",
+            "the end of command c-1 .*; received by the agent .*; the agent resends a lost reply every",
         ),
     ],
     ids=["pending", "taken"],
@@ -194,7 +194,7 @@ def test_a_long_wait_says_once_what_it_waits_for(
     said: list[str] = []
     made(Aws(send=[SENT], get=[seen], cancel=[{}]), said.append).run("q", {}, 0.2)
     (told,) = said
-    assert re.search(rf"^a: waits for {words}", told)
+    assert re.search(rf"^a: waiting for {words}", told)
 
 
 def test_what_cannot_be_read_is_no_end() -> None:
@@ -207,7 +207,7 @@ def test_a_command_that_ssm_forgot_is_uncertain() -> None:
     """An invocation that does not appear is not taken for one that failed."""
     ended = run(Aws(send=[SENT], get=[UNSEEN], cancel=[{}]))
     assert ended.reading.fate is Fate.UNCERTAIN
-    assert "does not tell what became of it" in ended.reading.words
+    assert "did not report the command's status" in ended.reading.words
 
 
 def test_waiting_ends_when_it_is_stopped() -> None:
@@ -276,7 +276,7 @@ def test_a_bucket_that_the_instance_does_not_reach_is_left_out(seen: dict[str, A
         assert not way.long_output
     assert [given.get("OutputS3BucketName") for name, given in aws.calls if name == "send"] == ["outputs", None]
     (told,) = said
-    assert re.fullmatch(rf"the bucket outputs is left out from now on.* {INSTANCE} put nothing there: .*", told)
+    assert re.fullmatch(rf"the bucket outputs is not used from now on.* {INSTANCE} stored nothing there: .*", told)
 
 
 def test_a_bucket_that_cannot_be_read_is_left_out() -> None:

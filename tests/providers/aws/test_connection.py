@@ -148,7 +148,9 @@ def test_a_short_limit_is_none_that_the_agent_takes_for_an_hour() -> None:
 
 def test_a_script_that_arrives_altered_is_inconclusive() -> None:
     """What the host did not take for the script that was sent is no answer of it."""
-    with pytest.raises(Inconclusive, match=r"did not arrive whole \(corrupt\); see whether /run has room"):
+    with pytest.raises(
+        Inconclusive, match=r"did not arrive complete \(corrupt\); check that /run on the host has free space"
+    ):
         run(Ssm(Said("corrupt", "12")), QUESTION)
 
 
@@ -164,12 +166,22 @@ def test_an_answer_that_did_not_come_is_asked_for(first: Answer) -> None:
 @pytest.mark.parametrize(
     ("first", "then", "error", "words"),
     [
-        (UNDELIVERABLE, Said("unknown"), ConnectionLost, "did not get the command: undeliverable. Nothing was begun"),
-        (UNDELIVERABLE, Said("running", "77"), DeadlineExceeded, "It still runs there, as process 77"),
-        (KILLED, Said("lost"), DeadlineExceeded, "without an answer: the agent killed it. Nothing of it runs"),
-        (LOST, Said("lost"), ConnectionLost, "without an answer: aws: no list has it.* Nothing of it runs there"),
-        (LOST, UNDELIVERABLE, ConnectionLost, "could not be asked what became of it.* may go on; look before"),
-        (LOST, LOST, ConnectionLost, "could not be asked what became of it: aws: no list has it"),
+        (
+            UNDELIVERABLE,
+            Said("unknown"),
+            ConnectionLost,
+            "did not get the command: undeliverable. The host started nothing",
+        ),
+        (UNDELIVERABLE, Said("running", "77"), DeadlineExceeded, "The command still runs there as process 77"),
+        (KILLED, Said("lost"), DeadlineExceeded, "without an answer: the agent killed it. It no longer runs"),
+        (LOST, Said("lost"), ConnectionLost, "without an answer: aws: no list has it.* It no longer runs there"),
+        (
+            LOST,
+            UNDELIVERABLE,
+            ConnectionLost,
+            "did not report the command's status.* may still run there; check the host",
+        ),
+        (LOST, LOST, ConnectionLost, "did not report the command's status: aws: no list has it"),
     ],
     ids=["never arrived", "still runs", "killed", "gone", "host is silent", "AWS is silent"],
 )
@@ -193,9 +205,9 @@ def test_long_output_is_fetched_in_pieces() -> None:
     ssm = Ssm(answer, answer, answer)
     assert run(ssm).stdout == answer.output
     assert ["offset='0'" in ssm.text(number) for number in range(3)] == [True, False, False]
-    with pytest.raises(ConnectionLost, match="the output came altered"):
+    with pytest.raises(ConnectionLost, match="the output was changed on the way"):
         run(Ssm(answer, answer, other))
-    with pytest.raises(ConnectionLost, match=r"part of the output did not come: .*no list has it"):
+    with pytest.raises(ConnectionLost, match=r"part of the output did not arrive: .*no list has it"):
         run(Ssm(answer, answer, LOST))
 
 
@@ -210,7 +222,7 @@ def test_a_document_without_a_shell_runs_no_text() -> None:
 @pytest.mark.parametrize("outcome", ["needs", "corrupt"])
 def test_a_document_of_another_script_is_told(outcome: str) -> None:
     """A document that carries another script, or other fixed values, is to be made anew."""
-    with pytest.raises(Inconclusive, match="make the document Switchproof anew"):
+    with pytest.raises(Inconclusive, match="create the document Switchproof again"):
         connection(Ssm(*[Said(outcome)] * 2), document="Switchproof").run(QUESTION, timeout_s=1)
 
 
@@ -220,5 +232,5 @@ def test_proving_that_commands_run_runs_nothing() -> None:
     way = connection(ssm)
     way.prove()
     assert "action='look'" in ssm.text(0)
-    with pytest.raises(Exception, match=r"calls the instance online, but it did not run a command: never started"):
+    with pytest.raises(Exception, match=r"reports the instance online, but it did not run a command: never started"):
         way.prove()

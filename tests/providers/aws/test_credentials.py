@@ -74,13 +74,13 @@ def test_a_process_s_credentials_are_used(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (b"", "its output is no JSON"),
-        (b"hunter22 expired", "its output is no JSON"),
+        (b"", "its output is not JSON"),
+        (b"hunter22 expired", "its output is not JSON"),
         (b"{}", "Unsupported version"),
-        (b"[1]", "its output is not as the AWS SDKs want it"),
-        (b"\xff\xfe", "its output is no UTF-8"),
+        (b"[1]", "its output does not have the form that AWS SDKs expect"),
+        (b"\xff\xfe", "its output is not UTF-8"),
         (b'{"Version": 1, "AccessKeyId": "hunter22"}', "Missing required key in response: 'SecretAccessKey'"),
-        (OF_A_PROCESS[:-1] + b', "Expiration": "soon"}', "not as the AWS SDKs want it"),
+        (OF_A_PROCESS[:-1] + b', "Expiration": "soon"}', "does not have the form that AWS SDKs expect"),
     ],
 )
 def test_a_process_that_prints_no_credentials_is_named(machine: Machine, output: bytes, words: str) -> None:

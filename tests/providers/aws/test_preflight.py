@@ -96,7 +96,7 @@ FAILURES = {
     "expired": (
         Aws([], refused("ExpiredToken")),
         AuthenticationFailed,
-        "does not say whose credentials these are: .*words of AWS.*The credentials have expired; get new ones",
+        "did not report whose credentials these are: .*words of AWS.*The credentials have expired; get new ones",
     ),
     "wrong key": (
         Aws([], refused("InvalidClientTokenId")),
@@ -111,7 +111,7 @@ FAILURES = {
     "no way": (
         Aws([], EndpointConnectionError(endpoint_url="https://sts.example")),
         AuthenticationFailed,
-        "could not be asked.*See whether this machine reaches the endpoint of its region",
+        "could not be reached.*Check that this machine can reach the endpoint of its region",
     ),
     "may not look": (Aws(refused("AccessDeniedException")), Unreachable, "see the IAM policy in docs/aws.md"),
     "throttled": (
@@ -128,12 +128,12 @@ FAILURES = {
     "offline": (
         Aws([ONLINE | {"PingStatus": "ConnectionLost", "LastPingDateTime": LAST}]),
         Unreachable,
-        "is ConnectionLost; SSM last heard of it at 2026-11-20 09:30.*systemctl status amazon-ssm-agent",
+        "is ConnectionLost; its last ping was at 2026-11-20 09:30.*systemctl status amazon-ssm-agent",
     ),
     "windows": (
         Aws([ONLINE | {"PlatformType": "Windows"}]),
         UsageError,
-        "runs Windows, not Linux. Name the instance",
+        "runs Windows, not Linux. Name a Linux instance",
     ),
 }
 
@@ -275,10 +275,10 @@ def test_a_host_below_aws_s_domain_is_not_aws(url: str, *, own: bool) -> None:
     ("error", "remedy"),
     [
         (UnauthorizedSSOTokenError(), "Run `aws sso login` with the profile"),
-        (FileNotFoundError(2, "No such file or directory", "/nowhere/token"), "See whether /nowhere/token exists"),
-        (CredentialRetrievalError(provider="custom-process", error_msg="log in"), "See how .* the credentials"),
-        (ResponseParserError("no JSON"), "See whether AWS_ENDPOINT_URL_"),
-        (EndpointConnectionError(endpoint_url="https://x.example"), "See whether this machine reaches the endpoint"),
+        (FileNotFoundError(2, "No such file or directory", "/nowhere/token"), "Check that /nowhere/token exists"),
+        (CredentialRetrievalError(provider="custom-process", error_msg="log in"), "Check how .* the credentials"),
+        (ResponseParserError("no JSON"), "Check that AWS_ENDPOINT_URL_"),
+        (EndpointConnectionError(endpoint_url="https://x.example"), "Check that this machine can reach the endpoint"),
     ],
     ids=["sso", "file", "process", "junk", "network"],
 )

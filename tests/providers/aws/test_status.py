@@ -8,17 +8,17 @@ from switchproof.deploy.providers.aws.status import Fate, read
 
 KNOWN = [
     ("Pending", "Pending", Fate.WAIT, "not sent"),
-    ("InProgress", "In Progress", Fate.WAIT, "taken by the agent"),
-    ("Delayed", "Delayed", Fate.WAIT, "does not take it at the moment"),
+    ("InProgress", "In Progress", Fate.WAIT, "received by the agent"),
+    ("Delayed", "Delayed", Fate.WAIT, "does not accept it at the moment"),
     ("Cancelling", "Cancelling", Fate.WAIT, "being cancelled"),
     ("Success", "Success", Fate.READ, "ended"),
     ("Failed", "Failed", Fate.READ, "carrying script itself failed"),
-    ("Failed", "Undeliverable", Fate.UNCERTAIN, "has been said of commands that ran"),
+    ("Failed", "Undeliverable", Fate.UNCERTAIN, "has reported this for commands that ran"),
     ("Failed", "Terminated", Fate.NEVER_RAN, "too many other commands"),
     ("Failed", "InvalidPlatform", Fate.NEVER_RAN, "platform"),
-    ("Failed", "Access Denied", Fate.NEVER_RAN, "may not reach that instance"),
+    ("Failed", "Access Denied", Fate.NEVER_RAN, "do not allow access to that instance"),
     ("TimedOut", "DeliveryTimedOut", Fate.NEVER_RAN, "never started"),
-    ("TimedOut", "Execution Timed Out", Fate.CUT_OFF, "killed it when its time was over"),
+    ("TimedOut", "Execution Timed Out", Fate.CUT_OFF, "killed it at its timeout"),
     ("Cancelled", "Cancelled", Fate.CUT_OFF, "was cancelled"),
 ]
 
@@ -58,4 +58,4 @@ def test_a_killed_worker_is_told_from_a_script_that_failed() -> None:
     """The agent tells of it as failed with code 0 and without any output."""
     told = read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 0, "StandardOutputContent": ""})
     assert told.fate is Fate.READ
-    assert "as the agent says of a worker that was killed (SSM: Failed, response code 0)" in told.words
+    assert "which the agent reports for a killed worker (SSM: Failed, response code 0)" in told.words

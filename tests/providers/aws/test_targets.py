@@ -43,11 +43,11 @@ def test_a_missing_instance_id_is_one_sentence(tmp_path: Path) -> None:
         ('instance = "web-1"', r"hosts\[0\].instance"),
         (
             f'instance = "{INSTANCE}"\ntags = {{ Name = "prod" }}',
-            "says already which one it is; leave one of them out",
+            "already names the instance; remove one of them",
         ),
-        ("", r"hosts\[0\].instance: missing; give the instance's id, or tags that only it has"),
+        ("", r"hosts\[0\].instance: missing; set the instance's id, or tags that only this instance has"),
         ("tags = { a = '1', b = '2', c = '3', d = '4', e = '5', f = '6' }", r"hosts\[0\].tags"),
-        (f'instance = "{INSTANCE}"\naddress = "10.0.0.1"', "provider 'aws' takes none"),
+        (f'instance = "{INSTANCE}"\naddress = "10.0.0.1"', "provider 'aws' does not use addresses"),
     ],
     ids=["no id", "id and tags", "neither", "too many tags", "address"],
 )
