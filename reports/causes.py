@@ -109,9 +109,10 @@ def summary(record: Record, causes: list[Cause]) -> str:
         (sum(len(cause.hosts) for cause in failed), "failed"),
         (sum(len(cause.hosts) for cause in silent), "gave no answer"),
     ]
-    told = [f"{number} {word}" for number, word in counts if number]
+    (first, word), *others = [(number, word) for number, word in counts if number]
+    outcomes = [f"{first} of {text.count(len(record.hosts), 'host')} {word}", *(f"{n} {word}" for n, word in others)]
     reasons = "one cause" if len(causes) == 1 else f"{len(causes)} causes"
-    head = f"of {text.count(len(record.hosts), 'host')}, {' and '.join(told)}, for {reasons}"
+    head = f"{' and '.join(outcomes)}, for {reasons}"
     return f"{head}: {causes[0].sentence}" if len(causes) == 1 else f"{head}; first, {causes[0].sentence}"
 
 

@@ -70,7 +70,7 @@ def test_the_sentence_counts_hosts_and_causes_before_it_names_the_first() -> Non
     """A fleet that failed for several causes is not told as one host's failure."""
     said = reading.sentence(fleet(**SPLIT).record())
     assert said.startswith(
-        "Not canonical: of 12 hosts, 4 failed and 1 gave no answer, for 4 causes; first, on host h3, clause converge,"
+        "Not canonical: 4 of 12 hosts failed and 1 gave no answer, for 4 causes; first, on host h3, clause converge,"
     )
 
 
@@ -79,7 +79,7 @@ def test_one_cause_of_several_hosts_names_them_all() -> None:
     alike = dict.fromkeys(("h2", "h4", "h6"), SPLIT["h7"])
     said = reading.sentence(fleet(**alike).record())
     assert said.startswith(
-        "Not canonical: of 12 hosts, 3 failed, for one cause: on hosts h2, h4 and h6, clause hyper"
+        "Not canonical: 3 of 12 hosts failed, for one cause: on hosts h2, h4 and h6, clause hyper"
     )
 
 

@@ -349,7 +349,7 @@ verb_deploy() {
   if [ -z "$bad" ] && [ "${said[outcome]}" != ok ]; then clause confirm FAILED "${said[detail]}"; bad=confirm; fi
   [ -z "$bad" ] || exit 1
   row 'not judged' "by hand: $NOT_BY_HAND"
-  row held "the clauses that are judged by hand; for the whole contract run: pytest --provider=… --audit"
+  row held "the clauses that are judged by hand; for the whole contract run: switchproof audit --provider=…"
 }
 # What only the checks of a session judge; docs/hosts.md has the whole table.
 readonly NOT_BY_HAND='what boots next, units that changed and were not restarted, whether bodies are valid JSON, whether a new SSH connection is accepted, checks of your own'
