@@ -107,7 +107,9 @@ def leak(folder: Path, way: str, *arguments: str, target: str = TARGET) -> Told:
         timeout=120,
         check=False,
     )
-    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    # Python keeps a compiled copy of a team's own check, which holds the secrets that the check itself holds.
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    files = {str(path.relative_to(folder)): path for path in paths}
     outputs = {name: path.read_text(encoding="utf-8") for name, path in files.items() if name != "target.toml"}
     names = {f"name of {name}": name for name in outputs}
     return Told(

@@ -135,8 +135,10 @@ def agent(path: Path, keys: list[tuple[paramiko.PKey, bool]], *, is_silent: bool
         client.sendall(string(b"\x0e" + string(key.sign_ssh_data(data, algorithm).asbytes()) if signs else b"\x05"))
 
     def serve() -> None:
-        while not over.is_set():
+        while True:
             client, _ = server.accept()
+            if over.is_set():
+                return
             with client, client.makefile("rb") as stream:
                 while head := stream.read(4):
                     request = stream.read(struct.unpack(">I", head)[0])
@@ -148,9 +150,13 @@ def agent(path: Path, keys: list[tuple[paramiko.PKey, bool]], *, is_silent: bool
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
-        threading.Thread(target=serve, daemon=True).start()
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
         yield
         over.set()
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(str(path))
+        serving.join(10)
 
 
 def test_a_key_that_the_agent_cannot_sign_with_is_passed_over(

@@ -78,9 +78,7 @@ def test_one_cause_of_several_hosts_names_them_all() -> None:
     """Where hosts failed alike there is one cause, and one sentence for it."""
     alike = dict.fromkeys(("h2", "h4", "h6"), SPLIT["h7"])
     said = reading.sentence(fleet(**alike).record())
-    assert said.startswith(
-        "Not canonical: 3 of 12 hosts failed, for one cause: on hosts h2, h4 and h6, clause hyper"
-    )
+    assert said.startswith("Not canonical: 3 of 12 hosts failed, for one cause: on hosts h2, h4 and h6, clause hyper")
 
 
 def test_a_sentence_holds_the_cause_and_not_what_follows_it() -> None:
