@@ -72,6 +72,7 @@ conduct() {
   local dir rc=0; dir=$(job_dir)
   mark_journal
   "job_$1" </dev/null || rc=$?
+  [ -z "$comparing" ] || wait "$comparing" || true
   timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
   # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
   timeout 20 journalctl -q --no-pager -o cat -u "$ACTIVATION*" "${SINCE_MARK[@]}" 2>/dev/null |
