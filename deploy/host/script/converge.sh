@@ -7,7 +7,6 @@ compare_closures() {
   { timeout 30 "${NIX[@]}" store diff-closures "$from" "$1" >"$file" || rm -f "$file"; } </dev/null 2>/dev/null &
   comparing=$!
 }
-comparing=''
 
 job_converge() {
   local dir top rc=0; dir=$(job_dir)

@@ -67,6 +67,9 @@ run_unit() {
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
 
+# What goes on beside a job, which ends only after it.
+comparing=''
+
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
   local dir rc=0; dir=$(job_dir)

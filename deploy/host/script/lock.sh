@@ -188,14 +188,17 @@ hold_system() {
 
 # Take the host for this run, and note what it is before anything changes; $1 is done meanwhile, once the lock is held.
 claim() {
-  local before="$RUN_DIR/before" noting
+  local before="$RUN_DIR/before" noting kept; local -a kept_parts=()
   if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is no run id"; return 1; fi
   if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is no job"; return 1; fi
   guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
   note_before </dev/null &
-  noting=$!
+  noting=$! kept=$payload kept_parts=("${parts[@]}")
   "${1:-true}" || true
   if ! { wait "$noting" && set_room_aside && hold_system before "$(ran_before)"; }; then
+    # It says why the rest was refused, too, where that was.
+    payload=$kept parts=("${kept_parts[@]}")
+    unset "said[outcome]" "said[detail]"
     # Nothing was changed, so the lock need not outlast this run.
     guarded release || true
     refuse unready "cannot write below $STATE: is it full or read-only? $(df -h "$STATE" 2>&1 | tail -n1)"
