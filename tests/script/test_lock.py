@@ -277,3 +277,23 @@ def test_a_host_is_claimed_whole_or_not_at_all(tmp_path: Path, given: str, outco
     """
     told = run(text, *FRAGMENTS, folder=tmp_path).split("\n")[:-1]
     assert told == ([f"refused {outcome}"] if outcome else ["/nix/store/a", "held"])
+
+
+def test_what_was_refused_meanwhile_is_not_told_beside_a_host_that_cannot_be_noted(tmp_path: Path) -> None:
+    """An answer has one outcome: a full disk fails the fetch as well, and is the reason for that."""
+    text = f"""
+      guarded() {{ "$@"; }}
+      take_lock() {{ say lock.stale other; }}
+      release() {{ :; }}
+      df() {{ echo full; }}
+      note_before() {{ return 1; }}
+      fails() {{ refuse unready 'cannot lock the clone'; return 1; }}
+      ROOTS={tmp_path}/roots
+      claim fails || printf '%s' "$payload"
+    """
+    told = run(text, *FRAGMENTS, folder=tmp_path)
+    assert [line for line in told.splitlines() if line.startswith(("outcome", "detail", "lock.stale"))] == [
+        "lock.stale 5",
+        "outcome 7",
+        f"detail {len(f'cannot write below {tmp_path}/state: is it full or read-only? full')}",
+    ]

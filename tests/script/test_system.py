@@ -44,7 +44,8 @@ def test_units_of_which_systemd_does_not_tell_are_not_called_well() -> None:
       silent=''
       find_failed() { return 1; }
       failing_before() { return 1; }
-      for when in '' before; do
+      exec {told}< <(failing_before && printf .)
+      for when in '' "$told"; do
         payload='' said=()
         say_failed "$when"
         echo "${said[units.failed]}|${said[units.problem]}"

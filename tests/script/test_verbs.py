@@ -41,29 +41,69 @@ def test_a_job_that_ends_while_systemd_is_asked_has_finished(tmp_path: Path) -> 
 
 
 def test_a_log_is_told_from_an_offset_on(tmp_path: Path) -> None:
-    """The bytes after those that the run has are sent, however they are spelled, and news end the wait at once."""
+    """The bytes after those that the run has are sent, however they are spelled."""
     text = f"""
       {JOB}
       has_ended() {{ return 1; }}
-      sleep() {{ echo waits; }}
       printf 'caf\\303\\251\\0\\n' >"$(job_dir)/log"
-      OFFSET=4 WAIT_S=100
+      OFFSET=4 WAIT_S=0
       verb_status
       echo "${{said[log]}}"
     """
     assert base64.b64decode(run(text, *FRAGMENTS, folder=tmp_path)) == b"\xa9\0\n"
 
 
-def test_news_of_a_job_are_waited_for(tmp_path: Path) -> None:
-    """Without any the host looks again until they come, or the time is over."""
-    text = f"""
-      {JOB}
-      has_ended() {{ return 1; }}
-      turns=0 WAIT_S=100
-      sleep() {{ turns=$((turns + 1)); ((turns < 3)) || echo news >"$dir/log"; }}
-      look; echo "turns $turns"
+WAITING = f"""
+{JOB}
+clock=1000 asked_systemd=0
+uptime_to() {{ printf -v "$1" '%d.%02d' "$((clock / 100))" "$((clock % 100))"; }}
+has_ended() {{ asked_systemd=$((asked_systemd + 1)); answered=word; return 1; }}
+stage() {{ printf '%s\\n' "$1" >"$dir/stage"; printf -- '--- %s\\n' "$1" >>"$dir/log"; }}
+at() {{ :; }}
+read() {{
+  if [ "$1 $2" != '-r -t' ]; then builtin read "$@"; return; fi
+  clock=$((clock + 5))
+  at "$((clock - 1000))"
+}}
+took() {{
+  WAIT_S=$1 verb_status
+  echo "${{said[state]}} ${{said[stage]}} after $((clock - 1000)), systemd asked $asked_systemd times"
+}}
+"""
+"""A host on which hundredths of seconds go by only while a job is waited for; `at` is called with them."""
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        # News wait for more of them, as each answer costs the host as much as many lines.
+        (":", "running  after 500, systemd asked 6 times"),
+        ("[ $1 != 30 ] || echo a line >>$dir/log", "running  after 200, systemd asked 3 times"),
+        ("[ $1 != 330 ] || echo a line >>$dir/log", "running  after 400, systemd asked 5 times"),
+        ("[ $1 != 30 ] || head -c 70000 /dev/zero >$dir/log", "running  after 100, systemd asked 2 times"),
+        # That the job begins to change the host, or has ended, does not wait.
+        ("[ $1 != 30 ] || stage build", "running build after 200, systemd asked 3 times"),
+        ("[ $1 != 35 ] || stage switch", "running switch after 35, systemd asked 1 times"),
+        ("[ $1 != 40 ] || echo 0 >$dir/rc", "finished  after 40, systemd asked 1 times"),
+    ],
+)
+def test_news_of_a_job_are_waited_for_without_asking_for_them_all_the_time(
+    tmp_path: Path, happens: str, told: str
+) -> None:
+    """The end of a job and the begin of its change are told at once, the rest every two seconds."""
+    text = f"{WAITING}at() {{ {happens}; }}\ntook 5"
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{told}\n"
+
+
+def test_the_begin_of_a_change_is_told_once(tmp_path: Path) -> None:
+    """Who has the line that tells it waits for what comes after it; who has not is answered at once."""
+    text = f"""{WAITING}
+      dir=$(job_dir); stage switch; echo a line >>"$dir/log"
+      OFFSET=0 took 5
+      clock=1000 OFFSET=11; took 5
     """
-    assert run(text, *FRAGMENTS, folder=tmp_path) == "running 5 \nturns 3\n"
+    lines = run(text, *FRAGMENTS, folder=tmp_path).splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["running switch after 0", "running switch after 200"]
 
 
 @pytest.mark.parametrize(

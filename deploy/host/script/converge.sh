@@ -1,9 +1,11 @@
 # The job that builds and switches.
 
-# What the running system's closure and that of $1 differ in, for whoever reads of it; nothing depends on it.
+# What the running system's closure and that of $1 differ in, for whoever reads of it; nothing depends on it, nor waits for
+# it but the end of the job.
 compare_closures() {
-  local file; file=$(job_dir)/closure
-  timeout 30 "${NIX[@]}" store diff-closures "$(toplevel)" "$1" >"$file" 2>/dev/null || rm -f "$file"
+  local file from; file=$(job_dir)/closure from=$(toplevel)
+  { timeout 30 "${NIX[@]}" store diff-closures "$from" "$1" >"$file" || rm -f "$file"; } </dev/null 2>/dev/null &
+  comparing=$!
 }
 
 job_converge() {

@@ -6,7 +6,7 @@
 
 # What waits for a confirmation; the run's newest job that did; and what was decided about that.
 pending() { field "$PENDING" "$1"; }
-armed() { cat "$RUN_DIR/armed" 2>/dev/null || true; }
+armed() { local job; file_to job "$RUN_DIR/armed" && printf '%s\n' "$job"; }
 decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
 
 # Have the host go back by itself to what ran before, unless it is confirmed; nothing has changed yet.

@@ -67,11 +67,15 @@ run_unit() {
 
 stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
 
+# What goes on beside a job, which ends only after it.
+comparing=''
+
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
   local dir rc=0; dir=$(job_dir)
   mark_journal
   "job_$1" </dev/null || rc=$?
+  [ -z "$comparing" ] || wait "$comparing" || true
   timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
   # Some versions of nixos-rebuild send what the switch says to the journal instead of here.
   timeout 20 journalctl -q --no-pager -o cat -u "$ACTIVATION*" "${SINCE_MARK[@]}" 2>/dev/null |

@@ -186,13 +186,19 @@ hold_system() {
   find "$ROOTS" -mindepth 1 -maxdepth 1 ! -name "$RUN" -exec rm -rf {} +
 }
 
-# Take the host for this run, and note what it is before anything changes.
+# Take the host for this run, and note what it is before anything changes; $1 is done meanwhile, once the lock is held.
 claim() {
-  local before="$RUN_DIR/before"
+  local before="$RUN_DIR/before" noting kept; local -a kept_parts=()
   if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is not a run id"; return 1; fi
   if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is not a job name"; return 1; fi
   guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
-  if ! { note_before && set_room_aside && hold_system before "$(ran_before)"; }; then
+  note_before </dev/null &
+  noting=$! kept=$payload kept_parts=("${parts[@]}")
+  "${1:-true}" || true
+  if ! { wait "$noting" && set_room_aside && hold_system before "$(ran_before)"; }; then
+    # It says why the rest was refused, too, where that was.
+    payload=$kept parts=("${kept_parts[@]}")
+    unset "said[outcome]" "said[detail]"
     # Nothing was changed, so the lock need not outlast this run.
     guarded release || true
     refuse unready "cannot write below $STATE: is it full or read-only? $(df -h "$STATE" 2>&1 | tail -n1)"
@@ -205,7 +211,9 @@ claim() {
 note_before() {
   [ ! -e "$before" ] || return 0
   { mkdir -p "${before%/*}" && chmod 0700 "$STATE"; } 2>/dev/null || return
-  (payload='' && say began "$EPOCHSECONDS" && say_system before && printf '%s' "$payload") | keep_first "$before" || [ -e "$before" ]
+  # Which units fail is looked for over some moments, and meanwhile what else the host is.
+  (payload='' && say began "$EPOCHSECONDS" && exec {failing}< <(failing_before 2>/dev/null && printf .) &&
+    say_system "$failing" && printf '%s' "$payload") | keep_first "$before" || [ -e "$before" ]
 }
 
 # Keep room on the disk for the way back, which writes a job, its log and what was decided.

@@ -53,15 +53,34 @@ say_room() {
   )"
 }
 
+# Fetch while the host is noted, one after the other: who asked before, and lost the connection, may still be at it.
+fetch_in_turn() {
+  local turn
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then be_at_work; fi
+  if ! { mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock -w 650 "$turn"; } 2>/dev/null; then
+    [ -z "${turn:-}" ] || exec {turn}>&-
+    refuse unready "cannot lock $STATE/fetch.lock; held by $(holders_of "$STATE/fetch.lock")"
+    return
+  fi
+  umask 0022
+  ! fetch || fetched=yes
+  umask 0077
+  exec {turn}>&-
+}
+
 verb_resolve() {
   if [ -z "$RELEASE_SHA" ]; then refuse malformed "'' is not a revision: set RELEASE_SHA to a commit, a branch or a tag"; return; fi
   if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
     refuse malformed "'$RELEASE_SHA' is neither a commit, a branch nor a tag"
     return
   fi
-  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim && be_at_work || return 0; fi
+  local found name sha fetched=''; local -a shas=() of_commit=()
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then
+    claim fetch_in_turn || return 0
+  elif [ -z "${SWITCHPROOF_READONLY:-}" ]; then
+    fetch_in_turn
+  fi
   if [ -z "${SWITCHPROOF_READONLY:-}" ]; then say_room; fi
-  local found name shas turn
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
     name_repository || return 0
     name=${RELEASE_SHA#refs/}
@@ -71,28 +90,20 @@ verb_resolve() {
     found=$(awk 'length($1) == 40 && $2 ~ /^refs\// { name = $2; sub(/\^\{\}$/, "", name); commit[name] = $1 }
       END { for (name in commit) print commit[name], name }' <<<"$found")
   else
-    # One after the other: who asked before, and lost the connection, may still be at it.
-    if ! { mkdir -p "$STATE" && exec {turn}>>"$STATE/fetch.lock" && flock -w 650 "$turn"; } 2>/dev/null; then
-      [ -z "${turn:-}" ] || exec {turn}>&-
-      refuse unready "cannot lock $STATE/fetch.lock; held by $(holders_of "$STATE/fetch.lock")"
-      return
-    fi
-    umask 0022
-    fetch || { umask 0077; return 0; }
-    umask 0077
-    exec {turn}>&-
+    [ -n "$fetched" ] || return 0
     found=$(candidates "$RELEASE_SHA" | sort -u)
   fi
-  shas=$(cut -d' ' -f1 <<<"$found" | sort -u | sed '/^$/d')
-  case $(wc -w <<<"$shas") in
+  while read -r sha _; do [[ " ${shas[*]} " == *" $sha "* ]] || shas+=("$sha"); done <<<"$found"
+  case ${#shas[@]} in
     0) refuse missing "the repository has no commit, branch or tag '$RELEASE_SHA'; a commit must be in a branch or tag" ;;
     1)
       say outcome ok
-      say sha "$shas"
+      say sha "${shas[0]}"
       [ -z "${SWITCHPROOF_READONLY:-}" ] || return 0
-      say subject "$(git -C "$WORKDIR" log -1 --format=%s "$shas")"
-      say author "$(git -C "$WORKDIR" log -1 --format=%an "$shas")"
-      say authored "$(git -C "$WORKDIR" log -1 --format=%aI "$shas")"
+      mapfile -t of_commit < <(exec git -C "$WORKDIR" log -1 --format=%s%n%an%n%aI "${shas[0]}")
+      say subject "${of_commit[0]:-}"
+      say author "${of_commit[1]:-}"
+      say authored "${of_commit[2]:-}"
       say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
         [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
       ;;

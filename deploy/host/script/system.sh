@@ -78,13 +78,14 @@ wrapped() {
   [ "${here[*]}" != "${there[*]}" ] || printf '%s' "$1"
 }
 
-# Units that failed; $1 says that it is before anything is changed.
+# Units that failed; $1 is where those are told that fail before anything is changed.
 say_failed() {
   local rows
   if [ -n "$silent" ]; then
     rows=silent
   elif [ -n "$1" ]; then
-    rows=$(failing_before) || rows=silent
+    IFS= read -r -d '' rows <&"$1" || true
+    if [[ $rows == *. ]]; then rows=${rows%.} rows=${rows%$'\n'}; else rows=silent; fi
   elif find_failed; then
     rows=$failed
   else

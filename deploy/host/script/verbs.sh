@@ -61,8 +61,11 @@ ran_earlier() {
   done < <(find "$STATE/runs" -mindepth 2 -maxdepth 2 -name before -printf '%T@ %p\n' 2>/dev/null | sort -rn)
 }
 
+# Answer about a job at once where it has ended, was lost or has begun to change the host; else when news have come and
+# NEWS_S have gone by, as a question costs the host more than many lines. Waiting costs no process.
+readonly NEWS_S=2 MUCH_NEWS=65536
 verb_status() {
-  local dir unit began state size
+  local dir unit began state size idle stage='' asked=0 has_begun=''
   dir=$(job_dir) unit=$(job_unit)
   # It is the guard itself that undoes an armed job.
   if [[ $JOB == return* ]] && [ "$(pending run)" = "$RUN" ]; then unit=$GUARD; fi
@@ -70,28 +73,43 @@ verb_status() {
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   answered=''
+  exec {idle}<> <(:)
   while :; do
-    number_to size "$(stat -c %s "$dir/log" 2>/dev/null)" 0
     state=running
     # What the job wrote itself counts, before and after systemd was asked.
-    [ -e "$dir/rc" ] || ! has_ended "$unit" || state=lost
+    if [ ! -e "$dir/rc" ] && gone_by 1 "$asked"; then
+      ! has_ended "$unit" || state=lost
+      number_to size "$(exec stat -c %s "$dir/log" 2>/dev/null)" 0
+      uptime_to asked
+    fi
     [ ! -e "$dir/rc" ] || state=finished
-    if [ "$state" != running ] || ((size > OFFSET)) || gone_by "$WAIT_S" "$began"; then break; fi
-    sleep 0.2
+    if [ "$state" != running ] || gone_by "$WAIT_S" "$began" || ((size - OFFSET > MUCH_NEWS)); then break; fi
+    if ((size > OFFSET)) && gone_by "$NEWS_S" "$began"; then break; fi
+    [ -n "$has_begun" ] || file_to stage "$dir/stage"
+    if [ -z "$has_begun" ] && [[ $stage =~ ^(install|switch|rollback)$ ]]; then
+      has_begun=yes
+      if news_of_begin; then break; fi
+    fi
+    read -r -t 0.05 -u "$idle" _ || true
   done
+  exec {idle}<&-
   say state "$state"
-  say stage "$(cat "$dir/stage" 2>/dev/null || true)"
-  say rc "$(cat "$dir/rc" 2>/dev/null || true)"
-  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
-  say installed "$(cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null || true)"
-  say journal "$(cat "$dir/journal" 2>/dev/null || true)"
+  say_file stage "$dir/stage"
+  say_file rc "$dir/rc"
+  say_file expected "$dir/expected"
+  say installed "$([ ! -e "$dir/realised" ] || exec cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null)"
+  say_file journal "$dir/journal"
   say unit "$answered"
-  say boot.problem "$(head -c 4096 "$dir/boot-problem" 2>/dev/null || true)"
+  say boot.problem "$([ ! -e "$dir/boot-problem" ] || exec head -c 4096 "$dir/boot-problem" 2>/dev/null)"
   [ ! -e "$dir/restored" ] || say restored yes
-  say silences "$(tail -n 50 "$RUN_DIR/silences" 2>/dev/null || true)"
+  say silences "$([ ! -e "$RUN_DIR/silences" ] || exec tail -n 50 "$RUN_DIR/silences" 2>/dev/null)"
   say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
   say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
   [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"
   say boot_id "$(</proc/sys/kernel/random/boot_id)"
   say_guard
 }
+
+# Whether the lines that the caller has not seen yet tell that the job begins to change the host.
+news_of_begin() { tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | grep -axE -e '--- (install|switch|rollback)' >/dev/null; }
+say_file() { local text; file_to text "$2" && say "$1" "$text"; }

@@ -248,11 +248,12 @@ say_waiting() {
   printf 'SWITCHPROOF/1 %s waits %s\n' "$SWITCHPROOF_NONCE" "${words//[^[:print:]]/?}"
 }
 
-# Wait for the next round: a fifth as long as the newest state among the endpoints $1 has lasted, at least INTERVAL_S, and
-# no more than a second unless that is longer.
+# Wait for the next round, which begins after the last one began: a fifth as long as the newest state among the endpoints
+# $1 has lasted, at least INTERVAL_S, and no more than a second unless that is longer.
 await_round() {
-  local name from present least pause=1000
-  milliseconds_to present "$now" && milliseconds_to least "$INTERVAL_S" || least=1000
+  local name from up present least pause=1000
+  uptime_to up
+  milliseconds_to present "$now" && milliseconds_to least "$INTERVAL_S" && milliseconds_to up "$up" || least=1000 up=$present
   ((pause > least)) || pause=$least
   for name in $1; do
     milliseconds_to from "${since[$name]:-${again[$name]:-$began}}" || continue
@@ -260,6 +261,8 @@ await_round() {
     ((from > pause)) || pause=$from
   done
   ((pause > least)) || pause=$least
+  # What the round took has gone by already; without any rest the host would have nothing else to do.
+  ((pause -= up - present, pause > 50)) || pause=50
   printf -v pause '%d.%03d' "$((pause / 1000))" "$((pause % 1000))"
   read -r -t "$pause" -u "$idle" _ || true
 }
