@@ -176,7 +176,7 @@ class _Axis:
 
 
 def _times(host: Host) -> list[dt.datetime]:
-    watched = [watch.began + dt.timedelta(seconds=watch.seconds) for watch in host.watches]
+    watched = [facts.after(watch.began, watch.seconds) for watch in host.watches]
     phases = [time for phase in host.phases for time in (phase.started, phase.finished) if time is not None]
     return [*watched, *phases, *(moment.at for moment in host.timeline)]
 
@@ -203,7 +203,7 @@ def _lane(host: Host, y: int, axis: _Axis) -> Lane:
             lane.marks.append(Mark(moment.kind, axis.x(moment.at), sign, _moment(moment, axis)))
     for good, where in ((True, lane.good), (False, lane.bad)):
         found = {
-            round(axis.x(watch.began + dt.timedelta(seconds=sample.at_s)))
+            round(axis.x(facts.after(watch.began, sample.at_s)))
             for watch in host.watches
             for sample in watch.samples
             if sample.good is good
@@ -228,9 +228,9 @@ def _spans(host: Host, axis: _Axis) -> list[Bar]:
     for leg in LEG_WORDS:
         newest = {watch.endpoint: watch for watch in host.watches if watch.leg == leg}.values()
         healthy = [(watch, since_healthy(watch)) for watch in newest]
-        began = [watch.began + dt.timedelta(seconds=since) for watch, since in healthy if since is not None]
+        began = [facts.after(watch.began, since) for watch, since in healthy if since is not None]
         if began and len(began) == len(newest):
-            end = max(watch.began + dt.timedelta(seconds=watch.seconds) for watch in newest)
+            end = max(facts.after(watch.began, watch.seconds) for watch in newest)
             spans.append(_span("soak", max(began), end, axis, "every endpoint healthy to the end"))
     return spans
 

@@ -93,6 +93,18 @@ def test_events_with_anything_in_them(tmp_path: Path, number: int, other: Any, d
         read_run(str(tmp_path / "events.jsonl"))
 
 
+@pytest.mark.parametrize("seconds", [1e308, -1e308, 3e11])
+@pytest.mark.parametrize("kind", ["check_finished", "watched"])
+def test_a_duration_beyond_the_calendar_ends_nothing(tmp_path: Path, kind: str, seconds: float) -> None:
+    """Fuzzing found it: a time and such a duration ended the reader with an OverflowError."""
+    at, event = next((at, event) for at, event in enumerate(EVENTS) if event["event"] == kind)
+    place = next(place for place in places(event) if place[-1:] == ("seconds",))
+    lines = [spoiled(event, place, seconds) if number == at else event for number, event in enumerate(EVENTS)]
+    (tmp_path / "events.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    record = read_run(str(tmp_path / "events.jsonl"))
+    assert summary.render(record, tmp_path, colour=False)
+
+
 def spoil(text: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
     for at, size, piece in cuts:
         begin = at % (len(text) + 1)

@@ -13,6 +13,15 @@ import msgspec
 Time: TypeAlias = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """A time with its zone, which is UTC in everything that is written here."""
 
+
+def after(moment: dt.datetime, seconds: float) -> dt.datetime:
+    """Return the moment some seconds later; the calendar's last one where a damaged record leads beyond it."""
+    try:
+        return moment + dt.timedelta(seconds=seconds)
+    except OverflowError:
+        return dt.datetime.max.replace(tzinfo=moment.tzinfo)
+
+
 Leg: TypeAlias = Literal["forward", "back", "again"]
 """`forward` is what was asked for, `back` the system that was there before, `again` a drill's second deploy."""
 

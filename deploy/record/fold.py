@@ -253,7 +253,7 @@ def _checks(
 def _span(checks: Sequence[Check]) -> tuple[dt.datetime | None, dt.datetime | None]:
     """When the first of some checks began, and the last one ended."""
     began = [check.started for check in checks if check.started is not None]
-    ended = [check.started + dt.timedelta(seconds=check.seconds) for check in checks if check.started is not None]
+    ended = [facts.after(check.started, check.seconds) for check in checks if check.started is not None]
     return min(began, default=None), max(ended, default=None)
 
 

@@ -118,9 +118,9 @@ def _note_units(host: Host, event: ev.UnitsSeen) -> None:
 def _note_watch(host: Host, watch: facts.Watch) -> None:
     """Keep a watch, and mark in the timeline when it began, when its last row of good answers did, and its end."""
     host.watches.append(watch)
-    ended = watch.began + dt.timedelta(seconds=watch.seconds)
+    ended = facts.after(watch.began, watch.seconds)
     mark(host, watch.began, "watch-begun", watch.leg, watch.endpoint)
     bad = [sample.at_s for sample in watch.samples if not sample.good]
     if healthy := [sample.at_s for sample in watch.samples if sample.good and sample.at_s > max(bad, default=-1.0)]:
-        mark(host, watch.began + dt.timedelta(seconds=healthy[0]), "healthy", watch.leg, watch.endpoint)
+        mark(host, facts.after(watch.began, healthy[0]), "healthy", watch.leg, watch.endpoint)
     mark(host, ended, "watch-ended", watch.leg, f"{watch.endpoint}: {watch.settled}")

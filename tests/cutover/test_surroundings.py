@@ -250,7 +250,7 @@ def test_fingerprints_are_those_of_openssh(tmp_path: Path) -> None:
         (Declared(listeners=(), users={}, files=DECLARED.files), "missing hypervisor.service"),
         (
             Declared(listeners=(), users={"hypervisor.service": "a", "x.service": "b"}, files=DECLARED.files),
-            "x.service: no unit",
+            "x.service: not a unit of the contract",
         ),
         (DECLARED, None),
     ],

@@ -150,7 +150,9 @@ def test_an_answer_that_ssm_loses_is_fetched_from_the_host(
 def test_a_command_that_never_started_says_so(way: AwsConnection, endpoint: SsmEndpoint, machine: LabHost) -> None:
     """It is looked for on the host before anything is said; there nothing was begun."""
     endpoint.faults.plan(Fault.DELIVERY_TIMEOUT)
-    with pytest.raises(ConnectionLost, match=r"never started \(SSM: TimedOut/DeliveryTimedOut\). Nothing was begun"):
+    with pytest.raises(
+        ConnectionLost, match=r"never started \(SSM: TimedOut/DeliveryTimedOut\). The host started nothing"
+    ):
         way.run(COUNT, timeout_s=LIMIT_S)
     assert machine.run(["test", "-e", "/run/count"], timeout_s=10).returncode == 1
 
