@@ -160,6 +160,7 @@ def test_an_unreachable_host_holds_up_all(lab: Lab, runs: Path, tmp_path: Path) 
     assert digest(lab.hosts["a"]) == before
 
 
+@pytest.mark.long
 def test_a_unit_that_had_failed_before_fails_nothing(lab: Lab, runs: Path, tmp_path: Path) -> None:
     """A unit outside the contract that keeps failing since before the deploy is noted, and the run is canonical."""
     host = lab.hosts["h2"]

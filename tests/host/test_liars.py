@@ -137,6 +137,7 @@ def test_systemctl_that_fails_now_and_then_is_no_restart(machine: LabHost) -> No
 
 
 @pytest.mark.parametrize("tool", ["ss", "systemctl"])
+@pytest.mark.long
 def test_silence_is_inconclusive(machine: LabHost, tool: str) -> None:
     """A program that never answers makes the look inconclusive, and no port free and no unit gone."""
     with replaced(machine, tool, "exit 1"), pytest.raises(Inconclusive, match=f"{tool} "):

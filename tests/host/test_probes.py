@@ -24,7 +24,7 @@ from switchproof.deploy.target.types import Endpoint, Target
 from tests.host.hands import QUICK, ask, by_hand, inside, wait_for, write
 from tests.probing import Authority
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 UNITS = "/run/systemd/system"
 ANSWER = "SYSTEM:/run/probes/answer"

@@ -15,7 +15,7 @@ from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.lab.leftovers import leftovers
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import signal, sys, time

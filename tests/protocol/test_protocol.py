@@ -38,6 +38,7 @@ def test_two_runs_never_harm_each_other(faults: str) -> None:
 
 
 @pytest.mark.parametrize("faults", ["".join(pair) for pair in combinations(FAULTS, 2)])
+@pytest.mark.long
 def test_a_run_survives_any_two_faults(faults: str) -> None:
     found = explore(ALONE._replace(faults=f"F{faults}"))
     assert not found.wrong, shown(found)

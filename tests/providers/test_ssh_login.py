@@ -318,6 +318,7 @@ def test_a_server_with_too_many_logins_is_tried_again(machine: LabHost) -> None:
     assert re.search(r"turned the connection away \(.*\); trying again", said[0])
 
 
+@pytest.mark.long
 def test_a_penalty_is_named_and_outlasted(machine: LabHost, tmp_path: Path) -> None:
     """A server that punishes our address is called that, and is reached when the penalty is over."""
     stranger = make_key(tmp_path / "stranger")

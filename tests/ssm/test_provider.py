@@ -36,7 +36,7 @@ from switchproof.deploy.target.types import Target
 from tests.deploys.sessions import ROOT
 from tests.host.hands import wait_for
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 COUNT = b"echo ran >>/run/count; cat /run/count"
 LIMIT_S = 20.0
