@@ -13,6 +13,12 @@ from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
+LAST_WORDS = "the last words of "
+"""Where a check's message begins to quote journals."""
+
+JOURNAL = "/journal/"
+"""What is in the path of a unit's journal."""
+
 _NAMED = 6
 """Hosts that are named; of more, the first three are, and how many there are besides."""
 _MESSAGE_CHARACTERS = 400
@@ -62,6 +68,17 @@ class Cause:
         part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
         head = f"{part}, “{text.one_line(self.check.title)}” {verdict}"
         return f"{head}: {message}" if message else head
+
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """The lines of journals that the check's message quotes, with the line that names the unit before them."""
+        _, found, quoted = self.check.message.partition(LAST_WORDS)
+        return tuple(f"{found}{quoted}".splitlines())
+
+    @property
+    def file(self) -> str:
+        """The evidence to read first: the journal of a unit if there is one; empty if there is no evidence."""
+        return next((path for path in self.check.evidence if JOURNAL in path), next(iter(self.check.evidence), ""))
 
     @property
     def sentence(self) -> str:

@@ -137,6 +137,8 @@ def sentence(record: Record) -> str:
         return _stopped(f"Nothing is proven: {reason}")
     if run.refusal and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing was touched: {text.brief(run.refusal.message, _REFUSAL_CHARACTERS)}")
+    if run.exit_code == ExitCode.LOCKED and cause and not cause.is_symptom:
+        return _stopped(f"Nothing was touched. {text.brief(cause.check.message)}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
     if cause and not cause.is_symptom:
         return _stopped(f"{lead}{_DID.get(run.mode, '')}: {causes.summary(record, found)}")
