@@ -37,6 +37,11 @@ class Settings:
         return TARGETS / path.name if name in _LAB and not path.exists() else path
 
     @property
+    def providers(self) -> list[str]:
+        """The providers that have a target file, and the lab, which needs none."""
+        return sorted({"lab", *(path.stem for path in self.targets.glob("*.toml") if path.stem not in _LAB)})
+
+    @property
     def home(self) -> Path:
         """Where the link `latest` and the index of the folder of runs are: above the default folder, else in it."""
         return self.home_of(self.report_dir)
