@@ -62,6 +62,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             ]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Fix the first cause and run again.")]
+        case ExitCode.INTERRUPTED:
+            return [Step("No host needs help now. To do what was interrupted, run the same command again.")]
         case ExitCode.UNSAFE:
             unsafe = (host for host in record.hosts if host.state is HostState.UNSAFE)
             return [step for host in unsafe for step in _rescue(record, host, folder)]

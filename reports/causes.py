@@ -77,8 +77,9 @@ class Cause:
 
     @property
     def file(self) -> str:
-        """The evidence to read first: the journal of a unit if there is one; empty if there is no evidence."""
-        return next((path for path in self.check.evidence if JOURNAL in path), next(iter(self.check.evidence), ""))
+        """The evidence to read first: a unit's journal, or a file of the check's own; empty if there is neither."""
+        own = (path for path in self.check.evidence if "/diagnostics/" not in path)
+        return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
 
     @property
     def sentence(self) -> str:

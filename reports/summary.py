@@ -158,9 +158,12 @@ def cutover_lines(record: Record) -> list[Text]:
 
 
 def _causes(record: Record) -> list[Text]:
-    """Every other cause with its hosts; the first one stands in the sentence above."""
+    """Every other cause with its hosts; the sentence above says the first one, or why checks did not run."""
     found = [] if record.verdict.accepted else causes.causes_of(record)[1:]
-    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in found]
+    told = [each for each in found if not each.is_symptom]
+    if record.run.interrupted:
+        told = [each for each in told if each.check.verdict is Verdict.FAILED]
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in told]
     return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
 
 

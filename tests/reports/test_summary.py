@@ -159,6 +159,20 @@ def test_cause_is_followed_by_last_words_file_and_remedy() -> None:
     assert shown[start + 5] == ""
 
 
+def test_interrupted_run_says_so_and_nothing_of_what_it_cut_off() -> None:
+    """Whoever pressed Ctrl-C is not told of lost connections and checks that did not run, which follow from that."""
+    story = Story("a", "b").resolved().connected("a").clauses("a", Clause.REVISION).clauses("b", Clause.REVISION)
+    for host in ("a", "b"):
+        story.check(
+            host, Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, f"lost in act {ord(host)}", remedy="Wait."
+        )
+        story.left(host, HostState.ROLLED_BACK, "It went back.")
+    shown = " ".join(lines(story.ended(ExitCode.INTERRUPTED, interrupted="ended by SIGINT")))
+    assert "Nothing is proven: the run was interrupted (ended by SIGINT)." in shown
+    assert "lost in act" not in shown
+    assert "No host needs help now. To do what was interrupted, run the same command again." in shown
+
+
 def test_host_that_is_about_to_go_back_is_to_be_waited_for() -> None:
     """A rollback would be refused while a host waits for its confirmation, so an audit does not name one."""
     story = Story("a", mode="audit").resolved().clauses("a", Clause.REVISION)
