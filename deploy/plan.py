@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import hashlib
 import re
@@ -196,12 +195,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         )
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
-        near = difflib.get_close_matches(options.provider, settings.providers, 1)
-        others = f"did you mean --provider={near[0]}?" if near else f"there are {', '.join(settings.providers)}."
-        raise UsageError(
-            f"{path}: no such target file, but --provider={options.provider} needs it; {others} To write one: "
-            f"`switchproof init {options.provider}`. To use another file: --targets=FILE"
-        )
+        raise UsageError(settings.missing(options.provider, path))
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)

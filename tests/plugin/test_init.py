@@ -16,7 +16,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.providers import load
-from switchproof.deploy.settings import read_settings
+from switchproof.deploy.settings import TARGETS, read_settings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
@@ -97,6 +97,14 @@ def test_its_job_keeps_to_the_contract(flake: Path, service: str) -> None:
     survey = Surveyor(flake).survey()
     assert survey.exit_code == 0
     assert [(entry.name, entry.providers) for entry in survey.active] == [("production", ("ovh",))]
+
+
+def test_a_provider_of_another_kind_is_led_to_its_example(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For hosts of AWS nothing is written over SSH; the message names the file to start from."""
+    with pytest.raises(SystemExit):
+        main(["init", "aws"])
+    assert f"cannot be the name of hosts over SSH; start from {TARGETS / 'aws.toml'}" in capsys.readouterr().err
+    assert not (flake / "deploy").exists()
 
 
 def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
