@@ -86,6 +86,10 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
     }
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
     lines += _ignore_runs(settings)
+    if shown not in remote:
+        lines.append(
+            "[repository] url is an example, as the remote origin is not https without a user: write the hosts' own."
+        )
     lines += [problem] if problem else []
     place = "variables" if service == "gitlab" else "variables of the environment production"
     secret = "a file variable" if service == "gitlab" else "a secret"

@@ -107,6 +107,18 @@ def test_a_provider_of_another_kind_is_led_to_its_example(flake: Path, capsys: p
     assert not (flake / "deploy").exists()
 
 
+@pytest.mark.parametrize("origin", ["git@git.example:team/hosts.git", "https://user:t0ken@git.example/hosts.git"])
+def test_a_remote_that_hosts_cannot_use_is_no_url_of_theirs(
+    origin: str, flake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The URL in the target file is an example then, which the last lines say; a token in the remote is not shown."""
+    subprocess.run(["git", "remote", "set-url", "origin", origin], cwd=flake, check=True)
+    assert main(["init", "fleet"]) == 0
+    shown = capsys.readouterr().out
+    assert "[repository] url is an example, as the remote origin is not https without a user:" in shown
+    assert "t0ken" not in shown + (flake / "deploy/targets/fleet.toml").read_text(encoding="utf-8")
+
+
 def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files that exist keep their bytes, and the command says so."""
     target = flake / "deploy/targets/ovh.toml"
