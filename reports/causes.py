@@ -13,6 +13,9 @@ from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
+LAST_LINES = 5
+"""Lines of last words that are shown with a cause, with the one that names the unit."""
+
 LAST_WORDS = "the last words of "
 """Where a check's message begins to quote journals."""
 

@@ -25,9 +25,6 @@ WIDTH = 80
 PLAN_LINES = 40
 """Lines of a plan shown for one host; a kernel update alone has hundreds."""
 
-LAST_LINES = 5
-"""Lines of a unit's last words, with the one that names it."""
-
 LACKS = 6
 """What a step of the cutover lacks, as far as it is told here."""
 
@@ -172,7 +169,7 @@ def _cause(record: Record, folder: Path) -> list[Text]:
     cause = None if record.verdict.accepted else causes.first_cause(record)
     if cause is None or record.run.exit_code not in _EXPLAINED:
         return []
-    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words[:LAST_LINES]]
+    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words[: causes.LAST_LINES]]
     if cause.file:
         lines.append(Text(f"Read: {text.inert(f'{folder}/{cause.file}')}"))
     if cause.check.remedy and not causes.nobody_let_in(record):
