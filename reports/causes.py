@@ -13,14 +13,14 @@ from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
-LAST_LINES = 5
-"""Lines of last words that are shown with a cause, with the one that names the unit."""
-
 LAST_WORDS = "the last words of "
 """Where a check's message begins to quote journals."""
 
 JOURNAL = "/journal/"
 """What is in the path of a unit's journal."""
+
+_LAST_LINES = 5
+"""Lines of last words that are shown with a cause, with those that name the units."""
 
 _NAMED = 6
 """Hosts that are named; of more, the first three are, and how many there are besides."""
@@ -74,9 +74,10 @@ class Cause:
 
     @property
     def last_words(self) -> tuple[str, ...]:
-        """The lines of journals that the check's message quotes, with the line that names the unit before them."""
+        """The first lines of journals that the check's message quotes, each unit's after the line that names it."""
         _, found, quoted = self.check.message.partition(LAST_WORDS)
-        return tuple(f"{found}{quoted}".splitlines())
+        lines = f"{found}{quoted}".splitlines()[:_LAST_LINES]
+        return tuple(lines[:-1] if lines and lines[-1].startswith(LAST_WORDS) else lines)
 
     @property
     def file(self) -> str:

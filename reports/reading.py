@@ -135,7 +135,7 @@ def sentence(record: Record) -> str:
     cause = found[0] if found else None
     if (reason := _incomplete(record)) and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing is proven: {reason}")
-    if run.refusal and not (cause and not cause.is_symptom):
+    if run.refusal and (run.exit_code == ExitCode.USAGE or not (cause and not cause.is_symptom)):
         return _stopped(f"Nothing was touched: {text.brief(run.refusal.message, _REFUSAL_CHARACTERS)}")
     if run.exit_code == ExitCode.LOCKED and cause and not cause.is_symptom:
         return _stopped(f"Nothing was touched. {text.brief(cause.check.message)}")

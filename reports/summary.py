@@ -169,7 +169,7 @@ def _cause(record: Record, folder: Path) -> list[Text]:
     cause = None if record.verdict.accepted else causes.first_cause(record)
     if cause is None or record.run.exit_code not in _EXPLAINED:
         return []
-    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words[: causes.LAST_LINES]]
+    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words]
     if cause.file:
         lines.append(Text(f"Read: {text.inert(f'{folder}/{cause.file}')}"))
     if cause.check.remedy and not causes.nobody_let_in(record):

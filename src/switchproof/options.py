@@ -141,7 +141,11 @@ def declare(add: Callable[..., None]) -> None:
         metavar="SECONDS",
         help="how long hosts must stay healthy (default: health.soak_s of the target file)",
     )
-    add("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")
+    add(
+        "--report-dir",
+        metavar="DIR",
+        help="where to make the run's folder (default: reports/runs; of a trial: reports/trials)",
+    )
     add(
         "--keep-runs", type=int, metavar="N", help="at the end, keep only the newest N runs there (default: keep all)"
     )

@@ -138,8 +138,12 @@ def test_lock_holder_is_named() -> None:
 def test_cause_is_followed_by_last_words_file_and_remedy() -> None:
     """Whoever sees only the terminal reads why a unit failed, which file has the rest, and what to try."""
     story = Story("a").resolved().connected("a").clauses("a", Clause.REVISION)
-    said = ["2026-11-23T15:12:03+00:00 a job[7]: ls: /data: No such file", "x" * 99]
-    quoted = "\n  ".join(["the last words of job.service:", *said])
+    said = [
+        "2026-11-23T15:12:03+00:00 a job[7]: ls: /data: No such file",
+        "x" * 99,
+        "y",
+    ]
+    quoted = "\n  ".join(["the last words of job.service:", *said]) + "\nthe last words of web.service:\n  no room"
     story.check(
         "a",
         Clause.CONVERGE,
@@ -154,9 +158,10 @@ def test_cause_is_followed_by_last_words_file_and_remedy() -> None:
     start = shown.index("the last words of job.service:")
     assert shown[start + 1] == "  job[7]: ls: /data: No such file"
     assert shown[start + 2] == f"  {'x' * 77}…"
-    assert shown[start + 3] == f"Read: {FOLDER}/evidence/a/diagnostics/journal/job.service.txt"
-    assert shown[start + 4] == "Try: Read the journal of job.service."
-    assert shown[start + 5] == ""
+    assert shown[start + 3] == "  y"
+    assert shown[start + 4] == f"Read: {FOLDER}/evidence/a/diagnostics/journal/job.service.txt"
+    assert shown[start + 5] == "Try: Read the journal of job.service."
+    assert shown[start + 6] == ""
 
 
 def test_interrupted_run_says_so_and_nothing_of_what_it_cut_off() -> None:
