@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,19 +12,24 @@ from switchproof.deploy.target.types import Target
 LAST_WORDS = 3
 """Lines of a unit's journal that stand in the message itself; the whole is evidence."""
 
+_OF_SYSTEMD = re.compile(r"^\S+ \S+ systemd\[\d+\]: ")
+"""A line in which systemd speaks about a unit, as the journal is printed."""
 
-def evidence_of(place: Place, target: Target, parts: Mapping[str, str]) -> list[str]:
+
+def evidence_of(place: Place, target: Target, parts: Mapping[str, str], message: str) -> list[str]:
     """Choose the evidence that bears on a place.
 
     Args:
         place: Where the check looked.
         target: The target with its endpoints.
         parts: The parts of the host's diagnostics, each with its file.
+        message: The check's message; the units that it names count where the place is a whole host.
     """
-    endpoint = target.endpoints.get(place.endpoint or "")
-    if endpoint is None:
-        return [path for name, path in parts.items() if name.split("/")[0] in {"failed-units", "switch-journal"}]
-    mine = {*endpoint.units, f"inside/{place.endpoint}"}
+    units = _units(place, target, parts, message)
+    if place.endpoint not in target.endpoints:
+        named = {f"{kind}/{unit}" for unit in units for kind in ("journal", "status")}
+        return [path for name, path in parts.items() if name in {"failed-units", "switch-journal"} | named]
+    mine = {*units, f"inside/{place.endpoint}"}
     return [
         path
         for name, path in parts.items()
@@ -43,19 +49,30 @@ def last_words(place: Place, target: Target, parts: Mapping[str, str], folder: P
         folder: The run's folder, which the files are in.
         message: The check's message; the units that it names count where the place is a whole host.
     """
-    endpoint = target.endpoints.get(place.endpoint or "")
-    if endpoint is not None:
-        units = endpoint.units
-    else:
-        said = {name.removeprefix("journal/") for name in parts if name.startswith("journal/")}
-        others = said - set(target.contract_units)
-        units = tuple(sorted(unit for unit in others if unit in message))
     words = ""
-    for unit in units:
+    for unit in _units(place, target, parts, message):
         if path := parts.get(f"journal/{unit}"):
             try:
-                lines = (folder / path).read_text(encoding="utf-8").splitlines()[-LAST_WORDS:]
+                lines = (folder / path).read_text(encoding="utf-8").splitlines()
             except OSError:
                 continue
-            words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in lines)
+            words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in _last(lines))
     return words
+
+
+def _units(place: Place, target: Target, parts: Mapping[str, str], message: str) -> tuple[str, ...]:
+    """Name the units that a place is about: those of its endpoint, else others that the message names."""
+    endpoint = target.endpoints.get(place.endpoint or "")
+    if endpoint is not None:
+        return endpoint.units
+    kept = {name.removeprefix("journal/") for name in parts if name.startswith("journal/")}
+    return tuple(sorted(unit for unit in kept - set(target.contract_units) if unit in message))
+
+
+def _last(lines: list[str]) -> list[str]:
+    """Choose the last lines, after the program's own last one where systemd alone speaks in them."""
+    last = lines[-LAST_WORDS:]
+    if all(_OF_SYSTEMD.match(line) for line in last):
+        own = [line for line in lines[:-LAST_WORDS] if not _OF_SYSTEMD.match(line)]
+        return [*own[-1:], *last]
+    return last

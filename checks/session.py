@@ -366,7 +366,7 @@ class DeploySession:
         else:
             self._accepted.discard(key)
         if verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
-            shown.evidence += self._diagnose(place)
+            shown.evidence += self._diagnose(place, message)
             message += self._last_words(place, message)
             report.longrepr = message
         if verdict is Verdict.WAIVED:
@@ -397,15 +397,15 @@ class DeploySession:
         )
         return report
 
-    def _diagnose(self, place: Place) -> list[str]:
-        """Have the host diagnosed, at this moment; return the evidence that bears on this place."""
+    def _diagnose(self, place: Place, message: str) -> list[str]:
+        """Have the host diagnosed, at this moment; return the evidence that bears on this place and message."""
         if self.plan.mode is Mode.PLAN:
             return []
         try:
             parts = self.hosts.diagnostics(place.host, place.leg).parts
         except Exception:  # noqa: BLE001 - the clause `diagnostics` says what kept them from being had
             return []
-        return evidence_of(place, self.plan.target, parts)
+        return evidence_of(place, self.plan.target, parts, message)
 
     def _last_words(self, place: Place, message: str) -> str:
         diagnostics = self.hosts.journeys[place.host].diagnostics.get(place.leg)

@@ -44,11 +44,11 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
 
 @pytest.mark.when("deploy", "rollback")
 def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, unwell: set[str], show: Show) -> None:
-    """Exit status 4 is explained: each unit that the switch names failed before, or fails its own clause.
+    """Each unit that the switch reports as failed had failed before, or fails its own clause.
 
     A failed reload, or a failed user unit, leaves no failed unit behind, but the switch was still incomplete.
 
-    Try: run systemctl status on the named units, read the end of the switch's log, and deploy again.
+    Try: read the journals of the named units in the evidence; on the host, the way back may have removed the units.
     """
     named = convergence.failed_units
     unexplained = sorted(named - set(before.failed) - unwell)
@@ -310,7 +310,7 @@ def test_no_unit_failed_that_had_not_failed_before(
 
     A deploy that breaks something else on the host has gone wrong, even if everything that it targets works.
 
-    Try: run systemctl status on the failed units, and read their journals.
+    Try: read the journals of the failed units in the evidence; on the host, the way back may have removed the units.
     """
     old = sorted(set(observation.failed) & set(before.failed))
     noted = f" (already failed before: {', '.join(old)})" if old else ""

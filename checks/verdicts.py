@@ -30,9 +30,15 @@ def judge_call(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[
         case Inconclusive():
             return Verdict.INCONCLUSIVE, str(error)
         case AssertionError() | pytest.fail.Exception() if call.when == "call":
-            return Verdict.FAILED, str(error).split("\nassert ")[0]
+            return Verdict.FAILED, _lead_with_the_reason(str(error).split("\nassert ")[0])
         case _:
             return Verdict.INCONCLUSIVE, f"the check itself broke: {report.longreprtext}"
+
+
+def _lead_with_the_reason(message: str) -> str:
+    """Put what pytest found out about a plain `assert` into its first line, which is all that a terminal shows."""
+    asserted, found, rest = message.partition("\n +  where ")
+    return f"{asserted}, where {rest}" if found and asserted.startswith("assert ") else message
 
 
 def emitted(target: Target, parts: Mapping[str, str]) -> Diagnosis:

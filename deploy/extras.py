@@ -31,7 +31,7 @@ def require(extra: Extra, purpose: str) -> None:
         if not _is_there(module):
             raise UsageError(
                 f"{purpose} needs the Python module {module}, which is not installed: "
-                f"run pip install 'switchproof[{extra}]'"
+                f"install Switchproof with the extra {extra}, as in pip install '/path/to/switchproof[{extra}]'"
             )
 
 

@@ -195,10 +195,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         )
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
-        raise UsageError(
-            f"{path}: no such target file, but --provider={options.provider} needs it: write one with "
-            f"`switchproof init {options.provider}`, or name yours with --targets=FILE"
-        )
+        raise UsageError(settings.missing(options.provider, path))
     target = load(path, environ, options.hosts)
     refuse_short(path, target, environ)
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ TARGETS = Path(__file__).resolve().parent / "targets"
 """The target files that the package brings: the lab's, which describe hosts that it makes itself, and examples."""
 
 _LAB = ("lab", "lab-aws")
+_EXAMPLES = ("aws", "local")
+"""Providers of which the package brings a target file to start from; `init` writes those of hosts over SSH."""
+
 _FOLDER = Path("deploy", "targets")
 _RUNS = Path("reports", "runs")
 _KEYS = ("report-dir", "targets")
@@ -35,6 +39,22 @@ class Settings:
         """Return the path of the target file of a name; the lab's own where the repository has none for the lab."""
         path = self.targets / f"{name}.toml"
         return TARGETS / path.name if name in _LAB and not path.exists() else path
+
+    def missing(self, name: str, path: Path) -> str:
+        """Say that a provider has no target file, which one may be meant, and how to write one.
+
+        Args:
+            name: The provider.
+            path: Where its target file would be.
+        """
+        known = sorted({"lab", *(file.stem for file in self.targets.glob("*.toml") if file.stem not in _LAB)})
+        near = difflib.get_close_matches(name, known, 1)
+        others = f"did you mean --provider={near[0]}?" if near else f"there are {', '.join(known)}."
+        write = f"start from the example {TARGETS / path.name}" if name in _EXAMPLES else f"`switchproof init {name}`"
+        return (
+            f"{path}: no such target file, but --provider={name} needs it; {others} To write one: {write}. "
+            "To use another file: --targets=FILE"
+        )
 
     @property
     def home(self) -> Path:

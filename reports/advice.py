@@ -5,9 +5,12 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import Host, Record
 from switchproof.reports import causes, reading, text
+
+RETURN = "converge/no-return-is-pending"
+"""The id of the check that fails while a host waits for a confirmation."""
 
 _LAB_DOWN = "switchproof lab down"
 _COMMANDS = 3
@@ -59,13 +62,13 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             ]
         case ExitCode.SAFE_FAILURE:
             return [Step("No host needs help now. Fix the first cause and run again.")]
+        case ExitCode.INTERRUPTED:
+            return [Step("No host needs help now. To do what was interrupted, run the same command again.")]
         case ExitCode.UNSAFE:
             unsafe = (host for host in record.hosts if host.state is HostState.UNSAFE)
             return [step for host in unsafe for step in _rescue(record, host, folder)]
         case ExitCode.LOCKED:
-            who = causes.first_cause(record)
-            said = f" ({text.brief(who.check.message)})" if who and who.check.started else ""
-            return [Step(f"Wait until the host is free{said}, then run again.")]
+            return [Step("When no run holds the hosts any longer, run again.")]
         case ExitCode.USAGE:
             refusal = record.run.refusal
             asked = "what was refused" if refusal else "the command line or the target file"
@@ -97,17 +100,31 @@ def _heal(record: Record) -> list[Step]:
     hosts = [host.name for host in record.hosts if host.state is HostState.FOUND_UNHEALTHY]
     if not hosts:
         return [Step("Nothing was changed. Fix the first cause and audit again.")]
-    needs = "needs help" if len(hosts) == 1 else "need help"
-    return [
-        Step(f"{', '.join(hosts)} {needs}; this audit changed nothing. Fix the first cause, or deploy again."),
-        *(
-            Step(
-                f"To bring {host} back to the last system that a canonical run left:",
-                _command(record, "--rollback", host=host),
-            )
-            for host in hosts[:_COMMANDS]
-        ),
+    returning = [name for name in hosts if _is_returning(record.host(name))]
+    sick = [name for name in hosts if name not in returning]
+    steps = []
+    if returning:
+        whose = "the run that switched it" if len(returning) == 1 else "the run that switched them"
+        will = f"{causes.named(returning)} will go back, unless {whose} confirms that."
+        steps.append(Step(f"{will} Wait until then, and audit again:", _command(record, "--audit")))
+    if sick:
+        needs = "needs help" if len(sick) == 1 else "need help"
+        todo = f"{', '.join(sick)} {needs}; this audit changed nothing. Fix the first cause, or deploy again."
+        steps.append(Step(todo))
+    return steps + [
+        Step(
+            f"To bring {host} back to the last system that a canonical run left:",
+            _command(record, "--rollback", host=host),
+        )
+        for host in sick[:_COMMANDS]
     ]
+
+
+def _is_returning(host: Host) -> bool:
+    """Whether the host was seen to wait for a confirmation, so that it refuses every other run."""
+    return any(
+        check.id == RETURN and check.verdict is Verdict.FAILED for clause in host.clauses for check in clause.checks
+    )
 
 
 def _back(record: Record, host: Host) -> str:

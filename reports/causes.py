@@ -13,6 +13,15 @@ from switchproof.deploy.record.record import Check, Record
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
+LAST_WORDS = "the last words of "
+"""Where a check's message begins to quote journals."""
+
+JOURNAL = "/journal/"
+"""What is in the path of a unit's journal."""
+
+_LAST_LINES = 5
+"""Lines of last words that are shown with a cause, with those that name the units."""
+
 _NAMED = 6
 """Hosts that are named; of more, the first three are, and how many there are besides."""
 _MESSAGE_CHARACTERS = 400
@@ -62,6 +71,19 @@ class Cause:
         part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
         head = f"{part}, “{text.one_line(self.check.title)}” {verdict}"
         return f"{head}: {message}" if message else head
+
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """The first lines of journals that the check's message quotes, each unit's after the line that names it."""
+        _, found, quoted = self.check.message.partition(LAST_WORDS)
+        lines = f"{found}{quoted}".splitlines()[:_LAST_LINES]
+        return tuple(lines[:-1] if lines and lines[-1].startswith(LAST_WORDS) else lines)
+
+    @property
+    def file(self) -> str:
+        """The evidence to read first: a unit's journal, or a file of the check's own; empty if there is neither."""
+        own = (path for path in self.check.evidence if "/diagnostics/" not in path)
+        return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
 
     @property
     def sentence(self) -> str:

@@ -93,6 +93,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         steps=advice.next_steps(record),
         cause_anchor=first[0][1][0][1] if first else "",
         causes=first if sum(len(cause.hosts) for cause, _ in first) > 1 else [],
+        only=first[0][0] if [len(cause.hosts) for cause, _ in first] == [1] else None,
         differences=differences(record),
         timeline=timeline.draw(record),
         moment_words=timeline.MOMENT_WORDS,

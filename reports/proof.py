@@ -11,15 +11,11 @@ from typing import Literal, TypeAlias
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Check, Evidence, Record
 from switchproof.reports import attempts, excerpts
+from switchproof.reports.causes import JOURNAL, LAST_WORDS
 from switchproof.reports.legs import Leg, legs_of
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED})
 """The verdicts whose evidence is shown and not only named."""
-
-_LOG = "/journal/"
-"""What is in the path of a unit's journal."""
-_LAST_WORDS = "the last words of "
-"""Where a message begins to quote journals."""
 
 _MANY = 200
 """Checks above which what all of one id have in common is told once in the page, for its size."""
@@ -125,8 +121,8 @@ def _checks(record: Record) -> Iterator[tuple[Leg, Part, Check]]:
 
 def _proof(leg: Leg, check: Check, anchor: str, files: list[File]) -> Proof:
     lead, _, rest = check.message.partition("\n")
-    if any(_LOG in file.path and (file.excerpt or file.above) for file in files):
-        rest = rest.partition(_LAST_WORDS)[0]
+    if any(JOURNAL in file.path and (file.excerpt or file.above) for file in files):
+        rest = rest.partition(LAST_WORDS)[0]
     said = [line for line in rest.splitlines() if line.strip() != f"try: {check.remedy}"]
     watch = leg.host.watch(leg.name, check.endpoint) if check.endpoint else None
     bears = check.verdict in _TELLING or check.took_s is not None
@@ -161,7 +157,7 @@ class _Shelf:
             excerpt = None if above else self._excerpts.get(path)
             if excerpt is not None:
                 self._shown[path] = anchor
-            log = _LOG in path and excerpt is not None
+            log = JOURNAL in path and excerpt is not None
             files.append(File(path, self._kept.get(path), excerpt, above, first=log and first))
             first = first and not log
         return files

@@ -38,7 +38,7 @@ _NOTHING_COLLECTED = 5
 EXIT_MEANINGS: dict[int, str] = {
     ExitCode.CANONICAL: "canonical: the contract held on every host",
     ExitCode.SAFE_FAILURE: "not canonical; no host is left in a state that this run did not verify",
-    ExitCode.INTERRUPTED: "interrupted before the run finished",
+    ExitCode.INTERRUPTED: "interrupted; no host is left in a state that this run did not verify",
     ExitCode.INTERNAL: "a defect of Switchproof; it proves nothing about the hosts",
     ExitCode.USAGE: "nothing was touched: a bad option, target file, host or revision, or no room for the report",
     _NOTHING_COLLECTED: "no check was collected; nothing is proven",
@@ -135,15 +135,18 @@ def sentence(record: Record) -> str:
     cause = found[0] if found else None
     if (reason := _incomplete(record)) and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing is proven: {reason}")
-    if run.refusal and not (cause and not cause.is_symptom):
+    if run.refusal and (run.exit_code == ExitCode.USAGE or not (cause and not cause.is_symptom)):
         return _stopped(f"Nothing was touched: {text.brief(run.refusal.message, _REFUSAL_CHARACTERS)}")
+    if run.exit_code == ExitCode.LOCKED and cause and not cause.is_symptom:
+        return _stopped(f"Nothing was touched. {text.brief(cause.check.message)}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
+    if run.interrupted and not (cause and cause.check.verdict is Verdict.FAILED):
+        # What gave no answer did not because the run ended.
+        return _stopped(f"{lead}: the run was interrupted ({text.brief(run.interrupted)})")
     if cause and not cause.is_symptom:
         return _stopped(f"{lead}{_DID.get(run.mode, '')}: {causes.summary(record, found)}")
     if run.exit_code == ExitCode.LOCKED:
         return _stopped(f"{lead}: another deploy holds the lock of a host: {_lock_reason(record)}")
-    if run.interrupted:
-        return _stopped(f"{lead}: the run was interrupted ({text.brief(run.interrupted)})")
     if run.finished is None:
         return _stopped(f"{lead}: the run did not finish{_last_known(record)}")
     if cause:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -43,6 +44,12 @@ STYLES = {
     "found-healthy": "green",
     "found-unhealthy": "bold red",
 }
+_EXPLAINED = (ExitCode.SAFE_FAILURE, ExitCode.UNSAFE, ExitCode.INCONCLUSIVE)
+"""Exit codes of runs in which a check says what went wrong; of the others, the exit code's words do."""
+
+_WRITTEN = re.compile(r"^(\s*)\d{4}-\d\d-\d\dT\S+ \S+ ")
+"""What journalctl writes before a line: the time and the host."""
+
 _QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
 
@@ -66,7 +73,7 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
     else:
-        lines += [*_causes(record), *_table(record), Text()]
+        lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
         lines += [line for host in record.hosts for line in _audit(host)]
         told = reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []  # by the sentence above
         lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
@@ -148,10 +155,31 @@ def cutover_lines(record: Record) -> list[Text]:
 
 
 def _causes(record: Record) -> list[Text]:
-    """Every cause with its hosts, where there are several; a single one stands in the sentence above."""
-    found = [] if record.verdict.accepted else causes.causes_of(record)
-    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in found if len(found) > 1]
+    """Every other cause with its hosts; the sentence above says the first one, or why checks did not run."""
+    found = [] if record.verdict.accepted else causes.causes_of(record)[1:]
+    told = [each for each in found if not each.is_symptom]
+    if record.run.interrupted:
+        told = [each for each in told if each.check.verdict is Verdict.FAILED]
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in told]
     return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
+
+
+def _cause(record: Record, folder: Path) -> list[Text]:
+    """What the units of the first cause said last, the file to read, and what to try."""
+    cause = None if record.verdict.accepted else causes.first_cause(record)
+    if cause is None or record.run.exit_code not in _EXPLAINED:
+        return []
+    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words]
+    if cause.file:
+        lines.append(Text(f"Read: {text.inert(f'{folder}/{cause.file}')}"))
+    if cause.check.remedy and not causes.nobody_let_in(record):
+        lines += _wrapped(f"Try: {text.one_line(cause.check.remedy)}")
+    return [*lines, *[Text()] * bool(lines)]
+
+
+def _shortened(line: str) -> str:
+    shown = text.inert(line)
+    return shown if cell_len(shown) <= WIDTH else f"{chop_cells(shown, WIDTH - 1)[0]}…"
 
 
 def _table(record: Record) -> list[Text]:

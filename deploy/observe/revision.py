@@ -102,6 +102,8 @@ def check_form(revision: str, option: str = "--sha") -> str:
     Raises:
         RevisionMalformed: It cannot be a commit, a branch or a tag.
     """
+    if not revision:
+        raise RevisionMalformed(f"{option}= is empty: give a commit, a branch or a tag")
     if not _FORM.fullmatch(revision):
         raise RevisionMalformed(
             f"{option}={revision}: neither a commit (7 to 40 hexadecimal digits) nor the name of a branch or tag"

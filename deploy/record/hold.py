@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import time
 from contextlib import suppress
@@ -35,10 +36,20 @@ def hold(folder: Path) -> BinaryIO:
     return file
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to ask for its lock: for writing if that is allowed, as some network file systems demand that."""
+    try:
+        return path.open("r+b")
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        return path.open("rb")
+
+
 def is_held(folder: Path) -> bool:
     """Whether the run of a folder may still go on; where that cannot be known, it may."""
     try:
-        with (folder / "events.jsonl").open("r+b") as file:
+        with _opened(folder / "events.jsonl") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -23,6 +23,12 @@ from switchproof.deploy.target.way import Way, patterns_of, whole_target
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
+_NO_HYPERVISOR = 'hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
+"""What is wrong with a file that says nothing of the hypervisor, not even that there is none."""
+
+_LACKS_HYPERVISOR = "Object missing required field `hypervisor`"
+"""What msgspec says of such a file."""
+
 
 def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
     """Read from a target file what healthy means; where its hosts are need not be known.
@@ -77,12 +83,33 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
     patterns = patterns_of(ways)
     values = _Environment(path, environ, {key: text for way in ways for key, text in way.stand_ins.items()})
     with _lines_named(path):
-        whole = _convert(path, values.put_into(raw), kind, patterns)
+        whole = _convert(path, _put_first(values, raw, select), kind, patterns)
         _refuse(path, problems(whole, ways))
         chosen = _select(path, whole.hosts, select)
         target = _convert(path, values.put_into(raw, chosen), kind, patterns)
         _refuse(path, problems(target, ways))
     return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
+
+
+def _put_first(values: _Environment, raw: dict[str, Any], select: Sequence[str]) -> dict[str, Any]:
+    """Put in what every run needs; where that is not set, name what the selected hosts lack as well."""
+    try:
+        return values.put_into(raw)
+    except UsageError:
+        hosts = raw["hosts"] if isinstance(raw.get("hosts"), list) else []
+        values.put_into(raw, {str(_name(host)) for host in hosts if _is_selected(host, select)})
+        raise
+
+
+def _is_selected(host: Any, select: Sequence[str]) -> bool:
+    groups = host.get("groups", ()) if isinstance(host, dict) else ()
+    groups = groups if isinstance(groups, list) else ()
+    return not select or any(_matches(pattern, str(_name(host)), groups) for pattern in select)
+
+
+def _matches(pattern: str, name: str, groups: Collection[str]) -> bool:
+    """Whether a value of `--host` selects a host."""
+    return pattern[1:] in groups if pattern.startswith("@") else fnmatch.fnmatchcase(name, pattern)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -104,21 +131,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _convert(path: Path, raw: dict[str, Any], kind: type[_T], patterns: Patterns = PATTERNS) -> _T:
-    _need_hypervisor(path, raw)
+    problems = [] if "hypervisor" in raw else [_NO_HYPERVISOR]
     read = with_whole_days(raw)
     try:
-        return msgspec.convert(read, kind)
+        whole = msgspec.convert(read, kind)
     except msgspec.ValidationError as error:
-        _refuse(path, (_at_key(text, raw, kind, patterns) for text in (*find_mistakes(kind, read), str(error))))
+        texts = [text for text in (*find_mistakes(kind, read), str(error)) if not text.startswith(_LACKS_HYPERVISOR)]
+        _refuse(path, (*problems, *(_at_key(text, raw, kind, patterns) for text in texts)))
         raise
-
-
-def _need_hypervisor(path: Path, raw: Mapping[str, Any]) -> None:
-    """Refuse a file that says nothing of the hypervisor, not even that there is none."""
-    if "hypervisor" not in raw:
-        raise UsageError(
-            f'{path}: hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
-        )
+    _refuse(path, problems)
+    return whole
 
 
 def _at_key(message: str, raw: object, whole: type[msgspec.Struct], patterns: Patterns) -> str:
@@ -164,41 +186,47 @@ class _Environment:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def put_into(self, raw: dict[str, Any], chosen: Collection[str] = ()) -> dict[str, Any]:
-        """Put in the environment's values; in hosts that are not chosen, texts that stand for them."""
+        """Put in the environment's values; in hosts that are not chosen, texts that stand for them.
+
+        Raises:
+            UsageError: Names every variable that is needed and not set, a line for each value.
+        """
         put = {}
+        unset: list[str] = []
         for key, item in raw.items():
             if key == "hosts" and isinstance(item, list):
                 put[key] = [
-                    self._value(host, f"{key}[{index}]", is_looked_up=_name(host) in chosen)
+                    self._value(host, f"{key}[{index}]", unset, is_looked_up=_name(host) in chosen)
                     for index, host in enumerate(item)
                 ]
             else:
-                put[key] = self._value(item, key)
+                put[key] = self._value(item, key, unset)
+        _refuse(self.path, unset)
         return put
 
-    def _value(self, value: Any, key: str, *, is_looked_up: bool = True) -> Any:
-        """Put what stands for it in the place of each `{ env = … }`."""
+    def _value(self, value: Any, key: str, unset: list[str], *, is_looked_up: bool = True) -> Any:
+        """Put what stands for it in the place of each `{ env = … }`, and note what is not set."""
         match value:
             case {"env": str() | [str(), *_] as named, **rest} if rest.keys() <= {"default"} and not key.endswith(
                 (".json", ".tags")
             ):
                 names = [named] if isinstance(named, str) else named
-                if not is_looked_up:
-                    return self.stand_ins.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
                 variables = (self.variables[name] for name in names if self.variables.get(name))
-                given = next(variables, rest.get("default"))
+                given = next(variables, rest.get("default")) if is_looked_up else None
                 if given is not None:
                     return given
-                one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
-                raise UsageError(f"{self.path}: {key}: the environment {one} not set")
+                if is_looked_up:
+                    one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
+                    unset.append(f"{key}: the environment {one} not set")
+                return self.stand_ins.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
             case dict():
                 return {
-                    name: self._value(item, f"{key}.{name}", is_looked_up=is_looked_up)
+                    name: self._value(item, f"{key}.{name}", unset, is_looked_up=is_looked_up)
                     for name, item in value.items()
                 }
             case list():
                 return [
-                    self._value(item, f"{key}[{index}]", is_looked_up=is_looked_up)
+                    self._value(item, f"{key}[{index}]", unset, is_looked_up=is_looked_up)
                     for index, item in enumerate(value)
                 ]
             case _:
@@ -212,10 +240,7 @@ def _name(host: Any) -> str | None:
 def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     for pattern in select:
-        if pattern.startswith("@"):
-            found = {host.name for host in hosts if pattern[1:] in host.groups}
-        else:
-            found = {host.name for host in hosts if fnmatch.fnmatchcase(host.name, pattern)}
+        found = {host.name for host in hosts if _matches(pattern, host.name, host.groups)}
         if not found:
             names = ", ".join(host.name for host in hosts)
             groups = ", ".join(sorted({f"@{group}" for host in hosts for group in host.groups})) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 import importlib
 import os
@@ -130,6 +131,9 @@ def main(words: Sequence[str]) -> int:
     if verb in {"-h", "--help"}:
         print(_overview())
         return 0
+    if near := difflib.get_close_matches(verb, [*SESSIONS, *TOOLS], 1):
+        sys.stderr.write(f"switchproof: {verb!r} is not a verb; did you mean `switchproof {near[0]}`?\n")
+        return ExitCode.USAGE
     found = f"{verb!r} is not a verb" if verb else "a verb is missing"
     sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
     return ExitCode.USAGE

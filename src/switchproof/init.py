@@ -15,7 +15,7 @@ from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers import KINDS
 from switchproof.deploy.providers.ssh.table import SSH
-from switchproof.deploy.settings import Settings, read_settings
+from switchproof.deploy.settings import TARGETS, Settings, read_settings
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
@@ -42,7 +42,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: from the repository's remote)")
     asked = parser.parse_args(list(words))
     if not _NAME.fullmatch(asked.name) or asked.name in _NOT_OVER_SSH:
-        parser.error(f"name: {asked.name!r} cannot be the name of hosts over SSH")
+        example = TARGETS / f"{asked.name}.toml"
+        start = f"; start from {example}" if asked.name in _NOT_OVER_SSH and example.is_file() else ""
+        parser.error(f"name: {asked.name!r} cannot be the name of hosts over SSH{start}")
     try:
         print(_write(read_settings(Path.cwd()), asked.name, asked.ci))
     except UsageError as error:
@@ -84,6 +86,10 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
     }
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
     lines += _ignore_runs(settings)
+    if shown not in remote:
+        lines.append(
+            "[repository] url is an example, as the remote origin is not https without a user: write the hosts' own."
+        )
     lines += [problem] if problem else []
     place = "variables" if service == "gitlab" else "variables of the environment production"
     secret = "a file variable" if service == "gitlab" else "a secret"

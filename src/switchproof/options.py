@@ -98,7 +98,11 @@ def declare(add: Callable[..., None]) -> None:
         metavar="P",
         help="where the hosts are: lab, local, or a target file's name",
     )
-    add("--sha", metavar="REV", help="the revision: a full or short commit, a branch or a tag")
+    add(
+        "--sha",
+        metavar="REV",
+        help="the revision: a full or short commit, a branch or a tag; an audit checks that hosts run it",
+    )
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
     add(
@@ -113,10 +117,16 @@ def declare(add: Callable[..., None]) -> None:
         nargs="?",
         const="orderly",
         choices=("orderly", "dead-man"),
-        help="deploy, go back and deploy again; with =dead-man the hosts go back by themselves",
+        help="deploy, go back and deploy again; dead-man: the hosts go back by themselves (default: orderly)",
     )
     add("--targets", metavar="FILE", help="the target file (default: deploy/targets/<provider>.toml)")
-    add("--host", action="append", default=[], metavar="NAME", help="a host, a glob or @group; repeatable")
+    add(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host of the target file, a glob or @group; repeatable",
+    )
     add(
         "--on-failure",
         choices=("rollback", "keep"),
@@ -131,7 +141,11 @@ def declare(add: Callable[..., None]) -> None:
         metavar="SECONDS",
         help="how long hosts must stay healthy (default: health.soak_s of the target file)",
     )
-    add("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")
+    add(
+        "--report-dir",
+        metavar="DIR",
+        help="where to make the run's folder (default: reports/runs; of a trial: reports/trials)",
+    )
     add(
         "--keep-runs", type=int, metavar="N", help="at the end, keep only the newest N runs there (default: keep all)"
     )

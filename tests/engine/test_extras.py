@@ -28,7 +28,10 @@ def test_aws_is_refused_without_boto3(given: dict[str, str], says: str, monkeypa
     monkeypatch.setitem(sys.modules, "boto3", None)
     options = Options(**{"sha": "main", **given})  # type: ignore[arg-type]
     environ = {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"}
-    with pytest.raises(UsageError, match=rf"{says}, .*: run pip install 'switchproof\[aws\]'"):
+    with pytest.raises(
+        UsageError,
+        match=rf"{says}, .*: install Switchproof with the extra aws, as in pip install '/path/to/switchproof\[aws\]'",
+    ):
         make_plan(options, environ, read_settings(ROOT))
     monkeypatch.undo()
     assert make_plan(options, environ, read_settings(ROOT)).target

@@ -29,6 +29,23 @@ def test_the_table_of_pyproject_names_other_folders(tmp_path: Path) -> None:
     assert settings.report_dir == settings.home == tmp_path / "ops/runs"
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("lba", "did you mean --provider=lab? To write one: `switchproof init lba`."),
+        ("prod", "there are fleet, lab. To write one: `switchproof init prod`."),
+        ("aws", f"there are fleet, lab. To write one: start from the example {TARGETS / 'aws.toml'}."),
+        ("local", f"To write one: start from the example {TARGETS / 'local.toml'}."),
+    ],
+)
+def test_a_target_file_that_is_missing_is_answered_with_what_helps(name: str, says: str, tmp_path: Path) -> None:
+    """The nearest name, or those that there are; and how to write one, which `init` does for hosts over SSH alone."""
+    settings = read_settings(tmp_path)
+    settings.targets.mkdir(parents=True)
+    (settings.targets / "fleet.toml").touch()
+    assert says in settings.missing(name, settings.target_file(name))
+
+
 def test_the_lab_has_target_files_of_its_own(tmp_path: Path) -> None:
     """The package brings the lab's; a file of that name in the repository comes first."""
     assert read_settings(tmp_path).target_file("lab") == TARGETS / "lab.toml"

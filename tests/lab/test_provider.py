@@ -69,11 +69,9 @@ def test_a_lab_with_other_programs_is_refused(tmp_path: Path) -> None:
             "The lab cannot start hosts here. Host a stopped during its start.\nunshare: .*\ndocs/lab.md lists",
         ),
         (
-            LabUnavailable(
-                "The lab needs root, because it mounts and boots hosts: run the same command through sudo."
-            ),
+            LabUnavailable("The lab needs root, because it mounts and boots hosts: run the same command as root."),
             "the lab cannot start hosts here",
-            r"The lab cannot start hosts here. The lab needs root.* through sudo\.$",
+            r"The lab cannot start hosts here. The lab needs root.* as root\.$",
         ),
         (LabError("'A' cannot name a lab host"), UsageError.refused, "--provider=lab: 'A' cannot name a lab host$"),
     ],

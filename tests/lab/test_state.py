@@ -11,7 +11,8 @@ import pytest
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.lab import mounts, network, state
 from switchproof.deploy.providers.lab.__main__ import _parser
-from switchproof.deploy.providers.lab.errors import LabError
+from switchproof.deploy.providers.lab.errors import LabError, LabMisused
+from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.state import Accelerator, LabState, Owner
 
 
@@ -35,6 +36,23 @@ def test_a_lab_is_read_as_it_was_written() -> None:
     lab.write()
     assert state.read("lab") == lab
     assert list(state.every()) == [lab]
+
+
+def test_a_lab_that_is_not_up_is_answered_with_those_that_are() -> None:
+    """Whoever forgot `--name` reads which labs are up; one of a session is not offered."""
+    _write(_lab(DEAD, keep=True))
+    _write(msgspec.structs.replace(_lab(Owner.this_process()), name="session"))
+    assert state.others(state.DEFAULT) == " Up are: lab; choose one with --name."
+    assert state.others("lab") == ""
+    with pytest.raises(LabMisused, match=r"`switchproof lab up`\. Up are: lab; choose one with --name\.$"):
+        Lab.attach()
+    with pytest.raises(LabMisused, match=r"`switchproof lab up --name other`\. Up are: lab;"):
+        Lab.attach("other")
+
+
+def _write(lab: LabState) -> None:
+    lab.folder.mkdir(parents=True)
+    lab.write()
 
 
 def test_an_unreadable_file_is_told_by_name() -> None:

@@ -162,7 +162,10 @@ def test_a_unit_that_failed_beside_the_contract_has_its_say(tmp_path: Path) -> N
     assert message.startswith("failed since the deploy began: backup.service")
     assert message.endswith("\n  repository is locked by pid 7")
     assert "the last words of backup.service:" in message
-    assert "backup.service" in ended.output.partition("NON-CANONICAL")[2].partition("host  ")[0]
+    shown = ended.output.partition("NON-CANONICAL")[2].partition("host  ")[0]
+    assert "the last words of backup.service:" in shown
+    assert "\n  repository is locked by pid 7\n" in shown
+    assert f"Read: {ended.folder}/evidence/a/diagnostics/journal/backup.service.txt\n" in shown
 
 
 def test_no_place_for_the_report_touches_nothing(tmp_path: Path) -> None:

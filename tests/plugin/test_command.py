@@ -69,7 +69,8 @@ def test_help_lists_the_options_of_the_verb_alone(verb: str, capsys: pytest.Capt
     ("words", "says"),
     [
         ("", "a verb is missing"),
-        ("deplyo", "'deplyo' is not a verb"),
+        ("deplyo", "'deplyo' is not a verb; did you mean `switchproof deploy`?"),
+        ("remove", "'remove' is not a verb"),
         ("deploy --sha=main", "--provider"),
         ("deploy --provider=lab --sha=main --audit", "--audit"),
         ("deploy --provider=lab --bogus", "unknown option --bogus; the following arguments are required: --sha"),

@@ -16,7 +16,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.providers import load
-from switchproof.deploy.settings import read_settings
+from switchproof.deploy.settings import TARGETS, read_settings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
@@ -97,6 +97,26 @@ def test_its_job_keeps_to_the_contract(flake: Path, service: str) -> None:
     survey = Surveyor(flake).survey()
     assert survey.exit_code == 0
     assert [(entry.name, entry.providers) for entry in survey.active] == [("production", ("ovh",))]
+
+
+def test_a_provider_of_another_kind_is_led_to_its_example(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For hosts of AWS nothing is written over SSH; the message names the file to start from."""
+    with pytest.raises(SystemExit):
+        main(["init", "aws"])
+    assert f"cannot be the name of hosts over SSH; start from {TARGETS / 'aws.toml'}" in capsys.readouterr().err
+    assert not (flake / "deploy").exists()
+
+
+@pytest.mark.parametrize("origin", ["git@git.example:team/hosts.git", "https://user:t0ken@git.example/hosts.git"])
+def test_a_remote_that_hosts_cannot_use_is_no_url_of_theirs(
+    origin: str, flake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The URL in the target file is an example then, which the last lines say; a token in the remote is not shown."""
+    subprocess.run(["git", "remote", "set-url", "origin", origin], cwd=flake, check=True)
+    assert main(["init", "fleet"]) == 0
+    shown = capsys.readouterr().out
+    assert "[repository] url is an example, as the remote origin is not https without a user:" in shown
+    assert "t0ken" not in shown + (flake / "deploy/targets/fleet.toml").read_text(encoding="utf-8")
 
 
 def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:

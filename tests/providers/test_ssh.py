@@ -193,6 +193,16 @@ def test_a_known_hosts_file_that_cannot_be_read_is_a_usage_error(machine: LabHos
 # Who we are.
 
 
+def test_a_key_file_that_is_missing_is_refused_before_anything(machine: LabHost, tmp_path: Path) -> None:
+    """The message says whether an agent could have stood in for it, and is no riddle where `ssh.agent` is set."""
+    missing = str(tmp_path / "none")
+    for agent, lacks in ((True, "no SSH agent runs here"), (False, "ssh.agent is not set")):
+        with pytest.raises(
+            UsageError, match=rf"identity_files: {missing} does not exist, and {lacks}; name an existing"
+        ):
+            connect(machine, ssh={"identity_files": (missing,), "agent": agent})
+
+
 def test_a_key_that_is_not_authorised_is_named(machine: LabHost, tmp_path: Path) -> None:
     """A key that the host does not accept is named with its file and fingerprint, and sshd saw the attempt."""
     key = make_key(tmp_path / "stranger")
@@ -365,8 +375,17 @@ def test_a_jump_of_the_target_file(machine: LabHost, tmp_path: Path) -> None:
 
 def test_a_refused_connection_is_unreachable(machine: LabHost) -> None:
     """Where nothing listens, the message names address and port."""
-    with pytest.raises(Unreachable, match=rf"no connection to {re.escape(machine.address)} port 2 .*refused"):
+    with pytest.raises(
+        Unreachable, match=rf"no connection to {re.escape(machine.address)} port 2: Connection refused"
+    ):
         connect(machine, port=2)
+
+
+def test_a_name_without_an_address_is_told_from_a_host_that_is_down(machine: LabHost) -> None:
+    """A mistyped address is called one that is not known, at once, and not a connection that took too long."""
+    with pytest.raises(Unreachable, match=r"no address is known for no-such-host\.invalid: [A-Z]") as told:
+        connect(machine, address="no-such-host.invalid")
+    assert "Correct the address in the target file" in str(told.value)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,22 @@ def test_a_process_that_is_killed_holds_nothing(folder: Path) -> None:
         assert process.stdout.readline() == b"held\n"
         assert is_held(folder)
         process.kill()
+    assert not is_held(folder)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_who_may_only_read_can_tell_as_well(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed is not called running by somebody who may not write its files, or on a read-only disk."""
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        if "+" in mode:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, mode, *rest, **named)
+
+    with hold(folder):
+        monkeypatch.setattr(Path, "open", refuse)
+        assert is_held(folder)
     assert not is_held(folder)
 
 

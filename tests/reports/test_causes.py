@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.reports import causes, reading, summary
 from switchproof.reports.conformance import render
@@ -106,6 +108,20 @@ def test_the_page_lists_causes_with_a_link_to_each_host_s_check() -> None:
 
 
 def test_one_host_has_no_list_of_causes() -> None:
-    """Where a single host failed, the sentence says it all."""
+    """Where a single host failed, the sentence names the cause; what to try stands below it."""
     root = read(render(stories.rolled_back().record()))
     assert not root.all("ol", class_="causes")
+    assert "Try: See the log of hypervisor.service" in root.one("section", class_="why").text
+
+
+@pytest.mark.parametrize("hosts", [("a",), ("a", "b")], ids=["one-host", "several-hosts"])
+def test_last_words_stand_with_the_cause(hosts: tuple[str, ...]) -> None:
+    """Whoever reads only the top of the page reads why the unit failed."""
+    story = Story(*hosts).resolved()
+    for host in hosts:
+        message = "failed: job.service\nthe last words of job.service:\n  ls: /data: No such file\n"
+        story.clauses(host, Clause.REVISION).check(host, Clause.CONVERGE, "switched", Verdict.FAILED, message)
+        story.left(host, HostState.ROLLED_BACK, "It went back.")
+    root = read(render(story.ended(ExitCode.SAFE_FAILURE).record()))
+    (quoted,) = root.one("section", class_="why").all("pre")
+    assert quoted.text == "the last words of job.service: ls: /data: No such file"

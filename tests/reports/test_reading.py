@@ -53,6 +53,10 @@ def test_sentence_names_what_stopped_the_run() -> None:
     )
     stopped = Story("a").resolved().ended(ExitCode.INTERRUPTED, interrupted="SIGINT")
     assert reading.sentence(stopped.record()) == "Nothing is proven: the run was interrupted (SIGINT)."
+    cut = Story("a").resolved().clauses("a", Clause.REVISION)
+    cut.check("a", Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, "a: the connection was lost")
+    cut.ended(ExitCode.INTERRUPTED, interrupted="SIGINT")
+    assert reading.sentence(cut.record()) == reading.sentence(stopped.record())
     partial = Story("a").resolved().clauses("a", *list(Clause)[:4]).ended(ExitCode.INCONCLUSIVE)
     assert "clause diagnostics" in reading.sentence(partial.record())
     assert "did not run" in reading.sentence(partial.record())

@@ -11,6 +11,7 @@ from switchproof.command import arguments
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.record.events import PromotedFrom
 from switchproof.reports import summary
+from switchproof.reports.advice import RETURN
 from switchproof.reports.reading import EXIT_MEANINGS
 from tests.reports import stories
 from tests.reports.stories import Story
@@ -129,7 +130,62 @@ def test_lock_holder_is_named() -> None:
     story.left("a", HostState.UNCHANGED, held).ended(ExitCode.LOCKED)
     shown = " ".join(" ".join(lines(story)).split())
     assert "Exit 75: another deploy holds a host's lock" in shown
-    assert f"Wait until the host is free ({held}), then run again." in shown
+    assert f"Nothing was touched. {held}" in shown
+    assert shown.count(held) == 1
+    assert "When no run holds the hosts any longer, run again." in shown
+
+
+def test_cause_is_followed_by_last_words_file_and_remedy() -> None:
+    """Whoever sees only the terminal reads why a unit failed, which file has the rest, and what to try."""
+    story = Story("a").resolved().connected("a").clauses("a", Clause.REVISION)
+    said = [
+        "2026-11-23T15:12:03+00:00 a job[7]: ls: /data: No such file",
+        "x" * 99,
+        "y",
+    ]
+    quoted = "\n  ".join(["the last words of job.service:", *said]) + "\nthe last words of web.service:\n  no room"
+    story.check(
+        "a",
+        Clause.CONVERGE,
+        "no-new-failures",
+        Verdict.FAILED,
+        f"failed in the switch: job.service\n{quoted}",
+        evidence=("evidence/a/converge.log", "evidence/a/diagnostics/journal/job.service.txt"),
+        remedy="Read the journal of job.service.",
+    )
+    story.left("a", HostState.ROLLED_BACK, "It went back.").ended(ExitCode.SAFE_FAILURE)
+    shown = lines(story)
+    start = shown.index("the last words of job.service:")
+    assert shown[start + 1] == "  job[7]: ls: /data: No such file"
+    assert shown[start + 2] == f"  {'x' * 77}…"
+    assert shown[start + 3] == "  y"
+    assert shown[start + 4] == f"Read: {FOLDER}/evidence/a/diagnostics/journal/job.service.txt"
+    assert shown[start + 5] == "Try: Read the journal of job.service."
+    assert shown[start + 6] == ""
+
+
+def test_interrupted_run_says_so_and_nothing_of_what_it_cut_off() -> None:
+    """Whoever pressed Ctrl-C is not told of lost connections and checks that did not run, which follow from that."""
+    story = Story("a", "b").resolved().connected("a").clauses("a", Clause.REVISION).clauses("b", Clause.REVISION)
+    for host in ("a", "b"):
+        story.check(
+            host, Clause.CONVERGE, "switched", Verdict.INCONCLUSIVE, f"lost in act {ord(host)}", remedy="Wait."
+        )
+        story.left(host, HostState.ROLLED_BACK, "It went back.")
+    shown = " ".join(lines(story.ended(ExitCode.INTERRUPTED, interrupted="ended by SIGINT")))
+    assert "Nothing is proven: the run was interrupted (ended by SIGINT)." in shown
+    assert "lost in act" not in shown
+    assert "No host needs help now. To do what was interrupted, run the same command again." in shown
+
+
+def test_host_that_is_about_to_go_back_is_to_be_waited_for() -> None:
+    """A rollback would be refused while a host waits for its confirmation, so an audit does not name one."""
+    story = Story("a", mode="audit").resolved().clauses("a", Clause.REVISION)
+    story.check("a", Clause.CONVERGE, RETURN, Verdict.FAILED, "the host returns to /nix/store/x", title="No return")
+    story.left("a", HostState.FOUND_UNHEALTHY, "Not every clause passed.").ended(ExitCode.SAFE_FAILURE)
+    shown = " ".join(" ".join(lines(story)).split())
+    assert "a will go back, unless the run that switched it confirms that. Wait until then, and audit again:" in shown
+    assert "--rollback" not in shown
 
 
 def test_quiet_states_need_no_reason() -> None:

@@ -477,6 +477,17 @@ def test_missing_variable_is_named(environ: dict[str, str], tmp_path: Path) -> N
         loaded(tmp_path, TEXT, environ)
 
 
+def test_all_missing_variables_are_named_at_once(tmp_path: Path) -> None:
+    """A line for each variable that the run needs: those of the whole file, and those of the selected hosts."""
+    shared = TEXT.replace('"https://example.org/r.git"', '{ env = "URL" }')
+    selections: list[tuple[tuple[str, ...], list[str]]] = [((), ["URL", "B_HOST", "B_KEY"]), (("a",), ["URL"])]
+    for select, names in selections:
+        with pytest.raises(UsageError) as refused:
+            loaded(tmp_path, shared, {}, *select)
+        assert re.findall(r"the environment variable (\w+) is not set", str(refused.value)) == names
+        assert all(line.startswith(f"{tmp_path / 't.toml'}:") for line in str(refused.value).splitlines())
+
+
 def test_variables_of_other_hosts_are_not_needed(tmp_path: Path) -> None:
     """Only the chosen hosts' variables are looked up; those of the whole file always are."""
     assert [host.name for host in loaded(tmp_path, TEXT, {}, "a").hosts] == ["a"]

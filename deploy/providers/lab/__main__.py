@@ -245,7 +245,7 @@ def _down(arguments: argparse.Namespace) -> int:
         Lab(written).down()
         _say(f"Lab {written.name} is down.")
     if not wanted:
-        _say("No lab is up." if arguments.all else f"No lab {arguments.name!r} is up.")
+        _say("No lab is up." if arguments.all else f"No lab {arguments.name!r} is up.{state.others(arguments.name)}")
     return 0
 
 
@@ -370,7 +370,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 def _default_name() -> str:
     """Return the lab that a session would use, too."""
-    return os.environ.get(state.VARIABLE) or "default"
+    return os.environ.get(state.VARIABLE) or state.DEFAULT
 
 
 if __name__ == "__main__":

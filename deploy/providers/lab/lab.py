@@ -44,7 +44,7 @@ class Lab:
         cls,
         hosts: tuple[str, ...] = ("a", "b"),
         *,
-        name: str = "default",
+        name: str = state.DEFAULT,
         keep: bool = False,
         shape: Shape = "ovh",
         runtime: Runtime = "microvm",
@@ -81,7 +81,7 @@ class Lab:
         return lab
 
     @classmethod
-    def attach(cls, name: str = "default") -> Self:
+    def attach(cls, name: str = state.DEFAULT) -> Self:
         """Return a lab that is up.
 
         Raises:
@@ -89,7 +89,10 @@ class Lab:
         """
         written = state.read(name)
         if written is None or written.stale():
-            raise LabMisused(f"No lab {name!r} is up: start it with `switchproof lab up --name {name}`.")
+            option = "" if name == state.DEFAULT else f" --name {name}"
+            raise LabMisused(
+                f"No lab {name!r} is up: start it with `switchproof lab up{option}`.{state.others(name)}"
+            )
         return cls(written)
 
     def __enter__(self) -> Self:

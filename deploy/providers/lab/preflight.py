@@ -77,7 +77,10 @@ def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
         ),
         (
             machine.root,
-            "The lab needs root, because it mounts and boots hosts: run the same command through sudo.",
+            (
+                "The lab needs root, because it mounts and boots hosts: run the same command as root, with the PATH "
+                'of this shell, as in sudo env "PATH=$PATH" switchproof lab up.'
+            ),
         ),
         (
             not machine.missing_packages,

@@ -14,7 +14,7 @@ from switchproof.deploy.providers.lab.errors import CommandFailedError, HostFail
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import RealPrograms, look
-from switchproof.deploy.providers.lab.state import VARIABLE, LabState
+from switchproof.deploy.providers.lab.state import DEFAULT, VARIABLE, LabState
 from switchproof.deploy.target.types import Target
 
 """The environment variable that names the lab to use."""
@@ -67,7 +67,7 @@ class LabProvider:
         say: Callable[[str], None],
         emulated: Callable[[str, tuple[str, ...]], None],
     ) -> None:
-        name = os.environ.get(VARIABLE) or "default"
+        name = os.environ.get(VARIABLE) or DEFAULT
         names = tuple(host.name for host in target.hosts)
         programs = look(nixos_rebuild, switch)
         self._stack = ExitStack()

@@ -18,6 +18,8 @@ from switchproof.deploy.providers.lab.network import Cable
 from switchproof.deploy.providers.lab.real import RealPrograms
 
 Accelerator = Literal["tcg", "kvm"]
+DEFAULT = "default"
+"""The lab that is meant where none is named."""
 VARIABLE = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
 SUITE_VARIABLE = "SWITCHPROOF_LAB_SUITE"
@@ -134,6 +136,12 @@ def every() -> Iterator[LabState]:
     for file in sorted(folders.labs().glob(f"*/{FILE}")):
         if (state := read(file.parent.name)) is not None:
             yield state
+
+
+def others(name: str) -> str:
+    """Name the labs that were started by hand and are up, but for one, in a sentence that follows another."""
+    names = [lab.name for lab in every() if lab.keep and lab.name != name and not lab.stale()]
+    return f" Up are: {', '.join(names)}; choose one with --name." if names else ""
 
 
 def host_state(lab: str, name: str, subnet: IPv4Network, shape: Shape = "ovh") -> HostState:

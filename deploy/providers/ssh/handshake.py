@@ -69,7 +69,7 @@ def dial(hop: Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
         Unreachable: None of them answered.
     """
     deadline = time.monotonic() + timeout_s
-    seen: OSError | UnicodeError
+    seen: OSError
     try:
         found = socket.getaddrinfo(hop.address, hop.port, hop.family, socket.SOCK_STREAM)
         for index, (family, kind, protocol, _, place) in enumerate(found):
@@ -85,11 +85,18 @@ def dial(hop: Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
             if hasattr(socket, "TCP_USER_TIMEOUT"):  # macOS has none: the run's own deadlines end the wait there
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(3000 * keepalive_s))
             return sock
-    except (OSError, UnicodeError) as error:
+    except (socket.gaierror, UnicodeError) as error:
+        raise Unreachable(
+            hop.host,
+            f"no address is known for {hop.address}: {getattr(error, 'strerror', None) or error}",
+            "Correct the address in the target file, or the name resolution of this machine.",
+        ) from error
+    except OSError as error:
         seen = error
+    waited = f" within {timeout_s:g} s" if isinstance(seen, TimeoutError) else ""
     raise Unreachable(
         hop.host,
-        f"no connection to {hop.address} port {hop.port} within {timeout_s:g} s: {seen}",
+        f"no connection to {hop.address} port {hop.port}{waited}: {seen.strerror or seen}",
         "Check that the address is right, the host is up and the firewall allows the connection.",
     ) from seen
 

@@ -194,7 +194,10 @@ class _Ways:
         named = [Path(name).expanduser() for name in self._ssh.identity_files]
         for path in named:
             if not path.is_file() and not has_agent:
-                raise UsageError(f"ssh.identity_files: {path} does not exist; name an existing key or set ssh.agent")
+                lacks = "no SSH agent runs here" if self._ssh.agent else "ssh.agent is not set"
+                raise UsageError(
+                    f"ssh.identity_files: {path} does not exist, and {lacks}; name an existing key, or use an agent"
+                )
         return tuple(
             path
             for path in dict.fromkeys([*named, *config.identity_files])
