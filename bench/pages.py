@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench.result import Bench, Given, Result, machine, when
 from switchproof.deploy.record.record import Record
-from switchproof.reports import html, index
+from switchproof.reports.kept import index
+from switchproof.reports.page import layout
 from tests.reports import stories
 from tests.reports.runs import keep, with_files
 
@@ -79,7 +80,7 @@ def _report(folder: Path, record: Record) -> Callable[[], Path]:
     def make() -> Path:
         folder.mkdir(exist_ok=True)
         page = folder / "report.html"
-        page.write_text(html.standalone(record, folder), encoding="utf-8", errors="replace")
+        page.write_text(layout.standalone(record, folder), encoding="utf-8", errors="replace")
         return page
 
     return make

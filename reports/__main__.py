@@ -8,12 +8,12 @@ import sys
 from switchproof.deploy.contract import ExitCode
 
 COMMANDS = {
-    "compare": ("switchproof.reports.compare", "hold two runs against each other"),
-    "index": ("switchproof.reports.index", "write the page that lists every kept run"),
-    "list": ("switchproof.reports.listing", "list every kept run as text, the newest first"),
-    "merge": ("switchproof.reports.merge", "join the runs of the parts of an audit into one"),
-    "render": ("switchproof.reports.render", "make the page of a run again from its files"),
-    "show": ("switchproof.reports.show", "print what a run proved, as text, Markdown or JSON"),
+    "compare": ("switchproof.reports.kept.compare", "hold two runs against each other"),
+    "index": ("switchproof.reports.kept.index", "write the page that lists every kept run"),
+    "list": ("switchproof.reports.kept.listing", "list every kept run as text, the newest first"),
+    "merge": ("switchproof.reports.kept.merge", "join the runs of the parts of an audit into one"),
+    "render": ("switchproof.reports.kept.render", "make the page of a run again from its files"),
+    "show": ("switchproof.reports.kept.show", "print what a run proved, as text, Markdown or JSON"),
 }
 """Module and purpose of each command; a module loads when its command is used."""
 

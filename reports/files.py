@@ -11,6 +11,8 @@ from pathlib import Path
 
 from switchproof.deploy.record.record import Record
 
+REPORT = "report.html"
+"""The name of a run's report in its folder."""
 _SHA_DIGITS = 7
 
 
@@ -61,7 +63,7 @@ def write(record: Record, folder: Path, latest: Path) -> None:
     Raises:
         OSError: A file or the link could not be written; what comes before it in this order was.
     """
-    from switchproof.reports import junit
+    from switchproof.reports.ci import junit
 
     write_text(folder / "junit.xml", junit.render(record, Path(os.path.relpath(folder))))
     point(latest, folder)

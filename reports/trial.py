@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from switchproof.deploy.contract import Clause, ExitCode, RunVerdict, Verdict
-from switchproof.reports import conformance, text
-from switchproof.reports.junit import clean
-from switchproof.reports.summary import STYLES, WIDTH
+from switchproof.reports import files, text
+from switchproof.reports.ci.junit import clean
+from switchproof.reports.page import conformance
+from switchproof.reports.terminal.summary import STYLES, WIDTH
 from switchproof.trials.record import Finding, FindingId, ScenarioResult, Trial
-
-REPORT = "report.html"
 
 _SENTENCES = {
     RunVerdict.CANONICAL: "The path kept every clause of the contract in every scenario.",
@@ -155,7 +154,7 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
         lines += [Text(), Text("Found beyond the contract; the verdict is as it is without", style="bold")]
         for name, each_of in findings(trial).items():
             lines += _item(f"{name}: {name.meaning} {_shown(each.scenario for each in each_of)}")
-    lines += [Text(), Text(f"Report: {text.inert(str(folder / REPORT))}")]
+    lines += [Text(), Text(f"Report: {text.inert(str(folder / files.REPORT))}")]
     lines += _wrapped(f"Exit {trial.exit_code}: {meaning(trial)}")
     out = io.StringIO()
     console = Console(

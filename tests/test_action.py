@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.reports.github import outputs
+from switchproof.reports.ci.github import outputs
 from tests.action import ACTION, Runner, step
 from tests.reports.stories import canonical
 

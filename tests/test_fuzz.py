@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.host.frame import parse, read_sections
 from switchproof.deploy.providers import load
-from switchproof.reports import summary
-from switchproof.reports.stored import read_run
+from switchproof.reports.kept.lookup import read_run
+from switchproof.reports.terminal import summary
 from tests.answers import NONCE, SECTIONS, packed, payload
 from tests.reports import stories
 

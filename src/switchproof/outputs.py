@@ -17,10 +17,10 @@ from switchproof.deploy.record.events import AnyEvent, PhaseStarted
 from switchproof.deploy.run.streams import forgiving
 from switchproof.deploy.settings import Settings
 from switchproof.reports import ci, files
-from switchproof.reports.progress import Progress
+from switchproof.reports.terminal.progress import Progress
 
 if TYPE_CHECKING:
-    from switchproof.reports.tidy import Tidied
+    from switchproof.reports.kept.tidy import Tidied
 
 
 class Outputs:
@@ -103,7 +103,7 @@ class Outputs:
 
     def _list(self, kept_in: Path) -> None:
         """Remove the runs that are too old, and list those that are kept."""
-        from switchproof.reports import index, tidy
+        from switchproof.reports.kept import index, tidy
 
         home, newest = self._home, self._session.plan.keep_runs
         try:
@@ -117,7 +117,7 @@ class Outputs:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the states, the report and what to do next."""
         if record := self._session.record:
-            from switchproof.reports.summary import render as render_summary
+            from switchproof.reports.terminal.summary import render as render_summary
 
             folder = self._session.folder
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
@@ -132,7 +132,10 @@ class Outputs:
 def _load() -> None:
     """Load what writes the reports."""
     with suppress(Exception):  # where it is used, it is told what is wrong with it
-        from switchproof.reports import conformance, index, junit, summary, tidy  # noqa: F401 - for later
+        from switchproof.reports.ci import junit  # noqa: F401 - for later
+        from switchproof.reports.kept import index, tidy  # noqa: F401 - for later
+        from switchproof.reports.page import conformance
+        from switchproof.reports.terminal import summary  # noqa: F401 - for later
 
         conformance.prepare()
 

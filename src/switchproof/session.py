@@ -33,9 +33,9 @@ from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from switchproof.deploy.trust.signing import check_key
 from switchproof.outputs import Outputs, end_service, is_interactive, own_stdout
 from switchproof.reports import ci, files
-from switchproof.reports.html import HtmlReport
-from switchproof.reports.html import configure as configure_html
-from switchproof.reports.progress import Progress
+from switchproof.reports.page.report import HtmlReport
+from switchproof.reports.page.report import configure as configure_html
+from switchproof.reports.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from switchproof.deploy.cutover.audit import Prepared

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from switchproof.reports import index
+from switchproof.reports.kept import index
 from tests.browser.view import NARROW, WIDE, view
 from tests.reports import stories
 from tests.reports.runs import keep

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from switchproof.deploy.contract import Clause
-from switchproof.reports import html
+from switchproof.reports.page import layout
 from tests.browser.view import NARROW, WIDE, view
 from tests.reports import stories
+from tests.reports.page.test_report import run
 from tests.reports.runs import with_files
-from tests.reports.test_html import run
 
 FILE = b"".join(
     [
@@ -43,7 +43,7 @@ def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if not page.exists():
             page.parent.mkdir()
             record = with_files(STORIES[name]().record(), page.parent, lambda _: FILE)
-            page.write_text(html.standalone(record, page.parent), encoding="utf-8", errors="replace")
+            page.write_text(layout.standalone(record, page.parent), encoding="utf-8", errors="replace")
         return page
 
     return make

@@ -12,8 +12,8 @@ from switchproof.deploy.record import events as ev
 from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover, Lack, Missing
-from switchproof.reports.conformance import render
-from switchproof.reports.summary import render as summary
+from switchproof.reports.page.conformance import render
+from switchproof.reports.terminal.summary import render as summary
 from tests.cutover.stories import after, step
 from tests.reports import stories
 from tests.schema import validate

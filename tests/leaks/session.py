@@ -15,7 +15,7 @@ import pytest
 
 import switchproof.deploy.providers
 from switchproof.deploy.connection import Completed, ConnectionFacts, Program, Question
-from switchproof.reports.kept import read_kept
+from switchproof.reports.kept.runs import read_kept
 from tests.answers import BODIES, HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, bodies, boots, packed, payload
 from tests.leaks.planted import ALL, KEY, NAMED, NAMED_FORMS
 

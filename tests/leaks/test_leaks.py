@@ -14,7 +14,7 @@ import pytest
 from switchproof.checks.redaction import Redaction
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.reports.__main__ import main
-from switchproof.reports.kept import read_kept
+from switchproof.reports.kept.runs import read_kept
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in
 from tests.reports import stories
 from tests.reports.runs import keep

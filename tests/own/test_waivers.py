@@ -11,8 +11,9 @@ from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.record.past_runs import last_canonical, proven
 from switchproof.deploy.record.record import Check
 from switchproof.deploy.trust.statement import make_statement
-from switchproof.reports import github, markdown, reading
-from switchproof.reports.compare import compare
+from switchproof.reports import reading
+from switchproof.reports.ci import github, markdown
+from switchproof.reports.kept.compare import compare
 from tests.answers import LIVE, SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all

@@ -11,7 +11,8 @@ import msgspec
 
 from switchproof.deploy.record.events import AnyEvent
 from switchproof.deploy.record.record import Evidence, Record, write_record
-from switchproof.reports import files, html
+from switchproof.reports import files
+from switchproof.reports.page import layout
 from tests.reports.stories import Story
 
 
@@ -25,7 +26,7 @@ def keep(folder: Path, story: Story, hours: float = 0, **changes: object) -> Pat
     (place / "events.jsonl").write_bytes(lines + (b"\n" if record.run.finished else b'\n{"event":'))
     if record.run.finished:
         write_record(record, place / "record.json")
-        (place / "report.html").write_text(html.standalone(record, place), encoding="utf-8")
+        (place / "report.html").write_text(layout.standalone(record, place), encoding="utf-8")
     return place
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.reports import causes, reading, summary
-from switchproof.reports.conformance import render
+from switchproof.reports import causes, reading
+from switchproof.reports.page.conformance import render
+from switchproof.reports.terminal import summary
 from tests.reports import stories
 from tests.reports.pages import read
 from tests.reports.stories import Story

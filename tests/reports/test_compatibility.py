@@ -14,9 +14,12 @@ import msgspec
 import pytest
 
 from switchproof.deploy.trust.promotion import Reason, judge_record
-from switchproof.reports import compare, html, junit, markdown, summary
 from switchproof.reports.__main__ import main
-from switchproof.reports.stored import read_run
+from switchproof.reports.ci import junit, markdown
+from switchproof.reports.kept import compare
+from switchproof.reports.kept.lookup import read_run
+from switchproof.reports.page import layout
+from switchproof.reports.terminal import summary
 from tests.promotion.runs import DEMAND, staging
 from tests.schema import validate
 
@@ -44,7 +47,7 @@ def test_every_output_can_be_made_of_a_kept_record(path: Path, tmp_path: Path) -
     """It is valid by today's schema, opens, and is shown, drawn and compared."""
     validate(path.read_bytes())
     record = read_run(str(path))
-    assert html.standalone(record, tmp_path)
+    assert layout.standalone(record, tmp_path)
     assert summary.render(record, tmp_path, colour=False)
     assert markdown.render(record)
     assert junit.render(record)
@@ -63,7 +66,7 @@ def test_a_run_that_was_killed_can_be_made_of_its_kept_events(tmp_path: Path) ->
     shutil.copy(KEPT / "killed.jsonl", tmp_path / "events.jsonl")
     record = read_run(str(tmp_path))
     assert record.run.finished is None
-    assert html.standalone(record, tmp_path)
+    assert layout.standalone(record, tmp_path)
 
 
 def test_unknown_fields_are_let_pass(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Record
 from switchproof.deploy.run.leaving import found
-from switchproof.reports import advice, reading, summary, text
+from switchproof.reports import advice, reading, text
+from switchproof.reports.terminal import summary
 from tests.reports import stories
 
 NEW, OLD = "1a2b3c4d5e6f", "0f0f0f0f0f0f"

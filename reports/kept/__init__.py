@@ -1,0 +1,1 @@
+"""Finished runs in their folder: found, listed, compared, merged, shown and removed."""

@@ -1,0 +1,85 @@
+"""The verb `list`: every kept run as a line of text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.errors import UsageError
+from switchproof.deploy.settings import read_settings
+from switchproof.reports import text
+from switchproof.reports.kept.runs import Kept, read_kept
+
+_HEADINGS = ("started (UTC)", "verdict", "mode", "provider", "commit", "hosts", "run")
+_OTHER_WORDS = {"going-on": "still running", "killed": "killed", "unreadable": "unreadable"}
+_HOSTS_SHOWN = 4
+
+
+def command(arguments: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        arguments: What follows `list` on the command line.
+
+    Returns:
+        0, or 4 if there is no such folder.
+    """
+    parser = Parser(
+        prog="switchproof reports list", description="List every kept run as a line of text, the newest first."
+    )
+    described = "where runs are kept, as --report-dir says (default: reports/runs)"
+    parser.add_argument("folder", metavar="DIR", nargs="?", type=Path, help=described)
+    asked = parser.parse_args(arguments)
+    try:
+        folder = asked.folder or read_settings(Path.cwd()).report_dir
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
+    if asked.folder and not folder.is_dir():
+        print(f"{folder}: no such folder", file=sys.stderr)
+        return ExitCode.USAGE
+    sys.stdout.write(render(read_kept(folder), folder))
+    return 0
+
+
+def render(runs: Sequence[Kept], folder: Path) -> str:
+    """Render the list.
+
+    Args:
+        runs: The newest first.
+        folder: Where they are kept.
+    """
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    if not runs:
+        return f"No run is kept in {text.inert(str(shown))}.\n"
+    rows = [_HEADINGS, *(_row(run) for run in runs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, "", *_next(runs, shown)]) + "\n"
+
+
+def _next(runs: Sequence[Kept], shown: Path) -> Iterator[str]:
+    readable = next((run for run in runs if run.digest), None)
+    if readable:
+        yield f"Show one: switchproof reports show {text.inert(str(shown / readable.folder))}"
+
+
+def _row(run: Kept) -> tuple[str, ...]:
+    digest = run.digest
+    hosts = [f"{host.name} {host.state}" for host in digest.hosts] if digest else []
+    more = [f"and {len(hosts) - _HOSTS_SHOWN} more"] if len(hosts) > _HOSTS_SHOWN else []
+    return tuple(
+        text.one_line(cell) or "-"
+        for cell in (
+            text.moment(run.started).removesuffix(" UTC") if run.started else "",
+            _OTHER_WORDS.get(run.end) or (digest.word if digest else ""),
+            run.mode,
+            run.provider,
+            digest.sha[:7] if digest and digest.sha else "",
+            ", ".join([*hosts[:_HOSTS_SHOWN], *more]),
+            run.folder,
+        )
+    )

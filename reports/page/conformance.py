@@ -1,0 +1,211 @@
+"""The conformance part of the report: a record as one fragment of HTML that needs no JavaScript."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import jinja2
+from markupsafe import Markup
+
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record.record import Evidence, Host, Record
+from switchproof.deploy.redact.redactor import plain
+from switchproof.reports import advice, causes, reading, text, ways
+from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
+from switchproof.reports.page import attempts, timeline, unseen
+from switchproof.reports.page.compiled import compiled
+from switchproof.reports.page.difference import differences
+from switchproof.reports.page.durations import Duration, durations
+from switchproof.reports.page.proof import Proofs, proofs, told_once
+
+_SHORT = 12
+_INDENTED = re.compile(r"\n\s+(?=<)")
+"""The indentation of a tag, which is for those who read the templates."""
+
+
+@dataclass(frozen=True)
+class HostPart:
+    """One host as the page shows it.
+
+    Attributes:
+        host: The host.
+        anchor: Its place in the page.
+        legs: Its legs, each with the name of what was done on it.
+        charts: The health of its endpoints on each leg, with the leg's name.
+        durations: How long its phases took.
+        folded: Whether it is there only for those who look for it.
+    """
+
+    host: Host
+    anchor: str
+    legs: Sequence[tuple[Leg, str]]
+    charts: Sequence[tuple[str, attempts.Chart]]
+    durations: Sequence[Duration]
+    folded: bool
+
+    @property
+    def troubled(self) -> bool:
+        """Whether some leg of it did not pass."""
+        return any(leg.verdict is not Verdict.PASSED for leg, _ in self.legs)
+
+
+def render(record: Record, folder: Path | None = None) -> str:
+    """Render a record as one HTML fragment, which loads nothing; `style` is its style sheet.
+
+    Everything in the record, and in the files beside it, is treated as untrusted text.
+
+    Args:
+        record: The run.
+        folder: The run's folder, from which the telling lines of evidence files are taken; None for none.
+    """
+    kept = {evidence.path: evidence for evidence in record.evidence}
+    legs = list(legs_of(record))
+    shown = proofs(record, folder)
+    first = [] if record.verdict.accepted else _causes(record, legs, shown)
+    template = environment().get_template("conformance.html.j2")
+    fragment = template.render(
+        record=record,
+        run=record.run,
+        revision=record.revision,
+        clauses=list(Clause),
+        audited=any(leg.audit for leg in legs),
+        legs=legs,
+        leg_words=LEG_WORDS,
+        hosts=list(host_parts(record, legs)),
+        many=reading.MANY,
+        groups=Counter(group for host in record.hosts for group in host.groups),
+        proofs=shown,
+        told_once=told_once(record),
+        kept=kept,
+        files=_files(record),
+        anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
+        word=reading.verdict_word(record),
+        sentence=reading.sentence(record),
+        absence=reading.absence(record),
+        aftermath=reading.aftermath(record),
+        tally=reading.tally(record),
+        exit_meaning=reading.exit_meaning(record),
+        steps=advice.next_steps(record),
+        cause_anchor=first[0][1][0][1] if first else "",
+        causes=first if sum(len(cause.hosts) for cause, _ in first) > 1 else [],
+        only=first[0][0] if [len(cause.hosts) for cause, _ in first] == [1] else None,
+        differences=differences(record),
+        timeline=timeline.draw(record),
+        moment_words=timeline.MOMENT_WORDS,
+        moment_marks=timeline.MARKS,
+        size=timeline,
+        unreached=unseen.unreached(record),
+        not_made=unseen.not_made(record),
+        gaps=unseen.gaps(record),
+    )
+    return _INDENTED.sub("\n", fragment)
+
+
+def _files(record: Record) -> list[tuple[str, list[Evidence]]]:
+    """Return the files kept of the run itself, under an empty name, and then those of each host by name."""
+    files: dict[str, list[Evidence]] = {}
+    for evidence in record.evidence:
+        files.setdefault(evidence.host or "", []).append(evidence)
+    return sorted(files.items())
+
+
+def style() -> str:
+    """Give the style sheet of the fragment; each rule keeps to the fragment, or to paper."""
+    return environment().get_template("conformance.css.j2").render()
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Make the environment that every page of the report is rendered in."""
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("switchproof.reports.page", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_plain,
+        bytecode_cache=compiled(),
+    )
+    env.filters |= {
+        "duration": text.duration,
+        "moment": text.moment,
+        "rfc3339": text.rfc3339,
+        "bytes": text.size,
+        "clip": text.clip,
+        "one_line": text.one_line,
+        "slug": text.slug,
+        "counted": text.count,
+        "shape": lambda verdict: reading.SHAPES.get(verdict, "?"),
+        "href": href,
+        "web": web,
+        "way": ways.label,
+        "vouched_by": ways.vouched_by,
+        "short": lambda digest: digest[:_SHORT],
+        "file_name": lambda path: path.removeprefix("evidence/").partition("/")[2] or path,
+    }
+    return env
+
+
+def prepare() -> None:
+    """Have every template ready to be rendered."""
+    env = environment()
+    for name in env.list_templates():
+        env.get_template(name)
+
+
+def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
+    """Give every host's part; of many hosts those with trouble come first."""
+    parts = []
+    by_host: dict[str, list[Leg]] = {}
+    for leg in legs:
+        by_host.setdefault(leg.host.name, []).append(leg)
+    for host in record.hosts:
+        mine = [(leg, leg_title(record, leg)) for leg in by_host.get(host.name, ())]
+        drawn = ((leg, attempts.chart(w for w in host.watches if w.leg == leg.name)) for leg, _ in mine)
+        charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
+        passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
+        folded = len(record.hosts) > reading.MANY and passed
+        parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded))
+    many = len(parts) > reading.MANY
+    yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
+
+
+def _causes(record: Record, legs: Sequence[Leg], shown: Proofs) -> list[tuple[causes.Cause, list[tuple[str, str]]]]:
+    """Give each cause with its hosts and, for each of them, where its check stands in the page."""
+    by_host = {(leg.host.name, leg.name): leg for leg in legs}
+    return [
+        (cause, [(host, _anchor(by_host[host, cause.leg], cause, shown)) for host in cause.hosts])
+        for cause in causes.causes_of(record)
+    ]
+
+
+def _anchor(leg: Leg, cause: causes.Cause, shown: Proofs) -> str:
+    anchors = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check.id == cause.check.id)
+    return next(anchors, f"{leg.anchor}-{cause.clause}")
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def href(path: str) -> str:
+    """Return a link to a file below the run's folder, empty for a path that leads out of it."""
+    if re.search(r"(^|/)\.\.(/|$)", path) or path.startswith("/"):
+        return ""
+    return f"./{quote(path, errors='replace')}"
+
+
+def web(address: str | None) -> str:
+    """Return an address on the web, empty for anything else that a link might do."""
+    try:
+        parts = urlsplit(address or "")
+    except ValueError:
+        return ""
+    fits = parts.scheme in {"http", "https"} and parts.hostname and not re.search(r"[\s\"'<>\\]", address or "")
+    return plain(address or "") if fits else ""

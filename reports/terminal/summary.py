@@ -1,0 +1,285 @@
+"""The last lines on the terminal: what was proven, what each host is in, and what to do."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.cells import cell_len, chop_cells
+from rich.console import Console
+from rich.text import Text
+
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record.record import Host, Record, WaiverResult
+from switchproof.reports import advice, causes, files, reading, text
+from switchproof.reports.legs import legs_of
+from switchproof.reports.terminal.activity import WARNING_CHARACTERS
+
+WIDTH = 80
+"""Columns. Only paths and commands, which are for copying, may be longer."""
+
+PLAN_LINES = 40
+"""Lines of a plan shown for one host; a kernel update alone has hundreds."""
+
+LACKS = 6
+"""What a step of the cutover lacks, as far as it is told here."""
+
+STYLES = {
+    "passed": "green",
+    "failed": "bold red",
+    "blocked": "bright_black",
+    "inconclusive": "yellow",
+    "waived": "magenta",
+    "canonical": "bold green",
+    "canonical with waivers": "bold magenta",
+    "non-canonical": "bold red",
+    "converged": "green",
+    "rolled-back": "cyan",
+    "unsafe": "bold red",
+    "unknown": "yellow",
+    "found-healthy": "green",
+    "found-unhealthy": "bold red",
+}
+_EXPLAINED = (ExitCode.SAFE_FAILURE, ExitCode.UNSAFE, ExitCode.INCONCLUSIVE)
+"""Exit codes of runs in which a check says what went wrong; of the others, the exit code's words do."""
+
+_WRITTEN = re.compile(r"^(\s*)\d{4}-\d\d-\d\dT\S+ \S+ ")
+"""What journalctl writes before a line: the time and the host."""
+
+_QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
+_GAP = "  "
+
+
+def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = False) -> str:
+    """Render the summary of a run.
+
+    Args:
+        record: The run.
+        folder: The run's folder, as it shall be shown.
+        colour: Whether the stream takes ANSI colours. Without them nothing is lost.
+        brief: Whether to render the verdict, the report's place and the exit code alone.
+
+    Returns:
+        Lines that keep to 80 columns, ending in a line feed.
+    """
+    lines = [_headline(record), *_wrapped(f"{reading.sentence(record)} {reading.bound(record)}".strip())]
+    if brief:
+        return _text([*lines, *_report(record, folder), *_exit(record)], colour=colour)
+    lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
+    if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
+        lines += [line for host in record.hosts for line in _planned(host)]
+    else:
+        lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
+        lines += [line for host in record.hosts for line in _audit(host)]
+        told = reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []  # by the sentence above
+        lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
+        lines += _states(record)
+        lines += [line for host in record.hosts for line in _warnings(host)]
+    lines += cutover_lines(record)
+    lines += [Text(), *_report(record, folder), *_exit(record)]
+    for step in advice.next_steps(record, f"{folder}/"):
+        lines += _wrapped(step.text)
+        if step.command:
+            lines.append(Text(f"  {text.inert(step.command)}", style="bold"))
+    return _text(lines, colour=colour)
+
+
+def _text(lines: Sequence[Text], *, colour: bool) -> str:
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        legacy_windows=False,
+        _environ={},  # the caller has decided; TERM and NO_COLOR have been asked already
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    return out.getvalue()
+
+
+def _report(record: Record, folder: Path) -> list[Text]:
+    """Where the report is, and what it lacks."""
+    if record.run.unreported:
+        problem = text.one_line(record.run.unreported)
+        lines = _wrapped(f"Report: incomplete, because the disk did not take all of it ({problem}); what is there:")
+        return [*lines, Text(f"  {text.inert(str(folder))}")]
+    return [Text(f"Report: {text.inert(str(folder / files.REPORT))}")]
+
+
+def _headline(record: Record) -> Text:
+    verdict = reading.verdict_word(record)
+    head = Text.assemble((verdict.upper(), STYLES.get(verdict, "")))
+    which = f" of {record.revision.sha[:12]}" if record.revision.sha else ""
+    hosts = f"{text.count(len(record.hosts), 'host')} of {record.provider}"
+    head.append(f"  {text.inert(f'{record.run.mode}{which}, {hosts}')}")
+    if record.emulated:
+        head.append(" (emulated)", style="yellow")
+    if record.run.finished:
+        head.append(f", {text.duration((record.run.finished - record.run.started).total_seconds())}")
+    return head
+
+
+def _promoted(record: Record) -> list[Text]:
+    """What let the deploy through the gate, if it had to pass one."""
+    source = record.promoted_from
+    if source is None:
+        return []
+    lines = _wrapped(
+        f"Promoted from run {source.run}, signed by {source.signer} (statement {source.statement_sha256[:12]}):"
+    )
+    return [*lines, Text(f"  {text.inert(source.record)}")]
+
+
+def cutover_lines(record: Record) -> list[Text]:
+    """The steps of the cutover, what proves each, and what the next one lacks."""
+    cutover = record.cutover
+    if cutover is None:
+        return []
+    lines = [Text(), *_wrapped(f"Cutover: {text.one_line(cutover.words, reading.CUTOVER_CHARACTERS)}")]
+    for step in cutover.steps:
+        word = "proven" if step.proven else "not proven"
+        lines.append(Text.assemble(f"  {step.number} {step.title}: ", (word, "green" if step.proven else "yellow")))
+        for proof in step.proofs if step.proven else ():
+            by = f"run {proof.run}" if proof.run else "this audit"
+            lines += _wrapped(f"      {proof.what}: {by}, {text.moment(proof.when)}")
+        for one in step.missing[:LACKS] if step.number == cutover.reached + 1 or cutover.backwards else ():
+            lines += _wrapped(f"      lacks: {text.one_line(one.words, reading.CUTOVER_CHARACTERS)}")
+        if step.number == cutover.reached + 1 and len(step.missing) > LACKS:
+            lines.append(Text(f"      and {len(step.missing) - LACKS} more, in the report"))
+    return lines
+
+
+def _causes(record: Record) -> list[Text]:
+    """Every other cause with its hosts; the sentence above says the first one, or why checks did not run."""
+    found = [] if record.verdict.accepted else causes.causes_of(record)[1:]
+    told = [each for each in found if not each.is_symptom]
+    if record.run.interrupted:
+        told = [each for each in told if each.check.verdict is Verdict.FAILED]
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in told]
+    return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
+
+
+def _cause(record: Record, folder: Path) -> list[Text]:
+    """What the units of the first cause said last, the file to read, and what to try."""
+    cause = None if record.verdict.accepted else causes.first_cause(record)
+    if cause is None or record.run.exit_code not in _EXPLAINED:
+        return []
+    lines = [Text(_shortened(_WRITTEN.sub(r"\1", line))) for line in cause.last_words]
+    if cause.file:
+        lines.append(Text(f"Read: {text.inert(f'{folder}/{cause.file}')}"))
+    if cause.check.remedy and not causes.nobody_let_in(record):
+        lines += _wrapped(f"Try: {text.one_line(cause.check.remedy)}")
+    return [*lines, *[Text()] * bool(lines)]
+
+
+def _shortened(line: str) -> str:
+    shown = text.inert(line)
+    return shown if cell_len(shown) <= WIDTH else f"{chop_cells(shown, WIDTH - 1)[0]}…"
+
+
+def _table(record: Record) -> list[Text]:
+    legs = list(legs_of(record))
+    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED}
+    count = len(record.hosts) - len(troubled)
+    folded = len(record.hosts) > reading.MANY and count
+    if folded:
+        legs = [leg for leg in legs if leg.host.name in troubled]
+    rest = _wrapped(f"{text.count(count, 'host')} passed every clause") if folded else []
+    if not legs:
+        return rest
+    widths = [
+        max(len(clause), *(len(leg.clauses[index].verdict) for leg in legs)) for index, clause in enumerate(Clause)
+    ]
+    room = WIDTH - sum(widths) - len(_GAP) * len(widths)
+    names = [text.inert(leg.label) for leg in legs]
+    first = min(room, max(4, *(cell_len(name) for name in names)))
+    lines = [_row("host", list(Clause), widths, first)]
+    for name, leg in zip(names, legs, strict=True):
+        words = [clause.verdict for clause in leg.clauses]
+        if cell_len(name) > first:
+            lines += [Text(name), _row("", words, widths, first)]
+        else:
+            lines.append(_row(name, words, widths, first))
+    return lines + rest
+
+
+def _planned(host: Host) -> list[Text]:
+    """What a deploy would change on a host: the first lines of it, as the report has them all."""
+    lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
+    for check in (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks):
+        told = [text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()]
+        lines += [Text(f"  {line}") for line in told[:PLAN_LINES]]
+        if len(told) > PLAN_LINES:
+            lines.append(Text(f"  … and {len(told) - PLAN_LINES} lines more, in the report"))
+    return lines
+
+
+def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text:
+    row = Text(name + " " * (first - cell_len(name)))
+    for word, width in zip(words, widths, strict=True):
+        row.append(_GAP)
+        row.append(f"{word:<{width}}", style=STYLES.get(word, ""))
+    row.rstrip()
+    return row
+
+
+def _audit(host: Host) -> list[Text]:
+    """What the team's own checks of an audit came to, where there are some."""
+    if host.audit is None:
+        return []
+    verdicts = [check.verdict for check in host.audit.checks]
+    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in Verdict if one in verdicts)
+    line = Text(f"{text.inert(host.name)} audit {host.audit.verdict}: {counts}")
+    line.highlight_words([host.audit.verdict.value], STYLES.get(host.audit.verdict, ""))
+    return [line]
+
+
+def _waiver(result: WaiverResult) -> list[Text]:
+    """What became of a waiver; of one that was not asked for nobody hears, unless it has expired."""
+    if result.state == "not-asked" and not result.waiver.expired:
+        return []
+    lines = _wrapped(f"waiver: {reading.waiver_words(result)}")
+    lines[0].stylize("bold red" if result.fails else STYLES["waived"], 0, len("waiver:"))
+    return lines
+
+
+def _states(record: Record) -> list[Text]:
+    """The state of each host; of many, those that are alike share a line."""
+    many = len(record.hosts) > reading.MANY
+    alike: dict[tuple[str, ...], list[Host]] = {}
+    for host in record.hosts:
+        reason = "" if host.state in _QUIET else text.brief(host.state_reason)
+        alike.setdefault((host.state, reason) if many else (host.name,), []).append(host)
+    lines = []
+    for hosts in alike.values():
+        state, verb = hosts[0].state, "is" if len(hosts) == 1 else "are"
+        reason = "" if state in _QUIET else f": {text.brief(hosts[0].state_reason)}"
+        line = _wrapped(f"{causes.named([host.name for host in hosts])} {verb} {state}{reason}")
+        line[0].highlight_words([state.value], STYLES.get(state, ""))
+        lines += line
+    return lines
+
+
+def _warnings(host: Host) -> list[Text]:
+    lines = []
+    for warning in host.warnings:
+        told = _wrapped(f"{host.name}: {text.brief(warning, WARNING_CHARACTERS)}")
+        told[0].stylize("bold yellow", 0, len(text.inert(host.name)) + 1)
+        lines += told
+    return lines
+
+
+def _exit(record: Record) -> list[Text]:
+    code = record.run.exit_code
+    return _wrapped(f"Exit {'code' if code is None else code}: {reading.exit_meaning(record)}")
+
+
+def _wrapped(said: str) -> list[Text]:
+    lines = textwrap.wrap(
+        text.inert(said), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [Text(line) for line in lines]

@@ -1,0 +1,1 @@
+"""Tests of kept runs and of the commands of `switchproof reports`."""

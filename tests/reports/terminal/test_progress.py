@@ -1,0 +1,182 @@
+"""What is shown while a run is under way."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+
+import pytest
+
+from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record import events as ev
+from switchproof.reports.terminal.activity import Board
+from switchproof.reports.terminal.progress import Progress
+from tests.reports.stories import HOSTILE, Story
+
+LINE = re.compile(r"\d\d:\d\d:\d\dZ ")
+
+
+def shown(story: Story) -> list[str]:
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=False)
+    for event in story.events:
+        progress(event)
+    return stream.getvalue().splitlines()
+
+
+def test_phases_are_dated_lines() -> None:
+    """Without a terminal a phase is a line when it begins and a line with its seconds when it ends."""
+    assert shown(Story("a").tick(8).phase("a", "converge", 12.3))[1:] == [
+        "15:12:11Z a converge started",
+        "15:12:23Z a converge 12.3 s",
+    ]
+
+
+def test_commit_that_is_meant_is_told() -> None:
+    """What was asked for is told with its commit and subject; an audit of what is there names what runs."""
+    audit = ev.RevisionResolved(at=Story().at, requested="", sha="a" * 40, subject="")
+    (asked,) = shown(Story("a").resolved())[1:]
+    (found,) = shown(Story("a").tell(audit))[1:]
+    assert re.search(r"Z main is [0-9a-f]{40}: Serve the new login page$", asked)
+    assert found.endswith(f"Z what runs is {'a' * 40}")
+
+
+def test_problem_of_a_phase_is_told() -> None:
+    """A phase that did not end well says why."""
+    assert shown(Story("a").phase("a", "converge", 2, problem="status 4"))[-1].endswith("2.0 s, problem: status 4")
+
+
+def test_log_is_told_once_a_second() -> None:
+    """A fast log shows at most a line a second, says how many it held back, and always shows its last lines."""
+    story = Story("a").tell(ev.PhaseStarted(at=Story().at, host="a", phase="converge"))
+    for number in range(100):
+        story.tell(ev.LogLine(at=story.at, host="a", text=f"line {number}")).tick(0.03)
+    story.tell(ev.PhaseFinished(at=story.at, host="a", phase="converge", seconds=3))
+    log = [line.split("Z ", 1)[1] for line in shown(story)[2:-1]]
+    assert log[:3] == ["a | line 0", "a (33 lines not shown) | line 34", "a (33 lines not shown) | line 68"]
+    assert log[3:] == ["a (26 lines not shown) | line 95", *(f"a | line {number}" for number in range(96, 100))]
+
+
+def test_failed_checks_are_told() -> None:
+    """A check that failed or gave no answer is a line; one that passed or was blocked is none."""
+    story = Story("a").clauses("a", Clause.REVISION).clauses("a", Clause.RUNTIME, verdict=Verdict.BLOCKED)
+    story.check("a", Clause.HYPERVISOR, "answers", Verdict.FAILED, "502, not 200")
+    (line,) = shown(story)[1:]
+    assert line.endswith("a FAILED hypervisor: The hypervisor answers /login on 127.0.0.1:9090: 502, not 200")
+
+
+def test_legs_and_warnings_are_told() -> None:
+    """Phases and failed checks of later legs name the leg; a warning is told whole, and is not to be overlooked."""
+    story = Story("a").phase("a", "converge", 2, leg="again").phase("a", "wait", 3, leg="back")
+    story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, "502", leg="again")
+    story.tell(ev.Warned(at=story.at, host="a", text="It went back by itself. " + "x" * 300))
+    told = [line.split("Z ", 1)[1] for line in shown(story)[1:] if "started" not in line]
+    assert told[:2] == ["a converge (again) 2.0 s", "a wait (rollback) 3.0 s"]
+    assert told[2].startswith("a (again) FAILED runtime: live")
+    assert told[3].startswith("a NOTE WELL: It went back by itself. xxx")
+
+
+def test_host_text_never_begins_a_line_and_commands_nothing() -> None:
+    """Whatever a host says, every line begins with our time, and neither a terminal nor CI takes it for a command."""
+    story = Story("a").tell(ev.LogLine(at=Story().at, host="a", text=f"one\r::error::two\u2028three {HOSTILE}"))
+    story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, f"{HOSTILE}\n::stop-commands::x")
+    story.tell(ev.Noted(at=story.at, host="a", text="##[add-path]/tmp"))
+    lines = shown(story)
+    assert all(LINE.match(line) for line in lines)
+    assert not [line for line in lines if "\x1b" in line or "##[" in line or "\u202e" in line]
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_terminal_that_went_away_stops_nothing(interactive: bool) -> None:
+    """A closed or broken stream is no error."""
+
+    class Broken(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    for stream in (Broken(), io.StringIO()):
+        progress = Progress(stream, interactive=interactive)
+        progress.start()
+        if not isinstance(stream, Broken):
+            stream.close()
+        for event in Story("a").phase("a", "converge", 1).check("a", Clause.RUNTIME, "live", Verdict.FAILED).events:
+            progress(event)
+        progress.stop()
+
+
+def test_stream_without_unicode_shows_what_it_can() -> None:
+    """A character that the stream's encoding lacks is replaced."""
+    raw = io.BytesIO()
+    progress = Progress(io.TextIOWrapper(raw, encoding="ascii"), interactive=False)
+    progress(ev.Noted(host=None, text="größer"))
+    assert raw.getvalue().endswith(b"run note: gr??er\n")
+
+
+def test_live_table_shows_hosts_and_inert_text() -> None:
+    """On a terminal each host has a row, and markup from a host's log is only text."""
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=True)
+    for event in Story("a", "b").tell(ev.PhaseStarted(host="a", phase="converge")).events:
+        progress(event)
+    progress(ev.LogLine(host="a", text="[red]building[/red]"))
+    progress.start()
+    progress.stop()
+    assert "[red]building[/red]" in stream.getvalue()
+    assert re.search(r"b +waiting", stream.getvalue())
+
+
+def test_events_may_come_from_many_threads() -> None:
+    """Threads that emit while the table redraws neither block each other nor lose a headline."""
+    stream = io.StringIO()
+    progress = Progress(stream, interactive=True)
+    progress.start()
+
+    def work(host: str) -> None:
+        for number in range(200):
+            progress(ev.LogLine(host=host, text=f"line {number}"))
+        progress(ev.PhaseFinished(host=host, phase="converge", seconds=1))
+
+    threads = [threading.Thread(target=work, args=(f"host-{number}",), daemon=True) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    progress.stop()
+    assert not [thread for thread in threads if thread.is_alive()]
+    assert all(f"host-{number} converge 1.0 s" in stream.getvalue() for number in range(8))
+
+
+def test_one_cause_of_a_host_is_told_once_and_whole() -> None:
+    """However many checks give no answer for it, a cause is one line, with all that was said of it."""
+    said = f"a: {'no key was accepted, ' * 14}. Give the right key."
+    story = Story("a", "b")
+    for host, check in (("a", "full"), ("a", "noted"), ("b", "full")):
+        story.check(host, Clause.REVISION, check, Verdict.INCONCLUSIVE, said, title=check)
+    told = [line for line in shown(story) if "INCONCLUSIVE" in line]
+    assert [line.split()[1] for line in told] == ["a", "b"]
+    assert all(line.endswith("Give the right key.") for line in told)
+
+
+def test_build_without_output_is_told_with_what_it_builds_and_for_how_long() -> None:
+    """Lines that were held back are told as soon as nothing follows them, and a silent build once a minute."""
+    story = Story("a").tell(ev.PhaseStarted(at=Story().at, host="a", phase="converge"))
+    board = Board()
+    path = f"/nix/store/{'0' * 32}-linux-6.12.drv"
+    for line in ("these derivations will be built:", f"building '{path}'...", "unpacking"):
+        story.tell(ev.LogLine(at=story.at, host="a", text=line))
+    for event in story.events:
+        board.lines(event)
+    quiet = [[line.text.split("Z ", 1)[1] for line in board.quiet(story.tick(s).at)] for s in (0.5, 1, 58.5, 30, 30)]
+    assert quiet == [
+        [],
+        [f"a | building '{path}'...", "a | unpacking"],
+        ["a still building linux-6.12, for 1 min 00 s"],
+        [],
+        ["a still building linux-6.12, for 2 min 00 s"],
+    ]
+    said = "stopping the following units: hypervisor.service"
+    board.lines(ev.LogLine(at=story.tick(0).at, host="a", text=f"activating the configuration...\n{said}"))
+    assert [line.text.split("Z ", 1)[1] for line in board.quiet(story.tick(60).at)][
+        -1
+    ] == "a still switching, for 1 min 00 s"
