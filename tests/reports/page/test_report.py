@@ -44,7 +44,7 @@ from tests.reports import stories
 def pytest_configure(config):
     folder = pathlib.Path({folder!r})
     report.configure(config, folder)
-    config.pluginmanager.register(html.HtmlReport(folder, lambda: {record}))
+    config.pluginmanager.register(report.HtmlReport(folder, lambda: {record}))
 """
 
 
