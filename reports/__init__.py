@@ -1,1 +1,1 @@
-"""From the record of a run to everything that a person or a program reads about it."""
+"""Makes every output for people and programs from the record of a run."""

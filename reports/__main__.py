@@ -1,4 +1,4 @@
-"""The command line of runs that are over: `switchproof reports COMMAND …`."""
+"""Dispatches `switchproof reports COMMAND …` to the module of each command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from switchproof.deploy.contract import ExitCode
 
 COMMANDS = {
-    "compare": ("switchproof.reports.kept.compare", "hold two runs against each other"),
+    "compare": ("switchproof.reports.kept.compare", "compare two runs"),
     "index": ("switchproof.reports.kept.index", "write the page that lists every kept run"),
     "list": ("switchproof.reports.kept.listing", "list every kept run as text, the newest first"),
     "merge": ("switchproof.reports.kept.merge", "join the runs of the parts of an audit into one"),
@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] in (["-h"], ["--help"]):
             print(usage)
             return 0
-        found = f"{arguments[0]!r} is not a command" if arguments else "a command is missing"
-        print(f"switchproof reports: {found}\n{usage}", file=sys.stderr)
+        problem = f"{arguments[0]!r} is not a command" if arguments else "a command is missing"
+        print(f"switchproof reports: {problem}\n{usage}", file=sys.stderr)
         return ExitCode.USAGE
     module = importlib.import_module(COMMANDS[arguments[0]][0])
     code: int = module.command(arguments[1:])

@@ -1,4 +1,4 @@
-"""What a person does after a run."""
+"""Chooses the next steps that a run advises, with their commands."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _COMMANDS = 3
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do, and the command that does it, if there is one."""
+    """A step for a person, and the command that does it; empty if there is none."""
 
     text: str
     command: str = ""
 
 
 def next_steps(record: Record, folder: str = "") -> list[Step]:
-    """Say what to do next, the most urgent first.
+    """Return what to do after a run, the most urgent first.
 
     Args:
         record: The run.
-        folder: What stands before the path of an evidence file, such as the run's folder and a slash.
+        folder: The prefix of evidence paths in the text, such as the run's folder and a slash.
     """
     match record.run.exit_code:
         case ExitCode.CANONICAL if record.run.mode == "plan":
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
         case ExitCode.CANONICAL if record.verdict is RunVerdict.WITH_WAIVERS:
-            ends = min(one.waiver.expires for one in record.waivers if one.state == "used")
+            ends = min(waiver.waiver.expires for waiver in record.waivers if waiver.state == "used")
             return [Step(f"Fix what is waived: the first waiver that was used ends at {text.moment(ends)}.")]
         case ExitCode.CANONICAL:
             if record.provider == "lab" and record.run.options.get("lab_keep"):
@@ -77,8 +77,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("No host needs help. Fix what kept the run from being signed, and run again.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, remove the selection:", _command(record, "--audit"))]
-        case _ if told := causes.nobody_let_in(record):
-            return [Step(told)]
+        case _ if remedy := causes.nobody_let_in(record):
+            return [Step(remedy)]
         case _:
             return [Step("Find out what the hosts run; this changes nothing:", _command(record, "--audit"))]
 
@@ -96,7 +96,7 @@ def _rescue(record: Record, host: Host, folder: str) -> list[Step]:
 
 
 def _heal(record: Record) -> list[Step]:
-    """Say what to do about hosts that an audit found unhealthy."""
+    """Return the steps for hosts that an audit found unhealthy."""
     hosts = [host.name for host in record.hosts if host.state is HostState.FOUND_UNHEALTHY]
     if not hosts:
         return [Step("Nothing was changed. Fix the first cause and audit again.")]
@@ -104,8 +104,8 @@ def _heal(record: Record) -> list[Step]:
     sick = [name for name in hosts if name not in returning]
     steps = []
     if returning:
-        whose = "the run that switched it" if len(returning) == 1 else "the run that switched them"
-        will = f"{causes.named(returning)} will go back, unless {whose} confirms that."
+        switcher = "the run that switched it" if len(returning) == 1 else "the run that switched them"
+        will = f"{causes.named(returning)} will go back unless {switcher} confirms."
         steps.append(Step(f"{will} Wait until then, and audit again:", _command(record, "--audit")))
     if sick:
         needs = "needs help" if len(sick) == 1 else "need help"
@@ -121,19 +121,19 @@ def _heal(record: Record) -> list[Step]:
 
 
 def _is_returning(host: Host) -> bool:
-    """Whether the host was seen to wait for a confirmation, so that it refuses every other run."""
+    """Whether the host waits for a confirmation, and so refuses every other run."""
     return any(
         check.id == RETURN and check.verdict is Verdict.FAILED for clause in host.clauses for check in clause.checks
     )
 
 
 def _back(record: Record, host: Host) -> str:
-    assert host.before is not None  # the caller has looked
+    assert host.before is not None  # checked by the caller
     return _command(record, f"--rollback={host.before.generation}", host=host.name)
 
 
 def _command(record: Record, word: str = "", *, sha: bool = False, host: str | None = None) -> str:
-    """Write a command of the kind that started the run: `switchproof` where that did, else pytest."""
+    """Format a command for the program that started the run: `switchproof` or pytest."""
     provider = f"--provider={record.provider}"
     parts = ["pytest", provider, *([word] if word else [])]
     if record.run.options.get("args", "").startswith("switchproof "):

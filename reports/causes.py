@@ -1,4 +1,4 @@
-"""Why a run is not canonical: the check that each failing host first failed, hosts that failed alike together."""
+"""Finds why a run is not canonical: the first check that each host failed, with hosts grouped by cause."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
 LAST_WORDS = "the last words of "
-"""Where a check's message begins to quote journals."""
+"""The text with which a check's message begins to quote journals."""
 
 JOURNAL = "/journal/"
-"""What is in the path of a unit's journal."""
+"""The part of a path that marks a unit's journal."""
 
 _LAST_LINES = 5
-"""Lines of last words that are shown with a cause, with those that name the units."""
+"""Journal lines shown with a cause, including the lines that name the units."""
 
 _NAMED = 6
-"""Hosts that are named; of more, the first three are, and how many there are besides."""
+"""Hosts named in a sentence. Of more hosts, it names the first three and counts the others."""
 _MESSAGE_CHARACTERS = 400
 _STORE_PATH = re.compile(r"/nix/store/[a-z0-9]{32}")
 _INCIDENTAL = re.compile(r"\d+\.\d+|\d+(?= (?:s|ms|min|MB|bytes)\b)|(?<=process )\d+|(?<=pid )\d+")
-"""Times, sizes and processes, which differ from host to host; a status, a port or an exit code says what happened."""
+"""Times, sizes and process ids, which differ between hosts. Statuses, ports and exit codes show the cause."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A check that the verdict comes from.
+    """A check that explains the verdict.
 
     Attributes:
-        hosts: The hosts that failed it alike, in the order of the record.
-        clause: The clause that it belongs to, or the audit.
-        check: The check as it ended on the first of these hosts.
-        leg: The leg on which it ended so.
+        hosts: The hosts that failed it in the same way, in the order of the record.
+        clause: The clause of the check, or `audit`.
+        check: The result on the first of these hosts.
+        leg: The leg of that result.
     """
 
     hosts: tuple[str, ...]
@@ -48,24 +48,24 @@ class Cause:
 
     @property
     def host(self) -> str:
-        """The host that `check` is of."""
+        """The first host, to which `check` belongs."""
         return self.hosts[0]
 
     @property
     def is_symptom(self) -> bool:
-        """Whether the check never ran, so that something else is the reason."""
+        """Whether the check never ran, so that the reason lies elsewhere."""
         return self.check.started is None
 
     @property
     def where(self) -> str:
-        """The hosts by name, with the leg where it is not the first."""
+        """The names of the hosts, with the leg unless it is the first."""
         noun = "host" if len(self.hosts) == 1 else "hosts"
         leg = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
         return f"{noun} {named(self.hosts)}{leg}"
 
     @property
     def what(self) -> str:
-        """The clause, the check and its verdict, with the first line of its message, without a full stop."""
+        """The clause, the check, its verdict and the first line of its message, without a full stop."""
         message = text.one_line(self.check.message, _MESSAGE_CHARACTERS)
         verdict = "failed" if self.check.verdict is Verdict.FAILED else "is inconclusive"
         part = f"clause {self.clause}" if isinstance(self.clause, Clause) else "audit"
@@ -74,28 +74,28 @@ class Cause:
 
     @property
     def last_words(self) -> tuple[str, ...]:
-        """The first lines of journals that the check's message quotes, each unit's after the line that names it."""
-        _, found, quoted = self.check.message.partition(LAST_WORDS)
-        lines = f"{found}{quoted}".splitlines()[:_LAST_LINES]
+        """The first journal lines in the check's message; a line with the unit's name precedes each unit's lines."""
+        _, mark, quoted = self.check.message.partition(LAST_WORDS)
+        lines = f"{mark}{quoted}".splitlines()[:_LAST_LINES]
         return tuple(lines[:-1] if lines and lines[-1].startswith(LAST_WORDS) else lines)
 
     @property
     def file(self) -> str:
-        """The evidence to read first: a unit's journal, or a file of the check's own; empty if there is neither."""
+        """The path of the evidence to read first: a unit's journal, or the check's own file; empty without either."""
         own = (path for path in self.check.evidence if "/diagnostics/" not in path)
         return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
 
     @property
     def sentence(self) -> str:
-        """The hosts and what failed there, in one line without a full stop."""
+        """The hosts and their failure in one line, without a full stop."""
         return f"on {self.where}, {self.what}"
 
 
 def causes_of(record: Record) -> list[Cause]:
-    """Find why a run is not canonical, in the contract's order.
+    """Return the causes for which a run is not canonical, in the contract's order.
 
     Each host counts once, with the first check that failed or gave no answer. A check that never ran is a
-    symptom: it comes last. Of one clause, a failure comes before a missing answer.
+    symptom and comes last. Within a clause, a failure comes before a missing answer.
     """
     first: dict[str, Cause] = {}
     for cause in _candidates(record):
@@ -112,16 +112,16 @@ def causes_of(record: Record) -> list[Cause]:
 
 
 def first_cause(record: Record) -> Cause | None:
-    """Find the cause that comes first in the contract's order; None where nothing failed."""
+    """Return the cause that comes first in the contract's order; None if nothing failed."""
     return next(iter(causes_of(record)), None)
 
 
 def summary(record: Record, causes: list[Cause]) -> str:
-    """Say how many hosts failed, for how many causes, and the first cause, without a full stop.
+    """Return how many hosts failed, the number of causes and the first cause, without a full stop.
 
     Args:
         record: The run.
-        causes: What `causes_of` found in it, at least one.
+        causes: The result of `causes_of`, at least one cause.
     """
     if sum(len(cause.hosts) for cause in causes) == 1:
         return causes[0].sentence
@@ -139,7 +139,7 @@ def summary(record: Record, causes: list[Cause]) -> str:
 
 
 def named(hosts: tuple[str, ...] | list[str]) -> str:
-    """Name hosts in a sentence; of many, the first and how many there are besides."""
+    """Format host names for a sentence; of many, the first names and the number of the others."""
     names = [text.one_line(host) for host in hosts]
     if len(names) > _NAMED:
         names = [*names[: _NAMED // 2], f"{len(names) - _NAMED // 2} more"]
@@ -147,7 +147,7 @@ def named(hosts: tuple[str, ...] | list[str]) -> str:
 
 
 def nobody_let_in(record: Record) -> str:
-    """Say what to do where no host was reached, so that an audit would see no more; empty where one was."""
+    """Return the remedy if no host was reached, so that an audit would see no more; empty if one was reached."""
     cause = first_cause(record)
     if cause is None or not cause.check.remedy or any(host.connections for host in record.hosts):
         return ""
@@ -155,7 +155,7 @@ def nobody_let_in(record: Record) -> str:
 
 
 def _candidates(record: Record) -> Iterator[Cause]:
-    """Yield each check that failed or gave no answer; the way back explains a verdict only in a drill."""
+    """Yield each check that failed or gave no answer. The rollback leg explains a verdict only in a drill."""
     drill = record.run.mode == "drill"
     for leg in legs_of(record):
         for part in leg.parts if drill or leg.name == "forward" else ():
@@ -175,9 +175,9 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
-    """Return what hosts that failed alike share: the check, and its message but for times and own names."""
+    """Return the grouping key of a failure: the check and its message, without times and the host's own name."""
     name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
-    # A host's name may be a word, such as “a”: it only counts within a longer name, such as choiros-a.
+    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
     message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)
     message = _INCIDENTAL.sub("#", _STORE_PATH.sub("/nix/store", message))
     return cause.leg, cause.clause, cause.check.id, cause.check.verdict, cause.is_symptom, message

@@ -1,4 +1,4 @@
-"""Where a run's files stand, and how they get there: whole or not at all."""
+"""Names a run's folder and files, and writes them atomically."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHA_DIGITS = 7
 
 
 def run_name(started: dt.datetime, mode: str, provider: str, sha: str | None) -> str:
-    """Name the folder of a run, such as `20261123T151203Z-deploy-lab-1a2b3c4`.
+    """Return the name of a run's folder, such as `20261123T151203Z-deploy-lab-1a2b3c4`.
 
     Args:
         started: When the run began.
-        mode: What it does.
+        mode: The mode of the run, such as `deploy`.
         provider: The provider's name.
-        sha: The full commit; None if the run is about no commit in particular.
+        sha: The full commit; None if the run has no single commit.
     """
     parts = [started.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ"), mode, provider]
     if sha:
@@ -32,14 +32,14 @@ def run_name(started: dt.datetime, mode: str, provider: str, sha: str | None) ->
 
 
 def make_folder(parent: Path, name: str) -> Path:
-    """Make a folder for a run; if another run has the name, with a number after it.
+    """Make a folder for a run, with a number after the name if that is taken.
 
     Args:
         parent: The folder of all runs, made if missing.
-        name: What `run_name` gave.
+        name: The result of `run_name`.
 
     Returns:
-        The folder, which did not exist before.
+        The new folder.
     """
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
@@ -61,7 +61,7 @@ def write(record: Record, folder: Path, latest: Path) -> None:
         latest: The symbolic link to set, such as `reports/latest`.
 
     Raises:
-        OSError: A file or the link could not be written; what comes before it in this order was.
+        OSError: `junit.xml` or the link could not be written.
     """
     from switchproof.reports.ci import junit
 
@@ -70,10 +70,10 @@ def write(record: Record, folder: Path, latest: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in UTF-8, whole or not at all, whoever else writes it at the same time.
+    """Write a file in UTF-8 atomically, also if several processes write it at the same time.
 
     Raises:
-        OSError: It could not be written; what stood there before still does.
+        OSError: The file could not be written; an earlier file is unchanged.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -88,10 +88,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def point(link: Path, folder: Path) -> None:
-    """Let a symbolic link point to a folder, at no moment to nothing.
+    """Point a symbolic link to a folder atomically.
 
     Raises:
-        OSError: Something that is no link stands there, or links are not possible.
+        OSError: The path is taken by something other than a link, or links are not possible.
     """
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.{os.getpid()}")

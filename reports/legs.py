@@ -1,4 +1,4 @@
-"""The legs of each host's way: what was asked for, the way back, and a second deploy."""
+"""Splits a host's part of the record into legs: the requested deploy, the rollback and a second deploy."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from switchproof.reports import text
 
 @dataclass(frozen=True)
 class Leg:
-    """One leg of one host's way.
+    """One leg of one host.
 
     Attributes:
         host: The host.
-        name: `forward` for what was asked for, `back` for the system from before, `again` for a second deploy.
-        label: The host's name, with the leg where it is not the first.
-        anchor: A piece of an id, unique in the record.
-        verdict: What all clauses of the leg come to.
+        name: `forward` for what was requested, `back` for the rollback, `again` for a second deploy.
+        label: The host's name, with the leg unless it is the first.
+        anchor: An HTML id, unique in the record.
+        verdict: The combined verdict of all clauses of the leg.
         clauses: The five clauses, in the contract's order.
-        audit: The team's own checks of an audit; None where there are none.
-        seconds: How long it took, as far as that is known.
+        audit: The team's own checks of an audit; None without any.
+        seconds: The duration in seconds; 0 if it is unknown.
     """
 
     host: Host
@@ -38,12 +38,12 @@ class Leg:
 
     @property
     def parts(self) -> list[Part]:
-        """Everything that it is judged by, and so every check of it."""
+        """The clauses, and the team's audit if there is one: together, every check of the leg."""
         return [*self.clauses, self.audit] if self.audit else [*self.clauses]
 
 
 LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again": "again"}
-"""What each leg is called beside a host's name."""
+"""The word for each leg beside a host's name."""
 
 
 _LEG_TITLES = {
@@ -53,17 +53,17 @@ _LEG_TITLES = {
 
 
 def leg_title(record: Record, leg: Leg) -> str:
-    """Say what was done on a leg, as a heading."""
+    """Return the heading of a leg: what was done on it."""
     usual = {"forward": "Deploy", "back": "Way back", "again": "Second deploy"}
     return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
 
 
 _ANCHOR = 12
-"""Letters of a host's name in its anchors, of which a page has many."""
+"""Letters of a host's name in its anchors; they are short because a page has many."""
 
 
 def legs_of(record: Record) -> Iterator[Leg]:
-    """Yield every leg of every host, in the order in which a host takes them."""
+    """Yield every leg of every host, in the order in which they ran."""
     for index, host in enumerate(record.hosts, 1):
         anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
         verdict, took = judge(host.parts), _took(host, "forward")
@@ -77,7 +77,7 @@ def legs_of(record: Record) -> Iterator[Leg]:
 
 
 def _took(host: Host, leg: LegName) -> float:
-    """Seconds from the beginning of a leg's first phase to the end of its last one."""
+    """Return the seconds from the start of a leg's first phase to the end of its last one."""
     phases = [phase for phase in host.phases if phase.leg == leg]
     ends = [phase.finished for phase in phases if phase.finished]
     return (max(ends) - min(phase.started for phase in phases)).total_seconds() if ends else 0.0

@@ -1,4 +1,4 @@
-"""What a record says, and the words and shapes for it, so that no two outputs differ."""
+"""Puts a record's verdict, states and exit code into words, the same in all outputs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SHAPES: dict[str, str] = {
     HostState.FOUND_HEALTHY: "+",
     HostState.FOUND_UNHEALTHY: "✗",
 }
-"""A shape for each verdict and state, so that none is told by colour alone."""
+"""A shape for each verdict and state, so that colour never carries the meaning alone."""
 
 MANY = 10
-"""Hosts above which outputs for people show those with trouble, and fold or count the others."""
+"""Number of hosts above which outputs for people show the failing ones and fold or count the others."""
 
 _NOTHING_COLLECTED = 5
 
@@ -50,13 +50,13 @@ EXIT_MEANINGS: dict[int, str] = {
 
 
 def verdict_word(record: Record) -> str:
-    """Say the verdict of a run in one word; a plan has none, as it proves nothing."""
+    """Return the verdict of a run in one word: `planned` for a plan, which proves nothing."""
     planned = record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL
     return "planned" if planned else record.verdict.value
 
 
 def exit_meaning(record: Record) -> str:
-    """Say in words what the exit code of a run means."""
+    """Return the meaning of a run's exit code."""
     code = record.run.exit_code
     if code is None:
         return "none: the run did not finish"
@@ -83,11 +83,11 @@ def exit_meaning(record: Record) -> str:
 
 
 MERGED_CHARACTERS = 1200
-"""Of what keeps parts from being one complete run."""
+"""Characters of the problems of a merged run in a sentence."""
 
 
 def _incomplete(record: Record) -> str:
-    """Say why a run proves nothing whatever its hosts are like; empty where no such reason exists."""
+    """Return why a run proves nothing whatever state its hosts are in; empty without such a reason."""
     if record.run.selected:
         return f"you selected checks with {text.one_line(record.run.selected)}, so the others did not run"
     if record.run.merged and record.run.merged.problems:
@@ -98,24 +98,24 @@ def _incomplete(record: Record) -> str:
 
 
 CUTOVER_CHARACTERS = 600
-"""Of what is said of the cutover in one sentence; a line of a repository may be long."""
+"""Characters of a sentence about the cutover, which may quote a long line of a repository."""
 
 _REFUSAL_CHARACTERS = 1200
-"""Of the error for which a run was refused: the need, and what would help."""
+"""Characters of the error for which a run was refused, with its remedy."""
 
 _HELD = {
     "audit": ", and nothing was changed",
     "rollback": " after going back",
     "drill": ", deployed, gone back and deployed again",
 }
-"""What a canonical run of a mode did to the hosts, where that is not plain."""
+"""What a canonical run of a mode did to the hosts, for modes whose name does not say it."""
 
 _DID = {"audit": ", and nothing was changed"}
-"""What another run of a mode did, where that is not plain; in a drill the cause names its leg."""
+"""What any other run of a mode did to the hosts; in a drill, the cause names its leg."""
 
 
 def sentence(record: Record) -> str:
-    """Say in one sentence why the verdict of a run is what it is."""
+    """Return one sentence that explains the verdict of a run."""
     run = record.run
     if run.mode == "plan" and run.exit_code == ExitCode.CANONICAL:
         return "A plan shows what would change; it changes nothing and proves nothing."
@@ -131,8 +131,8 @@ def sentence(record: Record) -> str:
         )
     if waivers_alone(record):
         return _stopped(f"Not canonical: {waiver_words(failing_waivers(record)[0])}")
-    found = causes.causes_of(record)
-    cause = found[0] if found else None
+    all_causes = causes.causes_of(record)
+    cause = all_causes[0] if all_causes else None
     if (reason := _incomplete(record)) and not (cause and not cause.is_symptom):
         return _stopped(f"Nothing is proven: {reason}")
     if run.refusal and (run.exit_code == ExitCode.USAGE or not (cause and not cause.is_symptom)):
@@ -141,34 +141,34 @@ def sentence(record: Record) -> str:
         return _stopped(f"Nothing was touched. {text.brief(cause.check.message)}")
     lead = "Not canonical" if record.verdict is RunVerdict.NON_CANONICAL else "Nothing is proven"
     if run.interrupted and not (cause and cause.check.verdict is Verdict.FAILED):
-        # What gave no answer did not because the run ended.
+        # Checks without an answer have none because the run ended.
         return _stopped(f"{lead}: the run was interrupted ({text.brief(run.interrupted)})")
     if cause and not cause.is_symptom:
-        return _stopped(f"{lead}{_DID.get(run.mode, '')}: {causes.summary(record, found)}")
+        return _stopped(f"{lead}{_DID.get(run.mode, '')}: {causes.summary(record, all_causes)}")
     if run.exit_code == ExitCode.LOCKED:
         return _stopped(f"{lead}: another deploy holds the lock of a host: {_lock_reason(record)}")
     if run.finished is None:
         return _stopped(f"{lead}: the run did not finish{_last_known(record)}")
     if cause:
-        return _stopped(f"{lead}: {causes.summary(record, found)}")
+        return _stopped(f"{lead}: {causes.summary(record, all_causes)}")
     if record.cutover and record.cutover.verdict is not Verdict.PASSED:
         return _stopped(f"{lead}: {text.one_line(record.cutover.words, CUTOVER_CHARACTERS)}")
     return f"{lead}: no check was expected for some clause, and silence never passes."
 
 
 ABSENT = "hypervisor/there-is-none"
-"""The id of the check that stands for a hypervisor that there is not."""
+"""The id of the check that stands for an absent hypervisor."""
 
 
 def absence(record: Record) -> str:
-    """Say that clause `hypervisor` was passed for want of one, and why; empty where there is one."""
+    """Return why clause `hypervisor` passed without a hypervisor; empty if the hosts have one."""
     checks = (check for leg in legs_of(record) for part in leg.parts for check in part.checks)
-    told = next((check.seen for check in checks if check.id == ABSENT and check.verdict is Verdict.PASSED), "")
-    return _stopped(f"Clause hypervisor is {text.one_line(told)}") if told else ""
+    reason = next((check.seen for check in checks if check.id == ABSENT and check.verdict is Verdict.PASSED), "")
+    return _stopped(f"Clause hypervisor is {text.one_line(reason)}") if reason else ""
 
 
 def bound(record: Record) -> str:
-    """Say for how long health was watched, which is what a good verdict is worth; empty for any other verdict."""
+    """Return for how long health was watched, which bounds a good verdict; empty for any other verdict."""
     soak = record.run.options.get("soak_s", "")
     if not record.verdict.accepted or record.run.mode == "plan" or not soak:
         return ""
@@ -176,7 +176,7 @@ def bound(record: Record) -> str:
 
 
 def waivers_alone(record: Record) -> bool:
-    """Whether nothing but waivers keeps a run from being canonical."""
+    """Whether waivers alone keep a run from being canonical."""
     return (
         record.verdict is RunVerdict.NON_CANONICAL
         and bool(failing_waivers(record))
@@ -185,27 +185,27 @@ def waivers_alone(record: Record) -> bool:
 
 
 def failing_waivers(record: Record) -> list[WaiverResult]:
-    """Return the waivers for which a run is not canonical."""
-    return [one for one in record.waivers if one.fails]
+    """Return the waivers that keep a run from being canonical."""
+    return [result for result in record.waivers if result.fails]
 
 
 def waiver_words(result: WaiverResult) -> str:
-    """Say in one line, without a full stop, what became of a waiver and what to do about it."""
-    about, told = called(result.waiver), text.one_line(words(result.waiver), 400)
+    """Return the outcome of a waiver and what to do about it, in one line without a full stop."""
+    about, terms = called(result.waiver), text.one_line(words(result.waiver), 400)
     match result.state:
         case "used":
-            legs = ("" if one.leg == "forward" else f" ({LEG_WORDS[one.leg]})" for one in result.covered)
-            hosts = [f"{one.host}{leg}" for one, leg in zip(result.covered, legs, strict=True)]
-            return f"{result.waiver.check} failed on {', '.join(hosts)} and is waived {told}"
+            legs = ("" if check.leg == "forward" else f" ({LEG_WORDS[check.leg]})" for check in result.covered)
+            hosts = [f"{check.host}{leg}" for check, leg in zip(result.covered, legs, strict=True)]
+            return f"{result.waiver.check} failed on {', '.join(hosts)} and is waived {terms}"
         case "unused":
-            return f"the waiver of {about} ({told}) is not needed, because that check passed: remove it"
+            return f"the waiver of {about} ({terms}) is not needed, because that check passed: remove it"
         case "expired":
-            return f"the waiver of {about} ({told}) has expired: fix what it was for, and remove it"
+            return f"the waiver of {about} ({terms}) has expired: fix what it was for, and remove it"
         case "open":
-            return f"the waiver of {about} ({told}) was neither used nor unused, because that check gave no answer"
+            return f"the waiver of {about} ({terms}) was neither used nor unused, because that check gave no answer"
         case _:
             expired = ", and has expired: remove it" if result.waiver.expired else ""
-            return f"the waiver of {about} ({told}) is of a check that this run does not make{expired}"
+            return f"the waiver of {about} ({terms}) is of a check that this run does not make{expired}"
 
 
 _LEFT: dict[HostState, str] = {
@@ -217,20 +217,20 @@ _LEFT: dict[HostState, str] = {
     HostState.FOUND_HEALTHY: "found healthy",
     HostState.UNCHANGED: "left unchanged",
 }
-"""What it means for hosts to be in a state, the worst first."""
+"""The meaning of each host state, the worst first."""
 
 
 def aftermath(record: Record) -> str:
-    """Say in one sentence which state each host was left in."""
+    """Return one sentence with the state in which each host was left."""
     parts = []
-    for state, told in _LEFT.items():
+    for state, outcome in _LEFT.items():
         names = [host.name for host in record.hosts if host.state is state]
         if len(names) == len(record.hosts) > 1:
             whole = "Both hosts" if len(names) == 2 else f"All {len(names)} hosts"  # noqa: PLR2004 - a pair
-            return f"{whole} were {told}.{_and_split(record)}"
+            return f"{whole} were {outcome}.{_and_split(record)}"
         if names:
             noun, verb = ("host", "was") if len(names) == 1 else ("hosts", "were")
-            parts.append(f"{noun} {causes.named(names)} {verb} {told}")
+            parts.append(f"{noun} {causes.named(names)} {verb} {outcome}")
     whole = "; ".join(parts) or "no host was touched"
     return f"{whole[0].upper()}{whole[1:]}.{_and_split(record)}"
 
@@ -241,7 +241,7 @@ def _and_split(record: Record) -> str:
 
 
 def split(record: Record) -> str:
-    """Say, without a full stop, which hosts run the new system and which do not; empty where all are alike."""
+    """Return which hosts run the new system and which do not, without a full stop; empty if all run the same."""
     moved = [host for host in record.hosts if host.state is HostState.CONVERGED]
     commit = record.revision.sha
     rest = [
@@ -268,7 +268,7 @@ def _be(hosts: list[Host]) -> str:
 
 
 def _runs(record: Record, hosts: list[Host]) -> str:
-    """Say which system hosts were seen to run, by the first of them: its commit, or else its store path."""
+    """Return the system that hosts run, taken from the first: its commit, or else its store path."""
     host = hosts[0]
     new = host.state is HostState.CONVERGED
     seen = host.after if new else host.before
@@ -279,11 +279,11 @@ def _runs(record: Record, hosts: list[Host]) -> str:
 
 
 def tally(record: Record) -> str:
-    """Say in one sentence what came of every check of every leg."""
+    """Return one sentence with the number of checks by verdict, over all legs."""
     verdicts = [check.verdict for leg in legs_of(record) for part in leg.parts for check in part.checks]
     counts = Counter(verdicts)
-    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(told) or 'none was expected'}."
+    counted = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{text.count(len(verdicts), 'check')} on all legs: {', '.join(counted) or 'none was expected'}."
 
 
 def _stopped(line: str) -> str:
@@ -293,7 +293,7 @@ def _stopped(line: str) -> str:
 def _lock_reason(record: Record) -> str:
     return next(
         (f"{host.name}: {text.brief(host.state_reason)}" for host in record.hosts if host.state_reason),
-        "it is not known which",
+        "its name is not known",
     )
 
 

@@ -1,4 +1,4 @@
-"""What people and CI services are told of a trial: terminal, JUnit XML and a page, all from the record."""
+"""Renders the record of a trial for the terminal, as JUnit XML and as a page."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from switchproof.trials.record import Finding, FindingId, ScenarioResult, Trial
 _SENTENCES = {
     RunVerdict.CANONICAL: "The path kept every clause of the contract in every scenario.",
     RunVerdict.NON_CANONICAL: "The path does not keep the contract.",
-    RunVerdict.INCONCLUSIVE: "It is not shown that the path keeps the contract.",
+    RunVerdict.INCONCLUSIVE: "The trial does not show that the path keeps the contract.",
 }
 _EXITS = {
     ExitCode.CANONICAL: "canonical: the deploy path keeps the contract",
     ExitCode.SAFE_FAILURE: "non-canonical: the deploy path does not keep the contract",
-    ExitCode.INTERRUPTED: "interrupted: what was not tried is open",
-    ExitCode.INTERNAL: "the trial itself broke",
+    ExitCode.INTERRUPTED: "interrupted: the scenarios that were not tried are open",
+    ExitCode.INTERNAL: "a defect of Switchproof; the trial proves nothing",
     ExitCode.USAGE: "the command cannot be run, so no other scenario was tried",
-    ExitCode.INCONCLUSIVE: "inconclusive: something was not tried, or could not be seen",
+    ExitCode.INCONCLUSIVE: "inconclusive: a scenario was not tried, or a result could not be seen",
 }
 _LETTER = (
-    "Of converge only the letter is broken: the right system runs, is set and boots, and another program than "
-    "nixos-rebuild switched to it."
+    "Clause converge is broken in the letter only: the right system runs, is the profile and boots, but a program "
+    "other than nixos-rebuild switched to it."
 )
 _SHAPES = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error"}
 _NAMES_SHOWN = 3
@@ -43,10 +43,10 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason, and all scenarios that it holds for.
+    """One reason, with all its scenarios.
 
     Attributes:
-        clause: The clause, None where it may be several.
+        clause: The clause; None if there may be several.
         scenarios: Their names, in order.
         expected: What was expected in the first of them.
         why: The reason.
@@ -59,76 +59,78 @@ class Reason:
 
 
 def line(result: ScenarioResult) -> str:
-    """Return one line about a scenario that was just tried."""
+    """Return a line about the result of a scenario."""
     notes = [f"{finding.id}" for finding in result.findings]
-    told = f"; {', '.join(dict.fromkeys(notes))}" if notes else ""
-    return f"{result.verdict:12}  {result.name:20}  {exits(result)}, {text.duration(result.seconds)}{told}"
+    suffix = f"; {', '.join(dict.fromkeys(notes))}" if notes else ""
+    return f"{result.verdict:12}  {result.name:20}  {exits(result)}, {text.duration(result.seconds)}{suffix}"
 
 
 def exits(result: ScenarioResult) -> str:
-    """Say how the path ended in a scenario."""
+    """Return the exit codes of a deploy path in a scenario, in words."""
     if not result.exit_codes:
         return "not seen"
-    told = ["time limit" if code is None else f"exit {code}" for code in result.exit_codes]
-    return " and ".join(told)
+    endings = ["time limit" if code is None else f"exit {code}" for code in result.exit_codes]
+    return " and ".join(endings)
 
 
 def sentence(trial: Trial) -> str:
-    """Say in a sentence or two what the trial proves."""
-    said = _SENTENCES[trial.verdict]
+    """Return a sentence or two that say what the trial proves."""
+    sentences = _SENTENCES[trial.verdict]
     if trial.verdict is RunVerdict.NON_CANONICAL:
         broken = list(dict.fromkeys(violation.clause for violation in trial.violations))
-        said = f"The path does not keep the contract: {', '.join(broken)}."
+        sentences = f"The path does not keep the contract: {', '.join(broken)}."
         of_converge = [each.letter for each in trial.violations if each.clause is Clause.CONVERGE]
         if of_converge and all(of_converge):
-            said += f" {_LETTER}"
+            sentences += f" {_LETTER}"
     tried = len(trial.scenarios)
-    said += f" {text.count(tried, 'scenario')} tried"
+    sentences += f" {text.count(tried, 'scenario')} tried"
     if trial.not_tried:
-        said += f", {len(trial.not_tried)} left out, and a trial that is not whole is never canonical"
-    return f"{said}."
+        sentences += f", {len(trial.not_tried)} left out, and an incomplete trial is never canonical"
+    return f"{sentences}."
 
 
 def meaning(trial: Trial) -> str:
-    """Say what the exit code means."""
+    """Return the meaning of the exit code."""
     return _EXITS.get(ExitCode(trial.exit_code), "pytest's own")
 
 
 def findings(trial: Trial) -> Mapping[FindingId, list[Finding]]:
-    """Return the findings by what they are."""
-    found: dict[FindingId, list[Finding]] = {}
+    """Return the findings grouped by id."""
+    by_id: dict[FindingId, list[Finding]] = {}
     for finding in trial.findings:
-        found.setdefault(finding.id, []).append(finding)
-    return found
+        by_id.setdefault(finding.id, []).append(finding)
+    return by_id
 
 
 def violations(trial: Trial) -> list[Reason]:
-    """Return what makes a path non-canonical, each reason once."""
-    found: dict[tuple[Clause, str], Reason] = {}
+    """Return the reasons for which a path is non-canonical, each once."""
+    reasons: dict[tuple[Clause, str], Reason] = {}
     for each in trial.violations:
         why = f"{each.seen}. {each.cause.meaning}" if each.cause else each.seen
-        _add(found, (each.clause, each.cause or each.seen), Reason(each.clause, (each.scenario,), each.expected, why))
-    return list(found.values())
+        _add(
+            reasons, (each.clause, each.cause or each.seen), Reason(each.clause, (each.scenario,), each.expected, why)
+        )
+    return list(reasons.values())
 
 
 def open_of(trial: Trial) -> list[Reason]:
-    """Return what is left open, each reason once."""
-    found: dict[str, Reason] = {}
+    """Return the reasons for which results are open, each once."""
+    reasons: dict[str, Reason] = {}
     for result in trial.scenarios:
         first = next((each for each in result.judgements if each.verdict is Verdict.INCONCLUSIVE), None)
         if first is not None:
             seen = result.problem or first.seen
             why = f"{first.cause.meaning} {seen[:1].upper()}{seen[1:]}" if first.cause else seen
-            _add(found, first.cause or seen, Reason(None, (result.name,), first.expected, why))
-    return list(found.values())
+            _add(reasons, first.cause or seen, Reason(None, (result.name,), first.expected, why))
+    return list(reasons.values())
 
 
 _K = TypeVar("_K")
 
 
-def _add(found: dict[_K, Reason], key: _K, reason: Reason) -> None:
-    known = found.get(key)
-    found[key] = replace(known, scenarios=(*known.scenarios, *reason.scenarios)) if known else reason
+def _add(reasons: dict[_K, Reason], key: _K, reason: Reason) -> None:
+    known = reasons.get(key)
+    reasons[key] = replace(known, scenarios=(*known.scenarios, *reason.scenarios)) if known else reason
 
 
 def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
@@ -136,8 +138,8 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
 
     Args:
         trial: The trial.
-        folder: Its folder, as it shall be shown.
-        colour: Whether the stream takes ANSI colours. Without them nothing is lost.
+        folder: Its folder, as it is shown.
+        colour: Whether to use ANSI colours. The text is the same without them.
     """
     head = Text.assemble((trial.verdict.value.upper(), STYLES.get(trial.verdict, "")))
     head.append(f"  {text.one_line(trial.subject.command, 100)}")
@@ -151,7 +153,7 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
         for each in unclear:
             lines += _item(f"{_shown(each.scenarios)}: {text.one_line(each.why, 400)}")
     if trial.findings:
-        lines += [Text(), Text("Found beyond the contract; the verdict is as it is without", style="bold")]
+        lines += [Text(), Text("Found beyond the contract, without effect on the verdict", style="bold")]
         for name, each_of in findings(trial).items():
             lines += _item(f"{name}: {name.meaning} {_shown(each.scenario for each in each_of)}")
     lines += [Text(), Text(f"Report: {text.inert(str(folder / files.REPORT))}")]
@@ -162,7 +164,7 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
         force_terminal=colour,
         color_system="standard" if colour else None,
         legacy_windows=False,
-        _environ={},  # the caller has decided
+        _environ={},  # the caller has decided about colours
     )
     for each_line in lines:
         console.print(each_line, soft_wrap=True, highlight=False)
@@ -170,9 +172,9 @@ def summary(trial: Trial, folder: Path, *, colour: bool = False) -> str:
 
 
 def junit(trial: Trial) -> str:
-    """Render JUnit XML: a suite for each clause with a case for each scenario that judges it.
+    """Render JUnit XML, with a suite for each clause and a case for each scenario that judges it.
 
-    A violation is a failure, what is open an error. A trial that is not canonical is never without one of both.
+    A violation is a failure, an open result an error. A trial that is not canonical always has one of them.
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {trial.id}"))
     for clause in Clause:
@@ -183,8 +185,10 @@ def junit(trial: Trial) -> str:
                 seconds = f"{result.seconds:.3f}"
                 case = ET.SubElement(suite, "testcase", classname=clause.value, name=clean(name), time=seconds)
                 if tag := _SHAPES.get(each.verdict):
-                    found = ET.SubElement(case, tag, type=each.verdict.value, message=clean(text.one_line(each.seen)))
-                    found.text = clean(f"Expected: {each.expected}\nSeen: {each.seen}")
+                    element = ET.SubElement(
+                        case, tag, type=each.verdict.value, message=clean(text.one_line(each.seen))
+                    )
+                    element.text = clean(f"Expected: {each.expected}\nSeen: {each.seen}")
     if trial.verdict is not RunVerdict.CANONICAL:
         suite = ET.SubElement(root, "testsuite", name="trial", timestamp=text.rfc3339(trial.started))
         case = ET.SubElement(suite, "testcase", classname="trial", name="The path is canonical", time="0.000")
@@ -199,7 +203,7 @@ def junit(trial: Trial) -> str:
 
 
 def page(trial: Trial) -> str:
-    """Render the report as one page that loads nothing and runs no script. Every text in it is untrusted."""
+    """Render the report as one page that loads nothing and runs no script. All text is treated as untrusted."""
     return (
         conformance.environment()
         .get_template("trial.html.j2")
@@ -231,12 +235,12 @@ def _shown(names: Iterable[str]) -> str:
     return f"{', '.join(each[:_NAMES_SHOWN])}{more}" if each else "nothing"
 
 
-def _item(said: str) -> list[Text]:
-    return _wrapped(f"- {said}")
+def _item(content: str) -> list[Text]:
+    return _wrapped(f"- {content}")
 
 
-def _wrapped(said: str) -> list[Text]:
+def _wrapped(content: str) -> list[Text]:
     lines = textwrap.wrap(
-        text.inert(said), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        text.inert(content), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
     return [Text(each) for each in lines]

@@ -1,4 +1,4 @@
-"""How a host was reached, in words of the provider that reached it."""
+"""Names the way to a host in the words of its provider."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from switchproof.deploy.providers import kind_named
 
 
 def label(connection: ConnectionFacts) -> str:
-    """Return the way to a host for a reader; its own word if no provider of this version has that kind."""
+    """Return the label of a connection's kind; the kind itself if no provider of this version has it."""
     kind = kind_named(connection.kind)
     return kind.label if kind else connection.kind
 
 
 def vouched_by(connection: ConnectionFacts) -> str:
-    """Return why a host showed no host key; empty if hosts that are reached in this way show one."""
+    """Return why a host showed no host key; empty for kinds of connection that show one."""
     kind = kind_named(connection.kind)
     return kind.vouched_by if kind else ""

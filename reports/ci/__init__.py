@@ -1,4 +1,4 @@
-"""Which CI service a run is in, and what a run tells it; elsewhere nothing."""
+"""Detects the CI service that a run is in, and defines what a run reports to it."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from switchproof.deploy.record.record import Record
 
 
 class Service:
-    """What a run tells the service that it runs in. This one is none, and is told nothing."""
+    """What a run reports to its CI service. This class is for runs outside CI and reports nothing."""
 
     def begin(self) -> None:
-        """Hear that from now on the log may hold what a host said."""
+        """Handle the start of output that may hold text from hosts."""
 
     def watch(self, event: AnyEvent) -> None:
-        """Hear of an event before it is shown."""
+        """Handle an event before it is shown."""
 
     def publish(self, record: Record, folder: Path) -> None:
-        """Leave for the service what it takes from files.
+        """Write the files that the service reads.
 
         Args:
             record: The run.
             folder: The run's folder.
 
         Raises:
-            OSError: Something could not be written.
+            OSError: A file could not be written.
         """
 
     def end(self, record: Record | None) -> None:
-        """Hear that the log will hold nothing more of what a host said; there is no record if the run never began."""
+        """Handle the end of output that may hold text from hosts; `record` is None if the run never began."""
 
 
 def service(environ: Mapping[str, str], say: Callable[[str], None]) -> Service:
-    """Return the service that the environment tells of.
+    """Return the CI service that environment variables name.
 
     Args:
-        environ: The environment's variables.
-        say: Writes a line to the job's log, as it is.
+        environ: The environment variables.
+        say: Writes a line to the job's log, unchanged.
     """
     if environ.get("GITHUB_ACTIONS") == "true":
         from switchproof.reports.ci.github import GitHub

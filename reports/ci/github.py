@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: the step's summary, annotations and outputs."""
+"""Reports a run to GitHub Actions: the step's summary, annotations and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switchproof.reports.ci import Service, markdown
 from switchproof.reports.legs import legs_of
 
 ANNOTATIONS = 10
-"""Errors that GitHub shows of one step; what is more is dropped without a word."""
+"""Errors that GitHub shows for one step; it drops others silently."""
 _MESSAGE_CHARACTERS = 500
 _WORST_FIRST = (
     HostState.UNSAFE,
@@ -27,13 +27,13 @@ _WORST_FIRST = (
 
 
 class GitHub(Service):
-    """Tells GitHub's runner of a run.
+    """Reports a run to GitHub's runner.
 
-    The runner obeys commands in a job's log, so it is told to obey none for as long as hosts may have a word in it.
+    The runner obeys commands in a job's log. So commands are off while text from hosts may be in it.
 
     Args:
-        environ: Names the files that the runner reads.
-        say: Writes a line to the job's log, as it is.
+        environ: Environment variables, which name the files that the runner reads.
+        say: Writes a line to the job's log, unchanged.
     """
 
     def __init__(self, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -42,7 +42,7 @@ class GitHub(Service):
         self._token = ""
 
     def begin(self) -> None:
-        """Stop the runner from obeying commands in the log, under a word that no host can know."""
+        """Turn commands in the log off, with a random token that no host can know."""
         self._token = secrets.token_hex(16)
         self._say(f"::stop-commands::{self._token}")
 
@@ -54,7 +54,7 @@ class GitHub(Service):
             _append(output, outputs(record, folder))
 
     def end(self, record: Record | None) -> None:
-        """Let the runner obey again, and give it our own commands."""
+        """Turn commands in the log on again, and write our own."""
         if self._token:
             self._say(f"::{self._token}::")
         for line in [*errors(record), *warnings(record)] if record else ():
@@ -62,20 +62,20 @@ class GitHub(Service):
 
 
 def errors(record: Record) -> list[str]:
-    """Return a command for the first clause that did not pass on each leg of each host, failed ones first."""
-    found = [
+    """Return an error command for the first clause that did not pass on each leg of each host, failed ones first."""
+    bad = [
         (leg, clause, check)
         for leg in legs_of(record)
         if (first := _first_bad(leg.parts)) is not None
         for clause, check in [first]
     ]
-    found.sort(key=lambda each: each[2].verdict is not Verdict.FAILED)
+    bad.sort(key=lambda each: each[2].verdict is not Verdict.FAILED)
     lines = [
         _command(f"{leg.label}: {clause.id} {check.verdict}", f"{check.title}: {text.brief(check.message)}")
-        for leg, clause, check in found[:ANNOTATIONS]
+        for leg, clause, check in bad[:ANNOTATIONS]
     ]
-    if len(found) > ANNOTATIONS:
-        rest = len(found) - ANNOTATIONS + 1
+    if len(bad) > ANNOTATIONS:
+        rest = len(bad) - ANNOTATIONS + 1
         lines[-1] = _command("More did not pass", f"{text.count(rest, 'leg')} more of hosts; the report has them all")
     went_well = record.verdict.accepted or record.run.exit_code == ExitCode.CANONICAL
     if not lines and not went_well:
@@ -84,15 +84,15 @@ def errors(record: Record) -> list[str]:
 
 
 def warnings(record: Record) -> list[str]:
-    """Return a command for a run that is canonical with waivers only, as nobody looks at a step that is green."""
+    """Return a warning command for a run that is canonical with waivers, because nobody looks at a green step."""
     if record.verdict is not RunVerdict.WITH_WAIVERS:
         return []
-    waived = "; ".join(reading.waiver_words(one) for one in record.waivers if one.state == "used")
+    waived = "; ".join(reading.waiver_words(waiver) for waiver in record.waivers if waiver.state == "used")
     return [_command(f"{record.run.mode} is {record.verdict}", waived, "warning")]
 
 
 def outputs(record: Record, folder: Path) -> str:
-    """Return the outputs `verdict`, `state` (of the host that is off worst), `report` and `record`."""
+    """Return the outputs `verdict`, `state` (the worst state of a host), `report` and `record`."""
     states = {host.state for host in record.hosts}
     values = {
         "verdict": reading.verdict_word(record),
@@ -104,7 +104,7 @@ def outputs(record: Record, folder: Path) -> str:
 
 
 def _first_bad(parts: Sequence[Part]) -> tuple[Part, Check] | None:
-    """Find the first check that ran and did not pass; one that never ran only if there is no other."""
+    """Return the first check that ran and did not pass; without one, the first that never ran."""
     bad = [
         (part, check)
         for part in parts
@@ -125,6 +125,6 @@ def _output(name: str, value: str) -> str:
     return f"{name}<<{mark}\n{text.inert(value)}\n{mark}\n"
 
 
-def _append(path: str, said: str) -> None:
+def _append(path: str, content: str) -> None:
     with Path(path).open("a", encoding="utf-8", errors="replace") as file:
-        file.write(said)
+        file.write(content)

@@ -1,4 +1,4 @@
-"""What GitLab's job log shows of a run: a section that can be folded for each phase."""
+"""Marks each phase of a run as a collapsible section in GitLab's job log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CLEAR = "\x1b[0K"
 
 
 class GitLab(Service):
-    r"""Marks the phases of a run in GitLab's job log.
+    r"""Marks the phases of a run as sections of GitLab's job log.
 
     Hosts go through the phases at the same time and sections cannot overlap, so a section begins when the first host
-    enters a phase. Its marks hold `\r` and an escape, neither of which any text of a host keeps on its way here.
+    enters a phase. Its marks hold `\r` and an escape character, which are removed from all text of hosts.
 
     Args:
-        say: Writes a line to the job's log, as it is.
+        say: Writes a line to the job's log, unchanged.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -29,7 +29,7 @@ class GitLab(Service):
         self._seen: set[str] = set()
 
     def watch(self, event: ev.AnyEvent) -> None:
-        """Begin the section of a phase that a host is the first to enter; see `Service.watch`."""
+        """Begin the section of a phase when the first host enters it; see `Service.watch`."""
         match event:
             case ev.PhaseStarted():
                 leg = "" if event.leg == "forward" else LEG_WORDS[event.leg]
@@ -43,8 +43,8 @@ class GitLab(Service):
             case ev.RunFinished():
                 self._close(event.at)
 
-    def end(self, record: Record | None) -> None:  # noqa: ARG002 - other services tell of it
-        """End the section of a run that did not come to its end; see `Service.end`."""
+    def end(self, record: Record | None) -> None:  # noqa: ARG002 - other services use it
+        """End the open section of a run that did not finish; see `Service.end`."""
         self._close(dt.datetime.now(dt.UTC))
 
     def _close(self, at: dt.datetime) -> None:

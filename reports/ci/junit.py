@@ -1,4 +1,4 @@
-"""JUnit XML from a record, for CI services that show test results."""
+"""Renders a record as JUnit XML, for CI services that show test results."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _WAIVER_CHARACTERS = 400
 
 
 def render(record: Record, folder: Path | None = None) -> str:
-    """Render a record as JUnit XML: a suite for each leg of each host, a case for each check.
+    """Render a record as JUnit XML, with a suite for each leg of each host and a case for each check.
 
-    A failed check is a failure, an inconclusive one an error, a blocked one and a waived failure skipped. A run that
-    is neither canonical nor canonical with waivers is never without a failure or an error here, whatever its checks
-    say. A case is named by the id of its check, which no rewording changes. No two cases have the same class and
-    name, as GitLab counts only the first of them. A case has the time of what it judges, or none: checks wait for
-    answers together, and such a wait belongs to no single one.
+    A failed check is a failure, an inconclusive one an error; blocked and waived ones are skipped. A run that is
+    neither canonical nor canonical with waivers always has a failure or an error here, whatever its checks are.
+    A case has the id of its check as its name, which rewording never changes. No two cases share class and name,
+    because GitLab counts only the first of them. A case has the time of what it judges, or none: checks wait for
+    answers together, and that wait belongs to no single check.
 
     Args:
         record: The run.
-        folder: The run's folder, as a job's artifacts have it; with it, evidence is attached to what did not pass.
+        folder: The run's folder, as in the job's artifacts. With it, evidence is attached to cases that did not pass.
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
     details = _Details(record)
@@ -59,9 +59,9 @@ def render(record: Record, folder: Path | None = None) -> str:
     if not record.verdict.accepted and record.run.mode != "plan" and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
-        said = reading.sentence(record)
+        reason = reading.sentence(record)
         verdict = Verdict.FAILED if record.verdict is RunVerdict.NON_CANONICAL else Verdict.INCONCLUSIVE
-        missing = Check(id="verdict", title="The run is canonical", verdict=verdict, message=said)
+        missing = Check(id="verdict", title="The run is canonical", verdict=verdict, message=reason)
         _case(suite, "run", missing, details, folder)
     _tell_apart(root)
     _count(root)
@@ -96,7 +96,7 @@ def _case(suite: ET.Element, classname: str, check: Check, details: _Details, fo
 
 
 class _Details:
-    """Tells all that there is to a check that did not pass, within the check's share of the whole file."""
+    """Formats the details of a check that did not pass, within the check's share of the whole file."""
 
     def __init__(self, record: Record) -> None:
         count = sum(check.verdict in _TAGS for leg in legs_of(record) for part in leg.parts for check in part.checks)
@@ -112,7 +112,7 @@ class _Details:
 
 
 def _tell_apart(root: ET.Element) -> None:
-    """Number the cases that have the class and the name of an earlier one, and suites likewise."""
+    """Number the cases that repeat the class and name of an earlier one, and likewise the suites."""
     seen: set[tuple[str, str, str]] = set()
     for element in root.iter():
         if element.tag in {"testcase", "testsuite"}:
@@ -149,10 +149,10 @@ def _count(root: ET.Element) -> None:
         for name, number in counts.items():
             suite.set(name, str(number))
         whole.update(counts)
-    for name in ("tests", "failures", "errors"):  # for Jenkins the whole has no number of skipped cases
+    for name in ("tests", "failures", "errors"):  # Jenkins allows no number of skipped cases on the root
         root.set(name, str(whole[name]))
 
 
 def clean(value: str) -> str:
-    """Return text that may stand in XML."""
+    """Return text without characters that XML forbids."""
     return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", plain(value))

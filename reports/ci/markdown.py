@@ -1,4 +1,4 @@
-"""A run in Markdown, for the pages of CI services: the matrix first, and nothing that a host said is markup."""
+"""Renders a run as Markdown for the pages of CI services, with text from hosts inert."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from switchproof.reports import advice, reading, text
 from switchproof.reports.legs import legs_of
 
 LIMIT = 256 * 1024
-"""Bytes of UTF-8. GitHub drops a summary of more than 1 MiB whole."""
+"""Bytes of UTF-8. GitHub drops a summary that is larger than 1 MiB."""
 
 _CUT = "*More is in `record.json` and `report.html`.*"
 _ROWS = 400
-"""Rows of the matrix; of more, those that passed are left out first."""
+"""Rows of the matrix. Of more rows, those that passed are left out first."""
 _CHECKS = 40
-"""Checks that did not pass of which details are shown; `record.json` has them all."""
+"""Checks shown with details, of those that did not pass; `record.json` has all."""
 _DETAIL_CHARACTERS = 2000
 _MESSAGE_CHARACTERS = 400
 
@@ -36,7 +36,7 @@ def render(record: Record) -> str:
 
 
 def _blocks(record: Record) -> Iterator[str]:
-    """Yield pieces of the page, each whole in itself, the most important first."""
+    """Yield blocks of the page, the most important first; each can end the page."""
     word = reading.verdict_word(record)
     which = f" of {code(record.revision.sha[:12])}" if record.revision.sha else ""
     emulated = " (emulated: this proves nothing about a real provider)" if record.emulated else ""
@@ -76,7 +76,7 @@ def _matrix(record: Record) -> str:
         state = str(leg.host.state) if leg.name == "forward" else ""
         lines.append(f"| {code(leg.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
     if len(legs) > _ROWS:
-        lines.append(f"\n*{len(legs) - _ROWS} rows more are in `report.html`.*")
+        lines.append(f"\n*{len(legs) - _ROWS} more rows are in `report.html`.*")
     return "\n".join(lines)
 
 
@@ -98,23 +98,23 @@ def _details(record: Record) -> Iterator[str]:
 def _shown(check: Check) -> str:
     if not (check.expected or check.seen):
         return ""
-    expected, seen = (block(text.clip(said, _DETAIL_CHARACTERS)) for said in (check.expected, check.seen))
+    expected, seen = (block(text.clip(value, _DETAIL_CHARACTERS)) for value in (check.expected, check.seen))
     return f"\n\n<details><summary>expected and seen</summary>\n\n{expected}\n\n{seen}\n\n</details>"
 
 
-def code(said: str, limit: int = 200) -> str:
-    """Return the first line of a text as a code span, in which nothing is markup, a link or a mention."""
-    line = text.one_line(said, limit) or "-"
+def code(content: str, limit: int = 200) -> str:
+    """Return the first line of a text as a code span, in which no markup, link or mention works."""
+    line = text.one_line(content, limit) or "-"
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
 
 
-def block(said: str) -> str:
-    """Return a text as a code block, in which nothing is markup."""
-    fence = "`" * max(3, _longest_run(said) + 1)
-    return f"{fence}text\n{text.inert(said)}\n{fence}"
+def block(content: str) -> str:
+    """Return a text as a code block, in which no markup works."""
+    fence = "`" * max(3, _longest_run(content) + 1)
+    return f"{fence}text\n{text.inert(content)}\n{fence}"
 
 
-def _longest_run(said: str) -> int:
-    return max((len(run) for run in re.findall("`+", said)), default=0)
+def _longest_run(content: str) -> int:
+    return max((len(run) for run in re.findall("`+", content)), default=0)

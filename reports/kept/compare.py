@@ -1,4 +1,4 @@
-"""Two runs held against each other, clause by clause and check by check, also across providers."""
+"""Compares two runs clause by clause and check by check, also across providers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from switchproof.reports import text
 from switchproof.reports.kept.lookup import read_run
 
 ABSENT = "absent"
-"""What stands for a check that only the other run has."""
+"""The verdict shown for a check that only the other run has."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that two runs say.
+    """One fact of two runs.
 
     Attributes:
-        what: Its name.
-        left: What the first run says.
-        right: What the second one says.
-        decides: Whether the runs differ if this does. What is due to the shape of the hosts, or was chosen, does not.
+        what: The name of the fact.
+        left: Its value in the first run.
+        right: Its value in the second run.
+        decides: Whether a difference here makes the runs differ. Chosen values, such as the mode, do not.
     """
 
     what: str
@@ -40,13 +40,13 @@ class Row:
 
     @property
     def same(self) -> bool:
-        """Whether both say the same."""
+        """Whether both values are equal."""
         return self.left == self.right
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows about one pair of hosts; none for the runs as a whole."""
+    """Rows about one pair of hosts, or about the runs as a whole."""
 
     title: str
     rows: tuple[Row, ...]
@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that two runs say of the same things."""
+    """All rows of a comparison of two runs."""
 
     left: str
     right: str
@@ -62,29 +62,29 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether nothing that decides differs."""
+        """Whether no deciding row differs."""
         return all(row.same for part in self.parts for row in part.rows if row.decides)
 
 
 def compare(left: Record, right: Record, pairs: Mapping[str, str]) -> Comparison:
-    """Hold two runs against each other.
+    """Compare two runs.
 
     Args:
-        left: The one.
-        right: The other.
-        pairs: Which host of `right` each host of `left` is held against.
+        left: The first run.
+        right: The second run.
+        pairs: The hosts of `right` to compare with hosts of `left`, by the names in `left`.
 
     Raises:
-        UsageError: A host is not in its run, or has no partner.
+        UsageError: A host is not in its run, or has no counterpart.
     """
     parts = [Part("run", tuple(_run_rows(left, right)))]
     for ours, theirs in _paired(left, right, pairs).items():
         title = ours if ours == theirs else f"{ours} against {theirs}"
         parts.append(Part(f"host {title}", tuple(_host_rows(left, right, ours, theirs))))
-    return Comparison(_told(left), _told(right), tuple(parts))
+    return Comparison(_described(left), _described(right), tuple(parts))
 
 
-def _told(record: Record) -> str:
+def _described(record: Record) -> str:
     emulated = ", emulated" if record.emulated else ""
     return f"{record.run.mode} through {record.provider}{emulated}, {text.rfc3339(record.run.started)}"
 
@@ -138,22 +138,24 @@ def _host_rows(first: Record, second: Record, name: str, other: str) -> Iterator
 
 def _leg_rows(word: str, left: list[ClauseResult], right: list[ClauseResult]) -> Iterator[Row]:
     for clause in Clause:
-        found = [next((one for one in leg if one.id is clause), None) for leg in (left, right)]
-        verdicts = [str(one.verdict) if one else ABSENT for one in found]
+        results = [next((result for result in leg if result.id is clause), None) for leg in (left, right)]
+        verdicts = [str(result.verdict) if result else ABSENT for result in results]
         yield Row(f"{word}{clause}", verdicts[0], verdicts[1])
-        yield from _check_rows(word, *found)
+        yield from _check_rows(word, *results)
 
 
 def _check_rows(
     word: str, left: ClauseResult | AuditResult | None, right: ClauseResult | AuditResult | None
 ) -> Iterator[Row]:
-    ours, theirs = ({check.id: check.verdict for check in one.checks} if one else {} for one in (left, right))
+    ours, theirs = (
+        {check.id: check.verdict for check in result.checks} if result else {} for result in (left, right)
+    )
     for check in dict.fromkeys([*ours, *theirs]):
         yield Row(f"{word}{check}", ours.get(check, ABSENT), theirs.get(check, ABSENT))
 
 
 def render(comparison: Comparison, *, colour: bool) -> str:
-    """Render a comparison for a terminal; of checks only those that differ, as the clause says it of the others."""
+    """Render a comparison for a terminal, with the checks that differ and the verdicts of all clauses."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=colour, color_system="standard" if colour else None, _environ={})
 
@@ -176,7 +178,7 @@ def render(comparison: Comparison, *, colour: bool) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Render a comparison as Markdown, every row of it."""
+    """Render a comparison as Markdown, with every row."""
     lines = [f"**{'Same' if comparison.same else 'Different'}**", ""]
     for part in comparison.parts:
         lines += [f"| {part.title} | {comparison.left} | {comparison.right} | |", "|---|---|---|---|"]
@@ -188,7 +190,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def command(arguments: list[str]) -> int:
-    """Compare two runs. Return 0 if nothing that decides differs, 1 if something does."""
+    """Run the command: return 0 if no deciding row differs, else 1."""
     parser = Parser(prog="switchproof reports compare", description=__doc__)
     parser.add_argument("left", metavar="A", help="a run: its folder, its record.json, or `latest`")
     parser.add_argument("right", metavar="B", help="another run")

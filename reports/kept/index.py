@@ -1,4 +1,4 @@
-"""`index.html`: every kept run on one page, which is written anew whenever a run ends."""
+"""Writes `index.html`, the page that lists every kept run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from switchproof.reports.page import conformance
 
 PAGE = "index.html"
 TREND = 20
-"""Runs that a trend is made of, the newest ones."""
+"""Runs in a trend, the newest ones."""
 
 _PAGES = ("report.html", "conformance.html", "events.jsonl")
-"""What the entry of a run links to: the first of these that is there, or else its folder."""
+"""The files to which the entry of a run may link: the first that exists, or else its folder."""
 _HOSTS_SHOWN = 6
 _LOCK_S = 10.0
 _PAUSE_S = 0.05
@@ -43,13 +43,14 @@ _OTHER_WORDS = {"going-on": "going on", "killed": "killed", "unreadable": "unrea
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as it stands in the page.
+    """A run as the page shows it.
 
     Attributes:
-        href: Where its page is, seen from the index.
-        word: Its verdict, or why it has none.
-        tone: The class of that word's colours.
-        states: How many hosts were left in which state, in words; empty where each host is named.
+        run: The kept run.
+        href: The link to its page, relative to the index.
+        word: Its verdict, or the reason why it has none.
+        tone: The CSS class of that word.
+        states: The number of hosts in each state, in words; empty if the page names each host.
     """
 
     run: Kept
@@ -61,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bar:
-    """The duration of one run, in the units of a trend's picture."""
+    """The bar of one run in a trend, in units of the drawing."""
 
     x: int
     y: float
@@ -71,7 +72,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Trend:
-    """The newest runs of one mode, the oldest first: their verdicts, and how long they took."""
+    """The verdicts and durations of the newest runs of one mode, the oldest first."""
 
     mode: str
     count: int
@@ -81,13 +82,13 @@ class Trend:
 
     @property
     def width(self) -> int:
-        """Of the picture."""
+        """The width of the drawing, in its own units."""
         return max(len(self.bars) * (_BAR + _GAP), _BAR)
 
 
 @dataclass(frozen=True)
 class HostRow:
-    """What the kept runs say of one host: its newest run, the newest canonical one, and its verdicts over time."""
+    """One host in the kept runs: its newest run, the newest canonical one, and its verdicts over time."""
 
     name: str
     state: str
@@ -109,17 +110,17 @@ class Provider:
 
 
 def write(folder: Path, home: Path) -> Path:
-    """Write the page, whole or not at all; runs that end at the same time all stand in it.
+    """Write the page atomically, with all runs, also if several end at the same time.
 
     Args:
-        folder: Where runs are kept.
-        home: Where the page goes: the same folder, or one above.
+        folder: The folder of kept runs.
+        home: The folder of the page: the same folder, or one above.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        OSError: It could not be written.
+        OSError: The page could not be written.
     """
     with _alone(folder):
         page = home / PAGE
@@ -131,10 +132,10 @@ def render(runs: Sequence[Kept], folder: Path, home: Path, now: dt.datetime) -> 
     """Render the page.
 
     Args:
-        runs: The newest first.
-        folder: Where they are kept.
-        home: Where the page stands.
-        now: When it is made.
+        runs: The kept runs, the newest first.
+        folder: The folder of kept runs.
+        home: The folder of the page.
+        now: The time that the page shows.
     """
     env = conformance.environment()
     style = "\n".join(env.get_template(name).render() for name in ("conformance.css.j2", "index.css.j2"))
@@ -157,9 +158,9 @@ def render(runs: Sequence[Kept], folder: Path, home: Path, now: dt.datetime) -> 
 def _entry(run: Kept, folder: Path, way: PurePosixPath) -> Entry:
     place = folder / run.folder
     page = next((name for name in _PAGES if (place / name).exists()), "")
-    words = _OTHER_WORDS.get(run.end)
-    word = words or (run.digest.word if run.digest else "")
-    tone = "v-inconclusive" if words else f"v-{word}"
+    other_word = _OTHER_WORDS.get(run.end)
+    word = other_word or (run.digest.word if run.digest else "")
+    tone = "v-inconclusive" if other_word else f"v-{word}"
     hosts = run.digest.hosts if run.digest else ()
     states = Counter(str(host.state) for host in hosts)
     counted = ", ".join(f"{number} {state}" for state, number in states.most_common())
@@ -186,7 +187,7 @@ def _providers(entries: Iterable[Entry]) -> list[Provider]:
 
 
 def _hosts(entries: Sequence[Entry]) -> list[HostRow]:
-    """Say of each host how it was left and how its runs ended; a plan proves nothing and stands only below."""
+    """Return the row of each host. Plans prove nothing, so they are left out here."""
     rows: dict[str, list[tuple[Entry, str]]] = {}
     for entry in entries:
         if entry.run.digest and entry.run.mode != "plan":
@@ -205,7 +206,7 @@ def _hosts(entries: Sequence[Entry]) -> list[HostRow]:
 
 
 def _trends(entries: Sequence[Entry]) -> list[Trend]:
-    """Hold together what takes alike: the runs of one mode."""
+    """Return a trend for each mode, whose runs take about as long as each other."""
     by_mode: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.run.digest:
@@ -225,24 +226,24 @@ def _trend(mode: str, newest_first: Sequence[Entry]) -> Trend:
     for number, (entry, seconds) in enumerate(took):
         height = max(round(_HEIGHT * seconds / (longest or 1.0), 1), _LEAST)
         bars.append(Bar(number * (_BAR + _GAP), round(_HEIGHT - height, 1), height, entry.tone))
-    told = "no run came to its end"
+    summary = "no run came to its end"
     if took:
-        told = f"newest {text.duration(took[-1][1])}, median {text.duration(median(each for _, each in took))}"
-    return Trend(mode, len(newest_first), tuple(shown), tuple(bars), told)
+        summary = f"newest {text.duration(took[-1][1])}, median {text.duration(median(each for _, each in took))}"
+    return Trend(mode, len(newest_first), tuple(shown), tuple(bars), summary)
 
 
 def _summary(entries: Sequence[Entry]) -> str:
     if not entries:
         return "No run is kept here."
-    words = Counter(entry.word for entry in entries)
-    return f"{text.count(len(entries), 'run')}: {', '.join(f'{n} {word}' for word, n in words.most_common())}."
+    counts = Counter(entry.word for entry in entries)
+    return f"{text.count(len(entries), 'run')}: {', '.join(f'{n} {word}' for word, n in counts.most_common())}."
 
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    """Let one write the page at a time, so that the last to write has seen what the others had.
+    """Let one process write the page at a time, so that the last one lists all runs.
 
-    Where there is no lock to be had in time, or at all, it is written all the same.
+    Without a lock within the time limit, or on a file system without locks, the page is written all the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".index.lock").open("ab") as file:
@@ -266,7 +267,7 @@ def command(arguments: list[str]) -> int:
         arguments: What follows `index` on the command line.
 
     Returns:
-        0, or 4 if there is no such folder or the page cannot be written.
+        0, or 4 if the folder does not exist or the page cannot be written.
     """
     parser = Parser(prog="switchproof reports index", description="List every kept run on one page.")
     parser.add_argument(
@@ -274,9 +275,9 @@ def command(arguments: list[str]) -> int:
         metavar="DIR",
         nargs="?",
         type=Path,
-        help="where runs are kept, as --report-dir says (default: reports/runs)",
+        help="the folder of kept runs, as given with --report-dir (default: reports/runs)",
     )
-    parser.add_argument("--open", action="store_true", help="open the page as well, if there is a desktop")
+    parser.add_argument("--open", action="store_true", help="also open the page, on a desktop")
     asked = parser.parse_args(arguments)
     try:
         settings = read_settings(Path.cwd())
@@ -301,7 +302,7 @@ def command(arguments: list[str]) -> int:
 
 
 def _opener(environ: Mapping[str, str]) -> str | None:
-    """Find what opens a page on this desktop; None where there is none."""
+    """Return the program that opens a page on this desktop; None without a desktop."""
     if sys.platform == "darwin":
         return shutil.which("open")
     return shutil.which("xdg-open") if environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"} else None

@@ -1,4 +1,4 @@
-"""The verb `list`: every kept run as a line of text."""
+"""Lists every kept run as a line of text (`switchproof reports list`)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def command(arguments: list[str]) -> int:
         arguments: What follows `list` on the command line.
 
     Returns:
-        0, or 4 if there is no such folder.
+        0, or 4 if the folder does not exist.
     """
     parser = Parser(
         prog="switchproof reports list", description="List every kept run as a line of text, the newest first."
     )
-    described = "where runs are kept, as --report-dir says (default: reports/runs)"
+    described = "the folder of kept runs, as given with --report-dir (default: reports/runs)"
     parser.add_argument("folder", metavar="DIR", nargs="?", type=Path, help=described)
     asked = parser.parse_args(arguments)
     try:
@@ -49,8 +49,8 @@ def render(runs: Sequence[Kept], folder: Path) -> str:
     """Render the list.
 
     Args:
-        runs: The newest first.
-        folder: Where they are kept.
+        runs: The kept runs, the newest first.
+        folder: The folder of kept runs.
     """
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     if not runs:

@@ -1,4 +1,4 @@
-"""Runs that are over, found by what a person calls them."""
+"""Finds a finished run by the name that a person gives it, and reads it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from switchproof.deploy.settings import read_settings
 def read_run(name: str) -> Record:
     """Read a run: its folder, its `record.json` or `events.jsonl`, or `latest`.
 
-    A run that was killed has no record; it is made from what was journaled.
+    The record of a killed run is made from its journal.
 
     Raises:
-        UsageError: There is no such run, or what is there cannot be read.
+        UsageError: There is no such run, or it cannot be read.
     """
     place = _place(name)
     if place.is_dir():
@@ -27,7 +27,7 @@ def read_run(name: str) -> Record:
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(f"{name}: no run's folder, record.json or events.jsonl is there") from None
     except (OSError, ValueError) as error:
-        problem = str(error).removeprefix(f"{place}: ")  # which the readers of a file name, too
+        problem = str(error).removeprefix(f"{place}: ")  # the path, which the readers add as well
         raise UsageError(f"{place}: cannot be read as a run: {problem}") from error
 
 

@@ -1,4 +1,4 @@
-"""`switchproof reports merge RUN…`: one record and one report of the parts of an audit."""
+"""Merges the runs of the parts of an audit into one run (`switchproof reports merge`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(arguments: list[str]) -> int:
         arguments: What follows `merge` on the command line.
 
     Returns:
-        The exit code of the merged run, by the table of exit codes; 4 if nothing was merged.
+        The exit code of the merged run; 4 if nothing was merged.
     """
     parser = Parser(
         prog="switchproof reports merge",
@@ -43,7 +43,9 @@ def command(arguments: list[str]) -> int:
         "merged run is inconclusive and says what is missing. A merged run is not signed.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of the run of a part")
-    parser.add_argument("--report-dir", metavar="DIR", help="where to make the run's folder (default: reports/runs)")
+    parser.add_argument(
+        "--report-dir", metavar="DIR", help="folder in which to make the run's folder (default: reports/runs)"
+    )
     asked = parser.parse_args(arguments)
     settings = read_settings(Path.cwd())
     kept_in = Path(asked.report_dir) if asked.report_dir else settings.report_dir
@@ -72,13 +74,13 @@ def merge_runs(names: Sequence[str], kept_in: Path) -> tuple[Record, Path]:
 
     Args:
         names: The runs, as on the command line.
-        kept_in: The folder of runs.
+        kept_in: The folder of kept runs.
 
     Returns:
         The record of the merged run, and its folder.
 
     Raises:
-        UsageError: A run cannot be read or is no part, or they are not parts of one audit; nothing was written.
+        UsageError: A run cannot be read, or the runs are not parts of one audit; nothing was written.
         OSError: The merged run could not be written.
     """
     parts = [(_read(name), run_folder(name)) for name in names]
@@ -121,7 +123,7 @@ def _evidence(part: Part) -> Iterator[EvidenceKept]:
 
 
 def _damaged(part: Part, folder: Path) -> Iterator[str]:
-    """Say which evidence of a part is not what its run kept, a sentence each."""
+    """Yield a sentence for each evidence file of a part that is missing or was changed."""
     for kept in _evidence(part):
         file = _file(folder, kept)
         if file is None:
@@ -136,6 +138,6 @@ def _digest(place: Path) -> str:
 
 
 def _file(folder: Path, kept: EvidenceKept) -> Path | None:
-    """Find a file of evidence in the folder of its run; None where there is none, or a link leads elsewhere."""
+    """Return the path of an evidence file in its run's folder; None if it is missing or a link leads out."""
     file = folder.resolve() / kept.path
     return file if file.resolve() == file and file.is_file() else None

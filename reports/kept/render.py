@@ -1,4 +1,4 @@
-"""`switchproof reports render RUN`: the conformance page of a run, made again from its files alone."""
+"""Renders the page of a run again from its files alone (`switchproof reports render`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command(arguments: list[str]) -> int:
         arguments: What follows `render` on the command line.
 
     Returns:
-        0, or 4 if there is no such run or the page cannot be written; the run's own verdict changes nothing about it.
+        0, or 4 if there is no such run or the page cannot be written. The run's verdict does not matter.
     """
     parser = Parser(
         prog="switchproof reports render",

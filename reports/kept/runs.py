@@ -1,4 +1,4 @@
-"""The runs that a folder keeps, as much of each as a list of them needs; none is passed over."""
+"""Reads all runs of a folder into the summaries that lists and the index need."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from switchproof.reports.kept.lookup import read_run
 _NAME = re.compile(r"(?P<at>\d{8}T\d{6}Z)-(?P<mode>[a-z]+)(?:-(?P<provider>[A-Za-z0-9_.]+))?")
 _DIGESTS = ".digests.json"
 _FORM = 1
-"""Of the digests; those of another form are made again."""
+"""Version of the file of digests; a file of another version is made again."""
 
 
 class KeptHost(msgspec.Struct, kw_only=True, frozen=True):
-    """A host of a kept run; `toplevel` is the system that it was left with."""
+    """A host of a kept run; `toplevel` is the store path of its last system."""
 
     name: str
     state: HostState
@@ -34,12 +34,12 @@ class KeptHost(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Digest(msgspec.Struct, kw_only=True, frozen=True):
-    """What is told of a run whose files can be read.
+    """The summary of a readable run.
 
     Attributes:
-        word: The verdict in one word, as `reading.verdict_word` has it.
-        sentence: Why the verdict is what it is.
-        took_s: Seconds from its beginning to its end; None for a run that has none.
+        word: The verdict in one word, from `reading.verdict_word`.
+        sentence: The reason for the verdict.
+        took_s: Seconds from its start to its end; None if it did not finish.
     """
 
     id: str
@@ -61,12 +61,12 @@ class Kept(msgspec.Struct, kw_only=True, frozen=True):
     """One entry of a folder of runs.
 
     Attributes:
-        folder: Its name.
-        end: `over`: it has a record; `going-on`: it has none yet, and its process lives; `killed`: it has none and
-            never will; `unreadable`: what is there cannot be read as a run.
-        started: When it began, as its record says, or else its name; None where neither does.
-        digest: None of an unreadable one.
-        problem: Why it cannot be read.
+        folder: The name of the run's folder.
+        end: `over`: has a record; `going-on`: has none yet, and its process lives; `killed`: has none and never
+            will; `unreadable`: its files cannot be read as a run.
+        started: Its start, from the record or else the folder's name; None if neither has it.
+        digest: Its summary; None if it is unreadable.
+        problem: The reason why it cannot be read.
     """
 
     folder: str
@@ -79,7 +79,7 @@ class Kept(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class _Stamp(msgspec.Struct, frozen=True, array_like=True):
-    """Which file a digest was made of, and as it was when."""
+    """The file from which a digest was made, with its time and size."""
 
     name: str
     modified_ns: int
@@ -87,7 +87,7 @@ class _Stamp(msgspec.Struct, frozen=True, array_like=True):
 
 
 _Known: TypeAlias = dict[str, tuple[_Stamp, Digest]]
-"""Digests by the names of the folders."""
+"""Digests by folder name."""
 
 
 class _Digests(msgspec.Struct):
@@ -96,30 +96,30 @@ class _Digests(msgspec.Struct):
 
 
 def read_kept(folder: Path) -> list[Kept]:
-    """Read which runs a folder keeps, the newest first.
+    """Return all runs of a folder, the newest first.
 
-    Each run's files are read once; what was learnt is kept beside them, and read again when they change.
+    Each run's files are read once and again when they change; the digests are kept in the folder.
 
     Args:
-        folder: Where runs are kept; one that is not there holds none.
+        folder: The folder of kept runs; a missing folder has none.
     """
     known = _known(folder)
-    found: _Known = {}
-    runs = [_kept(place, known, found) for place in _places(folder)]
-    if found != known:
-        with suppress(OSError):  # then they are made again next time
-            files.write_text(folder / _DIGESTS, msgspec.json.encode(_Digests(_FORM, found)).decode())
+    digests: _Known = {}
+    runs = [_kept(place, known, digests) for place in _places(folder)]
+    if digests != known:
+        with suppress(OSError):  # without the file, the digests are made again next time
+            files.write_text(folder / _DIGESTS, msgspec.json.encode(_Digests(_FORM, digests)).decode())
     never = dt.datetime.min.replace(tzinfo=dt.UTC)
     return sorted(runs, key=lambda run: (run.started or never, run.folder), reverse=True)
 
 
 def is_run_name(name: str) -> bool:
-    """Whether a folder is named as runs name theirs."""
+    """Whether a folder's name is that of a run."""
     return _NAME.match(name) is not None
 
 
 def _places(folder: Path) -> list[Path]:
-    """Find what is a run's folder by its name or by what it holds; links are other names of the same."""
+    """Return the run folders, known by their names or their files; links are skipped as second names."""
     if not folder.is_dir():
         return []
     return [
@@ -132,19 +132,19 @@ def _places(folder: Path) -> list[Path]:
     ]
 
 
-def _kept(place: Path, known: _Known, found: _Known) -> Kept:
-    """Say what an entry of the folder is, and put its digest among those found."""
+def _kept(place: Path, known: _Known, digests: _Known) -> Kept:
+    """Read one folder, and add its digest to `digests`."""
     stamp = _stamp(place)
     over = stamp is not None and stamp.name == "record.json"
     going_on = not over and is_held(place)
     parts = _NAME.match(place.name)
-    told = parts.groupdict() if parts else {}
+    name_parts = parts.groupdict() if parts else {}
     by_name = Kept(
         folder=place.name,
         end="going-on" if going_on else "unreadable",
-        started=_started(told.get("at")),
-        mode=told.get("mode") or "",
-        provider=told.get("provider") or "",
+        started=_started(name_parts.get("at")),
+        mode=name_parts.get("mode") or "",
+        provider=name_parts.get("provider") or "",
     )
     if stamp is None:
         return replace(by_name, problem="there is neither a record.json nor an events.jsonl in it")
@@ -153,7 +153,7 @@ def _kept(place: Path, known: _Known, found: _Known) -> Kept:
         digest = was[1] if was is not None and was[0] == stamp else _digest(read_run(str(place)))
     except UsageError as error:
         return replace(by_name, problem=str(error).replace(f"{place}/", ""))
-    found[place.name] = (stamp, digest)
+    digests[place.name] = (stamp, digest)
     return Kept(
         folder=place.name,
         end="over" if over else "going-on" if going_on else "killed",
@@ -167,8 +167,8 @@ def _kept(place: Path, known: _Known, found: _Known) -> Kept:
 def _stamp(place: Path) -> _Stamp | None:
     for name in ("record.json", "events.jsonl"):
         with suppress(OSError):
-            found = (place / name).stat()
-            return _Stamp(name, found.st_mtime_ns, found.st_size)
+            status = (place / name).stat()
+            return _Stamp(name, status.st_mtime_ns, status.st_size)
     return None
 
 
@@ -208,6 +208,6 @@ def _started(at: str | None) -> dt.datetime | None:
 def _known(folder: Path) -> _Known:
     try:
         digests = msgspec.json.decode((folder / _DIGESTS).read_bytes(), type=_Digests)
-    except (OSError, ValueError):  # there are none yet, or somebody else's
+    except (OSError, ValueError):  # no file yet, or not one of ours
         return {}
     return digests.runs if digests.form == _FORM else {}

@@ -1,4 +1,4 @@
-"""`switchproof reports show RUN`: a run's verdicts in a terminal, in Markdown or as JSON."""
+"""Prints a run's verdicts as text, Markdown or JSON (`switchproof reports show`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(arguments: list[str]) -> int:
         arguments: What follows `show` on the command line.
 
     Returns:
-        0, or 4 if there is no such run; the run's own verdict changes nothing about it.
+        0, or 4 if there is no such run. The run's verdict does not matter.
     """
     parser = Parser(prog="switchproof reports show", description="Show what a run proved.")
     parser.add_argument("run", metavar="RUN", help="a run's folder, its record.json or events.jsonl, or `latest`")
@@ -44,7 +44,7 @@ def command(arguments: list[str]) -> int:
             shown = summary.render(
                 record, run_folder(asked.run), colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ
             )
-    if os.environ.get("GITHUB_ACTIONS") == "true":  # whose runner obeys lines of a log that begin like commands
+    if os.environ.get("GITHUB_ACTIONS") == "true":  # its runner obeys log lines that look like commands
         word = secrets.token_hex(16)
         shown = f"::stop-commands::{word}\n{shown}::{word}::\n"
     sys.stdout.write(shown)

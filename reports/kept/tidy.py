@@ -1,4 +1,4 @@
-"""`--keep-runs=N`: which older runs are removed, and that they go whole."""
+"""Removes older runs for `--keep-runs=N`, each completely."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from switchproof.reports.kept.runs import Kept, is_run_name, read_kept
 from switchproof.reports.text import count
 
 _SYSTEMS = 2
-"""Systems of a host of which the newest canonical run stays: the one that it runs, and the one to go back to."""
+"""Systems of a host whose newest canonical runs stay: the current one and the one to go back to."""
 _ON_THE_WAY_OUT = ".removed-"
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Tidied:
-    """What was removed of a folder of runs.
+    """The result of tidying a folder of runs.
 
     Attributes:
-        removed: The folders' names, the newest first.
-        needed: Names of older runs that stay because later ones look them up.
-        problems: What could not be removed, and why.
+        removed: The names of removed folders, the newest first.
+        needed: The names of older runs that stay because later runs look them up.
+        problems: A sentence for each folder that could not be removed.
     """
 
     removed: tuple[str, ...] = ()
@@ -44,15 +44,15 @@ class Tidied:
 def tidy(folder: Path, newest: int, latest: Path) -> Tidied:
     """Remove the runs of a folder that are older than its newest ones.
 
-    What `latest` points to stays, and what is no run's folder, cannot be read as a run, or goes on, and whatever
-    canonical run a later one looks up (see `needed`).
+    These stay: the target of `latest`, folders that are not runs, unreadable and running runs, and the canonical
+    runs that a later one looks up (see `needed`).
 
     Args:
-        folder: Where runs are kept.
-        newest: How many runs stay at least, from 1.
-        latest: The link to the newest one.
+        folder: The folder of kept runs.
+        newest: The least number of runs that stay, from 1.
+        latest: The link to the newest run.
     """
-    for left in folder.glob(f"{_ON_THE_WAY_OUT}*"):  # of somebody who was killed over it
+    for left in folder.glob(f"{_ON_THE_WAY_OUT}*"):  # from a run that was killed while it removed
         shutil.rmtree(left, ignore_errors=True)
     runs = read_kept(folder)
     signed = {run.folder for run in runs if (folder / run.folder / "statement.json.sig").exists()}
@@ -66,7 +66,7 @@ def tidy(folder: Path, newest: int, latest: Path) -> Tidied:
             try:
                 _remove(place)
                 removed.append(run.folder)
-            except FileNotFoundError:  # another run that ends now was quicker
+            except FileNotFoundError:  # another run, which ends now, removed it
                 continue
             except OSError as error:
                 problems.append(f"{place} could not be removed: {error}")
@@ -74,19 +74,19 @@ def tidy(folder: Path, newest: int, latest: Path) -> Tidied:
 
 
 def needed(runs: Sequence[Kept], signed: set[str]) -> set[str]:
-    """Name the canonical runs that later ones look up.
+    """Return the folder names of canonical runs that later runs look up.
 
-    For each host of each provider these are the newest one (what reports compare with), the newest for each of the
-    two systems that it was last left with (what a rollback goes back to), and of the signed ones the newest deploy
-    and the newest drill (what the promotion gate asks for).
+    For each host of each provider these are: the newest one, with which reports compare; the newest for each of
+    its last two systems, to which a rollback goes back; the newest signed deploy and the newest signed drill, which
+    the promotion gate asks for.
 
     Args:
-        runs: The newest first.
-        signed: Names of the folders with a signature.
+        runs: The kept runs, the newest first.
+        signed: The names of folders with a signature.
     """
     seen: set[tuple[str, str, str]] = set()
     systems: dict[tuple[str, str], set[str]] = {}
-    found = set()
+    folders = set()
     for run in runs:
         for host, use in _uses(run, signed=run.folder in signed):
             if (run.provider, host, use) in seen:
@@ -97,12 +97,12 @@ def needed(runs: Sequence[Kept], signed: set[str]) -> set[str]:
                     continue
                 of_host.add(use)
             seen.add((run.provider, host, use))
-            found.add(run.folder)
-    return found
+            folders.add(run.folder)
+    return folders
 
 
 def _uses(run: Kept, *, signed: bool) -> Iterator[tuple[str, str]]:
-    """Say for each host what a later run may want of this one: a use, or the path of a system."""
+    """Yield each host with a use that a later run has for this one: a word, or the path of a system."""
     if (
         run.end != "over"
         or run.digest is None
@@ -123,10 +123,10 @@ def _may_go(run: Kept, place: Path, latest: Path) -> bool:
         return False
     with suppress(OSError):
         return not latest.samefile(place)
-    return True  # there is no link, or it leads nowhere
+    return True  # no link, or a dangling one
 
 
 def _remove(place: Path) -> None:
-    """Take a folder out of sight first, so that nobody ever sees half a run."""
+    """Rename a folder first, so that a half-removed run is never listed."""
     out = place.rename(place.with_name(f"{_ON_THE_WAY_OUT}{place.name}-{secrets.token_hex(4)}"))
     shutil.rmtree(out)

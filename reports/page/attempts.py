@@ -1,4 +1,4 @@
-"""An endpoint's answers over time: in words, and laid out to be drawn (pure)."""
+"""Lays out an endpoint's answers over time, as rows of text and as a drawing (pure)."""
 
 from __future__ import annotations
 
@@ -11,64 +11,66 @@ from switchproof.deploy.record.facts import Sample, Watch
 from switchproof.reports import text
 
 SHOWN = 16
-"""Rows of like answers that are told of one watch, those in the middle left out."""
+"""Rows shown of one watch; of more rows, those in the middle are left out."""
 
 _AT = re.compile(r"\+(\d{1,6}(?:\.\d{1,3})?) s ", re.ASCII)
-"""How a restart begins that says when it was."""
+"""The beginning of a restart's text, if it has a time."""
 
 _HEALTHY = frozenset({"healthy", ""})
-"""How a watch ends that may have ended well; a record of an older version does not say."""
+"""The endings of a watch that may be healthy; records of older versions have none."""
 
 _TOGETHER = 4
-"""Like answers in a row from which they are told together."""
+"""Number of equal answers in a row from which they share a row."""
 
 WIDTH = 1000
-"""Width of a drawing, in its own units."""
+"""Width of a drawing, in units of the drawing."""
 
 _LABEL = 40
-"""Width of a tick's label, about."""
+"""Approximate width of a tick's label."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One answer, or several alike in a row.
+    """One answer, or several equal ones in a row.
 
     Attributes:
         when: Seconds since the watch began, in words such as `+2.1 s`.
-        said: The status, or why there was none.
-        good: Whether it was what the target file asks for.
+        answer: The status, or the reason why there was none.
+        good: Whether it is what the target file asks for.
     """
 
     when: str
-    said: str
+    answer: str
     good: bool
 
 
-def tell(watch: Watch) -> list[Attempt]:
-    """Tell the answers of a watch in order, every change of them, and how many rows in the middle are left out."""
-    told: list[Attempt] = []
-    for (good, _), group in groupby(watch.samples, key=lambda sample: (sample.good, _said(sample))):
+def rows_of(watch: Watch) -> list[Attempt]:
+    """Return the answers of a watch in order, with every change, and a row for those left out in the middle."""
+    attempts: list[Attempt] = []
+    for (good, _), group in groupby(watch.samples, key=lambda sample: (sample.good, _answer(sample))):
         row = list(group)
         if len(row) < _TOGETHER:
-            told += [Attempt(_at(one), _said(one), good) for one in row]
+            attempts += [Attempt(_at(sample), _answer(sample), good) for sample in row]
         else:
             when = f"{_at(row[0])} to {_at(row[-1])}"
             least = "at least " if watch.left_out else ""
-            told.append(Attempt(when, f"{_said(row[0])}, {least}{len(row)} times", good))
-    if len(told) <= SHOWN:
-        return told
+            attempts.append(Attempt(when, f"{_answer(row[0])}, {least}{len(row)} times", good))
+    if len(attempts) <= SHOWN:
+        return attempts
     first = SHOWN // 2
-    missing = len(told) - SHOWN + 1
-    left_out = Attempt("…", f"{missing} rows more, in record.json", all(one.good for one in told[first:-first]))
-    return [*told[:first], left_out, *told[-(SHOWN - first - 1) :]]
+    missing = len(attempts) - SHOWN + 1
+    left_out = Attempt(
+        "…", f"{missing} more rows in record.json", all(attempt.good for attempt in attempts[first:-first])
+    )
+    return [*attempts[:first], left_out, *attempts[-(SHOWN - first - 1) :]]
 
 
 def _at(sample: Sample) -> str:
     return f"+{sample.at_s:.1f} s"
 
 
-def _said(sample: Sample) -> str:
-    """The status alone where that tells it; what was not good in spite of it needs its words."""
+def _answer(sample: Sample) -> str:
+    """Return the status, with a remark if the answer was bad despite a good status."""
     if not sample.code:
         return text.one_line(sample.words, 120) or "no answer"
     return f"{sample.code}" if sample.good or not 200 <= sample.code < 300 else f"{sample.code}, not as it should be"  # noqa: PLR2004 - HTTP
@@ -76,24 +78,24 @@ def _said(sample: Sample) -> str:
 
 @dataclass(frozen=True)
 class Strip:
-    """The health of one endpoint, laid out on an axis that all strips of its chart share.
+    """The health of one endpoint, on an axis that all strips of its chart share.
 
     Attributes:
-        endpoint: Whose health.
-        settled: How it ended, in the host's word.
-        healthy_s: When the good answers began that it ended with; None if it did not end with one.
-        seconds: How long it was watched.
-        limit_s: The longest that it might have been.
-        good: Where on the axis a good answer stands.
-        bad: Where one stands that was not.
-        soak: From where to where it was healthy to the end; None if it was not.
-        end: Where the watch ended.
-        answers: How many answers there were, those among them that are not drawn included.
-        slowest_s: The longest that an answer took, 0 without any.
-        restarts: Every time that a unit behind it became another process.
-        restarted: Where on the axis that was.
-        attempts: The same in words.
-        probe: The kind of the probe and what it asks; empty in older records.
+        endpoint: The endpoint.
+        settled: The ending of the watch, in the host's word.
+        healthy_s: Seconds until the first of the good answers at the end; None if it did not end healthy.
+        seconds: The length of the watch, in seconds.
+        limit_s: The time limit of the watch, in seconds.
+        good: Positions of good answers on the axis.
+        bad: Positions of bad answers.
+        soak: Begin and end of the healthy time at the end; None if it did not end healthy.
+        end: Position of the end of the watch.
+        answers: Number of answers, including those that are not drawn.
+        slowest_s: The longest time of an answer, in seconds; 0 without any.
+        restarts: Every restart of a unit behind it, in words.
+        restarted: Positions of these restarts.
+        attempts: The answers as rows of text.
+        probe: The kind of the probe and its question; empty in older records.
     """
 
     endpoint: str
@@ -115,7 +117,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, and what stands there."""
+    """A mark on an axis, with its label."""
 
     at: int
     label: str
@@ -123,14 +125,14 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """The health of all endpoints of a host on one leg."""
+    """The strips of all endpoints of a host on one leg, and their axis."""
 
     strips: list[Strip]
     ticks: list[Tick]
 
 
 def chart(watches: Iterable[Watch]) -> Chart | None:
-    """Lay out the watches of one host and leg under one another; None if there are none."""
+    """Lay out the watches of one host and leg, one below another; None without watches."""
     row = list(watches)
     if not row:
         return None
@@ -155,13 +157,13 @@ def _strip(watch: Watch, scale: float) -> Strip:
         slowest_s=max((sample.seconds for sample in watch.samples), default=0.0),
         restarts=watch.restarts,
         restarted=[round(float(at[1]) * scale) for at in map(_AT.match, watch.restarts) if at],
-        attempts=tell(watch),
+        attempts=rows_of(watch),
         probe=watch.probe,
     )
 
 
 def since_healthy(watch: Watch) -> float | None:
-    """Seconds after which every answer was good; None if it did not end healthy."""
+    """Return the seconds after which every answer was good; None if the watch did not end healthy."""
     if watch.settled not in _HEALTHY:
         return None
     last_bad = max((sample.at_s for sample in watch.samples if not sample.good), default=-1.0)
@@ -169,7 +171,7 @@ def since_healthy(watch: Watch) -> float | None:
 
 
 def ticks(seconds: float, width: int = WIDTH, most: int = 9) -> list[Tick]:
-    """Mark an axis that begins at 0 at round numbers of seconds, at most so many of them."""
+    """Return marks at round numbers of seconds, on an axis from 0 to `seconds`; at most `most`."""
     steps: Sequence[float] = (
         0.01,
         0.02,

@@ -1,4 +1,4 @@
-"""Keeps compiled templates in the user's cache: compiling them takes longer than an audit of one host may."""
+"""Keeps compiled templates in the user's cache, because compiling takes longer than an audit of one host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switchproof.deploy.cache import cache_folder
 
 
 class CompiledTemplates(jinja2.FileSystemBytecodeCache):
-    """Compiled templates in a folder. What cannot be read or written is compiled again."""
+    """A folder of compiled templates. Templates that cannot be read or written are compiled again."""
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """See `jinja2.BytecodeCache`."""
@@ -24,17 +24,17 @@ class CompiledTemplates(jinja2.FileSystemBytecodeCache):
         """See `jinja2.BytecodeCache`."""
         try:
             super().load_bytecode(bucket)
-        except Exception:  # noqa: BLE001 - whatever stands there, the template is compiled again
+        except Exception:  # noqa: BLE001 - whatever the file is, the template is compiled again
             bucket.reset()
 
 
 def compiled() -> jinja2.BytecodeCache | None:
-    """Return the cache; None where there is no folder that nobody else can write to, as what is in it will be run."""
+    """Return the cache; None without a folder that only this user can write to, because its contents are run."""
     try:
         folder = cache_folder() / "templates"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except (OSError, RuntimeError):  # no home, or no place in it
+        status = folder.lstat()
+    except (OSError, RuntimeError):  # no home, or no room in it
         return None
-    private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
     return CompiledTemplates(os.fspath(folder)) if private else None

@@ -1,4 +1,4 @@
-"""The conformance part of the report: a record as one fragment of HTML that needs no JavaScript."""
+"""Renders a record as one fragment of HTML without JavaScript: the conformance part of the report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from switchproof.reports.page import attempts, timeline, unseen
 from switchproof.reports.page.compiled import compiled
 from switchproof.reports.page.difference import differences
 from switchproof.reports.page.durations import Duration, durations
-from switchproof.reports.page.proof import Proofs, proofs, told_once
+from switchproof.reports.page.proof import Proofs, explained_once, proofs
 
 _SHORT = 12
 _INDENTED = re.compile(r"\n\s+(?=<)")
-"""The indentation of a tag, which is for those who read the templates."""
+"""The indentation of a tag, which only serves readers of the templates."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class HostPart:
 
     Attributes:
         host: The host.
-        anchor: Its place in the page.
-        legs: Its legs, each with the name of what was done on it.
-        charts: The health of its endpoints on each leg, with the leg's name.
-        durations: How long its phases took.
-        folded: Whether it is there only for those who look for it.
+        anchor: Its HTML id.
+        legs: Its legs, each with its heading.
+        charts: The health of its endpoints on each leg, after the leg's name.
+        durations: The durations of its phases.
+        folded: Whether the part is closed until a reader opens it.
     """
 
     host: Host
@@ -51,18 +51,18 @@ class HostPart:
 
     @property
     def troubled(self) -> bool:
-        """Whether some leg of it did not pass."""
+        """Whether a leg of it did not pass."""
         return any(leg.verdict is not Verdict.PASSED for leg, _ in self.legs)
 
 
 def render(record: Record, folder: Path | None = None) -> str:
-    """Render a record as one HTML fragment, which loads nothing; `style` is its style sheet.
+    """Render a record as one HTML fragment that loads nothing; `style` is its style sheet.
 
-    Everything in the record, and in the files beside it, is treated as untrusted text.
+    All text of the record and of the files beside it is treated as untrusted.
 
     Args:
         record: The run.
-        folder: The run's folder, from which the telling lines of evidence files are taken; None for none.
+        folder: The run's folder, from which lines of evidence files are quoted; None to quote none.
     """
     kept = {evidence.path: evidence for evidence in record.evidence}
     legs = list(legs_of(record))
@@ -81,7 +81,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         many=reading.MANY,
         groups=Counter(group for host in record.hosts for group in host.groups),
         proofs=shown,
-        told_once=told_once(record),
+        explained_once=explained_once(record),
         kept=kept,
         files=_files(record),
         anchors={path: f"sp-e{index}" for index, path in enumerate(kept, 1)},
@@ -116,13 +116,13 @@ def _files(record: Record) -> list[tuple[str, list[Evidence]]]:
 
 
 def style() -> str:
-    """Give the style sheet of the fragment; each rule keeps to the fragment, or to paper."""
+    """Return the style sheet of the fragment; each rule applies to the fragment alone, or to print."""
     return environment().get_template("conformance.css.j2").render()
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Make the environment that every page of the report is rendered in."""
+    """Return the environment with which every page is rendered."""
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("switchproof.reports.page", "templates"),
         autoescape=True,
@@ -153,14 +153,14 @@ def environment() -> jinja2.Environment:
 
 
 def prepare() -> None:
-    """Have every template ready to be rendered."""
+    """Load every template, so that rendering does not wait for it."""
     env = environment()
     for name in env.list_templates():
         env.get_template(name)
 
 
 def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
-    """Give every host's part; of many hosts those with trouble come first."""
+    """Yield every host's part; of many hosts, failing ones come first."""
     parts = []
     by_host: dict[str, list[Leg]] = {}
     for leg in legs:
@@ -177,7 +177,7 @@ def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
 
 
 def _causes(record: Record, legs: Sequence[Leg], shown: Proofs) -> list[tuple[causes.Cause, list[tuple[str, str]]]]:
-    """Give each cause with its hosts and, for each of them, where its check stands in the page."""
+    """Return each cause with its hosts and, for each host, the anchor of its check."""
     by_host = {(leg.host.name, leg.name): leg for leg in legs}
     return [
         (cause, [(host, _anchor(by_host[host, cause.leg], cause, shown)) for host in cause.hosts])
@@ -195,14 +195,14 @@ def _plain(value: object) -> object:
 
 
 def href(path: str) -> str:
-    """Return a link to a file below the run's folder, empty for a path that leads out of it."""
+    """Return a link to a file below the run's folder; empty for a path that leads out of it."""
     if re.search(r"(^|/)\.\.(/|$)", path) or path.startswith("/"):
         return ""
     return f"./{quote(path, errors='replace')}"
 
 
 def web(address: str | None) -> str:
-    """Return an address on the web, empty for anything else that a link might do."""
+    """Return a web address; empty for any other kind of link."""
     try:
         parts = urlsplit(address or "")
     except ValueError:

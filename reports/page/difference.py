@@ -1,4 +1,4 @@
-"""A run held against earlier runs of the same hosts: what is new, fixed, or still failing (pure)."""
+"""Compares a run with earlier runs of the same hosts: new, fixed and still failing checks (pure)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from switchproof.reports import text
 
 @dataclass(frozen=True)
 class Change:
-    """A check of a host that says something else than before, or still does not pass.
+    """A check of a host whose verdict changed, or that still does not pass.
 
     Attributes:
         host: The host.
-        check: The check now.
-        before: Its verdict then; of a run of another kind it is only known that it did not do otherwise than pass.
+        check: The check in this run.
+        before: Its earlier verdict. Of a run in another mode, only checks that did not pass are known.
     """
 
     host: str
@@ -29,7 +29,7 @@ class Change:
 
 @dataclass(frozen=True)
 class System:
-    """The system that a host was left with, then and now."""
+    """The system of a host at the end of the earlier run and of this one, as store paths."""
 
     host: str
     before: str | None
@@ -37,7 +37,7 @@ class System:
 
     @property
     def word(self) -> str:
-        """What became of it."""
+        """The change in one word."""
         if self.before is None or self.after is None:
             return "not known"
         return "the same" if self.before == self.after else "another"
@@ -45,18 +45,18 @@ class System:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs from one earlier run.
+    """The differences from one earlier run.
 
     Attributes:
         run: The earlier run.
-        name: What it is to this one.
-        link: Where its report is, as seen from this one's folder; empty if that is not known.
-        same_contract: Whether both were held to the same contract.
-        new: Passed then, not now.
-        fixed: Not passed then, but now.
-        still: Not passed then, nor now.
-        held: Passed then, and could not be tried now.
-        systems: What each host was left with.
+        name: Its relation to this run.
+        link: The link to its report, relative to this run's folder; empty if unknown.
+        same_contract: Whether both runs checked the same contract.
+        new: Checks that passed then and do not pass now.
+        fixed: Checks that did not pass then and pass now.
+        still: Checks that passed neither then nor now.
+        held: Checks that passed then and are blocked now.
+        systems: The system of each host then and now.
     """
 
     run: EarlierRun
@@ -71,28 +71,28 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """All of it in one sentence."""
+        """The numbers of these checks in one sentence."""
         if not (self.new or self.fixed or self.still or self.held):
-            return "Every check says the same as it did then."
+            return "Every check has the same verdict as then."
         parts = [f"{len(self.new)} new", f"{len(self.fixed)} fixed", f"{len(self.still)} still failing"]
         held = f"; {text.count(len(self.held), 'check')} that passed then could not be tried" if self.held else ""
         return f"Checks that do not pass: {', '.join(parts)}{held}."
 
 
 def differences(record: Record) -> list[Difference]:
-    """Hold a run against the last canonical run of its hosts, and against the newest one where that is another.
+    """Compare a run with the last canonical run of its hosts, and with the newest run if that is another.
 
-    A plan makes no check that could be held against anything.
+    A plan makes no check that could be compared.
     """
     if record.run.mode == "plan":
         return []
     earlier = record.earlier
-    found = []
+    result = []
     if earlier.canonical is not None:
-        found.append(_difference(record, earlier.canonical, "the last canonical run"))
+        result.append(_difference(record, earlier.canonical, "the last canonical run"))
     if earlier.previous is not None and (earlier.canonical is None or earlier.previous.run != earlier.canonical.run):
-        found.append(_difference(record, earlier.previous, "the run before this one"))
-    return found
+        result.append(_difference(record, earlier.previous, "the run before this one"))
+    return result
 
 
 def _difference(record: Record, run: EarlierRun, name: str) -> Difference:
@@ -127,6 +127,6 @@ def _checks(host: Host) -> Iterator[Check]:
 
 
 def report_of(folder: str) -> str:
-    """Return the way to the report of a run whose folder stands beside this run's; empty for no such name."""
+    """Return the link to the report of a run in the folder beside; empty if `folder` is not a safe name."""
     fits = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", folder)
     return f"../{folder}/report.html" if fits else ""

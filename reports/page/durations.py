@@ -1,4 +1,4 @@
-"""How long each phase took, beside what it took in earlier runs (pure)."""
+"""Compares the duration of each phase with earlier runs (pure)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.record import Host, Record
 
 SLOWER = 1.5
-"""Times the median from which a phase is called slower than usual."""
+"""Multiple of the median above which a phase is slower than usual."""
 SLOWER_S = 1.0
-"""Seconds that it must be above the median for that."""
+"""Seconds above the median that it must also take for that."""
 
 
 @dataclass(frozen=True)
 class Duration:
-    """A phase of a host on one leg, all times that it was in it together.
+    """The total time of a host in one phase on one leg.
 
     Attributes:
         phase: The phase.
         leg: The leg.
-        at_s: Seconds from the start of the run until it was first entered.
-        took_s: How long it took; None if it never ended.
-        times: How often the host was in it.
-        questions: How many questions the host was asked in it.
-        median_s: What it took in earlier runs of the same mode; None without any.
-        runs: How many of those there were.
-        problems: What kept it from ending well.
+        at_s: Seconds from the start of the run to the start of the phase.
+        took_s: Seconds in the phase; None if it never ended.
+        times: Number of times that the host entered it.
+        questions: Number of questions to the host.
+        median_s: Median of earlier runs of the same mode, in seconds; None without any.
+        runs: Number of these runs.
+        problems: The problems with which it ended.
     """
 
     phase: Phase
@@ -41,7 +41,7 @@ class Duration:
 
     @property
     def word(self) -> str:
-        """How it compares with the median, in words; empty where there is nothing to compare."""
+        """The comparison with the median in words; empty without a median."""
         if self.took_s is None or self.median_s is None:
             return ""
         if self.took_s > self.median_s * SLOWER and self.took_s - self.median_s > SLOWER_S:
@@ -56,7 +56,7 @@ class Duration:
 
 
 def durations(record: Record, host: Host) -> list[Duration]:
-    """Add up the phases of a host, in the order in which it first entered them."""
+    """Return the durations of a host's phases, in the order in which it first entered them."""
     rows = []
     for leg, name in dict.fromkeys((phase.leg, phase.phase) for phase in host.phases):
         phases = [phase for phase in host.phases if (phase.leg, phase.phase) == (leg, name)]

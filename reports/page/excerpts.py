@@ -1,4 +1,4 @@
-"""The telling lines of evidence files, for a page that is read without the files beside it."""
+"""Chooses the lines of evidence files that a page quotes."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from switchproof.deploy.record.record import Evidence
 from switchproof.reports import text
 
 LINES = 20
-"""Lines of one file that are shown."""
+"""Lines quoted from one file."""
 
 LINE_CHARACTERS = 240
-"""Characters of one line that are shown."""
+"""Characters quoted from one line."""
 
 PAGE_CHARACTERS = 120_000
-"""Characters of all files together: what keeps the report of ten hosts with full diagnostics below 1 MB."""
+"""Characters of all files together. This keeps the report of ten hosts with full diagnostics below 1 MB."""
 
 FILE_CHARACTERS = 2400
-"""Characters of one file, where there are few of them."""
+"""Characters of one file, if there are few files."""
 
 READ_BYTES = 64 * 1024**2
-"""A file that is larger is not read."""
+"""Bytes above which a file is not read."""
 
 _LOOKED_AT = 1000
-"""Lines at the telling end of a file that are looked at, where there are few files; of many as many fewer."""
+"""Lines examined at the more useful end of a file, if there are few files; with many files, fewer."""
 
 _ALIKE = 4
-"""Lines in a row, alike but for their numbers, from which only the first and the last are shown."""
+"""Number of lines in a row, equal except for numbers, from which only the first and last are shown."""
 
 _NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
 _HEAD_TELLS = re.compile(r"/(?:status|show)/|/(?:sockets|disk|memory)\b|\.(?:facts|network)\.")
-"""Files that say what matters at their beginning; a log says it at its end."""
+"""Files whose first lines matter most; in a log, the last ones do."""
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """Lines of a file, or why there are none.
+    """Lines of a file, or the reason why there are none.
 
     Attributes:
-        lines: What is shown of it, as text.
-        shown: How many of its lines that stands for.
-        total: How many lines it has.
-        folded: Whether some of them stand for others that are alike.
-        problem: Why nothing is shown; empty if something is.
+        lines: The quoted lines, as text.
+        shown: Number of lines of the file that they stand for.
+        total: Number of lines of the file.
+        folded: Whether a quoted line stands for several similar ones.
+        problem: The reason why nothing is shown; empty if something is.
     """
 
     lines: str = ""
@@ -58,19 +58,19 @@ class Excerpt:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing of the file is missing."""
+        """Whether no line of the file is missing."""
         return not self.problem and self.shown == self.total
 
 
 def take(folder: Path, kept: Mapping[str, Evidence], paths: Iterable[str]) -> dict[str, Excerpt]:
-    """Take excerpts of files of a run, all of them together no longer than a page bears.
+    """Return excerpts of a run's files, together no longer than `PAGE_CHARACTERS`.
 
-    A file whose digest is another than the record's is not shown: it is not what was kept.
+    A file whose digest differs from the record's is not shown, because it was changed.
 
     Args:
         folder: The run's folder.
         kept: The evidence of the record, by path.
-        paths: The files to show. One that was not kept is left out.
+        paths: The files to quote. Files that were not kept are left out.
     """
     wanted = [path for path in dict.fromkeys(paths) if path in kept]
     limit = min(FILE_CHARACTERS, PAGE_CHARACTERS // max(len(wanted), 1))
@@ -84,25 +84,25 @@ def _read(folder: Path, evidence: Evidence, limit: int) -> Excerpt:
     place = folder / path
     try:
         if not place.resolve(strict=True).is_relative_to(folder.resolve()) or not place.is_file():
-            return Excerpt(problem="it is no file of the run's folder")
+            return Excerpt(problem="it is not a file of the run's folder")
         if place.stat().st_size > READ_BYTES:
             return Excerpt(problem=f"it has more than {text.size(READ_BYTES)}")
         body = place.read_bytes()
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else "") or "its path is none"
+        reason = (error.strerror if isinstance(error, OSError) else "") or "its path is not valid"
         return Excerpt(problem=f"it could not be read: {reason}")
     if hashlib.sha256(body).hexdigest() != evidence.sha256:
-        return Excerpt(problem="it is not the file that was kept: its SHA-256 is another now")
+        return Excerpt(problem="it was changed after the run: its SHA-256 differs from the record's")
     return excerpt(body.decode("utf-8", "replace"), head=bool(_HEAD_TELLS.search(f"/{path}")), limit=limit)
 
 
 def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerpt:
-    """Show the first or the last lines of a text, rows of like ones as one.
+    """Return the first or the last lines of a text, with similar lines folded.
 
     Args:
         content: The text.
-        head: Whether its first lines tell most, else its last ones.
-        limit: Characters that may be shown.
+        head: Whether to quote its first lines, else its last ones.
+        limit: The most characters to quote.
     """
     every = content.rstrip().split("\n")
     span = max(LINES, _LOOKED_AT * limit // FILE_CHARACTERS)
@@ -124,14 +124,14 @@ def excerpt(content: str, *, head: bool, limit: int = FILE_CHARACTERS) -> Excerp
 
 
 def _fold(lines: list[str]) -> Iterable[tuple[str, int]]:
-    """Give lines, and for how many each stands: of a long row alike but for numbers only the ends."""
+    """Yield lines and how many each stands for; of a long row that differs in numbers only, just the ends."""
     for _, group in groupby(lines, key=lambda line: _NUMBERS.sub("#", line[:LINE_CHARACTERS])):
         row = list(group)
         if len(row) < _ALIKE:
             yield from ((line, 1) for line in row)
         else:
             yield row[0], 1
-            yield f"[{len(row) - 2} lines alike but for their numbers]", len(row) - 2
+            yield f"[{len(row) - 2} lines that differ only in numbers]", len(row) - 2
             yield row[-1], 1
 
 

@@ -1,4 +1,4 @@
-"""Whole HTML pages around the conformance part, with or without pytest-html's test log."""
+"""Puts the conformance part and pytest-html's test log into one HTML page."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _OWN_TITLE = re.compile(r'<h1 id="title">.*?</h1>', re.DOTALL)
 _DATA = re.compile(r'data-jsonblob="([^"]*)"')
 _LOG_CHARACTERS = 800
-"""Characters of one test's log that are shown: above, its check tells the whole."""
+"""Characters shown of one test's log; its check, above, has all of it."""
 _LOG_ROWS = 400
-"""Tests above which the log has no rows of passed ones: its script takes seconds to draw thousands."""
+"""Number of tests above which the log leaves out passed ones, because its script draws thousands slowly."""
 _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
-    (' onclick="location.reload()"', ""),  # of a button that is hidden once a session has ended
+    (' onclick="location.reload()"', ""),  # of a button that is hidden after the session
     ('<div class="logwrapper">', '<div class="logwrapper" tabindex="0" role="region" aria-label="Output">'),
 )
 _FILTER = re.compile(r'(<input [^>]*data-test-result="(\w+)")')
-"""A box to tick, which pytest-html gives no label."""
+"""A check box, which pytest-html gives no label."""
 
 
 @dataclass(frozen=True)
 class SessionLog:
-    """What of pytest-html's page goes into ours.
+    """The parts of pytest-html's page that our page contains.
 
     Attributes:
         style: Its style sheet.
-        body: What its body holds, without its title.
-        script_sha256: Digest of its one script, as a content security policy names it.
-        left_out: How many tests that passed have no row.
+        body: The contents of its body, without the title.
+        script_sha256: The digest of its script, for a content security policy.
+        left_out: The number of passed tests without a row.
     """
 
     style: Markup
@@ -53,35 +53,35 @@ class SessionLog:
 
 
 def session_log(page: str) -> SessionLog:
-    """Take pytest-html's self-contained page apart.
+    """Parse pytest-html's self-contained page.
 
     Raises:
-        ValueError: The page does not have the parts that pytest-html's pages have.
+        ValueError: The page lacks a part of pytest-html's pages.
     """
     style, body, scripts = _STYLE.search(page), _BODY.search(page), _SCRIPT.findall(page)
     if not style or not body or len(scripts) != 1 or 'id="data-container"' not in body[1]:
-        raise ValueError("pytest-html wrote a page of an unknown form")
+        raise ValueError("pytest-html wrote a page in an unknown format")
     parts = _OWN_TITLE.sub("", body[1], count=1)
     for theirs, ours in _CHANGES:
         parts = parts.replace(theirs, ours)
     parts = _FILTER.sub(r'\1 aria-label="Show \2"', parts)
-    found = _DATA.search(parts)
-    if found is None:
+    attribute = _DATA.search(parts)
+    if attribute is None:
         raise ValueError("pytest-html wrote a page without data")
-    data, left_out = _denser(found[1])
+    data, left_out = _denser(attribute[1])
     return SessionLog(
         style=Markup(style[1]),  # noqa: S704 - a file of pytest-html
-        body=Markup(parts.replace(found[0], data)),  # noqa: S704 - scripts are held back by the policy
+        body=Markup(parts.replace(attribute[0], data)),  # noqa: S704 - scripts are held back by the policy
         script_sha256=_digest(scripts[0]),
         left_out=left_out,
     )
 
 
 def _denser(attribute: str) -> tuple[str, int]:
-    """Write the log's data in half the room: quotes of JSON as they are, nothing that nobody reads, and logs cut.
+    """Shrink the log's data: quotes stay unescaped, unused fields are removed and long logs are cut.
 
     Returns:
-        The attribute with its name, and how many rows of passed tests are left out.
+        The attribute with its name, and the number of passed tests left out.
     """
     data = json.loads(html.unescape(attribute))
     tests = list(data["tests"].values())
@@ -92,14 +92,14 @@ def _denser(attribute: str) -> tuple[str, int]:
             del row["extras"]
         if len(row["log"]) > _LOG_CHARACTERS:
             end = row["log"].rfind("\n", 0, _LOG_CHARACTERS)  # between lines, so that no escape is cut
-            row["log"] = f"{row['log'][: max(end, 0)]}\n[the whole stands with the check, above]"
+            row["log"] = f"{row['log'][: max(end, 0)]}\n[the check above has all of it]"
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     escaped = written.replace("&", "&amp;").replace("<", "&lt;").replace("'", "&#39;")
     return f"data-jsonblob='{escaped}'", len(tests) - len(few)
 
 
 def _digest(content: str) -> str:
-    """Digest the content of a script or style element as a content security policy names it."""
+    """Return the digest of a script or style element, for a content security policy."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
@@ -113,16 +113,15 @@ def title(record: Record) -> str:
 def standalone(
     record: Record, folder: Path | None = None, log: SessionLog | None = None, log_problem: str = ""
 ) -> str:
-    """Render a whole page that needs nothing beside it.
+    """Render a self-contained page.
 
-    The page's content security policy lets no script run but the test log's own, no style count but those of the
-    page, and nothing be fetched.
+    The page's content security policy allows only the test log's script and the page's own styles, and no request.
 
     Args:
         record: The run.
-        folder: The run's folder, from which the telling lines of evidence files are taken; None if it is not at hand.
-        log: pytest-html's part, which follows the conformance part.
-        log_problem: Why there is no test log, if there should be one.
+        folder: The run's folder, from which lines of evidence files are quoted; None to quote none.
+        log: pytest-html's test log, which follows the conformance part.
+        log_problem: The reason why the test log is missing, if there should be one.
     """
     environment = conformance.environment()
     style = conformance.style() + environment.get_template("page.css.j2").render(log=log)

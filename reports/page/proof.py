@@ -1,4 +1,4 @@
-"""One check as the page shows it: its anchor, its attempts, and the evidence that bears on it."""
+"""Prepares each check for the page: its anchor, its attempts and its evidence."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from switchproof.reports.legs import Leg, legs_of
 from switchproof.reports.page import attempts, excerpts
 
 _TELLING = frozenset({Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED})
-"""The verdicts whose evidence is shown and not only named."""
+"""The verdicts of checks whose evidence is quoted, not only listed."""
 
 _MANY = 200
-"""Checks above which what all of one id have in common is told once in the page, for its size."""
+"""Number of checks above which a page explains the checks of one id only once, to stay small."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class File:
     """An evidence file beside a check.
 
     Attributes:
-        path: As the check names it.
-        evidence: What the record has of it; None if it was not kept.
-        excerpt: Its telling lines, where they are shown here.
-        above: The anchor of the check where they are shown, if that is another.
-        first: Whether it is the one to read first.
+        path: Its path in the check.
+        evidence: Its entry in the record; None if it was not kept.
+        excerpt: Its quoted lines, if they are shown here.
+        above: The anchor of the check that shows them, if that is another.
+        first: Whether to read it first.
     """
 
     path: str
@@ -46,13 +46,13 @@ class Proof:
 
     Attributes:
         check: The check.
-        anchor: Its place in the page.
-        lead: What it says in one line; empty if it says nothing.
-        rest: What else it says.
-        attempts: What its endpoint answered over time, where that bears on it.
-        used: Which part of its limit it took, from 0 to 1; None where it has no limit.
+        anchor: Its HTML id.
+        lead: The first line of its message.
+        rest: The other lines of its message.
+        attempts: The answers of its endpoint over time, if they explain the verdict.
+        used: The used part of its time limit, from 0 to 1; None without a limit.
         files: Its evidence.
-        explained: Whether it has been told before why it matters and what asked, with the first check of its id.
+        explained: Whether the first check of its id already shows why it matters and its command.
     """
 
     check: Check
@@ -65,13 +65,13 @@ class Proof:
     explained: bool = False
 
     @property
-    def tells(self) -> bool:
-        """Whether a reader is to see it without asking."""
+    def is_telling(self) -> bool:
+        """Whether the page shows it open."""
         return self.check.verdict in _TELLING
 
     @property
     def same_as(self) -> str:
-        """The anchor of the one check beside which all of its evidence is shown; empty if there is no such."""
+        """The anchor of the check that shows all of its evidence; empty if there is none."""
         places = {file.above for file in self.files}
         return places.pop() if len(self.files) > 1 and len(places) == 1 else ""
 
@@ -79,36 +79,36 @@ class Proof:
 Part: TypeAlias = Clause | Literal["audit"]
 
 Proofs = Mapping[tuple[str, Part], Sequence[Proof]]
-"""The proofs of each clause, and of a team's own audit, by the leg's anchor and the clause."""
+"""The proofs of each clause and of a team's own audit, by the leg's anchor and the clause."""
 
 
 def proofs(record: Record, folder: Path | None) -> Proofs:
-    """Make the proof of every check.
+    """Return the proofs of all checks.
 
-    Lines of evidence stand once in a page, with the first check that they bear on.
+    A page quotes each evidence file once, with the first check that names it.
 
     Args:
         record: The run.
-        folder: The run's folder, for the lines of evidence files; None if it is not at hand.
+        folder: The run's folder, from which evidence files are quoted; None to quote none.
     """
-    many = told_once(record)
+    many = explained_once(record)
     shelf = _Shelf(record, folder)
     explained: set[tuple[str, str, str]] = set()
-    found: dict[tuple[str, Part], list[Proof]] = {}
+    by_clause: dict[tuple[str, Part], list[Proof]] = {}
     for leg, clause, check in _checks(record):
-        row = found.setdefault((leg.anchor, clause), [])
+        row = by_clause.setdefault((leg.anchor, clause), [])
         anchor = f"{leg.anchor.partition('-')[0]}{leg.name[0]}-{clause}-{len(row) + 1}"
         proof = _proof(leg, check, anchor, shelf.files(check, anchor))
-        words = (check.id, check.why, check.command)
-        if many and words in explained and not proof.tells:
+        explanation = (check.id, check.why, check.command)
+        if many and explanation in explained and not proof.is_telling:
             proof = dataclasses.replace(proof, explained=True)
-        explained.add(words)
+        explained.add(explanation)
         row.append(proof)
-    return found
+    return by_clause
 
 
-def told_once(record: Record) -> bool:
-    """Whether a record has so many checks that what all of one id have in common is told once."""
+def explained_once(record: Record) -> bool:
+    """Whether a record has so many checks that the page explains the checks of one id only once."""
     return sum(1 for _ in _checks(record)) > _MANY
 
 
@@ -123,7 +123,7 @@ def _proof(leg: Leg, check: Check, anchor: str, files: list[File]) -> Proof:
     lead, _, rest = check.message.partition("\n")
     if any(JOURNAL in file.path and (file.excerpt or file.above) for file in files):
         rest = rest.partition(LAST_WORDS)[0]
-    said = [line for line in rest.splitlines() if line.strip() != f"try: {check.remedy}"]
+    lines = [line for line in rest.splitlines() if line.strip() != f"try: {check.remedy}"]
     watch = leg.host.watch(leg.name, check.endpoint) if check.endpoint else None
     bears = check.verdict in _TELLING or check.took_s is not None
     limit = check.limit_s
@@ -131,15 +131,15 @@ def _proof(leg: Leg, check: Check, anchor: str, files: list[File]) -> Proof:
         check=check,
         anchor=anchor,
         lead=lead,
-        rest="\n".join(said),
-        attempts=attempts.tell(watch) if watch is not None and bears else (),
+        rest="\n".join(lines),
+        attempts=attempts.rows_of(watch) if watch is not None and bears else (),
         used=min(max(check.took_s / limit, 0.0), 1.0) if check.took_s is not None and limit else None,
         files=files,
     )
 
 
 class _Shelf:
-    """The evidence of a run, of which each file is shown once."""
+    """The evidence of a run, which quotes each file once."""
 
     def __init__(self, record: Record, folder: Path | None) -> None:
         self._kept = {evidence.path: evidence for evidence in record.evidence}
@@ -148,7 +148,7 @@ class _Shelf:
         self._shown: dict[str, str] = {}
 
     def files(self, check: Check, anchor: str) -> list[File]:
-        """Give the files that bear on a check, with the lines of those that are not shown yet."""
+        """Return the evidence files of a check, with quoted lines for files not quoted before."""
         if check.verdict not in _TELLING:
             return [File(path, self._kept.get(path)) for path in check.evidence]
         files, first = [], True

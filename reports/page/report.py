@@ -1,4 +1,4 @@
-"""The run's `report.html`: the conformance part first, pytest-html's table after it, in one file."""
+"""Writes a run's `report.html` at the end of the pytest session."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TEST_LOG = ".test-log.html"
 
 
 def configure(config: pytest.Config, folder: Path) -> None:
-    """Point pytest-html at the run's folder; to be called before pytest-html is configured.
+    """Point pytest-html to the run's folder; call this before pytest-html is configured.
 
     Raises:
-        pytest.UsageError: Somebody asked for a report elsewhere, where the links to evidence would lead nowhere.
+        pytest.UsageError: `--html` names another place, where the links to evidence would be broken.
     """
     if config.getoption("htmlpath", None):
         raise pytest.UsageError(
@@ -37,13 +37,13 @@ def configure(config: pytest.Config, folder: Path) -> None:
 
 
 class HtmlReport:
-    """A pytest plugin that writes `report.html` at the end of the session, whole or not at all.
+    """A pytest plugin that writes `report.html` atomically at the end of the session.
 
-    Nothing that goes wrong here changes the session's outcome: it is told at the end of the terminal's output.
+    A failure here never changes the session's outcome; the terminal's output ends with a warning.
 
     Args:
         folder: The run's folder.
-        record: Gives the record as it stands; None as long as the run has not begun.
+        record: Returns the record so far; None before the run has begun.
     """
 
     def __init__(self, folder: Path, record: Callable[[], Record | None]) -> None:
@@ -61,26 +61,26 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_report_title(self, report: Any) -> None:
-        """Name the test log and keep its rows in the order in which checks ran."""
+        """Set the log's title, and keep its rows in the order in which checks ran."""
         report.title = "Test log"
         report.set_data("initialSort", "original")
         self._data = report
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_html_results_summary(self) -> None:
-        """Settle the environment table just before it is written; pytest-html does not escape it."""
+        """Set the environment table just before it is written, escaped, because pytest-html does not escape it."""
         if self._data is not None:
             self._data.set_data("environment", {name: html.escape(each) for name, each in _versions().items()})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Put a column of the contract's verdicts, of which pytest knows only some, in place of that for links."""
+        """Replace the column of links by one of the contract's verdicts, of which pytest knows only some."""
         del cells[-1]
         cells.insert(1, '<th class="sortable" data-column-type="verdict">Verdict</th>')
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
-        """Fill the verdict's column, and escape the test's name, which pytest-html does not."""
+        """Fill the verdict column, and escape the test's name, which pytest-html does not escape."""
         name = report.nodeid if report.when == "call" else f"{report.nodeid}::{report.when}"
         properties = dict(getattr(report, "user_properties", ()))
         cells[1] = f'<td class="col-testId">{html.escape(" ".join(name.split()))}</td>'
@@ -89,7 +89,7 @@ class HtmlReport:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Write the report when everyone else, pytest-html too, has written theirs."""
+        """Write the report after all other plugins, pytest-html included, have written theirs."""
         try:
             return (yield)
         except OSError as error:
@@ -100,12 +100,12 @@ class HtmlReport:
             self.write()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Tell what went wrong with the reports."""
+        """Print the problems of the report."""
         for problem in self.problems:
             terminalreporter.write_line(f"WARNING: {problem}", yellow=True)
 
     def write(self) -> None:
-        """Write `report.html` from the record as it stands and from what pytest-html left."""
+        """Write `report.html` from the record and pytest-html's log."""
         from switchproof.reports.page import layout
 
         try:
@@ -121,13 +121,13 @@ class HtmlReport:
         from switchproof.reports.page import layout
 
         try:
-            found = layout.session_log(self._test_log.read_text(encoding="utf-8"))
+            log = layout.session_log(self._test_log.read_text(encoding="utf-8"))
             self._test_log.unlink()
         except (OSError, ValueError) as error:
             self.problems.append(f"the report has no test log: {error}")
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return None, f"{reason}."
-        return found, ""
+        return log, ""
 
     def _silence(self, config: pytest.Config) -> None:
         # Its last line would name the file that has just become a part of ours.
@@ -137,7 +137,7 @@ class HtmlReport:
 
 
 def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version(), "pytest": pytest.__version__}
+    versions = {"Python": platform.python_version(), "pytest": pytest.__version__}
     with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout that is not installed
-        found["switchproof"] = metadata.version("switchproof")
-    return found
+        versions["switchproof"] = metadata.version("switchproof")
+    return versions

@@ -1,4 +1,4 @@
-"""The whole run on one time axis: what is drawn where, and the same as rows of a table (pure)."""
+"""Lays out a whole run on one time axis, as a drawing and as rows of a table (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from switchproof.reports.legs import LEG_WORDS
 from switchproof.reports.page.attempts import Tick, since_healthy, ticks
 
 WIDTH = 1000
-"""Width of the axis, in units of the drawing."""
+"""Width of the axis, in units of the drawing, as all lengths here."""
 GUTTER = 130
 """Width of the column with the hosts' names, left of the axis."""
 TOP = 26
@@ -21,9 +21,9 @@ LANE = 54
 """Height of one host's lane."""
 
 _LETTER = 6.4
-"""Width of a letter of a label, about."""
+"""Approximate width of a letter of a label."""
 _NAME = 18
-"""Letters of a host's name that the gutter has room for."""
+"""Letters of a host's name that fit into the gutter."""
 
 MOMENT_WORDS: dict[facts.MomentKind, str] = {
     "connected": "connected",
@@ -41,7 +41,7 @@ MOMENT_WORDS: dict[facts.MomentKind, str] = {
     "rebooted": "rebooted",
     "confirmed": "confirmed: the host keeps the system",
 }
-"""What each mark of a timeline means."""
+"""The meaning of each moment."""
 
 MARKS: dict[facts.MomentKind, str] = {
     "lost": "✕",
@@ -51,7 +51,7 @@ MARKS: dict[facts.MomentKind, str] = {
     "rebooted": "⟳",
     "confirmed": "✓",
 }
-"""The sign of each moment that is drawn as a point; the others bound a span."""
+"""The sign of each moment that is drawn as a point; other moments bound a span."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,19 @@ class Bar:
     """A span of time in a lane.
 
     Attributes:
-        kind: What it is: `phase`, `switch`, `soak`, `rollback`.
-        x: Where it begins.
-        width: How wide it is, at least a hair.
-        label: Its name, empty where there is no room for it.
-        words: All of it in words.
-        problem: Whether it did not end well.
+        kind: `phase`, `switch`, `soak` or `rollback`.
+        x: The position of its start.
+        width: Its width, never too narrow to see.
+        label: Its name; empty if that does not fit.
+        description: The same as text, with its duration.
+        problem: Whether it ended with a problem.
     """
 
     kind: str
     x: float
     width: float
     label: str
-    words: str
+    description: str
     problem: bool = False
 
 
@@ -82,22 +82,22 @@ class Mark:
     kind: facts.MomentKind
     x: float
     sign: str
-    words: str
+    description: str
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One host's way.
+    """One host in the drawing.
 
     Attributes:
-        name: The host, as its lane is headed.
-        y: Where the lane begins, from the top.
-        phases: What it was in.
+        name: The heading of the lane.
+        y: The distance of the lane from the top.
+        phases: The phases of the host.
         spans: Switches, soaks and rollbacks.
-        marks: What happened at one moment.
-        good: Where a probe had a good answer.
-        bad: Where a probe had none.
-        legs: Where each later leg begins, with its name.
+        marks: Moments that are drawn as points.
+        good: Positions of good answers to probes.
+        bad: Positions of bad answers.
+        legs: The start of each later leg, with its name.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table that says what the drawing shows."""
+    """One row of the table beside the drawing."""
 
     at_s: float
     host: str
@@ -122,7 +122,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The drawing of a run and the table beside it."""
+    """The drawing of a run, and its table."""
 
     lanes: list[Lane]
     ticks: list[Tick]
@@ -137,7 +137,7 @@ class Timeline:
 
     @property
     def kinds(self) -> set[str]:
-        """Every kind of bar and mark that is drawn, for the legend."""
+        """The kinds of bars and marks that are drawn, for the legend."""
         bars = {bar.kind for lane in self.lanes for bar in lane.spans}
         marks = {mark.kind for lane in self.lanes for mark in lane.marks}
         probes = {"probe"} if any(lane.good or lane.bad for lane in self.lanes) else set()
@@ -146,7 +146,7 @@ class Timeline:
 
 
 def draw(record: Record) -> Timeline | None:
-    """Lay out what happened on every host; None if nothing is known to have happened."""
+    """Lay out the events of every host; None if the record has none."""
     times = [time for host in record.hosts for time in _times(host)]
     if not times:
         return None
@@ -168,11 +168,13 @@ class _Axis:
     def x(self, at: dt.datetime) -> float:
         return round(min(max(self.at_s(at), 0.0), self.seconds) / self.seconds * WIDTH, 1)
 
-    def bar(self, kind: str, begin: dt.datetime, end: dt.datetime, name: str, words: str, *, problem: bool) -> Bar:
+    def bar(
+        self, kind: str, begin: dt.datetime, end: dt.datetime, name: str, description: str, *, problem: bool
+    ) -> Bar:
         x = self.x(begin)
         width = max(round(self.x(end) - x, 1), 1.5)
         room = width >= len(name) * _LETTER + 6
-        return Bar(kind, x, width, name if room else "", words, problem)
+        return Bar(kind, x, width, name if room else "", description, problem)
 
 
 def _times(host: Host) -> list[dt.datetime]:
@@ -182,7 +184,7 @@ def _times(host: Host) -> list[dt.datetime]:
 
 
 def _end(phase: PhaseTime, host: Host) -> dt.datetime:
-    """When a phase ended: for one that never did, the last that is known of its host."""
+    """Return when a phase ended; for an unfinished one, the last known time of its host."""
     return phase.finished or max(_times(host))
 
 
@@ -190,9 +192,9 @@ def _lane(host: Host, y: int, axis: _Axis) -> Lane:
     lane = Lane(text.one_line(host.name, _NAME), y)
     for phase in host.phases:
         problem = phase.finished is None or phase.problem is not None
-        words = f"{_phase(phase)}: {_took(phase)}"
-        words += f", {text.one_line(phase.problem)}" if phase.problem else ""
-        bar = axis.bar("phase", phase.started, _end(phase, host), phase.phase, words, problem=problem)
+        description = f"{_phase(phase)}: {_took(phase)}"
+        description += f", {text.one_line(phase.problem)}" if phase.problem else ""
+        bar = axis.bar("phase", phase.started, _end(phase, host), phase.phase, description, problem=problem)
         lane.phases.append(bar)
     for leg in list(LEG_WORDS)[1:]:
         if begun := [phase.started for phase in host.phases if phase.leg == leg]:
@@ -202,18 +204,18 @@ def _lane(host: Host, y: int, axis: _Axis) -> Lane:
         if sign := MARKS.get(moment.kind):
             lane.marks.append(Mark(moment.kind, axis.x(moment.at), sign, _moment(moment, axis)))
     for good, where in ((True, lane.good), (False, lane.bad)):
-        found = {
+        places = {
             round(axis.x(facts.after(watch.began, sample.at_s)))
             for watch in host.watches
             for sample in watch.samples
             if sample.good is good
         }
-        where.extend(sorted(found))
+        where.extend(sorted(places))
     return lane
 
 
 def _spans(host: Host, axis: _Axis) -> list[Bar]:
-    """Pair what begins with what ends: switches and rollbacks one after another, soaks endpoint by endpoint."""
+    """Return the spans between begin and end: switches, rollbacks, and soaks over all endpoints."""
     spans = []
     for kind in ("switch", "rollback"):
         open_at: facts.Moment | None = None
@@ -235,10 +237,10 @@ def _spans(host: Host, axis: _Axis) -> list[Bar]:
     return spans
 
 
-def _span(kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, said: str, *, problem: bool = False) -> Bar:
+def _span(kind: str, begin: dt.datetime, end: dt.datetime, axis: _Axis, note: str, *, problem: bool = False) -> Bar:
     took = text.duration((end - begin).total_seconds())
-    words = f"{kind} of {took}{f' ({said})' if said else ''}"
-    return axis.bar(kind, begin, end, kind, words, problem=problem)
+    description = f"{kind} of {took}{f' ({note})' if note else ''}"
+    return axis.bar(kind, begin, end, kind, description, problem=problem)
 
 
 def _rows(host: Host, axis: _Axis) -> list[Row]:
@@ -250,8 +252,8 @@ def _rows(host: Host, axis: _Axis) -> list[Row]:
     for each in host.timeline:
         together.setdefault((each.at, each.leg, each.kind), []).append(each.text)
     moments = [
-        Row(axis.at_s(at), host.name, _on(leg, MOMENT_WORDS[kind]), ", ".join(filter(None, said)))
-        for (at, leg, kind), said in together.items()
+        Row(axis.at_s(at), host.name, _on(leg, MOMENT_WORDS[kind]), ", ".join(filter(None, notes)))
+        for (at, leg, kind), notes in together.items()
     ]
     return phases + moments
 
@@ -271,5 +273,5 @@ def _took(phase: PhaseTime) -> str:
 
 
 def _moment(moment: facts.Moment, axis: _Axis) -> str:
-    said = f": {text.one_line(moment.text)}" if moment.text else ""
-    return f"+{axis.at_s(moment.at):.1f} s {MOMENT_WORDS[moment.kind]}{said}"
+    note = f": {text.one_line(moment.text)}" if moment.text else ""
+    return f"+{axis.at_s(moment.at):.1f} s {MOMENT_WORDS[moment.kind]}{note}"

@@ -1,4 +1,4 @@
-"""What a run did not see, so that nobody takes silence for proof (pure)."""
+"""Lists what a run did not see, so that nobody takes silence for proof (pure)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _REASON_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class NotMade:
-    """Checks of one leg of one host that proved nothing, for one reason.
+    """Checks of one leg that proved nothing, for one reason.
 
     Attributes:
-        label: The host, and the leg where it is not the first.
-        anchor: The leg's place in the page.
-        verdict: What they are called.
-        checks: The ids of them.
-        reason: Why.
+        label: The host, with the leg unless it is the first.
+        anchor: The leg's HTML id.
+        verdict: Their verdict.
+        checks: Their ids.
+        reason: The reason.
     """
 
     label: str
@@ -35,19 +35,19 @@ class NotMade:
 
 @dataclass(frozen=True)
 class Gap:
-    """Something about a host that is not known, and why it matters."""
+    """A fact about a host that is not known."""
 
     host: str
     what: str
 
 
 def unreached(record: Record) -> list[tuple[str, str]]:
-    """Name every host that no connection was made to, with the reason as far as that is known."""
+    """Return every host that was not reached, with the reason if it is known."""
     return [(host.name, _why_unreached(host)) for host in record.hosts if not _reached(host)]
 
 
 def _reached(host: Host) -> bool:
-    """Whether a host was spoken to; a record of an older version tells that by its phases alone."""
+    """Whether a host was reached; records of older versions show that by their phases alone."""
     return host.connection is not None or any(
         phase.phase != "connect" or (phase.finished and not phase.problem) for phase in host.phases
     )
@@ -59,15 +59,15 @@ def _why_unreached(host: Host) -> str:
 
 
 def not_made(record: Record) -> list[NotMade]:
-    """Name every check that was not made, or gave no answer, with the reason; those of one reason together."""
-    found: dict[tuple[str, str, str, str], list[str]] = {}
+    """Return the checks that were not made or gave no answer, grouped by reason."""
+    by_reason: dict[tuple[str, str, str, str], list[str]] = {}
     for leg in legs_of(record):
         for part in leg.parts:
             for check in part.checks:
                 if check.verdict in {Verdict.BLOCKED, Verdict.INCONCLUSIVE}:
                     key = (leg.label, leg.anchor, check.verdict.value, _reason(check))
-                    found.setdefault(key, []).append(check.id)
-    return [NotMade(label, anchor, word, tuple(ids), why) for (label, anchor, word, why), ids in found.items()]
+                    by_reason.setdefault(key, []).append(check.id)
+    return [NotMade(label, anchor, word, tuple(ids), why) for (label, anchor, word, why), ids in by_reason.items()]
 
 
 def _reason(check: Check) -> str:
@@ -77,44 +77,42 @@ def _reason(check: Check) -> str:
 
 
 def gaps(record: Record) -> list[Gap]:
-    """Name what is not known of the hosts that were reached, beside the contract."""
+    """Return unknown facts of the reached hosts, outside the contract."""
     away = {name for name, _ in unreached(record)}
     return [gap for host in record.hosts if host.name not in away for gap in _gaps(record, host)]
 
 
 def _kept_running(host: Host) -> list[str]:
-    """Name the units that run in the new system as they ran in the earlier one."""
+    """Return the units that the switch left running."""
     if host.before is None or host.after is None or host.before.toplevel == host.after.toplevel:
         return []
     return [unit.name for unit in host.units if unit.before and unit.after and not unit.restarted]
 
 
 def _gaps(record: Record, host: Host) -> list[Gap]:
-    found = []
+    unknown = []
     changes = record.run.mode in {"deploy", "rollback", "drill"}
     if host.before is None and changes:
-        found.append("which system it ran before")
+        unknown.append("which system it ran before")
     if host.after is None and record.run.mode != "plan":
-        found.append("which system it runs now")
+        unknown.append("which system it runs now")
     if host.clock is None:
-        found.append("how far its clock is from ours, so its own times are not comparable")
+        unknown.append("how far its clock is from ours, so its own times are not comparable")
     if host.connection and not host.connection.host_key and not vouched_by(host.connection):
-        found.append("the fingerprint of its host key")
+        unknown.append("the fingerprint of its host key")
     if not host.watches and record.run.mode != "plan":
-        found.append("its endpoints' health over time")
-    found += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
-    found += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]
+        unknown.append("its endpoints' health over time")
+    unknown += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
+    unknown += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]
     if kept := _kept_running(host):
-        found.append(
+        unknown.append(
             f"whether units that the switch left running ({', '.join(kept)}) still serve data of the earlier system: "
-            "no check sees what a process has read through /run/current-system"
+            "no check sees what a process has read from /run/current-system"
         )
-    for leg, words in LEG_WORDS.items():
+    for leg, leg_word in LEG_WORDS.items():
         thinned = [watch for watch in host.watches if watch.leg == leg and watch.left_out]
         if thinned:
             count = text.count(sum(watch.left_out for watch in thinned), "answer")
             names = ", ".join(dict.fromkeys(watch.endpoint for watch in thinned))
-            found.append(
-                f"{count} of {names} ({words}) between others that are alike; they counted, and are not kept"
-            )
-    return [Gap(host.name, what) for what in found]
+            unknown.append(f"{count} of {names} ({leg_word}) between similar answers were judged and are not kept")
+    return [Gap(host.name, what) for what in unknown]

@@ -1,1 +1,1 @@
-"""What a run prints to the terminal: progress while it goes on, and the summary at its end."""
+"""What a run prints to the terminal: its progress, and the summary at its end."""

@@ -1,4 +1,4 @@
-"""What each host is doing, kept up to date from events, and the dated lines that tell it."""
+"""Tracks what each host is doing from events, and formats the log lines about it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS
 
 LOG_INTERVAL_S = 1.0
-"""Seconds between two lines of one host's log, where lines stay."""
+"""Seconds between two lines of one host's log, if lines stay on the screen."""
 QUIET_S = 60.0
-"""Seconds of a log without a line after which what the host does is told, and again after as many."""
+"""Seconds without a log line after which the host's work is shown, and the interval of repetitions."""
 _BUILDING = re.compile(r"^building '/nix/store/[a-z0-9]{32}-(.+?)(?:\.drv)?'")
 _SWITCHING = re.compile(
     r"^(?:activating the configuration|(?:stopping|starting|restarting|reloading) the following )"
 )
 LOG_CHARACTERS = 1000
-"""Characters of a log line that are looked at; the whole log is evidence."""
+"""Characters used of a log line; the whole log is evidence."""
 WARNING_CHARACTERS = 600
-"""Characters of a warning that are told: it names whole store paths."""
+"""Characters shown of a warning, which names whole store paths."""
 LAST_LINES = 5
-"""Lines of a host's log that are told when a phase ends, if they were held back."""
+"""Held-back lines of a host's log that are shown when a phase ends."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line that tells an event; a `passing` one says only what a live table shows as well."""
+    """A line about an event. A `passing` line repeats what a live table shows."""
 
     text: str
     passing: bool = False
@@ -42,11 +42,11 @@ class Activity:
     """What one host is doing.
 
     Attributes:
-        phase: Where it is, or what came of it.
-        since: When it entered the phase; None if it is in none.
-        took_s: How long the last phase took, in seconds, when it is in none.
+        phase: The current phase, or the result of the last one.
+        since: The start of the current phase; None between phases.
+        took_s: Seconds that the last phase took; None during a phase.
         line: The last line of its log.
-        work: What its log said last that it does: build a derivation, or switch.
+        work: The work that its log named last: building a derivation, or switching.
     """
 
     phase: str = "waiting"
@@ -61,14 +61,14 @@ class Activity:
     _held_count: int = field(default=0, repr=False)
 
     def log(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
-        """Take in a line of the log.
+        """Record a line of the log.
 
         Returns:
-            The line and how many before it were held back, if it is time for one.
+            The number of lines held back before it and the line, if a line is due; else None.
         """
         self.line, self._quiet_since = line, at
-        if found := _BUILDING.match(line):
-            self.work, self._working_since = f"building {found[1]}", at
+        if match := _BUILDING.match(line):
+            self.work, self._working_since = f"building {match[1]}", at
         elif _SWITCHING.match(line) and self.work != "switching":
             self.work, self._working_since = "switching", at
         if self._shown_at is not None and (at - self._shown_at).total_seconds() < LOG_INTERVAL_S:
@@ -81,7 +81,7 @@ class Activity:
         return missed, line
 
     def quiet(self, now: dt.datetime) -> tuple[list[tuple[int, str]], str]:
-        """Return the lines that were held back and that nothing followed, and what is done in silence."""
+        """Return the lines still held back, and a notice about long silent work; empty if none is due."""
         quiet_s = (now - self._quiet_since).total_seconds() if self._quiet_since and self.since else 0.0
         lines = self.last_lines() if quiet_s >= LOG_INTERVAL_S else []
         if quiet_s < QUIET_S or self._working_since is None:
@@ -91,11 +91,11 @@ class Activity:
         return lines, f"still {self.work}, for {took}"
 
     def forget_work(self) -> None:
-        """Begin a phase, in which nothing is known to be done."""
+        """Clear the work, at the start of a phase."""
         self.work, self._working_since, self._quiet_since = "", None, None
 
     def last_lines(self) -> list[tuple[int, str]]:
-        """Give up the last lines that were held back, the first with how many before it are lost."""
+        """Return and clear the held-back lines, each with the number of lost lines before it."""
         lines = list(self._held)
         missed, self._held_count = self._held_count - len(lines), 0
         self._held.clear()
@@ -106,7 +106,7 @@ class Board:
     """The activities of all hosts. Safe to use from several threads.
 
     Args:
-        every_check: Whether each check is told, instead of those alone that need a person.
+        every_check: Whether to show each check, or only those that need a person.
     """
 
     def __init__(self, *, every_check: bool = False) -> None:
@@ -116,7 +116,7 @@ class Board:
         self._lock = threading.Lock()
 
     def snapshot(self) -> list[tuple[str, str, float | None, str]]:
-        """Return host, phase, seconds in it (or that the last one took) and last log line of every host."""
+        """Return the host, phase, seconds in it (or of the last one) and last log line, for every host."""
         now = dt.datetime.now(dt.UTC)
         with self._lock:
             return [
@@ -130,24 +130,24 @@ class Board:
             ]
 
     def lines(self, event: ev.AnyEvent) -> list[Line]:
-        """Take an event in and return the dated lines that tell it.
+        """Record an event, and return its log lines with the time of day.
 
-        Text from a host never begins a line, so none is taken for ours, or for a command to a CI service.
+        Text from a host never begins a line, so it cannot pass for our text or for a command to a CI service.
         """
         with self._lock:
-            told = self._told(event)
+            lines = self._lines_of(event)
         clock = text.clock(event.at)
-        return [Line(text.inert(f"{clock} {line.text}").replace("\n", " "), line.passing) for line in told]
+        return [Line(text.inert(f"{clock} {line.text}").replace("\n", " "), line.passing) for line in lines]
 
     def quiet(self, now: dt.datetime) -> list[Line]:
-        """Return the dated lines that are due though nothing has happened."""
+        """Return the lines that are due although no event came."""
         with self._lock:
             due = [(name, host.quiet(now)) for name, host in self._hosts.items()]
-        told = [_log_line(name, *one).text for name, (lines, _) in due for one in lines]
-        told += [f"{name} {still}" for name, (_, still) in due if still]
-        return [Line(text.inert(f"{text.clock(now)} {line}").replace("\n", " "), passing=True) for line in told]
+        shown = [_log_line(name, *entry).text for name, (lines, _) in due for entry in lines]
+        shown += [f"{name} {still}" for name, (_, still) in due if still]
+        return [Line(text.inert(f"{text.clock(now)} {line}").replace("\n", " "), passing=True) for line in shown]
 
-    def _told(self, event: ev.AnyEvent) -> list[Line]:
+    def _lines_of(self, event: ev.AnyEvent) -> list[Line]:
         match event:
             case ev.RunStarted():
                 self._hosts.update((name, Activity()) for name in event.hosts)
@@ -183,11 +183,11 @@ class Board:
         host.since, host.took_s = None, event.seconds
         host.phase = f"{name}: problem" if event.problem else f"{name}: done"
         problem = f", problem: {text.brief(event.problem)}" if event.problem else ""
-        last = [_log_line(event.host, *told) for told in host.last_lines()]
+        last = [_log_line(event.host, *held) for held in host.last_lines()]
         return [*last, Line(f"{event.host} {name} {text.duration(event.seconds)}{problem}")]
 
     def _check(self, event: ev.CheckFinished) -> list[Line]:
-        """Tell one cause of a host once, however many checks give no answer for it."""
+        """Show one cause of a host once, however many checks have no answer because of it."""
         cause = (event.host, event.leg, event.message)
         if event.verdict is Verdict.INCONCLUSIVE and event.message:
             if cause in self._causes:
@@ -198,8 +198,8 @@ class Board:
     def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
         lines = [line.rstrip() for line in text.inert(event.text[:LOG_CHARACTERS]).splitlines() if line.strip()]
-        told = (host.log(event.at, line) for line in lines)
-        return [_log_line(event.host, *one) for one in told if one]
+        due = (host.log(event.at, line) for line in lines)
+        return [_log_line(event.host, *entry) for entry in due if entry]
 
 
 def _log_line(host: str, missed: int, line: str) -> Line:
@@ -211,6 +211,6 @@ def _check(event: ev.CheckFinished, *, every: bool) -> list[Line]:
     if not every and event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
         return []
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
-    said = text.brief(event.message)
+    message = text.brief(event.message)
     head = f"{event.host}{leg} {event.verdict.upper()} {event.clause or 'audit'}: {text.one_line(event.title)}"
-    return [Line(f"{head}: {said}" if said else head)]
+    return [Line(f"{head}: {message}" if message else head)]

@@ -1,4 +1,4 @@
-"""The live table of a run on a terminal: one row a host."""
+"""Draws the live table of a run on a terminal, with one row per host."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ REFRESH_PER_SECOND = 4
 
 
 class LiveTable:
-    """What each host is doing, drawn again and again below the lines that stay.
+    """A table of what each host is doing, redrawn below the lines that stay.
 
     Args:
         stream: The terminal.
-        board: What is known of each host.
+        board: The activities of the hosts.
     """
 
     def __init__(self, stream: ForgivingStream, board: Board) -> None:
@@ -39,7 +39,7 @@ class LiveTable:
         self._console.print(Text(line), soft_wrap=True)
 
     def start(self) -> None:
-        """Begin to draw, unless that has begun."""
+        """Start drawing, unless started."""
         with self._lock:
             if self._live is not None:
                 return
@@ -54,7 +54,7 @@ class LiveTable:
             self._live.start(refresh=True)
 
     def stop(self) -> None:
-        """Take the table away."""
+        """Stop drawing and remove the table."""
         with self._lock:
             live, self._live = self._live, None
         if live is not None:
@@ -73,7 +73,7 @@ class LiveTable:
         return table
 
     def _fit(self) -> None:
-        # rich looks at the process's own streams, which pytest has put aside.
+        # rich measures the process's own streams, which pytest has replaced.
         columns, lines = self._stream.size()
         if columns:
             self._console.size = ConsoleDimensions(columns, lines)

@@ -1,4 +1,4 @@
-"""What a run is doing right now: a live table on a terminal, dated lines anywhere else."""
+"""Shows a run while it goes on: a live table on a terminal, log lines anywhere else."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from switchproof.reports.terminal.live import LiveTable
 
 LINE_COLUMNS = 200
-"""Columns of a dated line of a host's log; a log in CI has no width of its own, and what we say ends somewhere."""
+"""Columns of a log line from a host; a log in CI has no width of its own."""
 
 
 class Progress:
-    """Shows a run as it happens; to be given to `Journal.watch`. Safe to use from several threads.
+    """Shows events as they happen, as a watcher of `Journal.watch`. Safe to use from several threads.
 
-    It never raises for its stream: a terminal that went away must not stop a deploy.
+    A broken stream raises nothing: a terminal that went away must not stop a deploy.
 
     Args:
-        stream: Where to show it; not one that pytest captures.
-        interactive: Whether the stream is a terminal that a person looks at.
+        stream: The output stream; not one that pytest captures.
+        interactive: Whether the stream is a terminal that a person watches.
         verbosity: As pytest counts `-v` and `-q`: more than 0 shows each check, less than 0 shows no events.
     """
 
@@ -40,12 +40,12 @@ class Progress:
         self._ended = threading.Event()
         self._live: LiveTable | None = None
         if interactive and not self._quiet:
-            from switchproof.reports.terminal.live import LiveTable  # it draws with rich, which only a terminal needs
+            from switchproof.reports.terminal.live import LiveTable  # loads rich, which only a terminal needs
 
             self._live = LiveTable(self._out, self._board)
 
     def __call__(self, event: ev.AnyEvent) -> None:
-        """Take an event in and show it."""
+        """Show an event."""
         if not self._quiet:
             self._tell(self._board.lines(event))
 
@@ -58,12 +58,12 @@ class Progress:
                 self._live.say(line.text)
 
     def say(self, line: str) -> None:
-        """Write a line as it is; it must be ours, with nothing of a host in it."""
+        """Write a line unchanged; it must not contain text from hosts."""
         self._out.write(f"{line}\n")
         self._out.flush()
 
     def start(self) -> None:
-        """Begin to show the live table; without a terminal for it, what is due while nothing happens."""
+        """Start the live table; without a terminal, start the lines about silent work."""
         with self._lock:
             if self._live is not None:
                 self._live.start()
@@ -72,7 +72,7 @@ class Progress:
                 self._ticker.start()
 
     def stop(self) -> None:
-        """Take the live table off the terminal, which belongs to others from now on."""
+        """Remove the live table from the terminal."""
         self._ended.set()
         if self._live is not None:
             self._live.stop()
@@ -83,7 +83,7 @@ class Progress:
 
 
 class ForgivingStream:
-    """A text stream whose reader may go away and whose encoding may lack a character."""
+    """A text stream that ignores a lost reader and replaces characters that its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -91,23 +91,23 @@ class ForgivingStream:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
-    def write(self, said: str) -> int:
-        """Write a text, as far as the stream takes it."""
+    def write(self, content: str) -> int:
+        """Write a text, as far as the stream accepts it."""
         with forgiving(self._stream):
-            self._stream.write(said)
-        return len(said)
+            self._stream.write(content)
+        return len(content)
 
     def flush(self) -> None:
-        """Flush the stream, if it is still there."""
+        """Flush the stream, if it still exists."""
         with forgiving(self._stream):
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Say that it is a terminal."""
+        """Return True, because this stands in for a terminal."""
         return True
 
     def size(self) -> tuple[int, int]:
-        """Return the columns and lines of the terminal, 0 where there is none."""
+        """Return the columns and lines of the terminal, both 0 without one."""
         with contextlib.suppress(OSError, ValueError):
             return os.get_terminal_size(self._stream.fileno())
         return 0, 0

@@ -1,4 +1,4 @@
-"""The last lines on the terminal: what was proven, what each host is in, and what to do."""
+"""Renders the last lines on the terminal: the verdict, the state of each host and the next steps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from switchproof.reports.legs import legs_of
 from switchproof.reports.terminal.activity import WARNING_CHARACTERS
 
 WIDTH = 80
-"""Columns. Only paths and commands, which are for copying, may be longer."""
+"""Columns of a line; only paths and commands, which are for copying, may be longer."""
 
 PLAN_LINES = 40
-"""Lines of a plan shown for one host; a kernel update alone has hundreds."""
+"""Lines of a plan shown for one host; a kernel update has hundreds."""
 
 LACKS = 6
-"""What a step of the cutover lacks, as far as it is told here."""
+"""Missing proofs shown for a step of the cutover."""
 
 STYLES = {
     "passed": "green",
@@ -44,10 +44,10 @@ STYLES = {
     "found-unhealthy": "bold red",
 }
 _EXPLAINED = (ExitCode.SAFE_FAILURE, ExitCode.UNSAFE, ExitCode.INCONCLUSIVE)
-"""Exit codes of runs in which a check says what went wrong; of the others, the exit code's words do."""
+"""Exit codes of runs in which a check explains the failure; for others, the meaning of the exit code does."""
 
 _WRITTEN = re.compile(r"^(\s*)\d{4}-\d\d-\d\dT\S+ \S+ ")
-"""What journalctl writes before a line: the time and the host."""
+"""The time and the host, which journalctl writes before a line."""
 
 _QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
@@ -58,12 +58,12 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
 
     Args:
         record: The run.
-        folder: The run's folder, as it shall be shown.
-        colour: Whether the stream takes ANSI colours. Without them nothing is lost.
-        brief: Whether to render the verdict, the report's place and the exit code alone.
+        folder: The run's folder, as it is shown.
+        colour: Whether to use ANSI colours. The text is the same without them.
+        brief: Whether to render only the verdict, the report's path and the exit code.
 
     Returns:
-        Lines that keep to 80 columns, ending in a line feed.
+        Lines of at most 80 columns, with a line feed at the end.
     """
     lines = [_headline(record), *_wrapped(f"{reading.sentence(record)} {reading.bound(record)}".strip())]
     if brief:
@@ -74,8 +74,10 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
     else:
         lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
         lines += [line for host in record.hosts for line in _audit(host)]
-        told = reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []  # by the sentence above
-        lines += [line for one in record.waivers if one not in told for line in _waiver(one)]
+        explained = (
+            reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []
+        )  # by the sentence above
+        lines += [line for waiver in record.waivers if waiver not in explained for line in _waiver(waiver)]
         lines += _states(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
@@ -94,7 +96,7 @@ def _text(lines: Sequence[Text], *, colour: bool) -> str:
         force_terminal=colour,
         color_system="standard" if colour else None,
         legacy_windows=False,
-        _environ={},  # the caller has decided; TERM and NO_COLOR have been asked already
+        _environ={},  # the caller has decided about colours, from TERM and NO_COLOR
     )
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
@@ -102,7 +104,7 @@ def _text(lines: Sequence[Text], *, colour: bool) -> str:
 
 
 def _report(record: Record, folder: Path) -> list[Text]:
-    """Where the report is, and what it lacks."""
+    """Return the path of the report, and its gaps."""
     if record.run.unreported:
         problem = text.one_line(record.run.unreported)
         lines = _wrapped(f"Report: incomplete, because the disk did not take all of it ({problem}); what is there:")
@@ -124,7 +126,7 @@ def _headline(record: Record) -> Text:
 
 
 def _promoted(record: Record) -> list[Text]:
-    """What let the deploy through the gate, if it had to pass one."""
+    """Return the run that let the deploy through the gate, if there was a gate."""
     source = record.promoted_from
     if source is None:
         return []
@@ -135,7 +137,7 @@ def _promoted(record: Record) -> list[Text]:
 
 
 def cutover_lines(record: Record) -> list[Text]:
-    """The steps of the cutover, what proves each, and what the next one lacks."""
+    """Return the steps of the cutover, their proofs, and what the next step lacks."""
     cutover = record.cutover
     if cutover is None:
         return []
@@ -146,25 +148,25 @@ def cutover_lines(record: Record) -> list[Text]:
         for proof in step.proofs if step.proven else ():
             by = f"run {proof.run}" if proof.run else "this audit"
             lines += _wrapped(f"      {proof.what}: {by}, {text.moment(proof.when)}")
-        for one in step.missing[:LACKS] if step.number == cutover.reached + 1 or cutover.backwards else ():
-            lines += _wrapped(f"      lacks: {text.one_line(one.words, reading.CUTOVER_CHARACTERS)}")
+        for lack in step.missing[:LACKS] if step.number == cutover.reached + 1 or cutover.backwards else ():
+            lines += _wrapped(f"      lacks: {text.one_line(lack.words, reading.CUTOVER_CHARACTERS)}")
         if step.number == cutover.reached + 1 and len(step.missing) > LACKS:
             lines.append(Text(f"      and {len(step.missing) - LACKS} more, in the report"))
     return lines
 
 
 def _causes(record: Record) -> list[Text]:
-    """Every other cause with its hosts; the sentence above says the first one, or why checks did not run."""
-    found = [] if record.verdict.accepted else causes.causes_of(record)[1:]
-    told = [each for each in found if not each.is_symptom]
+    """Return the causes after the first, which the sentence above names."""
+    others = [] if record.verdict.accepted else causes.causes_of(record)[1:]
+    shown = [each for each in others if not each.is_symptom]
     if record.run.interrupted:
-        told = [each for each in told if each.check.verdict is Verdict.FAILED]
-    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in told]
+        shown = [each for each in shown if each.check.verdict is Verdict.FAILED]
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in shown]
     return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
 
 
 def _cause(record: Record, folder: Path) -> list[Text]:
-    """What the units of the first cause said last, the file to read, and what to try."""
+    """Return the last journal lines of the first cause, the file to read and the remedy."""
     cause = None if record.verdict.accepted else causes.first_cause(record)
     if cause is None or record.run.exit_code not in _EXPLAINED:
         return []
@@ -199,28 +201,30 @@ def _table(record: Record) -> list[Text]:
     first = min(room, max(4, *(cell_len(name) for name in names)))
     lines = [_row("host", list(Clause), widths, first)]
     for name, leg in zip(names, legs, strict=True):
-        words = [clause.verdict for clause in leg.clauses]
+        verdicts = [clause.verdict for clause in leg.clauses]
         if cell_len(name) > first:
-            lines += [Text(name), _row("", words, widths, first)]
+            lines += [Text(name), _row("", verdicts, widths, first)]
         else:
-            lines.append(_row(name, words, widths, first))
+            lines.append(_row(name, verdicts, widths, first))
     return lines + rest
 
 
 def _planned(host: Host) -> list[Text]:
-    """What a deploy would change on a host: the first lines of it, as the report has them all."""
+    """Return the first lines of what a deploy would change on a host; the report has all."""
     lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
     for check in (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks):
-        told = [text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()]
-        lines += [Text(f"  {line}") for line in told[:PLAN_LINES]]
-        if len(told) > PLAN_LINES:
-            lines.append(Text(f"  … and {len(told) - PLAN_LINES} lines more, in the report"))
+        lines_of_plan = [
+            text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()
+        ]
+        lines += [Text(f"  {line}") for line in lines_of_plan[:PLAN_LINES]]
+        if len(lines_of_plan) > PLAN_LINES:
+            lines.append(Text(f"  … and {len(lines_of_plan) - PLAN_LINES} more lines in the report"))
     return lines
 
 
-def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text:
+def _row(name: str, cells: Sequence[str], widths: list[int], first: int) -> Text:
     row = Text(name + " " * (first - cell_len(name)))
-    for word, width in zip(words, widths, strict=True):
+    for word, width in zip(cells, widths, strict=True):
         row.append(_GAP)
         row.append(f"{word:<{width}}", style=STYLES.get(word, ""))
     row.rstrip()
@@ -228,18 +232,18 @@ def _row(name: str, words: Sequence[str], widths: list[int], first: int) -> Text
 
 
 def _audit(host: Host) -> list[Text]:
-    """What the team's own checks of an audit came to, where there are some."""
+    """Return the result of the team's own checks of an audit, if there are any."""
     if host.audit is None:
         return []
     verdicts = [check.verdict for check in host.audit.checks]
-    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in Verdict if one in verdicts)
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in Verdict if verdict in verdicts)
     line = Text(f"{text.inert(host.name)} audit {host.audit.verdict}: {counts}")
     line.highlight_words([host.audit.verdict.value], STYLES.get(host.audit.verdict, ""))
     return [line]
 
 
 def _waiver(result: WaiverResult) -> list[Text]:
-    """What became of a waiver; of one that was not asked for nobody hears, unless it has expired."""
+    """Return the outcome of a waiver; nothing for a waiver that did not apply, unless it has expired."""
     if result.state == "not-asked" and not result.waiver.expired:
         return []
     lines = _wrapped(f"waiver: {reading.waiver_words(result)}")
@@ -248,7 +252,7 @@ def _waiver(result: WaiverResult) -> list[Text]:
 
 
 def _states(record: Record) -> list[Text]:
-    """The state of each host; of many, those that are alike share a line."""
+    """Return the state of each host; of many hosts, those with the same state share a line."""
     many = len(record.hosts) > reading.MANY
     alike: dict[tuple[str, ...], list[Host]] = {}
     for host in record.hosts:
@@ -267,9 +271,9 @@ def _states(record: Record) -> list[Text]:
 def _warnings(host: Host) -> list[Text]:
     lines = []
     for warning in host.warnings:
-        told = _wrapped(f"{host.name}: {text.brief(warning, WARNING_CHARACTERS)}")
-        told[0].stylize("bold yellow", 0, len(text.inert(host.name)) + 1)
-        lines += told
+        wrapped = _wrapped(f"{host.name}: {text.brief(warning, WARNING_CHARACTERS)}")
+        wrapped[0].stylize("bold yellow", 0, len(text.inert(host.name)) + 1)
+        lines += wrapped
     return lines
 
 
@@ -278,8 +282,8 @@ def _exit(record: Record) -> list[Text]:
     return _wrapped(f"Exit {'code' if code is None else code}: {reading.exit_meaning(record)}")
 
 
-def _wrapped(said: str) -> list[Text]:
+def _wrapped(content: str) -> list[Text]:
     lines = textwrap.wrap(
-        text.inert(said), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        text.inert(content), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
     return [Text(line) for line in lines]

@@ -226,7 +226,7 @@ def test_a_path_that_breaks_the_letter_only_is_told_so() -> None:
     """The right system by another program is non-canonical, and the sentence says that the substance holds."""
     by_the_letter = trial(result(seen("good", nixos_rebuild=False)))
     assert by_the_letter.verdict is RunVerdict.NON_CANONICAL
-    assert "only the letter is broken" in outputs.sentence(by_the_letter)
+    assert "is broken in the letter only" in outputs.sentence(by_the_letter)
     both = trial(result(seen("good", nixos_rebuild=False)), result(seen("new-unit-failing")))
     assert "only the letter" not in outputs.sentence(both)
 

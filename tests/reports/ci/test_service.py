@@ -154,7 +154,7 @@ def test_a_summary_stays_far_below_what_github_takes() -> None:
     record.hosts = record.hosts * 3000
     shown = markdown.render(record)
     assert 20_000 < len(shown.encode()) <= 256 * 1024
-    assert "rows more are in `report.html`" in shown
+    assert "more rows are in `report.html`" in shown
     assert shown.splitlines()[-1] == "*More is in `record.json` and `report.html`.*"
 
 

@@ -24,7 +24,7 @@ def watch(
 
 
 def told(one: facts.Watch) -> list[str]:
-    return [f"{each.when} {each.said}" for each in attempts.tell(one)]
+    return [f"{each.when} {each.answer}" for each in attempts.rows_of(one)]
 
 
 def test_attempts_are_told_with_time_and_status() -> None:
@@ -66,7 +66,7 @@ def test_flapping_is_cut_in_the_middle_and_says_so() -> None:
     said = told(watch(*((float(at), 200 if at % 2 else 503) for at in range(200))))
     assert len(said) == attempts.SHOWN
     assert (said[0], said[-1]) == ("+0.0 s 503", "+199.0 s 200")
-    assert [line for line in said if "more" in line] == ["… 185 rows more, in record.json"]
+    assert [line for line in said if "more" in line] == ["… 185 more rows in record.json"]
 
 
 def test_soak_is_only_what_ended_healthy() -> None:

@@ -408,7 +408,7 @@ def test_log_of_many_tests_keeps_those_that_did_not_pass() -> None:
 def test_long_log_is_cut_between_lines() -> None:
     """A long log of a test is cut where no escape is, and says where the whole stands."""
     (cut,) = _rows(layout.session_log(theirs({"t": row("t", "Failed", '&lt;b&gt; it\'s "quoted"\n' * 200)})))
-    assert str(cut["log"]).endswith("\n[the whole stands with the check, above]")
+    assert str(cut["log"]).endswith("\n[the check above has all of it]")
     assert set(str(cut["log"]).split("\n")[:-1]) == {'&lt;b&gt; it\'s "quoted"'}
 
 

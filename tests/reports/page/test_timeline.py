@@ -65,7 +65,7 @@ def test_switch_without_an_end_reaches_to_the_last_that_is_known() -> None:
     story = Story("a").phase("a", "connect", 1.0).happened("a", "switch-begun").tick(5.0).happened("a", "lost")
     (span,) = drawn(story).lanes[0].spans
     assert span.problem
-    assert "its end is unknown" in span.words
+    assert "its end is unknown" in span.description
     assert span.x + span.width == timeline.WIDTH
 
 
@@ -75,7 +75,7 @@ def test_phase_that_never_ended_is_a_problem() -> None:
     story.tick(3.0).happened("a", "lost")
     bar = drawn(story).lanes[0].phases[-1]
     assert bar.problem
-    assert bar.words == "converge: never ended"
+    assert bar.description == "converge: never ended"
     assert round(bar.x + bar.width) == timeline.WIDTH
 
 

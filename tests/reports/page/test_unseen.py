@@ -47,7 +47,7 @@ def test_everything_known_leaves_no_gap() -> None:
     story.units("a", "before", 100, "0", "a").units("a", "after", 200, "1", "b")
     assert unseen.gaps(story.record()) == []
     (gap,) = unseen.gaps(story.watched("a", endpoints=("live", "dev"), left_out=7).record())
-    assert gap.what.startswith("14 answers of live, dev (deploy) between others")
+    assert gap.what.startswith("14 answers of live, dev (deploy) between similar answers")
 
 
 def test_units_that_a_switch_left_running_may_serve_what_they_read_before() -> None:

@@ -184,7 +184,7 @@ def test_host_that_is_about_to_go_back_is_to_be_waited_for() -> None:
     story.check("a", Clause.CONVERGE, RETURN, Verdict.FAILED, "the host returns to /nix/store/x", title="No return")
     story.left("a", HostState.FOUND_UNHEALTHY, "Not every clause passed.").ended(ExitCode.SAFE_FAILURE)
     shown = " ".join(" ".join(lines(story)).split())
-    assert "a will go back, unless the run that switched it confirms that. Wait until then, and audit again:" in shown
+    assert "a will go back unless the run that switched it confirms. Wait until then, and audit again:" in shown
     assert "--rollback" not in shown
 
 
