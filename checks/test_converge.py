@@ -154,22 +154,24 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     Try: set system.configurationRevision in the flake, and make sure that only this deploy switches the host.
     """
     system = observation.system
-    said = system.said
+    revision = system.named_commit
     show(
-        expected=commit or "any commit", seen=said or "not reported", command="nixos-version --configuration-revision"
+        expected=commit or "any commit",
+        seen=revision or "not reported",
+        command="nixos-version --configuration-revision",
     )
-    assert system.agrees, (
+    assert system.has_consistent_commit, (
         f"the running system {system.running} reports revision {system.revision}, but this host built it from "
         f"{system.built_from}; check what sets system.configurationRevision in the flake"
     )
     if commit is None:
         return
-    if said is None:
+    if revision is None:
         raise Inconclusive("the running system does not name the commit it was built from")
-    agrees = said.startswith(commit) or commit.startswith(said)
+    agrees = revision.startswith(commit) or commit.startswith(revision)
     if not agrees and derived:
-        raise Inconclusive(f"the host runs {said}, but that only follows from an earlier problem: {derived}")
-    assert agrees, f"the running system {system.running} comes from {said}, not from {commit}"
+        raise Inconclusive(f"the host runs {revision}, but that only follows from an earlier problem: {derived}")
+    assert agrees, f"the running system {system.running} comes from {revision}, not from {commit}"
 
 
 def test_unit_definitions_are_those_of_the_running_system(

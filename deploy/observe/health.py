@@ -18,7 +18,11 @@ from switchproof.deploy.observe.answers import (
 )
 from switchproof.deploy.observe.causes.container import Container
 from switchproof.deploy.observe.causes.machine import Machine
-from switchproof.deploy.observe.observation import Listener, Observation, Program, Streak, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.listeners import Listener
+from switchproof.deploy.observe.parts.processes import Program
+from switchproof.deploy.observe.parts.units import Unit
+from switchproof.deploy.observe.parts.watch import Streak
 from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 
 _SHOWN = 300

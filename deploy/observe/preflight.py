@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.observation import System
+from switchproof.deploy.observe.parts.system import System
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from switchproof.deploy.observe.answers import Answer, due_of, judged
 from switchproof.deploy.observe.asking import kind_of
-from switchproof.deploy.observe.observation import Observation, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.units import Unit
 from switchproof.deploy.record.facts import Leg, Sample, UnitState, Watch
 from switchproof.deploy.target.types import Endpoint
 

@@ -6,7 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.observe.observation import Observation, System, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.parts.units import Unit
 from switchproof.deploy.observe.watching import read_states, read_watches
 from switchproof.deploy.record.events import ClosureCompared, Happened, SystemSeen, UnitsSeen, Watched
 from switchproof.deploy.record.facts import Closure, Leg, MomentKind

@@ -14,9 +14,7 @@ from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
-from switchproof.deploy.observe.observation import (
-    Observation,
-)
+from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.plan import Mode

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot
-from switchproof.deploy.observe.observation import (
-    System,
-    Unit,
-)
+from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.parts.units import Unit
 
 
 class Locked(Inconclusive):

@@ -19,13 +19,9 @@ from switchproof.deploy.host.frame import Frame, read_sections
 from switchproof.deploy.host.program import bridge_values, endpoints, health_values
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice, read_returned
-from switchproof.deploy.observe.observation import (
-    Observation,
-    read_failed,
-    read_observation,
-    read_system,
-    read_units,
-)
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.observe.parts.system import read_system
+from switchproof.deploy.observe.parts.units import read_failed, read_units
 from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems, find_state_problems
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
