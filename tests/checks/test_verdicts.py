@@ -9,7 +9,6 @@ import pytest
 
 from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
 from switchproof.checks.fixtures import Booting, Shown
-from switchproof.checks.verdicts import emittable, emitted, judge_call
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
@@ -18,6 +17,7 @@ from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.providers import load
 from switchproof.deploy.run.results import Before, Confirmation
 from switchproof.deploy.settings import TARGETS
+from switchproof.session.verdicts import emittable, emitted, judge_call
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"

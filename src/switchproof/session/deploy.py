@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
-from switchproof.checks.beginning import describe_run, owner_of_run, waivers_of
-from switchproof.checks.collection import Collection
-from switchproof.checks.diagnosing import evidence_of, last_words
-from switchproof.checks.ending import Ending, keep_record, sign_record
 from switchproof.checks.fixtures import Diagnosis, Shown
-from switchproof.checks.items import BEGAN, PLACE, SHOWN, Place, check_id, is_last, remedy_of, title_of
-from switchproof.checks.own import clause_of
-from switchproof.checks.selection import Selection
-from switchproof.checks.signals import Signals
-from switchproof.checks.verdicts import emittable, emitted, judge_call
+from switchproof.collection.items import BEGAN, PLACE, SHOWN, Place, check_id, is_last, remedy_of, title_of
+from switchproof.collection.own import clause_of
+from switchproof.collection.plugin import Collection
+from switchproof.collection.selection import Selection
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.observe.health import EndpointSeen
@@ -48,6 +43,11 @@ from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.results import Confirmation
+from switchproof.process.signals import Signals
+from switchproof.session.beginning import describe_run, owner_of_run, waivers_of
+from switchproof.session.diagnostics import evidence_of, last_words
+from switchproof.session.ending import Ending, keep_record, sign_record
+from switchproof.session.verdicts import emittable, emitted, judge_call
 
 if TYPE_CHECKING:
     import testinfra.host
