@@ -27,6 +27,7 @@ JUDGING = (
     "checks/test_revision.py",
     "checks/test_runtime.py",
     "session/fixtures.py",
+    "session/results.py",
     "session/verdicts.py",
     # An answer of the host → what was seen.
     "deploy/cutover/surroundings.py",

@@ -98,6 +98,8 @@ CARRYING = [
     "session/diagnostics.py",
     "session/ending.py",
     "session/interference.py",
+    "session/judging.py",
+    "session/legs.py",
     "session/setup.py",
 ]
 """Files that carry questions and answers, keep and show what was judged, name causes or decide about promotion."""
@@ -110,8 +112,9 @@ AROUND = {
     "deploy/record/record.py",
     "deploy/record/waivers.py",
     "deploy/run/leaving.py",
+    "session/results.py",
 }
-"""Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
+"""Files that judge and that no check imports: what the host is asked, what blocks a check, and the run's verdict."""
 
 ANSWERING = {"say", "refuse", "answer"}
 """What fragments that judge call of the one that answers: it puts words into the frame that they give it."""

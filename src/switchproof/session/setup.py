@@ -137,6 +137,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if is_brief else -1
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
+    config.pluginmanager.register(session.judging, "switchproof-judging")
     # The folder gets its name when everything is in it: what is registered first ends last.
     config.pluginmanager.register(outputs, "switchproof-outputs")
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
