@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from switchproof.checks.redaction import Redaction
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
@@ -29,6 +28,7 @@ from switchproof.deploy.providers.lab.trial.subject import Command
 from switchproof.deploy.record.record import Emulation, Evidence
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import of_tools
+from switchproof.process.redaction import Redaction
 from switchproof.reports import files, trial
 from switchproof.trials.attempt import Setting
 from switchproof.trials.exam import Exam

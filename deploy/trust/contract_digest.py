@@ -16,7 +16,6 @@ JUDGING = (
     # The checks, what they are given, and the verdict of each.
     "checks/endpoints.py",
     "checks/fixtures.py",
-    "checks/provided.py",
     "checks/test_boots.py",
     "checks/test_confirmation.py",
     "checks/test_converge.py",
@@ -27,7 +26,9 @@ JUDGING = (
     "checks/test_plan.py",
     "checks/test_revision.py",
     "checks/test_runtime.py",
-    "checks/verdicts.py",
+    "session/fixtures.py",
+    "session/results.py",
+    "session/verdicts.py",
     # An answer of the host → what was seen.
     "deploy/cutover/surroundings.py",
     "deploy/host/frame.py",

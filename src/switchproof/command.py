@@ -148,7 +148,7 @@ def _overview() -> str:
 
 def run_session(verb: str, words: Sequence[str]) -> int:
     """Run a session of pytest with the plugins and the settings of a deploy, and with nothing of the user's tests."""
-    from switchproof.checks import early
+    from switchproof.process import early
 
     session = SESSIONS[verb]
     asked = arguments(verb, words)
@@ -157,7 +157,7 @@ def run_session(verb: str, words: Sequence[str]) -> int:
     import pytest
 
     from switchproof import plugin
-    from switchproof.checks.selection import Typed
+    from switchproof.collection.selection import Typed
     from switchproof.deploy.settings import find_root
 
     early.begun()

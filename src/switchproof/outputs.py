@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from switchproof.checks.session import DeploySession
 from switchproof.deploy.record.events import AnyEvent, PhaseStarted
 from switchproof.deploy.run.streams import forgiving
 from switchproof.deploy.settings import Settings
 from switchproof.reports import ci, files
 from switchproof.reports.terminal.progress import Progress
+from switchproof.session.deploy import DeploySession
 
 if TYPE_CHECKING:
     from switchproof.reports.kept.tidy import Tidied

@@ -44,6 +44,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.provider is None:
         options.refuse_alone(config, foreign)
         return
-    from switchproof import session
+    from switchproof.session import setup
 
-    session.configure(config)
+    setup.configure(config)

@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from switchproof import conftests, options
-from switchproof.checks import early
+from switchproof.process import early
 
 _INSTEAD = "use the command `switchproof`, which takes the same options and loads no conftest.py of your tests"
 

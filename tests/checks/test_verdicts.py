@@ -9,8 +9,6 @@ import pytest
 
 from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
 from switchproof.checks.fixtures import Booting, Shown
-from switchproof.checks.verdicts import emittable, emitted, judge_call
-from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
 from switchproof.deploy.observe.convergence import Convergence
@@ -20,6 +18,7 @@ from switchproof.deploy.observe.parts.units import read_units
 from switchproof.deploy.providers import load
 from switchproof.deploy.run.results import Before, Confirmation
 from switchproof.deploy.settings import TARGETS
+from switchproof.session.verdicts import emittable, emitted
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"
@@ -219,26 +218,3 @@ def test_diagnostics_that_lack_something_fail() -> None:
         check(emitted(TARGET, PARTS), Shown())
         with pytest.raises(AssertionError, match=says):
             check(emitted(TARGET, parts), Shown())
-
-
-@pytest.mark.parametrize(
-    ("raised", "message"),
-    [
-        (
-            "assert False\n +  where False = <file /etc/motd>.exists\n +    where <file /etc/motd> = host.file",
-            "assert False, where False = <file /etc/motd>.exists\n +    where <file /etc/motd> = host.file",
-        ),
-        ("there is no motd\nassert False\n +  where False = <file /etc/motd>.exists", "there is no motd"),
-        ("assert 1 == 2", "assert 1 == 2"),
-    ],
-    ids=["plain", "with-words", "nothing-found-out"],
-)
-def test_first_line_of_a_plain_assert_says_what_was_compared(raised: str, message: str) -> None:
-    """A terminal shows the first line alone, and “assert False” says nothing."""
-
-    def fail() -> None:
-        raise AssertionError(raised)
-
-    call = pytest.CallInfo.from_call(fail, when="call")
-    report = pytest.TestReport("x", ("x", 0, "x"), {}, "failed", None, "call")
-    assert judge_call(call, report) == (Verdict.FAILED, message)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.redaction import Redaction
 from switchproof.deploy.redact.redactor import Redactor
+from switchproof.process.redaction import Redaction
 from switchproof.reports.__main__ import main
 from switchproof.reports.kept.runs import read_kept
 from tests.leaks.planted import ALL, BRANCH, KINDS, NAMED, NEEDLES, PASSWORD, TOOL, found_in

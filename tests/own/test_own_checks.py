@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.beginning import contract_sha256
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, make_plan
 from switchproof.deploy.record.record import Check
 from switchproof.deploy.settings import TARGETS, read_settings
+from switchproof.session.beginning import contract_sha256
 from tests.answers import SHA
 from tests.deploys.sessions import Ended
 from tests.own.sessions import Scenario, run_all

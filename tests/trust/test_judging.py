@@ -18,20 +18,11 @@ from switchproof.deploy.target.types import BootLoader, Health, Target
 from switchproof.deploy.trust.contract_digest import JUDGING, ROOT, contract_digest, contract_sha256_of
 
 CARRYING = [
-    "checks/beginning.py",
-    "checks/collection.py",
-    "checks/diagnosing.py",
-    "checks/early.py",
-    "checks/ending.py",
-    "checks/interference.py",
-    "checks/items.py",
-    "checks/own.py",
-    "checks/redaction.py",
-    "checks/selection.py",
-    "checks/session.py",
-    "checks/signals.py",
-    "checks/terminal.py",
-    "checks/words.py",
+    "collection/description.py",
+    "collection/items.py",
+    "collection/own.py",
+    "collection/plugin.py",
+    "collection/selection.py",
     "deploy/cache.py",
     "deploy/command_line.py",
     "deploy/connection.py",
@@ -98,6 +89,18 @@ CARRYING = [
     "deploy/trust/promotion.py",
     "deploy/trust/signing.py",
     "deploy/trust/statement.py",
+    "process/early.py",
+    "process/redaction.py",
+    "process/signals.py",
+    "process/terminal.py",
+    "session/beginning.py",
+    "session/deploy.py",
+    "session/diagnostics.py",
+    "session/ending.py",
+    "session/interference.py",
+    "session/judging.py",
+    "session/legs.py",
+    "session/setup.py",
 ]
 """Files that carry questions and answers, keep and show what was judged, name causes or decide about promotion."""
 
@@ -109,8 +112,9 @@ AROUND = {
     "deploy/record/record.py",
     "deploy/record/waivers.py",
     "deploy/run/leaving.py",
+    "session/results.py",
 }
-"""Files that judge and that no check imports: what the host is asked, and what all verdicts come to."""
+"""Files that judge and that no check imports: what the host is asked, what blocks a check, and the run's verdict."""
 
 ANSWERING = {"say", "refuse", "answer"}
 """What fragments that judge call of the one that answers: it puts words into the frame that they give it."""
@@ -118,12 +122,15 @@ ANSWERING = {"say", "refuse", "answer"}
 FOR_PEOPLE = {"tell", "follow", "verb_deploy"}
 """What a person gets of the script, who gives no nonce; no run asks for it."""
 
+ROOMS = ("checks", "collection", "deploy", "process", "session")
+"""The folders of the package whose files take part in a verdict, or could."""
+
 CARRYING_FOLDERS = ("deploy/paths/", "deploy/providers/")
 
 
 def sources(root: Path = ROOT) -> Iterator[str]:
-    """Name every module and script of the engine and the checks."""
-    for room in ("checks", "deploy"):
+    """Name every module and script of the engine, the checks and the session that makes them."""
+    for room in ROOMS:
         for path in sorted((root / room).rglob("*")):
             if path.suffix in {".py", ".sh"} and path.name != "__init__.py":
                 yield str(path.relative_to(root))
@@ -145,7 +152,7 @@ def reached(first: Iterator[str]) -> set[str]:
                 modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
                 inner = [module.removeprefix("switchproof.") for module in modules]
                 paths = [f"{module.replace('.', '/')}.py" for module in inner]
-                left += [path for path in paths if path.startswith(("checks/", "deploy/")) and (ROOT / path).exists()]
+                left += [path for path in paths if path.partition("/")[0] in ROOMS and (ROOT / path).exists()]
     return seen
 
 
@@ -166,7 +173,7 @@ def test_every_file_either_judges_or_carries() -> None:
 def test_what_a_verdict_depends_on_judges() -> None:
     """Whatever the checks import, and what that imports, is covered or known to carry only."""
     checks = (name for name in sources() if name.startswith("checks/test_"))
-    found = reached(checks) | reached(iter(["checks/provided.py", "checks/verdicts.py"]))
+    found = reached(checks) | reached(iter(["session/fixtures.py", "session/verdicts.py"]))
     assert {
         "deploy/observe/boot/grub.py",
         "deploy/observe/health.py",

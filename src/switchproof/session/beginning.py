@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from switchproof.checks.selection import typed_words
+from switchproof.collection.selection import typed_words
 from switchproof.deploy.plan import Plan
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import ExpectedCheck, PromotedFrom, RunStarted

@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from switchproof import conftests
-from switchproof.checks import early
-from switchproof.checks.beginning import contract_sha256
-from switchproof.checks.interference import override_settings, refuse_interference
-from switchproof.checks.own import CHECKS
-from switchproof.checks.redaction import Redaction
-from switchproof.checks.selection import Selection
-from switchproof.checks.session import SESSION, DeploySession
-from switchproof.checks.terminal import provide_streams
+from switchproof.collection.own import CHECKS
+from switchproof.collection.selection import Selection
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
 from switchproof.deploy.providers import read_secrets
@@ -32,10 +26,16 @@ from switchproof.deploy.settings import Settings, read_settings
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from switchproof.deploy.trust.signing import check_key
 from switchproof.outputs import Outputs, end_service, is_interactive, own_stdout
+from switchproof.process import early
+from switchproof.process.redaction import Redaction
+from switchproof.process.terminal import provide_streams
 from switchproof.reports import ci, files
 from switchproof.reports.page.report import HtmlReport
 from switchproof.reports.page.report import configure as configure_html
 from switchproof.reports.terminal.progress import Progress
+from switchproof.session.beginning import contract_sha256
+from switchproof.session.deploy import SESSION, DeploySession
+from switchproof.session.interference import override_settings, refuse_interference
 
 if TYPE_CHECKING:
     from switchproof.deploy.cutover.audit import Prepared
@@ -105,7 +105,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     selection = Selection([path for path in paths if path != str(CHECKS)], config.invocation_params.dir)
     config.args = [str(folder) for folder in (CHECKS, *plan.checks)]
     conftests.keep_to(config, (CHECKS, *plan.checks))
-    config.pluginmanager.import_plugin("switchproof.checks.provided")
+    config.pluginmanager.import_plugin("switchproof.session.fixtures")
     name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     verbosity: int = config.option.verbose
@@ -137,6 +137,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if is_brief else -1
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
+    config.pluginmanager.register(session.judging, "switchproof-judging")
     # The folder gets its name when everything is in it: what is registered first ends last.
     config.pluginmanager.register(outputs, "switchproof-outputs")
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from switchproof.checks.fixtures import Shown
-from switchproof.checks.own import AUDIT, clause_of, contexts_of
-from switchproof.checks.words import words_of
+from switchproof.collection.description import words_of
+from switchproof.collection.own import AUDIT, clause_of, contexts_of
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.causes.in_machine import find_cause
 from switchproof.deploy.observe.health import EndpointSeen

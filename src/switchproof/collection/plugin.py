@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.items import PLACE, Place, check_id, is_last, is_of_cutover, label, make_id, title_of
-from switchproof.checks.own import OwnChecks, clause_of, contexts_of
-from switchproof.checks.selection import Selection
-from switchproof.checks.words import words_of
+from switchproof.collection.description import words_of
+from switchproof.collection.items import PLACE, Place, check_id, is_last, is_of_cutover, label, make_id, title_of
+from switchproof.collection.own import OwnChecks, clause_of, contexts_of
+from switchproof.collection.selection import Selection
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Mode, Plan

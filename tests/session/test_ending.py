@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.checks.ending import Ending
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.record import Record
+from switchproof.session.ending import Ending
 from tests.reports import stories
 
 

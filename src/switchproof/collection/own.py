@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.words import words_of
+from switchproof.collection.description import words_of
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
 
-CHECKS = Path(__file__).parent
-FIXTURES = CHECKS / "provided.py"
+CHECKS = Path(__file__).parents[1] / "checks"
+FIXTURES = CHECKS.parent / "session" / "fixtures.py"
 """What every check may use, and what nobody may put something else in the place of."""
 
 CONTEXTS = ("deploy", "rollback", "audit")
@@ -25,7 +25,7 @@ AUDIT = "audit"
 """What an id begins with whose check belongs to an audit and to no clause."""
 
 _REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
-"""Markers of plugins that are refused in a deploy; see `switchproof.checks.interference`."""
+"""Markers of plugins that are refused in a deploy; see `switchproof.session.interference`."""
 
 _NAMED = {"severity", "rationale", "remedy"}
 """What a marker may say by name."""
@@ -195,7 +195,7 @@ def _foreign_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
 
 @functools.cache
 def _is_ours(file: str) -> bool:
-    return Path(file).is_relative_to(CHECKS)
+    return Path(file).is_relative_to(CHECKS) or Path(file) == FIXTURES
 
 
 def _name(item: pytest.Item) -> str:

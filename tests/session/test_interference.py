@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from switchproof.checks.interference import MEDDLERS, refuse_interference
 from switchproof.deploy.errors import UsageError
+from switchproof.session.interference import MEDDLERS, refuse_interference
 
 
 def config(

@@ -6,8 +6,7 @@ import pytest
 import testinfra.host
 
 from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
-from switchproof.checks.items import SHOWN, Place
-from switchproof.checks.session import SESSION, DeploySession
+from switchproof.collection.items import SHOWN, Place
 from switchproof.deploy.cutover.surroundings import Surroundings, fingerprint
 from switchproof.deploy.errors import Inconclusive, SwitchproofError
 from switchproof.deploy.observe.boot.choice import choose_boot
@@ -23,6 +22,7 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.results import Before, Confirmation, Differences
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared
+from switchproof.session.deploy import SESSION, DeploySession
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from switchproof.checks.items import Place
+from switchproof.collection.items import Place
 from switchproof.deploy.target.types import Target
 
 LAST_WORDS = 3

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.checks.diagnosing import evidence_of, last_words
-from switchproof.checks.items import Place
+from switchproof.collection.items import Place
 from switchproof.deploy.providers import load
 from switchproof.deploy.settings import TARGETS
+from switchproof.session.diagnostics import evidence_of, last_words
 
 TARGET = load(TARGETS / "lab.toml", {}, ())
 HOST = Place("a", "forward", None)

@@ -9,7 +9,36 @@ import pytest
 from switchproof.checks.fixtures import Diagnosis
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.observe.health import EndpointSeen
+from switchproof.deploy.plan import Mode
 from switchproof.deploy.target.types import Target
+
+
+def judge(
+    call: pytest.CallInfo[None], report: pytest.TestReport, *, endpoint: object, is_waived: bool, mode: Mode
+) -> tuple[Verdict, str]:
+    """Give a check its verdict.
+
+    Args:
+        call: How its call ended.
+        report: What pytest says of that.
+        endpoint: The endpoint that it looked at, if it looked at one.
+        is_waived: Whether a waiver covers the check on this host.
+        mode: What the run does.
+
+    Returns:
+        The verdict, and the message that goes with it.
+    """
+    verdict, message = judge_call(call, report)
+    if verdict is Verdict.FAILED and isinstance(endpoint, EndpointSeen) and endpoint.cut_short:
+        # The host stopped waiting early: the endpoint might still have become healthy.
+        verdict, message = Verdict.BLOCKED, f"blocked: {endpoint.cut_short}"
+    is_refused = call.excinfo is not None and isinstance(call.excinfo.value, UsageError)
+    if is_refused and mode is Mode.AUDIT:
+        return Verdict.INCONCLUSIVE, message  # a request that cannot be met says nothing about the host
+    if verdict is Verdict.FAILED and is_waived and not is_refused:
+        return Verdict.WAIVED, message
+    return verdict, message
 
 
 def judge_call(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Verdict, str]:

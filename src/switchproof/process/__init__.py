@@ -1,0 +1,1 @@
+"""What a session does with the signals and the standard streams of its process."""
