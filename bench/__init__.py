@@ -1,1 +1,1 @@
-"""What the project is measured with, beside what others use."""
+"""Benchmarks of Switchproof and of comparable tools."""

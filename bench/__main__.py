@@ -1,4 +1,4 @@
-"""Run all benchmarks, one after the other: `python -m bench [--write]`."""
+"""Runs all benchmarks, one after the other: `python -m bench [--write]`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from bench.result import ROOT
 
 NAMES = ("startup", "hostile", "pages", "verify", "fleet", "deploy", "rollback", "ssm", "steady", "boots")
-"""All of them, in the order in which they run: the quick ones first, so that what is broken is seen early."""
+"""All benchmarks in the order in which they run: the quick ones first, so that errors show early."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run each with the given options, the later ones also after one has failed, and return 1 if one has."""
+    """Run each with the given options, also after a failed one, and return 1 if one failed."""
     failed = []
     for name in NAMES:
         sys.stderr.write(f"\n== bench.{name}\n")

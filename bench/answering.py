@@ -1,7 +1,7 @@
-"""SSH servers, one for each host of a fleet, that answer as one lab host did.
+"""Runs SSH servers, one for each host of a fleet, that replay the answers of one lab host.
 
 The servers run in processes of their own. A question gets the answer that the lab host gave to the same question.
-What an answer says of the moment and of the host itself is made true: the question's number, the clock, the boot's
+Values that depend on the time and the host are updated in each answer: the question's number, the clock, the boot
 id, length and digest. A question that the lab host was never asked gets an error.
 """
 
@@ -31,23 +31,23 @@ from switchproof.deploy.host.frame import parse
 
 PROCESSES = 2
 QUESTION_S, COMMAND_S = 0.4, 0.02
-"""Seconds after which a host has answered a question to the host's script, and any other command: about those of a
-lab host on a quiet machine, but the same in every run."""
+"""Seconds that a host takes for a question to the host's script, and for any other command: about as long as a lab
+host on a quiet machine takes, but the same in every run."""
 READY_S = 60.0
-"""Seconds for the servers of one process to listen."""
+"""Seconds within which the servers of one process must listen."""
 HOST_KEY, USER_KEY, ANSWERS = "host_key", "user_key", "answers.json"
-"""Files of the servers' folder: their key, the key that opens them, and what they answer."""
+"""Files in the servers' folder: their host key, the user's key and the answers."""
 
 _OF_A_RUN = re.compile(rb"^export SWITCHPROOF_(?:NONCE|RUN|OWNER)=.*\n", re.MULTILINE)
 _NONCE = re.compile(rb"^export SWITCHPROOF_NONCE=([0-9a-f]+)$", re.MULTILINE)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a host printed when asked something, and how that ended.
+    """The output and the exit status of a command on a host.
 
     Attributes:
-        verb: The verb of the host's script that it answers; empty where another program was run.
-        parts: What the host said of it, by name.
+        verb: The verb of the host's script; empty for any other program.
+        parts: The parts of the answer, by name.
     """
 
     stdout: bytes
@@ -58,12 +58,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def key_of(command: str, stdin: bytes) -> str:
-    """Name a question by all of it but the number and the run, which are others each time."""
+    """Return the key of a question: all of it except its number and run, which differ each time."""
     return hashlib.sha256(command.encode() + b"\0" + _OF_A_RUN.sub(b"", stdin)).hexdigest()
 
 
 def take_apart(command: str, stdin: bytes, answer: Answer) -> Answer:
-    """Take the parts out of an answer of the host's script, so that they can be said again."""
+    """Return the parts of an answer of the host's script, to replay them later."""
     nonce = _NONCE.search(stdin)
     if nonce is None:
         return answer
@@ -75,10 +75,10 @@ def take_apart(command: str, stdin: bytes, answer: Answer) -> Answer:
 
 
 def say_again(answer: Answer, stdin: bytes, host: int, began: float) -> bytes:
-    """Say what an answer holds as the answer of one host to this very question.
+    """Return the recorded parts as one host's answer to a new question.
 
     Args:
-        answer: What the lab host said.
+        answer: The recorded answer of the lab host.
         stdin: The question.
         host: The host's number.
         began: When the question came, in seconds since 1970.
@@ -101,7 +101,7 @@ def say_again(answer: Answer, stdin: bytes, host: int, began: float) -> bytes:
 
 
 class Recorder:
-    """Answers by asking a real host, and keeps what it answered.
+    """Answers by asking a real host, and records its answers.
 
     Args:
         host: The connection to it.
@@ -122,10 +122,10 @@ class Recorder:
 
 
 class Replayer:
-    """Answers with what was recorded.
+    """Replays recorded answers.
 
     Args:
-        answers: It, by question.
+        answers: The answers, by question.
         hosts: The number of the host at each port.
     """
 
@@ -172,7 +172,7 @@ async def listen(folder: Path, answer: Any, count: int) -> list[asyncssh.SSHAcce
 
 
 def make_keys(folder: Path) -> str:
-    """Make the key of the servers and the one that opens them; return the servers' public key as it is pinned."""
+    """Make the servers' host key and the user's key; return the public host key, in the form for pinning."""
     for name in (HOST_KEY, USER_KEY):
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(str(folder / name))
@@ -183,7 +183,7 @@ def make_keys(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Servers:
-    """Servers that listen: their ports, and the processes that they are in."""
+    """Listening servers: their ports and their processes."""
 
     ports: tuple[int, ...]
     pids: tuple[int, ...]
@@ -191,14 +191,14 @@ class Servers:
 
 @contextlib.contextmanager
 def serving(folder: Path, count: int) -> Iterator[Servers]:
-    """Run so many servers in processes of their own, and end them at the end.
+    """Run `count` servers in processes of their own, and stop them at the end of the context.
 
     Args:
-        folder: With the keys and the answers.
-        count: How many hosts.
+        folder: The folder with the keys and the answers.
+        count: The number of hosts.
 
     Raises:
-        RuntimeError: They do not listen.
+        RuntimeError: The servers do not listen in time.
     """
     shares = [len(range(part, count, PROCESSES)) for part in range(min(PROCESSES, count))]
     with contextlib.ExitStack() as stack:

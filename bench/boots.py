@@ -1,4 +1,4 @@
-"""Starts the lab's two microVMs again and again, as their units do, and tells how many of them came to serve."""
+"""Measures how often and how fast the lab's two microVMs start and serve."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HUNG_S = 60.0
 """Seconds after which a machine that does not serve counts as hung: 26 times the CPU time that a start takes."""
 
 AIM_S = 5.0
-"""Seconds within which both are to serve, half of the times."""
+"""Seconds within which both must serve in half of the rounds."""
 
 # Starts both at once, and prints for each when it answered, in milliseconds; nothing for one that did not.
 _ROUND = """
@@ -60,14 +60,16 @@ def _measure(given: Given) -> Result:
         before = ", ".join(f"{part:.1f}" for part in os.getloadavg())
         for number in range(1, given.rounds + 1):
             rounds.append(boot(host))
-            say(f"{number}/{given.rounds}  {'  '.join(_told(one) for one in rounds[-1])}")
-        told = [f"{when(given.rounds, 'of two machines at once')}, before: {before}", lab.state.told, machine()]
-    each = [one for boots in rounds for one in boots]
-    hung = [f"{one.name} did not serve within {HUNG_S:g} s: {one.words}" for one in each if one.seconds is None]
-    served = [one.seconds for one in each if one.seconds is not None]
+            say(f"{number}/{given.rounds}  {'  '.join(_outcome(start) for start in rounds[-1])}")
+        facts = [f"{when(given.rounds, 'of two machines at once')}, before: {before}", lab.state.told, machine()]
+    each = [start for starts in rounds for start in starts]
+    hung = [
+        f"{start.name} did not serve within {HUNG_S:g} s: {start.words}" for start in each if start.seconds is None
+    ]
+    served = [start.seconds for start in each if start.seconds is not None]
     numbers = {"starts": float(len(each)), "served": float(len(served))}
     numbers |= {"one serves after": statistics.median(served)} if served else {}
-    return Result(render(rounds, told), numbers, hung)
+    return Result(render(rounds, facts), numbers, hung)
 
 
 def boot(host: LabHost) -> list[Boot]:
@@ -81,13 +83,17 @@ def boot(host: LabHost) -> list[Boot]:
     ]
 
 
-def render(rounds: Sequence[Sequence[Boot]], told: Sequence[str]) -> str:
+def render(rounds: Sequence[Sequence[Boot]], facts: Sequence[str]) -> str:
     """Write the result as Markdown: facts, table, and the last words of those that hung."""
-    each = [one.seconds for boots in rounds for one in boots]
-    both = [max(one.seconds or HUNG_S for one in boots) for boots in rounds if all(one.seconds for one in boots)]
-    hung = [one for boots in rounds for one in boots if one.seconds is None]
+    each = [start.seconds for starts in rounds for start in starts]
+    both = [
+        max(start.seconds or HUNG_S for start in starts)
+        for starts in rounds
+        if all(start.seconds for start in starts)
+    ]
+    hung = [start for starts in rounds for start in starts if start.seconds is None]
     lines = [
-        *(f"- {line}" for line in told),
+        *(f"- {line}" for line in facts),
         "",
         "| what | starts | came to serve | median | 19 of 20 within | slowest |",
         "|---|---|---|---|---|---|",
@@ -99,7 +105,7 @@ def render(rounds: Sequence[Sequence[Boot]], told: Sequence[str]) -> str:
     if both:
         median = statistics.median(both)
         lines.append(f"- both serve within {AIM_S:g} s: {'yes' if median <= AIM_S else 'no'} (median {median:.1f} s)")
-    lines += [f"\n{one.name} hung:\n\n```\n{one.words}\n```" for one in hung]
+    lines += [f"\n{start.name} hung:\n\n```\n{start.words}\n```" for start in hung]
     return "\n".join(lines) + "\n"
 
 
@@ -117,8 +123,8 @@ def _last_words(host: LabHost, name: str) -> str:
     return host.run([*command, f"--unit=cloud-hypervisor@{name}"], timeout_s=20).stdout.strip()
 
 
-def _told(one: Boot) -> str:
-    return f"{one.name} {one.seconds:.2f} s" if one.seconds is not None else f"{one.name} HUNG"
+def _outcome(start: Boot) -> str:
+    return f"{start.name} {start.seconds:.2f} s" if start.seconds is not None else f"{start.name} HUNG"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started on a ground, and how it is seen that it got every answer right."""
+"""Runs each contender of an audit benchmark, and verifies that it got every answer right."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from switchproof.deploy.record.record import read_record
 
 LONGEST_S = 1200.0
 CHECKS = 10
-"""Checks of a host that each contender makes: three services, three ports, three answers, the running system."""
+"""Checks that each contender makes of a host: three services, three ports, three answers, the running system."""
 
 NAMED = 8
-"""Hosts that a problem names."""
+"""The most hosts that a problem names."""
 
 _UNITS = ("hypervisor.service", "socat-sandbox@live.service", "socat-sandbox@dev.service")
 _PORTS = (9090, 8080, 8081)
@@ -40,9 +40,9 @@ class Sample:
 
     Attributes:
         seconds: Wall time of the whole command.
-        network_s: Of that, from the first connection begun to the last host's answer complete; None if not known.
-        problem: Why it does not count; None if every answer was right.
-        cost: What the command took of the machine; None if it is not known.
+        network_s: The part from the first connection's begin to the last complete answer; None if not known.
+        problem: The reason why it does not count; None if every answer was right.
+        cost: The machine's resources that it used; None if not known.
     """
 
     seconds: float
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status, all that it said, its wall time, and what it took of the machine."""
+    """The end of a command: its exit status, its output, its wall time and the resources that it used."""
 
     status: int
     output: str
@@ -62,14 +62,14 @@ class Ended:
 
     @property
     def first_error(self) -> str:
-        """The line that says what went wrong."""
+        """Return the line of the error."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         errors = [line for line in lines if re.search(r"error|fail|denied|refused|not found", line, re.IGNORECASE)]
         return f"exit status {self.status}: {(errors or lines or ['it said nothing'])[0][:200]}"
 
 
 class Contender(ABC):
-    """Somebody who checks hosts."""
+    """A tool that checks hosts."""
 
     name: str
 
@@ -79,7 +79,7 @@ class Contender(ABC):
 
 
 class Switchproof(Contender):
-    """An audit."""
+    """An audit by Switchproof."""
 
     name = "switchproof"
 
@@ -118,9 +118,9 @@ class Floor(Contender):
             process.stdin = None
         ended = [_finish(process, began) for process in started]
         seconds = time.monotonic() - began
-        for host, one in zip(ground.hosts, ended, strict=True):
-            if (right := floor_right(one.output)) != CHECKS:
-                return Sample(seconds, problem=f"{host}: {right} of {CHECKS} right; {one.first_error}")
+        for host, end in zip(ground.hosts, ended, strict=True):
+            if (right := floor_right(end.output)) != CHECKS:
+                return Sample(seconds, problem=f"{host}: {right} of {CHECKS} right; {end.first_error}")
         return Sample(seconds, seconds)
 
 
@@ -154,7 +154,7 @@ class Pyinfra(Contender):
     """pyinfra: one invocation for all hosts.
 
     Args:
-        command: The program; it stands in an environment of its own, as it asks for an older paramiko than we do.
+        command: The program, in an environment of its own, because it requires an older paramiko than ours.
     """
 
     name = "pyinfra"
@@ -175,14 +175,14 @@ class Pyinfra(Contender):
 
 
 def network_part(events: Sequence[AnyEvent]) -> float | None:
-    """Seconds from the first connection begun to the last answer complete, None if a run has no such phases."""
+    """Return the seconds from the first connection's begin to the last complete answer; None without such phases."""
     began = [event.at for event in events if isinstance(event, PhaseStarted) and event.phase == "connect"]
     ended = [event.at for event in events if isinstance(event, PhaseFinished) and event.phase == "observe"]
     return (max(ended) - min(began)).total_seconds() if began and ended else None
 
 
 def floor_right(output: str) -> int:
-    """Count the checks that the floor's output shows to be right; its curls write side by side."""
+    """Count the checks that passed in the floor's output, whose curls write at the same time."""
     links = re.findall(r"^/nix/store/[^/\n]+-nixos-system-[^/\n]+$", output, re.MULTILINE)[:2]
     bodies = re.findall(r'\{"[^{}]*"\}', output)
     answers = len(re.findall(r"^HTTP 200 ", output, re.MULTILINE)) == len(_PORTS)
@@ -198,14 +198,14 @@ def floor_right(output: str) -> int:
 
 def _is_healthy(body: str, role: str) -> bool:
     try:
-        said = json.loads(body)
+        health = json.loads(body)
     except ValueError:
         return False
-    return said.get("status") == "healthy" and said.get("instance_role") == role and "version" in said
+    return health.get("status") == "healthy" and health.get("instance_role") == role and "version" in health
 
 
 def run_command(command: list[str], cwd: Path, **environ: str) -> Ended:
-    """Run a command to its end; it and what it started are ended when it takes too long."""
+    """Run a command to its end; kill it and its children at the time limit."""
     began, before = time.monotonic(), processor_s()
     process = _start(command, cwd, subprocess.DEVNULL, **environ)
     with watching(process.pid) as most:
@@ -228,7 +228,7 @@ def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subproc
 
 
 def _finish(process: subprocess.Popen[bytes], began: float) -> Ended:
-    """Wait for a process; end it, and what it started, when it takes too long or we are told to end."""
+    """Wait for a process; kill it and its children at the time limit or when this program is told to end."""
     try:
         output, _ = process.communicate(timeout=LONGEST_S)
         text = output.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What a command takes of the machine: processor, memory, file descriptors, threads."""
+"""Measures the resources of a command: processor, memory, file descriptors and threads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PERIOD_S = 0.05
-"""Seconds between two looks at a process."""
+"""Seconds between two samples of a process."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took.
+    """The resources of a command.
 
     Attributes:
-        processor_s: Seconds of processor, of all processes that it waited for.
-        memory: The most bytes that its first process had in memory.
-        descriptors: The most files and sockets that its first process was seen to have open.
-        threads: The most threads that its first process was seen to have.
+        processor_s: Seconds of processor time, including all processes that it waited for.
+        memory: The most bytes of memory of its first process.
+        descriptors: The most open files and sockets of its first process, as sampled.
+        threads: The most threads of its first process, as sampled.
     """
 
     processor_s: float = 0.0
@@ -32,14 +32,14 @@ class Cost:
 
 
 class Most:
-    """The most that a process was seen to have."""
+    """The highest samples of a process."""
 
     def __init__(self, pid: int) -> None:
         self.cost = Cost()
         self._process = Path("/proc") / str(pid)
 
     def look(self) -> None:
-        """Look at the process, as long as it is there."""
+        """Sample the process while it exists."""
         with contextlib.suppress(OSError):
             status = (self._process / "status").read_text("utf-8", "replace")
             memory, threads = (re.search(rf"^{name}:\s*(\d+)", status, re.MULTILINE) for name in ("VmHWM", "Threads"))
@@ -52,7 +52,7 @@ class Most:
 
 @contextlib.contextmanager
 def watching(pid: int) -> Iterator[Most]:
-    """Look at a process again and again until it is waited for."""
+    """Sample a process until it is waited for."""
     most, over = Most(pid), threading.Event()
 
     def watch() -> None:
@@ -69,6 +69,6 @@ def watching(pid: int) -> Iterator[Most]:
 
 
 def processor_s() -> float:
-    """Return the seconds of processor of all processes that this one has waited for."""
+    """Return the seconds of processor time of all processes that this one has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""Measure deploys, good and failing, beside a shell loop and peers: `python -m bench.deploy [--write]`.
+"""Measures deploys, good and failing, beside a shell loop and peers: `python -m bench.deploy [--write]`.
 
 Lab hosts on this machine are reached over SSH. Everybody deploys the same commits to the same hosts in turn. What is
 deployed is already built on every host. After each run the hosts are asked what runs, what the system profile is and
@@ -32,14 +32,14 @@ PROFILE = "/nix/var/nix/profiles/system"
 ATTRIBUTE = "nixosConfigurations.choiros-a.config.system.build.toplevel"
 BASE = "main"
 UNIT = ("modules/hypervisor.nix", "RestartSec=1\n", "RestartSec=2\n")
-"""The file, and what is replaced in it, by which the deployed commit differs from the one before: one unit."""
+"""The file and the replacement by which the deployed commit differs from the earlier one: one unit."""
 
 FAULT_ROUNDS = 1
-"""How often a failing deploy is measured: its time is made of limits, which hardly vary."""
+"""Rounds of a failing deploy, whose time consists of limits and hardly varies."""
 
 BUILD_S = 120.0
 PAUSE_S = 1.0
-"""Seconds before each run, in which hosts end what the one before left them to end."""
+"""Seconds before each run, in which hosts finish the work of the run before."""
 
 Case = Literal["one unit changed", "hypervisor cannot start", "answers with 500"]
 GOOD: Case = "one unit changed"
@@ -51,7 +51,7 @@ FAULTS: Mapping[Case, str] = {
 
 @dataclass(frozen=True)
 class End:
-    """How a contender is known to end: whether it says success, and which system is there."""
+    """A known end of a contender: whether it reports success, and which system it leaves."""
 
     good: bool
     leaves: Literal["new", "old"]
@@ -70,18 +70,18 @@ PEER_ENDS = {
     "morph": _ends(_SEEN, _SEEN),
     "nixos-rebuild-ng": _ends(_SEEN, _NEW),
 }
-"""What each peer is known to leave: with its magic rollback deploy-rs, with health checks of the endpoints morph."""
+"""The known ends of each peer: deploy-rs with its magic rollback, morph with health checks of the endpoints."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Somebody who deploys: what it is called, how it is started, and how it ends in each case.
+    """A tool that deploys, with its command and its known end in each case.
 
     Attributes:
-        name: How it stands in the table.
+        name: Its name in the table.
         words: Its command, to which what is deployed and the hosts are added; without any it is a deploy of ours.
-        ends: How it ends; a case that is missing is not measured.
-        options: Of ours.
+        ends: Its ends by case; a missing case is not measured.
+        options: Options of Switchproof.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds of the whole command, those of them that its processes computed here, and what was wrong."""
+    """One run: seconds of the whole command, seconds of processor time on this machine, and the problem if any."""
 
     seconds: float
     cpu_s: float
@@ -117,47 +117,47 @@ class Series:
 
     @property
     def name(self) -> str:
-        """What it is called among the numbers."""
+        """The name of the series among the numbers."""
         count = len(self.ground.hosts)
         return f"{count} host{'s' if count > 1 else ''}, {self.case}: {self.contender.name}"
 
     @property
     def problem(self) -> str | None:
-        """Why the series does not count, None if it does."""
+        """The reason why the series does not count; None if it does."""
         return next((sample.problem for sample in self.samples if sample.problem), None)
 
     @property
     def seconds(self) -> float:
-        """The median wall time."""
+        """The median wall time, in seconds."""
         return statistics.median(sample.seconds for sample in self.samples)
 
     @property
     def cpu_s(self) -> float:
-        """The median processor time here."""
+        """The median processor time on this machine, in seconds."""
         return statistics.median(sample.cpu_s for sample in self.samples)
 
 
 @dataclass(frozen=True)
 class Build:
-    """A commit, and the system that every host has built of it."""
+    """A commit, and the system that every host built from it."""
 
     commit: str
     system: str
 
 
 class Site:
-    """Hosts with everything built that is going to be deployed.
+    """Hosts on which every system to deploy is built.
 
     Args:
         hosts: The hosts, by name.
-        builds: What is built on all of them: the base, and what each case deploys.
+        builds: The builds on all of them: the base, and that of each case.
     """
 
     def __init__(self, hosts: Mapping[str, LabHost], builds: Mapping[str, Build]) -> None:
         self._hosts, self._builds = hosts, builds
 
     def run(self, series: Series) -> Sample:
-        """Have a contender deploy to its hosts, and see what it has left there."""
+        """Deploy with a contender, and verify what it left on the hosts."""
         hosts = [self._hosts[name] for name in series.ground.hosts]
         base, new = self._builds[BASE], self._builds[series.case]
         if series.case == GOOD and left_by(hosts, new.system) is None:
@@ -176,7 +176,7 @@ class Site:
         return Sample(ended.seconds, cpu_s, problem)
 
     def _restore(self, host: LabHost) -> None:
-        """Bring a host to the base, if it is not there."""
+        """Bring a host to the base, unless it runs it."""
         system = self._builds[BASE].system
         if left_by([host], system) is None:
             return
@@ -187,7 +187,7 @@ class Site:
 
 
 def prepare(lab: Lab, cases: Sequence[Case]) -> Site:
-    """Build on every host of a lab what is going to be deployed."""
+    """Build all systems to deploy on every host of a lab."""
     commits = {BASE: _commit(lab, BASE), GOOD: _change_one_unit(lab)}
     commits |= {case: _commit(lab, FAULTS[case]) for case in cases if case != GOOD}
     hosts = list(lab.hosts.values())
@@ -255,7 +255,7 @@ def _take(site: Site, series: Series, turn: int, rounds: int) -> None:
 
 
 def left_by(hosts: Sequence[LabHost], expected: str) -> str | None:
-    """Say where hosts do not run, have as their profile and boot one system; None if all do."""
+    """Return which hosts do not run, boot and have as their profile one system; None if all do."""
     for host in hosts:
         links = host.run(["readlink", "-e", "/run/current-system", PROFILE], timeout_s=20).stdout.split()
         seen = dict(zip(("runs", "profile", "boots"), [*links, host.boots()], strict=False))
@@ -265,7 +265,7 @@ def left_by(hosts: Sequence[LabHost], expected: str) -> str | None:
 
 
 def numbers(measured: Sequence[Series]) -> dict[str, float]:
-    """Return the medians in seconds."""
+    """Return the medians of all series, in seconds."""
     good = [series for series in measured if series.samples and not series.problem]
     return {series.name: series.seconds for series in good} | {f"{each.name}, CPU": each.cpu_s for each in good}
 
@@ -322,7 +322,7 @@ def peer(text: str) -> Contender:
 
 
 def _flake(commit: str) -> str:
-    """Name what is built of a commit."""
+    """Return the flake reference of a commit."""
     return f"git+{Lab.repository_url}?rev={commit}#{ATTRIBUTE}"
 
 
@@ -331,7 +331,7 @@ def _commit(lab: Lab, revision: str) -> str:
 
 
 def _change_one_unit(lab: Lab) -> str:
-    """Add a commit to the lab's repository that changes one unit of the base, and return it."""
+    """Commit a change of one unit of the base to the lab's repository, and return the commit."""
     name, old, new = UNIT
     with tempfile.TemporaryDirectory() as folder:
         _git("clone", "--quiet", f"--branch={BASE}", str(lab.repository), folder)

@@ -1,4 +1,4 @@
-"""Measure audits of fleets, beside pyinfra: `python -m bench.fleet [--write]`.
+"""Measures audits of fleets, beside pyinfra: `python -m bench.fleet [--write]`.
 
 The hosts are SSH servers of the benchmark's own, in other processes, that answer what one lab host answered
 (`bench/answering.py`). So what is measured is the runner: a thousand lab hosts would measure this machine.
@@ -35,9 +35,9 @@ from switchproof.deploy.providers.lab.lab import Lab
 
 AIM_HOSTS, AIM_S, AIM_BYTES = 1000, 60.0, 2**30
 EVEN = 0.2
-"""The part by which the cost of one more host may change from few to many."""
+"""The fraction by which the cost per host may change from few to many hosts."""
 DESCRIPTORS = 1024
-"""Files and sockets that a contender may have open: what a system allows by default."""
+"""The most open files and sockets of a contender: the default limit of a system."""
 PAUSE_S = 1.0
 _MB = 1_000_000
 
@@ -49,7 +49,7 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of what an audit leaves."""
+    """Bytes of the files that an audit leaves."""
 
     record: int
     report: int
@@ -60,7 +60,7 @@ class Sizes:
 
 @dataclass
 class Series:
-    """The runs of one contender against so many hosts."""
+    """The runs of one contender against one number of hosts."""
 
     ground: Ground
     contender: Contender
@@ -69,22 +69,22 @@ class Series:
 
     @property
     def hosts(self) -> int:
-        """How many hosts."""
+        """The number of hosts."""
         return len(self.ground.ways)
 
     @property
     def problem(self) -> str | None:
-        """Why the series does not count, None if it does."""
+        """The reason why the series does not count; None if it does."""
         return next((sample.problem for sample in self.samples if sample.problem), None)
 
     @property
     def wall_s(self) -> float:
-        """The median wall time."""
+        """The median wall time, in seconds."""
         return statistics.median(sample.seconds for sample in self.samples)
 
     @property
     def cost(self) -> Cost:
-        """The medians of what it took of the machine."""
+        """The medians of the resources that it used."""
         costs = [sample.cost or Cost() for sample in self.samples]
         return Cost(
             statistics.median(cost.processor_s for cost in costs),
@@ -109,7 +109,9 @@ def _measure(given: Given) -> Result:
     counts = [2] if given.smallest else [int(text) for text in given.hosts.split(",")]
     pyinfra = given.pyinfra or str(own_pyinfra())
     contenders = [Switchproof(), Pyinfra(pyinfra)]
-    contenders = [one for one in contenders if isinstance(one, Switchproof) or given.only in one.name]
+    contenders = [
+        contender for contender in contenders if isinstance(contender, Switchproof) or given.only in contender.name
+    ]
     with contextlib.ExitStack() as stack:
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
         host_key = make_keys(below)
@@ -125,7 +127,7 @@ def _measure(given: Given) -> Result:
 
 
 def _record(lab: Lab, contenders: Sequence[Contender], below: Path, host_key: str) -> None:
-    """Have every contender ask one lab host, and write down what it answers.
+    """Record the answers of one lab host to every contender.
 
     Raises:
         RuntimeError: A contender did not get every answer right.
@@ -140,7 +142,7 @@ def _record(lab: Lab, contenders: Sequence[Contender], below: Path, host_key: st
 
 @contextlib.contextmanager
 def _recording(host: LabHost, identity_file: Path, below: Path) -> Iterator[tuple[Recorder, int]]:
-    """Run a server that asks the lab host what it is asked; give it and its port."""
+    """Run a server that passes questions to the lab host; yield its recorder and its port."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -174,7 +176,7 @@ def _recording(host: LabHost, identity_file: Path, below: Path) -> Iterator[tupl
 
 @contextlib.contextmanager
 def _few_descriptors() -> Iterator[None]:
-    """Let whatever is started from here on open no more files than a system allows by default."""
+    """Limit the open files of processes started from here on to a system's default."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, before[1]), before[1]))
     try:
@@ -190,7 +192,7 @@ def _lay_out(ways: tuple[Way, ...], below: Path, name: str = "") -> Ground:
 
 
 def _run(measured: Sequence[Series], rounds: int) -> None:
-    """Run everybody on every ground, in turn."""
+    """Run every contender on every ground, in turn."""
     for turn in range(rounds):
         for series in measured:
             if series.problem:
@@ -200,8 +202,8 @@ def _run(measured: Sequence[Series], rounds: int) -> None:
             series.samples.append(sample)
             if isinstance(series.contender, Switchproof) and not sample.problem:
                 series.sizes = _sizes(next((series.ground.folder / "runs").glob("2*")))
-            told = sample.problem or f"{sample.seconds:.2f} s, {sample.cost}"
-            say(f"{turn + 1}/{rounds}  {series.hosts} hosts  {series.contender.name}: {told}")
+            outcome = sample.problem or f"{sample.seconds:.2f} s, {sample.cost}"
+            say(f"{turn + 1}/{rounds}  {series.hosts} hosts  {series.contender.name}: {outcome}")
 
 
 def _sizes(run: Path) -> Sizes:
@@ -258,7 +260,7 @@ def _row(series: Series) -> str:
 
 
 def _left(measured: Sequence[Series]) -> list[str]:
-    """Write the sizes of what an audit leaves, whole and by host, as a table."""
+    """Write a table with the sizes of an audit's files, in total and per host."""
     lines = [
         "| hosts | record | report | JUnit | events | all files | all files, per host |",
         "|---|---|---|---|---|---|---|",
@@ -272,14 +274,14 @@ def _left(measured: Sequence[Series]) -> list[str]:
 
 
 def aims(measured: Sequence[Series]) -> list[str]:
-    """Say of each aim whether it was reached."""
+    """Return a line for each aim, with whether it was reached."""
     ours = [series for series in _good(measured) if isinstance(series.contender, Switchproof)]
-    told = []
+    lines = []
     for series in ours:
         if series.hosts >= AIM_HOSTS:
             memory, seconds = series.cost.memory, series.wall_s
-            told.append(f"{series.hosts} audits below {AIM_S:g} s: {_yes(seconds < AIM_S)} ({seconds:.1f} s)")
-            told.append(
+            lines.append(f"{series.hosts} audits below {AIM_S:g} s: {_yes(seconds < AIM_S)} ({seconds:.1f} s)")
+            lines.append(
                 f"{series.hosts} audits below {AIM_BYTES / _MB:.0f} MB: {_yes(memory < AIM_BYTES)} "
                 f"({memory / _MB:.0f} MB)"
             )
@@ -292,8 +294,8 @@ def aims(measured: Sequence[Series]) -> list[str]:
             ratio = steps[-1][2] / steps[0][2] if steps[0][2] > 0 else float("inf")
             spans = ", ".join(f"{few} to {many}: {_unit(each, what)}" for few, many, each in steps)
             even = _yes(ratio <= 1 + EVEN)
-            told.append(f"one more host costs no more {what} among many, within {EVEN:.0%}: {even} ({spans})")
-    return told
+            lines.append(f"one more host costs no more {what} among many, within {EVEN:.0%}: {even} ({spans})")
+    return lines
 
 
 def _amount(series: Series, what: str) -> float:

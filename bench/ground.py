@@ -1,4 +1,4 @@
-"""Where everybody is measured: lab hosts behind a distance, and the files that each tool is given to reach them."""
+"""Prepares lab hosts at a simulated distance, and the files with which each tool reaches them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ soak_s = 0.0
 
 @dataclass(frozen=True)
 class Way:
-    """How a lab host is reached: through a port on loopback."""
+    """The way to a lab host: a port on loopback."""
 
     host: str
     port: int
@@ -39,9 +39,9 @@ class Ground:
 
     Attributes:
         ways: The hosts.
-        round_trip_s: Seconds there and back.
-        identity_file: The private key that opens them.
-        folder: Holds the files for every tool; a tool runs here and may leave things.
+        round_trip_s: The round trip time in seconds.
+        identity_file: The private key for them.
+        folder: The files for every tool, which also runs here.
     """
 
     ways: tuple[Way, ...]
@@ -51,12 +51,12 @@ class Ground:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The hosts' names."""
+        """The names of the hosts."""
         return tuple(way.host for way in self.ways)
 
 
 def routes(lab: Lab, round_trips_s: Sequence[float]) -> list[Route]:
-    """Name a route to every host of the lab for every distance, distance by distance."""
+    """Return a route to every host of the lab for every distance, ordered by distance."""
     return [
         Route(host.address, host.port, round_trip_s) for round_trip_s in round_trips_s for host in lab.hosts.values()
     ]
@@ -65,14 +65,14 @@ def routes(lab: Lab, round_trips_s: Sequence[float]) -> list[Route]:
 def lay_out(
     lab: Lab, ports: Sequence[int], counts: Sequence[int], round_trips_s: Sequence[float], below: Path
 ) -> list[Ground]:
-    """Make the grounds to measure on: so many hosts at such a distance.
+    """Make a ground for each number of hosts at each distance.
 
     Args:
         lab: The lab; a ground has its first hosts.
         ports: The proxy's ports for `routes`.
-        counts: How many hosts.
+        counts: The numbers of hosts.
         round_trips_s: The distances, as given to `routes`.
-        below: Where the grounds' folders are made.
+        below: The folder in which to make the grounds' folders.
     """
     grounds = []
     for index, round_trip_s in enumerate(round_trips_s):
@@ -87,7 +87,7 @@ def lay_out(
 
 
 def write(ground: Ground, repository: str) -> None:
-    """Make the folder of a ground with the files that each tool is given."""
+    """Make the folder of a ground, with the files for each tool."""
     ground.folder.mkdir()
     files = {
         "target.toml": target(ground, repository),
@@ -102,7 +102,7 @@ def write(ground: Ground, repository: str) -> None:
 
 
 def target(ground: Ground, repository: str, health: str = ONE_ANSWER) -> str:
-    """Write the target file: `ovh` as in production, but asking each endpoint once, as the peers do."""
+    """Write the target file: `ovh` as in production, but with one probe of each endpoint, as in the peers."""
     text = (ROOT / "deploy" / "targets" / "ovh.toml").read_text("utf-8")
     tables = "\n".join(
         f'[[hosts]]\nname = "{way.host}"\nflake_attr = "choiros-a"\naddress = "127.0.0.1"\nport = {way.port}\n'
@@ -116,7 +116,7 @@ def target(ground: Ground, repository: str, health: str = ONE_ANSWER) -> str:
 
 
 def ssh_config(ground: Ground) -> str:
-    """Write the ssh_config for whatever is, or understands, OpenSSH."""
+    """Write the ssh_config for OpenSSH and tools that read its configuration."""
     return "\n".join(
         f"Host {way.host}\n  HostName 127.0.0.1\n  Port {way.port}\n  User root\n"
         f"  IdentityFile {ground.identity_file}\n  IdentitiesOnly yes\n"

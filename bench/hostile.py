@@ -1,4 +1,4 @@
-"""Gives the readers of hosts' answers what a hostile host would say, and a benign text of the same size beside it."""
+"""Measures how the readers of hosts' answers cope with hostile text, beside benign text of the same size."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _measure(rounds: int, *works: Work) -> tuple[float, float, float, float]:
 
 
 def _apart(work: Work) -> tuple[float, float]:
-    """Do a work in a process of its own; return its processor time and how much its memory grew."""
+    """Run a function in a process of its own; return its processor time and the growth of its memory."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

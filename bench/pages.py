@@ -1,4 +1,4 @@
-"""Makes the pages of large runs, opens them in Chromium, and tells how large they are and how long both take."""
+"""Measures the pages of large runs: their size, and the time to make them and to open them in Chromium."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.reports import stories
 from tests.reports.runs import keep, with_files
 
 AIM_S = 1.0
-"""Seconds within which the report of the most hosts is to open."""
+"""Seconds within which the report of the most hosts must open."""
 
 _LOG = "".join(f"2026-11-23T15:12:03.{n:06d} a app[{n}]: request {n} refused, {'x' * 60}\n" for n in range(500))
 _TIMES = """
@@ -34,7 +34,7 @@ new Promise(done => requestAnimationFrame(() => setTimeout(() => {
 
 @dataclass(frozen=True)
 class Measured:
-    """A page: bytes, seconds to make it, to the first thing seen of it, and until all of it has been drawn."""
+    """A page: its bytes, and the seconds to make it, to its first paint and until it is drawn completely."""
 
     what: str
     size: int

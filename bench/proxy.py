@@ -1,4 +1,4 @@
-"""A network far away: TCP on loopback, every byte late by half a round trip, none lost, none out of order.
+"""Simulates a distant network: TCP on loopback that delays each byte by half a round trip and loses none.
 
 It runs as a process of its own, so that it shares no interpreter with what is measured:
 
@@ -6,9 +6,9 @@ It runs as a process of its own, so that it shares no interpreter with what is m
 
 It prints the port of each route, in order, as one line of JSON, and ends when its standard input does.
 
-A connection on loopback stands at once, so what a real handshake takes is made up for: the host is reached three
-half trips after the client was accepted (SYN, SYN and ACK, ACK), which is when a host that far away would say its
-first word and hear the client's. Bytes wait without bound, so latency is added and throughput is not limited.
+A connection on loopback is established at once. To add the time of a real handshake (SYN, SYN and ACK, ACK), the
+proxy connects to the host three half trips after it accepted the client. Buffers have no limit, so latency is added
+and throughput is not limited.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CHUNK = 2**17
 """Bytes read at once."""
 
 END_S = 5.0
-"""Seconds for the process to end by itself."""
+"""Seconds within which the process must end by itself."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A way to an address and port, `round_trip_s` seconds there and back."""
+    """A route to an address and port with a round trip of `round_trip_s` seconds."""
 
     address: str
     port: int

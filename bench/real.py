@@ -1,6 +1,6 @@
-"""Run real programs of NixOS on lab hosts and write what came of it: `python -m bench.real DIR [--write]`.
+"""Runs real programs of NixOS on lab hosts and writes the outcomes: `python -m bench.real DIR [--write]`.
 
-DIR holds single files as nixpkgs has them. An entry whose name begins with `nixos-rebuild` or with
+DIR has single files as in nixpkgs. An entry whose name begins with `nixos-rebuild` or with
 `switch-to-configuration` is a program; the rest of its name is its version. The page repeats about.md.
 Each nixos-rebuild is tried together with a switch-to-configuration, as long as there are both, and with the lab's
 stand-in otherwise. Several sittings can share the work: each adds to what the page has of the same programs.
@@ -30,48 +30,48 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import RealPrograms, look
 
 LONGEST_OUTPUT: Final = 8000
-"""Characters of the end of a session's output that are shown where a case did not end as it should."""
+"""Characters shown of the end of a session's output, if a case did not end as expected."""
 PAGE: Final = ROOT / "docs" / "real-programs.md"
 
 
 def find(folder: Path) -> list[Found]:
-    """Return the programs in a folder, those of the first kinds first."""
-    found = []
+    """Return the programs in a folder, ordered by kind."""
+    programs = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("nixos-rebuild"):
-            found.append(Found(REBUILDS[0 if path.is_dir() else 1], path))
+            programs.append(Found(REBUILDS[0 if path.is_dir() else 1], path))
         elif path.name.startswith("switch-to-configuration"):
             with path.open("rb") as opened:
-                found.append(Found(SWITCHES[0 if opened.read(2) == b"#!" else 1], path))
+                programs.append(Found(SWITCHES[0 if opened.read(2) == b"#!" else 1], path))
     kinds = [*REBUILDS, *SWITCHES]
-    return sorted(found, key=lambda program: kinds.index(program.kind))
+    return sorted(programs, key=lambda program: kinds.index(program.kind))
 
 
-def pairs(found: Sequence[Found]) -> list[Pair]:
-    """Return which programs share a lab: the newest ways of both together."""
-    rebuilds = [program for program in found if program.kind in REBUILDS]
-    switches = [program for program in found if program.kind in SWITCHES]
+def pairs(programs: Sequence[Found]) -> list[Pair]:
+    """Return which programs share a lab: the newest versions of both kinds together."""
+    rebuilds = [program for program in programs if program.kind in REBUILDS]
+    switches = [program for program in programs if program.kind in SWITCHES]
     return [Pair(*both) for both in itertools.zip_longest(rebuilds, reversed(switches))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run cases with programs, print the page, and return 1 if a case did not end as it should."""
+    """Run cases with programs, print the page, and return 1 if a case did not end as expected."""
     given = _parser().parse_args(argv)
     try:
-        found = find(given.folder)
-        before = read(PAGE.read_text("utf-8") if PAGE.is_file() else "", pairs(found))
-        together = [pair for pair in pairs(found) if given.pair in pair.title]
+        programs = find(given.folder)
+        before = read(PAGE.read_text("utf-8") if PAGE.is_file() else "", pairs(programs))
+        together = [pair for pair in pairs(programs) if given.pair in pair.title]
         chosen = {pair: _chosen(given, before.get(pair.title)) for pair in together}
         now = {pair.title: _try(pair, given.suite, given.hosts, cases) for pair, cases in chosen.items() if cases}
     except (SwitchproofError, subprocess.SubprocessError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     notes = given.folder / "about.md"
-    text = render(found, pairs(found), merge(before, now), notes.read_text("utf-8") if notes.is_file() else "")
+    text = render(programs, pairs(programs), merge(before, now), notes.read_text("utf-8") if notes.is_file() else "")
     print(text)
     if given.write:
         PAGE.write_text(text, "utf-8")
-    return 0 if all(one.as_it_should for table in now.values() for one in table.outcomes.values()) else 1
+    return 0 if all(outcome.as_it_should for table in now.values() for outcome in table.outcomes.values()) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,12 +87,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chosen(given: argparse.Namespace, before: Table | None) -> list[Case]:
-    right = {title for title, one in before.outcomes.items() if one.as_it_should} if before and given.rest else set()
+    right = (
+        {title for title, outcome in before.outcomes.items() if outcome.as_it_should}
+        if before and given.rest
+        else set()
+    )
     return [case for case in CASES if case.title not in right and (not given.case or case.name in given.case)]
 
 
 def _try(pair: Pair, suite: Suite, hosts: int, chosen: Sequence[Case]) -> Table:
-    """Run cases on the hosts of one lab, each host one at a time."""
+    """Run cases on the hosts of one lab, one at a time on each host."""
     programs: RealPrograms = look(
         *(str(program.path) if program else None for program in (pair.rebuild, pair.switch))
     )
@@ -110,7 +114,7 @@ def _try(pair: Pair, suite: Suite, hosts: int, chosen: Sequence[Case]) -> Table:
         for host in names:
             free.put(host)
 
-        def one(case: Case) -> None:
+        def run_case(case: Case) -> None:
             host = free.get()
             try:
                 outcome = outcomes[case.title] = run(lab, host, case, Path(below) / case.name.replace("/", "-"))
@@ -122,7 +126,7 @@ def _try(pair: Pair, suite: Suite, hosts: int, chosen: Sequence[Case]) -> Table:
                 free.put(host)
             sys.stderr.write(f"{pair.title}: {case.name}: {outcome}\n")
 
-        list(pool.map(one, chosen))
+        list(pool.map(run_case, chosen))
     return Table(", ".join(around), outcomes)
 
 

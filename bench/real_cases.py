@@ -1,4 +1,4 @@
-"""What is tried with real programs on a lab host, and what must come of it."""
+"""Lists the cases for real programs on a lab host, with their expected outcomes, and runs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from switchproof.deploy.record.journal import read_events
 from switchproof.deploy.record.record import read_record
 
 LONGEST_S: Final = 900.0
-"""Far beyond the limits that a session itself has."""
+"""Seconds for a session, far above its own limits."""
 _HEALTH: Final = """
 [health]
 ready_s = 8.0
@@ -48,21 +48,21 @@ _OTHERWISE: Final = {
         (1, "converge", "rolled-back"),
     ),
 }
-"""What ends otherwise with some versions of switch-to-configuration: in words; as exit code, clause and state."""
+"""Outcomes that differ with some versions of switch-to-configuration: in words; as exit code, clause and state."""
 SAFE: Final = frozenset({"unchanged", "rolled-back"})
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to try.
+    """A case to run.
 
     Attributes:
-        name: What to ask for it by.
-        title: For the page.
-        options: What the session is given beside the host.
+        name: The name on the command line.
+        title: The title on the page.
+        options: The options of the session beside the host.
         clause: The clause that fails; None if none does.
-        states: The states that the host may be left in.
-        killed: Whether the runner is killed when the switch has ended.
+        states: The allowed states of the host at the end.
+        killed: Whether to kill the runner after the switch.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Case:
 
     @property
     def expected(self) -> str:
-        """Return in words what must come of it."""
+        """Return the expected outcome in words."""
         if self.killed:
             return "the host goes back by itself"
         what = "canonical" if self.clause is None else f"fails at `{self.clause}`"
@@ -83,7 +83,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case, in words for the page."""
+    """The outcome of a case, in words for the page."""
 
     verdict: str
     clause: str
@@ -117,7 +117,7 @@ CASES: Final = (
 
 
 def run(lab: Lab, host: str, case: Case, folder: Path) -> Outcome:
-    """Try a case on one host and say what came of it."""
+    """Run a case on one host and return its outcome."""
     process = _begin(lab, host, case, folder)
     if case.killed:
         return _kill(lab.hosts[host], process, folder)
@@ -134,7 +134,7 @@ def run(lab: Lab, host: str, case: Case, folder: Path) -> Outcome:
     seen = record.host(host)
     # A plan asks nothing of the clauses after the first.
     asked = () if "--plan" in case.options else seen.clauses
-    clause = next((str(one.id) for one in asked if one.verdict not in {Verdict.PASSED, Verdict.BLOCKED}), "")
+    clause = next((str(result.id) for result in asked if result.verdict not in {Verdict.PASSED, Verdict.BLOCKED}), "")
     state = str(seen.state or "unchanged")
     ended = (process.returncode, clause, state)
     right = ended[:2] == (0 if case.clause is None else 1, case.clause or "") and state in case.states
@@ -143,7 +143,7 @@ def run(lab: Lab, host: str, case: Case, folder: Path) -> Outcome:
 
 
 def restore(host: LabHost) -> None:
-    """Bring a host that a case left in a bad state to its first system, with no task pending."""
+    """Bring a host from any state back to its first system, without pending tasks."""
     script = """
         systemctl stop 'switchproof-*' 'nixos-rebuild-switch-to-configuration*' 2>/dev/null
         rm -rf /run/switchproof/lock /var/lib/switchproof/pending /etc/systemd/system.control
@@ -179,7 +179,7 @@ def _begin(lab: Lab, host: str, case: Case, folder: Path) -> subprocess.Popen[by
 
 
 def _kill(host: LabHost, process: subprocess.Popen[bytes], folder: Path) -> Outcome:
-    """Kill a runner when its switch has ended; the host goes back to what it ran before."""
+    """Kill a runner after its switch, so that the host goes back to its earlier system."""
     current = ["readlink", "--canonicalize", "/run/current-system"]
     host.run(["rm", "-f", "/var/lib/switchproof/returned"], timeout_s=10)
     before = host.run(current, timeout_s=10).stdout
@@ -187,10 +187,10 @@ def _kill(host: LabHost, process: subprocess.Popen[bytes], folder: Path) -> Outc
     process.kill()
     if (status := process.wait()) >= 0:
         return Outcome("none", "", str(status), "ended before it was killed", as_it_should=False)
-    told = ["sh", "-c", "sed -n 's/^rc //p' /var/lib/switchproof/returned 2>/dev/null"]
-    came = _wait(lambda: host.run(told, timeout_s=10).stdout != "")
+    noted = ["sh", "-c", "sed -n 's/^rc //p' /var/lib/switchproof/returned 2>/dev/null"]
+    came = _wait(lambda: host.run(noted, timeout_s=10).stdout != "")
     _wait(lambda: host.run(["test", "-e", "/var/lib/switchproof/pending"], timeout_s=10).returncode != 0)
-    ended = host.run(told, timeout_s=10).stdout.strip()
+    ended = host.run(noted, timeout_s=10).stdout.strip()
     host.run(["rm", "-rf", "/run/switchproof/lock"], timeout_s=10)  # or the next run would wait for it
     right = came and ended == "0" and host.run(current, timeout_s=10).stdout == before
     state = f"went back by itself, exit status {ended}" if came else "did not go back"

@@ -1,4 +1,4 @@
-"""The page of real programs: how it is written, and what an earlier sitting wrote there."""
+"""Writes the page of real programs, and reads the outcomes that an earlier run wrote there."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SHA_DIGITS: Final = 16
 
 @dataclass(frozen=True)
 class Found:
-    """A program in DIR: what it is, which file or folder, and its version as its name says."""
+    """A program in DIR: its kind, its file or folder, and the version from its name."""
 
     kind: str
     path: Path
 
     @property
     def version(self) -> str:
-        """Return the rest of its name."""
+        """Return its version, the rest of its name."""
         name = self.path.name
         for prefix in ("nixos-rebuild-ng", "nixos-rebuild", "switch-to-configuration-ng", "switch-to-configuration"):
             name = name.removeprefix(prefix)
@@ -70,14 +70,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Table:
-    """What came of each case by its title, and what the hosts ran besides."""
+    """The outcome of each case by its title, and the other program that the hosts ran."""
 
     around: str
     outcomes: Mapping[str, Outcome]
 
 
 def read(text: str, pairs: Sequence[Pair]) -> dict[str, Table]:
-    """Return the tables of a page by their headings, of those programs that are still the ones that it tells of."""
+    """Return the tables of a page by heading, for programs that have not changed since."""
     known = {
         pair.title
         for pair in pairs
@@ -94,7 +94,7 @@ def read(text: str, pairs: Sequence[Pair]) -> dict[str, Table]:
 
 
 def merge(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[str, Table]:
-    """Add what a sitting tried to what earlier ones tried; the newer outcome of a case counts."""
+    """Merge the outcomes of this run into those of earlier ones; the newer outcome of a case counts."""
     merged = dict(before)
     for title, table in now.items():
         earlier = before[title].outcomes if title in before else {}
@@ -102,11 +102,11 @@ def merge(before: Mapping[str, Table], now: Mapping[str, Table]) -> dict[str, Ta
     return merged
 
 
-def render(found: Sequence[Found], pairs: Sequence[Pair], tables: Mapping[str, Table], notes: str = "") -> str:
+def render(programs: Sequence[Found], pairs: Sequence[Pair], tables: Mapping[str, Table], notes: str = "") -> str:
     """Write the page in Markdown."""
     lines = [ABOUT, "| program | version | SHA-256 | tried |", "|---|---|---|---|"]
     for kind in (*REBUILDS, *SWITCHES):
-        rows = [program.row for program in found if program.kind == kind]
+        rows = [program.row for program in programs if program.kind == kind]
         lines += rows or [f"| {kind} | not there | | no |"]
     lines += ["", notes.rstrip()] if notes else []
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""What all benchmarks share: their options, what is written of a result, and what has changed since the last one."""
+"""Runs a benchmark: reads its options, writes its result, and compares that with the last one."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from switchproof.deploy.providers.lab.lab import Lab
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MOVED = 0.2
-"""The part of a number by which it may differ from the last one before a line says so."""
+"""The fraction by which a number may differ from the last one before a line reports it."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a benchmark measured.
+    """The result of a benchmark.
 
     Attributes:
         text: The result in Markdown, for people.
-        numbers: The same for programs: what was measured, by its name.
-        problems: Who did not do its work, and what was seen of that; with one, nothing of the result counts.
+        numbers: The same for programs: the measured values by name.
+        problems: The contenders that failed, with the errors; with any, the result does not count.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Result:
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What a benchmark wrote last: when, where, with how many rounds, and its numbers."""
+    """The last written result of a benchmark: its time, machine, rounds and numbers."""
 
     date: str
     machine: str
@@ -51,7 +51,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Given(argparse.Namespace):
-    """What every benchmark is given."""
+    """The options of every benchmark."""
 
     rounds: int
     smallest: bool
@@ -64,8 +64,8 @@ class Bench:
 
     Args:
         name: Its name, also of its page and its numbers below the folder of documents.
-        about: What it measures.
-        rounds: How often it measures.
+        about: A sentence on what it measures.
+        rounds: The default number of rounds.
         docs: The folder of documents.
     """
 
@@ -77,10 +77,10 @@ class Bench:
         self.parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
 
     def run(self, argv: Sequence[str] | None, measure: Callable[[Given], Result]) -> int:
-        """Measure, print the result and what has changed, and write it if asked to.
+        """Measure, print the result and its changes, and write it with `--write`.
 
         Returns:
-            The exit status: 1 if anybody did not do its work, whose result is not written.
+            The exit status: 1 if a contender failed, in which case nothing is written.
         """
         self._add_options()
         given = self.parser.parse_args(argv, Given())
@@ -118,7 +118,7 @@ class Bench:
 
 
 def moved(last: Kept, now: Kept) -> list[str]:
-    """Say, a line each, which numbers have moved since last time, which are gone and which are new."""
+    """Return a line for each number that has moved since the last result, is missing or is new."""
     lines = [] if last.machine == now.machine else [f"The last numbers are of another machine: {last.machine}"]
     for name, number in now.numbers.items():
         before = last.numbers.get(name)
@@ -134,14 +134,14 @@ def moved(last: Kept, now: Kept) -> list[str]:
 def lab_for(
     given: Given, hosts: Sequence[str], *, shape: Shape = "ovh", runtime: Runtime = "netns"
 ) -> contextlib.AbstractContextManager[Lab]:
-    """Return the lab that was named on the command line, or one that is taken away at the end."""
+    """Yield the lab named on the command line, or a new one that is removed at the end."""
     if given.lab is not None:
         return contextlib.nullcontext(Lab.attach(given.lab))
     return Lab.up(tuple(hosts), name=f"bench-{os.getpid()}", shape=shape, runtime=runtime, progress=say)
 
 
 def machine() -> str:
-    """Say on what is measured."""
+    """Return a line about the machine."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -154,12 +154,12 @@ def machine() -> str:
 
 
 def when(rounds: int, of: str = "") -> str:
-    """Say when a result was measured, in how many rounds, and how busy the machine was."""
+    """Return a line with the time of a result, its rounds and the load of the machine."""
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
     what = " ".join(filter(None, ["1 round" if rounds == 1 else f"{rounds} rounds", of]))
     return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {what}; load average at the end: {load}"
 
 
 def say(text: str) -> None:
-    """Tell whoever waits for the result."""
+    """Print a line of progress to standard error."""
     sys.stderr.write(f"{text}\n")

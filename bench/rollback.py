@@ -1,8 +1,8 @@
-"""Measure how long a way back takes: `python -m bench.rollback [--write]`.
+"""Measures how long a rollback takes: `python -m bench.rollback [--write]`.
 
-Two times, on a lab host of this machine. From a failed check to a rollback that every clause has verified: both
-moments stand in the run's journal. From a runner that is killed with -9 to the host back on its own, without the
-time that it was told to wait for a confirmation: the host's word of when it had gone back, on the runner's clock.
+It measures two times on a lab host of this machine. The first is from a failed check to a rollback that every clause
+has verified, by the run's journal. The second is from a runner's death by SIGKILL to the host's return to its earlier
+system, by the host's report on the runner's clock, without the time for which the host waits for a confirmation.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from switchproof.deploy.record.events import AnyEvent, CheckFinished, HostLeft, 
 from switchproof.deploy.record.journal import read_events
 
 CONFIRM_S = 8
-"""What a host waits for a runner that is killed."""
+"""Seconds that a host waits for the confirmation of a killed runner."""
 PATIENT_S = 90
-"""What a host waits for a runner that brings it back itself: longer than a busy one takes to find the failure."""
+"""Seconds that a host waits for a runner that rolls back itself: more than a busy one takes to find the failure."""
 LONGEST_S = 120.0
 
 _HEALTH = """
@@ -58,12 +58,12 @@ def _measure(given: Given) -> Result:
 
 
 def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
-    """Deploy what is broken; return the seconds of the way back, and of its parts."""
+    """Deploy a broken revision; return the seconds of the rollback, and of its parts."""
     process = _begin(lab, folder, "broken/live-degraded", PATIENT_S)
-    said, _ = process.communicate(timeout=LONGEST_S)
+    output, _ = process.communicate(timeout=LONGEST_S)
     events = list(_events(folder))
-    failed = _first(events, said, lambda event: isinstance(event, CheckFinished) and event.verdict is Verdict.FAILED)
-    left = _first(events, said, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
+    failed = _first(events, output, _is_failed_check)
+    left = _first(events, output, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
     parts = {
         event.phase: event.seconds for event in events if isinstance(event, PhaseFinished) and event.leg == "back"
     }
@@ -72,7 +72,7 @@ def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
 
 
 def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
-    """Kill the runner after the switch; return the seconds until the host is back, without those it was to wait."""
+    """Kill the runner after the switch; return the seconds until the host is back, without its waiting time."""
     host = lab.hosts["a"]
     host.run(["rm", "-f", "/var/lib/switchproof/returned"], timeout_s=10)
     process = _begin(lab, folder, "main", CONFIRM_S)
@@ -80,11 +80,11 @@ def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
     switched = next(e.at for e in _events(folder) if isinstance(e, PhaseFinished) and e.phase == "converge")
     process.kill()
     process.communicate(timeout=LONGEST_S)
-    _wait(lambda: bool(_said(host)))
-    said = dict(line.split(" ", 1) for line in _said(host).splitlines())
-    if said["rc"] != "0":
-        raise TimeoutError(f"the host did not go back well: {said}")
-    decided, ended = (dt.datetime.fromisoformat(said[name]) for name in ("at", "ended"))
+    _wait(lambda: bool(_report(host)))
+    report = dict(line.split(" ", 1) for line in _report(host).splitlines())
+    if report["rc"] != "0":
+        raise TimeoutError(f"the host did not go back well: {report}")
+    decided, ended = (dt.datetime.fromisoformat(report[name]) for name in ("at", "ended"))
     _wait(lambda: host.run(["sh", "-c", "test -e /var/lib/switchproof/pending"], timeout_s=10).returncode != 0)
     host.run(["rm", "-rf", "/run/switchproof/lock"], timeout_s=10)  # or the next run would wait for it
     whole = (ended - switched).total_seconds() - CONFIRM_S
@@ -92,7 +92,7 @@ def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
 
 
 def _rows(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Return the seconds of every round, by what they were spent on."""
+    """Return the seconds of every round, by part."""
     return {
         "from a failed check to the verified earlier system": [run["whole"] for run in failed],
         "from a failed check: restoring the earlier system": [run["restored"] for run in failed],
@@ -139,16 +139,20 @@ def _events(folder: Path) -> Iterator[AnyEvent]:
         yield from read_events(path)
 
 
-def _first(events: list[AnyEvent], said: str, is_it: Callable[[AnyEvent], bool]) -> AnyEvent:
+def _is_failed_check(event: AnyEvent) -> bool:
+    return isinstance(event, CheckFinished) and event.verdict is Verdict.FAILED
+
+
+def _first(events: list[AnyEvent], output: str, is_it: Callable[[AnyEvent], bool]) -> AnyEvent:
     for event in events:
         if is_it(event):
             return event
     raise TimeoutError(
-        f"the run did not go as it should: it never failed, or the host was not brought back. It said:\n{said}"
+        f"the run did not go as it should: it never failed, or the host was not brought back. Its output:\n{output}"
     )
 
 
-def _said(host: LabHost) -> str:
+def _report(host: LabHost) -> str:
     return host.run(["sh", "-c", "cat /var/lib/switchproof/returned 2>/dev/null"], timeout_s=10).stdout
 
 

@@ -1,7 +1,7 @@
-"""Measure an audit and a deploy through SSM: `python -m bench.ssm [--write]`.
+"""Measures an audit and a deploy through SSM: `python -m bench.ssm [--write]`.
 
-A lab host of the shape `aws` is reached through the local SSM endpoint, which takes 0.7 s to start a command. Beside
-ours runs the old entry point's way: one command, asked for every ten seconds with AWS's command line.
+A lab host of the shape `aws` is reached through the local SSM endpoint, which takes 0.7 s to start a command. The
+contender is the old entry point: one command, polled every ten seconds with the AWS CLI.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Sample:
 
     Attributes:
         seconds: Wall time of the whole command.
-        commands: How many SSM commands were sent.
-        requests: How many requests AWS answered.
-        host_s: Seconds in which the host was at work for them.
-        aws_s: Seconds that AWS took to start commands and to learn of their ends.
-        waits_s: For each command the seconds from AWS's knowing its end to ours.
+        commands: The number of SSM commands sent.
+        requests: The number of requests that AWS answered.
+        host_s: Seconds that the host worked on the commands.
+        aws_s: Seconds that AWS took to start commands and to notice their ends.
+        waits_s: For each command, the seconds from AWS's notice of its end to ours.
     """
 
     seconds: float
@@ -79,12 +79,12 @@ def _measure(given: Given) -> Result:
         lab_for(given, ["a"], shape="aws") as lab,
         tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
     ):
-        found = measure(lab, Path(below), given.rounds, audits_only=given.smallest)
-    return Result(render(found, given.rounds), numbers(found))
+        samples = measure(lab, Path(below), given.rounds, audits_only=given.smallest)
+    return Result(render(samples, given.rounds), numbers(samples))
 
 
 def measure(lab: Lab, below: Path, rounds: int, *, audits_only: bool = False) -> dict[tuple[str, str], list[Sample]]:
-    """Run everything in turn, `rounds` times; every deploy is of the release that the host does not run."""
+    """Run all contenders in turn, `rounds` times; every deploy changes the release of the host."""
     host = lab.hosts["a"]
     host.run(["git", "clone", "--quiet", Lab.repository_url, CHECKOUT], timeout_s=30)
     contenders: dict[tuple[str, str], Run] = {
@@ -96,18 +96,18 @@ def measure(lab: Lab, below: Path, rounds: int, *, audits_only: bool = False) ->
         # The host gets the script of questions in a second command, once, and keeps it until its next boot.
         (below / "first").mkdir()
         _sample(lab, below / "first", contenders["audit", "switchproof"])
-    found: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
+    samples: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
     for turn in range(rounds):
         for number, (key, command) in enumerate(contenders.items()):
             folder = below / f"{turn}-{number}"
             folder.mkdir()
-            found[key].append(_sample(lab, folder, command))
-            sys.stderr.write(f"{turn + 1}/{rounds}  {' '.join(key)}: {found[key][-1].seconds:.1f} s\n")
-    return found
+            samples[key].append(_sample(lab, folder, command))
+            sys.stderr.write(f"{turn + 1}/{rounds}  {' '.join(key)}: {samples[key][-1].seconds:.1f} s\n")
+    return samples
 
 
 def _sample(lab: Lab, folder: Path, command: Run) -> Sample:
-    """Run one command with an endpoint of its own."""
+    """Run one command against an endpoint of its own."""
     with SsmEndpoint.serve(lab, pace=PACE) as endpoint:
         argv = command(folder)
         environment = os.environ | endpoint.environment | {"DEPLOY_INSTANCE_ID": endpoint.instance_ids["a"]}
@@ -124,14 +124,14 @@ def _sample(lab: Lab, folder: Path, command: Run) -> Sample:
             seconds,
             len(spent),
             len(endpoint.calls),
-            sum(one.host_s for one in spent),
-            sum(one.aws_s for one in spent),
-            tuple(one.wait_s for one in spent),
+            sum(part.host_s for part in spent),
+            sum(part.aws_s for part in spent),
+            tuple(part.wait_s for part in spent),
         )
 
 
 def _ours(*options: str, host: LabHost | None = None) -> Run:
-    """Deploy to a host, or with options and no host do something else to it."""
+    """Run Switchproof: deploy to a host, or another mode with options and no host."""
 
     def command(folder: Path) -> Sequence[str]:
         text = (ROOT / "deploy" / "targets" / "aws.toml").read_text("utf-8")
@@ -145,7 +145,7 @@ def _ours(*options: str, host: LabHost | None = None) -> Run:
 
 
 def _old(host: LabHost | None) -> Run:
-    """Deploy to a host in the old entry point's way, or without one only look whether all is healthy."""
+    """Run the old entry point: deploy to a host, or without one only check its health."""
 
     def command(_: Path) -> Sequence[str]:
         revision = _next(host) if host else ""
@@ -156,21 +156,21 @@ def _old(host: LabHost | None) -> Run:
 
 
 def _next(host: LabHost) -> str:
-    """Name the release that the host does not run."""
+    """Return the release that the host does not run."""
     runs = host.run(["cat", "/run/current-system/etc/choiros/version"], timeout_s=10).stdout.strip()
     return "main" if runs == "v3" else "v3"
 
 
-def numbers(found: Mapping[tuple[str, str], list[Sample]]) -> dict[str, float]:
-    """Return the medians: seconds of the whole command, and how many commands and requests it took."""
+def numbers(measured: Mapping[tuple[str, str], list[Sample]]) -> dict[str, float]:
+    """Return the medians of the seconds, the commands and the requests."""
     return {
         f"{what}, {who}: {part}": statistics.median(value(sample) for sample in samples)
-        for (what, who), samples in found.items()
+        for (what, who), samples in measured.items()
         for part, value in _PARTS.items()
     }
 
 
-def render(found: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
+def render(measured: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
     """Write the result in Markdown: facts, table, and which aims were reached."""
     lines = [
         f"- {when(rounds, 'of each, in turn')}",
@@ -179,7 +179,7 @@ def render(found: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
         "| what | who | commands | requests | wall, median | least to most | host | AWS | waiting | longest |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (what, who), samples in found.items():
+    for (what, who), samples in measured.items():
         wall = sorted(sample.seconds for sample in samples)
         cells = [
             _range([sample.commands for sample in samples]),
@@ -190,22 +190,22 @@ def render(found: Mapping[tuple[str, str], list[Sample]], rounds: int) -> str:
             f"{max(wait for sample in samples for wait in sample.waits_s):.1f} s",
         ]
         lines.append(f"| {what} | {who} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"- {line}" for line in aims(found))]) + "\n"
+    return "\n".join([*lines, "", *(f"- {line}" for line in aims(measured))]) + "\n"
 
 
-def aims(found: Mapping[tuple[str, str], list[Sample]]) -> list[str]:
-    """Say of each aim whether it was reached."""
-    audits = found["audit", "switchproof"]
-    ours = {what: samples for (what, who), samples in found.items() if who == "switchproof"}
+def aims(measured: Mapping[tuple[str, str], list[Sample]]) -> list[str]:
+    """Return a line for each aim, with whether it was reached."""
+    audits = measured["audit", "switchproof"]
+    ours = {what: samples for (what, who), samples in measured.items() if who == "switchproof"}
     waits = [wait for samples in ours.values() for sample in samples for wait in sample.waits_s]
     most = max(sample.commands for sample in audits)
-    told = [f"an audit costs one command: {_yes(most == 1)} ({most})"]
+    lines = [f"an audit costs one command: {_yes(most == 1)} ({most})"]
     for what, samples in ours.items():
         added = max(sum(sample.waits_s) for sample in samples)
-        told.append(
+        lines.append(
             f"waiting adds less than {WAIT_AIM_S:g} s to one {what}: {_yes(added < WAIT_AIM_S)} ({added:.2f} s)"
         )
-    return [*told, f"and to any one command: {_yes(max(waits) < WAIT_AIM_S)} ({max(waits):.2f} s)"]
+    return [*lines, f"and to any one command: {_yes(max(waits) < WAIT_AIM_S)} ({max(waits):.2f} s)"]
 
 
 def _parts(samples: Sequence[Sample]) -> tuple[list[float], list[float], list[float]]:

@@ -1,4 +1,4 @@
-"""What the installed plugin costs a run of pytest that is no deploy: `python -m bench.startup`."""
+"""Measures what the installed plugin costs a pytest run that is not a deploy: `python -m bench.startup`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from bench.result import Bench, Given, Result, machine, when
 
 LIMIT_MS = 15.0
-"""Milliseconds that the plugin may add to the start of somebody else's tests."""
+"""Milliseconds that the plugin may add to the start of a user's tests."""
 
 
-def measure(folder: Path, *words: str) -> float:
+def measure(folder: Path, *options: str) -> float:
     """Measure the CPU time, in milliseconds, in which pytest runs one empty test in a folder."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         check=True,
@@ -30,11 +30,11 @@ def measure(folder: Path, *words: str) -> float:
 
 
 def added_ms(folder: Path, rounds: int) -> float:
-    """Return the median of what the plugin adds, in milliseconds, with each run beside one without it.
+    """Return the median milliseconds that the plugin adds, from pairs of runs with and without it.
 
     Args:
         folder: An empty folder.
-        rounds: How many pairs of runs.
+        rounds: The number of pairs.
     """
     (folder / "pyproject.toml").touch()
     (folder / "test_empty.py").write_text("def test(): pass\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Deploy good revisions again and again on a busy machine: `python -m bench.steady [--write]`.
+"""Tests that repeated deploys of good revisions stay canonical on a busy machine: `python -m bench.steady [--write]`.
 
 Four lab hosts, two of each shape, are deployed to side by side. Half of the revisions re-execute systemd, or restart
 dbus or journald, in the middle of their switch. Every deploy must be canonical.
@@ -23,7 +23,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.record.record import read_record
 
 REVISIONS = ("v3", "systemd-upgrade", "main", "dbus-restart", "v3", "journald-restart")
-"""Good revisions in turn; every second one restarts a part of the system that the switch relies on."""
+"""Good revisions in turn; every second one restarts a service that the switch relies on."""
 
 HOSTS = ("a", "b")
 LONGEST_S = 900.0
@@ -40,7 +40,7 @@ timeout_s = 5.0
 
 @dataclass(frozen=True)
 class Deployed:
-    """One deploy: the shape of its host, its revision, exit code, verdict and, if it failed, its last words."""
+    """One deploy: the shape of its host, its revision, exit code, verdict and, if it failed, its last lines."""
 
     shape: str
     revision: str
@@ -50,7 +50,7 @@ class Deployed:
 
     @property
     def canonical(self) -> bool:
-        """Whether the deploy was called what it was."""
+        """Whether the deploy was judged canonical."""
         return (self.code, self.verdict) == (0, "canonical")
 
 
@@ -72,9 +72,11 @@ def _measure(given: Given) -> Result:
         series = pool.map(lambda place: deploy_in_turn(place[0], place[1], given.rounds, below), places)
         deployed = list(itertools.chain.from_iterable(series))
     wrong = [
-        f"{one.revision} on {one.shape}: {one.verdict}, exit {one.code}" for one in deployed if not one.canonical
+        f"{result.revision} on {result.shape}: {result.verdict}, exit {result.code}"
+        for result in deployed
+        if not result.canonical
     ]
-    numbers = {"deploys": float(len(deployed)), "canonical": float(sum(one.canonical for one in deployed))}
+    numbers = {"deploys": float(len(deployed)), "canonical": float(sum(result.canonical for result in deployed))}
     return Result(render(deployed, given.rounds), numbers, wrong)
 
 
@@ -110,15 +112,17 @@ def deploy(lab: Lab, host: str, revision: str, folder: Path) -> Deployed:
     )
     records = sorted((folder / "runs").glob("2*/record.json"))
     verdict = str(read_record(records[-1]).verdict) if records else "no record"
-    said = Deployed(shape, revision, done.returncode, verdict)
+    deployed = Deployed(shape, revision, done.returncode, verdict)
     sys.stderr.write(f"{shape} {host} {revision}: {verdict}, exit {done.returncode}\n")
-    return said if said.canonical else Deployed(shape, revision, done.returncode, verdict, done.stdout[-2000:])
+    return (
+        deployed if deployed.canonical else Deployed(shape, revision, done.returncode, verdict, done.stdout[-2000:])
+    )
 
 
 def render(deployed: Sequence[Deployed], rounds: int) -> str:
     """Write the result in Markdown."""
-    counts = Counter((one.shape, one.revision, one.canonical) for one in deployed)
-    good = sum(one.canonical for one in deployed)
+    counts = Counter((result.shape, result.revision, result.canonical) for result in deployed)
+    good = sum(result.canonical for result in deployed)
     lines = [
         f"- {when(rounds, 'of one deploy to each host')}",
         f"- {machine()}",
@@ -127,17 +131,17 @@ def render(deployed: Sequence[Deployed], rounds: int) -> str:
         "| shape | revision | deploys | canonical |",
         "|---|---|---|---|",
     ]
-    for shape, revision in sorted({(one.shape, one.revision) for one in deployed}):
+    for shape, revision in sorted({(result.shape, result.revision) for result in deployed}):
         right, wrong = counts[shape, revision, True], counts[shape, revision, False]
         lines.append(f"| {shape} | `{revision}` | {right + wrong} | {right} |")
-    for one in deployed:
-        if not one.canonical:
+    for result in deployed:
+        if not result.canonical:
             lines += [
                 "",
-                f"`{one.revision}` on {one.shape}: {one.verdict}, exit {one.code}",
+                f"`{result.revision}` on {result.shape}: {result.verdict}, exit {result.code}",
                 "",
                 "```",
-                one.last_words,
+                result.last_words,
                 "```",
             ]
     return "\n".join(lines) + "\n"

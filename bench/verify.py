@@ -1,7 +1,7 @@
-"""Measure an audit beside its peers and beside the floor: `python -m bench.verify [--write]`.
+"""Measures an audit beside its peers and a minimal shell loop: `python -m bench.verify [--write]`.
 
-Lab hosts on this machine are reached over SSH through a proxy that makes them far away. Everybody gets the same hosts
-in turn, one after the other, again and again, so that noise hits all alike. Nothing leaves loopback and the lab.
+Lab hosts on this machine are reached over SSH through a proxy that simulates a distance. All contenders get the same
+hosts in turn in every round, so that noise affects all of them. Nothing leaves loopback and the lab.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from switchproof.deploy.cache import cache_folder
 PYINFRA = "pyinfra>=3.10,<4"
 FLOOR_AIM, FLEET_AIM = 1.25, 2.0
 PAUSE_S = 0.5
-"""Seconds before each run, in which hosts end what the one before left them to end."""
+"""Seconds before each run, in which hosts finish the work of the run before."""
 
 _HEAD = (
     "| hosts | round trip | who | command, median | least to most | times ours | network part | times the floor |",
@@ -47,17 +47,17 @@ class Series:
 
     @property
     def problem(self) -> str | None:
-        """Why the series does not count, None if it does."""
+        """The reason why the series does not count; None if it does."""
         return next((sample.problem for sample in self.samples if sample.problem), None)
 
     @property
     def command_s(self) -> float:
-        """The median wall time."""
+        """The median wall time, in seconds."""
         return statistics.median(sample.seconds for sample in self.samples)
 
     @property
     def network_s(self) -> float | None:
-        """The median of the network part, None if it is not known."""
+        """The median of the network part, in seconds; None if it is not known."""
         parts = [sample.network_s for sample in self.samples if sample.network_s is not None]
         return statistics.median(parts) if parts else None
 
@@ -78,7 +78,9 @@ def _measure(given: Given) -> Result:
     round_trips_s = [0.0] if given.smallest else [float(text) / 1000 for text in given.rtt.split(",")]
     pyinfra = given.pyinfra or str(own_pyinfra())
     contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(pyinfra)]
-    contenders = [one for one in contenders if isinstance(one, Switchproof) or given.only in one.name]
+    contenders = [
+        contender for contender in contenders if isinstance(contender, Switchproof) or given.only in contender.name
+    ]
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
@@ -90,7 +92,7 @@ def _measure(given: Given) -> Result:
 
 
 def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> list[Series]:
-    """Run everybody on every ground, `rounds` times and before that once to warm up, each time another one first."""
+    """Run every contender on every ground, once to warm up and `rounds` times, each round in another order."""
     for series in all_series if warm_up else ():
         if series.ground is all_series[0].ground:
             series.contender.run(series.ground)
@@ -102,13 +104,13 @@ def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> l
             time.sleep(PAUSE_S)
             sample = series.contender.run(series.ground)
             series.samples.append(sample)
-            said = sample.problem or f"{sample.seconds:.2f} s"
-            say(f"{turn + 1}/{rounds}  {series.ground.folder.name}  {series.contender.name}: {said}")
+            outcome = sample.problem or f"{sample.seconds:.2f} s"
+            say(f"{turn + 1}/{rounds}  {series.ground.folder.name}  {series.contender.name}: {outcome}")
     return all_series
 
 
 def own_pyinfra() -> Path:
-    """Return a pyinfra in an environment of its own, made once: it asks for an older paramiko than we do."""
+    """Return a pyinfra in an environment of its own, made once, because it requires an older paramiko than ours."""
     folder = cache_folder() / "bench" / "pyinfra"
     program = folder / "bin" / "pyinfra"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,7 @@ def own_pyinfra() -> Path:
 
 
 def problems(measured: Sequence[Series]) -> list[str]:
-    """Name every contender that did not get every answer right, with what it said."""
+    """Return a line for every contender that did not get every answer right, with its output."""
     return [
         f"{series.contender.name}, {_where(series.ground)}: failed: {series.problem}"
         for series in measured
@@ -134,19 +136,19 @@ def problems(measured: Sequence[Series]) -> list[str]:
 
 def numbers(measured: Sequence[Series]) -> dict[str, float]:
     """Return the medians in seconds, by ground and contender."""
-    found = {}
+    medians = {}
     for series in measured:
         if series.samples and not series.problem:
             name = f"{_where(series.ground)}: {series.contender.name}"
-            found[name] = series.command_s
+            medians[name] = series.command_s
             if series.network_s is not None and not isinstance(series.contender, Floor):
-                found[f"{name}, network part"] = series.network_s
-    return found
+                medians[f"{name}, network part"] = series.network_s
+    return medians
 
 
-def render(measured: Sequence[Series], told: Sequence[str]) -> str:
+def render(measured: Sequence[Series], notes: Sequence[str]) -> str:
     """Write the result as Markdown: facts, table, failures, and which aims were reached."""
-    parts = ["\n".join(told), "\n".join([*_HEAD, *(_row(series, measured) for series in measured)])]
+    parts = ["\n".join(notes), "\n".join([*_HEAD, *(_row(series, measured) for series in measured)])]
     parts += ["\n".join(f"- {line}" for line in failures)] if (failures := problems(measured)) else []
     parts += ["\n".join(f"- {line}" for line in aims(measured))]
     return "\n\n".join(parts) + "\n"
@@ -171,16 +173,16 @@ def _row(series: Series, result: Sequence[Series]) -> str:
 
 
 def aims(result: Sequence[Series]) -> list[str]:
-    """Say of each aim whether it was reached."""
+    """Return a line for each aim, with whether it was reached."""
     grounds = list({id(series.ground): series.ground for series in result}.values())
-    told = []
+    lines = []
     for where in grounds:
         ours, floor = _of(result, where, Switchproof), _of(result, where, Floor)
         if ours is None:
             continue
         if floor and ours.network_s and floor.network_s:
             ratio = ours.network_s / floor.network_s
-            told.append(
+            lines.append(
                 f"{_where(where)}: network part within {FLOOR_AIM} of the floor: "
                 f"{_yes(ratio <= FLOOR_AIM)} ({ratio:.2f})"
             )
@@ -195,23 +197,23 @@ def aims(result: Sequence[Series]) -> list[str]:
         if peers:
             first = min(peers, key=lambda series: series.command_s)
             ratio = first.command_s / ours.command_s
-            told.append(
+            lines.append(
                 f"{_where(where)}: faster than every peer: {_yes(ratio > 1)} "
                 f"(the fastest, {first.contender.name}, takes {ratio:.2f} times as long)"
             )
-    for one in grounds:
+    for near in grounds:
         for many in grounds:
-            few, all_ = _of(result, one, Switchproof), _of(result, many, Switchproof)
-            if len(one.hosts) == 1 < len(many.hosts) and one.round_trip_s == many.round_trip_s and few and all_:
+            few, all_ = _of(result, near, Switchproof), _of(result, many, Switchproof)
+            if len(near.hosts) == 1 < len(many.hosts) and near.round_trip_s == many.round_trip_s and few and all_:
                 ratio = all_.command_s / few.command_s
-                told.append(
+                lines.append(
                     f"{_where(many)}: within twice the time of one host: {_yes(ratio <= FLEET_AIM)} ({ratio:.2f})"
                 )
-    return told
+    return lines
 
 
 def facts(pyinfra: str, rounds: int) -> list[str]:
-    """Say what was measured, with what, and on what."""
+    """Return lines about the tools, their versions and the machine."""
     versions = [
         f"{name} {importlib.metadata.version(name)}"
         for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
@@ -221,13 +223,13 @@ def facts(pyinfra: str, rounds: int) -> list[str]:
 
 
 def version_of(pyinfra: str) -> str:
-    """Say which pyinfra a program is."""
+    """Return the version of a pyinfra program."""
     return _first_line([pyinfra, "--version"]).replace(": v", " ")
 
 
 def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Series | None:
-    found = (series for series in result if series.ground is where and isinstance(series.contender, kind))
-    return next((series for series in found if series.samples and not series.problem), None)
+    matching = (series for series in result if series.ground is where and isinstance(series.contender, kind))
+    return next((series for series in matching if series.samples and not series.problem), None)
 
 
 def _where(where: Ground) -> str:

@@ -1,1 +1,1 @@
-"""Somebody's deploy path on trial: what is tried, what is judged, and what that proves."""
+"""Tries other deploy paths against scenarios on lab hosts, and judges them by the contract."""

@@ -1,4 +1,4 @@
-"""Tells of a scenario in three lines what was prepared, what the host saw and what the path said: pure."""
+"""Sums up a scenario in three lines: what was prepared, what the host saw and what the path reported (pure)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from switchproof.trials.output import last_line
 
 
 def prepared(seen: Seen) -> str:
-    """Say what was prepared, and what the path was asked for."""
+    """Return what was prepared, and which commit was requested."""
     by = "deployed by the path itself" if seen.first_by_path else "set by the lab"
     asked = ", then for ".join(short(ended.asked) for ended in seen.ended)
     revision = seen.scenario.revision.removeprefix("refs/").removeprefix("heads/")
     which = f" ({revision})" if revision else ""
     before = commit(seen.witness.before.revision, seen.witness.before.running)
-    return f"A fresh host on {before}, {by}. {seen.scenario.title}. Asked for {asked}{which}."
+    return f"A fresh host on {before}, {by}. {seen.scenario.title}. Requested: {asked}{which}."
 
 
 def host_saw(seen: Seen) -> str:
-    """Say what was activated and asked on the host, and what it was in the end."""
+    """Return the activations, the requests and the final state of the host."""
     witness = seen.witness
     by = " by nixos-rebuild" if witness.nixos_rebuild else ", not by nixos-rebuild"
     activated = ", then ".join(_activation(each, seen.first) for each in witness.activations)
@@ -37,8 +37,8 @@ def host_saw(seen: Seen) -> str:
 
 
 def path_said(seen: Seen) -> str:
-    """Say how the path ended, and quote its last words."""
-    return "; and then ".join(_said(ended, seen.limit_s) for ended in seen.ended)
+    """Return how the path ended, and its last line."""
+    return "; and then ".join(_ending(ended, seen.limit_s) for ended in seen.ended)
 
 
 def _activation(each: Activation, ended: Ended) -> str:
@@ -53,7 +53,7 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
-def _said(ended: Ended, limit_s: float) -> str:
+def _ending(ended: Ended, limit_s: float) -> str:
     seconds = (ended.ended - ended.began).total_seconds()
     word = "success" if ended.succeeded else "failure" if not ended.late else "nothing"
     last = last_line(ended.output)

@@ -1,4 +1,4 @@
-"""Tries a deploy path with one scenario on a fresh lab host, and says what came of it."""
+"""Tries a deploy path with one scenario on a fresh lab host."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from switchproof.trials.record import Cause, ScenarioResult, redacted, unseen, v
 from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
 
 SHOWN = 500_000
-"""Characters that are kept of an output, from its beginning and from its end; all of it is judged."""
+"""Characters kept of an output's beginning, and of its end; the whole output is judged."""
 FIRST = "refs/tags/v1"
-"""The release that each host runs before."""
+"""The release that each host runs before the scenario."""
 NO_SUCH_COMMIT = "5ca1ab1e" * 5
 CUT_S = 2.0
-"""Seconds after a cut in which the host stays as it was then, so that a word said too early is seen to be untrue."""
+"""Seconds after a cut during which the host stays unchanged, so that a premature success is seen to be untrue."""
 RIVAL_S = 8.0
-"""Seconds that a second deploy has to give up, or to get into the first one's way, while that is held."""
+"""Seconds that a second deploy has to give up or to disturb the first one, while that is held."""
 
 
 class Stopped(SwitchproofError):
-    """The trial was interrupted before this was seen."""
+    """The trial was interrupted before the end of a scenario."""
 
 
 class NotPrepared(SwitchproofError):
-    """The path did not deploy the system that the scenario begins with."""
+    """The path did not deploy the first system of the scenario."""
 
     def __init__(self, message: str, cause: Cause | None) -> None:
         super().__init__(message)
@@ -53,16 +53,16 @@ class NotPrepared(SwitchproofError):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is the same for every scenario of a trial.
+    """The settings that all scenarios of a trial share.
 
     Attributes:
-        command: The path on trial.
-        shape: Of the hosts.
-        runtime: What their sandboxes are.
+        command: The deploy path on trial.
+        shape: The shape of the hosts.
+        runtime: The kind of their sandboxes.
         environ: The environment of the session.
-        folder: Where evidence is kept.
+        folder: The folder for evidence.
         sets_first: Whether the path deploys the first system of each host itself, before the scenario.
-        token: A secret that the path is given: a token for the repository, which needs none.
+        token: A secret for the path: a token for the repository, which does not need one.
     """
 
     command: Command
@@ -77,14 +77,14 @@ class Setting:
 def attempt(
     setting: Setting, scenario: Scenario, *, lab: str, redact: Redactor, given_up: Callable[[], bool]
 ) -> ScenarioResult:
-    """Try one scenario; what goes wrong with the trial itself leaves open what the scenario examines.
+    """Try one scenario; a failure of the trial itself leaves the examined clauses open.
 
     Args:
-        setting: What is tried, and on what.
-        scenario: What it is tried with.
-        lab: A name for the lab that is made.
-        redact: Takes secrets out of what is kept.
-        given_up: Tells that nobody waits for the result any more.
+        setting: The deploy path and the hosts.
+        scenario: The scenario.
+        lab: The name of the lab to make.
+        redact: Removes secrets from the result and the evidence.
+        given_up: Whether nobody waits for the result any more.
     """
     began = time.monotonic()
     made = ScenarioResult(
@@ -148,13 +148,13 @@ def _keep(parent: Path, seen: Seen, redact: Redactor) -> tuple[str, ...]:
 
 
 def _middle_cut(text: str) -> str:
-    """Return a text's beginning and end, and say how much is missing between them."""
+    """Return the beginning and the end of a text, with the number of characters missing between them."""
     missing = len(text) - 2 * SHOWN
     return text if missing <= 0 else f"{text[:SHOWN]}\n[{missing} characters are left out here]\n{text[-SHOWN:]}"
 
 
 class _Attempt:
-    """One scenario on its stage."""
+    """A run of one scenario on its stage."""
 
     def __init__(
         self, setting: Setting, stage: Stage, scenario: Scenario, folder: Path, given_up: Callable[[], bool]
@@ -165,10 +165,10 @@ class _Attempt:
         self._folder = folder
         self._given_up = given_up
         self._started: list[Subject] = []
-        self._then: System | None = None  # what the host was when the path ended, if that is known already
+        self._then: System | None = None  # the host's system when the path ended, if it is known already
 
     def made(self) -> Seen:
-        """Prepare, let the path run, look, and return what was seen."""
+        """Prepare the host, run the path, and return what was seen."""
         stage, scenario = self._stage, self._scenario
         asked = stage.commit(scenario.revision) if scenario.revision else NO_SUCH_COMMIT
         if self._setting.sets_first:
@@ -186,7 +186,7 @@ class _Attempt:
                 case _:
                     subjects = [self._run(asked)]
             ended = tuple(subject.end() for subject in subjects)
-        # Whoever says success speaks of what there is at that very moment.
+        # A path that reports success makes a claim about the system at that very moment.
         at_once = ended[0].succeeded and scenario.truth is not Truth.RIVALS
         if not at_once and not stage.seen.rest():
             raise SwitchproofError("a switch was still under way long after the path had ended")
@@ -218,25 +218,25 @@ class _Attempt:
         return Seen(scenario, ended, witness, stage.units, self._limit_s, self._setting.sets_first)
 
     def abandon(self) -> None:
-        """End what was started: nobody is going to look at it."""
+        """Kill the started processes, whose result nobody needs."""
         for subject in self._started:
             subject.kill()
 
     def _set_first(self, commit: str) -> None:
-        """Let the path deploy the first release, which must run then.
+        """Let the path deploy the first release, and wait until it serves.
 
         Raises:
-            NotPrepared: It does not.
+            NotPrepared: The release does not run.
         """
         stage = self._stage
         ended = self._run(commit, "before").end()
         system = stage.seen.system()
         if not ended.succeeded or not system.whole or system.revision != commit:
             limits = stage.seen.limits()
-            told = f"the path did not deploy the first system (--subject-first): it {how(ended, self._limit_s)}"
+            problem = f"the path did not deploy the first system (--subject-first): it {how(ended, self._limit_s)}"
             not_run = ended.exit_code in NOT_FOUND and not stage.seen.activations()
             cause = Cause.LAB if limits else Cause.CANNOT_RUN if not_run else None
-            raise NotPrepared(f"{told}; {limits[0]}" if limits else told, cause)
+            raise NotPrepared(f"{problem}; {limits[0]}" if limits else problem, cause)
         stage.host.wait_serving()
         stage.seen.note_before()
 

@@ -1,4 +1,4 @@
-"""What a judgement is made from: what was tried, how the path ended and what the host saw, and the words for them."""
+"""Holds what was seen in a scenario, and phrases it for judgements."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _COMMIT = 40
 
 @dataclass(frozen=True)
 class Seen:
-    """What a judgement is made from.
+    """What was seen in a scenario, from which judgements are made.
 
     Attributes:
-        scenario: What was tried.
-        ended: How the path ended; two of them for rivals, in the order in which they began.
-        witness: What the host saw.
+        scenario: The scenario.
+        ended: The runs of the path; two for rivals, in the order in which they began.
+        witness: The host's account.
         units: The systemd units behind each of the contract's endpoints.
-        limit_s: The time limit.
+        limit_s: The time limit of the path, in seconds.
         first_by_path: Whether the path itself deployed the system that the host had before.
     """
 
@@ -42,20 +42,20 @@ class Seen:
 
     @property
     def others(self) -> tuple[Activation, ...]:
-        """Activations of what was neither asked for nor there before."""
+        """Activations of systems that were neither requested nor there before."""
         known = {self.witness.before.revision, *(ended.asked for ended in self.ended)}
         return tuple(each for each in self.witness.activations if each.revision not in known)
 
     def activation(self, ended: Ended) -> Activation | None:
-        """Return the last activation of the commit that was asked for."""
+        """Return the last activation of the requested commit."""
         return next((each for each in reversed(self.witness.activations) if each.revision == ended.asked), None)
 
     def ran(self, ended: Ended) -> bool:
-        """Whether the commit that was asked for came to run, by a switch or by a reboot."""
+        """Whether the requested commit ran, after a switch or a reboot."""
         return self.activation(ended) is not None or self.witness.after.revision == ended.asked
 
     def unshown(self, ended: Ended) -> tuple[Cause, str] | None:
-        """Say why this run shows nothing about its commit; None if the commit came to run."""
+        """Return why this run shows nothing about its commit; None if the commit ran."""
         if self.ran(ended):
             return None
         if self.witness.limits:
@@ -68,7 +68,7 @@ class Seen:
 
 
 def how(ended: Ended, limit_s: float) -> str:
-    """Say how a run of the path ended, after *it*."""
+    """Return how a run of the path ended, as a predicate after "it"."""
     if ended.late:
         return f"did not end within {limit_s:g} s (--subject-timeout)"
     if ended.exit_code in NOT_FOUND:
@@ -77,25 +77,25 @@ def how(ended: Ended, limit_s: float) -> str:
 
 
 def named(activations: tuple[Activation, ...]) -> str:
-    """Name the systems that were activated, each once, by their commits."""
+    """Return the commits of activated systems, each once."""
     return ", ".join(dict.fromkeys(commit(each.revision, each.toplevel) for each in activations))
 
 
 def commit(revision: str, path: str) -> str:
-    """Name a system by its commit, or by its path if it has none."""
-    return short(revision) if revision else f"a system of no commit ({path or 'none'})"
+    """Return the short commit of a system, or its path if it has none."""
+    return short(revision) if revision else f"a system without a commit ({path or 'none'})"
 
 
 def state(system: System) -> str:
-    """Say what a host runs, has set and boots, after *the host*."""
+    """Return what a host runs, its profile and its boot default, as a predicate after "the host"."""
     runs = commit(system.revision, system.running)
     if system.whole:
         return f"runs {runs}"
     is_set = commit(system.profile_revision, system.profile)
     boots = commit(system.boots_revision, system.boots)
-    return f"runs {runs}, has set {is_set} and boots {boots}"
+    return f"runs {runs}, has the profile {is_set} and boots {boots}"
 
 
 def short(text: str) -> str:
-    """Shorten a full commit, and nothing else."""
+    """Return a full commit shortened, and any other text unchanged."""
     return text[:12] if len(text) == _COMMIT else text

@@ -1,4 +1,4 @@
-"""What the items of a trial look at."""
+"""Fixtures of a trial's tests."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from switchproof.trials.session import TRIAL
 
 @pytest.fixture
 def result(request: pytest.FixtureRequest, scenario: Scenario) -> ScenarioResult:
-    """What came of a scenario."""
+    """The result of a scenario."""
     return request.config.stash[TRIAL].result(scenario)
 
 
 @pytest.fixture
 def of_clause(request: pytest.FixtureRequest, clause: Clause) -> ClauseResult:
-    """What all scenarios say of a clause."""
+    """The result of a clause over all scenarios."""
     return request.config.stash[TRIAL].clause(clause)

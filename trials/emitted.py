@@ -1,4 +1,4 @@
-"""Whether a text holds what the clause `diagnostics` asks for: a unit's state, its journal, and the sockets."""
+"""Detects unit states, journals and sockets in a path's output, for the clause `diagnostics` (pure)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _STATUS_LINES = 13
 _PROPERTIES = 400
 """Lines of `systemctl show` for one unit."""
 _LONGEST = 2000
-"""Characters of a line that are looked at: nobody's table has longer ones."""
+"""Characters of a line that are searched; no table has longer lines."""
 _STATUS = re.compile(rf"\s*Active: (?:{_STATES})\b")
 _PROPERTY = re.compile(r"(.*?)(?<![A-Za-z])[A-Za-z]+=")
 _STATE = re.compile(rf"(.*?)(?<![A-Za-z])ActiveState=(?:{_STATES})\W*")
 
 
 def shows_state(text: str, units: Iterable[str]) -> bool:
-    """Tell whether the text holds the state of one of some units, in one of the forms in which systemctl says it.
+    """Whether the text has the state of one of the units, in a format of systemctl.
 
-    Tools put a host, a time or a level before each line: a form of several lines counts if all have the same before
-    them, but for numbers.
+    Tools put a host, a time or a level before each line. A format of several lines counts if all of its lines have
+    the same prefix, except for numbers.
     """
     lines = [line[:_LONGEST] for line in text.splitlines()]
     return any(_state_of(lines, unit) for unit in units)
@@ -46,19 +46,19 @@ def _state_of(lines: Sequence[str], unit: str) -> bool:
         if word in line and (of_a_line.search(line) or _status(lines, number, heading) or _show(lines, number, name)):
             return True
         if "ActiveState=" in line and number > looked_at:
-            found, looked_at = _properties(lines, number, name)
-            if found:
+            shown, looked_at = _properties(lines, number, name)
+            if shown:
                 return True
     return False
 
 
 def _same(before: str) -> re.Pattern[str]:
-    """Return a pattern for what stands before each line of one tool's output: the same but for numbers."""
+    """Return a pattern for the prefix of each line of one tool's output, which is the same except for numbers."""
     return re.compile(re.sub(r"\d+", r"\\d+", re.escape(before.rstrip())))
 
 
 def _status(lines: Sequence[str], number: int, heading: re.Pattern[str]) -> bool:
-    """Look for `systemctl status`: a unit's name, and below it its state among what is indented."""
+    """Look for `systemctl status`: a unit's name, and its state in the indented lines below."""
     match = heading.fullmatch(lines[number])
     if match is None:
         return False
@@ -85,7 +85,7 @@ def _show(lines: Sequence[str], number: int, name: str) -> bool:
 
 
 def _properties(lines: Sequence[str], number: int, name: str) -> tuple[bool, int]:
-    """Look for `systemctl show` with the unit's name among the properties; return also the last line looked at."""
+    """Look for `systemctl show` with the unit's name among the properties; also return the last line searched."""
     match = _STATE.fullmatch(lines[number])
     if match is None:
         return False, number
@@ -96,17 +96,17 @@ def _properties(lines: Sequence[str], number: int, name: str) -> tuple[bool, int
 
 
 def _block(lines: Sequence[str], number: int, before: str, step: int = 1) -> list[str]:
-    """Return the properties from one of them on, as far as each has the same before it."""
+    """Return the properties from line `number` on, as long as lines have the same prefix."""
     same = re.compile(_same(before).pattern + r"\s*[A-Za-z]+=")
-    found: list[str] = []
-    while 0 <= number < len(lines) and len(found) < _PROPERTIES and same.match(lines[number]):
-        found.append(lines[number])
+    properties: list[str] = []
+    while 0 <= number < len(lines) and len(properties) < _PROPERTIES and same.match(lines[number]):
+        properties.append(lines[number])
         number += step
-    return found
+    return properties
 
 
 def shows_sockets(text: str) -> bool:
-    """Tell whether the text holds sockets as ss or netstat lists them; a header alone says that there are none."""
+    """Whether the text has a list of sockets by ss or netstat; a header alone is an empty list."""
     return any(
         ("LISTEN" in line.split() and _ADDRESS.search(line)) or _HEADER.search(line)
         for line in (line[:_LONGEST] for line in text.splitlines())
@@ -114,5 +114,5 @@ def shows_sockets(text: str) -> bool:
 
 
 def shows_journal(text: str, words: Iterable[str]) -> bool:
-    """Tell whether the text holds one of the words that only a unit's own log has."""
+    """Whether the text has one of the words that only the unit's own log has."""
     return any(word in text for word in words)

@@ -1,4 +1,4 @@
-"""Tries a deploy path with scenarios in the background, some at a time."""
+"""Runs the scenarios of a trial in the background, two at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from switchproof.trials.record import ScenarioResult, cannot_run
 from switchproof.trials.scenario import Scenario
 
 AT_ONCE = 2
-"""Scenarios that are tried at the same time."""
+"""Scenarios that run at the same time."""
 
 
 class Exam:
-    """Tries for as long as the block lasts.
+    """Runs scenarios until the end of the `with` block.
 
     Args:
-        redact: Takes secrets out of what is kept.
+        redact: Removes secrets from results and evidence.
     """
 
     def __init__(self, redact: Redactor) -> None:
@@ -41,9 +41,9 @@ class Exam:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, setting: Setting, scenarios: Iterable[Scenario]) -> None:
-        """Begin to try a path with scenarios, in this order.
+        """Start the scenarios, in this order.
 
-        The others wait for the first one, which finds out whether the command can be run at all.
+        The others wait for the first one, which shows whether the command can be run at all.
         """
         first: Future[ScenarioResult | None] | None = None
         for scenario in scenarios:
@@ -61,16 +61,16 @@ class Exam:
         return attempt(setting, scenario, lab=lab, redact=self._redact, given_up=self._stop.is_set)
 
     def result(self, setting: Setting, name: str) -> ScenarioResult | None:
-        """Wait until a path has been tried with a scenario, and return what came of it.
+        """Wait for the result of a scenario.
 
         Returns:
-            None if it was not tried, as the command could not be run in the first scenario.
+            The result; None if it was not tried, because the command could not be run in the first scenario.
         """
         return self._tried[setting.command.text, name].result()
 
     @property
     def results(self) -> list[ScenarioResult]:
-        """What has been tried by now."""
+        """The results so far."""
         done = [each for each in self._tried.values() if each.done() and not each.cancelled()]
         results = [each.result() for each in done if each.exception() is None]
         return [result for result in results if result is not None]

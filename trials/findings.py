@@ -1,4 +1,4 @@
-"""What is not good about a deploy path beyond the contract: pure, and it changes no verdict."""
+"""Finds weaknesses of a deploy path outside the contract, which change no verdict (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Found = Iterator[tuple[FindingId, str]]
 
 
 def find(seen: Seen) -> list[Finding]:
-    """Find what is not good about the path beyond the contract."""
+    """Return the weaknesses of a path outside the contract."""
     return [
         Finding(id=name, scenario=seen.scenario.name, message=message)
         for name, message in (
@@ -51,23 +51,23 @@ def _activations(seen: Seen, commit: str) -> list[Activation]:
 
 
 def _rollback(seen: Seen) -> _Found:
-    """Find a failed path that left the host with what failed, and hold what it said of going back against that."""
+    """Find a failed path that left the failed system on the host, and compare what it reported about a rollback."""
     before, after = seen.witness.before, seen.witness.after
     if seen.first.succeeded or seen.scenario.truth in {Truth.RIVALS, Truth.GOOD, Truth.IMPOSTOR}:
         return
     if not seen.ran(seen.first) and seen.others:
-        return  # what failed was never there
+        return  # the failed system never ran
     back = after.running == before.running and after.boots == before.boots
     if back or (seen.scenario.truth is Truth.CUT and after.whole):
         return
     left = f"the host {state(after)}"
-    said = output.rollback_said(seen.first.output)
-    if said is not None and said.done:
-        yield FindingId.UNTRUE, f"it said {said.line!r}, and {left}"
-    elif said is not None and not seen.first_by_path:
+    claim = output.rollback_said(seen.first.output)
+    if claim is not None and claim.done:
+        yield FindingId.UNTRUE, f"it reported {claim.line!r}, but {left}"
+    elif claim is not None and not seen.first_by_path:
         yield (
             FindingId.ROLLBACK_OPEN,
-            f"it said {said.line!r}, and {left}; it had not deployed {short(before.revision)}",
+            f"it reported {claim.line!r}, but {left}; it had not deployed {short(before.revision)}",
         )
     elif seen.scenario.truth is Truth.CUT:
         yield FindingId.ROLLBACK, f"after the cut {left}"
@@ -83,8 +83,8 @@ def _branch(seen: Seen) -> _Found:
 
 
 def _secrets(seen: Seen) -> _Found:
-    for told in seen.witness.exposed:
-        yield FindingId.SECRETS, told
+    for exposure in seen.witness.exposed:
+        yield FindingId.SECRETS, exposure
 
 
 def _limit(seen: Seen) -> _Found:

@@ -1,4 +1,4 @@
-"""What a scenario says of a deploy path: pure, from what was seen and what the path said."""
+"""Judges a deploy path in one scenario, from what was seen and what the path reported (pure)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from switchproof.trials.record import Cause, Judgement
 from switchproof.trials.scenario import Truth
 
 PATHS: Mapping[str, str] = {"hypervisor": "/login", "live": "/health", "dev": "/health"}
-"""What each endpoint must be asked for."""
+"""The page that a probe of each endpoint must request."""
 LOG_DELAY_S = 2.0
-"""Seconds that a program's log may come after its answer, so that a path's last probe is still its own."""
+"""Seconds by which a program's log may follow its answer, so that a path's last probe still counts."""
 
 
 def judge(seen: Seen) -> list[Judgement]:
-    """Judge what a scenario examines, clause by clause."""
+    """Return the judgements of the clauses that a scenario examines."""
     match seen.scenario.truth:
         case Truth.GOOD:
             return [_revision(seen), _converge(seen), _hypervisor(seen), _runtime(seen)]
@@ -44,12 +44,12 @@ def judge(seen: Seen) -> list[Judgement]:
 
 
 def _other_commit(seen: Seen) -> Iterator[Judgement]:
-    """Judge the first clause where another commit was activated, whatever else the scenario is about."""
+    """Judge clause `revision` if another commit was activated, whatever the scenario examines."""
     if seen.others:
         asked = " or ".join(short(ended.asked) for ended in seen.ended)
         expected = f"only the requested commit, {asked}, is activated"
-        told = f"it activated {named(seen.others)}"
-        yield _failed(Clause.REVISION, expected, told, Cause.OTHER_COMMIT)
+        activated = f"it activated {named(seen.others)}"
+        yield _failed(Clause.REVISION, expected, activated, Cause.OTHER_COMMIT)
 
 
 def _revision(seen: Seen) -> Judgement:
@@ -66,8 +66,8 @@ def _converge(seen: Seen) -> Judgement:
     unshown = seen.unshown(ended)
     if ended.late or (unshown and unshown[0] in {Cause.LAB, Cause.CANNOT_RUN}):
         why = unshown or (None, "")
-        told = f"it {how(ended, seen.limit_s)}" if ended.late else why[1]
-        return _open(Clause.CONVERGE, "it runs, ends and reports success", why[0], told)
+        ending = f"it {how(ended, seen.limit_s)}" if ended.late else why[1]
+        return _open(Clause.CONVERGE, "it runs, ends and reports success", why[0], ending)
     if not ended.succeeded:
         runs = "and the commit runs" if after.revision == ended.asked else f"and the host {state(after)}"
         expected = "it deploys a good commit and reports success"
@@ -76,25 +76,28 @@ def _converge(seen: Seen) -> Judgement:
 
 
 def _claim(seen: Seen, ended: Ended, system: System) -> Judgement:
-    """Hold a path's word that its commit was deployed against the system that was there then."""
+    """Compare a reported success with the system that the host had at that time."""
     asked = short(ended.asked)
-    expected = f"what runs, what is set and what boots is the system of {asked}, set by nixos-rebuild switch"
+    expected = (
+        f"the running system, the profile and the boot default are that of {asked}, set by nixos-rebuild switch"
+    )
     wanted = seen.witness.expected
     if not wanted:
         return _open(Clause.CONVERGE, expected, None, "the trial could not build that system itself")
-    for path, revision, words in (
+    for path, revision, subject in (
         (system.running, system.revision, "the host runs"),
         (system.profile, system.profile_revision, "the system profile points to"),
         (system.boots, system.boots_revision, "the host would boot"),
     ):
         if path != wanted:
             which = f"another system of {asked} ({path})" if revision == ended.asked else commit(revision, path)
-            return _failed(Clause.CONVERGE, expected, f"it reported success, but {words} {which}")
+            return _failed(Clause.CONVERGE, expected, f"it reported success, but {subject} {which}")
     if not seen.witness.nixos_rebuild:
-        told = (
-            "it reported success, and the right system runs, is set and boots, but nixos-rebuild did not switch to it"
+        partly = (
+            "it reported success, and the right system runs, is the profile and boots, "
+            "but nixos-rebuild did not switch to it"
         )
-        return msgspec.structs.replace(_failed(Clause.CONVERGE, expected, told), letter=True)
+        return msgspec.structs.replace(_failed(Clause.CONVERGE, expected, partly), letter=True)
     return _passed(Clause.CONVERGE, expected, "it reported success, and that is true")
 
 
@@ -107,7 +110,7 @@ def _runtime(seen: Seen) -> Judgement:
 
 
 def _probed(seen: Seen, clause: Clause, endpoints: tuple[str, ...]) -> Judgement:
-    """Look for a probe of each endpoint after the activation, in its own log."""
+    """Judge whether each endpoint's own log has a probe after the activation."""
     ended = seen.first
     wanted = " and ".join(f"{PATHS[name]} of {name}" for name in endpoints)
     expected = f"it asks for {wanted} after the activation"
@@ -121,13 +124,13 @@ def _probed(seen: Seen, clause: Clause, endpoints: tuple[str, ...]) -> Judgement
     probes = [each for each in seen.witness.requests if since <= each.at <= until]
     missing = [name for name in endpoints if not any(_is_probe(each, name) for each in probes)]
     if missing and ended.late:
-        told = f"it {how(ended, seen.limit_s)}, and had not asked {' and '.join(missing)} by then"
-        return _open(clause, expected, None, told)
+        ending = f"it {how(ended, seen.limit_s)}, and had not probed {' and '.join(missing)} by then"
+        return _open(clause, expected, None, ending)
     if missing:
         return _failed(clause, expected, "; ".join(_unprobed(seen, name, probes, last) for name in missing))
     first = {name: next(each for each in probes if _is_probe(each, name)) for name in endpoints}
-    told = ", ".join(f"{name} {_seconds(each.at, since)} s after it" for name, each in first.items())
-    return _passed(clause, expected, f"asked {told}")
+    times = ", ".join(f"{name} {_seconds(each.at, since)} s after it" for name, each in first.items())
+    return _passed(clause, expected, f"asked {times}")
 
 
 def _is_probe(request: Request, endpoint: str) -> bool:
@@ -135,17 +138,17 @@ def _is_probe(request: Request, endpoint: str) -> bool:
 
 
 def _unprobed(seen: Seen, name: str, probes: list[Request], last: Activation) -> str:
-    """Say what the path asked an endpoint instead, or when."""
+    """Return which other pages of an endpoint the path requested, or at which other time."""
     others = {f"{each.method} {each.path}" for each in probes if each.endpoint == name}
     if others:
         return f"{name} was asked only for other pages: {', '.join(sorted(others))}"
     times = [each.at for each in seen.witness.requests if _is_probe(each, name)]
     when = list(dict.fromkeys(_when(at, last) for at in times))
-    return f"{name} was asked {' and '.join(when)} only" if when else f"{name} was asked nothing"
+    return f"{name} was asked {' and '.join(when)} only" if when else f"{name} was not asked"
 
 
 def _when(at: dt.datetime, last: Activation) -> str:
-    """Say when something was asked, against the last activation and the path's end."""
+    """Return the time of a request relative to the last activation and the path's end."""
     if at < last.began:
         return "before the activation"
     if last.finished is not None and at < last.finished:
@@ -153,23 +156,23 @@ def _when(at: dt.datetime, last: Activation) -> str:
     return "after the path's end"
 
 
-# ---- a commit that is no good ---------------------------------------------------------------------------------
+# ---- a bad commit ---------------------------------------------------------------------------------------------
 
 
 def _bad(seen: Seen) -> Iterator[Judgement]:
     scenario, ended = seen.scenario, seen.first
     expected = f"it reports failure, because {scenario.amiss}"
     if ended.late:
-        told = f"it {how(ended, seen.limit_s)}, and had reported neither by then"
-        yield _open(scenario.clause, expected, None, told)
+        ending = f"it {how(ended, seen.limit_s)}, and had reported neither success nor failure by then"
+        yield _open(scenario.clause, expected, None, ending)
     elif unshown := seen.unshown(ended):
         yield _open(scenario.clause, expected, *unshown)
         if not ended.succeeded:
             yield _open(Clause.DIAGNOSTICS, "a failure after the activation comes with diagnostics", *unshown)
     elif ended.succeeded:
         runs = seen.witness.after.revision == ended.asked
-        told = f" while {scenario.amiss}" if runs else f", but the host {state(seen.witness.after)}"
-        yield _failed(scenario.clause, expected, f"it reported success{told}")
+        ending = f" while {scenario.amiss}" if runs else f", but the host {state(seen.witness.after)}"
+        yield _failed(scenario.clause, expected, f"it reported success{ending}")
     else:
         yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
         yield _diagnosed(seen)
@@ -194,8 +197,8 @@ def _refused(seen: Seen) -> Iterator[Judgement]:
         yield _open(scenario.clause, expected, *unshown)
         return
     elif ended.late:
-        told = f"it {how(ended, seen.limit_s)}, and had reported neither by then"
-        yield _open(scenario.clause, expected, None, told)
+        ending = f"it {how(ended, seen.limit_s)}, and had reported neither success nor failure by then"
+        yield _open(scenario.clause, expected, None, ending)
         return
     elif ended.succeeded:
         yield _failed(scenario.clause, expected, f"it reported success while {scenario.amiss}")
@@ -206,44 +209,44 @@ def _refused(seen: Seen) -> Iterator[Judgement]:
 
 
 def _changes(seen: Seen) -> list[str]:
-    """Name what is another system now than before."""
+    """Return which system of the host is another than before."""
     before, after = seen.witness.before, seen.witness.after
     return [
         f"{what} became {commit(revision, path)}"
         for what, was, path, revision in (
-            ("what runs", before.running, after.running, after.revision),
+            ("the running system", before.running, after.running, after.revision),
             ("the system profile", before.profile, after.profile, after.profile_revision),
-            ("what boots", before.boots, after.boots, after.boots_revision),
+            ("the boot default", before.boots, after.boots, after.boots_revision),
         )
         if was != path
     ]
 
 
 def _activated(seen: Seen) -> list[str]:
-    """Name what was activated in between."""
+    """Return the activations in between."""
     return [f"it activated {named((each,))}" for each in seen.witness.activations]
 
 
 def _diagnosed(seen: Seen) -> Judgement:
-    """Look in what the path said for the state, the journal and the sockets."""
+    """Judge whether the path's output has the unit's state, its journal and the sockets."""
     text, unit = output.readable(seen.first.output), seen.scenario.unit
     names = [unit] if unit else list(seen.units)
     units = [each for name in names for each in seen.units[name]]
-    words = [seen.witness.words[name] for name in names]
-    whose = f"of {unit}" if unit else "of one of the contract's units"
-    expected = f"its output holds the state {whose}, its journal, and the sockets"
+    log_texts = [seen.witness.words[name] for name in names]
+    of_unit = f"of {unit}" if unit else "of one of the contract's units"
+    expected = f"its output has the state {of_unit}, its journal, and the sockets"
     have = {
-        f"the state {whose} (systemctl)": shows_state(text, units),
-        f"the journal {whose} (journalctl)": shows_journal(text, words),
+        f"the state {of_unit} (systemctl)": shows_state(text, units),
+        f"the journal {of_unit} (journalctl)": shows_journal(text, log_texts),
         "the sockets (ss)": shows_sockets(text),
     }
     missing = [what for what, there in have.items() if not there]
     if missing and seen.first.cut:
-        told = f"not in what is kept of a very long output: {', '.join(missing)}"
-        return _open(Clause.DIAGNOSTICS, expected, None, told)
+        incomplete = f"not in the kept part of a very long output: {', '.join(missing)}"
+        return _open(Clause.DIAGNOSTICS, expected, None, incomplete)
     if missing:
         return _failed(Clause.DIAGNOSTICS, expected, f"missing: {', '.join(missing)}")
-    return _passed(Clause.DIAGNOSTICS, expected, "all three are there")
+    return _passed(Clause.DIAGNOSTICS, expected, "all three are in the output")
 
 
 # ---- losses, impostors and rivals -----------------------------------------------------------------------------
@@ -253,16 +256,18 @@ def _cut(seen: Seen) -> Judgement:
     ended, after = seen.first, seen.witness.after
     unshown = seen.unshown(ended)
     if not seen.witness.cut:
-        cause, told = unshown or (None, f"it {how(ended, seen.limit_s)}")
-        return _open(Clause.CONVERGE, "it continues or reports failure", cause, f"no activation could be cut: {told}")
+        cause, ending = unshown or (None, f"it {how(ended, seen.limit_s)}")
+        return _open(
+            Clause.CONVERGE, "it continues or reports failure", cause, f"no activation could be cut: {ending}"
+        )
     if unshown and unshown[0] is Cause.OTHER_COMMIT:
         return _open(Clause.CONVERGE, "it continues or reports failure", *unshown)
     if ended.late:
         return _open(Clause.CONVERGE, "it continues or reports failure", None, f"it {how(ended, seen.limit_s)}")
     if ended.succeeded:
         return _claim(seen, ended, after)
-    told = f"it {how(ended, seen.limit_s)}; the host {state(after)}"
-    return _passed(Clause.CONVERGE, "it reports success only if that is true", told)
+    ending = f"it {how(ended, seen.limit_s)}; the host {state(after)}"
+    return _passed(Clause.CONVERGE, "it reports success only if that is true", ending)
 
 
 def _impostor(seen: Seen) -> Judgement:
@@ -274,8 +279,8 @@ def _impostor(seen: Seen) -> Judgement:
     if changes:
         return _failed(Clause.CONVERGE, expected, f"the host was changed: {', '.join(changes)}")
     if witness.limits or ended.exit_code in NOT_FOUND:
-        cause, told = seen.unshown(ended) or (None, f"it {how(ended, seen.limit_s)}")
-        return _open(Clause.CONVERGE, expected, cause, told)
+        cause, ending = seen.unshown(ended) or (None, f"it {how(ended, seen.limit_s)}")
+        return _open(Clause.CONVERGE, expected, cause, ending)
     if ended.late:
         return _open(Clause.CONVERGE, expected, None, f"it {how(ended, seen.limit_s)}")
     if ended.succeeded:
@@ -285,38 +290,40 @@ def _impostor(seen: Seen) -> Judgement:
 
 def _rivals(seen: Seen) -> Iterator[Judgement]:
     expected = (
-        "a path that reports success has deployed the system that runs then, and that is set and boots at the end"
+        "the host runs the commit of each reported success at that time; the last one is also its profile and boots"
     )
     if not any(ended.succeeded for ended in seen.ended):
         ends = ", the second ".join(how(ended, seen.limit_s) for ended in seen.ended)
-        told = f"neither reported success: the first {ends}"
+        outcome = f"neither reported success: the first {ends}"
         if seen.witness.activations and not any(ended.late for ended in seen.ended):
-            yield _passed(Clause.CONVERGE, expected, told)
+            yield _passed(Clause.CONVERGE, expected, outcome)
         else:
             cause, _ = seen.unshown(seen.first) or (None, "")
-            yield _open(Clause.CONVERGE, expected, cause, told)
+            yield _open(Clause.CONVERGE, expected, cause, outcome)
         return
     for number, ended in zip(("first", "second"), seen.ended, strict=True):
         if not ended.succeeded:
             continue
         if other := _overtaken(seen, ended):
-            told = (
-                f"the {number} reported success for {short(ended.asked)}, and what it looked at was {named((other,))}"
+            outcome = (
+                f"the {number} reported success for {short(ended.asked)}, but its last probes saw {named((other,))}"
             )
-            yield _failed(Clause.CONVERGE, expected, told)
+            yield _failed(Clause.CONVERGE, expected, outcome)
     last = max((ended for ended in seen.ended if ended.succeeded), key=lambda ended: ended.ended)
     after = seen.witness.after
     if after.revision != last.asked or not after.whole:
-        told = f"{short(last.asked)} was said to be deployed last, and in the end the host {state(after)}"
-        yield _failed(Clause.CONVERGE, expected, told, None if seen.ran(last) else Cause.OTHER_COMMIT)
+        outcome = f"success was reported last for {short(last.asked)}, but in the end the host {state(after)}"
+        yield _failed(Clause.CONVERGE, expected, outcome, None if seen.ran(last) else Cause.OTHER_COMMIT)
     else:
-        yield _passed(Clause.CONVERGE, expected, f"the host is of {short(last.asked)}, which was said last")
+        yield _passed(
+            Clause.CONVERGE, expected, f"the host runs {short(last.asked)}, for which success was reported last"
+        )
 
 
 def _overtaken(seen: Seen, ended: Ended) -> Activation | None:
-    """Return the other's activation that came between a path's own and the last probe before its end.
+    """Return the rival's activation between a path's own and its last probe.
 
-    An activation after the last probe does not count: who waited for a lock may begin before the first has ended.
+    An activation after the last probe does not count: a path that waited for a lock may begin before the first ends.
     """
     began = [each for each in seen.witness.activations if each.began <= ended.ended]
     if not began or began[-1].revision == ended.asked or not seen.ran(ended):
@@ -325,7 +332,7 @@ def _overtaken(seen: Seen, ended: Ended) -> Activation | None:
     return began[-1] if probed else None
 
 
-# ---- words ----------------------------------------------------------------------------------------------------
+# ---- judgements -----------------------------------------------------------------------------------------------
 
 
 def _seconds(at: dt.datetime, since: dt.datetime) -> str:

@@ -1,4 +1,4 @@
-"""What a path printed, as a person reads it: pure, for every tool that paths print through."""
+"""Reads a path's output as a person would, whatever tool it was printed through (pure)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _DEPTH = 3
-"""How often a text may be packed into another one, as the AWS CLI's JSON into that of a CI service."""
+"""Levels of texts quoted in texts, such as the AWS CLI's JSON in that of a CI service."""
 _LINE = 200
-"""Characters of a line that are quoted."""
+"""Characters quoted of a line."""
 _LONGEST = 1000
-"""Characters of a line that are searched for words."""
+"""Characters searched of a line."""
 
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor
@@ -21,24 +21,24 @@ _TERMINAL = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 _LITERAL = re.compile(r"""(?<!\\)(?:"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"|'([^'\\\n]*+(?:\\.[^'\\\n]*+)*+)')""")
-"""A string of JSON or Python on one line, as the AWS CLI and a program that prints a response give it."""
+"""A string of JSON or Python on one line, as the AWS CLI and programs that print a response write it."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": "\n"}
 
 _ENCODED = re.compile(r'"encoding"\s*:\s*"base64"')
 _BASE64 = re.compile(r'"(content|LogResult)"\s*:\s*"([A-Za-z0-9+/=\\]+)"')
-"""Where tools are known to give base64: `content` of Ansible's slurp and of GitHub's contents, beside an `encoding`
-that says so, and the `LogResult` of AWS Lambda."""
+"""Keys whose value is base64: `content` of Ansible's slurp and of GitHub's contents, beside an `encoding` that says
+so, and the `LogResult` of AWS Lambda."""
 
 
 def readable(text: str) -> str:
-    """Return a text without what only a terminal understands, and below it every text that is packed into it."""
+    """Return a text without terminal codes, followed by every text that is quoted in it."""
     layer = [_plain(text)]
-    found = list(layer)
+    layers = list(layer)
     for _ in range(_DEPTH):
         layer = [_plain(inner) for part in layer for inner in _packed(part)]
-        found += layer
-    return "\n\n".join(found)
+        layers += layer
+    return "\n\n".join(layers)
 
 
 def _plain(text: str) -> str:
@@ -50,9 +50,9 @@ def _packed(text: str) -> Iterator[str]:
         inner = match[1] or match[2] or ""
         if "\\" in inner:
             yield _ESCAPE.sub(_unescaped, inner)
-    says_so = _ENCODED.search(text) is not None
+    is_encoded = _ENCODED.search(text) is not None
     for match in _BASE64.finditer(text):
-        if match[1] == "LogResult" or says_so:
+        if match[1] == "LogResult" or is_encoded:
             try:
                 yield base64.b64decode(match[2].replace("\\n", ""), validate=True).decode("utf-8", "replace")
             except binascii.Error:
@@ -64,7 +64,7 @@ def _unescaped(match: re.Match[str]) -> str:
     return chr(int(number, 16)) if number else _ESCAPED.get(match[3], match[3])
 
 
-# ---- what it says of going back -------------------------------------------------------------------------------
+# ---- reported rollbacks ---------------------------------------------------------------------------------------
 
 _DONE = re.compile(
     r"\b(?:rolled[ -]back|reverted\b|went back to|"
@@ -82,11 +82,11 @@ _DENIED = re.compile(r"\b(?:not|never|no|nothing|without|cannot|can't|couldn't|i
 
 @dataclass(frozen=True)
 class Rollback:
-    """What a path said of its way back.
+    """What a path reported about a rollback.
 
     Attributes:
-        line: Its words.
-        done: Whether it said that it had gone back; else it said that it tried.
+        line: The line of its output.
+        done: Whether it reported a finished rollback; else it reported an attempt.
     """
 
     line: str
@@ -94,7 +94,7 @@ class Rollback:
 
 
 def rollback_said(text: str) -> Rollback | None:
-    """Return the last words by which a path said that it went back, or else that it tried; None without either."""
+    """Return the last line about a finished rollback, or else about an attempt; None without either."""
     tried = None
     for line in (each[:_LONGEST] for each in reversed(_plain(text).splitlines())):
         if _claims(_DONE, line):
@@ -110,6 +110,6 @@ def _claims(form: re.Pattern[str], line: str) -> bool:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says something; empty if none does."""
+    """Return the last line that is not blank; empty without any."""
     lines = (line.strip() for line in reversed(_plain(text).splitlines()))
     return next((line[:_LINE] for line in lines if line), "")

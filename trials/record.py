@@ -1,4 +1,4 @@
-"""A trial as data, `trial.json`: every other output is made from it."""
+"""Types of `trial.json`, the record of a trial, from which every other output is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from switchproof.trials.scenario import Scenario, Truth
 
 
 class Cause(enum.StrEnum):
-    """Why scenarios leave a clause open, or violate it, where one reason holds for all of them and is told once."""
+    """A reason that several scenarios share for leaving a clause open or violating it; outputs show it once."""
 
     OTHER_COMMIT = "another-commit"
     NOT_ACTIVATED = "not-activated"
@@ -27,7 +27,7 @@ class Cause(enum.StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it means, as one sentence."""
+        """The meaning, as one sentence."""
         return _CAUSES[self]
 
 
@@ -40,7 +40,7 @@ _CAUSES = {
 
 
 class FindingId(enum.StrEnum):
-    """What may be found of a path beyond the contract; none of it changes the verdict."""
+    """A weakness of a path outside the contract; it never changes the verdict."""
 
     HOST_KEYS = "host-keys-unchecked"
     LOCK = "no-lock"
@@ -54,7 +54,7 @@ class FindingId(enum.StrEnum):
 
     @property
     def meaning(self) -> str:
-        """What it means, as one sentence."""
+        """The meaning, as one sentence."""
         return _MEANINGS[self]
 
 
@@ -72,12 +72,12 @@ _MEANINGS = {
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What one scenario says of one clause.
+    """The judgement of one clause in one scenario.
 
     Attributes:
-        cause: The reason, where it is one that other scenarios share.
-        letter: Whether only the letter of the clause was broken: the right system runs, is set and boots, and was
-            switched to by another program than nixos-rebuild.
+        cause: The reason, if other scenarios may share it.
+        letter: Whether only the letter of the clause was broken: the right system runs, is the profile and boots,
+            but a program other than nixos-rebuild switched to it.
     """
 
     clause: Clause
@@ -89,7 +89,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something beyond the contract, and the scenario that shows it."""
+    """A weakness outside the contract, and the scenario that shows it."""
 
     id: FindingId
     scenario: str
@@ -97,20 +97,20 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario that was tried.
+    """The result of a scenario.
 
     Attributes:
-        truth: What was true then.
-        clause: The clause that it examines.
-        seconds: How long it took, the making of its host included.
-        problem: Why it could not be tried or seen; None if it was.
+        truth: What is true in the scenario.
+        clause: The examined clause.
+        seconds: Its duration in seconds, including the making of its host.
+        problem: The reason why it could not be tried or seen; None if it was.
         prepared: What was prepared, in a line.
         host_saw: What the host saw, in a line.
-        path_said: What the path said, in a line.
-        asked: The commits that were asked for.
-        exit_codes: What the path ended with; null if its time limit ended it.
-        witness: What the host saw.
-        evidence: Paths of the files that were kept.
+        path_said: What the path reported, in a line.
+        asked: The requested commits.
+        exit_codes: The exit codes of the path; null if the time limit ended it.
+        witness: The host's account.
+        evidence: The paths of kept files.
     """
 
     name: str
@@ -132,10 +132,10 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClauseResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What all scenarios say of a clause.
+    """The result of a clause over all scenarios.
 
     Attributes:
-        shown_by: The scenarios that decide it: those that show a violation, else those that leave it open, else all.
+        shown_by: The deciding scenarios: those with a violation, else those that leave it open, else all.
     """
 
     id: Clause
@@ -144,7 +144,7 @@ class ClauseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A clause of the contract that the path does not keep, and the scenario that shows it; see `Judgement`."""
+    """A violated clause of the contract, and the scenario that shows it; see `Judgement`."""
 
     clause: Clause
     scenario: str
@@ -155,11 +155,11 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubjectTold(msgspec.Struct, frozen=True, kw_only=True):
-    """What was on trial.
+    """The deploy path on trial.
 
     Attributes:
         command: The command, as given.
-        folder: Where it was run.
+        folder: The working directory.
         limit_s: Its time limit in seconds.
         sets_first: Whether it deployed the first system of each host itself (`--subject-first`).
     """
@@ -171,20 +171,21 @@ class SubjectTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """A deploy path's trial, whole. Times are UTC.
+    """The record of a deploy path's trial. Times are UTC.
 
     Attributes:
-        id: Name of its folder.
-        finished: When its last scenario had been judged.
-        exit_code: Of the session: 0 canonical, 1 non-canonical, 4 the command cannot be run, 11 inconclusive.
-        interrupted: What ended it early, None if nothing did.
-        harness: This program and its version.
-        runtime: What the sandboxes of the hosts were.
-        emulated: Always true: a trial is held on lab hosts.
-        not_tried: Scenarios that were left out; a trial without them is never canonical.
-        violations: What makes it non-canonical.
-        findings: What is not good beyond the contract; it changes no verdict.
-        redactions: What was taken out of all texts, by rule.
+        id: The name of its folder.
+        finished: The time after its last judgement.
+        exit_code: The exit code of the session: 0 canonical, 1 non-canonical, 4 the command cannot be run, 11
+            inconclusive.
+        interrupted: The reason for an early end; None without one.
+        harness: Switchproof with its version.
+        runtime: The kind of the hosts' sandboxes.
+        emulated: Always true, because trials run on lab hosts.
+        not_tried: The scenarios that were left out; without them, a trial is never canonical.
+        violations: The violations that make it non-canonical.
+        findings: Weaknesses outside the contract, which change no verdict.
+        redactions: The number of secrets removed from all texts, by rule.
     """
 
     schema: Literal["switchproof/trial/v1"] = "switchproof/trial/v1"
@@ -210,7 +211,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unseen(scenario: Scenario, why: str, cause: Cause | None = None) -> tuple[Judgement, ...]:
-    """Return what a scenario says that was not tried, or could not be seen: that it is open what it examines."""
+    """Return the judgements of a scenario that was not tried or not seen: all examined clauses are open."""
     examined = [scenario.clause]
     if scenario.truth is Truth.GOOD:
         examined = [clause for clause in Clause if clause is not Clause.DIAGNOSTICS]
@@ -224,18 +225,20 @@ def unseen(scenario: Scenario, why: str, cause: Cause | None = None) -> tuple[Ju
 
 
 def verdict_of(judgements: Iterable[Judgement]) -> Verdict:
-    """Combine what one scenario says; one that has nothing to say against a path passed."""
-    found = [judgement.verdict for judgement in judgements]
-    return combine(found) if found else Verdict.PASSED
+    """Combine the judgements of one scenario; a scenario without any passed."""
+    verdicts = [judgement.verdict for judgement in judgements]
+    return combine(verdicts) if verdicts else Verdict.PASSED
 
 
 def clauses_of(tried: Iterable[ScenarioResult], not_tried: Iterable[Scenario]) -> tuple[ClauseResult, ...]:
-    """Combine what all scenarios say, clause by clause; what was not tried leaves a clause open."""
-    said = [(result.name, judgement) for result in tried for judgement in result.judgements]
-    said += [(scenario.name, judgement) for scenario in not_tried for judgement in unseen(scenario, "not tried")]
+    """Combine the judgements of all scenarios by clause; scenarios that were not tried leave a clause open."""
+    judgements = [(result.name, judgement) for result in tried for judgement in result.judgements]
+    judgements += [
+        (scenario.name, judgement) for scenario in not_tried for judgement in unseen(scenario, "not tried")
+    ]
     results = []
     for clause in Clause:
-        of_clause = [(name, judgement.verdict) for name, judgement in said if judgement.clause is clause]
+        of_clause = [(name, judgement.verdict) for name, judgement in judgements if judgement.clause is clause]
         verdict = combine(each for _, each in of_clause)
         deciding = dict.fromkeys(name for name, each in of_clause if each is verdict)
         results.append(ClauseResult(id=clause, verdict=verdict, shown_by=tuple(deciding)))
@@ -243,14 +246,14 @@ def clauses_of(tried: Iterable[ScenarioResult], not_tried: Iterable[Scenario]) -
 
 
 def verdict_of_trial(clauses: Iterable[ClauseResult], tried: Iterable[ScenarioResult], *, whole: bool) -> RunVerdict:
-    """Say what a trial proves; one that is not whole proves nothing good."""
+    """Return the verdict of a trial; an incomplete one is never canonical."""
     verdict = run_verdict([*(clause.verdict for clause in clauses), *(result.verdict for result in tried)])
     return RunVerdict.INCONCLUSIVE if verdict is RunVerdict.CANONICAL and not whole else verdict
 
 
 def violations_of(tried: Iterable[ScenarioResult]) -> tuple[Violation, ...]:
-    """Return every violation, in the order of the contract."""
-    found = [
+    """Return all violations, in the order of the contract."""
+    violations = [
         Violation(
             clause=judgement.clause,
             scenario=result.name,
@@ -264,17 +267,17 @@ def violations_of(tried: Iterable[ScenarioResult]) -> tuple[Violation, ...]:
         if judgement.verdict is Verdict.FAILED
     ]
     order = list(Clause)
-    return tuple(sorted(found, key=lambda violation: order.index(violation.clause)))
+    return tuple(sorted(violations, key=lambda violation: order.index(violation.clause)))
 
 
 def cannot_run(tried: Iterable[ScenarioResult]) -> bool:
-    """Tell whether the command could not be run in the first scenario, so that no other one was tried."""
+    """Whether the command could not be run in the first scenario, so that no other was tried."""
     first = next(iter(tried), None)
     return first is not None and any(each.cause is Cause.CANNOT_RUN for each in first.judgements)
 
 
 def exit_code(verdict: RunVerdict, *, refused: bool = False) -> ExitCode:
-    """Say with which code the session of a trial ends; `refused` if the command cannot be run."""
+    """Return the exit code of a trial's session; `refused` if the command cannot be run."""
     if refused:
         return ExitCode.USAGE
     codes = {RunVerdict.CANONICAL: ExitCode.CANONICAL, RunVerdict.NON_CANONICAL: ExitCode.SAFE_FAILURE}
@@ -285,7 +288,7 @@ _T = TypeVar("_T", ScenarioResult, Trial)
 
 
 def redacted(record: _T, redact: Callable[[str], str]) -> _T:
-    """Return a record with every text in it redacted."""
+    """Return a record with all of its texts redacted."""
     return msgspec.convert(_walk(msgspec.to_builtins(record), redact), type=type(record))
 
 
@@ -300,15 +303,15 @@ def _walk(value: Any, redact: Callable[[str], str]) -> Any:
 
 
 def encode(trial: Trial) -> str:
-    """Return what `trial.json` holds."""
+    """Return the contents of `trial.json`."""
     return msgspec.json.format(msgspec.json.encode(trial), indent=2).decode() + "\n"
 
 
 def read_trial(path: Path) -> Trial:
-    """Read a trial back.
+    """Read a `trial.json`.
 
     Raises:
-        ValueError: The file is no trial; the message names the file and the key.
+        ValueError: The file is not a trial; the message names the file and the key.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Trial)

@@ -1,4 +1,4 @@
-"""What a deploy path is tried with: a commit, what is done to host and repository, and what would be the truth."""
+"""Lists the scenarios of a trial: a commit, changes to host and repository, and what is true then."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from switchproof.deploy.providers.lab.kinds import Shape
 
 
 class Truth(enum.StrEnum):
-    """What is true of a deploy in a scenario, against which the path's word is held."""
+    """What is true of a deploy in a scenario, with which the path's report is compared."""
 
     GOOD = "good"
     """The commit can be deployed, and is healthy."""
     BAD = "bad"
-    """The commit is activated, and what the contract asks for does not hold then."""
+    """The commit is activated, and the contract does not hold then."""
     REFUSED = "refused"
     """The commit cannot be deployed; nothing may change on the host."""
     CUT = "cut"
-    """The connection is cut while the host is activated; the deploy may end either way, and be told so."""
+    """The connection is cut during the activation; the deploy may succeed or fail, if the path reports which."""
     IMPOSTOR = "impostor"
     """The host has another key than the known one; nothing may be done to it."""
     RIVALS = "rivals"
     """Two deploys of different commits begin at the same time; one of the two may succeed, or one after the other."""
     HANGS = "hangs"
-    """Something never answers; a path that waits for ever is told by its time limit."""
+    """An endpoint never answers; a path that waits forever reaches its time limit."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing that a deploy path is tried with.
+    """A scenario of a trial.
 
     Attributes:
-        name: What it is called on the command line.
-        title: What happens, as a sentence.
-        truth: What is true then.
-        clause: The clause of the contract that it examines.
-        revision: The revision of the sample repository that is asked for; empty for a commit that does not exist.
-        amiss: What is wrong, told when the path says success nevertheless.
-        unit: The contract's unit that is unwell, whose journal must be shown: hypervisor, live or dev.
-        words: Words by which the lab lets that unit be unwell, where the revision does not.
+        name: The name for the command line.
+        title: The event, as a sentence.
+        truth: What is true in it.
+        clause: The examined clause of the contract.
+        revision: The requested revision of the sample repository; empty for a commit that does not exist.
+        amiss: The fault, for the message if the path reports success.
+        unit: The faulty unit of the contract, whose journal must be shown: hypervisor, live or dev.
+        words: The lab's words for the fault of that unit, if the revision does not cause it.
         diagnosed: Whether a failure must come with diagnostics.
-        shapes: The shapes of host that it can be tried on.
+        shapes: The shapes of hosts on which it can run.
     """
 
     name: str
@@ -74,7 +74,7 @@ def _refused(name: str, title: str, revision: str, amiss: str) -> Scenario:
 
 MOVED: Final = "branch-moved"
 OTHER: Final = "refs/tags/v3"
-"""The good release that the branch moves on to, and that the second of two rivals asks for."""
+"""The good release to which the branch moves, and that the second of two rivals requests."""
 
 SCENARIOS: Final = (
     Scenario("good", "A good commit is deployed", Truth.GOOD, Clause.CONVERGE),
@@ -195,5 +195,5 @@ SCENARIOS: Final = (
 
 
 def of_shape(shape: Shape) -> tuple[Scenario, ...]:
-    """Return the scenarios that a shape of host is tried with, in order."""
+    """Return the scenarios for a shape of hosts, in order."""
     return tuple(scenario for scenario in SCENARIOS if shape in scenario.shapes)

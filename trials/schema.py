@@ -1,4 +1,4 @@
-"""The JSON Schema of `trial.json`, made from the record's types and their own words."""
+"""Makes the JSON Schema of `trial.json` from the record's types and their docstrings."""
 
 from __future__ import annotations
 

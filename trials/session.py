@@ -1,4 +1,4 @@
-"""A trial as a pytest session: which scenarios are tried, and what the session proves."""
+"""Runs a trial as a pytest session: chooses the scenarios and writes the record."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from switchproof.trials.scenario import Scenario, of_shape
 HERE = Path(__file__).parent
 TRIAL = pytest.StashKey["TrialSession"]()
 LIMIT_S = 600.0
-"""Seconds that a path may take, without the option."""
+"""The default time limit of a path, in seconds."""
 LONGEST_S = 86400.0
 RUNTIME: Runtime = "netns"
-"""What the hosts' sandboxes are without the option: a deploy path does not see the difference, and it is faster."""
+"""The default kind of sandboxes: it is faster, and a deploy path cannot see the difference."""
 
 _OTHERS = {
     "sha": "--sha",
@@ -74,18 +74,18 @@ _OTHERS = {
     "checks": "--checks",
     "keep_runs": "--keep-runs",
 }
-"""Options of a deploy, which say nothing to a trial."""
+"""Options of a deploy that a trial refuses."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialPlan:
-    """What a trial will do.
+    """The plan of a trial.
 
     Attributes:
-        setting: What is the same for every scenario.
-        chosen: The scenarios that were chosen.
-        every: Those that there are for hosts of the shape.
-        parent: The folder that the trial's own is made in.
+        setting: The settings that all scenarios share.
+        chosen: The scenarios to run.
+        every: All scenarios for hosts of the shape.
+        parent: The folder in which to make the trial's folder.
     """
 
     setting: Setting
@@ -95,15 +95,15 @@ class TrialPlan:
 
 
 def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> TrialPlan:
-    """Check the options, and say what the trial will do.
+    """Check the options, and return the plan of the trial.
 
     Args:
         given: The options, as pytest read them.
         environ: The environment of the session.
-        default_parent: Where trials are kept without `--report-dir`.
+        default_parent: The folder of trials without `--report-dir`.
 
     Raises:
-        UsageError: Names the option, and what is allowed.
+        UsageError: An option is wrong; the message names it and the allowed values.
     """
     if given.provider != "lab":
         raise UsageError("--subject: a trial runs on lab hosts: add --provider=lab")
@@ -145,12 +145,12 @@ def make_plan(given: Any, environ: Mapping[str, str], default_parent: Path) -> T
 
 
 def configure(config: pytest.Config, default_parent: Path, say: Callable[[str], None]) -> None:
-    """Make the session a trial.
+    """Turn the session into a trial.
 
     Args:
-        config: Of pytest.
-        default_parent: Where trials are kept without `--report-dir`.
-        say: Told what happens, a line each.
+        config: The configuration of pytest.
+        default_parent: The folder of trials without `--report-dir`.
+        say: Writes a line about what happens.
 
     Raises:
         pytest.UsageError: An option is wrong; nothing was touched.
@@ -186,7 +186,7 @@ class TrialSession:
         self._problems: list[str] = []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make one item a scenario, and one a clause."""
+        """Make an item for each scenario, and one for each clause."""
         if "scenario" in metafunc.fixturenames:
             metafunc.parametrize("scenario", self.plan.chosen, ids=[scenario.name for scenario in self.plan.chosen])
         if "clause" in metafunc.fixturenames:
@@ -219,14 +219,14 @@ class TrialSession:
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, str] | None:
-        """Show no letters: a line a scenario says more."""
+        """Show no letters, because each scenario has a line."""
         return (report.outcome, "", "") if report.when == "call" else None
 
     def _say(self, text: str) -> None:
         self._tell(self._redact(text))
 
     def result(self, scenario: Scenario) -> ScenarioResult:
-        """Wait for what came of a scenario, and say it; skip the item of one that was not tried."""
+        """Wait for the result of a scenario, and print it; skip a scenario that was not tried."""
         assert self.exam is not None  # begun before the first item
         result = self.exam.result(self.setting, scenario.name)
         if result is None:
@@ -235,7 +235,7 @@ class TrialSession:
         return result
 
     def clause(self, clause: Clause) -> ClauseResult:
-        """Return what all scenarios say of a clause."""
+        """Return the result of a clause over all scenarios."""
         return next(each for each in self._clauses() if each.id is clause)
 
     @property
@@ -252,7 +252,7 @@ class TrialSession:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Write the trial's files, and say with which code the session ends."""
+        """Write the trial's files, and set the exit code of the session."""
         if self._folder is not None:
             self._trial = self._made(self._folder, int(session.exitstatus))
             session.exitstatus = self._trial.exit_code
@@ -312,7 +312,7 @@ def write(made: Trial, folder: Path) -> None:
     """Write a trial's files: `trial.json`, `junit.xml` and `report.html`.
 
     Raises:
-        OSError: One could not be written; what comes before it in this order was.
+        OSError: A file could not be written; the files before it, in this order, were.
     """
     files.write_text(folder / "trial.json", encode(made))
     files.write_text(folder / "junit.xml", trial.junit(made))
@@ -321,7 +321,7 @@ def write(made: Trial, folder: Path) -> None:
 
 def _evidence(folder: Path, result: ScenarioResult, path: str) -> Evidence:
     data = (folder / path).read_bytes()
-    title = f"What the path said and left in {result.name}"
+    title = f"Output and files of the path in {result.name}"
     return Evidence(path=path, title=title, host=None, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 

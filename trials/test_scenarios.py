@@ -7,6 +7,6 @@ from switchproof.trials.record import ScenarioResult
 
 
 def test_scenario(result: ScenarioResult) -> None:
-    """What the host saw is what the contract asks for, and what the path said is the truth."""
+    """The host saw what the contract requires, and the path reported the truth."""
     open_or_failed = [each for each in result.judgements if each.verdict is not Verdict.PASSED]
     assert result.verdict is Verdict.PASSED, result.problem or "; ".join(each.seen for each in open_or_failed)

@@ -1,1 +1,1 @@
-"""What is given to those beside whom an audit is measured."""
+"""Checks for the peers of an audit benchmark."""

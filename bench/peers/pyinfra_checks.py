@@ -1,6 +1,6 @@
-"""The ten checks as a user of pyinfra writes them: facts, and what is expected of them.
+"""The ten checks as a user of pyinfra writes them: facts and expected values.
 
-Every host that has all ten right leaves a file of its name in the folder `right`.
+Every host that passes all ten leaves a file of its name in the folder `right`.
 """
 
 import json

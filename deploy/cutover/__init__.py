@@ -1,1 +1,1 @@
-"""The audit of the cutover from one provider to another."""
+"""Audits how far the cutover from one provider to another is."""

@@ -1,4 +1,4 @@
-"""An audit of the cutover: what is read before any host is asked, and what is judged when all have answered."""
+"""Prepares an audit of the cutover before any host is asked, and judges it from the run's record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from switchproof.deploy.contract import Verdict, combine
-from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.cutover.judgement import judge
 from switchproof.deploy.cutover.proofs import Candidate, gather
+from switchproof.deploy.cutover.terms import Answer, HostAnswers, Terms
 from switchproof.deploy.extras import require
 from switchproof.deploy.paths.survey import Survey
 from switchproof.deploy.plan import Plan, own_checks
@@ -33,19 +34,19 @@ ON_HOSTS = (
     "converge/the-agent-of-aws-is-gone",
     "converge/no-unit-of-the-contract-knows-aws",
 )
-"""The checks of the cutover, each of which must be made on every host: leaving one out proves nothing."""
+"""The ids of the checks of the cutover. Each must run on every host; a missing one is inconclusive."""
 
 SURVEY = "paths.json"
-"""The survey among the evidence of the run."""
+"""The name of the survey in the evidence of the run."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What an audit of the cutover knows before any host is asked.
+    """The input of an audit of the cutover that does not come from hosts.
 
     Attributes:
-        terms: By what it is decided.
-        candidates: The runs that may prove something.
+        terms: The rules and the scope of the judgement.
+        candidates: The kept runs that may prove a step.
         survey: The deploy paths of the repository.
     """
 
@@ -54,17 +55,17 @@ class Prepared:
     survey: Survey
 
     def judge(self, record: Record, commits: Mapping[str, str | None]) -> Cutover:
-        """Say how far the cutover is.
+        """Judge how far the cutover is.
 
         Args:
             record: The run so far.
-            commits: The commit that each host was seen to run, by its name.
+            commits: The commit that each host runs, by host name; None if a host did not report it.
         """
         hosts = [_answers(host, commits.get(host.name)) for host in record.hosts]
         return judge(self.terms, self.candidates, self.survey, hosts)
 
     def keep_survey(self, journal: Journal) -> None:
-        """Keep the survey as evidence of the run."""
+        """Write the survey to the evidence of the run."""
         text = msgspec.json.format(msgspec.json.encode(self.survey), indent=2).decode()
         journal.keep(None, SURVEY, "The deploy paths of the repository", f"{text}\n")
 
@@ -72,18 +73,18 @@ class Prepared:
 def prepare(
     plan: Plan, contract_sha256: Callable[[Target | Contract, Sequence[Path]], str], environ: Mapping[str, str]
 ) -> Prepared | None:
-    """Read the records and the repository.
+    """Read the kept runs and the repository.
 
     Args:
-        plan: What the run does.
-        contract_sha256: Names the contract of a target file with folders of a team's own checks.
-        environ: Where values of the target file of what is left behind come from.
+        plan: The plan of the run.
+        contract_sha256: Returns the contract digest of a target file with folders of a team's own checks.
+        environ: Environment variables, for the target file of the old provider.
 
     Returns:
-        What was read; None if nothing is asked of the cutover.
+        The input of the audit; None if the run is not an audit of the cutover.
 
     Raises:
-        UsageError: A folder or the other target file cannot be read.
+        UsageError: A folder or the old provider's target file cannot be read, or an extra is missing.
     """
     asked, target = plan.cutover, plan.target
     if asked is None:
@@ -121,7 +122,7 @@ def prepare(
 
 
 def _before(plan: Plan) -> Path:
-    """Where the target file of what is left behind is."""
+    """Return the path of the old provider's target file."""
     given = plan.target.cutover.before
     if given:
         return plan.targets_file.parent / given

@@ -1,4 +1,4 @@
-"""Finds in a folder of runs what may prove a step of the cutover, with its signature and evidence checked."""
+"""Finds the kept runs that may prove a step of the cutover, and checks their signatures and evidence."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from switchproof.deploy.trust.promotion import PROVING, Demand, Reason, judge_st
 
 @dataclass(frozen=True)
 class Candidate:
-    """A canonical run that may prove something.
+    """A canonical run that may prove a step.
 
     Attributes:
-        folder: The run's folder, by its name.
-        record: What it says.
-        signer: The allowed signer whose signature is on it, None where none was asked for.
-        distrust: Why it counts for nothing, None if it is what was signed and all its evidence is there.
+        folder: The name of the run's folder.
+        record: Its record.
+        signer: The allowed signer who signed it; None if no signature is required.
+        distrust: The reason why it does not count; None if its signature and evidence are valid.
     """
 
     folder: str
@@ -41,7 +41,7 @@ class Candidate:
 
     @property
     def ended(self) -> dt.datetime:
-        """When the run ended; long ago for one that never did."""
+        """The end of the run; the earliest time if it did not finish."""
         return self.record.run.finished or dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
@@ -50,19 +50,19 @@ class _RunHead(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """The part of a record that tells whether the rest is worth reading."""
+    """The part of a record that decides whether to read the rest."""
 
     run: _RunHead
     verdict: str
 
 
 def gather(folder: Path, allowed: Path | None, revoked: Path | None) -> list[Candidate]:
-    """Find the canonical deploys, drills and audits in a folder of runs, the newest first.
+    """Return the canonical deploys, drills and audits of a folder of runs, the newest first.
 
     Args:
-        folder: The folder of runs; links in it count for nothing.
-        allowed: Whose signatures count, as ssh-keygen(1) describes the file; None asks for no signature.
-        revoked: Keys that no longer count.
+        folder: The folder of kept runs; links in it are skipped.
+        allowed: The allowed signers, a file as in ssh-keygen(1); None requires no signature.
+        revoked: The file of revoked keys; None for none.
 
     Raises:
         UsageError: The folder cannot be read.
@@ -71,8 +71,8 @@ def gather(folder: Path, allowed: Path | None, revoked: Path | None) -> list[Can
         folders = [each for each in sorted(folder.iterdir()) if not each.is_symlink() and (each / RECORD).exists()]
     except OSError as error:
         raise UsageError(f"--records={folder}: cannot be read: {error.strerror}; name a folder of runs") from None
-    found = list(_candidates(folders, allowed, revoked))
-    return sorted(found, key=lambda candidate: candidate.ended, reverse=True)
+    candidates = list(_candidates(folders, allowed, revoked))
+    return sorted(candidates, key=lambda candidate: candidate.ended, reverse=True)
 
 
 def _candidates(folders: list[Path], allowed: Path | None, revoked: Path | None) -> Iterator[Candidate]:
@@ -81,11 +81,11 @@ def _candidates(folders: list[Path], allowed: Path | None, revoked: Path | None)
         try:
             content = read_content(folder)
             head = decoder.decode(content)
-            # Exactly this word: a run with waivers, or of any other kind, proves no step.
+            # Exactly this verdict: a run with waivers proves no step.
             if head.verdict != RunVerdict.CANONICAL.value or head.run.mode not in {*PROVING, "audit"}:
                 continue
             record, digest = parse_run(content)
-        except (Refused, ValueError):  # what cannot be read proves nothing
+        except (Refused, ValueError):  # an unreadable run proves nothing
             continue
         if record.run.mode != "audit" or record.cutover is not None:
             yield _judged(folder, record, digest, allowed, revoked)

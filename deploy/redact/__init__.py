@@ -1,1 +1,1 @@
-"""Secrets: where they come from, what they look like, and taking them out of text."""
+"""Finds secrets in text, by their known values or their forms, and removes them."""

@@ -1,7 +1,7 @@
-"""What secrets look like that nobody has told us: one rule for each form.
+"""Removes secrets of unknown value by their form, with one rule for each form.
 
-A pattern is tried only where one of the form's words stands, which is fast to find. Every quantifier is bounded,
-possessive or stopped by the next piece, so that no text takes longer than its length.
+A pattern is tried only at the form's markers, which are fast to find. Every quantifier is bounded, possessive or
+stopped by the next piece, so that the time grows with the length of the text and no faster.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ class Form:
     """One form of secret.
 
     Attributes:
-        name: What is counted in the record.
-        words: Words that the patterns begin with; in lower case, unless the case matters.
-        patterns: The first one that matches counts; its group `x` is what is taken out.
-        shown: What stands there instead.
-        any_case: Whether words and patterns are for the text in lower case.
+        name: The name under which the record counts such secrets.
+        markers: Texts with which the patterns begin; in lower case, unless the case matters.
+        patterns: The patterns, of which the first match counts; its group `x` is removed.
+        shown: The replacement.
+        any_case: Whether markers and patterns apply to the text in lower case.
     """
 
     name: str
-    words: tuple[str, ...]
+    markers: tuple[str, ...]
     patterns: tuple[str, ...]
     shown: str
     any_case: bool = True
 
     def take_out(self, text: str) -> tuple[str, int]:
-        """Return a text without such secrets, and how many there were."""
+        """Return a text without such secrets, and the number of secrets removed."""
         searched = _lower(text) if self.any_case else text
-        words = [word for word in self.words if word in searched]
-        if not words:
+        markers = [marker for marker in self.markers if marker in searched]
+        if not markers:
             return text, 0
         patterns = [_compiled(pattern) for pattern in self.patterns]
         kept: list[str] = []
         at = 0
         last = -1
-        for place in heapq.merge(*(_places(searched, word) for word in words)):
+        for place in heapq.merge(*(_places(searched, marker) for marker in markers)):
             if place < at or place == last:
                 continue
             last = place
-            found = next((match for pattern in patterns if (match := pattern.match(searched, place))), None)
-            if found is not None:
-                kept += [text[at : found.start("x")], self.shown]
-                at = found.end("x")
+            secret = next((match for pattern in patterns if (match := pattern.match(searched, place))), None)
+            if secret is not None:
+                kept += [text[at : secret.start("x")], self.shown]
+                at = secret.end("x")
         return ("".join([*kept, text[at:]]), len(kept) // 2) if kept else (text, 0)
 
 
@@ -59,34 +59,34 @@ def _lower(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
-def _places(text: str, word: str) -> Iterator[int]:
-    """Yield where a word stands, one place after the other: there may be as many as characters."""
-    at = text.find(word)
+def _places(text: str, marker: str) -> Iterator[int]:
+    """Yield every position of a marker, lazily: there may be as many as characters."""
+    at = text.find(marker)
     while at >= 0:
         yield at
-        at = text.find(word, at + 1)
+        at = text.find(marker, at + 1)
 
 
-def _form(name: str, words: str, *patterns: str, shown: str = "[redacted]", any_case: bool = True) -> Form:
-    return Form(name, tuple(words.split()), patterns, shown, any_case)
+def _form(name: str, markers: str, *patterns: str, shown: str = "[redacted]", any_case: bool = True) -> Form:
+    return Form(name, tuple(markers.split()), patterns, shown, any_case)
 
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a pattern when one of its words is first seen: all of them take as long as connecting to a host."""
+    """Compile a pattern when a marker of it is first seen: compiling all takes as long as connecting to a host."""
     return re.compile(pattern)
 
 
 _NO_VALUE = r"\[redacted|\$|<|~/|/(?:run|etc|var|nix|root|home|opt|proc|tmp|dev|usr)/|\*+(?![^\s\"'\\])"
-"""What begins no value, but what only leads to one, or what was taken out already."""
+"""Beginnings that are not a value: a reference to one, or a secret that was removed already."""
 _NO_WORD = (
     r"(?!" + _NO_VALUE + r"|(?:none|null|nil|true|false|yes|no|not|empty|unset|set|required|missing|invalid|incorrect"
     r"|wrong|expired|unknown|failed|is|was|must|the|for|to|or|and|with|from|of|in|authentication|accepted|denied"
     r"|rejected|disabled|enabled|changed|prompt|hidden|option|instead)(?:[\s\"',;.)\]]|\Z))"
 )
-"""Not followed by a word that logs say about a password."""
+"""Not followed by a word that logs write about a password."""
 _SECRETISH = r"(?=[^\s\"',;]{0,80}?[0-9!#$%&*+=?@^_~-])"
-"""Followed by what has more than letters, so that words of a sentence are none."""
+"""Followed by more than letters, so that words of a sentence do not match."""
 _IS = r"[\"'\\]*+[ \t]*+(?:=>|:=|[:=])[ \t]*+"
 # Until 3.11.5, Python does not go back to where a possessive round of several pieces began.
 _OPENED = r"(?:[\s\"'\\]|\[(?!redacted))*(?![\s\"'\\\[])"
@@ -105,7 +105,7 @@ _ENDS = "|".join(
     )
 )
 _ENDS = f"(?:{_ENDS})"
-"""Behind the name of an option that gives a secret."""
+"""After the name of an option whose value is a secret."""
 
 _TOKENS = (
     r"(?<![A-Za-z0-9_])(?P<x>gh[oprsu]_[A-Za-z0-9]{20,}"

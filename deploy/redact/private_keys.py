@@ -1,4 +1,4 @@
-"""Private keys in lines of text: also with the prefixes of a log, and cut off at either end."""
+"""Removes private keys from lines of text, also with log prefixes and cut off at either end."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,200}={0,3}|=[A-Za-z0-9+/]{4}")
 _SHORT = re.compile(r"[A-Za-z0-9+/]{1,39}={0,2}")
 
 LONGEST = 400
-"""Lines that a key may have; what follows is a text of its own again."""
-_STRANGERS = 20
-"""Lines of others in a row that may stand between two lines of a key, as in the journal of several units."""
+"""The most lines of a key; later lines are ordinary text again."""
+_FOREIGN_LINES = 20
+"""Other lines in a row that may come between two lines of a key, as in the journal of several units."""
 _WHOLE_LINE, _SOME_LINE = 40, 16
-"""Characters of base64 that all lines of a key but its last have; and below which a line can be its last only."""
+"""Least characters of base64 in a full line of a key, and in any line of it but the last."""
 
 
 class KeyHider:
-    """Takes private keys out of one text that may come in pieces, each of whole lines."""
+    """Removes private keys from one text, which may come in pieces of whole lines. `count` is the number removed."""
 
     def __init__(self) -> None:
         self._left = 0
-        self._strangers = 0
+        self._foreign_lines = 0
         self.count = 0
 
     def __call__(self, text: str) -> str:
@@ -54,44 +54,44 @@ class KeyHider:
         return "\n".join(shown) + ("\n" if ended and shown else "")
 
     def _take(self, line: str, shown: list[str]) -> None:
-        """Add to the lines shown what of a line may be."""
-        said, at = "", 0
+        """Add the parts of a line that may be shown to `shown`."""
+        kept, at = "", 0
         for mark in _MARK.finditer(line):
             head, begins = line[at : mark.start()], mark["begin"] is not None
             if self._left and begins and not mark[0].startswith("-----"):
-                pass  # what a key begins with behind its first line
+                pass  # the beginning of a key's body, after its first line
             elif not self._left:
-                said += (head if begins else _before_end(head, shown)) + HIDDEN
+                kept += (head if begins else _before_end(head, shown)) + HIDDEN
                 self.count += 1
             elif begins:
-                said += HIDDEN
+                kept += HIDDEN
                 self.count += 1
             elif at == 0:
                 _drop_short(shown)
-            self._left, self._strangers, at = (LONGEST if begins else 0), 0, mark.end()
+            self._left, self._foreign_lines, at = (LONGEST if begins else 0), 0, mark.end()
         rest = line[at:]
         hidden = at > 0 or (self._left > 0 and self._belongs(rest))
         if not (self._left and hidden):
-            said += rest
-        if said or not hidden:
-            shown.append(said)
+            kept += rest
+        if kept or not hidden:
+            shown.append(kept)
 
     def _belongs(self, line: str) -> bool:
-        """Say whether a line after the beginning of a key is a part of it."""
+        """Whether a line after the beginning of a key is part of it."""
         token = _last_token(line)
         if _BASE64.fullmatch(token) and (token == line.strip() or _is_random(token)):
-            self._strangers = 0
+            self._foreign_lines = 0
             if len(token) < _SOME_LINE:
-                self._left = min(self._left, 2)  # for its last line but the end mark
+                self._left = min(self._left, 2)  # this was its last line; only the end mark may follow
             return True
-        self._strangers += 1
-        if self._strangers > _STRANGERS:
+        self._foreign_lines += 1
+        if self._foreign_lines > _FOREIGN_LINES:
             self._left = 0
         return False
 
 
 def body_at_end(text: str) -> int:
-    """Return how many characters at the end of whole lines look like a key, of which only its end mark would tell."""
+    """Return how many characters at the end of whole lines may be a key that only its end mark would prove."""
     lines = text.splitlines(keepends=True)[-LONGEST:]
     held = len(lines.pop()) if lines and _SHORT.fullmatch(lines[-1].strip()) else 0
     short = held
@@ -101,25 +101,25 @@ def body_at_end(text: str) -> int:
 
 
 def _is_random(token: str) -> bool:
-    """Say whether a token at the end of a line looks like a key's, rather than like a word or a path."""
+    """Whether a token at the end of a line looks like part of a key, rather than like a word or a path."""
     mixed = re.search(r"\d", token) and re.search("[a-z]", token) and re.search("[A-Z]", token)
     return token.endswith("=") or len(token) >= _WHOLE_LINE or bool(mixed and len(token) >= _SOME_LINE)
 
 
 def _last_token(line: str) -> str:
-    words = line.rstrip("\"',; \t").rsplit(None, 1)
-    return words[-1].removesuffix("\\n") if words else ""
+    tokens = line.rstrip("\"',; \t").rsplit(None, 1)
+    return tokens[-1].removesuffix("\\n") if tokens else ""
 
 
 def _drop_short(shown: list[str]) -> None:
-    """Take the last line of a key back, which alone does not look like one."""
+    """Remove the last line of a key, which alone does not look like one."""
     if shown and _BASE64.fullmatch(_last_token(shown[-1])):
         shown.pop()
 
 
 def _before_end(head: str, shown: list[str]) -> str:
-    """Take back what stands before the end of a key whose beginning is cut off; return what is left of its line."""
-    body = max(_ONE_LINE_BODY.finditer(head), key=lambda found: found.end(), default=None) if head.strip() else None
+    """Remove the lines before the end of a key whose beginning is cut off; return the rest of the end's line."""
+    body = max(_ONE_LINE_BODY.finditer(head), key=lambda match: match.end(), default=None) if head.strip() else None
     if body is not None and len(body[0]) >= _SOME_LINE and body.end() == len(head):
         return head[: body.start()]
     _drop_short(shown)

@@ -1,4 +1,4 @@
-"""The one place that takes secrets and terminal control codes out of text before it goes anywhere."""
+"""Removes secrets and terminal control codes from all text before it is written or shown."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _CONTROL = re.compile(
     r"[\u200b\u2028\u2029\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _LOOKED_AT = 8192
-"""Characters at the end of a piece among which the beginning of a secret is looked for."""
+"""Characters at the end of a piece that are searched for the beginning of a secret."""
 _END_OF_LINE = re.compile(BREAK)
 _REMEMBERED, _SHORT = 8192, 400
-"""How many texts without a secret are remembered, and the characters of the longest: names and words come again."""
+"""The most texts without a secret that are remembered, and their most characters: names and words recur."""
 
 
 def plain(text: str) -> str:
-    """Return text without terminal escapes, control characters and marks that reorder what is read.
+    """Return text without terminal escapes, control characters and marks that reorder text.
 
-    Line feeds and tabs stay; carriage returns become line feeds, as a log that redraws a line means them.
+    Line feeds and tabs stay; carriage returns become line feeds, because logs redraw lines with them.
     """
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Redactor:
-    """Replaces secrets in text and counts, by rule, what it replaced. Safe to use from several threads.
+    """Replaces secrets in text and counts the replacements by rule. Safe to use from several threads.
 
     Args:
-        secrets: Names (of an environment variable, an option) and the values that must never be shown.
+        secrets: Secret values, each after its name, such as that of an environment variable or an option.
     """
 
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
@@ -47,7 +47,7 @@ class Redactor:
         self._beginnings = {beginning for _, spelling in self._known for beginning in spelling.beginnings}
 
     def __call__(self, text: str) -> str:
-        """Return `text`, a whole one, in plain characters and without secrets."""
+        """Return a complete text in plain characters and without secrets."""
         if text in self._harmless:
             return text
         shown = self.hide(plain(text), KeyHider())
@@ -56,23 +56,23 @@ class Redactor:
         return shown
 
     def hide(self, text: str, keys: KeyHider) -> str:
-        """Return plain text without secrets; `keys` knows whether it begins within a private key."""
-        found: Counter[str] = Counter()
+        """Return plain text without secrets; `keys` has the state of a private key that began in an earlier piece."""
+        counts: Counter[str] = Counter()
         for name, spelling in self._known:
             text, times = spelling.take_out(text, f"[redacted: {name}]")
-            found[name] += times
+            counts[name] += times
         before = keys.count
         text = keys(text)
-        found["private-key"] += keys.count - before
+        counts["private-key"] += keys.count - before
         for form in FORMS:
             text, times = form.take_out(text)
-            found[form.name] += times
+            counts[form.name] += times
         with self._lock:
-            self.counts.update({name: times for name, times in found.items() if times})
+            self.counts.update({name: times for name, times in counts.items() if times})
         return text
 
     def unfinished(self, text: str) -> int:
-        """Return how many characters at the end of whole lines may begin a secret that goes on in the next line."""
+        """Return how many characters at the end of whole lines may begin a secret that the next line continues."""
         tail = text[-_LOOKED_AT:]
         joined = _END_OF_LINE.sub("", tail)
         size = max((spelling.begun_at_end(joined) for _, spelling in self._known), default=0)
@@ -87,10 +87,10 @@ class Redactor:
 
 
 class Lines:
-    """One text that comes in pieces, such as a log while it is written: no secret of it is shown in parts.
+    """Redacts one text that comes in pieces, such as a growing log, without showing parts of a secret.
 
     Args:
-        redact: Knows the secrets, and counts.
+        redact: The redactor of the run.
     """
 
     def __init__(self, redact: Redactor) -> None:
@@ -99,11 +99,11 @@ class Lines:
         self._held = ""
 
     def __call__(self, piece: str, *, last: bool = False) -> str:
-        """Return what may be shown by now.
+        """Return the text that may be shown now.
 
         Args:
             piece: The next whole lines.
-            last: Whether the text ends with them, in which case nothing is held back.
+            last: Whether the text ends with them, so that nothing is held back.
         """
         text = self._held + plain(piece)
         ready = len(text) - (0 if last else self._redact.unfinished(text))

@@ -1,4 +1,4 @@
-"""The secrets whose values we know: those that a target file names, and what a CI service sets."""
+"""Collects the secrets of known value: those that a target file names, and those of CI services and tools."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _OF_TOOLS = (
     *("GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
     *("CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD", "CI_DEPLOY_PASSWORD", "GITLAB_TOKEN", "CACHIX_AUTH_TOKEN"),
 )
-"""Variables that are secrets wherever they are set, so that no target file needs to name them."""
+"""Variables that are always secret, so that no target file needs to name them."""
 _PLACEHOLDER = 8
-"""Characters. A shorter value of a variable that nobody named is a placeholder."""
+"""Characters below which the value of a variable in `_OF_TOOLS` is a placeholder."""
 
 
 def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the names and values of everything that must never be shown."""
-    found = [(name, environ[name]) for name in target.secrets if environ.get(name)]
-    found += of_tools(environ)
-    found += [("repository.url", form) for form in _of_url(target.repository.url or "")]
-    return found
+    """Return the names and values of all known secrets of a run."""
+    secrets = [(name, environ[name]) for name in target.secrets if environ.get(name)]
+    secrets += of_tools(environ)
+    secrets += [("repository.url", form) for form in _of_url(target.repository.url or "")]
+    return secrets
 
 
 def of_tools(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the names and values of what is a secret wherever it is set."""
+    """Return the names and values of variables that are always secret."""
     return [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]
 
 
 def mentioned_secrets(path: Path, environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the same as far as it can be told of a target file that is wrong, for the message that says so."""
+    """Return the known secrets as far as an invalid target file names them, for the error message about it."""
     try:
         names = tomllib.loads(path.read_text(encoding="utf-8")).get("secrets", [])
     except (OSError, ValueError):
@@ -48,22 +48,22 @@ def mentioned_secrets(path: Path, environ: Mapping[str, str]) -> list[tuple[str,
 
 
 def refuse_short(path: Path, target: Target, environ: Mapping[str, str]) -> None:
-    """Refuse a secret that cannot be hidden.
+    """Refuse a secret that is too short to be hidden.
 
     Raises:
-        UsageError: Names the file and the variable.
+        UsageError: A secret is too short; the message names the file and the variable.
     """
     for name in target.secrets:
         value = environ.get(name, "").strip()
         if 0 < len(value) < SHORTEST:
             raise UsageError(
-                f"{path}: secrets: the value of {name} has {len(value)} characters; one of fewer than {SHORTEST} "
-                "cannot be hidden without hiding ordinary text. Set a longer one, or take the name out of the list"
+                f"{path}: secrets: the value of {name} has {len(value)} characters; a value of fewer than {SHORTEST} "
+                "cannot be hidden without hiding ordinary text. Set a longer value, or remove the name from the list"
             )
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """Yield every secret of a repository's URL, as it stands there and as it is meant."""
+    """Yield every secret of a repository's URL, as written and unquoted."""
     secrets = secrets_of_url(url)
     for secret in sorted({*secrets, *map(unquote, secrets)}):
         if len(secret) >= SHORTEST:

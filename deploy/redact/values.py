@@ -1,4 +1,4 @@
-"""Secrets whose values are known: how they may be spelled in what a host or a tool says."""
+"""Finds known secret values in text, in all encodings in which hosts and tools write them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 SHORTEST = 4
-"""Characters of a value. A shorter one would turn ordinary text into redactions and hide nothing."""
+"""Least characters of a value. A shorter one would redact ordinary text and hide nothing."""
 
 _SHORTEST_CORE = 6
-"""Characters of base64 that are looked for; fewer would be found in the base64 of anything."""
+"""Least characters of base64 to search for; fewer occur in the base64 of anything."""
 BEGINNING = 8
-"""Characters of the shortest value that is looked for over the ends of lines, too."""
+"""Least characters of a value that is also found across line ends."""
 BREAK = (
     r"\\?\n(?>(?:E[ \t]{3,40})?"
     r"(?:[ \t]{0,8}(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8}|\d{4}-\d\d-\d\d[T ][\d:.,+-]{8,24}Z?)"
     r" \S{1,64} \S{1,64}: )?)[ \t]{0,40}"
 )
-"""The end of a line in the middle of a value, with what pytest, a journal and an indent put before the next one."""
+"""A line end within a value, with what pytest, a journal or an indent puts before the next line."""
 
 
 class Spelling:
-    """One value in one encoding, in all ways in which its characters may be escaped.
+    """One value in one encoding, with all escapes of its characters.
 
     Args:
-        text: The value as it is usually spelled.
-        tail: A pattern of what may follow and goes with it.
+        text: The value in its usual spelling.
+        tail: A pattern of characters after the value that belong to it.
     """
 
     def __init__(self, text: str, tail: str = "") -> None:
@@ -38,12 +38,12 @@ class Spelling:
         self._expression = wrapped.join(_forms(char) for char in re.findall(r"\\+|[^\\]", text, re.DOTALL)) + tail
         self._pattern: re.Pattern[str] | None = None
         plain = max(re.findall("[A-Za-z0-9]+", text), key=len, default="")
-        # A line ends in at most one half of a run that is not much shorter than a line.
+        # A line end splits at most one half of a run of characters that is about as long as a line.
         half = len(plain) // 2
         self._hints = (plain[:half][-16:], plain[half:][:16]) if len(plain) >= BEGINNING else ()
 
     def take_out(self, text: str, shown: str) -> tuple[str, int]:
-        """Return a text with `shown` in place of the value, and how many times."""
+        """Return a text with `shown` in place of the value, and the number of replacements."""
         if self._hints and not any(hint in text for hint in self._hints):
             return text, 0
         if self._pattern is None:
@@ -52,11 +52,11 @@ class Spelling:
 
     @property
     def beginnings(self) -> list[str]:
-        """The beginnings of the value that are too short to be looked for one by one."""
+        """The beginnings of the value that are too short to search for alone."""
         return [self.text[:size] for size in range(1, BEGINNING)] if len(self.text) >= BEGINNING else []
 
     def begun_at_end(self, text: str) -> int:
-        """Return how many characters at the end of a text begin the value: `BEGINNING` or more, or 0."""
+        """Return how many characters at the end of a text begin the value: at least `BEGINNING`, or 0."""
         if len(self.text) < BEGINNING:
             return 0
         head = self.text[:BEGINNING]
@@ -69,26 +69,26 @@ class Spelling:
 
 
 def spellings(value: str) -> list[Spelling]:
-    """Say how a value may be spelled: as it is, line by line, and in base64 and hexadecimal, the longest first."""
+    """Return the spellings of a value: unchanged, by line, in base64 and in hexadecimal, the longest first."""
     whole = value.strip("\n")
     parts = {part for part in (whole, *whole.split("\n")) if len(part.strip()) >= SHORTEST}
-    found = [Spelling(part) for part in parts]
+    result = [Spelling(part) for part in parts]
     if len(whole) >= SHORTEST:
         body = whole.encode("utf-8", "surrogatepass")
-        found += [_Bytewise(body, *how) for how in _BYTEWISE]
-        found += [Spelling(core, "[A-Za-z0-9+/_=-]{0,3}") for core in _base64_cores(body)]
-        found += [Spelling(digits) for digits in (body.hex(), body.hex().upper()) if len(body) > SHORTEST]
-    return sorted(found, key=lambda spelling: (-len(spelling.text), spelling.text))
+        result += [_Bytewise(body, *how) for how in _BYTEWISE]
+        result += [Spelling(core, "[A-Za-z0-9+/_=-]{0,3}") for core in _base64_cores(body)]
+        result += [Spelling(digits) for digits in (body.hex(), body.hex().upper()) if len(body) > SHORTEST]
+    return sorted(result, key=lambda spelling: (-len(spelling.text), spelling.text))
 
 
 _PERCENT = "%(?:25){0,3}"
-"""The sign before a byte in a URL, which may be quoted in turn."""
+"""The sign before a byte in a URL, which may itself be quoted."""
 _BYTEWISE = (("%", _PERCENT, ""), ("\\x", r"\\{1,8}x", ""), ("", "", rf":(?:{BREAK})?"))
-"""How the bytes of a value are spelled in hexadecimal: the text before each, its pattern, and the pattern between."""
+"""Hexadecimal spellings: the text before each byte, its pattern, and the pattern between bytes."""
 
 
 class _Bytewise(Spelling):
-    """One value, each of its bytes in hexadecimal, as URLs, shells and OpenSSL spell them."""
+    """One value with each byte in hexadecimal, as in URLs, shells and OpenSSL."""
 
     def __init__(self, body: bytes, before: str, pattern: str, between: str) -> None:
         super().__init__("".join(f"{before}{byte:02x}" for byte in body) if before else body.hex(":"))
@@ -98,7 +98,7 @@ class _Bytewise(Spelling):
 
 
 def _base64_cores(body: bytes) -> Iterator[str]:
-    """Yield what base64 makes of a value wherever it stands in a text, without what its neighbours decide."""
+    """Yield the base64 of a value at each offset in a text, without characters that depend on its neighbours."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + body).decode()
         core = encoded[(before * 8 + 5) // 6 : (before + len(body)) * 8 // 6]
@@ -109,7 +109,7 @@ def _base64_cores(body: bytes) -> Iterator[str]:
 
 
 def _forms(char: str) -> str:
-    """Match a character, or a row of backslashes, as itself and as JSON, shells, HTML and URLs escape it."""
+    """Return a pattern for a character, or a row of backslashes, with the escapes of JSON, shells, HTML and URLs."""
     if char.isascii() and char.isalnum():
         return char
     if char.startswith("\\"):

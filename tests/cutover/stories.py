@@ -10,8 +10,9 @@ import msgspec
 
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.cutover.judgement import Answer, HostAnswers, Terms, judge
+from switchproof.deploy.cutover.judgement import judge
 from switchproof.deploy.cutover.proofs import Candidate
+from switchproof.deploy.cutover.terms import Answer, HostAnswers, Terms
 from switchproof.deploy.paths.survey import (
     Action,
     EntryPoint,

@@ -47,7 +47,7 @@ def test_a_step_that_is_demanded_must_be_proven(number: int) -> None:
     assert step(number).decide(demanded=number).verdict is Verdict.PASSED
     refused = step(number - 1).decide(demanded=number)
     assert refused.verdict is Verdict.FAILED
-    assert f"Step {number} was asked for" in refused.words
+    assert f"Step {number} was requested" in refused.words
 
 
 def test_a_proof_names_its_run_and_when() -> None:

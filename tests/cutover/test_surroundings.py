@@ -81,7 +81,7 @@ UNIT = "\n\nId={name}\nLoadState=loaded\nFragmentPath={path}\nDropInPaths={drop}
             "no",
             "dbus.service from /etc/x.conf",
         ),
-        ("run-u1.service", "/run/systemd/transient/run-u1.service", "", "yes", "made while the system ran"),
+        ("run-u1.service", "/run/systemd/transient/run-u1.service", "", "yes", "a transient unit"),
     ],
 )
 def test_a_unit_from_outside_is_found(name: str, path: str, drop: str, transient: str, says: str) -> None:
@@ -212,7 +212,7 @@ def test_what_was_not_told_is_inconclusive(section: str) -> None:
         "contract_units": lambda: seen.served,
         "credentials": lambda: seen.credentials,
     }
-    with pytest.raises(Inconclusive, match="did not tell"):
+    with pytest.raises(Inconclusive, match="did not report"):
         asked[section]()
 
 

@@ -13,7 +13,7 @@ def test_a_deploy_is_told_in_three_lines() -> None:
     given = seen("hypervisor-500", ended(0, output="all is well\n\n"))
     assert account.prepared(given) == (
         f"A fresh host on {BEFORE[:12]}, set by the lab. The hypervisor answers 500. "
-        f"Asked for {ASKED[:12]} (broken/hypervisor-500)."
+        f"Requested: {ASKED[:12]} (broken/hypervisor-500)."
     )
     assert account.host_saw(given) == (
         f"activated {ASKED[:12]} (at 5.0 to 7.0 s) by nixos-rebuild; "

@@ -71,7 +71,7 @@ def test_a_switch_past_nixos_rebuild_breaks_the_letter_only() -> None:
     """The contract asks for nixos-rebuild switch; that the right system runs and boots is said, and kept apart."""
     given = seen("good", nixos_rebuild=False)
     assert verdicts(given)[Clause.CONVERGE] is FAILED
-    assert "the right system runs, is set and boots" in told(given, Clause.CONVERGE)
+    assert "the right system runs, is the profile and boots" in told(given, Clause.CONVERGE)
     assert [each.letter for each in judge(given)] == [False, True, False, False]
     wrong = seen("good", nixos_rebuild=False, after=system(BEFORE))
     assert not any(each.letter for each in judge(wrong))
@@ -107,9 +107,9 @@ def test_what_was_never_activated_shows_nothing_of_the_rest() -> None:
 @pytest.mark.parametrize(
     ("requests", "clause", "fragment"),
     [
-        (PROBES[1:], Clause.HYPERVISOR, "hypervisor was asked nothing"),
-        (PROBES[:2], Clause.RUNTIME, "dev was asked nothing"),
-        ((PROBES[0], PROBES[2]), Clause.RUNTIME, "live was asked nothing"),
+        (PROBES[1:], Clause.HYPERVISOR, "hypervisor was not asked"),
+        (PROBES[:2], Clause.RUNTIME, "dev was not asked"),
+        ((PROBES[0], PROBES[2]), Clause.RUNTIME, "live was not asked"),
         ((request("hypervisor", 4.0), *PROBES[1:]), Clause.HYPERVISOR, "was asked before the activation only"),
         (
             (request("hypervisor", 6.0), *PROBES[1:]),
@@ -310,7 +310,7 @@ def test_a_host_with_another_key_is_let_alone() -> None:
     assert find(seen("host-key-changed", ended(255), **UNCHANGED)) == []
     trusting = seen("host-key-changed", ended(0), logins=1)
     assert verdicts(trusting) == {Clause.CONVERGE: FAILED}
-    assert told(trusting, Clause.CONVERGE).startswith("the host was changed: what runs became")
+    assert told(trusting, Clause.CONVERGE).startswith("the host was changed: the running system became")
     assert [each.id for each in find(trusting)] == [FindingId.HOST_KEYS]
 
 
@@ -353,7 +353,7 @@ def test_systems_are_named_by_their_commits() -> None:
     )
     given = seen("second-deploy", ended(0), second(1), after=after)
     words = told(given, Clause.CONVERGE)
-    assert f"runs {ASKED[:12]}, has set {OTHER[:12]} and boots {BEFORE[:12]}" in words
+    assert f"runs {ASKED[:12]}, has the profile {OTHER[:12]} and boots {BEFORE[:12]}" in words
     assert "/nix/store" not in words
 
 

@@ -29,6 +29,7 @@ CARRYING = [
     "deploy/cutover/audit.py",
     "deploy/cutover/judgement.py",
     "deploy/cutover/proofs.py",
+    "deploy/cutover/terms.py",
     "deploy/errors.py",
     "deploy/extras.py",
     "deploy/host/budget.py",
