@@ -71,6 +71,7 @@ def serving(server: socket.socket, behave: Behaviour | None, tls: ssl.SSLContext
                     return
                 with tls.wrap_socket(connection, server_side=True) as wrapped:
                     behave(wrapped)
+                    wrapped.unwrap().close()  # so that a client can tell a whole answer from a cut one
         except OSError:
             pass
 

@@ -14,6 +14,8 @@ from switchproof.deploy.providers.ssh.elevation import How
 from tests.logins import COMMAND, PASSWORD, allow, login_user
 from tests.providers.ways import SOON_S, inside, provider, run
 
+pytestmark = pytest.mark.lab
+
 PASSWORDLESS = f"deploy ALL=(root) NOPASSWD: {COMMAND}"
 WITH_PASSWORD = f"deploy ALL=(root) {COMMAND}"
 ECHO = 'id -u; echo oops >&2; read line; echo "$line"; exit 7\nnot a command\n'
