@@ -109,16 +109,16 @@ TOOLS: Mapping[str, tuple[str, str]] = {
 """Verbs with a command line of their own: the module that has its `main`, and what it does."""
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the command.
 
     Args:
-        words: The command line after `switchproof`.
+        argv: The command line after `switchproof`.
 
     Returns:
         The exit code: of a session its verdict, 4 for a wrong command line.
     """
-    verb, rest = (words[0], list(words[1:])) if words else ("", [])
+    verb, rest = (argv[0], list(argv[1:])) if argv else ("", [])
     if verb in SESSIONS:
         return run_session(verb, rest)
     if verb in TOOLS:
@@ -134,8 +134,8 @@ def main(words: Sequence[str]) -> int:
     if near := difflib.get_close_matches(verb, [*SESSIONS, *TOOLS], 1):
         sys.stderr.write(f"switchproof: {verb!r} is not a verb; did you mean `switchproof {near[0]}`?\n")
         return ExitCode.USAGE
-    found = f"{verb!r} is not a verb" if verb else "a verb is missing"
-    sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
+    problem = f"{verb!r} is not a verb" if verb else "a verb is missing"
+    sys.stderr.write(f"switchproof: {problem}\n{_overview()}\n")
     return ExitCode.USAGE
 
 
@@ -146,12 +146,12 @@ def _overview() -> str:
     return "\n".join(["usage: switchproof VERB …", "", *lines, "", "`switchproof VERB --help` lists its options."])
 
 
-def run_session(verb: str, words: Sequence[str]) -> int:
+def run_session(verb: str, argv: Sequence[str]) -> int:
     """Run a session of pytest with the plugins and the settings of a deploy, and with nothing of the user's tests."""
     from switchproof.process import early
 
     session = SESSIONS[verb]
-    asked = arguments(verb, words)
+    translated = arguments(verb, argv)
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     import pytest
@@ -162,14 +162,14 @@ def run_session(verb: str, words: Sequence[str]) -> int:
 
     early.begun()
     folder = _HERE / session.folder
-    given = [
+    command_line = [
         *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
         *("--disable-plugin-autoload", "-p", "no:cacheprovider"),
         *(word for name in _PLUGINS for word in ("-p", name)),
-        *asked,
+        *translated,
         str(folder),
     ]
-    return int(pytest.main(given, plugins=[plugin, Typed(("switchproof", verb, *words)), _Collector()]))
+    return int(pytest.main(command_line, plugins=[plugin, Typed(("switchproof", verb, *argv)), _Collector()]))
 
 
 class _Collector:
@@ -184,7 +184,7 @@ class _Collector:
         gc.freeze()
 
 
-def arguments(verb: str, words: Sequence[str]) -> list[str]:
+def arguments(verb: str, argv: Sequence[str]) -> list[str]:
     """Translate a verb's command line into that of pytest.
 
     Raises:
@@ -194,10 +194,10 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
     parser = Parser(prog=f"switchproof {verb}", description=session.purpose, allow_abbrev=False)
     details: dict[str, dict[str, Any]] = {}
 
-    def declare(name: str, **given: Any) -> None:
-        details[name] = given
+    def declare(name: str, **details_given: Any) -> None:
+        details[name] = details_given
         if name in session.takes:
-            parser.add_argument(name, required=name in session.needs, **given)
+            parser.add_argument(name, required=name in session.needs, **details_given)
 
     options.declare(declare)
     if session.value:
@@ -210,19 +210,19 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         how_much = parser.add_mutually_exclusive_group()
         how_much.add_argument("-v", "--verbose", action="store_true", help="show a line for each check")
         how_much.add_argument("-q", "--quiet", action="store_true", help="show the verdict alone")
-    asked = vars(parser.parse_args(list(words)))
+    values = vars(parser.parse_args(list(argv)))
     translated = list(session.means)
     if session.value:
-        value = asked["value"]
+        value = values["value"]
         choices = details[session.value[0]].get("choices")
         if value is not None and choices and value not in choices:
             parser.error(f"{session.value[1]}: found {value!r}")
         translated.append(session.value[0] if value is None else f"{session.value[0]}={value}")
-    if asked.get("collect_only"):
+    if values.get("collect_only"):
         translated.append("--collect-only")
-    translated += [f"--{name}" for name in ("verbose", "quiet") if asked.get(name)]
+    translated += [f"--{name}" for name in ("verbose", "quiet") if values.get(name)]
     for name in session.takes:
-        translated += _words(name, asked[options.dest(name)], details[name])
+        translated += _words(name, values[options.dest(name)], details[name])
     return translated
 
 

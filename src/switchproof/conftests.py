@@ -1,4 +1,4 @@
-"""Every `conftest.py` that belongs to somebody's own tests stays out of a deploy."""
+"""Keeps every `conftest.py` of the user's own tests out of a deploy."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _drop_fixtures(plugin: object) -> None:
 def _named_plugins(module: ModuleType, manager: pytest.PytestPluginManager) -> list[str]:
     """Name the plugins that a module asks for, and those that these ask for."""
     names = getattr(module, "pytest_plugins", ())
-    found = [names] if isinstance(names, str) else list(names)
-    for name in tuple(found):
+    plugin_names = [names] if isinstance(names, str) else list(names)
+    for name in tuple(plugin_names):
         if isinstance(plugin := manager.get_plugin(name), ModuleType):
-            found += _named_plugins(plugin, manager)
-    return found
+            plugin_names += _named_plugins(plugin, manager)
+    return plugin_names

@@ -1,4 +1,4 @@
-"""What a deploy session shows while it goes on, and what it writes when it is over."""
+"""Shows a run while it goes on, and writes its files at the end."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Outputs:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Show what happens for as long as something does."""
+        """Show progress while checks run."""
         sys.stdout.flush()
         self._service.begin()
         self._progress.start()

@@ -334,9 +334,9 @@ class DeploySession:
         """Note which system each host was seen to run, so that it stands in what is signed; return their commits."""
         commits = {}
         for name, journey in (self.fleet.journeys if self.fleet else {}).items():
-            if seen := journey.observations.get("forward"):
-                self.journal.emit(SystemSeen(host=name, when="after", system=seen.system.identity))
-                commits[name] = seen.system.commit
+            if observation := journey.observations.get("forward"):
+                self.journal.emit(SystemSeen(host=name, when="after", system=observation.system.identity))
+                commits[name] = observation.system.commit
         return commits
 
 
