@@ -22,7 +22,7 @@ _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugi
 """Plugins that a session uses beside ours; every other installed plugin stays out."""
 
 _YOUNG = 10_000
-"""New objects after which the garbage collector looks at them. Python's 700 have it look 140 times in an audit."""
+"""How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
@@ -38,9 +38,9 @@ class Session:
     Attributes:
         purpose: What it does, for its help.
         takes: The options of pytest that it takes.
-        needs: Those of them that it cannot do without.
-        means: The words that stand for the verb on pytest's command line.
-        value: The option that a positional argument of the verb is the value of, with the argument's name.
+        needs: The options that are mandatory.
+        means: The arguments that select the verb on pytest's command line.
+        value: The option that takes the verb's positional argument, and the argument's name.
         folder: The folder of the package that pytest collects.
     """
 
@@ -106,7 +106,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "sudoers": ("switchproof.sudoers", "Print the sudoers rule that the login users of a target file need."),
     "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
 }
-"""Verbs with a command line of their own: the module that has its `main`, and what it does."""
+"""Verbs with their own command line: the module with its `main`, and its purpose."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -147,7 +147,7 @@ def _overview() -> str:
 
 
 def run_session(verb: str, argv: Sequence[str]) -> int:
-    """Run a session of pytest with the plugins and the settings of a deploy, and with nothing of the user's tests."""
+    """Run a session of pytest with the plugins and settings of a deploy, and without those of the user's tests."""
     from switchproof.process import early
 
     session = SESSIONS[verb]
@@ -173,14 +173,14 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
 
 
 class _Collector:
-    """A plugin that takes from the garbage collector what stays: the checks, and at the end all that there is."""
+    """A plugin that exempts long-lived objects from garbage collection: the checks, and at the end everything."""
 
     def pytest_collection_finish(self) -> None:
-        """Let the collector pass by the checks: those of 1,000 hosts are millions of objects, and they stay."""
+        """Exempt the checks: those of 1,000 hosts are millions of objects, which live until the end."""
         gc.freeze()
 
     def pytest_unconfigure(self) -> None:
-        """Let the collector pass by all that there is: the process ends."""
+        """Exempt everything: the process ends."""
         gc.freeze()
 
 
@@ -227,7 +227,7 @@ def arguments(verb: str, argv: Sequence[str]) -> list[str]:
 
 
 def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
-    """Write an option as pytest takes it; nothing where it has its default value."""
+    """Write an option as pytest takes it; nothing if it has its default value."""
     if value is None or value is False or value == details.get("default"):
         return []
     if value is True or value == details.get("const"):
@@ -236,7 +236,7 @@ def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
 
 
 def run() -> NoReturn:
-    """Run the command of this process, and end it with the exit code, whatever becomes of standard output."""
+    """Run the command of this process, and end with its exit code even if standard output is closed."""
     from switchproof.deploy.run.streams import forgiving
 
     gc.set_threshold(_YOUNG)

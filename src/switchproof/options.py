@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import pytest
 
 TRIGGERS = ("--provider", "--subject")
-"""Options that make a session a deploy or a trial; without them every other option of ours is a mistake."""
+"""Options that make a session a deploy or a trial; without them every other option of ours is refused."""
 
 
 def is_asked(argv: Sequence[str]) -> bool:
@@ -20,8 +20,8 @@ def is_asked(argv: Sequence[str]) -> bool:
 def register(parser: pytest.Parser) -> tuple[str, ...]:
     """Register the options with pytest, after those of every other plugin and `conftest.py`.
 
-    An option that another plugin has registered stays the other's. Where that is `--provider` or `--subject`, none of
-    ours is registered, as the command line is not meant for us.
+    An option that another plugin has registered stays that plugin's. If that is `--provider` or `--subject`, none of
+    ours is registered, because the command line is not meant for us.
 
     Returns:
         The options of ours that belong to another plugin.
@@ -50,7 +50,7 @@ def belongs_to_others(foreign: Collection[str]) -> bool:
 
 
 def refuse_alone(config: pytest.Config, foreign: Collection[str]) -> None:
-    """Refuse options of a deploy in a session that is none.
+    """Refuse options of a deploy in a session that is not one.
 
     Args:
         config: Of pytest.

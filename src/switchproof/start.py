@@ -23,13 +23,13 @@ def begin(config: pytest.Config) -> None:
 
 
 def _keep_messages(config: pytest.Config) -> None:
-    """Have pytest import the package as it is: rewritten assertions indent the lines of a check's message."""
+    """Keep pytest from rewriting assertions of the package: that indents the lines of a check's message."""
     names: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
     names.discard(__package__)
 
 
 def _read_again(config: pytest.Config) -> None:
-    """Read the command line again if pytest takes a value on it for a path of tests.
+    """Read the command line again if pytest mistakes an option's value for a path of tests.
 
     Before the options are registered, `--targets FILE` is an unknown switch and a path, which decides about the root
     directory and about which `conftest.py` is loaded.
@@ -53,10 +53,10 @@ def refuse_broken(error: Exception) -> None:
 
 
 def proceed(config: pytest.Config, foreign: Sequence[str]) -> None:
-    """Leave out every `conftest.py` that pytest has loaded, once it is sure that the session is a deploy.
+    """Leave out every `conftest.py` that pytest has loaded, if the session is really a deploy.
 
     Raises:
-        UsageError: An option is registered by somebody else as well.
+        UsageError: A `conftest.py` or another plugin registers the same option.
     """
     if options.belongs_to_others(foreign):
         early.begun()
@@ -72,7 +72,7 @@ def _refuse(problem: str) -> NoReturn:
 
 
 def _start_again(argv: list[str], joined: list[str]) -> None:
-    """Start this process again with each value joined to its option, as the root and its settings are already chosen.
+    """Start this process again with each value joined to its option, because pytest has already chosen a root.
 
     Raises:
         UsageError: The command line is not this process's own.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from switchproof.deploy.cutover.audit import Prepared
 
 _HYPOTHESIS = "hypothesispytest"
-"""The plugin of a tool for tests, which loads all of itself at the end of every session."""
+"""A plugin for tests that loads its whole package at the end of every session."""
 
 _TRIAL_ALONE = ("scenario", "subject_dir", "subject_first", "subject_timeout")
 
@@ -198,7 +198,7 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
 
 
 def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
-    """Take the disk space that the report needs; a session that only lists checks needs none."""
+    """Reserve the disk space for the report; a session that only lists checks needs none."""
     if config.option.collectonly:
         return None
     try:
@@ -208,7 +208,7 @@ def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
 
 
 def _clear(session: DeploySession, room: Room | None) -> None:
-    """Leave nothing of a run that never began."""
+    """Remove the files of a run that never began."""
     if room is not None:
         room.release()
     if session.record is None:
