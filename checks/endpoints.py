@@ -1,4 +1,4 @@
-"""What the contract asks of every endpoint: the hypervisor and each runtime unit."""
+"""The checks of every endpoint: the hypervisor and each runtime unit."""
 
 import shlex
 
@@ -35,7 +35,10 @@ class EndpointChecks:
             program_is_its_own(endpoint, show)
         if not want.listen:
             return
-        seen = ", ".join(f"{one.address} by {one.unit} (process {one.pid})" for one in listeners) or "nobody"
+        seen = (
+            ", ".join(f"{listener.address} by {listener.unit} (process {listener.pid})" for listener in listeners)
+            or "nobody"
+        )
         expected = f"{want.listen} by {want.listening_unit}"
         show(expected=expected, seen=seen, command="ss -Hltnp" if want.port else "ss -Hlxnpe")
         if problem := endpoint.observation.listeners_problem:
@@ -43,18 +46,18 @@ class EndpointChecks:
         assert listeners, with_cause(
             endpoint, f"nobody listens on {want.listen}; expected {want.listening_unit}{endpoint.elsewhere}"
         )
-        strangers = [one for one in listeners if one.unit != want.listening_unit]
+        strangers = [listener for listener in listeners if listener.unit != want.listening_unit]
         unit = endpoint.observation.units.get(want.listening_unit)
-        if unit and unit.active == "unknown" and {one.unit for one in strangers} == {want.container}:
+        if unit and unit.active == "unknown" and {listener.unit for listener in strangers} == {want.container}:
             symptom = f"{want.listen} is listened on by {seen}; its unit inside the container is unknown"
             raise Inconclusive(with_cause(endpoint, symptom))
         assert not strangers, f"{want.listen} is listened on by {seen}, not only by {want.listening_unit}"
-        old = {process.pid for process in endpoint.observation.survivors} & {one.pid for one in listeners}
+        old = {process.pid for process in endpoint.observation.survivors} & {listener.pid for listener in listeners}
         assert not old, (
             f"{want.listen} is listened on by {seen}; process {', '.join(map(str, sorted(old)))} is left over from "
             "before the unit was last started"
         )
-        exposed = ", ".join(f"{one.address} by {one.unit}" for one in endpoint.exposed)
+        exposed = ", ".join(f"{listener.address} by {listener.unit}" for listener in endpoint.exposed)
         assert not exposed, (
             f"{want.listen} is for the host only, but its port is open to others: {exposed}; have it listen on "
             f'{want.listen} only, or set exposure = "any" for this endpoint in the target file'

@@ -1,4 +1,4 @@
-"""The words that checks speak in: what they show, and what diagnostics there are."""
+"""Defines the types that checks use: what a check shows, and the values of its fixtures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from switchproof.deploy.target.types import Endpoint
 
 
 class Show(Protocol):
-    """Puts what a check expected and saw into the report, whether it passes or fails."""
+    """Puts what a check expected and observed into the report, whether it passes or fails."""
 
     def __call__(
         self,
@@ -23,15 +23,15 @@ class Show(Protocol):
         took_s: float | None = None,
         limit_s: float | None = None,
     ) -> None:
-        """Show what was expected, what was seen, and which evidence files bear on it.
+        """Show what was expected, what was observed, and the evidence files that support it.
 
         Args:
-            expected: What must be.
-            seen: What is.
-            evidence: Files of the run.
-            command: What asked the host, as a person would type it there.
-            took_s: Seconds that what is judged took, where that matters.
-            limit_s: The most that they may be.
+            expected: The expected value.
+            seen: The observed value.
+            evidence: Paths of evidence files, relative to the run's folder.
+            command: The command that asks the host the same, as a person would type it there.
+            took_s: Duration of what is judged, in seconds; None if it does not matter.
+            limit_s: The longest duration allowed, in seconds.
         """
 
 
@@ -69,7 +69,7 @@ class Booting:
     Attributes:
         boot: What the host boots.
         expected: The system that it should boot.
-        why: Why that one.
+        why: The reason why it should boot that one.
     """
 
     boot: Boot
@@ -79,11 +79,11 @@ class Booting:
 
 @dataclass(frozen=True)
 class RuntimeUnit:
-    """A runtime unit of the contract, for checks of the team's own that are made of each.
+    """A runtime unit of the contract, for a team's own checks that run once for each unit.
 
     Attributes:
         name: Its name in the target file, such as `live`.
-        want: What the target file says of it: its systemd units, where it listens, what it is asked.
+        want: Its values from the target file: systemd units, address, probe.
     """
 
     name: str
@@ -92,20 +92,20 @@ class RuntimeUnit:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Whether diagnostics were emitted; or, where nothing failed, whether they could have been.
+    """Which diagnostics were emitted after a failure, or could have been emitted if nothing failed.
 
     Attributes:
         needed: Whether something failed, so that they had to be emitted.
-        units: The units that are owed diagnostics.
-        states: Units whose state was told.
-        logs: Units whose journal was told.
-        sockets: What of the sockets was told; empty if nothing.
-        machines: The endpoints whose virtual machine is owed a look.
-        seen: The endpoints whose virtual machine was looked at.
-        containers: The endpoints whose container is owed a look inside.
-        entered: The endpoints whose container was looked into.
-        parts: Evidence files by part, empty if nothing failed.
-        journal_works: Whether a line that was written at that moment came back from the journal.
+        units: The units of the contract, each of which needs diagnostics.
+        states: The units whose state was reported.
+        logs: The units whose journal was reported.
+        sockets: `sockets` if sockets were listed; else empty.
+        machines: The endpoints with a virtual machine, which must be examined.
+        seen: The endpoints whose virtual machine was examined.
+        containers: The endpoints with a container, which must be examined from inside.
+        entered: The endpoints whose container was examined from inside.
+        parts: The evidence file of each part; empty if nothing failed.
+        journal_works: Whether a line that was just written to the journal was also read from it.
     """
 
     needed: bool
@@ -120,15 +120,15 @@ class Diagnosis:
     parts: Mapping[str, str]
     journal_works: bool
 
-    def missing(self, told: frozenset[str]) -> list[str]:
-        """Units of which nothing was told."""
-        return [unit for unit in self.units if unit not in told]
+    def missing(self, reported: frozenset[str]) -> list[str]:
+        """Name the units that are not among those reported."""
+        return [unit for unit in self.units if unit not in reported]
 
-    def told(self, what: frozenset[str]) -> str:
-        """What was told, and whether that was the real thing or the proof that it would have been."""
+    def summary(self, names: frozenset[str]) -> str:
+        """Say what was emitted, or would have been if something had failed."""
         how = "emitted" if self.needed else "nothing failed; would have been emitted"
-        return f"{how}: {', '.join(sorted(what)) or 'nothing'}"
+        return f"{how}: {', '.join(sorted(names)) or 'nothing'}"
 
-    def kept(self, kind: str) -> list[str]:
-        """Evidence files of a kind of diagnostics."""
+    def evidence(self, kind: str) -> list[str]:
+        """Return the evidence files of a kind of diagnostics."""
         return [path for name, path in self.parts.items() if name.split("/", 1)[0] == kind]

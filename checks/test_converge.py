@@ -43,7 +43,9 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
 
 
 @pytest.mark.when("deploy", "rollback")
-def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, unwell: set[str], show: Show) -> None:
+def test_no_unit_failed_in_the_switch(
+    convergence: Convergence, before: Before, unhealthy_units: set[str], show: Show
+) -> None:
     """Each unit that the switch reports as failed had failed before, or fails its own clause.
 
     A failed reload, or a failed user unit, leaves no failed unit behind, but the switch was still incomplete.
@@ -51,7 +53,7 @@ def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, 
     Try: read the journals of the named units in the evidence; on the host, the way back may have removed the units.
     """
     named = convergence.failed_units
-    unexplained = sorted(named - set(before.failed) - unwell)
+    unexplained = sorted(named - set(before.failed) - unhealthy_units)
     failed = convergence.ending is Ending.UNITS_FAILED
     show(
         expected="exit status 0, or only units that had failed before",
@@ -146,7 +148,9 @@ def test_the_system_profile_is_the_running_system(
 
 
 @pytest.mark.when("deploy", "audit")
-def test_the_system_is_of_the_commit(observation: Observation, commit: str | None, derived: str, show: Show) -> None:
+def test_the_system_is_of_the_commit(
+    observation: Observation, commit: str | None, earlier_problem: str, show: Show
+) -> None:
     """The running system comes from the requested commit, by its own report where it gives one.
 
     A build may come from another commit than the requested one; the system records which.
@@ -154,10 +158,10 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     Try: set system.configurationRevision in the flake, and make sure that only this deploy switches the host.
     """
     system = observation.system
-    revision = system.named_commit
+    reported = system.named_commit
     show(
         expected=commit or "any commit",
-        seen=revision or "not reported",
+        seen=reported or "not reported",
         command="nixos-version --configuration-revision",
     )
     assert system.has_consistent_commit, (
@@ -166,16 +170,18 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     )
     if commit is None:
         return
-    if revision is None:
+    if reported is None:
         raise Inconclusive("the running system does not name the commit it was built from")
-    agrees = revision.startswith(commit) or commit.startswith(revision)
-    if not agrees and derived:
-        raise Inconclusive(f"the host runs {revision}, but that only follows from an earlier problem: {derived}")
-    assert agrees, f"the running system {system.running} comes from {revision}, not from {commit}"
+    agrees = reported.startswith(commit) or commit.startswith(reported)
+    if not agrees and earlier_problem:
+        raise Inconclusive(
+            f"the host runs {reported}, but that only follows from an earlier problem: {earlier_problem}"
+        )
+    assert agrees, f"the running system {system.running} comes from {reported}, not from {commit}"
 
 
 def test_unit_definitions_are_those_of_the_running_system(
-    observation: Observation, unwell: set[str], unit_files: tuple[str, ...], show: Show
+    observation: Observation, unhealthy_units: set[str], unit_files: tuple[str, ...], show: Show
 ) -> None:
     """The running system defines the contract's units, and systemd has loaded their current files.
 
@@ -185,7 +191,7 @@ def test_unit_definitions_are_those_of_the_running_system(
     """
     problems = []
     for unit in observation.units.values():
-        if unit.active != "active" or unit.name in unwell:
+        if unit.active != "active" or unit.name in unhealthy_units:
             continue  # its own clause reports that
         if unit.load != "loaded":
             problems.append(f"{unit.name} runs, but its load state is {unit.load or 'unknown'}")
@@ -216,7 +222,9 @@ def is_below(path: str, folders: tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
-def test_processes_run_from_the_running_system(observation: Observation, unwell: set[str], show: Show) -> None:
+def test_processes_run_from_the_running_system(
+    observation: Observation, unhealthy_units: set[str], show: Show
+) -> None:
     """All processes of the contract's units run from the running system, not from an earlier one.
 
     A unit that the switch changed but did not restart still runs the old program, whatever its files say.
@@ -228,7 +236,7 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
     seen = {process.unit for process in observation.processes}
     # A crashing unit has no process at times; its own clause reports that.
     due = [unit.name for unit in observation.units.values() if unit.active == "active" and unit.main_pid]
-    if unseen := [name for name in due if name not in seen and name not in unwell]:
+    if unseen := [name for name in due if name not in seen and name not in unhealthy_units]:
         raise Inconclusive(f"no process of {', '.join(unseen)} was seen, so it is unknown what they run from")
     old = [
         f"{process.unit} process {process.pid} runs from {', '.join(process.strays)}"
@@ -261,7 +269,7 @@ def test_processes_run_from_the_running_system(observation: Observation, unwell:
 
 
 def test_installed_programs_are_what_runs(
-    installation: Installation, observation: Observation, unwell: set[str], show: Show
+    installation: Installation, observation: Observation, unhealthy_units: set[str], show: Show
 ) -> None:
     """The store path bridge installed the given programs, and their units run them.
 
@@ -271,7 +279,7 @@ def test_installed_programs_are_what_runs(
     """
     if observation.processes is None:
         raise no_closure(observation)
-    up = {unit.name for unit in observation.units.values() if unit.active == "active"} - unwell
+    up = {unit.name for unit in observation.units.values() if unit.active == "active"} - unhealthy_units
     problems = installation.problems(observation.processes, up)
     show(
         expected=installation.expected_text,
@@ -314,14 +322,14 @@ def test_no_unit_failed_that_had_not_failed_before(
 
     Try: read the journals of the failed units in the evidence; on the host, the way back may have removed the units.
     """
-    old = sorted(set(observation.failed) & set(before.failed))
-    noted = f" (already failed before: {', '.join(old)})" if old else ""
+    failed_before = sorted(set(observation.failed) & set(before.failed))
+    note = f" (already failed before: {', '.join(failed_before)})" if failed_before else ""
     show(
         expected="none",
-        seen=(", ".join(newly_failed) or "none") + noted,
+        seen=(", ".join(newly_failed) or "none") + note,
         evidence=[convergence.log_path],
         command="systemctl list-units --state=failed,auto-restart",
     )
     named = any(unit in convergence.excerpt for unit in newly_failed)
-    words = f"\nthe switch reported:\n{convergence.excerpt}" if named else ""
-    assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}{words}"
+    switch_report = f"\nthe switch reported:\n{convergence.excerpt}" if named else ""
+    assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}{switch_report}"

@@ -1,4 +1,4 @@
-"""For the cutover: nothing is on a host but what the target file declares, and all of it is in use."""
+"""For the cutover: a host has only what the target file declares, and all of it is in use."""
 
 import pytest
 import testinfra.host
@@ -19,13 +19,13 @@ def test_no_unit_is_from_outside_the_system(surroundings: Surroundings, declared
 
     Try: move the unit into the configuration or remove its file; declared.units lists exceptions.
     """
-    found = list(strangers(surroundings, declared))
+    foreign_units = list(strangers(surroundings, declared))
     show(
         expected="no unit from outside",
-        seen="; ".join(found) or f"{len(surroundings.units)} units, none from outside",
+        seen="; ".join(foreign_units) or f"{len(surroundings.units)} units, none from outside",
         command="systemctl show -p Id,FragmentPath,DropInPaths '*'",
     )
-    assert not found, f"not of the declared system: {'; '.join(found)}"
+    assert not foreign_units, f"not of the declared system: {'; '.join(foreign_units)}"
 
 
 def test_only_declared_sockets_are_listened_on(
@@ -37,13 +37,13 @@ def test_only_declared_sockets_are_listened_on(
 
     Try: stop the process that listens there, or declare it under declared.listeners (TCP) or declared.udp.
     """
-    found = undeclared_listeners(surroundings, declared, listened_on)
+    undeclared = undeclared_listeners(surroundings, declared, listened_on)
     show(
         expected=", ".join([*listened_on, *declared.listeners, *declared.udp]),
-        seen="; ".join(found) or "nothing else",
+        seen="; ".join(undeclared) or "nothing else",
         command="ss -Hlntup",
     )
-    assert not found, f"not declared: {'; '.join(found)}"
+    assert not undeclared, f"not declared: {'; '.join(undeclared)}"
 
 
 def test_nobody_gets_in_with_a_password(surroundings: Surroundings, declared: Declared, show: Show) -> None:
@@ -53,27 +53,31 @@ def test_nobody_gets_in_with_a_password(surroundings: Surroundings, declared: De
 
     Try: set services.openssh.settings.PasswordAuthentication and KbdInteractiveAuthentication to false.
     """
-    found = password_ways(surroundings.sshd, declared.root_login)
+    problems = password_ways(surroundings.sshd, declared.root_login)
     show(
         expected=f"keys only, root: {declared.root_login}",
-        seen="; ".join(found) or "as expected",
+        seen="; ".join(problems) or "as expected",
         command="sshd -T",
     )
-    assert not found, f"the SSH server says {'; '.join(found)}"
+    assert not problems, f"the SSH server says {'; '.join(problems)}"
 
 
-def test_every_host_key_is_the_pinned_one(surroundings: Surroundings, pinned: list[str], show: Show) -> None:
+def test_every_host_key_is_the_pinned_one(surroundings: Surroundings, pinned_keys: list[str], show: Show) -> None:
     """The SSH server offers only pinned host keys.
 
     A client that negotiates a key type without a pin cannot tell this host from an impostor.
 
     Try: pin each key under the host's host_keys, or have the server offer only the pinned one.
     """
-    found = [key for key in surroundings.host_keys if key not in pinned]
-    show(expected=", ".join(pinned), seen=", ".join(surroundings.host_keys), command="ssh-keygen -lf of each HostKey")
-    if not pinned or not surroundings.host_keys:
+    unpinned = [key for key in surroundings.host_keys if key not in pinned_keys]
+    show(
+        expected=", ".join(pinned_keys),
+        seen=", ".join(surroundings.host_keys),
+        command="ssh-keygen -lf of each HostKey",
+    )
+    if not pinned_keys or not surroundings.host_keys:
         raise Inconclusive("it is not known which key is pinned, or which ones the server shows")
-    assert not found, f"shown and not pinned: {', '.join(found)}"
+    assert not unpinned, f"shown and not pinned: {', '.join(unpinned)}"
 
 
 def test_units_run_as_their_declared_users(surroundings: Surroundings, declared: Declared, show: Show) -> None:
@@ -116,7 +120,7 @@ def test_files_have_their_declared_modes(host: testinfra.host.Host, declared: De
             wrong.append(f"{want.path} is {seen}, not {want.mode} of {want.user}:{want.group}")
     show(
         expected=", ".join(f"{want.path} {want.mode} {want.user}:{want.group}" for want in declared.files),
-        seen="; ".join(wrong) or "so they are",
+        seen="; ".join(wrong) or "all as declared",
         command="stat -c '%a %U:%G' of each",
     )
     assert not wrong, "; ".join(wrong)

@@ -21,8 +21,8 @@ def test_unit_states_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
     """
     show(
         expected="the state of every unit",
-        seen=diagnosis.told(diagnosis.states),
-        evidence=diagnosis.kept("status"),
+        seen=diagnosis.summary(diagnosis.states),
+        evidence=diagnosis.evidence("status"),
         command=f"systemctl status -- {shlex.join(diagnosis.units)}",
     )
     assert not diagnosis.missing(diagnosis.states), f"no state of {', '.join(diagnosis.missing(diagnosis.states))}"
@@ -37,8 +37,8 @@ def test_logs_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
     """
     show(
         expected="the journal of every unit",
-        seen=diagnosis.told(diagnosis.logs),
-        evidence=diagnosis.kept("journal"),
+        seen=diagnosis.summary(diagnosis.logs),
+        evidence=diagnosis.evidence("journal"),
         command=f"journalctl {' '.join(f'-u {shlex.quote(unit)}' for unit in diagnosis.units)}",
     )
     assert diagnosis.journal_works, (
@@ -57,8 +57,8 @@ def test_sockets_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
     """
     show(
         expected="the sockets",
-        seen=diagnosis.told(diagnosis.sockets),
-        evidence=diagnosis.kept("sockets"),
+        seen=diagnosis.summary(diagnosis.sockets),
+        evidence=diagnosis.evidence("sockets"),
         command="ss -tunap",
     )
     assert diagnosis.sockets, "ss listed no socket"
@@ -75,8 +75,8 @@ def test_machines_are_looked_at(diagnosis: Diagnosis, show: Show) -> None:
     expected = f"the machine of {', '.join(diagnosis.machines)}" if diagnosis.machines else "there are no machines"
     show(
         expected=expected,
-        seen=diagnosis.told(diagnosis.seen),
-        evidence=diagnosis.kept("machine"),
+        seen=diagnosis.summary(diagnosis.seen),
+        evidence=diagnosis.evidence("machine"),
         command="host-switch.sh diagnose",
     )
     assert not missing, f"the machine of {', '.join(missing)} was not looked at"
@@ -93,8 +93,8 @@ def test_containers_are_looked_into(diagnosis: Diagnosis, show: Show) -> None:
     expected = f"the container of {', '.join(diagnosis.containers)}" if diagnosis.containers else "there are none"
     show(
         expected=expected,
-        seen=diagnosis.told(diagnosis.entered),
-        evidence=diagnosis.kept("container"),
+        seen=diagnosis.summary(diagnosis.entered),
+        evidence=diagnosis.evidence("container"),
         command="host-switch.sh diagnose",
     )
     assert not missing, f"the container of {', '.join(missing)} was not looked into"

@@ -16,14 +16,14 @@ def test_the_agent_of_aws_is_gone(surroundings: Surroundings, show: Show) -> Non
 
     Try: set services.amazon-ssm-agent.enable = false, deploy, and remove anything installed by hand.
     """
-    found = list(agents(surroundings))
+    remains = list(agents(surroundings))
     show(
         expected="no unit, process or store path of amazon-ssm-agent",
-        seen="; ".join(found)
+        seen="; ".join(remains)
         or f"none among {len(surroundings.unit_names)} units and {len(surroundings.closure)} paths",
         command="systemctl list-unit-files; ps -e; nix-store -qR /run/current-system",
     )
-    assert not found, f"left of AWS's agent: {'; '.join(found)}"
+    assert not remains, f"left of AWS's agent: {'; '.join(remains)}"
 
 
 def test_no_unit_of_the_contract_knows_aws(surroundings: Surroundings, show: Show) -> None:
@@ -33,13 +33,13 @@ def test_no_unit_of_the_contract_knows_aws(surroundings: Surroundings, show: Sho
 
     Try: remove it from the unit's Environment= and EnvironmentFile=, revoke it, and remove ~/.aws.
     """
-    known = [f"{unit.name}: {', '.join(unit.of_aws)}" for unit in surroundings.served if unit.of_aws]
-    known += surroundings.credentials
+    references = [f"{unit.name}: {', '.join(unit.of_aws)}" for unit in surroundings.served if unit.of_aws]
+    references += surroundings.credentials
     show(
         expected="nothing for AWS",
-        seen="; ".join(known) or f"nothing in {len(surroundings.served)} units",
+        seen="; ".join(references) or f"nothing in {len(surroundings.served)} units",
         command="systemctl cat, /proc/PID/environ and EnvironmentFile= of each unit; ls -d ~/.aws",
     )
     if not surroundings.served:
         raise Inconclusive("the host reported nothing about the contract's units")
-    assert not known, f"for AWS: {'; '.join(known)}"
+    assert not references, f"for AWS: {'; '.join(references)}"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.clause("revision")
 
 
 @pytest.mark.when("deploy", "plan")
-def test_the_revision_is_one_full_commit(commit: str, asked: str, show: Show) -> None:
+def test_the_revision_is_one_full_commit(commit: str, requested_revision: str, show: Show) -> None:
     """The revision is resolved to one full commit, the same for every host.
 
     A branch can move during a deploy; only a commit identifies what was deployed.
@@ -23,11 +23,11 @@ def test_the_revision_is_one_full_commit(commit: str, asked: str, show: Show) ->
     Try: give the full commit, and make sure that it has been pushed.
     """
     show(
-        expected=f"one full commit for {asked!r}",
+        expected=f"one full commit for {requested_revision!r}",
         seen=commit,
-        command=f"git rev-parse --verify {shlex.quote(asked)}'^{{commit}}'",
+        command=f"git rev-parse --verify {shlex.quote(requested_revision)}'^{{commit}}'",
     )
-    assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{asked!r} is {commit!r}, which is not a full commit"
+    assert re.fullmatch(r"[0-9a-f]{40}", commit), f"{requested_revision!r} is {commit!r}, which is not a full commit"
 
 
 @pytest.mark.when("deploy", "rollback")

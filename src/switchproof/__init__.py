@@ -1,1 +1,1 @@
-"""Switchproof as an installed package: what pytest loads before any `conftest.py`."""
+"""Switchproof: a NixOS deploy that is a pytest session. pytest imports this before any `conftest.py`."""

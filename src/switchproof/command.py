@@ -22,7 +22,7 @@ _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugi
 """Plugins that a session uses beside ours; every other installed plugin stays out."""
 
 _YOUNG = 10_000
-"""New objects after which the garbage collector looks at them. Python's 700 have it look 140 times in an audit."""
+"""How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
@@ -38,9 +38,9 @@ class Session:
     Attributes:
         purpose: What it does, for its help.
         takes: The options of pytest that it takes.
-        needs: Those of them that it cannot do without.
-        means: The words that stand for the verb on pytest's command line.
-        value: The option that a positional argument of the verb is the value of, with the argument's name.
+        needs: The options that are mandatory.
+        means: The arguments that select the verb on pytest's command line.
+        value: The option that takes the verb's positional argument, and the argument's name.
         folder: The folder of the package that pytest collects.
     """
 
@@ -106,19 +106,19 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "sudoers": ("switchproof.sudoers", "Print the sudoers rule that the login users of a target file need."),
     "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
 }
-"""Verbs with a command line of their own: the module that has its `main`, and what it does."""
+"""Verbs with their own command line: the module with its `main`, and its purpose."""
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the command.
 
     Args:
-        words: The command line after `switchproof`.
+        argv: The command line after `switchproof`.
 
     Returns:
         The exit code: of a session its verdict, 4 for a wrong command line.
     """
-    verb, rest = (words[0], list(words[1:])) if words else ("", [])
+    verb, rest = (argv[0], list(argv[1:])) if argv else ("", [])
     if verb in SESSIONS:
         return run_session(verb, rest)
     if verb in TOOLS:
@@ -134,8 +134,8 @@ def main(words: Sequence[str]) -> int:
     if near := difflib.get_close_matches(verb, [*SESSIONS, *TOOLS], 1):
         sys.stderr.write(f"switchproof: {verb!r} is not a verb; did you mean `switchproof {near[0]}`?\n")
         return ExitCode.USAGE
-    found = f"{verb!r} is not a verb" if verb else "a verb is missing"
-    sys.stderr.write(f"switchproof: {found}\n{_overview()}\n")
+    problem = f"{verb!r} is not a verb" if verb else "a verb is missing"
+    sys.stderr.write(f"switchproof: {problem}\n{_overview()}\n")
     return ExitCode.USAGE
 
 
@@ -146,12 +146,12 @@ def _overview() -> str:
     return "\n".join(["usage: switchproof VERB …", "", *lines, "", "`switchproof VERB --help` lists its options."])
 
 
-def run_session(verb: str, words: Sequence[str]) -> int:
-    """Run a session of pytest with the plugins and the settings of a deploy, and with nothing of the user's tests."""
+def run_session(verb: str, argv: Sequence[str]) -> int:
+    """Run a session of pytest with the plugins and settings of a deploy, and without those of the user's tests."""
     from switchproof.process import early
 
     session = SESSIONS[verb]
-    asked = arguments(verb, words)
+    translated = arguments(verb, argv)
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     import pytest
@@ -162,29 +162,29 @@ def run_session(verb: str, words: Sequence[str]) -> int:
 
     early.begun()
     folder = _HERE / session.folder
-    given = [
+    command_line = [
         *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
         *("--disable-plugin-autoload", "-p", "no:cacheprovider"),
         *(word for name in _PLUGINS for word in ("-p", name)),
-        *asked,
+        *translated,
         str(folder),
     ]
-    return int(pytest.main(given, plugins=[plugin, Typed(("switchproof", verb, *words)), _Collector()]))
+    return int(pytest.main(command_line, plugins=[plugin, Typed(("switchproof", verb, *argv)), _Collector()]))
 
 
 class _Collector:
-    """A plugin that takes from the garbage collector what stays: the checks, and at the end all that there is."""
+    """A plugin that exempts long-lived objects from garbage collection: the checks, and at the end everything."""
 
     def pytest_collection_finish(self) -> None:
-        """Let the collector pass by the checks: those of 1,000 hosts are millions of objects, and they stay."""
+        """Exempt the checks: those of 1,000 hosts are millions of objects, which live until the end."""
         gc.freeze()
 
     def pytest_unconfigure(self) -> None:
-        """Let the collector pass by all that there is: the process ends."""
+        """Exempt everything: the process ends."""
         gc.freeze()
 
 
-def arguments(verb: str, words: Sequence[str]) -> list[str]:
+def arguments(verb: str, argv: Sequence[str]) -> list[str]:
     """Translate a verb's command line into that of pytest.
 
     Raises:
@@ -194,10 +194,10 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
     parser = Parser(prog=f"switchproof {verb}", description=session.purpose, allow_abbrev=False)
     details: dict[str, dict[str, Any]] = {}
 
-    def declare(name: str, **given: Any) -> None:
-        details[name] = given
+    def declare(name: str, **details_given: Any) -> None:
+        details[name] = details_given
         if name in session.takes:
-            parser.add_argument(name, required=name in session.needs, **given)
+            parser.add_argument(name, required=name in session.needs, **details_given)
 
     options.declare(declare)
     if session.value:
@@ -210,24 +210,24 @@ def arguments(verb: str, words: Sequence[str]) -> list[str]:
         how_much = parser.add_mutually_exclusive_group()
         how_much.add_argument("-v", "--verbose", action="store_true", help="show a line for each check")
         how_much.add_argument("-q", "--quiet", action="store_true", help="show the verdict alone")
-    asked = vars(parser.parse_args(list(words)))
+    values = vars(parser.parse_args(list(argv)))
     translated = list(session.means)
     if session.value:
-        value = asked["value"]
+        value = values["value"]
         choices = details[session.value[0]].get("choices")
         if value is not None and choices and value not in choices:
             parser.error(f"{session.value[1]}: found {value!r}")
         translated.append(session.value[0] if value is None else f"{session.value[0]}={value}")
-    if asked.get("collect_only"):
+    if values.get("collect_only"):
         translated.append("--collect-only")
-    translated += [f"--{name}" for name in ("verbose", "quiet") if asked.get(name)]
+    translated += [f"--{name}" for name in ("verbose", "quiet") if values.get(name)]
     for name in session.takes:
-        translated += _words(name, asked[options.dest(name)], details[name])
+        translated += _words(name, values[options.dest(name)], details[name])
     return translated
 
 
 def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
-    """Write an option as pytest takes it; nothing where it has its default value."""
+    """Write an option as pytest takes it; nothing if it has its default value."""
     if value is None or value is False or value == details.get("default"):
         return []
     if value is True or value == details.get("const"):
@@ -236,7 +236,7 @@ def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
 
 
 def run() -> NoReturn:
-    """Run the command of this process, and end it with the exit code, whatever becomes of standard output."""
+    """Run the command of this process, and end with its exit code even if standard output is closed."""
     from switchproof.deploy.run.streams import forgiving
 
     gc.set_threshold(_YOUNG)

@@ -1,4 +1,4 @@
-"""Every `conftest.py` that belongs to somebody's own tests stays out of a deploy."""
+"""Keeps every `conftest.py` of the user's own tests out of a deploy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEFT_OUT = pytest.StashKey[dict[str, ModuleType]]()
 
 
 def leave_out(config: pytest.Config) -> None:
-    """Take out every `conftest.py` that is loaded, with the plugins that it names.
+    """Remove every `conftest.py` that is loaded, with the plugins that it names.
 
     An empty module stays registered in the place of each, so that pytest does not load the file again.
     """
@@ -49,17 +49,17 @@ def keep_to(config: pytest.Config, folders: Iterable[Path]) -> None:
 
 
 def _drop_fixtures(plugin: object) -> None:
-    """Take the fixtures out of a module: pytest looks for them in every plugin that ever was registered."""
+    """Remove the fixtures of a module: pytest searches every plugin that was ever registered."""
     for name, value in list(vars(plugin).items()) if isinstance(plugin, ModuleType) else ():
         if isinstance(value, _FIXTURE):
             delattr(plugin, name)
 
 
 def _named_plugins(module: ModuleType, manager: pytest.PytestPluginManager) -> list[str]:
-    """Name the plugins that a module asks for, and those that these ask for."""
+    """Name the plugins that a module requires, directly or through other plugins."""
     names = getattr(module, "pytest_plugins", ())
-    found = [names] if isinstance(names, str) else list(names)
-    for name in tuple(found):
+    plugin_names = [names] if isinstance(names, str) else list(names)
+    for name in tuple(plugin_names):
         if isinstance(plugin := manager.get_plugin(name), ModuleType):
-            found += _named_plugins(plugin, manager)
-    return found
+            plugin_names += _named_plugins(plugin, manager)
+    return plugin_names

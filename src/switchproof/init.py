@@ -25,11 +25,11 @@ _NIX_S = 120.0
 """Seconds that nix may take to evaluate the flake."""
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Write the files that are missing, have git ignore runs, and say what to do next.
 
     Args:
-        words: The command line after `switchproof init`.
+        argv: The command line after `switchproof init`.
 
     Returns:
         0, or 4 if there is no flake or a file cannot be written.
@@ -40,13 +40,13 @@ def main(words: Sequence[str]) -> int:
         "name", nargs="?", default="ovh", help="the name of the target file and the provider (default: ovh)"
     )
     parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: from the repository's remote)")
-    asked = parser.parse_args(list(words))
-    if not _NAME.fullmatch(asked.name) or asked.name in _NOT_OVER_SSH:
-        example = TARGETS / f"{asked.name}.toml"
-        start = f"; start from {example}" if asked.name in _NOT_OVER_SSH and example.is_file() else ""
-        parser.error(f"name: {asked.name!r} cannot be the name of hosts over SSH{start}")
+    arguments = parser.parse_args(list(argv))
+    if not _NAME.fullmatch(arguments.name) or arguments.name in _NOT_OVER_SSH:
+        example = TARGETS / f"{arguments.name}.toml"
+        start = f"; start from {example}" if arguments.name in _NOT_OVER_SSH and example.is_file() else ""
+        parser.error(f"name: {arguments.name!r} cannot be the name of hosts over SSH{start}")
     try:
-        print(_write(read_settings(Path.cwd()), asked.name, asked.ci))
+        print(_write(read_settings(Path.cwd()), arguments.name, arguments.ci))
     except UsageError as error:
         print(f"switchproof init: {error}", file=sys.stderr)
         return ExitCode.USAGE
@@ -71,7 +71,7 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
         if re.fullmatch(r"https://[^\s@\"\\]+\n?", remote)
         else "https://git.example/team/repository.git"
     )
-    names = [f"{variable}_{what}" for variable in variables.values() for what in ("ADDRESS", "HOST_KEY")]
+    names = [f"{variable}_{value}" for variable in variables.values() for value in ("ADDRESS", "HOST_KEY")]
     service = service or ("gitlab" if "gitlab" in remote or (root / ".gitlab-ci.yml").exists() else "github")
     target = settings.targets / f"{name}.toml"
     provider = f'provider = "{name}"' if name in SSH.providers else 'transport = "ssh"'
@@ -81,7 +81,9 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
         job: _fill(
             f"{service}.yml",
             NAME=name,
-            VARIABLES="\n".join(f"          {each}: ${{{{ vars.{each} }}}}" for each in names),
+            VARIABLES="\n".join(
+                f"          {variable_name}: ${{{{ vars.{variable_name} }}}}" for variable_name in names
+            ),
         ),
     }
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
@@ -122,10 +124,10 @@ def _configurations(root: Path) -> tuple[list[str], str]:
             "files above and run init again."
         )
     try:
-        found = json.loads(shown)["nixosConfigurations"]
+        configurations = json.loads(shown)["nixosConfigurations"]
     except (ValueError, KeyError, TypeError):
-        found = None
-    names = [name for name in found if _NAME.fullmatch(name)] if isinstance(found, Mapping) else []
+        configurations = None
+    names = [name for name in configurations if _NAME.fullmatch(name)] if isinstance(configurations, Mapping) else []
     if not names:
         return ["web-1"], "`nix flake show` names no NixOS configuration: replace the host web-1 by yours."
     return sorted(names), ""

@@ -1,4 +1,4 @@
-"""The options of a deploy and of a trial, and how they share a command line with those of other plugins."""
+"""Declares the options of a deploy and of a trial, beside those of other plugins."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import pytest
 
 TRIGGERS = ("--provider", "--subject")
-"""Options that make a session a deploy or a trial; without them every other option of ours is a mistake."""
+"""Options that make a session a deploy or a trial; without them every other option of ours is refused."""
 
 
-def is_asked(words: Sequence[str]) -> bool:
+def is_asked(argv: Sequence[str]) -> bool:
     """Whether a command line asks for a deploy or a trial, unless its options belong to another plugin."""
-    before = words[: words.index("--")] if "--" in words else words
+    before = argv[: argv.index("--")] if "--" in argv else argv
     return any(word.partition("=")[0] in TRIGGERS for word in before)
 
 
 def register(parser: pytest.Parser) -> tuple[str, ...]:
     """Register the options with pytest, after those of every other plugin and `conftest.py`.
 
-    An option that another plugin has registered stays the other's. Where that is `--provider` or `--subject`, none of
-    ours is registered, as the command line is not meant for us.
+    An option that another plugin has registered stays that plugin's. If that is `--provider` or `--subject`, none of
+    ours is registered, because the command line is not meant for us.
 
     Returns:
         The options of ours that belong to another plugin.
@@ -50,7 +50,7 @@ def belongs_to_others(foreign: Collection[str]) -> bool:
 
 
 def refuse_alone(config: pytest.Config, foreign: Collection[str]) -> None:
-    """Refuse options of a deploy in a session that is none.
+    """Refuse options of a deploy in a session that is not one.
 
     Args:
         config: Of pytest.
@@ -59,16 +59,16 @@ def refuse_alone(config: pytest.Config, foreign: Collection[str]) -> None:
     Raises:
         pytest.UsageError: Names what is missing.
     """
-    given: list[str] = []
+    stray: list[str] = []
 
     def compare(name: str, **details: object) -> None:
         default = details.get("default", False if details.get("action") == "store_true" else None)
         if name not in foreign and getattr(config.option, dest(name), default) != default:
-            given.append(name)
+            stray.append(name)
 
     declare(compare)
-    if given:
-        raise pytest.UsageError(f"--provider=P is missing: it says where the hosts are (found {', '.join(given)})")
+    if stray:
+        raise pytest.UsageError(f"--provider=P is missing: it says where the hosts are (found {', '.join(stray)})")
 
 
 def dest(name: str) -> str:
@@ -76,11 +76,11 @@ def dest(name: str) -> str:
     return name.removeprefix("--").replace("-", "_")
 
 
-def join_values(words: Sequence[str]) -> list[str]:
+def join_values(argv: Sequence[str]) -> list[str]:
     """Return a command line on which `--option VALUE` is `--option=VALUE`, for every option of a deploy."""
     takes_value: set[str] = set()
     declare(lambda name, **details: takes_value.add(name) if details.get("action") != "store_true" else None)
-    joined, rest = list[str](), list(words)
+    joined, rest = list[str](), list(argv)
     while rest:
         word = rest.pop(0)
         if word == "--":

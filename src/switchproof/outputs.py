@@ -1,4 +1,4 @@
-"""What a deploy session shows while it goes on, and what it writes when it is over."""
+"""Shows a run while it goes on, and writes its files at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The plugin that shows the run while it goes on, and writes its files when it is over.
+    """The pytest plugin that shows a run while it goes on, and writes its files at the end.
 
     Args:
         session: The run.
@@ -53,7 +53,7 @@ class Outputs:
         self._loading: threading.Thread | None = None
 
     def watch(self, event: AnyEvent) -> None:
-        """Show an event; load what writes the reports while hosts are asked and there is nothing else to do."""
+        """Show an event; load the report writers while the hosts are asked and this process only waits."""
         self._service.watch(event)
         self._progress(event)
         if self._loading is None and isinstance(event, PhaseStarted) and event.phase != "connect":
@@ -62,7 +62,7 @@ class Outputs:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
-        """Show what happens for as long as something does."""
+        """Show progress while checks run."""
         sys.stdout.flush()
         self._service.begin()
         self._progress.start()
@@ -73,7 +73,7 @@ class Outputs:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
-        """Write the run's files, and give its folder its name."""
+        """Write the run's files, and give its folder its final name."""
         if self._loading is not None:
             self._loading.join()
         yield
@@ -96,7 +96,7 @@ class Outputs:
         self._list(kept_in)
         try:
             self._service.publish(record, self._session.folder)
-        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a CI service
+        except Exception as error:  # noqa: BLE001 - the exit code reports on hosts, never on a CI service
             self._problems.append(
                 f"some results were not reported to the CI service: {error!r}; the run's files are not affected"
             )
@@ -111,7 +111,7 @@ class Outputs:
                 self._tidied = tidy.tidy(kept_in, newest, home / "latest")
                 self._problems += self._tidied.problems
             index.write(kept_in, home)
-        except Exception as error:  # noqa: BLE001 - the exit code tells about hosts, never about a list of runs
+        except Exception as error:  # noqa: BLE001 - the exit code reports on hosts, never on a list of runs
             self._problems.append(f"the index of runs could not be written: {error!r}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -130,8 +130,8 @@ class Outputs:
 
 
 def _load() -> None:
-    """Load what writes the reports."""
-    with suppress(Exception):  # where it is used, it is told what is wrong with it
+    """Load the modules that write the reports."""
+    with suppress(Exception):  # an error is reported where the module is used
         from switchproof.reports.ci import junit  # noqa: F401 - for later
         from switchproof.reports.kept import index, tidy  # noqa: F401 - for later
         from switchproof.reports.page import conformance
@@ -141,17 +141,17 @@ def _load() -> None:
 
 
 def end_service(service: ci.Service, session: DeploySession) -> None:
-    """Report the end of the output to the CI service; what pytest still holds of it comes first."""
+    """Report the end of the output to the CI service, after the output that pytest still buffers."""
     with forgiving(sys.stdout):
         sys.stdout.flush()
     service.end(session.record)
 
 
 def own_stdout() -> TextIO:
-    """A stream to the real standard output, which pytest's capturing does not swallow."""
+    """Open a stream to the real standard output, which pytest does not capture."""
     return open(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: PTH123 - a descriptor, open to the end
 
 
 def is_interactive() -> bool:
-    """Whether a person watches a terminal."""
+    """Whether standard output is a terminal that a person watches."""
     return os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb" and "CI" not in os.environ

@@ -9,7 +9,7 @@ import pytest
 from switchproof import options
 
 FOREIGN = pytest.StashKey[tuple[str, ...]]()
-"""Options that another plugin, or the user's `conftest.py`, has under the name of one of ours."""
+"""Options of ours that another plugin, or the user's `conftest.py`, also defines."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -48,11 +48,11 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 DOCUMENT = "ssm-document"
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Print what is asked for.
 
     Args:
-        words: The command line after `switchproof schema`.
+        argv: The command line after `switchproof schema`.
 
     Returns:
         0, or 4 if the target file cannot be used.
@@ -64,17 +64,19 @@ def main(words: Sequence[str]) -> int:
         "name", choices=(*SCHEMAS, DOCUMENT), help="the file whose schema to print, or the SSM document"
     )
     parser.add_argument("file", nargs="?", type=Path, help=f"with {DOCUMENT}: a target file of the provider aws")
-    asked = parser.parse_args(list(words))
-    if (asked.file is None) == (asked.name == DOCUMENT):
+    arguments = parser.parse_args(list(argv))
+    if (arguments.file is None) == (arguments.name == DOCUMENT):
         parser.error(f"FILE: needed with {DOCUMENT}, and only there")
-    if asked.name != DOCUMENT:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(SCHEMAS[asked.name]()), indent=2).decode() + "\n")
+    if arguments.name != DOCUMENT:
+        sys.stdout.write(
+            msgspec.json.format(msgspec.json.encode(SCHEMAS[arguments.name]()), indent=2).decode() + "\n"
+        )
         return 0
     from switchproof.deploy.providers import load
     from switchproof.deploy.providers.aws import document
 
     try:
-        target = load(asked.file, os.environ, ())
+        target = load(arguments.file, os.environ, ())
     except UsageError as error:
         print(f"switchproof schema: {error}", file=sys.stderr)
         return ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""The first moments of a deploy, before pytest has read the whole command line."""
+"""Prepares pytest for a deploy before it has read the whole command line."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def begin(config: pytest.Config) -> None:
 
 
 def _keep_messages(config: pytest.Config) -> None:
-    """Have pytest import the package as it is: rewritten assertions indent the lines of a check's message."""
+    """Keep pytest from rewriting assertions of the package: that indents the lines of a check's message."""
     names: set[str] = getattr(config.pluginmanager.rewrite_hook, "_must_rewrite", set())
     names.discard(__package__)
 
 
 def _read_again(config: pytest.Config) -> None:
-    """Read the command line again if pytest takes a value on it for a path of tests.
+    """Read the command line again if pytest mistakes an option's value for a path of tests.
 
     Before the options are registered, `--targets FILE` is an unknown switch and a path, which decides about the root
     directory and about which `conftest.py` is loaded.
     """
-    words = [str(word) for word in config.invocation_params.args]
-    joined = options.join_values(words)
-    misread = set(words) - set(joined)
+    argv = [str(word) for word in config.invocation_params.args]
+    joined = options.join_values(argv)
+    misread = set(argv) - set(joined)
     if any(Path(word.partition("::")[0]).exists() for word in misread if not word.startswith("-")):
-        _start_again(words, joined)
+        _start_again(argv, joined)
 
 
 def refuse_broken(error: Exception) -> None:
@@ -53,10 +53,10 @@ def refuse_broken(error: Exception) -> None:
 
 
 def proceed(config: pytest.Config, foreign: Sequence[str]) -> None:
-    """Leave out every `conftest.py` that pytest has loaded, once it is sure that the session is a deploy.
+    """Leave out every `conftest.py` that pytest has loaded, if the session is really a deploy.
 
     Raises:
-        UsageError: An option is registered by somebody else as well.
+        UsageError: A `conftest.py` or another plugin registers the same option.
     """
     if options.belongs_to_others(foreign):
         early.begun()
@@ -71,15 +71,15 @@ def _refuse(problem: str) -> NoReturn:
     raise pytest.UsageError(f"{problem}: {_INSTEAD}") from None
 
 
-def _start_again(words: list[str], joined: list[str]) -> None:
-    """Start this process again with each value joined to its option, as the root and its settings are already chosen.
+def _start_again(argv: list[str], joined: list[str]) -> None:
+    """Start this process again with each value joined to its option, because pytest has already chosen a root.
 
     Raises:
         UsageError: The command line is not this process's own.
     """
-    own = len(sys.orig_argv) - len(words)
-    if own < 1 or sys.orig_argv[own:] != words:
-        changed = next(word for word in joined if word not in words)
+    own = len(sys.orig_argv) - len(argv)
+    if own < 1 or sys.orig_argv[own:] != argv:
+        changed = next(word for word in joined if word not in argv)
         early.begun()
         raise pytest.UsageError(f"write {changed}: pytest reads a separate value as a path of tests")
     sys.stdout.flush()

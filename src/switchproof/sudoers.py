@@ -18,11 +18,11 @@ _HEAD = """\
 """
 
 
-def main(words: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Print the rule.
 
     Args:
-        words: The command line after `switchproof sudoers`.
+        argv: The command line after `switchproof sudoers`.
 
     Returns:
         0, or 4 if the target file cannot be used or no login user becomes root with sudo.
@@ -30,12 +30,12 @@ def main(words: Sequence[str]) -> int:
     parser = Parser(prog="switchproof sudoers", description="Print the sudoers rule that a target file's users need.")
     parser.add_argument("file", type=Path, help="a target file with hosts over SSH")
     parser.add_argument("--nixos", action="store_true", help="print it as a NixOS module")
-    asked = parser.parse_args(list(words))
+    arguments = parser.parse_args(list(argv))
     from switchproof.deploy.providers import load
     from switchproof.deploy.providers.ssh.loading import load_paramiko
 
     try:
-        target = load(asked.file, os.environ, ())
+        target = load(arguments.file, os.environ, ())
         load_paramiko()
         from switchproof.deploy.providers.ssh.provider import sudo_users
         from switchproof.deploy.providers.ssh.table import Ssh
@@ -45,16 +45,16 @@ def main(words: Sequence[str]) -> int:
         print(f"switchproof sudoers: {error}", file=sys.stderr)
         return ExitCode.USAGE
     if odd := [user for user in users if not re.fullmatch(_USER, user)]:
-        print(f"switchproof sudoers: {asked.file}: {odd[0]!r} is not a user's name", file=sys.stderr)
+        print(f"switchproof sudoers: {arguments.file}: {odd[0]!r} is not a user's name", file=sys.stderr)
         return ExitCode.USAGE
     if not users:
         print(
-            f'switchproof sudoers: {asked.file}: no login user needs sudo; set ssh.become = "sudo", and ssh.user or '
-            "hosts.user to a user other than root",
+            f'switchproof sudoers: {arguments.file}: no login user needs sudo; set ssh.become = "sudo", and '
+            "ssh.user or hosts.user to a user other than root",
             file=sys.stderr,
         )
         return ExitCode.USAGE
-    write = _module if asked.nixos else _rules
+    write = _module if arguments.nixos else _rules
     sys.stdout.write(write(users, asks=target.table(Ssh).become_password is not None))
     return 0
 

@@ -1,4 +1,4 @@
-"""Checks tell a reader why they matter and what to try."""
+"""The folder shows the contract and nothing else, and checks tell a reader why they matter and what to try."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ def test_every_check_says_why_and_what_to_try(name: str, words: str) -> None:
     assert title.count("\n") == 0, name
     assert why, name
     assert remedy.startswith("Try: "), name
+
+
+def test_folder_holds_the_contract_and_what_checks_use() -> None:
+    """A reader finds the ordered checks, those of every endpoint, and their types; the rest is the session's."""
+    others = {path.name for path in CHECKS.glob("*.py") if not path.name.startswith("test_")}
+    assert others == {"__init__.py", "endpoints.py", "fixtures.py"}

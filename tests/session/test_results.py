@@ -40,7 +40,9 @@ def test_no_host_is_deployed_to_while_another_lacks_its_revision() -> None:
     lacking = Block(Clause.REVISION, "a")
     assert results(a=Clause.REVISION).block_of("b", "forward", Clause.CONVERGE, is_last=False) == lacking
     assert results(Mode.AUDIT, a=Clause.REVISION).block_of("b", "forward", Clause.CONVERGE, is_last=False) is None
-    assert results(a=Clause.REVISION).block_of("b", "back", Clause.CONVERGE, is_last=False) is None
+    on_the_way_back = results()
+    on_the_way_back.add("a", "back", Clause.REVISION, "revision/check", Verdict.FAILED)
+    assert on_the_way_back.block_of("b", "back", Clause.CONVERGE, is_last=False) is None
 
 
 def test_last_check_waits_for_every_other_one_of_its_host() -> None:
@@ -53,4 +55,12 @@ def test_last_check_waits_for_every_other_one_of_its_host() -> None:
     made.add("a", "forward", Clause.RUNTIME, MANIFEST[2].id, Verdict.PASSED)
     assert made.block_of("a", "forward", Clause.CONVERGE, is_last=True) is None
     made.add("a", "forward", Clause.RUNTIME, MANIFEST[2].id, Verdict.INCONCLUSIVE)
+    assert made.block_of("a", "forward", Clause.CONVERGE, is_last=True) == Block(Clause.RUNTIME, "a")
+
+
+def test_clause_that_failed_is_named_before_one_that_did_not_run() -> None:
+    """A reader needs the cause: a check that is missing for another reason comes second."""
+    made = Results(Mode.DEPLOY, ["a", "b"], lambda: MANIFEST)
+    made.add("a", "forward", Clause.RUNTIME, MANIFEST[2].id, Verdict.FAILED)
+    assert made.missing("a", "forward")[0] is Clause.REVISION
     assert made.block_of("a", "forward", Clause.CONVERGE, is_last=True) == Block(Clause.RUNTIME, "a")

@@ -1,4 +1,4 @@
-"""What a check says of itself: its title, why it matters, what to try, and how much it matters."""
+"""Reads how a check describes itself: its title, rationale, remedy and severity."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ TRY, SEVERITY = "Try: ", "Severity: "
 
 
 @dataclass(frozen=True)
-class Words:
-    """A check in words.
+class Description:
+    """What the report says about a check.
 
     Attributes:
         title: What must hold, without a full stop.
         why: Why it matters.
-        remedy: What to try where it does not hold.
-        severity: How much it matters; empty where nobody says.
+        remedy: What to try if it does not hold.
+        severity: How much it matters; empty if the check does not say.
     """
 
     title: str
@@ -28,29 +28,29 @@ class Words:
     severity: str
 
 
-def words_of(item: pytest.Item) -> Words:
-    """Read what a check says of itself: paragraphs of its docstring, and what its marker says instead of them.
+def describe(item: pytest.Item) -> Description:
+    """Read a check's description from the paragraphs of its docstring; its marker overrides them.
 
     The first paragraph is the title. One that begins with `Try:` says what to try, one with `Severity:` how much the
     check matters; all others say why it does. The marker may say `rationale`, `remedy` and `severity`.
     """
     function = getattr(item, "function", item)
-    title, *told = _paragraphs(function.__doc__ or "")
+    title, *paragraphs = _paragraphs(function.__doc__ or "")
     by_marker = _marker(item)
-    paragraphs = {prefix: _all(told, prefix) for prefix in (TRY, SEVERITY)}
-    why = " ".join(one for one in told if not one.startswith((TRY, SEVERITY)))
-    return Words(
+    labelled = {prefix: _all(paragraphs, prefix) for prefix in (TRY, SEVERITY)}
+    why = " ".join(paragraph for paragraph in paragraphs if not paragraph.startswith((TRY, SEVERITY)))
+    return Description(
         title=title.removesuffix(".") or _from_name(item),
         why=by_marker.get("rationale", why),
-        remedy=by_marker.get("remedy", paragraphs[TRY]),
-        severity=by_marker.get("severity", paragraphs[SEVERITY].removesuffix(".")),
+        remedy=by_marker.get("remedy", labelled[TRY]),
+        severity=by_marker.get("severity", labelled[SEVERITY].removesuffix(".")),
     )
 
 
 @functools.cache
 def _paragraphs(docstring: str) -> tuple[str, ...]:
     """Return the paragraphs of a docstring, a line each; the same for the check of every host."""
-    return tuple(" ".join(one.split()) for one in inspect.cleandoc(docstring).split("\n\n"))
+    return tuple(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(docstring).split("\n\n"))
 
 
 def _marker(item: pytest.Item) -> dict[str, str]:
@@ -59,9 +59,9 @@ def _marker(item: pytest.Item) -> dict[str, str]:
 
 
 def _all(paragraphs: list[str], prefix: str) -> str:
-    return " ".join(one.removeprefix(prefix) for one in paragraphs if one.startswith(prefix))
+    return " ".join(paragraph.removeprefix(prefix) for paragraph in paragraphs if paragraph.startswith(prefix))
 
 
 def _from_name(item: pytest.Item) -> str:
-    """Make a title of a function's name, where nobody has written one."""
+    """Make a title of a function's name, for a check without a docstring."""
     return getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ").capitalize()

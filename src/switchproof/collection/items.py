@@ -1,4 +1,4 @@
-"""A check as an item of pytest: where it looks, its id, its title, and what to try where it did not pass."""
+"""Identifies a check as an item of pytest: its place, id and title, and the remedy for its failure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from switchproof.checks.fixtures import Shown
-from switchproof.collection.description import words_of
+from switchproof.collection.description import describe
 from switchproof.collection.own import AUDIT, clause_of, contexts_of
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.causes.in_machine import find_cause
@@ -20,7 +20,7 @@ from switchproof.deploy.target.types import Target
 
 @dataclass(frozen=True)
 class Place:
-    """Where a check looks: a host, on one leg of its way, and an endpoint of it where it is about one."""
+    """What a check is about: a host, a leg of the run, and an endpoint if it is about one."""
 
     host: str
     leg: Leg
@@ -40,7 +40,7 @@ def label(place: Place) -> str:
 
 
 def is_of_cutover(item: pytest.Item) -> bool:
-    """Whether a check asks for what only the cutover needs; it comes after the contract and blocks nothing of it."""
+    """Whether a check is only for the cutover; it comes after the contract and blocks no part of it."""
     return "cutover" in contexts_of(item)
 
 
@@ -50,21 +50,21 @@ def is_last(item: pytest.Item) -> bool:
 
 
 def title_of(item: pytest.Item, target: Target) -> str:
-    """Return what must hold, with the endpoint that it is about."""
-    title, endpoint = words_of(item).title, item.stash[PLACE].endpoint
+    """Return the title of a check, with the endpoint that it is about."""
+    title, endpoint = describe(item).title, item.stash[PLACE].endpoint
     if "no_hypervisor" in getattr(item, "fixturenames", ()):
         return f"{title}: {target.hypervisor.absent}"
     return f"{endpoint}: {title}" if endpoint and endpoint != "hypervisor" else title
 
 
 def remedy_of(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
-    """Say what to try: what is known of this very trouble before what helps in general."""
+    """Return what to try: the remedy for the cause that was found, else the check's own."""
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, Inconclusive) and error.remedy:
         return error.remedy
     endpoint = getattr(item, "funcargs", {}).get("endpoint")
     cause = find_cause(endpoint) if isinstance(endpoint, EndpointSeen) else None
-    return cause.remedy if cause else words_of(item).remedy
+    return cause.remedy if cause else describe(item).remedy
 
 
 def check_id(item: pytest.Item) -> str:
@@ -76,11 +76,13 @@ def check_id(item: pytest.Item) -> str:
 
 def _make_check_id(item: pytest.Item) -> str:
     place = item.stash[PLACE]
-    here = label(place)
-    params: str = getattr(item, "callspec").id  # noqa: B009 - what has a place has parameters, and their id
-    own = "" if params == here else params.removeprefix(f"{here}-").removesuffix(f"-{here}")
-    within = "[" + re.sub(r"[/\s]", "_", own) + "]" if own else ""
-    return make_id(item, place.endpoint) + within
+    place_label = label(place)
+    params: str = getattr(item, "callspec").id  # noqa: B009 - an item with a place has parameters, and their id
+    parameters = (
+        "" if params == place_label else params.removeprefix(f"{place_label}-").removesuffix(f"-{place_label}")
+    )
+    suffix = "[" + re.sub(r"[/\s]", "_", parameters) + "]" if parameters else ""
+    return make_id(item, place.endpoint) + suffix
 
 
 def make_id(node: pytest.Item, endpoint: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The team's own checks beside the contract's: which they are, and everything that is wrong with them."""
+"""Validates the team's own checks, and refuses all of them if one has a problem."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.collection.description import words_of
+from switchproof.collection.description import describe
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
 
 CHECKS = Path(__file__).parents[1] / "checks"
 FIXTURES = CHECKS.parent / "session" / "fixtures.py"
-"""What every check may use, and what nobody may put something else in the place of."""
+"""The fixtures that every check may use, and that a team's own fixtures may not replace."""
 
 CONTEXTS = ("deploy", "rollback", "audit")
-"""Where a check applies that does not say: wherever a system is looked at that is to stay, or that was restored."""
+"""Where a check without a marker `when` applies: to a system that is to stay, or that was restored."""
 
 SEVERITIES = ("low", "medium", "high", "critical")
 AUDIT = "audit"
-"""What an id begins with whose check belongs to an audit and to no clause."""
+"""The first part of the id of a check that belongs to an audit and to no clause."""
 
 _REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
 """Markers of plugins that are refused in a deploy; see `switchproof.session.interference`."""
 
 _NAMED = {"severity", "rationale", "remedy"}
-"""What a marker may say by name."""
+"""The named arguments that a marker may have."""
 
 
 class OwnChecks:
-    """What a session finds in the folders that a team gives it.
+    """The checks in the folders of a team, and the problems with them.
 
     Args:
         folders: The folders, absolute and without links.
@@ -49,21 +49,21 @@ class OwnChecks:
 
     def source(self, path: Path) -> str:
         """Name a module by its folder's name and its path in there; empty for a module of the contract."""
-        folder = next((one for one in self._folders if path.is_relative_to(one)), None)
-        return str(path.relative_to(folder.parent)) if folder else ""
+        above = [folder for folder in self._folders if path.is_relative_to(folder)]
+        return str(path.relative_to(above[0].parent)) if above else ""
 
-    def not_collected(self, path: Path, outcome: str, said: str) -> None:
-        """Take note of a module, or a folder, that could not be collected, or that has skipped itself."""
+    def not_collected(self, path: Path, outcome: str, report: str) -> None:
+        """Note a module or folder that could not be collected, or that skips itself."""
         if self.has(path):
-            how = "skips itself" if outcome == "skipped" else "cannot be imported"
-            self._problems.append(f"{path} {how}, so its checks would be missing: {_last_words(said)}")
+            problem = "skips itself" if outcome == "skipped" else "cannot be imported"
+            self._problems.append(f"{path} {problem}, so its checks would be missing: {_last_words(report)}")
 
     def collected(self, item: pytest.Item, *, placed: bool) -> None:
-        """Take note of a test that was collected, and of what is wrong with it.
+        """Note a test that was collected, and its problems.
 
         Args:
             item: The test.
-            placed: Whether it is made of a host, or does not apply in this run.
+            placed: Whether it runs for each host, or does not apply in this run.
         """
         if not self.has(item.path):
             return
@@ -74,7 +74,7 @@ class OwnChecks:
         self._problems += [f"{item.path}: {_name(item)}: {problem}" for problem in problems]
 
     def identified(self, ids: Iterable[tuple[pytest.Item, str]], elsewhere: Mapping[str, Path]) -> None:
-        """Take note of own checks with an id that another check has.
+        """Note own checks with an id that another check has.
 
         Args:
             ids: Every check of one host on one leg, those of the contract too, with its id.
@@ -86,13 +86,13 @@ class OwnChecks:
             earlier = first.setdefault(check, item)
             path = earlier.path if earlier is not item else taken.get(check)
             if path is not None and self.has(item.path):
-                whose = str(path) if self.has(path) else f"{path.name} of the contract"
+                owner = str(path) if self.has(path) else f"{path.name} of the contract"
                 self._problems.append(
-                    f"{item.path}: {_name(item)}: {check} is the id of a check in {whose}: give it another name"
+                    f"{item.path}: {_name(item)}: {check} is the id of a check in {owner}: give it another name"
                 )
 
     def named(self, items: Iterable[pytest.Item]) -> None:
-        """Take note of own checks with the node id of another check, and of fixtures that act on the contract's.
+        """Note own checks with the node id of another check, and foreign fixtures that act on checks of the contract.
 
         A node id is a path below the root directory; outside of that, a path in the folder that was collected.
         """
@@ -100,9 +100,10 @@ class OwnChecks:
         for item in items:
             other = first.setdefault(item.nodeid, item)
             if other is not item:
-                mine, path = (item, other.path) if self.has(item.path) else (other, item.path)
+                own_item, path = (item, other.path) if self.has(item.path) else (other, item.path)
                 self._problems.append(
-                    f"{mine.path}: {_name(mine)}: {path} has a check of this name, too: rename the file or the check"
+                    f"{own_item.path}: {_name(own_item)}: {path} also has a check of this name: rename the file or "
+                    "the check"
                 )
             acting = [] if self.has(item.path) else _foreign_fixtures(item)
             self._problems += [
@@ -112,29 +113,29 @@ class OwnChecks:
             ]
 
     def refuse(self) -> None:
-        """Refuse what is wrong.
+        """Refuse the run if there are problems.
 
         Raises:
-            UsageError: Names everything that is wrong, and what to do.
+            UsageError: Names each problem, and what to do.
         """
         empty = [folder for folder in self._folders if folder not in self._found] if not self._problems else []
         self._problems += [
             f"{folder}: contains no checks; a check is a function test_… in a file test_*.py" for folder in empty
         ]
         if self._problems:
-            told = list(dict.fromkeys(self._problems))
-            raise UsageError("\n  ".join(["the team's own checks have problems, so nothing was touched:", *told]))
+            problems = list(dict.fromkeys(self._problems))
+            raise UsageError("\n  ".join(["the team's own checks have problems, so nothing was touched:", *problems]))
 
 
 def clause_of(node: pytest.Item) -> Clause | None:
-    """Return the clause that a check says it belongs to; None for one of an audit, or one that says nothing."""
+    """Return the clause that a check's marker names; None for a check of an audit, or without a valid marker."""
     marker = node.get_closest_marker("clause")
     known = marker is not None and len(marker.args) == 1 and marker.args[0] in list(Clause)
     return Clause(marker.args[0]) if marker and known else None
 
 
 def contexts_of(node: pytest.Item) -> Collection[str]:
-    """Return where a check applies."""
+    """Return the contexts in which a check applies."""
     if node.get_closest_marker("audit"):
         return (AUDIT,)
     when = node.get_closest_marker("when")
@@ -144,18 +145,18 @@ def contexts_of(node: pytest.Item) -> Collection[str]:
 def _marker_problems(item: pytest.Item) -> Iterator[str]:
     clause, audit = item.get_closest_marker("clause"), item.get_closest_marker("audit")
     if (clause is None) == (audit is None):
-        found = "both" if clause else "neither"
-        yield f'has {found} of @pytest.mark.clause("…") and @pytest.mark.audit; use exactly one of them'
+        markers = "both" if clause else "neither"
+        yield f'has {markers} of @pytest.mark.clause("…") and @pytest.mark.audit; use exactly one of them'
         return
     if clause and clause_of(item) is None:
-        said = ", ".join(repr(one) for one in clause.args) or "nothing"
-        yield f"@pytest.mark.clause says {said}; allowed: one of {', '.join(Clause)}"
+        values = ", ".join(map(repr, clause.args)) or "nothing"
+        yield f"@pytest.mark.clause says {values}; allowed: one of {', '.join(Clause)}"
     if audit and audit.args:
         yield f"@pytest.mark.audit takes only {', '.join(sorted(_NAMED))}, by name (found {audit.args[0]!r})"
     marker = clause or audit
     if marker and (strange := sorted(marker.kwargs.keys() - _NAMED)):
         yield f"@pytest.mark.{marker.name} says {strange[0]}; allowed: {', '.join(sorted(_NAMED))}"
-    severity = words_of(item).severity
+    severity = describe(item).severity
     if severity and severity not in SEVERITIES:
         yield f"its severity is {severity!r}; allowed: {', '.join(SEVERITIES)}"
     if item.get_closest_marker("last"):
@@ -173,21 +174,21 @@ def _marker_problems(item: pytest.Item) -> Iterator[str]:
 
 
 def _fixture_problems(item: pytest.Item) -> Iterator[str]:
-    """Name fixtures of ours that something else stands in the place of: then nobody knows what a check looked at."""
+    """Name fixtures of ours that others replace: then it would be unknown what a check looked at."""
     info = getattr(item, "_fixtureinfo", None)
     for name, definitions in info.name2fixturedefs.items() if info else ():
-        files = [Path(one.func.__code__.co_filename) for one in definitions]
+        files = [Path(definition.func.__code__.co_filename) for definition in definitions]
         if FIXTURES in files and files[-1] != FIXTURES:
             yield f"{files[-1]} has a fixture {name!r}, which is Switchproof's own: give it another name"
 
 
 def _foreign_fixtures(item: pytest.Item) -> Iterator[tuple[str, str]]:
-    """Yield the fixtures of a check of the contract that neither Switchproof nor pytest has, with their files."""
+    """Yield the fixtures of a contract check that come from neither Switchproof nor pytest, with their files."""
     info = getattr(item, "_fixtureinfo", None)
     for name, definitions in info.name2fixturedefs.items() if info else ():
         for definition in definitions[-1:]:
             module = getattr(definition.func, "__module__", None) or "a module without a name"
-            code = getattr(definition.func, "__code__", None)  # which a function made in C has not
+            code = getattr(definition.func, "__code__", None)  # a function made in C has none
             file = code.co_filename if code else module
             if not _is_ours(file) and module.partition(".")[0] != "_pytest":
                 yield name, file
@@ -202,8 +203,8 @@ def _name(item: pytest.Item) -> str:
     return getattr(item, "originalname", None) or item.name
 
 
-def _last_words(said: str) -> str:
-    """Return what a failed import comes to: the last line of pytest's account of it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_words(report: str) -> str:
+    """Return the last line of pytest's report of a failed import: its error."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
     errors = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
     return next(itertools.chain(reversed(errors), reversed(lines)), "it does not say why")

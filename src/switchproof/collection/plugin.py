@@ -1,4 +1,4 @@
-"""Which checks a session makes, on which hosts and legs, in which order, and what it is refused for."""
+"""Collects the checks of a session: on which hosts and legs, in which order, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.collection.description import words_of
+from switchproof.collection.description import describe
 from switchproof.collection.items import PLACE, Place, check_id, is_last, is_of_cutover, label, make_id, title_of
 from switchproof.collection.own import OwnChecks, clause_of, contexts_of
 from switchproof.collection.selection import Selection
@@ -21,7 +21,7 @@ from switchproof.deploy.redact.redactor import Redactor
 
 
 class Collection:
-    """The pytest plugin that makes checks of the modules of the contract and of a team's own.
+    """The pytest plugin that collects the checks of the contract and of a team.
 
     Args:
         plan: What the run does.
@@ -48,7 +48,7 @@ class Collection:
         self._elsewhere: dict[str, Path] = {}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make every check one item a host, leg and endpoint."""
+        """Make one item of a check for each host, leg and endpoint."""
         if self._own.has(metafunc.definition.path) and "place" not in metafunc.fixturenames:
             metafunc.fixturenames.append("place")  # also of a check that does not ask for a host by name
         if "place" not in metafunc.fixturenames:
@@ -72,15 +72,15 @@ class Collection:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Take note of own checks that cannot be collected."""
+        """Note own checks that cannot be collected."""
         report = yield
         if not report.passed:
-            said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            self._own.not_collected(collector.path, report.outcome, said)
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            self._own.not_collected(collector.path, report.outcome, reason)
         return report
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Take note of every check before anybody can take it away again."""
+        """Note every check before a plugin or a conftest.py can remove it."""
         params = item.callspec.params if hasattr(item, "callspec") else {}
         self._own.collected(item, placed="place" in params)
         if isinstance(place := params.get("place"), Place):
@@ -91,7 +91,7 @@ class Collection:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
-        """Put the checks into the order of the contract; keep those of later legs for when they are needed."""
+        """Put the checks into the order of the contract; keep those of later legs until they are needed."""
         checks = self._collected
         self.later = sorted((item for item in checks if item.stash[PLACE].leg != "forward"), key=self._rank)
         first = sorted((item for item in checks if item.stash[PLACE].leg == "forward"), key=self._rank)
@@ -108,8 +108,8 @@ class Collection:
                 id=check_id(item),
                 title=title_of(item, self._plan.target),
                 last=is_last(item),
-                why=words_of(item).why,
-                severity=words_of(item).severity,
+                why=describe(item).why,
+                severity=describe(item).severity,
                 source=self._own.source(item.path),
             )
             for item in [*first, *self.later]
@@ -123,7 +123,7 @@ class Collection:
             self._miss(config, len(first) - len(items), len(first))
 
     def _miss(self, config: pytest.Config, missing: int, whole: int) -> None:
-        """Refuse to change a host without every check; of a run that only looks, note that it is partial."""
+        """Refuse to change a host without every check; note that an audit is partial."""
         options = self._selection.options(config)
         if self._plan.mode.changes_hosts:
             what = options or "a plugin or a conftest.py"
@@ -135,7 +135,7 @@ class Collection:
         self.selected = options
 
     def _refuse(self, checks: list[pytest.Item]) -> None:
-        """Refuse what is wrong with own checks, a selection of nothing, and waivers of checks that there are not."""
+        """Refuse problems of own checks, a selection without checks, and waivers of checks that do not exist."""
         host = self._plan.target.hosts[0].name
         for leg in _contexts(self._plan):
             here = [item for item in checks if (item.stash[PLACE].host, item.stash[PLACE].leg) == (host, leg)]
@@ -150,13 +150,13 @@ class Collection:
             raise pytest.UsageError(self._redact(str(error))) from None
 
     def _rank(self, item: pytest.Item) -> tuple[bool, bool, int, bool]:
-        """Where a check stands in the order: an audit's come after all clauses, own ones after the contract's."""
+        """Return a check's place in the order: audit checks come after all clauses, own ones after the contract's."""
         clause, order = clause_of(item), list(Clause)
         place = order.index(clause) if clause else len(order)
         return is_last(item), is_of_cutover(item), place, self._own.has(item.path)
 
     def _not_collected(self) -> Iterator[ExpectedCheck]:
-        """Name what the contract asks for and no collected check looks at, so that silence cannot pass."""
+        """Name the parts of the contract that no collected check covers, so that they count as missing."""
         if self._plan.mode is Mode.PLAN:
             return
         contract = [check for check in self.manifest if not check.source and check.leg == "forward"]
@@ -182,7 +182,7 @@ class Collection:
 
 
 def _contexts(plan: Plan) -> dict[Leg, set[str]]:
-    """Say for every leg of a run which checks apply: `keep` is for the leg with which the host is to stay."""
+    """Return the contexts of checks that apply on each leg; `keep` is for the leg whose system is to stay."""
     match plan.mode:
         case Mode.DEPLOY:
             return {"forward": {"deploy", "keep"}, "back": {"rollback"}}

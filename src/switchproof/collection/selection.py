@@ -1,4 +1,4 @@
-"""Which checks a command line asks for; what it leaves out is expected all the same, so that it is missed."""
+"""Reads which checks a command line selects; the others stay expected, so that the run misses them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from switchproof.deploy.errors import UsageError
 
 @dataclass(frozen=True)
 class Typed:
-    """A plugin that holds the command line of a session which a person did not start as pytest.
+    """A plugin that holds the command line of a session that was started by the command `switchproof`.
 
     Attributes:
-        words: The whole command line.
+        argv: The whole command line, with the name of the command.
     """
 
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
 
 
-def typed_words(config: pytest.Config) -> tuple[str, ...]:
+def typed_argv(config: pytest.Config) -> tuple[str, ...]:
     """Return the command line as it was typed, without the name of pytest."""
     plugins = config.pluginmanager.get_plugins()
-    typed = next((plugin.words for plugin in plugins if isinstance(plugin, Typed)), None)
+    typed = next((plugin.argv for plugin in plugins if isinstance(plugin, Typed)), None)
     return typed or tuple(str(word) for word in config.invocation_params.args)
 
 
@@ -34,15 +34,15 @@ class Selection:
     """The paths on a command line, each with the names behind its `::`.
 
     Args:
-        words: As they were typed; none selects every check.
+        typed_paths: As they were typed; none selects every check.
         folder: Where they were typed.
     """
 
-    def __init__(self, words: Sequence[str], folder: Path) -> None:
+    def __init__(self, typed_paths: Sequence[str], folder: Path) -> None:
         self._wanted: list[tuple[str, Path, str]] = []
-        for word in words:
-            path, _, names = word.partition("::")
-            self._wanted.append((word, (folder / path).resolve(), names))
+        for typed in typed_paths:
+            path, _, names = typed.partition("::")
+            self._wanted.append((typed, (folder / path).resolve(), names))
 
     def takes(self, item: pytest.Item) -> bool:
         """Whether a check is asked for."""
@@ -50,17 +50,17 @@ class Selection:
 
     def options(self, config: pytest.Config) -> str:
         """Name the options and paths of the command line that leave checks out; empty where there are none."""
-        given = config.option
-        words = [
+        options_given = config.option
+        leaving_out = [
             f"{option} {shlex.quote(value)}"
-            for option, value in (("-k", given.keyword), ("-m", given.markexpr))
+            for option, value in (("-k", options_given.keyword), ("-m", options_given.markexpr))
             if value
         ]
-        words += [f"--deselect {prefix}" for prefix in given.deselect or ()]
-        return " ".join([*words, *(word for word, _, _ in self._wanted)])
+        leaving_out += [f"--deselect {prefix}" for prefix in options_given.deselect or ()]
+        return " ".join([*leaving_out, *(word for word, _, _ in self._wanted)])
 
     def refuse(self, items: Sequence[pytest.Item]) -> None:
-        """Refuse what selects nothing.
+        """Refuse a path that selects no check.
 
         Args:
             items: Every check that there is.
@@ -80,5 +80,5 @@ class Selection:
 def _is(item: pytest.Item, path: Path, names: str) -> bool:
     if not item.path.resolve().is_relative_to(path):
         return False
-    own = item.nodeid.partition("::")[2]
-    return not names or own == names or own.startswith((f"{names}::", f"{names}["))
+    item_names = item.nodeid.partition("::")[2]
+    return not names or item_names == names or item_names.startswith((f"{names}::", f"{names}["))

@@ -1,1 +1,1 @@
-"""What a session does with the signals and the standard streams of its process."""
+"""How a session handles the signals and the standard streams of its process."""

@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are still being imported ends the process in words; importing this module is enough."""
+"""Ends the process with a message on Ctrl-C while modules are still imported; importing this module is enough."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 
 def begun() -> None:
-    """Leave Ctrl-C to pytest, which ends a session in words from here on."""
+    """Leave Ctrl-C to pytest, which from here on ends a session with a message."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""What pytest itself says goes through the redactor, too: its terminal, its reports, its logs and its crashes."""
+"""Redacts what pytest itself writes: its terminal, its reports, its logs and its crashes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REFUSED = {
     "debug": "--debug",
     "pastebin": "--pastebin",
 }
-"""Options of pytest that show or send away what nobody has taken the secrets out of."""
+"""Options of pytest that show or send text from which no secrets were removed."""
 
 
 class Redaction:
@@ -43,10 +43,10 @@ class Redaction:
         self._capture: Any = None
 
     def install(self, config: pytest.Config) -> None:
-        """Put the redactor in front of the terminal and of all logging, until pytest is unconfigured.
+        """Redact the terminal and all logging until pytest is unconfigured.
 
         Raises:
-            pytest.UsageError: An option would get around it.
+            pytest.UsageError: An option would bypass it.
         """
         for name, option in _REFUSED.items():
             if config.getoption(name, None):
@@ -55,9 +55,9 @@ class Redaction:
                 )
         capture = config.getoption("capture", None)
         if capture != "fd":
-            given = {"no": "-s (--capture=no)", None: "-p no:capture"}.get(capture, f"--capture={capture}")
+            option_given = {"no": "-s (--capture=no)", None: "-p no:capture"}.get(capture, f"--capture={capture}")
             raise pytest.UsageError(
-                f"{given}: not allowed in a deploy, because the output of checks would bypass the redactor"
+                f"{option_given}: not allowed in a deploy, because the output of checks would bypass the redactor"
             )
         streams = sys.stdout, sys.stderr
         self._streams = {stream: RedactedStream(stream, self._redact) for stream in streams}
@@ -80,7 +80,7 @@ class Redaction:
         config.pluginmanager.register(self, "switchproof-redaction")
 
     def _put_in_front(self) -> None:
-        """Stand before the streams that pytest's capturing puts back each time it pauses."""
+        """Replace the streams that pytest's capturing restores each time it pauses."""
         sys.stdout = cast("TextIO", self._streams.get(sys.stdout, sys.stdout))
         sys.stderr = cast("TextIO", self._streams.get(sys.stderr, sys.stderr))
 
@@ -116,12 +116,12 @@ class Redaction:
         self._drain()
 
     def _drain(self) -> None:
-        """Pass on what pytest has captured outside of checks; it would write that to the terminal as it is."""
+        """Write, redacted, what pytest captured outside of checks; pytest would write it as it is."""
         if getattr(self._capture, "_global_capturing", None) is None:
             return
         self._capture.suspend_global_capture()
-        for said, stream in zip(self._capture.read_global_capture(), self._streams.values(), strict=True):
-            stream.write(f"{said}\n" if said and not said.endswith("\n") else said)
+        for captured, stream in zip(self._capture.read_global_capture(), self._streams.values(), strict=True):
+            stream.write(f"{captured}\n" if captured and not captured.endswith("\n") else captured)
             stream.flush()
 
     def _clean(self, report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -146,7 +146,7 @@ class Redaction:
 
 
 def redact_in_place(value: Any, redact: Callable[[str], str]) -> Any:
-    """Redact every text within pytest's representation of an exception; return what stands in its place.
+    """Redact every text within pytest's representation of an exception; return its replacement.
 
     Lines that belong together are redacted together, as a secret may have several.
     """
@@ -184,22 +184,22 @@ class RedactedStream(io.TextIOBase):
         self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
-        """Take text in; what is not a whole line yet waits."""
+        """Accept text; an unfinished line is held back."""
         with self._lock:
-            whole, end, self._line = (self._line + text).rpartition("\n")
+            lines, end, self._line = (self._line + text).rpartition("\n")
             if end:
-                self._pass(whole + end)
+                self._pass(lines + end)
         return len(text)
 
     def finish(self) -> None:
-        """Pass on what waits."""
+        """Write the unfinished line that was held back."""
         with self._lock:
             line, self._line = self._line, ""
             self._pass(line, last=True)
             self.flush()
 
     def flush(self) -> None:
-        """Flush the lines that are whole."""
+        """Flush the finished lines."""
         with forgiving(self._stream):
             self._stream.flush()
 
@@ -208,7 +208,7 @@ class RedactedStream(io.TextIOBase):
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """Return the descriptor behind the stream, for whoever asks about the terminal."""
+        """Return the descriptor of the stream, with which callers ask about the terminal."""
         return self._stream.fileno()
 
     @property
@@ -233,10 +233,10 @@ def _log_record_factory(
     def redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         try:
-            said = record.getMessage()
+            message = record.getMessage()
         except (TypeError, ValueError):  # logging would print the arguments themselves
-            said = f"{record.msg} {record.args}"
-        record.msg, record.args = redact(said), None
+            message = f"{record.msg} {record.args}"
+        record.msg, record.args = redact(message), None
         if record.exc_info:
             record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
             record.exc_info = None

@@ -1,4 +1,4 @@
-"""How a run ends on SIGINT, SIGTERM and SIGHUP: in order the first time, at once the second time."""
+"""Ends a run on SIGINT, SIGTERM and SIGHUP: in order the first time, at once the second time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Signals:
             signal.signal(number, self._handle)
 
     def restore(self) -> None:
-        """Leave the signals to whoever handled them before."""
+        """Restore the earlier signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -1,4 +1,4 @@
-"""The terminal of a deploy session: it may be closed, full or gone, and that decides nothing."""
+"""Gives a deploy standard streams if its caller has closed them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 
 def provide_streams(config: pytest.Config) -> None:
-    """Put /dev/null in the place of standard streams that were closed before pytest began.
+    """Replace standard streams that were closed before pytest began by /dev/null.
 
-    Pytest writes to them, and puts back whatever stood there each time that its capturing pauses.
+    Pytest writes to them, and restores them each time that its capturing pauses.
     """
     manager = config.pluginmanager.getplugin("capturemanager")
     capturing = getattr(manager, "_global_capturing", None)

@@ -1,4 +1,4 @@
-"""What a run says of itself when it begins: what it was asked, by whom, with what, and the contract."""
+"""Describes a run in its first event: what was requested, by whom, with which versions and which contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from switchproof.collection.selection import typed_words
+from switchproof.collection.selection import typed_argv
 from switchproof.deploy.plan import Plan
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import ExpectedCheck, PromotedFrom, RunStarted
@@ -35,13 +35,13 @@ def describe_run(
     Args:
         run: Its name.
         plan: What it does.
-        config: The options as they were typed.
-        expected: Every check that it has to make.
+        config: Has the options as they were typed.
+        expected: Every check that it must make.
         waived: The target file's waivers as they are now.
-        promoted_from: What let it through the gate.
+        promoted_from: The signed record with which it passed the gate; None if it needed none.
     """
-    given = {
-        "args": shlex.join(typed_words(config)),
+    options = {
+        "args": shlex.join(typed_argv(config)),
         "targets": config.option.targets,
         "host": " ".join(config.option.host),
         "on_failure": plan.on_failure,
@@ -67,7 +67,7 @@ def describe_run(
         hosts=tuple(host.name for host in plan.target.hosts),
         expected=expected,
         contract_sha256=contract_sha256(plan),
-        options={name: value for name, value in given.items() if value},
+        options={name: value for name, value in options.items() if value},
         harness=f"switchproof {importlib.metadata.version('switchproof')}",
         groups={host.name: host.groups for host in plan.target.hosts},
         promoted_from=promoted_from,
@@ -80,12 +80,12 @@ def describe_run(
 
 
 def contract_sha256(plan: Plan) -> str:
-    """Name the contract that a run holds its hosts to; the team's own checks are part of it."""
+    """Return the contract digest of a run, which covers the team's own checks as well."""
     return contract_sha256_of(plan.target, plan.checks)
 
 
 def waivers_of(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
-    """Take the target file's waivers as they are at the beginning of the run, which counts for the whole of it."""
+    """Return the target file's waivers; whether one has expired is decided once, at the beginning of the run."""
     return tuple(
         facts.Waiver(
             check=waiver.check,
@@ -100,13 +100,13 @@ def waivers_of(plan: Plan, now: dt.datetime) -> tuple[facts.Waiver, ...]:
 
 
 def owner_of_run() -> str:
-    """Say who runs this, for whoever finds a host locked."""
+    """Name the user, machine and pipeline of this run, for people who find a host locked."""
     pipeline = os.environ.get("GITHUB_RUN_ID") or os.environ.get("CI_PIPELINE_ID")
     return f"{getpass.getuser()}@{socket.gethostname()}{f', pipeline {pipeline}' if pipeline else ''}"
 
 
 def _versions() -> dict[str, str]:
-    """Say what the run is made with."""
+    """Return the versions of Python, of packages and of the system."""
     packages = ("pytest", "pytest-html", "pytest-testinfra", "paramiko", "boto3", "msgspec")
     versions = {"python": platform.python_version()}
     for name in packages:

@@ -59,14 +59,14 @@ class DeploySession:
 
     Args:
         plan: What the run does.
-        folder: Where the run's files go; made when the run begins.
-        watch: Shows what happens.
-        redact: Takes secrets out of everything that is shown or written.
-        promoted_from: What let it through the gate.
-        selection: Which checks the command line asks for; None for all.
-        cutover: What an audit of the cutover has read before any host is asked.
-        room: Disk space for the report.
-        secrets: What the provider needs to reach hosts, by name.
+        folder: The folder for the run's files; made when the run begins.
+        watch: Shows each event.
+        redact: Removes secrets from everything that is shown or written.
+        promoted_from: The signed record with which the run passed the gate; None if it needed none.
+        selection: The checks that the command line selects; None for all.
+        cutover: The records and paths that an audit of the cutover read before any host was asked.
+        room: Disk space for the report; None if only checks are listed.
+        secrets: The secrets with which the provider reaches hosts, by name.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class DeploySession:
         return self.fleet
 
     def surroundings(self, name: str, host: testinfra.host.Host) -> Surroundings:
-        """What is on a host beside what the contract looks at; it is asked once."""
+        """Look at what is on a host besides the contract's units; the host is asked once."""
         from switchproof.deploy.cutover.surroundings import look_around
 
         if name not in self._surroundings:
@@ -137,7 +137,7 @@ class DeploySession:
         return self._surroundings[name]
 
     def diagnosis(self, place: Place) -> Diagnosis:
-        """The diagnostics of a host if anything failed there; else whether there could have been.
+        """Return the diagnostics that were emitted if anything failed on the host; else those that could have been.
 
         Raises:
             SwitchproofError: The host could not be asked.
@@ -147,15 +147,13 @@ class DeploySession:
         return emittable(self.plan.target, self.hosts.observation(place.host, place.leg).diagnosable)
 
     def confirm(self, place: Place) -> Confirmation:
-        """Have a host keep its new system, side by side with all others of which every other check passed.
+        """Have a host keep its new system, at the same time as all other hosts whose checks passed.
 
         Raises:
-            SwitchproofError: The host's answer could not be had.
+            SwitchproofError: The host did not answer.
         """
         ready = [name for name in self.hosts.journeys if self._results.all_passed(name, place.leg)]
         return self.hosts.confirm(place.host, ready)
-
-    # How they run.
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -212,7 +210,7 @@ class DeploySession:
         return result
 
     def _end(self, session: pytest.Session, name: str) -> None:
-        """End the run in order, as a signal asks for."""
+        """End the run in order, after a signal."""
         self.interrupted = f"ended by {name}"
         session.shouldstop = self.interrupted
         threading.Thread(target=self._abandon, args=(name,), daemon=True).start()
@@ -252,8 +250,6 @@ class DeploySession:
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 
-    # What came of it.
-
     def _leave(self) -> None:
         so_far = fold(self.journal.events)
         verdicts = {
@@ -263,7 +259,7 @@ class DeploySession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Make the record and say with which code the session ends, before any report is written."""
+        """Make the record and set the exit code of the session, before any report is written."""
         if self._journal is not None:
             if self.fleet is None:
                 if self._signals and self._signals.received:
@@ -286,7 +282,7 @@ class DeploySession:
             session.exitstatus = self.record.run.exit_code
 
     def _finish(self, session: pytest.Session) -> Record:
-        """Say with which code the run ends; a second time if its record could not be written or signed."""
+        """Decide the exit code; decide again if the record could not be written or signed."""
         self._pytest_code = self._pytest_code or ExitCode(int(session.exitstatus))
         if self.fleet is not None:
             self._refusal = self.fleet.refusal
@@ -316,7 +312,7 @@ class DeploySession:
         return self.record
 
     def _prove(self, session: pytest.Session) -> None:
-        """Write the record, which every other output is made from, and sign it where that was asked for."""
+        """Write the record, from which every other output is made, and sign it if requested."""
         record = self._finish(session) if self.journal.problem else self.record
         assert record is not None  # made just now
         self.unreported = keep_record(record, self.folder)
@@ -326,17 +322,17 @@ class DeploySession:
             keep_record(self._finish(session), self.folder)
 
     def pytest_unconfigure(self) -> None:
-        """Let go of the run's folder, now that all is written."""
+        """Release the run's folder, after everything is written."""
         if self._hold is not None:
             self._hold.close()
 
     def _note_systems(self) -> dict[str, str | None]:
-        """Note which system each host was seen to run, so that it stands in what is signed; return their commits."""
+        """Record which system each host runs, so that the signature covers it; return the hosts' commits."""
         commits = {}
         for name, journey in (self.fleet.journeys if self.fleet else {}).items():
-            if seen := journey.observations.get("forward"):
-                self.journal.emit(SystemSeen(host=name, when="after", system=seen.system.identity))
-                commits[name] = seen.system.commit
+            if observation := journey.observations.get("forward"):
+                self.journal.emit(SystemSeen(host=name, when="after", system=observation.system.identity))
+                commits[name] = observation.system.commit
         return commits
 
 

@@ -1,4 +1,4 @@
-"""What of a host's diagnostics bears on a check that did not pass."""
+"""Chooses the parts of a host's diagnostics that explain a check that did not pass."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from switchproof.collection.items import Place
 from switchproof.deploy.target.types import Target
 
 LAST_WORDS = 3
-"""Lines of a unit's journal that stand in the message itself; the whole is evidence."""
+"""How many lines of a unit's journal the message itself quotes; the whole journal is evidence."""
 
 _OF_SYSTEMD = re.compile(r"^\S+ \S+ systemd\[\d+\]: ")
-"""A line in which systemd speaks about a unit, as the journal is printed."""
+"""A line of the journal that systemd wrote about a unit."""
 
 
 def evidence_of(place: Place, target: Target, parts: Mapping[str, str], message: str) -> list[str]:
-    """Choose the evidence that bears on a place.
+    """Choose the evidence that explains a failure at a place.
 
     Args:
         place: Where the check looked.
@@ -27,20 +27,20 @@ def evidence_of(place: Place, target: Target, parts: Mapping[str, str], message:
     """
     units = _units(place, target, parts, message)
     if place.endpoint not in target.endpoints:
-        named = {f"{kind}/{unit}" for unit in units for kind in ("journal", "status")}
-        return [path for name, path in parts.items() if name in {"failed-units", "switch-journal"} | named]
-    mine = {*units, f"inside/{place.endpoint}"}
+        names = {f"{kind}/{unit}" for unit in units for kind in ("journal", "status")}
+        return [path for name, path in parts.items() if name in {"failed-units", "switch-journal"} | names]
+    unit_names = {*units, f"inside/{place.endpoint}"}
     return [
         path
         for name, path in parts.items()
         if name == "sockets"
-        or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in mine)
+        or (name.split("/")[0] in {"status", "journal"} and name.split("/", 1)[1] in unit_names)
         or name.startswith(tuple(f"{kind}/{place.endpoint}." for kind in ("inside", "machine", "container")))
     ]
 
 
 def last_words(place: Place, target: Target, parts: Mapping[str, str], folder: Path, message: str) -> str:
-    """What the units of a place said last to the journal, for whoever reads only the message.
+    """Quote the last lines that the units of a place wrote to the journal, for people who read only the message.
 
     Args:
         place: Where the check looked.
@@ -49,15 +49,15 @@ def last_words(place: Place, target: Target, parts: Mapping[str, str], folder: P
         folder: The run's folder, which the files are in.
         message: The check's message; the units that it names count where the place is a whole host.
     """
-    words = ""
+    text = ""
     for unit in _units(place, target, parts, message):
         if path := parts.get(f"journal/{unit}"):
             try:
                 lines = (folder / path).read_text(encoding="utf-8").splitlines()
             except OSError:
                 continue
-            words += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in _last(lines))
-    return words
+            text += f"\nthe last words of {unit}:\n" + "\n".join(f"  {line}" for line in _last(lines))
+    return text
 
 
 def _units(place: Place, target: Target, parts: Mapping[str, str], message: str) -> tuple[str, ...]:
@@ -70,9 +70,9 @@ def _units(place: Place, target: Target, parts: Mapping[str, str], message: str)
 
 
 def _last(lines: list[str]) -> list[str]:
-    """Choose the last lines, after the program's own last one where systemd alone speaks in them."""
+    """Choose the last lines; if systemd wrote all of them, put the program's own last line before them."""
     last = lines[-LAST_WORDS:]
     if all(_OF_SYSTEMD.match(line) for line in last):
-        own = [line for line in lines[:-LAST_WORDS] if not _OF_SYSTEMD.match(line)]
-        return [*own[-1:], *last]
+        program_lines = [line for line in lines[:-LAST_WORDS] if not _OF_SYSTEMD.match(line)]
+        return [*program_lines[-1:], *last]
     return last

@@ -1,4 +1,4 @@
-"""The code that a run ends with, and its record on the disk, signed where that was asked for."""
+"""Decides the exit code of a run, and writes and signs its record."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SAFE = {*_UNTOUCHED, HostState.ROLLED_BACK, HostState.CONVERGED}
 
 @dataclass(frozen=True)
 class Ending:
-    """Everything that the exit code of a session follows from.
+    """Everything that decides the exit code of a session.
 
     Attributes:
         mode: What the run does.
-        begun: Whether the run got as far as asking hosts.
+        begun: Whether the run reached the point of asking hosts.
         pytest_code: The code that pytest would end with.
         locked: Whether a host was refused because another deploy has it.
-        refused: Whether the run was refused for what was asked of it.
+        refused: Whether the run was refused because of what was requested.
         interrupted: Whether it was ended early.
         selected: Whether the command line left checks out.
         unreported: Whether something of the report could not be written.
@@ -66,14 +66,14 @@ class Ending:
             return ExitCode.INTERRUPTED
         if self.mode is Mode.PLAN:
             checks = [check for host in record.hosts for part in host.clauses for check in part.checks]
-            made = all(check.verdict is Verdict.PASSED for check in checks)
-            return ExitCode.CANONICAL if made else ExitCode.INCONCLUSIVE
+            all_passed = all(check.verdict is Verdict.PASSED for check in checks)
+            return ExitCode.CANONICAL if all_passed else ExitCode.INCONCLUSIVE
         # An audit leaves no host in doubt: what it could not see is in its verdict.
         return exit_code(proven(record), states - {HostState.UNKNOWN} if self.mode is Mode.AUDIT else states)
 
 
 def keep_record(record: Record, folder: Path) -> str:
-    """Write the record of a run. Return what kept it from being written, empty if nothing did."""
+    """Write the record of a run. Return the reason if it could not be written; else an empty text."""
     try:
         write_record(record, folder / RECORD)
     except OSError as error:
@@ -83,7 +83,7 @@ def keep_record(record: Record, folder: Path) -> str:
 
 
 def sign_record(record: Record, folder: Path, plan: Plan) -> str:
-    """Sign the record of a run as its plan asks. Return what kept it from being signed, empty if nothing did."""
+    """Sign the record of a run as its plan asks. Return the reason if it could not be signed; else an empty text."""
     if plan.sign_key is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""The fixtures that checks use: what was seen of a host, and what it is held against."""
+"""Gives checks their fixtures: what was observed on a host, and what is expected of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from switchproof.session.deploy import SESSION, DeploySession
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where the check looks."""
+    """The host, leg and endpoint that the check is about."""
     assert isinstance(request.param, Place)
     return request.param
 
@@ -46,32 +46,32 @@ def show(request: pytest.FixtureRequest) -> Show:
 
 
 @pytest.fixture
-def asked(session: DeploySession) -> str:
-    """The revision as it was asked for."""
+def requested_revision(session: DeploySession) -> str:
+    """The revision as it was requested: a commit, a branch or a tag; empty if none was."""
     return session.plan.revision or ""
 
 
 @pytest.fixture
 def commit(session: DeploySession, place: Place) -> str | None:
-    """The commit that was asked for; None for an audit that asks for none."""
+    """The requested commit; None for an audit that requests none."""
     return session.hosts.commit(place.host) if session.plan.revision else None
 
 
 @pytest.fixture
 def before(session: DeploySession, place: Place) -> Before:
-    """What the host was before anything changed."""
+    """The host's state before anything changed."""
     return session.hosts.before(place.host)
 
 
 @pytest.fixture
 def convergence(session: DeploySession, place: Place) -> Convergence:
-    """How the switch ended, or the rollback."""
+    """How the switch or the rollback ended."""
     return session.hosts.convergence(place.host, place.leg)
 
 
 @pytest.fixture
 def observation(session: DeploySession, place: Place) -> Observation:
-    """What was seen on the host."""
+    """What was observed on the host."""
     return session.hosts.observation(place.host, place.leg)
 
 
@@ -112,7 +112,7 @@ def booting(session: DeploySession, place: Place, observation: Observation) -> B
 
 @pytest.fixture
 def reboot(session: DeploySession, place: Place) -> str:
-    """That the host rebooted during the run, in words; empty if it did not."""
+    """A sentence that the host rebooted during the run; empty if it did not."""
     return session.hosts.journeys[place.host].reboot
 
 
@@ -139,7 +139,7 @@ def within_s(session: DeploySession) -> float:
 
 @pytest.fixture
 def let_in(session: DeploySession, place: Place, locked_out: str, within_s: float) -> str:
-    """What is known of a new connection after the switch, in words: no more than was tried."""
+    """A sentence about the new connection after the switch, which claims no more than was tried."""
     kind = session.hosts.journeys[place.host].kind
     if locked_out:
         return locked_out
@@ -152,13 +152,13 @@ def let_in(session: DeploySession, place: Place, locked_out: str, within_s: floa
 
 @pytest.fixture
 def went_back(session: DeploySession, place: Place, observation: Observation) -> str:  # noqa: ARG001 - seen before
-    """That the host had gone back by itself before it was seen, in its words; empty if it had not."""
+    """The host's sentence that it went back by itself before it was observed; empty if it did not."""
     return session.hosts.journeys[place.host].went_back.get(place.leg, "")
 
 
 @pytest.fixture
-def derived(session: DeploySession, place: Place, went_back: str) -> str:
-    """What came first, where what was seen of a host only follows from it; empty where that says something itself."""
+def earlier_problem(session: DeploySession, place: Place, went_back: str) -> str:
+    """The earlier problem that explains what was observed of a host; empty if there was none."""
     if went_back or not session.plan.mode.changes_hosts:
         return went_back
     try:
@@ -170,13 +170,13 @@ def derived(session: DeploySession, place: Place, went_back: str) -> str:
 
 @pytest.fixture
 def choice(session: DeploySession, place: Place) -> Choice:
-    """What a rollback goes back to."""
+    """The system that a rollback goes back to."""
     return session.hosts.choice(place.host)
 
 
 @pytest.fixture
 def confirmation(session: DeploySession, place: Place) -> Confirmation:
-    """What the host answered when it was told, over a new connection, to keep the new system."""
+    """The host's answer to the request, over a new connection, to keep the new system."""
     return session.confirm(place)
 
 
@@ -187,8 +187,8 @@ def newly_failed(session: DeploySession, before: Before, observation: Observatio
 
 
 @pytest.fixture
-def unwell(session: DeploySession, observation: Observation) -> set[str]:
-    """Units behind endpoints that the host did not find healthy."""
+def unhealthy_units(session: DeploySession, observation: Observation) -> set[str]:
+    """The units of endpoints that the host did not find healthy."""
     endpoints = session.plan.target.endpoints
     return {
         unit
@@ -200,7 +200,7 @@ def unwell(session: DeploySession, observation: Observation) -> set[str]:
 
 @pytest.fixture
 def unit_files(session: DeploySession) -> tuple[str, ...]:
-    """Where the contract's units may be defined beside the running system."""
+    """The folders in which the contract's units may be defined, besides the running system."""
     return session.plan.target.unit_files
 
 
@@ -238,7 +238,7 @@ def changed_but_not_restarted(
 
 @pytest.fixture
 def endpoint(session: DeploySession, place: Place, observation: Observation) -> EndpointSeen:
-    """The hypervisor or a runtime unit, as it was seen."""
+    """The hypervisor or a runtime unit, as it was observed."""
     assert place.endpoint is not None
     target = session.plan.target
     peers = {name: peer for name, peer in target.runtime.items() if name != place.endpoint}
@@ -253,14 +253,14 @@ def no_hypervisor(session: DeploySession, place: Place) -> str:  # noqa: ARG001 
 
 @pytest.fixture
 def unit(session: DeploySession, place: Place) -> RuntimeUnit:
-    """A runtime unit, by its name and what the target file says of it; the check is made of each."""
+    """A runtime unit with its name and its values from the target file; the check runs once for each unit."""
     assert place.endpoint is not None
     return RuntimeUnit(place.endpoint, session.plan.target.runtime[place.endpoint])
 
 
 @pytest.fixture
 def diagnosis(session: DeploySession, place: Place) -> Diagnosis:
-    """The diagnostics of the host if anything failed there; else whether there could have been."""
+    """The diagnostics that were emitted if anything failed on the host; else those that could have been."""
     return session.diagnosis(place)
 
 
@@ -272,13 +272,13 @@ def differences(session: DeploySession, place: Place) -> Differences:
 
 @pytest.fixture
 def host(session: DeploySession, place: Place) -> testinfra.host.Host:
-    """The host in testinfra's words, over our own connection."""
+    """The host as testinfra presents it, over the run's own connection."""
     return host_over(session.hosts.journeys[place.host])
 
 
 @pytest.fixture
 def surroundings(session: DeploySession, place: Place, host: testinfra.host.Host) -> Surroundings:
-    """What is on the host beside what the contract looks at."""
+    """What is on the host besides the contract's units."""
     return session.surroundings(place.host, host)
 
 
@@ -286,18 +286,22 @@ def surroundings(session: DeploySession, place: Place, host: testinfra.host.Host
 def declared(session: DeploySession) -> Declared:
     """What the target file declares of every host."""
     declared = session.plan.target.declared
-    assert declared is not None  # the plan has seen to it
+    assert declared is not None  # the plan requires it for the cutover
     return declared
 
 
 @pytest.fixture
 def listened_on(session: DeploySession) -> tuple[str, ...]:
     """Where the endpoints of the contract listen on the host itself."""
-    return tuple(one.port for one in session.plan.target.endpoints.values() if one.port and one.container is None)
+    return tuple(
+        endpoint.port
+        for endpoint in session.plan.target.endpoints.values()
+        if endpoint.port and endpoint.container is None
+    )
 
 
 @pytest.fixture
-def pinned(session: DeploySession, place: Place) -> list[str]:
+def pinned_keys(session: DeploySession, place: Place) -> list[str]:
     """The host keys by which this host is known, as `kind SHA256:…`."""
     host = next(host for host in session.plan.target.hosts if host.name == place.host)
     shown = {
@@ -309,10 +313,10 @@ def pinned(session: DeploySession, place: Place) -> list[str]:
 
 
 def _expected(session: DeploySession, place: Place) -> str:
-    """Return the system that a host must run, empty if nobody knows.
+    """Return the system that a host must run, empty if it is unknown.
 
     Raises:
-        SwitchproofError: What kept it from being known.
+        SwitchproofError: The reason why it could not be found out.
     """
     hosts = session.hosts
     if place.leg == "back":

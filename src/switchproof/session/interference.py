@@ -1,4 +1,4 @@
-"""Options and plugins that a deploy refuses: they run checks again, elsewhere, in another order or not at all."""
+"""Refuses options and plugins that would run checks again, elsewhere, in another order or not at all."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ OVERRIDDEN: Mapping[str, Sequence[str]] = {
 
 
 def refuse_interference(config: pytest.Config) -> None:
-    """Refuse whatever would run checks again, elsewhere, in another order or not at all.
+    """Refuse options and plugins that would run checks again, elsewhere, in another order or not at all.
 
     A plugin that is installed and does nothing is fine.
 
@@ -139,35 +139,35 @@ def override_settings(config: pytest.Config) -> None:
 def _problems(config: pytest.Config) -> Iterator[str]:
     if hasattr(config, "workerinput"):
         yield f"-n: not allowed in a deploy, because it {_ELSEWHERE}: leave it out, or add -n 0"
-    words = _words(config)
+    command_line = _words(config)
     for meddler in MEDDLERS:
         acting = {
-            spellings[0].removesuffix("="): _given(words, spellings)
+            spellings[0].removesuffix("="): _given(command_line, spellings)
             for name, spellings in meddler.options.items()
-            if _is_active(meddler, config.getoption(name, None) if name else _given(words, spellings))
+            if _is_active(meddler, config.getoption(name, None) if name else _given(command_line, spellings))
         }
         # One option may set others, as -n does; those that were given are what a person can leave out.
-        active = [given for given in acting.values() if given] or list(acting)[:1]
+        active = [option for option in acting.values() if option] or list(acting)[:1]
         active += [
             f"{name} (in the configuration file)"
             for name in meddler.inis
             if _is_set(_ini(config, name), meddler.idle)
         ]
         active += [name for name in meddler.variables if _acts(os.environ.get(name)) and _knows(config, meddler)]
-        for given in active:
+        for option in active:
             or_add = f", or add {meddler.instead}" if meddler.instead else ""
-            yield f"{given}: not allowed in a deploy, because it {meddler.does}: leave out {given}{or_add}"
+            yield f"{option}: not allowed in a deploy, because it {meddler.does}: leave out {option}{or_add}"
     if config.pluginmanager.has_plugin("randomly") and config.getoption("randomly_reorganize", None):
         yield f"pytest-randomly: not allowed in a deploy, because it {_ORDER}: add -p no:randomly"
     yield from (
-        f"-W {one}: not allowed in a deploy, because it fails a check on any warning: leave out -W {one}"
-        for one in config.getoption("pythonwarnings", None) or ()
-        if one.partition(":")[0] == "error"
+        f"-W {filter_}: not allowed in a deploy, because it fails a check on any warning: leave out -W {filter_}"
+        for filter_ in config.getoption("pythonwarnings", None) or ()
+        if filter_.partition(":")[0] == "error"
     )
     yield from (
-        f"--override-ini={one}: not allowed in a deploy, because it {_OUT}"
-        for one in config.getoption("override_ini", None) or ()
-        if one.startswith("python_")
+        f"--override-ini={setting}: not allowed in a deploy, because it {_OUT}"
+        for setting in config.getoption("override_ini", None) or ()
+        if setting.startswith("python_")
     )
 
 
@@ -209,14 +209,18 @@ def _words(config: pytest.Config) -> list[tuple[str, str]]:
     ]
 
 
-def _given(words: Sequence[tuple[str, str]], spellings: Sequence[str]) -> str:
+def _given(command_line: Sequence[tuple[str, str]], spellings: Sequence[str]) -> str:
     """Return an option as it was given, with its value and where it stands; empty if it was not."""
-    for index, (word, place) in enumerate(words):
+    for index, (word, place) in enumerate(command_line):
         for spelling in spellings:
             name, takes_value = spelling.removesuffix("="), spelling.endswith("=")
             short = len(name) == len("-n")
             if word != name and not (takes_value and word.startswith(name if short else f"{name}=")):
                 continue
-            value = f" {words[index + 1][0]}" if word == name and takes_value and index + 1 < len(words) else ""
+            value = (
+                f" {command_line[index + 1][0]}"
+                if word == name and takes_value and index + 1 < len(command_line)
+                else ""
+            )
             return f"{word}{value} ({place})" if place else f"{word}{value}"
     return ""

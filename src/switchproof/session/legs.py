@@ -89,8 +89,8 @@ class Legs:
 
     def judge_confirmed(self) -> None:
         """Judge the answers of hosts that were confirmed before the run was told to end; no host is asked again."""
-        left = [item for item in self._session.items if is_last(item) and not self._judging.has_made(item)]
-        for item in left:
+        waiting = [item for item in self._session.items if is_last(item) and not self._judging.has_made(item)]
+        for item in waiting:
             if self._hosts.journeys[item.stash[PLACE].host].kept:
                 self._session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
 

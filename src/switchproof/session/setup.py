@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from switchproof.deploy.cutover.audit import Prepared
 
 _HYPOTHESIS = "hypothesispytest"
-"""The plugin of a tool for tests, which loads all of itself at the end of every session."""
+"""A plugin for tests that loads its whole package at the end of every session."""
 
 _TRIAL_ALONE = ("scenario", "subject_dir", "subject_first", "subject_timeout")
 
@@ -53,9 +53,9 @@ def configure(config: pytest.Config) -> None:
         pytest.UsageError: Names what is wrong.
     """
     early.begun()
-    given = config.option
-    if given.subject is None:
-        if stray := [option for option in _TRIAL_ALONE if getattr(given, option)]:
+    options = config.option
+    if options.subject is None:
+        if stray := [option for option in _TRIAL_ALONE if getattr(options, option)]:
             raise pytest.UsageError(f"--{stray[0].replace('_', '-')}: only with --subject=COMMAND")
         provide_streams(config)
     try:
@@ -66,7 +66,7 @@ def configure(config: pytest.Config) -> None:
     override_settings(config)
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
         config.pluginmanager.unregister(name=_HYPOTHESIS)
-    if given.subject is not None:
+    if options.subject is not None:
         _configure_trial(config, settings)
     else:
         _configure_deploy(config, settings)
@@ -152,53 +152,53 @@ def _prepare_cutover(plan: Plan) -> Prepared | None:
 
 
 def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
-    given = config.option
+    options = config.option
     try:
         return make_plan(
             Options(
-                provider=given.provider,
-                sha=given.sha,
-                audit=given.audit,
-                plan=given.plan,
-                rollback=given.rollback,
-                drill=given.drill,
-                targets=given.targets,
-                hosts=tuple(given.host),
-                on_failure=given.on_failure,
-                soak=given.soak,
-                take_lock=given.take_lock,
-                build=given.build,
-                report_dir=given.report_dir,
-                keep_runs=given.keep_runs,
-                lab_keep=given.lab_keep,
-                lab_runtime=given.lab_runtime,
-                lab_suite=given.lab_suite,
-                lab_nixos_rebuild=given.lab_nixos_rebuild,
-                lab_switch=given.lab_switch,
-                shape=given.shape,
-                collect_only=given.collectonly,
-                sign_key=given.sign_key,
-                require_record=given.require_record,
-                allowed_signers=given.allowed_signers,
-                revoked_signers=given.revoked_signers,
-                checks=tuple(given.checks),
-                cutover=given.cutover,
-                repo=given.repo,
-                records=given.records,
-                parallel=given.parallel,
-                shard=given.shard,
+                provider=options.provider,
+                sha=options.sha,
+                audit=options.audit,
+                plan=options.plan,
+                rollback=options.rollback,
+                drill=options.drill,
+                targets=options.targets,
+                hosts=tuple(options.host),
+                on_failure=options.on_failure,
+                soak=options.soak,
+                take_lock=options.take_lock,
+                build=options.build,
+                report_dir=options.report_dir,
+                keep_runs=options.keep_runs,
+                lab_keep=options.lab_keep,
+                lab_runtime=options.lab_runtime,
+                lab_suite=options.lab_suite,
+                lab_nixos_rebuild=options.lab_nixos_rebuild,
+                lab_switch=options.lab_switch,
+                shape=options.shape,
+                collect_only=options.collectonly,
+                sign_key=options.sign_key,
+                require_record=options.require_record,
+                allowed_signers=options.allowed_signers,
+                revoked_signers=options.revoked_signers,
+                checks=tuple(options.checks),
+                cutover=options.cutover,
+                repo=options.repo,
+                records=options.records,
+                parallel=options.parallel,
+                shard=options.shard,
             ),
             os.environ,
             settings,
         )
     except UsageError as error:
-        path = targets_file(given.provider, given.targets, given.shape, settings)
+        path = targets_file(options.provider, options.targets, options.shape, settings)
         redact = Redactor(mentioned_secrets(path, os.environ))
         raise pytest.UsageError(redact(str(error))) from None
 
 
 def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
-    """Take the disk space that the report needs; a session that only lists checks needs none."""
+    """Reserve the disk space for the report; a session that only lists checks needs none."""
     if config.option.collectonly:
         return None
     try:
@@ -208,7 +208,7 @@ def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
 
 
 def _clear(session: DeploySession, room: Room | None) -> None:
-    """Leave nothing of a run that never began."""
+    """Remove the files of a run that never began."""
     if room is not None:
         room.release()
     if session.record is None:

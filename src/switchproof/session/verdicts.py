@@ -1,4 +1,4 @@
-"""The verdict of one check, and which diagnostics a host gave or could have given."""
+"""Decides the verdict of one check, and which diagnostics a host gave or could have given."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judge(
 
     Args:
         call: How its call ended.
-        report: What pytest says of that.
-        endpoint: The endpoint that it looked at, if it looked at one.
+        report: Pytest's report of the call.
+        endpoint: The value of its fixture `endpoint`; None if it uses none.
         is_waived: Whether a waiver covers the check on this host.
         mode: What the run does.
 
@@ -65,16 +65,16 @@ def judge_call(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[
 
 
 def _lead_with_the_reason(message: str) -> str:
-    """Put what pytest found out about a plain `assert` into its first line, which is all that a terminal shows."""
-    asserted, found, rest = message.partition("\n +  where ")
-    return f"{asserted}, where {rest}" if found and asserted.startswith("assert ") else message
+    """Put the values that pytest shows for a plain `assert` into the first line, all that a terminal shows."""
+    asserted, separator, rest = message.partition("\n +  where ")
+    return f"{asserted}, where {rest}" if separator and asserted.startswith("assert ") else message
 
 
 def emitted(target: Target, parts: Mapping[str, str]) -> Diagnosis:
     """Say which diagnostics were emitted after a failure.
 
     Args:
-        target: Its units are owed diagnostics.
+        target: Names the units that need diagnostics.
         parts: The evidence file of each part.
     """
     units, machines, containers = _owed(target)
@@ -92,7 +92,7 @@ def emittable(target: Target, sizes: Mapping[str, int]) -> Diagnosis:
     """Say which diagnostics could have been emitted where nothing failed.
 
     Args:
-        target: Its units are owed diagnostics.
+        target: Names the units that need diagnostics.
         sizes: The bytes that each source of diagnostics gave.
     """
     units, machines, containers = _owed(target)
@@ -107,7 +107,7 @@ def emittable(target: Target, sizes: Mapping[str, int]) -> Diagnosis:
 
 
 def _owed(target: Target) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Name the units, and the endpoints with a machine and with a container, that are owed diagnostics."""
+    """Name the units, and the endpoints with a machine and with a container, that need diagnostics."""
     endpoints = target.endpoints.items()
     return (
         target.contract_units,
