@@ -29,12 +29,13 @@ from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover
 from tests.promotion.runs import staging
 from tests.reports import stories
+from tests.reports.story import BEGIN, SHA
 
-COMMIT = stories.SHA
+COMMIT = SHA
 OTHER = "f" * 40
 OVH, AWS = "0" * 64, "1" * 64
 """The contracts of the hosts that everything moves to, and of those left behind."""
-NOW = stories.BEGIN + dt.timedelta(days=30)
+NOW = BEGIN + dt.timedelta(days=30)
 
 TERMS = Terms(
     provider="ovh",

@@ -13,7 +13,7 @@ from switchproof.deploy.record.events import AnyEvent
 from switchproof.deploy.record.record import Evidence, Record, write_record
 from switchproof.reports import files
 from switchproof.reports.page import layout
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 
 def keep(folder: Path, story: Story, hours: float = 0, **changes: object) -> Path:
