@@ -120,3 +120,14 @@ def add_branch(machine: LabHost, name: str, edits: str, parent: str = "main") ->
       git rev-parse HEAD
     """
     return inside(machine, script).splitlines()[-1]
+
+
+def hold(machine: LabHost, run: str, lease_s: int = 900) -> None:
+    """Claim the host for a run."""
+    values = {"SWITCHPROOF_RUN": run, "SWITCHPROOF_OWNER": "Ada on build-7", "SWITCHPROOF_LEASE_S": str(lease_s)}
+    assert ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", **values).text("outcome") == "ok"
+
+
+def claim(machine: LabHost, run: str, **values: str) -> dict[str, bytes]:
+    """Try to claim the host for a run; return all that it said."""
+    return ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN=run, **values).sections
