@@ -143,7 +143,7 @@ def test_what_a_host_says_does_nothing(browser: Browser, page_of: Callable[[str]
         seen.unfold()
         said = seen.page.inner_text("main")
         assert seen.requests == [page_of("hostile").as_uri()]
-        assert (seen.said, seen.dialogs) == ([], [])
+        assert (seen.messages, seen.dialogs) == ([], [])
         assert seen.page.locator("main img, main script, main iframe").count() == 0
     for words in (
         "</script><img src=x onerror=alert(1)>",
@@ -165,6 +165,6 @@ def test_nor_does_it_in_the_test_log(browser: Browser, pytester: pytest.Pytester
         expect(seen.page.locator("#results-table")).to_contain_text("<img src=x onerror=alert(1)>")
         seen.page.locator("#results-table .collapsible").first.click()
         assert [url for url in seen.requests if not url.startswith("data:")] == [report.as_uri()]
-        assert (seen.said, seen.dialogs) == ([], [])
+        assert (seen.messages, seen.dialogs) == ([], [])
         assert seen.overhang <= 0
         assert seen.faults() == {}

@@ -1,4 +1,4 @@
-"""What tests of the host's script do to a lab host, past every connection."""
+"""Runs the host's script and other commands on a lab host, without a connection of the product."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def contract_of(machine: LabHost) -> Contract:
 
 def values_of(machine: LabHost) -> dict[str, str]:
     """What is probed on the host and what is installed there, as a session says it."""
-    said = defaults(contract_of(machine))
-    return {name: said[name] for name in ("SWITCHPROOF_ENDPOINTS", "SWITCHPROOF_BRIDGE")}
+    values = defaults(contract_of(machine))
+    return {name: values[name] for name in ("SWITCHPROOF_ENDPOINTS", "SWITCHPROOF_BRIDGE")}
 
 
 def ask(machine: LabHost, verb: str, **values: str) -> Frame:
@@ -67,8 +67,8 @@ def by_hand(machine: LabHost, verb: str, **values: str) -> tuple[int, str]:
     """Run the script as a person on the host does; return its exit status and what it printed."""
     write(machine, "/root/host-switch.sh", by_hand_of(contract_of(machine)))
     given = {"REPO_URL": REPOSITORY, "FLAKE_ATTR": "choiros-a", **QUICK, **values}
-    words = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
-    done = machine.run(["sh", "-c", f"cd / && env {shlex.join(words)} 2>&1"], timeout_s=90)
+    command = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
+    done = machine.run(["sh", "-c", f"cd / && env {shlex.join(command)} 2>&1"], timeout_s=90)
     return done.returncode, done.stdout
 
 

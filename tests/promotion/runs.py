@@ -1,4 +1,4 @@
-"""Runs of a staging host as they stand in their folders, signed with real keys."""
+"""Folders of runs of a staging host, signed with real keys."""
 
 from __future__ import annotations
 

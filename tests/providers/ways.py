@@ -1,4 +1,4 @@
-"""Targets and providers for one lab host, with whatever a test makes different."""
+"""Makes targets and connections for one lab host, with the changes that a test needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of runs that never happened, for the tests of what lists them, shows them and tidies them up."""
+"""Writes folders of made-up runs, for the tests of listing, showing and tidying them."""
 
 from __future__ import annotations
 

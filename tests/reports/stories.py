@@ -1,4 +1,4 @@
-"""Runs that never happened, for the tests of what is made from a record."""
+"""Made-up runs, for the tests of everything that is made from a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the record of a run that never happened, event by event."""
+"""Builds the record of a made-up run, event by event."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ LAB = (
 
 def samples(*rounds: tuple[float, int]) -> tuple[facts.Sample, ...]:
     """Answers of an endpoint: when it was asked, and the status, 0 for none."""
-    words = {0: "connection refused or no route"}
+    reasons = {0: "connection refused or no route"}
     return tuple(
         facts.Sample(
-            at_s=at, good=code == 200, code=code, seconds=0.002, words=words.get(code, f"HTTP {code} in 2 ms")
+            at_s=at, good=code == 200, code=code, seconds=0.002, words=reasons.get(code, f"HTTP {code} in 2 ms")
         )
         for at, code in rounds
     )

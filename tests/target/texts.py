@@ -1,4 +1,4 @@
-"""A target file for tests, its variables, and how tests load it."""
+"""A target file for tests, with its variables and a function that loads it."""
 
 from __future__ import annotations
 

@@ -169,10 +169,10 @@ def test_difference_to_earlier_runs_is_told() -> None:
         "Against the last canonical run",
         "Against the run before this one",
     ]
-    assert [row[:2] for row in table(root, "Checks of the way forward with another result than in the last")] == [
+    assert [row[:2] for row in table(root, "Checks of the first leg with another result than in the last")] == [
         ["new", "a"]
     ]
-    changes = [row[0] for row in table(root, "Checks of the way forward with another result than in the run before")]
+    changes = [row[0] for row in table(root, "Checks of the first leg with another result than in the run before")]
     assert changes[0] == "still failing"
     assert set(changes[1:]) == {"fixed"}
     assert {link.attributes["href"].split("/")[0] for link in root.all("a")} == {".."}
