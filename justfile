@@ -174,7 +174,7 @@ protocol:
 
 # Deploy by hand from checkouts in every state; takes about two minutes.
 checkouts: packages
-    SWITCHPROOF_CHECKOUTS=all pytest tests/host/test_script.py
+    SWITCHPROOF_CHECKOUTS=all pytest tests/host/test_resolve.py
 
 # Try every behaviour over SSH and through SSM, and write the table to docs/; takes about ten minutes.
 parity: packages

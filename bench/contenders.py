@@ -214,7 +214,7 @@ def run_command(command: list[str], cwd: Path, **environ: str) -> Ended:
 
 
 def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subprocess.Popen[bytes]:
-    # Installed packages are compiled: nobody is measured compiling their modules in each run.
+    # Installed packages are compiled, so that no run includes compiling modules.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         command,

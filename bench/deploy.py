@@ -79,7 +79,7 @@ class Contender:
 
     Attributes:
         name: Its name in the table.
-        words: Its command, to which what is deployed and the hosts are added; without any it is a deploy of ours.
+        words: Its command, to which the flake reference and the hosts are added; empty for Switchproof.
         ends: Its ends by case; a missing case is not measured.
         options: Options of Switchproof.
     """

@@ -1,7 +1,7 @@
 """Measures audits of fleets, beside pyinfra: `python -m bench.fleet [--write]`.
 
 The hosts are SSH servers of the benchmark's own, in other processes, that answer what one lab host answered
-(`bench/answering.py`). So what is measured is the runner: a thousand lab hosts would measure this machine.
+(`bench/answering.py`). So the benchmark measures the runner; a thousand lab hosts would measure this machine.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ async def serve(routes: Sequence[Route]) -> None:
 
 async def _listen(route: Route) -> asyncio.Server:
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The end of the process ends what is still under way; that is no error.
+        # The end of the process cancels open connections, which is not an error.
         with contextlib.suppress(asyncio.CancelledError):
             await _carry(route, reader, writer)
 

@@ -3,7 +3,7 @@
 DIR has single files as in nixpkgs. An entry whose name begins with `nixos-rebuild` or with
 `switch-to-configuration` is a program; the rest of its name is its version. The page repeats about.md.
 Each nixos-rebuild is tried together with a switch-to-configuration, as long as there are both, and with the lab's
-stand-in otherwise. Several sittings can share the work: each adds to what the page has of the same programs.
+stand-in otherwise. Several runs can share the work: each adds its outcomes to those of the same programs on the page.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Pair:
-    """The programs that share a lab; None stands for the lab's stand-in."""
+    """The programs that share a lab; None means the lab's stand-in."""
 
     rebuild: Found | None
     switch: Found | None

@@ -1,4 +1,4 @@
-"""Runs steps of action.yml as they stand, as GitHub's runner does."""
+"""Runs the steps of action.yml unchanged, as GitHub's runner does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INSTALL = "Install Switchproof as it is in this checkout, and what its lock file
 
 def step(name: str) -> dict[str, Any]:
     """Return the step of an id or a name."""
-    found: dict[str, Any] = next(
+    definition: dict[str, Any] = next(
         each for each in ACTION["runs"]["steps"] if name in {each.get("id"), each.get("name")}
     )
-    return found
+    return definition
 
 
 class Runner:
@@ -38,15 +38,15 @@ class Runner:
         self, name: str, inputs: Mapping[str, str], *, environ: Mapping[str, str] | None = None, limit_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a step with inputs as a workflow gives them; what it does not give has the action's default."""
-        found = step(name)
+        definition = step(name)
         given = {each: str(details.get("default", "")) for each, details in ACTION["inputs"].items()}
         given |= inputs
         script = self.temp / "step.sh"
-        script.write_text(found["run"], encoding="utf-8")
+        script.write_text(definition["run"], encoding="utf-8")
         ours = ("PYTEST_", "PIP_CONSTRAINT", "CI", "GITHUB_")
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
-            cwd=self.workspace / _filled(found.get("working-directory", "."), given),
+            cwd=self.workspace / _filled(definition.get("working-directory", "."), given),
             env={
                 **{each: value for each, value in os.environ.items() if not each.startswith(ours)},
                 "GITHUB_ACTIONS": "true",
@@ -54,7 +54,7 @@ class Runner:
                 "GITHUB_OUTPUT": str(self._output),
                 "GITHUB_WORKSPACE": str(self.workspace),
                 "RUNNER_TEMP": str(self.temp),
-                **{each: _filled(value, given) for each, value in found.get("env", {}).items()},
+                **{each: _filled(value, given) for each, value in definition.get("env", {}).items()},
                 **(environ or {}),
             },
             stdin=subprocess.DEVNULL,
@@ -69,12 +69,12 @@ class Runner:
         """Return the outputs that steps have set."""
         text = self._output.read_text(encoding="utf-8")
         long = {
-            found[1]: found[3]
-            for found in re.finditer(r"^([\w-]+)<<(\w+)\n(.*?)\n\2$", text, re.MULTILINE | re.DOTALL)
+            match[1]: match[3]
+            for match in re.finditer(r"^([\w-]+)<<(\w+)\n(.*?)\n\2$", text, re.MULTILINE | re.DOTALL)
         }
         return long | dict(re.findall(r"^([\w-]+)=(.*)$", text, re.MULTILINE))
 
 
 def _filled(value: str, inputs: Mapping[str, str]) -> str:
     """Fill in the inputs that an expression names; the action has no other expressions in what a step is given."""
-    return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: inputs[found[1]], value)
+    return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda match: inputs[match[1]], value)

@@ -1,4 +1,4 @@
-"""What a host answers, for the tests of what is made from it."""
+"""Answers of a host, for the tests of their readers."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def bodies(texts: Mapping[str, str | bytes]) -> dict[str, str]:
 
 def direct_answer(body: str, facts: str) -> str:
     """What a workload itself answered: its body, then code, seconds twice, curl's exit code and its words."""
-    code, connect, total, curl, words = facts.split(" ", 4)
-    return f"{body}\n" + "\x1f".join((code, connect, total, curl, str(len(body)), "10.0.0.100", "8080", words))
+    code, connect, total, curl, reason = facts.split(" ", 4)
+    return f"{body}\n" + "\x1f".join((code, connect, total, curl, str(len(body)), "10.0.0.100", "8080", reason))
 
 
 def presence(at: float, **units: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads the component for GitLab, and fills its inputs in as GitLab does: in values, after the YAML is read."""
+"""Reads the GitLab component, and fills in its inputs as GitLab does: in values, after the YAML is parsed."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def _replaced(node: Any, values: dict[str, object]) -> Any:
             shown = {
                 name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()
             }
-            return re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda found: shown[found[1]], node)
+            return re.sub(r"\$\[\[ inputs\.([\w-]+) \]\]", lambda match: shown[match[1]], node)
     return node

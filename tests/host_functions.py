@@ -1,4 +1,4 @@
-"""The host's script without a host: its functions run here, with stubs for those that would reach further."""
+"""Runs functions of the host's script on this machine, with stubs for those that need a host."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def functions(*fragments: str, folder: Path = NOWHERE) -> str:
         folder: Where the script keeps what would stand in /var/lib/switchproof and /run/switchproof.
     """
 
-    def sourced(found: re.Match[str]) -> str:
-        file = program.SCRIPT.parent / found[1]
+    def sourced(match: re.Match[str]) -> str:
+        file = program.SCRIPT.parent / match[1]
         return file.read_text(encoding="utf-8") if not fragments or file.stem in fragments else ""
 
     unknown = {f"script/{name}.sh" for name in fragments} - set(program.fragments())

@@ -1,4 +1,4 @@
-"""Names of labs that tests running at the same time do not share."""
+"""Names labs so that tests that run at the same time do not share them."""
 
 import os
 

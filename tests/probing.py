@@ -1,4 +1,4 @@
-"""Servers and certificates for the tests of probes, and the host's script asking and judging on this machine."""
+"""Servers and certificates for the tests of probes, and the host's probe and judgement on this machine."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resets(connection: socket.socket) -> None:
 def serving(server: socket.socket, behave: Behaviour | None, tls: ssl.SSLContext | None = None) -> Iterator[None]:
     """Accept connections in a thread until the end; without a behaviour nobody accepts any."""
 
-    def one(connection: socket.socket) -> None:
+    def answer(connection: socket.socket) -> None:
         try:
             with connection:
                 assert behave is not None
@@ -81,7 +81,7 @@ def serving(server: socket.socket, behave: Behaviour | None, tls: ssl.SSLContext
                 connection, _ = server.accept()
             except OSError:
                 return
-            threading.Thread(target=one, args=(connection,), daemon=True).start()
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
     server.listen(8)
     if behave is not None:
@@ -219,9 +219,9 @@ def ask(
         name, number, size = row.split()
         bodies[name, number], left = left[: int(size)], left[int(size) :]
     assert not left
-    found = {}
+    answers = {}
     for line in series.splitlines():
         answer, number = read_answer(line)
         name = line.split(" ", 2)[1]
-        found[name] = replace(answer, body=bodies.get((name, number)))
-    return found
+        answers[name] = replace(answer, body=bodies.get((name, number)))
+    return answers

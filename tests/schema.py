@@ -1,4 +1,4 @@
-"""Holds records against their published schema: every record that the tests make is valid."""
+"""Validates records that tests make against the published schema."""
 
 from __future__ import annotations
 

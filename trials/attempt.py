@@ -136,7 +136,7 @@ def _see(setting: Setting, scenario: Scenario, lab: str, given_up: Callable[[], 
 
 
 def _keep(parent: Path, seen: Seen, redact: Redactor) -> tuple[str, ...]:
-    """Keep what the path said, and return the paths below the trial's folder."""
+    """Keep the path's output and files, and return their paths below the trial's folder."""
     name = seen.scenario.name
     folder = parent / "evidence" / name
     folder.mkdir(parents=True, exist_ok=True)

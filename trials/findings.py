@@ -61,7 +61,7 @@ def _rollback(seen: Seen) -> _Found:
     if back or (seen.scenario.truth is Truth.CUT and after.whole):
         return
     left = f"the host {state(after)}"
-    claim = output.rollback_said(seen.first.output)
+    claim = output.reported_rollback(seen.first.output)
     if claim is not None and claim.done:
         yield FindingId.UNTRUE, f"it reported {claim.line!r}, but {left}"
     elif claim is not None and not seen.first_by_path:

@@ -93,7 +93,7 @@ class Rollback:
     done: bool
 
 
-def rollback_said(text: str) -> Rollback | None:
+def reported_rollback(text: str) -> Rollback | None:
     """Return the last line about a finished rollback, or else about an attempt; None without either."""
     tried = None
     for line in (each[:_LONGEST] for each in reversed(_plain(text).splitlines())):

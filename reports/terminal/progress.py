@@ -47,9 +47,9 @@ class Progress:
     def __call__(self, event: ev.AnyEvent) -> None:
         """Show an event."""
         if not self._quiet:
-            self._tell(self._board.lines(event))
+            self._show(self._board.lines(event))
 
-    def _tell(self, lines: list[Line]) -> None:
+    def _show(self, lines: list[Line]) -> None:
         for line in lines:
             if self._live is None:
                 self._out.write(f"{line.text[:LINE_COLUMNS] if line.passing else line.text}\n")
@@ -79,7 +79,7 @@ class Progress:
 
     def _tick(self) -> None:
         while not self._ended.wait(LOG_INTERVAL_S):
-            self._tell(self._board.quiet(dt.datetime.now(dt.UTC)))
+            self._show(self._board.quiet(dt.datetime.now(dt.UTC)))
 
 
 class ForgivingStream:

@@ -1,4 +1,4 @@
-"""The sample adopter: tests, settings and folders of its own, checks of its own, and one runtime unit, `web`."""
+"""Makes the repository of a sample adopter, with its own tests, settings and checks and one runtime unit, `web`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One browser for all tests of pages."""
+"""Fixture: one browser for all tests of pages."""
 
 from __future__ import annotations
 

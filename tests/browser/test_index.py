@@ -33,7 +33,7 @@ def test_it_is_complete_without_scripts(browser: Browser, page: Path) -> None:
             seen.unfold()
             said.append(seen.page.inner_text("main"))
             assert seen.requests == [page.as_uri()]
-            assert (seen.said, seen.dialogs) == ([], [])
+            assert (seen.messages, seen.dialogs) == ([], [])
     assert said[0] == said[1]
     assert all(word in said[0] for word in ("canonical", "killed", "unreadable", "</script><img src=x"))
     with view(browser, page) as seen:

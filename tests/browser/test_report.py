@@ -14,10 +14,11 @@ from tests.browser.view import NARROW, WIDE, view
 from tests.reports import stories
 from tests.reports.page.test_report import run
 from tests.reports.runs import with_files
+from tests.reports.story import HOSTILE, OLD
 
 FILE = b"".join(
     [
-        stories.HOSTILE.encode() + b"\n",
+        HOSTILE.encode() + b"\n",
         b"\x1b]0;title\x07\x1b[2J\x00\x07\xff\xfe\xed\xa0\x80 \xe2\x80\xaelive\n",
         b"M" * 1_000_000 + b"\n",
         b"--><![CDATA[ <svg onload=alert(5)> &lt;b&gt; javascript:alert(6)\n",
@@ -57,7 +58,7 @@ def test_it_is_complete_without_scripts(browser: Browser, page_of: Callable[[str
             seen.unfold()
             said.append(seen.page.inner_text("main"))
     assert said[0] == said[1]
-    for words in ("Non-canonical", "The hypervisor answered 502", "rolled-back", *Clause, stories.OLD, "Bad Gateway"):
+    for words in ("Non-canonical", "The hypervisor answered 502", "rolled-back", *Clause, OLD, "Bad Gateway"):
         assert words in said[0], words
 
 
@@ -142,7 +143,7 @@ def test_what_a_host_says_does_nothing(browser: Browser, page_of: Callable[[str]
         seen.unfold()
         said = seen.page.inner_text("main")
         assert seen.requests == [page_of("hostile").as_uri()]
-        assert (seen.said, seen.dialogs) == ([], [])
+        assert (seen.messages, seen.dialogs) == ([], [])
         assert seen.page.locator("main img, main script, main iframe").count() == 0
     for words in (
         "</script><img src=x onerror=alert(1)>",
@@ -164,6 +165,6 @@ def test_nor_does_it_in_the_test_log(browser: Browser, pytester: pytest.Pytester
         expect(seen.page.locator("#results-table")).to_contain_text("<img src=x onerror=alert(1)>")
         seen.page.locator("#results-table .collapsible").first.click()
         assert [url for url in seen.requests if not url.startswith("data:")] == [report.as_uri()]
-        assert (seen.said, seen.dialogs) == ([], [])
+        assert (seen.messages, seen.dialogs) == ([], [])
         assert seen.overhang <= 0
         assert seen.faults() == {}

@@ -1,4 +1,4 @@
-"""A page in a real browser, with everything that it asked for, said and tried."""
+"""Opens a page in a real browser, and records its requests, messages and dialogs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class View:
 
     Attributes:
         requests: Addresses of everything that it asked for, itself first.
-        said: What the browser's console says of it, above all what its policy refused.
+        messages: The messages of the browser's console, above all what its policy refused.
         dialogs: What scripts would have shown.
     """
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
 
     def unfold(self) -> None:
@@ -95,8 +95,8 @@ def view(
         seen = View(context.new_page())
         seen.page.set_default_timeout(PATIENCE_MS)
         seen.page.on("request", lambda request: seen.requests.append(request.url))
-        seen.page.on("console", lambda message: seen.said.append(message.text))
-        seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
+        seen.page.on("console", lambda message: seen.messages.append(message.text))
+        seen.page.on("pageerror", lambda error: seen.messages.append(str(error)))
         seen.page.on("dialog", lambda dialog: _dismiss(dialog, seen.dialogs))
         if paper:
             seen.page.emulate_media(media="print")

@@ -1,4 +1,4 @@
-"""A whole cutover from its first step to its last, as records, a survey and what hosts answered."""
+"""Builds a cutover from its first step to its last, as records, a survey and answers of hosts."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.steps import Cutover
 from tests.promotion.runs import staging
 from tests.reports import stories
+from tests.reports.story import BEGIN, SHA
 
-COMMIT = stories.SHA
+COMMIT = SHA
 OTHER = "f" * 40
 OVH, AWS = "0" * 64, "1" * 64
 """The contracts of the hosts that everything moves to, and of those left behind."""
-NOW = stories.BEGIN + dt.timedelta(days=30)
+NOW = BEGIN + dt.timedelta(days=30)
 
 TERMS = Terms(
     provider="ovh",
@@ -74,9 +75,9 @@ def run(
         record.run.options["drill"] = drill
     record.provider = "aws" if ssm else "ovh"
     record.contract_sha256 = AWS if ssm else OVH
-    for one in record.hosts:
-        one.groups = (group,)
-        one.connection = ConnectionFacts(kind="ssm" if ssm else "ssh")
+    for each in record.hosts:
+        each.groups = (group,)
+        each.connection = ConnectionFacts(kind="ssm" if ssm else "ssh")
     if promoted_from:
         record.promoted_from = PromotedFrom(record="r", run=promoted_from, signer="ci", statement_sha256="s")
     return record
@@ -142,7 +143,7 @@ class Story:
         candidates = [
             Candidate(name, record, distrust=self.distrusted.get(name)) for name, record in self.records.items()
         ]
-        candidates.sort(key=lambda one: one.ended, reverse=True)
+        candidates.sort(key=lambda candidate: candidate.ended, reverse=True)
         return judge(replace(self.terms, demanded=demanded), candidates, surveyed(self.entries), self.hosts)
 
     def change(self, name: str, change: Callable[[Record], object]) -> Story:
@@ -189,10 +190,10 @@ def after(number: int) -> Story:
     return story
 
 
-def told(cutover: Cutover, number: int) -> str:
+def missing_at(cutover: Cutover, number: int) -> str:
     """What is missing of a step."""
-    return "; ".join(one.words for one in cutover.steps[number - 1].missing)
+    return "; ".join(missing.words for missing in cutover.steps[number - 1].missing)
 
 
 def lacks(cutover: Cutover, number: int) -> Sequence[str]:
-    return [one.lack.value for one in cutover.steps[number - 1].missing]
+    return [missing.lack.value for missing in cutover.steps[number - 1].missing]

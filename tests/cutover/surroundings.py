@@ -1,4 +1,4 @@
-"""What a host tells of what is on it, as `look-around.sh` prints it."""
+"""A host's answer about its surroundings, as `look-around.sh` prints it."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ from tests.cutover.stories import (
     entry,
     host,
     lacks,
+    missing_at,
     run,
     stale,
     step,
-    told,
 )
 
 
@@ -121,7 +121,7 @@ def test_a_spoilt_proof_proves_nothing(name: str, number: int, spoil: Callable[[
         story.change("production-drill", spoil)
     cutover = story.decide()
     assert cutover.reached == number - 1
-    assert told(cutover, number)
+    assert missing_at(cutover, number)
 
 
 @pytest.mark.parametrize("name", ["staging", "staging-drill"])
@@ -144,8 +144,8 @@ def test_proofs_of_another_commit_do_not_add_up(name: str, number: int, says: st
     """What is proven of one commit says nothing of another, and what is missing names the commit."""
     cutover = step(4).change(name, of_another_commit).decide()
     assert cutover.reached == number - 1
-    assert says in told(cutover, number)
-    assert COMMIT[:12] in told(cutover, number)
+    assert says in missing_at(cutover, number)
+    assert COMMIT[:12] in missing_at(cutover, number)
 
 
 def test_production_that_was_not_promoted_is_not_proven() -> None:
@@ -153,7 +153,7 @@ def test_production_that_was_not_promoted_is_not_proven() -> None:
     story = step(3)
     for record in story.records.values():
         record.promoted_from = None
-    assert "was not promoted" in told(story.decide(), 3)
+    assert "was not promoted" in missing_at(story.decide(), 3)
 
 
 @pytest.mark.parametrize("claimed", ["aws", "production-drill", "gone"])
@@ -163,21 +163,21 @@ def test_a_promotion_must_come_from_staging(claimed: str) -> None:
     source = story.records["production"].promoted_from
     assert source is not None
     story.records["production"].promoted_from = msgspec.structs.replace(source, run=claimed)
-    assert "was not promoted" in told(story.decide(), 3)
+    assert "was not promoted" in missing_at(story.decide(), 3)
 
 
 def test_a_drill_without_the_dead_mans_switch_is_not_enough() -> None:
     """On production the host must have gone back by itself once."""
     story = step(3)
     story.records["production-drill"].run.options["drill"] = "orderly"
-    assert "without the dead man's switch" in told(story.decide(), 3)
+    assert "without the dead man's switch" in missing_at(story.decide(), 3)
 
 
 def test_every_host_of_a_group_counts() -> None:
     """A group is proven when all of its hosts took part, not when one did."""
     story = step(3)
     story.terms = replace(story.terms, production=("production", frozenset({"a", "c"})))
-    assert "all of group production (a, c)" in told(story.decide(), 3)
+    assert "all of group production (a, c)" in missing_at(story.decide(), 3)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_record_that_is_not_what_was_signed_proves_nothing() -> None:
     """Who distrusts a record is told why."""
     story = step(1)
     story.distrusted["aws"] = "it is not signed"
-    assert "aws: it is not signed" in told(story.decide(), 1)
+    assert "aws: it is not signed" in missing_at(story.decide(), 1)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_logic_for_aws_keeps_the_last_step_away(entries: list[object], lack: Lac
     cutover = story.decide()
     assert cutover.reached == 3
     assert lack.value in lacks(cutover, 4)
-    assert says in told(cutover, 4)
+    assert says in missing_at(cutover, 4)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_what_a_host_still_has_keeps_the_last_step_away(bad: Verdict, lack: Lack
     cutover = story.decide()
     assert cutover.reached == 3
     assert lacks(cutover, 4) == [lack.value]
-    assert "b: There is no agent" in told(cutover, 4)
+    assert "b: There is no agent" in missing_at(cutover, 4)
 
 
 def test_what_could_not_be_seen_is_inconclusive() -> None:
@@ -323,7 +323,7 @@ def test_other_verdicts_than_on_aws_are_told() -> None:
     both = [story.records["aws"], story.records["staging"]]
     assert [{result.id for result in record.hosts[0].clauses} for record in both] == [set(Clause)] * 2
     story.terms = replace(story.terms, units_before=("live",))
-    assert "other units" in told(story.decide(), 2)
+    assert "other units" in missing_at(story.decide(), 2)
 
 
 def test_the_newest_commit_is_not_the_only_one() -> None:

@@ -1,4 +1,4 @@
-"""What tests of the host's script do to a lab host, past every connection."""
+"""Runs the host's script and other commands on a lab host, without a connection of the product."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def contract_of(machine: LabHost) -> Contract:
 
 def values_of(machine: LabHost) -> dict[str, str]:
     """What is probed on the host and what is installed there, as a session says it."""
-    said = defaults(contract_of(machine))
-    return {name: said[name] for name in ("SWITCHPROOF_ENDPOINTS", "SWITCHPROOF_BRIDGE")}
+    values = defaults(contract_of(machine))
+    return {name: values[name] for name in ("SWITCHPROOF_ENDPOINTS", "SWITCHPROOF_BRIDGE")}
 
 
 def ask(machine: LabHost, verb: str, **values: str) -> Frame:
@@ -67,8 +67,8 @@ def by_hand(machine: LabHost, verb: str, **values: str) -> tuple[int, str]:
     """Run the script as a person on the host does; return its exit status and what it printed."""
     write(machine, "/root/host-switch.sh", by_hand_of(contract_of(machine)))
     given = {"REPO_URL": REPOSITORY, "FLAKE_ATTR": "choiros-a", **QUICK, **values}
-    words = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
-    done = machine.run(["sh", "-c", f"cd / && env {shlex.join(words)} 2>&1"], timeout_s=90)
+    command = [*(f"{name}={value}" for name, value in given.items()), "/root/host-switch.sh", verb]
+    done = machine.run(["sh", "-c", f"cd / && env {shlex.join(command)} 2>&1"], timeout_s=90)
     return done.returncode, done.stdout
 
 
@@ -120,3 +120,14 @@ def add_branch(machine: LabHost, name: str, edits: str, parent: str = "main") ->
       git rev-parse HEAD
     """
     return inside(machine, script).splitlines()[-1]
+
+
+def hold(machine: LabHost, run: str, lease_s: int = 900) -> None:
+    """Claim the host for a run."""
+    values = {"SWITCHPROOF_RUN": run, "SWITCHPROOF_OWNER": "Ada on build-7", "SWITCHPROOF_LEASE_S": str(lease_s)}
+    assert ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", **values).text("outcome") == "ok"
+
+
+def claim(machine: LabHost, run: str, **values: str) -> dict[str, bytes]:
+    """Try to claim the host for a run; return all that it said."""
+    return ask(machine, "resolve", RELEASE_SHA="main", SWITCHPROOF_CLAIM="1", SWITCHPROOF_RUN=run, **values).sections

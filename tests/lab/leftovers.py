@@ -1,4 +1,4 @@
-"""Finds what a lab left on this machine, wherever it may hide."""
+"""Finds everything that a lab left on this machine."""
 
 from pathlib import Path
 

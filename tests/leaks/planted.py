@@ -1,4 +1,4 @@
-"""Secrets of many kinds, as hosts, tools and users write them, and what of each must never be seen."""
+"""Secrets of many kinds, as hosts, tools and users write them, with the part that must never be shown."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ NEEDLES = tuple(
 """What must not be found anywhere."""
 
 
-def found_in(said: str) -> list[str]:
+def found_in(text: str) -> list[str]:
     """Return what is found in a text that must not be, also behind the escapes of HTML and JSON."""
-    forms = {said, html.unescape(said)}
+    forms = {text, html.unescape(text)}
     forms |= {form.replace("\\n", "\n").replace('\\"', '"') for form in forms}
     return [needle for needle in NEEDLES if any(needle in form for form in forms)]

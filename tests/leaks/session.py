@@ -1,4 +1,4 @@
-"""A deploy session against a host that tells all its secrets: `python -m tests.leaks.session WAY ARGUMENTS…`."""
+"""Runs a deploy session against a host that prints its secrets: `python -m tests.leaks.session WAY ARGUMENTS…`."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Host:
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         assert isinstance(program, Question)
-        said = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
-        frame = packed(payload(said), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
+        answer = {name: text.encode() for name, text in getattr(self, program.verb)(program.values).items()}
+        frame = packed(payload(answer), nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
         return Completed(frame, ALL.encode(), 0, timeout_s)
 
     def resolve(self, _: Mapping[str, str]) -> dict[str, str]:
@@ -99,8 +99,8 @@ class Host:
         return {"outcome": "late" if not self.back else ALL, "detail": ALL, "job": "return"}
 
     def system(self, toplevel: str) -> dict[str, str]:
-        said = {name: text for name, text in SECTIONS.items() if name.startswith(("system.", "units."))}
-        return said | {"system.running": toplevel, "system.profile": toplevel, "units.failed": "leaky.service"}
+        sections = {name: text for name, text in SECTIONS.items() if name.startswith(("system.", "units."))}
+        return sections | {"system.running": toplevel, "system.profile": toplevel, "units.failed": "leaky.service"}
 
 
 def main(way: str, arguments: list[str]) -> int:
@@ -129,9 +129,9 @@ def main(way: str, arguments: list[str]) -> int:
     return int(pytest.main(arguments))
 
 
-def _break(said: str = ALL) -> None:
-    held = [said, {"within": said}]
-    raise RuntimeError(f"with {held} in its hands:\n{said}")
+def _break(text: str = ALL) -> None:
+    held = [text, {"within": text}]
+    raise RuntimeError(f"with {held} in its hands:\n{text}")
 
 
 if __name__ == "__main__":

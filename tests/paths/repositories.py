@@ -1,4 +1,4 @@
-"""Small repositories, one shaped like those whose deploys went wrong."""
+"""Makes small repositories, one with the shape of those whose deploys failed."""
 
 from __future__ import annotations
 

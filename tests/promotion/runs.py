@@ -1,4 +1,4 @@
-"""Runs of a staging host as they stand in their folders, signed with real keys."""
+"""Folders of runs of a staging host, signed with real keys."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from switchproof.deploy.trust.attestation import attest
 from switchproof.deploy.trust.promotion import Demand
 from tests.answers import HOST_KEY, NAR_HASH
 from tests.reports import stories
+from tests.reports.story import BEGIN, SHA, Story
 from tests.schema import validate
 
 ROOT = Path(__file__).parents[2]
-COMMIT = stories.SHA
+COMMIT = SHA
 OTHER_COMMIT = "f" * 40
 CONTRACT = hashlib.sha256(b"contract").hexdigest()
-NOW = stories.BEGIN + dt.timedelta(hours=3)
+NOW = BEGIN + dt.timedelta(hours=3)
 NAR_HEX = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The SHA-256 of nothing, which `NAR_HASH` spells as Nix does."""
 
@@ -44,7 +45,7 @@ DEMAND = Demand(
 """What production demands of a record."""
 
 
-def staging(story: stories.Story | None = None) -> Record:
+def staging(story: Story | None = None) -> Record:
     """A canonical run on host b of group staging."""
     record = (story or stories.canonical("b")).record()
     record.contract_sha256 = CONTRACT

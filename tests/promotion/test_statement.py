@@ -19,6 +19,7 @@ from switchproof.deploy.trust.statement import (
 from tests.answers import NAR_HASH
 from tests.promotion.runs import COMMIT, CONTRACT, NAR_HEX, changed, failed, staging
 from tests.reports import stories
+from tests.reports.story import NEW, Story
 
 RECORD_SHA256, TARGET_SHA256 = "1" * 64, "2" * 64
 
@@ -37,7 +38,7 @@ def test_a_statement_is_in_toto_s() -> None:
     assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
     assert statement["subject"] == [
         {"name": "https://example.org/choiros.git", "digest": {"gitCommit": COMMIT}},
-        {"name": stories.NEW, "digest": {"sha256": NAR_HEX}, "mediaType": "application/x-nix-nar"},
+        {"name": NEW, "digest": {"sha256": NAR_HEX}, "mediaType": "application/x-nix-nar"},
     ]
     predicate = statement["predicate"]
     assert isinstance(predicate, dict)
@@ -71,26 +72,26 @@ def test_what_did_not_pass_stands_under_failed() -> None:
 def test_one_system_of_many_hosts_is_one_subject() -> None:
     """Hosts that run the same system are one subject."""
     statement = make_statement(staging(stories.canonical("b", "c")), RECORD_SHA256, "ovh.toml", TARGET_SHA256)
-    assert statement.systems == {(stories.NEW, NAR_HEX)}
+    assert statement.systems == {(NEW, NAR_HEX)}
     assert len(statement.subject) == 2
 
 
 def test_a_run_that_came_to_nothing_cannot_be_signed() -> None:
     """Without a commit and a system there is nothing to make a statement about."""
     with pytest.raises(NothingToSign):
-        make_statement(stories.Story("b").record(), RECORD_SHA256, "ovh.toml", TARGET_SHA256)
+        make_statement(Story("b").record(), RECORD_SHA256, "ovh.toml", TARGET_SHA256)
 
 
 @pytest.mark.parametrize(
     ("toplevel", "nar_hash"),
     [
-        (stories.NEW, None),
+        (NEW, None),
         (None, NAR_HASH),
-        (stories.NEW, NAR_HASH.removeprefix("sha256:")),
-        (stories.NEW, NAR_HASH + "0"),
-        (stories.NEW, "sha256:" + "z" * 52),
-        (stories.NEW, "sha256:" + "e" * 52),
-        (stories.NEW, "$(reboot)"),
+        (NEW, NAR_HASH.removeprefix("sha256:")),
+        (NEW, NAR_HASH + "0"),
+        (NEW, "sha256:" + "z" * 52),
+        (NEW, "sha256:" + "e" * 52),
+        (NEW, "$(reboot)"),
     ],
 )
 def test_what_is_no_hash_names_no_system(toplevel: str | None, nar_hash: str | None) -> None:

@@ -1,4 +1,4 @@
-"""One lab host for all tests of ways to a host."""
+"""Fixtures: one lab host for all tests of providers."""
 
 from __future__ import annotations
 

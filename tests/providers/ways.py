@@ -1,4 +1,4 @@
-"""Targets and providers for one lab host, with whatever a test makes different."""
+"""Makes targets and connections for one lab host, with the changes that a test needs."""
 
 from __future__ import annotations
 
@@ -97,3 +97,12 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {SOON_S:g} s: {what}"
         time.sleep(0.05)
+
+
+def now(machine: LabHost) -> str:
+    return inside(machine, "date +@%s.%6N")
+
+
+def sshd_says(machine: LabHost, since: str) -> str:
+    # By name, not by unit: of a process that has ended already journald no longer learns the unit.
+    return inside(machine, f"journalctl --sync; journalctl -q -o cat -t sshd -t sshd-session --since={since}")

@@ -26,6 +26,7 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.journal import Journal, read_events
 from switchproof.deploy.redact.redactor import Redactor
 from tests.reports import stories
+from tests.reports.story import BEGIN, Story
 
 STORIES = [stories.canonical, stories.rolled_back, stories.unsafe, stories.inconclusive, stories.killed]
 
@@ -39,11 +40,11 @@ def written(folder: Path, events: list[AnyEvent], redact: Redactor | None = None
 
 
 def note(text: str) -> Noted:
-    return Noted(at=stories.BEGIN, host=None, text=text)
+    return Noted(at=BEGIN, host=None, text=text)
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_events_are_read_back_as_they_were(story: type[stories.Story], tmp_path: Path) -> None:
+def test_events_are_read_back_as_they_were(story: type[Story], tmp_path: Path) -> None:
     """Every kind of event comes back from the file as it was, type and order included."""
     events = story().events
     path = written(tmp_path, events)
@@ -104,15 +105,15 @@ def test_log_lines_are_watched_and_not_kept(tmp_path: Path) -> None:
     journal = Journal(tmp_path, Redactor([("TOKEN", "s3cr3t")]))
     seen: list[AnyEvent] = []
     journal.watch(seen.append)
-    journal.emit(LogLine(at=stories.BEGIN, host="a", text="\x1b[31mit is s3cr3t"))
-    assert seen == [LogLine(at=stories.BEGIN, host="a", text="it is [redacted: TOKEN]")]
+    journal.emit(LogLine(at=BEGIN, host="a", text="\x1b[31mit is s3cr3t"))
+    assert seen == [LogLine(at=BEGIN, host="a", text="it is [redacted: TOKEN]")]
     assert journal.events == []
     assert (tmp_path / "events.jsonl").read_bytes() == b""
 
 
 def test_every_text_of_an_event_is_redacted(tmp_path: Path) -> None:
     """A secret is in no part of what is kept: not in texts, nested data, options or evidence."""
-    story = stories.Story("a", options={"args": "--x=s3cr3t"}).resolved("subject s3cr3t")
+    story = Story("a", options={"args": "--x=s3cr3t"}).resolved("subject s3cr3t")
     story.check(
         "a", Clause.CONVERGE, "switched", Verdict.FAILED, "m s3cr3t", expected="s3cr3t", seen="\\u0073 s3cr3t"
     )
@@ -123,7 +124,7 @@ def test_every_text_of_an_event_is_redacted(tmp_path: Path) -> None:
         leg="forward",
         endpoint="live",
         settled="unhealthy",
-        began=stories.BEGIN,
+        began=BEGIN,
         seconds=1.0,
         limit_s=1.0,
         samples=(sample,),
@@ -165,7 +166,7 @@ def test_secret_that_is_an_ordinary_word_breaks_nothing(word: str, tmp_path: Pat
 
 def test_secret_that_is_the_name_of_a_kind_of_provider_breaks_nothing(tmp_path: Path) -> None:
     """The word for the way to a host stays what it is; who we are on that way is text."""
-    reached = Connected(at=stories.BEGIN, host="a", connection=ConnectionFacts(kind="local", user="local"))
+    reached = Connected(at=BEGIN, host="a", connection=ConnectionFacts(kind="local", user="local"))
     (event,) = read_events(written(tmp_path, [reached], Redactor([("WORD", "local")])))
     assert isinstance(event, Connected)
     assert (event.connection.kind, event.connection.user) == ("local", "[redacted: WORD]")

@@ -12,7 +12,7 @@ from switchproof.deploy.observe.earlier import Proven
 from switchproof.deploy.record.past_runs import last_canonical, proven, read_earlier
 from switchproof.deploy.record.record import Record, write_record
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import BEGIN, CHECKS, NEW, Story
 from tests.schema import validate
 
 
@@ -53,7 +53,7 @@ def test_other_hosts_providers_and_verdicts_do_not_count(tmp_path: Path) -> None
 
 def test_audit_leaves_no_host_with_a_system(tmp_path: Path) -> None:
     """A run that changed nothing does not say what a host was left with."""
-    story = Story("a", mode="audit").clauses("a", *stories.CHECKS).seen("a", "after", stories.NEW, 3)
+    story = Story("a", mode="audit").clauses("a", *CHECKS).seen("a", "after", NEW, 3)
     keep(tmp_path, "audit", story.left("a", HostState.UNCHANGED, "").ended(ExitCode.CANONICAL).record())
     assert not proven(tmp_path, "ovh", "a")
 
@@ -67,7 +67,7 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     assert [each.run for each in proven(tmp_path, "ovh", "a")] == ["good"]
 
 
-LATER = stories.BEGIN + dt.timedelta(days=1)
+LATER = BEGIN + dt.timedelta(days=1)
 
 
 def test_last_canonical_run_of_the_same_hosts_is_found(tmp_path: Path) -> None:
@@ -94,18 +94,16 @@ def test_earlier_runs_are_told_with_what_did_not_pass(tmp_path: Path) -> None:
     assert told.previous
     assert (told.canonical.folder, told.previous.folder) == ("20261123T1", "20261123T3")
     (canonical,), (previous,) = told.canonical.hosts, told.previous.hosts
-    assert (canonical.toplevel, canonical.not_passed) == (stories.NEW, {})
+    assert (canonical.toplevel, canonical.not_passed) == (NEW, {})
     assert previous.not_passed == {"answers": "failed", "live": "blocked", "dev": "blocked"}
 
 
 def test_usual_time_of_a_phase_is_the_median_of_those_that_ended_well(tmp_path: Path) -> None:
     """Phases of the same mode count that ended without trouble; several of one kind in a run count together."""
     for number, seconds in enumerate([10.0, 20.0, 90.0]):
-        story = (
-            stories.Story("a").phase("a", "converge", seconds).phase("a", "observe", 1.0).phase("a", "observe", 2.0)
-        )
+        story = Story("a").phase("a", "converge", seconds).phase("a", "observe", 1.0).phase("a", "observe", 2.0)
         keep(tmp_path, f"20261123T{number}", story.record(), minutes=number)
-    keep(tmp_path, "20261123T8", stories.Story("a").phase("a", "converge", 1.0, problem="lost").record(), minutes=8)
-    keep(tmp_path, "20261123T9", stories.Story("a", mode="audit").phase("a", "observe", 60.0).record(), minutes=9)
+    keep(tmp_path, "20261123T8", Story("a").phase("a", "converge", 1.0, problem="lost").record(), minutes=8)
+    keep(tmp_path, "20261123T9", Story("a", mode="audit").phase("a", "observe", 60.0).record(), minutes=9)
     told = read_earlier(tmp_path, "ovh", ["a"], "deploy", LATER).typical
     assert {(one.phase, one.median_s, one.runs) for one in told} == {("converge", 20.0, 3), ("observe", 3.0, 3)}

@@ -16,11 +16,11 @@ from switchproof.deploy.record import facts
 from switchproof.deploy.record.fold import NOT_RUN, fold
 from switchproof.deploy.record.record import Record, read_record, write_record
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import CHECKS, OLD, SHA, UNITS, Story
 from tests.schema import validate
 
 CANONICAL = stories.canonical().events
-CHECKS = [number for number, event in enumerate(CANONICAL) if isinstance(event, ev.CheckFinished)]
+FINISHED = [number for number, event in enumerate(CANONICAL) if isinstance(event, ev.CheckFinished)]
 BAD = [Verdict.FAILED, Verdict.BLOCKED, Verdict.INCONCLUSIVE]
 
 
@@ -34,7 +34,7 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
     record = fold(CANONICAL)
     assert record.verdict is RunVerdict.CANONICAL
     assert record.run.exit_code == 0
-    assert record.revision.sha == stories.SHA
+    assert record.revision.sha == SHA
     for host in record.hosts:
         assert (host.verdict, host.state) == (Verdict.PASSED, HostState.CONVERGED)
         assert [result.id for result in host.clauses] == list(Clause)
@@ -46,7 +46,7 @@ def test_run_in_which_everything_passed_is_canonical() -> None:
 def test_what_the_runner_built_stands_in_the_record_in_order() -> None:
     """One entry for each configuration; a run whose hosts build has none."""
     builds = [
-        facts.Build(configuration=name, toplevel=stories.SHA, nix="nix (Nix) 2.34.8", paths=3, seconds=1.5)
+        facts.Build(configuration=name, toplevel=SHA, nix="nix (Nix) 2.34.8", paths=3, seconds=1.5)
         for name in ("web", "db")
     ]
     told: list[ev.AnyEvent] = [ev.SystemBuilt(build=build) for build in builds]
@@ -54,7 +54,7 @@ def test_what_the_runner_built_stands_in_the_record_in_order() -> None:
     assert fold(CANONICAL).builds == []
 
 
-@pytest.mark.parametrize("missing", CHECKS)
+@pytest.mark.parametrize("missing", FINISHED)
 def test_silence_never_passes(missing: int) -> None:
     """Without any one of its checks a canonical run is not canonical, and the check stands there as not run."""
     lost = CANONICAL[missing]
@@ -66,7 +66,7 @@ def test_silence_never_passes(missing: int) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("number", CHECKS)
+@pytest.mark.parametrize("number", FINISHED)
 def test_one_bad_check_is_enough(number: int, bad: Verdict) -> None:
     """A canonical run with any one check not passed is not canonical."""
     events = list(CANONICAL)
@@ -76,7 +76,7 @@ def test_one_bad_check_is_enough(number: int, bad: Verdict) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("number", CHECKS)
+@pytest.mark.parametrize("number", FINISHED)
 @pytest.mark.parametrize("last", [True, False])
 def test_of_a_check_that_reports_twice_the_worse_counts(number: int, bad: Verdict, last: bool) -> None:
     """A check that passed and did not pass, in whatever order, has not passed."""
@@ -84,14 +84,14 @@ def test_of_a_check_that_reports_twice_the_worse_counts(number: int, bad: Verdic
     events = [*CANONICAL[:-1], other, CANONICAL[-1]] if last else [*CANONICAL[:1], other, *CANONICAL[1:]]
     record = fold(events)
     assert record.verdict is not RunVerdict.CANONICAL
-    assert sum(len(result.checks) for host in record.hosts for result in host.clauses) == len(CHECKS)
+    assert sum(len(result.checks) for host in record.hosts for result in host.clauses) == len(FINISHED)
 
 
 @given(st.lists(st.integers(1, len(CANONICAL) - 1), unique=True))
 def test_part_of_a_canonical_run_is_canonical_only_with_every_check_and_the_end(lost: list[int]) -> None:
     """Whatever is taken from a run's events, what is left is canonical only if all checks, states and the end are."""
     left = [event for number, event in enumerate(CANONICAL) if number not in lost]
-    needed = {*CHECKS, *(n for n, e in enumerate(CANONICAL) if isinstance(e, ev.HostLeft | ev.RunFinished))}
+    needed = {*FINISHED, *(n for n, e in enumerate(CANONICAL) if isinstance(e, ev.HostLeft | ev.RunFinished))}
     assert (fold(left).verdict is RunVerdict.CANONICAL) == (not needed & set(lost))
 
 
@@ -145,7 +145,7 @@ def test_check_belongs_to_its_clause_host_and_leg() -> None:
     """A check that passed elsewhere, on another leg or under another clause, proves nothing here."""
     for change in ({"host": "b"}, {"leg": "back"}, {"clause": Clause.RUNTIME}, {"id": "other"}):
         events = list(CANONICAL)
-        events[CHECKS[0]] = msgspec.structs.replace(events[CHECKS[0]], **change)
+        events[FINISHED[0]] = msgspec.structs.replace(events[FINISHED[0]], **change)
         record = fold(events)
         assert record.verdict is RunVerdict.INCONCLUSIVE, change
         assert clause(record, Clause.REVISION)[1][0] is Verdict.INCONCLUSIVE, change
@@ -157,7 +157,7 @@ def test_two_checks_of_one_name_must_both_report() -> None:
     assert isinstance(begun, ev.RunStarted)
     twice = msgspec.structs.replace(begun, expected=(*begun.expected, begun.expected[0]))
     assert fold([twice, *CANONICAL[1:]]).verdict is RunVerdict.INCONCLUSIVE
-    assert fold([twice, *CANONICAL[1:-1], CANONICAL[CHECKS[0]], CANONICAL[-1]]).verdict is RunVerdict.CANONICAL
+    assert fold([twice, *CANONICAL[1:-1], CANONICAL[FINISHED[0]], CANONICAL[-1]]).verdict is RunVerdict.CANONICAL
 
 
 def test_clause_of_which_nothing_was_expected_is_inconclusive() -> None:
@@ -176,7 +176,7 @@ def test_rolled_back_host_was_not_canonical_and_its_way_back_is_told() -> None:
     host = stories.rolled_back().record().host("a")
     assert host.verdict is Verdict.FAILED
     assert host.rollback
-    assert (host.rollback.verdict, host.rollback.to) == (Verdict.PASSED, stories.OLD)
+    assert (host.rollback.verdict, host.rollback.to) == (Verdict.PASSED, OLD)
     assert [result.id for result in host.rollback.clauses] == list(Clause)
     assert stories.rolled_back().record().host("b").rollback is None
 
@@ -261,7 +261,7 @@ def _with_last(verdict: Verdict | None, *others: tuple[Clause, str, Verdict]) ->
     assert isinstance(first, ev.RunStarted)
     story.events[0] = msgspec.structs.replace(first, expected=(*first.expected, keeps))
     bad = {(clause, check): found for clause, check, found in others}
-    for clause, checks in stories.CHECKS.items():
+    for clause, checks in CHECKS.items():
         for check, _ in checks:
             story.check("a", clause, check, bad.get((clause, check), Verdict.PASSED))
     if verdict is not None:
@@ -309,7 +309,7 @@ def test_phase_ends_on_the_leg_on_which_it_began() -> None:
         ev.Noted(host="z", text=""),
         ev.Warned(host="z", text=""),
         ev.PhaseStarted(host="z", phase="observe"),
-        msgspec.structs.replace(CANONICAL[CHECKS[0]], host="z"),
+        msgspec.structs.replace(CANONICAL[FINISHED[0]], host="z"),
     ],
 )
 def test_events_of_an_unknown_host_are_refused(event: ev.AnyEvent) -> None:
@@ -385,7 +385,7 @@ def test_endpoint_is_healthy_from_its_last_row_of_good_answers_on() -> None:
 def test_units_stand_beside_what_they_were() -> None:
     """A unit with another definition is redefined, one with another invocation restarted."""
     units = stories.canonical("a").record().host("a").units
-    assert [unit.name for unit in units] == list(stories.UNITS)
+    assert [unit.name for unit in units] == list(UNITS)
     assert all(unit.redefined and unit.restarted for unit in units)
     back = stories.rolled_back().record().host("a").units
     assert all(unit.restarted and not unit.redefined for unit in back)

@@ -17,8 +17,8 @@ from switchproof.deploy.record.facts import Waiver
 from switchproof.deploy.record.fold import fold
 from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state
 from switchproof.deploy.target.loading import load_contract
-from tests.reports.stories import Story
-from tests.target.test_target import ENVIRON, TEXT
+from tests.reports.story import Story
+from tests.target.texts import ENVIRON, TEXT
 
 END = dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
 P, F, B, I, W = (  # noqa: E741 - a table's heads

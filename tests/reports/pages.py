@@ -1,4 +1,4 @@
-"""HTML as a browser would take it, for tests that ask what is in it."""
+"""Parses HTML into elements, for tests of its contents."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Element:
         )
 
     def all(self, tag: str = "", **wanted: str) -> list[Element]:
-        found = []
+        elements = []
         for child in self.children:
             if isinstance(child, Element):
                 fits = all(
                     value in child.attributes.get(name.strip("_"), "").split() for name, value in wanted.items()
                 )
                 if fits and tag in {"", child.tag}:
-                    found.append(child)
-                found += child.all(tag, **wanted)
-        return found
+                    elements.append(child)
+                elements += child.all(tag, **wanted)
+        return elements
 
     def one(self, tag: str = "", **wanted: str) -> Element:
-        (found,) = self.all(tag, **wanted)
-        return found
+        (element,) = self.all(tag, **wanted)
+        return element
 
 
 class _Reader(HTMLParser):

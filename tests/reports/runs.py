@@ -1,4 +1,4 @@
-"""Folders of runs that never happened, for the tests of what lists them, shows them and tidies them up."""
+"""Writes folders of made-up runs, for the tests of listing, showing and tidying them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switchproof.deploy.record.events import AnyEvent
 from switchproof.deploy.record.record import Evidence, Record, write_record
 from switchproof.reports import files
 from switchproof.reports.page import layout
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 
 def keep(folder: Path, story: Story, hours: float = 0, **changes: object) -> Path:

@@ -12,7 +12,7 @@ from switchproof.reports.page.conformance import render
 from switchproof.reports.terminal import summary
 from tests.reports import stories
 from tests.reports.pages import read
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 CRASHED = (
     "hypervisor.service failed 5 times with exit-code {n}\nnot active: hypervisor.service auto-restart\ntry: read it"

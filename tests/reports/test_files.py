@@ -12,18 +12,19 @@ import pytest
 from switchproof.deploy.record.record import read_record, write_record
 from switchproof.reports import files
 from tests.reports import stories
+from tests.reports.story import BEGIN, SHA
 
 
 def test_run_name_says_when_what_where_and_which() -> None:
     """A run's folder is named for its start in UTC, its mode, its provider and its commit."""
     at = dt.datetime(2026, 11, 23, 16, 12, 3, tzinfo=dt.timezone(dt.timedelta(hours=1)))
-    assert files.run_name(at, "deploy", "lab", stories.SHA) == "20261123T151203Z-deploy-lab-1a2b3c4"
+    assert files.run_name(at, "deploy", "lab", SHA) == "20261123T151203Z-deploy-lab-1a2b3c4"
     assert files.run_name(at, "audit", "lab", None) == "20261123T151203Z-audit-lab"
 
 
 def test_run_name_stays_in_its_folder() -> None:
     """A provider's name cannot lead out of the folder of runs."""
-    assert "/" not in files.run_name(stories.BEGIN, "deploy", "../../etc", None)
+    assert "/" not in files.run_name(BEGIN, "deploy", "../../etc", None)
 
 
 def test_runs_of_one_second_have_their_own_folders(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from switchproof.deploy.record import facts
 from switchproof.reports import causes, reading
 from switchproof.reports.legs import legs_of
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 
 def cause(story: Story) -> tuple[str, Clause, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from tests.target.test_target import TEXT, loaded
+from tests.target.texts import TEXT, loaded
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a trial could have seen, made up: a host that did everything right, for tests to take something from."""
+"""Made-up observations of a trial: a host on which all went right, which tests change."""
 
 from __future__ import annotations
 

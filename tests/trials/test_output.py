@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.trials.output import last_line, rollback_said
+from switchproof.trials.output import last_line, reported_rollback
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from switchproof.trials.output import last_line, rollback_said
 )
 def test_words_of_going_back_are_known(text: str, done: bool | None) -> None:
     """Having gone back, trying to, and saying that it was not done are three things."""
-    said = rollback_said(text)
+    said = reported_rollback(text)
     assert (said.done if said else None) is done
 
 

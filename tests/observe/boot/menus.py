@@ -1,4 +1,4 @@
-"""Boot partitions, as hosts describe them."""
+"""Boot partitions in the form of a host's answer."""
 
 from __future__ import annotations
 

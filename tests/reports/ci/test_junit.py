@@ -13,7 +13,7 @@ import pytest
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.reports.ci import junit
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import SHA, Story
 
 ALL = [
     stories.canonical,
@@ -172,7 +172,7 @@ def test_properties_tell_what_was_tested() -> None:
     assert known == {
         "verdict": "failed",
         "state": "rolled-back",
-        "sha": stories.SHA,
+        "sha": SHA,
         "provider": "ovh",
         "mode": "deploy",
         "emulated": "false",

@@ -16,7 +16,7 @@ from switchproof.reports.ci.github import GitHub
 from switchproof.reports.ci.gitlab import GitLab
 from switchproof.reports.terminal.progress import Progress
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 ATTACK = "::set-env name=X::y\n::error::z %0A%25 ##[add-path]/x `a` ```\n| <b>@me</b> https://evil.example"
 

@@ -12,7 +12,7 @@ from switchproof.deploy.record.record import write_record
 from switchproof.reports.__main__ import COMMANDS, main
 from switchproof.reports.ci import markdown
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from switchproof.deploy.record.past_runs import last_canonical, proven
 from switchproof.reports.kept.tidy import Tidied, tidy
 from tests.reports import stories
 from tests.reports.runs import keep
-from tests.reports.stories import Story
+from tests.reports.story import BEGIN, SHA, Story
 
 
 def names(folder: Path) -> set[str]:
@@ -24,7 +24,7 @@ def names(folder: Path) -> set[str]:
 
 def left_with(toplevel: str, *hosts: str) -> Story:
     story = stories.canonical(*hosts or ("a",))
-    system = SystemIdentity(toplevel=toplevel, generation=1, revision=stories.SHA, boot_id="b")
+    system = SystemIdentity(toplevel=toplevel, generation=1, revision=SHA, boot_id="b")
     story.events = [
         type(event)(at=event.at, host=event.host, when="after", system=system)
         if isinstance(event, SystemSeen) and event.when == "after"
@@ -96,7 +96,7 @@ def test_what_later_runs_look_up_stays(tmp_path: Path) -> None:
     keep(tmp_path, stories.drill("b"), 10)
     for hours in range(20, 23):
         keep(tmp_path, stories.unsafe(), hours, provider="ovh")
-    now = stories.BEGIN.replace(year=2027)
+    now = BEGIN.replace(year=2027)
 
     def looked_up() -> tuple[object, ...]:
         two = [proven(tmp_path, "ovh", host)[:2] for host in "ab"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from switchproof.deploy.record import facts
 from switchproof.reports.page import attempts
-from tests.reports.stories import BEGIN, samples
+from tests.reports.story import BEGIN, samples
 
 
 def watch(

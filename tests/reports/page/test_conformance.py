@@ -15,6 +15,7 @@ from switchproof.deploy.record.record import Record
 from switchproof.reports.page import conformance, layout
 from switchproof.reports.reading import SHAPES
 from tests.reports import pages, stories
+from tests.reports.story import CHECKS, OLD
 
 STORIES = [
     stories.canonical,
@@ -163,7 +164,7 @@ def test_failed_check_stands_open() -> None:
 def test_passed_checks_are_folded() -> None:
     """Where everything passed, every check is there and none is open."""
     checks = page(stories.canonical().record()).all("details", class_="check")
-    assert len(checks) == 2 * sum(len(each) for each in stories.CHECKS.values())
+    assert len(checks) == 2 * sum(len(each) for each in CHECKS.values())
     assert not [check for check in checks if "open" in check.attributes]
 
 
@@ -199,7 +200,7 @@ def test_rollback_stands_beside_what_it_undid() -> None:
     """The way back has its own part with the reason, the system and all five clauses."""
     root = page(stories.rolled_back().record())
     (back,) = [leg for leg in root.all("section", class_="leg") if leg.one("h3").text.startswith("Way back")]
-    assert stories.OLD in back.text
+    assert OLD in back.text
     assert "The clause hypervisor failed." in back.text
     assert [clause.one("h4").text.split()[0] for clause in back.all("section", class_="clause")] == list(Clause)
 

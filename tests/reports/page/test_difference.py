@@ -6,7 +6,7 @@ import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.reports.page import difference
-from tests.reports.stories import NEW, OLD, Story
+from tests.reports.story import NEW, OLD, Story
 
 
 def failed(*not_passed: str, contract: str = "") -> list[difference.Difference]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from switchproof.reports.page.durations import Duration, durations
-from tests.reports.stories import Story
+from tests.reports.story import Story
 
 
 def told(story: Story) -> dict[str, Duration]:

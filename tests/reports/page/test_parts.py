@@ -17,7 +17,7 @@ from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Record
 from switchproof.reports.page import layout
 from tests.reports import pages, stories
-from tests.reports.stories import HOSTILE, NEW, OLD, SHA, Story
+from tests.reports.story import BEGIN, CI, HOSTILE, NEW, OLD, OVER_SSH, SHA, Story
 
 
 def read(record: Record, folder: Path | None = None) -> pages.Element:
@@ -62,7 +62,7 @@ def test_first_screen_says_what_where_when_and_who() -> None:
     assert "exit code 1" in told["When"].text
     assert "deployer@build-7" in told["Who"].text
     (run,) = told["Who"].all("a")
-    assert (run.attributes["href"], run.text) == (stories.CI.url, "github run 4711")
+    assert (run.attributes["href"], run.text) == (CI.url, "github run 4711")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_first_screen_says_what_where_when_and_who() -> None:
 )
 def test_only_an_address_on_the_web_is_linked(url: str) -> None:
     """What a CI system, or a file that says it is a record, gives as its address is no link unless it is one."""
-    record = Story("a", ci=msgspec.structs.replace(stories.CI, url=url)).record()
+    record = Story("a", ci=msgspec.structs.replace(CI, url=url)).record()
     assert not [link for link in read(record).all("a") if link.attributes["href"].startswith(("h", "j", "d"))]
 
 
@@ -169,10 +169,10 @@ def test_difference_to_earlier_runs_is_told() -> None:
         "Against the last canonical run",
         "Against the run before this one",
     ]
-    assert [row[:2] for row in table(root, "Checks of the way forward with another result than in the last")] == [
+    assert [row[:2] for row in table(root, "Checks of the first leg with another result than in the last")] == [
         ["new", "a"]
     ]
-    changes = [row[0] for row in table(root, "Checks of the way forward with another result than in the run before")]
+    changes = [row[0] for row in table(root, "Checks of the first leg with another result than in the run before")]
     assert changes[0] == "still failing"
     assert set(changes[1:]) == {"fixed"}
     assert {link.attributes["href"].split("/")[0] for link in root.all("a")} == {".."}
@@ -234,7 +234,7 @@ def test_connections_and_versions_are_told() -> None:
     (row,) = table(told, "How each host was reached")
     assert row[1].startswith("SSH root@203.0.113.7:22")
     assert "over deploy@bastion.example.org:22 ssh-ed25519 SHA256:" in row[1]
-    assert row[2] == stories.OVER_SSH.host_key
+    assert row[2] == OVER_SSH.host_key
     assert "aes128-ctr" in row[3]
     assert row[4] == "-0.012 s ± 0.021 s"
     for words in (record.contract_sha256, "switchproof 0.1.0", "paramiko 5.0.1", "on-failure rollback"):
@@ -269,7 +269,7 @@ def test_hostile_text_is_text_in_every_part() -> None:
         run=HOSTILE,
         folder="../" + HOSTILE,
         mode=HOSTILE,
-        started=stories.BEGIN,
+        started=BEGIN,
         verdict=HOSTILE,
         sha=HOSTILE,
         contract_sha256=HOSTILE,
@@ -337,7 +337,7 @@ def test_what_checks_have_in_common_is_told_once_of_many() -> None:
 def test_report_of_ten_hosts_with_full_diagnostics_is_below_a_megabyte(tmp_path: Path) -> None:
     """Ten hosts of which each failed, was diagnosed at length and was brought back fit into less than 1 MB."""
     names = [f"host-{number:02d}" for number in range(10)]
-    story = Story(*names, ci=stories.CI).earlier().resolved()
+    story = Story(*names, ci=CI).earlier().resolved()
     log = "".join(f"Nov 25 02:31:29 host live[{n}]: {'words ' * (n % 30)}\n" for n in range(200)).encode()
     flapping = tuple((float(second), 502 if second % 2 else 0) for second in range(200))
     for name in names:

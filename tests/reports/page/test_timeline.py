@@ -9,7 +9,7 @@ from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
 from switchproof.reports.page import timeline
 from tests.reports import stories
-from tests.reports.stories import OLD, Story
+from tests.reports.story import OLD, Story
 
 
 def drawn(story: Story) -> timeline.Timeline:

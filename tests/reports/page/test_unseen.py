@@ -5,7 +5,7 @@ from __future__ import annotations
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.reports.page import unseen
 from tests.reports import stories
-from tests.reports.stories import NEW, OLD, Story
+from tests.reports.story import NEW, OLD, Story
 
 
 def test_host_that_was_never_reached_is_named_with_the_reason() -> None:

@@ -12,7 +12,7 @@ from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record import events as ev
 from switchproof.reports.terminal.activity import Board
 from switchproof.reports.terminal.progress import Progress
-from tests.reports.stories import HOSTILE, Story
+from tests.reports.story import HOSTILE, Story
 
 LINE = re.compile(r"\d\d:\d\d:\d\dZ ")
 

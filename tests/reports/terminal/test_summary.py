@@ -14,7 +14,7 @@ from switchproof.reports.advice import RETURN
 from switchproof.reports.reading import EXIT_MEANINGS
 from switchproof.reports.terminal import summary
 from tests.reports import stories
-from tests.reports.stories import Story
+from tests.reports.story import CHECKS, SHA, Story
 
 FOLDER = Path("reports/runs/20261123T151203Z-deploy-ovh-1a2b3c4")
 STORIES = [
@@ -55,7 +55,7 @@ def test_table_is_aligned(story: type[Story]) -> None:
 @pytest.mark.parametrize(
     ("story", "command"),
     [
-        (stories.canonical, f"switchproof audit --provider=ovh --sha={stories.SHA}"),
+        (stories.canonical, f"switchproof audit --provider=ovh --sha={SHA}"),
         (stories.inconclusive, "switchproof audit --provider=ovh"),
         (stories.unsafe, "switchproof rollback --provider=lab 41 --host=a"),
     ],
@@ -119,7 +119,7 @@ def test_commands_keep_targets_and_hosts() -> None:
     """A command to copy names the same target file and the same hosts as the run did."""
     story = stories.canonical("a", "b", options={"targets": "my hosts.toml", "host": "a,@edge"})
     command = lines(story)[-1]
-    assert command.endswith(f"--audit --sha={stories.SHA} '--targets=my hosts.toml' --host=a --host=@edge")
+    assert command.endswith(f"--audit --sha={SHA} '--targets=my hosts.toml' --host=a --host=@edge")
 
 
 def test_lock_holder_is_named() -> None:
@@ -219,7 +219,7 @@ def test_host_that_nobody_could_log_in_to_is_not_to_be_audited() -> None:
     """After a failed login the next step is the remedy of that, as an audit would get no further."""
     story = Story("a")
     remedy = "Give the key that the host accepts with IdentityFile in ssh_config."
-    for check, _ in stories.CHECKS[Clause.REVISION]:
+    for check, _ in CHECKS[Clause.REVISION]:
         story.check("a", Clause.REVISION, check, Verdict.INCONCLUSIVE, "a: no key was accepted.", remedy=remedy)
     story.left("a", HostState.UNCHANGED, "Nothing was started on this host.").ended(ExitCode.INCONCLUSIVE)
     shown = " ".join(summary.render(story.record(), FOLDER).split())
