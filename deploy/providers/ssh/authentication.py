@@ -1,4 +1,4 @@
-"""Log in to a host whose key was checked: offer keys one by one, and report the result of each."""
+"""Logs in to a host whose key was checked: offers keys one by one, and reports the result of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def authenticate(hop: Hop, transport: Transport, timeout_s: float, say: Callable
         say: Receives a line that says what the run waits for.
 
     Raises:
-        AuthenticationFailed: The host rejected the login; carries the result of each key.
+        AuthenticationFailed: The host rejected the login; the message has the result of each key.
         Unreachable: The connection was lost meanwhile.
     """
     notes: list[str] = []
