@@ -10,9 +10,9 @@ from typing import TypeAlias
 import paramiko
 
 from switchproof.deploy.connection import HostKeyChanged, HostKeyUnknown, Unreachable
-from switchproof.deploy.providers.ssh.authentication import authenticate
+from switchproof.deploy.providers.ssh.auth.authentication import authenticate
+from switchproof.deploy.providers.ssh.auth.identities import fingerprint
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.identities import fingerprint
 from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.providers.ssh.transport import Transport, disagreement
 

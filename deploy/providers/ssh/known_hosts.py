@@ -16,8 +16,8 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.lines import matches_host, split_lines
-from switchproof.deploy.providers.ssh.values import shown
+from switchproof.deploy.providers.ssh.openssh.lines import matches_host, split_lines
+from switchproof.deploy.providers.ssh.openssh.values import shown
 
 MAX_BYTES = 64 * 2**20
 """Bytes of one file: half a million hosts."""

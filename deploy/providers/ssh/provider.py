@@ -13,15 +13,15 @@ import paramiko
 
 from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem, NotRoot, RootRefused
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.auth.elevation import Elevation
 from switchproof.deploy.providers.ssh.connection import SshConnection
-from switchproof.deploy.providers.ssh.directives import HONOURED
-from switchproof.deploy.providers.ssh.elevation import Elevation
 from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
-from switchproof.deploy.providers.ssh.reading import Setting
+from switchproof.deploy.providers.ssh.openssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.openssh.directives import HONOURED
+from switchproof.deploy.providers.ssh.openssh.jumps import JumpHost
+from switchproof.deploy.providers.ssh.openssh.reading import Setting
 from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
 from switchproof.deploy.target.types import Host, Target

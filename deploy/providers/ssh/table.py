@@ -125,7 +125,7 @@ def _read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
     from switchproof.deploy.providers.ssh.loading import load_paramiko
 
     load_paramiko()
-    from switchproof.deploy.providers.ssh.password import read_password
+    from switchproof.deploy.providers.ssh.auth.password import read_password
     from switchproof.deploy.providers.ssh.provider import sudo_users
 
     users = sudo_users(target)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import paramiko
 from paramiko.kex_curve25519 import KexCurve25519
 
-from switchproof.deploy.providers.ssh.lines import matches_list
+from switchproof.deploy.providers.ssh.openssh.lines import matches_list
 
 WEAK = {"aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"}
 """Ciphers and MACs that are offered only if the ssh_config names them."""

@@ -10,7 +10,7 @@ import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
 
-from switchproof.deploy.providers.ssh.identities import CERTIFICATE, Offer
+from switchproof.deploy.providers.ssh.auth.identities import CERTIFICATE, Offer
 from switchproof.deploy.providers.ssh.transport import Transport
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import paramiko
 
 from switchproof.deploy.connection import AuthenticationFailed, Unreachable
-from switchproof.deploy.providers.ssh.agent import Agent, AgentError
+from switchproof.deploy.providers.ssh.auth.agent import Agent, AgentError
+from switchproof.deploy.providers.ssh.auth.identities import Offer, offers
+from switchproof.deploy.providers.ssh.auth.login import Authentication, Reply
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.identities import Offer, offers
-from switchproof.deploy.providers.ssh.login import Authentication, Reply
 from switchproof.deploy.providers.ssh.transport import Transport
 
 _USUAL = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
-from switchproof.deploy.providers.ssh.jumps import read_jumps
-from switchproof.deploy.providers.ssh.lines import (
+from switchproof.deploy.providers.ssh.openssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
+from switchproof.deploy.providers.ssh.openssh.jumps import read_jumps
+from switchproof.deploy.providers.ssh.openssh.lines import (
     matches,
     matches_host,
     matches_list,
@@ -23,7 +23,7 @@ from switchproof.deploy.providers.ssh.lines import (
     split_lines,
     split_words,
 )
-from switchproof.deploy.providers.ssh.values import FAMILIES, FLAG, expand, read_port, shown
+from switchproof.deploy.providers.ssh.openssh.values import FAMILIES, FLAG, expand, read_port, shown
 
 DEEPEST = 16
 """Levels of included files; READCONF_MAX_DEPTH of OpenSSH."""

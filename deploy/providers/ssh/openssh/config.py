@@ -10,10 +10,10 @@ from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.addresses import address_problem
-from switchproof.deploy.providers.ssh.directives import ONLY
-from switchproof.deploy.providers.ssh.jumps import JumpHost, read_jumps
-from switchproof.deploy.providers.ssh.reading import Person, Reading, Setting
-from switchproof.deploy.providers.ssh.values import FAMILIES, FLAG, expand_path, read_port
+from switchproof.deploy.providers.ssh.openssh.directives import ONLY
+from switchproof.deploy.providers.ssh.openssh.jumps import JumpHost, read_jumps
+from switchproof.deploy.providers.ssh.openssh.reading import Person, Reading, Setting
+from switchproof.deploy.providers.ssh.openssh.values import FAMILIES, FLAG, expand_path, read_port
 
 
 @dataclass(frozen=True)

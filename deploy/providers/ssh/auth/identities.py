@@ -15,8 +15,8 @@ from pathlib import Path
 
 import paramiko
 
-from switchproof.deploy.providers.ssh.agent import Agent, AgentKey
-from switchproof.deploy.providers.ssh.values import shown
+from switchproof.deploy.providers.ssh.auth.agent import Agent, AgentKey
+from switchproof.deploy.providers.ssh.openssh.values import shown
 
 CERTIFICATE = "-cert-v01@openssh.com"
 _KEY_FIELDS = {"ssh-ed25519": 1, "sk-ecdsa-sha2-nistp256@openssh.com": 3}
