@@ -54,7 +54,7 @@ def covering(waivers: Iterable[Waiver], host: str, check: str) -> Waiver | None:
     return next((each for each in waivers if not each.expired and covers(each, host, check)), None)
 
 
-def terms(waiver: Waiver) -> str:
+def waiver_terms(waiver: Waiver) -> str:
     """Return the terms of a waiver as text: until when, by whom and why."""
     return f"until {_utc(waiver.expires)} by {waiver.owner}: {waiver.reason}"
 

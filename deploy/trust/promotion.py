@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import ClauseResult, Host, Record
-from switchproof.deploy.record.waivers import terms, waived_check
+from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.deploy.trust.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
 
 CLOCKS_DIFFER = dt.timedelta(minutes=5)
@@ -107,7 +107,7 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
         )
     if record.verdict is RunVerdict.WITH_WAIVERS:
         waived = "; ".join(
-            f"{waived_check(each.waiver)} {terms(each.waiver)}" for each in record.waivers if each.covered
+            f"{waived_check(each.waiver)} {waiver_terms(each.waiver)}" for each in record.waivers if each.covered
         )
         yield Refusal(
             Reason.WAIVED,
