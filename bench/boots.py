@@ -61,7 +61,8 @@ def _measure(given: Given) -> Result:
         for number in range(1, given.rounds + 1):
             rounds.append(boot(host))
             say(f"{number}/{given.rounds}  {'  '.join(_outcome(start) for start in rounds[-1])}")
-        facts = [f"{when(given.rounds, 'of two machines at once')}, before: {before}", lab.state.told, machine()]
+        measured = f"{when(given.rounds, 'of two machines at once')}, before: {before}"
+        facts = [measured, lab.state.runtime_text, machine()]
     each = [start for starts in rounds for start in starts]
     hung = [
         f"{start.name} did not serve within {HUNG_S:g} s: {start.words}" for start in each if start.seconds is None

@@ -246,7 +246,7 @@ class DeploySession:
         )
         for waiver in self._waivers:
             if waiver.expired:
-                self.journal.emit(Noted(host=None, text=waivers.told_expired(waiver)))
+                self.journal.emit(Noted(host=None, text=waivers.expiry_warning(waiver)))
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 

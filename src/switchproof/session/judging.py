@@ -121,7 +121,7 @@ class Judging:
                 endpoint=place.endpoint,
                 took_s=shown.took_s,
                 limit_s=shown.limit_s,
-                waiver=waivers.words(waiver) if waiver and verdict is Verdict.WAIVED else "",
+                waiver=waivers.waiver_terms(waiver) if waiver and verdict is Verdict.WAIVED else "",
             )
         )
         return report
