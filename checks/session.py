@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import threading
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
-from switchproof.checks.beginning import describe_run, owner_of_run, waivers_of
+from switchproof.checks.beginning import describe_run, notes_of, owner_of_run, waivers_of
 from switchproof.checks.collection import Collection
 from switchproof.checks.diagnosing import evidence_of, last_words
 from switchproof.checks.ending import Ending, keep_record, sign_record
@@ -232,9 +233,8 @@ class DeploySession:
                 promoted_from=self.promoted_from,
             )
         )
-        for waiver in self._waivers:
-            if waiver.expired:
-                self.journal.emit(Noted(host=None, text=waivers.told_expired(waiver)))
+        for note in notes_of(self.plan.target, self._waivers, os.environ):
+            self._say(note)
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 

@@ -8,7 +8,7 @@ import sys
 from switchproof.deploy.contract import ExitCode
 
 COMMANDS = {
-    "compare": ("switchproof.reports.compare", "hold two runs against each other"),
+    "compare": ("switchproof.reports.compare", "compare two runs, check by check"),
     "index": ("switchproof.reports.index", "write the page that lists every kept run"),
     "list": ("switchproof.reports.listing", "list every kept run as text, the newest first"),
     "merge": ("switchproof.reports.merge", "join the runs of the parts of an audit into one"),

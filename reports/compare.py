@@ -1,4 +1,4 @@
-"""Two runs held against each other, clause by clause and check by check, also across providers."""
+"""Compare two runs, clause by clause and check by check, also across providers."""
 
 from __future__ import annotations
 

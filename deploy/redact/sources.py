@@ -30,6 +30,11 @@ def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str,
     return found
 
 
+def unset_secrets(target: Target, environ: Mapping[str, str]) -> list[str]:
+    """Return the names that the target file lists under `secrets` and that have no value."""
+    return [name for name in target.secrets if not environ.get(name)]
+
+
 def of_tools(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the names and values of what is a secret wherever it is set."""
     return [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]
@@ -57,8 +62,8 @@ def refuse_short(path: Path, target: Target, environ: Mapping[str, str]) -> None
         value = environ.get(name, "").strip()
         if 0 < len(value) < SHORTEST:
             raise UsageError(
-                f"{path}: secrets: the value of {name} has {len(value)} characters; one of fewer than {SHORTEST} "
-                "cannot be hidden without hiding ordinary text. Set a longer one, or take the name out of the list"
+                f"{path}: secrets: the value of {name} has {len(value)} characters, and to hide fewer than "
+                f"{SHORTEST} would hide ordinary text. Set a longer value, or take the name out of the list"
             )
 
 
