@@ -13,7 +13,7 @@ _DEFAULTS = re.compile(
     r"""(?:\[ -n "\$\{[A-Z_]+\+given\}" \] \|\| [A-Z_]+=\$'(?:[^'\\\n]|\\.)*'\n)*""",
     re.MULTILINE,
 )
-"""What `deploy.host.by_hand` writes into the script for people: values in quotes, and nothing that runs."""
+"""What `switchproof script` writes into the script for people: values in quotes, and nothing that runs."""
 
 
 def is_own(text: str, files: Files, path: str) -> bool:

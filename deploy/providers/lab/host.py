@@ -157,9 +157,7 @@ class LabHost:
             if self._keeper is not None and self._keeper.poll() is not None:
                 raise HostFailedError(f"Host {self.name} stopped during its start.{self._last_words()}")
             if time.monotonic() > deadline:
-                raise HostFailedError(
-                    f"Host {self.name} was not ready after {timeout_s:.0f} s.{_busy()}{self._last_words()}"
-                )
+                raise HostFailedError(f"Host {self.name} was not ready in time.{_busy()}{self._last_words()}")
             time.sleep(POLL_S)
 
     def wait_serving(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -187,8 +185,7 @@ class LabHost:
                     tail = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=15"]
                     words = self.run([*tail, f"--unit={unit}"], timeout_s=10)
                     raise HostFailedError(
-                        f"Sandbox {name} of host {self.name} did not answer within {timeout_s:.0f} s.{_busy()}\n"
-                        f"{words.stdout}"
+                        f"Sandbox {name} of host {self.name} did not answer in time.{_busy()}\n{words.stdout}"
                     )
                 time.sleep(POLL_S)
 
