@@ -19,9 +19,12 @@ class Parser(argparse.ArgumentParser):
         self._arguments: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, and keep the arguments for an error."""
+        """Parse as argparse does, but let the parser of a command itself refuse what it does not know."""
         self._arguments = [str(argument) for argument in (sys.argv[1:] if args is None else args)]
-        return super().parse_known_args(args, namespace)
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to get help, and exit with 4."""

@@ -8,7 +8,7 @@ import sys
 from switchproof.deploy.contract import ExitCode
 
 COMMANDS = {
-    "compare": ("switchproof.reports.kept.compare", "compare two runs"),
+    "compare": ("switchproof.reports.kept.compare", "compare two runs, check by check"),
     "index": ("switchproof.reports.kept.index", "write the page that lists every kept run"),
     "list": ("switchproof.reports.kept.listing", "list every kept run as text, the newest first"),
     "merge": ("switchproof.reports.kept.merge", "join the runs of the parts of an audit into one"),

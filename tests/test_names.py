@@ -128,5 +128,5 @@ def test_without_a_target_file_nothing_is_touched(tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stdout) == (64, "")
         assert "nothing says what healthy means on this host" in done.stderr
-        assert "by_hand deploy/targets/NAME.toml > host-switch.sh; nothing was touched" in done.stderr
+        assert "switchproof script deploy/targets/NAME.toml > host-switch.sh; nothing was touched" in done.stderr
     assert list(tmp_path.iterdir()) == []

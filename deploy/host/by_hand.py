@@ -1,15 +1,17 @@
 """Writes the host's script for people: one file with the values of a target file.
 
-`python -m switchproof.deploy.host.by_hand deploy/targets/NAME.toml > host-switch.sh`
+`switchproof script deploy/targets/NAME.toml > host-switch.sh`
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from switchproof.deploy.command_line import Parser
+from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.program import bridge, endpoints, health_values, whole_script
 from switchproof.deploy.target.loading import load_contract
@@ -49,20 +51,23 @@ def _quoted(value: str) -> str:
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\x1e": "\\036", "\x1f": "\\037"}
 
 
-def main() -> int:
-    """Print the script for a target file; return 4 if the file is wrong."""
+def main(argv: Sequence[str]) -> int:
+    """Print the script for a target file.
+
+    Args:
+        argv: The command line after `switchproof script`.
+
+    Returns:
+        0, or 4 if the target file cannot be used.
+    """
     parser = Parser(
-        prog="python -m switchproof.deploy.host.by_hand",
+        prog="switchproof script",
         description="Print the host's script with what a target file says of health as its defaults.",
     )
     parser.add_argument("targets", type=Path, metavar="FILE", help="the target file, such as deploy/targets/ovh.toml")
     try:
-        sys.stdout.write(by_hand(load_contract(parser.parse_args().targets, os.environ)))
+        sys.stdout.write(by_hand(load_contract(parser.parse_args(list(argv)).targets, os.environ)))
     except UsageError as error:
-        sys.stderr.write(f"{error}\n")
-        return 4
+        print(f"switchproof script: {error}", file=sys.stderr)
+        return ExitCode.USAGE
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

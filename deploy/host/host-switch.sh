@@ -97,7 +97,7 @@ main() {
   case $verb:$ENDPOINTS in
     deploy: | observe: | diagnose:)
       echo "${0##*/}: nothing says what healthy means on this host; write a script that does, from its target file:" \
-        'python -m switchproof.deploy.host.by_hand deploy/targets/NAME.toml > host-switch.sh; nothing was touched' >&2
+        'switchproof script deploy/targets/NAME.toml > host-switch.sh; nothing was touched' >&2
       exit 64
       ;;
   esac

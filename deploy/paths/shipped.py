@@ -13,7 +13,7 @@ _DEFAULTS = re.compile(
     r"""(?:\[ -n "\$\{[A-Z_]+\+given\}" \] \|\| [A-Z_]+=\$'(?:[^'\\\n]|\\.)*'\n)*""",
     re.MULTILINE,
 )
-"""Lines that `deploy.host.by_hand` adds to the script for people: quoted values, and no commands."""
+"""Lines that `switchproof script` adds to the script for people: quoted values, and no commands."""
 
 
 def is_own(text: str, files: Files, path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -103,20 +103,18 @@ def refuse(waivers: Sequence[Waiver], known: Collection[str], elsewhere: Collect
     """
     for index, waiver in enumerate(waivers):
         if waiver.check not in known and waiver.check.partition("[")[0] not in elsewhere:
-            near = ", ".join(_near(waiver.check, {*known, *elsewhere}))
-            raise UsageError(
-                f"{where}: waivers[{index}].check: there is no check {waiver.check!r}; {near or 'there are none'}"
-            )
+            near = " or ".join(_near(waiver.check, {*known, *elsewhere}))
+            meant = f"did you mean {near}?" if near else "the report has the ids"
+            raise UsageError(f"{where}: waivers[{index}].check: there is no check {waiver.check!r}; {meant}")
 
 
-def _near(check: str, known: Collection[str]) -> Iterator[str]:
+def _near(check: str, known: Collection[str]) -> list[str]:
     """Return the checks with the most similar ids; else those of the same clause."""
     import difflib  # only needed after a mistake
 
-    similar = difflib.get_close_matches(check, known, n=3) or sorted(
+    return difflib.get_close_matches(check, known, n=3) or sorted(
         name for name in known if name.split("/")[0] == check.split("/", maxsplit=1)[0]
     )
-    yield from [f"is it {similar[0]}?", *similar[1:]] if similar else []
 
 
 def with_whole_days(raw: dict[str, Any]) -> dict[str, Any]:

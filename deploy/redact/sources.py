@@ -30,6 +30,11 @@ def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str,
     return secrets
 
 
+def unset_secrets(target: Target, environ: Mapping[str, str]) -> list[str]:
+    """Return the names that the target file lists under `secrets` and that have no value."""
+    return [name for name in target.secrets if not environ.get(name)]
+
+
 def of_tools(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the names and values of variables that are always secret."""
     return [(name, environ[name]) for name in _OF_TOOLS if len(environ.get(name, "")) >= _PLACEHOLDER]

@@ -33,7 +33,7 @@ PATTERNS: Patterns = {
     ),
     r"^([A-Za-z0-9_.-]+/)?[A-Za-z0-9:_.\\@-]+\.(service|socket|target|timer|mount)$(?!\n)": (
         "a unit's whole name with its suffix",
-        "hypervisor.service",
+        "web.service",
     ),
     r"^(\*|\d{1,3}(\.\d{1,3}){3}(%[A-Za-z0-9._-]+)?|\[[0-9a-f:]+\](%[A-Za-z0-9._-]+)?):(\d{1,5}|\*)$(?!\n)": (
         "ADDRESS:PORT, as ss writes it",

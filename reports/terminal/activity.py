@@ -151,8 +151,8 @@ class Board:
         match event:
             case ev.RunStarted():
                 self._hosts.update((name, Activity()) for name in event.hosts)
-                what = event.requested or "what is there"
-                return [Line(f"{event.mode} of {what} to {', '.join(event.hosts)} ({event.provider})")]
+                what = f"{event.requested} on " if event.requested else ""
+                return [Line(f"{event.mode} of {what}{', '.join(event.hosts)} ({event.provider})")]
             case ev.RevisionResolved():
                 subject = f": {text.one_line(event.subject)}" if event.subject else ""
                 return [Line(f"{event.requested or 'what runs'} is {event.sha}{subject}")]

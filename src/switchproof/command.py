@@ -104,6 +104,10 @@ TOOLS: Mapping[str, tuple[str, str]] = {
     "reports": ("switchproof.reports.__main__", "List, show, compare and render finished runs."),
     "lab": ("switchproof.deploy.providers.lab.__main__", "Start, break and stop lab hosts on this machine."),
     "sudoers": ("switchproof.sudoers", "Print the sudoers rule that the login users of a target file need."),
+    "script": (
+        "switchproof.deploy.host.by_hand",
+        "Print the host script of a target file, for deploys by hand.",
+    ),
     "schema": ("switchproof.schemas", "Print a JSON Schema, or the SSM document of a target file."),
 }
 """Verbs with their own command line: the module with its `main`, and its purpose."""

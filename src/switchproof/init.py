@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from switchproof.deploy.command_line import Parser
@@ -41,9 +41,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--ci", choices=tuple(_PLACES), help="the CI service (default: from the repository's remote)")
     arguments = parser.parse_args(list(argv))
-    if not _NAME.fullmatch(arguments.name) or arguments.name in _NOT_OVER_SSH:
+    if not _NAME.fullmatch(arguments.name):
+        parser.error(f"name: {arguments.name!r} is not a name of letters, digits and _.- (at most 40)")
+    if arguments.name in _NOT_OVER_SSH:
         example = TARGETS / f"{arguments.name}.toml"
-        start = f"; start from {example}" if arguments.name in _NOT_OVER_SSH and example.is_file() else ""
+        start = f"; start from {example}" if example.is_file() else ""
         parser.error(f"name: {arguments.name!r} cannot be the name of hosts over SSH{start}")
     try:
         print(_write(read_settings(Path.cwd()), arguments.name, arguments.ci))
@@ -86,30 +88,39 @@ def _write(settings: Settings, name: str, service: str | None) -> str:
             ),
         ),
     }
+    is_new = not target.exists()
     lines = [_keep_or_write(path, text, root) for path, text in files.items()]
+    if not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", job.read_text(encoding="utf-8", errors="replace")):
+        lines[-1] += f", and does not name {name}: add a job for it"
     lines += _ignore_runs(settings)
-    if shown not in remote:
-        lines.append(
-            "[repository] url is an example, as the remote origin is not https without a user: write the hosts' own."
-        )
-    lines += [problem] if problem else []
+    if is_new and shown not in remote:
+        why = "the remote origin is not https without a user" if remote else "there is no remote origin"
+        lines.append(f"[repository] url is an example, as {why}: write the hosts' own.")
+    if is_new and problem:
+        lines.append(problem)
+    used = names if is_new else ["the variables that it names"]
+    return "\n".join([*lines, "", "Next:", *_steps(name, _relative(target, root), used, service)])
+
+
+def _steps(name: str, target: Path, variables: Sequence[str], service: str) -> Iterator[str]:
+    """Say what is left to do until the first deploy, by hand and in CI."""
     place = "variables" if service == "gitlab" else "variables of the environment production"
     secret = "a file variable" if service == "gitlab" else "a secret"
-    source = "SWITCHPROOF_PROJECT and SWITCHPROOF_URL" if service == "gitlab" else "SWITCHPROOF_REPOSITORY"
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Next:",
-            f"1. Fill in {_relative(target, root)}: what healthy means, and for which hosts.",
-            f"2. Set in this shell, and as {place} in CI: {', '.join(names)}.",
-            "3. Commit, and push to the repository in [repository] url: hosts fetch the commit themselves.",
-            f"4. Show what a deploy would change: switchproof plan --provider={name} --sha=$(git rev-parse HEAD)",
-            f"5. Deploy: switchproof deploy --provider={name} --sha=$(git rev-parse HEAD)",
-            f"6. For the job in CI, set DEPLOY_SSH_KEY as {secret}. Set {source} (where Switchproof is)",
-            "   and SWITCHPROOF_COMMIT (the full commit of it to install, 40 digits) as variables.",
-        ]
+    source = "SWITCHPROOF_PROJECT, SWITCHPROOF_URL" if service == "gitlab" else "SWITCHPROOF_REPOSITORY"
+    yield f"1. Fill in {target}: what healthy means, and for which hosts."
+    yield f"2. Set in this shell, and as {place} in CI:"
+    yield from (f"     {variable}" for variable in variables)
+    yield "3. Commit, and push to the repository in [repository] url: the hosts fetch the"
+    yield "   commit themselves."
+    yield "4. Show what a deploy would change, and deploy:"
+    yield from (
+        f"     switchproof {verb} --provider={name} --sha=$(git rev-parse HEAD)" for verb in ("plan", "deploy")
     )
+    yield f"5. For the job in CI, set DEPLOY_SSH_KEY as {secret}, and as variables"
+    yield f"   {source} (where Switchproof is) and"
+    yield "   SWITCHPROOF_COMMIT (the commit of it to install, all 40 digits)."
+    if service == "gitlab":
+        yield f"6. Add to .gitlab-ci.yml: include: {{ local: {_PLACES[service]} }}"
 
 
 def _configurations(root: Path) -> tuple[list[str], str]:

@@ -145,15 +145,19 @@ def test_a_host_that_does_not_boot_is_told_with_its_last_words(name: str, monkey
     assert leftovers(name) == []
 
 
-def test_a_host_that_hangs_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that is never ready is taken away when its time is over."""
+@pytest.mark.parametrize(
+    ("load", "reason"), [(0.5, ""), (99.0, r" This machine is busy \(load 99, \d+ processors\)")]
+)
+def test_a_host_that_hangs_is_given_up(name: str, load: float, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that is never ready is taken away when its time is over; where the machine is busy, that is said."""
 
     def not_booted(_: LabHost) -> bool:
         return False
 
     monkeypatch.setattr(LabHost, "_booted", not_booted)
     monkeypatch.setattr(lab_module, "START_TIMEOUT_S", 0.5)
-    with pytest.raises(HostFailedError, match="not ready after"):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    with pytest.raises(HostFailedError, match=rf"not ready in time\.{reason}(?! This)"):
         Lab.up(("a",), name=name, runtime="netns")
     assert leftovers(name) == []
 

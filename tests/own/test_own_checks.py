@@ -363,8 +363,8 @@ def test_own_checks_that_are_left_out_are_missed(ended: dict[str, Ended]) -> Non
 @pytest.mark.parametrize(
     "said",
     [
-        "test_marks.py: test_neither: has neither of @pytest.mark.clause",
-        "test_marks.py: test_both: has both of @pytest.mark.clause",
+        'test_marks.py: test_neither: has no marker that says when it runs: @pytest.mark.clause("runtime")',
+        "test_marks.py: test_both: has both @pytest.mark.clause",
         "test_marks.py: test_unknown: @pytest.mark.clause says 'network'; allowed: one of revision, converge,",
         "test_marks.py: test_misspelled: @pytest.mark.audit says severty; allowed: rationale, remedy, severity",
         "test_marks.py: test_severe: its severity is 'awful'; allowed: low, medium, high, critical",

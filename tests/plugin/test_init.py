@@ -119,13 +119,48 @@ def test_a_remote_that_hosts_cannot_use_is_no_url_of_theirs(
     assert "t0ken" not in shown + (flake / "deploy/targets/fleet.toml").read_text(encoding="utf-8")
 
 
+def test_a_repository_without_a_remote_has_an_example_for_its_url(
+    flake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message gives the reason that applies."""
+    subprocess.run(["git", "remote", "remove", "origin"], cwd=flake, check=True)
+    assert main(["init"]) == 0
+    assert "[repository] url is an example, as there is no remote origin:" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("flake")
+def test_a_job_that_stays_and_knows_another_target_file_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A second target file gets no job of its own; the line about the job says so."""
+    assert main(["init", "fleet"]) == 0
+    capsys.readouterr()
+    assert main(["init", "edge"]) == 0
+    shown = capsys.readouterr().out
+    assert (
+        ".github/workflows/deploy.yml exists and stays as it is, and does not name edge: add a job for it\n" in shown
+    )
+    assert main(["init", "fleet"]) == 0
+    assert "deploy.yml exists and stays as it is\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("flake")
+def test_the_job_of_gitlab_is_to_be_included(capsys: pytest.CaptureFixture[str]) -> None:
+    """GitLab reads only the files that .gitlab-ci.yml includes, so the last step is that line."""
+    assert main(["init", "--ci=gitlab"]) == 0
+    line = "6. Add to .gitlab-ci.yml: include: { local: .gitlab/switchproof.yml }\n"
+    assert capsys.readouterr().out.endswith(line)
+
+
 def test_nothing_is_overwritten(flake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files that exist keep their bytes, and the command says so."""
     target = flake / "deploy/targets/ovh.toml"
     target.parent.mkdir(parents=True)
     target.write_text("mine", encoding="utf-8")
     assert main(["init"]) == 0
-    assert "deploy/targets/ovh.toml exists and stays as it is" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "deploy/targets/ovh.toml exists and stays as it is" in shown
+    assert "in CI:\n     the variables that it names\n" in shown, "variables of hosts that the file may not have"
     assert target.read_text(encoding="utf-8") == "mine"
 
 

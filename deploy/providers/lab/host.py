@@ -20,7 +20,9 @@ from switchproof.deploy.providers.lab.state import HostState, LabState
 
 BOOT_SCRIPT = Path(__file__).parent / "boot-host.sh"
 BOOT_LOADER = Path(__file__).parent / "system/rootfs/usr/local/lib/switchproof-lab/boot-loader"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
+"""Hosts with two emulated microVMs each take 15 to 60 s on two processors, and longer beside other work."""
+ANSWER_TIMEOUT_S = 2.0
 POWER_OFF_TIMEOUT_S = 30.0
 POLL_S = 0.03
 SANDBOXES = {"live": 8080, "dev": 8081}
@@ -155,7 +157,7 @@ class LabHost:
             if self._keeper is not None and self._keeper.poll() is not None:
                 raise HostFailedError(f"Host {self.name} stopped during its start.{self._last_words()}")
             if time.monotonic() > deadline:
-                raise HostFailedError(f"Host {self.name} was not ready after {timeout_s:g} s.{self._last_words()}")
+                raise HostFailedError(f"Host {self.name} was not ready in time.{_busy()}{self._last_words()}")
             time.sleep(POLL_S)
 
     def wait_serving(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -166,7 +168,14 @@ class LabHost:
         """
         deadline = time.monotonic() + timeout_s
         for name, port in SANDBOXES.items():
-            ask = ["curl", "--silent", "--fail", "--max-time", "0.5", f"http://127.0.0.1:{port}/health"]
+            ask = [
+                "curl",
+                "--silent",
+                "--fail",
+                "--max-time",
+                f"{ANSWER_TIMEOUT_S:g}",
+                f"http://127.0.0.1:{port}/health",
+            ]
             unit = f"cloud-hypervisor@{name}"
             if self._lab.shape == "aws":
                 ask = ["nixos-container", "run", f"sandbox-{name}", "--", *ask[:-1], "http://127.0.0.1:8080/health"]
@@ -176,7 +185,7 @@ class LabHost:
                     tail = ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=15"]
                     words = self.run([*tail, f"--unit={unit}"], timeout_s=10)
                     raise HostFailedError(
-                        f"Sandbox {name} of host {self.name} did not answer within {timeout_s:g} s.\n{words.stdout}"
+                        f"Sandbox {name} of host {self.name} did not answer in time.{_busy()}\n{words.stdout}"
                     )
                 time.sleep(POLL_S)
 
@@ -303,3 +312,10 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_text(text, "utf-8")
+
+
+def _busy() -> str:
+    """Say that this machine has more work than it can do, if it has."""
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    busy = load > 2 * processors
+    return f" This machine is busy (load {load:.0f}, {processors} processors): try again later." if busy else ""

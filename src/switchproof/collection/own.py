@@ -27,6 +27,7 @@ AUDIT = "audit"
 _REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
 """Markers of plugins that are refused in a deploy; see `switchproof.session.interference`."""
 
+_PLACES = '@pytest.mark.clause("runtime"), or another clause, or @pytest.mark.audit'
 _NAMED = {"severity", "rationale", "remedy"}
 """The named arguments that a marker may have."""
 
@@ -145,8 +146,8 @@ def contexts_of(node: pytest.Item) -> Collection[str]:
 def _marker_problems(item: pytest.Item) -> Iterator[str]:
     clause, audit = item.get_closest_marker("clause"), item.get_closest_marker("audit")
     if (clause is None) == (audit is None):
-        markers = "both" if clause else "neither"
-        yield f'has {markers} of @pytest.mark.clause("…") and @pytest.mark.audit; use exactly one of them'
+        both = '@pytest.mark.clause("…") and @pytest.mark.audit'
+        yield f"has both {both}; remove one of them" if clause else f"has no marker that says when it runs: {_PLACES}"
         return
     if clause and clause_of(item) is None:
         values = ", ".join(map(repr, clause.args)) or "nothing"

@@ -10,14 +10,17 @@ import os
 import platform
 import shlex
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
 from switchproof.collection.selection import typed_argv
 from switchproof.deploy.plan import Plan
-from switchproof.deploy.record import facts
+from switchproof.deploy.record import facts, waivers
 from switchproof.deploy.record.events import ExpectedCheck, PromotedFrom, RunStarted
+from switchproof.deploy.redact.sources import unset_secrets
 from switchproof.deploy.run.ci import read_ci
+from switchproof.deploy.target.types import Target
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 
 
@@ -113,3 +116,11 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra
             versions[name] = importlib.metadata.version(name)
     return {**versions, "platform": platform.platform()}
+
+
+def notes_of(target: Target, waived: Sequence[facts.Waiver], environ: Mapping[str, str]) -> Iterator[str]:
+    """Say what people should know of the target file before any host is asked."""
+    yield from (waivers.expiry_warning(waiver) for waiver in waived if waiver.expired)
+    if unset := unset_secrets(target, environ):
+        names = ", ".join(unset)
+        yield f"Variables under `secrets` in the target file are not set, so nothing hides their values: {names}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import threading
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
 from switchproof.deploy.providers.kind import Opening
-from switchproof.deploy.record import facts, waivers
+from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import (
     AnyEvent,
     CutoverJudged,
@@ -40,7 +41,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.results import Confirmation
 from switchproof.process.signals import Signals
-from switchproof.session.beginning import describe_run, owner_of_run, waivers_of
+from switchproof.session.beginning import describe_run, notes_of, owner_of_run, waivers_of
 from switchproof.session.ending import Ending, keep_record, sign_record
 from switchproof.session.judging import Judging
 from switchproof.session.legs import Legs
@@ -244,9 +245,8 @@ class DeploySession:
                 promoted_from=self.promoted_from,
             )
         )
-        for waiver in self._waivers:
-            if waiver.expired:
-                self.journal.emit(Noted(host=None, text=waivers.expiry_warning(waiver)))
+        for note in notes_of(self.plan.target, self._waivers, os.environ):
+            self._say(note)
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 

@@ -134,7 +134,9 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.add_cleanup(lambda: end_service(service, session))
     Redaction(redact).install(config)
     configure_html(config, folder)
-    config.option.tbstyle, config.option.reportchars, config.option.verbose = "no", "", -2 if is_brief else -1
+    # Below -1 pytest counts no tests in a last line of its own: the summary says what was proven.
+    config.option.tbstyle, config.option.reportchars = "no", ""
+    config.option.verbose = -1 if config.option.collectonly else -2
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     config.pluginmanager.register(session.judging, "switchproof-judging")

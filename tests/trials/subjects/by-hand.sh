@@ -4,7 +4,7 @@ set -euo pipefail
 
 script=$(mktemp)
 trap 'rm -f "$script"' EXIT
-python -m switchproof.deploy.host.by_hand deploy/targets/ovh.toml >"$script"
+switchproof script deploy/targets/ovh.toml >"$script"
 scp -q -o BatchMode=yes "$script" "$SWITCHPROOF_HOST:/root/host-switch.sh"
 ssh -o BatchMode=yes "$SWITCHPROOF_HOST" env RELEASE_SHA="$RELEASE_SHA" REPO_URL="$REPO_URL" FLAKE_ATTR="$FLAKE_ATTR" \
   READY_S=3 ANSWERS=2 INTERVAL_S=0.3 SOAK_S=0.5 ANSWER_TIMEOUT_S=2 bash /root/host-switch.sh deploy
