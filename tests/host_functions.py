@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def functions(*fragments: str, folder: Path = NOWHERE) -> str:
     assert not unknown, unknown
     text = program._FOLDER.sub("", program.SCRIPT.read_text(encoding="utf-8"))
     text = program._COMMENT.sub("", program._FRAGMENT.sub(sourced, text)).rpartition('\nmain "$@"')[0]
-    text = program._INDENT.sub("", text)  # as it travels: bash takes no longer argument from Linux
+    text = program._INDENT.sub("", text)
     text = re.sub(r"(?m)^readonly (?=[A-Z])", "", text)
     return text.replace("/var/lib/switchproof", f"{folder}/state").replace("/run/switchproof", f"{folder}/run")
 
@@ -58,16 +59,20 @@ def attempt(
     for old, new in (replace or {}).items():
         whole = whole.replace(old, new)
     given = {"FLAKE_ATTR": "x", "SWITCHPROOF_RUN": "r", **(values or {})}
-    return subprocess.run(
-        ["bash", "-c", whole, "host-switch.sh"],
-        input=stdin.decode("utf-8", "surrogateescape"),
-        env={"PATH": os.environ["PATH"], **given},
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-        timeout=60,
-    )
+    # Linux takes no longer argument than 128 KiB.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(whole)
+        file.flush()
+        return subprocess.run(
+            ["bash", "-c", f"source {file.name}", "host-switch.sh"],
+            input=stdin.decode("utf-8", "surrogateescape"),
+            env={"PATH": os.environ["PATH"], **given},
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+            timeout=60,
+        )
 
 
 def run(

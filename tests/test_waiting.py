@@ -164,13 +164,13 @@ Job=$job
 TriggeredBy=$by
 "
     }}
-    ask_endpoint() {{
+    ask_urls() {{
       local code curl body
       look; IFS=$US read -r _ _ _ _ _ _ _ _ code curl body <<<"$REPLY"
       printf -v code %03d "$code"
-      printf %s "$body" >"$4"
-      printf 'HTTP/1.1 %s Fine\\r\\n\\r\\n' "$code" >"$4.head"
-      printf %s "$code${{US}}0.1${{US}}0.1$US$curl$US${{#body}}${{US}}127.0.0.1${{US}}8080$US"
+      printf %s "$body" >"$SCRATCH/web.$asks"
+      printf 'HTTP/1.1 %s Fine\\r\\n\\r\\n' "$code" >"$SCRATCH/web.$asks.head"
+      printf '%s\\n' "web$US$code${{US}}0.1${{US}}0.1$US$curl$US${{#body}}${{US}}127.0.0.1${{US}}8080$US"
     }}
     mkdir -p "$RUN_DIR"
     {note}

@@ -13,7 +13,7 @@ from tests.host.hands import CHECKOUT, REPOSITORY, commit, inside, values_of
 
 pytestmark = pytest.mark.lab
 
-LOOK, ROUND = 40, 5
+LOOK, ROUND = 25, 3
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
 
 RESOLVED, OF_A_JOB, WAITED = 100, 25, 6

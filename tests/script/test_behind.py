@@ -26,14 +26,18 @@ class Monitor(BaseHTTPRequestHandler):
 
 def test_a_monitor_tells_the_machine_s_state(tmp_path: Path) -> None:
     """It is asked over its socket; one that is not there, and one that nobody answers on, are told apart."""
+
+    def state(socket: Path) -> str:
+        return run(f'ask_monitor api:{socket}; echo "$monitor_state"', "behind").strip()
+
     path = tmp_path / "api.sock"
     with UnixStreamServer(str(path), Monitor) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        told = run(f"ask_monitor api:{path}; ask_monitor api:{tmp_path}/none", "behind")
+        assert state(path) == "running"
         server.shutdown()
-    assert told == "running\nabsent\n"
-    assert run(f"ask_monitor api:{path}", "behind") == "silent\n"
+    assert state(path) == "silent"
+    assert state(tmp_path / "none") == "absent"
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,16 @@ def test_a_container_without_a_first_process_is_not_looked_into() -> None:
     """Nothing else is said of one that is not up."""
     text = "declare -A value=() LEADER=(); find_container container@box.service box/app.service; echo $facts_seen"
     assert run(text, "numbers", "behind") == "leader none\n"
+
+
+@pytest.mark.parametrize(("address", "state"), [("10.0.0.1", "REACHABLE"), ("10.0.0.10", "FAILED"), ("10.0.0.2", "")])
+def test_the_way_to_each_machine_is_its_own(address: str, state: str) -> None:
+    """All are asked for at once, and no address is taken for one that begins alike."""
+    text = f"""
+      declare -A value=()
+      ask_within() {{ answered=$'10.0.0.1 dev tap0 lladdr 02:00 REACHABLE \\n10.0.0.10 dev tap1 FAILED '; }}
+      ask_neighbours 10.0.0.1 10.0.0.10 10.0.0.2
+      find_machine vm.service$RS$RS$RS http://{address}:80/
+      echo "$facts_seen"
+    """
+    assert run(text, "numbers", "clock", "files", "behind") == f"neighbour {state}\n"

@@ -61,3 +61,11 @@ def test_a_program_that_says_much_is_read_whole() -> None:
     """No answer is cut that ends in time, and one without end does not count."""
     text = "ask_within 30 seq 1 10000; echo ${#answered}; rc=0; ask_within 1 yes || rc=$?; echo $rc"
     assert run(text, "clock").split() == ["48893", "124"]
+
+
+@pytest.mark.parametrize("port", ["/dev/udp/127.0.0.1/9", "/nonexistent/port"])
+def test_waiting_costs_no_process(port: str) -> None:
+    """Nothing ever comes on the file that is waited on, also where bash opens no socket."""
+    text = 'open_idle; rc=0; read -r -t 0.1 -u "$idle" || rc=$?; echo "$((rc > 128)) ${!:+process}"'
+    waited = run(text, "clock", replace={"/dev/udp/127.0.0.1/9": port})
+    assert waited.split() == (["1"] if "udp" in port else ["1", "process"])

@@ -44,7 +44,17 @@ def asked(url: str, headers: str, tmp_path: Path) -> list[str]:
     noting.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/arguments\nexec {shutil.which("curl")} "$@"\n')
     noting.chmod(0o755)
     values = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    return run(f"{ANSWERED}ask '{url}' '' '{tmp_path}/body' '{headers}'", "probes", values=values).split("\x1f")
+    text = f"""{ANSWERED}
+      question='http'$RS'{url}'$RS'{headers}'
+      if take_question web "$question" '{tmp_path}/body'; then
+        ask_urls '' "${{asking[@]}}"
+      else
+        printf web$US; ask_endpoint "$question"
+      fi
+    """
+    name, *answer = run(text, "probes", values=values).strip("\n").split("\x1f")
+    assert name == "web"
+    return answer
 
 
 def test_headers_are_sent_and_stand_nowhere_else(url: str, tmp_path: Path) -> None:

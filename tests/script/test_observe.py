@@ -14,7 +14,8 @@ def test_each_source_of_diagnostics_is_tried() -> None:
     text = """
       ask_within() { answered='words of all'; [ -z "${FAILS:-}" ]; }
       sockets='three words here'
-      journal_works() { return 1; }
+      write_to_journal() { nonce=x; }
+      comes_back() { return 1; }
       about() { echo "words of $1"; [ "$1" != @b.service ]; }
       systemctl() { printf '%s\\n' '● a.service - A' '     Active: active' 'Unit @b.service could not be found.'; }
       say_diagnosable
@@ -26,9 +27,9 @@ def test_each_source_of_diagnostics_is_tried() -> None:
         told = run(text, "answer", "contract", "observe", values=values, replace=bare)
         assert told.splitlines() == [
             "systemctl a.service 38",
-            *([] if fails else ["journalctl a.service 12"]),
+            *([] if fails else ["journalctl a.service 13"]),
             "systemctl @b.service 36",
-            *([] if fails else ["journalctl @b.service 12"]),
+            *([] if fails else ["journalctl @b.service 13"]),
             "ss sockets 16",
         ]
 
@@ -62,3 +63,18 @@ def test_a_journal_works_where_a_line_comes_back_from_it(comes_back: str, works:
       if journal_works; then echo works; else echo not; fi
     """
     assert run(text, "files", "numbers", "observe") == ("works\n" if works else "not\n")
+
+
+@pytest.mark.parametrize(("written", "line"), [("yes", "switchproof[7]: n-1"), ("yes", ""), ("", "")])
+def test_one_question_to_the_journal_shows_units_and_the_line(written: str, line: str) -> None:
+    """The line that was written proves that the journal works, and counts for no unit."""
+    text = f"""
+      HOST_UNITS=(a.service) journal='' nonce={"n-1" if written else "''"}
+      ask_within() {{ shift; echo "$*" >&3; answered=$'a[1]: up\\n{line}'; answered=${{answered%$'\\n'}}; }}
+      gone_by() {{ return 0; }}
+      exec 3>&1
+      if ask_journal; then echo "works $journal"; else echo "not $journal"; fi
+    """
+    asked, *_, result = run(text, "clock", "numbers", "observe").splitlines()
+    assert "_SYSTEMD_UNIT=a.service + _PID=1 UNIT=a.service + SYSLOG_IDENTIFIER=switchproof MESSAGE=" in asked
+    assert result == ("works 9" if line else "not 9")

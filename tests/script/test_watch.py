@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.target.types import Endpoint
+from tests import probing
 from tests.host_functions import run
+from tests.probing import GOOD, UNIT, answers, ask, port
 
 
 @pytest.mark.parametrize(
@@ -29,11 +34,48 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
       declare -A facts=() reply=() body=() odd=() status_of=() how=() kind=([live]=http)
       keep_body() {{ :; }}
       printf '%s\\r\\n\\r\\n' {shlex.quote(line)} >{tmp_path}/live.1.head; echo x >{tmp_path}/live.1
-      exec {{fd}}< <(printf '%s\\n' "200${{US}}0.1${{US}}0.2${{US}}0${{US}}2${{US}}127.0.0.1${{US}}80${{US}}")
-      take_answer live "$fd"
+      take_answer live "200${{US}}0.1${{US}}0.2${{US}}0${{US}}2${{US}}127.0.0.1${{US}}80${{US}}"
       echo "${{status_of[live]}}"
     """
     assert run(text, "watch").strip() == ("200 0" if good else "200 8")
+
+
+def test_one_process_asks_all_urls(tmp_path: Path) -> None:
+    """One that is not asked, gets no answer or sends too much keeps none of the others from theirs."""
+    counting = tmp_path / "curl"
+    counting.write_text(f'#!/bin/sh\necho asked >>{tmp_path}/count\nexec {shutil.which("curl")} "$@"\n')
+    counting.chmod(0o755)
+
+    def at(listen: str, **details: object) -> Endpoint:
+        return Endpoint(units=(UNIT,), listen=listen, **{"url": f"http://{listen}/{{a,b}}[1-2]", **details})  # type: ignore[arg-type]
+
+    with (
+        port(answers()) as first,
+        port(answers(GOOD + b" too")) as second,
+        port(answers(b"HTTP/1.0 200 OK\r\nContent-Length: 5000\r\n\r\n")) as long,
+        port(None) as silent,
+        probing.path(tmp_path / "web.sock", answers()) as socket,
+    ):
+        wants = {
+            "first": at(first),
+            "no-ca": at(first, probe="https", url=f"https://{first}/", ca_file="/nonexistent.pem"),
+            "silent": at(silent),
+            "long": at(long),
+            "second": at(second),
+            "socket": at(socket, probe="unix", url="http://localhost/"),
+        }
+        given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ANSWER_TIMEOUT_S": "2"}
+        found = ask(tmp_path, wants, **given)
+    assert {name: answer.curl for name, answer in found.items()} == {
+        "first": 0,
+        "no-ca": 77,
+        "silent": 28,
+        "long": 63,
+        "second": 0,
+        "socket": 0,
+    }
+    assert [found[name].body for name in ("first", "second", "socket")] == [b"healthy", b"healthy too", b"healthy"]
+    assert (tmp_path / "count").read_text().split() == ["asked"]
 
 
 @pytest.mark.parametrize(

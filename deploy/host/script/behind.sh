@@ -1,23 +1,26 @@
 # What is behind an endpoint: its virtual machine, or its container.
 
-# What a machine's monitor says of it, or why it says nothing. curl is what every host has that reaches such a socket;
-# it would go on listening after QEMU's answer, so only the answer is waited for.
+# Put into `monitor_state` what a machine's monitor says of it, or why it says nothing. curl is what every host has that
+# reaches such a socket; it would go on listening after QEMU's answer, so only the answer is waited for.
+monitor_state=''
 ask_monitor() {
   local socket=${1#*:} fd line text=''
-  if [ ! -S "$socket" ]; then echo absent; return; fi
+  monitor_state=absent
+  [ -S "$socket" ] || return 0
   case $1 in
     qmp:*)
-      exec {fd}< <(printf '%s\r\n' '{"execute":"qmp_capabilities"}' '{"execute":"query-status"}' |
-        exec curl -q -sS --no-buffer --max-time 2 --unix-socket "$socket" telnet://localhost 2>/dev/null)
+      exec {fd}< <(exec curl -q -sS --no-buffer --max-time 2 --unix-socket "$socket" telnet://localhost 2>/dev/null \
+        <<<$'{"execute":"qmp_capabilities"}\r\n{"execute":"query-status"}\r')
       while IFS= read -r -t 3 line <&"$fd"; do
         text+=$line
         [[ $line != *'"running"'* ]] || break
       done
       exec {fd}<&-
       ;;
-    *) text=$(curl -q -sS --max-time 2 --unix-socket "$socket" http://localhost/api/v1/vm.info 2>/dev/null) || true ;;
+    *) text=$(exec curl -q -sS --max-time 2 --unix-socket "$socket" http://localhost/api/v1/vm.info 2>/dev/null) || true ;;
   esac
-  if [[ $text =~ \"(status|state)\":\ *\"([A-Za-z-]+)\" ]]; then echo "${BASH_REMATCH[2],,}"; else echo silent; fi
+  monitor_state=silent
+  [[ ! $text =~ \"(status|state)\":\ *\"([A-Za-z-]+)\" ]] || monitor_state=${BASH_REMATCH[2],,}
 }
 
 # Add to `facts_seen` the process $2 under the name $1: its number, state, age in seconds, and what it waits for.
@@ -46,20 +49,34 @@ add_tap() {
   facts_seen+="tap ${operstate:-unknown} ${carrier:-unknown} $master"$'\n'
 }
 
+# Put into `neighbours` how the host finds the addresses that are given in its networks, a line each after the first.
+ask_neighbours() {
+  local questions
+  printf -v questions 'neighbour show to %s\n' "$@"
+  ask_within 5 ip -force -batch - <<<"$questions" || true
+  neighbours=$'\n'$answered
+}
+
 # Put into `facts_seen` a machine's process, monitor and network, as the host sees them at this moment.
 facts_seen=''
 find_machine() {
-  local unit tap monitor pid address=${2#*://}
+  local unit tap monitor pid entry address=${2#*://}
   facts_seen=''
   IFS=$RS read -r unit tap _ monitor <<<"$1"
   number_to pid "${value["$unit MainPID"]:-}" 0
   ! ((pid)) || add_process process "$pid"
-  [ -z "$monitor" ] || facts_seen+="monitor $(ask_monitor "$monitor")"$'\n'
+  if [ -n "$monitor" ]; then
+    ask_monitor "$monitor"
+    facts_seen+="monitor $monitor_state"$'\n'
+  fi
   [ -z "$tap" ] || add_tap "$tap"
   [ -n "$2" ] || return 0
-  ask_within 5 ip neighbour show to "${address%%[:/]*}" || true
-  answered=${answered%%$'\n'*} answered=${answered%"${answered##*[! ]}"}
-  facts_seen+="neighbour ${answered##* }"
+  address=${address%%[:/]*}
+  [ -n "${neighbours:-}" ] || { local neighbours && ask_neighbours "$address"; }
+  entry=${neighbours#*$'\n'"$address "}
+  [ "$entry" != "$neighbours" ] || entry=''
+  entry=${entry%%$'\n'*} entry=${entry%"${entry##*[! ]}"}
+  facts_seen+="neighbour ${entry##* }"
 }
 
 say_machine() {
@@ -119,4 +136,24 @@ diagnose_container() {
   say "container/$name.network" "$(nsenter -t "$leader" -n -- ip -s address show 2>&1 | tail_of 65536)"
   if [[ $unit != */* || ${value["$unit ActiveState"]:-} == unknown ]]; then return; fi
   say "container/$name.units" "$(inside "${unit%%/*}" systemctl list-units --all --no-pager --full 2>&1 | tail_of 65536)"
+}
+
+# What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
+look_behind() {
+  local name backend machine fd listener container; local -A asked=()
+  while IFS=$US read -r name _ _ _ _ _ backend _; do
+    if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
+    exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
+    asked[$name]=$fd
+  done <<<"$ENDPOINTS"
+  for name in "${!asked[@]}"; do
+    fd=${asked[$name]}
+    say "backend.$name" "$(cat <&"$fd")"
+    exec {fd}<&-
+  done
+  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+    case ${settled[$name]} in healthy | cut-short) continue ;; esac
+    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
+    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
+  done <<<"$ENDPOINTS"
 }

@@ -13,6 +13,10 @@ gone_by() {
   ((now - since >= least))
 }
 
+# Open a file into `idle` on which nothing ever comes, so that a read with a time limit waits without a process: a socket
+# that takes datagrams from a port of loopback alone, which only root could send from.
+open_idle() { { exec {idle}<>/dev/udp/127.0.0.1/9; } 2>/dev/null || exec {idle}<> <(:); }
+
 # Put what a program says into `answered`, without its last line feeds, and return its exit status; 124 where it takes
 # longer than $1 seconds. This is one process, where `timeout` in a substitution is two: with a trap for its end, the shell
 # takes another one for each program in a substitution, unless that says `exec`.

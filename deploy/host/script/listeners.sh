@@ -23,7 +23,7 @@ ask_ss() {
   local tries=0 stderr=''
   while ((tries < 5)); do
     tries=$((tries + 1))
-    if answered=$(exec timeout 10 "${@:2}" ss "$1" 2>/dev/null); then return 0; fi
+    ! ask_within 10 "${@:2}" ss "$1" || return 0
     sleep 0.5
   done
   stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true

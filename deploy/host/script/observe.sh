@@ -2,20 +2,50 @@
 
 # Whether a line that is written to the journal now comes back from it; entries of old prove nothing.
 journal_works() {
-  local nonce began
+  local nonce
+  answered=''
+  write_to_journal && comes_back
+}
+
+# Write a line to the journal that was never there before; its text is put into `nonce`.
+write_to_journal() {
   file_to nonce /proc/sys/kernel/random/uuid
   nonce=switchproof-$nonce
-  ask_within 5 systemd-cat -t switchproof echo "$nonce" || return
+  ask_within 5 systemd-cat -t switchproof echo "$nonce"
+}
+
+# Whether that line is in `answered`, or else comes back from the journal within 10 s.
+comes_back() {
+  local began
   uptime_to began
-  until ask_within 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" && [ -n "$answered" ]; do
+  until [[ $answered == *"$nonce"* ]]; do
     ! gone_by 10 "$began" || return
+    if ask_within 5 journalctl -q --no-pager -o cat -n 1 -t switchproof MESSAGE="$nonce" && [ -n "$answered" ]; then continue; fi
     sleep 0.2
   done
 }
 
+# Ask at once for the journal of all of the host's units, whose size is put into `journal`, and for the line that was
+# written: these are the fields by which `journalctl -u` finds what a unit and systemd say of it. Fails where the line
+# does not come back; whether each unit has a journal at this moment is not asked.
+ask_journal() {
+  local unit line; local -a matches=()
+  for unit in "${HOST_UNITS[@]}"; do matches+=("_SYSTEMD_UNIT=$unit" + _PID=1 "UNIT=$unit" +); done
+  if ask_within 20 journalctl -q --no-pager -n 10 "${matches[@]}" SYSLOG_IDENTIFIER=switchproof MESSAGE="$nonce"; then
+    journal=0
+    while IFS= read -r line; do
+      [[ -n $nonce && $line == *"$nonce"* ]] || journal=$((journal + ${#line} + 1))
+    done <<<"$answered"
+  fi
+  [ -n "$nonce" ] && comes_back
+}
+
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told='' journal='' name listener backend machine container; local -A inner=() size=()
+  local unit line fd text told='' journal='' nonce='' works='' name listener backend machine container neighbours
+  local -a addresses=(); local -A inner=() size=()
+  # It has time to arrive until it is asked for.
+  write_to_journal || nonce=''
   for unit in "${UNITS[@]}"; do
     [[ $unit == */* ]] || continue
     # The dot says that journalctl ended well.
@@ -28,8 +58,7 @@ say_diagnosable() {
     if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
     size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
   done < <(exec systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
-  # That of all of the host's units at once: whether each has a journal at this moment is not asked.
-  ! ask_within 20 journalctl -q --no-pager -n 5 "${HOST_UNITS[@]/#/--unit=}" || journal=${#answered}
+  ! ask_journal || works=yes
   for unit in "${UNITS[@]}"; do
     [[ $unit == */* ]] || continue
     text=$(about "$unit" systemctl status --no-pager -n 0 -- 2>/dev/null || true)
@@ -46,6 +75,11 @@ say_diagnosable() {
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
+  while IFS=$US read -r _ _ _ _ _ _ backend _ _ machine _; do
+    backend=${backend#*://} backend=${backend%%[:/]*}
+    if [ -n "$machine" ] && [ -n "$backend" ]; then addresses+=("$backend"); fi
+  done <<<"$ENDPOINTS"
+  ((${#addresses[@]} == 0)) || ask_neighbours "${addresses[@]}"
   while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
     if [ -n "$machine" ]; then
       find_machine "$machine" "$backend"
@@ -56,7 +90,7 @@ say_diagnosable() {
     told+="container $name ${#facts_seen}"$'\n'
   done <<<"$ENDPOINTS"
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"$'\n'
-  ! journal_works || told+="journald line 1"
+  [ -z "$works" ] || told+="journald line 1"
   say diagnosable "${told%$'\n'}"
 }
 

@@ -3,58 +3,80 @@
 # An answer without a body: its code, curl's or the script's own, and words.
 no_answer() { printf '%s' "000${US}0${US}0${US}$1${US}0$US$US$US$2"; }
 
-# One answer to the question $1 of an endpoint, with its body in the file $4. $2 is the container in whose network it is
-# asked, if any, and $3 a text for which a connection waits.
+# The answer of an endpoint in a container that has no process.
+readonly NOT_UP="000${US}0${US}0${US}7${US}0$US$US${US}its container is not up"
+
+# What curl says of an answer: its code, connect and total seconds, curl's exit code, bytes of body, address and port that
+# answered, and curl's words.
+readonly ANSWER_FORM="%{http_code}$US%{time_connect}$US%{time_total}$US%{exitcode}$US%{size_download}$US%{remote_ip}$US%{remote_port}$US%{errormsg}%{redirect_url}"
+
+# Put into `asking` curl's arguments for the question $2 of the endpoint $1: the body goes into the file $3, its headers
+# beside it. Fails for a question that is not one to a URL, or is not asked: `refusal` says why.
+take_question() {
+  local -a part
+  IFS=$RS read -r -a part <<<"$2"
+  asking=() refusal=(2 "this host's script does not know a probe of kind '${part[0]:-}'")
+  case ${part[0]:-} in
+    http) ;;
+    https)
+      asking+=(--connect-to "${part[3]}")
+      # The system's authorities, or the file's and no other.
+      if [ -n "${part[4]:-}" ]; then
+        if ! { [ -f "${part[4]}" ] && [ -r "${part[4]}" ] && [ -s "${part[4]}" ]; }; then
+          refusal=(77 "${part[4]}, which ca_file names, is not a file with certificates that can be read")
+          return 1
+        fi
+        [ -d "$SCRATCH/no-authorities" ] || mkdir "$SCRATCH/no-authorities"
+        asking+=(--cacert "${part[4]}" --capath "$SCRATCH/no-authorities")
+      fi
+      ;;
+    unix) asking+=(--unix-socket "${part[3]}") ;;
+    *) return 1 ;;
+  esac
+  # curl reads the headers itself, so that their values stand in no list of arguments and in no answer.
+  if [ -n "${part[2]:-}" ]; then
+    if ! { [ -f "${part[2]}" ] && [ -r "${part[2]}" ]; }; then
+      refusal=(26 "${part[2]}, which headers_file names, is not a file that can be read")
+      return 1
+    fi
+    asking+=(-H "@${part[2]}")
+  fi
+  asking+=(-o "$3" -D "$3.head" -w "$1$US$ANSWER_FORM\n" --max-time "$ANSWER_TIMEOUT_S" --max-filesize "$MAX_BYTES")
+  asking+=(--noproxy '*' --max-redirs 0 --globoff --url "${part[1]}")
+}
+
+# Have one curl ask what `take_question` made of questions, all at once, in the network of the container $1, if any: a line
+# an endpoint, which begins with its name.
+ask_urls() {
+  local -a enter=()
+  if [ -n "$1" ]; then
+    [ -n "${LEADER[$1]:-}" ] || return 0
+    # The host's own curl in the container's network alone: nothing need be there inside.
+    enter=(nsenter -t "${LEADER[$1]}" -n --)
+  fi
+  # Whom the host's system trusts, not whom the caller's variables name.
+  unset CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
+  trap '' XFSZ # some versions of curl write on beyond --max-filesize
+  ulimit -f "$((MAX_BYTES / 1024 + 1))"
+  exec "${enter[@]}" curl -q -sS --parallel --parallel-immediate --parallel-max 300 "${@:2}" 2>/dev/null
+}
+
+# One answer to the question $1 of an endpoint that is not one to a URL, with its body in the file $4. $2 is the container
+# in whose network it is asked, if any, and $3 a text for which a connection waits.
 ask_endpoint() {
   local -a part
   IFS=$RS read -r -a part <<<"$1"
   case ${part[0]:-} in
-    http) ask "${part[1]}" "$2" "$4" "${part[2]:-}" ;;
-    https)
-      # Whom the host's system trusts, not whom the caller's variables name; or the file's authorities and no other.
-      unset CURL_CA_BUNDLE SSL_CERT_FILE SSL_CERT_DIR
-      if [ -z "${part[4]:-}" ]; then
-        ask "${part[1]}" "$2" "$4" "${part[2]:-}" --connect-to "${part[3]}"
-      elif [ -f "${part[4]}" ] && [ -r "${part[4]}" ] && [ -s "${part[4]}" ]; then
-        mkdir -p "$SCRATCH/no-authorities"
-        ask "${part[1]}" "$2" "$4" "${part[2]:-}" --connect-to "${part[3]}" --cacert "${part[4]}" --capath "$SCRATCH/no-authorities"
-      else
-        no_answer 77 "${part[4]}, which ca_file names, is not a file with certificates that can be read"
-      fi
-      ;;
-    unix) ask "${part[1]}" '' "$4" "${part[2]:-}" --unix-socket "${part[3]}" ;;
     tcp) ask_tcp "$2" "${part[1]}" "${part[2]}" "$3" "$4" ;;
     exec) ask_program "$2" "$4" "${part[@]:1}" ;;
-    *) no_answer 2 "this host's script does not know a probe of kind '${part[0]:-}'" ;;
+    *) no_answer "${refusal[@]}" ;;
   esac
 }
 
-# One answer of a URL, asked with the headers in the file $4, if any, and with further arguments of curl: the body into the
-# file $3 and its headers beside it, else to standard output; then a line of
-# code, connect and total seconds, curl's exit code, bytes of body, address and port that answered, and curl's words.
+# The answer of a URL: its body, then a line of what curl says of it.
 ask() {
-  local text=''; local -a curl=(curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES")
-  local form="%{http_code}$US%{time_connect}$US%{time_total}$US%{exitcode}$US%{size_download}$US%{remote_ip}$US%{remote_port}$US%{errormsg}%{redirect_url}"
-  if [ -n "${3:-}" ]; then
-    curl+=(-o "$3" -D "$3.head")
-    trap '' XFSZ # some versions of curl write on beyond --max-filesize
-    ulimit -f "$((MAX_BYTES / 1024 + 1))"
-  else
-    form="\n$form"
-  fi
-  # curl reads the headers itself, so that their values stand in no list of arguments and in no answer.
-  if [ -n "${4:-}" ]; then
-    if ! { [ -f "$4" ] && [ -r "$4" ]; }; then
-      no_answer 26 "$4, which headers_file names, is not a file that can be read"
-      return 0
-    fi
-    curl+=(-H "@$4")
-  fi
-  curl+=("${@:5}")
-  [ -n "${2:-}" ] || exec "${curl[@]}" -w "$form" -- "$1" 2>/dev/null
-  # The host's own curl in the container's network alone: nothing need be there inside.
-  [ -z "${LEADER[$2]:-}" ] || text=$(nsenter -t "${LEADER[$2]}" -n -- "${curl[@]}" -w "$form" -- "$1" 2>/dev/null) || true
-  if [ -n "$text" ]; then printf '%s' "$text"; else no_answer 7 'its container is not up'; fi
+  exec curl -q -sS --noproxy '*' --max-time "$ANSWER_TIMEOUT_S" --max-redirs 0 --max-filesize "$MAX_BYTES" \
+    -w "\n$ANSWER_FORM" -- "$1" 2>/dev/null
 }
 
 # Microseconds since $1, in the form of EPOCHREALTIME, into the variable $2; and the same as seconds, into `took`.
@@ -70,7 +92,7 @@ took_to() {
 ask_tcp() {
   local text='' limit=0; local -a enter=()
   if [ -n "$1" ]; then
-    [ -n "${LEADER[$1]:-}" ] || { no_answer 7 'its container is not up'; return; }
+    [ -n "${LEADER[$1]:-}" ] || { printf %s "$NOT_UP"; return; }
     enter=(nsenter -t "${LEADER[$1]}" -n --)
   fi
   milliseconds_to limit "$ANSWER_TIMEOUT_S"
@@ -160,7 +182,7 @@ find_accepting() {
 ask_program() {
   local began=$EPOCHREALTIME us=0 limit=0 uid gid size=0 rc; local -a enter=() ended
   if [ -n "$1" ]; then
-    [ -n "${LEADER[$1]:-}" ] || { no_answer 7 'its container is not up'; return; }
+    [ -n "${LEADER[$1]:-}" ] || { printf %s "$NOT_UP"; return; }
     enter=(nsenter -t "${LEADER[$1]}" -n --)
   fi
   { uid=$(id -u -- "$3") && gid=$(id -g -- "$3"); } 2>/dev/null || { no_answer 103 "this host has no user '$3'"; return; }

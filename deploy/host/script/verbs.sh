@@ -73,7 +73,7 @@ verb_status() {
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   answered=''
-  exec {idle}<> <(:)
+  open_idle
   while :; do
     state=running
     # What the job wrote itself counts, before and after systemd was asked.

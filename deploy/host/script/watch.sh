@@ -75,11 +75,10 @@ read_wants() {
   done <<<"$ENDPOINTS"
 }
 
-# Take what came of asking an endpoint: its facts, its body and the number under which that is kept.
+# Take what came of asking an endpoint, the line $2: its facts, its body and the number under which that is kept.
 take_answer() {
-  local name=$1 fd=$2 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit
-  IFS=$US read -r code connect total rc size ip port words <&"$fd" || true
-  exec {fd}<&-
+  local name=$1 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit
+  IFS=$US read -r code connect total rc size ip port words <<<"$2"
   [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
     code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a message'
   }
@@ -129,19 +128,52 @@ keep_body() {
   held[$name]=$total
 }
 
-# Ask every endpoint at the same time; `good[name]` says whether its answer is the wanted one.
+# Ask every endpoint at the same time, and put the line that came of it into `line_of[name]`. What is asked by URL in one
+# network costs one process.
+ask_endpoints() {
+  local name unit question fd container network line; local -a urls asking refusal together=(); local -A asked
+  for network in '' "${!LEADER[@]}"; do
+    urls=()
+    while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
+      kind[$name]=${question%%"$RS"*} listener[$name]=$unit
+      [ "${kind[$name]}" != unix ] || container='' # a file is in no network
+      if [ "$container" != "$network" ]; then continue; fi
+      : >"$SCRATCH/$name.$asks"
+      if take_question "$name" "$question" "$SCRATCH/$name.$asks"; then
+        ((${#urls[@]} == 0)) || urls+=(--next)
+        urls+=("${asking[@]}")
+        line_of[$name]=${container:+$NOT_UP}
+        continue
+      fi
+      exec {fd}< <(ask_endpoint "$question" "$container" "${contains[$name]}" "$SCRATCH/$name.$asks")
+      asked[$name]=$fd
+    done <<<"$ENDPOINTS"
+    if ((${#urls[@]} == 0)); then continue; fi
+    exec {fd}< <(ask_urls "$network" "${urls[@]}")
+    together+=("$fd")
+  done
+  for fd in "${together[@]}"; do
+    while IFS= read -r line; do
+      [[ $line != [!$US]*$US* ]] || line_of[${line%%"$US"*}]=${line#*"$US"}
+    done <&"$fd"
+    exec {fd}<&-
+  done
+  for name in "${!asked[@]}"; do
+    fd=${asked[$name]} line=''
+    IFS= read -r line <&"$fd" || true
+    line_of[$name]=$line
+    exec {fd}<&-
+  done
+}
+
+# One answer of every endpoint; `good[name]` says whether it is the wanted one.
 sample_answers() {
-  local name unit question want fd container code word other task=''
-  local -A asked facts status_of odd body kind listener
+  local name want code word other task=''
+  local -A line_of facts status_of odd body kind listener
   asks=$((asks + 1))
-  while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
-    : >"$SCRATCH/$name.$asks"
-    kind[$name]=${question%%"$RS"*} listener[$name]=$unit
-    exec {fd}< <(ask_endpoint "$question" "$container" "${contains[$name]}" "$SCRATCH/$name.$asks")
-    asked[$name]=$fd
-  done <<<"$ENDPOINTS"
+  ask_endpoints
   while IFS=$US read -r name _ _ _ _ want _; do
-    take_answer "$name" "${asked[$name]}"
+    take_answer "$name" "${line_of[$name]}"
     good[$name]='' steady[$name]=''
     if [ "${status_of[$name]}" != "$want 0" ]; then
       code=${status_of[$name]% *}
@@ -278,7 +310,7 @@ watch_endpoints() {
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
-  exec {idle}<> <(:) # waiting for what never comes costs no process
+  open_idle
   uptime_to began
   read_wants
   read_restarts
@@ -350,7 +382,7 @@ watch_endpoints() {
 
 # The bodies that answers of the watch name: endpoint, number and bytes of each, then all of them in turn.
 say_bodies() {
-  local name number rows=''; local -a files=()
+  local name number file text rows=''; local -a files=()
   for name in "${!kept[@]}"; do
     for number in ${kept[$name]}; do
       rows+="$name $number ${size_of[$name.$number]}"$'\n'
@@ -358,25 +390,8 @@ say_bodies() {
     done
   done
   say watch.bodies "$rows"
-  say watch.body-bytes "$([ -z "$rows" ] || exec base64 -w0 < <(exec cat -- "${files[@]}"))"
-}
-
-# What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
-look_behind() {
-  local name backend machine fd listener container; local -A asked=()
-  while IFS=$US read -r name _ _ _ _ _ backend _; do
-    if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
-    exec {fd}< <(ask "$backend" '' '' '' | head -c "$((MAX_BYTES + 1024))")
-    asked[$name]=$fd
-  done <<<"$ENDPOINTS"
-  for name in "${!asked[@]}"; do
-    fd=${asked[$name]}
-    say "backend.$name" "$(cat <&"$fd")"
-    exec {fd}<&-
-  done
-  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
-    case ${settled[$name]} in healthy | cut-short) continue ;; esac
-    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
-    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
-  done <<<"$ENDPOINTS"
+  for file in "${files[@]}"; do
+    if IFS= read -r -d '' text <"$file"; then cat -- "$file"; else printf %s "$text"; fi # a NUL byte is not for bash
+  done >"$SCRATCH/bodies"
+  say watch.body-bytes "$([ -z "$rows" ] || exec base64 -w0 "$SCRATCH/bodies")"
 }
