@@ -14,6 +14,9 @@ printf '%s\\n' "run ${1:-r}" 'owner Ada' 'to /nix/store/earlier' 'expected /nix/
   "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
 echo converge >"$RUN_DIR/armed"
 """
+RECONNECT = """reconnect() { printf '%s\\n' "reconnect $1" >>"$PENDING"; }"""
+UNREACHED = "no new connection came within 30 s after the switch ended"
+UNCONFIRMED = "not confirmed within 60 s after the switch ended"
 FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard")
 
 
@@ -70,10 +73,21 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
         ("ended() { return 0; }", ""),
         ("echo 1000 >$SINCE", ""),
         ("echo 941 >$SINCE", ""),
-        ("echo 940 >$SINCE", "not confirmed within 60 s after the switch ended"),
+        ("echo 940 >$SINCE", UNCONFIRMED),
         ("echo 'a[$(exit 1)]' >$SINCE", ""),
         (": >$SINCE", ""),
         ("sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
+        ("reconnect 30; echo 970 >$ENDED; echo 1000 >$SINCE", UNREACHED),
+        ("reconnect 30; echo 971 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; echo 1 >$ENDED; echo 1 >$SINCE", UNREACHED),
+        ("reconnect 30; echo 900 >$ENDED; echo 1000 >$SINCE; echo converge >$CAME", ""),
+        ("reconnect 30; echo 1 >$ENDED; echo 940 >$SINCE; echo converge >$CAME", UNCONFIRMED),
+        ("reconnect 30; echo 1 >$ENDED; echo 1000 >$SINCE; echo again >$CAME", UNREACHED),
+        ("reconnect 30; : >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; echo 1000 >$SINCE", ""),
+        ("reconnect 'a[$(exit 1)]'; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 0; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; ended() { return 0; }", ""),
         ("echo 5000 >$SINCE; sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
         ("decided_by rollback; ended() { return 1; }; echo 1 >$SINCE", ""),
         ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not finish"),
@@ -81,9 +95,10 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
     ],
 )
 def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
-    """At the end of its countdown, after a reboot or a rollback that did not end; not before, and not by a guess."""
+    """At the end of a countdown, after a reboot or a rollback that did not end; not before, and not by a guess."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       ended() {{ return 1; }}
       uptime_to() {{ printf -v "$1" 1000; }}
       count_down() {{ counted=yes; }}
@@ -98,22 +113,74 @@ def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("state", "counts"),
     [
-        ("ended() { return 0; }", True),
-        ("ended() { return 1; }", False),
-        (": >$SINCE", True),
-        ("echo 1000 >$SINCE", False),
+        ("ended() { return 0; }", "since"),
+        ("ended() { return 1; }", ""),
+        (": >$SINCE", "since"),
+        ("echo 1000 >$SINCE", ""),
+        ("reconnect 30; ended() { return 0; }", "ended since"),
+        ("reconnect 30; ended() { return 0; }; echo converge >$CAME", "since"),
+        ("reconnect 30; echo 1000 >$SINCE; : >$ENDED", "ended"),
+        ("reconnect 30; echo 1000 >$SINCE; echo 1000 >$ENDED", ""),
     ],
 )
-def test_when_the_countdown_begins(tmp_path: Path, state: str, counts: bool) -> None:
+def test_when_a_countdown_begins(tmp_path: Path, state: str, counts: str) -> None:
     """It begins when the switch has ended, and again where its beginning cannot be read."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       uptime_to() {{ printf -v "$1" 1000; }}
-      count_down() {{ echo counted; }}
+      count_down() {{ echo "${{1##*/}}"; }}
       {state}
       due || true
     """
-    assert run(text, *FRAGMENTS, folder=tmp_path) == ("counted\n" if counts else "")
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == counts.split()
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ("AFTER=converge", True),
+        ("AFTER=again", False),
+        ("AFTER=", False),
+        ("AFTER=converge; RUN=other", False),
+    ],
+)
+def test_a_connection_counts_after_its_own_switch(tmp_path: Path, given: str, counts: bool) -> None:
+    """A question says after which job's end its connection began; of another job or run it means nothing."""
+    text = f"{PENDING} {RECONNECT}; reconnect 30; {given}; note_connection; awaits_connection || echo came"
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("came\n" if counts else "")
+
+
+def test_a_runner_at_work_does_not_stand_for_a_new_connection(tmp_path: Path) -> None:
+    """It may be at work over the connection from before the switch, so only the other countdown begins again."""
+    text = f"""
+      {PENDING}
+      echo 1 >"$SINCE"; echo 1 >"$ENDED"
+      restart_countdown
+      [ "$(<"$SINCE")" = 1 ] || echo since; [ "$(<"$ENDED")" = 1 ] || echo ended
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == ["since"]
+
+
+@pytest.mark.parametrize(
+    ("comes", "goes_back"), [("", True), ("echo converge >$CAME", False), ("echo by rollback >$decided", False)]
+)
+def test_what_comes_before_the_guard_has_decided_counts(tmp_path: Path, comes: str, goes_back: bool) -> None:
+    """It looks once more under the lock, and waits on where a connection or a rollback came in between."""
+    text = f"""
+      {PENDING}
+      {RECONNECT}
+      reconnect 30; echo 1 >"$ENDED"; echo 1000 >"$SINCE"; decided=$RUN_DIR/converge/decided
+      uptime_to() {{ printf -v "$1" 1000; }}
+      share_time() {{ :; }}
+      disarm() {{ :; }}
+      ended() {{ return 1; }}
+      guarded() {{ {comes or ":"}; "$@"; }}
+      go_back() {{ echo "goes back"; }}
+      sleep() {{ echo waits; rm "$PENDING"; }}
+      verb_guard
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("goes back\n" if goes_back else "waits\n")
 
 
 def test_only_an_undecided_countdown_is_renewed(tmp_path: Path) -> None:
@@ -134,6 +201,9 @@ def test_only_an_undecided_countdown_is_renewed(tmp_path: Path) -> None:
         (":", "armed|"),
         ("echo 970 >$SINCE", "armed|30"),
         ("echo 100 >$SINCE", "armed|0"),
+        ("reconnect 30; echo 990 >$SINCE; echo 980 >$ENDED", "armed|10"),
+        ("reconnect 30; echo 945 >$SINCE; echo 980 >$ENDED", "armed|5"),
+        ("reconnect 30; echo 990 >$SINCE; echo 980 >$ENDED; echo converge >$CAME", "armed|50"),
         ("echo by confirm >$RUN_DIR/converge/decided", "confirmed|"),
         ("echo by rollback >$RUN_DIR/converge/decided", "rolled-back|"),
         ("echo by guard >$RUN_DIR/converge/decided", "returning|"),
@@ -146,6 +216,7 @@ def test_what_is_told_of_the_guard(tmp_path: Path, state: str, told: str) -> Non
     """A run learns whether its host waits, goes back, or has decided; of another run's guard it learns nothing."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       uptime_to() {{ printf -v "$1" 1000; }}
       {state}
       say_guard
