@@ -190,9 +190,10 @@ class Dialogue:
         while True:
             is_over = over.is_set()
             problem = self._try_anew(max(1.0, deadline - time.monotonic()))
-            if not problem or (self._opened > opened and problem != TOO_LATE):
-                return ""
             left_s = deadline - time.monotonic()
+            # A host that lets one in within its time goes back for another reason, such as a reboot.
+            if not problem or (left_s > 0 if problem == TOO_LATE else self._opened > opened):
+                return ""
             if left_s <= 0 and is_over:
                 return problem if self._connection else None
             if self._stop.wait(min(KNOCK_S, left_s) if left_s > 0 else KNOCK_S):

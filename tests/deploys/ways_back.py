@@ -207,6 +207,7 @@ def late(stage: Stage) -> Told:
     """The runner is stopped until the host has gone back, and then goes on as if nothing had been."""
     process = stage.begin("late", "--sha=main", "--soak=4")
     stage.wait_for(stage.is_watched, "the host watches whether all is healthy", "late")
+    stage.wait_for_a_connection("late")
     process.send_signal(signal.SIGSTOP)
     assert stage.is_watched(), "the run was stopped only after it had its answer"
     stage.wait_for_return()

@@ -10,8 +10,8 @@ from tests.host_functions import run
 
 PENDING = """
 mkdir -p "$RUN_DIR/converge" "${SINCE%/*}"
-printf '%s\\n' "run ${1:-r}" 'owner Ada' 'to /nix/store/earlier' 'expected /nix/store/new' 'seconds 60' \\
-  "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
+printf '%s\\n' "run ${1:-r}" 'job converge' 'owner Ada' 'to /nix/store/earlier' 'expected /nix/store/new' \\
+  'seconds 60' "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
 echo converge >"$RUN_DIR/armed"
 """
 RECONNECT = """reconnect() { printf '%s\\n' "reconnect $1" >>"$PENDING"; }"""
@@ -149,6 +149,21 @@ def test_a_connection_counts_after_its_own_switch(tmp_path: Path, given: str, co
     """A question says after which job's end its connection began; of another job or run it means nothing."""
     text = f"{PENDING} {RECONNECT}; reconnect 30; {given}; note_connection; awaits_connection || echo came"
     assert run(text, *FRAGMENTS, folder=tmp_path) == ("came\n" if counts else "")
+
+
+@pytest.mark.parametrize(("came", "left"), [("", "10"), ("converge", "50")])
+def test_another_run_learns_when_the_host_goes_back(tmp_path: Path, came: str, left: str) -> None:
+    """What waits, and what has come, is the host's, whoever asks."""
+    text = f"""
+      {PENDING}
+      {RECONNECT}
+      reconnect 30; echo 990 >"$SINCE"; echo 980 >"$ENDED"; echo {came} >"$CAME"
+      uptime_to() {{ printf -v "$1" 1000; }}
+      RUN=other RUN_DIR=$STATE/runs/other
+      seconds_left
+      echo "$left"
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{left}\n"
 
 
 def test_a_runner_at_work_does_not_stand_for_a_new_connection(tmp_path: Path) -> None:

@@ -107,12 +107,12 @@ awaits_connection() {
   local limit came
   number_to limit "$(pending reconnect)" 0
   file_to came "$CAME"
-  ((limit)) && [ "$came" != "$(armed)" ]
+  ((limit)) && [ "$came" != "$(pending job)" ]
 }
 note_connection() {
   local came
   file_to came "$CAME"
-  if [ "$came" = "$AFTER" ] || [ "$(pending run)" != "$RUN" ] || [ "$(armed)" != "$AFTER" ]; then return; fi
+  if [ "$came" = "$AFTER" ] || [ "$(pending run)" != "$RUN" ] || [ "$(pending job)" != "$AFTER" ]; then return; fi
   { printf '%s\n' "$AFTER" >"$CAME"; } 2>/dev/null || true
 }
 
