@@ -46,6 +46,12 @@ FOLLOW_S = 5.0
 KNOCK_S = 1.0
 """Seconds between two attempts to open a new connection."""
 
+TOO_LATE = "the host let one in only after it had begun to go back by itself"
+"""What became of a new connection that came when the host no longer waited for one."""
+
+_NO_LOG = "999999999999"
+"""An offset behind the end of every log."""
+
 
 class Interrupted(Inconclusive):
     """The run was interrupted before the host's answer was complete."""
@@ -77,6 +83,7 @@ class Dialogue:
         self._connection: Connection | None = None
         self.kind, self._opened = "", 0
         """The kind of the last connection, empty before the first; and the number of connections so far."""
+        self._switched, self._opened_before = "", 0
         self.guard = self.boot_id = ""
         """The last reported state of the dead man's switch, and the id of the boot."""
         self.questions = 0
@@ -129,9 +136,10 @@ class Dialogue:
         while True:
             nonce = secrets.token_hex(8)
             waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
-            asked = question(verb, nonce, {**self._values, **values}, waiting.hear if waiting else None)
             try:
                 connection, sent = self._reached(), time.time()
+                said = {**self._values, **values, **self._of_connection}
+                asked = question(verb, nonce, said, waiting.hear if waiting else None)
                 self.questions += 1
                 with self._budget.waiting(), waiting.ticking() if waiting else nullcontext():
                     done, received = connection.run(asked, timeout_s=timeout_s), time.time()
@@ -183,25 +191,40 @@ class Dialogue:
         while True:
             is_over = over.is_set()
             problem = self._try_new_connection(max(1.0, deadline - time.monotonic()))
-            if not problem or self._opened > opened:
-                return ""
             left_s = deadline - time.monotonic()
+            # A host that lets one in within its time goes back for another reason, such as a reboot.
+            if not problem or (left_s > 0 if problem == TOO_LATE else self._opened > opened):
+                return ""
             if left_s <= 0 and is_over:
                 return problem if self._connection else None
             if self._stop.wait(min(KNOCK_S, left_s) if left_s > 0 else KNOCK_S):
                 return None
 
     def _try_new_connection(self, timeout_s: float) -> str:
-        """Run a command over a new connection; return why that failed, empty if it did not."""
+        """Report a new connection to the host over that connection; return why that failed, empty if it did not."""
+        nonce = secrets.token_hex(8)
+        job = self._switched
+        values = {**self._values, "SWITCHPROOF_JOB": job, "SWITCHPROOF_AFTER": job, "SWITCHPROOF_OFFSET": _NO_LOG}
         try:
             connection = self._provider.connect(self._host)
             try:
-                done = connection.run(b"exit 0\n", timeout_s=timeout_s)
+                done = connection.run(question("status", nonce, values), timeout_s=timeout_s)
             finally:
                 connection.close()
-        except ConnectionProblem as error:
+            frame = _parse(done, nonce, "status")
+        except (ConnectionProblem, FrameError) as error:
             return str(error)
-        return "" if done.exit_status == 0 else f"a shell on the host ended with exit status {done.exit_status}"
+        return TOO_LATE if self._switched and frame.get("guard").strip() in {"returning", "returned"} else ""
+
+    def note_switch(self, job: str) -> None:
+        """Note which job has switched the host, which awaits a new connection from then on; empty: it goes back."""
+        self._switched, self._opened_before = job, self._opened
+
+    @property
+    def _of_connection(self) -> dict[str, str]:
+        """What a question says of its connection: the job after whose end it began; nothing before that."""
+        is_new = self.kind != "ssh" or self._opened > self._opened_before
+        return {"SWITCHPROOF_AFTER": self._switched} if self._switched and is_new else {}
 
     def run(self, text: str, timeout_s: float) -> Completed:
         """Run a shell text on the host, once.

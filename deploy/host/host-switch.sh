@@ -17,7 +17,8 @@ export PATH="${SWITCHPROOF_TO:+$SWITCHPROOF_TO/sw/bin:}/run/wrappers/bin:/run/cu
 export HOME="${HOME:-/root}" GIT_TERMINAL_PROMPT=0 GIT_OPTIONAL_LOCKS=0 SYSTEMD_PAGER='' SYSTEMD_COLORS=0
 export GIT_SSH_COMMAND="${GIT_SSH_COMMAND:-ssh -oBatchMode=yes -oConnectTimeout=15}"
 
-readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock SINCE=/run/switchproof/since PROFILE=/nix/var/nix/profiles/system
+readonly STATE=/var/lib/switchproof LOCK=/run/switchproof/lock PROFILE=/nix/var/nix/profiles/system
+readonly SINCE=/run/switchproof/since ENDED=/run/switchproof/ended CAME=/run/switchproof/came
 readonly ROOTS=/nix/var/nix/gcroots/switchproof PENDING=$STATE/pending
 # Which programs belong to which system: a folder a system, a link a program, so that they are kept as long.
 readonly BELONGS=/nix/var/nix/gcroots/switchproof-installed
@@ -34,6 +35,9 @@ LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB
 # keeps a rollback waiting. A way back has at least the third number of seconds, however short a switch may take.
 DEADMAN_S=${SWITCHPROOF_DEADMAN_S:-0} PATIENCE_S=${SWITCHPROOF_PATIENCE_S:-600} SWITCH_S=1200
 readonly WAY_BACK_S=600
+# Seconds after a switch within which a new connection must have come, or the host goes back (0: none is waited for), and the
+# job after whose end the connection of this question began.
+RECONNECT_S=${SWITCHPROOF_RECONNECT_S:-0} AFTER=${SWITCHPROOF_AFTER:-}
 READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-0.25} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 # What waiting cannot mend: so many failures of a unit with one result, and so many equal answers of one process with a
@@ -101,6 +105,7 @@ main() {
       exit 64
       ;;
   esac
+  [ -z "$AFTER" ] || note_connection
   find_lacking
   if [ -n "$lacks" ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2

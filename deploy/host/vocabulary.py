@@ -79,6 +79,12 @@ VARIABLES: Mapping[str, Variable] = {
     "SWITCHPROOF_DEADMAN_S": Variable(
         "seconds after which an unconfirmed host goes back; 0: never", NUMBER, reaches_jobs=True
     ),
+    "SWITCHPROOF_RECONNECT_S": Variable(
+        "seconds after the switch within which a new connection must come, or the host goes back; 0: none is awaited",
+        NUMBER,
+        reaches_jobs=True,
+    ),
+    "SWITCHPROOF_AFTER": Variable("the job after whose end the connection of this question began", WORD),
     "SWITCHPROOF_TIMEOUT_S": Variable("seconds that a job may take", NUMBER, reaches_jobs=True),
     "SWITCHPROOF_CLAIM": Variable("lock the host with this question", TRUTH),
     "SWITCHPROOF_TAKE_LOCK": Variable("take the lock of a run that has not begun to switch", TRUTH),

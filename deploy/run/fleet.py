@@ -303,7 +303,8 @@ class Fleet:
         if held_up := self._barrier(self._supplied):
             return held_up
         # A host that has switched must not return by itself while others still build.
-        every_s = min(RENEW_S, self.plan.target.confirm_s / 3) or RENEW_S
+        limits_s = [self.plan.target.confirm_s, *(journey.reconnect_s for journey in self._all)]
+        every_s = min([RENEW_S, *(limit_s / 3 for limit_s in limits_s if limit_s)])
         return self._together(Journey.converge, every_s)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -113,6 +114,7 @@ class Journey(Visit):
                 assert self.resolution is not None  # the fleet resolves first
                 verb, job = "converge", "again" if leg == "again" else "converge"
                 values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
+            values["SWITCHPROOF_RECONNECT_S"] = str(math.ceil(self.reconnect_s))
             with self._phase("rollback" if verb == "rollback" else "converge", leg):
                 self._launched, self.returned, self._return, self._unended = True, False, None, leg
                 self._jobs.append(job)
@@ -410,5 +412,6 @@ class Journey(Visit):
         """A sentence about the automatic return of a host that cannot be reached; empty if there is none."""
         if self.kept or not self.plan.target.confirm_s:
             return ""
-        after_s = self.plan.target.confirm_s
-        return f" Unless it is confirmed, the host goes back by itself {after_s:g} s after the switch."
+        after_s, within_s = self.plan.target.confirm_s, self.reconnect_s
+        text = f" Unless it is confirmed, the host goes back by itself {after_s:g} s after the switch"
+        return f"{text}, and {within_s:g} s after it unless a new connection reaches it." if within_s else f"{text}."

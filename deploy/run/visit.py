@@ -36,6 +36,7 @@ from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
 from switchproof.deploy.run.delivery import Delivery
+from switchproof.deploy.run.knock import Knock
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 from switchproof.deploy.target.types import Health, Host
 
@@ -106,6 +107,7 @@ class Visit:
         self._jobs: list[str] = []
         self._return: Convergence | None = None
         self._reported: set[str] = set()
+        self._knock: Knock | None = None
         self._newest: Observation | None = None
         self._account = Account(host.name, journal)
 
@@ -113,6 +115,8 @@ class Visit:
         """Follow the job of a leg to its end, also after the host was lost and answers again."""
         ended = self.convergences[leg] = self._host_side.follow(self._jobs[-1], self.plan.target.converge.timeout_s)
         self._unended = None
+        self._host_side.note_switch(self._jobs[-1])
+        self._begin_to_knock(leg)
         self._account.boot(self._host_side.boot_id)
         if self.before is not None:
             self._account.closure(leg, self.before.system.running, ended)
@@ -195,6 +199,8 @@ class Visit:
     def _begin_way_back(self, reason: str) -> str:
         assert self.before is not None  # only a claimed host was changed
         to = self.before.system.running
+        self._forget_knock()
+        self._host_side.note_switch("")
         self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
         for results in (self.convergences, self.observations, self.diagnostics, self.locked_out):
             results.pop("back", None)
@@ -241,30 +247,39 @@ class Visit:
         """The kind of the last connection; empty before the first."""
         return self._host_side.kind
 
+    @property
+    def reconnect_s(self) -> float:
+        """Seconds after a switch within which a new connection must reach the host; 0: none is waited for."""
+        return self.plan.target.converge.reconnects_within_s(self.kind)
+
+    def _begin_to_knock(self, leg: Leg) -> None:
+        """See from now on, beside what is asked, whether the host lets a new connection in after a leg's switch."""
+        if (within_s := self.reconnect_s) and (self._knock is None or self._knock.leg != leg):
+            self._forget_knock()
+            self._knock = Knock(leg, lambda over: self._host_side.knock(within_s, over))
+
+    def _forget_knock(self) -> None:
+        """Wait for no new connection any more, as the host goes back in any case."""
+        if self._knock:
+            self._knock.over.set()
+            self._knock = None
+
     @contextmanager
     def _knocking(self, leg: Leg) -> Iterator[None]:
         """Check in parallel whether the host accepts a new connection after the switch of a leg."""
-        within_s = self.plan.target.converge.reconnect_s
-        if leg not in self.convergences or not within_s:
-            yield
-            return
-
-        over = threading.Event()
-
-        def knock() -> None:
-            problem = self._host_side.knock(within_s, over)
-            if problem is not None:
-                self.locked_out[leg] = problem
-            if problem:
-                self._warn(f"No new SSH connection was accepted within {within_s:g} s after the switch: {problem}")
-
-        knocking = threading.Thread(target=knock, daemon=True)
-        knocking.start()
+        if leg in self.convergences:
+            self._begin_to_knock(leg)
+        knock = self._knock
         try:
             yield
         finally:
-            over.set()
-            knocking.join()
+            if knock:
+                self._knock, problem = None, knock.end()
+                if problem is not None:
+                    self.locked_out[leg] = problem
+                if problem:
+                    text = f"within {self.reconnect_s:g} s after the switch: {problem}"
+                    self._warn(f"No new SSH connection was accepted {text}")
 
     def _note_before(self, frame: Frame) -> None:
         if self.before is None:

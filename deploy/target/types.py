@@ -260,12 +260,18 @@ class Converge(Table, frozen=True, kw_only=True):
 
     Attributes:
         timeout_s: Seconds for fetching, building and switching together.
-        reconnect_s: Seconds after the switch within which a host must accept a new SSH connection; 0: not checked.
-            Through SSM every question is a new connection to the agent anyway.
+        reconnect_s: Seconds after the switch within which a new connection must have reached the host, or else it
+            goes back by itself; 0: none is waited for. By default 30 s, and 120 s through SSM, where every command is
+            a connection of its own.
     """
 
     timeout_s: PositiveSeconds = 3600.0
-    reconnect_s: Seconds = 30.0
+    reconnect_s: Seconds | None = None
+
+    def reconnects_within_s(self, kind: str) -> float:
+        """Return `reconnect_s` for hosts that are reached by a kind of connection."""
+        default_s = 120.0 if kind == "ssm" else 30.0
+        return default_s if self.reconnect_s is None else self.reconnect_s
 
 
 class Build(Table, frozen=True, kw_only=True):

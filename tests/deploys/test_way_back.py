@@ -197,6 +197,29 @@ def test_host_that_locks_everyone_out_comes_back_and_is_verified(told: Callable[
     assert any("went back by itself" in warning for warning in found.warnings)
 
 
+def test_host_that_lets_no_new_connection_in_goes_back_within_its_limit(told: Callable[[str], Told]) -> None:
+    """The connection from before the switch still answers, and is not taken for a new one."""
+    story = told("barred")
+    came_back(story, "barred")
+    checks = {check.id: check.message for check in story.ended["barred"].failed(story.host)}
+    message = checks["converge/the-host-lets-a-new-connection-in"]
+    assert message.startswith("no new SSH connection was accepted within 5 s after the switch: "), message
+
+
+def test_host_whose_runner_was_killed_in_the_switch_does_not_wait_for_the_deadline(
+    told: Callable[[str], Told],
+) -> None:
+    """No new connection ever comes, so it goes back after that limit, and the next audit says why."""
+    story = told("kill-early")
+    assert story.systems["killed"] == story.systems["first"]
+    why = "no new connection came within 5 s after the switch ended"
+    assert f"why {why}\n" in story.said["returned"]
+    (warning,) = host(story, "audit").warnings
+    assert warning.startswith("Before this run, the host went back by itself at 2")
+    assert why in warning
+    assert story.ended["audit"].status == 0, story.ended["audit"].output
+
+
 def test_network_that_is_away_for_half_a_minute_changes_nothing(told: Callable[[str], Told]) -> None:
     """A deploy whose network is gone for 30 s goes on when it is back, and is canonical."""
     story = told("away")

@@ -65,6 +65,7 @@ class Stage:
         self.told = Told(host)
         self.begun: dict[str, subprocess.Popen[str]] = {}
         self.look("first")
+        self.first = self.told.systems["first"].running
 
     @property
     def arguments(self) -> list[str]:
@@ -128,6 +129,15 @@ class Stage:
         """Wait until the host has gone back by itself, and everything of that is over."""
         self.wait_for(lambda: self.inside("cat /var/lib/switchproof/returned") != "", "it went back by itself")
 
+    def wait_for_a_connection(self, name: str) -> None:
+        """Wait until the host knows of a connection that a session made after the switch."""
+        self.wait_for(lambda: self.inside("cat /run/switchproof/came") != "", "a new connection came", name)
+
+    def ask_for_a_connection_within(self, seconds: float) -> None:
+        """Have the sessions that follow, and so the host, wait so long for a new connection."""
+        text = self.targets.read_text(encoding="utf-8")
+        self.targets.write_text(f"{text}\n[converge]\nreconnect_s = {seconds}\n", encoding="utf-8")
+
     @contextmanager
     def held_unconfirmed(self) -> Iterator[None]:
         """Keep the host from going back by itself, however long the machine takes: its countdown begins again."""
@@ -176,6 +186,7 @@ def killed(stage: Stage) -> Told:
     """The runner is killed with -9 in the soak; a deploy and an audit come too early, others after the return."""
     process = stage.begin("killed", "--sha=main", "--soak=30")
     stage.reach("killed", '"phase":"observe"')
+    stage.wait_for_a_connection("killed")
     process.kill()
     process.communicate(timeout=30)
     with stage.held_unconfirmed():
@@ -196,6 +207,7 @@ def late(stage: Stage) -> Told:
     """The runner is stopped until the host has gone back, and then goes on as if nothing had been."""
     process = stage.begin("late", "--sha=main", "--soak=4")
     stage.wait_for(stage.is_watched, "the host watches whether all is healthy", "late")
+    stage.wait_for_a_connection("late")
     process.send_signal(signal.SIGSTOP)
     assert stage.is_watched(), "the run was stopped only after it had its answer"
     stage.wait_for_return()
@@ -215,11 +227,39 @@ def locked_out(stage: Stage) -> Told:
     return stage.told
 
 
+def barred(stage: Stage) -> Told:
+    """The SSH server ends in the switch: the connection from before lives on, and no new one is let in."""
+    stage.ask_for_a_connection_within(5.0)
+    process = stage.begin("barred", "--sha=main", "--soak=1")
+    stage.reach("barred", '"kind":"switch-begun"')
+    stage.inside("systemctl mask --runtime --now ssh.service")
+    stage.wait_for(lambda: stage.inside("readlink -e /run/current-system") != stage.first, "it is switched", "barred")
+    stage.wait_for(lambda: stage.inside("readlink -e /run/current-system") == stage.first, "it went back", "barred")
+    stage.inside("systemctl unmask --runtime ssh.service && systemctl start ssh.service")
+    stage.end("barred", process)
+    return stage.told
+
+
+def killed_in_switch(stage: Stage) -> Told:
+    """The runner is killed with -9 in the switch, so that no new connection comes after it."""
+    stage.ask_for_a_connection_within(5.0)
+    process = stage.begin("killed", "--sha=main")
+    stage.reach("killed", '"kind":"switch-begun"')
+    process.kill()
+    process.communicate(timeout=30)
+    stage.wait_for_return()
+    stage.look("killed")
+    stage.told.said["returned"] = stage.inside("cat /var/lib/switchproof/returned")
+    stage.run("audit", "--audit")
+    return stage.told
+
+
 def away(stage: Stage) -> Told:
-    """The network is gone for half a minute, right after the switch."""
+    """The network is gone for half a minute, right after the host was reached by a new connection."""
     link = ["ip", "link", "set", stage.host._state.cable.interface]
     process = stage.begin("away", "--sha=main")
     stage.reach("away", '"phase":"observe"')
+    stage.wait_for_a_connection("away")
     subprocess.run([*link, "down"], check=True, timeout=10)
     time.sleep(AWAY_S)
     subprocess.run([*link, "up"], check=True, timeout=10)
@@ -299,6 +339,8 @@ STORIES: dict[str, tuple[Callable[[Stage], Told], float]] = {
     "killed": (killed, 60.0),
     "late": (late, 15.0),
     "locked-out": (locked_out, 7.0),
+    "barred": (barred, 300.0),
+    "kill-early": (killed_in_switch, 300.0),
     "away": (away, 90.0),
     "lost-switch": (lost_in_switch, 7.0),
     "drill": (drill, 60.0),

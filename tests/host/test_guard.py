@@ -89,9 +89,25 @@ def lock_held(machine: LabHost, run: str) -> None:
     switched.returned()
 
 
+def unreached(machine: LabHost, run: str) -> None:
+    """Without a new connection it goes back long before its deadline, also where a runner says that it is at work."""
+    switched = switch(machine, run, reconnect_s=4)
+    assert switched.ask("status", SWITCHPROOF_RENEW="1", SWITCHPROOF_AFTER="again").text("guard") == "armed"
+    assert "why no new connection came within 4 s after the switch ended" in switched.returned()
+    assert switched.confirm() == "late"
+
+
+def reached(machine: LabHost, run: str) -> None:
+    """Once one has come, only the deadline counts; also where the guard is killed, or the one is asked for again."""
+    switched = switch(machine, run, 8, reconnect_s=4)
+    assert switched.ask("status", SWITCHPROOF_AFTER="converge").text("guard") == "armed"
+    inside(machine, "systemctl kill -s KILL switchproof-guard")
+    assert "why not confirmed within 8 s" in switched.returned()
+
+
 def test_a_host_that_nobody_confirms_goes_back_by_itself(several: Lab) -> None:
     """Profile, running system, boot default and processes are the earlier system's, in time, whatever disturbs it."""
-    every = (lock_held, switch_hangs, disturbed, guard_killed, left_alone)
+    every = (lock_held, switch_hangs, disturbed, guard_killed, left_alone, unreached, reached)
     cases = {f.__name__.replace("_", "-"): f for f in every}
     on_all(several, cases)
 

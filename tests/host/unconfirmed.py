@@ -84,7 +84,13 @@ class Switched:
 
 
 def switch(
-    machine: LabHost, run: str, deadman_s: float = 300, *, job: str = "converge", wait: bool = True
+    machine: LabHost,
+    run: str,
+    deadman_s: float = 300,
+    *,
+    reconnect_s: float = 0,
+    job: str = "converge",
+    wait: bool = True,
 ) -> Switched:
     """Switch a host to another release than it runs; nobody has confirmed it yet."""
     earlier = inside(machine, "readlink -e /run/current-system")
@@ -93,6 +99,7 @@ def switch(
         "SWITCHPROOF_RUN": run,
         "RELEASE_SHA": sha,
         "SWITCHPROOF_DEADMAN_S": str(deadman_s),
+        "SWITCHPROOF_RECONNECT_S": str(reconnect_s),
         "SWITCHPROOF_JOB": job,
     }
     claimed = ask(machine, "resolve", SWITCHPROOF_CLAIM="1", **values)

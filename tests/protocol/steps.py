@@ -415,10 +415,10 @@ def _guard(state: State, mistakes: Mistakes) -> Steps:
             elif run.decided == "" and not run.at_work:
                 yield "due", go("loop", state._replace(since=True))
         case "lock" if not state.mutex or (state.mutex == "intruder" and not mistakes.guard_waits):
-            if state.pending == name and run.decided != "confirm":
-                yield "decide", go("profile", state.with_run(name, run._replace(decided="guard")))
+            if state.pending != name or run.decided == "confirm" or (run.decided == "rollback" and run.at_work):
+                yield "due", go("loop")  # no longer, as is seen under the lock
             else:
-                yield "decide", go("retire")
+                yield "decide", go("profile", state.with_run(name, run._replace(decided="guard")))
         case "profile":
             yield "restore_profile", go("activate", state._replace(profile=run.before))
         case "activate":

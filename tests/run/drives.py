@@ -29,7 +29,7 @@ CONFIRM_S = 30.0
 
 
 @cache
-def make_target(*hosts: str, confirm_s: float, reconnect_s: float) -> Target:
+def make_target(*hosts: str, confirm_s: float, reconnect_s: float | None) -> Target:
     """The lab's target with some of its hosts."""
     target = load(TARGETS / "lab.toml", {}, hosts)
     converge = Converge(reconnect_s=reconnect_s)
@@ -47,7 +47,8 @@ class Drive:
         on_failure: What becomes of a host that does not pass.
         drill: How a drill goes back.
         confirm_s: Seconds after which an unconfirmed host goes back by itself.
-        reconnect_s: Seconds after the switch for a new connection, by this machine's clock; 0: none is tried.
+        reconnect_s: Seconds after the switch for a new connection, by this machine's clock; 0: none is tried; None:
+            as many as by default.
         parallel: Hosts that an audit is connected to at the same time.
     """
 
@@ -61,7 +62,7 @@ class Drive:
         drill: Drill | None = None,
         confirm_s: float = CONFIRM_S,
         take_lock: bool = False,
-        reconnect_s: float = 0.0,
+        reconnect_s: float | None = 0.0,
         parallel: int = PARALLEL,
     ) -> None:
         self.hosts = {host.host: host for host in hosts}

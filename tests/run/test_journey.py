@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from switchproof.deploy.connection import ConnectionFacts, Unreachable
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
+from switchproof.deploy.host.dialogue import TOO_LATE
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen, Warned
@@ -165,6 +167,56 @@ def test_host_that_is_not_asked_over_ssh_needs_no_new_connection(tmp_path: Path)
     drive = Drive(tmp_path, host, reconnect_s=0.2)
     drive.fleet.observation("a", "forward")
     assert drive.journey.locked_out == {"forward": ""}
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("ssh", "30"), ("local", "30"), ("ssm", "120")])
+def test_host_itself_waits_for_a_new_connection(tmp_path: Path, kind: str, seconds: str) -> None:
+    """Its dead man's switch is told for how long before it switches; through SSM a command may take longer."""
+    host = Host("a")
+    host.facts = ConnectionFacts(kind=kind)
+    drive = Drive(tmp_path, host, reconnect_s=None)
+    drive.fleet.observation("a", "forward")
+    (begun,) = [question for question in host.asked if question.verb == "converge"]
+    assert begun.values["SWITCHPROOF_RECONNECT_S"] == seconds
+
+
+def said_of_connections(host: Host) -> dict[str, str]:
+    """What each verb said last of the connection that it came over."""
+    return {question.verb: question.values.get("SWITCHPROOF_AFTER", "") for question in host.asked}
+
+
+def test_host_hears_of_a_new_connection_before_anything_else_is_asked(tmp_path: Path) -> None:
+    """It is tried once the switch has ended, and does not wait for other hosts, nor for health."""
+    drive = Drive(tmp_path, host := Host("a"), reconnect_s=30.0)
+    drive.fleet.convergence("a", "forward")
+    deadline = time.monotonic() + 30.0
+    while not said_of_connections(host)["status"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert said_of_connections(host) == {"resolve": "", "converge": "", "status": "converge"}
+
+
+def test_question_over_the_connection_from_before_the_switch_does_not_say_that_it_is_new(tmp_path: Path) -> None:
+    """Over SSH only another connection says so; where each question has a way of its own, all that follow do."""
+    drive = Drive(tmp_path / "ssh", host := Host("a"))
+    drive.run()
+    before = dict.fromkeys(["resolve", "converge", "status"], "")
+    assert said_of_connections(host) == before | {"observe": "", "confirm": "converge"}
+    host = Host("a")
+    host.facts = ConnectionFacts(kind="ssm")
+    drive = Drive(tmp_path / "ssm", host)
+    drive.run()
+    assert said_of_connections(host) == before | {"observe": "converge", "confirm": "converge"}
+
+
+def test_connection_that_is_let_in_once_the_host_goes_back_is_too_late(tmp_path: Path) -> None:
+    """But for one that came in time, it goes back for another reason, such as a reboot."""
+    for within_s, told in ((1e-6, TOO_LATE), (30.0, "")):
+        gone = Host("a", turns={"status": [Turn(), Turn(before=Host.go_back)]})
+        drive = Drive(tmp_path / str(within_s), gone, reconnect_s=within_s)
+        drive.journey._host_side._stop = threading.Event()
+        assert drive.run() == {"a": HostState.ROLLED_BACK}
+        assert drive.journey.locked_out == {"forward": told, "back": ""}
 
 
 def test_failed_switch_is_not_watched(tmp_path: Path) -> None:

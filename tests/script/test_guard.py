@@ -10,10 +10,13 @@ from tests.host_functions import run
 
 PENDING = """
 mkdir -p "$RUN_DIR/converge" "${SINCE%/*}"
-printf '%s\\n' "run ${1:-r}" 'owner Ada' 'to /nix/store/earlier' 'expected /nix/store/new' 'seconds 60' \\
-  "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
+printf '%s\\n' "run ${1:-r}" 'job converge' 'owner Ada' 'to /nix/store/earlier' 'expected /nix/store/new' \\
+  'seconds 60' "boot_id $(</proc/sys/kernel/random/boot_id)" >"$PENDING"
 echo converge >"$RUN_DIR/armed"
 """
+RECONNECT = """reconnect() { printf '%s\\n' "reconnect $1" >>"$PENDING"; }"""
+UNREACHED = "no new connection came within 30 s after the switch ended"
+UNCONFIRMED = "not confirmed within 60 s after the switch ended"
 FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard")
 
 
@@ -70,10 +73,21 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
         ("ended() { return 0; }", ""),
         ("echo 1000 >$SINCE", ""),
         ("echo 941 >$SINCE", ""),
-        ("echo 940 >$SINCE", "not confirmed within 60 s after the switch ended"),
+        ("echo 940 >$SINCE", UNCONFIRMED),
         ("echo 'a[$(exit 1)]' >$SINCE", ""),
         (": >$SINCE", ""),
         ("sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
+        ("reconnect 30; echo 970 >$ENDED; echo 1000 >$SINCE", UNREACHED),
+        ("reconnect 30; echo 971 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; echo 1 >$ENDED; echo 1 >$SINCE", UNREACHED),
+        ("reconnect 30; echo 900 >$ENDED; echo 1000 >$SINCE; echo converge >$CAME", ""),
+        ("reconnect 30; echo 1 >$ENDED; echo 940 >$SINCE; echo converge >$CAME", UNCONFIRMED),
+        ("reconnect 30; echo 1 >$ENDED; echo 1000 >$SINCE; echo again >$CAME", UNREACHED),
+        ("reconnect 30; : >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; echo 1000 >$SINCE", ""),
+        ("reconnect 'a[$(exit 1)]'; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 0; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
+        ("reconnect 30; ended() { return 0; }", ""),
         ("echo 5000 >$SINCE; sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
         ("decided_by rollback; ended() { return 1; }; echo 1 >$SINCE", ""),
         ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not finish"),
@@ -81,9 +95,10 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
     ],
 )
 def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
-    """At the end of its countdown, after a reboot or a rollback that did not end; not before, and not by a guess."""
+    """At the end of a countdown, after a reboot or a rollback that did not end; not before, and not by a guess."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       ended() {{ return 1; }}
       uptime_to() {{ printf -v "$1" 1000; }}
       count_down() {{ counted=yes; }}
@@ -98,22 +113,89 @@ def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("state", "counts"),
     [
-        ("ended() { return 0; }", True),
-        ("ended() { return 1; }", False),
-        (": >$SINCE", True),
-        ("echo 1000 >$SINCE", False),
+        ("ended() { return 0; }", "since"),
+        ("ended() { return 1; }", ""),
+        (": >$SINCE", "since"),
+        ("echo 1000 >$SINCE", ""),
+        ("reconnect 30; ended() { return 0; }", "ended since"),
+        ("reconnect 30; ended() { return 0; }; echo converge >$CAME", "since"),
+        ("reconnect 30; echo 1000 >$SINCE; : >$ENDED", "ended"),
+        ("reconnect 30; echo 1000 >$SINCE; echo 1000 >$ENDED", ""),
     ],
 )
-def test_when_the_countdown_begins(tmp_path: Path, state: str, counts: bool) -> None:
+def test_when_a_countdown_begins(tmp_path: Path, state: str, counts: str) -> None:
     """It begins when the switch has ended, and again where its beginning cannot be read."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       uptime_to() {{ printf -v "$1" 1000; }}
-      count_down() {{ echo counted; }}
+      count_down() {{ echo "${{1##*/}}"; }}
       {state}
       due || true
     """
-    assert run(text, *FRAGMENTS, folder=tmp_path) == ("counted\n" if counts else "")
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == counts.split()
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ("AFTER=converge", True),
+        ("AFTER=again", False),
+        ("AFTER=", False),
+        ("AFTER=converge; RUN=other", False),
+    ],
+)
+def test_a_connection_counts_after_its_own_switch(tmp_path: Path, given: str, counts: bool) -> None:
+    """A question says after which job's end its connection began; of another job or run it means nothing."""
+    text = f"{PENDING} {RECONNECT}; reconnect 30; {given}; note_connection; awaits_connection || echo came"
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("came\n" if counts else "")
+
+
+@pytest.mark.parametrize(("came", "left"), [("", "10"), ("converge", "50")])
+def test_another_run_learns_when_the_host_goes_back(tmp_path: Path, came: str, left: str) -> None:
+    """What waits, and what has come, is the host's, whoever asks."""
+    text = f"""
+      {PENDING}
+      {RECONNECT}
+      reconnect 30; echo 990 >"$SINCE"; echo 980 >"$ENDED"; echo {came} >"$CAME"
+      uptime_to() {{ printf -v "$1" 1000; }}
+      RUN=other RUN_DIR=$STATE/runs/other
+      seconds_left
+      echo "$left"
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == f"{left}\n"
+
+
+def test_a_runner_at_work_does_not_stand_for_a_new_connection(tmp_path: Path) -> None:
+    """It may be at work over the connection from before the switch, so only the other countdown begins again."""
+    text = f"""
+      {PENDING}
+      echo 1 >"$SINCE"; echo 1 >"$ENDED"
+      restart_countdown
+      [ "$(<"$SINCE")" = 1 ] || echo since; [ "$(<"$ENDED")" = 1 ] || echo ended
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path).split() == ["since"]
+
+
+@pytest.mark.parametrize(
+    ("comes", "goes_back"), [("", True), ("echo converge >$CAME", False), ("echo by rollback >$decided", False)]
+)
+def test_what_comes_before_the_guard_has_decided_counts(tmp_path: Path, comes: str, goes_back: bool) -> None:
+    """It looks once more under the lock, and waits on where a connection or a rollback came in between."""
+    text = f"""
+      {PENDING}
+      {RECONNECT}
+      reconnect 30; echo 1 >"$ENDED"; echo 1000 >"$SINCE"; decided=$RUN_DIR/converge/decided
+      uptime_to() {{ printf -v "$1" 1000; }}
+      share_time() {{ :; }}
+      disarm() {{ :; }}
+      ended() {{ return 1; }}
+      guarded() {{ {comes or ":"}; "$@"; }}
+      go_back() {{ echo "goes back"; }}
+      sleep() {{ echo waits; rm "$PENDING"; }}
+      verb_guard
+    """
+    assert run(text, *FRAGMENTS, folder=tmp_path) == ("goes back\n" if goes_back else "waits\n")
 
 
 def test_only_an_undecided_countdown_is_renewed(tmp_path: Path) -> None:
@@ -134,6 +216,9 @@ def test_only_an_undecided_countdown_is_renewed(tmp_path: Path) -> None:
         (":", "armed|"),
         ("echo 970 >$SINCE", "armed|30"),
         ("echo 100 >$SINCE", "armed|0"),
+        ("reconnect 30; echo 990 >$SINCE; echo 980 >$ENDED", "armed|10"),
+        ("reconnect 30; echo 945 >$SINCE; echo 980 >$ENDED", "armed|5"),
+        ("reconnect 30; echo 990 >$SINCE; echo 980 >$ENDED; echo converge >$CAME", "armed|50"),
         ("echo by confirm >$RUN_DIR/converge/decided", "confirmed|"),
         ("echo by rollback >$RUN_DIR/converge/decided", "rolled-back|"),
         ("echo by guard >$RUN_DIR/converge/decided", "returning|"),
@@ -146,6 +231,7 @@ def test_what_is_told_of_the_guard(tmp_path: Path, state: str, told: str) -> Non
     """A run learns whether its host waits, goes back, or has decided; of another run's guard it learns nothing."""
     text = f"""
       {PENDING}
+      {RECONNECT}
       uptime_to() {{ printf -v "$1" 1000; }}
       {state}
       say_guard
@@ -186,6 +272,7 @@ def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> N
       holds_host() {{ :; }}
       own_text() {{ :; }}
       have_systemctl() {{ :; }}
+      ask_systemctl() {{ return 1; }}
       has_ended() {{ :; }}
       ran_before() {{ echo "$to"; }}
       {problem}
@@ -199,3 +286,38 @@ def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> N
     assert output[-1] == "end"
     assert "armed" not in output
     assert not [line for line in output if line.endswith("/pending") and "holds_host" not in problem]
+
+
+KNOWN = "LoadState=loaded\\nNeedDaemonReload=no\\nEnvironment=A=1 SWITCHPROOF_RUN=r SWITCHPROOF_TO=/earlier B=2"
+
+
+@pytest.mark.parametrize(
+    ("said", "reloads"),
+    [
+        (KNOWN, False),
+        (KNOWN.replace("=no", "=yes"), True),
+        (KNOWN.replace("=loaded", "=not-found"), True),
+        (KNOWN.replace("RUN=r", "RUN=r2"), True),
+        (KNOWN.replace("TO=/earlier", "TO=/earlier-still"), True),
+        ("", True),
+    ],
+)
+def test_systemd_reads_all_units_anew_only_where_it_knows_another_guard(
+    tmp_path: Path, said: str, reloads: bool
+) -> None:
+    """A guard of an earlier run, or no answer, is not taken for what was just written."""
+    (tmp_path / "earlier" / "bin").mkdir(parents=True)
+    (tmp_path / "earlier" / "bin" / "switch-to-configuration").touch(mode=0o755)
+    text = f"""
+      DEADMAN_S=60 CONTROL={tmp_path}/control
+      mkdir -p "$(job_dir)" "${{SINCE%/*}}"
+      guarded() {{ "$@"; }}
+      holds_host() {{ :; }}
+      own_text() {{ :; }}
+      ask_systemctl() {{ answered=$'{said.replace("/earlier", f"{tmp_path}/earlier")}'; [ -n "$answered" ]; }}
+      have_systemctl() {{ echo "$1" >>"{tmp_path}/done"; }}
+      ran_before() {{ echo "{tmp_path}/earlier"; }}
+      arm /nix/store/new
+    """
+    run(text, *FRAGMENTS, folder=tmp_path)
+    assert (tmp_path / "done").read_text().split() == (["daemon-reload"] if reloads else []) + ["restart"]

@@ -72,6 +72,7 @@ CARRYING = [
     "deploy/run/fleet.py",
     "deploy/run/gate.py",
     "deploy/run/journey.py",
+    "deploy/run/knock.py",
     "deploy/run/streams.py",
     "deploy/run/testinfra.py",
     "deploy/run/visit.py",

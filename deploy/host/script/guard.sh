@@ -28,14 +28,22 @@ set_up_guard() {
   holds_host || return
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "the running system '$to' has no switch-to-configuration, so the host could not go back to it"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
-  rm -f "$SINCE"
+  rm -f "$SINCE" "$ENDED" "$CAME"
   mkdir -p "$STATE/guard" && openly mkdir -p "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
     guard_unit "$to" | keep "$CONTROL/$GUARD" && chmod 0644 "$CONTROL/$GUARD" &&
     ln -sfn "../$GUARD" "$CONTROL/multi-user.target.wants/$GUARD" && sync --file-system "$CONTROL" "$STATE" &&
     printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
-    printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" "armed $(now)" \
+    printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
+      "reconnect $RECONNECT_S" "armed $(now)" \
       "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
-    have_systemctl daemon-reload && have_systemctl restart "$GUARD"
+    { knows_guard "$to" || have_systemctl daemon-reload; } && have_systemctl restart "$GUARD"
+}
+
+# Whether systemd has what was just written, as it reads the file of a unit that it does not know yet. To have it read those
+# of all units anew costs a host about half a second.
+knows_guard() {
+  ask_systemctl show -p LoadState,NeedDaemonReload,Environment -- "$GUARD" || return
+  [[ $answered == *LoadState=loaded* && $answered == *NeedDaemonReload=no* && "$answered " == *" SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1 "* ]]
 }
 
 guard_unit() {
@@ -57,7 +65,7 @@ UNIT
 
 # The guard itself ends when it has nothing left to do; anybody else stops it.
 disarm() {
-  rm -f "$PENDING" "$SINCE" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
+  rm -f "$PENDING" "$SINCE" "$ENDED" "$CAME" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
   rmdir "$CONTROL/multi-user.target.wants" "$CONTROL" 2>/dev/null || true
   have_systemctl daemon-reload || true
   [ -n "${GUARDING:-}" ] || has_ended "$GUARD" || have_systemctl stop "$GUARD" || true
@@ -86,14 +94,38 @@ decide() {
   esac
 }
 
-# The countdown begins when the switch has ended, and anew when a runner says that it is still at work. It stands
-# where no disk can be full, in seconds since the boot.
-count_down() { read -r REPLY _ </proc/uptime; printf '%s\n' "$REPLY" >"$SINCE.new" && mv "$SINCE.new" "$SINCE"; }
-restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -z "$(decided by)" ]; then count_down; fi; }
+# Both countdowns begin when the switch has ended: $SINCE for the confirmation, which begins anew when a runner says that it
+# is still at work, and $ENDED for a new connection. They stand where no disk can be full, in seconds since the boot.
+count_down() { read -r REPLY _ </proc/uptime; printf '%s\n' "$REPLY" >"$1.new" && mv "$1.new" "$1"; }
+begin_countdown() { ! awaits_connection || count_down "$ENDED"; count_down "$SINCE"; }
+restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -z "$(decided by)" ]; then count_down "$SINCE"; fi; }
+
+# Whether as many seconds as $1 of what is pending have gone by since the time in a file. A time that cannot be read is no
+# reason to go back: that countdown begins again.
+has_run_down() {
+  local since now; since=$(cat "$2" 2>/dev/null)
+  milliseconds_to now "$since" || { count_down "$2"; return 1; }
+  gone_by "$(pending "$1")" "$since"
+}
+
+# Whether the host has yet to let in a connection that began after the switch had ended, as a question over it would say;
+# $CAME names the job whose switch that was.
+awaits_connection() {
+  local limit came
+  number_to limit "$(pending reconnect)" 0
+  file_to came "$CAME"
+  ((limit)) && [ "$came" != "$(pending job)" ]
+}
+note_connection() {
+  local came
+  file_to came "$CAME"
+  if [ "$came" = "$AFTER" ] || [ "$(pending run)" != "$RUN" ] || [ "$(pending job)" != "$AFTER" ]; then return; fi
+  { printf '%s\n' "$AFTER" >"$CAME"; } 2>/dev/null || true
+}
 
 # Whether it is time to go back, and why.
 due() {
-  local by since seconds now; by=$(decided by)
+  local by; by=$(decided by)
   if [ "$by" = guard ]; then
     why=$(decided why)
   elif rebooted; then
@@ -102,13 +134,15 @@ due() {
     ended "$(decided job)" || return 1
     why='the rollback did not finish'
   elif [ -e "$SINCE" ]; then
-    since=$(cat "$SINCE") seconds=$(pending seconds)
-    # A time that cannot be read is no reason to go back: the countdown begins again.
-    milliseconds_to now "$since" || { count_down; return 1; }
-    gone_by "$seconds" "$since" || return 1
-    why="not confirmed within $seconds s after the switch ended"
+    if awaits_connection && has_run_down reconnect "$ENDED"; then
+      why="no new connection came within $(pending reconnect) s after the switch ended"
+    elif has_run_down seconds "$SINCE"; then
+      why="not confirmed within $(pending seconds) s after the switch ended"
+    else
+      return 1
+    fi
   else
-    ! ended "$(armed)" || count_down
+    ! ended "$(armed)" || begin_countdown
     return 1
   fi
 }
@@ -124,12 +158,13 @@ verb_guard() {
   number_to TIMEOUT_S "$TIMEOUT_S" 3600
   share_time
   while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
-    if ! due; then sleep 1; continue; fi
-    ! guarded decide guard "why $why" || go_back
-    break
+    if due && guarded decide_if_due; then go_back; break; fi
+    sleep 1
   done
   guarded retire
 }
+# Once more under the lock, as a connection, a runner at work or a rollback may have come since.
+decide_if_due() { due && decide guard "why $why"; }
 retire() { [ -e "$PENDING" ] || disarm; }
 
 go_back() {
@@ -166,13 +201,22 @@ end_return() {
 
 # The seconds until the host goes back, into `left`; empty while the countdown has not begun.
 seconds_left() {
-  local up seconds since now
+  local rest
   left=''
   [ -e "$SINCE" ] || return 0
+  find_rest seconds "$SINCE"
+  left=$rest
+  ! awaits_connection || find_rest reconnect "$ENDED"
+  number_to rest "$rest" 0
+  number_to left "$left" 0
+  left=$((rest < left ? rest : left))
+}
+find_rest() {
+  local up seconds since now
   uptime_to up
-  number_to seconds "$(pending seconds)" 0
-  milliseconds_to now "$up" && milliseconds_to since "$(cat "$SINCE" 2>/dev/null)" || since=$now
-  left=$((seconds + (since - now) / 1000)) left=${left/#-*/0}
+  number_to seconds "$(pending "$1")" 0
+  milliseconds_to now "$up" && milliseconds_to since "$(cat "$2" 2>/dev/null)" || since=$now
+  rest=$((seconds + (since - now) / 1000)) rest=${rest/#-*/0}
 }
 
 say_guard() {

@@ -19,7 +19,7 @@ milliseconds_to() {
 # Put into `lacks` which of the caller's numbers is not one.
 find_given_problem() {
   local name
-  for name in LEASE_S TIMEOUT_S DEADMAN_S PATIENCE_S ANSWERS SAME_FAILURES SAME_ANSWERS MAX_BYTES OFFSET; do
+  for name in LEASE_S TIMEOUT_S DEADMAN_S RECONNECT_S PATIENCE_S ANSWERS SAME_FAILURES SAME_ANSWERS MAX_BYTES OFFSET; do
     [[ ${!name} =~ ^(0|[1-9][0-9]{0,14})$ ]] || lacks="$name is '${!name}', which is not a whole number"
   done
   for name in READY_S INTERVAL_S SOAK_S ANSWER_TIMEOUT_S WAIT_S; do

@@ -126,15 +126,15 @@ def locked_out(session: DeploySession, place: Place) -> str:
     except SwitchproofError:
         if place.leg not in tried:
             raise
-    if place.leg not in tried and session.plan.target.converge.reconnect_s:
+    if place.leg not in tried and session.hosts.journeys[place.host].reconnect_s:
         raise Inconclusive(f"{place.host}: the connection was lost before a new one could be tried")
     return tried.get(place.leg, "")
 
 
 @pytest.fixture
-def within_s(session: DeploySession) -> float:
+def within_s(session: DeploySession, place: Place) -> float:
     """Seconds after the switch within which a new connection must be let in."""
-    return session.plan.target.converge.reconnect_s
+    return session.hosts.journeys[place.host].reconnect_s
 
 
 @pytest.fixture
