@@ -13,10 +13,11 @@ from switchproof.checks.verdicts import emittable, emitted, judge_call
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
+from switchproof.deploy.observe.bridge import Installed
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.observation import Observation, read_observation, read_system, read_units
 from switchproof.deploy.providers import load
-from switchproof.deploy.run.results import Before, Confirmation
+from switchproof.deploy.run.results import Before, Confirmation, is_same
 from switchproof.deploy.settings import TARGETS
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
@@ -116,6 +117,18 @@ def test_only_a_confirmation_that_the_host_takes_passes(outcome: str, kind: type
     with pytest.raises(kind, match="the host's words"):
         test_confirmation.test_the_host_keeps_the_system(confirmation, Shown())
     assert not confirmation.is_lasting
+
+
+def test_one_system_with_one_set_of_programs_is_the_same() -> None:
+    """Another system, profile or program of the bridge is another; when a host boots next is no matter."""
+    link = Installed("store", f"{OLD}/bin/x", OLD)
+    one = dataclasses.replace(read_system(frame({})), installed={"x": link})
+    assert is_same(one, one)
+    assert is_same(one, dataclasses.replace(one, boot_id="another", generation=7))
+    for change in ({"running": OLD}, {"profile": OLD}, {"installed": {}}):
+        assert not is_same(one, dataclasses.replace(one, **change))  # type: ignore[arg-type]  # as given
+    for other in (Installed("gone", link.target, OLD), Installed("store", f"{OLD}/bin/y", OLD)):
+        assert not is_same(one, dataclasses.replace(one, installed={"x": other}))
 
 
 # H-2, A-15, D-3: how the switch ended.
