@@ -35,11 +35,11 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
     )
     assert convergence.ending is not Ending.TIMED_OUT, (
         f"the {convergence.stage} did not end within {convergence.limit_s or 0:g} s (converge.timeout_s), and the "
-        f"host stopped it\nthe last lines of its log:\n{convergence.words}"
+        f"host stopped it\nthe last lines of its log:\n{convergence.excerpt}"
     )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd reports for its unit: {convergence.unit.strip()}")
-    assert convergence.activated, f"{convergence.ending.value}\nthe switch reported:\n{convergence.words}"
+    assert convergence.activated, f"{convergence.ending.value}\nthe switch reported:\n{convergence.excerpt}"
 
 
 @pytest.mark.when("deploy", "rollback")
@@ -62,10 +62,10 @@ def test_no_unit_failed_in_the_switch(convergence: Convergence, before: Before, 
     if not convergence.activated:
         raise Inconclusive("the switch did not get as far as its units")
     assert named or not failed, (
-        f"the switch ended with exit status 4, but names no failed unit\nit reported:\n{convergence.words}"
+        f"the switch ended with exit status 4, but names no failed unit\nit reported:\n{convergence.excerpt}"
     )
     assert not (failed and unexplained), (
-        f"failed in the switch: {', '.join(unexplained)}\nthe switch reported:\n{convergence.words}"
+        f"failed in the switch: {', '.join(unexplained)}\nthe switch reported:\n{convergence.excerpt}"
     )
 
 
@@ -154,22 +154,24 @@ def test_the_system_is_of_the_commit(observation: Observation, commit: str | Non
     Try: set system.configurationRevision in the flake, and make sure that only this deploy switches the host.
     """
     system = observation.system
-    said = system.said
+    revision = system.named_commit
     show(
-        expected=commit or "any commit", seen=said or "not reported", command="nixos-version --configuration-revision"
+        expected=commit or "any commit",
+        seen=revision or "not reported",
+        command="nixos-version --configuration-revision",
     )
-    assert system.agrees, (
+    assert system.has_consistent_commit, (
         f"the running system {system.running} reports revision {system.revision}, but this host built it from "
         f"{system.built_from}; check what sets system.configurationRevision in the flake"
     )
     if commit is None:
         return
-    if said is None:
+    if revision is None:
         raise Inconclusive("the running system does not name the commit it was built from")
-    agrees = said.startswith(commit) or commit.startswith(said)
+    agrees = revision.startswith(commit) or commit.startswith(revision)
     if not agrees and derived:
-        raise Inconclusive(f"the host runs {said}, but that only follows from an earlier problem: {derived}")
-    assert agrees, f"the running system {system.running} comes from {said}, not from {commit}"
+        raise Inconclusive(f"the host runs {revision}, but that only follows from an earlier problem: {derived}")
+    assert agrees, f"the running system {system.running} comes from {revision}, not from {commit}"
 
 
 def test_unit_definitions_are_those_of_the_running_system(
@@ -272,8 +274,8 @@ def test_installed_programs_are_what_runs(
     up = {unit.name for unit in observation.units.values() if unit.active == "active"} - unwell
     problems = installation.problems(observation.processes, up)
     show(
-        expected=installation.asked,
-        seen=installation.told,
+        expected=installation.expected_text,
+        seen=installation.seen_text,
         command=f"readlink {shlex.join(program.at for program in installation.programs.values())}",
     )
     assert not problems, "; ".join(problems)
@@ -320,6 +322,6 @@ def test_no_unit_failed_that_had_not_failed_before(
         evidence=[convergence.log_path],
         command="systemctl list-units --state=failed,auto-restart",
     )
-    named = any(unit in convergence.words for unit in newly_failed)
-    words = f"\nthe switch reported:\n{convergence.words}" if named else ""
+    named = any(unit in convergence.excerpt for unit in newly_failed)
+    words = f"\nthe switch reported:\n{convergence.excerpt}" if named else ""
     assert not newly_failed, f"failed since the deploy began: {', '.join(newly_failed)}{words}"

@@ -1,4 +1,4 @@
-"""What one host may cost a run in all: the bytes that it sends and the time that the run waits for it (pure)."""
+"""Limits what one host may cost a run in all: the bytes it sends, and the time the run waits for it (pure)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from switchproof.deploy.host import limits
 from switchproof.deploy.target.types import Target
 
 LEGS = 5
-"""Ways that one run may take with a host, a drill and its way back counted generously."""
+"""Legs that one run may take with a host; a drill and its rollback are counted generously."""
 FETCH_S = 900.0
-"""Seconds for a host to fetch the repository; the host itself gives up after 600."""
+"""Seconds for a host to fetch the repository; the host itself stops after 600."""
 
 
 class OverBudget(Inconclusive):
-    """A host has cost more than one host may; it is not asked any more."""
+    """A host has used up its budget; the run no longer asks it."""
 
 
 def longest_s(target: Target) -> float:
-    """Return the seconds that a run waits for one host's answers in all; each question has its own deadline, too.
+    """Return the seconds that a run waits for one host's answers in all; each question has a deadline of its own.
 
     Args:
-        target: Says how long a switch, the watch and the wait for a confirmation may take.
+        target: The target file, with the limits of a switch, the watch and the wait for a confirmation.
     """
     return LEGS * (target.converge.timeout_s + target.health.longest_s + target.confirm_s + FETCH_S)
 
 
 class Budget:
-    """What one host has left. Time counts only while a question waits for its answer. Not safe to use from threads.
+    """The budget of one host. Time counts only while a question waits for its answer. Not thread-safe.
 
     Args:
         host: The host's name.
-        seconds: Of waiting in all.
-        clock: The time in seconds.
+        seconds: Seconds of waiting in all.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, host: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,10 +45,10 @@ class Budget:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time of a question.
+        """Count the time of a question during the block.
 
         Raises:
-            OverBudget: Nothing is left, so that the host is not asked.
+            OverBudget: Nothing is left, so the host is not asked.
         """
         self._refuse()
         began = self._clock()
@@ -61,7 +61,7 @@ class Budget:
         """Count the bytes of an answer.
 
         Raises:
-            OverBudget: They are more than are left, so that nothing is concluded from them.
+            OverBudget: They exceed the budget, so nothing is concluded from them.
         """
         self._bytes += count
         self._refuse()

@@ -1,4 +1,4 @@
-"""The host's script for people: one file that knows what healthy means on the hosts of a target file.
+"""Writes the host's script for people: one file with the values of a target file.
 
 `python -m switchproof.deploy.host.by_hand deploy/targets/NAME.toml > host-switch.sh`
 """
@@ -19,7 +19,7 @@ _HEAD = "set -euo pipefail\n"
 
 
 def by_hand(contract: Contract) -> str:
-    """Write the script with what a target file says as its defaults; variables that the caller sets come first."""
+    """Return the script with the values of a target file as defaults; the caller's variables take precedence."""
     text = whole_script()
     lines = [
         f'[ -n "${{{name}+given}}" ] || {name}={_quoted(value)}\n'
@@ -31,7 +31,7 @@ def by_hand(contract: Contract) -> str:
 
 
 def defaults(contract: Contract) -> dict[str, str]:
-    """Say what a target file says of health, as the variables of the script."""
+    """Return the target file's health limits as variables of the script."""
     return {
         "SWITCHPROOF_ENDPOINTS": endpoints(contract),
         "SWITCHPROOF_BRIDGE": bridge(contract.bridge.programs),
@@ -42,7 +42,7 @@ def defaults(contract: Contract) -> dict[str, str]:
 
 
 def _quoted(value: str) -> str:
-    """Quote a text for bash, so that it stands on one line and can be read."""
+    """Quote a text for bash on one readable line."""
     return "$'" + "".join(_ESCAPES.get(character, character) for character in value) + "'"
 
 
@@ -50,7 +50,7 @@ _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\x1e": "\\036", "\x1f": "\\0
 
 
 def main() -> int:
-    """Print the script for a target file; return 4 where the file is wrong."""
+    """Print the script for a target file; return 4 if the file is wrong."""
     parser = Parser(
         prog="python -m switchproof.deploy.host.by_hand",
         description="Print the host's script with what a target file says of health as its defaults.",

@@ -1,4 +1,4 @@
-"""How far a host's clock is from ours: what questions and answers bound it to (pure)."""
+"""Bounds the offset of a host's clock, from questions and answers (pure)."""
 
 from __future__ import annotations
 
@@ -7,58 +7,59 @@ import re
 from switchproof.deploy.record.facts import Clock
 
 _TIMES = re.compile(r"(\d{9,11}\.\d{1,9}) (\d{9,11}\.\d{1,9})", re.ASCII)
-_WORTH_TELLING = 0.5
-"""A clock is told anew when its uncertainty is less than this part of what was told before."""
+_WORTH_REPORTING = 0.5
+"""An offset is reported again when its uncertainty falls below this part of the last reported one."""
 
 
 class ClockBounds:
-    """What is known of one host's clock, closer with every answer.
+    """Bounds on the offset of one host's clock, which every answer can tighten.
 
-    The host begins its answer after we asked, and ends it before we have it; so its clock is ahead of ours by no more
-    than its first time minus ours, and by no less than its last time minus ours.
+    The host begins its answer after the runner asked, and ends it before the runner has it. So its clock is ahead of
+    the runner's by at most its first time minus the time of asking, and by at least its last time minus the time of
+    receipt.
     """
 
     def __init__(self) -> None:
         self._low, self._high = float("-inf"), float("inf")
-        self._told_s = float("inf")
+        self._reported_s = float("inf")
 
     @property
     def clock(self) -> Clock | None:
-        """What is known; None before the first answer."""
+        """The offset; None before the first answer."""
         if self._high == float("inf"):
             return None
         half = (self._high - self._low) / 2
         return Clock(offset_s=round((self._high + self._low) / 2, 6), uncertainty_s=round(half, 6))
 
-    def see(self, said: str, asked: float, received: float) -> Clock | None:
-        """Take in an answer.
+    def see(self, times: str, asked: float, received: float) -> Clock | None:
+        """Process an answer.
 
         Args:
-            said: The host's times when it began and ended to answer, in seconds since 1970; what is no such counts
-                for nothing.
-            asked: Our time before the question left.
-            received: Our time after the answer had come.
+            times: The host's times at the beginning and end of its answer, in seconds since 1970; anything else is
+                ignored.
+            asked: The runner's time before the question left.
+            received: The runner's time after the answer arrived.
 
         Returns:
-            What is known now, if it is worth telling anew.
+            The offset, if it is worth reporting again.
         """
-        found = _TIMES.fullmatch(said.strip())
-        if found is None:
+        match = _TIMES.fullmatch(times.strip())
+        if match is None:
             return None
-        began, ended = float(found[1]), float(found[2])
+        began, ended = float(match[1]), float(match[2])
         low, high = ended - received, began - asked
         if began > ended or low > high:
             return None
         if max(low, self._low) > min(high, self._high):  # one of the clocks was set
-            self._low, self._high, self._told_s = low, high, float("inf")
+            self._low, self._high, self._reported_s = low, high, float("inf")
         self._low, self._high = max(low, self._low), min(high, self._high)
         clock = self.clock
-        if clock is None or clock.uncertainty_s >= _WORTH_TELLING * self._told_s:
+        if clock is None or clock.uncertainty_s >= _WORTH_REPORTING * self._reported_s:
             return None
-        self._told_s = clock.uncertainty_s
+        self._reported_s = clock.uncertainty_s
         return clock
 
-    def began(self, said: str) -> float | None:
-        """Return when the host began to answer, by our clock; None where that is not known."""
-        found, clock = _TIMES.fullmatch(said.strip()), self.clock
-        return float(found[1]) - clock.offset_s if found and clock else None
+    def began(self, times: str) -> float | None:
+        """Return when the host began to answer, by the runner's clock; None if unknown."""
+        match, clock = _TIMES.fullmatch(times.strip()), self.clock
+        return float(match[1]) - clock.offset_s if match and clock else None

@@ -1,4 +1,4 @@
-"""What is said between a run and one host: verbs asked, a job's log followed, a lost connection made again."""
+"""The dialogue of a run with one host: asks verbs, follows jobs, and reconnects after a lost connection."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ ANSWER_S = 60.0
 """Seconds for a verb that does not wait."""
 
 FOLLOW_S = 5.0
-"""Seconds that the host waits for news of a job before it answers that there are none."""
+"""Seconds that the host waits for news of a job before it answers without any."""
 
 
 KNOCK_S = 1.0
-"""Seconds between two tries to have a host let a new connection in."""
+"""Seconds between two attempts to open a new connection."""
 
 
 class Interrupted(Inconclusive):
-    """The run was told to end before the host's answer was complete."""
+    """The run was interrupted before the host's answer was complete."""
 
 
 class Dialogue:
-    """One host, as the run talks with it. Not safe to use from two threads at once, but for `break_off`.
+    """The dialogue with one host. Not thread-safe, except for `break_off`.
 
     Args:
         host: The host's name.
-        provider: How it is reached.
-        journal: Told what the host's log says, and when the connection was lost.
-        stop: Set when the run was told to end.
-        values: Variables of the host's script that every verb gets.
-        budget: What the host may cost; without end if not given.
+        provider: Makes connections to it.
+        journal: Receives lines of the host's logs, and lost connections.
+        stop: Set when the run is to end.
+        values: Variables of the host's script for every verb.
+        budget: The limit on the host's cost; None for no limit.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Dialogue:
         self._host, self._provider, self._journal, self._stop, self._values = host, provider, journal, stop, values
         self._connection: Connection | None = None
         self.kind, self._opened = "", 0
-        """By which kind of connection the host was reached last; empty before the first."""
+        """The kind of the last connection, empty before the first; and the number of connections so far."""
         self.guard = self.boot_id = ""
-        """What the host said last, while a job was followed, of its dead man's switch and of this boot."""
+        """The last reported state of the dead man's switch, and the id of the boot."""
         self.questions = 0
-        """How many questions the host was asked, those that were asked again counted again."""
+        """The number of questions so far; a repeated question counts again."""
         self.began = dt.datetime.now(dt.UTC)
-        """When the host began its last answer, by our clock."""
+        """When the host began its last answer, by the runner's clock."""
         self._clock = ClockBounds()
         self._patience = Patience()
         self._budget = budget or Budget(host, math.inf)
@@ -90,39 +90,39 @@ class Dialogue:
 
     @property
     def clock(self) -> Clock | None:
-        """How far the host's clock is ahead of ours; None before the first answer that tells it."""
+        """The offset of the host's clock; None before the first answer that reports it."""
         return self._clock.clock
 
     def connect(self) -> None:
-        """Reach the host, if it is not reached yet.
+        """Connect to the host, unless it is connected.
 
         Raises:
-            ConnectionProblem: With what was seen and what to try.
+            ConnectionProblem: The host cannot be reached; the message says what was seen and what to try.
         """
         if self._connection is None:
             self._connection = self._open()
 
     def break_off(self) -> None:
-        """End what another thread is asking. What was begun on the host goes on there."""
+        """Break off the question of another thread. A job on the host continues."""
         if (connection := self._connection) is not None:
             connection.close()
 
     def hang_up(self) -> None:
-        """End the connection; it is made again when something is asked."""
+        """Close the connection; the next question opens it again."""
         self.break_off()
         self._connection = None
 
     def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S, *, waits: str = "") -> Frame:
-        """Ask the host one verb. Every verb may be asked again: the host begins nothing twice for one run.
+        """Ask the host one verb. A verb may be asked again, because the host begins nothing twice for one run.
 
         Args:
             verb: A verb of the host's script.
-            values: Its variables, beside those that every verb gets.
-            timeout_s: Seconds for the whole answer, each time that it is asked.
-            waits: What the host waits for before it answers, in words; empty if it does not.
+            values: Its variables, besides those for every verb.
+            timeout_s: Seconds for one whole answer.
+            waits: The state that the host waits for, for the log; empty if it does not wait.
 
         Raises:
-            Inconclusive: The answer could not be had.
+            Inconclusive: There was no usable answer.
         """
         self._patience.begin()
         asked_again = False
@@ -163,25 +163,26 @@ class Dialogue:
             return frame
 
     def knock(self, within_s: float, over: threading.Event) -> str | None:
-        """Have the host let a new connection in beside the one that is there, again until the time is over.
+        """Open another connection to the host, repeatedly until the time is over.
 
-        Questions are asked meanwhile, from another thread: only a host that answers them and lets nobody in is known
-        to be at fault, and not the way to it.
+        Another thread asks questions meanwhile. Only a host that answers them and accepts no new connection is known
+        to be at
+        fault, and not the network.
 
         Args:
             within_s: Seconds.
-            over: Set when what is asked meanwhile has been answered, or could not be.
+            over: Set when the other thread's question was answered or has failed.
 
         Returns:
-            What kept it from letting one in; empty if it let one in, or if each question needs a way of its own
-            anyway; None if that is not known.
+            Why it accepted none; empty if it did, or if each question needs its own connection anyway; None if
+            unknown.
         """
         if self.kind != "ssh":
             return ""
         opened, deadline = self._opened, time.monotonic() + within_s
         while True:
             is_over = over.is_set()
-            problem = self._try_anew(max(1.0, deadline - time.monotonic()))
+            problem = self._try_new_connection(max(1.0, deadline - time.monotonic()))
             if not problem or self._opened > opened:
                 return ""
             left_s = deadline - time.monotonic()
@@ -190,8 +191,8 @@ class Dialogue:
             if self._stop.wait(min(KNOCK_S, left_s) if left_s > 0 else KNOCK_S):
                 return None
 
-    def _try_anew(self, timeout_s: float) -> str:
-        """Make a new connection and run a command over it; return what kept it from that, empty if nothing did."""
+    def _try_new_connection(self, timeout_s: float) -> str:
+        """Run a command over a new connection; return why that failed, empty if it did not."""
         try:
             connection = self._provider.connect(self._host)
             try:
@@ -206,7 +207,7 @@ class Dialogue:
         """Run a shell text on the host, once.
 
         Raises:
-            ConnectionProblem: The host was lost, or the time was over.
+            ConnectionProblem: The connection was lost, or the time is over.
         """
         self._patience.begin()
         connection = self._reached()
@@ -230,11 +231,11 @@ class Dialogue:
         """Follow a job by offset until it ends; a lost connection is neither success nor failure.
 
         Args:
-            job: Which one of the run's; `return` is the host's own way back, which also waits for its time.
-            timeout_s: Seconds after which the host itself ends it.
+            job: The name of the job; `return` is the host's own return, which also waits for its time.
+            timeout_s: Seconds after which the host itself stops it.
 
         Raises:
-            Inconclusive: How it ended could not be learnt.
+            Inconclusive: Its result is unknown.
         """
         log = JobLog(self._journal.redact, self._log_line)
         begun, since = False, time.monotonic()
@@ -254,7 +255,7 @@ class Dialogue:
                 begun = True
                 self._journal.emit(Happened(host=self._host, kind="switch-begun", text=job))
             piece, size = _log_piece(frame)
-            # Of a job that has ended there is no more of the log than comes, whatever size the host announces.
+            # A job that has ended sends no more log than this, whatever size the host announces.
             ended = frame.text("state") != "running" and (not piece or log.offset + len(piece) >= size)
             log.take(piece, size, last=ended)
             if ended:
@@ -268,7 +269,7 @@ class Dialogue:
             if silence not in self._silences:
                 self._silences.add(silence)
                 self._journal.emit(Noted(host=self._host, text=f"systemd did not answer on the host: {silence}"))
-        text = self._journal.redact(log.text())  # before anyone takes a part of it
+        text = self._journal.redact(log.text())  # before any part of it is used
         path = self._journal.keep(self._host, f"{job}.log", f"log of the {job}", text)
         status = frame.text("rc").strip()
         if begun:
@@ -292,7 +293,7 @@ class Dialogue:
         )
 
     def _ask_of_job(self, values: Mapping[str, str], deadline: float) -> Frame:
-        """Ask about a job for as long as the budget of all questions lasts, as a lost host may go back by itself."""
+        """Ask about a job until the budget of all questions is used up, because a lost host may return by itself."""
         for _ in range(math.ceil(WITHOUT_ANSWER_S / RECONNECT_S)):
             try:
                 return self.ask("status", values)
@@ -309,12 +310,12 @@ class Dialogue:
         self._journal.emit(LogLine(host=self._host, text=text))
 
     def _reached(self) -> Connection:
-        """Return the connection, made again if it was lost."""
+        """Return the connection; open it again if it was lost."""
         while self._connection is None:
             try:
                 self._connection = self._open()
             except ConnectionProblem as error:
-                if isinstance(error, UsageError):  # another host key does not become the right one by waiting
+                if isinstance(error, UsageError):  # waiting does not make a wrong host key right
                     raise
                 pause_s = self._patience.next_pause_s()
                 if pause_s is None or self._stop.wait(pause_s):
@@ -327,16 +328,16 @@ class Dialogue:
         self._journal.emit(Connected(host=self._host, connection=connection.facts))
         return connection
 
-    def _read_clock(self, said: str, sent: float, received: float) -> None:
-        """Learn of the host's clock from when it says that it began and ended its answer."""
-        if told := self._clock.see(said, sent, received):
-            self._journal.emit(ClockSeen(host=self._host, clock=told))
-        began = self._clock.began(said) or sent
+    def _read_clock(self, times: str, sent: float, received: float) -> None:
+        """Update the clock's offset from the host's times at the beginning and end of its answer."""
+        if clock := self._clock.see(times, sent, received):
+            self._journal.emit(ClockSeen(host=self._host, clock=clock))
+        began = self._clock.began(times) or sent
         self.began = dt.datetime.fromtimestamp(min(max(began, sent), received), dt.UTC)
 
 
 def _log_piece(frame: Frame) -> tuple[bytes, int]:
-    """Return what came of a job's log, and its size on the host."""
+    """Return the new piece of a job's log, and the log's size on the host."""
     size = frame.text("log.size").strip()
     if not re.fullmatch("[0-9]{1,15}", size):
         raise FrameError(f"the host's answer to {frame.verb!r} has {size[:40]!r} as the size of the log")
@@ -347,11 +348,11 @@ def _log_piece(frame: Frame) -> tuple[bytes, int]:
 
 
 def _parse(done: Completed, nonce: str, verb: str) -> Frame:
-    """Find the frame in what a host printed; without one, what it said to standard error tells why."""
+    """Find the frame in a host's output; without one, add its standard error to the message."""
     try:
         return parse(done.stdout, nonce=nonce, verb=verb)
     except FrameError as error:
-        words = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
-        if not words:
+        stderr = done.stderr[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
+        if not stderr:
             raise
-        raise FrameError(f"{error}; on standard error: {' / '.join(words)}") from error
+        raise FrameError(f"{error}; on standard error: {' / '.join(stderr)}") from error

@@ -1,4 +1,4 @@
-r"""Bytes from a host → one checked frame, or why not.
+r"""Parses the output of a host into one checked frame.
 
 A frame is what a verb of `host-switch.sh` prints:
 
@@ -6,9 +6,9 @@ A frame is what a verb of `host-switch.sh` prints:
     <base64 of the gzipped payload, in lines>
     SWITCHPROOF/1 <nonce> end
 
-Length (bytes) and digest are of the payload. The nonce is the caller's, so an answer to another question, or one
-that is given twice with different content, is no answer. The payload is a row of sections,
-`<name> <length>\n<that many bytes>\n`, so nothing that a host says is ever interpreted on the way.
+Length (in bytes) and digest are of the payload. The nonce is the caller's, so that an answer to another question does
+not count; nor do two answers with different content. The payload is a sequence of sections,
+`<name> <length>\n<that many bytes>\n`, so no content of a host is ever interpreted on the way.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from switchproof.deploy.host import limits
 
 _MARK = rb"^SWITCHPROOF/1 %s (?:(?P<verb>[a-z]+) (?P<length>\d{1,9}) (?P<digest>[0-9a-f]{64})|end)\r?$"
 _SECTION = re.compile(rb"([a-z](?!\S*/\.\.?/)[A-Za-z0-9_.@:/\\-]{0,600}) (\d{1,9})\n")
-"""A name of parts may become a path, so none of them leads elsewhere. Units have backslashes in their names."""
+"""Pattern of a section. A name may become a path, so none leads elsewhere; names of units contain backslashes."""
 
 
 class FrameError(Inconclusive):
-    """The host's answer is not one whole frame; what it said cannot be relied on."""
+    """The host's answer is not one complete frame, so nothing may be concluded from it."""
 
 
 @dataclass(frozen=True)
@@ -39,37 +39,38 @@ class Frame:
 
     Attributes:
         verb: The verb that answered.
-        sections: What it said, by name, in order.
+        sections: Its sections, by name, in order.
     """
 
     verb: str
     sections: dict[str, bytes]
 
     def text(self, name: str) -> str:
-        """Return a section as text; what is not UTF-8 becomes replacement characters.
+        """Return a section as text; bytes that are not UTF-8 become replacement characters.
 
         Raises:
-            FrameError: The host did not say it.
+            FrameError: The section is missing.
         """
         if name not in self.sections:
             raise FrameError(f"the host's answer to {self.verb!r} lacks the part {name!r}")
         return self.sections[name].decode("utf-8", "replace")
 
     def get(self, name: str, default: str = "") -> str:
-        """Return a section as text, or `default` if the host did not say it."""
+        """Return a section as text, or `default` if it is missing."""
         return self.text(name) if name in self.sections else default
 
 
 def parse(output: bytes, *, nonce: str, verb: str) -> Frame:
-    """Find the frame in what a host printed, and check it.
+    """Find the frame in a host's output, and check it.
 
     Args:
-        output: Everything that the host printed.
-        nonce: The caller's, as sent with the question.
+        output: The whole output.
+        nonce: The question's nonce.
         verb: The verb that was asked.
 
     Raises:
-        FrameError: There is no such frame, or it is cut short, altered, doubled or of another verb.
+        FrameError: There is no such frame, or it is truncated, altered, duplicated with other content, or of another
+            verb.
     """
     first: Frame | None = None
     for number, (opening, closing) in enumerate(_frames(output, nonce, verb), 1):
@@ -87,7 +88,7 @@ def parse(output: bytes, *, nonce: str, verb: str) -> Frame:
 
 
 def _frames(output: bytes, nonce: str, verb: str) -> Iterator[tuple[re.Match[bytes], re.Match[bytes]]]:
-    """Yield the first and the last line of each frame; none begins within another."""
+    """Yield the first and last line of each frame; no frame begins within another."""
     opening: re.Match[bytes] | None = None
     for mark in re.finditer(_MARK % re.escape(nonce.encode()), output, re.MULTILINE):
         if mark["verb"] is None and opening is not None:
@@ -118,14 +119,14 @@ def _parse_one(output: bytes, opening: re.Match[bytes], closing: re.Match[bytes]
 
 
 def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:
-    """Read a row of sections.
+    """Read a sequence of sections.
 
     Args:
         verb: The verb that answered, for the message.
         payload: The sections, one after the other.
 
     Raises:
-        FrameError: It is no row of sections, or a name stands twice.
+        FrameError: The text is malformed, or a name occurs twice.
     """
     sections: dict[str, bytes] = {}
     at = 0
@@ -146,6 +147,6 @@ def read_sections(verb: str, payload: bytes) -> dict[str, bytes]:
 
 
 def _instead(output: bytes) -> str:
-    """Say what a host printed in place of a frame: its last lines tell why."""
+    """Return the last lines of an output without a frame, as the end of a message."""
     tail = output[-2000:].decode("utf-8", "replace").strip().splitlines()[-3:]
     return f"; it said: {' / '.join(line.strip()[:200] for line in tail)}" if tail else " with anything at all"

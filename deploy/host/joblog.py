@@ -1,4 +1,4 @@
-"""A job's log, as it arrives from a host in pieces: what is asked for next, what is shown, and what is kept of it."""
+"""Assembles a job's log from the pieces that a host sends, and shows its lines as they arrive."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from switchproof.deploy.redact.redactor import Lines, Redactor
 
 
 class JobLog:
-    """One job's log. A log without end costs no more than one of `limits.LOG` bytes.
+    """One job's log, of which at most `limits.LOG` bytes are kept.
 
     Args:
-        redact: Takes secrets out of what is shown.
-        show: Gets each line that may be shown.
+        redact: Removes secrets from shown lines.
+        show: Receives each line.
     """
 
     def __init__(self, redact: Redactor, show: Callable[[str], None]) -> None:
         self.offset = 0
-        """The byte of the log that is asked for next."""
+        """The next byte of the log to request."""
         self._show = show
         self._lines = Lines(redact)
         self._head, self._end = bytearray(), bytearray()
@@ -27,16 +27,16 @@ class JobLog:
 
     @property
     def full(self) -> bool:
-        """Whether the log is longer than what is kept of its beginning."""
+        """Whether the kept beginning of the log is full."""
         return len(self._head) >= limits.LOG
 
     def take(self, piece: bytes, size: int, *, last: bool) -> None:
-        """Take the next piece in.
+        """Add the next piece.
 
         Args:
             piece: The bytes from `offset` on.
             size: The log's size on the host, in bytes.
-            last: Whether nothing comes after it.
+            last: Whether it is the last piece.
         """
         room = limits.LOG - len(self._head)
         self._head += piece[:room]
@@ -46,21 +46,21 @@ class JobLog:
         if self.full and size - self.offset > limits.LOG_END:
             self._end.clear()
             self.offset = size - limits.LOG_END
-        self._tell(piece, last=last)
+        self._show_lines(piece, last=last)
 
     def text(self) -> str:
-        """Return what was kept, with a line in place of what was not."""
+        """Return the kept text, with a line in place of the rest."""
         kept = self._head.decode("utf-8", "replace")
         if left_out := self.offset - len(self._head) - len(self._end):
             kept += f"\n[{left_out} bytes of the log are left out here]\n"
         return kept + self._end.decode("utf-8", "replace")
 
-    def _tell(self, piece: bytes, *, last: bool) -> None:
+    def _show_lines(self, piece: bytes, *, last: bool) -> None:
         if self._shown > limits.LINES:
             return
         before = len(self._waiting)
         self._waiting += piece
-        # A line that does not end is shown in parts, so that it does not have to wait for ever.
+        # Show a line without an end in parts, so that it does not wait for ever.
         whole = self._waiting.rfind(b"\n", before) + 1
         if last or len(self._waiting) > limits.LOG_END:
             whole = len(self._waiting)

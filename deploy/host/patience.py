@@ -1,4 +1,4 @@
-"""How long a lost host is tried again: pauses that grow, and one budget that only an answer fills up (pure)."""
+"""Retries of a lost host: growing pauses, and one budget that an answer refills (pure)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import time
 from collections.abc import Callable
 
 RECONNECT_S = 120.0
-"""Seconds for which one question tries to reach a lost host: longer than a reboot of a small machine takes."""
+"""Seconds for which one question retries a lost host; a small machine reboots in less."""
 
 WITHOUT_ANSWER_S = 300.0
-"""Seconds of trying without any answer after which each further question tries once."""
+"""Seconds of retries without an answer after which each further question tries once."""
 
 MOST_LOST = 6
-"""Connections in a row that were made and lost before an answer, after which each further question tries once."""
+"""Consecutive connections that were lost before an answer, after which each further question tries once."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 
 
 class Patience:
-    """What one host has left of its budget. An answer fills it up.
+    """The retry budget of one host; an answer refills it.
 
     Args:
-        clock: The time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,25 +32,25 @@ class Patience:
         self._pause_s = FIRST_PAUSE_S
 
     def begin(self) -> None:
-        """Begin a question. Time between questions costs nothing."""
+        """Begin a question; time between questions does not count."""
         self._question_began = self._counted_to = self._clock()
 
     def answered(self) -> None:
-        """Note an answer: the host is there."""
+        """Refill the budget after an answer."""
         self._spent_s, self._lost, self._pause_s = 0.0, 0, FIRST_PAUSE_S
         self._counted_to = self._clock()
 
     def note_lost(self) -> None:
-        """Note a connection that was made and lost before an answer."""
+        """Count a connection that was lost before an answer."""
         self._lost += 1
 
     @property
     def is_used_up(self) -> bool:
-        """Whether the budget of all questions is used up, so that each further one tries once."""
+        """Whether the budget is used up, so that each further question tries once."""
         return self._spent_s > WITHOUT_ANSWER_S or self._lost >= MOST_LOST
 
     def next_pause_s(self) -> float | None:
-        """Return how long to wait before the next try, longer each time; None if the budget is used up."""
+        """Return the seconds to wait before the next attempt, longer each time; None if the budget is used up."""
         now = self._clock()
         self._spent_s += now - self._counted_to
         self._counted_to = now

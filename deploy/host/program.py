@@ -1,4 +1,4 @@
-"""The text that a host is given: one verb of `host-switch.sh` with the values it needs."""
+"""Assembles the program for a host: `host-switch.sh`, one verb, and the values that it needs."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def fragments() -> tuple[str, ...]:
-    """Name the fragments of the script, in the order in which it sources them."""
+    """Return the script's fragments, in the order in which it sources them."""
     return tuple(_FRAGMENT.findall(SCRIPT.read_text(encoding="utf-8")))
 
 
 def whole_script() -> str:
-    """Return the script with each fragment in the place of the line that sources it."""
+    """Return the script with its fragments inserted."""
     return _put_together(SCRIPT.read_text(encoding="utf-8"))
 
 
 def carried_script() -> str:
-    """Return the script as it travels: an argument and a document have limits.
+    """Return the script as it is sent, because arguments and documents have size limits.
 
-    It lacks the fragment with what only a person asks for, comments and indentation. Only programs of awk and of
-    another shell are text over several lines that is indented, and none of them minds.
+    It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
+    with
+    indentation, and they do not depend on it.
     """
     travelling = _put_together(SCRIPT.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
     return _INDENT.sub("", _COMMENT.sub("", travelling))
@@ -49,21 +50,21 @@ def question(
 
     Args:
         verb: A verb of `host-switch.sh`.
-        nonce: Tells this question's answer from all others.
+        nonce: Identifies this question's answer.
         values: Environment variables of the script.
-        hear: Told what the host prints as it comes, where it does.
+        hear: Receives the host's output as it arrives, if the connection supports that.
     """
     return Question(carried_script(), verb, {"SWITCHPROOF_NONCE": nonce, **values}, hear)
 
 
 def _put_together(text: str) -> str:
     return _FRAGMENT.sub(
-        lambda found: SCRIPT.parent.joinpath(found[1]).read_text(encoding="utf-8"), _FOLDER.sub("", text)
+        lambda match: SCRIPT.parent.joinpath(match[1]).read_text(encoding="utf-8"), _FOLDER.sub("", text)
     )
 
 
 def health_values(health: Health) -> dict[str, str]:
-    """Say when a host counts as healthy, as the script's variables."""
+    """Return the health limits as variables of the script."""
     return {
         "READY_S": f"{health.ready_s:f}",
         "ANSWERS": str(health.answers),
@@ -78,7 +79,7 @@ def health_values(health: Health) -> dict[str, str]:
 
 
 def endpoints(target: Target | Contract) -> str:
-    """Say what to probe, one endpoint a line, as the script reads it."""
+    """Return the endpoints to probe in the script's format, one per line."""
     return "\n".join(
         _FIELD.join(
             (
@@ -101,7 +102,7 @@ def endpoints(target: Target | Contract) -> str:
 
 
 def bridge(programs: Mapping[str, BridgedProgram]) -> str:
-    """Say which programs the store path bridge installs and where, one a line, as the script reads it."""
+    """Return the programs of the store path bridge in the script's format, one per line."""
     return "\n".join(
         _FIELD.join((name, program.file, program.at, _PART.join(program.units), program.build or ""))
         for name, program in programs.items()
@@ -109,7 +110,7 @@ def bridge(programs: Mapping[str, BridgedProgram]) -> str:
 
 
 def bridge_values(bridged: Bridge) -> dict[str, str]:
-    """Say what the store path bridge is to install, as the script's variables."""
+    """Return the store path bridge as variables of the script."""
     return {
         "SWITCHPROOF_BRIDGE": bridge(bridged.programs),
         "ALLOW_HOST_BUILD_FALLBACK": bridged.build_on_host,
@@ -118,12 +119,12 @@ def bridge_values(bridged: Bridge) -> dict[str, str]:
 
 
 def path_variable(program: str) -> str:
-    """Name the script's variable that says which store path a program of the bridge is."""
+    """Return the script's variable for the store path of a program."""
     return f"{program.upper().replace('-', '_')}_STORE_PATH"
 
 
 def _question(endpoint: Endpoint) -> tuple[str, ...]:
-    """Say how an endpoint is asked: the kind of its probe, then what that kind needs."""
+    """Return an endpoint's probe in the script's format: its kind, then the kind's values."""
     match endpoint.probe:
         case "tcp":
             address, _, port = reached_at(endpoint.listen).rpartition(":")
@@ -145,7 +146,7 @@ def _machine(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def _wants(endpoint: Endpoint) -> list[str]:
-    """What a body must hold: a text, then keys and values in turn."""
+    """Return the expected content of a body: a text, then keys and values in turn."""
     pairs = [part for key, value in endpoint.json.items() for part in (_spelled(key), _spelled(value))]
     return [endpoint.text or "", *pairs] if endpoint.text or pairs else []
 

@@ -1,4 +1,4 @@
-"""The words of the protocol with a host: each verb, variable and outcome of its script once, with its meaning (pure).
+"""The vocabulary of the protocol with a host: every verb, variable and outcome, with its meaning (pure).
 
 `tests/script/test_vocabulary.py` holds the script, the modules that ask it and the SSM document to these lists.
 """
@@ -23,7 +23,7 @@ class Verb:
 
     Attributes:
         meaning: What it does.
-        asked_by: A run with a question, a person on the host, or the host itself in a unit of its own.
+        asked_by: `run` with a question, `person` on the host, or `host` itself in a unit.
     """
 
     meaning: str
@@ -36,10 +36,11 @@ class Variable:
 
     Attributes:
         meaning: What it says.
-        allowed: The regular expression of what an SSM document takes for it. The script itself refuses what is not a
-            NUMBER or SECONDS where it calculates.
-        given_by: A run with its question; the target file, so that an SSM document holds it; a person alone; or a
-            connection over which what the host prints comes at once.
+        allowed: The pattern of values that an SSM document accepts. The script itself refuses a value that is not a
+            NUMBER or
+            SECONDS before it calculates with it.
+        given_by: `run` with its question; `target` file, so that an SSM document contains it; `person` only; or a
+            `connection` that transfers output at once.
         reaches_jobs: Whether the unit of a job gets it as well.
     """
 
@@ -117,7 +118,7 @@ VARIABLES: Mapping[str, Variable] = {
     "NO_HYPERVISOR": Variable("why the host has no hypervisor", given_by="person"),
     "GIT_SSH_COMMAND": Variable("how git reaches a repository over SSH", given_by="person"),
 }
-"""Beside these a run says for each program of the bridge which store path it is: `NAME_STORE_PATH`."""
+"""In addition, a run gives the store path of each program of the bridge: `NAME_STORE_PATH`."""
 
 OUTCOMES: Mapping[str, str] = {
     "ok": "it is as asked",
@@ -140,4 +141,4 @@ OUTCOMES: Mapping[str, str] = {
     "pending": "nobody confirmed; the host goes back by itself",
     "unbootable": "the system could not be made what boots, or the decision not be written",
 }
-"""How a verb ended: its answer's part `outcome`."""
+"""The outcome of a verb: the part `outcome` of its answer."""

@@ -1,4 +1,4 @@
-"""What a host is waited for: the lines that it prints meanwhile, and a line of our own where none come."""
+"""Reports the state that a host waits for: its own lines, or the runner's if none arrive."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EVERY_S = 2.0
-"""Seconds between two lines; host-switch.sh prints its own as often."""
+"""Seconds between two lines; host-switch.sh uses the same interval."""
 
 LONGEST = 600
 """Characters of a line that are shown."""
 
 SILENT_S = 10.0
-"""Seconds after which a host that has begun to count down is said to be silent; no second countdown begins."""
+"""Seconds after which a host that has reported once counts as silent; the runner begins no countdown of its own."""
 
 _UNREAD = 2**16
-"""Bytes of an unfinished line that are looked at: a line of ours is far shorter."""
+"""Bytes of an unfinished line that are inspected; a progress line is far shorter."""
 
 
 class Waiting:
-    """Hears what a host prints while it is asked, and says what is waited for. Safe to use from several threads.
+    """Reads a host's output during a question, and reports the wait. Thread-safe.
 
     Args:
-        nonce: That of the question; the host's own lines have it, so that no other output is taken for one.
-        what: What is waited for, in words.
-        limit_s: Seconds for which it is waited at most.
-        say: Told each line.
+        nonce: The question's nonce; only lines with it are progress lines.
+        awaited: The state that the host waits for.
+        limit_s: Seconds of the wait at most.
+        report: Receives each line.
     """
 
-    def __init__(self, nonce: str, what: str, limit_s: float, say: Callable[[str], None]) -> None:
+    def __init__(self, nonce: str, awaited: str, limit_s: float, report: Callable[[str], None]) -> None:
         self._mark = f"SWITCHPROOF/1 {nonce} waits ".encode()
-        self._what, self._say = what, say
+        self._awaited, self._report = awaited, report
         self._deadline = time.monotonic() + limit_s
-        self._said_at = time.monotonic()
+        self._reported_at = time.monotonic()
         self._unread = b""
         self._heard_at: float | None = None
         self._ended = threading.Event()
 
     def hear(self, output: bytes) -> None:
-        """Take in what the host printed next."""
+        """Process the next output of the host."""
         *lines, rest = (self._unread + output).split(b"\n")
         self._unread = rest[:_UNREAD]
         for line in lines:
             if line.startswith(self._mark):
                 self._heard_at = time.monotonic()
-                self._tell(line.removeprefix(self._mark).decode("utf-8", "replace"))
+                self._report_wait(line.removeprefix(self._mark).decode("utf-8", "replace"))
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
-        """Say every `EVERY_S` what is waited for, as long as the host does not."""
+        """Report the wait every `EVERY_S` during the block, unless the host does."""
         ticker = threading.Thread(target=self._tick, daemon=True)
         ticker.start()
         try:
@@ -62,13 +62,13 @@ class Waiting:
     def _tick(self) -> None:
         while not self._ended.wait(EVERY_S / 4):
             now = time.monotonic()
-            # The host's line is a little late at times; ours would only say less.
-            if self._heard_at is None and now - self._said_at >= 1.5 * EVERY_S:
-                self._tell(f"{self._what} (at most {max(0.0, self._deadline - now):.0f} s left)")
-            elif self._heard_at is not None and now - self._said_at >= SILENT_S:
-                self._tell(f"{self._what}; no output from the host for {now - self._heard_at:.0f} s")
+            # The host's line may be a little late, and says more than this one.
+            if self._heard_at is None and now - self._reported_at >= 1.5 * EVERY_S:
+                self._report_wait(f"{self._awaited} (at most {max(0.0, self._deadline - now):.0f} s left)")
+            elif self._heard_at is not None and now - self._reported_at >= SILENT_S:
+                self._report_wait(f"{self._awaited}; no output from the host for {now - self._heard_at:.0f} s")
 
-    def _tell(self, text: str) -> None:
-        self._said_at = time.monotonic()
+    def _report_wait(self, text: str) -> None:
+        self._reported_at = time.monotonic()
         printable = "".join(character if character.isprintable() else "?" for character in text[:LONGEST])
-        self._say(f"waiting: {printable}")
+        self._report(f"waiting: {printable}")

@@ -1,4 +1,4 @@
-"""One answer of an endpoint, and whether it is the one that the target file asks for (pure)."""
+"""Judges one answer of an endpoint against the target file (pure)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from dataclasses import dataclass, replace
 from switchproof.deploy.target.types import Endpoint, JsonValue, ProbeKind
 
 _MOST_DIGITS = 4000
-"""Digits of a number that Python converts without complaint; a longer one equals no wanted value."""
+"""Longest number that Python converts, in digits; a longer one equals no expected value."""
 
 _DEEPEST = 250
-"""Levels of JSON that are read. Each release of Python gives up at another depth, and they must judge alike."""
+"""Levels of JSON that are read. Releases of Python differ in their own limit, and must judge alike."""
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
-NO_WORD = 2
-"""The exit code that stands for a curl that ended without a word."""
+NO_OUTPUT = 2
+"""Exit code for a curl that printed nothing."""
 
 NOT_KEPT = 23
-"""curl's exit code where an answer could not be written down."""
+"""curl's exit code if an answer could not be stored."""
 
 NOT_SENT = 26
-"""curl's exit code where a part of the request could not be read."""
+"""curl's exit code if a part of the request could not be read."""
 
 UNTRUSTED = 60
-"""curl's exit code where the server's certificate is not the one that was asked for, or not trusted."""
+"""curl's exit code if the server's certificate is for another name, or not trusted."""
 
 NOT_ACCEPTED = 101
-"""The host's own code of a connection that stood and that no process accepted in time."""
+"""The host script's code for a connection that no process accepted in time."""
 
 OTHERS_ACCEPTED = 102
-"""The host's own code of a connection that a process of another unit accepted."""
+"""The host script's code for a connection that a process of another unit accepted."""
 
 NOT_RUN = 103
-"""The host's own code of a program that it could not run."""
+"""The host script's code for a program that could not be run."""
 
 FROM_101 = frozenset({NOT_ACCEPTED, OTHERS_ACCEPTED, NOT_RUN})
-"""The codes that the host's script gives itself, as curl has none for them."""
+"""Codes of the host's script for results that curl has no code for."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Answer:
 
     Attributes:
         at: Seconds since the watch began.
-        good: Whether it is what the target file asks for; as the host judged it until `judged` has seen it.
-        code: HTTP status, 0 if none came; the exit code of a program that was run.
-        connect_s: Seconds until the connection stood, 0 if it never did.
+        good: Whether it is as the target file asks; the host's judgement until `judged` replaces it.
+        code: HTTP status, 0 without one; the exit code of an `exec` probe.
+        connect_s: Seconds until the connection was established; 0 if it never was.
         total_s: Seconds in all.
-        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer. The host gives the
-            same codes to connections and programs, and those of `FROM_101`.
-        words: curl's own words, or where a redirect leads.
-        remote: `address:port` that answered; empty if nobody did.
-        body: The bytes of the body, of what a connection received, or of a program's output; None if none came, or
-            the host did not send them.
-        probe: How it was asked; `http` until `judged` has seen it.
+        curl: curl's exit code: 0 answered, 7 refused, 28 timed out, 52 closed without an answer. The host uses the
+            same codes for `tcp` and `exec` probes, and those of `FROM_101`.
+        words: curl's error message, or the target of a redirect.
+        remote: `address:port` that answered; empty without an answer.
+        body: The body, the bytes that a connection received, or a program's output; None if there was none, or the
+            host did not send it.
+        probe: The kind of probe; `http` until `judged` sets it.
     """
 
     at: float
@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def short(self) -> str:
-        """The answer in a few words, without how long it took."""
+        """The answer as a few words, without its duration."""
         if self.curl != 0:
             return str(self)
         match self.probe:
@@ -103,7 +103,7 @@ class Answer:
 
 _CURL = {
     1: "an answer in another protocol than requested",
-    NO_WORD: "curl gave no answer",
+    NO_OUTPUT: "curl gave no answer",
     7: "connection refused or no route",
     8: "not an HTTP answer",
     18: "the answer ended before it was complete",
@@ -129,19 +129,19 @@ def _meaning(answer: Answer) -> str:
     return _CURL.get(answer.curl, f"curl exit code {answer.curl}")
 
 
-_CONNECTION = {NO_WORD: "nothing is known about the connection"}
+_CONNECTION = {NO_OUTPUT: "nothing is known about the connection"}
 _PROGRAM = {
-    NO_WORD: "it is unknown how the program ended",
+    NO_OUTPUT: "it is unknown how the program ended",
     28: "the program did not end in time",
     63: "the program's output is too large",
 }
 
 
 def certificate_problem(words: str) -> str:
-    """Say what is wrong with a certificate, by what curl says of it."""
-    said = words.lower()
+    """Return the problem of a certificate, from curl's error message."""
+    message = words.lower()
     for parts, meaning in _CERTIFICATES:
-        if any(part in said for part in parts):
+        if any(part in message for part in parts):
             return meaning
     return "its certificate is not trusted"
 
@@ -156,35 +156,35 @@ _CERTIFICATES = (
         "its certificate is not signed by a trusted authority",
     ),
 )
-"""Parts of the words that curl's TLS libraries have for what is wrong with a certificate, and what they mean."""
+"""Parts of the error messages of curl's TLS libraries, and their meaning."""
 
 
 def due_of(want: Endpoint, system_values: Mapping[str, str]) -> dict[str, JsonValue]:
-    """Return the keys of the body and their values, as the target file and the files of the running system say."""
+    """Return the JSON keys and values that a body must contain, by the target file and the running system."""
     of_system = {key: system_values[file] for key, file in want.json_of_system.items() if file in system_values}
     return want.json | of_system
 
 
 def judged(answers: tuple[Answer, ...], want: Endpoint, due: Mapping[str, JsonValue]) -> tuple[Answer, ...]:
-    """Judge every answer by the same rule, whatever the host made of it.
+    """Judge every answer by the target file, whatever the host's judgement was.
 
     Args:
-        answers: As the host sent them.
-        want: What the target file asks for.
-        due: The keys of the body and the values that they must have.
+        answers: The answers as the host sent them.
+        want: The endpoint in the target file.
+        due: JSON keys and values that the body must contain.
     """
     verdicts: dict[tuple[object, ...], bool] = {}
-    told = []
+    results = []
     for answer in answers:
         key = (answer.code, answer.curl, answer.remote, answer.body)
         if key not in verdicts:
             verdicts[key] = problem_of(answer, want, due) is None
-        told.append(replace(answer, good=verdicts[key], probe=want.probe))
-    return tuple(told)
+        results.append(replace(answer, good=verdicts[key], probe=want.probe))
+    return tuple(results)
 
 
 def problem_of(answer: Answer, want: Endpoint, due: Mapping[str, JsonValue]) -> str | None:
-    """Say what is wrong with an answer, None if nothing is; see `judged`."""
+    """Return the problem of an answer, None if there is none; see `judged`."""
     if answer.curl != 0:
         return f"no answer: {replace(answer, probe=want.probe)}"
     if answer.code != want.code:
@@ -203,21 +203,21 @@ def problem_of(answer: Answer, want: Endpoint, due: Mapping[str, JsonValue]) -> 
 
 
 _CONNECTING = frozenset({"http", "https", "tcp"})
-"""The kinds of probe that connect to an address; the others name what they ask itself."""
+"""Kinds of probe that connect to an address."""
 
 _BODIES = {"tcp": "banner", "exec": "output"}
 
 
 def is_unknown(answer: Answer, want: Endpoint, due: Mapping[str, JsonValue]) -> bool:
-    """Whether nothing may be concluded from an answer: curl itself failed, or the body was left out."""
-    if answer.curl in {NO_WORD, NOT_KEPT, -1}:
+    """Whether an answer proves nothing: curl itself failed, or the host left out the body."""
+    if answer.curl in {NO_OUTPUT, NOT_KEPT, -1}:
         return True
     needed = bool(want.text or due) and answer.code == want.code
     return answer.curl == 0 and answer.body is None and needed
 
 
 def is_address_of(remote: str, listen: str) -> bool:
-    """Whether a connection to `remote` is one to whoever listens on `listen`; both are `address:port`."""
+    """Whether a connection to `remote` reaches a listener on `listen`; both are `address:port`."""
     address, _, port = remote.rpartition(":")
     own, _, own_port = listen.rpartition(":")
     if port != own_port or not address:
@@ -230,12 +230,12 @@ def is_address_of(remote: str, listen: str) -> bool:
 
 
 def json_problem(body: bytes, due: Mapping[str, JsonValue], name: str = "body") -> str | None:
-    """Say what keeps a body from being a JSON object with these keys and values, None if nothing does.
+    """Return why a body is not a JSON object with these keys and values; None if it is.
 
     Args:
         body: The bytes.
-        due: The keys and values.
-        name: What a reader calls the body.
+        due: The expected keys and values.
+        name: The word for the body in messages.
     """
     if not due:
         return None
@@ -243,25 +243,25 @@ def json_problem(body: bytes, due: Mapping[str, JsonValue], name: str = "body") 
         text = body.decode("utf-8")
         if _depth(text) > _DEEPEST:
             return f"the {name} is nested too deeply to be read"
-        found = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant, parse_int=_integer)
     except UnicodeDecodeError:
         return f"the {name} is not UTF-8, as JSON must be"
     except ValueError:
         return f"the {name} is not JSON"
-    if not isinstance(found, _Object):
+    if not isinstance(value, _Object):
         return f"the {name} is not a JSON object"
-    if twice := [key for key in due if found.count[key] > 1]:
+    if twice := [key for key in due if value.count[key] > 1]:
         return f"{', '.join(map(repr, twice))} stands in the {name} more than once"
     wrong = [
-        f"{key!r} is {_shown(found[key]) if key in found else 'missing'} instead of {json.dumps(value)}"
-        for key, value in due.items()
-        if key not in found or found[key] != value or type(found[key]) is not type(value)
+        f"{key!r} is {_shown(value[key]) if key in value else 'missing'} instead of {json.dumps(expected)}"
+        for key, expected in due.items()
+        if key not in value or value[key] != expected or type(value[key]) is not type(expected)
     ]
     return "; ".join(wrong) or None
 
 
 def _depth(text: str) -> int:
-    """Return how many levels of JSON lie within each other."""
+    """Return the depth of nested JSON."""
     level = deepest = 0
     for bracket in _BRACKET.findall(_STRING.sub("", text)):
         level += 1 if bracket in "[{" else -1
@@ -270,7 +270,7 @@ def _depth(text: str) -> int:
 
 
 class _Object(dict[str, object]):
-    """A JSON object that knows how often each key stands in it: which of two counts is no reader's to guess."""
+    """A JSON object that counts each key: readers of a duplicate key disagree about its value."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         super().__init__(pairs)
@@ -278,7 +278,7 @@ class _Object(dict[str, object]):
 
 
 class _LongInteger(str):
-    """An integer that is too long for Python to convert, as it stands in the body."""
+    """An integer that is too long for Python to convert, as its digits."""
 
     __slots__ = ()
 
@@ -298,13 +298,13 @@ def _refuse_constant(constant: str) -> object:
 
 
 def read_answer(line: str) -> tuple[Answer, str]:
-    """Read an answer: time, endpoint, whether the host liked it, then what curl said of it.
+    """Read a line of an answer: time, endpoint, the host's judgement, then curl's results.
 
     Returns:
-        The answer without its body, and the number of that; `-` if none was kept.
+        The answer without its body, and the number of the body; `-` if none was kept.
 
     Raises:
-        ValueError: It is no such line.
+        ValueError: The line is malformed.
     """
     at, _, good, code, connect, total, curl, body, remote, words = line.split(" ", 9)
     return Answer(
@@ -320,10 +320,10 @@ def read_answer(line: str) -> tuple[Answer, str]:
 
 
 def read_direct(text: str) -> Answer:
-    """Read what came of asking a workload itself: its body, then a line of facts.
+    """Read a workload's own answer: its body, then a line of curl's results.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: The text is malformed.
     """
     body, _, line = text.rpartition("\n")
     code, connect, total, curl, _, address, port, words = line.split("\x1f", 7)
@@ -344,7 +344,7 @@ def seconds(text: str) -> float:
     """Read a plain decimal number of seconds.
 
     Raises:
-        ValueError: It is none, such as one that no soak is longer than.
+        ValueError: It is not such a number, or longer than any soak.
     """
     whole, _, part = text.partition(".")
     if not (text.isascii() and whole.isdigit() and len(whole) <= 12 and (part.isdigit() or "." not in text)):  # noqa: PLR2004 - digits

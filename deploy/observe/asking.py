@@ -1,4 +1,4 @@
-"""What a probe asks and wants, in words, and the command with which a person asks the same on the host (pure)."""
+"""Probes as text: what they ask, which answer they expect, and the command for a person on the host (pure)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 
 
 def kind_of(want: Endpoint) -> str:
-    """Name the kind of probe and what it asks, as one line."""
+    """Return the kind of a probe and its address, URL or command, as one line."""
     match want.probe:
         case "tcp":
             return f"tcp {want.listen}"
@@ -23,11 +23,11 @@ def kind_of(want: Endpoint) -> str:
 
 
 def wanted(want: Endpoint, due: Mapping[str, JsonValue]) -> str:
-    """Say which answer the target file asks for.
+    """Describe the answer that the target file asks for.
 
     Args:
         want: The endpoint.
-        due: The keys of the body and their values.
+        due: JSON keys and values that the body must contain.
     """
     match want.probe:
         case "tcp":
@@ -52,7 +52,7 @@ def wanted(want: Endpoint, due: Mapping[str, JsonValue]) -> str:
 
 
 def command(want: Endpoint, health: Health) -> str:
-    """Write what asks it, as a person would type it on the host."""
+    """Return the command with which a person sends the probe on the host."""
     limits = f"--max-time {health.timeout_s:g} --max-filesize {health.max_bytes}"
     curl = f"curl -q -sS -i --noproxy '*' --max-redirs 0 {limits}"
     match want.probe:
@@ -73,7 +73,7 @@ def command(want: Endpoint, health: Health) -> str:
 
 
 def reached_at(listen: str) -> str:
-    """Return the `address:port` at which the host itself reaches a listener, which may listen on every address."""
+    """Return the `address:port` at which the host itself reaches a listener, also one on every address."""
     address, _, port = listen.rpartition(":")
     return f"{_LOOPBACK.get(address, address)}:{port}"
 

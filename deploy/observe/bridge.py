@@ -1,4 +1,4 @@
-"""The store path bridge: what stands where it installs programs, and whether units run that (pure)."""
+"""The store path bridge: which programs are installed, and whether units run them (pure)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ State: TypeAlias = Literal["absent", "store", "gone", "other"]
 
 @dataclass(frozen=True)
 class Installed:
-    """What stands on a host where the bridge installs a program.
+    """The state of a path where the bridge installs a program.
 
     Attributes:
-        state: `store`, a link into the Nix store; `gone`, one that leads nowhere any more; `other`, a file or a link
-            of which no store path is known; `absent`, nothing.
-        target: Where the link leads, if it is one.
-        belongs: The store path that was installed with the system that runs, empty if that is not known.
+        state: `store`, a link into the Nix store; `gone`, a link to nothing; `other`, a file, or a link to another
+            place; `absent`, nothing.
+        target: The target of the link, if it is one.
+        belongs: The store path that was installed with the running system; empty if unknown.
     """
 
     state: State
@@ -33,12 +33,12 @@ class Installed:
         return "/".join(self.target.split("/")[:4]) if self.state == "store" else ""
 
     def __str__(self) -> str:
-        told = {"absent": "nothing", "gone": f"{self.target}, which is not there", "other": "no link into the store"}
-        return told.get(self.state, self.target)
+        text = {"absent": "nothing", "gone": f"{self.target}, which is not there", "other": "no link into the store"}
+        return text.get(self.state, self.target)
 
 
 class Running(Protocol):
-    """A process of a unit, and the store paths that it runs from and that the bridge installed."""
+    """A process of a unit, with the installed store paths that it runs from."""
 
     @property
     def unit(self) -> str:
@@ -52,34 +52,34 @@ class Running(Protocol):
 
 
 def read_installed(text: str) -> dict[str, Installed]:
-    """Read what a host says of its installed programs, one a line.
+    """Read a host's installed programs, one per line.
 
     Raises:
-        ValueError: It is no such text.
+        ValueError: The text is malformed.
     """
-    found = {}
+    installed = {}
     for line in filter(None, text.split("\n")):
         name, state, target, belongs = line.split("\x1f")
         if state not in get_args(State):
             raise ValueError(f"{state!r} is not a state of an installed program")
-        found[name] = Installed(state, target, belongs.strip())  # type: ignore[arg-type] # it is one of them
-    return found
+        installed[name] = Installed(state, target, belongs.strip())  # type: ignore[arg-type] # it is one of them
+    return installed
 
 
 def read_realised(text: str) -> dict[str, str]:
-    """Read which store paths a deploy installed, by program."""
+    """Read the store paths that a deploy installed, by program."""
     return dict(line.split("\x1f", 1) for line in text.split("\n") if "\x1f" in line)
 
 
 @dataclass(frozen=True)
 class Installation:
-    """The programs of the bridge on one host, as they should be and as they are.
+    """The programs of the bridge on one host: the expected and the observed ones.
 
     Attributes:
-        programs: What the target file says of each.
+        programs: The programs in the target file.
         wanted: The store paths that must be installed, by program.
-        before: What stood there before, where exactly that must stand there again.
-        seen: What stands there.
+        before: The state before the deploy, if exactly that must be restored; else None.
+        seen: The observed state.
     """
 
     programs: Mapping[str, BridgedProgram]
@@ -88,23 +88,23 @@ class Installation:
     seen: Mapping[str, Installed]
 
     @property
-    def told(self) -> str:
-        """What is installed, in words."""
+    def seen_text(self) -> str:
+        """The installed programs, as text."""
         return "; ".join(f"{name}: {seen}" for name, seen in self.seen.items()) or "the target file has no bridge"
 
     @property
-    def asked(self) -> str:
-        """What should be, in words."""
+    def expected_text(self) -> str:
+        """The expected programs, as text."""
         if self.before is not None:
             return "what was there before"
         return "; ".join(f"{name}: {path}" for name, path in self.wanted.items()) or "nothing that is in doubt"
 
     def problems(self, processes: Sequence[Running], units: AbstractSet[str]) -> list[str]:
-        """Say what is wrong.
+        """Describe every problem.
 
         Args:
             processes: The processes of the contract's units.
-            units: The units that are up, so that one can tell what they run.
+            units: The active units, whose processes can be judged.
         """
         return [
             problem
@@ -113,7 +113,7 @@ class Installation:
         ]
 
     def doubts(self, processes: Sequence[Running]) -> list[str]:
-        """Say of what is installed and run that it may belong to another release than the system."""
+        """Describe the installed programs that run and that may belong to another release than the system."""
         if self.before is not None:
             return []
         return [
@@ -141,7 +141,7 @@ class Installation:
         path = self.wanted[name]
         if seen.target != f"{path}/{program.file}" or seen.state != "store":
             return [f"{name}: {program.at} leads to {seen} instead of {path}/{program.file}"]
-        running = {one.unit for one in processes if path in one.installed}
+        running = {process.unit for process in processes if path in process.installed}
         return [
             f"{name}: {unit} does not run {path}, which is installed as {program.at}; check its ExecStart, restart it"
             for unit in program.units

@@ -1,4 +1,4 @@
-"""How a switch ended, and what that means (pure)."""
+"""The result of a switch job: how it ended, and whether it changed the host (pure)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 class Ending(enum.Enum):
-    """The ways in which a switch can end, each with its meaning for a reader."""
+    """The ways in which a switch can end, each with its text for readers."""
 
     DONE = "the switch ended well"
     UNITS_FAILED = "the system was activated, but units failed"
@@ -37,7 +37,7 @@ _BY_STATUS = {
     4: Ending.UNITS_FAILED,
     11: Ending.LOCK_HELD,
     100: Ending.REBOOT_NEEDED,
-    125: Ending.UNKNOWN,  # RESULT_UNKNOWN of host-switch.sh: nobody told how the switch ended
+    125: Ending.UNKNOWN,  # RESULT_UNKNOWN of host-switch.sh: the job recorded no result
 }
 
 _BEFORE_THE_SWITCH = {
@@ -53,9 +53,9 @@ _BUILD = re.compile(
     r"|Failed to build|hash mismatch"
 )
 _FULL = re.compile(r"No space left on device|database or disk is full|Disk quota exceeded")
-_WORDS_BEFORE, _WORDS, _LAST_WORDS = 5, 15, 12
+_LINES_BEFORE, _LINES, _LAST_LINES = 5, 15, 12
 _RESULT = re.compile(r"^--- the switch ended with .*$", re.MULTILINE)
-_TELLING = re.compile(r"\berror\b|\bfailed\b|Failed|Could not")
+_ERROR = re.compile(r"\berror\b|\bfailed\b|Failed|Could not")
 _LEFT_ALONE = re.compile(r"^(?:journal: )?(NOT restarting .*)$", re.MULTILINE)
 _INHIBITED = re.compile(r"changes to critical components|switch inhibitor", re.IGNORECASE)
 _FAILED_UNITS = re.compile(r"^(?:journal: )?warning: the following (?:user )?units failed: (.+)$", re.MULTILINE)
@@ -70,20 +70,20 @@ class Convergence:
     """The end of a job that changes a host.
 
     Attributes:
-        finished: Whether the job wrote down its result itself.
-        status: The exit status that it wrote down.
-        stage: What it was doing last: build, realise, arm, install, switch or rollback.
-        expected: The toplevel that it was to bring the host to.
-        unit: What systemd says of the job's unit.
-        journal: What switch-to-configuration said to the journal.
+        finished: Whether the job recorded its own result.
+        status: The exit status that it recorded; None without one.
+        stage: Its last stage: build, realise, arm, install, switch or rollback.
+        expected: The toplevel that the host should run.
+        unit: The state of the job's unit, as systemd shows it.
+        journal: The messages of switch-to-configuration in the journal.
         log: The whole log.
-        log_path: Where the log stands among the evidence.
-        closure: What it changes in the system's closure, in Nix's words; None if they were not compared.
-        seconds: How long it was followed until it ended; None where that says nothing.
-        limit_s: After how many seconds the host itself ends it.
+        log_path: The path of the log in the evidence.
+        closure: The difference of the closures as Nix prints it; None if they were not compared.
+        seconds: Seconds until it ended; None if unknown.
+        limit_s: Seconds after which the host itself stops it.
         installed: The store paths that the bridge installed, by program.
-        boot_problem: Why what boots could not be set after the switch, empty if it could.
-        restored: Whether the host's profile and what boots were set back at once, as the switch was refused.
+        boot_problem: Why the boot default could not be set after the switch; empty if it was set.
+        restored: Whether profile and boot default were set back at once, because the switch was refused.
     """
 
     finished: bool
@@ -103,7 +103,7 @@ class Convergence:
 
     @property
     def ending(self) -> Ending:
-        """What the result means. The old nixos-rebuild says 1 for everything; the journal then tells more."""
+        """The meaning of the result. The old nixos-rebuild exits with 1 for every failure; the journal says more."""
         if not self.finished or self.status is None:
             if "Result=timeout" in self.unit:
                 return Ending.TIMED_OUT
@@ -111,15 +111,15 @@ class Convergence:
         if self.stage == "build":
             if self.status == 0:
                 return Ending.UNKNOWN
-            if _FULL.search(self.words):
+            if _FULL.search(self.excerpt):
                 return Ending.DISK_FULL
-            return Ending.BUILD_FAILED if _BUILD.search(self.words) else Ending.EVALUATION_FAILED
+            return Ending.BUILD_FAILED if _BUILD.search(self.excerpt) else Ending.EVALUATION_FAILED
         if self.stage in _BEFORE_THE_SWITCH:
             return _BEFORE_THE_SWITCH[self.stage] if self.status else Ending.UNKNOWN
         status = self.status
-        told = _STATUS.findall(self.journal)
-        if status == 1 and told:
-            status = int(told[-1])
+        reported = _STATUS.findall(self.journal)
+        if status == 1 and reported:
+            status = int(reported[-1])
         if status == 1 and _INHIBITED.search(self.log[self._last_stage :]):
             return Ending.REBOOT_NEEDED
         failed = Ending.NOT_RESTORED if self.stage == "rollback" else Ending.REFUSED
@@ -127,49 +127,49 @@ class Convergence:
 
     @property
     def activated(self) -> bool:
-        """Whether the system was activated to the end, even if units failed then."""
+        """Whether the activation completed, even if units failed afterwards."""
         return self.ending in {Ending.DONE, Ending.UNITS_FAILED}
 
     @property
     def touched(self) -> bool:
-        """Whether the host was, or may have been, touched: what goes before changes nothing that runs or boots."""
+        """Whether the host may have changed; the stages up to `arm` change nothing that runs or boots."""
         return self.stage not in {"", "build", "realise", "arm"} and not self.restored
 
     @property
     def failed_units(self) -> frozenset[str]:
-        """The units that the switch named as failed, or whose start, stop, restart or reload failed."""
+        """Units that the switch reported as failed, or whose start, stop, restart or reload failed."""
         text = self.log[self._last_stage :]
         listed = {unit.strip() for line in _FAILED_UNITS.findall(text) for unit in line.split(",")}
         jobs = {unit for names in _FAILED_JOB.findall(text) for unit in names}
         return frozenset((listed | jobs) - {""})
 
     @property
-    def words(self) -> str:
-        """The host's own words on what went wrong: around the last stage's first error, and the switch's last lines.
+    def excerpt(self) -> str:
+        """The lines of the log around the last stage's first error, and the last lines of the switch.
 
-        The job marks in its log where the switch ended; the last lines before that say why, in any version's words.
+        The job marks the end of the switch in its log. The lines before that mark give the reason, however worded.
         """
         text = self.log[self._last_stage :]
         if result := _RESULT.search(text):
             text = text[: result.end()]
         lines = [line for line in text.splitlines() if line.strip()]
-        first = next((number for number, line in enumerate(lines) if _TELLING.search(line)), None)
+        first = next((number for number, line in enumerate(lines) if _ERROR.search(line)), None)
         if first is None:
-            return "\n".join(lines[-_WORDS:])
-        begin, end = max(0, first - _WORDS_BEFORE), first + _WORDS
+            return "\n".join(lines[-_LINES:])
+        begin, end = max(0, first - _LINES_BEFORE), first + _LINES
         if result is None:
             return "\n".join(lines[begin:end])
-        last = max(end, len(lines) - _LAST_WORDS)
-        begin = min(begin, max(0, len(lines) - _LAST_WORDS))
+        last = max(end, len(lines) - _LAST_LINES)
+        begin = min(begin, max(0, len(lines) - _LAST_LINES))
         gap = ["[…]"] if last > end else []
         return "\n".join([*lines[begin:end], *gap, *lines[last:]])
 
     @property
     def _last_stage(self) -> int:
-        """Where the last stage begins in the log."""
+        """The offset in the log at which the last stage begins."""
         return max((match.end() for match in _STAGE.finditer(self.log)), default=0)
 
     @property
     def left_alone(self) -> str:
-        """What switch-to-configuration said of changed units that it did not restart, empty if nothing."""
+        """Messages of switch-to-configuration about changed units that it did not restart."""
         return "\n".join(_LEFT_ALONE.findall(self.log))

@@ -1,4 +1,4 @@
-"""What a host ran earlier, which of it a rollback means, and what it says of going back by itself (pure)."""
+"""Chooses the system that a rollback restores, from a host's earlier systems (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 12
 
 
 class NothingEarlier(UsageError):
-    """The host does not have the system that it is to go back to."""
+    """The host does not have the system to go back to."""
 
     refused = "a host has no such system to go back to"
 
@@ -26,9 +26,9 @@ class Generation:
     Attributes:
         number: Its number; there may be gaps.
         toplevel: The store path that it points to.
-        there: Whether that is still a whole system on the host: garbage collection may have taken it.
+        there: Whether that system is still complete; garbage collection may have removed it.
         current: Whether the profile points to it now.
-        commit: The commit that it was built from, empty where nobody knows.
+        commit: The commit that it was built from; empty if unknown.
     """
 
     number: int
@@ -43,12 +43,12 @@ class Generation:
 
 @dataclass(frozen=True)
 class Past:
-    """What a host can go back to.
+    """The systems that a host can go back to.
 
     Attributes:
         running: The system that it runs now.
-        generations: Those of its profile, in order.
-        earlier: The system that ran before the newest deploy of ours, empty if there was none.
+        generations: The generations of its profile, in order.
+        earlier: The system that ran before the newest deploy by Switchproof; empty without one.
     """
 
     running: str
@@ -56,23 +56,23 @@ class Past:
     earlier: str
 
     def of(self, toplevel: str) -> Generation | None:
-        """The newest generation of a system, None where there is none."""
+        """Return the newest generation of a system; None if it has none."""
         return next((each for each in reversed(self.generations) if each.toplevel == toplevel), None)
 
     def has(self, toplevel: str) -> bool:
-        """Whether a system is still there, as a generation or as what ran before the newest deploy."""
-        found = self.of(toplevel)
-        return toplevel == self.earlier or (found is not None and found.there)
+        """Whether a system is still on the host, as a generation or as the one before the newest deploy."""
+        generation = self.of(toplevel)
+        return toplevel == self.earlier or (generation is not None and generation.there)
 
-    def named(self, toplevel: str) -> str:
-        """A system in words: its path, generation and commit."""
-        found = self.of(toplevel)
-        return f"{toplevel}{f' ({found})' if found else ''}"
+    def described(self, toplevel: str) -> str:
+        """Return a system as text: its path, generation and commit."""
+        generation = self.of(toplevel)
+        return f"{toplevel}{f' ({generation})' if generation else ''}"
 
 
 @dataclass(frozen=True)
 class Proven:
-    """A system that a canonical run left a host with."""
+    """The system on a host at the end of a canonical run."""
 
     toplevel: str
     run: str
@@ -80,13 +80,13 @@ class Proven:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a rollback goes back to, chosen before anything changes.
+    """The system that a rollback restores, chosen before anything changes.
 
     Attributes:
         toplevel: The system to restore.
-        commit: The full commit that it was built from, empty where nobody knows.
-        why: Why this one.
-        intent: From what to what, in words.
+        commit: The full commit that it was built from; empty if unknown.
+        why: The reason for the choice.
+        intent: The present and the chosen system, as text.
     """
 
     toplevel: str
@@ -97,7 +97,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Returned:
-    """How a host went back by itself: which run nobody confirmed, when, why, from what to what, how that ended."""
+    """A return of a host to its earlier system by itself: the run, the reason, both systems and the result."""
 
     run: str
     at: str
@@ -108,22 +108,22 @@ class Returned:
     owner: str
 
     def message(self, run: str) -> str:
-        """Say it to the reader of a run: what happened in an earlier run is not the state that this run found.
+        """Describe the return to the reader of a run; it may have happened in an earlier run.
 
         Args:
-            run: The run whose reader it is.
+            run: The run that reports it.
         """
         ended = "" if self.status == "0" else f"; that ended with {self.status or 'an unknown status'}"
-        whose = f" (run {self.run}, {self.owner})" if self.owner else f" (run {self.run})"
+        author = f" (run {self.run}, {self.owner})" if self.owner else f" (run {self.run})"
         when = "It went" if run == self.run else "Before this run, the host went"
-        return f"{when} back by itself at {self.at}: {self.why}{whose}. From {self.source} to {self.to}{ended}."
+        return f"{when} back by itself at {self.at}: {self.why}{author}. From {self.source} to {self.to}{ended}."
 
 
 def read_past(frame: Frame) -> Past:
     """Read a host's answer to `generations`.
 
     Raises:
-        FrameError: A part is missing or cannot be understood.
+        FrameError: A part is missing or malformed.
     """
     generations = []
     for line in frame.text("generations").split("\n"):
@@ -142,24 +142,24 @@ def read_past(frame: Frame) -> Past:
 
 
 def read_returned(frame: Frame) -> Returned | None:
-    """Read what a host says of having gone back by itself, None if it does not."""
-    said = dict(line.split(" ", 1) for line in frame.get("returned").split("\n") if " " in line)
-    if not said:
+    """Read a host's report that it went back by itself; None without one."""
+    values = dict(line.split(" ", 1) for line in frame.get("returned").split("\n") if " " in line)
+    if not values:
         return None
     names = ("run", "at", "why", "from", "to", "rc", "owner")
-    return Returned(*(said.get(name, "").strip() for name in names))
+    return Returned(*(values.get(name, "").strip() for name in names))
 
 
 def choose(past: Past, asked: str | None, proven: Sequence[Proven] = ()) -> Choice:
-    """Choose what a rollback goes back to.
+    """Choose the system that a rollback restores.
 
     Args:
-        past: What the host can go back to.
-        asked: A generation's number or a commit; None where it was left open.
-        proven: What canonical runs left the host with, newest first. Counts only where it was left open.
+        past: The systems that the host can go back to.
+        asked: A generation's number or a commit; None if the option has no value.
+        proven: The systems of canonical runs, newest first. They count only if `asked` is None.
 
     Raises:
-        NothingEarlier: There is no such system on the host; nothing was touched.
+        NothingEarlier: The host does not have that system; nothing was touched.
     """
     if asked is None:
         toplevel, why = _left_open(past, proven)
@@ -167,21 +167,21 @@ def choose(past: Past, asked: str | None, proven: Sequence[Proven] = ()) -> Choi
         toplevel, why = _by_number(past, int(asked)), f"--rollback={asked} asks for that generation"
     else:
         toplevel, why = _by_commit(past, asked), f"--rollback={asked} asks for that commit"
-    found = past.of(toplevel)
-    commit = found.commit if found else ""
-    return Choice(toplevel, commit, why, f"from {past.named(past.running)} to {past.named(toplevel)}")
+    generation = past.of(toplevel)
+    commit = generation.commit if generation else ""
+    return Choice(toplevel, commit, why, f"from {past.described(past.running)} to {past.described(toplevel)}")
 
 
 def _by_number(past: Past, number: int) -> str:
-    found = next((each for each in past.generations if each.number == number), None)
-    if found is None:
+    generation = next((each for each in past.generations if each.number == number), None)
+    if generation is None:
         raise NothingEarlier(f"--rollback={number}: the host has no generation {number}; {_offer(past)}")
-    if not found.there:
+    if not generation.there:
         raise NothingEarlier(
-            f"--rollback={number}: generation {number} is gone: garbage collection removed {found.toplevel}; "
+            f"--rollback={number}: generation {number} is gone: garbage collection removed {generation.toplevel}; "
             f"{_offer(past)}"
         )
-    return found.toplevel
+    return generation.toplevel
 
 
 def _by_commit(past: Past, asked: str) -> str:
@@ -198,11 +198,11 @@ def _same_commit(known: str, asked: str) -> bool:
 
 
 def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:
-    for left in proven:
-        if left.toplevel != past.running and past.has(left.toplevel):
+    for ended in proven:
+        if ended.toplevel != past.running and past.has(ended.toplevel):
             return (
-                left.toplevel,
-                f"{left.run} is the newest canonical run that left a system other than the running one",
+                ended.toplevel,
+                f"{ended.run} is the newest canonical run that left a system other than the running one",
             )
     if past.earlier and past.earlier != past.running:
         return past.earlier, "it ran before the newest deploy there"

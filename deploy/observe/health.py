@@ -1,4 +1,4 @@
-"""An endpoint as it was seen, held against what the target file asks of it (pure)."""
+"""Judges an observed endpoint against the target file (pure)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from switchproof.deploy.observe.answers import (
 )
 from switchproof.deploy.observe.causes.container import Container
 from switchproof.deploy.observe.causes.machine import Machine
-from switchproof.deploy.observe.observation import Listener, Observation, Program, Streak, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.listeners import Listener
+from switchproof.deploy.observe.parts.processes import Program
+from switchproof.deploy.observe.parts.units import Unit
+from switchproof.deploy.observe.parts.watch import Streak
 from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 
 _SHOWN = 300
@@ -26,14 +30,14 @@ _SHOWN = 300
 
 @dataclass(frozen=True)
 class EndpointSeen:
-    """What one observation says of one endpoint.
+    """One endpoint in one observation.
 
     Attributes:
         name: `hypervisor`, or a runtime unit's name.
-        want: What the target file asks of it.
-        health: When a host counts as healthy.
-        observation: What was seen.
-        peers: The other runtime units of the host, whose answers this one may give when forwards are crossed.
+        want: The endpoint in the target file.
+        health: The target file's limits for a healthy host.
+        observation: The observation.
+        peers: The other runtime units of the host; crossed forwards give the answers of one of them.
     """
 
     name: str
@@ -44,7 +48,7 @@ class EndpointSeen:
 
     @property
     def units(self) -> list[Unit | str]:
-        """The endpoint's systemd units as seen; the bare name of one that was not."""
+        """The endpoint's systemd units; only the name of a unit that was not seen."""
         return [self.observation.units.get(name, name) for name in self.want.units]
 
     @property
@@ -61,75 +65,76 @@ class EndpointSeen:
 
     @property
     def listeners(self) -> list[Listener]:
-        """Whoever would hear a connection to the endpoint's address, or to its socket."""
+        """The processes that a connection to the endpoint's address or socket would reach."""
         where = self.want.container or ""
-        return [one for one in self.observation.listeners if one.container == where and one.hears(self.want.listen)]
+        listeners = self.observation.listeners
+        return [each for each in listeners if each.container == where and each.hears(self.want.listen)]
 
     @property
     def exposed(self) -> list[Listener]:
-        """Sockets of its units on its port that others than the host itself reach, though nobody else should."""
+        """Sockets of its units on its port that other machines can reach, if it should be private."""
         if not self.want.is_private:
             return []
         where, port = self.want.container or "", self.want.listen.rpartition(":")[2]
         return [
-            one
-            for one in self.observation.listeners
-            if one.container == where
-            and one.address.rpartition(":")[2] == port
-            and not one.is_loopback
-            and (one.unit in self.want.units or one.hears(self.want.listen))
+            each
+            for each in self.observation.listeners
+            if each.container == where
+            and each.address.rpartition(":")[2] == port
+            and not each.is_loopback
+            and (each.unit in self.want.units or each.hears(self.want.listen))
         ]
 
     @property
     def program(self) -> Program | None:
-        """The file that a probe runs, None if it was not looked at."""
+        """The file that its `exec` probe runs; None for other probes."""
         return self.observation.programs.get(self.name)
 
     @property
     def elsewhere(self) -> str:
-        """Where its unit listens instead, in words; empty if nowhere."""
+        """The other addresses of its unit, as the end of a sentence; empty without any."""
         where = self.want.container or ""
-        mine = [one for one in self.observation.listeners if one.unit == self.want.listening_unit]
-        told = [
-            one.address + ("" if one.container == where else f" in the network of {one.container or 'the host'}")
-            for one in mine
+        own = [each for each in self.observation.listeners if each.unit == self.want.listening_unit]
+        addresses = [
+            each.address + ("" if each.container == where else f" in the network of {each.container or 'the host'}")
+            for each in own
         ]
-        return f"; it listens on {', '.join(dict.fromkeys(told))} instead" if told else ""
+        return f"; it listens on {', '.join(dict.fromkeys(addresses))} instead" if addresses else ""
 
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
-        """Every answer, in order, each judged as the last one is."""
+        """Every answer, in order, judged by the target file."""
         return judged(self.observation.answers.get(self.name, ()), self.want, self.due)
 
     @property
     def body(self) -> str:
-        """The last answer's body."""
+        """The body of the last answer."""
         return self.answers[-1].text if self.answers else ""
 
     @property
     def wanted(self) -> str:
-        """The answer that the target file asks for, in words."""
+        """The answer that the target file asks for, as text."""
         return asking.wanted(self.want, self.due)
 
     @property
     def command(self) -> str:
-        """What asks it, as a person would type it on the host."""
+        """The command with which a person sends the probe on the host."""
         return asking.command(self.want, self.health)
 
     @property
     def due(self) -> dict[str, JsonValue]:
-        """The keys of the body and their values, as the target file and the running system ask for them."""
+        """JSON keys and values that the body must contain, by the target file and the running system."""
         return due_of(self.want, self.observation.due.get(self.name, {}))
 
     @property
     def unknown(self) -> list[str]:
-        """What the running system should say and does not, so that the answer cannot be held against it."""
-        said = self.observation.due.get(self.name, {})
-        return [file for file in self.want.json_of_system.values() if file not in said]
+        """Files of the running system with an expected value that the host could not read."""
+        read = self.observation.due.get(self.name, {})
+        return [file for file in self.want.json_of_system.values() if file not in read]
 
     @property
     def seen(self) -> str:
-        """The last answer, in words."""
+        """The last answer with the beginning of its body, as text."""
         if not self.answers:
             return "never asked"
         body = self.body.strip()
@@ -138,37 +143,37 @@ class EndpointSeen:
 
     @property
     def answer_problem(self) -> str | None:
-        """What is wrong with the last answer, None if nothing is."""
+        """The problem of the last answer; None if there is none."""
         if not self.answers:
             return "it was never asked"
         last = self.answers[-1]
-        found = problem_of(last, self.want, self.due)
-        return f"{found}{self._behind}" if found and last.curl != 0 else found
+        problem = problem_of(last, self.want, self.due)
+        return f"{problem}{self._behind}" if problem and last.curl != 0 else problem
 
     @property
     def unjudged(self) -> list[Answer]:
-        """Answers of which nothing may be concluded, after the last one that was bad for sure."""
-        told: list[Answer] = []
+        """Answers that prove nothing, after the last answer that was certainly bad."""
+        unjudged: list[Answer] = []
         for answer in reversed(self.answers):
             if is_unknown(answer, self.want, self.due):
-                told.append(answer)
+                unjudged.append(answer)
             elif not answer.good:
                 break
-        return told
+        return unjudged
 
     @property
     def machine(self) -> Machine | None:
-        """The machine behind it, if it was looked at."""
+        """The virtual machine behind it; None if it was not inspected."""
         return self.observation.machines.get(self.name)
 
     @property
     def container(self) -> Container | None:
-        """The container that it is in, if that was looked at."""
+        """The container around it; None if it was not inspected."""
         return self.observation.containers.get(self.name)
 
     @property
     def direct(self) -> Answer | None:
-        """What the workload itself answered when the forward did not answer well; None if that is not known."""
+        """The workload's own answer, asked past the forward; None if unknown."""
         try:
             return read_direct(self.observation.backends.get(self.name, ""))
         except ValueError:
@@ -176,12 +181,12 @@ class EndpointSeen:
 
     @property
     def asked_directly(self) -> str:
-        """What came of asking the workload itself, in words."""
+        """The workload's own answer as text."""
         return self._behind.removeprefix("; ") or f"the workload was not asked at {self.want.backend}"
 
     @property
     def healthy(self) -> bool:
-        """Whether everything is as it should be."""
+        """Whether the endpoint answered well over the soak and its units stayed the same processes."""
         streak = self.streak
         lasting = (
             streak.identity_kept and streak.answers >= self.health.answers and streak.seconds >= self.health.soak_s
@@ -190,14 +195,14 @@ class EndpointSeen:
 
     @property
     def given_up(self) -> str:
-        """What showed the host that waiting could not mend it, in words; empty if that was not shown."""
+        """The evidence for which the host stopped waiting; empty if it did not."""
         return self.observation.reasons.get(self.name, "")
 
     @property
     def cut_short(self) -> str:
-        """That its watch did not come to an end, and why, as a bad sight of it may still have become a good one.
+        """Why its watch ended early, when a later answer might have been good; empty if it did not.
 
-        Empty where the watch came to its end.
+        Another endpoint whose failure was certain ends the watch of all.
         """
         if self.observation.settled.get(self.name) != "cut-short":
             return ""
@@ -206,25 +211,25 @@ class EndpointSeen:
 
     @property
     def streak(self) -> Streak:
-        """The good answers with which the watch ended."""
+        """The consecutive good answers at the end of the watch."""
         return self.observation.streak(self.answers, self.want.units)
 
     @property
     def history(self) -> str:
-        """The answers over time, runs of like ones together, and every restart."""
-        told: list[str] = []
+        """The answers over time with equal ones grouped, then every restart."""
+        history: list[str] = []
         previous = ""
         for answer in self.answers:
             text = answer.short
             text += "" if answer.good else f" (bad{self._why(answer)})"
             if text != previous:
-                told.append(f"+{answer.at:.1f} s {text}")
+                history.append(f"+{answer.at:.1f} s {text}")
             previous = text
-        return "; ".join([*told, *self.observation.restarts(self.want.units)])
+        return "; ".join([*history, *self.observation.restarts(self.want.units)])
 
     @property
     def _behind(self) -> str:
-        """What the workload behind a forward said, when the forward did not answer."""
+        """The workload's own answer when the forward did not answer, as the end of a sentence."""
         if self.name not in self.observation.backends:
             return ""
         direct = self.direct
@@ -234,11 +239,11 @@ class EndpointSeen:
         return f"; the workload itself does not answer at {self.want.backend} either ({why})"
 
     def _why(self, answer: Answer) -> str:
-        """What is wrong with an answer whose status is the wanted one."""
+        """The problem of an answer that has the wanted status."""
         if answer.curl != 0 or answer.code != self.want.code:
             return ""
         return f": {(problem_of(answer, self.want, self.due) or '')[:_SHOWN]}"
 
     def json_problem(self, due: Mapping[str, JsonValue]) -> str | None:
-        """What keeps the last body from holding these keys and values, None if nothing does."""
+        """Return why the last body does not contain these keys and values; None if it does."""
         return json_problem((self.answers[-1].body or b"") if self.answers else b"", due)

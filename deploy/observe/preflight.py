@@ -1,4 +1,4 @@
-"""What a host lacks for a deploy, before anything is begun there (pure)."""
+"""Finds what a host lacks for a deploy, before the deploy begins there (pure)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.observation import System
+from switchproof.deploy.observe.parts.system import System
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
 
@@ -35,11 +35,11 @@ _MEMORY = re.compile(r"^(MemAvailable|SwapFree): +([0-9]{1,15}) kB$", re.MULTILI
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that a host lacks.
+    """A reason not to begin a deploy on a host.
 
     Attributes:
-        finding: What kind of thing, as the target file calls it.
-        text: What was expected and what was seen, to follow "before this run, ".
+        finding: Its kind, as the target file calls it.
+        text: The expected and the observed value, to follow "before this run, ".
     """
 
     finding: Finding
@@ -47,7 +47,7 @@ class Problem:
 
     @property
     def remedy(self) -> str:
-        """What to do about it, as an imperative."""
+        """The remedy, as an imperative."""
         return _REMEDIES[self.finding]
 
 
@@ -59,17 +59,17 @@ class _Room:
 
 
 def find_room_problems(frame: Frame, limits: Preflight) -> list[Problem]:
-    """Find what a host has too little of: disk, inodes and memory. What it did not say is no problem."""
-    said = frame.get("room")
+    """Find too little disk, inodes or memory; a value that the host did not report is no problem."""
+    report = frame.get("room")
     rooms = {
         place: _Room(mount, int(free), int(inodes) if inodes.isdecimal() and total not in {"0", "-"} else None)
-        for place, mount, free, inodes, total in _DF.findall(said)
+        for place, mount, free, inodes, total in _DF.findall(report)
     }
-    return [*_disk_problems(rooms, limits), *_inode_problems(rooms, limits), *_memory_problems(said, limits)]
+    return [*_disk_problems(rooms, limits), *_inode_problems(rooms, limits), *_memory_problems(report, limits)]
 
 
 def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]:
-    """Find that a host's clock is certainly another than ours."""
+    """Find a host's clock that certainly differs from the runner's."""
     if clock is None or not limits.clock_s or abs(clock.offset_s) - clock.uncertainty_s <= limits.clock_s:
         return []
     way = "ahead of" if clock.offset_s > 0 else "behind"
@@ -78,7 +78,7 @@ def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]
 
 
 def find_state_problems(system: System, failed: tuple[str, ...]) -> list[Problem]:
-    """Find what a host's state already leaves open: a reboot, units that have failed."""
+    """Find a pending reboot and failed units."""
     problems = []
     if system.reboot_parts:
         problems.append(Problem("reboot", f"the host waits for a reboot ({', '.join(system.reboot_parts)})"))
@@ -92,7 +92,7 @@ def _disk_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Probl
     seen: set[tuple[Finding, str]] = set()
     for place, finding in _PLACES:
         room = rooms.get(place)
-        # A folder of another file system is judged where that is.
+        # A folder on another file system is judged as part of that.
         if room is None or (finding == "boot" and room.mount != place) or (finding, room.mount) in seen:
             continue
         seen.add((finding, room.mount))
@@ -111,8 +111,8 @@ def _inode_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Prob
             yield Problem("inodes", f"{inodes} inodes are free on {mount}, at least {limits.inodes} are needed")
 
 
-def _memory_problems(said: str, limits: Preflight) -> Iterator[Problem]:
-    amounts = {name: int(amount) for name, amount in _MEMORY.findall(said)}
+def _memory_problems(report: str, limits: Preflight) -> Iterator[Problem]:
+    amounts = {name: int(amount) for name, amount in _MEMORY.findall(report)}
     if "MemAvailable" in amounts and (left := sum(amounts.values()) // 1024) < limits.memory_mib:
         yield Problem(
             "memory", f"{left} MiB of memory and swap are available, at least {limits.memory_mib} MiB are needed"

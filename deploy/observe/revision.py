@@ -1,4 +1,4 @@
-"""REV → one full commit, and the different ways in which that can fail."""
+"""Resolves a revision to one full commit, and names each way in which that fails (pure)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REMEDIES = (
         "Check whether repository.url in the target file, or the checkout's remote origin, leads to the repository.",
     ),
 )
-"""What to try for what git says, the most telling first."""
+"""Remedies by git's error message, the most specific first."""
 
 _REMEDY_OF = {
     "checkout": f"Find out why git cannot use the checkout on the host: git status there; or {_MOVE}.",
@@ -60,30 +60,30 @@ class RevisionRefused(UsageError):
 
 
 class RevisionMalformed(RevisionRefused):
-    """What was given is neither a commit nor the name of a branch or tag."""
+    """The revision is neither a commit nor the name of a branch or tag."""
 
 
 class RevisionMissing(RevisionRefused):
-    """The repository holds nothing of that name."""
+    """The repository has nothing of that name."""
 
 
 class RevisionAmbiguous(RevisionRefused):
-    """The repository holds several different commits that it may mean."""
+    """The repository has several different commits that the revision may mean."""
 
 
 class RepositoryUnreachable(Inconclusive):
-    """The host could not fetch from the repository, or not into its checkout."""
+    """The host could not fetch from the repository, or could not use its checkout."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """A revision that is one full commit.
+    """A resolved revision.
 
     Attributes:
         sha: 40 hexadecimal digits.
         subject: The first line of the commit's message.
-        author: Who wrote it, by name; never an e-mail address. Empty where that is not known.
-        authored: When; None where that is not known.
+        author: The author's name, never an e-mail address; empty if unknown.
+        authored: When it was written; None if unknown.
     """
 
     sha: str
@@ -93,11 +93,14 @@ class Resolution:
 
 
 def check_form(revision: str, option: str = "--sha") -> str:
-    """Return a revision that may be asked for, a full commit in lower case as git writes it.
+    """Check the form of a revision.
 
     Args:
-        revision: What was given.
-        option: Where it was given, for the message.
+        revision: The value of the option.
+        option: The option, for messages.
+
+    Returns:
+        The revision, with a full commit in lower case as git writes it.
 
     Raises:
         RevisionMalformed: It cannot be a commit, a branch or a tag.
@@ -112,17 +115,17 @@ def check_form(revision: str, option: str = "--sha") -> str:
 
 
 def is_generation(asked: str) -> bool:
-    """Whether a rollback was asked for the number of a generation: no commit is written with so few digits."""
+    """Whether the value of --rollback is a generation's number; commits have more digits."""
     return re.fullmatch(r"[0-9]{1,6}", asked) is not None
 
 
 def is_full(revision: str) -> bool:
-    """Whether a revision is a full commit already."""
+    """Whether a revision is a full commit."""
     return _FULL.fullmatch(revision) is not None
 
 
 def is_commit(revision: str) -> bool:
-    """Whether a revision can be compared with a commit as it stands, full or abbreviated."""
+    """Whether a revision is a full or abbreviated commit."""
     return _ABBREVIATED.fullmatch(revision.lower()) is not None
 
 
@@ -130,11 +133,9 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
     """Read a host's answer to `resolve`.
 
     Raises:
-        RevisionMalformed: See there.
-        RevisionMissing: See there.
-        RevisionAmbiguous: See there.
-        RepositoryUnreachable: See there.
-        FrameError: The answer is none of these.
+        RevisionRefused: The revision does not name one commit; the subclass says why.
+        RepositoryUnreachable: The host could not fetch from the repository, or could not use its checkout.
+        FrameError: The answer is malformed.
     """
     outcome, detail = frame.text("outcome"), frame.get("detail")
     match outcome:
@@ -154,19 +155,19 @@ def read_resolution(frame: Frame, revision: str) -> Resolution:
     raise FrameError(f"the host's answer about the revision cannot be understood: {outcome!r}")
 
 
-def _remedy(words: str, outcome: str) -> str:
-    """Say what to try for what git said: at the checkout, the repository or the network."""
-    known = (remedy for telling, remedy in _REMEDIES if re.search(telling, words, re.IGNORECASE))
+def _remedy(detail: str, outcome: str) -> str:
+    """Return a remedy for git's error message: for the checkout, the repository or the network."""
+    known = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, detail, re.IGNORECASE))
     return next(known, _REMEDY_OF[outcome])
 
 
 def _author(name: str) -> str:
-    """Return a commit's author without what is, or may be, an e-mail address: some use it for a name."""
+    """Return a commit's author without e-mail addresses, which some authors use as a name."""
     return re.sub(r"<[^>]*>?|(\S+)@\S*", r"\1", name).strip()[:_NAME]
 
 
 def _time(text: str) -> dt.datetime | None:
-    """Return the time of a commit in UTC; None for what is none, as a commit may say anything."""
+    """Return the time of a commit in UTC; None if the text is not a time."""
     try:
         time = dt.datetime.fromisoformat(text.strip())
         return time.astimezone(dt.UTC) if time.tzinfo else None

@@ -1,4 +1,4 @@
-"""An observation → what the record keeps of it: health over time and the state of units (pure)."""
+"""Turns an observation into facts of the record: health over time, and the state of units (pure)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from itertools import pairwise
 
 from switchproof.deploy.observe.answers import Answer, due_of, judged
 from switchproof.deploy.observe.asking import kind_of
-from switchproof.deploy.observe.observation import Observation, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.units import Unit
 from switchproof.deploy.record.facts import Leg, Sample, UnitState, Watch
 from switchproof.deploy.target.types import Endpoint
 
 MOST = 200
-"""Samples kept of one watch; enough to draw, and few enough for a record of a hundred hosts."""
+"""Samples kept per watch: enough for a graph, and few enough for a record of a hundred hosts."""
 
 ALIKE = 40
-"""Samples kept of those that tell nothing new, as the ones before and after them are alike."""
+"""Samples kept between two equal ones."""
 
 
 def read_watches(
@@ -25,11 +26,11 @@ def read_watches(
     """Make the watches of an observation.
 
     Args:
-        seen: What was observed.
-        endpoints: Those of the target file, by name.
-        leg: On which leg.
-        began: When the watch began, by our clock.
-        limit_s: The longest that it may take.
+        seen: The observation.
+        endpoints: The endpoints of the target file, by name.
+        leg: The leg of the observation.
+        began: When the watch began, by the runner's clock.
+        limit_s: Seconds after which the watch ends at the latest.
     """
     watches = []
     for name, answers in seen.answers.items():
@@ -58,7 +59,7 @@ def read_watches(
 
 
 def read_states(units: Mapping[str, Unit]) -> tuple[UnitState, ...]:
-    """Make the states of units."""
+    """Make the states of units for the record."""
     return tuple(
         UnitState(
             name=unit.name,
@@ -72,24 +73,24 @@ def read_states(units: Mapping[str, Unit]) -> tuple[UnitState, ...]:
     )
 
 
-def thin(told: Sequence[tuple[object, Sample]], most: int = MOST, alike: int = ALIKE) -> list[Sample]:
-    """Leave out samples where there are too many, first those between two that are like them.
+def thin(keyed: Sequence[tuple[object, Sample]], most: int = MOST, alike: int = ALIKE) -> list[Sample]:
+    """Leave out samples if there are too many, first those between two equal ones.
 
     Args:
-        told: Each sample, behind what must be equal for two of them to be alike.
-        most: How many may stay.
-        alike: How many of those between two that are like them.
+        keyed: Each sample with a key; samples with equal keys are alike.
+        most: The largest number of samples to keep.
+        alike: The largest number of samples to keep between two equal ones.
     """
-    changes = [number for number, (one, other) in enumerate(pairwise(told)) if one[0] != other[0]]
-    edges = sorted({0, len(told) - 1, *changes, *(number + 1 for number in changes)} - {-1}) if told else []
-    between = [number for number in range(len(told)) if number not in set(edges)]
+    changes = [number for number, (first, second) in enumerate(pairwise(keyed)) if first[0] != second[0]]
+    edges = sorted({0, len(keyed) - 1, *changes, *(number + 1 for number in changes)} - {-1}) if keyed else []
+    between = [number for number in range(len(keyed)) if number not in set(edges)]
     stay = _evenly(edges, most)
     stay += _evenly(between, min(alike, most - len(stay)))
-    return [told[number][1] for number in sorted(stay)]
+    return [keyed[number][1] for number in sorted(stay)]
 
 
 def _evenly(numbers: list[int], most: int) -> list[int]:
-    """Take at most so many of a row, evenly, the first of it always."""
+    """Choose at most so many evenly spaced numbers, always with the first."""
     if len(numbers) <= most:
         return numbers
     return [numbers[at * len(numbers) // most] for at in range(most)]

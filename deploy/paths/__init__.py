@@ -1,5 +1,7 @@
-"""What a repository's ways to deploy are, and whether they keep to the contract, found by reading alone.
+"""Deploy paths of a repository, found and checked against the contract by reading it.
 
-Nothing of the repository is executed. `sources` finds the entry points, `walk` follows what they run, `meaning` knows
-what commands are, `survey` holds what was found and judges it.
+Nothing of the repository is executed, except that `just --dump` parses its justfile. `sources` finds the entry
+points, `readers/` parse their languages, `walk` follows their commands, `programs/` know the commands, `meaning` has
+the tables, and `survey` holds the findings and the verdict.
+
 """

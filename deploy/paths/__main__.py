@@ -13,7 +13,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
 from switchproof.deploy.paths.sources import Surveyor
 from switchproof.deploy.paths.survey import Survey
-from switchproof.deploy.paths.told import told
+from switchproof.deploy.paths.text import survey_text
 from switchproof.deploy.record.schema import schema_of
 from switchproof.deploy.redact.redactor import Redactor
 
@@ -26,7 +26,7 @@ def paths_schema() -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Survey a repository and tell what was found.
+    """Survey a repository and print the findings.
 
     Returns:
         0 if every active path is clean, 1 if one breaks the contract, 11 if something was not understood, 4 if the
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         survey = Surveyor(given.repository, given.vouch).survey()
     except UsageError as error:
         parser.error(str(error))
-    text = _json(survey) if given.json else told(survey)
+    text = _json(survey) if given.json else survey_text(survey)
     sys.stdout.write(Redactor()(text))
     return int(survey.exit_code)
 

@@ -1,4 +1,4 @@
-"""The files of a repository: read as text, found by the paths that scripts write, never outside of it."""
+"""The files of a repository, read as text; no path leads outside of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from switchproof.deploy.paths.values import after_marks, is_known
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 LARGEST = 2_000_000
-"""Bytes of a script that are read."""
+"""Bytes of the largest file that is read."""
 
 
 class Files:
@@ -23,13 +23,13 @@ class Files:
 
     Args:
         root: Its folder.
-        label: What stands before the paths of its files where they are told, for one that is not the surveyed one.
+        label: Prefix of shown paths, for a repository other than the surveyed one.
 
     Attributes:
-        followed: The scripts that some entry point runs, as far as they were followed.
+        followed: The scripts that an entry point runs and that were followed.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
 
     def __init__(self, root: Path, label: str = "") -> None:
@@ -41,8 +41,8 @@ class Files:
 
     @functools.cached_property
     def listing(self) -> tuple[str, ...]:
-        """Every file, but those of git and of tools."""
-        found = []
+        """Every file except those of git and of tools."""
+        files = []
         stack = [self.root]
         while stack:
             try:
@@ -55,11 +55,11 @@ class Files:
                 if entry.is_dir() and not entry.is_symlink():
                     stack.append(entry)
                 elif not entry.is_dir():
-                    found.append(entry.relative_to(self.root).as_posix())
-        return tuple(sorted(found))
+                    files.append(entry.relative_to(self.root).as_posix())
+        return tuple(sorted(files))
 
     def commit(self) -> str | None:
-        """Return the commit that is checked out, as git's files tell it: git would run what they configure."""
+        """Return the checked-out commit from git's files; git itself would run programs that they configure."""
         try:
             folder = self.root / ".git"
             if folder.is_file():  # a linked working tree
@@ -71,8 +71,8 @@ class Files:
             base = folder / _small(common).strip() if common.exists() else folder
             name = head.removeprefix("ref: ")
             if (base / name).is_file():
-                found = _small(base / name).strip()
-                return found if _COMMIT.fullmatch(found) else None
+                commit = _small(base / name).strip()
+                return commit if _COMMIT.fullmatch(commit) else None
             packed = _small(base / "packed-refs").splitlines()
         except (OSError, ValueError):
             return None
@@ -88,7 +88,7 @@ class Files:
         return real.is_relative_to(self.root) and real.is_file()
 
     def unreadable(self, path: str) -> str | None:
-        """Say why what stands at a path cannot be read as text; None if it can, or if there is no file at all."""
+        """Return why a path cannot be read as text; None if it can, or if nothing is there."""
         place = self.root / path
         if not os.path.lexists(place) or place.is_dir():
             return None
@@ -99,7 +99,7 @@ class Files:
         return None
 
     def text(self, path: str) -> str | None:
-        """Return a file's text; None if it is none, or too long."""
+        """Return a file's text; None if it is missing, binary or too long."""
         if not self.is_file(path):
             return None
         try:
@@ -113,27 +113,27 @@ class Files:
 
     @functools.cache  # noqa: B019 - lives as long as the survey
     def lines(self, path: str) -> tuple[str, ...]:
-        """Return the lines of a file, none if it cannot be read."""
+        """Return the lines of a file; empty if it cannot be read."""
         return tuple((self.text(path) or "").splitlines())
 
     def place(self, path: str, line: int) -> Place:
-        """Return a line of a file."""
+        """Return a line of a file as a place."""
         lines = self.lines(path)
         shown = lines[line - 1].strip()[:200] if 0 < line <= len(lines) else ""
         return Place(file=self._label + path, line=line, text=shown)
 
-    def find(self, said: str, *folders: str) -> str | None:
-        """Find the file that a script means.
+    def find(self, path: str, *folders: str) -> str | None:
+        """Find the file that a script refers to.
 
         Args:
-            said: The path as far as it is known.
-            folders: Where it may start from, besides the root.
+            path: The path, perhaps with marks.
+            folders: Folders that it may be relative to, besides the root.
 
         Returns:
-            Its path from the root; None if there is none.
+            Its path from the root; None if the repository has no such file.
         """
-        known = is_known(said)
-        path = said if known else after_marks(said).lstrip("/")
+        known = is_known(path)
+        path = path if known else after_marks(path).lstrip("/")
         if not path:
             return None
         if not path.startswith("/") and known:
@@ -145,7 +145,12 @@ class Files:
         return self.ending(path, least=1 if not known else 2)
 
     def ending(self, path: str, least: int) -> str | None:
-        """Find the file at the end of a path elsewhere, such as a checkout on a host; at least so many names long."""
+        """Find the file that a path outside the repository ends with, such as one in a checkout on a host.
+
+        Args:
+            path: The path.
+            least: How many components the file must share with it.
+        """
         parts = [part for part in path.split("/") if part not in {"", ".", ".."}]
         for start in range(len(parts) - least + 1):
             candidate = "/".join(parts[start:])
@@ -154,16 +159,16 @@ class Files:
         return None
 
     def called(self, name: str) -> list[str]:
-        """Every file of a name."""
+        """Return every file with a name."""
         return [path for path in self.listing if posixpath.basename(path) == name]
 
 
 def _small(path: Path) -> str:
-    """Read a file of git's; a FIFO or a device, which never ends, is none.
+    """Read a file of git; refuse a FIFO or a device, which would never end.
 
     Raises:
-        OSError: It cannot be read, or is none.
-        ValueError: It is no text.
+        OSError: It cannot be read, or is not a regular file.
+        ValueError: It is not text.
     """
     if not path.is_file():
         raise FileNotFoundError(path)

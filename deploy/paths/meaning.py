@@ -1,4 +1,4 @@
-"""What commands, words and actions mean for a deploy: the tables, and small judgements of one word (pure)."""
+"""Tables of commands and actions, and small judgements of one word (pure)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from switchproof.deploy.paths.values import is_known, marks
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 PYTHON = re.compile(r"python[0-9.]*\Z")
 HOST_SCRIPT = "host-switch.sh"
-"""What the shared host-side script is called."""
+"""Name of the shared host-side script."""
 
 HOST_DUTIES = {
     "switch the host with nixos-rebuild": frozenset({"nixos-rebuild switch"}),
     "ask a health endpoint": frozenset({"curl", "wget", "nc", "ncat"}),
     "emit the journal": frozenset({"journalctl"}),
 }
-"""What a host-side script that is not Switchproof's has to do, and the programs that show it."""
+"""Duties of a host-side script other than Switchproof's, and the programs that show each."""
 
 WRAPPERS: dict[str, frozenset[str]] = {
     "sudo": frozenset({"-u", "-g", "-C", "-h", "-p", "-r", "-t", "-U", "--user", "--group"}),
@@ -38,16 +38,16 @@ WRAPPERS: dict[str, frozenset[str]] = {
     "uvx": frozenset({"--from", "--with", "--python", "-p"}),
     "then": frozenset(),
 }
-"""Commands that run another one, and their options that take a value of their own."""
+"""Commands that run another command, and their options that take a value."""
 
 LEADING = {"timeout": 1, "flock": 1, "chroot": 1, "retry": 1}
-"""Commands that run another one after so many words of their own."""
+"""Commands that run another command, and the number of their own arguments before it."""
 
 LEADING_VALUES = frozenset(
     {"-k", "-s", "--kill-after", "--signal", "-w", "-E", "--wait", "--timeout"}
     | {"--directory", "--extra", "--from", "--group", "--project", "--python", "--spec", "--with"}
 )
-"""Options of those that take a value."""
+"""Options of these commands that take a value."""
 
 UNREAD = frozenset(
     {"ansible", "ansible-playbook", "pyinfra", "fab", "salt", "salt-ssh", "puppet", "bolt", "chef-client", "knife"}
@@ -65,7 +65,7 @@ UNREAD = frozenset(
         "parallel-ssh",
     }
 )
-"""Programs that change hosts by what stands in files of their own, which are not read."""
+"""Programs that change hosts as their own files say, which are not read."""
 
 RUNNERS = {
     "uv": ("run",),
@@ -110,7 +110,7 @@ SSH_VALUES = frozenset(
 
 SWITCHES = frozenset({"switch", "boot", "test"})
 CONVERGES = frozenset({"nixos-rebuild", "switch-to-configuration", "nix-env"})
-"""Programs that put another system on a NixOS host."""
+"""Programs that put a system on a NixOS host."""
 DEPLOYERS: dict[str, frozenset[str] | None] = {
     "colmena": frozenset({"apply", "apply-local", "upload-keys"}),
     "deploy-rs": None,
@@ -124,9 +124,9 @@ DEPLOYERS: dict[str, frozenset[str] | None] = {
     "nh": frozenset({"os"}),
     "clan": frozenset({"machines"}),
 }
-"""Other programs that change NixOS hosts, and with which words; None with any."""
+"""Other programs that change NixOS hosts, and the arguments with which they do; None for any."""
 DEPLOYS_HERE = frozenset({"nixos-install", "nixos-container", "apply-local"})
-"""Of those, the programs and words that change the machine on which they run; the others reach hosts over SSH."""
+"""Of these, the programs and arguments that change the local machine; the others reach hosts over SSH."""
 
 CHANGES_UNITS = frozenset(
     {
@@ -145,16 +145,16 @@ CHANGES_UNITS = frozenset(
 RUN_BY_OTHERS = frozenset(
     {"ssh", "nixos-rebuild", "switch-to-configuration", "colmena", "nixos-anywhere", "systemctl"}
 )
-"""Programs that are followed where another one, whatever it is, has them among its arguments."""
+"""Programs that are followed if any other program has them among its arguments."""
 
 ASKS = frozenset(
     {"which", "type", "hash", "man", "info", "whatis", "grep", "rg", "pgrep", "pkill", "killall", "apt", "apt-get"}
     | {"brew", "dnf", "apk", "pacman", "pip", "echo", "printf", "cat", "ls", "cp", "mv", "ln", "install", "test", "["}
 )
-"""Programs to which the name of another one is only a word."""
+"""Programs for which the name of another program is only a word."""
 
 PASSING = ("/tmp/", "/var/tmp/", "/run/", "/dev/")  # noqa: S108 - the folders as scripts name them
-"""Where files lie that a host may lose."""
+"""Folders whose files a host may lose."""
 
 AWS_PROGRAMS = frozenset(
     {"aws", "aws-vault", "session-manager-plugin", "sam", "cdk", "eksctl", "copilot", "ssm-session"}
@@ -229,15 +229,15 @@ HARMLESS_ACTIONS = (
     "webfactory/ssh-agent",
     "shimataro/ssh-key-action",
 )
-"""Actions of others that set a job up and change no host."""
+"""Third-party actions that set up a job and change no host."""
 
 
 def is_moving(text: str, *, any_name: bool = False) -> bool:
-    """Whether a revision means another commit tomorrow.
+    """Whether a revision can be another commit tomorrow.
 
     Args:
-        text: How it is written.
-        any_name: Whether it can only be a revision, so that a name that is no version is taken for a branch.
+        text: The revision as written.
+        any_name: Whether the text must be a revision, so that a name other than a version counts as a branch.
     """
     if not is_known(text):
         return any(_MOVING_MARK.search(name) for name in marks(text))
@@ -266,7 +266,7 @@ def moving_flake(reference: str) -> bool:
 
 
 def key_problem(text: str) -> str:
-    """Say how a text weakens the check of host keys; empty where it does not."""
+    """Return how a text weakens host key checking; empty if it does not."""
     if _KEY_UNCHECKED.search(text):
         return "host key checking is switched off"
     if _KEY_FIRST.search(text):
@@ -287,16 +287,16 @@ _ASKING = re.compile(
 
 
 def sounds_like_deploy(name: str) -> bool:
-    """Whether a name says that it deploys, and not that it asks about a deploy."""
+    """Whether a name suggests a deploy, and not a question about a deploy."""
     return bool(_DEPLOYING.search(name)) and not _ASKING.search(name)
 
 
 def session_of(inputs: Mapping[str, str], commit: str) -> str:
-    """Return the command that Switchproof's action for GitHub or its component for GitLab calls.
+    """Return the command that Switchproof's GitHub action or GitLab component runs.
 
     Args:
-        inputs: What the job gives it.
-        commit: The revision where the job names none.
+        inputs: The inputs of the job.
+        commit: The revision if the job names none.
     """
     words = ["switchproof", inputs.get("command", "deploy"), f"--provider={inputs.get('provider', '')}"]
     revision = inputs.get("sha", commit)

@@ -1,4 +1,4 @@
-"""An end to reading: a repository can be made so that nobody would ever have read it through."""
+"""Limits of one survey, because a repository can be made so that reading it never ends."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 STEPS = 400_000
-"""Texts put together and recipes followed in one survey; one of a large repository takes a hundredth of it."""
+"""Texts joined and recipes followed in one survey; a large repository needs about a hundredth of it."""
 LIMIT_S = 60.0
 """Seconds for one survey."""
 LONGEST = 500_000
-"""Characters of a text that is put together."""
+"""Characters of a joined text."""
 
 
 class OutOfPatience(Exception):
-    """The survey has taken as much as it may."""
+    """The survey has reached its limits."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ _CURRENT: ContextVar[_Patience | None] = ContextVar("patience", default=None)
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Allow one survey its steps and its time."""
+    """Limit the survey within the block."""
     token = _CURRENT.set(_Patience(STEPS, time.monotonic() + LIMIT_S))
     try:
         yield
@@ -40,10 +40,13 @@ def patience() -> Iterator[None]:
 
 
 def step(size: int = 0) -> None:
-    """Count one step, which makes a text of so many characters.
+    """Count one step.
+
+    Args:
+        size: Characters of the text that it makes.
 
     Raises:
-        OutOfPatience: It is one too many, or takes too long.
+        OutOfPatience: The text is too long, or the survey has no steps or time left.
     """
     current = _CURRENT.get()
     if current is None:

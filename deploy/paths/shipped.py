@@ -1,4 +1,4 @@
-"""Whether a file is Switchproof's own host-side script, which is known by its text."""
+"""Recognises Switchproof's own host-side script by its text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _DEFAULTS = re.compile(
     r"""(?:\[ -n "\$\{[A-Z_]+\+given\}" \] \|\| [A-Z_]+=\$'(?:[^'\\\n]|\\.)*'\n)*""",
     re.MULTILINE,
 )
-"""What `deploy.host.by_hand` writes into the script for people: values in quotes, and nothing that runs."""
+"""Lines that `deploy.host.by_hand` adds to the script for people: quoted values, and no commands."""
 
 
 def is_own(text: str, files: Files, path: str) -> bool:
-    """Whether a script is that of this version: as it is written for people, or beside its fragments."""
+    """Whether a script is this version's, either whole as for people, or beside its fragments."""
     if _DEFAULTS.sub("", text, count=1) == whole_script():
         return True
     folder = posixpath.dirname(path)

@@ -8,19 +8,20 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from switchproof.deploy.paths import justfiles, makefiles
-from switchproof.deploy.paths.document import NotYaml
+from switchproof.deploy.paths.call import Recipes
 from switchproof.deploy.paths.files import Files
-from switchproof.deploy.paths.github import Workflows
-from switchproof.deploy.paths.gitlab import ROOTS, Pipelines
-from switchproof.deploy.paths.justfiles import Justfile, NotRead
-from switchproof.deploy.paths.makefiles import Makefile
 from switchproof.deploy.paths.meaning import CONVERGES, DEPLOYERS
 from switchproof.deploy.paths.patience import OutOfPatience, patience
+from switchproof.deploy.paths.readers import justfiles, makefiles
+from switchproof.deploy.paths.readers.document import NotYaml
+from switchproof.deploy.paths.readers.github import Workflows
+from switchproof.deploy.paths.readers.gitlab import ROOTS, Pipelines
+from switchproof.deploy.paths.readers.justfiles import Justfile, NotRead
+from switchproof.deploy.paths.readers.makefiles import Makefile
 from switchproof.deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
 from switchproof.deploy.paths.trail import Trail
 from switchproof.deploy.paths.values import shown
-from switchproof.deploy.paths.walk import OWN_ROOT, Recipes, Walker
+from switchproof.deploy.paths.walk import OWN_ROOT, Walker
 
 _OTHERS = {
     ".circleci/*.y*ml": "CircleCI",
@@ -44,7 +45,7 @@ _OTHERS = {
     "fabfile.py": "Fabric",
     "garnix.yaml": "Garnix",
 }
-"""Where other services and tools keep what they run, with wildcards; that is not read."""
+"""Files of other services and tools, with wildcards; these are not read."""
 
 _SHELL_LINE = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 
@@ -54,11 +55,10 @@ class Surveyor:
 
     Args:
         root: Its folder.
-        vouched: Names, with wildcards, of actions, programs, files and entry points that the caller has looked at
-            and vouches for.
+        vouched: Names, with wildcards, of actions, programs, files and entry points that the caller vouches for.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
 
     def __init__(self, root: Path, vouched: Iterable[str] = ()) -> None:
@@ -69,7 +69,7 @@ class Surveyor:
         self._strange: dict[tuple[str, Place], NotUnderstood] = {}
 
     def survey(self) -> Survey:
-        """Find and follow every entry point, as far as patience goes."""
+        """Find and follow every entry point, within the limits of `patience`."""
         with patience():
             return self._survey()
 
@@ -90,9 +90,9 @@ class Surveyor:
             self._scripts()
         except OutOfPatience as error:
             self._note(Place(file=".", line=1, text=""), str(error))
-        met = [pattern for pattern, was_met in self._vouched.items() if was_met]
+        vouched = [pattern for pattern, has_occurred in self._vouched.items() if has_occurred]
         return make_survey(
-            str(self.files.root), self._entries, list(self._strange.values()), met, self.files.commit()
+            str(self.files.root), self._entries, list(self._strange.values()), vouched, self.files.commit()
         )
 
     def _just(self) -> None:
@@ -105,10 +105,10 @@ class Surveyor:
             for name in makefile.targets:
                 self._enter("make-target", name, makefile.place(name), _follow_target(makefile, name))
 
-    def _note(self, place: Place, words: str) -> None:
+    def _note(self, place: Place, message: str) -> None:
         if self._vouches(place.file):
             return
-        self._strange.setdefault((words, place), NotUnderstood(place=place, words=shown(words)))
+        self._strange.setdefault((message, place), NotUnderstood(place=place, words=shown(message)))
 
     def _vouches(self, name: str) -> bool:
         walker = Walker(self.files, Trail("", "just-recipe", "", self.files.place(name, 1)), {}, self._vouched)
@@ -128,8 +128,8 @@ class Surveyor:
         makefile = Makefile.of(self.files)
         if makefile:
             self._recipes["make"] = makefile
-            for place, words in makefile.strange:
-                self._note(place, words)
+            for place, message in makefile.strange:
+                self._note(place, message)
 
     def _github(self) -> None:
         workflows = Workflows(self.files)
@@ -163,11 +163,11 @@ class Surveyor:
                     pipelines.follow(walker, pipeline, name)  # type: ignore[arg-type]
 
                 self._enter("gitlab-job", name, place, follow)
-            for where, words in pipeline.strange:
-                self._note(where, words)
+            for where, message in pipeline.strange:
+                self._note(where, message)
 
     def _scripts(self) -> None:
-        """List the shell scripts that put a system on a host, and that no entry point runs."""
+        """Note the shell scripts that put a system on a host, and that no entry point runs."""
         for path in self.files.listing:
             is_shell = path.endswith((".sh", ".bash"))
             text = self.files.text(path) if is_shell or "." not in path else None
@@ -191,7 +191,7 @@ class Surveyor:
         if not walker.vouches(entry):
             try:
                 follow(walker)
-            except Exception as error:  # noqa: BLE001 - what broke the reader was not understood, and is told as such
+            except Exception as error:  # noqa: BLE001 - any failure of a reader means that it was not understood
                 trail.unknown(place, f"reading it failed: {error!r}"[:200])
             self._entries.append(trail.entry())
 
@@ -212,7 +212,7 @@ def _follow_target(makefile: Makefile, name: str) -> Callable[[Walker], None]:
 
 @functools.cache
 def elsewhere() -> tuple[Files, dict[str, Recipes]] | None:
-    """The recipes of this Switchproof, for jobs that fetch Switchproof and run those; None without its justfile."""
+    """Return the files and recipes of this Switchproof, for jobs that fetch it; None without its justfile."""
     files = Files(OWN_ROOT, "switchproof/")
     try:
         justfile = Justfile.of(files)

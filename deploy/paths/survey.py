@@ -1,4 +1,4 @@
-"""What was found of a repository's deploy paths, as data, and what follows from it (pure)."""
+"""A survey of deploy paths as published data, and its verdict (pure)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from switchproof.deploy.contract import ExitCode
 
 
 class Kind(enum.StrEnum):
-    """What can be found of a deploy path."""
+    """The kind of a finding."""
 
     NOT_SHARED = "not-shared"
     INLINE = "inline-shell"
@@ -22,11 +22,11 @@ class Kind(enum.StrEnum):
 
 
 BREAKING = frozenset({Kind.NOT_SHARED, Kind.INLINE, Kind.FLOATING, Kind.HOST_KEY, Kind.HOST_SCRIPT})
-"""What no active path may have. That one is for AWS alone is known and no fault before the cutover."""
+"""Kinds that break the contract on an active path. A path for AWS only is no break before the cutover."""
 
 
 class State(enum.StrEnum):
-    """What an entry point does, as far as deploying goes."""
+    """Whether an entry point deploys."""
 
     ACTIVE = "active"
     REFUSES = "refuses"
@@ -35,7 +35,7 @@ class State(enum.StrEnum):
 
 
 class SurveyVerdict(enum.StrEnum):
-    """What the survey comes to."""
+    """The verdict of a survey."""
 
     CLEAN = "clean"
     BREAKS = "breaks-the-contract"
@@ -52,7 +52,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, order=True):
     Attributes:
         file: Its path from the repository's root.
         line: Its number, from 1.
-        text: What stands there.
+        text: Its content.
     """
 
     file: str
@@ -64,13 +64,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something about a deploy path that matters.
+    """A property of a deploy path that matters for the contract.
 
     Attributes:
-        kind: What it is.
-        breaks: Whether the contract is broken by it.
+        kind: Its kind.
+        breaks: Whether it breaks the contract.
         place: The line that shows it.
-        words: What it is, in a sentence.
+        words: The finding as a sentence.
     """
 
     kind: Kind
@@ -80,11 +80,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotUnderstood(msgspec.Struct, frozen=True, kw_only=True):
-    """A construct whose meaning could not be told by reading.
+    """A construct that could not be understood by reading.
 
     Attributes:
-        place: Where it stands.
-        words: What it is and why it was not followed.
+        place: Its line.
+        words: The construct, and why it was not followed.
     """
 
     place: Place
@@ -92,10 +92,10 @@ class NotUnderstood(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that changes a host.
+    """A command that changes a host.
 
     Attributes:
-        what: The command, by name.
+        what: The command's name.
         place: The line that runs it.
         shared: Whether it goes through the shared host-side script.
     """
@@ -106,20 +106,20 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a person or a service runs by name.
+    """An entry point: a recipe, target or job that a person or a service runs by name.
 
     Attributes:
         id: The file and the name, such as `justfile:deploy-ovh-ssh`.
-        kind: What it is.
-        name: The recipe's, target's or job's.
-        place: Where it begins.
-        state: Whether it deploys; `refuses` is one that ends in a failure before it has done anything.
-        providers: Where it deploys to: `ovh`, `aws`, `lab`, `local`, `ssh` for a host reached over SSH of which no
-            more is known, or `any` where the caller says so.
-        shared_script: Whether all that changes a host goes through the shared host-side script.
-        actions: What changes a host.
-        findings: What matters about it.
-        not_understood: What could not be followed.
+        kind: Its kind.
+        name: Name of the recipe, target or job.
+        place: Its first line.
+        state: Whether it deploys; `refuses` if it fails before it does anything.
+        providers: Providers of the hosts: `ovh`, `aws`, `lab`, `local`, `ssh` for any other host over SSH, or `any`
+            if the caller chooses.
+        shared_script: Whether every change of a host goes through the shared host-side script.
+        actions: The commands that change a host.
+        findings: Its findings.
+        not_understood: Constructs that could not be followed.
     """
 
     id: str
@@ -139,13 +139,13 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: The version of this format.
-        repository: The folder that was read.
-        commit: The commit that it is a working copy of, None if that is not known. It may hold changes besides.
-        verdict: What it comes to. A break that was found counts before what was not understood. A repository in
-            which no deploy path was found is not clean: nothing was found.
-        entry_points: All that were found, in order of their files.
-        not_understood: What belongs to no entry point, such as a file that cannot be parsed.
-        vouched: What was passed over because the caller vouched for it.
+        repository: The folder of the working copy.
+        commit: The checked-out commit; None if unknown. The working copy may contain further changes.
+        verdict: The verdict. A break counts before a construct that was not understood. Without a deploy path, a
+            repository is not clean.
+        entry_points: All entry points, in order of their files.
+        not_understood: Constructs outside any entry point, such as a file that cannot be parsed.
+        vouched: Names that were skipped because the caller vouches for them.
     """
 
     schema: Literal["switchproof/paths/v1"] = "switchproof/paths/v1"
@@ -162,12 +162,12 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return [entry for entry in self.entry_points if entry.state is State.ACTIVE]
 
     def named(self, name: str) -> list[EntryPoint]:
-        """The entry points of a name."""
+        """Return the entry points with a name."""
         return [entry for entry in self.entry_points if entry.name == name]
 
     @property
     def exit_code(self) -> ExitCode:
-        """With which code the command ends."""
+        """The exit code of the command."""
         return {
             SurveyVerdict.CLEAN: ExitCode.CANONICAL,
             SurveyVerdict.BREAKS: ExitCode.SAFE_FAILURE,
@@ -183,7 +183,7 @@ def make_survey(
     vouched: list[str],
     commit: str | None = None,
 ) -> Survey:
-    """Judge what was found."""
+    """Make a survey with its verdict."""
     if any(finding.breaks for entry in entry_points for finding in entry.findings):
         verdict = SurveyVerdict.BREAKS
     elif not_understood or any(entry.not_understood for entry in entry_points):

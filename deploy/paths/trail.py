@@ -1,4 +1,4 @@
-"""What is noted while an entry point is followed, and the entry point that comes of it."""
+"""Notes taken while an entry point is followed, and the `EntryPoint` that they result in."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from switchproof.deploy.paths.survey import (
 
 @dataclass
 class Trail:
-    """What an entry point was seen to do.
+    """The notes on one entry point.
 
     Attributes:
         id: See `EntryPoint`.
         kind: See `EntryPoint`.
         name: See `EntryPoint`.
         place: See `EntryPoint`.
-        refused: Whether it ended in a failure before it did anything.
-        did: Whether it did anything but speak.
-        strings: Texts that mention the shared host-side script, where they stand.
+        refused: Whether it failed before it did anything.
+        did: Whether it ran anything besides harmless first commands such as echo.
+        strings: Lines whose texts mention the shared host-side script.
         copied: Files that were copied to a host, by their base name.
-        fetched_branch: Whether what git fetched last was a branch.
-        cloned: Where something was cloned whose commit was not chosen yet.
-        vouched: Whether something of it was passed over, as the caller vouches for it.
-        hosted: Whether it runs on a machine of the CI service, which is no host.
+        fetched_branch: Whether the last git fetch took a branch.
+        cloned: The line of a clone whose commit was not chosen yet; None without one.
+        vouched: Whether a part was skipped because the caller vouches for it.
+        hosted: Whether it runs on a machine of the CI service, which is not a host.
     """
 
     id: str
@@ -55,7 +55,15 @@ class Trail:
     hosted: bool = False
 
     def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
-        """Note something that changes a host; units of the CI service's own machine are none of a host."""
+        """Note a command that changes a host; units of the CI service's own machine do not count.
+
+        Args:
+            what: The command, for readers.
+            place: Its line.
+            provider: The provider of the host.
+            shared: Whether it goes through the shared host-side script.
+            inline: Whether the entry point itself contains it.
+        """
         self.did = True
         if self.hosted and provider == "local" and what.startswith(("systemctl ", "service")):
             return
@@ -73,19 +81,20 @@ class Trail:
         if provider == "aws":
             self.find(Kind.AWS, place, f"{what} deploys to AWS")
 
-    def find(self, kind: Kind, place: Place, words: str) -> None:
-        """Note something that matters if this deploys; that it only makes sense with AWS, once."""
+    def find(self, kind: Kind, place: Place, message: str) -> None:
+        """Note a finding; a dependency on AWS only once."""
         if kind is Kind.AWS and any(known is Kind.AWS for known, _ in self.findings):
             return
-        self.findings.setdefault((kind, place), Finding(kind=kind, breaks=kind in BREAKING, place=place, words=words))
+        finding = Finding(kind=kind, breaks=kind in BREAKING, place=place, words=message)
+        self.findings.setdefault((kind, place), finding)
 
-    def unknown(self, place: Place, words: str) -> None:
-        """Note something that could not be followed."""
+    def unknown(self, place: Place, message: str) -> None:
+        """Note a construct that could not be followed."""
         self.did = True
-        self.not_understood.setdefault((words, place), NotUnderstood(place=place, words=words))
+        self.not_understood.setdefault((message, place), NotUnderstood(place=place, words=message))
 
     def entry(self) -> EntryPoint:
-        """Return what came of it."""
+        """Return the entry point with everything noted."""
         actions = tuple(self.actions.values())
         active = bool(actions)
         lab_only = active and set(self.providers) == {"lab"}

@@ -1,4 +1,4 @@
-"""What a run learns of one host on the way, told to the journal for the record."""
+"""Writes the observations of one host to the journal, for the record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.observe.observation import Observation, System, Unit
+from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.parts.units import Unit
 from switchproof.deploy.observe.watching import read_states, read_watches
 from switchproof.deploy.record.events import ClosureCompared, Happened, SystemSeen, UnitsSeen, Watched
 from switchproof.deploy.record.facts import Closure, Leg, MomentKind
@@ -14,15 +16,15 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.target.types import Endpoint
 
 CLOSURE_LINES = 40
-"""Lines of a closure's difference that the record itself holds; the whole is evidence."""
+"""Lines of a closure's difference that the record holds; the whole text is evidence."""
 
 
 class Account:
-    """Tells of one host.
+    """The journal of one host's observations.
 
     Args:
         host: Its name.
-        journal: Told everything.
+        journal: Receives the events.
     """
 
     def __init__(self, host: str, journal: Journal) -> None:
@@ -34,19 +36,19 @@ class Account:
         self._journal.emit(Happened(host=self._host, kind=kind, text=text))
 
     def boot(self, boot: str) -> None:
-        """Mark that the host has booted, if its boot is another than the one that it was last seen in."""
+        """Mark a reboot, if the boot differs from the last one."""
         if boot and self._boot and boot != self._boot:
             self.mark("rebooted", f"boot {boot}")
         self._boot = boot or self._boot
 
     def before(self, system: System, units: Mapping[str, Unit]) -> None:
-        """Tell what the host was before anything changed."""
+        """Record the host's system and units before anything changed."""
         self.boot(system.boot_id)
         self._journal.emit(SystemSeen(host=self._host, when="before", system=system.identity))
         self._journal.emit(UnitsSeen(host=self._host, when="before", units=read_states(units)))
 
     def seen(self, observation: Observation) -> None:
-        """Tell what the host's units are now."""
+        """Record the state of the host's units now."""
         self.boot(observation.system.boot_id)
         self._journal.emit(UnitsSeen(host=self._host, when="after", units=read_states(observation.units)))
 
@@ -59,12 +61,12 @@ class Account:
         began: dt.datetime,
         limit_s: float,
     ) -> None:
-        """Tell the health of every endpoint over time; see `read_watches`."""
+        """Record the health of every endpoint over time; see `read_watches`."""
         for watch in read_watches(observation, endpoints, leg=leg, began=began, limit_s=limit_s):
             self._journal.emit(Watched(host=self._host, watch=watch))
 
     def closure(self, leg: Leg, before: str, ended: Convergence) -> None:
-        """Keep what a switch from `before` changed in the closure, where the host has compared the two."""
+        """Record how a switch from `before` changed the closure, if the host compared the two."""
         if ended.closure is None:
             return
         lines = [line for line in ended.closure.splitlines() if line.strip()]

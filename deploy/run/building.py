@@ -1,4 +1,4 @@
-"""Systems that the runner builds itself, once for each configuration, from the commit that the hosts resolved."""
+"""Builds systems on the runner, once per configuration, from the commit that the hosts resolved."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from switchproof.deploy.target.types import Target
 
 NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
 STORE_PATH = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200}")
-_LINES, _WORDS = 20_000, 12
+_LINES, _LAST_LINES = 20_000, 12
 _OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 SAY_S = 10.0
-"""Seconds between two words about a program that says nothing."""
+"""Seconds between two messages about a program that prints nothing."""
 
 
 @dataclass(frozen=True)
 class System:
-    """What was built of one configuration.
+    """The built system of one configuration.
 
     Attributes:
         toplevel: Its store path.
-        paths: All store paths that it needs, itself among them, each after those that it needs.
+        paths: The store paths of its closure, each after the paths that it needs.
     """
 
     toplevel: str
@@ -45,15 +45,15 @@ class System:
 
 
 class _Ended(BuildFailed):
-    """A program ended by itself, and not well."""
+    """A program ended by itself with a failure."""
 
 
 class Workshop:
-    """Builds on this machine, and keeps what it built from the garbage collector until it is left.
+    """Builds on this machine, and protects the results from the garbage collector until its context ends.
 
     Args:
-        target: Which repository and which hosts.
-        journal: Told what is built, and keeps nix's log.
+        target: The repository and the hosts.
+        journal: Receives events and nix's log.
     """
 
     def __init__(self, target: Target, journal: Journal) -> None:
@@ -82,10 +82,10 @@ class Workshop:
             configurations: The configuration of each host.
 
         Returns:
-            What was built, by configuration.
+            The systems, by configuration.
 
         Raises:
-            BuildFailed: In one sentence, with the last words of git or nix.
+            BuildFailed: git or nix failed; the message ends with their last lines.
         """
         self._deadline = time.monotonic() + self._target.build.timeout_s
         began = time.monotonic()
@@ -113,14 +113,14 @@ class Workshop:
         return built
 
     def break_off(self) -> None:
-        """End what is at work; nothing is begun after it."""
+        """Kill the running program; no other one is started."""
         self._is_broken_off = True
         if (process := self._process) is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
     def _fetch(self, sha: str) -> Path:
-        """Fetch every branch and tag, as hosts do, and see that the commit is among them."""
+        """Fetch every branch and tag, as hosts do, and check that the commit is among them."""
         assert self._folder is not None  # made when it was entered
         source = Path(self._folder.name) / "source"
         url = self._target.build.repository or self._target.repository.url or ""
@@ -130,7 +130,7 @@ class Workshop:
         self._run(
             ["git", "-C", str(source), "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", *refs],
             "git could not fetch the repository on the runner",
-            # A token in it stands in no argument list.
+            # A token in the URL must not reach an argument list.
             {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": url},
         )
         self._run(
@@ -175,10 +175,10 @@ class Workshop:
         environment: Mapping[str, str] | None = None,
         log: deque[str] | None = None,
     ) -> str:
-        """Run a program within the deadline, and return what it printed."""
+        """Run a program within the deadline, and return its standard output."""
         if self._is_broken_off:
             raise BuildFailed(f"{problem}: the run was interrupted")
-        said = deque[str](maxlen=_WORDS) if log is None else log
+        stderr = deque[str](maxlen=_LAST_LINES) if log is None else log
         given = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
         given["GIT_TERMINAL_PROMPT"] = "0"
         try:
@@ -197,13 +197,13 @@ class Workshop:
         assert process.stdout is not None  # they are pipes
         assert process.stderr is not None
         self._process = process
-        if self._is_broken_off:  # the signal came before this program could be found
+        if self._is_broken_off:  # the signal came before the program was started
             self.break_off()
-        tell = self._say if log is not None else None
+        report = self._say if log is not None else None
         printed: deque[str] = deque()
         readers = [
             threading.Thread(target=_take, args=(process.stdout, printed, None), daemon=True),
-            threading.Thread(target=_take, args=(process.stderr, said, tell), daemon=True),
+            threading.Thread(target=_take, args=(process.stderr, stderr, report), daemon=True),
         ]
         for reader in readers:
             reader.start()
@@ -214,12 +214,12 @@ class Workshop:
         if not in_time:
             raise BuildFailed(f"{problem} within build.timeout_s = {self._target.build.timeout_s:g} s")
         if process.returncode != 0:
-            words = "".join(list(said)[-_WORDS:]).strip()
-            raise _Ended(f"{problem} (exit status {process.returncode}); no host was touched:\n{words}")
+            last = "".join(list(stderr)[-_LAST_LINES:]).strip()
+            raise _Ended(f"{problem} (exit status {process.returncode}); no host was touched:\n{last}")
         return "".join(printed)
 
     def _await(self, process: subprocess.Popen[str], name: str) -> bool:
-        """Wait until a program has ended, saying that it is waited for; False if it had to be ended."""
+        """Wait until a program has ended, and report the wait; False if it had to be killed."""
         began = time.monotonic()
         while (left_s := self._deadline - time.monotonic()) > 0:
             try:
@@ -236,10 +236,10 @@ class Workshop:
         self._journal.emit(LogLine(host=self._host, text=text))
 
 
-def _take(stream: Iterable[str], into: deque[str], tell: Callable[[str], None] | None) -> None:
-    """Read one of a program's outputs to its end."""
+def _take(stream: Iterable[str], into: deque[str], report: Callable[[str], None] | None) -> None:
+    """Read one output of a program to its end."""
     with suppress(OSError, ValueError):
         for line in stream:
             into.append(line)
-            if tell:
-                tell(line.rstrip())
+            if report:
+                report(line.rstrip())

@@ -1,4 +1,4 @@
-"""Which run of which CI system this is, as its environment says (pure)."""
+"""Identifies the CI run by its environment (pure)."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from switchproof.deploy.record.facts import CiRun
 
 
 def read_ci(environ: Mapping[str, str]) -> CiRun | None:
-    """Say which CI run an environment belongs to; None if to none.
+    """Return the CI run of an environment; None outside of CI.
 
     GitHub's variables are also those of Gitea and Forgejo.
     """
-    say = environ.get
-    if say("GITHUB_ACTIONS") == "true":
-        place = "/".join(part.strip("/") for part in (say("GITHUB_SERVER_URL", ""), say("GITHUB_REPOSITORY", "")))
-        run = say("GITHUB_RUN_ID", "")
+    get = environ.get
+    if get("GITHUB_ACTIONS") == "true":
+        place = "/".join(part.strip("/") for part in (get("GITHUB_SERVER_URL", ""), get("GITHUB_REPOSITORY", "")))
+        run = get("GITHUB_RUN_ID", "")
         return CiRun(
             system="github",
-            url=_url(f"{place}/actions/runs/{run}/attempts/{say('GITHUB_RUN_ATTEMPT', '1')}"),
+            url=_url(f"{place}/actions/runs/{run}/attempts/{get('GITHUB_RUN_ATTEMPT', '1')}"),
             run=run or None,
-            job=say("GITHUB_JOB") or None,
-            actor=say("GITHUB_TRIGGERING_ACTOR") or say("GITHUB_ACTOR") or None,
-            ref=say("GITHUB_REF") or None,
+            job=get("GITHUB_JOB") or None,
+            actor=get("GITHUB_TRIGGERING_ACTOR") or get("GITHUB_ACTOR") or None,
+            ref=get("GITHUB_REF") or None,
         )
-    if say("GITLAB_CI") == "true":
+    if get("GITLAB_CI") == "true":
         return CiRun(
             system="gitlab",
-            url=_url(say("CI_JOB_URL") or say("CI_PIPELINE_URL")),
-            run=say("CI_PIPELINE_ID") or None,
-            job=say("CI_JOB_NAME") or None,
-            actor=say("GITLAB_USER_LOGIN") or None,
-            ref=say("CI_COMMIT_REF_NAME") or None,
+            url=_url(get("CI_JOB_URL") or get("CI_PIPELINE_URL")),
+            run=get("CI_PIPELINE_ID") or None,
+            job=get("CI_JOB_NAME") or None,
+            actor=get("GITLAB_USER_LOGIN") or None,
+            ref=get("CI_COMMIT_REF_NAME") or None,
         )
-    if say("JENKINS_URL"):
+    if get("JENKINS_URL"):
         return CiRun(
             system="jenkins",
-            url=_url(say("BUILD_URL")),
-            run=say("BUILD_TAG") or say("BUILD_ID") or None,
-            job=say("JOB_NAME") or None,
-            actor=say("BUILD_USER_ID") or say("BUILD_USER") or None,
-            ref=say("BRANCH_NAME") or say("GIT_BRANCH") or None,
+            url=_url(get("BUILD_URL")),
+            run=get("BUILD_TAG") or get("BUILD_ID") or None,
+            job=get("JOB_NAME") or None,
+            actor=get("BUILD_USER_ID") or get("BUILD_USER") or None,
+            ref=get("BRANCH_NAME") or get("GIT_BRANCH") or None,
         )
-    return CiRun(system="ci") if say("CI", "").lower() in {"1", "true", "yes"} else None
+    return CiRun(system="ci") if get("CI", "").lower() in {"1", "true", "yes"} else None
 
 
 def _url(text: str | None) -> str | None:
-    """Return an address that can be looked at, None for anything else."""
+    """Return a web address; None for anything else."""
     try:
         parts = urlsplit(text or "")
     except ValueError:

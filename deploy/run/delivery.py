@@ -1,4 +1,4 @@
-"""The way of a system that the runner built to one host, over a pinned connection of its own."""
+"""Copies a system from the runner to one host, over a connection of its own with a checked host key."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.building import STORE_PATH, System
 
 TRIES = 3
-"""How often a copy is begun whose connection is lost; what has arrived is not sent again."""
+"""Attempts to copy over a connection that is lost; paths that have arrived are not sent again."""
 
 ASK_S = 300.0
-"""Seconds for asking which paths are there, and for one look at what has arrived."""
+"""Seconds to list the missing paths, and to check the result."""
 
 _PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
 _IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
@@ -36,22 +36,22 @@ _CHUNK, _SAY_S = 2**17, 5.0
 
 @dataclass
 class _Sent:
-    """How many bytes of an export were read, and whether these were all."""
+    """The number of exported bytes, and whether the export is complete."""
 
     size: int = 0
     whole: bool = False
 
 
 class Delivery:
-    """What is copied to one host.
+    """The copy to one host.
 
     Args:
         host: The host's name.
-        run: The run's id, in whose folder on the host a link keeps the system from the garbage collector.
+        run: The run's id; a link in its folder on the host protects the system from the garbage collector.
         provider: How the host is reached.
-        journal: Told what is copied, and when the connection was lost.
-        stop: Set when the run was told to end.
-        stall_s: Seconds after which a copy that does not move ends.
+        journal: Receives progress and lost connections.
+        stop: Set when the run is to end.
+        stall_s: Seconds without progress after which a copy ends.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Delivery:
         self._broken_off = False
 
     def break_off(self) -> None:
-        """End the copy. What has arrived whole stays on the host, unused."""
+        """End the copy. Complete paths stay on the host, unused."""
         self._broken_off = True
         if (connection := self._connection) is not None:
             connection.close()
 
     def bring(self, system: System) -> None:
-        """Bring a system to the host, again where the connection is lost; only what is missing there is sent.
+        """Copy a system to the host, and try again if the connection is lost; only missing paths are sent.
 
         Raises:
-            Inconclusive: It could not be brought there; the host is unchanged.
+            Inconclusive: It could not be copied; the host is unchanged.
             BuildFailed: The runner's copy is damaged.
         """
         for left in reversed(range(TRIES)):
@@ -101,8 +101,10 @@ class Delivery:
             missing = self._missing(connection, system.paths)
             if missing:
                 began, count = time.monotonic(), self._send(connection, missing)
-                told = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
-                self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({told}).")
+                amount = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
+                self._note(
+                    f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({amount})."
+                )
             else:
                 self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
             self._hold(connection, system.toplevel)
@@ -111,7 +113,7 @@ class Delivery:
             connection.close()
 
     def _missing(self, connection: Connection, paths: Sequence[str]) -> list[str]:
-        """Ask the host which paths it lacks, in the order in which they can be sent."""
+        """Return the paths that the host lacks, in an order in which they can be sent."""
         listed = "\n".join(paths)
         text = f"{_PATH}xargs nix-store --check-validity --print-invalid <<'END'\n{listed}\nEND\n"
         done = connection.run(text.encode(), timeout_s=ASK_S)
@@ -123,10 +125,10 @@ class Delivery:
         return [path for path in paths if path in absent]
 
     def _send(self, connection: Feeding, paths: Sequence[str]) -> int:
-        """Send paths, and return how many bytes that were."""
-        with tempfile.TemporaryFile() as words:
+        """Send paths, and return the number of bytes."""
+        with tempfile.TemporaryFile() as stderr:
             exporting = subprocess.Popen(
-                ["nix-store", "--export", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
+                ["nix-store", "--export", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
             )
             assert exporting.stdout is not None  # it is a pipe
             sent = _Sent()
@@ -134,45 +136,47 @@ class Delivery:
                 done = connection.feed(_IMPORT, self._chunks(exporting.stdout, sent), stall_s=self._stall_s)
             finally:
                 status = _end(exporting)
-            words.seek(0)
-            said = words.read()
-        if sent.whole and status > 0:  # one that nobody reads to its end fails for that
-            raise BuildFailed(f"the runner's copy of a store path is damaged, so nothing was switched: {_last(said)}")
+            stderr.seek(0)
+            errors = stderr.read()
+        if sent.whole and status > 0:  # an export that is not read to its end fails because of that
+            raise BuildFailed(
+                f"the runner's copy of a store path is damaged, so nothing was switched: {_last(errors)}"
+            )
         if done.exit_status != 0:
             how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
-            told = _last(done.stderr) or f"nix-store on the host ended with {how} and no message"
+            problem = _last(done.stderr) or f"nix-store on the host ended with {how} and no message"
             raise Inconclusive(
-                f"{self._host}: the system was only partly copied, so nothing was switched: {told}",
+                f"{self._host}: the system was only partly copied, so nothing was switched: {problem}",
                 "Make sure that /nix/store on the host has free space, and that nix works there.",
             )
         return sent.size
 
     def _chunks(self, stream: IO[bytes], sent: _Sent) -> Iterator[bytes]:
-        said = time.monotonic()
+        reported = time.monotonic()
         while select.select([stream], [], [], self._stall_s)[0]:
             chunk = os.read(stream.fileno(), _CHUNK)
             if not chunk:
                 sent.whole = True
                 return
             sent.size += len(chunk)
-            if time.monotonic() - said > _SAY_S:
-                said = time.monotonic()
+            if time.monotonic() - reported > _SAY_S:
+                reported = time.monotonic()
                 self._journal.emit(LogLine(host=self._host, text=f"copied {sent.size / 1e6:.1f} MB"))
             yield chunk
         raise TimeoutError
 
     def _hold(self, connection: Connection, toplevel: str) -> None:
-        """Keep the system on the host from the garbage collector, and see that it is there."""
+        """Protect the system on the host from the garbage collector, and check that it is there."""
         assert STORE_PATH.fullmatch(toplevel)  # so that no quoting is needed
         link = f"/var/lib/switchproof/runs/{self._run}/built"
         text = (
             f"{_PATH}nix-store --add-root {link} --realise {toplevel} >/dev/null </dev/null && readlink -e {link}\n"
         )
         done = connection.run(text.encode(), timeout_s=ASK_S)
-        found = done.stdout.decode("utf-8", "replace").strip()
-        if done.exit_status != 0 or found != toplevel:
+        path = done.stdout.decode("utf-8", "replace").strip()
+        if done.exit_status != 0 or path != toplevel:
             raise Inconclusive(
-                f"{self._host}: {toplevel} is missing on the host after the copy: {_last(done.stderr) or found}"
+                f"{self._host}: {toplevel} is missing on the host after the copy: {_last(done.stderr) or path}"
             )
 
     def _note(self, text: str) -> None:
@@ -180,7 +184,7 @@ class Delivery:
 
 
 def _end(exporting: subprocess.Popen[bytes]) -> int:
-    """Let an export that nobody reads any more end, and return its status; below 0 it was ended."""
+    """End an export that is no longer read, and return its exit status; negative if it was killed."""
     assert exporting.stdout is not None  # it is a pipe
     exporting.stdout.close()
     try:
@@ -190,6 +194,6 @@ def _end(exporting: subprocess.Popen[bytes]) -> int:
         return exporting.wait()
 
 
-def _last(words: bytes) -> str:
-    lines = [line for line in words[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
+def _last(stderr: bytes) -> str:
+    lines = [line for line in stderr[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
     return " ".join(lines[-3:])

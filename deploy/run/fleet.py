@@ -1,4 +1,4 @@
-"""All hosts of a run: which phase may begin where, all hosts at the same time."""
+"""Runs each phase on all hosts of a run at the same time, and holds hosts back while one has a problem."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Di
 Problems: TypeAlias = dict[str, Exception]
 
 RENEW_S = 20.0
-"""Seconds between two signs of life to a host that is switched already and waits for others."""
+"""Seconds between two renewals of a host that has switched and waits for others."""
 
 
 class Fleet:
     """The hosts of one run.
 
-    A phase runs on every host at once, the first time that any host's result is asked for. No host is changed
-    before every host was reached and claimed and has the revision. An audit visits no more hosts at the same time
-    than the plan says; where there are more, it leaves each that it has seen, and connects again to look closer.
+    A phase runs on every host at once, when the first result of it is needed. No host is changed before every host
+    is connected, claimed and has the revision. An audit is connected to no more hosts at the same time than the plan
+    says; with more hosts it disconnects from each one after the observation, and connects again for more questions.
 
     Args:
-        plan: What the run does.
+        plan: The plan of the run.
         run: The run's id.
-        owner: Who runs it.
-        provider: How the hosts are reached.
-        journal: Told everything that happens.
+        owner: Who started the run.
+        provider: Makes connections to the hosts.
+        journal: Receives every event.
     """
 
     def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
@@ -62,19 +62,19 @@ class Fleet:
         self._confirmed: dict[Leg, Problems] = {}
 
     def commit(self, host: str) -> str:
-        """Return the commit that was asked for, as the hosts' repository knows it: full, except in an audit.
+        """Return the requested commit as the hosts' repository resolves it: full, except in an audit.
 
         Raises:
-            SwitchproofError: What kept this host, or the run, from having it.
+            SwitchproofError: The problem of this host, or of the run.
         """
         _raise_any(self._resolved, host)
         return self._commit
 
     def choice(self, host: str) -> Choice:
-        """Return what a rollback of a host goes back to.
+        """Return the system that a rollback of a host restores.
 
         Raises:
-            SwitchproofError: What kept it from being chosen.
+            SwitchproofError: The problem that prevented the choice.
         """
         _raise_any(self._resolved, host)
         choice = self.journeys[host].choice
@@ -82,10 +82,10 @@ class Fleet:
         return choice
 
     def before(self, host: str) -> Before:
-        """Return what a host was before anything changed.
+        """Return the state of a host before anything changed.
 
         Raises:
-            SwitchproofError: What kept it from being noted.
+            SwitchproofError: The problem that prevented the record.
         """
         problems = self._resolved
         before = self.journeys[host].before
@@ -94,27 +94,27 @@ class Fleet:
         return before
 
     def convergence(self, host: str, leg: Leg) -> Convergence:
-        """Return how the switch of a host ended, or its rollback.
+        """Return the result of a host's switch or rollback.
 
         Raises:
             SwitchproofError: What kept it from being known.
         """
         problems, ended = self._converged if leg == "forward" else self._moved[leg], self.journeys[host].convergences
-        if leg not in ended:  # a host that was lost may have told it later
+        if leg not in ended:  # a host that was lost may have reported it later
             _raise_any(problems, host)
         return ended[leg]
 
     def observation(self, host: str, leg: Leg) -> Observation:
-        """Return what was seen on a host.
+        """Return the observation of a host.
 
         Raises:
-            SwitchproofError: What kept it from being seen.
+            SwitchproofError: The problem that prevented it.
         """
         _raise_any(self._observed if leg == "forward" else self._seen_on(leg), host)
         return self.journeys[host].observations[leg]
 
     def differences(self, host: str) -> Differences:
-        """Return what a deploy would change on a host.
+        """Return the changes that a deploy would make on a host.
 
         Raises:
             SwitchproofError: What kept it from being known.
@@ -123,10 +123,10 @@ class Fleet:
         return self.journeys[host].compare()
 
     def diagnostics(self, host: str, leg: Leg) -> Diagnostics:
-        """Return the diagnostics of a host, asked for now if nobody has yet.
+        """Return the diagnostics of a host, collected now if they were not yet.
 
         Raises:
-            SwitchproofError: What kept them from being had.
+            SwitchproofError: The problem that prevented them.
         """
         _raise_any(self._connected, host)
         try:
@@ -135,14 +135,14 @@ class Fleet:
             self.journeys[host].rest()
 
     def confirm(self, host: str, ready: Collection[str]) -> Confirmation:
-        """Have a host keep its new system, and at the same time every other host that is ready for that.
+        """Confirm a host, and at the same time every other host that is ready.
 
         Args:
-            host: The host whose answer is asked for.
-            ready: The hosts of which every other check passed; no other host is confirmed.
+            host: The host whose answer is needed.
+            ready: The hosts that passed every other check; no other host is confirmed.
 
         Raises:
-            SwitchproofError: What kept the answer from being had.
+            SwitchproofError: The problem that prevented the answer.
         """
         leg, problems = self.journeys[host].leg, self._confirmed.setdefault(self.journeys[host].leg, {})
         if leg not in self.journeys[host].confirmations and host not in problems:
@@ -152,15 +152,15 @@ class Fleet:
         return self.journeys[host].confirmations[leg]
 
     def roll_back(self, reasons: Mapping[str, str]) -> None:
-        """Bring hosts back to what they had before, each for its reason."""
+        """Restore the earlier systems of hosts, each with a reason."""
         self._move("back", list(reasons), lambda journey: journey.roll_back(reasons[journey.host.name]))
 
     def await_return(self, hosts: list[str]) -> None:
-        """Wait until hosts that nobody confirms have gone back by themselves."""
+        """Wait until unconfirmed hosts have returned by themselves."""
         self._move("back", hosts, Journey.await_return)
 
     def go_again(self, hosts: list[str]) -> None:
-        """Bring hosts to the commit once more."""
+        """Deploy the commit to hosts again."""
         self._move("again", hosts, lambda journey: journey.converge("again"))
 
     def _move(self, leg: Leg, hosts: list[str], step: Callable[[Journey], object]) -> None:
@@ -168,7 +168,7 @@ class Fleet:
         self._looked.pop(leg, None)
 
     def abandon(self) -> None:
-        """Break off what is being asked of any host, as the run was told to end."""
+        """Break off the questions to all hosts, because the run is to end."""
         self._abandoned = True
         self._stop.set()
         self._workshop.break_off()
@@ -177,7 +177,7 @@ class Fleet:
         self._stop.clear()
 
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
-        """Give every host back, and say in which state."""
+        """Release every host, and return its state."""
         states = dict.fromkeys(self.journeys, HostState.UNKNOWN)
 
         def leave(journey: Journey) -> None:
@@ -189,12 +189,12 @@ class Fleet:
 
     @property
     def locked(self) -> bool:
-        """Whether a host was refused because another deploy has it."""
+        """Whether another deploy holds a host."""
         return any(isinstance(problem, Locked) for problem in self._refusals)
 
     @property
     def refusal(self) -> UsageError | None:
-        """The error for which the run was refused: the request cannot be met, or a host is another than expected."""
+        """The error that refused the run: an impossible request, or an unexpected host."""
         return next((problem for problem in self._refusals if isinstance(problem, UsageError)), None)
 
     @property
@@ -214,7 +214,7 @@ class Fleet:
 
     @cached_property
     def _visited(self) -> tuple[Problems, Problems]:
-        """Reach each host and look at it; return what kept hosts from being reached, and from being seen."""
+        """Connect to each host and observe it; return the problems of both steps."""
         unreached: Problems = {}
 
         def visit(journey: Journey) -> None:
@@ -277,7 +277,7 @@ class Fleet:
         return problems
 
     def _chosen(self) -> Problems:
-        """Choose for every host what its rollback goes back to."""
+        """Choose for every host the system that its rollback restores."""
         asked = self.plan.back_to
         if asked is not None and not is_generation(asked) and not is_commit(asked):
             try:
@@ -302,13 +302,13 @@ class Fleet:
             return held_up
         if held_up := self._barrier(self._supplied):
             return held_up
-        # A host that is switched already must not go back by itself while others still build.
+        # A host that has switched must not return by itself while others still build.
         every_s = min(RENEW_S, self.plan.target.confirm_s / 3) or RENEW_S
         return self._together(Journey.converge, every_s)
 
     @cached_property
     def _supplied(self) -> Problems:
-        """Have the runner build, where it is to, and bring every host what it built; none is switched before."""
+        """Build on the runner if the plan says so, and copy the results to every host before any host switches."""
         target = self.plan.target
         if target.build.on == "host" or self.plan.mode not in {Mode.DEPLOY, Mode.DRILL}:
             return {}
@@ -326,7 +326,7 @@ class Fleet:
 
     @contextmanager
     def _renewing(self) -> Iterator[None]:
-        """Keep the hosts' locks meanwhile."""
+        """Renew the hosts' locks during the block."""
         over = threading.Event()
 
         def renew() -> None:
@@ -342,7 +342,7 @@ class Fleet:
             renewing.join()
 
     def _together(self, step: Callable[[Journey], object], every_s: float) -> Problems:
-        """Take a step on every host; those that are there first tell their host meanwhile that the run goes on."""
+        """Take a step on every host; hosts that have finished are renewed until all have."""
         under_way = set(self.journeys)
         all_there = threading.Event()
 
@@ -372,7 +372,7 @@ class Fleet:
         return _in_parallel(self._all, lambda journey: journey.observe("forward"))
 
     def _seen_on(self, leg: Leg) -> Problems:
-        """Look at every host that was moved on a leg, the first time that one of them is asked for."""
+        """Observe every host that took a leg, when the first observation is needed."""
         if leg not in self._looked:
             moved = [journey for journey in self._all if leg in journey.convergences]
             looked = _in_parallel(moved, lambda journey: journey.observe(leg))
@@ -380,7 +380,7 @@ class Fleet:
         return self._looked[leg]
 
     def _name_what_runs(self) -> None:
-        """Say which commit an audit is about: the asked one, or the one that every host that was seen runs."""
+        """Record the commit of an audit: the requested one, or the one that every observed host runs."""
         seen = {journey.observations["forward"].system.commit for journey in self._all if journey.observations}
         asked = self.plan.revision or ""
         commit = seen.pop() if len(seen) == 1 else None
@@ -388,7 +388,7 @@ class Fleet:
             self._journal.emit(RevisionResolved(requested=asked, sha=commit, subject=""))
 
     def _barrier(self, problems: Problems) -> Problems:
-        """Hold up every host for the trouble of one; for an audit, only the host that has it."""
+        """Hold every host back because of one host's problem; in an audit only that host."""
         if not problems or self.plan.mode is Mode.AUDIT:
             return problems
         first, problem = next(iter(problems.items()))
@@ -407,15 +407,15 @@ def _raise_any(problems: Problems, host: str) -> None:
 
 
 def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object], at_once: int | None = None) -> Problems:
-    """Take one step of several hosts at the same time.
+    """Take one step on several hosts at the same time.
 
     Args:
         journeys: The hosts.
-        step: What each of them does.
-        at_once: How many at the same time; None for all of them.
+        step: The step.
+        at_once: How many at the same time; None for all.
 
     Returns:
-        What went wrong, by host.
+        The problems, by host.
     """
     problems: Problems = {}
     waiting = iter(journeys)

@@ -1,4 +1,4 @@
-"""The gate before production: looks for the record that lets a deploy through, before anything is touched."""
+"""The gate before production: finds the record that permits a deploy, before anything is touched."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from switchproof.deploy.trust.attestation import (
 )
 from switchproof.deploy.trust.promotion import Demand, Reason, Refusal, judge_record, judge_signer, judge_statement
 
-_TOLD = 3
-"""Runs of a folder whose reasons are told."""
+_SHOWN = 3
+"""Runs of a folder whose refusals are shown."""
 
 
 @dataclass
-class _Found:
-    """A run of which it is asked whether it lets the deploy through."""
+class _Candidate:
+    """A run that may permit the deploy."""
 
     folder: Path
     record: Record
@@ -38,7 +38,7 @@ class _Found:
     attested: Attested | None = None
 
     def refusals(self, gate: Gate, demand: Demand) -> Iterator[Refusal]:
-        """Yield every reason against it; what costs least is asked first."""
+        """Yield every reason against it, the cheapest check first."""
         yield from judge_record(self.record, demand)
         try:
             self.attested = read_attested(self.folder, gate.allowed_signers, gate.revoked_signers)
@@ -51,18 +51,18 @@ class _Found:
 
 
 def pass_gate(plan: Plan, contract_sha256: str, now: dt.datetime) -> PromotedFrom | None:
-    """Find the record that a deploy asks for.
+    """Find the record that a deploy requires.
 
     Args:
-        plan: What the run does.
-        contract_sha256: The contract that it will be held to.
+        plan: The plan of the run.
+        contract_sha256: The digest of the run's contract.
         now: The time.
 
     Returns:
-        What lets it through; None if it asks for none.
+        The record that permits it; None if it requires none.
 
     Raises:
-        UsageError: Nothing does; each reason is a sentence.
+        UsageError: No record permits it; the message has one line per reason.
     """
     gate = plan.gate
     if gate is None:
@@ -76,14 +76,13 @@ def pass_gate(plan: Plan, contract_sha256: str, now: dt.datetime) -> PromotedFro
         raise UsageError(
             f"--require-record={gate.record}: no such run; give a run's folder, its {RECORD}, or a folder of runs"
         )
-    found = (
-        _only(folder, gate, demand) if gate.record.name == RECORD or _holds(folder) else _newest(folder, gate, demand)
-    )
-    attested = found.attested
-    assert attested is not None  # else there was a reason against it
+    single = gate.record.name == RECORD or _holds(folder)
+    candidate = _only(folder, gate, demand) if single else _newest(folder, gate, demand)
+    attested = candidate.attested
+    assert attested is not None  # otherwise there was a refusal
     return PromotedFrom(
-        record=str(found.folder / RECORD),
-        run=found.record.run.id,
+        record=str(candidate.folder / RECORD),
+        run=candidate.record.run.id,
         signer=demand.signer or attested.principals[0],
         statement_sha256=attested.sha256,
     )
@@ -91,7 +90,7 @@ def pass_gate(plan: Plan, contract_sha256: str, now: dt.datetime) -> PromotedFro
 
 def _demand(plan: Plan, contract_sha256: str, now: dt.datetime) -> Demand:
     requires = plan.target.requires
-    assert plan.revision is not None  # the plan has seen to it
+    assert plan.revision is not None  # the plan requires one
     return Demand(
         commit=plan.revision,
         contract_sha256=contract_sha256,
@@ -109,49 +108,49 @@ def _holds(folder: Path) -> bool:
     return os.path.lexists(folder / RECORD)
 
 
-def _only(folder: Path, gate: Gate, demand: Demand) -> _Found:
+def _only(folder: Path, gate: Gate, demand: Demand) -> _Candidate:
     try:
-        found = _Found(folder, *parse_run(read_content(folder)))
+        candidate = _Candidate(folder, *parse_run(read_content(folder)))
     except Refused as error:
         raise _refuse(gate, demand, [(folder, error.refusal)]) from None
-    if refusals := list(found.refusals(gate, demand)):
+    if refusals := list(candidate.refusals(gate, demand)):
         raise _refuse(gate, demand, [(folder, refusal) for refusal in refusals])
-    return found
+    return candidate
 
 
-def _newest(parent: Path, gate: Gate, demand: Demand) -> _Found:
-    """Find the newest run in a folder of runs that lets the deploy through; links count for none."""
+def _newest(parent: Path, gate: Gate, demand: Demand) -> _Candidate:
+    """Find the newest run in a folder of runs that permits the deploy; links do not count."""
     try:
         folders = [folder for folder in sorted(parent.iterdir()) if not folder.is_symlink() and _holds(folder)]
     except OSError as error:
         raise UsageError(f"--require-record={gate.record}: {parent} cannot be read: {error.strerror}") from None
     candidates = sorted(
-        _of_commit(folders, demand.commit), key=lambda found: _utc(found.record.run.started), reverse=True
+        _of_commit(folders, demand.commit), key=lambda candidate: _utc(candidate.record.run.started), reverse=True
     )
     against = []
-    for found in candidates:
-        refusal = next(found.refusals(gate, demand), None)
+    for candidate in candidates:
+        refusal = next(candidate.refusals(gate, demand), None)
         if refusal is None:
-            return found
-        against.append((found.folder, refusal))
+            return candidate
+        against.append((candidate.folder, refusal))
     if not against:
         group = f"group {demand.group}" if demand.group else "other hosts"
         first = f"deploy it to {group} first, with --sign-key=FILE"
         sentence = f"none of the runs there ({len(folders)}) is of this commit: {first}"
         raise _refuse(gate, demand, [(parent, Refusal(Reason.COMMIT, sentence))])
-    against.sort(key=lambda each: each[1].reason is Reason.MODE)  # of many audits nobody wants to hear first
-    raise _refuse(gate, demand, against[:_TOLD], len(against) - _TOLD)
+    against.sort(key=lambda each: each[1].reason is Reason.MODE)  # show audits last
+    raise _refuse(gate, demand, against[:_SHOWN], len(against) - _SHOWN)
 
 
-def _of_commit(folders: list[Path], commit: str) -> Iterator[_Found]:
+def _of_commit(folders: list[Path], commit: str) -> Iterator[_Candidate]:
     for folder in folders:
         try:
-            # Most runs are of other commits; understanding a record takes far longer than looking for the commit.
+            # Most runs are of other commits. Searching for the commit is much faster than parsing the record.
             if commit.encode() in (content := read_content(folder)):
-                found = _Found(folder, *parse_run(content))
-                if found.record.revision.sha == commit:
-                    yield found
-        except Refused:  # what cannot be read lets nothing through
+                candidate = _Candidate(folder, *parse_run(content))
+                if candidate.record.revision.sha == commit:
+                    yield candidate
+        except Refused:  # an unreadable run permits nothing
             continue
 
 

@@ -1,4 +1,4 @@
-"""One host's way through the phases; the only place that orders them."""
+"""Takes one host through the phases of a run; no other module orders them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
-from switchproof.deploy.observe.observation import (
-    Observation,
-)
+from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.plan import Mode
@@ -26,13 +24,13 @@ from switchproof.deploy.record.events import (
 )
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
-from switchproof.deploy.run.leaving import Departure, found
+from switchproof.deploy.run.leaving import Departure, audited_state
 from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
 from switchproof.deploy.run.visit import LOOK, Visit
 
 
 class Journey(Visit):
-    """One host in one run. Phases keep what they learn; asking twice does nothing twice."""
+    """One host in one run. A phase keeps its result, so that it runs once."""
 
     # Phases, in the order of the contract.
 
@@ -40,13 +38,13 @@ class Journey(Visit):
         """Reach the host.
 
         Raises:
-            ConnectionProblem: With what was seen and what to try.
+            ConnectionProblem: The host cannot be reached; the message says what was seen and what to try.
         """
         with self._phase("connect"):
             self._host_side.connect()
 
     def resolve(self, revision: str) -> Resolution:
-        """Claim the host, note what it is, and have it resolve the revision to one full commit.
+        """Claim the host, record its state, and resolve the revision on it to one full commit.
 
         Raises:
             Locked: Another deploy has the host.
@@ -69,11 +67,11 @@ class Journey(Visit):
         return self.resolution
 
     def choose(self, asked: str | None, proven: Sequence[Proven]) -> Choice:
-        """Claim the host, note what it is, and choose which of its systems a rollback goes back to.
+        """Claim the host, record its state, and choose the system that a rollback restores.
 
         Args:
-            asked: A generation's number or a commit; None where it was left open.
-            proven: What canonical runs left the host with, newest first.
+            asked: A generation's number or a commit; None if the option has no value.
+            proven: The systems of canonical runs, newest first.
 
         Raises:
             Locked: Another deploy has the host.
@@ -89,7 +87,7 @@ class Journey(Visit):
         return self.choice
 
     def identify(self, revision: str) -> str:
-        """Have the host say which commit a branch or tag is, without fetching anything.
+        """Ask the host for the commit of a branch or tag, without fetching anything.
 
         Raises:
             UsageError: As for `resolve`.
@@ -101,7 +99,7 @@ class Journey(Visit):
             return read_resolution(frame, revision).sha
 
     def converge(self, leg: Leg = "forward") -> Convergence:
-        """Bring the host to what was asked for, the commit or an earlier system, following its log.
+        """Switch the host to the requested commit or earlier system, and follow the job's log.
 
         Raises:
             Inconclusive: How it ended could not be learnt.
@@ -127,17 +125,17 @@ class Journey(Visit):
         return self.convergences[leg]
 
     def receive(self, system: System) -> None:
-        """Bring what the runner built to the host, over a connection of its own; nothing is switched.
+        """Copy the system that the runner built to the host; nothing is switched.
 
         Raises:
-            Inconclusive: It could not be brought there.
+            Inconclusive: It could not be copied.
             BuildFailed: The runner's copy is damaged.
         """
         self._delivery.bring(system)
         self.built = system.toplevel
 
     def take_failed_build(self, error: BuildFailed) -> None:
-        """Take in that nix on the runner failed, which is judged as on the host itself."""
+        """Record that nix failed on the runner; checks judge it like a failure on the host."""
         self.convergences["forward"] = Convergence(
             finished=True,
             status=1,
@@ -150,7 +148,7 @@ class Journey(Visit):
         )
 
     def renew(self) -> None:
-        """Have the host keep its lock, and wait on for its confirmation: the run only waits for other hosts."""
+        """Renew the host's lock and its wait for the confirmation, while the run waits for other hosts."""
         if not self._claimed:
             return
         job = {"SWITCHPROOF_JOB": self._jobs[-1]} if self._jobs else {}
@@ -158,7 +156,7 @@ class Journey(Visit):
             self._host_side.ask("status", {**job, "SWITCHPROOF_RENEW": "1"})
 
     def confirm(self) -> Confirmation:
-        """Have the host keep the new system, over a connection that the new system has let in.
+        """Tell the host to keep the new system, over a connection that the new system has accepted.
 
         Raises:
             Inconclusive: The host's answer could not be had.
@@ -179,7 +177,7 @@ class Journey(Visit):
                 ended.expected if ended else "",
                 choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None,
             )
-            # A host that keeps the system and boots another one is brought back like one that failed.
+            # A host that keeps the system but boots another one is rolled back like a failed one.
             self.kept = answer.is_lasting
             if answer.outcome == "ok":
                 self._account.mark("confirmed", answer.detail)
@@ -188,7 +186,7 @@ class Journey(Visit):
         return answer
 
     def observe(self, leg: Leg) -> Observation:
-        """See whether the host is healthy, waiting there for it to become so; look closer if it does not.
+        """Observe the host once it is healthy or its time is over; collect diagnostics if it is not healthy.
 
         Raises:
             Inconclusive: The host's answer could not be had.
@@ -209,7 +207,7 @@ class Journey(Visit):
         return self.observations[leg]
 
     def _may_pass(self, ended: Convergence) -> bool:
-        """Whether anything is to be waited for after a switch: where it failed itself, it goes back in any case."""
+        """Whether to wait for health after a switch; a switch that failed itself is rolled back in any case."""
         if ended.ending is not Ending.UNITS_FAILED:
             return ended.activated
         assert self.before is not None  # noted when the host was claimed
@@ -217,7 +215,7 @@ class Journey(Visit):
         return bool(ended.failed_units) and ended.failed_units <= explained
 
     def diagnose(self, leg: Leg) -> Diagnostics:
-        """Keep everything that tells why something failed, as it is now.
+        """Collect the host's diagnostics as they are now, and keep them as evidence.
 
         Raises:
             Inconclusive: The host's answer could not be had.
@@ -230,7 +228,7 @@ class Journey(Visit):
         return self.diagnostics[leg]
 
     def roll_back(self, reason: str) -> Convergence:
-        """Bring the host back to the very system that it had before; it may be on its way there by itself already.
+        """Restore the system that the host had before; the host may be returning by itself already.
 
         Raises:
             Inconclusive: How it ended could not be learnt.
@@ -255,7 +253,7 @@ class Journey(Visit):
         return self.convergences["back"]
 
     def await_return(self) -> Convergence:
-        """Leave the new system unconfirmed, and wait until the host has gone back by itself.
+        """Leave the new system unconfirmed, and wait until the host has returned by itself.
 
         Raises:
             Inconclusive: How it ended could not be learnt.
@@ -267,7 +265,7 @@ class Journey(Visit):
         return self.convergences["back"]
 
     def compare(self) -> Differences:
-        """Build what a deploy would switch to and say what differs; nothing is switched.
+        """Build the system of a deploy and compare it with the running one; nothing is switched.
 
         Raises:
             Inconclusive: The system could not be built, or the host's answer could not be had.
@@ -280,7 +278,7 @@ class Journey(Visit):
                 ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
                 frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
-                    raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.words}")
+                    raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.excerpt}")
                 self.differences = Differences(
                     *(frame.text(name) for name in ("running", "expected", "closure", "units"))
                 )
@@ -288,32 +286,32 @@ class Journey(Visit):
 
     @property
     def changed(self) -> bool:
-        """Whether the host is, as far as is known, another system than before, or went back from one by itself."""
+        """Whether the host may have changed since before the run, or has returned from a change by itself."""
         if not self._launched or self.before is None:
             return False
         seen = self.observations.get(self.leg)
-        if seen is None or self.returned or self._unended:  # a job that may be at work may still change it
+        if seen is None or self.returned or self._unended:  # a running job may still change it
             return True
         was, ended = self.before.system, self.convergences.get(self.leg)
         if not is_same(seen.system, was):
             return True
-        # One that is as before though it was being switched to something else has gone back, or is about to.
+        # A host that is as before, although it was switched, has returned or is about to return.
         return ended is not None and ended.touched and ended.expected not in {"", was.running}
 
     @property
     def reboot(self) -> str:
-        """That the host rebooted during the run, in words; empty if it did not."""
+        """A sentence about a reboot during the run; empty if there was none."""
         was = self.before.system.boot_id if self.before else ""
         seen = (self._newest.system.boot_id if self._newest else "", self._host_side.boot_id)
         now = next((boot for boot in seen if was and boot and boot != was), "")
         return f"the host rebooted during the run (boot {was} → {now})" if now else ""
 
     def leave(self, verdict: Verdict, back: Verdict | None) -> HostState:
-        """Give the host back and establish the state that it is left in.
+        """Release the host and determine its final state.
 
         Args:
-            verdict: Of the run on this host.
-            back: Of the system that was restored; None if none was.
+            verdict: The verdict of the run on this host.
+            back: The verdict of the restored system; None if none was restored.
         """
         problem = self._end(verdict) if self._claimed else None
         state, reason = self._state(verdict, back, problem)
@@ -324,28 +322,28 @@ class Journey(Visit):
         return state
 
     def abandon(self) -> None:
-        """Break off what is being asked, so that the host can be asked something else. Nothing ends on the host."""
+        """Break off the current question, so that another one can be asked. Jobs on the host continue."""
         self._host_side.break_off()
         self._delivery.break_off()
         with self._busy:
             self._host_side.hang_up()
 
     def rest(self) -> None:
-        """Leave a host of an audit that has more hosts than it may be connected to at the same time.
+        """Close the connection of an audit with more hosts than it may be connected to at the same time.
 
-        The connection is made again when something more is asked.
+        The next question opens it again.
         """
         if self.plan.mode is Mode.AUDIT and len(self.plan.target.hosts) > self.plan.parallel:
             self._host_side.hang_up()
 
     def run_program(self, text: str, timeout_s: float) -> tuple[int | None, bytes, bytes]:
-        """Run a shell text on the host, for checks that look at one thing.
+        """Run a shell text on the host, for a check.
 
         Returns:
             Exit status, standard output, standard error.
 
         Raises:
-            ConnectionProblem: The host was lost, or the time was over.
+            ConnectionProblem: The connection was lost, or the time is over.
         """
         try:
             done = self._host_side.run(text, timeout_s)
@@ -354,7 +352,7 @@ class Journey(Visit):
         return done.exit_status, done.stdout, done.stderr
 
     def _end(self, verdict: Verdict) -> str | None:
-        """Tell the host that the run is over. Return what kept it from hearing, None if it heard."""
+        """Tell the host that the run is over; return why that failed, None if it did not."""
         values = {"SWITCHPROOF_OUTCOME": str(verdict)}
         if self._jobs:
             values["SWITCHPROOF_JOB"] = self._jobs[-1]
@@ -376,12 +374,12 @@ class Journey(Visit):
 
     @property
     def _kept_broken(self) -> bool:
-        """Whether a system that did not pass is to stay, for a person to look at."""
+        """Whether a system that did not pass is kept, for a person to look at."""
         return self.plan.on_failure == "keep" and self.changed and not self.returned and not self.kept
 
     def _state(self, verdict: Verdict, back: Verdict | None, problem: str | None) -> tuple[HostState, str]:
         if self.plan.mode is Mode.AUDIT:
-            return found(verdict)
+            return audited_state(verdict)
         if not self._launched:
             return HostState.UNCHANGED, "Nothing was started on this host."
         if problem is not None:
@@ -409,7 +407,7 @@ class Journey(Visit):
 
     @property
     def _alone(self) -> str:
-        """What becomes of a host that nobody can reach any more."""
+        """A sentence about the automatic return of a host that cannot be reached; empty if there is none."""
         if self.kept or not self.plan.target.confirm_s:
             return ""
         after_s = self.plan.target.confirm_s

@@ -1,4 +1,4 @@
-"""What a run left a host in, from what was proven and what was seen at its end (pure)."""
+"""Derives the state in which a run leaves a host (pure)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from switchproof.deploy.contract import HostState, Verdict
 
 
-def found(verdict: Verdict) -> tuple[HostState, str]:
-    """Say in which state an audit found a host, and how that is known.
+def audited_state(verdict: Verdict) -> tuple[HostState, str]:
+    """Return the state of an audited host, and the reason as a sentence.
 
     Args:
-        verdict: Of the audit on this host.
+        verdict: The verdict of the audit on this host.
     """
     if verdict.accepted:
         but = "" if verdict is Verdict.PASSED else ", except those waived"
@@ -23,15 +23,15 @@ def found(verdict: Verdict) -> tuple[HostState, str]:
 
 @dataclass(frozen=True)
 class Departure:
-    """Everything that a host's state follows from.
+    """Everything that decides a host's state.
 
     Attributes:
-        verdict: Of the run on this host.
-        back: Of the system that was restored; None if none was to be.
+        verdict: The verdict of the run on this host.
+        back: The verdict of the restored system; None if none was to be restored.
         kept: Whether the host has confirmed that it keeps the new system.
         returned: Whether the host went back by itself.
-        same: Whether it was seen at the end to run and have set the very system from before.
-        running: The system that it was seen to run.
+        same: Whether the last observation shows the system and profile from before the run.
+        running: The system that it runs, by the last observation.
     """
 
     verdict: Verdict
@@ -43,7 +43,7 @@ class Departure:
 
     @property
     def state(self) -> tuple[HostState, str]:
-        """The state, and how it is known."""
+        """The state, and the reason as a sentence."""
         if self.verdict.accepted and self.kept:
             held = "passed" if self.verdict is Verdict.PASSED else "passed, except those waived"
             return HostState.CONVERGED, f"Every clause {held}, and the host keeps the system."

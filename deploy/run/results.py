@@ -1,4 +1,4 @@
-"""What the phases of one host's way come to (pure)."""
+"""The results of a host's phases (pure)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot
-from switchproof.deploy.observe.observation import (
-    System,
-    Unit,
-)
+from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.parts.units import Unit
 
 
 class Locked(Inconclusive):
@@ -19,7 +17,7 @@ class Locked(Inconclusive):
 
 @dataclass(frozen=True)
 class Before:
-    """What a host was before anything changed; the host keeps the same."""
+    """The state of a host before anything changed; the host notes it as well."""
 
     system: System
     units: Mapping[str, Unit]
@@ -28,14 +26,14 @@ class Before:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What a host said when something failed: the parts that hold something, by name, and where they are kept."""
+    """A host's diagnostics after a failure: the path in the evidence of each part that is not empty."""
 
     parts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Differences:
-    """What a deploy would change: Nix's and switch-to-configuration's own words."""
+    """The changes that a deploy would make, as Nix and switch-to-configuration print them."""
 
     running: str
     expected: str
@@ -45,13 +43,13 @@ class Differences:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What a host answered when it was told to keep the new system.
+    """A host's answer to the request to keep the new system.
 
     Attributes:
-        outcome: `ok`; `late`, `booted`, `foreign` or `busy` where it will not keep it.
-        detail: The host's words.
+        outcome: `ok`; `late`, `booted`, `foreign` or `busy` if it does not keep it.
+        detail: The host's explanation.
         expected: The system that it should keep.
-        boot: What it boots now; None where it does not keep the system.
+        boot: Its next boots; None if it does not keep the system.
     """
 
     outcome: str
@@ -61,7 +59,7 @@ class Confirmation:
 
     @property
     def is_lasting(self) -> bool:
-        """Whether the host keeps the system, and boots it."""
+        """Whether the host keeps the system and boots it."""
         boot = self.boot
         if self.outcome != "ok" or boot is None or boot.doubt:
             return False
@@ -69,9 +67,9 @@ class Confirmation:
 
 
 def is_same(one: System, other: System) -> bool:
-    """Whether two looks at a host saw the same system, with the same programs of the bridge."""
-    what, was = (
+    """Whether two observations show the same system, with the same programs of the bridge."""
+    programs, other_programs = (
         {name: (installed.state, installed.target) for name, installed in system.installed.items()}
         for system in (one, other)
     )
-    return (one.running, one.profile, what) == (other.running, other.profile, was)
+    return (one.running, one.profile, programs) == (other.running, other.profile, other_programs)

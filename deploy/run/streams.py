@@ -1,4 +1,4 @@
-"""A standard stream that breaks changes nothing in a run: what it cannot take goes to /dev/null."""
+"""Keeps a broken standard stream from changing a run: its output goes to /dev/null."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def silence(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def forgiving(stream: TextIO) -> Iterator[None]:
-    """Silence a stream if writing to it fails, instead of raising; a closed one stays as it is."""
+    """Silence a stream if a write within the block fails; leave a closed stream as it is."""
     try:
         yield
     except OSError:

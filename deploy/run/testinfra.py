@@ -1,4 +1,4 @@
-"""testinfra's words for one host, over our own connection: host keys checked, deadlines kept, any provider."""
+"""Runs testinfra over a run's own connection: checked host keys, deadlines, any provider."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class ConnectionBackend(BaseBackend):
         """Run a command; see testinfra.
 
         Raises:
-            Inconclusive: The host could not be asked, or did not say how the command ended.
+            Inconclusive: The host could not be reached, or did not report the exit status.
         """
         text = self.get_command(command, *args)
-        # A shell that reads its own text from standard input must not have that taken away.
+        # The shell reads this program from standard input, so the command must not read from it.
         program = f"exec /bin/sh -c {shlex.quote(text)} </dev/null\n"
         status, out, err = self._journey.run_program(program, COMMAND_S)
         if status is None:

@@ -1,4 +1,4 @@
-"""What the phases of one host's way share: what the run knows of the host, and how a phase is made."""
+"""The state and steps that all phases of one host share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,9 @@ from switchproof.deploy.host.frame import Frame, read_sections
 from switchproof.deploy.host.program import bridge_values, endpoints, health_values
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice, read_returned
-from switchproof.deploy.observe.observation import (
-    Observation,
-    read_failed,
-    read_observation,
-    read_system,
-    read_units,
-)
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.observe.parts.system import read_system
+from switchproof.deploy.observe.parts.units import read_failed, read_units
 from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems, find_state_problems
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
@@ -44,23 +40,23 @@ from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Di
 from switchproof.deploy.target.types import Health, Host
 
 NO_STORE_PATH = "this nixos-rebuild takes no store path"
-"""What the host's script says where it has to do without nixos-rebuild."""
+"""The host script's message if nixos-rebuild does not accept a store path."""
 
 LOOK = Health(ready_s=0.0, answers=1, soak_s=0.0, timeout_s=1.0)
-"""One look, which waits for nothing."""
+"""Health limits for an observation without waiting."""
 
 
 class Visit:
-    """What a run knows of one host, and what it does there in any phase.
+    """The state of one host in a run, and the steps that every phase uses.
 
     Args:
         host: The host.
-        plan: What the run does.
+        plan: The plan of the run.
         run: The run's id, the same on every host.
-        owner: Who runs it, for whoever finds the host locked.
-        provider: How the host is reached.
-        journal: Told everything that happens.
-        stop: Set when the run was told to end.
+        owner: Who started the run, shown to another run that finds the host locked.
+        provider: Makes connections to the host.
+        journal: Receives every event.
+        stop: Set when the run is to end.
     """
 
     def __init__(
@@ -85,14 +81,14 @@ class Visit:
         self.confirmations: dict[Leg, Confirmation] = {}
         self.differences: Differences | None = None
         self.built = ""
-        """What the runner built and copied to the host; empty where the host builds its own."""
+        """The system that the runner built and copied; empty if the host builds its own."""
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False
         self.locked_out: dict[Leg, str] = {}
-        """What kept a new connection from being let in after the switch of a leg; empty if nothing did."""
+        """Why no new connection was accepted after the switch, by leg; empty if one was."""
         self.went_back: dict[Leg, str] = {}
-        """What the host said of going back by itself from what a leg had brought it to."""
+        """The host's report that it returned by itself, by the leg that it returned from."""
         self._journal = journal
         self._host_side = Dialogue(
             host.name,
@@ -109,12 +105,12 @@ class Visit:
         self._run = run
         self._jobs: list[str] = []
         self._return: Convergence | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._newest: Observation | None = None
         self._account = Account(host.name, journal)
 
     def _follow_job(self, leg: Leg) -> None:
-        """Follow the job of a leg to its end, also the end of a host that was lost meanwhile and answers again."""
+        """Follow the job of a leg to its end, also after the host was lost and answers again."""
         ended = self.convergences[leg] = self._host_side.follow(self._jobs[-1], self.plan.target.converge.timeout_s)
         self._unended = None
         self._account.boot(self._host_side.boot_id)
@@ -131,7 +127,12 @@ class Visit:
         return {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
 
     def _take(self, frame: Frame) -> None:
-        """Take in what a host says when it is claimed."""
+        """Process a host's answer to a claim.
+
+        Raises:
+            Locked: Another run holds the host.
+            HostUnready: The host cannot be deployed to.
+        """
         if frame.get("outcome") == "locked":
             self._claimed = False
             raise Locked(f"{self.host.name}: this host is locked: {frame.text('detail')}")
@@ -150,18 +151,18 @@ class Visit:
         self._tell_return(frame)
 
     def _look_before(self, frame: Frame) -> None:
-        """See whether the host has what a deploy needs, before anything is begun there.
+        """Check that the host has what a deploy needs, before anything begins there.
 
         Raises:
-            HostUnready: With all that it lacks.
+            HostUnready: It lacks something; the message lists everything.
         """
         limits_of_host, before = self.plan.target.preflight, self.before
-        found = find_room_problems(frame, limits_of_host)
-        found += find_clock_problems(self._host_side.clock, limits_of_host)
+        problems = find_room_problems(frame, limits_of_host)
+        problems += find_clock_problems(self._host_side.clock, limits_of_host)
         if before is not None:
-            found += find_state_problems(before.system, before.failed)
-        refused = [problem for problem in found if problem.finding in limits_of_host.refuse]
-        for problem in found:
+            problems += find_state_problems(before.system, before.failed)
+        refused = [problem for problem in problems if problem.finding in limits_of_host.refuse]
+        for problem in problems:
             if problem.finding not in limits_of_host.refuse:
                 self._warn(f"Before this run, {problem.text}.")
         if refused:
@@ -173,16 +174,16 @@ class Visit:
             )
 
     def _tell_return(self, frame: Frame) -> None:
-        """Tell that the host went back by itself, once: in an earlier run, or in this one."""
-        found = read_returned(frame)
-        if found is None or (message := found.message(self._run)) in self._told:
+        """Report once that the host returned by itself, in this run or an earlier one."""
+        returned = read_returned(frame)
+        if returned is None or (message := returned.message(self._run)) in self._reported:
             return
-        self._told.add(message)
-        if found.run == self._run:
+        self._reported.add(message)
+        if returned.run == self._run:
             self.returned = True
             self.went_back[self.leg] = message
             self._account.mark("went-back", message)
-        if found.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
+        if returned.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
             self._note(message)
         else:
             self._warn(message)
@@ -195,12 +196,12 @@ class Visit:
         assert self.before is not None  # only a claimed host was changed
         to = self.before.system.running
         self._journal.emit(RollbackBegun(host=self.host.name, reason=reason, to=to))
-        for told in (self.convergences, self.observations, self.diagnostics, self.locked_out):
-            told.pop("back", None)
+        for results in (self.convergences, self.observations, self.diagnostics, self.locked_out):
+            results.pop("back", None)
         return to
 
     def _returning(self, ended: Convergence) -> Convergence | None:
-        """Wait for the host's own way back after a job that never ended, as after a boot; None if it is on none."""
+        """Wait for the host's own return after a job that never ended, as after a reboot; None if there is none."""
         assert self.before is not None  # only a claimed host was changed
         guard, booted = self._host_side.guard, self._host_side.boot_id not in {"", self.before.system.boot_id}
         if ended.finished or guard not in {"armed", "rolled-back", "returning", "returned"}:
@@ -237,12 +238,12 @@ class Visit:
 
     @property
     def kind(self) -> str:
-        """By which kind of connection the host was reached; empty before it was."""
+        """The kind of the last connection; empty before the first."""
         return self._host_side.kind
 
     @contextmanager
     def _knocking(self, leg: Leg) -> Iterator[None]:
-        """See, beside what is asked, whether the host lets a new connection in after the switch of a leg."""
+        """Check in parallel whether the host accepts a new connection after the switch of a leg."""
         within_s = self.plan.target.converge.reconnect_s
         if leg not in self.convergences or not within_s:
             yield
@@ -315,7 +316,7 @@ class Visit:
 
 
 def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
-    """Say what the host's script must know for every verb."""
+    """Return the variables that every verb of the host's script needs."""
     target = plan.target
     return {
         "WORKDIR": target.repository.checkout,

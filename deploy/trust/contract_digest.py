@@ -43,6 +43,12 @@ JUDGING = (
     "deploy/observe/convergence.py",
     "deploy/observe/health.py",
     "deploy/observe/observation.py",
+    "deploy/observe/parts/listeners.py",
+    "deploy/observe/parts/processes.py",
+    "deploy/observe/parts/system.py",
+    "deploy/observe/parts/text.py",
+    "deploy/observe/parts/units.py",
+    "deploy/observe/parts/watch.py",
     "deploy/observe/pending.py",
     "deploy/observe/revision.py",
     # What it is held against, and what all of it comes to.

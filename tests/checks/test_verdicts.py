@@ -15,7 +15,9 @@ from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
 from switchproof.deploy.observe.bridge import Installed
 from switchproof.deploy.observe.convergence import Convergence
-from switchproof.deploy.observe.observation import Observation, read_observation, read_system, read_units
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.observe.parts.system import read_system
+from switchproof.deploy.observe.parts.units import read_units
 from switchproof.deploy.providers import load
 from switchproof.deploy.run.results import Before, Confirmation, is_same
 from switchproof.deploy.settings import TARGETS

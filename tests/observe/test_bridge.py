@@ -168,7 +168,7 @@ def test_a_bridge_that_fails_has_an_ending_of_its_own(stage: str, ending: Ending
         finished=True, status=1, stage=stage, expected=TOPLEVEL, unit="", journal="", log=log, log_path=""
     )
     assert (ended.ending, ended.touched) == (ending, touched)
-    assert ended.words.startswith(f"error: sandbox: {NEW}")
+    assert ended.excerpt.startswith(f"error: sandbox: {NEW}")
 
 
 def test_a_table_says_what_the_script_reads() -> None:

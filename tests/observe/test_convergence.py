@@ -96,14 +96,14 @@ LONG = "".join(f"line {number}\n" for number in range(40))
 )
 def test_host_s_own_words_are_around_the_first_error(log: str, first: str, last: str, count: int) -> None:
     """The words are a few lines around the last stage's first error, or the last lines if there is none."""
-    words = ended(log=log).words.splitlines()
+    words = ended(log=log).excerpt.splitlines()
     assert (words[0], words[-1], len(words)) == (first, last, count)
 
 
 def test_silent_job_has_no_words() -> None:
     """An empty log, or one that ends with a stage's beginning, gives no words."""
-    assert ended().words == ""
-    assert ended(log="--- build\nx\n--- switch\n").words == ""
+    assert ended().excerpt == ""
+    assert ended(log="--- build\nx\n--- switch\n").excerpt == ""
 
 
 def test_units_that_were_left_alone_are_told() -> None:
@@ -171,10 +171,10 @@ def test_words_reach_up_to_where_the_job_marks_the_end() -> None:
     """Whatever a version of nixos-rebuild prints or not, the lines before the job's own mark are among the words."""
     said = "Warning: the new NixOS configuration has an init that is\nincompatible with the current configuration.\n"
     log = f"--- switch\n{LONG}{said}{RESULT}\njournal: Main process exited, code=exited, status=100/n/a\nFailed\n"
-    assert said.strip() in ended(log=log).words
-    assert ended(log=log).words.endswith(RESULT)
+    assert said.strip() in ended(log=log).excerpt
+    assert ended(log=log).excerpt.endswith(RESULT)
     log = f"--- switch\nerror: early\n{LONG}{said}{RESULT}\njournal: x\n"
-    words = ended(log=log).words
+    words = ended(log=log).excerpt
     assert words.startswith("error: early")
     assert "[…]" in words
     assert words.endswith(RESULT)

@@ -10,18 +10,12 @@ from hypothesis import strategies as st
 
 from switchproof.deploy.host.frame import Frame, FrameError
 from switchproof.deploy.observe.answers import Answer
-from switchproof.deploy.observe.observation import (
-    Listener,
-    Observation,
-    Process,
-    Program,
-    Streak,
-    Unit,
-    read_failed,
-    read_observation,
-    read_system,
-    read_units,
-)
+from switchproof.deploy.observe.observation import Observation, read_observation
+from switchproof.deploy.observe.parts.listeners import Listener
+from switchproof.deploy.observe.parts.processes import Process, Program
+from switchproof.deploy.observe.parts.system import read_system
+from switchproof.deploy.observe.parts.units import Unit, read_failed, read_units
+from switchproof.deploy.observe.parts.watch import Streak
 from switchproof.deploy.record.events import SystemIdentity
 from tests.answers import (
     BODIES,

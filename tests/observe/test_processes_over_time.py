@@ -120,7 +120,7 @@ def test_bodies_must_be_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "noted", "said", "agrees"),
+    ("reported", "noted", "named", "agrees"),
     [
         (SHA, SHA, SHA, True),
         (SHA[:7], SHA, SHA[:7], True),
@@ -133,8 +133,8 @@ def test_bodies_must_be_whole() -> None:
     ],
 )
 def test_system_that_names_its_commit_is_held_against_the_note(
-    named: str, noted: str, said: str | None, agrees: bool
+    reported: str, noted: str, named: str | None, agrees: bool
 ) -> None:
-    """What the system says of itself goes before what the host noted, and only two commits can contradict."""
-    system = observed(system__revision=named, system__built_from=noted).system
-    assert (system.said, system.agrees) == (said, agrees)
+    """The commit that the system reports goes before the one that the host noted; only two commits can contradict."""
+    system = observed(system__revision=reported, system__built_from=noted).system
+    assert (system.named_commit, system.has_consistent_commit) == (named, agrees)

@@ -10,7 +10,7 @@ from tests.observe.test_convergence import RESULT, ended
 def words(before: int, after: int) -> list[str]:
     said = [*(f"line {number}" for number in range(before)), "error: it broke"]
     said += [f"after {number}" for number in range(after)]
-    return ended(log="\n".join(["--- switch", *said, RESULT, "journal: later"])).words.splitlines()
+    return ended(log="\n".join(["--- switch", *said, RESULT, "journal: later"])).excerpt.splitlines()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (8, 0), (5, 9), (5, 20)])

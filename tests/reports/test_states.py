@@ -10,7 +10,7 @@ import pytest
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Record
-from switchproof.deploy.run.leaving import found
+from switchproof.deploy.run.leaving import audited_state
 from switchproof.reports import advice, reading, summary, text
 from tests.reports import stories
 
@@ -77,7 +77,7 @@ def test_an_audit_never_calls_an_unhealthy_host_safe() -> None:
 )
 def test_an_audit_says_what_it_found(verdict: Verdict, state: HostState) -> None:
     """Only a host whose every clause passed or is waived was found healthy."""
-    assert found(verdict)[0] is state
+    assert audited_state(verdict)[0] is state
 
 
 def test_a_canonical_run_states_the_bound_of_its_soak() -> None:

@@ -197,7 +197,7 @@ def passes_checks(case: Case) -> bool:
     """Judge as a session does."""
     try:
         seen = observed(case)
-        test_converge.test_the_system_is_of_the_commit(seen, SHA if seen.system.said else None, "", Shown())
+        test_converge.test_the_system_is_of_the_commit(seen, SHA if seen.system.named_commit else None, "", Shown())
         named = tuple(case.unit_files.split())
         test_converge.test_unit_definitions_are_those_of_the_running_system(seen, set(), named, Shown())
         test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())

@@ -172,6 +172,7 @@ def test_what_a_verdict_depends_on_judges() -> None:
         "deploy/observe/health.py",
         "deploy/observe/pending.py",
         "deploy/observe/observation.py",
+        "deploy/observe/parts/units.py",
     } <= found
     assert {name for name in found if name not in JUDGING and not is_carrying(name)} == set()
     assert {name for name in JUDGING if name.endswith(".py")} - found == AROUND

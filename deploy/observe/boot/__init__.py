@@ -1,1 +1,1 @@
-"""Which system a host boots next, computed from what its boot loader reads (pure)."""
+"""Computes which system a host boots next, from the files and variables of its boot loader (pure)."""

@@ -1,4 +1,4 @@
-"""Which boot loader decides on a host, and what it boots next (pure)."""
+"""Chooses the boot loader of a host, and asks its module what boots next (pure)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Loader: TypeAlias = Literal["detect", "systemd-boot", "grub", "none"]
 
 
 def choose_boot(facts: BootFacts, loader: Loader) -> Boot:
-    """Compute what a host boots next, and what after that.
+    """Compute the next boot of a host, and the boots after it.
 
     Args:
-        facts: What the host says about its boot loader.
+        facts: The host's report on its boot loader.
         loader: The boot loader that the target file names; `detect` to find out.
     """
     if loader == "none":
         return Boot("none")
     if loader == "detect":
-        found = _detect(facts)
-        if isinstance(found, Boot):
-            return found
-        loader = found
+        detected = _detect(facts)
+        if isinstance(detected, Boot):
+            return detected
+        loader = detected
     return systemd_boot.choose(facts) if loader == systemd_boot.LOADER else grub.choose(facts)
 
 
@@ -43,14 +43,14 @@ def _detect(facts: BootFacts) -> Loader | Boot:
     if has_systemd_boot:
         return "systemd-boot"
     others = ", ".join(file.path for file in facts.files)
-    what = (
+    problem = (
         f"the boot loader of {others} is not one that can be read here"
         if others
         else "no boot loader was found in /boot or /efi"
     )
     where = ", and this host is a container" if facts.firmware == "container" else ""
     return Boot(
-        "", doubt=f'{what}{where}; if the host boots without one, set boot.loader = "none" and give the reason'
+        "", doubt=f'{problem}{where}; if the host boots without one, set boot.loader = "none" and give the reason'
     )
 
 

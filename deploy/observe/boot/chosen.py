@@ -1,4 +1,4 @@
-"""What a boot loader chooses."""
+"""The choice of a boot loader (pure)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Entry:
     Attributes:
         name: Its name in the menu or its file.
         system: The system that it starts, by its `init=`; empty if it names none.
-        missing: Its kernel or initrd that is not there.
-        why: What chooses it, such as `LoaderEntryDefault` or `default nixos-*`.
+        missing: Its kernel or initrd, if missing or empty.
+        why: The setting that chooses it, such as `LoaderEntryDefault` or `default nixos-*`.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Boot:
-    """What a host boots.
+    """The next boots of a host.
 
     Attributes:
-        loader: The boot loader: `systemd-boot`, `grub`, or `none` where the target file says that there is none.
-        next: What the next boot starts; None if that is not known.
-        lasting: What later boots start.
-        doubt: Why it is not known what boots; empty if it is known.
+        loader: The boot loader: `systemd-boot`, `grub`, or `none` if the target file says that there is none.
+        next: The entry of the next boot; None if unknown.
+        lasting: The entry of later boots; None if unknown.
+        doubt: Why they are unknown; empty if they are known.
     """
 
     loader: str
@@ -50,7 +50,7 @@ class Boot:
         return f"{self.next}{later}"
 
     def problem(self, expected: str) -> str:
-        """Say what keeps the host from booting `expected`, empty if nothing does or nothing is known."""
+        """Return why the host will not boot `expected`; empty if it will, or if nothing is known."""
         if self.next is None or self.lasting is None:
             return ""
         for entry, when in (

@@ -1,4 +1,4 @@
-"""What a host says about its boot loader, as typed facts."""
+"""A host's report on its boot loader, as typed facts (pure)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class BootFile:
     """A file that a boot loader reads.
 
     Attributes:
-        path: Where the host has it.
-        lines: The lines that bear on what boots. `missing PATH gone` and `missing PATH empty` name a kernel or initrd
-            that the lines before it ask for.
+        path: Its path on the host.
+        lines: The lines that matter for the choice. `missing PATH gone` and `missing PATH empty` name a kernel or
+            initrd of
+            the lines before.
     """
 
     path: str
@@ -32,14 +33,14 @@ class BootFile:
 
 @dataclass(frozen=True)
 class BootFacts:
-    """Everything that bears on what a host boots.
+    """Everything that decides what a host boots.
 
     Attributes:
         firmware: `efi`, `none` (a BIOS, or no firmware that Linux knows), or `container`.
         mounts: File system types of the mount points that matter, by path.
         variables: EFI variables as text, by name without the vendor's id.
-        files: The files of every boot loader that was found.
-        cut: Whether there was more than the host tells.
+        files: The files of every boot loader on the host.
+        cut: Whether the host left out a part, because it was too long.
     """
 
     firmware: str
@@ -49,15 +50,15 @@ class BootFacts:
     cut: bool
 
     def named(self, pattern: str) -> list[BootFile]:
-        """The files whose whole path matches a regular expression."""
+        """Return the files whose whole path matches a regular expression."""
         return [file for file in self.files if re.fullmatch(pattern, file.path)]
 
 
 def read_boot_facts(frame: Frame) -> BootFacts:
-    """Read what a host says about its boot loader.
+    """Read a host's report on its boot loader.
 
     Raises:
-        FrameError: A part is missing or cannot be understood.
+        FrameError: A part is missing or malformed.
     """
     files: list[BootFile] = []
     for block in frame.text("boot.files").split(_FIELD)[1:]:

@@ -1,4 +1,4 @@
-"""Which entry GRUB starts: its environment block, its default and its menu, as in GRUB 2.12 (pure)."""
+"""Computes which entry GRUB starts from its environment, default and menu, as GRUB 2.12 does (pure)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Node:
 
 @dataclass
 class _Read:
-    """What reading the configuration has come to."""
+    """The state of reading the configuration."""
 
     variables: dict[str, str]
     menu: _Node
@@ -67,7 +67,7 @@ class _Branch:
 
 
 def choose(facts: BootFacts) -> Boot:
-    """Compute what GRUB starts next, and what after that."""
+    """Compute the entry that GRUB starts next, and the one after that."""
     if facts.cut:
         return Boot(LOADER, doubt="grub.cfg is too long to be read")
     configs = facts.named(CONFIG)
@@ -81,16 +81,16 @@ def choose(facts: BootFacts) -> Boot:
         lasting = _start(_evaluate(configs[0].lines, without))
         if isinstance(following, Entry):
             following = replace(following, why=f"next_entry={once}")
-    for found in (following, lasting):
-        if isinstance(found, str):
-            return Boot(LOADER, doubt=found)
-    assert isinstance(following, Entry)  # both were looked at above
+    for entry in (following, lasting):
+        if isinstance(entry, str):
+            return Boot(LOADER, doubt=entry)
+    assert isinstance(following, Entry)  # both were checked above
     assert isinstance(lasting, Entry)
     return Boot(LOADER, next=following, lasting=lasting)
 
 
 def _environment(facts: BootFacts) -> dict[str, str]:
-    """Read the environment block; without one GRUB goes by its configuration alone."""
+    """Read the environment block; without one, the configuration alone decides."""
     values = {}
     for file in facts.named(ENVIRONMENT)[:1]:
         for line in file.lines:
@@ -101,7 +101,7 @@ def _environment(facts: BootFacts) -> dict[str, str]:
 
 
 def _evaluate(lines: tuple[str, ...], environment: dict[str, str]) -> _Read:
-    """Go through a configuration as GRUB does, as far as its default and its menu are concerned."""
+    """Evaluate a configuration as GRUB does, as far as it decides the default and the menu."""
     read = _Read(dict(environment), _Node("", "", submenu=True))
     branches: list[_Branch] = []
     menus = [read.menu]
@@ -133,8 +133,8 @@ def _evaluate(lines: tuple[str, ...], environment: dict[str, str]) -> _Read:
 
 def _read_entry(node: _Node, word: str, line: str) -> None:
     if word.startswith("linux"):
-        found = re.findall(r"\sinit=(\S+)", line)
-        node.system = re.sub(r"/init$", "", found[-1]) if found else ""
+        inits = re.findall(r"\sinit=(\S+)", line)
+        node.system = re.sub(r"/init$", "", inits[-1]) if inits else ""
     elif word == "missing":
         node.missing.append(line.split()[1])
 
@@ -151,11 +151,11 @@ def _read_statement(read: _Read, branches: list[_Branch], word: str, line: str) 
         branches.pop()
     elif word in _FROM_ELSEWHERE and runs is not False:
         read.doubt = f"GRUB's menu comes from elsewhere ({word}), which is not read"
-    elif (found := _SET.fullmatch(line.strip())) and runs is not False:
-        name, value = found[1], _expanded(found[2].strip().strip("\"'"), read.variables)
+    elif (assignment := _SET.fullmatch(line.strip())) and runs is not False:
+        name, value = assignment[1], _expanded(assignment[2].strip().strip("\"'"), read.variables)
         if name == "default" and runs is None and read.variables.get("default") != value:
             read.doubt = f"GRUB's default depends on a condition that cannot be evaluated here: {line.strip()[:80]}"
-        # GRUB forgets an entry for once, and tells it apart before; the menu's default stays.
+        # GRUB clears next_entry before it uses it; the menu's default stays.
         if name != "next_entry":
             read.variables[name] = value
 
@@ -167,15 +167,15 @@ def _all(conditions: Iterable[bool | None]) -> bool | None:
 
 
 def _is_true(line: str, variables: dict[str, str]) -> bool | None:
-    """Decide a condition; None for one that only GRUB can decide."""
+    """Evaluate a condition; None if only GRUB can."""
     text = line.removeprefix("elif").removeprefix("if").split(";")[0].strip()
     if re.fullmatch(r"\[\s+-s\s+\S*grubenv\s*\]", text):
         return True
-    found = _IS_SET.fullmatch(text)
-    if found is None:
+    test = _IS_SET.fullmatch(text)
+    if test is None:
         return None
-    is_set = bool(variables.get(found[2]))
-    return not is_set if found[1] == "-z" else is_set
+    is_set = bool(variables.get(test[2]))
+    return not is_set if test[1] == "-z" else is_set
 
 
 def _expanded(value: str, variables: dict[str, str]) -> str:
@@ -183,12 +183,12 @@ def _expanded(value: str, variables: dict[str, str]) -> str:
 
 
 def _quoted(pattern: re.Pattern[str], line: str) -> str:
-    found = pattern.search(line)
-    return next((group for group in found.groups() if group is not None), "") if found else ""
+    match = pattern.search(line)
+    return next((group for group in match.groups() if group is not None), "") if match else ""
 
 
 def _start(read: _Read) -> Entry | str:
-    """Find the default entry in the menu, or say why it is not known."""
+    """Find the default entry in the menu, or return why it is unknown."""
     if read.doubt:
         return read.doubt
     if not read.menu.entries:
@@ -202,7 +202,7 @@ def _start(read: _Read) -> Entry | str:
 
 
 def _descend(menu: _Node, default: str) -> tuple[_Node, list[str]]:
-    """Follow a default such as `1>0` or a title; what is not there means the first entry."""
+    """Follow a default such as `1>0` or a title; a missing entry means the first one."""
     node, titles = menu, []
     for part in _parts(default):
         node = _pick(node, part)
@@ -213,7 +213,7 @@ def _descend(menu: _Node, default: str) -> tuple[_Node, list[str]]:
 
 
 def _parts(default: str) -> Iterator[str]:
-    """Split at `>`; a doubled one stands for the letter itself."""
+    """Split at `>`; `>>` stands for the character itself."""
     for part in re.split(r"(?<!>)>(?!>)", default):
         yield part.replace(">>", ">").strip()
 

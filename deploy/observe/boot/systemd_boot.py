@@ -1,4 +1,4 @@
-"""Which entry systemd-boot starts: its menu's order and its default, as in version 257 and 260 (pure)."""
+"""Computes which entry systemd-boot starts from its menu and default, as versions 257 to 260 do (pure)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
 
 LOADER = "systemd-boot"
 ROOTS = ("/boot", "/efi", "/boot/efi")
-"""Where the EFI system partition, or the extended boot partition, is mounted."""
+"""Mount points of the EFI system partition, or of the extended boot partition."""
 
 PREFERRED_SINCE = 260
-"""The first version that knows `preferred`."""
+"""The first version that supports `preferred`."""
 
 _COUNTER = re.compile(r"(?P<id>.*)\+(?P<left>\d{1,9})(-(?P<done>\d{1,9}))?", re.ASCII)
 _FAT = {"vfat", "msdos"}
@@ -24,7 +24,7 @@ _ENTRY = r"(?:/boot|/efi|/boot/efi)/loader/entries/[^/]+"
 
 @dataclass(frozen=True)
 class MenuEntry:
-    """An entry as systemd-boot reads it; `left` and `done` are its tries, None where it is not counted."""
+    """An entry as systemd-boot reads it; `left` and `done` count its tries, None without boot counting."""
 
     id: str
     file: str
@@ -38,7 +38,7 @@ class MenuEntry:
 
 
 def choose(facts: BootFacts) -> Boot:
-    """Compute what systemd-boot starts next, and what after that."""
+    """Compute the entry that systemd-boot starts next, and the one after that."""
     if doubt := _doubt(facts):
         return Boot(LOADER, doubt=doubt)
     entries = [entry for file in facts.named(_ENTRY) if (entry := _read(file)) is not None]
@@ -50,16 +50,16 @@ def choose(facts: BootFacts) -> Boot:
     if isinstance(lasting, str):
         return Boot(LOADER, doubt=lasting)
     following = lasting
-    if (once := facts.variables.get("LoaderEntryOneShot", "")) and (found := _find(menu, once)) is not None:
-        following = _entry(found, f"LoaderEntryOneShot {once}")
-    for chosen in (following, lasting):
-        if sum(each.id == _id(chosen.name) for each in menu) > 1:
-            return Boot(LOADER, doubt=f"two entries have the id {_id(chosen.name)}, so either may boot")
+    if (once := facts.variables.get("LoaderEntryOneShot", "")) and (chosen := _find(menu, once)) is not None:
+        following = _entry(chosen, f"LoaderEntryOneShot {once}")
+    for start in (following, lasting):
+        if sum(each.id == _id(start.name) for each in menu) > 1:
+            return Boot(LOADER, doubt=f"two entries have the id {_id(start.name)}, so either may boot")
     return Boot(LOADER, next=following, lasting=lasting)
 
 
 def _doubt(facts: BootFacts) -> str:
-    """Say what keeps the files from deciding what boots."""
+    """Return why the files alone do not decide what boots; empty if they do."""
     if facts.cut:
         return "/boot holds more entries than can be read"
     if facts.firmware == "container":  # without firmware, the files alone decide
@@ -84,24 +84,24 @@ def _doubt(facts: BootFacts) -> str:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What chooses the default: pairs of a pattern and where it stands, the strongest first."""
+    """The settings that choose the default: pattern and origin of each, the strongest first."""
 
     preferred: tuple[tuple[str, str], ...]
     default: tuple[tuple[str, str], ...]
 
 
 def _asked(facts: BootFacts) -> _Asked:
-    said = {"default": "", "preferred": ""}
+    settings = {"default": "", "preferred": ""}
     for file in facts.named(r".*/loader/loader\.conf"):
         for line in file.lines:
             key, _, value = line.partition(" ")
-            if key in said:
-                said[key] = value.strip()  # the last one counts
+            if key in settings:
+                settings[key] = value.strip()  # the last one counts
     variable = facts.variables.get
     default = []
     for value, where in (
         (variable("LoaderEntryDefault", ""), "LoaderEntryDefault"),
-        (said["default"], "default"),
+        (settings["default"], "default"),
     ):
         if value == "@saved":
             default.append((variable("LoaderEntryLastBooted", ""), f"{where} @saved"))
@@ -111,7 +111,7 @@ def _asked(facts: BootFacts) -> _Asked:
         (value, f"{where} {value}")
         for value, where in (
             (variable("LoaderEntryPreferred", ""), "LoaderEntryPreferred"),
-            (said["preferred"], "preferred"),
+            (settings["preferred"], "preferred"),
         )
         if value
     ]
@@ -119,7 +119,7 @@ def _asked(facts: BootFacts) -> _Asked:
 
 
 def _lasting(menu: list[MenuEntry], asked: _Asked, facts: BootFacts) -> Entry | str:
-    """Find the default entry, or say why it is not known."""
+    """Find the default entry, or return why it is unknown."""
     images = [file.path for file in facts.named(r".*/EFI/Linux/[^/]+\.efi")]
     default = _first(menu, asked.default, images)
     version = re.match(rf"{LOADER} (\d+)", facts.variables.get("LoaderInfo", ""))
@@ -127,7 +127,7 @@ def _lasting(menu: list[MenuEntry], asked: _Asked, facts: BootFacts) -> Entry | 
         return default
     good = [entry for entry in menu if entry.left != 0]
     preferred = next(
-        (_entry(found, why) for value, why in asked.preferred if (found := _find(good, value)) is not None), None
+        (_entry(entry, why) for value, why in asked.preferred if (entry := _find(good, value)) is not None), None
     )
     if preferred is None:
         return default
@@ -140,21 +140,21 @@ def _lasting(menu: list[MenuEntry], asked: _Asked, facts: BootFacts) -> Entry | 
 def _first(menu: list[MenuEntry], asked: tuple[tuple[str, str], ...], images: list[str]) -> Entry | str:
     for value, why in asked:
         exact = not re.search(r"[*?\[]", value)
-        found = _find(menu, value)
+        entry = _find(menu, value)
         if value.lower().startswith("auto-"):
             return Entry(value, "", why=why)
         matching = [path for path in images if fnmatch.fnmatchcase(path.rpartition("/")[2].lower(), value.lower())]
-        if matching and not (exact and found):
+        if matching and not (exact and entry):
             return f"{why} may mean the unified kernel image {matching[0]}, whose system is not read"
-        if found is not None:
-            return _entry(found, why)
+        if entry is not None:
+            return _entry(entry, why)
     if images:
         return f"the unified kernel image {images[0]} is in the menu, and its place in the order is not read"
     return _entry(menu[0], "the order of the menu")
 
 
 def _find(menu: list[MenuEntry], pattern: str) -> MenuEntry | None:
-    """Find the first entry whose id matches, whatever its tries are."""
+    """Find the first entry whose id matches, whatever its tries."""
     return next((entry for entry in menu if fnmatch.fnmatchcase(entry.id, pattern.lower())), None)
 
 
@@ -163,39 +163,39 @@ def _entry(entry: MenuEntry, why: str) -> Entry:
 
 
 def _id(file: str) -> str:
-    """Return an entry's id: its file's name without the counter."""
+    """Return an entry's id: the name of its file without the counter."""
     stem = file.lower().removesuffix(".conf")
     counted = _COUNTER.fullmatch(stem)
     return f"{counted['id'] if counted else stem}.conf"
 
 
 def _read(file: BootFile) -> MenuEntry | None:
-    """Read an entry; None if systemd-boot leaves it out: a hidden file, or one whose kernel is not there."""
-    said: dict[str, str] = {}
+    """Read an entry; None if systemd-boot skips it: a hidden file, or one whose kernel is missing."""
+    values: dict[str, str] = {}
     missing = {line.partition(" ")[2] for line in file.lines if line.startswith("missing ")}
     for line in file.lines:
         key, _, value = line.partition(" ")
         if key != "missing":
-            said[key] = value.strip() or said.get(key, "")
-    kernel = said.get("linux") or said.get("efi") or said.get("uki")
+            values[key] = value.strip() or values.get(key, "")
+    kernel = values.get("linux") or values.get("efi") or values.get("uki")
     if file.name.startswith((".", "auto-")) or not kernel or f"{kernel} gone" in missing:
         return None
     counted = _COUNTER.fullmatch(file.name.lower().removesuffix(".conf"))
     return MenuEntry(
         id=_id(file.name),
         file=file.name,
-        sort_key=said.get("sort-key"),
-        machine_id=said.get("machine-id"),
-        version=said.get("version", ""),
+        sort_key=values.get("sort-key"),
+        machine_id=values.get("machine-id"),
+        version=values.get("version", ""),
         left=int(counted["left"]) if counted else None,
         done=int(counted["done"] or 0) if counted else 0,
-        init=said.get("options", "").removeprefix("init="),
+        init=values.get("options", "").removeprefix("init="),
         missing=tuple(sorted(path.rpartition(" ")[0] for path in missing)),
     )
 
 
 def _compare(one: MenuEntry, other: MenuEntry) -> int:
-    """Order two entries as systemd-boot's menu does."""
+    """Order two entries as systemd-boot's menu does: negative if `one` comes first."""
     if order := _cmp(one.left == 0, other.left == 0):
         return order
     if order := _cmp(one.sort_key is None, other.sort_key is None):

@@ -1,1 +1,1 @@
-"""Why a workload is not healthy, by name."""
+"""Names the cause of an unhealthy workload."""

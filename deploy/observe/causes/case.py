@@ -1,4 +1,4 @@
-"""What can be wrong with a workload, by name, and what an answer alone tells of it (pure)."""
+"""The known causes of an unhealthy workload, and those that an answer alone shows (pure)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from switchproof.deploy.observe.answers import json_problem
 from switchproof.deploy.observe.health import EndpointSeen
 
 CUT_SHORT = {1, 8, 18, 56, 63}
-"""curl's exit codes of an answer that came and cannot be used."""
+"""curl's exit codes for an answer that came but cannot be used."""
 
 
 class Case(enum.StrEnum):
-    """What can be wrong with a workload in a machine or container, in the words that a message begins with."""
+    """The known causes, each as the beginning of a message."""
 
     KILLED = "the machine's process was killed and started again"
     PANICKED = "the guest's kernel panicked and the machine was started again"
@@ -66,7 +66,7 @@ class Case(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Cause:
-    """The case, what the host saw that shows it, and what a person may try."""
+    """The cause of an unhealthy workload: the case, the evidence for it, and a remedy."""
 
     case: Case
     seen: str
@@ -77,12 +77,12 @@ class Cause:
 
 
 def from_answer(endpoint: EndpointSeen, *, mistaken: Case, other_release: Case) -> Cause | None:
-    """See what an answer says of who gave it.
+    """Find a cause in the content of an answer.
 
     Args:
         endpoint: The endpoint with its last answer.
-        mistaken: What it is called that another workload answers.
-        other_release: What it is called that the same workload of another release does.
+        mistaken: The case if another workload answers.
+        other_release: The case if the same workload of another release answers.
     """
     last = endpoint.answers[-1] if endpoint.answers else None
     if last is None or last.curl != 0:
@@ -90,7 +90,7 @@ def from_answer(endpoint: EndpointSeen, *, mistaken: Case, other_release: Case) 
     if last.code != endpoint.want.code:
         return Cause(Case.BAD_STATUS, endpoint.seen)
     for name, peer in endpoint.peers.items():
-        # Another one's answer is known by what tells the two apart.
+        # The values that differ between the two identify the other workload.
         marks = {key: value for key, value in peer.json.items() if endpoint.want.json.get(key) != value}
         if marks and endpoint.json_problem(marks) is None:
             direct = endpoint.direct

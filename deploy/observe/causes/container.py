@@ -1,4 +1,4 @@
-"""The container that a workload is in, as the host saw it when the workload was not healthy (pure)."""
+"""The container around an unhealthy workload, as the host saw it (pure)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from switchproof.deploy.observe.causes.machine import Machine, read_machine
 
 @dataclass(frozen=True)
 class Container:
-    """What a host saw of a container, and what the systemd outside and the one inside had said in the minute before.
+    """A container, and the messages of the systemd outside and inside in the minute before.
 
-    Both are told as of a machine: a process, and how it ended each time.
+    Both parts have the type of a machine: a process, and how it ended each time.
 
     Attributes:
         outer: The container itself; its process is the first one inside.
         inner: The unit inside, whose process is its main one.
-        silent: Whether the systemd inside did not answer though its process is there.
-        network: Whether the network inside was up; None if that could not be seen.
+        silent: Whether the systemd inside did not answer although its process exists.
+        network: Whether the network inside was up; None if unknown.
     """
 
     outer: Machine
@@ -28,20 +28,20 @@ class Container:
 
     @property
     def seen(self) -> str:
-        """Everything that was seen, in one line."""
+        """All of it as one line."""
         return f"the container: {self.outer.seen}; the unit inside: {self.inner.seen}"
 
 
 def read_container(facts: str, outside: str, inside: str) -> Container:
-    """Read a container from what the host said of it.
+    """Read a container from the host's answer.
 
     Args:
-        facts: A fact a line: `leader` and `process` with PID STATE SECONDS WAITS, `systemd WORD`, `network WORD`.
-        outside: The host's systemd on the container's unit, as `journalctl -o short-unix` prints it.
-        inside: The systemd inside on the unit, likewise.
+        facts: One fact per line: `leader` and `process` with PID STATE SECONDS WAITS, `systemd WORD`, `network WORD`.
+        outside: Messages of the host's systemd about the container, as `journalctl -o short-unix` prints them.
+        inside: Messages of the systemd inside about the unit, in the same format.
 
     Raises:
-        ValueError: A fact cannot be understood.
+        ValueError: A fact is malformed.
     """
     fact: Mapping[str, str] = dict(line.split(" ", 1) for line in facts.split("\n") if " " in line)
     return Container(

@@ -1,4 +1,4 @@
-"""Why a workload in a container is not healthy: from the container inwards to the program (pure)."""
+"""Names the cause of an unhealthy workload in a container, from the container inwards (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from switchproof.deploy.observe.health import EndpointSeen
 
 _LOOPING = 2
 _REFUSED = 7
-"""curl's exit code of a connection that was refused, or found no way."""
+"""curl's exit code for a connection that was refused or found no route."""
 
 _LOG_OUTSIDE = "journalctl -u {container}"
 _INSIDE = "nixos-container run {name} -- "
@@ -48,10 +48,10 @@ _REMEDIES = {
 
 
 def find_inside(endpoint: EndpointSeen, container: Container) -> Cause | None:
-    """Say which case an unhealthy workload in a container is, None if it is none of the known ones.
+    """Return the cause of an unhealthy workload in a container; None if it is unknown.
 
-    What is certain goes first: the container itself, then its systemd, then the unit inside, then what its program
-    answers, then what no answer came through.
+    The most certain evidence comes first: the container, its systemd, the unit inside, the program's answer, and last
+    the parts through which no answer came.
     """
     looks: tuple[Callable[[EndpointSeen, Container], Cause | None], ...] = (
         _outer_unit,
@@ -126,7 +126,14 @@ def _inner_lives(endpoint: EndpointSeen, container: Container) -> Cause | None:
 
 
 def _lives(endpoint: EndpointSeen, unit: str, process: Machine, cases: tuple[Case, Case, Case, Case]) -> Cause | None:
-    """See whether a process was started again; cases are: again and again, once killed, once ended, by somebody."""
+    """Find a process that was started again.
+
+    Args:
+        endpoint: The endpoint.
+        unit: The unit of the process.
+        process: The process.
+        cases: The cases for repeatedly, killed once, ended once, and restarted by a person.
+    """
     loop, killed, ended, restarted = cases
     during = endpoint.observation.lives(unit)
     count = max(during - 1, process.restarts)
@@ -147,7 +154,7 @@ def _answer(endpoint: EndpointSeen, _container: Container) -> Cause | None:
 
 
 def _silence(endpoint: EndpointSeen, container: Container) -> Cause | None:
-    """See what keeps an answer from coming, from the process outwards."""
+    """Find the part that keeps an answer from coming, from the process outwards."""
     last = endpoint.answers[-1] if endpoint.answers else None
     if last is None or last.curl == 0:
         return None

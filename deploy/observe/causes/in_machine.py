@@ -1,4 +1,4 @@
-"""Why a workload is not healthy, here one in a virtual machine: the one case of several that look alike (pure)."""
+"""Names the cause of an unhealthy workload, here of one in a virtual machine (pure)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from switchproof.deploy.target.types import Endpoint
 __all__ = ["Case", "Cause", "find_cause"]
 
 BOOTING_S = 300.0
-"""Seconds for which a silent machine counts as booting; the slowest boot of a small guest is far below."""
+"""Seconds for which a silent machine counts as booting; a small guest boots much faster."""
 
 REFUSED_S = 0.2
-"""Seconds within which a refusal comes back from a guest; “no route” takes the kernel a second and more of asking."""
+"""Seconds within which a guest refuses a connection; the kernel needs a second or more for “no route”."""
 
 _RUNNING = {"running", "absent", "silent", ""}
 _LOST = {"FAILED", "INCOMPLETE"}
@@ -54,10 +54,10 @@ _REMEDIES = {
 
 
 def find_cause(endpoint: EndpointSeen) -> Cause | None:
-    """Say which case a workload is, None if it is healthy, in neither, or none of the known cases.
+    """Return the cause of an unhealthy workload; None if it is healthy or the cause is unknown.
 
-    What is certain goes first: what systemd knows of the unit, then what an answer says, then the process, the
-    monitor and the network that no answer came through.
+    The most certain evidence comes first: the unit's state, the content of an answer, and last the process, the
+    monitor and the network through which no answer came.
     """
     if endpoint.healthy:
         return None
@@ -73,7 +73,7 @@ def find_cause(endpoint: EndpointSeen) -> Cause | None:
 
 def _remedy(case: Case, want: Endpoint) -> str:
     machine = want.machine
-    assert machine is not None  # only an endpoint with one has been looked at so
+    assert machine is not None  # only an endpoint with a machine gets here
     return _REMEDIES[case].format(
         unit=machine.unit,
         listener=want.listening_unit,
@@ -98,10 +98,10 @@ def _unit(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
 
 
 def _lives(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
-    """See whether the machine, or its forward, was started again during the watch or shortly before."""
+    """Find a machine, or a forward, that was started again during the watch or shortly before."""
     name, lives = _name(endpoint), endpoint.observation.lives
     count = max(lives(name) - 1, machine.restarts)
-    # Its end shows in the process's age; where it is just between two processes, there is none.
+    # The process's age shows the restart; between two processes there is no age.
     recent = lives(name) > 1 or machine.age_s is None or machine.age_s < machine.recent_s
     times = f"started again {count} times{_exits(machine)}; {endpoint.history}"
     if count and recent:
@@ -125,7 +125,7 @@ def _answer(endpoint: EndpointSeen, _machine: Machine) -> Cause | None:
 
 
 def _silence(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
-    """See what keeps an answer from coming, from the process outwards."""
+    """Find the part that keeps an answer from coming, from the process outwards."""
     direct = endpoint.direct
     if endpoint.answer_problem is None:
         return None
@@ -158,10 +158,10 @@ def _silence(endpoint: EndpointSeen, machine: Machine) -> Cause | None:
 
 
 def _name(endpoint: EndpointSeen) -> str:
-    assert endpoint.want.machine is not None  # only an endpoint with one has been looked at so
+    assert endpoint.want.machine is not None  # only an endpoint with a machine gets here
     return endpoint.want.machine.unit
 
 
 def _exits(machine: Machine) -> str:
-    """How its process ended, the last few times."""
+    """Return how its process ended the last few times, as the end of a sentence."""
     return f"; it ended with {', '.join(machine.exits[-3:])}" if machine.exits else ""

@@ -1,4 +1,4 @@
-"""The virtual machine behind a workload, as the host saw it when the workload was not healthy (pure)."""
+"""The virtual machine behind an unhealthy workload, as the host saw it (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GAVE_UP = re.compile(r"Start request repeated too quickly")
 _PANIC = re.compile(r"Kernel panic - not syncing")
 
 RECENT_S = 20.0
-"""Seconds for which a machine that was started again is still in the trouble that ended it."""
+"""Seconds after a restart for which the cause of that restart still counts."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Tap:
     """The machine's network interface on the host.
 
     Attributes:
-        state: The kernel's operational state of it, such as `up`; `absent` where there is no such interface.
-        carrier: Whether somebody holds its other end.
-        master: The bridge that it is on, empty if it is on none.
+        state: The kernel's operational state, such as `up`; `absent` if there is no such interface.
+        carrier: Whether its other end is open.
+        master: The bridge that it belongs to; empty without one.
     """
 
     state: str
@@ -34,21 +34,22 @@ class Tap:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a host saw of a machine, and what systemd and the machine's own console had said in the minute before.
+    """A machine, and the messages of systemd and of its console in the minute before.
 
     Attributes:
-        pid: The machine's process, None if there is none.
+        pid: The machine's process; None without one.
         process: That process's state in `ps`: `R`, `S`, `T` (stopped by a signal) and so on, with more letters.
-        age_s: Seconds since that process was started.
-        monitor: What the machine's monitor says: `running`, `paused` and others; `absent` without a socket, `silent`
-            without an answer, empty if there is none to ask.
-        tap: Its network interface, None if that was not asked for.
-        neighbour: The kernel's state of its address: `REACHABLE`, `FAILED` and so on, empty if it is not known.
-        exits: How its process ended, each time since somebody last stopped the unit, in systemd's words.
-        restarts: How many times systemd started it again meanwhile.
-        cycle_s: The longest time in seconds between two of those, None for fewer than two.
-        gave_up: Whether systemd starts it no more, as it was started too often.
-        panicked: Whether the guest's kernel panicked since somebody last stopped the unit.
+        age_s: Seconds since that process was started; None if unknown.
+        monitor: The answer of the machine's monitor, such as `running` or `paused`; `absent` without a socket,
+            `silent`
+            without an answer, empty if the machine has none.
+        tap: Its network interface; None if it was not inspected.
+        neighbour: The kernel's state of its address, such as `REACHABLE` or `FAILED`; empty if unknown.
+        exits: How its process ended each time since a person last stopped the unit.
+        restarts: How many times systemd started it again since then.
+        cycle_s: The longest time between two of those starts, in seconds; None for fewer than two.
+        gave_up: Whether systemd no longer starts it, because it was started too often.
+        panicked: Whether the guest's kernel panicked since a person last stopped the unit.
         console: The console's last lines, oldest first.
     """
 
@@ -67,12 +68,12 @@ class Machine:
 
     @property
     def recent_s(self) -> float:
-        """Seconds for which it is in trouble still once started again; longer where it ends again more slowly."""
+        """Seconds after a restart for which its cause still counts; longer for a machine that restarts slowly."""
         return max(RECENT_S, 2 * (self.cycle_s or 0))
 
     @property
     def seen(self) -> str:
-        """Everything that was seen, in one line."""
+        """All of it as one line."""
         parts = [f"process {self.pid}, state {self.process or '?'}" if self.pid else "no process"]
         if self.age_s is not None:
             parts.append(f"started {self.age_s:.0f} s before")
@@ -90,16 +91,16 @@ class Machine:
 
 
 def read_machine(facts: str, systemd: str, console: str) -> Machine:
-    """Read a machine from what the host said of it.
+    """Read a machine from the host's answer.
 
     Args:
-        facts: A fact a line: `process PID STATE SECONDS WAITS`, `monitor WORD`, `tap STATE CARRIER BRIDGE`,
-            `neighbour STATE`; what could not be seen is left out.
-        systemd: systemd's lines about the machine's unit, as `journalctl -o short-unix` prints them.
-        console: The machine's own lines, likewise.
+        facts: One fact per line: `process PID STATE SECONDS WAITS`, `monitor WORD`, `tap STATE CARRIER BRIDGE`,
+            `neighbour STATE`; unknown facts are left out.
+        systemd: systemd's messages about the machine's unit, as `journalctl -o short-unix` prints them.
+        console: The machine's own messages, in the same format.
 
     Raises:
-        ValueError: A fact cannot be understood.
+        ValueError: A fact is malformed.
     """
     fact: dict[str, list[str]] = {}
     for line in facts.split("\n"):
@@ -108,7 +109,7 @@ def read_machine(facts: str, systemd: str, console: str) -> Machine:
     pid, process, age = _process(fact)
     journal = list(_lines(systemd))
     begun = _begun(journal)
-    told = [line for at, line in journal if at > begun]
+    recent = [line for at, line in journal if at > begun]
     restarts = [at for at, line in journal if at > begun and _RESTART.search(line)]
     lines = tuple(line for at, line in _lines(console) if at > begun and line.strip())
     return Machine(
@@ -118,25 +119,25 @@ def read_machine(facts: str, systemd: str, console: str) -> Machine:
         monitor=" ".join(fact.get("monitor", [])),
         tap=_tap(fact),
         neighbour=" ".join(fact.get("neighbour", [])),
-        exits=tuple(_ended(found) for line in told if (found := _EXIT.search(line))),
+        exits=tuple(_ended(exited) for line in recent if (exited := _EXIT.search(line))),
         restarts=len(restarts),
         cycle_s=max((then - at for at, then in pairwise(restarts)), default=None),
-        gave_up=any(_GAVE_UP.search(line) for line in told),
+        gave_up=any(_GAVE_UP.search(line) for line in recent),
         panicked=any(_PANIC.search(line) for line in lines),
         console=lines,
     )
 
 
 def _begun(journal: list[tuple[float, str]]) -> float:
-    """When the present story began: what went before somebody stopped the unit is another one."""
+    """Return when a person last stopped the unit; earlier messages belong to another story."""
     stopping = max((at for at, line in journal if line.startswith("Stopping ")), default=0.0)
     return min((at for at, line in journal if at > stopping > 0 and line.startswith("Stopped ")), default=stopping)
 
 
 def _lines(journal: str) -> Iterator[tuple[float, str]]:
     for line in journal.split("\n"):
-        if found := _LINE.fullmatch(line.rstrip("\r")):
-            yield float(found[1]), found[2]
+        if match := _LINE.fullmatch(line.rstrip("\r")):
+            yield float(match[1]), match[2]
 
 
 def _process(fact: Mapping[str, list[str]]) -> tuple[int | None, str, float | None]:
@@ -157,8 +158,8 @@ def _tap(fact: Mapping[str, list[str]]) -> Tap | None:
             return None
 
 
-def _ended(found: re.Match[str]) -> str:
-    how, status, name = found.groups()
-    if how is None:  # systemd names no exit status that is a success
+def _ended(exited: re.Match[str]) -> str:
+    how, status, name = exited.groups()
+    if how is None:  # systemd prints no exit status for success
         return "exit status 0"
     return f"killed by signal {status} ({name})" if how in {"killed", "dumped"} else f"exit status {status}"

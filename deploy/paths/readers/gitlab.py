@@ -1,4 +1,4 @@
-"""The jobs of GitLab's pipelines, with what they include, extend and refer to."""
+"""The jobs of GitLab's pipelines, with included, extended and referenced parts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from switchproof.deploy.paths.document import Node, NotYaml, load
+from switchproof.deploy.paths.call import Text
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import is_moving, session_of
-from switchproof.deploy.paths.shell import Scope
+from switchproof.deploy.paths.readers.document import Node, NotYaml, load
+from switchproof.deploy.paths.readers.shell import Scope
 from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, joined, mark
-from switchproof.deploy.paths.walk import Text, Walker
+from switchproof.deploy.paths.walk import Walker
 
 ROOTS = (".gitlab-ci.yml", ".gitlab-ci.yaml")
 
@@ -41,19 +42,19 @@ _GIVEN: dict[str, Values] = {
     "CI_PROJECT_DIR": (".",),
 }
 _OURS = re.compile(r"switchproof[^@]*/session@", re.IGNORECASE)
-"""Switchproof's component, whose job calls the command."""
+"""Switchproof's component, whose job runs the command."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _DEEPEST = 10
 
 
 @dataclass
 class Pipeline:
-    """The configuration of a pipeline, whole: its file and those that it includes.
+    """The configuration of a pipeline: its file and all included files.
 
     Attributes:
         root: Its file.
-        parts: What stands at its top, by name; of several the ones of included files first.
-        strange: What could not be read.
+        parts: The top-level values by name; for several of a name, those of included files come first.
+        strange: Places that could not be read, each with the reason.
     """
 
     root: str
@@ -90,8 +91,8 @@ class Pipelines:
             pipeline.strange.append((self.files.place(path, 1), "not a pipeline: it is not a mapping"))
             return
         if include := document.get("include"):
-            for one in include.parts() if include.is_list else [include]:
-                self._include(pipeline, one, seen)
+            for part in include.parts() if include.is_list else [include]:
+                self._include(pipeline, part, seen)
         for name, node in document.items():
             if name != "include":
                 pipeline.parts.setdefault(name, []).append(node)
@@ -114,14 +115,14 @@ class Pipelines:
             pipeline.strange.append((place, f"includes {what}, which is not in the repository"))
             return
         wanted = local.text.lstrip("/")
-        found = [path for path in self.files.listing if fnmatch.fnmatchcase(path, wanted)]
-        if not found:
+        paths = [path for path in self.files.listing if fnmatch.fnmatchcase(path, wanted)]
+        if not paths:
             pipeline.strange.append((place, f"includes {wanted}, which is not in the repository"))
-        for path in found:
+        for path in paths:
             self._take(pipeline, path, seen)
 
     def jobs(self, pipeline: Pipeline) -> Iterator[tuple[str, Node]]:
-        """Yield the jobs that run; templates, whose names begin with a dot, are found where they are used."""
+        """Yield the jobs that run; templates, whose names begin with a dot, are followed where jobs use them."""
         for name, nodes in pipeline.parts.items():
             if name.startswith(".") or name in _NO_JOBS or not nodes[-1].is_map:
                 continue
@@ -132,19 +133,19 @@ class Pipelines:
             yield name, nodes[-1]
 
     def children(self, pipeline: Pipeline) -> Iterator[str]:
-        """Yield the files of the pipelines that a pipeline starts."""
+        """Yield the files of child pipelines."""
         for name, node in self.jobs(pipeline):
             trigger = self._key(pipeline, name, "trigger")
             include = trigger.get("include") if trigger else None
             if include is None:
                 continue
-            for one in include.parts() if include.is_list else [include]:
-                local = one.get("local") if one.is_map else one
+            for part in include.parts() if include.is_list else [include]:
+                local = part.get("local") if part.is_map else part
                 path = local.text.lstrip("/") if local else ""
                 if self.files.is_file(path):
                     yield path
                 else:
-                    place = self.files.place(node.file, one.line)
+                    place = self.files.place(node.file, part.line)
                     pipeline.strange.append((place, "starts a pipeline that is not in the repository"))
 
     def follow(self, walker: Walker, pipeline: Pipeline, name: str) -> None:
@@ -169,7 +170,7 @@ class Pipelines:
             self._script(walker, pipeline, [part for part in parts if part], variables)
 
     def _script(self, walker: Walker, pipeline: Pipeline, parts: list[Node], variables: dict[str, Values]) -> None:
-        """Follow what a runner puts together for one shell. It may lie in several files, so it goes line by line."""
+        """Follow the lines that a runner joins for one shell, one by one: they may come from several files."""
         scope = Scope(variables=dict(variables), arguments=[])
         for part in parts:
             for line in self._lines(walker, pipeline, part, 0):
@@ -180,12 +181,12 @@ class Pipelines:
     def _lines(self, walker: Walker, pipeline: Pipeline, node: Node, depth: int) -> Iterator[Node]:
         if node.tag == "!reference":
             keys = [str(part.value) for part in node.parts()]
-            found = self._reference(pipeline, keys) if depth < _DEEPEST else None
-            if found is None:
+            referenced = self._reference(pipeline, keys) if depth < _DEEPEST else None
+            if referenced is None:
                 place = self.files.place(node.file, node.line)
                 walker.trail.unknown(place, f"!reference [{', '.join(keys)}] refers to nothing")
             else:
-                yield from self._lines(walker, pipeline, found, depth + 1)
+                yield from self._lines(walker, pipeline, referenced, depth + 1)
         elif node.is_list:
             for part in node.parts():
                 yield from self._lines(walker, pipeline, part, depth)
@@ -200,43 +201,44 @@ class Pipelines:
         if len(keys) == 1:
             nodes = pipeline.parts.get(keys[0])
             return nodes[-1] if nodes else None
-        found = self._key(pipeline, keys[0], keys[1])
-        return found.get(*keys[2:]) if found and len(keys) > 2 else found  # noqa: PLR2004 - job, key, rest
+        node = self._key(pipeline, keys[0], keys[1])
+        return node.get(*keys[2:]) if node and len(keys) > 2 else node  # noqa: PLR2004 - job, key, rest
 
     def _layers(self, pipeline: Pipeline, name: str, key: str, depth: int = 0) -> list[list[Node]]:
-        """What stands under a key of a job and of those that it extends, the nearest last."""
+        """Return the values of a key in a job and in the jobs that it extends, the nearest last."""
         nodes = pipeline.parts.get(name, [])
-        found: list[list[Node]] = []
+        layers: list[list[Node]] = []
         for node in nodes:
             extends = node.get("extends")
             if extends and depth < _DEEPEST:
                 for base in extends.parts() if extends.is_list else [extends]:
-                    found += self._layers(pipeline, base.text, key, depth + 1)
+                    layers += self._layers(pipeline, base.text, key, depth + 1)
             own = node.get(key)
             if own is not None:
-                found.append([own])
-        return found
+                layers.append([own])
+        return layers
 
     def _key(self, pipeline: Pipeline, name: str, key: str) -> Node | None:
         layers = self._layers(pipeline, name, key)
-        found = layers[-1][-1] if layers else None
-        return None if found is None or found.value is None else found
+        node = layers[-1][-1] if layers else None
+        return None if node is None or node.value is None else node
 
     def _default(self, pipeline: Pipeline, key: str) -> Node | None:
         for nodes in (pipeline.parts.get("default", []), pipeline.parts.get(key, [])):
             for node in reversed(nodes):
-                found = node.get(key) if node.is_map else node
-                if found:
-                    return found
+                value = node.get(key) if node.is_map else node
+                if value:
+                    return value
         return None
 
     def _variables(self, walker: Walker, node: Node, variables: dict[str, Values]) -> None:
         if node.tag == "!reference":
             return
         for name, value in node.items():
-            said = value.get("value") if value.is_map else value
+            default = value.get("value") if value.is_map else value
             texts = [part.text for part in value.get("options").parts()] if value.get("options") else []  # type: ignore[union-attr]
-            own = either([(said.text,) if said else ("",), tuple(texts) or (said.text if said else "",)])
+            first = default.text if default else ""
+            own = either([(first,), tuple(texts) or (first,)])
             known = either(_expanded(text, variables) for text in own)
             variables[name] = known
             walker.note_assigned({name: known}, self.files.place(node.file, value.line))
@@ -245,9 +247,9 @@ class Pipelines:
 def _expanded(text: str, variables: dict[str, Values]) -> Values:
     parts: list[Values] = []
     at = 0
-    for found in _VARIABLE.finditer(text):
-        name = found[1] or found[2]
-        parts += [(text[at : found.start()],), variables.get(name, (mark(name),))]
-        at = found.end()
+    for variable in _VARIABLE.finditer(text):
+        name = variable[1] or variable[2]
+        parts += [(text[at : variable.start()],), variables.get(name, (mark(name),))]
+        at = variable.end()
     parts.append((text[at:],))
     return joined(parts)

@@ -1,4 +1,4 @@
-"""GitHub's expressions in a text: what is known of them in place, marks for the rest (pure)."""
+"""GitHub's expressions in a text: known values are inserted, marks stand for the rest (pure)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
 @dataclass
 class Context:
-    """What expressions know.
+    """The values that expressions can refer to.
 
     Attributes:
         env: The environment.
         inputs: The inputs of a workflow or action.
         matrix: The values of a job's matrix.
-        folder: Where the action is, for `github.action_path`.
-        marks: What the marks that were put in place stand for; filled as texts are read.
+        folder: Folder of the action, for `github.action_path`.
+        marks: The possible values of inserted marks; filled as texts are read.
     """
 
     env: dict[str, Values] = field(default_factory=dict)
@@ -31,10 +31,14 @@ class Context:
     marks: dict[str, Values] = field(default_factory=dict)
 
     def fill(self, text: str) -> str:
-        """Return a text with what is known put in place."""
+        """Return a text with its known expressions replaced.
 
-        def known(found: re.Match[str]) -> str:
-            value = self.of(found[1].strip())
+        Raises:
+            OutOfPatience: The survey has reached its limits.
+        """
+
+        def known(expression: re.Match[str]) -> str:
+            value = self.of(expression[1].strip())
             step(len(value[0]))
             if len(value) == 1:
                 return value[0]
@@ -47,12 +51,12 @@ class Context:
         return filled
 
     def values(self, text: str) -> Values:
-        """Return all that a text with at most one expression may come to."""
+        """Return every possible value of a text with at most one expression."""
         whole = _EXPRESSION.fullmatch(text.strip())
         return self.of(whole[1].strip()) if whole else (self.fill(text),)
 
     def of(self, expression: str) -> Values:
-        """What an expression may come to."""
+        """Return every possible value of an expression."""
         if "||" in expression and "(" not in expression:
             return either(self.of(part.strip()) for part in expression.split("||"))
         if len(expression) > 1 and expression[0] == expression[-1] == "'":

@@ -15,8 +15,8 @@ _VERDICTS = {
 }
 
 
-def told(survey: Survey) -> str:
-    """Tell what was found, the active paths first, each with the lines that show it."""
+def survey_text(survey: Survey) -> str:
+    """Describe the findings: active paths first, each with the lines that show it."""
     return plain("\n".join(_lines(survey)) + "\n")
 
 
@@ -34,11 +34,11 @@ def _lines(survey: Survey) -> Iterator[str]:
         (State.REFUSES, "Refuse"),
         (State.NOT_UNDERSTOOD, "Not understood"),
     ):
-        found = [entry for entry in rest if entry.state is state]
-        if found:
+        entries = [entry for entry in rest if entry.state is state]
+        if entries:
             yield ""
             yield f"{heading}:"
-        for entry in found:
+        for entry in entries:
             yield f"  {entry.id}  {entry.place}"
             yield from (f"  {line}" for line in _details(entry))
     if survey.not_understood:

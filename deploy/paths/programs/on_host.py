@@ -1,18 +1,18 @@
-"""What programs do to a host on which they run, where nothing else knows them."""
+"""Programs without a handler that run on a host: whether they change it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.meaning import PASSING
-from switchproof.deploy.paths.programs import act
 from switchproof.deploy.paths.values import shown
 
 if TYPE_CHECKING:
-    from switchproof.deploy.paths.walk import Call, Walker
+    from switchproof.deploy.paths.call import Call
+    from switchproof.deploy.paths.walk import Walker
 
 _HERE = frozenset({"local", "lab"})
-"""Providers of which the machine that runs the entry point is the host, or that are nobody's production."""
+"""Providers whose host is the machine that runs the entry point, or a lab."""
 
 _HARMLESS = frozenset(
     {"set", "export", "unset", "local", "declare", "typeset", "readonly", "return", "exit", "true", "false", ":"}
@@ -25,30 +25,34 @@ _HARMLESS = frozenset(
     | {"nix-store", "nix-instantiate", "nix-build", "nix-channel", "timedatectl", "loginctl", "systemd-cgls"}
     | {"popd", "jobs", "bg", "fg", "alias", "shopt"}
 )
-"""Programs that neither switch a host nor change what serves there; of any other one on a host that is not known."""
+"""Programs that neither switch a host nor change its services; any other one is not understood."""
 
 _WRITES = frozenset({"cp", "mv", "ln", "install", "rm", "rmdir", "tee", "touch", "chmod", "chown", "tar", "gunzip"})
-"""Programs that change files, which may be what serves on a host."""
+"""Programs that change files, which a service of the host may use."""
 _CHANGES = frozenset(
     {"docker", "docker-compose", "podman", "podman-compose", "pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
     | {"apt", "apt-get", "dnf", "yum", "apk", "pacman", "dpkg", "rpm", "snap", "initctl", "rc-service", "sv", "mount"}
     | {"umount", "dd", "mkfs", "insmod", "modprobe", "sysctl", "iptables", "nft", "crontab", "systemd-nspawn"}
 )
-"""Programs that change a host on which they run, unless they only ask."""
+"""Programs that change the host on which they run, unless they only ask."""
 _ASKING = frozenset(
     {"ps", "images", "logs", "inspect", "info", "version", "stats", "top", "port", "ls", "list", "status", "show"}
     | {"config", "events", "history", "search", "policy", "-l", "--list", "--version", "--help"}
 )
-"""Words with which those only ask."""
+"""Arguments with which those only ask."""
 
 
 def settles(walker: Walker, call: Call) -> bool:
-    """Note a program that changes the host on which it runs, or files there; whether it was one."""
+    """Note a program that changes the host on which it runs, or files there.
+
+    Returns:
+        Whether it was such a program.
+    """
     if call.text.provider in _HERE:
         return False
     if call.name in _CHANGES:
         if not _ASKING & set(call.plain):
-            act(walker, call, call.name)
+            walker.note_change(call, call.name)
         return True
     if call.name not in _WRITES or walker.vouches(call.name):
         return False
@@ -59,6 +63,6 @@ def settles(walker: Walker, call: Call) -> bool:
 
 
 def question(walker: Walker, call: Call) -> None:
-    """Note a program of which it is not known what it does to the host on which it runs."""
+    """Note a program on a host if it is unknown whether it changes the host."""
     if call.text.provider not in _HERE and call.name not in _HARMLESS and not walker.vouches(call.name):
         walker.trail.unknown(call.place, f"it is unknown what {shown(call.name)} does on the host")

@@ -1,6 +1,6 @@
-"""The recipes of a justfile, as `just --dump` tells them; nothing of it is run.
+"""The recipes of a justfile, from `just --dump`; no recipe is run.
 
-`just` itself is the process that is started here: nobody else knows its language whole.
+`just` itself parses the file, because no library knows the whole language.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import PYTHON, SHELLS
 from switchproof.deploy.paths.patience import step
-from switchproof.deploy.paths.programs import python_text
-from switchproof.deploy.paths.shell import Command, Scope
+from switchproof.deploy.paths.programs.python_text import follow_python
+from switchproof.deploy.paths.readers.shell import Command, Scope
 from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, joined, mark
-from switchproof.deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.walk import Walker
 
 _LIMIT_S = 30.0
 _DEEPEST = 20
@@ -31,12 +32,12 @@ _ONLY_TELL = frozenset({"--list", "-l", "--summary", "--dump", "--show", "-s", "
 
 
 class NotRead(Exception):
-    """A justfile that cannot be read, and why."""
+    """A justfile cannot be read; the message says why."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A recipe that is called: with what, and where it runs."""
+    """The call of a recipe: its arguments, its variables, and the provider of the machine."""
 
     name: str
     recipe: dict[str, Any]
@@ -47,7 +48,7 @@ class _Run:
     provider: str
 
     def environment(self, values: _Values) -> dict[str, Values]:
-        """The variables that its shell has, with those that the justfile exports."""
+        """Return the variables of its shell, with those that the justfile exports."""
         everything = self.module["settings"]["export"]
         exported = {
             variable["name"]: values.of(variable["value"])
@@ -63,7 +64,7 @@ class _Run:
 
 
 class Justfile:
-    """The recipes of a justfile, those of its modules with their path: `module::recipe`.
+    """The recipes of a justfile; those of its modules are named `module::recipe`.
 
     Args:
         files: The repository.
@@ -82,7 +83,11 @@ class Justfile:
 
     @classmethod
     def of(cls, files: Files) -> Justfile | None:
-        """Return the justfile of a repository, None if it has none."""
+        """Return the justfile of a repository; None if there is none.
+
+        Raises:
+            NotRead: `just` is missing or cannot read it.
+        """
         path = next((name for name in NAMES if files.is_file(name)), None)
         return cls(files, path) if path else None
 
@@ -97,7 +102,7 @@ class Justfile:
             self._take(inner, f"{prefix}{name}::")
 
     def place(self, name: str) -> Place:
-        """Where a recipe begins."""
+        """Return the first line of a recipe."""
         path, line = self._at(name)
         return self.files.place(path, line)
 
@@ -128,7 +133,7 @@ class Justfile:
             name, arguments = f"{name}::{words[1][0]}", words[2:]
         while name in self.recipes:
             parameters = self.recipes[name][0]["parameters"]
-            takes = len(arguments) if any(one["kind"] != "singular" for one in parameters) else len(parameters)
+            takes = len(arguments) if any(each["kind"] != "singular" for each in parameters) else len(parameters)
             self._call(walker, name, arguments[:takes], call)
             arguments = arguments[takes:]
             if not arguments:
@@ -150,18 +155,18 @@ class Justfile:
         provider: str = "local",
         trace: tuple[str, ...] = (),
     ) -> bool:
-        """Follow a recipe and those that it depends on.
+        """Follow a recipe and its dependencies.
 
         Args:
-            walker: Who follows.
+            walker: The walk.
             name: The recipe.
-            arguments: What it is called with; None if only the caller will tell.
+            arguments: Its arguments; None if only the caller knows them.
             variables: The environment.
-            provider: Where it runs.
-            trace: The recipes that are under way.
+            provider: The provider of the machine that runs it.
+            trace: The recipes that are being followed.
 
         Returns:
-            Whether what depends on it goes on.
+            Whether recipes that depend on it continue.
         """
         step()
         if name in trace:
@@ -222,7 +227,7 @@ class Justfile:
         if PYTHON.match(program):
             command_itself = Command(((program,),), 0, conditional=False)
             call = Call(program, (), command_itself, whole, scope(), self.files.place(path, header + 1))
-            python_text(walker, "\n".join(lines), None, call)
+            follow_python(walker, "\n".join(lines), None, call)
             return True
         if program not in SHELLS:
             walker.trail.unknown(self.files.place(path, header), f"a recipe of {program}, which is not read")
@@ -263,7 +268,7 @@ class Justfile:
         return Path(shell["command"]).name if shell else "sh"
 
     def _at(self, name: str) -> tuple[str, int]:
-        """Where the recipe begins: just does not tell lines, but a recipe's name opens its line."""
+        """Return the file and line of a recipe. `just --dump` has no line numbers, so find the line that names it."""
         recipe, module = self.recipes[name]
         own = recipe["name"]
         opening = re.compile(rf"@?{re.escape(own)}(?![\w-])[^=]*?(:(?!=)|\s+\w+\s*[:=]|\s+[*+$\"'(])")
@@ -280,11 +285,11 @@ class Justfile:
 
 
 class _Values:
-    """What expressions of a justfile come to.
+    """The values of expressions in a justfile.
 
     Args:
-        known: The parameters.
-        module: Where the variables stand.
+        known: The parameters of the recipe.
+        module: The module that defines the variables.
     """
 
     def __init__(self, known: dict[str, Values], module: dict[str, Any]) -> None:
@@ -293,7 +298,7 @@ class _Values:
         self.commands: list[str] = []
 
     def piece(self, part: Any) -> str:
-        """What stands in a recipe for a piece of it: text, or a mark for an expression."""
+        """Return the text of a piece of a recipe, or a mark for an expression."""
         if isinstance(part, str):
             return part
         value = self.of(part[0] if len(part) == 1 else part)
@@ -304,7 +309,7 @@ class _Values:
         return mark(name)
 
     def of(self, expression: Any, depth: int = 0) -> Values:
-        """What an expression comes to."""
+        """Return every possible value of an expression."""
         step()
         if isinstance(expression, str):
             return (expression,)
@@ -338,14 +343,14 @@ class _Values:
 
 
 def _logical(lines: list[str]) -> list[tuple[int, str]]:
-    """Join lines that end in a backslash, as just hands them to one shell."""
-    found: list[tuple[int, str]] = []
+    """Join lines that end in a backslash, as just passes them to one shell."""
+    logical: list[tuple[int, str]] = []
     for at, line in enumerate(lines):
-        if found and found[-1][1].endswith("\\"):
-            found[-1] = (found[-1][0], f"{found[-1][1]}\n{line}")
+        if logical and logical[-1][1].endswith("\\"):
+            logical[-1] = (logical[-1][0], f"{logical[-1][1]}\n{line}")
         elif line:
-            found.append((at, line))
-    return found
+            logical.append((at, line))
+    return logical
 
 
 def _dump(path: Path) -> dict[str, Any]:
@@ -358,7 +363,7 @@ def _dump(path: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise NotRead(f"`just` did not read it within {_LIMIT_S:g} s") from None
     if done.returncode != 0:
-        words = " ".join(done.stderr.decode(errors="replace").split())
-        raise NotRead(f"`just` cannot read it: {words[:300]}")
+        stderr = " ".join(done.stderr.decode(errors="replace").split())
+        raise NotRead(f"`just` cannot read it: {stderr[:300]}")
     dumped: dict[str, Any] = json.loads(done.stdout)
     return dumped

@@ -1,4 +1,4 @@
-"""The jobs of GitHub's workflows, with the local actions and reusable workflows that they use."""
+"""The jobs of GitHub's workflows, with their local actions and reusable workflows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from switchproof.deploy.paths.document import Node, NotYaml, load
-from switchproof.deploy.paths.expressions import Context
+from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws, session_of
-from switchproof.deploy.paths.programs import python_text
-from switchproof.deploy.paths.shell import Command, Scope
+from switchproof.deploy.paths.programs.python_text import follow_python
+from switchproof.deploy.paths.readers.document import Node, NotYaml, load
+from switchproof.deploy.paths.readers.expressions import Context
+from switchproof.deploy.paths.readers.shell import Command, Scope
 from switchproof.deploy.paths.survey import Kind, Place
 from switchproof.deploy.paths.values import Values, mark
-from switchproof.deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.walk import Walker
 
 FOLDER = ".github/workflows"
 
@@ -33,7 +34,7 @@ _SSH_ACTIONS = (
     "garygrossgarten/github-action-ssh",
 )
 _HOSTED = re.compile(r"(ubuntu|macos|windows)-[\w.-]+\Z")
-"""The labels of GitHub's own machines, which are no hosts."""
+"""Labels of GitHub's own machines, which are not hosts."""
 _DEEPEST = 10
 
 
@@ -49,7 +50,7 @@ class Workflows:
         self._loaded: dict[str, Node] = {}
 
     def paths(self) -> list[str]:
-        """The workflow files."""
+        """Return the workflow files."""
         return [
             path
             for path in self.files.listing
@@ -60,17 +61,17 @@ class Workflows:
         """Read a file, once.
 
         Raises:
-            NotYaml: It is none.
+            NotYaml: The file is not readable YAML.
         """
         if path not in self._loaded:
             self._loaded[path] = load(self.files, path)
         return self._loaded[path]
 
     def jobs(self, path: str) -> Iterator[tuple[str, Node]]:
-        """Yield the jobs of a workflow that may run by themselves.
+        """Yield the jobs of a workflow that can run without a caller.
 
         Raises:
-            NotYaml: The file is none.
+            NotYaml: The file is not a workflow.
         """
         workflow = self.load(path)
         jobs = workflow.get("jobs")
@@ -93,9 +94,9 @@ class Workflows:
         context = Context(env=dict(_GIVEN), inputs=self._inputs(workflow, inputs))
         matrix = job.get("strategy", "matrix")
         for name, values in matrix.items() if matrix else ():
-            found = tuple(part.text for part in values.parts() if not part.is_map and not part.is_list)
-            if found and name not in {"include", "exclude"}:
-                context.matrix[name] = found
+            options = tuple(part.text for part in values.parts() if not part.is_map and not part.is_list)
+            if options and name not in {"include", "exclude"}:
+                context.matrix[name] = options
         if job.value is None or not job.is_map:
             walker.trail.unknown(self.files.place(job.file, job.line), "not a job: it is empty")
             return
@@ -109,19 +110,19 @@ class Workflows:
             walker.trail.unknown(self.files.place(job.file, job.line), "a job without steps")
             return
         defaults = [level.get("defaults", "run") for level in (job, workflow)]
-        self._steps(walker, steps, context, [one for one in defaults if one], depth)
+        self._steps(walker, steps, context, [node for node in defaults if node], depth)
 
     def _inputs(self, workflow: Node, given: dict[str, Values]) -> dict[str, Values]:
-        """What the inputs come to: what the caller gives, and else their defaults."""
-        found: dict[str, Values] = {}
+        """Return the inputs: the caller's values, and the defaults of the others."""
+        inputs: dict[str, Values] = {}
         for trigger in ("workflow_call", "workflow_dispatch"):
             declared = workflow.get("on", trigger, "inputs")
             for name, each in declared.items() if declared else ():
                 default = each.get("default")
                 if default is not None:
-                    # A person may give another one.
-                    found[name] = (default.text, mark(f"inputs.{name}"))
-        return {**found, **given}
+                    # A person may choose another value.
+                    inputs[name] = (default.text, mark(f"inputs.{name}"))
+        return {**inputs, **given}
 
     def _env(self, walker: Walker, env: Node | None, context: Context) -> dict[str, Values]:
         own: dict[str, Values] = {}
@@ -177,9 +178,9 @@ class Workflows:
     ) -> None:
         rows = run.rows(self.files)
         place = self.files.place(run.file, rows[0])
-        shell = step.get("shell") or next((found for one in defaults if (found := one.get("shell"))), None)
+        shell = step.get("shell") or next((own for level in defaults if (own := level.get("shell"))), None)
         where = step.get("working-directory") or next(
-            (found for one in defaults if (found := one.get("working-directory"))), None
+            (own for level in defaults if (own := level.get("working-directory"))), None
         )
         program = posixpath.basename(shell.text.split()[0]) if shell and shell.text.split() else "bash"
         text = Text(context.fill(run.text), run.file, rows, entry=inline)
@@ -189,7 +190,7 @@ class Workflows:
             walker.shell(text, scope)
         elif PYTHON.match(program):
             call = Call(program, (), Command(((program,),), 0, conditional=False), text, scope, place)
-            python_text(walker, run.text, None, call)
+            follow_python(walker, run.text, None, call)
         else:
             walker.trail.unknown(place, f"a step in {program}, which is not read")
 
@@ -200,8 +201,8 @@ class Workflows:
         inputs = {key: context.values(value.text) for key, value in given.items()} if given else {}
         for key, value in given.items() if given else ():
             self._note(walker, key, inputs[key], value)
-        if name.startswith("./") and walker.switchproof and not self._action(posixpath.normpath(name)):
-            # The folder is that of the Switchproof that the job has checked out.
+        if name.startswith("./") and walker.fetched_switchproof and not self._action(posixpath.normpath(name)):
+            # The folder is inside the Switchproof that the job has checked out.
             texts = {key: value.text for key, value in given.items()} if given else {}
             text = Text(context.fill(session_of(texts, "")), uses.file, (uses.line,))
             walker.shell(text, Scope(variables=dict(context.env), arguments=[], marks=context.marks))
@@ -229,7 +230,7 @@ class Workflows:
         repository = inputs.get("repository", ("",))
         elsewhere = repository != ("",) and "github.repository" not in repository[0]
         if elsewhere and any("switchproof" in text.lower() for text in repository):
-            walker.switchproof = True
+            walker.fetched_switchproof = True
         reference = step.get("with", "ref")
         where = self.files.place(reference.file, reference.line) if reference else place
         for text in inputs.get("ref", ()):
@@ -262,7 +263,7 @@ class Workflows:
             walker.trail.unknown(place, f"{name} without a script")
 
     def _action(self, folder: str) -> str | None:
-        """Return the file of an action of the repository; None if there is none in the folder."""
+        """Return the file of a local action; None if the folder has none."""
         paths = (posixpath.normpath(f"{folder}/{name}") for name in ("action.yml", "action.yaml"))
         return next((path for path in paths if self.files.is_file(path)), None)
 
@@ -300,7 +301,7 @@ class Workflows:
 
 
 def _only_called(workflow: Node) -> bool:
-    """Whether a workflow runs only when another one calls it; it is followed from there."""
+    """Whether a workflow runs only when another one calls it, and is followed from there."""
     on = workflow.get("on")
     if on is None:
         return False

@@ -1,6 +1,6 @@
 """The targets of a Makefile, from its syntax tree.
 
-make itself is never asked: to read a Makefile it runs its `$(shell …)`, also with `--dry-run` or `--print-data-base`.
+make itself is never run: to read a Makefile it runs its `$(shell …)`, even with `--dry-run` or `--print-data-base`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.patience import step
-from switchproof.deploy.paths.shell import Scope
+from switchproof.deploy.paths.programs.shells import separate_scope
+from switchproof.deploy.paths.readers.shell import Scope
 from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, is_known, joined, mark
-from switchproof.deploy.paths.walk import Call, Text, Walker
+from switchproof.deploy.paths.walk import Walker
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -28,7 +30,7 @@ _REFERENCE = re.compile(r"\$(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\{([^{}]*)\}|(\
 
 @dataclass(frozen=True)
 class _Rule:
-    """What makes a target: the targets that it needs, and its recipe as lines and where they stand."""
+    """A rule of a target: the targets that it needs, and the lines of its recipe with their line numbers."""
 
     file: str
     line: int
@@ -37,7 +39,7 @@ class _Rule:
 
 
 class Makefile:
-    """The targets of a Makefile and of those that it includes.
+    """The targets of a Makefile and its included files.
 
     Args:
         files: The repository.
@@ -54,7 +56,7 @@ class Makefile:
 
     @classmethod
     def of(cls, files: Files) -> Makefile | None:
-        """Return the Makefile of a repository, None if it has none."""
+        """Return the Makefile of a repository; None if there is none."""
         path = next((name for name in NAMES if files.is_file(name)), None)
         return cls(files, path) if path else None
 
@@ -68,7 +70,7 @@ class Makefile:
         text = (self.files.text(path) or "").encode()
         if why := self.files.unreadable(path):
             self._note(path, 1, why)
-        # The grammar wants the last line ended.
+        # The grammar expects a line feed at the end.
         tree = tree_sitter.Parser(tree_sitter.Language(tree_sitter_make.language())).parse(text + b"\n")
         self._visit(tree.root_node, path)
 
@@ -93,8 +95,8 @@ class Makefile:
                         self._note(path, line, "$(eval …) creates rules that only make can read")
                     self._visit(child, path)
 
-    def _note(self, path: str, line: int, words: str) -> None:
-        self.strange.append((self.files.place(path, line), words))
+    def _note(self, path: str, line: int, message: str) -> None:
+        self.strange.append((self.files.place(path, line), message))
 
     def _variable(self, node: Node) -> None:
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
@@ -114,9 +116,9 @@ class Makefile:
         words = _text(node).split()
         for word in words[1:]:
             for name in self.expand(word, ""):
-                found = self.files.find(name) if is_known(name) else None
-                if found:
-                    self._take(found)
+                file = self.files.find(name) if is_known(name) else None
+                if file:
+                    self._take(file)
                 elif not words[0].startswith("-") and words[0] != "sinclude":
                     self._note(path, line, f"includes {name}, which is not in the repository")
 
@@ -144,7 +146,7 @@ class Makefile:
             elif child.type == "ERROR":
                 self._note(path, child.start_point.row + 1, "not a readable recipe")
             elif child.type == "conditional":
-                # The grammar takes what follows an indented recipe for part of it, rules included.
+                # The grammar parses lines after an indented conditional as part of it, rules included.
                 self._conditional(child, path, recipe)
 
     def _conditional(self, node: Node, path: str, recipe: list[tuple[int, str]]) -> None:
@@ -158,13 +160,13 @@ class Makefile:
 
     @property
     def targets(self) -> list[str]:
-        """The targets that a person or a service may name."""
+        """The targets that a person or a service can name."""
         return [name for name in self.rules if not name.startswith(".")]
 
     def place(self, target: str) -> Place:
-        """Where a target's rule with a recipe begins, or else its first."""
+        """Return the first line of a target's rule with a recipe, or else of its first rule."""
         rules = self.rules[target]
-        rule = next((one for one in rules if one.recipe), rules[0])
+        rule = next((each for each in rules if each.recipe), rules[0])
         return self.files.place(rule.file, rule.line)
 
     def run(self, walker: Walker, call: Call) -> bool:
@@ -187,14 +189,14 @@ class Makefile:
             else:
                 targets += list(word)
         for target in targets or self.targets[:1]:
-            found = target if target in self.rules else self._pattern(target)
-            if found is None:
+            rule = target if target in self.rules else self._pattern(target)
+            if rule is None:
                 return False
-            self.follow(walker, found, given, call.scope.variables, provider=call.text.provider)
+            self.follow(walker, rule, given, call.scope.variables, provider=call.text.provider)
         return True
 
     def _pattern(self, target: str) -> str | None:
-        """The pattern that a target is made by, such as `deploy-%`."""
+        """Return the pattern rule that matches a target, such as `deploy-%`."""
         patterns = (name for name in self.rules if "%" in name)
         return next((name for name in patterns if fnmatch.fnmatchcase(target, name.replace("%", "*"))), None)
 
@@ -203,10 +205,10 @@ class Makefile:
         if path is None:
             return False
         inner = Makefile(self.files, path)
-        scope = walker.elsewhere_scope(call)
+        scope = separate_scope(call)
         scope.folder = folder
-        for place, said in inner.strange:
-            walker.trail.unknown(place, said)
+        for place, message in inner.strange:
+            walker.trail.unknown(place, message)
         return inner.run(walker, replace(call, words=tuple(words), scope=scope))
 
     def follow(
@@ -219,24 +221,24 @@ class Makefile:
         provider: str = "local",
         trace: tuple[str, ...] = (),
     ) -> None:
-        """Follow a target and those that it needs.
+        """Follow a target and the targets that it needs.
 
         Args:
-            walker: Who follows.
+            walker: The walk.
             target: The target.
-            given: Variables of the command line.
+            given: Variables on the command line.
             variables: The environment.
-            provider: Where it runs.
-            trace: The targets that are under way.
+            provider: The provider of the machine that runs it.
+            trace: The targets that are being followed.
         """
         step()
         if target in trace:
             return
         for rule in self.rules[target]:
             for need in rule.needs:
-                found = need if need in self.rules else self._pattern(need)
-                if found:
-                    self.follow(walker, found, given, variables, provider=provider, trace=(*trace, target))
+                needed = need if need in self.rules else self._pattern(need)
+                if needed:
+                    self.follow(walker, needed, given, variables, provider=provider, trace=(*trace, target))
             for line, text in rule.recipe:
                 for body in self.expand(text.lstrip("@-+ \t"), target, given):
                     rows = tuple(range(line, line + body.count("\n") + 1))
@@ -248,17 +250,24 @@ class Makefile:
                         return
 
     def expand(self, text: str, target: str, given: dict[str, Values] | None = None, depth: int = 0) -> Values:
-        """Put what is known of make's variables into a text; marks for the others."""
+        """Replace make's variables in a text by their values; unknown ones become marks.
+
+        Args:
+            text: The text.
+            target: The target, for `$@`.
+            given: Variables on the command line.
+            depth: How many variables contain the text.
+        """
         parts: list[Values] = []
         at = 0
-        for found in _REFERENCE.finditer(text):
-            parts.append((text[at : found.start()],))
-            at = found.end()
-            name = found[1] if found[1] is not None else found[2]
-            if found[3]:
+        for reference in _REFERENCE.finditer(text):
+            parts.append((text[at : reference.start()],))
+            at = reference.end()
+            name = reference[1] if reference[1] is not None else reference[2]
+            if reference[3]:
                 parts.append(("$",))
-            elif found[4]:
-                parts.append((target if found[4] == "@" else mark(found[4]),))
+            elif reference[4]:
+                parts.append((target if reference[4] == "@" else mark(reference[4]),))
             else:
                 parts.append(self._known((name or "").strip(), target, given or {}, depth))
         parts.append((text[at:],))

@@ -1,7 +1,7 @@
-"""Shell text → its commands in order, with every word as far as it is known by reading.
+"""Shell text → its commands in order, each word with its possible values.
 
-The parser is tree-sitter with its grammar of Bash: it is well kept, reads POSIX sh as well, knows every construct of
-the language, and says where it does not understand a text instead of giving up on all of it.
+The parser is tree-sitter with its grammar of Bash. It is well maintained, reads POSIX sh as well, and knows every
+construct of the language. It marks the part of a text that it cannot parse, and does not reject the rest.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 @dataclass
 class Scope:
-    """What a shell knows while it runs.
+    """The state of a shell while it runs.
 
     Attributes:
-        variables: Their values; what is not there comes from outside.
+        variables: The values of variables; a missing one comes from the environment.
         arguments: The positional parameters; None if only the caller knows them.
-        script: The path of the script that runs, from the repository's root; None for text without a file.
+        script: Path of the running script, from the repository's root; None for text without a file.
         folder: The working directory, from the repository's root.
-        functions: Those that are defined.
-        marks: What marks in the text itself stand for, where that is known.
+        functions: The defined functions.
+        marks: The known values of marks in the text itself.
     """
 
     variables: dict[str, Values] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class Command:
 
     Attributes:
         words: Its name and arguments.
-        row: The line of the text on which it begins, from 0.
-        conditional: Whether it depends on something if it runs at all.
-        assigned: Variables that are set for it alone.
-        heredoc: Text that it gets as its standard input.
-        heredoc_row: The line on which that text begins.
-        stdin: The file that it gets as its standard input.
-        piped: The command whose output it gets.
+        row: Its first line in the text, from 0.
+        conditional: Whether a condition decides that it runs.
+        assigned: Variables that are set for this command only.
+        heredoc: Text of its standard input.
+        heredoc_row: First line of that text.
+        stdin: The file of its standard input.
+        piped: The command that pipes its output to it.
     """
 
     words: tuple[Values, ...]
@@ -72,7 +72,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A variable that is set for all that follows."""
+    """A variable that is set for all following commands."""
 
     name: str
     value: Values
@@ -81,7 +81,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Strange:
-    """A piece of text that is no shell as far as the parser knows."""
+    """A part of the text that the parser does not accept as shell."""
 
     row: int
     text: str
@@ -99,12 +99,12 @@ def _parse(text: bytes) -> Tree:
 
 
 class Reader:
-    """Reads one text of shell in the order in which it runs.
+    """Reads one text of shell in the order of execution.
 
     Args:
         text: The shell.
-        scope: What it knows; changed by assignments, as a shell's is.
-        origin: Where the text stands, for whoever reads a function of it.
+        scope: The state of the shell, which assignments change.
+        origin: The place of the text, for the caller of a function that the text defines.
     """
 
     def __init__(self, text: str, scope: Scope, origin: Any = None) -> None:
@@ -113,19 +113,19 @@ class Reader:
         self.origin = origin
 
     def steps(self) -> Iterator[Step]:
-        """Yield what the text does; functions where they are called, see `body`."""
+        """Yield the steps of the text; those of a function come from `body` when it is called."""
         root = self._tree.root_node
         if root.has_error:
             yield from _errors(root)
         yield from self._visit(root, conditional=False)
 
     def body(self, node: Node, *, conditional: bool) -> Iterator[Step]:
-        """Yield what the body of a function does."""
+        """Yield the steps of a function's body."""
         yield from self._visit(node, conditional=conditional)
 
     def _visit(self, node: Node, *, conditional: bool) -> Iterator[Step]:
         if node.is_error:
-            return  # told already
+            return  # reported by `steps`
         match node.type:
             case "comment" | "heredoc_body" | "heredoc_start" | "heredoc_end":
                 return
@@ -222,7 +222,7 @@ class Reader:
             yield from steps
         before = steps[last] if body and last is not None else None
         for part in later:
-            # What follows a here-document's mark on its line: the rest of a pipeline or list.
+            # The rest of the line after a here-document's mark: a pipeline or list.
             yield from _after(before, self._visit(part, conditional=conditional))
 
     def _heredoc(self, redirect: Node, body: Node) -> Values:
@@ -263,7 +263,7 @@ class Reader:
             yield Command(tuple(words), row, conditional, assigned, heredoc, row)
 
     def _substituted(self, node: Node) -> Iterator[Step]:
-        """Yield what command and process substitutions within a node do."""
+        """Yield the steps of command and process substitutions within a node."""
         for child in node.named_children:
             if child.type in {"command_substitution", "process_substitution"}:
                 for inner in child.named_children:
@@ -272,7 +272,7 @@ class Reader:
                 yield from self._substituted(child)
 
     def words(self, node: Node) -> list[Values]:
-        """Return the words that a node of an argument list comes to; an unquoted variable may hold several."""
+        """Return the words of a node in an argument list; an unquoted variable may hold several."""
         bare = node
         if (
             node.type == "string"
@@ -294,11 +294,11 @@ class Reader:
         return [self.value(node)]
 
     def value(self, node: Node) -> Values:
-        """Return what a word may come to."""
-        found = self._value(node)
-        if not self.scope.marks or all(is_known(text) for text in found):
-            return found
-        return either(filled(text, self.scope.marks) for text in found)
+        """Return every possible value of a word."""
+        values = self._value(node)
+        if not self.scope.marks or all(is_known(text) for text in values):
+            return values
+        return either(filled(text, self.scope.marks) for text in values)
 
     def _value(self, node: Node) -> Values:
         match node.type:
@@ -322,7 +322,7 @@ class Reader:
                 return (mark(_text(node)[:60]),)
 
     def _mixed(self, node: Node, before: int = 0, after: int = 0) -> Values:
-        """Return what text with expansions in it comes to; what lies between the expansions belongs to it."""
+        """Return the value of text that contains expansions, with the text between them."""
         text = node.text or b""
         parts: list[Values] = []
         at = before
@@ -375,15 +375,15 @@ class Reader:
         return self.scope.variables.get(name)
 
     def _substitution(self, node: Node) -> Values:
-        """Return what a command substitution comes to, for the few that only speak of paths and texts."""
+        """Return the value of a command substitution, if it only computes a path or a text."""
         scope = replace(self.scope, variables=dict(self.scope.variables))
         inner = Reader("", scope, self.origin)
         steps = [step for child in node.named_children for step in inner.body(child, conditional=False)]
         commands = [step for step in steps if isinstance(step, Command)]
-        value = self._told(commands)
+        value = self._computed(commands)
         return value if value is not None else (mark(_text(node).strip("$()`")[:60]),)
 
-    def _told(self, commands: list[Command]) -> Values | None:
+    def _computed(self, commands: list[Command]) -> Values | None:
         if not commands:
             return None
         here = self.scope.folder
@@ -392,7 +392,7 @@ class Reader:
                 case ["cd", *_, folder] if is_known(folder):
                     here = posixpath.normpath(posixpath.join(here, folder))
                 case ["dirname" | "git" | "basename" | "realpath" | "readlink", *_]:
-                    pass  # within the words of a later one
+                    pass  # an argument of a later command
                 case _:
                     return None
         match [word[0] for word in commands[-1].words]:
@@ -412,7 +412,7 @@ class Reader:
 
 
 def _after(before: Step | None, steps: Iterable[Step]) -> Iterator[Step]:
-    """Yield steps whose commands get the output of an earlier one."""
+    """Yield steps, with commands that read the output of an earlier command."""
     for step in steps:
         if isinstance(step, Command) and isinstance(before, Command) and step.piped is None:
             yield replace(step, piped=before)
@@ -421,7 +421,7 @@ def _after(before: Step | None, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def _errors(node: Node) -> Iterator[Strange]:
-    """Yield every piece that the parser does not understand."""
+    """Yield every part that the parser does not accept."""
     if node.is_error or node.is_missing:
         yield Strange(node.start_point.row, _text(node).strip()[:80])
     elif node.has_error:

@@ -1,4 +1,4 @@
-"""Whether a program of Python may reach a host, told from its syntax tree: its imports and its texts."""
+"""Whether a Python program can reach a host, by the imports and strings in its syntax tree."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _COMMANDS = re.compile(
     r"host-switch\.sh|profiles/system|systemctl (re)?start"
 )
 _OWN = frozenset({"switchproof", "conftest"})
-"""Switchproof's own packages, whose sessions are told from how pytest is called."""
+"""Switchproof's own packages, whose sessions are recognised by how pytest is called."""
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A line with which a program may reach a host.
+    """A line with which a program can reach a host.
 
     Attributes:
         file: The file; None for a text within shell.
         line: The line.
-        why: What stands there.
+        why: The code that raises the suspicion.
         of_aws: Whether it only makes sense with AWS.
     """
 
@@ -48,7 +48,7 @@ class Suspect:
     _seen: set[str] = field(default_factory=set)
 
     def look(self, text: str, path: str | None) -> Iterator[Suspicion]:
-        """Yield every line with which a program may reach a host.
+        """Yield every line with which a program can reach a host.
 
         Args:
             text: The program.
@@ -73,8 +73,8 @@ class Suspect:
                     for name in node.names:
                         yield from self._module(f"{module}.{name.name}")
                 case ast.Constant(value=str(value)) if id(node) not in documents:
-                    if found := _COMMANDS.search(value):
-                        yield Suspicion(path, node.lineno, repr(found[0].strip()), "send-command" in value)
+                    if command := _COMMANDS.search(value):
+                        yield Suspicion(path, node.lineno, repr(command[0].strip()), "send-command" in value)
                 case ast.Attribute(attr="send_command"):
                     yield Suspicion(path, node.lineno, "send_command", of_aws=True)
                 case _:
@@ -88,7 +88,7 @@ class Suspect:
             yield from self._module(module)
 
     def _module(self, module: str) -> Iterator[Suspicion]:
-        """Look at a module of the repository, once."""
+        """Inspect a module of the repository, once."""
         path = module.replace(".", "/")
         if path.split("/")[0] in _OWN and self.files.is_file("deploy/host/host-switch.sh"):
             return

@@ -1,4 +1,4 @@
-"""YAML files with the line of everything that stands in them."""
+"""YAML files, with the line number of each value."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from switchproof.deploy.paths.files import Files
 
 
 class NotYaml(SwitchproofError):
-    """A file is no YAML that can be read; says where.
+    """A file is not readable YAML.
 
     Args:
-        line: The line.
+        line: The line of the error.
+            message: The error.
     """
 
-    def __init__(self, line: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
         self.line = line
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value of a YAML file and where it stands.
+    """A value of a YAML file, with its place.
 
     Attributes:
-        value: As the parser gives it: a mapping, a sequence or a scalar.
+        value: A mapping, a sequence or a scalar, as the parser returns it.
         file: The file.
-        line: Where it begins, from 1.
+        line: Its first line, from 1.
     """
 
     value: Any
@@ -38,7 +39,7 @@ class Node:
 
     @property
     def tag(self) -> str:
-        """The tag that it has, such as `!reference`; empty for none of its own."""
+        """Its own tag, such as `!reference`; empty without one."""
         tag = getattr(getattr(self.value, "tag", None), "value", None) or ""
         return tag if tag.startswith("!") and not tag.startswith("!!") else ""
 
@@ -54,26 +55,26 @@ class Node:
 
     @property
     def text(self) -> str:
-        """What it says, as a service passes it on: true and false are words there."""
+        """The scalar as a CI service passes it on, with `true` and `false` as words."""
         if isinstance(self.value, bool):
             return str(self.value).lower()
         return "" if self.value is None else str(self.value)
 
     def get(self, *keys: str) -> Node | None:
-        """What stands under a key, and a key of that."""
-        found: Node | None = self
+        """Return the value under a path of keys; None if a key is missing."""
+        node: Node | None = self
         for key in keys:
-            if found is None or not isinstance(found.value, dict) or key not in found.value:
+            if node is None or not isinstance(node.value, dict) or key not in node.value:
                 return None
             try:
-                line = found.value.lc.value(key)[0] + 1  # type: ignore[attr-defined]
+                line = node.value.lc.value(key)[0] + 1  # type: ignore[attr-defined]
             except (AttributeError, KeyError, TypeError):
-                line = found.line
-            found = Node(found.value[key], found.file, line)
-        return found
+                line = node.line
+            node = Node(node.value[key], node.file, line)
+        return node
 
     def items(self) -> Iterator[tuple[str, Node]]:
-        """Yield the keys of a mapping, with what stands under them."""
+        """Yield the keys and values of a mapping."""
         if isinstance(self.value, dict):
             for key in self.value:
                 node = self.get(key)
@@ -91,7 +92,7 @@ class Node:
                 yield Node(item, self.file, line)
 
     def rows(self, files: Files) -> tuple[int, ...]:
-        """The line of the file for each line of a text."""
+        """Return the line number in the file for each line of a text."""
         kind = type(self.value).__name__
         count = self.text.count("\n") + 1
         if kind == "LiteralScalarString":
@@ -101,28 +102,28 @@ class Node:
         lines = files.lines(self.file)
         rows, at = [], self.line + 1
         for text in self.text.split("\n"):
-            words = text.split()
+            rest = text.split()
             rows.append(at)
-            while words and at <= len(lines):
+            while rest and at <= len(lines):
                 there = lines[at - 1].split()
-                words = words[len(there) :] if there else words
+                rest = rest[len(there) :] if there else rest
                 at += 1
         return tuple(rows)
 
 
 def load(files: Files, path: str) -> Node:
-    """Read a YAML file; anchors, merges and tags are kept apart, and no object is made of any of them.
+    """Read a YAML file; no object is constructed from a tag.
 
     Raises:
-        NotYaml: It is none.
+        NotYaml: The file is not readable YAML.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     yaml = YAML(typ="rt", pure=True)
     try:
-        if why := files.unreadable(path):
-            raise NotYaml(1, why)
+        if problem := files.unreadable(path):
+            raise NotYaml(1, problem)
         value = yaml.load(files.text(path) or "")
     except MarkedYAMLError as error:
         mark = error.problem_mark

@@ -1,0 +1,68 @@
+"""SSH and its relatives: the commands that they run on a host, the files that they copy there, its host key."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES
+from switchproof.deploy.paths.programs.shells import inline, run_stdin
+from switchproof.deploy.paths.survey import Kind
+from switchproof.deploy.paths.values import Values, is_known, joined, shown
+
+if TYPE_CHECKING:
+    from switchproof.deploy.paths.call import Call
+    from switchproof.deploy.paths.walk import Walker
+
+
+def ssh(walker: Walker, call: Call) -> None:
+    """Follow the command or the standard input that SSH runs on a host."""
+    words = list(call.words)
+    destination: Values | None = None
+    quiet = False
+    while words:
+        word = words[0][0]
+        if word == "--":
+            words.pop(0)
+        elif word.startswith("-"):
+            words.pop(0)
+            quiet = quiet or (not word.startswith("--") and bool(set(word[1:2]) & set("NGQVO")))
+            if word in SSH_VALUES and words:
+                words.pop(0)
+        elif not is_known(word) and destination is None and len(words) > 1 and _is_options(word):
+            words.pop(0)
+        elif destination is None:
+            destination = words.pop(0)
+        else:
+            break
+    if destination is None:
+        return
+    line = " ".join(shown(text) for word in call.words for text in word).lower()
+    provider = "ovh" if "ovh" in line else "ssh"
+    if words:
+        inline(walker, call, joined(words, " "), provider=provider)
+    elif not quiet and (call.command.heredoc or call.command.stdin or call.command.piped):
+        run_stdin(walker, call, needed=True, provider=provider)
+
+
+def _is_options(word: str) -> bool:
+    """Whether a variable that is known only at run time probably holds options, by its name."""
+    return any(part in word.upper() for part in ("OPT", "ARGS", "FLAGS"))
+
+
+def copies(walker: Walker, call: Call) -> None:
+    """Note the files that scp or rsync copies to a host, which may run them later."""
+    for word in call.words:
+        for argument in word:
+            if ":" not in argument and (path := walker.files.find(argument, call.scope.folder)):
+                walker.trail.copied[posixpath.basename(path)] = path
+    place = call.plain[-1].partition(":")[2] if call.words else ""
+    if place.startswith("/") and not place.startswith(PASSING) and not walker.vouches(call.name):
+        walker.trail.unknown(
+            call.place, f"{call.name} copies files to {shown(call.plain[-1])}; it is unknown what they do there"
+        )
+
+
+def ssh_keyscan(walker: Walker, call: Call) -> None:
+    """Note ssh-keyscan, which accepts any key at deploy time."""
+    walker.trail.find(Kind.HOST_KEY, call.place, "ssh-keyscan accepts any key that is presented for the host")
