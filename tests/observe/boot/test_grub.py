@@ -117,6 +117,44 @@ STARTS: dict[str, tuple[tuple[str, ...], str]] = {
         ("set x=1", UNKNOWN, 'elif [ "$x" ]; then', "set z=1", "else", "set default=1", "fi", *AB),
         "a",
     ),
+    "elif of an inner if that does not hold": (
+        (
+            "set x=1",
+            'if [ "$x" ]; then',
+            'if [ "$y" ]; then',
+            'elif [ "$y" ]; then',
+            "set default=1",
+            "fi",
+            "fi",
+            *AB,
+        ),
+        "a",
+    ),
+    "elif of an inner if that holds": (
+        (
+            "set x=1",
+            'if [ "$x" ]; then',
+            'if [ "$y" ]; then',
+            'elif [ "$x" ]; then',
+            "set default=1",
+            "fi",
+            "fi",
+            *AB,
+        ),
+        "b",
+    ),
+    "else of an inner if": (
+        ("set x=1", 'if [ "$x" ]; then', 'if [ "$y" ]; then', "else", "set default=1", "fi", "fi", *AB),
+        "b",
+    ),
+    "else of an outer if after an inner one": (
+        ("set x=1", 'if [ "$x" ]; then', 'if [ "$x" ]; then', "fi", "else", "set default=1", "fi", *AB),
+        "a",
+    ),
+    "else of an inner if that holds": (
+        ("set x=1", 'if [ "$x" ]; then', 'if [ "$x" ]; then', "else", "set default=1", "fi", "fi", *AB),
+        "a",
+    ),
     "after fi all is run": (('if [ "$x" ]; then', "fi", "set default=1", *AB), "b"),
     "what holds in what does not": (
         ("set y=1", 'if [ "$x" ]; then', 'if [ "$y" ]; then', "set default=1", "fi", "fi", *AB),
