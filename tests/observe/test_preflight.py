@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.observation import System
+from switchproof.deploy.observe.parts.system import System
 from switchproof.deploy.observe.preflight import (
     Problem,
     find_clock_problems,

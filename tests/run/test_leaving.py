@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.run.leaving import Departure, found
+from switchproof.deploy.run.leaving import Departure, audited_state
 
 YES_OR_NO = (False, True)
 EVERY = [
@@ -97,4 +97,4 @@ def test_reason_says_how_it_is_known(departure: Departure, state: HostState, say
 )
 def test_audit_finds_a_host_healthy_only_if_nothing_failed(verdict: Verdict, state: HostState, reason: str) -> None:
     """What could not be checked is unknown, and neither healthy nor unhealthy."""
-    assert found(verdict) == (state, reason)
+    assert audited_state(verdict) == (state, reason)
