@@ -101,8 +101,8 @@ def _with_mistake(source: str, node: Any, operator: Any, number: int) -> str:
     for each, name, value in kept:
         setattr(each, name, value)
     rows = [*source.splitlines(keepends=True), ""]
-    before = "".join(rows[: begin[0] - 1]) + rows[begin[0] - 1][: begin[1]]
-    after = rows[end[0] - 1][end[1] :] + "".join(rows[end[0] :])
+    before: str = "".join(rows[: begin[0] - 1]) + rows[begin[0] - 1][: begin[1]]
+    after: str = rows[end[0] - 1][end[1] :] + "".join(rows[end[0] :])
     return before + mistaken + after
 
 

@@ -340,7 +340,7 @@ def write(page: Path, tried: Mapping[str, Tried], listed: Sequence[str]) -> None
         listed: The modules in the order of the table; others leave it.
     """
     above, _, below = page.read_text("utf-8").partition(_MARK)
-    rows = {path: Tried(*map(int, numbers)) for path, *numbers in _ROW.findall(below)} | tried
+    rows = {path: Tried(*map(int, numbers)) for path, *numbers in _ROW.findall(below)} | {**tried}
     rows = {path: rows[path] for path in listed if path in rows}
     total = Tried(*(sum(column) for column in zip(*map(astuple, rows.values()), strict=True)))
     lines = [
