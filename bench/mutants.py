@@ -8,21 +8,21 @@ one fails.
 from __future__ import annotations
 
 import argparse
-import ast
 import functools
 import gc
 import importlib.util
 import inspect
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
@@ -30,8 +30,13 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-ROOT = Path(__file__).parent.parent
+from bench.mistakes import ROOT, Mutant, mutants_of
+
 LIST = Path(__file__).with_suffix(".toml")
+PAGE = ROOT / "docs" / "mutants.md"
+
+_MARK = "<!-- what follows is written by `python -m bench.mutants --write` -->\n"
+_ROW = re.compile(r"^\| `(\S+)` \| (\d+) \| (\d+) \| (\d+) \| .*$", re.MULTILINE)
 
 _CPU_S = 6.0
 """Seconds of CPU time after which a fork is in an endless loop, which a test would notice."""
@@ -41,137 +46,6 @@ _WAIT_S = 120.0
 
 _SLOW_S = 1.5
 """Seconds of CPU time above which a test holds nothing here; those start processes, or try many inputs."""
-
-_OPERATORS = (
-    *(f"ReplaceComparisonOperator_{pair}" for pair in ("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is")),
-    *(f"ReplaceComparisonOperator_{pair}" for pair in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt")),
-    *(f"ReplaceComparisonOperator_{pair}" for pair in ("Lt_GtE", "LtE_Gt", "Gt_LtE", "GtE_Lt")),
-    *(f"ReplaceBinaryOperator_{pair}" for pair in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "BitOr_BitAnd")),
-    *("ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_Delete_USub", "AddNot"),
-    *("ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer"),
-    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer"),
-)
-"""Cosmic Ray's operators. Of those that replace one by each of many only opposites and neighbours are here."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One mistake.
-
-    Attributes:
-        path: The module, from the root of the repository.
-        where: The function or method that it is in, by its qualified name; empty for the module itself.
-        lines: The lines of the statement that it is in.
-        line: Its own line.
-        was: That line as it stands, without what surrounds it.
-        becomes: The line with the mistake.
-        code: The whole module with the mistake, compiled.
-    """
-
-    path: str
-    where: str
-    lines: range
-    line: int
-    was: str
-    becomes: str
-    code: CodeType = field(repr=False)
-
-    @property
-    def key(self) -> tuple[str, str, str, str]:
-        """What names it in the list of equivalent ones, whatever line it is on."""
-        return self.path, self.where, self.was, self.becomes
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line} {self.where}\n    {self.was}\n  → {self.becomes}"
-
-
-def mutants_of(path: str) -> Iterator[Mutant]:
-    """Make every mistake in a module, but for those in annotations, decorators and defaults."""
-    from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import MutationVisitor
-    from cosmic_ray.plugins import get_operator
-
-    source = (ROOT / path).read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    left_out = [span for node in ast.walk(tree) for span in _left_out(node)]
-    for name in _OPERATORS:
-        operator = get_operator(f"core/{name}")()
-        places = [place for node in ast_nodes(get_ast(source)) for place in operator.mutation_positions(node)]
-        for number, (begin, end) in enumerate(places):
-            if any(first <= begin and end <= last for first, last in left_out):
-                continue
-            text = MutationVisitor.mutate_code(source, operator, number)
-            if "not not " in text:  # the operator that takes a `not` away makes this one
-                continue
-            where, lines = _place(tree, begin)
-            if where.endswith("."):  # the default of a field
-                continue
-            try:
-                code = compile(text, str((ROOT / path).resolve()), "exec", dont_inherit=True)
-            except SyntaxError:  # `not` before an assignment expression
-                continue
-            yield Mutant(path, where, lines, begin[0], *_changed(source, text), code)
-
-
-def _changed(source: str, text: str) -> tuple[str, str]:
-    """Return the lines that differ, of a text and of the same with a mistake, each as one line."""
-    before, after = source.splitlines(), text.splitlines()
-    head = _alike(before, after)
-    tail = _alike(before[head:][::-1], after[head:][::-1])
-    was, becomes = before[head : len(before) - tail], after[head : len(after) - tail]
-    return " ".join(" ".join(was).split()), " ".join(" ".join(becomes).split())
-
-
-def _alike(some: Iterable[str], others: Iterable[str]) -> int:
-    """How many lines are alike from the first one on."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
-
-
-def _left_out(node: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Give the spans of a node's annotations, decorators and defaults, which are no part of a function's code."""
-    parts: list[ast.expr | None] = []
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        parts = [node.returns, *node.decorator_list, *node.args.defaults, *node.args.kw_defaults]
-        if node.args.kwonlyargs:  # the star before them is no product
-            yield (node.lineno, node.col_offset), (node.args.kwonlyargs[0].lineno, node.args.kwonlyargs[0].col_offset)
-    elif isinstance(node, ast.ClassDef):
-        parts = [*node.decorator_list]
-    elif isinstance(node, ast.arg | ast.AnnAssign):
-        parts = [node.annotation]
-    for part in parts:
-        if part is not None:
-            yield (part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0)
-
-
-def _place(tree: ast.Module, begin: tuple[int, int]) -> tuple[str, range]:
-    """Find the outermost function around a place, and the lines of the innermost statement that it is in.
-
-    Directly in a module the name is empty, directly in a class it ends with a full stop.
-    """
-    name = ""
-    around: Any = tree
-    while (inner := _inside(around, begin)) is not None:
-        around = inner
-        if isinstance(around, ast.ClassDef):
-            name = f"{name}{around.name}."
-        elif isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
-            name += around.name
-            break
-    while (inner := _inside(around, begin)) is not None:
-        around = inner
-    head = getattr(around, "test", None) or getattr(around, "iter", None) or around
-    return name, range(around.lineno, (head.end_lineno or 0) + 1)
-
-
-def _inside(node: ast.AST, begin: tuple[int, int]) -> ast.stmt | ast.ExceptHandler | None:
-    """Return the statement right inside a node that a place is in."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt | ast.ExceptHandler):
-            if (child.lineno, child.col_offset) <= begin < (child.end_lineno or 0, child.end_col_offset or 0):
-                return child
-        elif isinstance(child, ast.match_case) and (found := _inside(child, begin)):
-            return found
-    return None
 
 
 class Tests:
@@ -357,6 +231,7 @@ def main() -> int:
     """Try every mutant; 1 if more of them live than may, or the list of equivalent ones is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", help="parts of the paths of the modules to try; all of them without")
+    parser.add_argument("--write", action="store_true", help=f"write the result of each module to docs/{PAGE.name}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="forks at a time")
     options = parser.parse_args()
     if importlib.util.find_spec("cosmic_ray") is None:
@@ -383,7 +258,14 @@ def main() -> int:
         print(f"these tests fail without a mistake: {', '.join(tests.broken) or code}", file=sys.stderr)
         return 1
     print(f"{len(mutants)} mutants, made in {made_s:.0f} s, tried in {time.monotonic() - began - made_s:.0f} s")
-    return judge(known, mutants, tests.survivors)
+    code = judge(known, mutants, tests.survivors)
+    if options.write and code == 0:
+        write(
+            PAGE,
+            results(known, mutants, tests.survivors),
+            [path for each in known["held"] for path in each["modules"]],
+        )
+    return code
 
 
 class _Quick:
@@ -401,8 +283,12 @@ class _Quick:
 
 
 def judge(known: Mapping[str, Any], mutants: Sequence[Mutant], survivors: Sequence[Mutant]) -> int:
-    """Print who lives and the share that does not; 1 if it is too small or the list of equivalent ones is wrong."""
-    equal = {(one["in"], one["at"], one["was"], one["becomes"]) for one in known.get("equivalent", [])}
+    """Print who lives and the share that does not.
+
+    Returns:
+        The exit status: 1 if the share of any module is too small, or the list of equivalent ones is wrong.
+    """
+    equal = _equivalent(known)
     paths = {one.path for one in mutants}
     lives = {one.key for one in survivors}
     wrong = [key for key in equal if key[0] in paths and key not in lives]
@@ -417,7 +303,57 @@ def judge(known: Mapping[str, Any], mutants: Sequence[Mutant], survivors: Sequen
         print(f"{path} {where}: {was} → {becomes} does not live: take it off {LIST.name}", file=sys.stderr)
     killed = 100 * (1 - len(living) / len(counted))
     print(f"{killed:.1f} % of {len(counted)} mutants killed; {len(survivors) - len(living)} are equivalent")
-    return int(killed < known["at_least"] or bool(wrong))
+    below = [path for path in of if 100 * (1 - alive[path] / of[path]) < known["at_least"]]
+    if below:
+        print(f"less than {known['at_least']:g} % of the mutants of {', '.join(below)} are killed", file=sys.stderr)
+    return int(bool(below or wrong))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The result of a module: how many mutants there were, and how many of them are equivalent and were killed."""
+
+    mutants: int
+    equivalent: int
+    killed: int
+
+    def __str__(self) -> str:
+        share = 100 * self.killed / (self.mutants - self.equivalent)
+        return f"{self.mutants} | {self.equivalent} | {self.killed} | {share:.1f} %"
+
+
+def results(known: Mapping[str, Any], mutants: Sequence[Mutant], survivors: Sequence[Mutant]) -> dict[str, Tried]:
+    """Return the result of each module that was tried."""
+    equal = _equivalent(known)
+    of = Counter(one.path for one in mutants)
+    same = Counter(one.path for one in mutants if one.key in equal)
+    alive = Counter(one.path for one in survivors if one.key not in equal)
+    return {path: Tried(of[path], same[path], of[path] - same[path] - alive[path]) for path in of}
+
+
+def write(page: Path, tried: Mapping[str, Tried], listed: Sequence[str]) -> None:
+    """Put the results of modules into the table of a page; those of modules that were not tried now stay.
+
+    Args:
+        page: The page. Its table follows a mark.
+        tried: The new results, by module.
+        listed: The modules in the order of the table; others leave it.
+    """
+    above, _, below = page.read_text("utf-8").partition(_MARK)
+    rows = {path: Tried(*map(int, numbers)) for path, *numbers in _ROW.findall(below)} | {**tried}
+    rows = {path: rows[path] for path in listed if path in rows}
+    total = Tried(*(sum(column) for column in zip(*map(astuple, rows.values()), strict=True)))
+    lines = [
+        "| module | mutants | equivalent | killed | share |",
+        "|---|---|---|---|---|",
+        *(f"| `{path}` | {result} |" for path, result in rows.items()),
+        f"| all | {total} |",
+    ]
+    page.write_text(f"{above}{_MARK}\n" + "".join(f"{line}\n" for line in lines), "utf-8")
+
+
+def _equivalent(known: Mapping[str, Any]) -> set[tuple[str, str, str, str]]:
+    return {(one["in"], one["at"], one["was"], one["becomes"]) for one in known.get("equivalent", [])}
 
 
 if __name__ == "__main__":

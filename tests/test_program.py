@@ -198,6 +198,30 @@ def test_endpoints_are_one_line_each() -> None:
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [
+        ({"headers_file": "/run/h"}, ["http", "http://127.0.0.1/x", "/run/h"]),
+        (
+            {"probe": "https", "headers_file": "/run/h", "ca_file": "/run/ca"},
+            ["https", "http://127.0.0.1/x", "/run/h", "::127.0.0.1:80", "/run/ca"],
+        ),
+        ({"probe": "https"}, ["https", "http://127.0.0.1/x", "", "::127.0.0.1:80", ""]),
+        (
+            {"probe": "unix", "listen": "/run/s", "headers_file": "/run/h"},
+            ["unix", "http://127.0.0.1/x", "/run/h", "/run/s"],
+        ),
+        ({"probe": "unix", "listen": "/run/s"}, ["unix", "http://127.0.0.1/x", "", "/run/s"]),
+        ({"probe": "tcp", "listen": "[::]:80"}, ["tcp", "::1", "80"]),
+        ({"probe": "exec", "command": ("/bin/x", "-y"), "user": "nobody"}, ["exec", "nobody", "/bin/x", "-y"]),
+        ({"probe": "exec", "command": ("/bin/x",)}, ["exec", "", "/bin/x"]),
+    ],
+)
+def test_question_of_each_probe_is_told(endpoint: dict[str, object], asked: list[str]) -> None:
+    """The host reads the kind of the probe, then what that kind needs; what is left out is empty."""
+    assert endpoints(target(**endpoint)).split("\n")[1].split("\x1f")[4].split("\x1e") == asked
+
+
+@pytest.mark.parametrize(
     ("endpoint", "wants"),
     [
         ({}, []),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.mutants import LIST, ROOT, Mutant, judge
+from bench.mistakes import ROOT, Mutant, mutants_of
+from bench.mutants import LIST, judge, results, write
 
 EMPTY = compile("", "x", "exec")
 KNOWN = tomllib.loads(LIST.read_text(encoding="utf-8"))
 
 
-def mutant(number: int) -> Mutant:
-    return Mutant("x.py", "f", range(1, 2), 1, f"a{number}", f"b{number}", EMPTY)
+def mutant(number: int, path: str = "x.py") -> Mutant:
+    return Mutant(path, "f", range(1, 2), 1, f"a{number}", f"b{number}", EMPTY)
 
 
 def equivalent(number: int) -> dict[str, str]:
@@ -44,10 +46,55 @@ def test_enough_mistakes_must_be_noticed(
     assert told.out.count("→") == len(set(living) - set(equal))
 
 
+def test_each_module_must_reach_the_share_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """A small module that nothing holds is not outweighed by a large one that is held well."""
+    of_both = [mutant(number) for number in range(1000)] + [mutant(number, "y.py") for number in range(10)]
+    assert judge({"at_least": 95.0}, of_both, [mutant(0, "y.py")]) == 1
+    assert "less than 95 % of the mutants of y.py are killed" in capsys.readouterr().err
+
+
+def test_page_has_a_row_for_each_module_and_one_for_all(tmp_path: Path) -> None:
+    """Equivalent mistakes are counted apart; a module that is not tried keeps its row as long as it is listed."""
+    page = tmp_path / "mutants.md"
+    head = "# Title\n\n<!-- what follows is written by `python -m bench.mutants --write` -->\n\n"
+    columns = "| module | mutants | equivalent | killed | share |\n|---|---|---|---|---|\n"
+    page.write_text(f"{head}old\n", "utf-8")
+    of_both = [mutant(number) for number in range(10)] + [mutant(number, "y.py") for number in range(4)]
+    known = {"at_least": 95.0, "equivalent": [equivalent(0), equivalent(1)]}
+    tried = results(known, of_both, [mutant(0), mutant(1), mutant(2), mutant(0, "y.py")])
+    write(page, tried, ["x.py", "y.py"])
+    x = "| `x.py` | 10 | 2 | 7 | 87.5 % |\n"
+    assert page.read_text("utf-8") == (
+        f"{head}{columns}{x}| `y.py` | 4 | 0 | 3 | 75.0 % |\n| all | 14 | 2 | 10 | 83.3 % |\n"
+    )
+    write(page, results(known, [mutant(0, "z.py")], []), ["z.py", "x.py"])
+    assert page.read_text("utf-8") == (
+        f"{head}{columns}| `z.py` | 1 | 0 | 1 | 100.0 % |\n{x}| all | 11 | 2 | 8 | 88.9 % |\n"
+    )
+
+
+def test_mistake_is_made_in_one_place_and_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mistake is made in the text as it stands, to its last line, whatever mistakes were made before it."""
+    pytest.importorskip("cosmic_ray")
+    lines = ["def f(a, b=1):", "    if a == 2:", "        return not b", "    return a < 3"]
+    (tmp_path / "x.py").write_text("\n".join(lines) + "\n", "utf-8")
+    monkeypatch.setattr("bench.mistakes.ROOT", tmp_path)
+    made = {(one.where, one.line, one.was, one.becomes) for one in mutants_of("x.py")}
+    assert {becomes for _, _, was, becomes in made if was == "return a < 3"} == {
+        "return a <= 3",
+        "return a >= 3",
+        "return a < 4",
+        "return a < 2",
+    }
+    assert ("f", 2, "if a == 2:", "if not a == 2:") in made
+    assert ("f", 3, "return not b", "return b") in made
+    assert not any("b=" in was for _, _, was, _ in made)
+
+
 def test_list_names_files_that_are_there() -> None:
     """Every module has tests that hold it, and every equivalent mistake is in one of them and has a reason."""
     modules = {module for group in KNOWN["held"] for module in group["modules"]}
-    named = [*modules, *(test for group in KNOWN["held"] for test in group["tests"])]
+    named = [*modules, *(test.partition("::")[0] for group in KNOWN["held"] for test in group["tests"])]
     assert [name for name in named if not (ROOT / name).is_file()] == []
     assert all(group["tests"] for group in KNOWN["held"])
     assert all(one["in"] in modules and one["why"] for one in KNOWN.get("equivalent", []))

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
+import msgspec
 import pytest
 
 from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
-from switchproof.checks.fixtures import Booting, Shown
-from switchproof.deploy.errors import Inconclusive
+from switchproof.checks.fixtures import Booting, Diagnosis, Shown
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
+from switchproof.deploy.observe.bridge import Installed
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_units
 from switchproof.deploy.providers import load
-from switchproof.deploy.run.results import Before, Confirmation
+from switchproof.deploy.run.results import Before, Confirmation, is_same
 from switchproof.deploy.settings import TARGETS
-from switchproof.session.verdicts import emittable, emitted
+from switchproof.deploy.target.types import Endpoint, Machine
+from switchproof.session.verdicts import emittable, emitted, judge_call
 from tests.answers import HYPERVISOR, LIVE, TOPLEVEL, frame
 
 OLD = "/nix/store/0000000000000000000000000000000a-old"
@@ -117,6 +122,19 @@ def test_only_a_confirmation_that_the_host_takes_passes(outcome: str, kind: type
     with pytest.raises(kind, match="the host's words"):
         test_confirmation.test_the_host_keeps_the_system(confirmation, Shown())
     assert not confirmation.is_lasting
+
+
+def test_one_system_with_one_set_of_programs_is_the_same() -> None:
+    """Another system, profile or program of the bridge is another; when a host boots next is no matter."""
+    link = Installed("store", f"{OLD}/bin/x", OLD)
+    one = dataclasses.replace(read_system(frame({})), installed={"x": link})
+    assert is_same(one, one)
+    assert is_same(one, dataclasses.replace(one, boot_id="another", generation=7))
+    assert not is_same(one, dataclasses.replace(one, running=OLD))
+    assert not is_same(one, dataclasses.replace(one, profile=OLD))
+    assert not is_same(one, dataclasses.replace(one, installed={}))
+    for other in (Installed("gone", link.target, OLD), Installed("store", f"{OLD}/bin/y", OLD)):
+        assert not is_same(one, dataclasses.replace(one, installed={"x": other}))
 
 
 # H-2, A-15, D-3: how the switch ended.
@@ -218,3 +236,139 @@ def test_diagnostics_that_lack_something_fail() -> None:
         check(emitted(TARGET, PARTS), Shown())
         with pytest.raises(AssertionError, match=says):
             check(emitted(TARGET, parts), Shown())
+
+
+def test_machines_and_containers_that_were_not_looked_at_fail() -> None:
+    """Each endpoint that has one is owed a look; where there is none, the report says so."""
+    looks = {
+        "machine": (test_diagnostics.test_machines_are_looked_at, "there are no machines", "looked at"),
+        "container": (test_diagnostics.test_containers_are_looked_into, "there are none", "looked into"),
+    }
+    for kind, (check, none, says) in looks.items():
+        owed = Diagnosis(
+            True,
+            (),
+            frozenset(),
+            frozenset(),
+            frozenset(),
+            ("x", "y"),
+            frozenset(),
+            ("x", "y"),
+            frozenset(),
+            {},
+            True,
+        )
+        show = Shown()
+        check(dataclasses.replace(owed, machines=(), containers=()), show)
+        assert show.expected == none
+        check(dataclasses.replace(owed, seen=frozenset("xy"), entered=frozenset("xy")), show)
+        assert show.expected == f"the {kind} of x, y"
+        assert show.seen == "emitted: x, y"
+        with pytest.raises(AssertionError, match=f"the {kind} of y was not {says}"):
+            check(dataclasses.replace(owed, seen=frozenset("x"), entered=frozenset("x")), Shown())
+
+
+def test_diagnosis_says_whether_it_was_needed() -> None:
+    """What was emitted is told from what would have been, and nothing from both."""
+    needed, possible = emitted(TARGET, {}), emittable(TARGET, {})
+    assert needed.summary(frozenset()) == "emitted: nothing"
+    assert possible.summary(frozenset({"b", "a"})) == "nothing failed; would have been emitted: a, b"
+    parts = {"status/a.service": "1", "status": "2", "journal/a.service": "3"}
+    assert emitted(TARGET, parts).evidence("status") == ["1", "2"]
+
+
+BOXED = msgspec.structs.replace(
+    TARGET,
+    runtime={
+        "box": Endpoint(units=("box.service",), container="box.service"),
+        "vm": Endpoint(units=("vm.service",), machine=Machine(unit="vm.service")),
+    },
+)
+
+
+def test_looks_are_counted_by_endpoint() -> None:
+    """A part of a machine or a container names its endpoint before the last full stop, a source after its kind."""
+    parts = {"machine/vm.x.txt": "1", "container/box.txt": "2"}
+    told = emitted(BOXED, parts)
+    assert (told.machines, told.seen) == (("vm",), frozenset({"vm.x"}))
+    assert (told.containers, told.entered) == (("box",), frozenset({"box"}))
+    could = emittable(BOXED, {"machine vm": 5, "container box": 0})
+    assert (could.seen, could.entered) == (frozenset({"vm"}), frozenset())
+
+
+def test_unit_without_a_journal_could_have_been_told_where_another_has_one() -> None:
+    """A unit that has been silent for long has none left; where no unit has one, there is no journal."""
+    could = emittable(TARGET, {"journalctl a.service": 9, "journalctl b.service": 0, "systemctl a.service": 0})
+    assert could.logs == frozenset({"a.service", "b.service"})
+    assert could.states == frozenset()
+    silent = {"journalctl a.service": 0, "journalctl b.service": 0, "systemctl a.service": 9}
+    assert emittable(TARGET, silent).logs == frozenset()
+    assert emittable(TARGET, silent).states == frozenset({"a.service"})
+
+
+def judged(raised: Exception | None, when: Literal["call", "setup"] = "call") -> tuple[Verdict, str]:
+    def act() -> None:
+        if raised:
+            raise raised
+
+    call = pytest.CallInfo.from_call(act, when=when)
+    return judge_call(call, pytest.TestReport("x", ("x", 0, "x"), {}, "failed", "broken", when))
+
+
+@pytest.mark.parametrize(
+    ("raised", "verdict", "message"),
+    [
+        (None, Verdict.PASSED, ""),
+        (AssertionError("x\nassert False"), Verdict.FAILED, "x"),
+        (UsageError("x"), Verdict.FAILED, "x"),
+        (Inconclusive("x"), Verdict.INCONCLUSIVE, "x"),
+        (ValueError("x"), Verdict.INCONCLUSIVE, "the check itself broke: broken"),
+    ],
+)
+def test_verdict_is_that_of_the_way_a_check_ended(raised: Exception | None, verdict: Verdict, message: str) -> None:
+    """Only an assertion fails; a check that breaks proves nothing."""
+    assert judged(raised) == (verdict, message)
+
+
+def test_assertion_before_the_check_itself_proves_nothing() -> None:
+    """A fixture that asserts has broken, and judged no host."""
+    assert judged(AssertionError("x"), when="setup") == (Verdict.INCONCLUSIVE, "the check itself broke: broken")
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({}, (Verdict.INCONCLUSIVE, "skipped: x")),
+        ({"other": "1"}, (Verdict.INCONCLUSIVE, "skipped: x")),
+        ({"blocked_by": "1"}, (Verdict.BLOCKED, "x")),
+        ({"other": "1", "blocked_by": "1"}, (Verdict.BLOCKED, "x")),
+    ],
+)
+def test_skipped_check_is_blocked_only_by_another(properties: dict[str, str], expected: tuple[Verdict, str]) -> None:
+    """A check that skips itself has found out nothing, and is no reason to trust what it left out."""
+    call = pytest.CallInfo.from_call(lambda: pytest.skip("x"), when="call", reraise=None)
+    report = pytest.TestReport("x", ("x", 0, "x"), {}, "skipped", None, "call", user_properties=[*properties.items()])
+    assert judge_call(call, report) == expected
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (
+            "assert False\n +  where False = <file /etc/motd>.exists\n +    where <file /etc/motd> = host.file",
+            "assert False, where False = <file /etc/motd>.exists\n +    where <file /etc/motd> = host.file",
+        ),
+        ("there is no motd\nassert False\n +  where False = <file /etc/motd>.exists", "there is no motd"),
+        ("assert 1 == 2", "assert 1 == 2"),
+    ],
+    ids=["plain", "with-words", "nothing-found-out"],
+)
+def test_first_line_of_a_plain_assert_says_what_was_compared(raised: str, message: str) -> None:
+    """A terminal shows the first line alone, and “assert False” says nothing."""
+
+    def fail() -> None:
+        raise AssertionError(raised)
+
+    call = pytest.CallInfo.from_call(fail, when="call")
+    report = pytest.TestReport("x", ("x", 0, "x"), {}, "failed", None, "call")
+    assert judge_call(call, report) == (Verdict.FAILED, message)

@@ -117,6 +117,15 @@ def test_what_the_host_did_not_say_is_wrong() -> None:
     assert problems == [f"hypervisor: the host did not report what is installed as {AT}"]
 
 
+def test_what_should_be_and_what_is_are_told() -> None:
+    """A reader sees each program with its store path, that the earlier ones should be back, or that none is due."""
+    host = Host(link(OLD), wanted=NEW).installation
+    assert (host.expected_text, host.seen_text) == (f"hypervisor: {NEW}", f"hypervisor: {OLD}/bin/hypervisor")
+    assert Host(link(OLD), before=link(OLD)).installation.expected_text == "what was there before"
+    nothing = Installation({}, {}, None, {})
+    assert (nothing.expected_text, nothing.seen_text) == ("nothing that is in doubt", "the target file has no bridge")
+
+
 def test_an_observation_holds_what_is_installed_and_run() -> None:
     """What stands where programs are installed, and which of them each process runs from, are read from an answer."""
     stray = f"/nix/store/{'c' * 32}-old"

@@ -9,7 +9,13 @@ import msgspec
 import pytest
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.preflight import Problem, find_clock_problems, find_room_problems
+from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.preflight import (
+    Problem,
+    find_clock_problems,
+    find_room_problems,
+    find_state_problems,
+)
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
 from tests.host_functions import run
@@ -94,6 +100,8 @@ def test_a_limit_of_zero_is_not_looked_at() -> None:
     ("offset_s", "uncertainty_s", "told"),
     [
         (61.0, 1.5, ""),
+        (61.5, 1.5, ""),
+        (-61.5, 1.5, ""),
         (-62.0, 1.5, "the host's clock is 62 s behind the runner's, by more than 60 s"),
         (3600.0, 0.1, "the host's clock is 3600 s ahead of the runner's, by more than 60 s"),
     ],
@@ -102,6 +110,47 @@ def test_a_clock_that_is_certainly_wrong_is_told(offset_s: float, uncertainty_s:
     """What may be the way's doing is none of the clock's."""
     found = find_clock_problems(Clock(offset_s=offset_s, uncertainty_s=uncertainty_s), Preflight())
     assert [problem.text for problem in found] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(("offset_s", "way"), [(0.5, "ahead of"), (-0.5, "behind")])
+def test_a_clock_that_is_off_by_less_than_a_second_has_a_direction(offset_s: float, way: str) -> None:
+    """A limit may be that low; the sentence must still send nobody the wrong way."""
+    (found,) = find_clock_problems(Clock(offset_s=offset_s, uncertainty_s=0.0), Preflight(clock_s=0.1))
+    assert way in found.text
+
+
+def test_memory_is_told_in_mib_of_1024_kib() -> None:
+    """At the very limit nothing is lacking; one KiB less is."""
+    assert problems(memory="MemAvailable: 819200 kB\n") == {}
+    assert problems(memory="MemAvailable: 819199 kB\n") == {
+        "memory": "799 MiB of memory and swap are available, at least 800 MiB are needed"
+    }
+
+
+def test_one_file_system_is_told_once_for_one_kind_of_finding() -> None:
+    """A file system that is mounted twice has one shortage; another boot partition has its own."""
+    rows = (row("/boot", "/boot", 40), row("/boot/efi", "/boot/efi", 41), row("/efi", "/efi", 42))
+    texts = [found.text for found in find_room_problems(frame(*rows), LIMITS)]
+    assert [text.split()[0] for text in texts] == ["40", "41", "42"]
+
+
+def system(**parts: tuple[str, ...]) -> System:
+    return System("/run", "/run", "/run", 1, "", "", "", **parts)  # type: ignore[arg-type]  # as given
+
+
+@pytest.mark.parametrize(
+    ("parts", "failed", "texts"),
+    [
+        ((), (), []),
+        (("kernel", "initrd"), (), ["the host waits for a reboot (kernel, initrd)"]),
+        ((), ("a.service", "b.service"), ["units have failed already: a.service, b.service"]),
+    ],
+)
+def test_what_a_host_already_leaves_open_is_told(
+    parts: tuple[str, ...], failed: tuple[str, ...], texts: list[str]
+) -> None:
+    """A reboot that is due is told by its parts, and units that have failed by their names."""
+    assert [found.text for found in find_state_problems(system(reboot_parts=parts), failed)] == texts
 
 
 def test_what_the_script_says_is_read() -> None:

@@ -14,7 +14,7 @@ from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict,
 from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.fold import NOT_RUN, fold
-from switchproof.deploy.record.record import Record, read_record, write_record
+from switchproof.deploy.record.record import Earlier, PhaseTime, Record, read_record, write_record
 from tests.reports import stories
 from tests.reports.story import CHECKS, OLD, SHA, UNITS, Story
 from tests.schema import validate
@@ -398,6 +398,20 @@ def test_attempts_of_a_check_are_those_of_its_endpoint_and_leg() -> None:
     assert forward
     assert back
     assert (forward.settled, back.settled, host.watch("again", "hypervisor")) == ("unhealthy", "healthy", None)
+
+
+def test_usual_time_of_a_phase_is_that_of_its_host_and_leg() -> None:
+    """Another host, another leg and another phase say nothing of it."""
+    at = dt.datetime(2026, 11, 27, tzinfo=dt.UTC)
+    phase = PhaseTime(phase="converge", leg="forward", started=at)
+    wanted = facts.Typical(host="a", leg="forward", phase="converge", median_s=3.0, runs=2)
+    others = (
+        facts.Typical(host="b", leg="forward", phase="converge", median_s=4.0, runs=2),
+        facts.Typical(host="a", leg="back", phase="converge", median_s=5.0, runs=2),
+        facts.Typical(host="a", leg="forward", phase="observe", median_s=6.0, runs=2),
+    )
+    assert Earlier(typical=(*others, wanted)).usual("a", phase) == wanted
+    assert Earlier(typical=others).usual("a", phase) is None
 
 
 def test_record_of_before_these_fields_is_still_read(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.run.leaving import Departure
+from switchproof.deploy.run.leaving import Departure, audited_state
 
 YES_OR_NO = (False, True)
 EVERY = [
@@ -79,3 +79,22 @@ def test_reason_says_how_it_is_known(departure: Departure, state: HostState, say
     """The reason tells what the state follows from."""
     assert departure.state[0] is state
     assert says in departure.state[1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "reason"),
+    [
+        (Verdict.PASSED, HostState.FOUND_HEALTHY, "Every clause passed; nothing was changed."),
+        (
+            Verdict.WAIVED,
+            HostState.FOUND_HEALTHY,
+            "Every clause passed, except those waived; nothing was changed.",
+        ),
+        (Verdict.FAILED, HostState.FOUND_UNHEALTHY, "Not every clause passed; nothing was changed."),
+        (Verdict.BLOCKED, HostState.UNKNOWN, "Not every clause could be checked; nothing was changed."),
+        (Verdict.INCONCLUSIVE, HostState.UNKNOWN, "Not every clause could be checked; nothing was changed."),
+    ],
+)
+def test_audit_finds_a_host_healthy_only_if_nothing_failed(verdict: Verdict, state: HostState, reason: str) -> None:
+    """What could not be checked is unknown, and neither healthy nor unhealthy."""
+    assert audited_state(verdict) == (state, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
@@ -43,6 +43,29 @@ class _Read:
     doubt: str = ""
 
 
+@dataclass(frozen=True)
+class _Branch:
+    """A branch of an `if`; None stands for what only GRUB can decide.
+
+    Attributes:
+        condition: Whether its own condition holds; that of `else` always does.
+        is_reached: Whether no condition of an earlier branch holds.
+    """
+
+    condition: bool | None
+    is_reached: bool | None = True
+
+    @property
+    def is_taken(self) -> bool | None:
+        """Whether its statements run."""
+        return _all((self.is_reached, self.condition))
+
+    def followed_by(self, condition: bool | None) -> _Branch:
+        """Return the branch after this one."""
+        fails = None if self.condition is None else not self.condition
+        return _Branch(condition, _all((self.is_reached, fails)))
+
+
 def choose(facts: BootFacts) -> Boot:
     """Compute the entry that GRUB starts next, and the one after that."""
     if facts.cut:
@@ -80,19 +103,20 @@ def _environment(facts: BootFacts) -> dict[str, str]:
 def _evaluate(lines: tuple[str, ...], environment: dict[str, str]) -> _Read:
     """Evaluate a configuration as GRUB does, as far as it decides the default and the menu."""
     read = _Read(dict(environment), _Node("", "", submenu=True))
-    conditions: list[bool | None] = []
+    branches: list[_Branch] = []
     menus = [read.menu]
     blocks: list[str] = []
     for line in lines:
-        word = line.split(maxsplit=1)[0]
+        word = line.split()[0]
         inside = next((block for block in reversed(blocks) if block != "submenu"), "")
         if word in {"menuentry", "submenu", "function"} and line.rstrip().endswith("{"):
             blocks.append(word)
             if word != "function" and inside != "function":
                 node = _Node(_quoted(_TITLE, line), _quoted(_MENU_ID, line), submenu=word == "submenu")
-                if not _holds(conditions) and not read.doubt:
-                    read.doubt = "an entry of GRUB's menu depends on a condition" if None in conditions else ""
-                if False not in conditions:
+                runs = _all(branch.is_taken for branch in branches)
+                if runs is None:
+                    read.doubt = read.doubt or "an entry of GRUB's menu depends on a condition"
+                if runs is not False:
                     menus[-1].entries.append(node)
                 menus.append(node)
         elif line.strip() == "}" and blocks:
@@ -103,7 +127,7 @@ def _evaluate(lines: tuple[str, ...], environment: dict[str, str]) -> _Read:
         elif inside == "menuentry":
             _read_entry(menus[-1], word, line)
         else:
-            _read_statement(read, conditions, word, line)
+            _read_statement(read, branches, word, line)
     return read
 
 
@@ -115,29 +139,31 @@ def _read_entry(node: _Node, word: str, line: str) -> None:
         node.missing.append(line.split()[1])
 
 
-def _read_statement(read: _Read, conditions: list[bool | None], word: str, line: str) -> None:
+def _read_statement(read: _Read, branches: list[_Branch], word: str, line: str) -> None:
+    runs = _all(branch.is_taken for branch in branches)
     if word == "if":
-        conditions.append(_is_true(line, read.variables))
-    elif word == "elif" and conditions:
-        last = conditions[-1]
-        conditions[-1] = False if last else _is_true(line, read.variables) if last is False else None
-    elif word == "else" and conditions:
-        conditions[-1] = None if conditions[-1] is None else not conditions[-1]
-    elif word == "fi" and conditions:
-        conditions.pop()
-    elif word in _FROM_ELSEWHERE and False not in conditions:
+        branches.append(_Branch(_is_true(line, read.variables)))
+    elif word == "elif" and branches:
+        branches[-1] = branches[-1].followed_by(_is_true(line, read.variables))
+    elif word == "else" and branches:
+        branches[-1] = branches[-1].followed_by(condition=True)
+    elif word == "fi" and branches:
+        branches.pop()
+    elif word in _FROM_ELSEWHERE and runs is not False:
         read.doubt = f"GRUB's menu comes from elsewhere ({word}), which is not read"
-    elif (assignment := _SET.fullmatch(line.strip())) and False not in conditions:
+    elif (assignment := _SET.fullmatch(line.strip())) and runs is not False:
         name, value = assignment[1], _expanded(assignment[2].strip().strip("\"'"), read.variables)
-        if name == "default" and None in conditions and read.variables.get("default") != value:
+        if name == "default" and runs is None and read.variables.get("default") != value:
             read.doubt = f"GRUB's default depends on a condition that cannot be evaluated here: {line.strip()[:80]}"
         # GRUB clears next_entry before it uses it; the menu's default stays.
         if name != "next_entry":
             read.variables[name] = value
 
 
-def _holds(conditions: list[bool | None]) -> bool:
-    return all(condition is True for condition in conditions)
+def _all(conditions: Iterable[bool | None]) -> bool | None:
+    """Whether all conditions hold; None if that depends on one that only GRUB can decide."""
+    seen = {*conditions}
+    return False if False in seen else None if None in seen else True
 
 
 def _is_true(line: str, variables: dict[str, str]) -> bool | None:
