@@ -122,7 +122,7 @@ def test_host_that_lets_nobody_in_fails() -> None:
     show = Shown()
     test_converge.test_the_host_lets_a_new_connection_in("", "accepted", 30.0, show)
     assert (show.expected, show.seen) == (
-        "over SSH, a new connection within 30 s (converge.reconnect_s)",
+        "a new connection within 30 s (converge.reconnect_s)",
         "accepted",
     )
     test_converge.test_the_host_lets_a_new_connection_in("", "not tried", 0.0, show)

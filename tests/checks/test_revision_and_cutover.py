@@ -203,7 +203,7 @@ def test_files_have_their_modes_and_owners(files: dict[str, dict[str, Any]], see
     host: Any = Files(files)
     if not seen:
         test_declared.test_files_have_their_declared_modes(host, DECLARED, show)
-        assert show.seen == "so they are"
+        assert show.seen == "all as declared"
         return
     with pytest.raises(AssertionError, match=seen):
         test_declared.test_files_have_their_declared_modes(host, DECLARED, show)

@@ -24,8 +24,8 @@ from switchproof.deploy.record.events import Connected
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.results import Before
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Bridge, BridgedProgram, Converge, Endpoint, Rollback
-from switchproof.session import fixtures as provided
+from switchproof.deploy.target.types import Bridge, BridgedProgram, Endpoint, Rollback
+from switchproof.session import fixtures
 from tests.answers import HOST_KEY, HYPERVISOR, LIVE, TOPLEVEL, boots, frame, unit_show
 
 OLD, NEW = f"/nix/store/{'0' * 32}-old", f"/nix/store/{'1' * 32}-new"
@@ -37,7 +37,7 @@ LINK = Installed("store", f"{OLD}/bin/x", OLD)
 
 def asked(fixture: str, **given: object) -> Any:
     """Ask a fixture as pytest would, with what it takes."""
-    return inspect.unwrap(getattr(provided, fixture))(**given)
+    return inspect.unwrap(getattr(fixtures, fixture))(**given)
 
 
 def before(system: str = OLD, profile: str | None = None, *failed: str) -> Before:
@@ -64,7 +64,8 @@ def session(
             raise answer
         return answer
 
-    plain = {"reboot": "", "locked_out": {}, "kind": "ssh", "went_back": {}, "convergences": {}, "observations": {}}
+    plain: dict[str, object] = {"reboot": "", "locked_out": {}, "reconnect_s": 30.0, "kind": "ssh"}
+    plain |= {"went_back": {}, "convergences": {}, "observations": {}}
     return SimpleNamespace(
         plan=SimpleNamespace(mode=mode, revision=revision, target=target),
         hosts=SimpleNamespace(
@@ -85,8 +86,8 @@ def at(leg: Leg = "forward", endpoint: str | None = None) -> Place:
 
 def test_revision_is_as_it_was_asked_for() -> None:
     """An audit may ask for none, and then no commit is due."""
-    assert asked("asked", session=session()) == "main"
-    assert asked("asked", session=session(revision=None)) == ""
+    assert asked("requested_revision", session=session()) == "main"
+    assert asked("requested_revision", session=session(revision=None)) == ""
     assert asked("commit", session=session(), place=at()) == "commit of a"
     assert asked("commit", session=session(revision=None), place=at()) is None
 
@@ -177,12 +178,10 @@ def test_new_connection_is_judged_by_what_was_tried() -> None:
         locked_out(session(observation=GONE))
     with pytest.raises(Inconclusive, match="a: the connection was lost before a new one could be tried"):
         locked_out(session())
-    never = msgspec.structs.replace(TARGET, converge=Converge(reconnect_s=0.0))
-    assert locked_out(session(target=never)) == ""
+    assert locked_out(session(reconnect_s=0.0)) == ""
     with pytest.raises(SwitchproofError, match="the connection was lost"):
         locked_out(session(convergence=GONE, locked_out={"forward": ""}))
-    assert asked("within_s", session=session(target=never)) == 0
-    assert asked("within_s", session=session()) == TARGET.converge.reconnect_s
+    assert asked("within_s", session=session(reconnect_s=7.0), place=at()) == 7.0
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,7 @@ def test_problem_that_came_first_is_told() -> None:
     """The host's own return, or what became of the switch; an audit has neither."""
 
     def derived(run: Any, went_back: str = "") -> Any:
-        return asked("derived", session=run, place=at(), went_back=went_back)
+        return asked("earlier_problem", session=run, place=at(), went_back=went_back)
 
     assert derived(session(), "it went back") == "it went back"
     assert derived(session(convergence=GONE)) == "the connection was lost"
@@ -227,7 +226,7 @@ def test_units_behind_what_is_not_healthy_are_unwell() -> None:
     """An endpoint that the target file does not have says nothing."""
     settled = {"hypervisor": "healthy", "live": "unhealthy", "other": "unhealthy"}
     observation = dataclasses.replace(SEEN, settled=settled)
-    found = asked("unwell", session=session(), observation=observation)
+    found = asked("unhealthy_units", session=session(), observation=observation)
     assert found == set(TARGET.runtime["live"].units)
 
 
@@ -369,4 +368,4 @@ def test_pinned_keys_are_those_of_the_file_and_of_the_connections() -> None:
     ]
     run = session(target=SimpleNamespace(hosts=hosts))
     run.journal.events = [connected("a", "shown"), connected("b", "other"), connected("a", ""), object()]
-    assert asked("pinned", session=run, place=at()) == sorted({fingerprint(HOST_KEY), "shown"})
+    assert asked("pinned_keys", session=run, place=at()) == sorted({fingerprint(HOST_KEY), "shown"})
