@@ -10,15 +10,11 @@ from switchproof.deploy.host.frame import Frame, parse
 from switchproof.deploy.host.program import carried_script
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.host.hands import CHECKOUT, REPOSITORY, commit, inside, values_of
-from tests.host.unconfirmed import switch
 
 pytestmark = pytest.mark.lab
 
 LOOK, ROUND = 25, 3
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
-
-RELOADS = 2
-"""How often systemd reads all unit files in a deploy: for the switch itself, and once the guard is gone again."""
 
 RESOLVED, OF_A_JOB, WAITED = 100, 25, 6
 """Processes of a claim with its fetch, of a question for a job that is over, and of two seconds more of waiting."""
@@ -92,12 +88,3 @@ def test_a_job_is_followed_with_few_processes(machine: LabHost) -> None:
     finally:
         inside(machine, f"systemctl kill --signal=KILL {unit}; systemctl reset-failed {unit}")
         inside(machine, "rm -rf /var/lib/switchproof/runs/cost")
-
-
-def test_a_guard_is_armed_without_reading_all_unit_files(machine: LabHost) -> None:
-    """Systemd reads the file of a unit that it does not know by itself; all files anew cost half a second."""
-    reloads = "journalctl --sync; journalctl -q --no-pager -o cat _PID=1 | grep -c '^Reloading finished' || true"
-    before = int(inside(machine, reloads))
-    for run in ("cost-first", "cost-next"):
-        assert switch(machine, run).confirm() == "ok"
-    assert int(inside(machine, reloads)) - before == 2 * RELOADS

@@ -272,7 +272,6 @@ def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> N
       holds_host() {{ :; }}
       own_text() {{ :; }}
       have_systemctl() {{ :; }}
-      ask_systemctl() {{ return 1; }}
       has_ended() {{ :; }}
       ran_before() {{ echo "$to"; }}
       {problem}
@@ -286,38 +285,3 @@ def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> N
     assert output[-1] == "end"
     assert "armed" not in output
     assert not [line for line in output if line.endswith("/pending") and "holds_host" not in problem]
-
-
-KNOWN = "LoadState=loaded\\nNeedDaemonReload=no\\nEnvironment=A=1 SWITCHPROOF_RUN=r SWITCHPROOF_TO=/earlier B=2"
-
-
-@pytest.mark.parametrize(
-    ("said", "reloads"),
-    [
-        (KNOWN, False),
-        (KNOWN.replace("=no", "=yes"), True),
-        (KNOWN.replace("=loaded", "=not-found"), True),
-        (KNOWN.replace("RUN=r", "RUN=r2"), True),
-        (KNOWN.replace("TO=/earlier", "TO=/earlier-still"), True),
-        ("", True),
-    ],
-)
-def test_systemd_reads_all_units_anew_only_where_it_knows_another_guard(
-    tmp_path: Path, said: str, reloads: bool
-) -> None:
-    """A guard of an earlier run, or no answer, is not taken for what was just written."""
-    (tmp_path / "earlier" / "bin").mkdir(parents=True)
-    (tmp_path / "earlier" / "bin" / "switch-to-configuration").touch(mode=0o755)
-    text = f"""
-      DEADMAN_S=60 CONTROL={tmp_path}/control
-      mkdir -p "$(job_dir)" "${{SINCE%/*}}"
-      guarded() {{ "$@"; }}
-      holds_host() {{ :; }}
-      own_text() {{ :; }}
-      ask_systemctl() {{ answered=$'{said.replace("/earlier", f"{tmp_path}/earlier")}'; [ -n "$answered" ]; }}
-      have_systemctl() {{ echo "$1" >>"{tmp_path}/done"; }}
-      ran_before() {{ echo "{tmp_path}/earlier"; }}
-      arm /nix/store/new
-    """
-    run(text, *FRAGMENTS, folder=tmp_path)
-    assert (tmp_path / "done").read_text().split() == (["daemon-reload"] if reloads else []) + ["restart"]

@@ -36,14 +36,7 @@ set_up_guard() {
     printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
       "reconnect $RECONNECT_S" "armed $(now)" \
       "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
-    { knows_guard "$to" || have_systemctl daemon-reload; } && have_systemctl restart "$GUARD"
-}
-
-# Whether systemd has what was just written, as it reads the file of a unit that it does not know yet. To have it read those
-# of all units anew costs a host about half a second.
-knows_guard() {
-  ask_systemctl show -p LoadState,NeedDaemonReload,Environment -- "$GUARD" || return
-  [[ $answered == *LoadState=loaded* && $answered == *NeedDaemonReload=no* && "$answered " == *" SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1 "* ]]
+    have_systemctl daemon-reload && have_systemctl restart "$GUARD"
 }
 
 guard_unit() {
