@@ -32,6 +32,7 @@ from switchproof.deploy.host.program import question
 from switchproof.deploy.host.waiting import Waiting
 from switchproof.deploy.observe.bridge import read_realised
 from switchproof.deploy.observe.convergence import Convergence
+from switchproof.deploy.observe.earlier import UNREACHED, read_returned
 from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.record.journal import Journal
@@ -45,6 +46,9 @@ FOLLOW_S = 5.0
 
 KNOCK_S = 1.0
 """Seconds between two attempts to open a new connection."""
+
+LET_IN_S = 10.0
+"""Seconds, at least, for the answer over a connection that was let in: a busy host answers late."""
 
 TOO_LATE = "the host let one in only after it had begun to go back by itself"
 """What became of a new connection that came when the host no longer waited for one."""
@@ -190,8 +194,10 @@ class Dialogue:
         opened, deadline = self._opened, time.monotonic() + within_s
         while True:
             is_over = over.is_set()
-            problem = self._try_new_connection(max(1.0, deadline - time.monotonic()))
+            problem = self._try_new_connection(max(LET_IN_S, deadline - time.monotonic()))
             left_s = deadline - time.monotonic()
+            if problem.startswith(UNREACHED):
+                return problem
             # A host that lets one in within its time goes back for another reason, such as a reboot.
             if not problem or (left_s > 0 if problem == TOO_LATE else self._opened > opened):
                 return ""
@@ -214,7 +220,12 @@ class Dialogue:
             frame = _parse(done, nonce, "status")
         except (ConnectionProblem, FrameError) as error:
             return str(error)
-        return TOO_LATE if self._switched and frame.get("guard").strip() in {"returning", "returned"} else ""
+        if not self._switched or frame.get("guard").strip() not in {"returning", "returned"}:
+            return ""
+        went_back = read_returned(frame)
+        if went_back is None or went_back.run != self._values.get("SWITCHPROOF_RUN"):
+            return TOO_LATE
+        return went_back.why if went_back.is_unreached else ""
 
     def note_switch(self, job: str) -> None:
         """Note which job has switched the host, which awaits a new connection from then on; empty: it goes back."""

@@ -9,6 +9,9 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.frame import Frame, FrameError
 from switchproof.deploy.observe.revision import is_commit, is_generation
 
+UNREACHED = "no new connection came"
+"""How a host begins to say that it went back as nobody reached it anew after its switch."""
+
 _FIELD = "\x1f"
 _SHOWN = 12
 
@@ -106,6 +109,11 @@ class Returned:
     to: str
     status: str
     owner: str
+
+    @property
+    def is_unreached(self) -> bool:
+        """Whether it went back as no new connection had reached it."""
+        return self.why.startswith(UNREACHED)
 
     def message(self, run: str) -> str:
         """Describe the return to the reader of a run; it may have happened in an earlier run.

@@ -186,6 +186,8 @@ class Visit:
         if returned.run == self._run:
             self.returned = True
             self.went_back[self.leg] = message
+            if found.is_unreached:
+                self.locked_out[self.leg] = found.why
             self._account.mark("went-back", message)
         if returned.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
             self._note(message)
@@ -276,7 +278,7 @@ class Visit:
             if knock:
                 self._knock, problem = None, knock.end()
                 if problem is not None:
-                    self.locked_out[leg] = problem
+                    self.locked_out.setdefault(leg, problem)
                 if problem:
                     text = f"within {self.reconnect_s:g} s after the switch: {problem}"
                     self._warn(f"No new SSH connection was accepted {text}")

@@ -232,7 +232,7 @@ def barred(stage: Stage) -> Told:
     stage.ask_for_a_connection_within(5.0)
     process = stage.begin("barred", "--sha=main", "--soak=1")
     stage.reach("barred", '"kind":"switch-begun"')
-    stage.inside("systemctl mask --runtime --now ssh.service")
+    stage.inside("systemctl stop ssh.service; systemctl mask --runtime ssh.service")
     stage.wait_for(lambda: stage.inside("readlink -e /run/current-system") != stage.first, "it is switched", "barred")
     stage.wait_for(lambda: stage.inside("readlink -e /run/current-system") == stage.first, "it went back", "barred")
     stage.inside("systemctl unmask --runtime ssh.service && systemctl start ssh.service")

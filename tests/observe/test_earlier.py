@@ -160,6 +160,21 @@ def test_return_is_told_with_time_reason_and_run() -> None:
     assert read_returned(Frame("observe", {"returned": b""})) is None
 
 
+@pytest.mark.parametrize(
+    ("why", "unreached"),
+    [
+        ("no new connection came within 30 s after the switch ended", True),
+        ("not confirmed within 60 s after the switch ended", False),
+        ("", False),
+    ],
+)
+def test_return_of_a_host_that_nobody_reached_is_told_from_others(why: str, unreached: bool) -> None:
+    """Its reason says whether a new connection was what it waited for."""
+    found = read_returned(Frame("observe", {"returned": f"run r-1\nwhy {why}\n".encode()}))
+    assert found
+    assert found.is_unreached is unreached
+
+
 def test_return_that_failed_says_so() -> None:
     """A way back that did not end well is never told as if it had."""
     said = b"run r-1\nat now\nwhy x\nfrom /new\nto /old\nrc 4"

@@ -212,11 +212,26 @@ def test_question_over_the_connection_from_before_the_switch_does_not_say_that_i
 def test_connection_that_is_let_in_once_the_host_goes_back_is_too_late(tmp_path: Path) -> None:
     """But for one that came in time, it goes back for another reason, such as a reboot."""
     for within_s, told in ((1e-6, TOO_LATE), (30.0, "")):
-        gone = Host("a", turns={"status": [Turn(), Turn(before=Host.go_back)]})
-        drive = Drive(tmp_path / str(within_s), gone, reconnect_s=within_s)
+        host = Host("a", turns={"status": [Turn(), *[Turn({"guard": "returning"})] * 20]})
+        drive = Drive(tmp_path / str(within_s), host, reconnect_s=within_s)
         drive.journey._host_side._stop = threading.Event()
-        assert drive.run() == {"a": HostState.ROLLED_BACK}
-        assert drive.journey.locked_out == {"forward": told, "back": ""}
+        drive.fleet.observation("a", "forward")
+        assert drive.journey.locked_out == {"forward": told}
+
+
+@pytest.mark.parametrize("kind", ["ssh", "ssm"])
+@pytest.mark.parametrize(
+    "why", ["no new connection came within 30 s after the switch ended", "not confirmed in time"]
+)
+def test_host_s_own_reason_for_going_back_counts(tmp_path: Path, kind: str, why: str) -> None:
+    """It alone knows whether a new connection came before its time was over."""
+    gone = Turn(before=lambda host: host.go_back(why))
+    host = Host("a", turns={"status" if kind == "ssh" else "observe": [*[Turn()] * (kind == "ssh"), gone]})
+    host.facts = ConnectionFacts(kind=kind)
+    drive = Drive(tmp_path, host, reconnect_s=30.0)
+    drive.journey._host_side._stop = threading.Event()
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert drive.journey.locked_out["forward"] == ("" if why.startswith("not") else why)
 
 
 def test_failed_switch_is_not_watched(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.observe import earlier
 from tests.host_functions import run
 
 PENDING = """
@@ -15,7 +16,7 @@ printf '%s\\n' "run ${1:-r}" 'job converge' 'owner Ada' 'to /nix/store/earlier' 
 echo converge >"$RUN_DIR/armed"
 """
 RECONNECT = """reconnect() { printf '%s\\n' "reconnect $1" >>"$PENDING"; }"""
-UNREACHED = "no new connection came within 30 s after the switch ended"
+UNREACHED = f"{earlier.UNREACHED} within 30 s after the switch ended"
 UNCONFIRMED = "not confirmed within 60 s after the switch ended"
 FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard")
 
