@@ -186,8 +186,8 @@ class Visit:
         if returned.run == self._run:
             self.returned = True
             self.went_back[self.leg] = message
-            if found.is_unreached:
-                self.locked_out[self.leg] = found.why
+            if returned.is_unreached:
+                self.locked_out[self.leg] = returned.why
             self._account.mark("went-back", message)
         if returned.run == self._run and self.plan.drill == "dead-man" and self.leg == "forward":
             self._note(message)
