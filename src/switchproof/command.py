@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from switchproof import options
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 
@@ -194,6 +193,8 @@ def arguments(verb: str, argv: Sequence[str]) -> list[str]:
     Raises:
         SystemExit: The command line is wrong, or asks for help.
     """
+    from switchproof import options
+
     session = SESSIONS[verb]
     parser = Parser(prog=f"switchproof {verb}", description=session.purpose, allow_abbrev=False)
     details: dict[str, dict[str, Any]] = {}

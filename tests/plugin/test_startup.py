@@ -97,6 +97,16 @@ def test_an_audit_loads_little(tmp_path: Path) -> None:
     assert len(told["modules"]) <= AUDITED
 
 
+@pytest.mark.parametrize("word", ["--version", "--help"])
+def test_a_word_about_the_command_loads_no_engine(word: str) -> None:
+    """Neither pytest nor what reads target files is loaded before a verb needs it."""
+    command = [sys.executable, "-c", _COMMAND, word]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["status"] == 0, done.stdout
+    assert {"pytest", "msgspec", "switchproof.deploy.plan"} & set(told["modules"]) == set()
+
+
 def outside_the_package(modules: Iterable[str]) -> set[str]:
     """Name the modules of Switchproof that are imported under a name outside of its package."""
     return {name for name in modules if name.partition(".")[0] in ROOMS}

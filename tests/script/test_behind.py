@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import UnixStreamServer
+from socketserver import StreamRequestHandler, UnixStreamServer
 
 import pytest
 
@@ -38,6 +38,30 @@ def test_a_monitor_tells_the_machine_s_state(tmp_path: Path) -> None:
         server.shutdown()
     assert state(path) == "silent"
     assert state(tmp_path / "none") == "absent"
+
+
+class Qemu(StreamRequestHandler):
+    """QEMU's monitor, which greets, takes commands by the line and keeps the connection."""
+
+    def handle(self) -> None:
+        self.wfile.write(b'{"QMP": {"version": {}, "capabilities": []}}\r\n')
+        replies = {
+            b"qmp_capabilities": b'{"return": {}}',
+            b"query-status": b'{"return": {"status": "paused", "running": false}}',
+        }
+        while line := self.rfile.readline():
+            assert line.endswith(b"\r\n")
+            self.wfile.write(replies[line.split(b'"')[3]] + b"\r\n")
+
+
+def test_the_monitor_of_qemu_is_asked_in_its_own_words(tmp_path: Path) -> None:
+    """Its capabilities are agreed on before it is asked, and the host does not wait for the end of the connection."""
+    path = tmp_path / "qmp.sock"
+    with UnixStreamServer(str(path), Qemu) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state = run(f'ask_monitor qmp:{path}; echo "$monitor_state"', "behind").strip()
+        server.shutdown()
+    assert state == "paused"
 
 
 @pytest.mark.parametrize(
