@@ -197,7 +197,7 @@ def test_an_own_check_with_the_node_id_of_the_contract_s_is_refused(tmp_path: Pa
     )
     done = run(outside, "--provider=lab", "--sha=main", "--co", f"--checks={own}")
     assert done.returncode == 4, done.stdout
-    assert "has a check of this name, too: rename the file or the check" in done.stdout
+    assert "also has a check of this name: rename the file or the check" in done.stdout
 
 
 def test_a_missing_target_file_is_one_sentence(repository: Path) -> None:
