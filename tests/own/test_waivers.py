@@ -258,6 +258,6 @@ def test_a_waiver_of_no_check_is_refused(ended: dict[str, Ended]) -> None:
     """A waiver whose check does not exist is refused before anything is touched, with the check that may be meant."""
     session = ended["no-such-check"]
     assert session.status == 4
-    said = f"target.toml: waivers[0].check: there is no check 'runtime/live/its-port'; did you mean {PORT}?"
+    said = f"target.toml: waivers[0].check: there is no check 'runtime/live/its-port'; did you mean {PORT}"
     assert said in session.output
     assert not session.folder.exists() or not any(session.folder.glob("2*")), "a run was begun"
