@@ -61,7 +61,11 @@ def _measure(given: Given) -> Result:
         for number in range(1, given.rounds + 1):
             rounds.append(boot(host))
             say(f"{number}/{given.rounds}  {'  '.join(_told(one) for one in rounds[-1])}")
-        told = [f"{when(given.rounds, 'of two machines at once')}, before: {before}", lab.state.told, machine()]
+        told = [
+            f"{when(given.rounds, 'of two machines at once')}, before: {before}",
+            lab.state.runtime_text,
+            machine(),
+        ]
     each = [one for boots in rounds for one in boots]
     hung = [f"{one.name} did not serve within {HUNG_S:g} s: {one.words}" for one in each if one.seconds is None]
     served = [one.seconds for one in each if one.seconds is not None]

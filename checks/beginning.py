@@ -63,7 +63,7 @@ def describe_run(
         provider=plan.target.provider,
         emulated=plan.target.provider == "lab",
         requested=plan.revision or plan.back_to,
-        repository=plan.target.repository.told,
+        repository=plan.target.repository.source,
         hosts=tuple(host.name for host in plan.target.hosts),
         expected=expected,
         contract_sha256=contract_sha256(plan),

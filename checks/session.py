@@ -234,7 +234,7 @@ class DeploySession:
         )
         for waiver in self._waivers:
             if waiver.expired:
-                self.journal.emit(Noted(host=None, text=waivers.told_expired(waiver)))
+                self.journal.emit(Noted(host=None, text=waivers.expiry_warning(waiver)))
         hosts = [host.name for host in self.plan.target.hosts]
         self.journal.emit(read_earlier(self.plan.report_dir, self.plan.target.provider, hosts, self.plan.mode.value))
 
@@ -392,7 +392,7 @@ class DeploySession:
                 endpoint=place.endpoint,
                 took_s=shown.took_s,
                 limit_s=shown.limit_s,
-                waiver=waivers.words(waiver) if waiver and verdict is Verdict.WAIVED else "",
+                waiver=waivers.waiver_terms(waiver) if waiver and verdict is Verdict.WAIVED else "",
             )
         )
         return report

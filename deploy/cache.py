@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be made again: the lab, compiled templates, tools of benchmarks."""
+"""The folder for data that can be made again: the lab, compiled templates, tools of benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the folder below the user's cache; nothing is kept elsewhere. It need not be there yet.
+    """Return Switchproof's folder in the user's cache; it may not exist yet.
 
     Raises:
         RuntimeError: The user has no home directory.

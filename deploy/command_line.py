@@ -1,4 +1,4 @@
-"""The command lines of our own verbs: a wrong one is exit code 4, because nothing was touched."""
+"""Parses the command lines of Switchproof's own verbs; a wrong one ends with exit code 4: nothing was touched."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from switchproof.deploy.contract import ExitCode
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that names an unknown option before a missing one, and ends with the exit code of wrong usage."""
+    """A parser that reports an unknown option before a missing one, and ends with the exit code of wrong usage."""
 
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
-        self._words: Sequence[str] = ()
+        self._arguments: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, and keep the words for an error."""
-        self._words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        """Parse as argparse does, and keep the arguments for an error."""
+        self._arguments = [str(argument) for argument in (sys.argv[1:] if args is None else args)]
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and how to get help, and exit with 4."""
+        """Print the error and how to get help, and exit with 4."""
         unknown = "; ".join(self._unknown()) if message.startswith(("the following", "unrecognized")) else ""
         rest = "" if message.startswith("unrecognized") and unknown else message
-        told = "; ".join(part for part in (unknown, rest) if part)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {told}\nSee `{self.prog} --help`.\n")
+        text = "; ".join(part for part in (unknown, rest) if part)
+        self.exit(ExitCode.USAGE, f"{self.prog}: {text}\nSee `{self.prog} --help`.\n")
 
     def _unknown(self) -> Iterator[str]:
-        """Name each option that this parser does not have, with the nearest that it has."""
+        """Describe each unknown option, with the nearest known one."""
         if self._subparsers is not None:
             return  # the options after a command are that command's
         known = {name.lstrip("-"): name for name in self._option_string_actions}
-        for word in self._words:
-            name = word.partition("=")[0]
-            if word == "--":
+        for argument in self._arguments:
+            name = argument.partition("=")[0]
+            if argument == "--":
                 return
-            if word.startswith("--") and name not in self._option_string_actions:
+            if argument.startswith("--") and name not in self._option_string_actions:
                 near = difflib.get_close_matches(name.lstrip("-"), known, 1)
                 yield f"unknown option {name}" + (f"; did you mean {known[near[0]]}?" if near else "")

@@ -1,7 +1,7 @@
-"""The one seam: how anything reaches a host, and what can go wrong on the way.
+"""The seam between the engine and providers: connections to hosts, and every way in which they can fail.
 
-Every provider gives connections. A connection runs a program text with `/bin/sh` on its host, feeds it through
-standard input and brings back what it printed. Nothing of the text passes through an argument list or a login shell.
+A provider opens connections. A connection runs a program text with `/bin/sh` on its host, sends the text through
+standard input and returns the output. No part of the text passes through an argument list or a login shell.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from msgspec import Meta
 from switchproof.deploy.errors import Inconclusive, UsageError
 
 SHELL = "/bin/sh -s"
-"""The whole command that reaches a host: every login shell reads it the same way."""
+"""The whole command line on a host; every login shell reads it the same way."""
 
 
 class ConnectionProblem(Inconclusive):
-    """A host could not be reached, or was lost. `host` says which, `remedy` what to try."""
+    """A host could not be reached, or the connection was lost.
+
+    Args:
+        host: The host.
+        what: The problem.
+        remedy: A remedy, as a sentence.
+    """
 
     def __init__(self, host: str, what: str, remedy: str) -> None:
         super().__init__(f"{host}: {what}. {remedy}", remedy)
@@ -29,7 +35,7 @@ class ConnectionProblem(Inconclusive):
 
 
 class Unreachable(ConnectionProblem):
-    """Nobody answered at the host's address in time."""
+    """The host's address did not answer in time."""
 
 
 class HostKeyUnknown(ConnectionProblem, UsageError):
@@ -39,17 +45,17 @@ class HostKeyUnknown(ConnectionProblem, UsageError):
 
 
 class HostKeyChanged(ConnectionProblem, UsageError):
-    """The host showed another key than the pinned one."""
+    """The host presented another key than the pinned one."""
 
     refused = "the key of a host is not the pinned one"
 
 
 class AuthenticationFailed(ConnectionProblem):
-    """The host accepted none of our keys."""
+    """The host accepted none of the offered keys."""
 
 
 class ConnectionLost(ConnectionProblem):
-    """The connection ended before the answer did; the command may or may not go on."""
+    """The connection ended before the answer was complete; the command may or may not continue."""
 
 
 class NotRoot(ConnectionLost):
@@ -57,37 +63,37 @@ class NotRoot(ConnectionLost):
 
 
 class RootRefused(ConnectionProblem, UsageError):
-    """The login user never became root there."""
+    """The login user cannot become root on the host."""
 
     refused = "a login user has no root rights on its host"
 
 
 class DeadlineExceeded(ConnectionProblem):
-    """The answer did not end in time; the command may or may not go on."""
+    """The answer was not complete in time; the command may or may not continue."""
 
 
 class AnswerTooLong(ConnectionProblem):
-    """The host said more than a run takes in; asking again would bring as much."""
+    """The host printed more than a run accepts; it would do so again."""
 
     def __init__(self, host: str, what: str) -> None:
         super().__init__(host, what, "Check what on the host prints so much, and why.")
 
 
 class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How a host was reached.
+    """The properties of a connection.
 
     Attributes:
-        kind: In which way: the name of a kind of provider, such as `ssh`.
-        address: Where the host is: an address, an instance id; empty for this machine.
-        port: TCP port, None where there is none.
-        user: Who logged in there.
-        become: The program with which that user becomes root there; empty where none is needed.
-        host_key: Kind and SHA-256 fingerprint of the key that the host showed, which is the pinned one.
-        kex: The key exchange agreed on.
-        cipher: The cipher agreed on, from here to there.
-        mac: The message authentication agreed on; that of the cipher itself where it has one.
-        strict_kex: Whether both sides agreed on strict key exchange; None where that is not known.
-        jumps: The machines on the way, as `user@address:port` with the fingerprint of the key that each showed.
+        kind: The kind of the provider, such as `ssh`.
+        address: The host's address or instance id; empty for the local machine.
+        port: The TCP port; None without one.
+        user: The login user.
+        become: The program with which the login user becomes root; empty if none is needed.
+        host_key: Type and SHA-256 fingerprint of the host's key, which is the pinned one.
+        kex: The negotiated key exchange.
+        cipher: The negotiated cipher towards the host.
+        mac: The negotiated message authentication; the cipher itself if it authenticates.
+        strict_kex: Whether strict key exchange was negotiated; None if unknown.
+        jumps: The jump hosts, as `user@address:port` with the fingerprint of each one's key.
     """
 
     kind: Annotated[str, Meta(pattern=r"^[a-z]{1,20}$(?!\n)")]
@@ -105,13 +111,13 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Question:
-    """One verb of the host's script, with all that the host needs to answer it.
+    """One verb of the host's script, with everything that the host needs to answer it.
 
     Attributes:
         script: The script's text.
-        verb: What it is asked.
-        values: Its variables, by name; they stand in no argument list.
-        hear: Told what the host prints as it comes, by connections over which anything comes before the end.
+        verb: The verb.
+        values: Its variables, by name; none of them appears in an argument list.
+        hear: Receives the host's output as it arrives, over connections that support this.
     """
 
     script: str
@@ -120,44 +126,44 @@ class Question:
     hear: Callable[[bytes], None] | None = None
 
     def text(self, *, heard: bool = False) -> bytes:
-        """Return the whole as a program text.
+        """Return the question as a program text.
 
         Args:
-            heard: Whether what the host prints comes as it prints it, so that it may say what it waits for.
+            heard: Whether output arrives at once, so that the host may report what it waits for.
         """
         progress = "export SWITCHPROOF_PROGRESS=1\n" if heard and self.hear else ""
         return (
             f"{self.exports}{progress}"
             'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
-            # Neither a start-up file nor an exported function of the user changes what the script does.
+            # No start-up file and no exported function of the user may change the script's behaviour.
             f"exec bash --norc --noprofile -p -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} "
             "</dev/null\n"
         ).encode()
 
     @property
     def exports(self) -> str:
-        """The values as the shell assigns them."""
+        """The assignments of the variables in shell."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.values.items())
 
 
 Program: TypeAlias = bytes | Question
-"""What a host is to run: a text for `/bin/sh`, or a question to the host's script."""
+"""A program for a host: a text for `/bin/sh`, or a question to the host's script."""
 
 
 def text_of(program: Program) -> bytes:
-    """Return a program as the text that `/bin/sh` reads."""
+    """Return a program as a text for `/bin/sh`."""
     return program.text() if isinstance(program, Question) else program
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program printed and how it ended.
+    """The result of a program.
 
     Attributes:
         stdout: Bytes of standard output.
         stderr: Bytes of standard error.
-        exit_status: 0 to 255; None if it ended by a signal or the transport did not say.
-        seconds: How long it took, as seen from here.
+        exit_status: 0 to 255; None after a signal, or if the transport does not report it.
+        seconds: Seconds until the answer was complete, by the runner's clock.
     """
 
     stdout: bytes
@@ -167,20 +173,20 @@ class Completed:
 
 
 class Connection(Protocol):
-    """A way to one host. Not safe to use from two threads at once. `facts` tell how the host was reached."""
+    """A connection to one host. Not thread-safe."""
 
     host: str
 
     @property
     def facts(self) -> ConnectionFacts:
-        """How the host was reached."""
+        """The properties of the connection."""
         ...
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program as the host's administrator.
 
         Args:
-            program: A text, which the shell reads whole, or a question.
+            program: A text, which the shell reads completely, or a question.
             timeout_s: Seconds within which it must have ended.
 
         Raises:
@@ -191,40 +197,40 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """End the connection. Never raises."""
+        """Close the connection. Never raises."""
         ...
 
 
 @runtime_checkable
 class Feeding(Protocol):
-    """A connection that can also carry a stream to a command on its host."""
+    """A connection that can also send a stream to a command on its host."""
 
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
         """Run a command, with a stream as its standard input.
 
         Args:
-            command: A fixed text that every login shell reads the same way; no value stands in it.
+            command: A fixed text without values, which every login shell reads the same way.
             chunks: The stream, piece by piece.
-            stall_s: Seconds for which nothing may move.
+            stall_s: Seconds without progress after which it ends.
 
         Raises:
             ConnectionLost: The connection ended first.
-            DeadlineExceeded: Nothing moved for too long; the connection ends with it.
+            DeadlineExceeded: There was no progress for that time; the connection is closed.
         """
         ...
 
 
 class Provider(Protocol):
-    """Where hosts are. Made for one run."""
+    """The source of connections to hosts, opened for one run."""
 
     def connect(self, host: str) -> Connection:
-        """Open a new connection to the host of that name.
+        """Open a new connection to a host, by its name.
 
         Raises:
-            ConnectionProblem: With the host, what was seen and what to try.
+            ConnectionProblem: The host cannot be reached; the message says what was seen and what to try.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the provider holds. Connections are closed before."""
+        """Release the provider's resources, after all connections are closed."""
         ...

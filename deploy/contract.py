@@ -20,14 +20,14 @@ class Clause(enum.StrEnum):
 
     @property
     def promise(self) -> str:
-        """What must hold, as one sentence."""
+        """The promise of the clause, as one sentence."""
         return _PROMISES[self]
 
     @property
     def prerequisites(self) -> tuple[Clause, ...]:
-        """The clauses that must have passed on a host before this one is tried there.
+        """The clauses that must have passed on a host before this one is checked there.
 
-        Diagnostics have none: they are owed most when something else failed.
+        Diagnostics have none, because they matter most when something else failed.
         """
         if self is Clause.DIAGNOSTICS:
             return ()
@@ -48,9 +48,9 @@ _PROMISES = {
 
 
 class Verdict(enum.StrEnum):
-    """What is known about a clause or a check. Only `PASSED` proves anything.
+    """The result of a clause or a check. Only `PASSED` proves anything.
 
-    `WAIVED` is a failure that the target file waives: it holds nothing up and stays in sight.
+    `WAIVED` is a failure that the target file accepts: it blocks nothing and stays visible.
     """
 
     PASSED = "passed"
@@ -61,12 +61,12 @@ class Verdict(enum.StrEnum):
 
     @property
     def accepted(self) -> bool:
-        """Whether it neither blocks what comes later nor brings a host back."""
+        """Whether it neither blocks later clauses nor causes a rollback."""
         return self in {Verdict.PASSED, Verdict.WAIVED}
 
 
 class HostState(enum.StrEnum):
-    """The state that a run left a host in; an audit, which changes nothing, says in which it found the host."""
+    """The state in which a run leaves a host, or in which an audit found it."""
 
     UNCHANGED = "unchanged"
     CONVERGED = "converged"
@@ -78,7 +78,7 @@ class HostState(enum.StrEnum):
 
 
 class RunVerdict(enum.StrEnum):
-    """What a run proved about the deploy path."""
+    """The verdict of a run about the deploy path."""
 
     CANONICAL = "canonical"
     WITH_WAIVERS = "canonical with waivers"
@@ -87,14 +87,14 @@ class RunVerdict(enum.StrEnum):
 
     @property
     def accepted(self) -> bool:
-        """Whether nothing is held against the hosts. Only `CANONICAL` proves to others that the contract held."""
+        """Whether no unwaived failure remains. Only `CANONICAL` proves to others that the contract held."""
         return self in {RunVerdict.CANONICAL, RunVerdict.WITH_WAIVERS}
 
 
 class ExitCode(enum.IntEnum):
     """The exit codes of a deploy session; 2, 3 and 5 keep pytest's meaning.
 
-    `INTERNAL` means a defect of Switchproof. `UNSIGNED` means canonical, but not signed although that was asked for.
+    `INTERNAL` is a defect of Switchproof. `UNSIGNED` is canonical, but not signed as requested.
     """
 
     CANONICAL = 0
@@ -109,7 +109,7 @@ class ExitCode(enum.IntEnum):
 
 
 PROVEN_STATES = frozenset({HostState.UNCHANGED, HostState.CONVERGED, HostState.FOUND_HEALTHY})
-"""The states that a canonical run, with waivers or without, may leave a host in."""
+"""The states in which a canonical run, with or without waivers, may leave a host."""
 
 _WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.BLOCKED, Verdict.WAIVED)
 
@@ -118,7 +118,7 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """Combine the verdicts of parts into the verdict of the whole.
 
     Args:
-        verdicts: The parts. None at all is `INCONCLUSIVE`: silence never passes.
+        verdicts: The verdicts of the parts; without any the result is `INCONCLUSIVE`, because silence never passes.
 
     Returns:
         The worst of them: failed before inconclusive before blocked before waived; passed only if every part passed.
@@ -144,7 +144,7 @@ def run_verdict(hosts: Iterable[Verdict]) -> RunVerdict:
 
 
 def exit_code(verdict: RunVerdict, states: Iterable[HostState]) -> ExitCode:
-    """Say with which code a run ends that was neither refused, interrupted nor locked out.
+    """Return the exit code of a run that was neither refused, interrupted nor locked out.
 
     Args:
         verdict: The verdict of the run.

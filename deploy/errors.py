@@ -1,4 +1,4 @@
-"""Errors that people are meant to read: each says what happened and what to do."""
+"""Errors for people: each message says what happened and what to do."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import ClassVar
 
 
 class SwitchproofError(Exception):
-    """Anything that goes wrong in a way that we foresaw."""
+    """Any expected error."""
 
 
 class UsageError(SwitchproofError):
     """An option, a target file, a host or a revision is wrong; nothing was touched.
 
     Attributes:
-        refused: What kind of thing was refused, in words that follow "nothing was touched: ".
+        refused: The kind of refusal, to follow "nothing was touched: ".
     """
 
     refused: ClassVar[str] = "an option, or a file that it names, cannot be used"
@@ -26,10 +26,10 @@ class HostUnready(UsageError):
 
 
 class Inconclusive(SwitchproofError):
-    """What was asked could not be seen, so nothing may be said about it.
+    """A fact could not be observed, so nothing may be concluded about it.
 
     Attributes:
-        remedy: What to try for this very trouble; empty where that is not known.
+        remedy: A remedy for this problem; empty if unknown.
     """
 
     def __init__(self, what: str, remedy: str = "") -> None:
@@ -38,12 +38,13 @@ class Inconclusive(SwitchproofError):
 
 
 class BuildFailed(Inconclusive):
-    """The runner could not build or send what the hosts were to be switched to; no host was touched.
+    """The runner could not build or send the system; no host was touched.
 
     Attributes:
-        configuration: What nix itself could not build, which is no doubt but a failure; empty for any other trouble.
-        log: What nix said of it.
-        log_path: Where that stands among the evidence.
+        configuration: The configuration that nix could not build, which is a certain failure; empty for any other
+            problem.
+        log: The log of nix.
+        log_path: The path of the log in the evidence.
     """
 
     def __init__(self, what: str, *, configuration: str = "", log: str = "", log_path: str = "") -> None:

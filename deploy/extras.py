@@ -1,4 +1,4 @@
-"""The parts of Switchproof that need packages beside those that every deploy needs."""
+"""The extras: parts of Switchproof that need further packages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MODULES: Mapping[Extra, tuple[str, ...]] = {
     "aws": ("boto3",),
     "paths": ("ruamel.yaml", "tree_sitter", "tree_sitter_bash", "tree_sitter_make"),
 }
-"""The modules that each extra brings."""
+"""The modules of each extra."""
 
 
 def require(extra: Extra, purpose: str) -> None:
     """Refuse a purpose whose packages are not installed.
 
     Args:
-        extra: The extra that has them.
+        extra: The extra with these packages.
         purpose: An option or a command, as the subject of a sentence.
 
     Raises:
-        UsageError: Names the module, and how to install the extra.
+        UsageError: A module is missing; the message says how to install the extra.
     """
     for module in MODULES[extra]:
         if not _is_there(module):
@@ -38,5 +38,5 @@ def require(extra: Extra, purpose: str) -> None:
 def _is_there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that the module is in
+    except ModuleNotFoundError:  # the package that contains the module is missing
         return False

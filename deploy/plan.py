@@ -1,4 +1,4 @@
-"""Options → what this run will do, as data; everything wrong with them is found here."""
+"""Makes the plan of a run from its options and target file, and reports every mistake in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 
 
 class Mode(enum.StrEnum):
-    """What a run does."""
+    """The kind of a run."""
 
     DEPLOY = "deploy"
     AUDIT = "audit"
@@ -41,16 +41,16 @@ class Mode(enum.StrEnum):
 
     @property
     def changes_hosts(self) -> bool:
-        """Whether such a run takes the hosts for itself."""
+        """Whether such a run changes hosts, so that it needs their locks."""
         return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
 
 
 PARALLEL = 64
-"""Hosts that an audit is connected to at the same time. Each takes four threads, a descriptor and the room of one
-answer; more than these are no faster, as one processor does the work of all connections."""
+"""Hosts that an audit is connected to at the same time. Each takes four threads, a descriptor and memory for one
+answer. More hosts would not be faster, because one processor does the work of all connections."""
 
 Drill: TypeAlias = Literal["orderly", "dead-man"]
-"""How a drill goes back: by a rollback that is asked for, or by the host itself, as nothing confirms the system."""
+"""How a drill goes back: by a rollback, or by the host itself, because nothing confirms the system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +92,15 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class CutoverAsked:
-    """What an audit of the cutover is asked.
+    """The request for an audit of the cutover.
 
     Attributes:
-        step: The step that must be proven, None for whichever is.
-        repository: The working copy in which the deploy paths are read.
+        step: The step that must be proven; None for any.
+        repository: The working copy whose deploy paths are read.
         records: The folder of runs that prove the steps.
-        allowed_signers: Whose signatures count, as ssh-keygen(1) describes; None asks for none.
-        revoked_signers: Keys that no longer count.
-        checks: Folders with checks of the team's own, as the command line names them.
+        allowed_signers: The file of allowed signers; None if no signature is required. ssh-keygen(1) describes it.
+        revoked_signers: The file of revoked keys.
+        checks: Folders with checks of the team's own, as on the command line.
     """
 
     step: int | None
@@ -113,12 +113,12 @@ class CutoverAsked:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Where the record that lets a deploy through is, and whose signatures count.
+    """The record that a deploy requires, and the signatures that count.
 
     Attributes:
         record: A run's folder, its record, or a folder of runs.
-        allowed_signers: A file as ssh-keygen(1) describes it.
-        revoked_signers: A key revocation list or public keys, if there is one.
+        allowed_signers: The file of allowed signers; ssh-keygen(1) describes it.
+        revoked_signers: A key revocation list or public keys; None without one.
     """
 
     record: Path
@@ -128,27 +128,27 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do.
+    """The plan of a run.
 
     Attributes:
-        mode: What the run does.
-        revision: The revision that was asked for; None only for an audit or a rollback.
-        back_to: The generation or revision that a rollback was asked for, None if it was left open.
+        mode: The kind of the run.
+        revision: The requested revision; None only for an audit or a rollback.
+        back_to: The generation or revision that a rollback names; None if it names none.
         drill: How a drill goes back.
         target: The target with the selected hosts.
-        targets_file: Where the target comes from.
-        targets_sha256: Of that file as it was read.
-        on_failure: What becomes of a host that was changed and does not pass.
-        take_lock: Whether another run's lock is taken over where that run has not begun to switch.
-        report_dir: The folder that the run's folder is made in.
-        keep_runs: How many runs stay in it, the newest ones; None for all.
-        lab: What is asked of the lab.
-        sign_key: What signs the run at its end.
-        gate: The record that a deploy asks for before anything is touched.
+        targets_file: The target file.
+        targets_sha256: SHA-256 of that file as it was read.
+        on_failure: The action for a changed host that does not pass.
+        take_lock: Whether to take over the lock of another run that has not begun to switch.
+        report_dir: The parent of the run's folder.
+        keep_runs: The number of newest runs to keep there; None for all.
+        lab: The options of the lab.
+        sign_key: The key that signs the run at its end.
+        gate: The record that a deploy requires before anything is touched.
         checks: Folders with checks of the team's own, absolute and without links; none is inside another.
-        cutover: What an audit is asked of the cutover.
+        cutover: The request for an audit of the cutover.
         parallel: Hosts that an audit is connected to at the same time.
-        shard: The part of the hosts that an audit is of; None for all of them.
+        shard: The shard of hosts that it audits; None for all hosts.
     """
 
     mode: Mode
@@ -172,15 +172,15 @@ class Plan:
 
 
 def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) -> Plan:
-    """Check the options and the target file, and say what the run will do.
+    """Check the options and the target file, and make the plan of the run.
 
     Args:
         options: The command line.
         environ: The environment of the session.
-        settings: Where the repository keeps its target files and its runs.
+        settings: The folders of the repository.
 
     Raises:
-        UsageError: Names the option or the file and key, and what is allowed.
+        UsageError: An option or the target file is wrong; the message names it and the allowed values.
     """
     mode = _mode(options)
     if mode is Mode.ROLLBACK and options.sha is not None:
@@ -267,7 +267,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
 
 
 def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Target:
-    """Take the place where systems are built from the command line, and check that it can be one."""
+    """Apply the option for the machine that builds, and check that this machine can build."""
     if options.build is not None:
         if mode not in {Mode.DEPLOY, Mode.DRILL}:
             raise UsageError(
@@ -296,7 +296,7 @@ def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Tar
 
 
 def targets_file(provider: str, given: str | None, shape: Shape, settings: Settings) -> Path:
-    """Return where the target file is that is given, or else the one of the provider, and of the shape of its lab."""
+    """Return the path of the target file: the given one, or that of the provider and the shape of its lab."""
     name = f"{provider}-aws" if (provider, shape) == ("lab", "aws") else provider
     return Path(given) if given else settings.target_file(name)
 
@@ -305,12 +305,12 @@ def own_checks(asked: Sequence[str], declared: Sequence[str], path: Path) -> tup
     """Find the folders with checks of the team's own.
 
     Args:
-        asked: Those of the command line.
-        declared: Those of the target file.
+        asked: The folders on the command line.
+        declared: The folders in the target file.
         path: The target file.
 
     Raises:
-        UsageError: Names the option, or the file and the key.
+        UsageError: A folder cannot be used; the message names the option, or the file and key.
     """
     named = [(f"--checks={given}", Path(given).expanduser()) for given in asked]
     named += [
@@ -326,12 +326,12 @@ def own_checks(asked: Sequence[str], declared: Sequence[str], path: Path) -> tup
                 f"{name}: the contract's own checks are there ({CONTRACT}); keep yours in another folder"
             )
         folders.append(whole)
-    inner = {one for one in folders for other in folders if one != other and one.is_relative_to(other)}
+    inner = {folder for folder in folders for other in folders if folder != other and folder.is_relative_to(other)}
     return tuple(dict.fromkeys(folder for folder in folders if folder not in inner))
 
 
 def _parallel(options: Options, mode: Mode) -> int:
-    """Check how many hosts are to be connected to at the same time."""
+    """Return how many hosts an audit connects to at the same time, after a check of the option."""
     if options.parallel is None:
         return PARALLEL
     if mode is not Mode.AUDIT:
@@ -345,7 +345,7 @@ def _parallel(options: Options, mode: Mode) -> int:
 
 
 def _shard(options: Options, mode: Mode, target: Target, targets_sha256: str) -> Shard | None:
-    """Check which part of the hosts an audit is of: every Nth of those that are selected, from the Kth on."""
+    """Return the shard of an audit: every Nth of the selected hosts, from the Kth on."""
     if options.shard is None:
         return None
     if mode is not Mode.AUDIT:
@@ -375,7 +375,7 @@ def _sign_key(options: Options, mode: Mode) -> Path | None:
 
 
 def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> CutoverAsked | None:
-    """Check what is asked of the cutover."""
+    """Return the request for an audit of the cutover, after a check of the options."""
     if options.cutover is None:
         if given := next((f"--{name}" for name in ("repo", "records") if getattr(options, name) is not None), None):
             raise UsageError(f"{given}: only for an audit with --cutover")
@@ -418,7 +418,7 @@ def _cutover(options: Options, mode: Mode, target: Target, path: Path) -> Cutove
 
 
 def _gate(options: Options, mode: Mode, target: Target, path: Path) -> Gate | None:
-    """Check what is said of the record that a deploy asks for, and whether it must ask for one."""
+    """Return the record that a deploy requires, after a check of the options and the target file."""
     given = {
         "--require-record": options.require_record,
         "--allowed-signers": options.allowed_signers,
@@ -472,7 +472,7 @@ def _mode(options: Options) -> Mode:
 
 
 def _back_to(asked: str | None) -> str | None:
-    """Check what a rollback shall go back to: a generation's number, a revision, or nothing in particular."""
+    """Return the destination of a rollback after a check: a generation's number, a revision, or None."""
     if not asked:
         return None
     if Path(asked).exists():

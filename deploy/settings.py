@@ -1,4 +1,4 @@
-"""Where a repository keeps target files and runs: the defaults, and `[tool.switchproof]` of pyproject.toml."""
+"""The folders of target files and runs in a repository: defaults, and `[tool.switchproof]` of pyproject.toml."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from switchproof.deploy.errors import UsageError
 
 TARGETS = Path(__file__).resolve().parent / "targets"
-"""The target files that the package brings: the lab's, which describe hosts that it makes itself, and examples."""
+"""The target files in the package: those of the lab, which makes its own hosts, and examples."""
 
 _LAB = ("lab", "lab-aws")
 _EXAMPLES = ("aws", "local")
-"""Providers of which the package brings a target file to start from; `init` writes those of hosts over SSH."""
+"""Providers with an example target file in the package; `init` writes the files of hosts over SSH."""
 
 _FOLDER = Path("deploy", "targets")
 _RUNS = Path("reports", "runs")
@@ -23,7 +23,7 @@ _KEYS = ("report-dir", "targets")
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things are in the repository that a command runs in.
+    """The folders of the repository in which a command runs.
 
     Attributes:
         root: The repository's root directory.
@@ -36,16 +36,16 @@ class Settings:
     report_dir: Path
 
     def target_file(self, name: str) -> Path:
-        """Return the path of the target file of a name; the lab's own where the repository has none for the lab."""
+        """Return the path of a target file by name; for the lab the package's own if the repository has none."""
         path = self.targets / f"{name}.toml"
         return TARGETS / path.name if name in _LAB and not path.exists() else path
 
     def missing(self, name: str, path: Path) -> str:
-        """Say that a provider has no target file, which one may be meant, and how to write one.
+        """Return the message about a missing target file, with the nearest one and how to write one.
 
         Args:
             name: The provider.
-            path: Where its target file would be.
+            path: The path that its target file should have.
         """
         known = sorted({"lab", *(file.stem for file in self.targets.glob("*.toml") if file.stem not in _LAB)})
         near = difflib.get_close_matches(name, known, 1)
@@ -58,11 +58,11 @@ class Settings:
 
     @property
     def home(self) -> Path:
-        """Where the link `latest` and the index of the folder of runs are: above the default folder, else in it."""
+        """The folder of the link `latest` and the index: above the default folder of runs, else that of the runs."""
         return self.home_of(self.report_dir)
 
     def home_of(self, kept_in: Path) -> Path:
-        """Return where the link `latest` and the index of any folder of runs are."""
+        """Return the folder of the link `latest` and the index for any folder of runs."""
         return kept_in.absolute().parent if kept_in.absolute() == self.root / _RUNS else kept_in
 
     @property
@@ -72,7 +72,7 @@ class Settings:
 
 
 def find_root(folder: Path) -> Path:
-    """Return the nearest folder upwards with a pyproject.toml or a .git; the folder itself where there is none."""
+    """Return the nearest folder upwards with a pyproject.toml or a .git; without one, the folder itself."""
     above = (folder, *folder.parents)
     return next((each for each in above if (each / "pyproject.toml").is_file() or (each / ".git").exists()), folder)
 
@@ -84,7 +84,7 @@ def read_settings(folder: Path) -> Settings:
         folder: The working directory, absolute.
 
     Raises:
-        UsageError: Names the file and the key.
+        UsageError: pyproject.toml is wrong; the message names the key.
     """
     root = find_root(folder)
     given = _table(root / "pyproject.toml")
@@ -92,7 +92,7 @@ def read_settings(folder: Path) -> Settings:
 
 
 def _table(path: Path) -> dict[str, str]:
-    """Return `[tool.switchproof]` of a pyproject.toml; empty where there is no such file or table."""
+    """Return `[tool.switchproof]` of a pyproject.toml; empty without such a file or table."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

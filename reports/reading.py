@@ -6,7 +6,7 @@ from collections import Counter
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
-from switchproof.deploy.record.waivers import called, words
+from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.reports import causes, text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
@@ -191,7 +191,7 @@ def failing_waivers(record: Record) -> list[WaiverResult]:
 
 def waiver_words(result: WaiverResult) -> str:
     """Say in one line, without a full stop, what became of a waiver and what to do about it."""
-    about, told = called(result.waiver), text.one_line(words(result.waiver), 400)
+    about, told = waived_check(result.waiver), text.one_line(waiver_terms(result.waiver), 400)
     match result.state:
         case "used":
             legs = ("" if one.leg == "forward" else f" ({LEG_WORDS[one.leg]})" for one in result.covered)

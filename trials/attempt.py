@@ -208,7 +208,7 @@ class _Attempt:
             checkouts=stage.seen.checkouts(),
             leftovers=tuple(left),
             exposed=(
-                *arguments.found,
+                *arguments.findings,
                 *(f"{name} was sent to AWS" for name, value in stage.secrets().items() if value in sent),
             ),
             words=stage.words,

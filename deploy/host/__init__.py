@@ -1,1 +1,1 @@
-"""What runs on a host, and what is said between it and a run."""
+"""The host's side of a deploy: its script, the dialogue with it, and their limits."""

@@ -22,7 +22,7 @@ class Verb:
     """A verb of the script.
 
     Attributes:
-        meaning: What it does.
+        meaning: Its action.
         asked_by: `run` with a question, `person` on the host, or `host` itself in a unit.
     """
 
@@ -35,7 +35,7 @@ class Variable:
     """A variable that the script takes from its caller.
 
     Attributes:
-        meaning: What it says.
+        meaning: Its meaning.
         allowed: The pattern of values that an SSM document accepts. The script itself refuses a value that is not a
             NUMBER or
             SECONDS before it calculates with it.

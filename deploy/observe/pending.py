@@ -1,4 +1,4 @@
-"""A host's return to its earlier system that waits for a confirmation (pure)."""
+"""A host's pending return to its earlier system, which a confirmation would cancel (pure)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from switchproof.deploy.host.frame import Frame
 
 @dataclass(frozen=True)
 class Pending:
-    """A switch that nobody has confirmed yet, and that the host undoes by itself.
+    """An unconfirmed switch, which the host undoes by itself.
 
     Attributes:
         run: The run that made the switch.
-        owner: Who runs it.
+        owner: The owner of that run.
         armed: When the switch began.
-        expected: The system that was switched to.
-        to: The system that the host returns to.
-        seconds: For how long the host waits for the confirmation.
-        left: How many seconds of that are left; None while the switch itself goes on.
-        is_guarded: Whether the unit that brings the host back is up.
+        expected: The new system.
+        to: The earlier system.
+        seconds: Seconds that the host waits for the confirmation.
+        left: Seconds of that wait that are left; None while the switch itself runs.
+        is_guarded: Whether the unit that performs the return is active.
     """
 
     run: str
@@ -34,7 +34,7 @@ class Pending:
     is_guarded: bool
 
     def __str__(self) -> str:
-        whose = f"run {self.run} of {self.owner}, begun at {self.armed}"
+        run = f"run {self.run} of {self.owner}, begun at {self.armed}"
         if not self.is_guarded:
             when = "at its next boot, because the unit that would do it now (switchproof-guard.service) is not up"
         elif self.left is None:
@@ -43,11 +43,16 @@ class Pending:
             when = "now"
         else:
             when = f"in {self.left} s"
-        return f"the host returns to {self.to} by itself {when}, unless its switch is confirmed ({whose})"
+        return f"the host returns to {self.to} by itself {when}, unless its switch is confirmed ({run})"
 
 
 def awaited_return(confirm_s: float, now: dt.datetime) -> str:
-    """Say for what a drill of the dead man's switch waits, and until when."""
+    """Return the message about a drill's wait for the automatic return.
+
+    Args:
+        confirm_s: Seconds until the host returns.
+        now: The time.
+    """
     latest = (now + dt.timedelta(seconds=confirm_s)).astimezone(dt.UTC)
     return (
         f"As the drill asks, nothing confirms the new system. Waiting for the host to go back by itself, by "
@@ -56,19 +61,19 @@ def awaited_return(confirm_s: float, now: dt.datetime) -> str:
 
 
 def read_pending(frame: Frame) -> Pending | None:
-    """Read what a host says about a return that waits; None if there is none."""
-    said = dict(line.split(" ", 1) for line in frame.get("pending").split("\n") if " " in line)
-    if not said:
+    """Read a host's report on a pending return; None without one."""
+    values = dict(line.split(" ", 1) for line in frame.get("pending").split("\n") if " " in line)
+    if not values:
         return None
     return Pending(
-        run=said.get("run", "").strip(),
-        owner=said.get("owner", "").strip(),
-        armed=said.get("armed", "").strip(),
-        expected=said.get("expected", "").strip(),
-        to=said.get("to", "").strip(),
-        seconds=_number(said.get("seconds", "")),
-        left=_number(said.get("left", "")),
-        is_guarded=said.get("guard", "").strip() in {"active", "activating", "reloading"},
+        run=values.get("run", "").strip(),
+        owner=values.get("owner", "").strip(),
+        armed=values.get("armed", "").strip(),
+        expected=values.get("expected", "").strip(),
+        to=values.get("to", "").strip(),
+        seconds=_number(values.get("seconds", "")),
+        left=_number(values.get("left", "")),
+        is_guarded=values.get("guard", "").strip() in {"active", "activating", "reloading"},
     )
 
 

@@ -40,7 +40,7 @@ def after_marks(text: str) -> str:
 
 def shown(text: str) -> str:
     """Return a text for a reader, with each mark as `${name}`."""
-    return _MARK.sub(lambda found: f"${{{found[1]}}}", text)
+    return _MARK.sub(lambda match: f"${{{match[1]}}}", text)
 
 
 def joined(parts: Sequence[Values], between: str = "") -> Values:

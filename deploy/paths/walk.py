@@ -211,7 +211,7 @@ class Walker:
     def _other(self, call: Call) -> None:
         """Follow a program without a handler, if its arguments name a program that changes hosts.
 
-        On a host every program counts: one that changes the host is noted, and any other one is not understood.
+        On a host every program counts: it changes the host, or is known to be harmless, or is not understood.
         """
         if on_host.settles(self, call):
             return

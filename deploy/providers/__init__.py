@@ -1,4 +1,4 @@
-"""Where hosts are and how they are reached: one room a provider, and the one list of them."""
+"""The list of all kinds of providers, and the functions that use it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from switchproof.deploy.target.types import Target
 from switchproof.deploy.target.way import way_of
 
 KINDS: tuple[Kind, ...] = (SSH, AWS, LOCAL, LAB)
-"""Every kind of provider there is."""
+"""Every kind of provider."""
 
 
 def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> Target:
@@ -31,32 +31,32 @@ def json_schema() -> dict[str, Any]:
 
 
 def kind_of(target: Target) -> Kind:
-    """Return the kind of provider that reaches the hosts of a target that was read."""
+    """Return the kind of provider of a loaded target."""
     kind = way_of(target, KINDS)
-    assert kind is not None  # the target file is checked for it
+    assert kind is not None  # the rules of target files require one
     return kind
 
 
 def kind_named(name: str) -> Kind | None:
-    """Return the kind of provider that a record names; None if there is none of that name any more."""
+    """Return a kind of provider by its name in a record; None if it no longer exists."""
     return next((kind for kind in KINDS if kind.name == name), None)
 
 
 def read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
-    """Read the secrets that reaching a target's hosts needs, by name; a person may be asked.
+    """Read the secrets for a target's connections, by name; this may prompt a person.
 
     Raises:
-        UsageError: One of them is missing, or cannot be used.
+        UsageError: A secret is missing or cannot be used.
     """
     return kind_of(target).read_secrets(target, environ)
 
 
 def open_provider(target: Target, opening: Opening) -> Provider:
-    """Make the provider that a target file names.
+    """Open the provider of a target file.
 
     Args:
-        target: The target; the lab fills in what it makes itself.
-        opening: What the run asks of the provider.
+        target: The target; the lab adds the hosts that it makes.
+        opening: The run's requirements.
 
     Raises:
         UsageError: The provider cannot work on this machine, or with this target.

@@ -1,4 +1,4 @@
-"""What a provider brings to the list of providers: its way to hosts, its words, and how it is opened."""
+"""The type of an entry in the list of providers: its way to hosts, its labels, and how it is opened."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from switchproof.deploy.target.types import Target
 from switchproof.deploy.target.way import Way
 
 Emulated: TypeAlias = Callable[[str, tuple[str, ...]], None]
-"""Told what stands in for the real thing, and what of that it does not do."""
+"""Receives the name of a stand-in for the real thing, and the behaviour that it does not model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What a run asks of a provider.
+    """The requirements of a run for a provider.
 
     Attributes:
-        changes_hosts: Whether the run may; then every host proves first that it runs what it is given.
-        lab: What the lab is to be.
-        say: Told what takes long.
-        emulated: Told, at most once for each, what stands in for the real thing.
-        secrets: What `read_secrets` of the kind returned.
+        changes_hosts: Whether the run may change hosts; then every host first proves that it runs commands.
+        lab: The options of the lab.
+        say: Receives progress of long steps.
+        emulated: Receives each stand-in, at most once.
+        secrets: The result of `read_secrets` of the kind.
     """
 
     changes_hosts: bool
@@ -40,12 +40,12 @@ class Kind(Way):
     """A kind of provider.
 
     Attributes:
-        open: Makes the provider for a target, and loads what that needs.
+        open: Makes the provider for a target, and loads the modules that it needs.
         read_secrets: Reads the secrets that a target needs, by name, from the environment, files or a person, before
-            anything is shown; raises `UsageError` where one is missing.
-        extra: The extra that has the packages which only it needs.
-        label: How a host was reached, for a reader; its name is the word for that in events.
-        vouched_by: Why it shows no host key, for a reader; empty where every host shows one.
+            anything is shown; raises `UsageError` if one is missing.
+        extra: The extra with the packages that only this kind needs.
+        label: The way to a host, for readers.
+        vouched_by: Why its hosts present no host key, for readers; empty if they do.
     """
 
     open: Callable[[Target, Opening], Provider]

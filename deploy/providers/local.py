@@ -1,4 +1,4 @@
-"""This machine is the host: the same program text, run by a shell of our own."""
+"""The provider `local`: this machine is the host, and a shell runs the same program text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocalConnection:
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program; see `Connection.run`."""
         began = time.monotonic()
-        # Files rather than pipes: nobody has to drain them, and what outlives the program cannot hold them open.
+        # Files need no reader as pipes do, and processes that outlive the program cannot keep them open.
         with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
             stdin.write(text_of(program))
             stdin.seek(0)
@@ -65,7 +65,7 @@ class LocalConnection:
             return Completed(output, stderr.read(limits.OUTPUT), status, time.monotonic() - began)
 
     def close(self) -> None:
-        """End what is running, if anything is."""
+        """Kill the running program, if any."""
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             with suppress(ProcessLookupError):
@@ -77,7 +77,7 @@ class LocalProvider:
     """The provider `local`.
 
     Raises:
-        UsageError: We are not root.
+        UsageError: This process does not run as root.
     """
 
     def __init__(self, target: Target) -> None:

@@ -1,1 +1,1 @@
-"""The record of a run: events, the journal that keeps them, the fold, and what beside it is kept."""
+"""The record of a run: its events, the journal that keeps them, the fold, and earlier runs."""

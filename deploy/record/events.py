@@ -1,4 +1,4 @@
-"""What happens in a run, as events: the journal holds them, and the record is folded from them."""
+"""The events of a run, which the journal keeps and the record is folded from (pure)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from switchproof.deploy.record.steps import Cutover
 
 
 class SystemIdentity(msgspec.Struct, frozen=True):
-    """Which system a host has.
+    """The system of a host.
 
     Attributes:
         toplevel: Store path of the running system.
-        generation: Number of the system profile's current generation, None where there is none.
-        revision: Full commit that the system says it was built from, None where it says nothing.
+        generation: Number of the system profile's current generation; None without one.
+        revision: Full commit that the system reports; None without one.
         boot_id: The kernel's id of this boot.
-        nar_hash: Hash of the running system's archive as Nix spells it (`sha256:` and base 32), None if unknown.
+        nar_hash: Hash of the running system as a Nix archive (`sha256:` and base 32); None if unknown.
     """
 
     toplevel: str | None
@@ -34,13 +34,13 @@ class SystemIdentity(msgspec.Struct, frozen=True):
 
 
 class PromotedFrom(msgspec.Struct, frozen=True, kw_only=True):
-    """The signed record that let a deploy through.
+    """The signed record that permitted a deploy.
 
     Attributes:
-        record: Where it was found.
+        record: Its path.
         run: The id of its run.
-        signer: The principal of the allowed signers who signed it.
-        statement_sha256: Of the statement that was signed.
+        signer: Its signer, a principal of the allowed signers.
+        statement_sha256: SHA-256 of the signed statement.
     """
 
     record: str
@@ -50,25 +50,25 @@ class PromotedFrom(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExpectedCheck(msgspec.Struct, frozen=True):
-    """A check that the target file calls for, whether or not it will be executed.
+    """A check that the run must make, whether or not it will be executed.
 
-    Those of the legs `back` and `again` are called for once a host has begun them.
+    Checks of the legs `back` and `again` are due once a host has begun the leg.
     """
 
     host: str
     leg: Leg
     clause: Clause | None
-    """None for one of the team's own that belongs to an audit and to no clause."""
+    """None for a check of the team's own that belongs to an audit and to no clause."""
     id: str
     title: str
     last: bool = False
-    """It is made only after all others of its host and leg passed; blocked by one, it says nothing of its clause."""
+    """Whether it runs only after all others of its host and leg passed; blocked, it does not count for its clause."""
     why: str = ""
     """Why it matters."""
     severity: str = ""
-    """How much it matters, in the word of whoever wrote it."""
+    """Its severity, in the author's word."""
     source: str = ""
-    """The module of a check of the team's own; empty for one of the contract's."""
+    """The module of a check of the team's own; empty for a check of the contract."""
 
 
 def _snake(name: str) -> str:
@@ -76,13 +76,13 @@ def _snake(name: str) -> str:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=_snake):
-    """Something that happened, at one time (UTC)."""
+    """Something that happened at one time (UTC)."""
 
     at: dt.datetime = msgspec.field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
-    """The run knows what it will do; nothing has been touched."""
+    """The run has a plan; nothing has been touched."""
 
     id: str
     mode: str
@@ -96,31 +96,31 @@ class RunStarted(Event, frozen=True, kw_only=True):
     options: dict[str, str]
     harness: str
     groups: dict[str, tuple[str, ...]] = {}
-    """The groups of every host, by its name."""
+    """The groups of every host, by name."""
     promoted_from: PromotedFrom | None = None
     owner: str = ""
-    """Who runs it, and where."""
+    """Who started it, and where."""
     ci: facts.CiRun | None = None
-    """The CI run that it belongs to; None for one by hand."""
+    """The CI run that it belongs to; None for a run by hand."""
     versions: dict[str, str] = {}
-    """Versions of what the run is made with, by name."""
+    """Versions of the programs that made the run, by name."""
     waivers: tuple[facts.Waiver, ...] = ()
-    """Those of the target file."""
+    """The waivers of the target file."""
     shard: facts.Shard | None = None
-    """The part of the hosts that it is of; None for all of them."""
+    """The shard of hosts that it audits; None for all hosts."""
     merged: facts.Merged | None = None
-    """What it was merged of; None for a run of its own."""
+    """The runs that it was merged from; None for a run of its own."""
 
 
 class Emulated(Event, frozen=True, kw_only=True):
-    """Something stands in for the real thing, and does not do all that it does."""
+    """A stand-in replaces the real thing, and does not model all of its behaviour."""
 
     by: str
     not_modelled: tuple[str, ...]
 
 
 class EarlierRead(Event, frozen=True, kw_only=True):
-    """What the folder of runs says of earlier ones of the same hosts.
+    """The earlier runs of the same hosts, from the folder of runs.
 
     `canonical` is the newest canonical run before this one, `previous` the newest of any verdict.
     """
@@ -131,7 +131,7 @@ class EarlierRead(Event, frozen=True, kw_only=True):
 
 
 class RevisionResolved(Event, frozen=True, kw_only=True):
-    """The asked revision is one full commit. Whoever wrote it is named as the repository names them."""
+    """The requested revision is one full commit; its author has the name that the repository gives."""
 
     requested: str
     sha: str
@@ -147,14 +147,14 @@ class SystemBuilt(Event, frozen=True, kw_only=True):
 
 
 class Connected(Event, frozen=True, kw_only=True):
-    """A new connection to a host stands."""
+    """A new connection to a host was made."""
 
     host: str
     connection: ConnectionFacts
 
 
 class Happened(Event, frozen=True, kw_only=True):
-    """Something that a host's timeline marks."""
+    """A moment in a host's timeline."""
 
     host: str
     kind: facts.MomentKind
@@ -162,7 +162,7 @@ class Happened(Event, frozen=True, kw_only=True):
 
 
 class ClockSeen(Event, frozen=True, kw_only=True):
-    """How far a host's clock is from ours, more closely than was known before."""
+    """The offset of a host's clock, known more precisely than before."""
 
     host: str
     clock: facts.Clock
@@ -184,7 +184,7 @@ class Watched(Event, frozen=True, kw_only=True):
 
 
 class ClosureCompared(Event, frozen=True, kw_only=True):
-    """What a switch changes in a host's closure is known."""
+    """The changes of a switch in a host's closure are known."""
 
     host: str
     closure: facts.Closure
@@ -199,7 +199,7 @@ class PhaseStarted(Event, frozen=True, kw_only=True):
 
 
 class PhaseFinished(Event, frozen=True, kw_only=True):
-    """A host has left a phase. `problem` says what kept it from ending well, `questions` how many it was asked."""
+    """A host has left a phase. `problem` is why it failed, `questions` how many questions the host was asked."""
 
     host: str
     phase: Phase
@@ -210,7 +210,7 @@ class PhaseFinished(Event, frozen=True, kw_only=True):
 
 
 class SystemSeen(Event, frozen=True, kw_only=True):
-    """Which system a host had before anything changed, or has now."""
+    """The system of a host before anything changed, or now."""
 
     host: str
     when: Literal["before", "after"]
@@ -221,13 +221,13 @@ class CheckFinished(Event, frozen=True, kw_only=True):
     """A check has its verdict.
 
     Attributes:
-        seconds: How long the check itself took, with all that had to be asked for it first.
-        remedy: What to try, where it did not pass.
-        command: What asked the host, as a person would type it there.
-        endpoint: Whose watch on this leg tells its attempts; None where there is no such.
-        took_s: Seconds that what it judges took, None where that is no matter of time.
-        limit_s: The most that they may be.
-        waiver: The waiver that covers its failure, in words.
+        seconds: Seconds of the check itself, with all questions that it needed.
+        remedy: A remedy if it did not pass.
+        command: The command with which a person asks the host the same.
+        endpoint: The endpoint whose watch on this leg has its attempts; None without one.
+        took_s: Seconds of the judged process; None if the check judges no duration.
+        limit_s: The limit of these seconds.
+        waiver: The waiver that covers its failure, as text.
     """
 
     host: str
@@ -251,7 +251,7 @@ class CheckFinished(Event, frozen=True, kw_only=True):
 
 
 class EvidenceKept(Event, frozen=True, kw_only=True):
-    """A file stands in the run's folder. `sha256` and `bytes` are of the file as kept."""
+    """A file was stored in the run's folder; `sha256` and `bytes` are of the stored file."""
 
     host: str | None
     title: str
@@ -261,7 +261,7 @@ class EvidenceKept(Event, frozen=True, kw_only=True):
 
 
 class RollbackBegun(Event, frozen=True, kw_only=True):
-    """A host is on its way back to `to`, a toplevel."""
+    """A host is being rolled back to `to`, a toplevel."""
 
     host: str
     reason: str
@@ -269,7 +269,7 @@ class RollbackBegun(Event, frozen=True, kw_only=True):
 
 
 class HostLeft(Event, frozen=True, kw_only=True):
-    """The state that the run leaves a host in, and how that is known."""
+    """The state that the run leaves a host in, with the reason."""
 
     host: str
     state: HostState
@@ -277,36 +277,36 @@ class HostLeft(Event, frozen=True, kw_only=True):
 
 
 class Noted(Event, frozen=True, kw_only=True):
-    """Something that a reader should know and that decides nothing."""
+    """A note for readers that decides nothing."""
 
     host: str | None
     text: str
 
 
 class Warned(Event, frozen=True, kw_only=True):
-    """Something about a host that everyone who hears of the run must hear."""
+    """A warning about a host for every reader of the run."""
 
     host: str
     text: str
 
 
 class LogLine(Event, frozen=True, kw_only=True):
-    """A line of a host's log, for whoever watches; the whole log is evidence, so lines are not journaled."""
+    """A line of a host's log, for display; the whole log is evidence, so lines are not journaled."""
 
     host: str
     text: str
 
 
 class CutoverJudged(Event, frozen=True, kw_only=True):
-    """It is known how far the cutover is."""
+    """The cutover was judged."""
 
     cutover: Cutover
 
 
 class RunFinished(Event, frozen=True, kw_only=True):
-    """The run has ended by itself. A journal without it is of a run that was killed.
+    """The run has ended by itself; the journal of a killed run lacks this event.
 
-    A second one replaces the first: the record could not be written, or not signed.
+    A second one replaces the first, if the record could not be written or signed.
     """
 
     exit_code: ExitCode

@@ -1,4 +1,4 @@
-"""Evidence has names that every file system takes, and limits of size and number: no host fills the runner's disk."""
+"""Names of evidence that every file system accepts, and limits so that no host fills the runner's disk."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from switchproof.deploy.host import limits
 
 _LONGEST = 120
-"""Characters of one part of a file's name; file systems take 255 bytes, and something is put behind."""
+"""Characters of one component of a path; file systems accept 255 bytes, and a suffix is added."""
 _ODD = re.compile(r"[^A-Za-z0-9_.@:+\\\[\] -]")
 
 
 @dataclass
 class Shelf:
-    """What has been kept of each host. Not safe to use from several threads.
+    """The evidence kept of each host. Not thread-safe.
 
     Attributes:
-        used: The characters kept, by host.
-        names: The names given, by host.
+        used: The number of kept characters, by host.
+        names: The names in use, by host.
     """
 
     used: Counter[str] = field(default_factory=Counter)
     names: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def fit(self, host: str, content: str) -> str | None:
-        """Return what there is room for of a text; None where there is none any more."""
+        """Return the part of a text that fits; None if there is no room left."""
         if len(self.names[host]) >= limits.FILES or self.used[host] >= limits.EVIDENCE:
             return None
         fitting = shorten(content, min(limits.FILE, limits.EVIDENCE - self.used[host]))
@@ -35,7 +35,7 @@ class Shelf:
         return fitting
 
     def name(self, host: str, wanted: str) -> str:
-        """Return a name that every file system takes and that no other evidence of the host has."""
+        """Return a name that every file system accepts and no other evidence of the host has."""
         name = file_name(wanted)
         number = 1
         while name.lower() in self.names[host]:
@@ -47,7 +47,7 @@ class Shelf:
 
 
 def file_name(wanted: str) -> str:
-    """Make a name for a file out of any name, which stays as it is where a file system takes it."""
+    """Make a file name from any name; an acceptable one stays as it is."""
     return "/".join(_part(part) for part in wanted.split("/") if part) or "x"
 
 
@@ -62,7 +62,7 @@ def _part(part: str) -> str:
 
 
 def shorten(content: str, limit: int) -> str:
-    """Return a text of at most about so many characters; what is left out of its middle is said there."""
+    """Shorten a text to about `limit` characters, with a note in place of its middle."""
     if len(content) <= limit:
         return content
     half = limit // 2

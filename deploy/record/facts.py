@@ -1,6 +1,6 @@
-"""What a run knows of itself and its hosts beside the contract: values that events carry and the record keeps.
+"""Facts about a run and its hosts besides the contract: values that events carry and the record keeps (pure).
 
-All are optional in a record: one of an older version lacks them, and a run that was killed may not have come to them.
+All are optional in a record: an older record lacks them, and a killed run may not have reached them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 Time: TypeAlias = Annotated[dt.datetime, msgspec.Meta(tz=True)]
-"""A time with its zone, which is UTC in everything that is written here."""
+"""A time with its zone, which is UTC in everything that Switchproof writes."""
 
 
 def after(moment: dt.datetime, seconds: float) -> dt.datetime:
-    """Return the moment some seconds later; the calendar's last one where a damaged record leads beyond it."""
+    """Return the moment some seconds later; the calendar's last moment if a damaged record leads beyond it."""
     try:
         return moment + dt.timedelta(seconds=seconds)
     except OverflowError:
@@ -23,7 +23,7 @@ def after(moment: dt.datetime, seconds: float) -> dt.datetime:
 
 
 Leg: TypeAlias = Literal["forward", "back", "again"]
-"""`forward` is what was asked for, `back` the system that was there before, `again` a drill's second deploy."""
+"""`forward` is the requested change, `back` the return to the earlier system, `again` a drill's second deploy."""
 
 Phase: TypeAlias = Literal[
     "connect", "resolve", "converge", "observe", "diagnose", "rollback", "wait", "confirm", "plan"
@@ -45,9 +45,9 @@ MomentKind: TypeAlias = Literal[
     "rebooted",
     "confirmed",
 ]
-"""What a host's timeline marks.
+"""The kinds of moments in a host's timeline.
 
-`lost` is a connection that ended before the answer did, `asked-again` a question whose answer never came,
+`lost` is a connection that ended before the answer, `asked-again` a question that was repeated without an answer,
 `watch-ended` the end of the soak, `went-back` a host that returned to its earlier system by itself.
 """
 
@@ -56,11 +56,11 @@ class CiRun(msgspec.Struct, frozen=True, kw_only=True):
     """The run of a CI system that a deploy belongs to.
 
     Attributes:
-        system: `github`, `gitlab`, `jenkins`, or `ci` for one that only says that it is one.
-        url: Where the run or job can be looked at; http or https.
+        system: `github`, `gitlab`, `jenkins`, or `ci` for any other.
+        url: The page of the run or job; http or https.
         run: Its id there.
         job: The job's name.
-        actor: Who, or what, started it.
+        actor: The person or program that started it.
         ref: The branch or tag that it runs for.
     """
 
@@ -73,7 +73,7 @@ class CiRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened on a host's way, at one time; `text` says more about it, if anything."""
+    """A moment in a host's timeline; `text` has details, if any."""
 
     at: Time
     kind: MomentKind
@@ -86,10 +86,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at_s: Seconds since the watch began.
-        good: Whether it was what the target file asks for.
-        code: HTTP status, 0 if none came, and for what is not asked over HTTP.
+        good: Whether it was as the target file asks.
+        code: HTTP status; 0 without one, and for probes without HTTP.
         seconds: How long it took.
-        words: The answer in words, such as `HTTP 503 in 2 ms` or `connection refused or no route`.
+        words: The answer as text, such as `HTTP 503 in 2 ms` or `connection refused or no route`.
     """
 
     at_s: float
@@ -100,20 +100,20 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """An endpoint's health over time, as the host asked it again and again.
+    """An endpoint's health over time, from repeated probes on the host.
 
     Attributes:
-        leg: The leg that it is of.
+        leg: The leg of the watch.
         endpoint: `hypervisor`, or a runtime unit's name.
-        settled: How it ended: healthy, unhealthy, restarted; unit-failed, failing-alike or same-answer where waiting
-            could not mend it; cut-short where another endpoint was given up so; or unknown.
-        began: When the watch began, by the clock of the machine that the run is on.
+        settled: How it ended: healthy, unhealthy or restarted; unit-failed, failing-alike or same-answer if waiting
+            longer could not help; cut-short if the watch of another endpoint ended for that reason; or unknown.
+        began: When the watch began, by the runner's clock.
         seconds: How long it took.
-        limit_s: The longest that it may take.
-        samples: The answers, thinned where there were many: every change stays.
-        left_out: How many answers are not among the samples.
-        restarts: Every time that a unit behind it became another process, in words.
-        probe: How it was asked: the kind of the probe and what that asks; empty in older records.
+        limit_s: Seconds after which it ends at the latest.
+        samples: The answers; of many equal ones only some are kept.
+        left_out: The number of answers that were not kept.
+        restarts: Each moment when a unit behind it became another process, as text.
+        probe: The kind of the probe, and its address, URL or command; empty in older records.
     """
 
     leg: Leg
@@ -133,11 +133,11 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: The unit.
-        state: Its state in systemd's words.
+        state: Its state as systemd reports it.
         definition: SHA-256 of the unit file and its drop-ins.
-        invocation: systemd's id of this start of it.
-        pid: Its main process, 0 if it has none.
-        restarts: How often systemd restarted it by itself.
+        invocation: systemd's id of its current start.
+        pid: Its main process; 0 without one.
+        restarts: How often systemd restarted it automatically.
     """
 
     name: str
@@ -149,7 +149,7 @@ class UnitState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnitChange(msgspec.Struct, kw_only=True):
-    """A unit before the deploy and as it was seen last; None where it was not seen."""
+    """A unit before the deploy and at the last observation; None if it was not seen."""
 
     name: str
     before: UnitState | None = None
@@ -157,21 +157,21 @@ class UnitChange(msgspec.Struct, kw_only=True):
 
     @property
     def redefined(self) -> bool:
-        """Whether its unit file or drop-ins are others than before."""
+        """Whether its unit file or drop-ins have changed."""
         return bool(self.before and self.after and self.before.definition != self.after.definition)
 
     @property
     def restarted(self) -> bool:
-        """Whether it was started anew."""
+        """Whether it was started again."""
         return bool(self.before and self.after and self.before.invocation != self.after.invocation)
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
-    """A host's clock beside that of the machine that the run is on.
+    """The offset of a host's clock from the runner's.
 
     Attributes:
         offset_s: Seconds that the host is ahead; negative if it is behind.
-        uncertainty_s: The true offset is at most this far from `offset_s`.
+        uncertainty_s: Seconds by which the true offset may differ from `offset_s`.
     """
 
     offset_s: float
@@ -179,15 +179,15 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Closure(msgspec.Struct, frozen=True, kw_only=True):
-    """What a switch changes in the system's closure, in the words of `nix store diff-closures`.
+    """The changes of a switch in the system's closure, as `nix store diff-closures` prints them.
 
     Attributes:
-        leg: On which leg.
+        leg: The leg of the switch.
         before: The toplevel that ran.
         after: The toplevel that was switched to.
-        lines: The first packages that differ, one a line; none if the closures are equal.
-        left_out: How many more there are, in the evidence file.
-        evidence: The file with all of them; None if nothing differs.
+        lines: The first packages that differ, one per line; empty if the closures are equal.
+        left_out: The number of further lines, in the evidence file.
+        evidence: The file with all lines; None if nothing differs.
     """
 
     leg: Leg
@@ -199,7 +199,7 @@ class Closure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EarlierHost(msgspec.Struct, frozen=True, kw_only=True):
-    """A host in an earlier run: what it was left with, and its checks of the way forward that did not pass."""
+    """A host in an earlier run: its final system, and its checks of the leg `forward` that did not pass."""
 
     name: str
     toplevel: str | None = None
@@ -208,7 +208,7 @@ class EarlierHost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EarlierRun(msgspec.Struct, frozen=True, kw_only=True):
-    """An earlier run of at least the same hosts; what is not among `not_passed` passed, or was not asked for.
+    """An earlier run of at least the same hosts; a check that is not among `not_passed` passed or was not due.
 
     Attributes:
         run: Its id.
@@ -226,7 +226,7 @@ class EarlierRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Typical(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a phase of a host took in earlier runs of the same mode: the median of `runs` of them, in seconds."""
+    """The usual duration of a host's phase: the median of `runs` earlier runs of the same mode, in seconds."""
 
     host: str
     leg: Leg
@@ -236,14 +236,14 @@ class Typical(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
-    """A system that the runner built once, for every host of its configuration.
+    """A system that the runner built once for every host of its configuration.
 
     Attributes:
         configuration: Its name among the flake's nixosConfigurations.
         toplevel: The store path that each of these hosts is switched to.
-        nix: The nix that built it, as it says itself.
-        paths: How many store paths belong to it.
-        seconds: How long fetching and building took.
+        nix: The version of nix that built it, as nix reports it.
+        paths: The number of store paths in its closure.
+        seconds: Seconds to fetch and build.
     """
 
     configuration: str
@@ -254,11 +254,11 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """The reason for which a run was refused before anything was touched.
+    """Why a run was refused before anything was touched.
 
     Attributes:
-        kind: What kind of thing was refused, in words that follow "nothing was touched: ".
-        message: The error, with what would help.
+        kind: The kind of refusal, to follow "nothing was touched: ".
+        message: The error, with a remedy.
     """
 
     kind: str
@@ -266,13 +266,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of the hosts that an audit is of.
+    """The shard of hosts of one audit.
 
     Attributes:
-        index: Which part, from 1.
-        count: Of how many.
-        hosts: The hosts of all parts.
-        targets_sha256: Digest of the target file, which must be the same in all parts.
+        index: The number of the shard, from 1.
+        count: The number of shards.
+        hosts: The hosts of all shards.
+        targets_sha256: SHA-256 of the target file, which must be the same in all shards.
     """
 
     index: int
@@ -282,7 +282,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MergedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that became a part of another record."""
+    """A run that was merged into another record."""
 
     run: str
     shard: int
@@ -290,12 +290,12 @@ class MergedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
-    """What a record was merged of.
+    """The runs that a record was merged from.
 
     Attributes:
-        count: How many parts there must be.
-        runs: The runs of the parts.
-        problems: What keeps them from being one complete run, a sentence each; empty if nothing does.
+        count: The number of runs that there must be.
+        runs: The merged runs.
+        problems: Why they are not one complete run, one sentence each; empty if they are.
     """
 
     count: int
@@ -304,15 +304,15 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiver(msgspec.Struct, frozen=True, kw_only=True):
-    """A waiver of the target file, as a run took it.
+    """A waiver of the target file, as it applied to a run.
 
     Attributes:
         check: The id of the check whose failure it covers.
-        host: The host that it is for; None for every one.
-        reason: Why the failure is borne.
-        owner: Who answers for it.
-        expires: From when on it covers nothing any more.
-        expired: Whether that was so when the run began, which counts for the whole of it.
+        host: The host that it is for; None for every host.
+        reason: Why the failure is accepted.
+        owner: Who is responsible for it.
+        expires: When it stops to cover failures.
+        expired: Whether it had expired when the run began, which counts for the whole run.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""The record of a run as a fold over its events (pure)."""
+"""Folds the events of a run into its record (pure)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from switchproof.deploy.record.record import (
 )
 
 _Of: TypeAlias = tuple[str, facts.Leg, Clause | None]
-"""Host, leg and clause, by which checks are found: looked for one by one, those of 1,000 hosts take a minute."""
+"""Host, leg and clause, as a key of checks: a search through all checks of 1,000 hosts takes a minute."""
 _Expected: TypeAlias = dict[_Of, list[ev.ExpectedCheck]]
 _Finished: TypeAlias = dict[_Of, list[ev.CheckFinished]]
 
@@ -45,12 +45,13 @@ NOT_RUN = "The check was expected and did not run."
 def fold(events: Iterable[ev.AnyEvent]) -> Record:
     """Make the record of a run from its events, also of a run that is not over or was killed.
 
-    What was expected and did not run stands in the record as inconclusive, so silence never passes. What ran
-    without being expected counts like everything else, and of a check that reported twice the worse verdict counts.
+    An expected check that did not run is inconclusive, so silence never passes. A check that ran without being
+    expected
+    counts as well, and the worse verdict counts for a check that reported twice.
 
     Raises:
-        ValueError: The events do not begin with the run's start, hold another run's, or tell of a host that the
-            run does not have.
+        ValueError: The events do not begin with the run's start, belong to several runs, or name a host that the run
+            does not have.
     """
     stream = iter(events)
     begun = next(stream, None)
@@ -119,10 +120,10 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
             host.again = Again(verdict=judge(clauses), clauses=clauses)
         host.verdict = _verdict(host, drill=begun.mode == "drill")
     record.waivers = _settled(begun.waivers, record)
-    if begun.shard is not None:  # a waiver that nothing here needs may be needed in another part
+    if begun.shard is not None:  # a waiver that is unused in this shard may be used in another one
         record.waivers = [
-            msgspec.structs.replace(one, state="not-asked") if one.state == "unused" else one
-            for one in record.waivers
+            msgspec.structs.replace(result, state="not-asked") if result.state == "unused" else result
+            for result in record.waivers
         ]
     record.verdict = proven(record)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
@@ -134,9 +135,9 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
 
 
 def proven(record: Record) -> RunVerdict:
-    """Say what the checks and the waivers of a run come to, as if it had ended well."""
+    """Return the verdict of a run's checks and waivers, as if the run had ended well."""
     verdict = record.judged
-    if verdict.accepted and any(one.fails for one in record.waivers):
+    if verdict.accepted and any(result.fails for result in record.waivers):
         return RunVerdict.NON_CANONICAL
     return verdict
 
@@ -154,9 +155,9 @@ def _settled(given: Iterable[facts.Waiver], record: Record) -> list[WaiverResult
             waiver=waiver,
             state=waivers.state(waiver, seen),
             covered=tuple(
-                Covered(host=one.host, leg=one.leg)
-                for one in seen
-                if one.verdict is Verdict.WAIVED and waivers.covers(waiver, one.host, one.check)
+                Covered(host=check.host, leg=check.leg)
+                for check in seen
+                if check.verdict is Verdict.WAIVED and waivers.covers(waiver, check.host, check.check)
             ),
         )
         for waiver in given
@@ -164,7 +165,7 @@ def _settled(given: Iterable[facts.Waiver], record: Record) -> list[WaiverResult
 
 
 def legs(host: Host) -> Iterator[tuple[facts.Leg, Sequence[Part]]]:
-    """Give what every leg that a host was on is judged by, in order."""
+    """Yield the judged parts of every leg of a host, in order."""
     yield "forward", host.parts
     if host.rollback:
         yield "back", host.rollback.clauses
@@ -173,13 +174,13 @@ def legs(host: Host) -> Iterator[tuple[facts.Leg, Sequence[Part]]]:
 
 
 def judge(clauses: Sequence[Part]) -> Verdict:
-    """Judge a leg by its clauses and by every one of its checks."""
+    """Judge a leg by its clauses and all of their checks."""
     checks = (check.verdict for clause in clauses for check in clause.checks)
     return combine([*(clause.verdict for clause in clauses), *checks])
 
 
 def _verdict(host: Host, *, drill: bool) -> Verdict:
-    """Judge a host: by its way forward, and in a drill by all of its three legs, of which none may be missing."""
+    """Judge a host by its leg `forward`, and in a drill by all three legs, of which none may be missing."""
     forward = judge(host.parts)
     if not drill or not forward.accepted:
         return forward
@@ -188,7 +189,7 @@ def _verdict(host: Host, *, drill: bool) -> Verdict:
 
 
 def min_verdict(verdict: RunVerdict) -> RunVerdict:
-    """Return what is left of a verdict when the run did not come to its end, or a host's state is not proven."""
+    """Return the verdict of a run that did not finish, or that left a host in an unproven state."""
     return RunVerdict.INCONCLUSIVE if verdict.accepted else verdict
 
 
@@ -237,30 +238,31 @@ def _checks(
     leg: facts.Leg,
     clause: Clause | None,
 ) -> tuple[list[Check], set[str]]:
-    """Make the checks of a clause, and name those among them that wait for all others."""
-    told: dict[str, list[ev.CheckFinished]] = {}
+    """Make the checks of a clause, and return the ids of those that wait for all others."""
+    reported: dict[str, list[ev.CheckFinished]] = {}
     for event in finished.get((host, leg, clause), ()):
-        told.setdefault(event.id, []).append(event)
+        reported.setdefault(event.id, []).append(event)
     wanted = expected.get((host, leg, clause), ())
     due = Counter(want.id for want in wanted)
     wants = {want.id: want for want in wanted}
     checks = [
-        _check(check, wants.get(check), told.get(check, ()), due[check]) for check in dict.fromkeys([*wants, *told])
+        _check(check, wants.get(check), reported.get(check, ()), due[check])
+        for check in dict.fromkeys([*wants, *reported])
     ]
     return checks, {want.id for want in wanted if want.last}
 
 
 def _span(checks: Sequence[Check]) -> tuple[dt.datetime | None, dt.datetime | None]:
-    """When the first of some checks began, and the last one ended."""
+    """Return when the first of some checks began, and when the last one ended."""
     began = [check.started for check in checks if check.started is not None]
     ended = [facts.after(check.started, check.seconds) for check in checks if check.started is not None]
     return min(began, default=None), max(ended, default=None)
 
 
-def _check(check: str, want: ev.ExpectedCheck | None, told: Sequence[ev.CheckFinished], due: int) -> Check:
-    """Make a check of what was told of it; `due` is how many times the contract calls for its id."""
+def _check(check: str, want: ev.ExpectedCheck | None, events: Sequence[ev.CheckFinished], due: int) -> Check:
+    """Make a check from its events; `due` is how many times the contract requires its id."""
     why, severity, source = (want.why, want.severity, want.source) if want else ("", "", "")
-    if want and len(told) < due:
+    if want and len(events) < due:
         return Check(
             id=check,
             title=want.title,
@@ -270,8 +272,8 @@ def _check(check: str, want: ev.ExpectedCheck | None, told: Sequence[ev.CheckFin
             severity=severity,
             source=source,
         )
-    worst = combine(event.verdict for event in told)
-    event = next(event for event in told if event.verdict is worst)
+    worst = combine(event.verdict for event in events)
+    event = next(event for event in events if event.verdict is worst)
     return Check(
         id=event.id,
         title=event.title,

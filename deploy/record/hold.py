@@ -1,4 +1,4 @@
-"""A run's folder while the run goes on: its process holds it, so that others can tell it from one that was killed."""
+"""Locks a run's folder while the run goes on, so that others can tell it from a killed run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _PAUSE_S = 0.05
 
 
 def hold(folder: Path) -> BinaryIO:
-    """Hold a run's folder until what is returned is closed, or the process ends in whatever way.
+    """Lock a run's folder until the returned file is closed or the process ends.
 
-    Where the file system knows no locks nothing is held, and `is_held` does not claim the contrary.
+    On a file system without locks nothing is held, and `is_held` reports that the run may go on.
 
     Args:
         folder: The run's folder, with its `events.jsonl`.
 
     Raises:
-        OSError: There is no `events.jsonl`.
+        OSError: `events.jsonl` is missing.
     """
     file = (folder / "events.jsonl").open("rb")
     with suppress(OSError):
         for _ in range(_TRIES):
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:  # somebody asks at this very moment whether it is held
+            except BlockingIOError:  # another process is just testing the lock
                 time.sleep(_PAUSE_S)
             else:
                 break
@@ -37,7 +37,7 @@ def hold(folder: Path) -> BinaryIO:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a file to ask for its lock: for writing if that is allowed, as some network file systems demand that."""
+    """Open a file to test its lock, for writing if allowed, because some network file systems require that."""
     try:
         return path.open("r+b")
     except OSError as error:
@@ -47,7 +47,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether the run of a folder may still go on; where that cannot be known, it may."""
+    """Whether the run of a folder may still go on; also true if that cannot be known."""
     try:
         with _opened(folder / "events.jsonl") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

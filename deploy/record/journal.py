@@ -1,4 +1,4 @@
-"""The journal of a run: its events, appended to a file and flushed as they happen, and its evidence."""
+"""Writes the journal of a run: its events, flushed as they happen, and its evidence."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from switchproof.deploy.redact.redactor import Redactor
 
 
 class Journal:
-    """The events of one run, in its folder. Safe to use from several threads.
+    """The events of one run, in its folder. Thread-safe.
 
-    Every string of every event, and every evidence file, passes through the redactor on its way in. A disk that fails
-    in the middle of a run stops nothing: the events stay in memory, and `problem` says what could not be written.
+    The redactor processes every string of every event, and every evidence file. A disk that fails during a run stops
+    nothing: the events stay in memory, and `problem` names what could not be written.
 
     Args:
         folder: The run's folder, made if missing; `events.jsonl` and `evidence/` are written below it.
-        redact: Takes secrets and control codes out of text.
-        room: Disk space that is used once there is no other left.
+        redact: Removes secrets and control codes from text.
+        room: Reserved disk space, used when the disk is full.
 
     Attributes:
-        problem: The first thing that could not be written, and why; empty if everything was.
+        problem: The first file that could not be written, with the reason; empty without one.
 
     Raises:
-        OSError: The files could not be made at all.
+        OSError: The files could not be created.
     """
 
     def __init__(self, folder: Path, redact: Redactor, room: Room | None = None) -> None:
@@ -58,11 +58,11 @@ class Journal:
         self._file = (folder / "events.jsonl").open("ab")
 
     def watch(self, watcher: Callable[[AnyEvent], None]) -> None:
-        """Call `watcher` with every event from now on, from the thread in which it happens."""
+        """Call `watcher` with every later event, from the thread in which it happens."""
         self._watchers.append(watcher)
 
     def emit(self, event: AnyEvent) -> None:
-        """Append an event, flushed to the file before anyone watches it."""
+        """Append an event, and flush it to the file before the watchers get it."""
         cleaned = _cleaned(event, self.redact)
         with self._lock:
             fitting = self._fitting(cleaned)
@@ -77,7 +77,7 @@ class Journal:
                 watcher(cleaned)
 
     def _fitting(self, event: AnyEvent) -> tuple[AnyEvent, bytes] | None:
-        """Return what fits of an event, with its line. Of a host over its budget only what decides is kept, cut."""
+        """Return an event with its line; for a host over its budget, only deciding events, shortened."""
         line, host = msgspec.json.encode(event) + b"\n", getattr(event, "host", None)
         if host is None:
             return event, line
@@ -91,7 +91,7 @@ class Journal:
         return event, line
 
     def _note_over(self, host: str) -> None:
-        """Note once that a host has used up what is kept of it."""
+        """Note once that a host has used up its budget."""
         if host not in self._over:
             self._over.add(host)
             text = f"{host} has used up the {limits.KEPT} bytes kept per host: its texts are cut from here on."
@@ -107,12 +107,12 @@ class Journal:
                 self._torn = not self._rewrite()
 
     def _rewrite(self) -> bool:
-        """Write every event of the run again, as the file may end within a line. Say whether that could be done."""
+        """Write all events again, because the file may end within a line; return whether that succeeded."""
         body = b"".join(msgspec.json.encode(event) + b"\n" for event in self.events)
         with suppress(OSError):
             self._file.close()
         try:
-            # In place, since the process holds this very file.
+            # In place, because the process holds a lock on this very file.
             with (self.folder / "events.jsonl").open("r+b") as file:
                 file.truncate()
                 file.write(body)
@@ -128,9 +128,9 @@ class Journal:
 
         Args:
             host: The host that it is about, None for the run as a whole.
-            name: What the file is to be called. The name may come from the host: the file's is made of it.
-            title: What the file holds, for a reader.
-            content: The text, as it came from the host.
+            name: The wanted name of the file, which may come from the host; the file gets a safe name.
+            title: The content, for readers.
+            content: The text as the host sent it.
 
         Returns:
             The file's path, relative to the run's folder; empty if there was no room for it.
@@ -192,7 +192,7 @@ class Journal:
         self.problem = self.problem or problem
 
     def settle(self) -> None:
-        """Make room for the report, and try once more to write the events that the disk did not take."""
+        """Release the reserved space for the report, and try again to write the missing events."""
         with self._lock:
             if self._room:
                 self._room.release()
@@ -202,7 +202,7 @@ class Journal:
                 self._lack("events.jsonl")
 
     def close(self) -> None:
-        """Put what was written on the disk. Events after this are only watched, not written."""
+        """Sync the file to disk. Watchers still get later events, but they are not written."""
         with self._lock:
             if self._file.closed:
                 return
@@ -216,7 +216,7 @@ class Journal:
 
 
 def read_events(path: Path) -> Iterator[AnyEvent]:
-    """Read the events of a run back, also of one that was killed in the middle of a line.
+    """Read the events of a run, also of a run that was killed within a line.
 
     Raises:
         ValueError: A line other than the last is no event; the message names file and line.
@@ -234,19 +234,19 @@ def read_events(path: Path) -> Iterator[AnyEvent]:
             raise ValueError(f"{path}:{number}: not an event of a run: {error}") from error
 
 
-_WORDS = frozenset(
+_ENUM_VALUES = frozenset(
     {
         *(word for words in (facts.Leg, facts.Phase, facts.MomentKind) for word in get_args(words)),
         *("before", "after"),
     }
 )
-"""Words of the events themselves, which stay what they are even if a secret is spelled like one."""
+"""Values of the events' own enumerations, which stay unchanged even if a secret is spelled alike."""
 
 _T = TypeVar("_T")
 
 
 def _cut(value: _T) -> _T:
-    """Return the same with long texts cut, and only the first items of long lists."""
+    """Return a copy with long texts shortened, and only the first items of long lists."""
     cut: object = value
     match value:
         case enum.Enum():
@@ -266,12 +266,12 @@ def _cut(value: _T) -> _T:
 
 
 def _cleaned(value: _T, redact: Redactor) -> _T:
-    """Return the same with every free text redacted."""
+    """Return a copy with all free text redacted."""
     cleaned: object = value
     match value:
         case enum.Enum():
             pass
-        case str() if value not in _WORDS:
+        case str() if value not in _ENUM_VALUES:
             cleaned = redact(value)
         case dict():
             cleaned = {key: _cleaned(item, redact) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""What a record takes from each event that judges nothing by itself (pure)."""
+"""Applies events that judge nothing to a record (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from switchproof.deploy.record.record import Earlier, Emulation, Evidence, Host,
 
 
 def apply(record: Record, hosts: Mapping[str, Host], event: ev.AnyEvent) -> None:
-    """Take an event into the record; checks and ways back are judged elsewhere.
+    """Apply an event to the record; checks and rollbacks are judged elsewhere.
 
     Args:
         record: The record so far.
@@ -76,7 +76,7 @@ def apply(record: Record, hosts: Mapping[str, Host], event: ev.AnyEvent) -> None
 
 
 def _learn(hosts: Mapping[str, Host], event: ev.AnyEvent) -> None:
-    """Take in what was learnt of a host beside the contract."""
+    """Apply an event about a host that does not concern the contract."""
     match event:
         case ev.Connected():
             host = hosts[event.host]
@@ -96,12 +96,12 @@ def _learn(hosts: Mapping[str, Host], event: ev.AnyEvent) -> None:
 
 
 def _leg_of(host: Host) -> facts.Leg:
-    """The leg that a host is on, as far as its phases tell."""
+    """Return the leg that a host is on, by its phases."""
     return host.phases[-1].leg if host.phases else "forward"
 
 
 def mark(host: Host, at: dt.datetime, kind: facts.MomentKind, leg: facts.Leg, text: str = "") -> None:
-    """Mark a moment in a host's timeline, which is in the order of time."""
+    """Add a moment to a host's timeline, which is ordered by time."""
     host.timeline.append(facts.Moment(at=at, kind=kind, leg=leg, text=text))
     host.timeline.sort(key=lambda moment: moment.at)
 
@@ -116,7 +116,7 @@ def _note_units(host: Host, event: ev.UnitsSeen) -> None:
 
 
 def _note_watch(host: Host, watch: facts.Watch) -> None:
-    """Keep a watch, and mark in the timeline when it began, when its last row of good answers did, and its end."""
+    """Store a watch, and mark its begin, the first answer of its last good streak, and its end in the timeline."""
     host.watches.append(watch)
     ended = facts.after(watch.began, watch.seconds)
     mark(host, watch.began, "watch-begun", watch.leg, watch.endpoint)

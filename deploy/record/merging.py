@@ -1,4 +1,4 @@
-"""The runs of the parts of one audit → the events of one run, complete or inconclusive (pure)."""
+"""Merges the runs of an audit's shards into the events of one run, complete or inconclusive (pure)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from switchproof.deploy.record.record import Record
 
 _OF_THE_WHOLE = (ev.RunStarted, ev.RunFinished, ev.RevisionResolved, ev.EarlierRead, ev.Emulated)
 _APART = dt.timedelta(hours=24)
-"""Time between the beginnings of two parts, beyond which they do not show one state of the hosts."""
+"""Time between the starts of two parts after which they no longer show one state of the hosts."""
 _DIGITS = 12
-"""Digits of a digest that a sentence names."""
+"""Digits of a digest in a message."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The run of one part.
+    """The run of one shard.
 
     Attributes:
         begun: Its first event.
-        shard: Which part it is.
+        shard: The shard.
         events: All of its events.
         record: Its record.
     """
@@ -42,24 +42,24 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What a sentence calls it."""
+        """Its name in messages."""
         return f"shard {self.shard.index}/{self.shard.count} (run {self.begun.id})"
 
     def place_of(self, kept: ev.EvidenceKept) -> str:
-        """Return where a file of this part stands in the merged run; parts share no host, but files of the run."""
+        """Return the path of a part's file in the merged run; parts share no host, but files of the run."""
         path = PurePosixPath(kept.path)
         return str(path if kept.host else path.with_name(f"shard-{self.shard.index}-{path.name}"))
 
 
 def read_part(name: str, events: Sequence[ev.AnyEvent]) -> Part:
-    """Make a part of a run's events.
+    """Make a part from a run's events.
 
     Args:
-        name: What the run was called on the command line.
+        name: The run's name on the command line.
         events: Its events.
 
     Raises:
-        UsageError: It is no run of a part.
+        UsageError: It is not the run of a shard.
     """
     try:
         record = fold(events)
@@ -90,14 +90,14 @@ def read_part(name: str, events: Sequence[ev.AnyEvent]) -> Part:
 
 
 def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[ev.AnyEvent]:
-    """Make the events of one run of those of its parts.
+    """Make the events of one run from those of its parts.
 
-    What is missing stands in the record as inconclusive: a host of a missing part has every check of the others.
+    A host of a missing part is inconclusive in the record, with every check of the other hosts.
 
     Args:
         parts: The parts, at least one.
         run: The id of the merged run.
-        damaged: What is wrong with files of the parts, a sentence each.
+        damaged: Problems of the parts' files, one sentence each.
 
     Raises:
         UsageError: They are not parts of one audit.
@@ -173,30 +173,30 @@ def _refuse_overlaps(parts: Sequence[Part]) -> None:
 def _refuse_other_audits(parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
-        for what, one, other in (
+        for what, expected, value in (
             ("of a number of parts", first.shard.count, part.shard.count),
             ("of a provider", first.begun.provider, part.begun.provider),
         ):
-            if one != other:
+            if expected != value:
                 raise UsageError(
-                    f"{first.name} is {what} {one}, {part.name} {what} {other}: they are not parts of one audit"
+                    f"{first.name} is {what} {expected}, {part.name} {what} {value}: they are not parts of one audit"
                 )
 
 
 def _problems(parts: Sequence[Part]) -> Iterator[str]:
-    """Say what keeps the parts from being one complete audit, a sentence each."""
+    """Describe why the parts are not one complete audit, one sentence each."""
     count = parts[0].shard.count
     for index in sorted({*range(1, count + 1)} - {part.shard.index for part in parts}):
         yield f"shard {index}/{count} is missing"
-    for what, told in (
+    for what, values in (
         ("is of commit", [part.record.revision.sha or "" for part in parts]),
         ("was asked for revision", [part.begun.requested or "" for part in parts]),
         ("has the target file with digest", [part.shard.targets_sha256 for part in parts]),
         ("has the contract with digest", [part.begun.contract_sha256 for part in parts]),
     ):
-        for part, value in zip(parts, told, strict=True):
-            if value != told[0]:
-                yield f"{part.name} {what} {_short(value)}, {parts[0].name} {what} {_short(told[0])}"
+        for part, value in zip(parts, values, strict=True):
+            if value != values[0]:
+                yield f"{part.name} {what} {_short(value)}, {parts[0].name} {what} {_short(values[0])}"
     oldest = min(parts, key=lambda part: part.begun.at)
     for part in parts:
         if (apart := part.begun.at - oldest.begun.at) > _APART:
@@ -209,14 +209,14 @@ def _problems(parts: Sequence[Part]) -> Iterator[str]:
             yield f"{part.name} ended with a defect of Switchproof (exit code {ExitCode.INTERNAL:d})"
         if run.finished is None:
             yield f"{part.name} did not finish"
-        for what, said in (
+        for what, reason in (
             ("was interrupted", run.interrupted),
             ("has an incomplete report", run.unreported),
             ("skipped checks", run.selected),
             ("was refused", run.refusal.message if run.refusal else None),
         ):
-            if said:
-                yield f"{part.name} {what}: {said}"
+            if reason:
+                yield f"{part.name} {what}: {reason}"
 
 
 def _short(value: str) -> str:
@@ -224,7 +224,7 @@ def _short(value: str) -> str:
 
 
 def _shared(parts: Sequence[Part], at: dt.datetime) -> Iterator[ev.AnyEvent]:
-    """Give once what every part says of the run as a whole."""
+    """Yield once the events that every part has about the run as a whole."""
     stood_in = {event.by: event for part in parts for event in part.events if isinstance(event, ev.Emulated)}
     yield from (msgspec.structs.replace(event, at=at) for event in stood_in.values())
     resolved = [event for part in parts for event in part.events if isinstance(event, ev.RevisionResolved)]
@@ -233,7 +233,7 @@ def _shared(parts: Sequence[Part], at: dt.datetime) -> Iterator[ev.AnyEvent]:
 
 
 def _own(part: Part) -> Iterator[ev.AnyEvent]:
-    """Give what a part says of its hosts, with evidence where it stands in the merged run."""
+    """Yield the events of a part about its hosts, with the paths of evidence in the merged run."""
     for event in part.events:
         if isinstance(event, ev.EvidenceKept):
             yield msgspec.structs.replace(event, path=part.place_of(event))

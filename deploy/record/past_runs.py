@@ -1,4 +1,4 @@
-"""What earlier runs proved: the records that a folder of runs holds."""
+"""Reads the records of earlier runs: what they proved, and how long their phases took."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from switchproof.deploy.record.facts import EarlierHost, EarlierRun, Leg, Phase,
 from switchproof.deploy.record.record import Host, PhaseTime, Record, read_record
 
 LOOKED_AT = 300
-"""Runs that are looked at for what is only told, the newest ones: reading them takes about a second at most."""
+"""Runs that are read for information only, the newest ones; reading them takes about a second at most."""
 
 MEASURED = 20
-"""Runs that a median is made of, the newest ones."""
+"""Runs that a median is made from, the newest ones."""
 
 NOT_PASSED_SHOWN = 200
-"""Checks of one host that are named as not passed in an earlier run."""
+"""Checks of one host that are listed as not passed in an earlier run."""
 
 
 def proven(folder: Path, provider: str, host: str) -> list[Proven]:
-    """Find the systems that canonical runs left a host with, the newest run first.
+    """Find the final systems of a host in canonical runs, the newest run first.
 
     Args:
-        folder: Where runs are kept; one that is not there holds none.
+        folder: The folder of runs; a missing one has none.
         provider: Only runs of this provider count.
         host: The host's name.
     """
@@ -55,7 +55,7 @@ class _HostHead(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """The part of a record that tells whether the rest is worth reading; it is read many times faster."""
+    """The part of a record that decides whether to read the rest; it is read many times faster."""
 
     run: _RunHead
     provider: str
@@ -66,13 +66,13 @@ class _Head(msgspec.Struct):
 def last_canonical(
     folder: Path, provider: str, hosts: Collection[str], before: dt.datetime
 ) -> tuple[Path, Record] | None:
-    """Find the newest canonical run of at least these hosts that began before a time, None if there is none.
+    """Find the newest canonical run of at least these hosts that began before a time; None without one.
 
     Args:
-        folder: Where runs are kept.
+        folder: The folder of runs.
         provider: Only runs of this provider count.
         hosts: Names of hosts.
-        before: When the run began that is held against it.
+        before: When the run began that is compared with it.
 
     Returns:
         Its `record.json`, and the record.
@@ -83,14 +83,14 @@ def last_canonical(
 def read_earlier(
     folder: Path, provider: str, hosts: Collection[str], mode: str, before: dt.datetime | None = None
 ) -> EarlierRead:
-    """Read what a run is held against: the newest canonical run, the newest of all, and how long phases took.
+    """Read the runs to compare with: the newest canonical run, the newest of all, and usual durations.
 
     Args:
-        folder: Where runs are kept; one that is not there holds none.
+        folder: The folder of runs; a missing one has none.
         provider: Only runs of this provider count.
         hosts: Only runs of at least these hosts count.
-        mode: Phases of other modes take their own time and do not count.
-        before: When the run began that is held against them; None for now.
+        mode: Only phases of runs of this mode count for durations.
+        before: When the run began that is compared with them; None for now.
     """
     began, hosts = before or dt.datetime.now(dt.UTC), frozenset(hosts)
     heads = list(_heads(folder, provider, hosts, began))
@@ -102,25 +102,25 @@ def read_earlier(
 
 
 def _typical(heads: list[_Head], hosts: Collection[str]) -> Iterator[Typical]:
-    """Say how long phases that ended well took, from the newest runs."""
+    """Return the usual duration of phases that ended well, from the newest runs."""
     took: dict[tuple[str, Leg, Phase], list[float]] = {}
     for head in heads:
         for host in head.hosts:
-            # A host may be in a phase several times on one leg; then it is the whole that takes its time.
+            # A host may enter a phase several times on one leg; the sum counts.
             spent: dict[tuple[str, Leg, Phase], float] = {}
-            for one in host.phases if host.name in hosts else ():
-                if one.finished is not None and one.problem is None:
-                    key = (host.name, one.leg, one.phase)
-                    spent[key] = spent.get(key, 0.0) + (one.finished - one.started).total_seconds()
+            for phase in host.phases if host.name in hosts else ():
+                if phase.finished is not None and phase.problem is None:
+                    key = (host.name, phase.leg, phase.phase)
+                    spent[key] = spent.get(key, 0.0) + (phase.finished - phase.started).total_seconds()
             for key, seconds in spent.items():
                 took.setdefault(key, []).append(seconds)
-    for (name, leg, phase), row in took.items():
+    for (name, leg, kind), row in took.items():
         newest = row[:MEASURED]
-        yield Typical(host=name, leg=leg, phase=phase, median_s=round(median(newest), 3), runs=len(newest))
+        yield Typical(host=name, leg=leg, phase=kind, median_s=round(median(newest), 3), runs=len(newest))
 
 
 def _newest(heads: Iterable[tuple[Path, _Head]], verdicts: Collection[RunVerdict]) -> tuple[Path, Record] | None:
-    """Read the first run with one of these verdicts that can be read."""
+    """Read the first readable run with one of these verdicts."""
     for path, head in heads:
         if head.verdict in verdicts:
             with suppress(OSError, ValueError):
@@ -128,10 +128,10 @@ def _newest(heads: Iterable[tuple[Path, _Head]], verdicts: Collection[RunVerdict
     return None
 
 
-def _earlier(found: tuple[Path, Record] | None, hosts: Collection[str]) -> EarlierRun | None:
-    if found is None:
+def _earlier(newest: tuple[Path, Record] | None, hosts: Collection[str]) -> EarlierRun | None:
+    if newest is None:
         return None
-    path, record = found
+    path, record = newest
     return EarlierRun(
         run=record.run.id,
         folder=path.parent.name,
@@ -155,19 +155,19 @@ def _earlier_host(host: Host) -> EarlierHost:
 
 
 def _heads(folder: Path, provider: str, hosts: Collection[str], before: dt.datetime) -> Iterator[tuple[Path, _Head]]:
-    """Give the newest runs of at least these hosts, newest first; plans change and prove nothing."""
+    """Yield the newest runs of at least these hosts, newest first; plans prove nothing and are left out."""
     decoder = msgspec.json.Decoder(_Head)
     names = sorted((path for path in folder.glob("2*/record.json") if not path.parent.is_symlink()), reverse=True)
-    found = []
-    for path in itertools.islice(names, LOOKED_AT):  # a run's folder begins with when it began
+    matching = []
+    for path in itertools.islice(names, LOOKED_AT):  # the name of a run's folder begins with its time
         try:
             head = decoder.decode(path.read_bytes())
-        except (OSError, ValueError):  # not ours to judge: a record that cannot be read proves nothing
+        except (OSError, ValueError):  # an unreadable record proves nothing
             continue
         mine = head.provider == provider and head.run.mode != "plan" and head.run.started < before
         if mine and {host.name for host in head.hosts} >= set(hosts):
-            found.append((path, head))
-    yield from sorted(found, key=lambda one: one[1].run.started, reverse=True)
+            matching.append((path, head))
+    yield from sorted(matching, key=lambda each: each[1].run.started, reverse=True)
 
 
 def _records(folder: Path) -> Iterator[Record]:
@@ -176,5 +176,5 @@ def _records(folder: Path) -> Iterator[Record]:
             continue
         try:
             yield read_record(path)
-        except (OSError, ValueError):  # not ours to judge: a record that cannot be read proves nothing
+        except (OSError, ValueError):  # an unreadable record proves nothing
             continue

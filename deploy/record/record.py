@@ -1,4 +1,4 @@
-"""The record of a run: the whole run as data, and the file that it is kept in."""
+"""The record of a run as published data, and its file."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from switchproof.deploy.record.steps import Cutover
 
 
 class Run(msgspec.Struct, kw_only=True):
-    """Which run this was.
+    """The run itself.
 
     Attributes:
         finished: None for a run that was killed.
-        interrupted: What ended it early, None if nothing did.
-        refusal: For what it was refused, so that nothing was touched; None if it was not.
-        unreported: What of its report could not be written, and why; None if everything was.
-        selected: How the command line left checks out, such as `-k`; None if it did not.
+        interrupted: What ended it early; None if nothing did.
+        refusal: Why it was refused before anything was touched; None if it was not.
+        unreported: The part of its report that could not be written, with the reason; None if all was.
+        selected: The option that left checks out, such as `-k`; None if none did.
         harness: This program and its version.
-        options: The command line, and the values that it led to.
-        owner: Who ran it, and where.
-        ci: The CI run that it belongs to; None for one by hand.
-        versions: Versions of what it was made with, by name.
-        shard: The part of the hosts that it is of; None for all of them.
-        merged: What it was merged of; None for a run of its own.
+        options: The command line, and the resulting values.
+        owner: Who started it, and where.
+        ci: The CI run that it belongs to; None for a run by hand.
+        versions: Versions of the programs that made it, by name.
+        shard: The shard of hosts that it audits; None for all hosts.
+        merged: The runs that it was merged from; None for a run of its own.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Run(msgspec.Struct, kw_only=True):
 
 
 class Revision(msgspec.Struct, kw_only=True):
-    """What was asked for, the full commit that it was resolved to, and what the repository says of that."""
+    """The requested revision, its full commit, and the repository's data about that."""
 
     requested: str | None
     sha: str | None = None
@@ -72,17 +72,17 @@ class Check(msgspec.Struct, kw_only=True):
 
     Attributes:
         id: The same in every run.
-        started: None if it did not run.
-        seconds: How long the check itself took, with all that had to be asked for it first.
+        started: When it began; None if it did not run.
+        seconds: Seconds of the check itself, with all questions that it needed.
         why: Why it matters.
-        remedy: What to try, where it did not pass.
-        command: What asked the host, as a person would type it there.
-        endpoint: Whose watch on this leg tells its attempts; None where there is no such.
-        took_s: Seconds that what it judges took, None where that is no matter of time.
-        limit_s: The most that they may be.
-        severity: How much it matters, in the word of whoever wrote it; it changes no verdict.
-        source: The module of a check of the team's own; empty for one of the contract's.
-        waiver: The waiver that covers its failure, in words.
+        remedy: A remedy if it did not pass.
+        command: The command with which a person asks the host the same.
+        endpoint: The endpoint whose watch on this leg has its attempts; None without one.
+        took_s: Seconds of the judged process; None if the check judges no duration.
+        limit_s: The limit of these seconds.
+        severity: Its severity, in the author's word; it changes no verdict.
+        source: The module of a check of the team's own; empty for a check of the contract.
+        waiver: The waiver that covers its failure, as text.
     """
 
     id: str
@@ -126,11 +126,11 @@ class AuditResult(msgspec.Struct, kw_only=True):
 
 
 Part: TypeAlias = ClauseResult | AuditResult
-"""What a leg of a host is judged by."""
+"""A judged part of a host's leg."""
 
 
 class Rollback(msgspec.Struct, kw_only=True):
-    """The way back of one host, verified by the same checks."""
+    """The rollback of one host, verified by the same checks."""
 
     reason: str
     to: str
@@ -139,14 +139,14 @@ class Rollback(msgspec.Struct, kw_only=True):
 
 
 class Again(msgspec.Struct, kw_only=True):
-    """A drill's second deploy of one host, after its way back, verified by the same checks."""
+    """A drill's second deploy of one host, after its rollback, verified by the same checks."""
 
     verdict: Verdict
     clauses: list[ClauseResult]
 
 
 class PhaseTime(msgspec.Struct, kw_only=True):
-    """When a host was in a phase, and how many questions it was asked; `finished` is None if it never left."""
+    """A phase of a host, with the number of questions; `finished` is None if it never ended."""
 
     phase: facts.Phase
     leg: facts.Leg
@@ -160,14 +160,14 @@ class Host(msgspec.Struct, kw_only=True):
     """One host of the run.
 
     Attributes:
-        audit: The team's own checks of an audit; None where there are none.
-        connection: How it was reached last; None if it never was.
-        connections: How many connections were made.
-        clock: Its clock beside ours, None where nothing was learnt of it.
-        timeline: What happened on its way, in the order of time.
+        audit: The team's own checks of an audit; None without any.
+        connection: The last connection; None if there was none.
+        connections: The number of connections.
+        clock: The offset of its clock; None if unknown.
+        timeline: The moments of its run, ordered by time.
         watches: The health of every endpoint over time, on every leg.
-        units: The contract's units before the run and as they were seen last.
-        closures: What each switch changed in the system's closure.
+        units: The contract's units before the run and at the last observation.
+        closures: The changes of each switch in the system's closure.
     """
 
     name: str
@@ -194,32 +194,32 @@ class Host(msgspec.Struct, kw_only=True):
 
     @property
     def parts(self) -> list[Part]:
-        """What its way forward is judged by: the five clauses, and the team's own audit where there is one."""
+        """The judged parts of its leg `forward`: the five clauses, and the team's own audit if there is one."""
         return [*self.clauses, self.audit] if self.audit else [*self.clauses]
 
     @property
     def questions(self) -> int:
-        """How many questions it was asked."""
+        """The number of questions that it was asked."""
         return sum(phase.questions for phase in self.phases)
 
     @property
     def retries(self) -> int:
-        """How many of them were asked again, because no answer came or the connection was lost."""
+        """The number of questions that were repeated, without an answer or after a lost connection."""
         return sum(moment.kind in {"lost", "asked-again"} for moment in self.timeline)
 
     def watch(self, leg: facts.Leg, endpoint: str | None) -> facts.Watch | None:
-        """Return the last watch of an endpoint on a leg, which tells a check's attempts; None if there was none."""
-        found = (watch for watch in reversed(self.watches) if (watch.leg, watch.endpoint) == (leg, endpoint))
-        return next(found, None)
+        """Return the last watch of an endpoint on a leg; None without one."""
+        watches = (watch for watch in reversed(self.watches) if (watch.leg, watch.endpoint) == (leg, endpoint))
+        return next(watches, None)
 
 
 class Earlier(msgspec.Struct, kw_only=True):
-    """Earlier runs of the same hosts, as they were known when this one began.
+    """Earlier runs of the same hosts, as known when this one began.
 
     Attributes:
-        canonical: The newest canonical one.
-        previous: The newest of any verdict.
-        typical: How long phases took.
+        canonical: The newest canonical run.
+        previous: The newest run of any verdict.
+        typical: The usual durations of phases.
     """
 
     canonical: facts.EarlierRun | None = None
@@ -227,13 +227,13 @@ class Earlier(msgspec.Struct, kw_only=True):
     typical: tuple[facts.Typical, ...] = ()
 
     def usual(self, host: str, phase: PhaseTime) -> facts.Typical | None:
-        """Return how long such a phase of a host took, None where no earlier run had it."""
+        """Return the usual duration of a phase; None if no earlier run had it."""
         wanted = (host, phase.leg, phase.phase)
-        return next((one for one in self.typical if (one.host, one.leg, one.phase) == wanted), None)
+        return next((each for each in self.typical if (each.host, each.leg, each.phase) == wanted), None)
 
 
 class Evidence(msgspec.Struct, kw_only=True):
-    """A file kept with the run; the digest is of the file as kept."""
+    """A file stored with the run; the digest is of the stored file."""
 
     path: str
     title: str
@@ -243,19 +243,19 @@ class Evidence(msgspec.Struct, kw_only=True):
 
 
 class Covered(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a waiver covered a failure."""
+    """A host and leg where a waiver covered a failure."""
 
     host: str
     leg: facts.Leg
 
 
 class WaiverResult(msgspec.Struct, kw_only=True):
-    """A waiver of the target file, and what became of it.
+    """A waiver of the target file, and its effect on the run.
 
     Attributes:
         waiver: The waiver.
-        state: `used`: it covered a failure. `unused`: its check passed everywhere. `expired`: its check was due, and
-            it covered nothing any more. `open`: its check was due and gave no answer. `not-asked`: it was not due.
+        state: `used`: it covered a failure. `unused`: its check passed everywhere. `expired`: its check was due, but
+            it had expired. `open`: its check was due and gave no answer. `not-asked`: its check was not due.
         covered: Where it covered a failure.
     """
 
@@ -265,19 +265,19 @@ class WaiverResult(msgspec.Struct, kw_only=True):
 
     @property
     def fails(self) -> bool:
-        """Whether the run is not canonical for it."""
+        """Whether the run is not canonical because of it."""
         return self.state in {"unused", "expired"}
 
 
 class Emulation(msgspec.Struct, kw_only=True):
-    """What stood in for the real thing, and what of it that proves nothing about."""
+    """A stand-in for the real thing, and the behaviour that it does not model."""
 
     by: str
     not_modelled: tuple[str, ...]
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """A run, whole. Every output is made from it. Times are UTC."""
+    """A whole run; every output is made from it. Times are UTC."""
 
     schema: Literal["switchproof/record/v1"] = "switchproof/record/v1"
     run: Run
@@ -299,18 +299,18 @@ class Record(msgspec.Struct, kw_only=True):
 
     @property
     def judged(self) -> RunVerdict:
-        """What the hosts and, in an audit of the cutover, its steps come to."""
+        """The verdict of all hosts and, in an audit of the cutover, of its steps."""
         return run_verdict(
             [*(host.verdict for host in self.hosts), *([self.cutover.verdict] if self.cutover else [])]
         )
 
     def host(self, name: str) -> Host:
-        """Return the host of that name."""
+        """Return a host by its name."""
         return next(host for host in self.hosts if host.name == name)
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record as JSON, whole or not at all."""
+    """Write a record as JSON, completely or not at all."""
     body = msgspec.json.format(msgspec.json.encode(record), indent=2)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(body + b"\n")
@@ -318,10 +318,10 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record back.
+    """Read a record.
 
     Raises:
-        ValueError: The file is no record; the message names the file and the key.
+        ValueError: The file is not a record; the message names the file and the key.
     """
     try:
         record = msgspec.json.decode(path.read_bytes(), type=Record)

@@ -1,4 +1,4 @@
-"""Room on the disk for a run's report, taken before any host is touched."""
+"""Reserves disk space for a run's report before any host is touched."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from switchproof.deploy.errors import UsageError
 MIB = 1024 * 1024
 OF_A_RUN = 8 * MIB
 OF_A_HOST = 2 * MIB
-"""Bytes kept free for the report of a run, and for what each host adds: several times what real runs took."""
+"""Bytes reserved for the report of a run, and for each host: several times the size of real reports."""
 
 
 def _take(file: IO[bytes], size: int) -> None:
-    """Give a file its space on the disk; where the system knows no call for that, as macOS, by writing to it."""
+    """Allocate a file's space on disk; systems without a call for that, such as macOS, write to it."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return
@@ -28,14 +28,14 @@ def _take(file: IO[bytes], size: int) -> None:
 
 
 class Room:
-    """Disk space that belongs to a run until it is released, or until the process ends in any way.
+    """Disk space that is reserved until it is released or the process ends.
 
     Args:
         folder: The run's folder, made if missing.
         size: Bytes.
 
     Raises:
-        UsageError: The folder cannot be made or has no room; the message says what to do.
+        UsageError: The folder cannot be created or has no room; the message says what to do.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -56,10 +56,10 @@ class Room:
             ) from None
 
     def release(self) -> bool:
-        """Give the space back.
+        """Release the space.
 
         Returns:
-            Whether there was any left to give.
+            Whether any was reserved.
         """
         file, self._file = self._file, None
         if file is not None:

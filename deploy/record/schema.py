@@ -1,4 +1,4 @@
-"""The JSON Schemas of what other programs read, made from its types and their own words."""
+"""Makes the JSON Schemas of published data from its types and their docstrings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def record_schema() -> dict[str, Any]:
 
 
 def schema_of(kind: type[msgspec.Struct], title: str, name: str) -> dict[str, Any]:
-    """Return the JSON Schema of what a type writes, which has a field `schema` that names it.
+    """Return the JSON Schema of a type that has a field `schema`.
 
-    What a field means is in its description. Fields may be added within a version, so unknown ones are let pass.
+    The docstring describes each field. Fields may be added within a version, so unknown ones are accepted.
 
     Args:
         kind: The type.
-        title: What it is, for people.
-        name: The name of this schema and version, for programs: an URI.
+        title: The title, for people.
+        name: The URI of this schema and version.
     """
     schema = msgspec.json.schema(kind)
     for definition in schema["$defs"].values():
@@ -36,13 +36,13 @@ def schema_of(kind: type[msgspec.Struct], title: str, name: str) -> dict[str, An
 
 
 def _describe(definition: dict[str, Any]) -> None:
-    """Give every field what the docstring of its type says of it."""
+    """Add the docstring's description to every field."""
     text, _, fields = inspect.cleandoc(definition.get("description", "")).partition("\nAttributes:\n")
     if text:
         definition["description"] = " ".join(text.split())
     _, *named = _FIELD.split(fields)
-    for name, words in zip(named[::2], named[1::2], strict=True):
+    for name, description in zip(named[::2], named[1::2], strict=True):
         field = definition["properties"][name]
         if "$ref" in field:
             field = definition["properties"][name] = {"allOf": [field]}
-        field["description"] = " ".join(words.split())
+        field["description"] = " ".join(description.split())

@@ -1,4 +1,4 @@
-"""The steps of the cutover and what is proven of them, as data."""
+"""The steps of the cutover with their proofs, as published data (pure)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from switchproof.deploy.contract import Verdict
 Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 
 TITLES = ("AWS is canonical", "OVH is ready", "OVH is production", "AWS is gone")
-"""What is true after each step, in order."""
+"""The state after each step, in order."""
 
 
 class Lack(enum.StrEnum):
-    """Why something does not count: nobody has shown it, it was seen to be otherwise, or it could not be seen."""
+    """Why a proof is missing: nothing shows it, the opposite was seen, or it could not be seen."""
 
     ABSENT = "absent"
     REFUTED = "refuted"
@@ -25,16 +25,16 @@ class Lack(enum.StrEnum):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What proves something of a step.
+    """A proof of a part of a step.
 
     Attributes:
-        what: What is proven.
+        what: The proven statement.
         run: The run whose record shows it; empty for this audit itself.
-        folder: Where that run's record is, from the folder of runs.
+        folder: The folder of that run's record, from the folder of runs.
         when: When that run ended.
-        commit: The commit that it is about, None for none.
-        signer: The allowed signer whose signature stands on it, None where none was asked for.
-        emulated: Whether a stand-in took the place of the real provider.
+        commit: The commit of that run; None without one.
+        signer: The allowed signer who signed it; None if no signature was required.
+        emulated: Whether a stand-in replaced the real provider.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
-    """What is missing for a step, in a sentence that says what to do."""
+    """A missing proof of a step, as a sentence that says what to do."""
 
     lack: Lack
     words: str
@@ -58,10 +58,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: From 1.
-        title: What is true after it.
-        proven: Whether it is proven, and so are all before it.
-        proofs: What was proven of it.
-        missing: What is missing of it.
+        title: The state after it.
+        proven: Whether it and all steps before it are proven.
+        proofs: Its proofs.
+        missing: Its missing proofs.
     """
 
     number: int
@@ -72,17 +72,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cutover(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the cutover is.
+    """The progress of the cutover.
 
     Attributes:
         steps: The four steps, in order.
-        reached: The last step that is proven with all before it; 0 for none.
+        reached: The last step that is proven, with all before it; 0 without one.
         before: The last step that an earlier audit had proven.
-        demanded: The step that this audit was asked to prove, None for none.
-        backwards: Whether it has been seen that a step that was proven holds no more.
-        verdict: Whether what was asked for is so; it counts in the verdict of the run.
-        words: That in a sentence.
-        repository: Where the deploy paths were read.
+        demanded: The step that this audit must prove; None without one.
+        backwards: Whether a step that was proven no longer holds.
+        verdict: Whether the demanded step is proven; it counts in the verdict of the run.
+        words: The verdict as a sentence.
+        repository: The repository whose deploy paths were read.
         records: The folder of the records.
         signed: Whether only signed records counted.
     """

@@ -1,4 +1,4 @@
-"""Waivers: which failure one covers, what becomes of it in a run, and which checks no waiver may cover (pure)."""
+"""Waivers: which failures they cover, their effect on a run, and which checks none may cover (pure)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NEVER = frozenset(
         "converge/the-host-keeps-the-system",
     }
 )
-"""Checks that everything else rests on: without them nobody knows what a host runs, or how to get it back."""
+"""Essential checks: without them it is unknown what a host runs, or how to roll it back."""
 
 State: TypeAlias = Literal["used", "unused", "expired", "open", "not-asked"]
-"""What became of a waiver in a run.
+"""The effect of a waiver on a run.
 
-`used` covered a failure; `unused` is of a check that passed everywhere; `expired` is of a check that was due, and
-covered nothing; `open` is of a check that was due and gave no answer; the check of `not-asked` was not due.
+`used` covered a failure; `unused`: its check passed everywhere; `expired`: its check was due, and it covered nothing;
+`open`: its check was due and gave no answer; `not-asked`: its check was not due.
 """
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of one check on one leg of one host."""
+    """The verdict of one check on one leg of one host."""
 
     host: str
     leg: Leg
@@ -50,36 +50,36 @@ def covers(waiver: Waiver, host: str, check: str) -> bool:
 
 
 def covering(waivers: Iterable[Waiver], host: str, check: str) -> Waiver | None:
-    """Return the waiver that covers a failure of a check on a host; None if there is none that has not expired."""
-    return next((one for one in waivers if not one.expired and covers(one, host, check)), None)
+    """Return the waiver that covers a failure of a check on a host; None without an unexpired one."""
+    return next((each for each in waivers if not each.expired and covers(each, host, check)), None)
 
 
-def words(waiver: Waiver) -> str:
-    """A waiver in words: until when, by whom and why."""
+def waiver_terms(waiver: Waiver) -> str:
+    """Return the terms of a waiver as text: until when, by whom and why."""
     return f"until {_utc(waiver.expires)} by {waiver.owner}: {waiver.reason}"
 
 
-def told_expired(waiver: Waiver) -> str:
-    """Tell of a waiver that has expired, before anything is touched."""
+def expiry_warning(waiver: Waiver) -> str:
+    """Return the warning about an expired waiver, for the start of a run."""
     return (
-        f"The waiver of {called(waiver)} ({waiver.owner}) expired at {_utc(waiver.expires)}: that check counts as if "
-        "there were none. Fix what it was for, and remove it from the target file."
+        f"The waiver of {waived_check(waiver)} ({waiver.owner}) expired at {_utc(waiver.expires)}: that check counts "
+        "as if there were none. Fix what it was for, and remove it from the target file."
     )
 
 
-def called(waiver: Waiver) -> str:
-    """What a waiver is about: a check, and its host where it is for one alone."""
+def waived_check(waiver: Waiver) -> str:
+    """Return the check of a waiver, with its host if it is for one only."""
     return f"{waiver.check} on host {waiver.host}" if waiver.host else waiver.check
 
 
 def state(waiver: Waiver, seen: Iterable[Seen]) -> State:
-    """Say what became of a waiver.
+    """Return the effect of a waiver.
 
     Args:
         waiver: The waiver.
-        seen: Every check of the run, on the legs that hosts were on.
+        seen: Every check of the run, on all legs.
     """
-    verdicts = {one.verdict for one in seen if covers(waiver, one.host, one.check)}
+    verdicts = {check.verdict for check in seen if covers(waiver, check.host, check.check)}
     if not verdicts:
         return "not-asked"
     if waiver.expired:
@@ -94,12 +94,12 @@ def refuse(waivers: Sequence[Waiver], known: Collection[str], elsewhere: Collect
 
     Args:
         waivers: Those of the target file.
-        known: The ids of the checks that this run makes.
-        elsewhere: The ids of those that it does not make; which parameters they have in brackets is not known.
+        known: The ids of the checks of this run.
+        elsewhere: The ids of other checks, without parameters in brackets.
         where: The target file's name.
 
     Raises:
-        UsageError: Names the waiver, and checks that may be meant.
+        UsageError: A waiver names an unknown check; the message suggests others.
     """
     for index, waiver in enumerate(waivers):
         if waiver.check not in known and waiver.check.partition("[")[0] not in elsewhere:
@@ -110,17 +110,17 @@ def refuse(waivers: Sequence[Waiver], known: Collection[str], elsewhere: Collect
 
 
 def _near(check: str, known: Collection[str]) -> Iterator[str]:
-    """Name the checks that are spelled most like one; else those of its clause."""
-    import difflib  # only for whoever has misspelled something
+    """Return the checks with the most similar ids; else those of the same clause."""
+    import difflib  # only needed after a mistake
 
-    found = difflib.get_close_matches(check, known, n=3) or sorted(
+    similar = difflib.get_close_matches(check, known, n=3) or sorted(
         name for name in known if name.split("/")[0] == check.split("/", maxsplit=1)[0]
     )
-    yield from [f"is it {found[0]}?", *found[1:]] if found else []
+    yield from [f"is it {similar[0]}?", *similar[1:]] if similar else []
 
 
 def with_whole_days(raw: dict[str, Any]) -> dict[str, Any]:
-    """Let an expiry that is only a date be the end of that day in UTC; everything else stays as TOML has it."""
+    """Turn an expiry that is only a date into the end of that day in UTC."""
     tables = raw.get("waivers")
     if not isinstance(tables, list):
         return raw

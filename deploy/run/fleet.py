@@ -97,7 +97,7 @@ class Fleet:
         """Return the result of a host's switch or rollback.
 
         Raises:
-            SwitchproofError: What kept it from being known.
+            SwitchproofError: The problem that prevented it.
         """
         problems, ended = self._converged if leg == "forward" else self._moved[leg], self.journeys[host].convergences
         if leg not in ended:  # a host that was lost may have reported it later
@@ -117,7 +117,7 @@ class Fleet:
         """Return the changes that a deploy would make on a host.
 
         Raises:
-            SwitchproofError: What kept it from being known.
+            SwitchproofError: The problem that prevented it.
         """
         _raise_any(self._compared, host)
         return self.journeys[host].compare()

@@ -1,4 +1,4 @@
-"""What a target file declares about hosts beside their health, and about the cutover, as types."""
+"""The declarations of a target file about its hosts besides health, and about the cutover, as types (pure)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ServedUnit: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_.\\@/-]+$(?!\
 
 
 class DeclaredFile(Table, frozen=True, kw_only=True):
-    """A file of a host, and who may do what with it.
+    """A file of a host, with its owner and permissions.
 
     Attributes:
-        path: Where it is.
+        path: Its absolute path.
         mode: Its permissions in octal digits, such as `0600`.
         user: Its owner.
         group: Its group.
@@ -45,14 +45,16 @@ class DeclaredFile(Table, frozen=True, kw_only=True):
 
 
 class Declared(Table, frozen=True, kw_only=True):
-    """What is on every host beside the contract's endpoints; an audit with --cutover finds all that is more.
+    """The listeners, units, users and files of every host besides the contract's endpoints.
+
+    An audit with --cutover finds all others.
 
     Attributes:
-        listeners: Where TCP is listened on, as `address:port`, beside the endpoints of the contract; `*` for any.
-        udp: Likewise for UDP.
-        root_login: How root may log in over SSH; with a password nobody may.
-        units: Names of units outside the declared system that may be there; `*` and `?` as in a shell.
-        unit_folders: Folders whose units belong to the system although it is not built there.
+        listeners: Addresses of TCP listeners besides the endpoints, as `address:port`; `*` for any.
+        udp: The same for UDP.
+        root_login: How root may log in over SSH; a password is never allowed.
+        units: Names of further allowed units outside the declared system; `*` and `?` as in a shell.
+        unit_folders: Folders whose units belong to the system although it does not contain them.
         users: The user that the main process of each of the contract's units runs as.
         files: Files and their modes.
     """
@@ -67,15 +69,15 @@ class Declared(Table, frozen=True, kw_only=True):
 
 
 class CutoverTerms(Table, frozen=True, kw_only=True):
-    """By what the cutover is decided.
+    """The terms of the cutover.
 
     Attributes:
-        before: The target file of what is left behind, from the folder of this one; by default `aws.toml`, or
+        before: The target file of the hosts that are left behind, relative to this one; by default `aws.toml`, or
             `lab-aws.toml` for the lab.
-        staging: The group on which a commit is proven first.
-        production: The group that serves.
-        max_age: How old a record may be that proves something: a number and `m`, `h`, `d` or `w`.
-        vouched: What the survey of the repository passes over, as somebody has looked at it.
+        staging: The group where a commit is proven first.
+        production: The group that serves users.
+        max_age: The greatest age of a record that proves something: a number and `m`, `h`, `d` or `w`.
+        vouched: Names that the survey of the repository skips, because a person has reviewed them.
     """
 
     before: Annotated[str, Meta(min_length=1)] | None = None
@@ -92,7 +94,7 @@ class CutoverTerms(Table, frozen=True, kw_only=True):
 
 
 def undeclared(declared: Declared | None, units: tuple[str, ...]) -> str | None:
-    """Say what a declaration lacks that an audit with --cutover needs, None if nothing.
+    """Return what a declaration lacks for an audit with --cutover; None if nothing.
 
     Args:
         declared: The declaration, if there is one.
@@ -108,24 +110,24 @@ def undeclared(declared: Declared | None, units: tuple[str, ...]) -> str | None:
 
 
 def is_declared(socket: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a socket is one of those that are declared.
+    """Whether a socket is declared.
 
     Args:
-        socket: Where it is bound, as `ss` writes it.
-        allowed: Those that are declared.
+        socket: Its address as `ss` writes it.
+        allowed: The declared addresses.
     """
     address, _, port = socket.rpartition(":")
-    for one in allowed:
-        wanted, _, number = one.rpartition(":")
+    for pattern in allowed:
+        wanted, _, number = pattern.rpartition(":")
         if wanted in {"*", address} and number in {"*", port}:
             return True
     return False
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a unit's name is one of those that may be there."""
+    """Whether a unit's name matches one of some patterns."""
     for pattern in patterns:
-        words = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
-        if re.fullmatch(words, name):
+        regex = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
+        if re.fullmatch(regex, name):
             return True
     return False

@@ -1,4 +1,4 @@
-"""A target file is read: TOML, values from the environment, types, and the hosts that are selected."""
+"""Loads a target file: TOML, values from the environment, types, and the selected hosts."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from switchproof.deploy.target.way import Way, patterns_of, whole_target
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 _NO_HYPERVISOR = 'hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
-"""What is wrong with a file that says nothing of the hypervisor, not even that there is none."""
+"""The problem of a file without a hypervisor."""
 
 _LACKS_HYPERVISOR = "Object missing required field `hypervisor`"
-"""What msgspec says of such a file."""
+"""The beginning of msgspec's message about such a file."""
 
 
 def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
-    """Read from a target file what healthy means; where its hosts are need not be known.
+    """Load the part of a target file that defines health, without its hosts.
 
     Raises:
-        UsageError: Names the file, the line, the key, what was found and what is allowed.
+        UsageError: The file is wrong; the message names file, line, key, found value and allowed values.
     """
     raw = {key: item for key, item in _read(path).items() if key in Contract.__struct_fields__}
     with _lines_named(path):
@@ -45,21 +45,21 @@ def load_contract(path: Path, environ: Mapping[str, str]) -> Contract:
 
 @contextmanager
 def _lines_named(path: Path) -> Iterator[None]:
-    """Add to each line of an error that is about a key of the file the line that it stands in."""
+    """Add line numbers to messages about keys of the file."""
     try:
         yield
     except UsageError as error:
         raise UsageError("\n".join(with_line(line, path) for line in str(error).splitlines())) from error
 
 
-def _refuse(path: Path, found: Iterable[str]) -> None:
-    """Refuse a file for all that is wrong with it, a line for each mistake."""
-    if listed := list(dict.fromkeys(found)):
+def _refuse(path: Path, problems: Iterable[str]) -> None:
+    """Refuse a file because of all its problems, one line each."""
+    if listed := list(dict.fromkeys(problems)):
         raise UsageError("\n".join(f"{path}: {problem}" for problem in listed))
 
 
 def roster(path: Path) -> dict[str, tuple[str, ...]]:
-    """Name every host of a target file that `load` has read, selected or not, with its groups."""
+    """Return the groups of every host of a target file that `load` has read, selected or not."""
     return {str(host["name"]): tuple(host.get("groups", ())) for host in _read(path)["hosts"]}
 
 
@@ -68,15 +68,15 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
 
     Args:
         path: The TOML file.
-        environ: Where values like `{ env = "NAME" }` come from.
-        select: Host names, globs or `@group`s; none selects every host. Only values of selected hosts are looked up.
+        environ: The environment, for values like `{ env = "NAME" }`.
+        select: Host names, globs or `@group`s; empty for every host. Only values of selected hosts are looked up.
         ways: All ways to hosts.
 
     Returns:
         The target with the selected hosts, in the order of the file.
 
     Raises:
-        UsageError: Names the file, the line, the key, what was found and what is allowed.
+        UsageError: The file is wrong; the message names file, line, key, found value and allowed values.
     """
     raw = _read(path)
     kind = whole_target(ways)
@@ -92,7 +92,7 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
 
 
 def _put_first(values: _Environment, raw: dict[str, Any], select: Sequence[str]) -> dict[str, Any]:
-    """Put in what every run needs; where that is not set, name what the selected hosts lack as well."""
+    """Insert the values that every run needs; if one is missing, report those of the selected hosts as well."""
     try:
         return values.put_into(raw)
     except UsageError:
@@ -144,27 +144,27 @@ def _convert(path: Path, raw: dict[str, Any], kind: type[_T], patterns: Patterns
 
 
 def _at_key(message: str, raw: object, whole: type[msgspec.Struct], patterns: Patterns) -> str:
-    """Turn msgspec's `… - at `$.hosts[0].port`` into `hosts[0].port: …` with what is allowed and what was found."""
+    """Turn msgspec's `… - at `$.hosts[0].port`` into a message that begins with `hosts[0].port: `."""
     text, _, where = message.partition(" - at `")
     is_key = where.startswith("key` in `")
     steps = re.findall(r"\[\.\.\.\]|[^.\[\]$]+", where.removeprefix("key` in `").rstrip("`"))
-    key, name, found = "", "", raw
+    key, name, value = "", "", raw
     kind = table = msgspec.inspect.type_info(whole)
     for step in [*steps, "[...]"] if is_key else steps:
         table = kind
         kind = step_into(kind, step)
-        if isinstance(found, list) and step.isdecimal():
-            key, found = f"{key}[{step}]", found[int(step)]
-        elif isinstance(found, dict):
-            name = step if step != "[...]" else _culprit(found, steps[0], text)
-            key, found = f"{key}.{name}" if key else name, found[name]
+        if isinstance(value, list) and step.isdecimal():
+            key, value = f"{key}[{step}]", value[int(step)]
+        elif isinstance(value, dict):
+            name = step if step != "[...]" else _culprit(value, steps[0], text)
+            key, value = f"{key}.{name}" if key else name, value[name]
     if is_key:
         return explain(text, key, name, key_type(table), patterns, is_key=True)
-    return explain(text, key, found, kind, patterns)
+    return explain(text, key, value, kind, patterns)
 
 
 def _culprit(table: dict[str, Any], first: str, text: str) -> str:
-    """Find the key that msgspec means by `[...]`: the first whose entry brings the same complaint."""
+    """Find the key that msgspec calls `[...]`: the first whose entry causes the same message."""
     known: dict[str, list[Any]] = {"runtime": [dict[Name, Endpoint]], "bridge": [dict[Name, BridgedProgram]]}
     kinds = known.get(first, [])
     for name, item in table.items():
@@ -179,17 +179,17 @@ def _culprit(table: dict[str, Any], first: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class _Environment:
-    """What stands for values like `{ env = "NAME" }` of a target file."""
+    """The environment that replaces values like `{ env = "NAME" }` of a target file."""
 
     path: Path
     variables: Mapping[str, str]
     stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def put_into(self, raw: dict[str, Any], chosen: Collection[str] = ()) -> dict[str, Any]:
-        """Put in the environment's values; in hosts that are not chosen, texts that stand for them.
+        """Insert the environment's values; hosts that are not chosen get stand-ins.
 
         Raises:
-            UsageError: Names every variable that is needed and not set, a line for each value.
+            UsageError: Variables are not set; the message has one line for each value.
         """
         put = {}
         unset: list[str] = []
@@ -205,7 +205,7 @@ class _Environment:
         return put
 
     def _value(self, value: Any, key: str, unset: list[str], *, is_looked_up: bool = True) -> Any:
-        """Put what stands for it in the place of each `{ env = … }`, and note what is not set."""
+        """Replace each `{ env = … }` by its value, and note the unset ones."""
         match value:
             case {"env": str() | [str(), *_] as named, **rest} if rest.keys() <= {"default"} and not key.endswith(
                 (".json", ".tags")
@@ -216,8 +216,8 @@ class _Environment:
                 if given is not None:
                     return given
                 if is_looked_up:
-                    one = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
-                    unset.append(f"{key}: the environment {one} not set")
+                    subject = f"variable {names[0]} is" if len(names) == 1 else f"variables {' and '.join(names)} are"
+                    unset.append(f"{key}: the environment {subject} not set")
                 return self.stand_ins.get(key.rpartition(".")[2].partition("[")[0], f"env-{names[0]}")
             case dict():
                 return {
@@ -240,10 +240,10 @@ def _name(host: Any) -> str | None:
 def _select(path: Path, hosts: Sequence[Host], select: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     for pattern in select:
-        found = {host.name for host in hosts if _matches(pattern, host.name, host.groups)}
-        if not found:
+        matching = {host.name for host in hosts if _matches(pattern, host.name, host.groups)}
+        if not matching:
             names = ", ".join(host.name for host in hosts)
             groups = ", ".join(sorted({f"@{group}" for host in hosts for group in host.groups})) or "none"
             raise UsageError(f"{path}: --host={pattern} selects no host; hosts: {names}; groups: {groups}")
-        chosen |= found
+        chosen |= matching
     return chosen or {host.name for host in hosts}

@@ -1,4 +1,4 @@
-"""Errors of target files in words: line, key, what was found, what is allowed, the nearest key, an example."""
+"""Messages about wrong target files: line, key, found value, allowed values, nearest key and an example."""
 
 from __future__ import annotations
 
@@ -73,20 +73,20 @@ PATTERNS: Patterns = {
     r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$(?!\n)": ("lower-case letters, digits and hyphens", "node-a"),
     r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)": ("a check's id as in the report", "runtime/live/healthy"),
 }
-"""What each pattern of the types of all target files means, and a text that fits it; ways to hosts add their own."""
+"""The meaning of each pattern in the types of all target files, with an example; providers add their own."""
 
 
 def explain(
-    message: str, key: str, found: object, kind: inspect.Type, patterns: Patterns, *, is_key: bool = False
+    message: str, key: str, value: object, kind: inspect.Type, patterns: Patterns, *, is_key: bool = False
 ) -> str:
-    """Say in words what is wrong with a value or a table.
+    """Describe the problem of a value or a table.
 
     Args:
-        message: What msgspec said, without the path.
-        key: The key of the value or table as it stands in the file; empty for the file itself.
-        found: That value or table.
+        message: msgspec's message without the path.
+        key: Its key in the file; empty for the file itself.
+        value: The value or table.
         kind: The type that it must have.
-        patterns: What each pattern means.
+        patterns: The meaning of each pattern.
         is_key: Whether the key itself is wrong.
     """
     if unknown := re.match(r"Object contains unknown field `(.*)`$", message, re.DOTALL):
@@ -96,8 +96,8 @@ def explain(
             (_example(field.type, patterns) for field in _fields(kind) if field.encode_name == missing[1]), None
         )
         return f"{_join(key, missing[1])}: missing{_for_instance(missing[1], example)}"
-    shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
-    problem = _problem(message, found, kind, patterns)
+    shown = "" if isinstance(value, dict | list) else f" (found {value!r})"
+    problem = _problem(message, value, kind, patterns)
     name = re.sub(r"\[\d+\]$", "", key.rpartition(".")[2])
     is_item = key.endswith("]")
     example = _example(kind, patterns)
@@ -108,21 +108,21 @@ def explain(
     return f"{key or 'the file'}: {problem}{shown}{_for_instance(name, example)}"
 
 
-def _problem(message: str, found: object, kind: inspect.Type, patterns: Patterns) -> str:
+def _problem(message: str, value: object, kind: inspect.Type, patterns: Patterns) -> str:
     parts = [part for part in _parts(kind) if not isinstance(part, inspect.NoneType)]
     if message.startswith("Invalid enum value"):
         values = [str(value) for part in parts if isinstance(part, inspect.LiteralType) for value in part.values]
-        near = difflib.get_close_matches(str(found), values, 1)
+        near = difflib.get_close_matches(str(value), values, 1)
         listed = [f'"{value}"' for value in values]
         guess = f'; did you mean "{near[0]}"? Allowed' if near else "; allowed"
         return f"not allowed{guess}: {', '.join(listed)}"
     if "matching regex" in message:
         known = [patterns.get(str(part.pattern)) for part in parts if isinstance(part, inspect.StrType)]
-        return f"must be {next((words[0] for words in known if words), 'a string of another form')}"
+        return f"must be {next((meaning[0] for meaning in known if meaning), 'a string of another form')}"
     if limit := re.match(r"Expected `(\w+)` of length (>=|<=) (\d+)", message):
-        one, many = ("character", "characters") if limit[1] == "str" else ("entry", "entries")
+        singular, plural = ("character", "characters") if limit[1] == "str" else ("entry", "entries")
         least_or_most = "at least" if limit[2] == ">=" else "at most"
-        return f"must have {least_or_most} {limit[3]} {one if limit[3] == '1' else many}"
+        return f"must have {least_or_most} {limit[3]} {singular if limit[3] == '1' else plural}"
     if bound := re.match(r"Expected `\w+` (>=|<=|>|<) (\S+)", message):
         relation = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}[bound[1]]
         return f"must be {relation} {float(bound[2]):g}"
@@ -167,7 +167,7 @@ def _fields(kind: inspect.Type) -> tuple[inspect.Field, ...]:
 
 
 def step_into(kind: inspect.Type, step: str) -> inspect.Type:
-    """Return the type of what a table or list of this type has under a key or an index."""
+    """Return the type of a table's or list's item under a key or an index."""
     for part in _parts(kind):
         if isinstance(part, inspect.StructType):
             return next((field.type for field in part.fields if field.encode_name == step), inspect.AnyType())
@@ -184,7 +184,7 @@ def key_type(kind: inspect.Type) -> inspect.Type:
 
 
 def _example(kind: inspect.Type, patterns: Patterns) -> str | None:
-    """Write a value of a type as TOML, None where no short one is of use."""
+    """Return an example of a type as TOML; None if no short one helps."""
     parts = [part for part in _parts(kind) if not isinstance(part, inspect.NoneType)]
     match parts:
         case [inspect.StrType(pattern=str(pattern))] if pattern in patterns:
@@ -211,7 +211,7 @@ def _example(kind: inspect.Type, patterns: Patterns) -> str | None:
 
 
 def with_line(message: str, path: Path) -> str:
-    """Put the line of the key that a message `FILE: KEY: …` is about behind the file's name, if it has one."""
+    """Add the key's line number to a message `FILE: KEY: …`, if the key is in the file."""
     start = f"{path}: "
     if not message.startswith(start):
         return message
@@ -220,12 +220,12 @@ def with_line(message: str, path: Path) -> str:
     except (OSError, ValueError):
         return message
     about = message.removeprefix(start)
-    found = [key for key in lines if about.startswith(key) and about[len(key) :][:1] in {":", ".", "["}]
-    return f"{path}:{lines[max(found, key=len)]}: {about}" if found else message
+    keys = [key for key in lines if about.startswith(key) and about[len(key) :][:1] in {":", ".", "["}]
+    return f"{path}:{lines[max(keys, key=len)]}: {about}" if keys else message
 
 
 def _keys(lines: list[str]) -> Iterator[tuple[str, int]]:
-    """Yield each key that a TOML file writes, such as `hosts[1].port`, and its line."""
+    """Yield each key of a TOML file, such as `hosts[1].port`, with its line number."""
     table, tables = "", dict[str, int]()
     at = 0
     while at < len(lines):
@@ -241,7 +241,7 @@ def _keys(lines: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def _statement(lines: list[str], at: int) -> tuple[str, int]:
-    """Return the statement that begins at a line, and where the next one begins."""
+    """Return the statement that begins at a line, and the line of the next one."""
     for end in range(at + 1, min(len(lines), at + 200) + 1):
         statement = "\n".join(lines[at:end])
         try:
@@ -253,7 +253,7 @@ def _statement(lines: list[str], at: int) -> tuple[str, int]:
 
 
 def _names(statement: str) -> list[str]:
-    """Return the names of a statement's key: `a.b = 1` has a and b."""
+    """Return the components of a statement's key: `a.b = 1` has a and b."""
     names = []
     value: Any = tomllib.loads(statement) if statement else {}
     plain = statement.partition("=")[0]
@@ -265,7 +265,7 @@ def _names(statement: str) -> list[str]:
 
 
 def _table(names: list[str], tables: dict[str, int], *, is_list: bool) -> str:
-    """Return the key of the table that a header opens; lists of tables are counted in `tables`."""
+    """Return the key of the table that a header opens; `tables` counts lists of tables."""
     key = ""
     for count, name in enumerate(names, 1):
         key = _join(key, name)

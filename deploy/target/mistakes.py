@@ -1,4 +1,4 @@
-"""All wrong values of a target file, where msgspec names the first alone (pure)."""
+"""Finds all wrong values of a target file, because msgspec reports only the first one (pure)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 
 
 def find_mistakes(kind: Any, value: object, at: str = "$") -> Iterator[str]:
-    """Yield what msgspec says of each wrong value, as `TEXT - at `$.PLACE``.
+    """Yield msgspec's message for each wrong value, as `TEXT - at `$.PLACE``.
 
     Args:
         kind: The type that the value must have.
-        value: What was read, of TOML's types.
+        value: The value, of TOML's types.
         at: Its place.
     """
     plain = _plain(kind)
@@ -55,12 +55,12 @@ def _convert(kind: Any, value: object, at: str) -> Iterator[str]:
 
 
 def _plain(kind: Any) -> Any:
-    """Return a type without its annotations, and without None where that is allowed beside it."""
+    """Return a type without its annotations, and without None as the only alternative."""
     while get_origin(kind) in {Annotated, Union, types.UnionType}:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
             continue
-        others = [one for one in get_args(kind) if one is not types.NoneType]
+        others = [part for part in get_args(kind) if part is not types.NoneType]
         if len(others) != 1:
             return kind
         kind = others[0]
@@ -68,5 +68,5 @@ def _plain(kind: Any) -> Any:
 
 
 def _is_step(name: str) -> bool:
-    """Whether a key can be told from the rest of a place."""
+    """Whether a key cannot be confused with the rest of a place."""
     return not set(name) & set(".[]$`")

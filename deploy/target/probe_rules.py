@@ -1,4 +1,4 @@
-"""What the table of an endpoint must and must not say, by the kind of its probe (pure)."""
+"""The keys that the table of an endpoint may have, by the kind of its probe (pure)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWN = {
     "unix": ("backend", *_ASKED),
     "exec": ("exposure", "command", "user", "exit_code", *_BODY),
 }
-"""The keys that belong to some kinds of probe only, by kind. All other keys belong to every kind."""
+"""Keys that belong to some kinds of probe only, by kind; all others belong to every kind."""
 
 _NEEDED = {
     "http": ("units", "listen", "url"),
@@ -46,11 +46,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def endpoint_problem(key: str, endpoint: Endpoint) -> str | None:
-    """Say what is wrong with an endpoint beyond the types of its values, None if nothing is.
+    """Return the first problem of an endpoint that types cannot express; None without one.
 
     Args:
-        key: The key of its table, with which the message begins.
-        endpoint: As the target file has it.
+        key: The key of its table, for the message.
+        endpoint: The endpoint of the target file.
     """
     if endpoint.absent is not None:
         return _absent_problem(key, endpoint)
@@ -66,7 +66,7 @@ def endpoint_problem(key: str, endpoint: Endpoint) -> str | None:
 
 
 def schema_rules() -> dict[str, object]:
-    """Return which keys a table of an endpoint needs, as JSON Schema says it."""
+    """Return the required keys of an endpoint's table, as JSON Schema."""
     kinds = [
         {
             "if": {"properties": {"probe": {"const": kind}}, "required": ["probe"] if kind != "http" else []},
@@ -88,7 +88,7 @@ def _absent_problem(key: str, endpoint: Endpoint) -> str | None:
 
 
 def _given(endpoint: Endpoint) -> list[str]:
-    """Name the keys whose values are not the defaults."""
+    """Return the keys whose values are not the defaults."""
     plain = type(endpoint)()
     return [name for name in endpoint.__struct_fields__ if getattr(endpoint, name) != getattr(plain, name)]
 
@@ -122,11 +122,11 @@ def _url_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
             )
         elif problem := url_problem(url):
             yield f"{key}.{name}: {problem} (found {url!r}); allowed: http(s)://HOST[:PORT]/PATH"
-    found = urlsplit(endpoint.url).scheme
-    if endpoint.url and found != scheme:
+    actual = urlsplit(endpoint.url).scheme
+    if endpoint.url and actual != scheme:
         yield (
             f'{key}.url: probe = "{endpoint.probe}" asks {scheme}:// (found {endpoint.url!r})'
-            + ('; for TLS write probe = "https"' if found == "https" and endpoint.probe == "http" else "")
+            + ('; for TLS write probe = "https"' if actual == "https" and endpoint.probe == "http" else "")
         )
 
 
@@ -181,7 +181,7 @@ def _unit_problems(key: str, endpoint: Endpoint) -> Iterator[str]:
 
 
 def listen_problem(listen: str) -> str | None:
-    """Say what keeps an `address:port` from being found among the sockets, which ss writes in one spelling."""
+    """Return why `ss` does not print an `address:port` in this spelling; None if it does."""
     address, _, port = listen.rpartition(":")
     if not 1 <= int(port) <= 65535:  # noqa: PLR2004 - the range of TCP ports
         return "port out of range 1 to 65535"
@@ -194,12 +194,12 @@ def listen_problem(listen: str) -> str | None:
 
 
 def _elsewhere(url: str, listen: str, *, by_name: bool) -> str | None:
-    """Say that a URL leads elsewhere than to `listen`, None if it does not or only its name's address can tell.
+    """Return how a URL leads elsewhere than to `listen`; None if it does not, or if only DNS can tell.
 
     Args:
         url: The URL.
         listen: `address:port`.
-        by_name: Whether `listen` is asked whatever host the URL names.
+        by_name: Whether the probe connects to `listen` whatever host the URL names.
     """
     parts = urlsplit(url)
     own, _, own_port = listen.rpartition(":")
@@ -219,12 +219,12 @@ def _elsewhere(url: str, listen: str, *, by_name: bool) -> str | None:
 
 
 def has_login(url: str) -> bool:
-    """Whether a URL has a user or a password, which is never shown then."""
+    """Whether a URL contains a user or a password, so that it must not be shown."""
     return "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def url_problem(url: str) -> str | None:
-    """Say what keeps a URL from being asked, None if nothing does."""
+    """Return why a URL cannot be requested; None if it can."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,4 +1,4 @@
-"""Rules of target files across keys, which types cannot say."""
+"""Rules of target files across keys, which types cannot express (pure)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from switchproof.deploy.target.way import Way, way_of
 
 
 def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
-    """Yield what types cannot say: for each mistake the key, what was found and what is allowed.
+    """Yield each problem across keys: the key, the found value and the allowed values.
 
     Args:
-        target: What was read of a target file.
+        target: The target file.
         ways: All ways to hosts.
     """
     if problem := _provider_problem(target, ways):
@@ -50,7 +50,7 @@ def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
 
 
 def _waiver_problems(waivers: Sequence[Waiver], hosts: Sequence[str]) -> Iterator[str]:
-    """Check that waivers are for hosts that there are, and that no two are for the same."""
+    """Check that waivers name existing hosts, and that no two cover the same failure."""
     for index, waiver in enumerate(waivers):
         if waiver.host is not None and waiver.host not in hosts:
             yield f"waivers[{index}].host: no such host (found {waiver.host!r}; allowed: {', '.join(hosts)})"
@@ -63,7 +63,7 @@ def _waiver_problems(waivers: Sequence[Waiver], hosts: Sequence[str]) -> Iterato
 
 
 def _provider_problem(target: Target, ways: Sequence[Way]) -> str | None:
-    """Say what keeps it from being known how the hosts are reached, None if nothing does."""
+    """Return why it is unknown how the hosts are reached; None if it is known."""
     named = {name: way for way in ways for name in way.providers}
     transports = " or ".join(f'transport = "{way.name}"' for way in ways if way.is_transport)
     if target.transport is None and not target.provider:
@@ -81,7 +81,7 @@ def _provider_problem(target: Target, ways: Sequence[Way]) -> str | None:
 
 
 def confirm_problem(target: Target) -> str | None:
-    """Say what is wrong with the time to confirm, None if nothing is: it must not end before health can be seen."""
+    """Return the problem of the time to confirm, None without one: it must not end before health can be seen."""
     least = target.health.ready_s + target.health.soak_s
     if 0 < target.confirm_s < least:
         return (
@@ -92,7 +92,7 @@ def confirm_problem(target: Target) -> str | None:
 
 
 def endpoint_problems(target: Target | Contract) -> Iterator[str]:
-    """Check what the kind of each probe asks for."""
+    """Check the keys that the kind of each probe requires."""
     tables = {"hypervisor": target.hypervisor}
     tables.update({f"runtime.{name}": endpoint for name, endpoint in target.runtime.items()})
     for key, endpoint in tables.items():

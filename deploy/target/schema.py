@@ -12,11 +12,11 @@ from switchproof.deploy.target.way import Way, whole_target
 
 
 def json_schema(ways: tuple[Way, ...]) -> dict[str, Any]:
-    """Return the JSON Schema of target files whose hosts may be reached in any of some ways, for editors."""
+    """Return the JSON Schema of target files with any of some ways to hosts, for editors."""
     schema = msgspec.json.schema(whole_target(ways))
     definitions = schema["$defs"]
     for definition in definitions.values():
-        if "description" in definition:  # Python takes the indentation out of docstrings since 3.13
+        if "description" in definition:  # Python 3.13 and later remove the indentation of docstrings
             definition["description"] = inspect.cleandoc(definition["description"])
     definitions["FromEnvironment"] = {
         "title": "A value from an environment variable",
@@ -33,7 +33,9 @@ def json_schema(ways: tuple[Way, ...]) -> dict[str, Any]:
         "provider": {"anyOf": [{"enum": sorted(name for way in ways for name in way.providers)}, {"type": "object"}]}
     }
     definitions["Target"]["anyOf"] = [{"required": ["provider"], "properties": known}, {"required": ["transport"]}]
-    times = [{"type": "string", "format": kind} for kind in ("date-time", "date")]  # as TOML's are told to a schema
+    times = [
+        {"type": "string", "format": kind} for kind in ("date-time", "date")
+    ]  # how a schema describes TOML's dates and times
     definitions["Waiver"]["properties"]["expires"] = {"anyOf": times}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

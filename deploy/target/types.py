@@ -1,4 +1,4 @@
-"""Target files as types: which hosts there are, and what healthy means there. Providers add their own tables."""
+"""Target files as types: the hosts, and what healthy means there; providers add their own tables (pure)."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=86400)]
 PositiveSeconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
 HttpStatus: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
 PROVIDER_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}$(?!\n)"
-"""What a provider may be called: its name is part of paths and of options."""
+"""Pattern of a provider's name, which becomes part of paths and of options."""
 ProviderName: TypeAlias = Annotated[str, Meta(pattern=PROVIDER_NAME)]
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 CONFIRM_MARGIN_S = 240.0
-"""Seconds that an unconfirmed host waits beyond what its checks take, so that a lost connection can be made again."""
+"""Seconds that an unconfirmed host waits longer than its checks take, so that a lost connection can be restored."""
 
 
 class Repository(Table, frozen=True, kw_only=True):
-    """Where the hosts fetch the configuration from.
+    """The repository from which the hosts fetch their configuration.
 
     Attributes:
-        url: What git fetches from, as the hosts see it; else the remote `origin` of their checkout.
-        checkout: The host's clone. Its objects are used, pinned by revision; its working tree decides nothing.
+        url: The URL from which git on the hosts fetches; by default the remote `origin` of their checkout.
+        checkout: The host's clone. Its objects are used, pinned by revision; its working tree is ignored.
     """
 
     url: Line | None = None
     checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$(?!\n)")] = "/opt/choiros/workspace"
 
     @property
-    def told(self) -> str:
-        """What git fetches from, for a reader."""
+    def source(self) -> str:
+        """The source of git's fetch, for readers."""
         return self.url or f"the remote origin of {self.checkout}"
 
 
 class Host(Table, frozen=True, kw_only=True):
-    """One machine that is deployed to.
+    """One machine that receives deploys.
 
     Attributes:
-        name: What it is called everywhere; file names and test ids are made of it.
-        flake_attr: Which of the flake's nixosConfigurations it runs.
+        name: Its name, which file names and test ids contain.
+        flake_attr: Its name among the flake's nixosConfigurations.
         groups: Names under which `--host=@group` selects it.
     """
 
@@ -83,19 +83,19 @@ class Host(Table, frozen=True, kw_only=True):
     groups: tuple[Name, ...] = ()
 
     def part(self, kind: type[_T]) -> _T:
-        """Return the keys that a provider adds to hosts, as the type that it brings for them."""
+        """Return a provider's own keys of this host, as the provider's type for them."""
         return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
 
 
 class Machine(Table, frozen=True, kw_only=True):
-    """The virtual machine behind a runtime unit, looked at when the unit is not healthy.
+    """The virtual machine behind a runtime unit, inspected when the unit is not healthy.
 
     Attributes:
         unit: The systemd unit whose main process the machine is; its console goes to that unit's journal.
         tap: Its network interface on the host.
-        bridge: The bridge that `tap` belongs on.
-        monitor: Where it can be asked about itself: `qmp:` and the path of QEMU's socket, or `cloud-hypervisor:` and
-            the path of its API socket.
+        bridge: The bridge that `tap` should belong to.
+        monitor: The socket of its monitor: `qmp:` and the path of QEMU's socket, or `cloud-hypervisor:` and the path
+            of its API socket.
     """
 
     unit: UnitName
@@ -105,37 +105,38 @@ class Machine(Table, frozen=True, kw_only=True):
 
 
 class Endpoint(Table, frozen=True, kw_only=True):
-    """Something that runs on every host and is probed there: the hypervisor, or a runtime unit.
+    """A service on every host that is probed there: the hypervisor, or a runtime unit.
 
     Attributes:
-        absent: Why the hosts have no hypervisor; the only key of its table then. No runtime unit may be absent.
-        probe: How it is asked. `http` and `https` ask a URL, `unix` asks one through a unix socket, `tcp` opens a
-            connection, `exec` runs a program on the host. docs/targets.md says which keys each of them takes.
-        units: The systemd units that must be active, and whose identity must last over the soak. One that is inside a
-            container is written with the container's name, such as `sandbox/web.service`.
-        container: The one of `units` that is a container (systemd-nspawn). The endpoint is asked, and must listen, in
-            the network namespace of that.
-        listen: `address:port` on which the answering unit must listen; for a probe `unix` the socket's path.
-        listener: Which of `units` owns that socket; by default the last one.
-        exposure: `any` where an endpoint with a `listen` on loopback may be open to others; by default it may not.
-        url: What is asked, on the host itself. Redirects are answers, never followed. A probe `https` connects to
-            `listen`, and the certificate must have the name that the URL has.
-        headers_file: A file on the host with headers, one a line, that are sent to `url`, such as
-            `Authorization: Bearer …`. The host's own curl reads it; its content reaches nothing but the endpoint.
-        ca_file: A file on the host with the certificates of the only authorities that a probe `https` trusts; by
+        absent: Why the hosts have no hypervisor; then the only key of its table. A runtime unit cannot be absent.
+        probe: The kind of the probe. `http` and `https` request a URL, `unix` requests one through a unix socket,
+            `tcp` opens a connection, `exec` runs a program on the host. docs/targets.md lists the keys of each kind.
+        units: The systemd units that must be active, and must keep their identity over the soak. A unit inside a
+            container has the container's name before it, such as `sandbox/web.service`.
+        container: The unit among `units` that is the container (systemd-nspawn). The probe runs in its network
+            namespace, where the endpoint must listen.
+        listen: `address:port` on which the answering unit must listen; for a `unix` probe the socket's path.
+        listener: The unit among `units` that owns that socket; by default the last one.
+        exposure: `any` if an endpoint on loopback may be open to other machines; by default it may not.
+        url: The requested URL, on the host itself. Redirects are answers, and are not followed. An `https` probe
+            connects to `listen`, and the certificate must be for the host of the URL.
+        headers_file: A file on the host with request headers, one per line, such as `Authorization: Bearer …`. Only
+            curl on the host reads it, and only the endpoint gets its content.
+        ca_file: A file on the host with the certificates of the only authorities that an `https` probe trusts; by
             default it trusts those of the host's system.
-        status: The HTTP status that it must answer.
-        expect: A text that a probe `tcp` must receive once it is connected, without sending anything.
-        command: The program that a probe `exec` runs, by its absolute path on the host, and its arguments; no shell.
-        user: Whom that program runs as.
-        exit_code: The code that it must exit with. Higher ones say that a program could not be run, or was ended.
-        contains: A text that the body must contain, or the output of a program.
-        json: Keys of the body, which then must be a JSON object, and the values that they must have.
-        json_of_system: Keys of that object whose value the running system itself says: in the first line of the file
-            with this path below `/run/current-system`. A workload of another release is found by it.
-        backend: Where the workload behind a forward answers, asked when the forward does not.
-        inside: Commands that show what goes on inside the workload, run on the host for diagnostics.
-        machine: The virtual machine that the workload runs in, if it does.
+        status: The expected HTTP status.
+        expect: A text that a `tcp` probe must receive without sending anything.
+        command: The program of an `exec` probe, by its absolute path on the host, and its arguments; there is no
+            shell.
+        user: The user that runs the program.
+        exit_code: The expected exit code. Higher codes mean that a program could not be run, or was killed.
+        contains: A text that the body, or the output of a program, must contain.
+        json: Keys and values that the body must contain, which then must be a JSON object.
+        json_of_system: Keys of that object whose value the running system gives, in the first line of the file with
+            this path below `/run/current-system`. They identify a workload of another release.
+        backend: The URL of the workload behind a forward, requested when the forward does not answer.
+        inside: Commands on the host that show the state inside the workload, for diagnostics.
+        machine: The virtual machine that contains the workload, if any.
     """
 
     absent: Line | None = None
@@ -167,24 +168,24 @@ class Endpoint(Table, frozen=True, kw_only=True):
 
     @property
     def port(self) -> str:
-        """`address:port` on which it listens; empty where it does on a unix socket, or nowhere."""
+        """`address:port` on which it listens; empty for a unix socket or no listener."""
         return "" if self.listen.startswith("/") else self.listen
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody but the host itself may reach its port."""
+        """Whether only the host itself may reach its port."""
         if not self.port or self.exposure == "any":
             return False
         return ipaddress.ip_address(self.port.rpartition(":")[0].strip("[]")).is_loopback
 
     @property
     def code(self) -> int:
-        """The code that a good answer has: an HTTP status, or a program's exit code; 0 where there is none."""
+        """The expected code: an HTTP status, or a program's exit code; 0 without one."""
         return {"tcp": 0, "exec": self.exit_code}.get(self.probe, self.status)
 
     @property
     def text(self) -> str | None:
-        """The text that a good answer contains."""
+        """The expected text."""
         return self.expect if self.probe == "tcp" else self.contains
 
 
@@ -192,11 +193,11 @@ class BridgedProgram(Table, frozen=True, kw_only=True):
     """A prebuilt program that units run through a link, so that it can change without the system.
 
     Attributes:
-        path: The store path to install in a deploy; empty leaves alone what is installed.
+        path: The store path to install in a deploy; empty to keep the installed one.
         file: The program in that path.
-        at: Where the link to it is, which the units run.
+        at: The path of the link to it, which the units run.
         units: The contract's units that must run it once it is installed.
-        build: The flake that builds it where that is allowed, `FOLDER#NAME` in the repository at the commit.
+        build: The flake that builds it if allowed, as `FOLDER#NAME` in the repository at the commit.
     """
 
     path: StorePath = ""
@@ -210,8 +211,8 @@ class Bridge(Table, frozen=True, kw_only=True):
     """The store path bridge: prebuilt programs that are installed before the switch.
 
     Attributes:
-        build_on_host: `true` lets a host build what cannot be realised there.
-        programs: Each by its name.
+        build_on_host: `true` if a host may build a store path that it cannot realise.
+        programs: The programs, by name.
     """
 
     build_on_host: Annotated[str, Meta(pattern=r"^(true|false)$(?!\n)")] = "false"
@@ -219,21 +220,22 @@ class Bridge(Table, frozen=True, kw_only=True):
 
 
 class Health(Table, frozen=True, kw_only=True):
-    """When a host counts as healthy.
+    """The limits of a healthy host.
 
     Attributes:
-        ready_s: Seconds after the switch within which everything must answer well.
-        answers: How many good answers in a row are asked for.
-        interval_s: Seconds between the first answers. The longer a state lasts, the rarer it is asked for: after five
-            seconds once a second, unless this is longer.
-        soak_s: Seconds over which answers stay good and identities stay the same.
+        ready_s: Seconds after the switch within which every endpoint must answer well.
+        answers: The required number of consecutive good answers.
+        interval_s: Seconds between the first probes. After five seconds in the same state, probes follow once a
+            second, or at this interval if it is longer.
+        soak_s: Seconds over which answers must stay good and identities the same.
         timeout_s: Seconds that one answer may take.
-        max_bytes: Bytes of body that are read of one answer.
-        same_failures: How many failures of a unit with one and the same result since the switch show that waiting
-            cannot mend it; one that systemd does not start again needs one. 0: waits out `ready_s` all the same.
-        same_answers: How many equal answers of one process, counted once a second, show the same where their status
-            is not in `transient_status` or their body is of another system; 0: waits out `ready_s` all the same.
-        transient_status: Statuses that a healthy process may answer for a while.
+        max_bytes: Bytes that are read of one body.
+        same_failures: Failures of a unit with the same result since the switch after which waiting cannot help; one
+            is enough if systemd does not restart the unit. 0: wait until `ready_s` in any case.
+        same_answers: Equal answers of one process, counted once a second, after which waiting cannot help, if their
+            status is not in `transient_status` or their body is of another system. 0: wait until `ready_s` in any
+            case.
+        transient_status: Statuses that a healthy process may answer temporarily.
     """
 
     ready_s: Seconds = 120.0
@@ -248,8 +250,8 @@ class Health(Table, frozen=True, kw_only=True):
 
     @property
     def longest_s(self) -> float:
-        """Seconds that a host may take to show whether it is healthy."""
-        # What restarts once it was healthy is watched as long again, to see what becomes of it.
+        """Seconds after which an observation ends at the latest."""
+        # An endpoint that restarts after it was healthy is watched for as long again.
         return 2 * (self.ready_s + self.soak_s) + (self.answers + 2) * (max(self.interval_s, 1.0) + self.timeout_s)
 
 
@@ -258,8 +260,8 @@ class Converge(Table, frozen=True, kw_only=True):
 
     Attributes:
         timeout_s: Seconds for fetching, building and switching together.
-        reconnect_s: Seconds after the switch within which a host that is reached over SSH must have let a new
-            connection in; 0: it is not asked. Through SSM every question needs the agent anew anyway.
+        reconnect_s: Seconds after the switch within which a host must accept a new SSH connection; 0: not checked.
+            Through SSM every question is a new connection to the agent anyway.
     """
 
     timeout_s: PositiveSeconds = 3600.0
@@ -267,14 +269,14 @@ class Converge(Table, frozen=True, kw_only=True):
 
 
 class Build(Table, frozen=True, kw_only=True):
-    """Where systems are built.
+    """The machine that builds systems.
 
     Attributes:
-        on: `host`: each host builds its own. `runner`: the machine that runs the deploy builds each configuration
-            once, and copies it to the hosts over connections of the run.
-        repository: What git on the runner fetches from, where that is not `repository.url`.
+        on: `host`: each host builds its own system. `runner`: the machine that runs the deploy builds each
+            configuration once, and copies it to the hosts over connections of the run.
+        repository: The URL from which git on the runner fetches, if it is not `repository.url`.
         timeout_s: Seconds for fetching and building on the runner together.
-        stall_s: Seconds after which a copy that does not move ends.
+        stall_s: Seconds without progress after which a copy ends.
     """
 
     on: BuildOn = "host"
@@ -287,15 +289,15 @@ Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "clock"
 
 
 class Preflight(Table, frozen=True, kw_only=True):
-    """What a host must have before a deploy or a plan begins anything there. A limit of 0 is not looked at.
+    """The requirements for a host before a deploy or a plan begins there. A limit of 0 is not checked.
 
     Attributes:
-        refuse: The findings that refuse the run, before anything is touched; the others warn.
-        store_mib: MiB that must be left where /nix/store is.
-        var_mib: MiB that must be left where /var/lib is.
-        boot_mib: MiB that must be left in /boot, /boot/efi and /efi, as far as they are file systems of their own.
-        inodes: How many inodes must be left in each of these, where the file system counts them.
-        memory_mib: MiB of memory that must be available, free swap included.
+        refuse: The findings that refuse the run before anything is touched; the others warn.
+        store_mib: MiB that must be free for /nix/store.
+        var_mib: MiB that must be free for /var/lib.
+        boot_mib: MiB that must be free in /boot, /boot/efi and /efi, if they are separate file systems.
+        inodes: Inodes that must be free in each of these, if the file system counts them.
+        memory_mib: MiB of memory and swap that must be available.
         clock_s: Seconds by which the host's clock may differ from the runner's.
     """
 
@@ -309,26 +311,26 @@ class Preflight(Table, frozen=True, kw_only=True):
 
 
 class Rollback(Table, frozen=True, kw_only=True):
-    """When a host goes back by itself.
+    """The automatic return of a host.
 
     Attributes:
-        confirm_s: Seconds after the switch within which the run must have confirmed the new system, or else the host
-            goes back to the earlier one by itself; 0 turns that off. By default as long as the checks may take,
-            and four minutes for lost connections.
+        confirm_s: Seconds after the switch within which the run must confirm the new system; otherwise the host
+            returns to the earlier one by itself. 0 turns that off. By default as long as the checks may take, and
+            four minutes for lost connections.
     """
 
     confirm_s: Seconds | None = None
 
 
 class Requires(Table, frozen=True, kw_only=True):
-    """The signed record without which no deploy is let through.
+    """The signed record that a deploy requires.
 
     Attributes:
-        group: The record's run must have deployed to a host of this group. Hosts of it need no record themselves:
-            a run on them alone is where the record comes from.
-        max_age: How long ago that run may have ended at most: a number and `m`, `h`, `d` or `w`.
+        group: The group that the record's run must have deployed to. Its own hosts need no record, because a run on
+            them produces it.
+        max_age: The greatest age of that run: a number and `m`, `h`, `d` or `w`.
         drill: Whether that run must have been a drill.
-        signer: The principal of the allowed signers who must have signed it; any of them if left out.
+        signer: The allowed signer who must have signed it; by default any of them.
     """
 
     group: Name
@@ -344,14 +346,14 @@ class Requires(Table, frozen=True, kw_only=True):
 
 
 class Waiver(Table, frozen=True, kw_only=True):
-    """A failure that is known and borne for a time. It covers only what failed, never what gave no answer.
+    """A known failure that is accepted for a time. It covers failed checks, never inconclusive ones.
 
     Attributes:
         check: The check's id, as the report has it.
-        host: The host that it is for; every host if left out.
-        reason: Why the failure is borne.
-        owner: Who answers for it.
-        expires: From when on it covers nothing any more; a date means the end of that day in UTC.
+        host: The host that it is for; by default every host.
+        reason: Why the failure is accepted.
+        owner: Who is responsible for it.
+        expires: When it stops to cover failures; a date means the end of that day in UTC.
     """
 
     check: Annotated[str, Meta(pattern=r"^[a-z]+(/[^/\x00-\x1f]+)+$(?!\n)", max_length=300)]
@@ -362,10 +364,10 @@ class Waiver(Table, frozen=True, kw_only=True):
 
 
 class BootLoader(Table, frozen=True, kw_only=True):
-    """What decides which system a host boots.
+    """The boot loader that decides which system a host boots.
 
     Attributes:
-        loader: The boot loader; `detect` finds it, and `none` says that nothing on the host decides.
+        loader: The boot loader; `detect` to find it, `none` if nothing on the host decides.
         reason: Why nothing on the host decides; only with `none`.
     """
 
@@ -377,7 +379,7 @@ UnitFiles: TypeAlias = tuple[Annotated[str, Meta(pattern=r"^/[^\x00-\x20]*$(?!\n
 
 
 def probed(hypervisor: Endpoint, runtime: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
-    """Return everything that is probed, by name: the hypervisor first unless it is absent, then the runtime units."""
+    """Return all endpoints by name: the hypervisor first unless it is absent, then the runtime units."""
     return {**({} if hypervisor.absent else {"hypervisor": hypervisor}), **runtime}
 
 
@@ -385,9 +387,9 @@ class Target(Table, frozen=True, kw_only=True):
     """A whole target file."""
 
     provider: ProviderName = ""
-    """Its name; one that its transport describes may be left out, and is then what `--provider` says."""
+    """The provider's name; optional with a transport, and then the value of `--provider`."""
     transport: str | None = None
-    """How the hosts of a provider of one's own are reached."""
+    """How the hosts of a custom provider are reached."""
     repository: Repository
     hosts: Annotated[tuple[Host, ...], Meta(min_length=1)]
     hypervisor: Endpoint
@@ -403,7 +405,7 @@ class Target(Table, frozen=True, kw_only=True):
     declared: Declared | None = None
     cutover: CutoverTerms = CutoverTerms()
     unit_files: UnitFiles = ()
-    """Folders or files beside the running system that the contract's units may be defined in."""
+    """Folders or files outside the running system that may define the contract's units."""
     secrets: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")], ...] = ()
     """Environment variables whose values never appear in any output."""
     checks: tuple[Line, ...] = ()
@@ -411,29 +413,29 @@ class Target(Table, frozen=True, kw_only=True):
     waivers: tuple[Waiver, ...] = ()
 
     def table(self, kind: type[_T]) -> _T:
-        """Return the table that a provider adds to target files, of the type that it brings for it."""
+        """Return a provider's own table of this target file, by the provider's type for it."""
         values = (getattr(self, name) for name in self.__struct_fields__)
         return next(value for value in values if isinstance(value, kind))
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """Everything that is probed, by name: the hypervisor first unless it is absent, then the runtime units."""
+        """All endpoints by name: the hypervisor first unless it is absent, then the runtime units."""
         return probed(self.hypervisor, self.runtime)
 
     @property
     def confirm_s(self) -> float:
-        """Seconds after the switch after which an unconfirmed host goes back by itself; 0 if it never does."""
+        """Seconds after the switch after which an unconfirmed host returns by itself; 0 for never."""
         own = self.rollback.confirm_s
         return self.health.longest_s + CONFIRM_MARGIN_S if own is None else own
 
     @property
     def contract_units(self) -> tuple[str, ...]:
-        """Every systemd unit that the contract is about, once each, in order."""
+        """Every systemd unit of the contract, once each, in order."""
         return tuple(dict.fromkeys(unit for endpoint in self.endpoints.values() for unit in endpoint.units))
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a target file that says what healthy means."""
+    """The part of a target file that defines health."""
 
     hypervisor: Endpoint
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
@@ -446,5 +448,5 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """Everything that is probed, by name, as in `Target`."""
+        """All endpoints by name, as in `Target`."""
         return probed(self.hypervisor, self.runtime)

@@ -1,4 +1,4 @@
-"""A way to hosts: what a provider adds to target files, and the type of a whole file that comes of it (pure)."""
+"""Combines the target file's types with the keys that each provider adds for its way to hosts (pure)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from switchproof.deploy.target.types import Host, Target
 _T = TypeVar("_T", bound=msgspec.Struct)
 _W = TypeVar("_W", bound="Way")
 _Key: TypeAlias = "tuple[str, Any] | tuple[str, Any, Any]"
-"""A key's name, its type and what stands for it if it is left out."""
+"""A key's name, its type and its default."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Way:
-    """A way to hosts, as its provider describes it for target files.
+    """A way to reach hosts, as its provider describes it for target files.
 
     Attributes:
-        name: What it is called, as a transport and as the key of its table.
-        providers: The names of providers whose hosts are always reached in this way.
-        is_transport: Whether providers of any other name may say that their hosts are reached in this way.
-        table: The type of its table, all of whose keys have defaults; None if it has none.
-        host: The type of the keys that hosts have for it, all of which have defaults; None if they have none.
-        find_problems: Yields each problem of a target file, the key first, told whether its hosts are reached in this
-            way.
-        patterns: What each pattern of its types means, and a text that fits it.
-        stand_ins: Texts for values of the environment that are not looked up, by the key of the host.
+        name: Its name, as a transport and as the key of its table.
+        providers: The providers whose hosts are always reached in this way.
+        is_transport: Whether any other provider may choose it as its transport.
+        table: The type of its table, whose keys all have defaults; None without one.
+        host: The type of its keys of hosts, which all have defaults; None without any.
+        find_problems: Yields each problem of a target file, the key first; its second argument is whether the file's
+            hosts are reached in this way.
+        patterns: The meaning of each pattern of its types, with an example.
+        stand_ins: Texts that replace environment values of unselected hosts, by the key of the host.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Way:
 
 
 def way_of(target: Target, ways: Sequence[_W]) -> _W | None:
-    """Find the way in which the hosts of a target are reached; None where neither provider nor transport says it."""
+    """Return the way in which a target's hosts are reached; None if neither provider nor transport names one."""
     by_provider = (way for way in ways if target.provider in way.providers)
     by_transport = (way for way in ways if way.is_transport and target.transport == way.name)
     return next(by_provider, next(by_transport, None))
 
 
 def patterns_of(ways: Sequence[Way]) -> Patterns:
-    """Return what each pattern of a whole target file means, and a text that fits it."""
-    return {**PATTERNS, **{pattern: words for way in ways for pattern, words in way.patterns.items()}}
+    """Return the meaning of each pattern of a whole target file, with an example."""
+    return {**PATTERNS, **{pattern: meaning for way in ways for pattern, meaning in way.patterns.items()}}
 
 
 @cache
 def whole_target(ways: tuple[Way, ...]) -> type[Target]:
-    """Put together the type of a target file whose hosts may be reached in any of some ways."""
+    """Return the type of a target file with any of some ways to hosts."""
     parts = [way.host for way in ways if way.host]
     transports: Any = Literal[tuple(way.name for way in ways if way.is_transport)]
     host: Any = _extended(Host, [key for part in parts for key in _keys(part)], parts)
@@ -85,7 +85,7 @@ def _keys(part: type[msgspec.Struct]) -> Iterator[_Key]:
 
 
 def _extended(whole: type[_T], keys: Iterable[_Key], documented: Iterable[type[msgspec.Struct]] = ()) -> type[_T]:
-    """Return a table with further keys, and the lines about them in its docstring."""
+    """Return a table with further keys, described in its docstring."""
     lines = [(part.__doc__ or "").partition("Attributes:\n")[2].rstrip() for part in documented]
     text = "\n".join([(whole.__doc__ or "").rstrip(), *lines])
     made: Any = msgspec.defstruct(

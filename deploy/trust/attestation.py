@@ -1,4 +1,4 @@
-"""The signed statement of a run in its folder: how it gets there, and how it is read back without trusting it."""
+"""Writes the signed statement of a run into its folder, and reads it back without trusting it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from switchproof.deploy.trust.statement import Statement, encode, make_statement
 RECORD, STATEMENT, SIGNATURE = "record.json", "statement.json", "statement.json.sig"
 
 LARGEST = 256 * 1024 * 1024
-"""Bytes of a record or statement that are read at most."""
+"""Bytes of the largest record or statement that is read."""
 
 
 class Refused(Exception):
-    """What stands in a run's folder cannot be taken for what it claims to be.
+    """A file in a run's folder does not count.
 
     Args:
         refusal: The reason.
@@ -31,12 +31,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Attested:
-    """A statement whose signature holds.
+    """A statement with a valid signature.
 
     Attributes:
-        statement: What was signed.
-        sha256: Of the statement's file.
-        principals: The allowed signers whose signature it is.
+        statement: The signed statement.
+        sha256: SHA-256 of its file.
+        principals: The allowed signers that made the signature.
     """
 
     statement: Statement
@@ -50,12 +50,12 @@ def attest(record: Record, folder: Path, key: Path, target: Path, target_sha256:
     Args:
         record: The run.
         folder: The run's folder, with `record.json` in it.
-        key: What signs.
+        key: The private key, or the public key of one that an agent holds.
         target: The target file.
-        target_sha256: Of the target file as it was read.
+        target_sha256: SHA-256 of the target file as it was read.
 
     Raises:
-        SwitchproofError: There is nothing to sign, or it could not be signed; no signature stands there.
+        SwitchproofError: There is nothing to sign, or signing failed; no signature was written.
         OSError: A file could not be read or written.
     """
     digest = hashlib.sha256((folder / RECORD).read_bytes()).hexdigest()
@@ -71,19 +71,19 @@ def read_content(folder: Path) -> bytes:
     """Read the file of a run's record.
 
     Raises:
-        Refused: There is none that can be read.
+        Refused: The file is missing or cannot be read.
     """
     return _read(folder, RECORD, Reason.UNREADABLE)
 
 
 def parse_run(content: bytes) -> tuple[Record, str]:
-    """Understand the record of a run that nobody has vouched for yet.
+    """Parse the record of a run that is not trusted yet.
 
     Returns:
         The record, and the SHA-256 of its file.
 
     Raises:
-        Refused: It is none.
+        Refused: It is not a record.
     """
     try:
         return parse(content, Record), hashlib.sha256(content).hexdigest()
@@ -92,11 +92,11 @@ def parse_run(content: bytes) -> tuple[Record, str]:
 
 
 def read_attested(folder: Path, allowed: Path, revoked: Path | None) -> Attested:
-    """Read the statement of a run and find out who signed it.
+    """Read the statement of a run, and verify its signature.
 
     Raises:
-        Refused: It is not signed by an allowed signer, or no statement.
-        UsageError: There is no `ssh-keygen`.
+        Refused: It is not a statement, or not signed by an allowed signer.
+        UsageError: `ssh-keygen` is missing.
     """
     for name in (STATEMENT, SIGNATURE):
         if not (folder / name).exists():
@@ -116,7 +116,7 @@ def read_attested(folder: Path, allowed: Path, revoked: Path | None) -> Attested
 
 
 def _why(fault: Fault, allowed: Path, revoked: Path | None) -> Refusal:
-    """Say why a signature does not count, what would, and what to do."""
+    """Return why a signature does not count, with a remedy."""
     match fault:
         case Fault.UNREADABLE:
             return Refusal(Reason.SIGNATURE, f"{SIGNATURE} is not a readable signature: {FETCH}")
@@ -152,19 +152,19 @@ def _why(fault: Fault, allowed: Path, revoked: Path | None) -> Refusal:
 
 
 def judge_evidence(folder: Path, evidence: list[Evidence]) -> list[Refusal]:
-    """Hold the evidence of a run against the digests in its record; every file counts, and one reason is enough."""
+    """Compare the evidence of a run with the digests in its record; stop at the first difference."""
     for kept in evidence:
         try:
-            found = _digest(_inside(folder, kept.path, Reason.EVIDENCE))
+            actual = _digest(_inside(folder, kept.path, Reason.EVIDENCE))
         except Refused as error:
             return [error.refusal]
         except OSError as error:
             return [Refusal(Reason.EVIDENCE, f"its evidence {kept.path!r} cannot be read: {error.strerror}: {FETCH}")]
-        if found != (kept.sha256, kept.bytes):
+        if actual != (kept.sha256, kept.bytes):
             return [
                 Refusal(
                     Reason.EVIDENCE,
-                    f"its evidence {kept.path!r} does not match the record: found {_shown(*found)}, "
+                    f"its evidence {kept.path!r} does not match the record: found {_shown(*actual)}, "
                     f"the record says {_shown(kept.sha256, kept.bytes)}: {FETCH}",
                 )
             ]
@@ -192,7 +192,7 @@ def _read(folder: Path, name: str, reason: Reason) -> bytes:
 
 
 def _inside(folder: Path, name: str, reason: Reason) -> Path:
-    """Return the path of a file in a run's folder, which no link may lead out of."""
+    """Return the path of a file in a run's folder; refuse links that lead out of it."""
     path = folder / name
     try:
         real = path.resolve(strict=True)

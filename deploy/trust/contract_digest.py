@@ -1,4 +1,4 @@
-"""Which files can change a verdict, and the contract digest that covers exactly those."""
+"""Computes the contract digest over exactly the files that can change a verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switchproof.deploy.target.types import Contract, Target
 ROOT = Path(__file__).parents[2]
 
 JUDGING = (
-    # The checks, what they are given, and the verdict of each.
+    # The checks, their fixtures, and their verdicts.
     "checks/endpoints.py",
     "checks/fixtures.py",
     "checks/provided.py",
@@ -28,7 +28,7 @@ JUDGING = (
     "checks/test_revision.py",
     "checks/test_runtime.py",
     "checks/verdicts.py",
-    # An answer of the host → what was seen.
+    # A host's answer → observation.
     "deploy/cutover/surroundings.py",
     "deploy/host/frame.py",
     "deploy/observe/answers.py",
@@ -51,7 +51,7 @@ JUDGING = (
     "deploy/observe/parts/watch.py",
     "deploy/observe/pending.py",
     "deploy/observe/revision.py",
-    # What it is held against, and what all of it comes to.
+    # The expected state, and the verdict of the run.
     "deploy/contract.py",
     "deploy/host/program.py",
     "deploy/observe/earlier.py",
@@ -64,7 +64,7 @@ JUDGING = (
     "deploy/run/results.py",
     "deploy/target/declared.py",
     "deploy/target/types.py",
-    # What runs on the host.
+    # The script on the host.
     "deploy/host/host-switch.sh",
     "deploy/host/look-around.sh",
     "deploy/host/script/behind.sh",
@@ -95,16 +95,16 @@ JUDGING = (
     "deploy/host/script/verbs.sh",
     "deploy/host/script/watch.sh",
 )
-"""Every file of Switchproof that a verdict depends on. All others carry, keep or show what these judge."""
+"""Every file of Switchproof that a verdict depends on; all others transport, store or show data."""
 
 
 def contract_sha256_of(target: Target | Contract, folders: Sequence[Path], root: Path = ROOT) -> str:
-    """Name the contract that a target file and the team's own checks hold hosts to.
+    """Return the digest of the contract that a target file and the team's own checks define.
 
     Args:
-        target: What it says of health counts; its hosts do not.
+        target: The target file, whose health limits count and whose hosts do not.
         folders: The folders with the team's own checks.
-        root: The folder that the files of `JUDGING` are in.
+        root: The folder that contains the files of `JUDGING`.
     """
     ours = [(name, root / name) for name in JUDGING]
     own = [(f"own/{file.relative_to(folder)}", file) for folder in folders for file in folder.rglob("*.py")]
@@ -112,23 +112,23 @@ def contract_sha256_of(target: Target | Contract, folders: Sequence[Path], root:
 
 
 def contract_digest(target: Target | Contract, files: Iterable[tuple[str, Path]]) -> str:
-    """Name what was checked: a SHA-256 over what healthy means, and the names and texts of the files that judge.
+    """Return a SHA-256 over the health limits, and over the names and contents of the judging files.
 
-    A module's name counts, as it decides whether the module's checks are collected.
+    A module's name counts, because it decides whether the module's checks are collected.
 
     Args:
         target: Its endpoints, health, boot loader, unit files and waivers count.
-        files: Files that judge, each with its name, which is the same in every checkout.
+        files: The judging files, each with a name that is the same in every checkout.
     """
     digest = hashlib.sha256()
-    said = [
+    health = [
         {"hypervisor": target.hypervisor, **target.runtime},
         target.health,
         target.boot,
         target.unit_files,
         target.waivers,
     ]
-    digest.update(msgspec.json.encode(said, order="deterministic"))
+    digest.update(msgspec.json.encode(health, order="deterministic"))
     named = ((name.encode(), hashlib.sha256(file.read_bytes()).digest()) for name, file in files)
     for name, content in sorted(named):
         digest.update(hashlib.sha256(name).digest() + content)

@@ -1,4 +1,4 @@
-"""Whether the record of an earlier run lets a deploy through, and if not, each reason in a sentence (pure)."""
+"""Judges whether the record of an earlier run permits a deploy, with a sentence for each refusal (pure)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import ClauseResult, Host, Record
-from switchproof.deploy.record.waivers import called, words
+from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.deploy.trust.statement import CONTRACT, PREDICATE_TYPE, RECORD, STATEMENT_TYPE, Statement, closure
 
 CLOCKS_DIFFER = dt.timedelta(minutes=5)
-"""How far a record may lie in the future: the clocks of two runners are never quite the same."""
+"""How far a record may lie in the future, because the clocks of two runners differ."""
 
 PROVING = ("deploy", "drill")
-"""The modes of a run that prove that a commit can be deployed."""
+"""The modes of runs that prove that a commit can be deployed."""
 
 FETCH = "fetch the complete, unchanged folder of the run again"
-"""What to do about a run whose files do not agree."""
+"""The remedy for a run whose files do not agree."""
 
 _SHOWN = 12
 
 
 class Reason(enum.StrEnum):
-    """Why a record does not let a deploy through."""
+    """Why a record does not permit a deploy."""
 
     UNREADABLE = "unreadable"
     UNSIGNED = "unsigned"
@@ -57,7 +57,7 @@ class Reason(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """One reason, in a sentence that says what was found, what is needed and what to do."""
+    """One reason, as a sentence with the record's value, the required value and a remedy."""
 
     reason: Reason
     sentence: str
@@ -65,17 +65,17 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What a record must prove.
+    """The requirements for a record.
 
     Attributes:
         commit: The full commit that is about to be deployed.
-        contract_sha256: The contract that it will be held to.
+        contract_sha256: The digest of the deploy's contract.
         units: The runtime units of that contract.
-        emulated: Whether an emulated run will do, as where the deploy is emulated itself.
+        emulated: Whether an emulated run counts, because the deploy is emulated itself.
         group: The group that the record's run must have deployed to; None for any.
-        max_age: How long ago that may have been at most; None for ever.
+        max_age: The greatest age of that run; None for any.
         drill: Whether it must have been a drill.
-        signer: The principal who must have signed; None for any of the allowed signers.
+        signer: The principal who must have signed; None for any allowed signer.
         now: The time.
     """
 
@@ -91,22 +91,24 @@ class Demand:
 
 
 def judge_record(record: Record, demand: Demand) -> list[Refusal]:
-    """Judge what a record says, wherever it comes from."""
+    """Judge the content of a record, whatever its origin."""
     return list(_judge_record(record, demand))
 
 
 def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
     again = f"deploy {demand.commit} to {f'group {demand.group}' if demand.group else 'that host'} and sign that run"
     if record.revision.sha != demand.commit:
-        found = f"its commit is {record.revision.sha}" if record.revision.sha else "it has no commit"
-        yield Refusal(Reason.COMMIT, f"{found}; --sha asks for {demand.commit}: {again}")
+        actual = f"its commit is {record.revision.sha}" if record.revision.sha else "it has no commit"
+        yield Refusal(Reason.COMMIT, f"{actual}; --sha asks for {demand.commit}: {again}")
     if record.run.mode not in PROVING:
         yield Refusal(
             Reason.MODE,
             f"its run has mode {record.run.mode}; a deploy or a drill is needed: {again}",
         )
     if record.verdict is RunVerdict.WITH_WAIVERS:
-        waived = "; ".join(f"{called(one.waiver)} {words(one.waiver)}" for one in record.waivers if one.covered)
+        waived = "; ".join(
+            f"{waived_check(each.waiver)} {waiver_terms(each.waiver)}" for each in record.waivers if each.covered
+        )
         yield Refusal(
             Reason.WAIVED,
             f"it is only canonical with waivers ({waived}); waived checks were not proven, and canonical is needed: "
@@ -122,7 +124,7 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
             Reason.INCOMPLETE, f"it is not complete: {gap}; every clause must have passed on every host: {again}"
         )
     if record.emulated and not demand.emulated:
-        by = ", ".join([f"provider {record.provider}", *(one.by for one in record.emulations)])
+        by = ", ".join([f"provider {record.provider}", *(each.by for each in record.emulations)])
         yield Refusal(
             Reason.EMULATED,
             f"its run was emulated ({by}), which proves nothing about real hosts: {again}, on real hosts",
@@ -150,7 +152,7 @@ def _judge_record(record: Record, demand: Demand) -> Iterator[Refusal]:
 def _judge_age(record: Record, demand: Demand, again: str) -> Iterator[Refusal]:
     finished = record.run.finished
     if finished is None:
-        return  # said already: it did not come to its end
+        return  # `_gap` reports a run that did not finish
     if finished.tzinfo is None:
         yield Refusal(Reason.FUTURE, f"its run ended at {finished.isoformat()}, which has no time zone: {again}")
         return
@@ -169,13 +171,13 @@ def _judge_age(record: Record, demand: Demand, again: str) -> Iterator[Refusal]:
 
 
 def judge_statement(statement: Statement, record: Record, record_sha256: str, demand: Demand) -> list[Refusal]:
-    """Judge whether a statement, whose signature holds, is about this very record and commit.
+    """Judge whether a statement with a valid signature is about this record and commit.
 
     Args:
-        statement: What was signed.
-        record: The record that stands beside it.
-        record_sha256: Of that record's file.
-        demand: What is needed.
+        statement: The signed statement.
+        record: The record beside it.
+        record_sha256: SHA-256 of that record's file.
+        demand: The requirements.
     """
     return list(_judge_statement(statement, record, record_sha256, demand))
 
@@ -200,13 +202,14 @@ def _judge_statement(statement: Statement, record: Record, record_sha256: str, d
                 f"the statement is of run {run[:80]!r}; the record beside it is of run {record.run.id!r}: {FETCH}",
             )
         else:
-            was = str(signed.digest.get("sha256"))[:_SHOWN]
-            found = f"its SHA-256 is {record_sha256[:_SHOWN]}…, the signed one is {was}…"
-            yield Refusal(Reason.CHANGED, f"{RECORD} does not match the signed record: {found}: {FETCH}")
+            signed_sha256 = str(signed.digest.get("sha256"))[:_SHOWN]
+            difference = f"its SHA-256 is {record_sha256[:_SHOWN]}…, the signed one is {signed_sha256}…"
+            yield Refusal(Reason.CHANGED, f"{RECORD} does not match the signed record: {difference}: {FETCH}")
     if statement.commits != [demand.commit]:
-        found = " and ".join(commit[:80] for commit in statement.commits) or "no commit"
+        commits = " and ".join(commit[:80] for commit in statement.commits) or "no commit"
         yield Refusal(
-            Reason.SUBJECT, f"the signed statement is about {found}; it must be about {demand.commit} alone: {FETCH}"
+            Reason.SUBJECT,
+            f"the signed statement is about {commits}; it must be about {demand.commit} alone: {FETCH}",
         )
     ran = {(host.name, closure(host.after) if host.after else None) for host in record.hosts}
     unknown = sorted(name for name, system in ran if system is None)
@@ -217,24 +220,24 @@ def _judge_statement(statement: Statement, record: Record, record_sha256: str, d
             "deploy again with this version of Switchproof",
         )
     elif statement.systems != {system for _, system in ran}:
-        found = ", ".join(sorted(path for path, _ in statement.systems)) or "no system"
+        systems = ", ".join(sorted(path for path, _ in statement.systems)) or "no system"
         yield Refusal(
-            Reason.SYSTEM, f"the signed statement is about {found}; the record's hosts run other systems: {FETCH}"
+            Reason.SYSTEM, f"the signed statement is about {systems}; the record's hosts run other systems: {FETCH}"
         )
     contract = statement.configured(CONTRACT)
     if contract is None or contract.digest.get("sha256") != demand.contract_sha256:
-        found = str(contract.digest.get("sha256"))[:_SHOWN] if contract else "no single contract"
+        named = str(contract.digest.get("sha256"))[:_SHOWN] if contract else "no single contract"
         needed = demand.contract_sha256[:_SHOWN]
-        yield Refusal(Reason.CONTRACT, f"the signed statement names contract {found}; {needed} is needed: {FETCH}")
+        yield Refusal(Reason.CONTRACT, f"the signed statement names contract {named}; {needed} is needed: {FETCH}")
     predicate = statement.predicate
     if predicate.result != "PASSED" or predicate.failed_tests or predicate.warned_tests:
         failed = ", ".join([*predicate.failed_tests, *predicate.warned_tests][:3]) or "nothing"
-        said = f"{predicate.result[:20]} ({failed[:160]} failed)"
-        yield Refusal(Reason.RESULT, f"the signed statement's result is {said}; PASSED is needed: {FETCH}")
+        result = f"{predicate.result[:20]} ({failed[:160]} failed)"
+        yield Refusal(Reason.RESULT, f"the signed statement's result is {result}; PASSED is needed: {FETCH}")
 
 
 def judge_signer(principals: tuple[str, ...], demand: Demand) -> list[Refusal]:
-    """Judge whether those who signed are who must have."""
+    """Judge whether the signers include the required one."""
     if demand.signer is None or demand.signer in principals:
         return []
     return [
@@ -247,7 +250,7 @@ def judge_signer(principals: tuple[str, ...], demand: Demand) -> list[Refusal]:
 
 
 def _gap(record: Record, units: tuple[str, ...]) -> str | None:
-    """Name the first thing that a canonical run of a contract would have and this one has not."""
+    """Return the first part that a canonical run of a contract has and this run lacks."""
     run = record.run
     if run.finished is None or run.exit_code != 0 or run.interrupted:
         return f"the run did not finish (exit code {run.exit_code})"
@@ -284,7 +287,7 @@ def _missing(clauses: list[ClauseResult], units: tuple[str, ...]) -> str | None:
 
 
 def _span(span: dt.timedelta) -> str:
-    """A span of time in the largest unit that tells it, rounded down."""
+    """Return a time span in the largest suitable unit, rounded down."""
     seconds = int(span.total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length or (seconds and seconds % length == 0):

@@ -1,4 +1,4 @@
-"""A run as an in-toto statement: what a signature says of it, made from a record and read back (pure)."""
+"""Makes an in-toto statement of a run from its record, and parses it (pure)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from switchproof.deploy.record.record import Host, Record
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 RECORD, CONTRACT, TARGET = "record.json", "contract", "target"
-"""Names of what a run was configured by; the target file's is followed by its own: `target ovh.toml`."""
+"""Names of a run's configuration; that of the target file contains its file name: `target ovh.toml`."""
 
 _NIX_DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 _NIX_SHA256 = re.compile(f"sha256:([01][{_NIX_DIGITS}]{{51}})")
@@ -29,11 +29,11 @@ _T = TypeVar("_T")
 
 
 class NothingToSign(SwitchproofError):
-    """The run came to no commit and no system, so there is nothing that a statement could be about."""
+    """The run has no commit and no system that a statement could be about."""
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Something that a statement names by a digest (in-toto's ResourceDescriptor)."""
+    """A file or commit that a statement names by a digest (in-toto's ResourceDescriptor)."""
 
     name: str = ""
     digest: dict[str, str] = {}
@@ -42,12 +42,12 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
 
 class TestResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The predicate: what was tested with what, and how it ended.
+    """The predicate: the tests, their configuration, and their results.
 
-    What did not pass stands under `failedTests`, a failure that is waived under `warnedTests`.
+    `failedTests` lists tests that did not pass, `warnedTests` those with a waived failure.
     """
 
-    __test__ = False  # to pytest this is no test
+    __test__ = False  # pytest must not collect it
 
     result: str
     configuration: tuple[Resource, ...]
@@ -57,7 +57,7 @@ class TestResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An in-toto statement with a test result. As in-toto asks, fields that are not known are passed over."""
+    """An in-toto statement with a test result. Unknown fields are ignored, as in-toto requires."""
 
     type_: str = msgspec.field(name="_type")
     subject: tuple[Resource, ...]
@@ -67,30 +67,30 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     @property
     def commits(self) -> list[str]:
         """The commits that it is about."""
-        return [digest for one in self.subject if (digest := one.digest.get("gitCommit"))]
+        return [digest for each in self.subject if (digest := each.digest.get("gitCommit"))]
 
     @property
     def systems(self) -> set[tuple[str, str]]:
         """The system closures that it is about, as store path and SHA-256 of the archive in hexadecimal digits."""
-        return {(one.name, one.digest["sha256"]) for one in self.subject if "sha256" in one.digest}
+        return {(each.name, each.digest["sha256"]) for each in self.subject if "sha256" in each.digest}
 
     def configured(self, name: str) -> Resource | None:
-        """What the run was configured by under a name; None unless there is exactly one."""
-        found = [one for one in self.predicate.configuration if one.name == name]
-        return found[0] if len(found) == 1 else None
+        """Return the configuration with a name; None unless there is exactly one."""
+        named = [each for each in self.predicate.configuration if each.name == name]
+        return named[0] if len(named) == 1 else None
 
 
 def make_statement(record: Record, record_sha256: str, target: str, target_sha256: str) -> Statement:
-    """Say of a run what is to be signed.
+    """Make the statement about a run.
 
     Args:
         record: The run.
-        record_sha256: Of `record.json` as it stands in the run's folder.
+        record_sha256: SHA-256 of `record.json` in the run's folder.
         target: The target file's name.
-        target_sha256: Of the target file.
+        target_sha256: SHA-256 of the target file.
 
     Raises:
-        NothingToSign: There is neither a commit nor a system to speak of.
+        NothingToSign: The run has neither a commit nor a system.
     """
     sha = record.revision.sha
     systems = {system for host in record.hosts if host.after and (system := closure(host.after))}
@@ -131,9 +131,9 @@ def make_statement(record: Record, record_sha256: str, target: str, target_sha25
 
 
 def closure(system: SystemIdentity) -> tuple[str, str] | None:
-    """Return a system's store path and the SHA-256 of its archive in hexadecimal digits; None if not both are known.
+    """Return a system's store path and the SHA-256 of its archive in hexadecimal digits; None if one is unknown.
 
-    Nix prints the hash in its own base 32: the digits of the number that the bytes are, the last byte first.
+    Nix prints the hash in its own base 32: the digits of the number whose bytes it is, the last byte first.
     """
     spelled = _NIX_SHA256.fullmatch(system.nar_hash or "")
     if not spelled or not system.toplevel:
@@ -145,7 +145,7 @@ def closure(system: SystemIdentity) -> tuple[str, str] | None:
 
 
 def encode(statement: Statement) -> bytes:
-    """Write a statement as JSON; the signature is over exactly these bytes."""
+    """Encode a statement as JSON; the signature is over exactly these bytes."""
     return msgspec.json.format(msgspec.json.encode(statement), indent=2) + b"\n"
 
 
@@ -153,16 +153,16 @@ def parse_statement(content: bytes) -> Statement:
     """Read a statement.
 
     Raises:
-        ValueError: It is none, or one that two readers could understand differently.
+        ValueError: It is not a statement, or is ambiguous.
     """
     return parse(content, Statement)
 
 
 def parse(content: bytes, kind: type[_T]) -> _T:
-    """Read JSON of one kind in which no key stands twice: of such, one reader takes the first and another the last.
+    """Parse JSON of one type without duplicate keys, because readers disagree about those.
 
     Raises:
-        ValueError: It is none of this kind; the message names the key.
+        ValueError: It does not have this type; the message names the key.
     """
     try:
         json.loads(content, object_pairs_hook=_unique)
@@ -180,7 +180,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _tests(host: Host) -> Iterator[tuple[str, Verdict]]:
-    """Name every check of every leg of a host, with its verdict."""
+    """Yield every check of every leg of a host, with its verdict."""
     for leg, parts in legs(host):
         within = "" if leg == "forward" else f"{leg}/"
         for part in parts:

@@ -76,6 +76,6 @@ def _module(users: Iterable[str], *, asks: bool) -> str:
 
 
 def _command() -> str:
-    from switchproof.deploy.providers.ssh.elevation import ELEVATED
+    from switchproof.deploy.providers.ssh.auth.elevation import ELEVATED
 
     return " ".join(ELEVATED)

@@ -59,7 +59,7 @@ def test_a_fault_is_documented(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", CONTAINER_FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_of_containers_is_documented(fault: Fault) -> None:
     """The lab's page says what is done and what it should be called."""
-    assert f"| `{fault.name}` | {fault.about} | {fault.told} |\n" in PAGE
+    assert f"| `{fault.name}` | {fault.about} | {fault.expected_report} |\n" in PAGE
 
 
 def test_a_container_is_broken_by_its_own_program() -> None:

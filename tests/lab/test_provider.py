@@ -25,7 +25,7 @@ def _up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lab of processes that is up."""
     host = SimpleNamespace(address="10.213.0.2", port=22, user="root", host_key="key")
     state = SimpleNamespace(
-        runtime="netns", shape="ovh", told="processes", suite="trixie", programs=RealPrograms(switch=GIVEN)
+        runtime="netns", shape="ovh", runtime_text="processes", suite="trixie", programs=RealPrograms(switch=GIVEN)
     )
     lab = SimpleNamespace(name="default", state=state, hosts={"a": host, "b": host}, identity_file="/id")
     monkeypatch.setattr(provider, "_already_up", lambda _: lab)
@@ -93,7 +93,7 @@ def test_a_lab_that_cannot_start_says_so(
 
 def test_a_record_names_what_stands_in_for_what() -> None:
     """Stand-ins, given programs, the suite and the sandboxes are told beside what no lab does."""
-    state: Any = SimpleNamespace(suite="forky", told="processes", programs=RealPrograms(switch=GIVEN))
+    state: Any = SimpleNamespace(suite="forky", runtime_text="processes", programs=RealPrograms(switch=GIVEN))
     lines = provider.not_modelled(state)
     assert lines[-3:] == (
         "switch-to-configuration is the program that the lab was given: stc (SHA-256 abc)",

@@ -104,7 +104,7 @@ def test_a_host_is_told_what_its_machines_run_with(accelerator: Accelerator) -> 
     """A microVM's word is its accelerator; each kind is told apart for people, too."""
     lab = msgspec.structs.replace(_lab(DEAD), runtime="microvm", accelerator=accelerator)
     assert lab.machinery == accelerator
-    assert lab.told != _lab(DEAD).told
+    assert lab.runtime_text != _lab(DEAD).runtime_text
 
 
 def test_interfaces_fit_the_kernel() -> None:

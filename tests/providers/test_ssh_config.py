@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.config import HostConfig, read_host
-from switchproof.deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY
+from switchproof.deploy.providers.ssh.openssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.openssh.directives import HONOURED, IGNORED, ONLY
 
 ROOT = Path(__file__).parents[2]
 USER = pwd.getpwuid(os.getuid()).pw_name

@@ -10,7 +10,7 @@ import pytest
 
 from switchproof.deploy.connection import NotRoot, RootRefused
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.providers.ssh.elevation import How
+from switchproof.deploy.providers.ssh.auth.elevation import How
 from tests.logins import COMMAND, PASSWORD, allow, login_user
 from tests.providers.ways import SOON_S, inside, provider, run
 

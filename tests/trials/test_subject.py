@@ -116,4 +116,4 @@ def test_a_secret_in_an_argument_is_seen(run: Run) -> None:
     """Its name and the program are told, the secret is not; in the environment it is no finding."""
     with Arguments({"the token": "s3cr3t-value", "the key": "k3y-value"}) as arguments:
         run("sh -c 'sleep 0.5; : s3cr3t-value'", KEY="k3y-value")
-    assert arguments.found == ("the token stood in the command line of `sh`",)
+    assert arguments.findings == ("the token stood in the command line of `sh`",)

@@ -1,4 +1,4 @@
-"""Which NixOS system a host runs, has set and booted (pure)."""
+"""The NixOS systems that a host runs, has set and has booted (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bucket for long output: whether the instance can write there, found out once in a run, and what it wrote."""
+"""The bucket for long output: checks once per run that the instance can write there, and fetches output."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from switchproof.deploy.providers.aws.carrier import TooLong
 from switchproof.deploy.providers.aws.clients import explain
 
 SLOW_S = 70.0
-"""Seconds that the agent takes longer when it cannot reach the bucket: 30 for each of two streams."""
+"""Additional seconds of the agent if it cannot reach the bucket: 30 for each of two streams."""
 
 
 @dataclass
 class Bucket:
-    """What is known of one instance and the target file's bucket. Safe to use from several threads.
+    """The state of the target file's bucket for one instance. Thread-safe.
 
     Attributes:
         name: The bucket; empty for none.
-        prefix: Below which output is put.
+        prefix: The prefix of the output's keys.
         client: Makes a client of S3.
-        say: Told, once, that the bucket is not used any more, and why.
+        say: Receives once why the bucket is no longer used.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Bucket:
 
     @property
     def usable(self) -> bool:
-        """Whether output may go there."""
+        """Whether to send output there."""
         return bool(self.name) and not self._given_up
 
     @property
     def extra_s(self) -> float:
-        """Seconds by which an answer may come later, until it is known that the instance reaches the bucket."""
+        """Seconds by which an answer may be later, until the instance has reached the bucket once."""
         return 0.0 if self._proved else SLOW_S
 
     def check(self, command: str, instance: str) -> None:
-        """See whether a command's output came into the bucket; if not, no later command gets one."""
+        """Check that a command's output arrived in the bucket; if not, later commands do not use it."""
         if self._proved or self._given_up:
             return
         try:
@@ -53,15 +53,15 @@ class Bucket:
                 self._proved = True
                 return
             why = f"{instance} stored nothing there: check that its role allows s3:PutObject and that it can reach S3"
-        except Exception as error:  # noqa: BLE001 - whatever it is, the output comes without the bucket
+        except Exception as error:  # noqa: BLE001 - after any failure the output comes without the bucket
             why = " ".join(explain(error))
         self._give_up(why)
 
     def fetch(self, command: str, instance: str) -> str | None:
-        """Take a command's output from the bucket; None if it cannot be had, and then the bucket is left out.
+        """Fetch a command's output from the bucket; if that fails, return None and stop to use the bucket.
 
         Raises:
-            TooLong: It has more bytes than a run takes in.
+            TooLong: The output has more bytes than a run accepts.
         """
         try:
             s3 = self.client()
@@ -69,7 +69,7 @@ class Bucket:
             body: bytes = (
                 s3.get_object(Bucket=self.name, Key=keys[0])["Body"].read(limits.OUTPUT + 1) if keys else b""
             )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the output comes without the bucket
+        except Exception as error:  # noqa: BLE001 - after any failure the output comes without the bucket
             self._give_up(" ".join(explain(error)))
             return None
         if not keys:

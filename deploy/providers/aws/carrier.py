@@ -1,7 +1,7 @@
-"""What is sent through SSM to carry a program to a host, and what its answer means. Pure.
+"""Encodes a program for a host into commands of SSM, and decodes the answers (pure).
 
-`host/ssm-carrier.sh` is the other half. All that is not fixed text travels as base64, so that no shell, no JSON and
-no `{{…}}` on the way finds anything to interpret in it.
+`host/ssm-carrier.sh` is the other half. Everything besides fixed text travels as base64, so that no shell, JSON
+parser or `{{…}}` on the way interprets it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from switchproof.deploy.host import limits
 CARRIER = Path(__file__).parents[2] / "host" / "ssm-carrier.sh"
 
 PASSED_ON = 24_000
-"""Characters of standard output that GetCommandInvocation returns; what comes after them is lost (AWS's model)."""
+"""Characters of standard output that GetCommandInvocation returns; the rest is lost (AWS's API model)."""
 
 PIECE = 15_900
-"""Bytes of packed output in one answer: in base64, with words and frame, less than `PASSED_ON`."""
+"""Bytes of packed output in one answer; as base64 with the frame, less than `PASSED_ON`."""
 
 UNLIMITED = 2**40
 """Bytes of packed output in one answer that goes to a bucket."""
@@ -43,25 +43,25 @@ _OPENING = re.compile(
 
 
 class Mangled(Inconclusive):
-    """What came back through SSM is not one whole answer."""
+    """The output from SSM is not one complete answer."""
 
 
 class TooLong(Inconclusive):
-    """The host's answer is more than a run takes in; asking again would bring as much."""
+    """The host's answer exceeds the limits of a run; it would do so again."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the host's half said of one question.
+    """The answer of the host's half to one question.
 
     Attributes:
-        outcome: `answered` has the output; `running` and `lost` were begun and have not ended, or never will;
-            `unknown` was never begun; `needs` and `corrupt` lack the program, or have another one.
-        status: The program's exit status, `signal` if it ended by one; whose number it is while `running`.
+        outcome: `answered` has the output; `running` has begun and not ended; `lost` has begun and will never end;
+            `unknown` was never begun; `needs` lacks the program; `corrupt` has another one.
+        status: The program's exit status, `signal` after a signal; the process id while `running`.
         size: Bytes of the packed output.
         sha256: The packed output's digest.
-        offset: Where in it `piece` begins.
-        words: The last bytes of standard error.
+        offset: The offset of `piece` in it.
+        stderr: The last bytes of standard error.
         piece: Bytes of the packed output.
     """
 
@@ -70,13 +70,13 @@ class Answer:
     size: int = 0
     sha256: str = "-"
     offset: int = 0
-    words: bytes = b""
+    stderr: bytes = b""
     piece: bytes = b""
 
 
 @dataclass(frozen=True)
 class Load:
-    """A program, as it is carried: a file, who interprets it, and the values that it is given."""
+    """A program for the carrier: a file, its interpreter, and its variables."""
 
     file: bytes
     interpreter: str
@@ -85,25 +85,25 @@ class Load:
 
     @classmethod
     def of(cls, program: Program) -> Load:
-        """Take a question apart, so that its script need not be carried each time; a text is all there is."""
+        """Split a question, so that its script is not sent each time; a text stays whole."""
         if isinstance(program, Question):
             return cls(program.script.encode(), "bash", program.verb, program.values)
         return cls(program, "sh", "", {})
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the file, by which the host knows it."""
+        """The SHA-256 that identifies the file on the host."""
         return hashlib.sha256(self.file).hexdigest()
 
 
 @dataclass(frozen=True)
 class Errand:
-    """What the host's half is to do.
+    """A task for the host's half.
 
     Attributes:
-        assignments: Its variables; every value is of letters, digits, `-` and `_`.
-        load: The program to run, if one is to be run.
-        whole: Carry the program's file; else the host must have it.
+        assignments: Its variables; values contain only letters, digits, `-` and `_`.
+        load: The program to run; None without one.
+        whole: Whether to send the program's file, which the host must have otherwise.
     """
 
     assignments: Mapping[str, str]
@@ -112,7 +112,7 @@ class Errand:
 
     @property
     def question(self) -> str:
-        """What the errand is known by, on the host and in the command's comment."""
+        """The name of the errand on the host and in the command's comment."""
         return self.assignments["question"]
 
     def text(self) -> str:
@@ -127,13 +127,13 @@ class Errand:
 
 
 def ask(question: str, load: Load, *, whole: bool, limit: int, patience_s: int) -> Errand:
-    """Make the errand that runs a program, once however often it arrives, and answers with its output.
+    """Make the errand that runs a program, only once even if it arrives twice, and returns its output.
 
     Args:
-        question: 16 hexadecimal digits that name it.
+        question: 16 hexadecimal digits that identify it.
         load: The program.
-        whole: Carry the file; else the host must have it.
-        limit: Bytes of packed output to answer with.
+        whole: Whether to send the file, which the host must have otherwise.
+        limit: Bytes of packed output in the answer.
         patience_s: Seconds for which a second arrival waits for the first one's answer.
     """
     program = {"digest": load.digest, "interpreter": load.interpreter, "argument": load.argument}
@@ -142,12 +142,12 @@ def ask(question: str, load: Load, *, whole: bool, limit: int, patience_s: int) 
 
 
 def look(question: str, *, offset: int = 0, limit: int = PIECE) -> Errand:
-    """Make the errand that tells what became of a question, with output from an offset on; it runs nothing."""
+    """Make the errand that reports on a question, with output from an offset on; it runs nothing."""
     return _without_program(question, "look", offset, limit)
 
 
 def withdraw(question: str) -> Errand:
-    """Make the errand that tells what became of a question, and sees to it that one that never came is never run."""
+    """Make the errand that reports on a question, and prevents a later run of one that never arrived."""
     return _without_program(question, "withdraw", 0, PIECE)
 
 
@@ -158,23 +158,23 @@ def _without_program(question: str, action: str, offset: int, limit: int) -> Err
 
 
 def parse(output: str, question: str) -> Answer:
-    """Find the answer to a question in what SSM passed on.
+    """Find the answer to a question in SSM's output.
 
     Raises:
-        Mangled: There is none, or it is cut short or altered.
-        TooLong: It says that it is more than a run takes in.
+        Mangled: There is none, or it is truncated or altered.
+        TooLong: It announces more than a run accepts.
     """
-    found = [match for match in _OPENING.finditer(output) if match["question"] == question]
-    if not found:
+    openings = [match for match in _OPENING.finditer(output) if match["question"] == question]
+    if not openings:
         raise Mangled(f"SSM's output does not contain the host's answer: {output[-200:].strip() or 'nothing at all'}")
-    opening = found[-1]
+    opening = openings[-1]
     outcome = opening["outcome"]
     body, end, _ = output[opening.end() + 1 :].partition(f"\nSWITCHPROOF-SSM/1 {question} end")
     if not end:
         raise Mangled(f"the host's answer is cut off after {len(output)} characters")
     lines = body.split("\n") if outcome == "answered" else ["", ""]
     try:
-        words, piece = (base64.b64decode(line.strip(), validate=True) for line in lines)
+        stderr, piece = (base64.b64decode(line.strip(), validate=True) for line in lines)
     except (ValueError, binascii.Error) as error:
         raise Mangled(f"the host's answer was changed on the way: {error}") from error
     if outcome not in get_args(Outcome):
@@ -187,17 +187,17 @@ def parse(output: str, question: str) -> Answer:
         int(opening["size"]),
         opening["sum"],
         int(opening["offset"]),
-        words,
+        stderr,
         piece,
     )
 
 
 def whole_output(answer: Answer, packed: bytes) -> bytes:
-    """Check the packed output that came in pieces, and unpack it.
+    """Check the packed output from all pieces, and unpack it.
 
     Raises:
-        Mangled: It is not what the host had.
-        TooLong: It is more than a run takes in.
+        Mangled: It differs from the host's output.
+        TooLong: It is more than a run accepts.
     """
     if len(packed) != answer.size or hashlib.sha256(packed).hexdigest() != answer.sha256:
         raise Mangled(
@@ -216,5 +216,5 @@ def whole_output(answer: Answer, packed: bytes) -> bytes:
 
 
 def pack(content: bytes) -> str:
-    """Return bytes as the carrier unpacks them: gzip, then base64. Nobody compares them, so they are packed fast."""
+    """Return bytes as gzip in base64, packed fast because nobody compares them."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()

@@ -1,4 +1,4 @@
-"""AWS's clients, and what their errors mean."""
+"""AWS's clients, and the remedies for their errors."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from switchproof.deploy.providers.aws.table import Ssm
 CONNECT_S = 10.0
 """Seconds to connect to AWS."""
 ANSWER_S = 10.0
-"""Seconds for AWS to answer one question."""
+"""Seconds for AWS to answer one request."""
 ACCEPT_S = 20.0
-"""Seconds for AWS to take a command; after that it is looked for."""
+"""Seconds for AWS to accept a command; after that the command is searched."""
 READS = Config(
     connect_timeout=CONNECT_S, read_timeout=ANSWER_S, retries={"mode": "standard", "total_max_attempts": 4}
 )
-"""Standard mode retries with exponential backoff and jitter; said here, as botocore's default changes. Whoever waits
-asks again anyway, so a few attempts do, and more would overrun deadlines."""
+"""Standard mode retries with exponential backoff and jitter; set here, because botocore's default changes. Callers
+repeat requests themselves, so a few attempts are enough, and more would exceed deadlines."""
 SENDS = Config(
     connect_timeout=CONNECT_S, read_timeout=ACCEPT_S, retries={"mode": "standard", "total_max_attempts": 1}
 )
-"""SendCommand has no idempotency token: what was retried blindly would run twice."""
+"""SendCommand has no idempotency token, so a blind retry would run a command twice."""
 
 _SERVICE = re.compile(
     r"(?:ssm|ssm-fips|sts|sts-fips)(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d)?"
     r"\.(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws|api\.amazonwebservices\.com\.cn)"
     r"|vpce-[0-9a-f]{8,17}-[0-9a-z-]+\.(?:ssm|sts)\.[a-z]{2,4}(?:-[a-z]+)+-\d\.vpce\.amazonaws\.com(?:\.cn)?"
 )
-"""Names that AWS gives the endpoints of these services; anybody can have a host below `.amazonaws.com`, too."""
+"""AWS's names of these services' endpoints; anybody can have a host below `.amazonaws.com`, too."""
 _REMEDIES = {
     "ExpiredToken": "the credentials have expired; get new ones",
     "ExpiredTokenException": "the credentials have expired; get new ones",
@@ -59,10 +59,10 @@ class Clients:
 
     Args:
         ssm: The target file's table.
-        emulated: Told once if something stands in for AWS, by its own words or its address, and what it does not do.
+        emulated: Receives once a stand-in for AWS, by its own name or its address, and what it does not model.
 
     Raises:
-        UsageError: No region, no credentials or no such profile.
+        UsageError: There is no region, no credentials or no such profile.
     """
 
     def __init__(self, ssm: Ssm, emulated: Callable[[str, tuple[str, ...]], None]) -> None:
@@ -73,7 +73,7 @@ class Clients:
             self.sts = session.client("sts", region_name=self.region, config=READS)
         self._session = session
         self._emulated = emulated
-        self._told = threading.Lock()
+        self._reported = threading.Lock()
         for client in (self.reads, self.sends, self.sts):
             client.meta.events.register("after-call", self._look_at)
 
@@ -82,34 +82,34 @@ class Clients:
         return self._session.client("s3", region_name=self.region, config=READS)
 
     def _look_at(self, http_response: Any, **_: Any) -> None:
-        """See by an answer whether it is AWS's own."""
-        words = http_response.headers.get("x-switchproof-emulation", "")
-        if not words and is_aws(http_response.url):
+        """Check by a response whether it comes from AWS itself."""
+        stand_in = http_response.headers.get("x-switchproof-emulation", "")
+        if not stand_in and is_aws(http_response.url):
             return
-        if self._told.acquire(blocking=False):
+        if self._reported.acquire(blocking=False):
             lacking = http_response.headers.get("x-switchproof-not-modelled", "it is unknown what it does not model")
             where = urlsplit(http_response.url)
             self._emulated(
-                words or f"the endpoint {where.scheme}://{where.netloc}, which is not AWS's",
+                stand_in or f"the endpoint {where.scheme}://{where.netloc}, which is not AWS's",
                 tuple(lacking.split(" | ")),
             )
 
 
 def is_aws(url: str) -> bool:
-    """Tell whether an address is one of AWS's own for these services, with TLS, on the usual port."""
+    """Whether a URL is one of AWS's own for these services, with TLS, on the usual port."""
     parts = urlsplit(url)
     return parts.scheme == "https" and parts.port in {None, 443} and bool(_SERVICE.fullmatch(parts.hostname or ""))
 
 
 def code_of(error: Exception) -> str:
-    """Return AWS's own name for an error, empty if it did not come from AWS."""
+    """Return AWS's code of an error; empty if it did not come from AWS."""
     if isinstance(error, botocore.exceptions.ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     return ""
 
 
 def explain(error: Exception) -> tuple[str, str]:
-    """Say what an error means and what to do about it."""
+    """Return the meaning of an error, and a remedy."""
     code = code_of(error)
     if code in _REMEDIES:
         return str(error), f"{_REMEDIES[code][0].upper()}{_REMEDIES[code][1:]}."
@@ -131,7 +131,7 @@ def explain(error: Exception) -> tuple[str, str]:
 
 
 def certainly_not_accepted(error: Exception) -> bool:
-    """Tell whether a request has certainly not been taken in: refused, or never sent."""
+    """Whether AWS has certainly not accepted a request: it was refused, or never sent."""
     if isinstance(error, botocore.exceptions.ClientError):
         return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)) < 500  # noqa: PLR2004 - HTTP
     return isinstance(

@@ -1,4 +1,4 @@
-"""Commands of SSM Run Command: sent once, waited for with a deadline, cancelled when given up."""
+"""Sends commands of SSM Run Command once, waits for them with a deadline, and cancels them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from switchproof.deploy.providers.aws.status import Fate, Reading
 from switchproof.deploy.providers.aws.table import Ssm
 
 LISTED_S = 15.0
-"""Seconds after which a command that was accepted is in AWS's lists; they are not consistent at once."""
+"""Seconds after which an accepted command appears in AWS's lists, which are only eventually consistent."""
 SLACK_S = 10.0
-"""Seconds beyond a command's own limits after which it is given up."""
+"""Seconds beyond a command's own limits after which the run stops waiting for it."""
 ASKED_EVERY_S = 0.75
-"""Seconds between two questions for a command's end, after the first few and but for a jitter of a fifth."""
+"""Seconds between two requests for a command's status, after the first few, with a jitter of a fifth."""
 QUIET_S = 20.0
-"""Seconds without an answer after which it is said what is waited for."""
+"""Seconds without an answer after which the wait is reported."""
 
 
 _LOST_REPLY = "; the agent resends a lost reply every 5 min and when it restarts"
 
 
 class NotSent(ConnectionLost):
-    """AWS certainly did not take the command, so nothing of it is anywhere."""
+    """AWS has certainly not accepted the command."""
 
 
 class Abandoned(ConnectionLost):
-    """Nobody waits for the answer any more."""
+    """The wait for the answer was stopped from another thread."""
 
 
 class GivenUp(Exception):
@@ -46,7 +46,7 @@ class GivenUp(Exception):
 
 @dataclass(frozen=True)
 class Ended:
-    """What SSM says of a command in the end, and what it passed on of its output."""
+    """The final status of a command, and the output that SSM returned."""
 
     command: str
     reading: Reading
@@ -62,8 +62,8 @@ class Commands:
         instance: Its instance id.
         clients: AWS's clients.
         ssm: The target file's table.
-        bucket: Where long output goes.
-        say: Told what takes long.
+        bucket: The bucket for long output.
+        say: Receives progress of long steps.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class Commands:
         self._stop = threading.Event()
 
     def run(self, name: str, parameters: Mapping[str, list[str]], limit_s: float, *, bucket: bool = False) -> Ended:
-        """Send a command and wait until SSM says that it ended, or its time is over; then it is cancelled.
+        """Send a command and wait until SSM reports its end; cancel it when its time is over.
 
         Args:
-            name: Names the command in its comment, so that it can be found again.
-            parameters: The document's.
+            name: The name in the command's comment, for a search.
+            parameters: The parameters of the document.
             limit_s: Seconds that it may run.
-            bucket: Have the output put into the bucket, if there is one, and take it from there if it is long.
+            bucket: Whether to send long output to the bucket, if there is one.
 
         Raises:
-            NotSent: AWS refused it, or was not reached.
+            NotSent: AWS refused it, or could not be reached.
             Abandoned: The waiting was stopped.
-            ConnectionLost: It cannot be told whether it was sent.
+            ConnectionLost: It is unknown whether it was sent.
         """
         try:
             self._pause(0)
@@ -97,12 +97,12 @@ class Commands:
             raise self._abandoned() from None
 
     def stop(self) -> None:
-        """End all waiting, from another thread, for good."""
+        """Stop all waits for good, from another thread."""
         self._stop.set()
 
     @property
     def long_output(self) -> bool:
-        """Whether an answer may be longer than SSM passes on."""
+        """Whether an answer may be longer than SSM returns."""
         return self._bucket.usable
 
     def rest(self, seconds: float) -> None:
@@ -143,7 +143,7 @@ class Commands:
             self._pause(pace.next_s())
 
     def _find(self, name: str, asked: dt.datetime, error: Exception) -> str:
-        """Look for a command of which it is not known whether AWS took it in."""
+        """Search a command when it is unknown whether AWS accepted it."""
         since = (asked - dt.timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
         give_up = time.monotonic() + LISTED_S
         problem: Exception = error
@@ -157,7 +157,7 @@ class Commands:
                     for command in page["Commands"]:
                         if command.get("Comment") == f"switchproof {name}":
                             return str(command["CommandId"])
-            except Exception as unreadable:  # noqa: BLE001 - the same is asked again until the time is over
+            except Exception as unreadable:  # noqa: BLE001 - the search is repeated until the time is over
                 problem = unreadable
             self._pause(pace.next_s())
         raise self._lost(
@@ -177,7 +177,7 @@ class Commands:
             now = time.monotonic()
             try:
                 answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
-            except Exception as error:  # noqa: BLE001 - what cannot be read now is read again
+            except Exception as error:  # noqa: BLE001 - the status is requested again
                 if code_of(error) in THROTTLED:
                     pace.longest_s = 5.0
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
@@ -191,22 +191,22 @@ class Commands:
             give_up = sent + self._ssm.start_s + SLACK_S if started is None else started + limit_s + slack_s
             if now > give_up:
                 waited = f"given up {self._cancel(command)} after {now - began:.0f} s"
-                return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last status was: {reading.words}"))
+                return Ended(command, Reading(Fate.UNCERTAIN, f"{waited}; the last status was: {reading.text}"))
             if now > quiet_until:
                 quiet_until = math.inf
                 self._say(
                     f"{self._host}: waiting for {'the end' if started else 'the start'} of command {command} on "
-                    f"{self._instance}, for at most {give_up - now:.0f} s before asking the host; {reading.words}"
+                    f"{self._instance}, for at most {give_up - now:.0f} s before asking the host; {reading.text}"
                     + (_LOST_REPLY if started else "")
                 )
         self._cancel(command)
         raise GivenUp
 
     def _cancel(self, command: str) -> str:
-        """Ask AWS to end a command, and say whether it was asked; whether it ends is seen on the host."""
+        """Ask AWS to cancel a command, and describe the result; the host knows whether it ended."""
         try:
             self._clients.reads.cancel_command(CommandId=command, InstanceIds=[self._instance])
-        except Exception as error:  # noqa: BLE001 - it is looked for on the host in any case
+        except Exception as error:  # noqa: BLE001 - the host is asked in any case
             return f"and not cancelled ({explain(error)[0]})"
         return "and cancelled"
 
@@ -237,13 +237,13 @@ class Commands:
 
 
 class _Pace:
-    """The seconds between two questions: few at first, at most about `longest_s`, never quite the same."""
+    """The pause between two requests: short at first, at most about `longest_s`, with jitter."""
 
     def __init__(self, longest_s: float) -> None:
         self.longest_s = longest_s
         self._pause_s = 0.25
 
     def next_s(self) -> float:
-        pause = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads questions, hides nothing
+        pause = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads requests, hides nothing
         self._pause_s = min(self._pause_s * 1.5, self.longest_s)
         return pause

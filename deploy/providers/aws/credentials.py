@@ -1,4 +1,4 @@
-"""Whose credentials a run uses, found as boto3 finds them, and what it means when they cannot be had."""
+"""Finds a run's AWS credentials as boto3 does, and explains why they cannot be used."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
 
 
 def open_session(ssm: Ssm) -> tuple[boto3.Session, str]:
-    """Open a session with credentials that exist, in the role if one is to be assumed, and return its region, too.
+    """Open a session with credentials, in a role if one is named; return it with its region.
 
     Raises:
-        UsageError: No region, no such profile, or no credentials, and why.
+        UsageError: There is no region, no such profile, or no credentials; the message says why.
     """
     profile = ssm.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"
     with _explained(profile):
@@ -41,7 +41,7 @@ def open_session(ssm: Ssm) -> tuple[boto3.Session, str]:
         provider._popen = _Bounded  # noqa: SLF001 - nor has botocore
         credentials = session.get_credentials()
         if credentials is not None:
-            credentials.get_frozen_credentials()  # a login that expired is found here, and not in the middle of a run
+            credentials.get_frozen_credentials()  # detects an expired login now, not in the middle of a run
     if credentials is None:
         raise UsageError(
             "no AWS credentials: set AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a "
@@ -55,22 +55,22 @@ def open_session(ssm: Ssm) -> tuple[boto3.Session, str]:
 
 @contextlib.contextmanager
 def usable_configuration() -> Iterator[None]:
-    """Report whatever botocore cannot make a client of, such as an endpoint that is no URL.
+    """Report values with which botocore cannot make a client, such as an endpoint that is not a URL.
 
     Raises:
-        UsageError: What is wrong, and the files that it may stand in.
+        UsageError: A value is wrong; the message names the files that may contain it.
     """
     try:
         yield
     except Exception as error:
         raise UsageError(
-            f"provider 'aws': the AWS configuration cannot be used: {_words(error)}; "
+            f"provider 'aws': the AWS configuration cannot be used: {_message(error)}; "
             f"see {config_file()} and the environment variables AWS_*"
         ) from error
 
 
 def remedy_of(error: Exception) -> str | None:
-    """Say what to do about credentials that ended during a run, None if the error is about something else."""
+    """Return the remedy for credentials that expired during a run; None for other errors."""
     match error:
         case botocore.exceptions.LoginError():
             return "Run `aws login` with the profile that is used."
@@ -91,7 +91,7 @@ def config_file() -> str:
 
 @contextlib.contextmanager
 def _explained(profile: str, session: boto3.Session | None = None) -> Iterator[None]:
-    """Turn whatever goes wrong with credentials into a sentence with file and profile."""
+    """Describe a problem of credentials in a sentence with file and profile."""
     try:
         yield
     except Exception as error:
@@ -105,22 +105,22 @@ def _problem(error: Exception, profile: str, config: dict[str, Any]) -> str:
     where = f"the profile {profile!r} in {config_file()}"
     token_file = os.environ.get(_WEB_IDENTITY) or config.get("web_identity_token_file")
     if isinstance(error, botocore.exceptions.LoginError):
-        return f"the login of {where} has ended ({_words(error)}): run `aws login --profile {profile}`"
+        return f"the login of {where} has ended ({_message(error)}): run `aws login --profile {profile}`"
     if isinstance(error, _SSO):
-        return f"the SSO login of {where} has ended ({_words(error)}): run `aws sso login --profile {profile}`"
+        return f"the SSO login of {where} has ended ({_message(error)}): run `aws sso login --profile {profile}`"
     if isinstance(error, OSError) and token_file and str(error.filename) == str(token_file):
         name = _WEB_IDENTITY if os.environ.get(_WEB_IDENTITY) else f"web_identity_token_file of {where}"
         return f"the web identity token {token_file} ({name}) cannot be read: {error.strerror}"
     if "credential_process" in config and not isinstance(error, botocore.exceptions.ProfileNotFound):
         return f"credential_process of {where} gives no credentials: {_of_process(error)}"
-    return f"{where} gives no credentials: {_words(error)}"
+    return f"{where} gives no credentials: {_message(error)}"
 
 
 def _of_process(error: Exception) -> str:
-    """Say what is wrong with a `credential_process`, without what it printed, which may be half a secret."""
+    """Describe the problem of a `credential_process` without its output, which may contain a part of a secret."""
     match error:
         case botocore.exceptions.CredentialRetrievalError():
-            return _words(error)
+            return _message(error)
         case OSError():
             return f"{error.filename} cannot be run: {error.strerror}"
         case UnicodeDecodeError():
@@ -131,8 +131,8 @@ def _of_process(error: Exception) -> str:
             return f"its output does not have the form that AWS SDKs expect ({type(error).__name__})"
 
 
-def _words(error: Exception) -> str:
-    """Return an error's words on one line; what has none is called by its type."""
+def _message(error: Exception) -> str:
+    """Return an error's message on one line; the type's name without a message."""
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 

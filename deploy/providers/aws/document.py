@@ -1,9 +1,9 @@
-"""The SSM document that runs nothing but the host's script: whoever may send it has no shell.
+"""Makes an SSM document that runs only the host's script, so that its callers have no shell.
 
     switchproof schema ssm-document deploy/targets/aws.toml >document.json
 
-What the target file says of the repository and of health stands in the document itself; a caller gives the rest as
-typed parameters, which the agent passes on as environment variables, so that none of them is ever text of a shell.
+The document itself contains the target file's repository and health limits. A caller gives the rest as typed
+parameters, which the agent passes on as environment variables, so that no value ever becomes shell text.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from switchproof.deploy.providers.aws.carrier import CARRIER, Errand
 from switchproof.deploy.providers.aws.packing import gzip_of
 from switchproof.deploy.target.types import Target
 
-VALUES: Mapping[str, str] = {name: one.allowed for name, one in VARIABLES.items() if one.given_by == "run"}
-"""The script's variables that a caller may give, and what they may be."""
+VALUES: Mapping[str, str] = {
+    name: variable.allowed for name, variable in VARIABLES.items() if variable.given_by == "run"
+}
+"""The script's variables that a caller may set, with the pattern of allowed values."""
 
 _PATH_VARIABLE = re.compile(r"[A-Z0-9_]+_STORE_PATH")
-"""Which store path is installed a caller says for each program of the target file's bridge."""
+"""The pattern of the store paths that a caller gives for each program of the target file's bridge."""
 
 _ERRAND: Mapping[str, str] = {
     "question": r"^[0-9a-f]{16}$",
@@ -43,7 +45,7 @@ _LIMIT = "ExecutionTimeout"
 
 
 def fixed_values(target: Target) -> dict[str, str]:
-    """Return the script's variables that a document holds itself, so that no caller chooses them."""
+    """Return the script's variables that the document itself contains, so that no caller chooses them."""
     return {
         "REPO_URL": target.repository.url or "",
         "WORKDIR": target.repository.checkout,
@@ -57,7 +59,7 @@ def document(target: Target) -> dict[str, Any]:
     fixed = fixed_values(target)
     values = {**VALUES, **{path_variable(name): STORE_PATH for name in target.bridge.programs}}
     lines = [
-        # An agent older than 3.3.2746.0 gives no parameter as a variable.
+        # Agents older than 3.3.2746.0 do not pass parameters as variables.
         ': "${SSM_Question:?this agent does not pass parameters as variables; update amazon-ssm-agent}"',
         *(f'{name}="$SSM_{_name(name)}"' for name in _ERRAND),
         "interpreter=bash",
@@ -66,7 +68,7 @@ def document(target: Target) -> dict[str, Any]:
         *(f"export {name}={shlex.quote(value)}" for name, value in fixed.items()),
         f"packed='{base64.b64encode(gzip_of(carried_script().encode())).decode()}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
-        # AWS takes documents of up to 64 KB, comments and indentation included.
+        # AWS accepts documents of up to 64 KB, including comments and indentation.
         *(line for line in CARRIER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")),
     ]
     return {
@@ -95,7 +97,7 @@ def document(target: Target) -> dict[str, Any]:
 
 
 def text(made: Mapping[str, Any]) -> str:
-    """Return a document as it is given to AWS: one item per line, without indentation."""
+    """Return a document as text for AWS: one item per line, without indentation."""
     return json.dumps(made, indent=0) + "\n"
 
 
@@ -103,7 +105,7 @@ def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[s
     """Return an errand as the parameters of such a document.
 
     Raises:
-        Inconclusive: A value is none that the document takes.
+        Inconclusive: The document does not accept a value.
     """
     given = {name: errand.assignments[name] for name in _ERRAND}
     for name, value in (errand.load.values if errand.load else {}).items():
@@ -126,7 +128,7 @@ def _digest(fixed: Mapping[str, str]) -> str:
 
 
 def _name(variable: str) -> str:
-    """Return a variable's name as that of a parameter, which has letters and digits only."""
+    """Return a variable's name as a parameter, with letters and digits only."""
     return "".join(part.capitalize() for part in variable.split("_"))
 
 

@@ -1,8 +1,7 @@
 """Packs bytes in gzip's format, into the same bytes on every Python and with every zlib (pure).
 
-What is published and registered must not change with the machine that makes it. zlib promises the format of what it
-packs, and not the bytes: zlib-ng and Apple's zlib find other repetitions. Python writes another header since 3.13.
-The format is that of RFC 1951 (deflate) and RFC 1952 (gzip).
+Published files must not depend on the machine that makes them. zlib guarantees the format of its output, not the
+bytes: zlib-ng and Apple's zlib find other repetitions. Python 3.13 and later write another header.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _HEADER = bytes.fromhex("1f8b08000000000002ff")
-"""gzip, deflate, no name, no time, packed as well as can be, on no system in particular."""
+"""The header: gzip, deflate, no name, no time, best compression, unknown system."""
 
 _SHORTEST, _LONGEST, _WINDOW = 3, 258, 32_768
 _TRIED = 256
-"""Earlier places that begin alike and are tried for the longest repetition."""
+"""Earlier positions with the same beginning that are tried for the longest repetition."""
 
 _BYTE = 8
 _END = 256
@@ -35,7 +34,7 @@ _DISTANCES = tuple(1 + sum(1 << bits for bits in _DISTANCE_BITS[:at]) for at in 
 
 
 class _Run(NamedTuple):
-    """A symbol that stands for several lengths of codes: of zero, or of what stands before it."""
+    """A symbol for several lengths of codes: zeros, or repetitions of the length before it."""
 
     symbol: int
     least: int
@@ -46,18 +45,18 @@ class _Run(NamedTuple):
 _RUNS = (_Run(18, 11, 7, True), _Run(17, 3, 3, True), _Run(16, 3, 2, False))
 
 Token = tuple[int, int]
-"""A byte and 0, or the length of a repetition and how far back it begins."""
+"""A byte and 0, or the length of a repetition and the distance to its origin."""
 
 
 class _Bits:
-    """Bits in a row, the lowest of each byte first."""
+    """A sequence of bits, the lowest of each byte first."""
 
     def __init__(self) -> None:
         self._value = self._count = 0
         self._bytes = bytearray()
 
     def add(self, value: int, count: int) -> None:
-        """Add a value that has so many bits."""
+        """Append a value of `count` bits."""
         self._value |= value << self._count
         self._count += count
         while self._count >= _BYTE:
@@ -66,19 +65,19 @@ class _Bits:
             self._count -= 8
 
     def whole(self) -> bytes:
-        """Return all of them, and zeros until the byte is full."""
+        """Return all bits as bytes, filled up with zeros."""
         return bytes(self._bytes) + (bytes([self._value]) if self._count else b"")
 
 
 @lru_cache(maxsize=4)
 def gzip_of(content: bytes) -> bytes:
-    """Return bytes in gzip's format; the same bytes for the same content, always."""
+    """Return content in gzip's format; the same bytes for the same content, always."""
     checksum, size = zlib.crc32(content), len(content) & 0xFFFF_FFFF
     return _HEADER + _block(list(_tokens(content))) + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
 
 
 def _tokens(content: bytes) -> Iterator[Token]:
-    """Find repetitions; one that begins a byte later and is longer goes before one that begins here."""
+    """Find repetitions; a longer one that begins a byte later takes precedence."""
     places: defaultdict[bytes, list[int]] = defaultdict(list)
     at = 0
     waiting: Token | None = None
@@ -103,7 +102,7 @@ def _tokens(content: bytes) -> Iterator[Token]:
 
 
 def _longest(content: bytes, at: int, places: Sequence[int]) -> Token:
-    """Return the longest repetition that begins here, of several the nearest; (0, 0) if there is none."""
+    """Return the longest repetition that begins here, the nearest of equal ones; (0, 0) without one."""
     limit = min(_LONGEST, len(content) - at)
     length, distance = _SHORTEST - 1, 0
     if limit < _SHORTEST:
@@ -121,7 +120,7 @@ def _longest(content: bytes, at: int, places: Sequence[int]) -> Token:
 
 
 def _block(tokens: Sequence[Token]) -> bytes:
-    """Return one block with everything: two codes, whose lengths are written in a third one, and the tokens."""
+    """Return one block with all tokens: two codes, whose lengths a third one encodes, then the tokens."""
     rows = [_symbols(token) for token in tokens]
     literals = _code(Counter([*(row[0] for row in rows), _END]), _DEEPEST)
     distances = _code(Counter(row[3] for row in rows if row[3] >= 0) or Counter([0]), _DEEPEST)
@@ -136,7 +135,7 @@ def _block(tokens: Sequence[Token]) -> bytes:
     used = max(_LEAST_USED, *(at + 1 for at, symbol in enumerate(_ORDER) if symbol in outer))
     bits = _Bits()
     bits.add(1, 1)  # the last block,
-    bits.add(2, 2)  # with codes of its own
+    bits.add(2, 2)  # with its own codes
     bits.add(counts[0] - _END - 1, 5)
     bits.add(counts[1] - 1, 5)
     bits.add(used - _LEAST_USED, 4)
@@ -166,7 +165,7 @@ def _symbols(token: Token) -> tuple[int, int, int, int, int, int]:
 
 
 def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Write lengths of codes as symbols, each with a value and its bits: many of one kind are one symbol."""
+    """Encode lengths of codes as symbols, each with a value and its bits; runs become one symbol."""
     at = 0
     while at < len(lengths):
         same = next((n for n in range(1, len(lengths) - at) if lengths[at + n] != lengths[at]), len(lengths) - at)
@@ -183,21 +182,21 @@ def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 
 
 def _code(counts: Mapping[int, int], deepest: int) -> dict[int, tuple[int, int]]:
-    """Return the code of each symbol, in the order in which its bits are sent, and its bits (Huffman)."""
+    """Return the Huffman code of each symbol, in the order in which its bits are sent, and its length."""
     lengths = _depths(counts)
     while max(lengths.values()) > deepest:
         counts = {symbol: (count + 1) // 2 for symbol, count in counts.items()}
         lengths = _depths(counts)
-    code, before, found = 0, 0, {}
+    code, before, codes = 0, 0, {}
     for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
         code <<= length - before
-        found[symbol] = int(f"{code:0{length}b}"[::-1], 2), length
+        codes[symbol] = int(f"{code:0{length}b}"[::-1], 2), length
         code, before = code + 1, length
-    return found
+    return codes
 
 
 def _depths(counts: Mapping[int, int]) -> dict[int, int]:
-    """Return how deep each symbol is in the tree of Huffman; a single one is 1 deep."""
+    """Return the depth of each symbol in the Huffman tree; a single symbol has depth 1."""
     heap: list[tuple[int, int, tuple[int, ...]]] = [(count, symbol, (symbol,)) for symbol, count in counts.items()]
     heapq.heapify(heap)
     depths = dict.fromkeys(counts, 0 if len(counts) > 1 else 1)

@@ -1,4 +1,4 @@
-"""The provider `aws`: which instance a host is, whether it can be reached, and programs carried to it through SSM."""
+"""The provider `aws`: finds each host's instance, checks that SSM reaches it, and runs programs there."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from switchproof.deploy.providers.aws.table import RUN_SHELL_SCRIPT, AwsHost, Ss
 from switchproof.deploy.target.types import Host, Target
 
 LOOK_S = 20.0
-"""Seconds that a look at what became of a question may take on the host."""
+"""Seconds for a check on the host of a question's state."""
 LEAST_S = 5
-"""Seconds; the agent takes a shorter limit for an hour."""
+"""Seconds; the agent treats a shorter limit as an hour."""
 AT_ONCE = 4
-"""Pieces of output that are fetched at the same time; an agent runs five commands at once."""
+"""Pieces of output that are fetched in parallel; an agent runs five commands at once."""
 
 
 class AwsProvider:
     """Reaches the hosts of a target file through SSM Run Command.
 
     Args:
-        target: Hosts with instance ids or tags.
-        prove: Have every instance really run a command, once, before it is asked for anything; without it, the first
-            question is that command.
-        emulated: Told once if something stands in for AWS, and what of it that does not do.
-        say: Told what takes long, and what is done without.
+        target: The hosts, with instance ids or tags.
+        prove: Whether every instance first runs a command that proves the connection; otherwise the first question
+            does.
+        emulated: Receives once a stand-in for AWS, and what it does not model.
+        say: Receives progress of long steps, and missing features.
 
     Raises:
-        UsageError: No region, no credentials or no such profile.
+        UsageError: There is no region, no credentials or no such profile.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AwsProvider:
         self._buckets = {name: self._bucket(name) for name in self._hosts}
 
     def connect(self, host: str) -> AwsConnection:
-        """Find the host's instance and see that SSM reaches it; see `Provider.connect`."""
+        """Find the host's instance and check that SSM reaches it; see `Provider.connect`."""
         caller = self._who_am_i(host)
         instance = self._find(self._hosts[host], caller)
         commands = Commands(host, instance, self._clients, self._ssm, bucket=self._buckets[host], say=self._say)
@@ -112,7 +112,7 @@ class AwsProvider:
             return self._caller
 
     def _find(self, host: Host, caller: str) -> str:
-        """Find the instance that a host is, known to SSM and online."""
+        """Find the host's instance, which SSM must know and report as online."""
         own = host.part(AwsHost)
         if own.instance:
             filters, named = [{"Key": "InstanceIds", "Values": [own.instance]}], f"the instance {own.instance}"
@@ -121,39 +121,39 @@ class AwsProvider:
             named = "an instance with the tags " + ", ".join(f"{key}={value}" for key, value in own.tags.items())
         try:
             pages = self._clients.reads.get_paginator("describe_instance_information").paginate(Filters=filters)
-            found = [entry for page in pages for entry in page.get("InstanceInformationList", [])]
+            entries = [entry for page in pages for entry in page.get("InstanceInformationList", [])]
         except Exception as error:
             if code_of(error) in {"InvalidInstanceId", "InvalidInstanceInformationFilterValue"}:
-                found = []
+                entries = []
             else:
                 what, remedy = explain(error)
                 raise Unreachable(
                     host.name, f"SSM did not report whether it knows {named}: {what}", remedy
                 ) from error
-        return _only(host.name, found, named, caller)
+        return _only(host.name, entries, named, caller)
 
 
-def _only(host: str, found: list[dict[str, Any]], named: str, caller: str) -> str:
-    """Check what SSM knows of a host's instance."""
-    if not found:
+def _only(host: str, entries: list[dict[str, Any]], named: str, caller: str) -> str:
+    """Return the only instance among SSM's entries for a host, after checks."""
+    if not entries:
         raise Unreachable(
             host,
             f"SSM does not know {named} ({caller})",
             "Check that account and region are right, the instance and its amazon-ssm-agent run, and its role has "
             "AmazonSSMManagedInstanceCore.",
         )
-    if not all(entry.get("InstanceId") for entry in found):
+    if not all(entry.get("InstanceId") for entry in entries):
         raise Unreachable(
             host,
             f"SSM reported {named} without its id",
             "Check that AWS_ENDPOINT_URL_SSM names an endpoint of AWS.",
         )
-    if len(found) > 1:
-        ids = ", ".join(sorted(entry["InstanceId"] for entry in found))
+    if len(entries) > 1:
+        ids = ", ".join(sorted(entry["InstanceId"] for entry in entries))
         raise _Ambiguous(
             host, f"{named} is not one instance but {ids}", "Set hosts.instance, or tags that only this instance has."
         )
-    entry = found[0]
+    entry = entries[0]
     if entry.get("PlatformType") != "Linux":
         raise _Ambiguous(
             host, f"{named} runs {entry.get('PlatformType')}, not Linux", "Name a Linux instance in the target file."
@@ -169,17 +169,17 @@ def _only(host: str, found: list[dict[str, Any]], named: str, caller: str) -> st
 
 
 class _Ambiguous(ConnectionProblem, UsageError):
-    """The target file's host is not one Linux instance."""
+    """The target file's host is not exactly one Linux instance."""
 
 
 class AwsConnection:
-    """Programs for one instance, each carried by a command of its own.
+    """A connection to one instance; each program is a command of its own.
 
     Args:
         host: The host's name.
         commands: The instance's commands.
         target: The target file.
-        facts: Which instance that is.
+        facts: The properties of the connection.
     """
 
     def __init__(self, host: str, commands: Commands, target: Target, facts: ConnectionFacts) -> None:
@@ -190,7 +190,7 @@ class AwsConnection:
         self._fixed = fixed_values(target)
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
-        """Run a program; see `Connection.run`. What was begun is looked for on the host before it is called lost."""
+        """Run a program; see `Connection.run`. Before an answer counts as lost, the host is asked for it."""
         try:
             return self._run(program, timeout_s)
         except TooLong as error:
@@ -203,7 +203,7 @@ class AwsConnection:
             raise Inconclusive(
                 f"{self.host}: the document {self._ssm.document} runs only the verbs of host-switch.sh"
             )
-        # The script of a question is most of what a command weighs, and the host keeps it until its next boot.
+        # A question's script is the largest part of a command, and the host keeps it until its next boot.
         question, answer = self._ask(load, timeout_s, whole=not isinstance(program, Question))
         if answer.outcome == "needs":  # nothing was run
             question, answer = self._ask(load, timeout_s, whole=True)
@@ -218,13 +218,13 @@ class AwsConnection:
             )
         stdout = self._collect(question, answer)
         status = int(answer.status) if re.fullmatch("[0-9]{1,3}", answer.status) else None
-        return Completed(stdout, answer.words, status, time.monotonic() - began)
+        return Completed(stdout, answer.stderr, status, time.monotonic() - began)
 
     def prove(self) -> None:
-        """Have the instance run a command that does nothing.
+        """Run a command that does nothing, as a proof.
 
         Raises:
-            Unreachable: It did not, and why.
+            Unreachable: The instance did not run it; the message says why.
         """
         question = secrets.token_hex(8)
         ended = self._send(carrier.look(question), LOOK_S, bucket=True)
@@ -233,13 +233,13 @@ class AwsConnection:
         except Mangled as error:
             raise Unreachable(
                 self.host,
-                f"SSM reports the instance online, but it did not run a command: {ended.reading.words}: "
+                f"SSM reports the instance online, but it did not run a command: {ended.reading.text}: "
                 f"{ended.stderr.strip() or error}",
                 "Read `journalctl -u amazon-ssm-agent` on it.",
             ) from error
 
     def close(self) -> None:
-        """Stop waiting. What was begun on the host goes on there or is cancelled."""
+        """Stop waiting. A command on the host continues or is cancelled."""
         self._commands.stop()
 
     @property
@@ -247,14 +247,14 @@ class AwsConnection:
         return self._ssm.document != RUN_SHELL_SCRIPT
 
     def _ask(self, load: Load, timeout_s: float, *, whole: bool) -> tuple[str, Answer]:
-        """Have a program run once, and return its name and answer."""
+        """Run a program once, and return its question and answer."""
         question = secrets.token_hex(8)
         give_up = time.monotonic() + timeout_s + self._ssm.start_s
         limit = carrier.UNLIMITED if self._commands.long_output else carrier.PIECE
         errand = carrier.ask(question, load, whole=whole, limit=limit, patience_s=math.ceil(timeout_s))
         try:
             ended = self._send(errand, timeout_s, bucket=True)
-            why = ended.reading.words
+            why = ended.reading.text
             with contextlib.suppress(Mangled):
                 answer = carrier.parse(ended.stdout, question)
                 if answer.outcome not in {"running", "lost"}:
@@ -265,12 +265,12 @@ class AwsConnection:
         except (NotSent, Abandoned):
             raise
         except ConnectionLost as error:
-            # It may have run all the same; only the host knows.
+            # It may have run nevertheless; only the host knows.
             why, cut_off = str(error), False
         return question, self._look_for(question, why, give_up, cut_off=cut_off)
 
     def _look_for(self, question: str, why: str, give_up: float, *, cut_off: bool) -> Answer:
-        """Find out on the host what became of a question whose answer did not come."""
+        """Ask the host for the state of a question whose answer did not arrive."""
         while True:
             answer = self._look(question, why)
             match answer.outcome:
@@ -310,7 +310,7 @@ class AwsConnection:
             ) from error
 
     def _collect(self, question: str, answer: Answer) -> bytes:
-        """Fetch what of the output did not fit into one answer, and check that it is whole."""
+        """Fetch the rest of the output that did not fit into one answer, and check that it is complete."""
         pieces = {0: answer.piece}
         offsets = list(range(len(answer.piece), answer.size, carrier.PIECE))
         for batch in (offsets[first : first + AT_ONCE] for first in range(0, len(offsets), AT_ONCE)):

@@ -1,7 +1,7 @@
-"""What the status of a command invocation means. Pure.
+"""Interprets the status of a command invocation (pure).
 
-Nothing but a whole answer of the host's own says how a program ended: a status only says whether to go on waiting,
-and why there may be none.
+Only a complete answer of the host reports how a program ended. A status only decides whether to wait longer, and
+explains a missing answer.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 
 
 class Fate(enum.Enum):
-    """What is to be done about a command."""
+    """What to do about a command."""
 
     WAIT = "wait"
-    """It is on its way, or at work."""
+    """It is pending or running."""
     READ = "read"
-    """Its script ended; the output tells."""
+    """Its script ended; read the output."""
     NEVER_RAN = "never ran"
-    """SSM did not give it to the host; all the same it is looked for there."""
+    """SSM did not deliver it; the host is asked nevertheless."""
     CUT_OFF = "cut off"
-    """It was ended before its script did."""
+    """It was stopped before its script ended."""
     UNCERTAIN = "uncertain"
-    """It may have run, or still run."""
+    """It may have run, or may still be running."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a status means, in words for a person."""
+    """The meaning of a status, with a text for people."""
 
     fate: Fate
-    words: str
+    text: str
 
 
 _READINGS: dict[tuple[str, str], tuple[Fate, str]] = {
@@ -59,13 +59,13 @@ _LONGEST = 40
 
 
 def read(invocation: Mapping[str, Any]) -> Reading:
-    """Read `Status` and `StatusDetails` of an invocation; an unknown pair is uncertain, never passed or failed."""
+    """Read `Status` and `StatusDetails` of an invocation; an unknown pair is uncertain."""
     status = str(invocation.get("Status", ""))[:_LONGEST]
-    # The model spells some with blanks, the service without.
+    # The API model spells some with blanks, the service without.
     details = str(invocation.get("StatusDetails") or status).replace(" ", "")[:_LONGEST]
-    fate, words = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is unknown here"))
-    if details == "Failed" and invocation.get("ResponseCode") == 0:  # no script's end gives that
-        words = "failed with exit code 0, which the agent reports for a killed worker"
+    fate, text = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is unknown here"))
+    if details == "Failed" and invocation.get("ResponseCode") == 0:  # a script that ended never causes this
+        text = "failed with exit code 0, which the agent reports for a killed worker"
     shown = status if details == status else f"{status}/{details}"
     code = invocation.get("ResponseCode", -1)
-    return Reading(fate, f"{words} (SSM: {shown}{'' if code == -1 else f', response code {code}'})")
+    return Reading(fate, f"{text} (SSM: {shown}{'' if code == -1 else f', response code {code}'})")

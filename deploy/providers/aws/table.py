@@ -21,18 +21,17 @@ RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 
 
 class Ssm(Table, frozen=True, kw_only=True):
-    """How hosts are reached through AWS Systems Manager.
+    """The settings for hosts behind AWS Systems Manager.
 
     Attributes:
-        region: The hosts' region; else AWS_REGION, or the profile's.
-        profile: Of the AWS configuration files; else what boto3 finds by itself.
+        region: The hosts' region; by default AWS_REGION, or the profile's.
+        profile: A profile of the AWS configuration files; by default the credentials that boto3 finds.
         role: The ARN of a role to assume.
-        document: What runs commands: AWS's own document, or one of
-            `switchproof schema ssm-document`.
-        document_version: Which version of it; else its default.
-        bucket: An S3 bucket for output that is longer than SSM passes on; else it is fetched in pieces.
-        prefix: Where in the bucket.
-        start_s: Seconds within which the instance must take a command.
+        document: The document that runs commands: AWS's own, or the output of `switchproof schema ssm-document`.
+        document_version: The version of the document; by default its default version.
+        bucket: An S3 bucket for output that is longer than SSM returns; without it, output is fetched in pieces.
+        prefix: The prefix of keys in the bucket.
+        start_s: Seconds within which the instance must start a command.
     """
 
     region: Annotated[str, Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$(?!\n)")] | None = None
@@ -46,11 +45,11 @@ class Ssm(Table, frozen=True, kw_only=True):
 
 
 class AwsHost(Table, frozen=True, kw_only=True):
-    """The keys of a host that is an instance.
+    """The keys of a host that is an EC2 instance.
 
     Attributes:
         instance: Its instance id, for the provider `aws`.
-        tags: Instead of `instance`, the tags that select it and no other, such as `Name`.
+        tags: Tags that select exactly this instance, such as `Name`, in place of `instance`.
     """
 
     instance: InstanceId | None = None

@@ -1,1 +1,1 @@
-"""The lab: real NixOS-like hosts made on this machine, for a first deploy, for tests and for trying faults."""
+"""The lab: real NixOS-like hosts on this machine, for a first deploy, for tests and for faults."""

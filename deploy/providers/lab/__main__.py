@@ -31,7 +31,7 @@ PROFILE = "/nix/var/nix/profiles/system"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line says and return the exit status."""
+    """Run the command line, and return the exit status."""
     arguments = _parser().parse_args(argv)
     try:
         return _do(arguments)
@@ -119,7 +119,7 @@ def _ssh(arguments: argparse.Namespace) -> int:
     command = ["ssh", "-F", "none", "-i", str(host.identity_file), "-p", str(host.port)]
     command += [f"-o{option}={value}" for option, value in options.items()]
     command += [f"{host.user}@{host.address}", *arguments.remote]
-    os.execvp("ssh", command)  # noqa: S606 - the person goes on in ssh itself
+    os.execvp("ssh", command)  # noqa: S606 - ssh replaces this process
 
 
 def _logs(arguments: argparse.Namespace) -> int:
@@ -141,7 +141,7 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _require_unit(host: LabHost, unit: str) -> None:
-    """Refuse a unit that the host does not have; say so where it only has not logged anything.
+    """Refuse a unit that the host does not have; a unit without log lines gets another message.
 
     Raises:
         LabMisused: The host knows no such unit, and has no log of it.
@@ -162,7 +162,7 @@ def _console(arguments: argparse.Namespace) -> int:
         command = host.inside([*inside, *journal, "_SYSTEMD_UNIT=sandbox.service"])
     else:
         command = host.inside([*journal, f"_SYSTEMD_UNIT=cloud-hypervisor@{arguments.unit}.service"])
-    os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606 - the person ends it with Control-C
+    os.execvpe(command[0], command, ENVIRONMENT)  # noqa: S606 - Control-C ends it
 
 
 def _break(arguments: argparse.Namespace) -> int:
@@ -171,7 +171,7 @@ def _break(arguments: argparse.Namespace) -> int:
     break_host(host, fault.name, arguments.unit)
     named = _named(arguments)
     _say(f"{arguments.unit} of {arguments.host}: {fault.about}.")
-    _say(f"A deploy or an audit should say: {fault.told}.")
+    _say(f"A deploy or an audit should say: {fault.expected_report}.")
     _say(
         f"Next:  {PROGRAM} console{named} {arguments.host} {arguments.unit}    {PROGRAM} mend{named} {arguments.host}"
     )
@@ -185,7 +185,7 @@ def _mend(arguments: argparse.Namespace) -> int:
 
 
 def _ssm(arguments: argparse.Namespace) -> int:
-    """Serve SSM until somebody ends it; what it prints lets a shell deploy through it as to AWS."""
+    """Serve SSM until interrupted; the output lets a shell deploy through it as to AWS."""
     require("aws", "switchproof lab ssm")
     from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
@@ -217,7 +217,7 @@ def _ssm(arguments: argparse.Namespace) -> int:
 
 
 def _require_aws(attached: Lab) -> None:
-    """Refuse a lab whose hosts no deploy through SSM could find healthy."""
+    """Refuse a lab whose hosts could never be healthy in a deploy through SSM."""
     if attached.state.shape != "aws":
         other = f"{attached.name}-aws"[:24]
         raise LabMisused(
@@ -227,13 +227,13 @@ def _require_aws(attached: Lab) -> None:
 
 
 def _keep_private(descriptor: int) -> None:
-    """Let nobody else read a file that a secret is about to be written to."""
+    """Make a file private before a secret is written to it."""
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.fchmod(descriptor, 0o600)
 
 
 def _give_checkout(host: LabHost) -> None:
-    """Give a host the checkout that an instance has, unless it has one; deploys fetch from its origin."""
+    """Give a host an instance's checkout, unless it has one; deploys fetch from its origin."""
     clone = f"[ -e {CHECKOUT} ] || git clone --quiet {Lab.repository_url} {CHECKOUT}"
     host.run(["sh", "-c", clone], timeout_s=30)
 
@@ -256,7 +256,7 @@ def _host(attached: Lab, name: str) -> LabHost:
 
 
 def _named(arguments: argparse.Namespace) -> str:
-    """Return the option that a next command needs to find the same lab."""
+    """Return the option with which the next command finds the same lab."""
     return "" if arguments.name == _default_name() else f" --name {arguments.name}"
 
 
@@ -269,7 +269,7 @@ def _current_system(host: LabHost) -> str:
 
 def _generation(host: LabHost) -> str:
     try:
-        # system-7-link; read from the disk, so that it is known of a host that is off, too.
+        # system-7-link; read from the disk, so that it is known even if the host is off.
         return (host.root / PROFILE.lstrip("/")).readlink().name.split("-")[1]
     except (OSError, IndexError):
         return ""
@@ -369,7 +369,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _default_name() -> str:
-    """Return the lab that a session would use, too."""
+    """Return the lab that a session would use."""
     return os.environ.get(state.VARIABLE) or state.DEFAULT
 
 

@@ -1,4 +1,4 @@
-"""One host's cgroup: it holds all of the host's processes and nothing else, so it can end them all."""
+"""One host's cgroup: it contains exactly the host's processes, so that it can kill them all."""
 
 import contextlib
 import errno
@@ -12,9 +12,9 @@ from switchproof.deploy.providers.lab.errors import LabError
 
 
 def hierarchies() -> tuple[Path | None, Path | None]:
-    """Return where cgroup v2 is mounted, and where systemd's v1 hierarchy is if there is one.
+    """Return the mount points of cgroup v2 and, if there is one, of systemd's v1 hierarchy.
 
-    A host needs a place of its own in both: two hosts in one cgroup share the cgroups of their units.
+    A host needs its own cgroup in both, because two hosts in one cgroup would share the cgroups of their units.
     """
     unified = named = None
     for point, kind, options in mounts.mount_points():
@@ -41,15 +41,15 @@ class Cgroup:
             (directory / "keeper").mkdir(parents=True, exist_ok=True)
 
     def processes(self) -> list[int]:
-        """Return the process ids of everything in it, `keeper` and nested containers included."""
+        """Return the process ids in it, including `keeper` and nested containers."""
         pids: list[int] = []
-        for directory, _, _ in os.walk(self._unified()):  # which passes over what ends meanwhile
+        for directory, _, _ in os.walk(self._unified()):  # which skips folders that disappear meanwhile
             with contextlib.suppress(OSError):
                 pids.extend(int(line) for line in Path(directory, "cgroup.procs").read_text("utf-8").split())
         return pids
 
     def populated(self) -> bool:
-        """Tell whether any process is left in it."""
+        """Whether any process is left in it."""
         try:
             events = (self._unified() / "cgroup.events").read_text("utf-8")
         except OSError:
@@ -57,7 +57,7 @@ class Cgroup:
         return "populated 1" in events
 
     def leader(self) -> int | None:
-        """Return the process that is number 1 inside the host, or None while there is none."""
+        """Return the host's first process (number 1 inside); None without one."""
         for pid in self.processes():
             try:
                 status = Path(f"/proc/{pid}/status").read_text("utf-8")
@@ -69,7 +69,7 @@ class Cgroup:
         return None
 
     def kill(self, *, timeout_s: float = 15) -> None:
-        """End every process in it at once, even one that does not answer, and wait until they are gone."""
+        """Kill every process in it at once, and wait until they are gone."""
         try:
             (self._unified() / "cgroup.kill").write_text("1", "utf-8")
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class Cgroup:
             raise LabError(f"Processes {pids} of {self.name} were killed, but still exist.")
 
     def wait_empty(self, *, timeout_s: float) -> bool:
-        """Wait until no process is left and tell whether that came true."""
+        """Wait until no process is left; return whether that happened in time."""
         deadline = time.monotonic() + timeout_s
         while self.populated():
             if time.monotonic() > deadline:
@@ -88,7 +88,7 @@ class Cgroup:
         return True
 
     def remove(self, *, timeout_s: float = 10) -> None:
-        """Remove the directories of an ended host, and end what entered them at the last moment."""
+        """Remove the directories of a host that has ended, and kill processes that entered them last."""
         deadline = time.monotonic() + timeout_s
         for directory in self.directories():
             while directory.exists():

@@ -1,10 +1,10 @@
-"""What can go wrong in the lab, as exceptions whose text is written for a person."""
+"""The lab's exceptions, with messages for people."""
 
 from switchproof.deploy.errors import SwitchproofError, UsageError
 
 
 class LabError(SwitchproofError):
-    """The lab could not do what was asked."""
+    """The lab could not do what was requested."""
 
 
 class LabMisused(LabError, UsageError):
@@ -12,7 +12,7 @@ class LabMisused(LabError, UsageError):
 
 
 class LabUnavailable(LabError, UsageError):
-    """This machine cannot run a lab as it is."""
+    """This machine cannot run a lab."""
 
     refused = "the lab cannot start hosts here"
 
@@ -22,4 +22,4 @@ class HostFailedError(LabError):
 
 
 class CommandFailedError(LabError):
-    """A command on this machine failed or ran out of time."""
+    """A command on this machine failed or exceeded its time."""

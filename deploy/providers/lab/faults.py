@@ -1,4 +1,4 @@
-"""What can be wrong with a sandbox of a lab host on purpose, and how to break and mend one."""
+"""Faults of a lab host's sandbox, and how to inject and repair one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ PROGRAM: Final = "/usr/local/lib/switchproof-lab/fault"
 CONTAINER_PROGRAM: Final = "/usr/local/lib/switchproof-lab/container-fault"
 BREAK_TIMEOUT_S: Final = 60.0
 SERVING_TIMEOUT_S: Final = 300.0
-"""Seconds until mended sandboxes answer; a busy machine takes minutes for what an idle one does in seconds."""
+"""Seconds until repaired sandboxes answer; a busy machine takes much longer than an idle one."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A way in which a sandbox can be broken; it stays so until it is mended, whatever is deployed meanwhile.
+    """A fault of a sandbox, which stays until it is repaired, whatever is deployed meanwhile.
 
     Attributes:
-        name: What it is called on the command line.
-        about: What is done to the sandbox.
-        case: What the harness should call it; None for what must not make a difference to it.
-        machine: Whether it needs a microVM: a process cannot have it, or would look different.
+        name: Its name on the command line.
+        about: What it does to the sandbox.
+        case: The cause that a deploy should report; None for a fault that must not make a difference.
+        machine: Whether it needs a microVM, because a process cannot have it or would look different.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Fault:
     machine: bool = False
 
     @property
-    def told(self) -> str:
-        """What a deploy or an audit should say."""
+    def expected_report(self) -> str:
+        """The expected report of a deploy or an audit."""
         return str(self.case or "nothing: every clause passes")
 
 
@@ -85,19 +85,19 @@ CONTAINER_FAULTS: Final = (
     Fault("crossed", "it is the other sandbox in the wrong container", Case.MISTAKEN),
     Fault("no-curl", "there is no curl inside its container", None),
 )
-"""What can be wrong with a sandbox in a container: the same, or what is closest to it."""
+"""The faults of a sandbox in a container: the same, or the most similar ones."""
 
 
 def faults_of(shape: Shape) -> tuple[Fault, ...]:
-    """Return the faults that hosts of a shape can have."""
+    """Return the possible faults of hosts of a shape."""
     return CONTAINER_FAULTS if shape == "aws" else FAULTS
 
 
 def find(name: str, shape: Shape = "ovh") -> Fault:
-    """Return the fault of a name.
+    """Return a fault by its name.
 
     Raises:
-        LabMisused: Hosts of this shape have none of that name.
+        LabMisused: Hosts of this shape have no such fault.
     """
     fault = next((fault for fault in faults_of(shape) if fault.name == name), None)
     if fault is None:
@@ -107,15 +107,15 @@ def find(name: str, shape: Shape = "ovh") -> Fault:
 
 
 def break_host(host: LabHost, fault: str, unit: str = "live") -> None:
-    """Break one sandbox of a host; what was broken about it before is mended.
+    """Inject a fault into one sandbox of a host, and repair its earlier fault.
 
     Raises:
-        LabMisused: There is no such fault or unit, or its host has no microVMs and the fault needs one.
+        LabMisused: There is no such fault or unit, or the fault needs a microVM and the host has none.
     """
-    found = find(fault, host.shape)
+    chosen = find(fault, host.shape)
     if unit not in SANDBOXES:
         raise LabMisused(f"There is no unit {unit!r} on a lab host; there are {', '.join(SANDBOXES)}.")
-    if found.machine and host.runtime != "microvm":
+    if chosen.machine and host.runtime != "microvm":
         raise LabMisused(
             f"{fault!r} needs a microVM, and {unit} of host {host.name} is a process: "
             "start a lab with `up --runtime=microvm`."
@@ -124,10 +124,10 @@ def break_host(host: LabHost, fault: str, unit: str = "live") -> None:
 
 
 def mend_host(host: LabHost) -> None:
-    """Take every fault of a host away, and wait until its sandboxes answer again.
+    """Repair every fault of a host, and wait until its sandboxes answer again.
 
     Raises:
-        LabError: They do not.
+        LabError: They do not answer in time.
     """
     _do(host, "mend")
     host.wait_serving(timeout_s=SERVING_TIMEOUT_S)

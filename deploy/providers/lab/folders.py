@@ -1,4 +1,4 @@
-"""Where the lab keeps things on this machine, and the locks that guard them."""
+"""The lab's folders on this machine, and the locks that protect them."""
 
 import fcntl
 import time
@@ -11,13 +11,13 @@ from switchproof.deploy.providers.lab.errors import LabError
 
 
 def labs() -> Path:
-    """Return the folder that holds one folder a lab."""
+    """Return the folder that contains one folder per lab."""
     return cache_folder() / "labs"
 
 
 @contextmanager
 def locked(name: str, *, timeout_s: float) -> Iterator[None]:
-    """Hold one of the lab's locks; the kernel gives it back when the process dies.
+    """Hold one of the lab's locks; the kernel releases it when the process dies.
 
     Raises:
         LabError: Another process held it for all of `timeout_s` seconds.

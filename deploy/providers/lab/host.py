@@ -1,4 +1,4 @@
-"""One lab host: its disk, its power switch, and commands inside it without a network."""
+"""One lab host: its disk, its power, and commands inside it without a network."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ ENVIRONMENT = {
 
 
 class LabHost:
-    """A host of a lab; it is known by name and may be off."""
+    """A host of a lab, which has a name and may be off."""
 
     user = "root"
     port = 22
@@ -61,40 +61,40 @@ class LabHost:
 
     @property
     def runtime(self) -> Runtime:
-        """Return what the host's sandboxes are."""
+        """Return the kind of the host's sandboxes."""
         return self._lab.runtime
 
     @property
     def attr(self) -> str:
-        """Return which of the flake's systems the host runs."""
+        """Return the flake's system that the host runs."""
         return self._state.attr
 
     @property
     def shape(self) -> Shape:
-        """Return which of the two shapes the host has."""
+        """Return the host's shape."""
         return self._lab.shape
 
     @property
     def hostname(self) -> str:
-        """Return the name that the host has for itself."""
+        """Return the host's own host name."""
         return self._state.hostname
 
     def running(self) -> bool:
-        """Tell whether any process of the host is there."""
+        """Whether any process of the host exists."""
         return self._cgroup.populated()
 
     def leader(self) -> int | None:
-        """Return the number on this machine of the host's first process, or None while it has none."""
+        """Return this machine's process id of the host's first process; None without one."""
         return self._cgroup.leader()
 
     def boots(self) -> str:
-        """Return the system that the host boots next, whether the host is on or off."""
+        """Return the system that the host boots next, whether it is on or off."""
         loader = ["bash", str(BOOT_LOADER)]
         done = process.run(loader, timeout_s=10, env={**os.environ, "BOOT": str(self.root / "boot")})
         return done.stdout.strip()
 
     def prepare(self, image: Path) -> None:
-        """Make the host's disk: the image, and over it what only this host has."""
+        """Make the host's disk: the image, with the host's own files over it."""
         self.folder.mkdir(parents=True)
         key = self.folder / "ssh_host_ed25519_key"
         generate_key(key, comment=self.hostname)
@@ -145,7 +145,7 @@ class LabHost:
 
         Args:
             timeout_s: Seconds to wait at most.
-            not_leader: The first process of a boot that is ending and does not count.
+            not_leader: The first process of an earlier boot, which does not count.
 
         Raises:
             HostFailedError: It stopped, or was not ready in time; the message ends with its console's last lines.
@@ -162,7 +162,7 @@ class LabHost:
         """Wait until both sandboxes answer, through their forwards or inside their containers.
 
         Raises:
-            HostFailedError: One did not in time; the message ends with its last words.
+            HostFailedError: One did not answer in time; the message ends with its last log lines.
         """
         deadline = time.monotonic() + timeout_s
         for name, port in SANDBOXES.items():
@@ -181,24 +181,24 @@ class LabHost:
                 time.sleep(POLL_S)
 
     def power_on(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start the host again with the disk, address and keys that it had, and wait until it is ready."""
+        """Restart the host with the same disk, address and keys, and wait until it is ready."""
         self.switch_on()
         self.wait_ready(timeout_s=timeout_s)
 
     def power_off(self, *, timeout_s: float = POWER_OFF_TIMEOUT_S) -> None:
-        """Shut the host down; cut its power when it has not stopped after `timeout_s` seconds."""
+        """Shut the host down; cut its power if it has not stopped after `timeout_s` seconds."""
         leader = self.leader()
         if leader is not None:
-            # systemd takes this signal as "power off"; a leader that is just ending needs none.
+            # systemd powers off at this signal; a leader that is just ending needs none.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(leader, signal.SIGRTMIN + 4)
             self._cgroup.wait_empty(timeout_s=timeout_s)
         self.kill()
 
     def kill(self) -> None:
-        """Cut the host's power: all of its processes end at once, and its disk stays as it is."""
+        """Cut the host's power: kill all of its processes at once, and keep its disk."""
         if self._keeper is not None:
-            self._keeper.kill()  # it may not have entered the cgroup yet
+            self._keeper.kill()  # it may not be in the cgroup yet
         self._cgroup.kill()
         if self._keeper is not None:
             self._keeper.wait(timeout=10)
@@ -206,7 +206,7 @@ class LabHost:
         self._clear()
 
     def remove(self) -> None:
-        """Take away everything of the host but its files."""
+        """Remove everything of the host except its files."""
         self.kill()
         if self.folder.exists():
             mounts.unmount_below(self.folder)
@@ -218,7 +218,7 @@ class LabHost:
         timeout_s: float,
         input: str | None = None,  # noqa: A002 - named as subprocess names it
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root in the host, past its network and SSH, whatever its exit status.
+        """Run a command as root in the host without its network and SSH, whatever its exit status.
 
         Raises:
             HostFailedError: The host is off.
@@ -239,13 +239,13 @@ class LabHost:
         return [*_within_bounds_of(leader), nsenter, "--target", str(leader), "--all", "--", *argv]
 
     def _clear(self) -> None:
-        """Remove what a stopped host leaves on this machine."""
+        """Remove the remains of a stopped host from this machine."""
         self._cgroup.remove()
         network.remove_interface(self._state.cable.interface)
 
     def _answers_ssh(self) -> bool:
         try:
-            # From the address on the cable, so that nothing leaves this machine while there is no cable yet.
+            # Bind to the cable's address, so that nothing leaves this machine while there is no cable yet.
             here = (self._state.cable.runner_address, 0)
             with socket.create_connection((self.address, self.port), timeout=1, source_address=here) as connected:
                 return connected.recv(4) == b"SSH-"
@@ -269,9 +269,9 @@ class LabHost:
 
 
 def _within_bounds_of(leader: int) -> list[str]:
-    """Return the prefix that gives up the capabilities that the host's first process lacks.
+    """Return the prefix that drops the capabilities that the host's first process lacks.
 
-    A hostile host chooses the program that answers to a name, so no program there gets more than the host has.
+    A hostile host chooses the program behind a name, so no program there may have more capabilities than the host.
     """
     lacking = _bounds("self") & ~_bounds(leader)
     dropped = ",".join(f"-cap_{number}" for number in range(lacking.bit_length()) if lacking >> number & 1)
@@ -279,17 +279,17 @@ def _within_bounds_of(leader: int) -> list[str]:
 
 
 def _bounds(pid: int | str) -> int:
-    """Return a process's bounding set; of a process that has just ended, an empty one."""
+    """Return a process's bounding set; empty for a process that has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text("utf-8")
     except OSError:
         return 0
-    found = re.search(r"^CapBnd:\s+([0-9a-f]+)$", status, re.MULTILINE)
-    return int(found[1], 16) if found else 0
+    bounding = re.search(r"^CapBnd:\s+([0-9a-f]+)$", status, re.MULTILINE)
+    return int(bounding[1], 16) if bounding else 0
 
 
 def plain(text: str) -> str:
-    """Return a console's text without the control codes that colour it."""
+    """Return a console's text without control codes for colour."""
     return re.sub(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()].|[@-Z\\-_=>])|[\x00-\x08\x0b-\x1f\x7f]", "", text)
 
 

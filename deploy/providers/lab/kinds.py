@@ -12,15 +12,15 @@ Suite = Literal["trixie", "forky"]
 
 @dataclass(frozen=True, kw_only=True)
 class LabOptions:
-    """What a run asks of the lab.
+    """The options of the lab for a run.
 
     Attributes:
-        keep: Leave the hosts running afterwards.
-        runtime: What the sandboxes must be; None takes the lab that is up as it is.
-        suite: Which release of Debian the hosts must run, in the same way.
+        keep: Whether the hosts stay up afterwards.
+        runtime: The kind of sandboxes; None accepts those of the running lab.
+        suite: The hosts' release of Debian, in the same way.
         nixos_rebuild: The path of a real nixos-rebuild for the hosts.
         switch: The path of a real switch-to-configuration for them.
-        shape: Which shape the hosts have.
+        shape: The shape of the hosts.
     """
 
     keep: bool = False

@@ -1,4 +1,4 @@
-"""Decides whether microVMs can run with KVM: only where a first boot has shown it."""
+"""Decides whether microVMs can use KVM: only if a first boot has shown it."""
 
 import os
 import re
@@ -16,12 +16,12 @@ FIRST_BOOT_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What this machine says of itself.
+    """This machine's support for KVM.
 
     Attributes:
-        extensions: Whether the processor offers its virtualization to us.
-        writable: Whether /dev/kvm is there and opens.
-        paravirtual: Whether KVM is the kind that interprets a guest's kernel, which knows too few instructions.
+        extensions: Whether the processor offers virtualization.
+        writable: Whether /dev/kvm exists and can be opened.
+        paravirtual: Whether KVM interprets the guest's kernel, and so supports too few instructions.
     """
 
     extensions: bool
@@ -30,22 +30,22 @@ class Seen:
 
 
 def look() -> Seen:
-    """Find out what this machine says of itself."""
-    words = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text("utf-8")))
+    """Read this machine's support for KVM."""
+    flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text("utf-8")))
     return Seen(
-        extensions=bool(words & {"svm", "vmx"}),
+        extensions=bool(flags & {"svm", "vmx"}),
         writable=os.access("/dev/kvm", os.R_OK | os.W_OK),
         paravirtual=Path("/sys/module/kvm_pvm").exists(),
     )
 
 
 def promising(seen: Seen) -> bool:
-    """Tell whether a first boot is worth its time."""
+    """Whether a first boot is worth trying."""
     return seen.extensions and seen.writable and not seen.paravirtual
 
 
 def accelerator(image: Path) -> Accelerator:
-    """Return what the microVMs of an image run with on this machine; found out once an image and kernel."""
+    """Return the accelerator for an image's microVMs on this machine, tested once per image and kernel."""
     if not promising(look()):
         return "tcg"
     known = cache_folder() / f"{image.name}.kvm-{os.uname().release}"
@@ -56,7 +56,7 @@ def accelerator(image: Path) -> Accelerator:
 
 
 def boots(image: Path, machinery: Accelerator, *, timeout_s: float) -> bool:
-    """Boot the image's sandbox once as its unit would, and tell whether it began to serve in time."""
+    """Boot the image's sandbox once as its unit does; return whether it served in time."""
     folder = cache_folder() / "first-boot"
     folder.mkdir(exist_ok=True)
     command = ["unshare", "--net", "--", "bash", str(FIRST_BOOT), str(image), machinery, str(folder)]

@@ -1,4 +1,4 @@
-"""A lab: hosts, the sample repository they deploy from, and the key that opens them; and leaving nothing behind."""
+"""A lab: its hosts, their sample repository and key, from the start to the complete removal."""
 
 import time
 from collections.abc import Callable
@@ -22,13 +22,13 @@ LOCK_TIMEOUT_S = 120.0
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Ignore a progress message."""
 
 
 class Lab:
-    """A running lab; as a context manager it is taken away at the end unless it is kept."""
+    """A running lab; as a context manager it is removed at the end unless it is kept."""
 
-    repository_url = "file:///srv/sample.git"  # where every host sees the repository
+    repository_url = "file:///srv/sample.git"  # the path on every host
 
     def __init__(self, written: LabState) -> None:
         self.state = written
@@ -52,21 +52,21 @@ class Lab:
         programs: RealPrograms | None = None,
         progress: Callable[[str], None] = _silent,
     ) -> Self:
-        """Make a lab and wait until its hosts are ready; take away what dead owners left.
+        """Make a lab and wait until its hosts are ready; remove the labs of dead owners.
 
         Args:
-            hosts: The hosts' names; they all start at the same time.
-            name: The lab's name; labs of different names run beside each other.
-            keep: Leave the lab running after this process, until `down`.
-            shape: Which of the two shapes the hosts have.
-            runtime: What the sandboxes on hosts of the shape `ovh` are: microVMs, or processes in network namespaces.
-            suite: The release of Debian on the hosts; None takes the one that the environment names, or trixie.
-            programs: What the hosts run in place of the stand-ins for NixOS's programs.
-            progress: Told what takes long.
+            hosts: The hosts' names; all start at the same time.
+            name: The lab's name; labs with different names run in parallel.
+            keep: Whether the lab stays up after this process, until `down`.
+            shape: The shape of the hosts.
+            runtime: The sandboxes of hosts of shape `ovh`: microVMs, or processes in network namespaces.
+            suite: The release of Debian on the hosts; None for that of the environment, or trixie.
+            programs: The real programs that replace the stand-ins for NixOS's programs.
+            progress: Receives progress of long steps.
 
         Raises:
             LabUnavailable: This machine cannot run a lab.
-            LabError: The lab could not be made, or one of that name is up; nothing is left of the attempt.
+            LabError: The lab could not be made, or its name is in use; nothing remains of the attempt.
         """
         state.check_names(name, hosts)
         runtime = "netns" if shape == "aws" else runtime
@@ -82,10 +82,10 @@ class Lab:
 
     @classmethod
     def attach(cls, name: str = state.DEFAULT) -> Self:
-        """Return a lab that is up.
+        """Return a running lab.
 
         Raises:
-            LabMisused: There is none of that name.
+            LabMisused: There is no lab of that name.
         """
         written = state.read(name)
         if written is None or written.stale():
@@ -105,7 +105,7 @@ class Lab:
             self.down()
 
     def down(self) -> None:
-        """Take the lab away with everything that it took; doing so twice is no error."""
+        """Remove the lab and everything that it uses; a second call does nothing."""
         with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
             self._remove()
 
@@ -127,12 +127,12 @@ class Lab:
                 host.wait_serving(timeout_s=started + START_TIMEOUT_S - time.monotonic())
         self.state = msgspec.structs.replace(self.state, complete=True)
         self.state.write()
-        progress(f"Hosts are ready ({time.monotonic() - started:.1f} s), with {self.state.told}.")
+        progress(f"Hosts are ready ({time.monotonic() - started:.1f} s), with {self.state.runtime_text}.")
 
     def _remove(self) -> None:
         now = state.read(self.name)
         if now is not None and now.owner != self.state.owner:
-            return  # ours is gone already, and this is somebody's new one
+            return  # this lab is gone already, and another one has its name
         for host in self.hosts.values():
             host.remove()
         if self.folder.exists():
@@ -140,7 +140,7 @@ class Lab:
 
 
 def clean() -> None:
-    """Take away labs that nobody can want any more."""
+    """Remove labs that nobody can use any more."""
     with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
         _clean()
 
@@ -149,7 +149,7 @@ def _clean() -> None:
     for written in state.every():
         if written.stale():
             Lab(written)._remove()  # noqa: SLF001 - under the lock that `down` takes
-    # A folder without its file is a start or an end that was cut short before or after everything else.
+    # A folder without its file is from a start or an end that was interrupted.
     for folder in folders.labs().glob("*"):
         if folder.is_dir() and not (folder / state.FILE).exists():
             mounts.unmount_below(folder)
@@ -157,7 +157,7 @@ def _clean() -> None:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a lab's folder, what is written about it last, so that an end cut short can be taken up again."""
+    """Delete a lab's folder, its description last, so that an interrupted removal can be continued."""
     mounts.unmount_below(folder)
     for child in folder.iterdir():
         if child.name == state.FILE:
@@ -171,7 +171,7 @@ def _delete(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a lab shall be."""
+    """The properties of a new lab."""
 
     hosts: tuple[str, ...]
     name: str
@@ -183,7 +183,7 @@ class _Asked:
 
 
 def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
-    """Write down everything that the lab is going to take, before it takes anything."""
+    """Record everything that the lab will use, before it uses anything."""
     clean()
     while True:
         built = image.ensure(progress, Recipe(asked.suite, real_programs=bool(asked.programs)))

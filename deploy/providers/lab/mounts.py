@@ -1,4 +1,4 @@
-"""Mounts and folders of lab hosts: laid over the image, taken away again, never more than that."""
+"""Mounts and deletes the folders of lab hosts, and nothing else."""
 
 import errno
 import re
@@ -15,38 +15,38 @@ SOURCE = "switchproof-lab"  # how `mount` and `findmnt` show a host's root
 def mount_points(table: str | None = None) -> list[tuple[Path, str, str]]:
     """Return mount point, type and super block options of every mount that this process sees."""
     text = table if table is not None else Path("/proc/self/mountinfo").read_text("utf-8")
-    found = []
+    mounts = []
     for line in text.splitlines():
         left, _, right = line.partition(" - ")
         kind, _source, options = right.split(" ", 2)
         # The kernel writes blanks and backslashes as octal numbers.
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), left.split(" ")[4])
-        found.append((Path(point), kind, options))
-    return found
+        mounts.append((Path(point), kind, options))
+    return mounts
 
 
 def mount_root(folder: Path, image: Path) -> Path:
-    """Lay a writable layer in `folder` over the image and return the merged root."""
+    """Mount a writable layer in `folder` over the image, and return the merged root."""
     for name in ("upper", "work", "root"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "image").unlink(missing_ok=True)
     (folder / "image").symlink_to(image)
     # Relative paths, because a colon or comma in a path would end an option. "volatile" skips writing to the
-    # disk: the layer lives no longer than the lab, and cutting a host's power leaves this machine's memory alone.
+    # disk: the layer does not outlive the lab, and a power cut of the host leaves this machine's memory alone.
     layers = "lowerdir=image,upperdir=upper,workdir=work,volatile"
     process.check(["mount", "--types", "overlay", SOURCE, "--options", layers, "root"], timeout_s=20, cwd=folder)
-    # Whatever is mounted below later stays where it was mounted.
+    # Later mounts below it stay where they are.
     process.check(["mount", "--make-private", "root"], timeout_s=20, cwd=folder)
     return folder / "root"
 
 
 def is_mounted(path: Path) -> bool:
-    """Tell whether something is mounted exactly there."""
+    """Whether something is mounted exactly there."""
     return any(point == path for point, _, _ in mount_points())
 
 
 def unmount_below(folder: Path, *, timeout_s: float = 5) -> None:
-    """Unmount everything at or below a folder, deepest first; detach what stays busy."""
+    """Unmount everything at or below a folder, deepest first; detach busy mounts."""
     deadline = time.monotonic() + timeout_s
     while points := _below(folder):
         point = max(points, key=lambda path: len(path.parts))
@@ -59,7 +59,7 @@ def unmount_below(folder: Path, *, timeout_s: float = 5) -> None:
 
 
 def delete(folder: Path, *, timeout_s: float = 10) -> None:
-    """Delete a folder with all its content; a command that a killed owner left may still be writing to it.
+    """Delete a folder with all its content, even while a command of a killed owner writes to it.
 
     Raises:
         LabError: Something is still mounted inside, which would be deleted too.

@@ -1,4 +1,4 @@
-"""The hosts' network: one cable from this machine to each host, in a small subnet that nobody else uses."""
+"""The hosts' network: one cable from this machine to each host, each in a small unused subnet."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,21 +10,21 @@ import msgspec
 from switchproof.deploy.providers.lab import process
 from switchproof.deploy.providers.lab.errors import LabError
 
-# 10.0.0.0/24 is left alone: the microVMs inside the hosts live there.
+# 10.0.0.0/24 is not used, because the microVMs inside the hosts use it.
 RANGES = (
     IPv4Network("10.213.0.0/16"),
     IPv4Network("172.30.0.0/16"),
     IPv4Network("192.168.208.0/20"),
     IPv4Network("100.101.0.0/16"),
 )
-# A shorter prefix is somebody's way to everywhere else, and no neighbour to avoid.
+# A shorter prefix is a default route, not a neighbour to avoid.
 SHORTEST_PREFIX = 8
 
 
 class Cable(msgspec.Struct, frozen=True):
     """One veth pair: its end on this machine, and the two addresses of its /30 subnet.
 
-    A host has no route but this one, so that an answer to anyone but this machine has no way out.
+    A host has no other route, so that answers to other machines cannot leave.
     """
 
     interface: str
@@ -34,7 +34,7 @@ class Cable(msgspec.Struct, frozen=True):
 
     @property
     def subnet(self) -> IPv4Network:
-        """Return the subnet that both ends lie in."""
+        """Return the subnet of both ends."""
         return IPv4Network(f"{self.host_address}/{self.prefix}", strict=False)
 
 
@@ -42,7 +42,7 @@ def choose_subnets(count: int, occupied: Iterable[IPv4Network]) -> list[IPv4Netw
     """Return the first free /30 subnets of the private ranges.
 
     Raises:
-        LabError: There are not that many.
+        LabError: There are too few.
     """
     avoid = [network for network in occupied if network.prefixlen >= SHORTEST_PREFIX]
     chosen: list[IPv4Network] = []
@@ -58,7 +58,7 @@ def choose_subnets(count: int, occupied: Iterable[IPv4Network]) -> list[IPv4Netw
 
 
 def occupied_subnets() -> list[IPv4Network]:
-    """Return every IPv4 subnet that this machine has an address in or a route to."""
+    """Return every IPv4 subnet in which this machine has an address or a route."""
     routes = process.check(["ip", "-json", "-4", "route", "show", "table", "all"], timeout_s=10)
     destinations = [route["dst"] for route in json.loads(routes or "[]") if route["dst"] != "default"]
     interfaces = json.loads(process.check(["ip", "-json", "-4", "address", "show"], timeout_s=10) or "[]")

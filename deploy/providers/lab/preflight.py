@@ -1,4 +1,4 @@
-"""What this machine lacks to run a lab, told in one sentence."""
+"""Checks that this machine can run a lab, and names the first missing requirement."""
 
 import ctypes
 import os
@@ -32,13 +32,13 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 TUN = Path("/dev/net/tun")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INSTANCES = 24
-"""inotify instances that one host with its services opens, roughly."""
+"""Approximate number of inotify instances of one host with its services."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found on this machine."""
+    """The facts about this machine."""
 
     platform: str
     root: bool
@@ -57,17 +57,17 @@ def require(runtime: Runtime = "netns") -> None:
     """Make sure that this machine can run a lab.
 
     Args:
-        runtime: What the sandboxes shall be; microVMs need more than processes.
+        runtime: The kind of sandboxes; microVMs need more than processes.
 
     Raises:
-        LabUnavailable: It cannot; the message says what is needed and how to get it.
+        LabUnavailable: It cannot; the message says what is missing and how to get it.
     """
     if complaint := complain(look(), runtime):
         raise LabUnavailable(complaint)
 
 
 def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
-    """Return the one sentence that says what is needed first, or None when nothing is."""
+    """Return a sentence about the first missing requirement; None if there is none."""
     packages = " ".join(machine.missing_packages)
     unified = "a cgroup v2 hierarchy"
     needs = (
@@ -145,7 +145,7 @@ def complain(machine: Machine, runtime: Runtime = "netns") -> str | None:
 
 
 def look() -> Machine:
-    """Find out about this machine; what needs root or a command is only tried when it is there."""
+    """Collect the facts about this machine; try only what its programs and permissions allow."""
     machine = Machine(platform=sys.platform, root=hasattr(os, "geteuid") and os.geteuid() == 0)
     if not machine.root or machine.platform != "linux":
         return machine
@@ -189,7 +189,7 @@ def _knows_overlayfs() -> bool:
 
 
 def _veth() -> bool:
-    # Tried in a network namespace that ends with the command, so nothing of it stays.
+    # Tried in a network namespace that ends with the command, so that nothing remains.
     attempt = ["unshare", "--net", "--", "ip", "link", "add", "swp-try0", "type", "veth", "peer", "name", "swp-try1"]
     return process.run(attempt, timeout_s=20).returncode == 0
 
@@ -203,13 +203,13 @@ def _tun() -> bool:
 
 
 def _mounts() -> bool:
-    # What boot-host.sh does first.
+    # The first step of boot-host.sh.
     attempt = ["unshare", "--net", "--mount", "--propagation", "slave", "--", "true"]
     return process.run(attempt, timeout_s=20).returncode == 0
 
 
 def _inotify() -> bool:
-    """Tell whether a host's services could watch files; they fail late and in many words where they cannot."""
+    """Whether a host's services could watch files; otherwise they fail late, with many messages."""
     opened: list[int] = []
     try:
         for _ in range(INSTANCES):

@@ -1,4 +1,4 @@
-"""The one door through which the lab starts processes on this machine; every wait has an end."""
+"""Starts every process of the lab on this machine; every wait has a deadline."""
 
 import os
 import shlex
@@ -18,14 +18,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return what it said, whatever its exit status.
+    """Run a command to its end and return its result, whatever its exit status.
 
     Args:
-        argv: The command; nothing is interpreted by a shell.
+        argv: The command; no shell interprets it.
         timeout_s: Seconds after which the command and its children are killed.
         input: Text for its standard input; without it the input is empty.
-        env: The whole environment; this process's own when not given.
-        cwd: The folder it runs in.
+        env: The whole environment; by default this process's own.
+        cwd: Its working directory.
 
     Raises:
         CommandFailedError: It could not be started or did not end in time.
@@ -64,17 +64,17 @@ def check(
     """Run a command that must succeed and return its standard output.
 
     Raises:
-        CommandFailedError: It failed; the message holds the last lines that it wrote.
+        CommandFailedError: It failed; the message contains its last lines.
     """
     done = run(argv, timeout_s=timeout_s, env=env, cwd=cwd)
     if done.returncode != 0:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
-        raise CommandFailedError(f"`{shlex.join(argv)}` failed with exit status {done.returncode}:\n{said}")
+        output = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
+        raise CommandFailedError(f"`{shlex.join(argv)}` failed with exit status {done.returncode}:\n{output}")
     return done.stdout
 
 
 def start(argv: Sequence[str], *, log: Path, cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this call, deaf to this terminal's signals, writing to `log`."""
+    """Start a process that outlives this call and ignores this terminal's signals, writing to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             argv,
@@ -87,7 +87,7 @@ def start(argv: Sequence[str], *, log: Path, cwd: Path) -> subprocess.Popen[byte
 
 
 def tied(argv: Sequence[str]) -> list[str]:
-    """Return a command that has its own mounts and processes, and loses both the moment this process dies."""
+    """Return a command with its own mounts and processes, which end at once when this process dies."""
     alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--")
     return ["setpriv", "--pdeathsig", "KILL", "--", *alone, *argv]
 

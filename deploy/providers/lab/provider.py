@@ -1,4 +1,4 @@
-"""The provider `lab`: hosts made for the run, reached as any other of their shape: over SSH, or through SSM."""
+"""The provider `lab`: makes hosts for the run, and reaches them over SSH or through SSM by their shape."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ NOT_MODELLED = (
     "hosts run Debian's systemd, Nix and OpenSSH, not NixOS",
     "the network is a bridge on this machine",
 )
-"""What of the real thing no lab does."""
+"""Behaviour of the real thing that no lab models."""
 
 
 def not_modelled(lab: LabState) -> tuple[str, ...]:
-    """Return what of the real thing a lab does not do, and what stands in for what."""
+    """Return the behaviour that a lab does not model, and its stand-ins."""
     suite = () if lab.suite == "trixie" else (f"hosts run Debian {lab.suite}",)
-    return (*NOT_MODELLED, *lab.programs.described, *suite, f"sandboxes are {lab.told}")
+    return (*NOT_MODELLED, *lab.programs.described, *suite, f"sandboxes are {lab.runtime_text}")
 
 
 class LabProvider:
-    """Uses the lab that is up, if there is one, and makes one for the run otherwise.
+    """Uses the running lab if there is one; otherwise makes one for the run.
 
     Args:
         target: The hosts to make, without addresses.
-        keep: Leave the hosts running.
-        runtime: What the sandboxes must be; None takes the lab that is up as it is, and makes one with microVMs.
-        suite: Which release of Debian the hosts must run; None takes the lab that is up as it is.
-        nixos_rebuild: The path of a real nixos-rebuild for the hosts; None takes the lab that is up as it is.
+        keep: Whether the hosts stay up.
+        runtime: The kind of sandboxes; None accepts those of the running lab, and makes microVMs otherwise.
+        suite: The hosts' release of Debian; None accepts that of the running lab.
+        nixos_rebuild: The path of a real nixos-rebuild for the hosts; None accepts that of the running lab.
         switch: The path of a real switch-to-configuration, in the same way.
-        shape: Which shape the hosts have; those of `aws` are reached through a local stand-in for SSM.
-        prove: As of `AwsProvider`.
-        say: Told what takes long.
-        emulated: Told what the lab stands in for, and what of that it does not do.
+        shape: The shape of the hosts; those of shape `aws` are reached through a local stand-in for SSM.
+        prove: See `AwsProvider`.
+        say: Receives progress of long steps.
+        emulated: Receives the stand-ins of the lab, and what they do not model.
 
     Raises:
-        UsageError: This machine cannot run a lab, or the lab that is up lacks a host of the target file or has
-            hosts or sandboxes of another kind.
+        UsageError: This machine cannot run a lab, or the running lab lacks a host or has another kind of hosts or
+            sandboxes.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LabProvider:
         try:
             lab = _already_up(name)
             if lab is not None:
-                say(f"Using the running lab {name!r}, with {lab.state.told}.")
+                say(f"Using the running lab {name!r}, with {lab.state.runtime_text}.")
             else:
                 called = name if keep else f"run-{os.getpid()}"
                 kind = runtime or "microvm"
@@ -110,7 +110,7 @@ class LabProvider:
         return self._way.connect(host)
 
     def close(self) -> None:
-        """Take away what was made for the run."""
+        """Remove the lab that was made for the run."""
         self._stack.close()
 
     def _through_ssm(
@@ -134,7 +134,7 @@ class LabProvider:
 
 
 class _environment:  # noqa: N801 - used as a function
-    """Sets environment variables for as long as the block lasts; boto3 reads its own from nowhere else."""
+    """Sets environment variables during the block, because boto3 reads its settings from nowhere else."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -162,14 +162,14 @@ def _already_up(name: str) -> Lab | None:
 
 
 def _with_help(error: LabError) -> str:
-    """Return why a lab cannot start hosts and what would help; a need of the lab names its own remedy."""
+    """Return why a lab cannot start hosts, with a remedy."""
     if isinstance(error, LabUnavailable):
         return str(error)
     return f"{error}\ndocs/lab.md lists what a machine needs to run a lab."
 
 
 def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Shape) -> None:
-    """Refuse a lab that is up and not what is asked for."""
+    """Refuse a running lab that differs from the options."""
     up = f"--provider=lab: the running lab {lab.name!r}"
     if missing := [name for name in names if name not in lab.hosts]:
         raise UsageError(
@@ -183,13 +183,13 @@ def _check(lab: Lab, names: tuple[str, ...], runtime: Runtime | None, shape: Sha
         )
     if runtime not in {None, lab.state.runtime}:
         raise UsageError(
-            f"--lab-runtime={runtime}: the running lab {lab.name!r} has {lab.state.told}; "
+            f"--lab-runtime={runtime}: the running lab {lab.name!r} has {lab.state.runtime_text}; "
             "remove the option, or take the lab down first"
         )
 
 
 def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> None:
-    """Refuse a lab that is up and runs other programs than those that are asked for."""
+    """Refuse a running lab with other real programs than requested."""
     if suite not in {None, lab.state.suite}:
         raise UsageError(
             f"--lab-suite={suite}: the hosts of the running lab {lab.name!r} run Debian {lab.state.suite}; "
@@ -209,7 +209,7 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
 
 
 def _over_ssh(lab: Lab, target: Target) -> Provider:
-    """Reach the hosts of a target at the addresses and with the keys of a lab's."""
+    """Return the target with the addresses and keys of a lab's hosts."""
     from switchproof.deploy.providers.ssh.provider import SshProvider
     from switchproof.deploy.providers.ssh.table import Ssh
 

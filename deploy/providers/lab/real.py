@@ -1,4 +1,4 @@
-"""Real programs that a lab's hosts run in place of stand-ins: what they must look like, and how hosts get them."""
+"""Real programs that replace stand-ins on a lab's hosts: their checks and installation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from switchproof.deploy.errors import UsageError
 
 FOLDER: Final = "real"
-"""The lab's folder that every host sees read-only as /usr/local/lib/switchproof-lab/real."""
+"""The lab's folder, which every host sees read-only as /usr/local/lib/switchproof-lab/real."""
 _PACKAGE: Final = "nixos_rebuild"
 _ELF: Final = b"\x7fELF"
 _LAUNCHER: Final = f"""\
@@ -44,34 +44,34 @@ _PLACEHOLDERS: Final = {
     "utillinux": "/usr",
     "withShellFiles": "false",
 }
-"""What nixpkgs fills in when it builds a script. The scripts that name a system are in Perl."""
+"""Placeholders that nixpkgs replaces when it builds a script; scripts with a system's name are in Perl."""
 
 
 class Program(msgspec.Struct, frozen=True):
-    """A program that was given by its path: a file, or the folder of a Python package."""
+    """A program given by its path: a file, or the folder of a Python package."""
 
     path: str
     sha256: str
 
     @property
     def label(self) -> str:
-        """Return its name and what tells it from another of that name."""
+        """Return its name, with a digest that distinguishes it from others of that name."""
         return f"{Path(self.path).name} (SHA-256 {self.sha256[:12]})"
 
 
 class RealPrograms(msgspec.Struct, frozen=True):
-    """What stands on a lab's hosts in place of a stand-in; None leaves the stand-in there."""
+    """The real programs on a lab's hosts; None keeps the stand-in."""
 
     nixos_rebuild: Program | None = None
     switch: Program | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether there is any."""
+        """Whether there is any."""
         return self.nixos_rebuild is not None or self.switch is not None
 
     @property
     def described(self) -> tuple[str, ...]:
-        """Return a sentence for each program about what it is on the hosts."""
+        """Return a sentence about each program on the hosts."""
         names = {"nixos-rebuild": self.nixos_rebuild, "switch-to-configuration": self.switch}
         return tuple(
             f"{name} is a stand-in with the real one's order of steps, lock and exit codes"
@@ -89,7 +89,7 @@ def look(nixos_rebuild: str | None, switch: str | None) -> RealPrograms:
         switch: An executable.
 
     Raises:
-        UsageError: There is no such program there; the message says what the path must look like.
+        UsageError: There is no such program; the message says what the path must be.
     """
     return RealPrograms(
         nixos_rebuild=None if nixos_rebuild is None else _nixos_rebuild(Path(nixos_rebuild)),
@@ -98,14 +98,14 @@ def look(nixos_rebuild: str | None, switch: str | None) -> RealPrograms:
 
 
 def install(programs: RealPrograms, folder: Path) -> None:
-    """Put programs into a lab's folder, as executables of the names that the hosts call.
+    """Install programs into a lab's folder, as executables with the names that the hosts call.
 
     Args:
-        programs: As `look` found them.
-        folder: Made when it is not there.
+        programs: The result of `look`.
+        folder: The folder, created if missing.
 
     Raises:
-        UsageError: A program is not there any more.
+        UsageError: A program no longer exists.
     """
     folder.mkdir(exist_ok=True)
     if programs.switch is not None:

@@ -1,4 +1,4 @@
-"""What is written down about a lab before anything of it exists, so that it can be taken away whatever happens."""
+"""The description of a lab on disk, written before the lab exists, so that it can always be removed."""
 
 import hashlib
 import os
@@ -19,21 +19,21 @@ from switchproof.deploy.providers.lab.real import RealPrograms
 
 Accelerator = Literal["tcg", "kvm"]
 DEFAULT = "default"
-"""The lab that is meant where none is named."""
+"""The name of the default lab."""
 VARIABLE = "SWITCHPROOF_LAB"
 """The environment variable that names the lab to use."""
 SUITE_VARIABLE = "SWITCHPROOF_LAB_SUITE"
-"""The environment variable that names the release of Debian for labs that are made without an option for it."""
+"""The environment variable with the default release of Debian for new labs."""
 FILE = "lab.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,22}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,10}[a-z0-9])?")
 
 
 def default_suite() -> Suite:
-    """Return the release of Debian for a lab that is made without an option for it.
+    """Return the default release of Debian for a new lab.
 
     Raises:
-        UsageError: The environment names another one than there are.
+        UsageError: The environment names an unknown release.
     """
     match os.environ.get(SUITE_VARIABLE, ""):
         case "" | "trixie":
@@ -45,7 +45,7 @@ def default_suite() -> Suite:
 
 
 class HostState(msgspec.Struct, frozen=True):
-    """One host: the names of everything that it takes on this machine."""
+    """One host: the names of everything that it uses on this machine."""
 
     name: str
     hostname: str
@@ -55,23 +55,23 @@ class HostState(msgspec.Struct, frozen=True):
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """A process, told from a later one with the same number by the time it started."""
+    """A process; its start time distinguishes it from a later one with the same id."""
 
     pid: int
     start_ticks: int
 
     @classmethod
     def this_process(cls) -> "Owner":
-        """Return the process that asks."""
+        """Return the current process."""
         return cls(os.getpid(), start_ticks(os.getpid()) or 0)
 
     def alive(self) -> bool:
-        """Tell whether that very process still runs."""
+        """Whether that process still runs."""
         return start_ticks(self.pid) == self.start_ticks
 
 
 class LabState(msgspec.Struct, frozen=True):
-    """One lab. `started` is in seconds since the epoch, UTC; `accelerator` is what microVMs run with."""
+    """One lab. `started` is in seconds since 1970; `accelerator` is that of its microVMs."""
 
     name: str
     shape: Shape
@@ -89,17 +89,17 @@ class LabState(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> Path:
-        """Return the folder that all of the lab's files are in."""
+        """Return the folder of all the lab's files."""
         return folders.labs() / self.name
 
     @property
     def machinery(self) -> str:
-        """Return the word for what the sandboxes run in, which each host reads in a file: tcg, kvm or netns."""
+        """Return the word for the sandboxes' environment, which each host reads in a file: tcg, kvm or netns."""
         return self.accelerator if self.runtime == "microvm" else self.runtime
 
     @property
-    def told(self) -> str:
-        """Say for a person what the sandboxes run in."""
+    def runtime_text(self) -> str:
+        """The environment of the sandboxes, for people."""
         if self.shape == "aws":
             return "containers with a systemd and a network namespace each"
         return {
@@ -109,20 +109,20 @@ class LabState(msgspec.Struct, frozen=True):
         }[self.machinery]
 
     def stale(self) -> bool:
-        """Tell whether nobody can want it any more: its owner died, or this machine was booted since."""
+        """Whether nobody can use it any more: its owner died, or this machine was booted since."""
         if self.boot_id != boot_id():
             return True
         return not self.owner.alive() and not (self.keep and self.complete)
 
     def write(self) -> None:
-        """Write it down, all or nothing."""
+        """Write the description, completely or not at all."""
         unfinished = self.folder / f"{FILE}.unfinished"
         unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))
         unfinished.rename(self.folder / FILE)
 
 
 def read(name: str) -> LabState | None:
-    """Return what is written about a lab, or None when there is none of that name."""
+    """Return a lab's description; None if there is no lab of that name."""
     try:
         return msgspec.json.decode((folders.labs() / name / FILE).read_bytes(), type=LabState)
     except FileNotFoundError:
@@ -132,20 +132,20 @@ def read(name: str) -> LabState | None:
 
 
 def every() -> Iterator[LabState]:
-    """Return every lab that something is written about."""
+    """Return every lab with a description."""
     for file in sorted(folders.labs().glob(f"*/{FILE}")):
         if (state := read(file.parent.name)) is not None:
             yield state
 
 
 def others(name: str) -> str:
-    """Name the labs that were started by hand and are up, but for one, in a sentence that follows another."""
+    """Return a sentence about the other running labs that were started by hand."""
     names = [lab.name for lab in every() if lab.keep and lab.name != name and not lab.stale()]
     return f" Up are: {', '.join(names)}; choose one with --name." if names else ""
 
 
 def host_state(lab: str, name: str, subnet: IPv4Network, shape: Shape = "ovh") -> HostState:
-    """Return the names that a host of a lab takes; the key keeps equal names in other cache folders apart."""
+    """Return the names that a host of a lab uses; the key distinguishes equal names in other cache folders."""
     key = hashlib.sha256(str(folders.labs() / lab / name).encode()).hexdigest()[:6]
     runner, host = subnet.hosts()
     return HostState(
@@ -159,10 +159,10 @@ def host_state(lab: str, name: str, subnet: IPv4Network, shape: Shape = "ovh") -
 
 
 def check_names(lab: str, hosts: tuple[str, ...]) -> None:
-    """Refuse names that would not do as machine names, folders and interfaces.
+    """Refuse names that are not valid for machines, folders and interfaces.
 
     Raises:
-        LabMisused: One of them will not do.
+        LabMisused: A name is not valid.
     """
     if not _NAME.fullmatch(lab):
         raise LabMisused(f"{lab!r} cannot name a lab: use up to 24 of a-z, 0-9 and dashes between them.")
@@ -174,16 +174,16 @@ def check_names(lab: str, hosts: tuple[str, ...]) -> None:
 
 
 def boot_id() -> str:
-    """Return what names this machine's present boot."""
+    """Return the id of this machine's current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when a process started, in clock ticks after the machine did; None when it does not run."""
+    """Return when a process started, in clock ticks since boot; None if it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The second field is the program's name in brackets and may hold anything; a zombie has ended.
+    # The second field is the program's name in brackets, which may contain anything; a zombie has ended.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in {"Z", "X"} else int(fields[19])

@@ -1,4 +1,4 @@
-"""The provider `lab` in target files: it has no table of its own, as it makes the hosts itself."""
+"""The provider `lab` in target files: without a table, because it makes the hosts itself."""
 
 from __future__ import annotations
 

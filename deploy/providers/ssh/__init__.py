@@ -1,1 +1,1 @@
-"""The provider that reaches hosts over SSH, as OpenSSH's client would with the same files."""
+"""The provider that reaches hosts over SSH, as OpenSSH's client does with the same files."""

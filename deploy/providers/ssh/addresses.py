@@ -1,4 +1,4 @@
-"""Names and addresses of hosts: what can be connected to at all (pure)."""
+"""Checks names and addresses of hosts (pure)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import re
 
 
 def address_problem(address: str) -> str | None:
-    """Say what keeps a text from being a host's name or address; None if nothing does."""
-    found = f"(found {address!r})"
+    """Return why a text is not a host's name or address; None if it is."""
+    actual = f"(found {address!r})"
     bare = address.strip("[]")
     if _is_ip(address):
         return None
     if address != bare and _is_ip(bare):
-        return f"an address without brackets: write {bare!r} {found}"
+        return f"an address without brackets: write {bare!r} {actual}"
     if port := re.fullmatch(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*):(?P<port>[0-9]*)", address):
-        return f"names a port; write the host alone and put {port['port'] or 'the port'} into `port` {found}"
+        return f"names a port; write the host alone and put {port['port'] or 'the port'} into `port` {actual}"
     if not address.isprintable() or re.search(r"[\s/@\[\]:,%#\\'\"]", address) or address.startswith("-"):
-        return f"not a name or address of a host {found}"
+        return f"not a name or address of a host {actual}"
     labels = address.removesuffix(".").split(".")
     try:
-        # What getaddrinfo is given: labels of 1 to 63 bytes.
+        # Labels of 1 to 63 bytes, as getaddrinfo requires.
         sizes = [len(label.encode("ascii") if label.isascii() else label.encode("idna")) for label in labels]
     except UnicodeError:
-        return f"not a name of a host {found}"
+        return f"not a name of a host {actual}"
     if min(sizes) == 0:
-        return f"has an empty label between two dots {found}"
+        return f"has an empty label between two dots {actual}"
     if max(sizes) > 63:  # noqa: PLR2004 - RFC 1035
-        return f"has a label of {max(sizes)} characters; at most 63 are allowed {found}"
+        return f"has a label of {max(sizes)} characters; at most 63 are allowed {actual}"
     if sum(sizes) + len(sizes) > 254:  # noqa: PLR2004 - RFC 1035
-        return f"is longer than the 253 characters that a name may have {found}"
+        return f"is longer than the 253 characters that a name may have {actual}"
     if re.fullmatch(r"[0-9.]+", address) and len(labels) == 4:  # noqa: PLR2004
-        return f"not an IPv4 address {found}"
+        return f"not an IPv4 address {actual}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""One SSH connection to one host: programs run over it, each with a deadline."""
+"""One SSH connection to one host: runs programs, each with a deadline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from switchproof.deploy.connection import (
     Question,
 )
 from switchproof.deploy.host import limits
-from switchproof.deploy.providers.ssh.elevation import IS_ROOT, Ascent, Elevation
+from switchproof.deploy.providers.ssh.auth.elevation import IS_ROOT, Ascent, Elevation
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
@@ -32,10 +32,10 @@ class SshConnection:
 
     Args:
         host: The host's name.
-        transports: Authenticated transports, the last of them to the host itself, those before on the way.
-        facts: What they are.
-        elevation: How the login user becomes root; None where that is not needed.
-        root_s: Seconds within which that must have happened.
+        transports: Authenticated transports; the last is to the host, the others are to its jump hosts.
+        facts: The properties of the connection.
+        elevation: How the login user becomes root; None if not needed.
+        root_s: Seconds within which that must succeed.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class SshConnection:
         self._elevation, self._root_s = elevation, root_s
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
-        """Run a program; see `Connection.run`. When the time is over the connection ends too."""
+        """Run a program; see `Connection.run`. The connection is closed when the time is over."""
         began = time.monotonic()
         transport = self._transports[-1]
         ascent = self._elevation.begin() if self._elevation else None
         expired = threading.Event()
-        # Not every wait below knows of a deadline, but all of them end with the connection.
+        # Not every wait below has a deadline, but each one ends when the connection is closed.
         watch = threading.Timer(timeout_s, self._expire, (expired,))
         watch.daemon = True
         watch.start()
@@ -71,12 +71,12 @@ class SshConnection:
             drain.start()
             if ascent:
                 output += self._await_root(channel, ascent, drain, errors)
-            with suppress(OSError):  # a shell that refuses, such as nologin, does not read to the end
+            with suppress(OSError):  # a shell such as nologin does not read its input
                 channel.sendall(program.text(heard=True) if isinstance(program, Question) else program)
                 channel.shutdown_write()
             whole = self._read(channel, output, program.hear if isinstance(program, Question) else None)
             channel.status_event.wait()
-            if whole and channel.exit_status < 0:  # ended by a signal, unless the connection was lost right now
+            if whole and channel.exit_status < 0:  # ended by a signal, or the connection was just lost
                 whole = self._answers()
             channel.close()
             drain.join()
@@ -92,7 +92,7 @@ class SshConnection:
         finally:
             watch.cancel()
             if channel is not None and not expired.is_set():
-                with suppress(paramiko.SSHException, OSError, EOFError):  # saying so is lost with the connection
+                with suppress(paramiko.SSHException, OSError, EOFError):  # the connection is lost as well
                     channel.close()
         if channel is None or not whole:
             if expired.is_set():
@@ -138,7 +138,7 @@ class SshConnection:
     def _await_end(self, channel: paramiko.Channel, timeout_s: float) -> None:
         if not channel.status_event.wait(timeout_s):
             raise TimeoutError
-        if channel.exit_status < 0 and not self._answers():  # not ended by a signal, but lost right now
+        if channel.exit_status < 0 and not self._answers():  # the connection was just lost
             raise EOFError("the host closed the connection before the command ended")
 
     @staticmethod
@@ -149,11 +149,11 @@ class SshConnection:
             channel.shutdown_write()
         except TimeoutError:
             raise
-        except OSError:  # the command ended before it had read all, and its status says how
+        except OSError:  # the command ended before it read all input
             return
 
     def close(self) -> None:
-        """End the connection and those it leads through."""
+        """Close the connection, and those to its jump hosts."""
         for transport in reversed(self._transports):
             with suppress(Exception):
                 transport.close()
@@ -165,8 +165,8 @@ class SshConnection:
     def _await_root(
         self, channel: paramiko.Channel, ascent: Ascent, drain: threading.Thread, errors: bytearray
     ) -> bytes:
-        """Wait until the shell of root says that it is there; return what came after that."""
-        assert self._elevation is not None  # there is an attempt
+        """Wait until root's shell reports that it runs; return the output after that."""
+        assert self._elevation is not None  # an attempt implies an elevation
         deadline, head, mark = time.monotonic() + self._root_s, bytearray(), IS_ROOT + b"\n"
         channel.settimeout(HELD_S)
         while mark not in head:
@@ -180,20 +180,20 @@ class SshConnection:
                 if not self._answers():
                     raise EOFError("the command ended before the login user became root")
                 channel.status_event.wait(HELD_S)
-                drain.join(HELD_S)  # what came on standard error is whole then
+                drain.join(HELD_S)  # standard error is complete then
                 raise self._elevation.refused(ascent, bytes(errors), f"exit status {channel.exit_status}")
             head += chunk
         ascent.is_root = True
         return bytes(head.partition(mark)[2])
 
     def _read(self, channel: paramiko.Channel, output: bytearray, hear: Callable[[bytes], None] | None) -> bool:
-        """Read standard output, and say whether that was all of it."""
+        """Read standard output; return whether it is complete."""
         channel.settimeout(HELD_S)
         while True:
             try:
                 chunk = channel.recv(2**17)
             except TimeoutError:
-                # A program that has ended may have left something behind that holds the output open.
+                # A program that has ended may have left a process that keeps the output open.
                 if channel.exit_status >= 0 and self._answers() and not channel.recv_ready():
                     return True
                 continue
@@ -206,7 +206,7 @@ class SshConnection:
                 raise AnswerTooLong(self.host, f"more than {limits.OUTPUT} bytes came in one answer")
 
     def _answers(self) -> bool:
-        """Ask the host for a sign of life; what it sent before that has arrived then."""
+        """Send the host a request; its earlier output has arrived when the reply comes."""
         transport = self._transports[-1]
         transport.global_request("keepalive@openssh.com", wait=True)
         return transport.is_active()
@@ -220,12 +220,12 @@ class SshConnection:
 
 
 def _drain(read: Callable[[int], bytes], into: bytearray, answer: Callable[[bytes], None] | None = None) -> None:
-    """Read one of a command's outputs to its end, so that the host never waits for us; keep the first mebibyte.
+    """Read one output of a command to its end, so that the host never waits; keep the first mebibyte.
 
     Args:
         read: Reads up to so many bytes.
-        into: Where they are kept.
-        answer: Told all that came, with each piece: it may be a prompt.
+        into: Receives the kept bytes.
+        answer: Receives the whole output so far with each piece, which may end in a prompt.
     """
     with suppress(paramiko.SSHException, OSError, EOFError):
         while True:
@@ -241,6 +241,6 @@ def _drain(read: Callable[[int], bytes], into: bytearray, answer: Callable[[byte
 
 
 def _answer_prompt(channel: paramiko.Channel, ascent: Ascent, stderr: bytes) -> None:
-    """Answer a prompt for a password, which comes on standard error."""
+    """Answer a prompt for a password on standard error."""
     if (password := ascent.answer(stderr)) is not None:
         channel.sendall(password) if password else channel.shutdown_write()

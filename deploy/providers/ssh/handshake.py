@@ -1,4 +1,4 @@
-"""Open one transport: connect, agree on algorithms, check the host key, only then log in."""
+"""Opens one transport: connects, negotiates algorithms, checks the host key, and only then logs in."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TypeAlias
 import paramiko
 
 from switchproof.deploy.connection import HostKeyChanged, HostKeyUnknown, Unreachable
-from switchproof.deploy.providers.ssh.authentication import authenticate
+from switchproof.deploy.providers.ssh.auth.authentication import authenticate
+from switchproof.deploy.providers.ssh.auth.identities import fingerprint
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.identities import fingerprint
 from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.providers.ssh.transport import Transport, disagreement
 
 Sock: TypeAlias = socket.socket | paramiko.Channel
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 4.0
-"""Seconds before a server that turned us away is tried again; each time twice as long."""
+"""Seconds before the next attempt at a server that refused the connection; doubled each time."""
 
 
 class _TurnedAway(Exception):
@@ -33,10 +33,10 @@ def open_transport(hop: Hop, ssh: Ssh, dial: Callable[[], Sock], say: Callable[[
         hop: The machine.
         ssh: Deadlines.
         dial: Makes a new connection to it.
-        say: Told what is waited for.
+        say: Receives a line that says what the run waits for.
 
     Raises:
-        ConnectionProblem: With what was seen and what to try.
+        ConnectionProblem: The machine cannot be reached; the message says what was seen and what to try.
     """
     deadline = time.monotonic() + ssh.connect_timeout_s
     delay_s, is_told = FIRST_RETRY_S, False
@@ -71,18 +71,18 @@ def dial(hop: Hop, timeout_s: float, keepalive_s: float) -> socket.socket:
     deadline = time.monotonic() + timeout_s
     seen: OSError
     try:
-        found = socket.getaddrinfo(hop.address, hop.port, hop.family, socket.SOCK_STREAM)
-        for index, (family, kind, protocol, _, place) in enumerate(found):
+        addresses = socket.getaddrinfo(hop.address, hop.port, hop.family, socket.SOCK_STREAM)
+        for index, (family, kind, protocol, _, place) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(max(0.1, (deadline - time.monotonic()) / (len(found) - index)))
+                sock.settimeout(max(0.1, (deadline - time.monotonic()) / (len(addresses) - index)))
                 sock.connect(place)
             except OSError as error:
                 sock.close()
                 seen = error
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # macOS has none: the run's own deadlines end the wait there
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # missing on macOS, where the run's own deadlines apply
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(3000 * keepalive_s))
             return sock
     except (socket.gaierror, UnicodeError) as error:
@@ -120,7 +120,7 @@ def forward(hop: Hop, transport: paramiko.Transport, after: Hop, timeout_s: floa
 
 
 def _greet(hop: Hop, ssh: Ssh, sock: Sock) -> Transport:
-    """Exchange versions and keys with whatever answers."""
+    """Exchange versions and keys with the server."""
     transport = Transport(sock)
     transport.banner_timeout = transport.handshake_timeout = ssh.connect_timeout_s
     began = time.monotonic()
@@ -128,8 +128,8 @@ def _greet(hop: Hop, ssh: Ssh, sock: Sock) -> Transport:
         transport.offer(hop.algorithms)
         _prefer_pinned(transport, hop)
         transport.start_client(timeout=ssh.connect_timeout_s)
-        transport.get_remote_server_key()  # fails when the time was over, of which the line above is silent
-    except Exception as error:  # paramiko hands on whatever a stranger's bytes lead it to
+        transport.get_remote_server_key()  # fails if the time is over, which the line above does not report
+    except Exception as error:  # paramiko raises many types for malformed input
         transport.close()
         in_time = time.monotonic() - began < ssh.connect_timeout_s
         raise _explain(hop, transport, error, ssh.connect_timeout_s, in_time=in_time) from error
@@ -158,7 +158,7 @@ def _explain(hop: Hop, transport: Transport, error: Exception, timeout_s: float,
 
 
 _REFUSALS = ("Exceeded MaxStartups", "Not allowed at this time")
-"""The line that sshd sends instead of its version when it is too busy or penalises an address."""
+"""The line that sshd sends in place of its version when it is too busy or penalises an address."""
 
 
 def _busy(hop: Hop, reason: str, timeout_s: float) -> Unreachable:
@@ -181,7 +181,7 @@ def _busy(hop: Hop, reason: str, timeout_s: float) -> Unreachable:
 
 
 def _prefer_pinned(transport: Transport, hop: Hop) -> None:
-    """Ask first for the pinned kinds of host key; a server with several keys would otherwise present another."""
+    """Prefer the pinned types of host key, because a server with several keys may present another one."""
     kinds = {pin.get_name() for pin in hop.pins.good}
     options = transport.get_security_options()
     pinned = [
@@ -191,7 +191,7 @@ def _prefer_pinned(transport: Transport, hop: Hop) -> None:
 
 
 def describe(key: paramiko.PKey) -> str:
-    """Return a host key's kind and fingerprint."""
+    """Return a host key's type and fingerprint."""
     return f"{key.get_name()} {fingerprint(key.asbytes())}"
 
 

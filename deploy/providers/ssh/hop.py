@@ -14,18 +14,18 @@ class Hop:
     """A machine to connect to.
 
     Attributes:
-        host: The host of the target file that the way leads to.
+        host: The host of the target file at the end of the way.
         address: The machine's name or address.
         port: Its port.
-        user: Whom to log in as.
-        pins: Which keys it may show.
-        pinned_in: Where a user pins its key.
+        user: The login user.
+        pins: The host keys that it may present.
+        pinned_in: The place where a user can pin its key.
         identity_files: Keys to offer.
-        certificate_files: Certificates to offer beside those that lie next to a key.
-        identities_only: Whether the agent may offer only what is named as a file.
-        agent: The agent's socket; empty if none is asked.
-        family: What addresses may be used.
-        algorithms: What is offered instead of the default, by the directive that says so.
+        certificate_files: Certificates to offer in addition to those beside a key.
+        identities_only: Whether the agent may offer only keys that files name.
+        agent: The agent's socket; empty for no agent.
+        family: The address family to use.
+        algorithms: Algorithms to offer in place of the default, by directive.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""The form of a pinned host key, as sshd writes it, seen without a library for SSH."""
+"""Checks the form of a pinned host key without an SSH library (pure)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import base64
 import binascii
 
 _FIELDS = {"ssh-ed25519": 2, "ssh-rsa": 3}
-"""Length-prefixed fields of a key by its kind (RFC 4253, RFC 8709), the kind included; ECDSA has 3 (RFC 5656)."""
+"""The number of length-prefixed fields of a key by its type (RFC 4253, RFC 8709); ECDSA has 3 (RFC 5656)."""
 
 _ED25519_BYTES = 32
 
 
 def host_key_problem(text: str) -> str | None:
-    """Say what keeps `KIND BASE64 [COMMENT]` from being a public host key, None if nothing does."""
+    """Return why `KIND BASE64 [COMMENT]` is not a public host key; None if it is."""
     kind, encoded, *_ = [*text.split(), "", ""]
     try:
         blob = base64.b64decode(encoded.encode("ascii"), validate=True)

@@ -1,4 +1,4 @@
-"""Host keys that known_hosts files pin or revoke, found as OpenSSH finds them."""
+"""Finds the host keys that known_hosts files pin or revoke, as OpenSSH does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.lines import matches_host, split_lines
-from switchproof.deploy.providers.ssh.values import shown
+from switchproof.deploy.providers.ssh.openssh.lines import matches_host, split_lines
+from switchproof.deploy.providers.ssh.openssh.values import shown
 
 MAX_BYTES = 64 * 2**20
 """Bytes of one file: half a million hosts."""
@@ -28,13 +28,13 @@ _BLANKS = " \t"
 
 @dataclass(frozen=True)
 class Pins:
-    """Which host keys a machine may show.
+    """The host keys that a machine may present.
 
     Attributes:
-        good: Keys that are pinned for it.
-        revoked: Keys that must not be believed from anyone.
-        authorities: File and line of authorities whose certificates ssh would believe.
-        unusable: File and line of lines for the host that cannot be read, with the reason.
+        good: Its pinned keys.
+        revoked: Keys that no host may present.
+        authorities: File and line of authorities whose certificates ssh would accept.
+        unusable: File and line of malformed lines for the host, with the reason.
 
     """
 
@@ -46,7 +46,7 @@ class Pins:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One line: whose key it is, and the key as it stands there."""
+    """One line: its hosts, and the key as written."""
 
     marker: _Marker
     hosts: str
@@ -55,11 +55,11 @@ class _Entry:
 
 
 def find_pins(files: list[Path], name: str) -> Pins:
-    """Find what known_hosts files say about a host.
+    """Find the keys for a host in known_hosts files.
 
     Args:
-        files: The files; each must be there.
-        name: The host's name as known_hosts has it, `[name]:port` for another port than 22.
+        files: The files; each must exist.
+        name: The host's name in known_hosts: `[name]:port` for another port than 22.
 
     Raises:
         UsageError: A file cannot be read.
@@ -70,7 +70,7 @@ def find_pins(files: list[Path], name: str) -> Pins:
     unusable: list[str] = []
     for file in files:
         for entry in _entries(file):
-            if entry.marker == "@revoked":  # a key that leaked from one host is no proof for another
+            if entry.marker == "@revoked":  # a leaked key proves no host's identity
                 revoked.add(_blob(entry.key))
                 continue
             if not _is_for(entry.hosts, name):
@@ -87,12 +87,12 @@ def find_pins(files: list[Path], name: str) -> Pins:
 
 
 def host_name(address: str, port: int) -> str:
-    """Return the name that known_hosts has for a host."""
+    """Return a host's name in known_hosts."""
     return address.lower() if port == paramiko.config.SSH_PORT else f"[{address.lower()}]:{port}"
 
 
 def read_key(text: str) -> paramiko.PKey | str:
-    """Read a public key as `type base64`; return what is wrong with it if it cannot be read."""
+    """Read a public key from `type base64`; return the problem if it is malformed."""
     kind, _, _rest = text.replace("\t", " ").strip().partition(" ")
     blob = _blob(text)
     if not blob:
@@ -103,24 +103,24 @@ def read_key(text: str) -> paramiko.PKey | str:
         key: paramiko.PKey = paramiko.PKey.from_type_string(kind, blob)
     except UnknownKeyType:
         return f"keys of the kind {kind!r} are not supported"
-    except Exception as error:  # noqa: BLE001 - a library's many ways to refuse a stranger's bytes
+    except Exception as error:  # noqa: BLE001 - the library raises many types for malformed bytes
         return f"not a {kind} key: {str(error) or type(error).__name__}"
     return key if key.asbytes() == blob else f"not a {kind} key: it is cut off, or has extra data at its end"
 
 
 def _blob(text: str) -> bytes:
-    """Return the bytes of a key that is written as `type base64 comment`; none if it is not one."""
-    words = text.split()
-    if len(words) < 2:  # noqa: PLR2004
+    """Return the bytes of a key in `type base64 comment`; empty if it is malformed."""
+    parts = text.split()
+    if len(parts) < 2:  # noqa: PLR2004
         return b""
     try:
-        return base64.b64decode(words[1].encode("ascii"), validate=True)
+        return base64.b64decode(parts[1].encode("ascii"), validate=True)
     except (binascii.Error, UnicodeError):
         return b""
 
 
 def _entries(path: Path) -> Iterator[_Entry]:
-    """Yield the lines of a file; ssh skips what is not of their form, and so does this."""
+    """Yield the entries of a file; skip malformed lines, as ssh does."""
     for number, line in split_lines(_content(path)):
         rest = line.strip(_BLANKS + "\r")
         marker: _Marker = ""
@@ -140,8 +140,8 @@ def _entries(path: Path) -> Iterator[_Entry]:
 
 def _first(text: str) -> tuple[str, str]:
     """Split off the first word."""
-    words = text.replace("\t", " ").split(" ", 1)
-    return words[0], words[1].strip() if len(words) > 1 else ""
+    parts = text.replace("\t", " ").split(" ", 1)
+    return parts[0], parts[1].strip() if len(parts) > 1 else ""
 
 
 def _is_for(hosts: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Loads paramiko, before the modules that use it, without what we do not need of it."""
+"""Loads paramiko without an unused dependency, before the modules that use it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, cast
 
 
 def load_paramiko() -> None:
-    """Import paramiko without `invoke`, which it needs only for `Match exec` in files that `reading.py` reads.
+    """Import paramiko without `invoke`, which it needs only for `Match exec`; `reading.py` reads ssh_config here.
 
-    `invoke` brings asyncio, unittest.mock and a parser of YAML, and takes longer to load than all of paramiko.
+    `invoke` loads asyncio, unittest.mock and a YAML parser, and takes longer than all of paramiko.
     """
     modules = cast("dict[str, Any]", sys.modules)
     if "invoke" in modules:

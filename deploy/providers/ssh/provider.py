@@ -1,4 +1,4 @@
-"""Hosts over SSH: the way to each host, found when the run begins, and a connection over it."""
+"""The provider `ssh`: finds the way to each host at the start of the run, and connects over it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import paramiko
 
 from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem, NotRoot, RootRefused
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.auth.elevation import Elevation
 from switchproof.deploy.providers.ssh.connection import SshConnection
-from switchproof.deploy.providers.ssh.directives import HONOURED
-from switchproof.deploy.providers.ssh.elevation import Elevation
 from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.known_hosts import Pins, find_pins, host_name, read_key
-from switchproof.deploy.providers.ssh.reading import Setting
+from switchproof.deploy.providers.ssh.openssh.config import HostConfig, read_host
+from switchproof.deploy.providers.ssh.openssh.directives import HONOURED
+from switchproof.deploy.providers.ssh.openssh.jumps import JumpHost
+from switchproof.deploy.providers.ssh.openssh.reading import Setting
 from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
 from switchproof.deploy.target.types import Host, Target
@@ -40,8 +40,8 @@ class SshProvider:
 
     Args:
         target: Hosts with addresses.
-        say: Told what is waited for.
-        password: That of the login users, where sudo asks for one.
+        say: Receives a line that says what the run waits for.
+        password: The password of the login users, if sudo asks for one.
 
     Raises:
         UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
@@ -85,17 +85,17 @@ class SshProvider:
         return connection
 
     def close(self) -> None:
-        """Nothing but the connections is held open."""
+        """Do nothing: only connections hold resources."""
 
     def _prepare_elevations(self, password: str) -> dict[str, Elevation]:
-        """Say how the login users that are not root become root, by host."""
+        """Return the elevation of each login user that is not root, by host."""
         users = {host: way[-1].user for host, way in self._hops.items() if way[-1].user != ROOT}
         if self._ssh.become is None:
             return {}
         return {host: Elevation(host, self._ssh.become, user, password) for host, user in users.items()}
 
     def _prove_root(self, connection: SshConnection, user: str) -> None:
-        """See that what a run does there is done by root."""
+        """Check that programs run as root there."""
         if user == ROOT:
             return
         host = connection.host
@@ -130,7 +130,7 @@ def sudo_users(target: Target) -> list[str]:
 
 
 class _Ways:
-    """Finds the way to a host from a target file and the ssh_config that it names."""
+    """Finds the way to a host from a target file and its ssh_config."""
 
     def __init__(self, ssh: Ssh) -> None:
         self._ssh = ssh
@@ -138,7 +138,7 @@ class _Ways:
     def lead_to(self, host: Host) -> list[Hop]:
         """Return the machines on the way to a host, the host last."""
         own = host.part(SshHost)
-        assert own.address is not None  # the target file is checked for it
+        assert own.address is not None  # the rules of target files require it
         config = self._read(own.address, own.user, own.port)
         way: list[Hop] = []
         if jump := self._ssh.jump:
@@ -162,7 +162,7 @@ class _Ways:
     def _configured(
         self, host: str, jumps: tuple[JumpHost, ...], where: str, before: tuple[JumpHost, ...]
     ) -> Iterator[Hop]:
-        """Follow a ProxyJump: only the nearest of its hosts may have a ProxyJump of its own, as with ssh."""
+        """Follow a ProxyJump; as with ssh, only its nearest host may have a ProxyJump of its own."""
         for index, jump in enumerate(jumps):
             if jump in before:
                 raise UsageError(f"{where}: ProxyJump: the jump hosts form a loop through {jump.host}")
@@ -216,8 +216,8 @@ class _Ways:
             own.append(key)
         files = [Path(self._ssh.known_hosts).expanduser()] if self._ssh.known_hosts else []
         files += [path for path in config.known_hosts if path.exists()]
-        found = find_pins(files, config.host_key_alias or host_name(address, port))
-        return Pins((*own, *found.good), found.revoked, found.authorities, found.unusable)
+        pins = find_pins(files, config.host_key_alias or host_name(address, port))
+        return Pins((*own, *pins.good), pins.revoked, pins.authorities, pins.unusable)
 
 
 def _algorithms(directive: str, setting: Setting) -> tuple[str, ...]:
@@ -228,7 +228,7 @@ def _algorithms(directive: str, setting: Setting) -> tuple[str, ...]:
 
 
 def _facts(way: list[Hop], transports: list[Transport], elevation: Elevation | None) -> ConnectionFacts:
-    """Say how a host was reached: what each machine showed, and what was agreed on with the last."""
+    """Return the properties of a connection: each machine's key, and the algorithms of the last one."""
     shown = [describe(transport.get_remote_server_key()) for transport in transports]
     host, transport = way[-1], transports[-1]
     return ConnectionFacts(

@@ -24,7 +24,7 @@ _EXAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9ok
 
 
 class Jump(Table, frozen=True, kw_only=True):
-    """A host that the way to the hosts leads through."""
+    """A jump host on the way to the hosts."""
 
     address: Annotated[str, Meta(min_length=1)]
     port: Port = 22
@@ -33,19 +33,19 @@ class Jump(Table, frozen=True, kw_only=True):
 
 
 class Ssh(Table, frozen=True, kw_only=True):
-    """How hosts are reached over SSH.
+    """The settings for hosts over SSH.
 
     Attributes:
-        user: Whom to log in as, where neither the host nor the ssh_config says otherwise.
-        port: Likewise.
+        user: The login user, if neither the host nor the ssh_config names one.
+        port: The port, in the same case.
         identity_files: Private keys to offer. `~` is expanded.
         agent: Whether keys of the SSH agent are offered.
-        config: An ssh_config, read as `ssh -F` reads it; docs/ssh.md lists the directives.
-        known_hosts: A known_hosts file that pins host keys beside those of the target file.
-        jump: A host on the way.
+        config: An ssh_config, read like `ssh -F`; docs/ssh.md lists the directives.
+        known_hosts: A known_hosts file that pins host keys in addition to those of the target file.
+        jump: A jump host.
         become: The program with which a login user other than root becomes root. `run0` and `doas` must ask for no
             password.
-        become_password: Where the password that sudo asks for comes from: `env:NAME`, `file:PATH` or `prompt`.
+        become_password: The source of the password for sudo: `env:NAME`, `file:PATH` or `prompt`.
         connect_timeout_s: Seconds for each step of connecting, and for becoming root.
         keepalive_s: Seconds between keep-alive messages.
     """
@@ -64,10 +64,10 @@ class Ssh(Table, frozen=True, kw_only=True):
 
 
 class SshHost(Table, frozen=True, kw_only=True):
-    """The keys of a host that is reached over SSH.
+    """The keys of a host over SSH.
 
     Attributes:
-        address: Name or address to connect to; none for the providers `local` and `lab`.
+        address: Name or address to connect to; unused by the providers `local` and `lab`.
         host_keys: Its public host keys; more than one while a key is being replaced.
     """
 
@@ -80,8 +80,8 @@ class SshHost(Table, frozen=True, kw_only=True):
 def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
     ssh = target.table(Ssh)
     if ssh.become_password and ssh.become != "sudo":
-        found = f"ssh.become is {ssh.become!r}" if ssh.become else "ssh.become is missing"
-        yield f'ssh.become_password: a password is only given to sudo, and {found}; set become = "sudo"'
+        actual = f"ssh.become is {ssh.become!r}" if ssh.become else "ssh.become is missing"
+        yield f'ssh.become_password: a password is only given to sudo, and {actual}; set become = "sudo"'
     called = f"provider {target.provider!r}" if target.provider else f"transport {target.transport!r}"
     for index, host in enumerate(target.hosts):
         key, keys = f"hosts[{index}]", host.part(SshHost)
@@ -125,7 +125,7 @@ def _read_secrets(target: Target, environ: Mapping[str, str]) -> dict[str, str]:
     from switchproof.deploy.providers.ssh.loading import load_paramiko
 
     load_paramiko()
-    from switchproof.deploy.providers.ssh.password import read_password
+    from switchproof.deploy.providers.ssh.auth.password import read_password
     from switchproof.deploy.providers.ssh.provider import sudo_users
 
     users = sudo_users(target)

@@ -1,4 +1,4 @@
-"""An SSH transport that remembers what both sides offered, what was agreed on and what the server said last."""
+"""An SSH transport that remembers both sides' offers, the negotiated algorithms and the server's last message."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 import paramiko
 from paramiko.kex_curve25519 import KexCurve25519
 
-from switchproof.deploy.providers.ssh.lines import matches_list
+from switchproof.deploy.providers.ssh.openssh.lines import matches_list
 
 WEAK = {"aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"}
-"""Ciphers and MACs that are only offered where the ssh_config names them."""
+"""Ciphers and MACs that are offered only if the ssh_config names them."""
 
 _LONGEST_LINE = 256
 
 
 class Transport(paramiko.Transport):
-    """Remembers what paramiko forgets: the agreed key exchange, the server's offer, and its last words."""
+    """Remembers values that paramiko drops: the negotiated key exchange, the server's offer and its last message."""
 
     _kex_info: ClassVar[dict[str, type]] = {
         "curve25519-sha256": KexCurve25519,
@@ -32,11 +32,11 @@ class Transport(paramiko.Transport):
         super().__init__(sock)
         self.daemon = True
         self.before_version: list[str] = []
-        """Lines that the server sent instead of its version, or before it."""
+        """Lines of the server in place of its version, or before it."""
         self.offered: dict[str, list[str]] = {}
-        """The lists of algorithms that the server offers, by paramiko's names; empty until it has sent them."""
+        """The server's offered algorithms, by paramiko's names; empty until they arrive."""
         self.farewell = ""
-        """Why the server said that it disconnects."""
+        """The server's reason for a disconnect."""
         self.may_authenticate = threading.Event()
         options = self.get_security_options()
         options.ciphers = tuple(name for name in options.ciphers if name not in WEAK)
@@ -47,9 +47,9 @@ class Transport(paramiko.Transport):
             paramiko.common.MSG_SERVICE_ACCEPT: lambda _: self.may_authenticate.set(),
         }
 
-    @property  # type: ignore[override] # there it is an attribute
+    @property  # type: ignore[override] # paramiko has an attribute
     def kex_engine(self) -> object:
-        """What exchanges keys at this moment."""
+        """The current key exchange."""
         return self._engine
 
     @kex_engine.setter
@@ -58,7 +58,7 @@ class Transport(paramiko.Transport):
         self.kex = next((name for name, kind in self._kex_info.items() if type(engine) is kind), self.kex)
 
     def offer(self, algorithms: Mapping[str, tuple[str, ...]]) -> None:
-        """Offer other algorithms than by default, by the names of the directives that choose them."""
+        """Offer other algorithms than the default, by directive."""
         options = self.get_security_options()
         for directive, names in algorithms.items():
             setattr(options, _OPTIONS[directive], names)
@@ -69,7 +69,7 @@ class Transport(paramiko.Transport):
 
     @property
     def signature_algorithms(self) -> list[str]:
-        """What the server takes as signatures; empty if it did not say."""
+        """The server's accepted signature algorithms; empty if it did not send them."""
         extensions: dict[str, bytes] = getattr(self, "server_extensions", {})
         listed = extensions.get("server-sig-algs", b"").decode("ascii", "replace")
         return listed.split(",") if listed else []
@@ -102,7 +102,7 @@ _KNOWN = {"ciphers": "_cipher_info", "macs": "_mac_info", "kexalgorithms": "_kex
 
 
 def algorithms(directive: str, value: str) -> tuple[str, ...]:
-    """Return the algorithms that a directive of an ssh_config leaves, of those that are supported."""
+    """Return the supported algorithms that a directive of an ssh_config selects."""
     pair = socket.socketpair()
     try:
         transport = Transport(pair[0])
@@ -115,12 +115,12 @@ def algorithms(directive: str, value: str) -> tuple[str, ...]:
 
 
 def choose(value: str, ours: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Apply a list of algorithms as ssh_config writes it: whole, or `+`, `-` or `^` to change what is offered.
+    """Apply an ssh_config list of algorithms: a complete one, or `+`, `-` or `^` to change the default.
 
     Args:
         value: The list, with patterns.
-        ours: What is offered by default.
-        known: What can be offered at all.
+        ours: The default offer.
+        known: All supported algorithms.
     """
     if value[:1] == "-":
         return tuple(name for name in ours if not matches_list(name, value[1:]))
@@ -143,7 +143,7 @@ _NEGOTIATED = {
 
 
 def disagreement(transport: Transport) -> tuple[str, str] | None:
-    """Say what both sides offer where they share nothing, and the directive of sshd_config that decides it."""
+    """Describe both sides' offers if they share none, with the directive of sshd_config that decides."""
     options = transport.get_security_options()
     for name, (what, attribute, directive) in _NEGOTIATED.items():
         offered = transport.offered.get(name, [])

@@ -87,7 +87,7 @@ def test_output_that_is_no_text_comes_back(host: Host) -> None:
     """Bytes that are not UTF-8 arrive as they were."""
     answer = host.run(b"printf '\\377\\000\\n\\303'; echo words >&2")
     assert whole_output(answer, answer.piece) == b"\xff\x00\n\xc3"
-    assert answer.words == b"words\n"
+    assert answer.stderr == b"words\n"
 
 
 def test_a_question_reaches_the_script_with_its_values(host: Host) -> None:

@@ -160,15 +160,15 @@ def test_a_command_that_never_starts_is_cancelled() -> None:
     aws = Aws(send=[SENT], get=[{"Status": "Delayed", "StatusDetails": "Delayed"}], cancel=[{}])
     ended = run(aws)
     assert ended.reading.fate is Fate.UNCERTAIN
-    assert "given up and cancelled" in ended.reading.words
-    assert "the instance does not accept it at the moment" in ended.reading.words
+    assert "given up and cancelled" in ended.reading.text
+    assert "the instance does not accept it at the moment" in ended.reading.text
     assert aws.count("cancel") == 1
 
 
 def test_a_command_that_never_ends_is_cancelled() -> None:
     """The time that a command may run counts from when it began to run."""
     aws = Aws(send=[SENT], get=[AT_WORK], cancel=[refused("InternalServerError", 500)])
-    words = run(aws).reading.words
+    words = run(aws).reading.text
     assert "received by the agent" in words
     assert "given up and not cancelled (words of AWS" not in words
     assert "given up and not cancelled (An error occurred (InternalServerError)" in words
@@ -207,7 +207,7 @@ def test_a_command_that_ssm_forgot_is_uncertain() -> None:
     """An invocation that does not appear is not taken for one that failed."""
     ended = run(Aws(send=[SENT], get=[UNSEEN], cancel=[{}]))
     assert ended.reading.fate is Fate.UNCERTAIN
-    assert "did not report the command's status" in ended.reading.words
+    assert "did not report the command's status" in ended.reading.text
 
 
 def test_waiting_ends_when_it_is_stopped() -> None:

@@ -28,13 +28,13 @@ def test_each_status_has_its_own_words(status: str, details: str, fate: Fate, wo
     """Never started, timed out, undeliverable, cancelled and denied are told apart, however AWS spells them."""
     reading = read({"Status": status, "StatusDetails": details, "ResponseCode": -1})
     assert reading.fate is fate
-    assert words in reading.words
-    assert status in reading.words
+    assert words in reading.text
+    assert status in reading.text
 
 
 def test_no_two_statuses_say_the_same() -> None:
     """A reader can tell every status from every other one."""
-    said = {read({"Status": status, "StatusDetails": details}).words for status, details, _, _ in KNOWN}
+    said = {read({"Status": status, "StatusDetails": details}).text for status, details, _, _ in KNOWN}
     assert len(said) == len(KNOWN)
 
 
@@ -48,9 +48,9 @@ def test_what_is_not_known_is_uncertain(answer: dict[str, str]) -> None:
 
 def test_response_code_is_told_unless_it_means_nothing() -> None:
     """-1 says only that nothing was received, so it is not shown as if the program had ended with it."""
-    assert "response code 137" in read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 137}).words
+    assert "response code 137" in read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 137}).text
     assert (
-        "response code" not in read({"Status": "Failed", "StatusDetails": "Undeliverable", "ResponseCode": -1}).words
+        "response code" not in read({"Status": "Failed", "StatusDetails": "Undeliverable", "ResponseCode": -1}).text
     )
 
 
@@ -58,4 +58,4 @@ def test_a_killed_worker_is_told_from_a_script_that_failed() -> None:
     """The agent tells of it as failed with code 0 and without any output."""
     told = read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 0, "StandardOutputContent": ""})
     assert told.fate is Fate.READ
-    assert "which the agent reports for a killed worker (SSM: Failed, response code 0)" in told.words
+    assert "which the agent reports for a killed worker (SSM: Failed, response code 0)" in told.text

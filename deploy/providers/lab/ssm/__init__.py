@@ -12,4 +12,4 @@ NOT_MODELLED: tuple[str, ...] = (
     "the instance: a host of a lab, which is a container on this machine",
     "the agent as a process on the host: it runs outside, and enters the host for each command",
 )
-"""What a run through this endpoint proves nothing about."""
+"""Behaviour of SSM that this endpoint does not model."""

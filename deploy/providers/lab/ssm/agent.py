@@ -1,4 +1,4 @@
-"""A stand-in for amazon-ssm-agent: runs a script on a lab host as the real one's plugin runscript does."""
+"""A stand-in for amazon-ssm-agent: runs a script on a lab host like the real one's plugin runscript."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BARE_PATH = f"{ORCHESTRATION}/bare-path"
 MAX_OUTPUT = 64 * 2**20
 """Bytes kept of a script's output."""
 CHUNK = 2**16
-"""Bytes that are read at once."""
+"""Bytes per read."""
 
-# The host is not trusted with a path of this machine: its own `sh` makes folder and file, where links lead nowhere
-# else. The script comes on standard input.
+# The host's own `sh` makes folder and file, where links lead nowhere else, because the host is not trusted with
+# a path of this machine. The script comes on standard input.
 _LAUNCH = """
 place=$0 folder=$1 path=$2
 (
@@ -47,7 +47,7 @@ PATH=$path
 exec sh -c "$place" </dev/null
 """
 _NOT_ENTERED = b"\0"
-"""What is on standard error, alone, if the working directory could not be entered."""
+"""The whole standard error if the working directory could not be entered."""
 
 
 class Agent:
@@ -72,10 +72,10 @@ class Agent:
 
         Args:
             command: The command's id.
-            script: What to run.
-            folder: Below the command's own, as the document names it.
+            script: The script.
+            folder: A folder below the command's own, as in the document.
             ending: Set when the command is cancelled, or the agent dies.
-            bare_path: Whether the agent's own path has coreutils only.
+            bare_path: Whether the agent's own PATH has coreutils only.
         """
         begun = f"{ORCHESTRATION}/{self._instance}/document/orchestration/{command}"
         self._begun.add(begun)
@@ -109,7 +109,7 @@ class Agent:
         for reader in readers:
             reader.start()
         late = False
-        # What still holds the output after the script's end delays the agent, up to the limit.
+        # A process that keeps the output open after the script's end delays the agent, up to the limit.
         while process.poll() is None or any(reader.is_alive() for reader in readers):
             late = time.monotonic() > deadline
             if late or ending.is_set():
@@ -121,7 +121,7 @@ class Agent:
         return Finished(KILLED if late else process.returncode, bytes(out), bytes(err), late)
 
     def _environment(self, command: str) -> Mapping[str, str]:
-        """An agent's service has a path, and neither a home nor anything of a login."""
+        """The environment of an agent's service: a PATH, but no home and nothing of a login."""
         return {
             "PATH": PATH,
             "SSM_COMMAND_ID": command,
@@ -132,7 +132,7 @@ class Agent:
         }
 
     def forget(self) -> None:
-        """Take away what commands left on the host's disk, if the host is on; else its disk goes with the lab."""
+        """Remove the commands' files from the disk of a host that is on; otherwise its disk goes with the lab."""
         with contextlib.suppress(LabError):
             self.host.run(["rm", "-rf", "--", BARE_PATH, *sorted(self._begun)], timeout_s=20)
 

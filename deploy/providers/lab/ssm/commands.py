@@ -1,4 +1,4 @@
-"""A command as AWS knows it, and what the service tells of it."""
+"""A command as AWS knows it, and the answers of the service about it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _ENDED = {"Success", "Failed", "TimedOut", "Cancelled"}
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that AWS and the agent take. The first three are invented, the others measured or from its source.
+    """Durations of AWS and the agent, in seconds. The first three are invented, the others measured or from source.
 
     Attributes:
-        invisible_s: From accepting a command to its being listed.
-        pickup_s: From accepting a command to the agent's taking it.
+        invisible_s: From acceptance of a command to its place in lists.
+        pickup_s: From acceptance of a command to the agent's start of it.
         report_s: From the script's end to the last status.
-        restart_s: For which an agent that a switch restarts says nothing; 7 of them it takes to stop.
-        back_s: Until an agent is back of which all processes were killed (NixOS has RestartSec=90).
-        worker_lost_s: Until the agent says that a worker is gone.
-        repeat_s: Between two attempts to send a reply that was lost.
-        upload_s: For which the agent tries to put one stream into a bucket that it cannot reach.
-        backoff_s: Until the first attempt to reconnect after an outage; each later one takes twice as long.
-        backoff_max_s: At most.
-        reboot_s: From a script's asking for a reboot to its second run.
+        restart_s: The silence of an agent that a switch restarts, which takes 7 of these seconds to stop.
+        back_s: Until an agent is back after all its processes were killed (NixOS has RestartSec=90).
+        worker_lost_s: Until the agent reports a lost worker.
+        repeat_s: Between two attempts to send a lost reply.
+        upload_s: The agent's attempts to upload one stream to an unreachable bucket.
+        backoff_s: Until the first attempt to reconnect after an outage; doubled each time.
+        backoff_max_s: The longest of these pauses.
+        reboot_s: From a script's request for a reboot to its second run.
         output_rate: Bytes of output that the agent reads in a second.
     """
 
@@ -61,9 +61,9 @@ class Spent:
     """Seconds of a command.
 
     Attributes:
-        host_s: In which the host was at work.
-        aws_s: That AWS took besides, until it knew the end.
-        wait_s: From then until a client asked for it and was told.
+        host_s: The work on the host.
+        aws_s: AWS's own time until it knew the end.
+        wait_s: From then until a client asked for the status.
     """
 
     host_s: float
@@ -90,23 +90,23 @@ class Command:
     cancelled: bool = False
     died: bool = False
     known: float | None = None
-    told: float | None = None
+    reported: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
-        """Enter a status, with its details at the same time; the last one stays."""
+        """Set a status and its details together; a final status stays."""
         with self.lock:
             if not self.over:
                 self.known = time.monotonic() if status in _ENDED else None
                 self.state = status, details or status
 
     def conclude(self, reply: Reply) -> None:
-        """Take the agent's reply; the status is written last."""
+        """Apply the agent's reply; the status is written last."""
         self.reply = reply
         self.set(reply.status, reply.details)
 
     def cancel(self) -> None:
-        """End it as far as that can be."""
+        """Cancel it as far as possible."""
         self.set("Cancelling")
         if not self.over:
             self.cancelled = True
@@ -114,27 +114,27 @@ class Command:
 
     @property
     def spent(self) -> Spent:
-        """Where the time of a command went of which the end was told."""
+        """The durations of a command whose end was reported."""
         on_host = (self.ended - self.began).total_seconds() if self.began and self.ended else 0.0
         known = self.known or self.accepted
-        return Spent(on_host, known - self.accepted - on_host, (self.told or known) - known)
+        return Spent(on_host, known - self.accepted - on_host, (self.reported or known) - known)
 
     @property
     def status(self) -> str:
-        """How it is with it, in one word."""
+        """Its status as one word."""
         return self.state[0]
 
     @property
     def over(self) -> bool:
-        """Whether its status is a last one."""
+        """Whether its status is final."""
         return self.status in _ENDED
 
     def invocation(self) -> dict[str, Any]:
-        """Return what GetCommandInvocation tells."""
+        """Return the answer of GetCommandInvocation."""
         status, details = self.state
         reply = self.reply if status in _ENDED else None
-        if status in _ENDED and self.told is None:
-            self.told = time.monotonic()
+        if status in _ENDED and self.reported is None:
+            self.reported = time.monotonic()
         return {
             "CommandId": self.id,
             "InstanceId": self.instance,
@@ -156,7 +156,7 @@ class Command:
         }
 
     def listed_invocation(self, *, plugins: bool) -> dict[str, Any]:
-        """Return what ListCommandInvocations tells."""
+        """Return the answer of ListCommandInvocations."""
         status, details = self.state
         reply = self.reply if status in _ENDED else None
         plugin = {
@@ -186,7 +186,7 @@ class Command:
         }
 
     def listed(self, siblings: Sequence[Command]) -> dict[str, Any]:
-        """Return what SendCommand and ListCommands tell of it and those sent with it."""
+        """Return the answer of SendCommand and ListCommands about it and its siblings."""
         over = [one for one in siblings if one.over]
         failed = [one for one in over if one.status != "Success"]
         timeout = self.request.get("TimeoutSeconds", 3600)

@@ -1,4 +1,4 @@
-"""Documents of the endpoint: which parameters they take, and what shell text the agent makes of them. Pure."""
+"""Documents of the endpoint: their parameters, and the shell text that the agent makes of them (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from switchproof.deploy.providers.lab.ssm.errors import Refused
 MAX_CONTENT = 64 * 1024
 """Bytes of a document (AWS's quota; MaxDocumentSizeExceeded)."""
 MAX_RUN_S, DEFAULT_RUN_S = 172_800, 3600
-"""Seconds; outside of 5 to the first one the agent takes the second (amazon-ssm-agent's pluginutil)."""
+"""Seconds; for limits outside of 5 to the first value the agent uses the second (amazon-ssm-agent's pluginutil)."""
 
 _SECONDS = r"^(([1-9][0-9]{0,4})|(1[0-6][0-9]{4})|(17[0-1][0-9]{3})|(172[0-7][0-9]{2})|(172800))$"
 _TOP = {"schemaVersion", "description", "parameters", "mainSteps"}
@@ -36,13 +36,13 @@ _PARAMETER = {
 
 @dataclass(frozen=True)
 class Script:
-    """What the agent is to run.
+    """A script for the agent.
 
     Attributes:
         text: The shell text.
-        folder: Where, empty for wherever the agent itself is.
-        limit_s: Seconds.
-        environment: Parameters that are passed as variables.
+        folder: The working directory; empty for the agent's own.
+        limit_s: Seconds that it may run.
+        environment: Parameters that become environment variables.
     """
 
     text: str
@@ -61,8 +61,8 @@ class Document:
         plugin: The name under which output is kept.
         parameters: Their declarations.
         commands: Lines of shell text, or one reference to a list.
-        folder: Where to run, with references.
-        limit: Seconds, with references.
+        folder: The working directory, with references.
+        limit: The limit in seconds, with references.
     """
 
     name: str
@@ -74,10 +74,10 @@ class Document:
     limit: str
 
     def script(self, given: Mapping[str, Sequence[str]]) -> Script:
-        """Return what to run with the parameters of a request.
+        """Return the script for a request's parameters.
 
         Raises:
-            Refused: InvalidParameters.
+            Refused: The parameters are not valid (InvalidParameters).
         """
         values = self._values(given)
         lines: list[str] = []
@@ -134,21 +134,21 @@ def _check_value(name: str, declared: Mapping[str, Any], value: list[str]) -> No
 
 
 def _python(pattern: str) -> str:
-    """Return a pattern of Go as one of Python, whose `$` would allow a newline at the end."""
+    """Return a pattern of Go as one of Python, in which `$` would allow a newline at the end."""
     return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", lambda part: r"\Z" if part[0] == "$" else part[0], pattern)
 
 
 def _filled_in(text: str, values: Mapping[str, Sequence[str]]) -> str:
-    """Put values in the place of `{{ name }}`, as the agent does: as text, whatever is in them.
+    """Replace `{{ name }}` by values, as the agent does: as text, whatever the values contain.
 
-    Inside a longer line `$$` in a value becomes `$`, for the sake of documents that were written for an old agent.
+    Inside a longer line `$$` in a value becomes `$`, because of documents for an old agent.
     """
 
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in values:
-            return found[0]
-        given = values[found[1]][0]
-        return given if found[0] == text else given.replace("$$", "$")
+    def value(reference: re.Match[str]) -> str:
+        if reference[1] not in values:
+            return reference[0]
+        given = values[reference[1]][0]
+        return given if reference[0] == text else given.replace("$$", "$")
 
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", value, text)
 
@@ -170,10 +170,10 @@ RUN_SHELL_SCRIPT = Document(
 
 
 def read_document(name: str, content: str) -> Document:
-    """Read a document that somebody made.
+    """Read a user's document.
 
     Raises:
-        Refused: It is too large, or none that this endpoint runs as AWS would.
+        Refused: It is too large, or this endpoint cannot run it as AWS would.
     """
     if len(content.encode()) > MAX_CONTENT:
         raise Refused("MaxDocumentSizeExceeded", f"The size limit of a document is 64 KB; it has {len(content)}")

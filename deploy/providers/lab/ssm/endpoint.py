@@ -27,15 +27,15 @@ ROLE_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab/switchproof"
 JSON = "application/x-amz-json-1.1"
 MAX_REQUEST = 2**20
 STALL_S = 120.0
-"""Seconds without an answer after which the connection is closed; longer than boto3 waits for one."""
+"""Seconds without an answer after which the connection is closed; longer than boto3's timeout."""
 
 
 class SsmEndpoint:
     """SSM for the hosts of a lab; see `serve`.
 
     Attributes:
-        url: Where it answers.
-        faults: What is to go wrong.
+        url: Its URL.
+        faults: The planned faults.
     """
 
     def __init__(self, server: ThreadingHTTPServer, service: Service, faults: Faults, keys: Keys) -> None:
@@ -47,12 +47,12 @@ class SsmEndpoint:
     @classmethod
     @contextmanager
     def serve(cls, lab: Lab, *, port: int = 0, pace: Pace | None = None) -> Iterator[SsmEndpoint]:
-        """Serve the hosts of a lab for as long as the block lasts.
+        """Serve the hosts of a lab during the block.
 
         Args:
-            lab: A lab that is up.
-            port: On loopback; 0 for any.
-            pace: How long AWS takes.
+            lab: A running lab.
+            port: The port on loopback; 0 for any.
+            pace: The durations of AWS.
         """
         faults = Faults()
         keys = Keys.generate()
@@ -69,7 +69,7 @@ class SsmEndpoint:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets any client of AWS use the endpoint; the secret is as good as root on the lab's hosts."""
+        """The credentials for any client of AWS; they are equivalent to root on the lab's hosts."""
         return {
             "AWS_ENDPOINT_URL_SSM": self.url,
             "AWS_ENDPOINT_URL_STS": self.url,
@@ -86,20 +86,20 @@ class SsmEndpoint:
 
     @property
     def calls(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The operations that were done, with their requests, in order."""
+        """The operations so far, with their requests, in order."""
         return list(self._service.calls)
 
     @property
     def spent(self) -> list[Spent]:
-        """Where the time of each command went, in the order in which they were sent."""
+        """The durations of each command, in the order in which they were sent."""
         return self._service.spent
 
     def count(self, operation: str) -> int:
-        """Return how often an operation was done."""
+        """Return how often an operation was called."""
         return sum(called == operation for called, _ in self.calls)
 
     def set_online(self, host: str, *, online: bool) -> None:
-        """Let a host's agent be reached, or not; after an outage it comes back at its next attempt to reconnect."""
+        """Connect or disconnect a host's agent; after an outage it returns at its next attempt."""
         instance = self._service.instances[self.instance_ids[host]]
         if online:
             instance.come_back()
@@ -107,11 +107,11 @@ class SsmEndpoint:
             instance.go_offline()
 
     def kill_agent(self, host: str) -> None:
-        """Kill a host's agent with whatever it runs at the moment; systemd starts it again after a while."""
+        """Kill a host's agent and its running commands; systemd restarts it after a while."""
         self._service.instances[self.instance_ids[host]].die()
 
     def restart_agent(self, host: str) -> None:
-        """Restart a host's agent, as a switch does that changes its unit; what it runs survives."""
+        """Restart a host's agent, like a switch that changes its unit; its commands survive."""
         self._service.instances[self.instance_ids[host]].restart()
 
 
@@ -157,7 +157,7 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
                 self._say(error.status, json.dumps({"__type": error.code, "message": str(error)}).encode(), JSON)
 
         def _stall(self) -> None:
-            """Say nothing until the client goes."""
+            """Do not answer until the client disconnects."""
             self.close_connection = True
             self.connection.settimeout(STALL_S)
             with contextlib.suppress(OSError):
@@ -174,13 +174,13 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing; whoever asks keeps the calls."""
+            """Log nothing; the caller records the calls."""
 
     return Handler
 
 
 def _sts(body: bytes, signer: Key, role: Key) -> bytes:
-    """Answer STS's two questions that are modelled: whose credentials these are, and for a role's."""
+    """Answer the two modelled operations of STS: GetCallerIdentity and AssumeRole."""
     given = parse_qs(body.decode("utf-8", "replace"))
     match given.get("Action", [""])[0]:
         case "GetCallerIdentity":
@@ -204,10 +204,10 @@ def _answered(action: str, result: str) -> bytes:
 
 
 def _sts_error(error: Refused) -> bytes:
-    """Return an error in STS's protocol, which has names of its own for two of them."""
+    """Return an error in STS's protocol, which has its own names for two of them."""
     code = {
         "InvalidSignatureException": "SignatureDoesNotMatch",
         "UnrecognizedClientException": "InvalidClientTokenId",
     }
-    told = f"<Code>{escape(code.get(error.code, error.code))}</Code><Message>{escape(str(error))}</Message>"
-    return f"<ErrorResponse><Error><Type>Sender</Type>{told}</Error></ErrorResponse>".encode()
+    body = f"<Code>{escape(code.get(error.code, error.code))}</Code><Message>{escape(str(error))}</Message>"
+    return f"<ErrorResponse><Error><Type>Sender</Type>{body}</Error></ErrorResponse>".encode()

@@ -1,14 +1,14 @@
-"""The errors that the endpoint answers with, by AWS's own names."""
+"""The errors of the endpoint, by AWS's own names (pure)."""
 
 from __future__ import annotations
 
 
 class Refused(Exception):
-    """A request that is answered with an error.
+    """A request that the endpoint refuses.
 
     Args:
         code: AWS's name for it.
-        message: What is wrong.
+        message: The error message.
         status: The HTTP status.
     """
 

@@ -1,4 +1,4 @@
-"""What can be made to go wrong between a client, AWS, the agent and the host."""
+"""Faults that can be injected between a client, AWS, the agent and the host."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 
 class Fault(enum.StrEnum):
-    """Something that goes wrong, once for each call or command that it is planned for."""
+    """A fault, which happens once for each planned call or command."""
 
     THROTTLE = "throttle"
-    """The request is refused for its rate; nothing is accepted."""
+    """The request is throttled; nothing is accepted."""
     DENY = "deny"
     """The request is refused for lack of permission."""
     EXPIRE = "expire"
@@ -19,31 +19,31 @@ class Fault(enum.StrEnum):
     ERROR_AFTER_ACCEPTING = "error-after-accepting"
     """The request is accepted, and answered with HTTP 500."""
     STALL_AFTER_ACCEPTING = "stall-after-accepting"
-    """The request is accepted, and never answered, until the client goes."""
+    """The request is accepted, but never answered."""
     DELIVERED_TWICE = "delivered-twice"
-    """The message reaches the agent twice, which takes it once."""
+    """The message reaches the agent twice, which accepts it once."""
     RUN_TWICE = "run-twice"
-    """The agent runs the command twice at the same time, as one that lost its state would; SSM knows of one."""
+    """The agent runs the command twice at the same time, like one that lost its state; SSM knows of one run."""
     DELIVERY_TIMEOUT = "delivery-timeout"
-    """The command never starts, and SSM says so at once."""
+    """The command never starts, and SSM reports that at once."""
     DROPPED = "dropped"
     """The agent loses the message, as it may lose the first one after its start; the command stays pending."""
     UNDELIVERABLE_BUT_RAN = "undeliverable-but-ran"
-    """The command runs, and is called undeliverable."""
+    """The command runs, but SSM reports it as undeliverable."""
     AGENT_RESTART = "agent-restart"
-    """The agent restarts when the script ends; its worker survives and is taken up again after some silence."""
+    """The agent restarts when the script ends; its worker survives, and is found again after some silence."""
     AGENT_DIES = "agent-dies"
     """The agent's worker is killed in mid-command; a minute later the command has failed, without any output."""
     REPLY_LOST = "reply-lost"
-    """The agent's reply is lost; it comes when the agent repeats it, after five minutes or its restart."""
+    """The agent's reply is lost; the agent sends it again after five minutes or a restart."""
     BARE_PATH = "bare-path"
-    """The agent's unit has coreutils in its path, and nothing else."""
+    """The agent's unit has only coreutils in its PATH."""
     BUCKET_AWAY = "bucket-away"
-    """The instance cannot reach the bucket, and tries for half a minute with each stream before it replies."""
+    """The instance cannot reach the bucket, and tries for half a minute per stream before it replies."""
     CANCEL_IN_VAIN = "cancel-in-vain"
-    """The request to cancel is accepted, and what runs goes on, which AWS does not exclude."""
+    """The request to cancel is accepted, but the command continues, which AWS does not exclude."""
     CUT_OUTPUT = "cut-output"
-    """Only the first 200 characters of the output are passed on."""
+    """Only the first 200 characters of the output are returned."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Planned:
 
 @dataclass
 class Faults:
-    """The faults that are planned. Safe to use from several threads."""
+    """The planned faults. Thread-safe."""
 
     _planned: list[_Planned] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,21 +65,21 @@ class Faults:
         """Plan a fault.
 
         Args:
-            fault: What goes wrong.
-            operation: For which calls; faults of a command belong to the SendCommand that makes it.
-            times: For how many calls.
-            after: How many calls before them go well.
+            fault: The fault.
+            operation: The affected operation; faults of a command belong to its SendCommand.
+            times: The number of affected calls.
+            after: The number of calls before them that succeed.
         """
         with self._lock:
             self._planned.append(_Planned(fault, operation, times, after))
 
     def clear(self) -> None:
-        """Let everything go well from now on."""
+        """Cancel all planned faults."""
         with self._lock:
             self._planned.clear()
 
     def draw(self, operation: str) -> set[Fault]:
-        """Return what goes wrong with this call."""
+        """Return the faults of this call."""
         drawn = set()
         with self._lock:
             for planned in self._planned:

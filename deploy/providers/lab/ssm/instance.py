@@ -1,4 +1,4 @@
-"""An instance: whether its agent is reached, which commands the agent takes, and when its replies come."""
+"""An instance with its agent: its connection, its commands, and the time of its replies."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from switchproof.deploy.providers.lab.ssm.outputs import REBOOT, REPLY_KEPT, Fin
 WORKERS = 5
 """Commands that an agent runs at once (CommandWorkersLimit)."""
 WAITING = 5
-"""Commands that an agent takes beyond those; it refuses more until one has ended (CommandWorkerBufferLimit)."""
+"""Commands that an agent queues besides these; it refuses more until one has ended (CommandWorkerBufferLimit)."""
 REBOOTS = 15
-"""How often an agent runs a script again that asks for a reboot."""
+"""How often an agent repeats a script that asks for a reboot."""
 DELAYED_S = 1.0
-"""Seconds after which a command to an agent that is away is called delayed."""
+"""Seconds after which a command to an unreachable agent is reported as delayed."""
 POLL_S = 0.05
 
 
 class Instance:
-    """An instance with its agent, which may be out of reach.
+    """An instance with its agent, which may be unreachable.
 
     Args:
-        agent: What runs there.
-        pace: AWS's and the agent's own.
-        upload: Puts a command's whole output into its bucket.
+        agent: The agent.
+        pace: The durations of AWS and the agent.
+        upload: Uploads a command's whole output to its bucket.
     """
 
     def __init__(self, agent: Agent, pace: Pace, upload: Callable[[Command, Finished], None]) -> None:
@@ -47,19 +47,19 @@ class Instance:
 
     @property
     def online(self) -> bool:
-        """Whether the agent is reached."""
+        """Whether the agent is reachable."""
         if self._back_at is not None and time.monotonic() >= self._back_at:
             self._away_since = self._back_at = None
         return self._away_since is None
 
     def go_offline(self) -> None:
-        """Cut the agent off."""
+        """Disconnect the agent."""
         if self.online:
             self._away_since = time.monotonic()
         self._back_at = None
 
     def come_back(self) -> None:
-        """Let the agent be reached again, at its next attempt to reconnect."""
+        """Connect the agent again, at its next attempt."""
         if self._away_since is None:
             return
         attempt, pause = self._away_since, self._pace.backoff_s
@@ -69,11 +69,11 @@ class Instance:
         self._back_at = attempt
 
     def begin(self, command: Command) -> None:
-        """Let a command take its way."""
+        """Start to process a command."""
         threading.Thread(target=self._deliver, args=(command,), daemon=True).start()
 
     def die(self) -> None:
-        """Let the agent and its workers die, with whatever they run; systemd starts a new agent after a while."""
+        """Kill the agent and its workers with their commands; systemd starts a new agent after a while."""
         for command in list(self._present):
             command.died = True
             command.ending.set()
@@ -81,20 +81,20 @@ class Instance:
         self._back_at = time.monotonic() + self._pace.back_s
 
     def restart(self) -> None:
-        """Restart the agent; its workers survive, and replies that were lost are sent again."""
+        """Restart the agent; its workers survive, and lost replies are sent again."""
         self.go_offline()
         self._back_at = time.monotonic() + self._pace.restart_s
         self._restarted.set()
 
     def close(self) -> None:
-        """Begin nothing more, and forget what was done."""
+        """Stop, and forget all commands."""
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._agent.forget()
 
     def _deliver(self, command: Command) -> None:
-        """Give a command to the agent as soon as it takes one, or give up."""
+        """Deliver a command to the agent as soon as it accepts one, or give up."""
         script = command.document.script(command.request.get("Parameters", {}))
-        # A command is called undelivered only when both of its limits are over (AWS, monitor-commands).
+        # A command counts as undelivered only when both of its limits are over (AWS, monitor-commands).
         expires = command.accepted + command.request.get("TimeoutSeconds", 3600) + script.limit_s
         time.sleep(self._pace.pickup_s)
         if Fault.DELIVERY_TIMEOUT in command.faults:
@@ -113,7 +113,7 @@ class Instance:
         command.set("Cancelled")
 
     def _take(self, command: Command, script: Script) -> bool:
-        """Let the agent take a command, unless it cannot; a message that it has taken before it takes and ignores."""
+        """Deliver a command to the agent, unless it cannot accept it; it ignores a message that it has already."""
         with self._lock:
             if command.id in self._taken:
                 return True
@@ -121,7 +121,7 @@ class Instance:
                 return False
             self._taken.add(command.id)
             self._present.append(command)
-        # The agent says so as soon as it has a command, also if all of its workers are busy.
+        # The agent acknowledges a command as soon as it has it, even if all of its workers are busy.
         command.set("InProgress")
         self._workers.submit(self._run, command, script)
         if Fault.RUN_TWICE in command.faults:
@@ -132,7 +132,7 @@ class Instance:
         try:
             finished = Finished(1, b"", b"") if command.ending.is_set() else self._execute(command, script)
             self._report(command, finished)
-        except Exception as error:  # noqa: BLE001 - it must not look as if the command went on for ever
+        except Exception as error:  # noqa: BLE001 - the command must not seem to run for ever
             command.conclude(Reply("Failed", "Failed", 1, "", f"the stand-in for the agent broke: {error!r}"))
         finally:
             with self._lock:
@@ -152,7 +152,7 @@ class Instance:
             stdout, stderr = stdout + finished.stdout, stderr + finished.stderr
             if finished.code != REBOOT or command.ending.is_set():
                 break
-            # It takes nothing more until the machine has been booted, of which here only the time passes.
+            # It accepts nothing more until the machine has rebooted; here only the time passes.
             self._rebooting = True
             command.ending.wait(self._pace.reboot_s)
             self._rebooting = False
@@ -160,10 +160,10 @@ class Instance:
         return Finished(finished.code, stdout, stderr, finished.late, finished.problem)
 
     def _report(self, command: Command, finished: Finished) -> None:
-        """Send the agent's reply, which may take long, or never arrive."""
+        """Send the agent's reply, which may take long or never arrive."""
         if command.request.get("OutputS3BucketName"):
             if Fault.BUCKET_AWAY in command.faults:
-                time.sleep(2 * self._pace.upload_s)  # for each of the two streams, before anything is said
+                time.sleep(2 * self._pace.upload_s)  # for each of the two streams, before the reply
             else:
                 self._upload(command, finished)
         with self._lock:
@@ -176,17 +176,17 @@ class Instance:
         if Fault.REPLY_LOST in command.faults:
             self._restarted.clear()
             self._restarted.wait(self._pace.repeat_s)
-        while not self.online:  # the agent keeps its reply until it is reached again
+        while not self.online:  # the agent keeps its reply until it is connected again
             time.sleep(POLL_S)
         reply = _with_faults(reply_to(finished, cancelled=command.cancelled), command)
         if reply.size > REPLY_KEPT:
-            command.ending.wait()  # it never comes; somebody cancels the command
+            command.ending.wait()  # the reply never arrives; a client cancels the command
             reply = Reply("Cancelled", "Cancelled", -1, "", "")
         command.conclude(reply)
 
 
 def _with_faults(reply: Reply, command: Command) -> Reply:
-    """Return what comes of a reply."""
+    """Return the final state after a reply."""
     if Fault.UNDELIVERABLE_BUT_RAN in command.faults:
         return Reply("Failed", "Undeliverable", -1, "", "")
     if command.died:

@@ -1,4 +1,4 @@
-"""Requests held against AWS's own model of the service, as botocore ships it; botocore itself checks less. Pure."""
+"""Validates requests against AWS's own model of the service, which botocore ships and checks less (pure)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def service() -> Any:
 
 
 def version() -> str:
-    """Return which model it is."""
+    """Return the version of the model."""
     return str(service().api_version)
 
 
 def check_request(operation: str, given: Any) -> None:
-    """Hold a request against the model.
+    """Validate a request against the model.
 
     Raises:
-        Refused: ValidationException, with what is wrong and where.
+        Refused: A value is not valid (ValidationException); the message names it.
     """
     shape = service().operation_model(operation).input_shape
     if problems := list(_problems(given, shape, "", limits=True)):
@@ -35,7 +35,7 @@ def check_request(operation: str, given: Any) -> None:
 
 
 def check_response(operation: str, answer: Any) -> list[str]:
-    """Return what of an answer is not as the model says. Its patterns are not held: real answers break them."""
+    """Return how an answer differs from the model; patterns are not checked, because real answers violate them."""
     shape = service().operation_model(operation).output_shape
     return list(_problems(answer, shape, "", limits=False))
 
@@ -100,7 +100,7 @@ def _text(value: str, shape: Any, where: str, *, limits: bool) -> Iterator[str]:
 
 
 def _python(pattern: str) -> str:
-    """Return a pattern of Java as one of Python; the model's own use little that differs."""
+    """Return a pattern of Java as one of Python; the model's patterns differ only a little."""
     return re.sub(r"\\p\{[^}]*\}", r"\\w", pattern)
 
 

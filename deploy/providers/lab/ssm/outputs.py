@@ -1,4 +1,4 @@
-"""What the agent makes of a script's end, as its source and a measured run have it: status, code and output. Pure."""
+"""Makes the agent's reply of a script's end, by its source and a measured run: status, code, output (pure)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 STDOUT_KEPT, STDERR_KEPT, PLUGIN_KEPT = 24_000, 8_000, 2_500
 """Bytes that are kept of a command's output (GetCommandInvocation; ListCommandInvocations)."""
 REPLY_KEPT = 120_000
-"""Bytes of JSON above which the agent's websocket takes no reply."""
+"""Bytes of JSON above which the agent's websocket accepts no reply."""
 CUT, PLUGIN_CUT = b"--output truncated--", b"\n---Output truncated---"
 KILLED = 137
-"""The exit code of a script that was killed; a script that itself ends with it is taken for one."""
+"""The exit code of a killed script; a script that itself ends with it counts as killed."""
 REBOOT = 194
 """The exit code with which a script asks for a reboot, after which it runs again from its start."""
 SUCCEED, FAIL = 168, 169
-"""The exit codes with which a script ends its whole document, well or badly."""
+"""The exit codes with which a script ends its whole document as success or failure."""
 _SKIPPED = "Further document steps will be skipped."
 
 
@@ -25,10 +25,10 @@ class Finished:
 
     Attributes:
         code: Its exit code; negative if its shell ended by that signal.
-        stdout: What it printed.
-        stderr: Likewise.
-        late: The time limit was over.
-        problem: Why it did not start, in the words of Go.
+        stdout: Its standard output.
+        stderr: Its standard error.
+        late: Whether the time limit was over.
+        problem: Why it did not start, in Go's wording.
     """
 
     code: int
@@ -40,15 +40,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the agent replies.
+    """A reply of the agent.
 
     Attributes:
         status: As AWS spells it.
-        details: Likewise.
+        details: The status details, as AWS spells them.
         code: The response code.
         stdout: Standard output, cut.
         stderr: Standard error, cut.
-        both: Both as ListCommandInvocations has them.
+        both: Both streams, as in ListCommandInvocations.
     """
 
     status: str
@@ -60,8 +60,8 @@ class Reply:
 
     @property
     def size(self) -> int:
-        """Bytes of it as JSON."""
-        # Go escapes `<`, `>` and `&`, too.
+        """Its size in bytes, as JSON."""
+        # Go also escapes `<`, `>` and `&`.
         text = json.dumps([self.stdout, self.stderr, self.both])
         return len(text) + 5 * sum(text.count(character) for character in "<>&")
 
@@ -98,16 +98,16 @@ def _reply(ended: tuple[str, str], code: int, stdout: bytes, stderr: bytes) -> R
 
 
 def cut(output: bytes, limit: int, mark: bytes = CUT) -> bytes:
-    """Return what is kept of an output; one of exactly `limit` bytes is cut already."""
+    """Return the kept part of an output; an output of exactly `limit` bytes is cut already."""
     return output if len(output) < limit else output[: limit - len(mark)] + mark
 
 
 def text_of(output: bytes) -> str:
-    """Return bytes as Go's JSON has them: each byte that is no UTF-8 becomes U+FFFD."""
+    """Return bytes as in Go's JSON: each byte that is not UTF-8 becomes U+FFFD."""
     text = output.decode("utf-8", "surrogateescape")
     return "".join("\ufffd" if "\udc80" <= character <= "\udcff" else character for character in text)
 
 
 def _signal(number: int) -> str:
-    """Name a signal as Go does."""
+    """Return Go's name of a signal."""
     return "signal: " + {1: "hangup", 2: "interrupt", 9: "killed", 15: "terminated"}.get(number, str(number))

@@ -1,4 +1,4 @@
-"""What each operation of the endpoint does."""
+"""The operations of the endpoint."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Service:
 
     Args:
         lab: The lab.
-        pace: How long AWS takes.
-        faults: What goes wrong.
+        pace: The durations of AWS.
+        faults: The planned faults.
     """
 
     def __init__(self, lab: Lab, pace: Pace, faults: Faults) -> None:
@@ -66,20 +66,20 @@ class Service:
         }
 
     def answer(self, operation: str, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
-        """Do an operation.
+        """Run an operation.
 
         Raises:
-            Refused: As AWS would; an operation that is not here is never a success.
+            Refused: AWS would refuse it, or the operation is not modelled.
         """
         if operation not in self._operations:
             raise Refused("UnknownOperationException", f"{operation} is not modelled by this endpoint")
-        for fault, code, words in (
+        for fault, code, message in (
             (Fault.THROTTLE, "ThrottlingException", "Rate exceeded"),
             (Fault.DENY, "AccessDeniedException", f"{ARN} is not authorized to perform: ssm:{operation}"),
             (Fault.EXPIRE, "ExpiredTokenException", "The security token included in the request is expired"),
         ):
             if fault in faults:
-                raise Refused(code, words)
+                raise Refused(code, message)
         model.check_request(operation, request)
         with self._lock:
             self.calls.append((operation, request))
@@ -87,11 +87,11 @@ class Service:
 
     @property
     def spent(self) -> list[Spent]:
-        """Where the time of each command went, in the order in which they were sent."""
+        """The durations of each command, in the order in which they were sent."""
         return [command.spent for commands in self._sent.values() for command in commands]
 
     def close(self) -> None:
-        """End what is still at work."""
+        """Stop all running commands."""
         for commands in self._sent.values():
             for command in commands:
                 command.cancel()
@@ -110,7 +110,7 @@ class Service:
         for id_ in ids:
             if id_ not in self.instances:
                 raise Refused("InvalidInstanceId", f"Instances [[{id_}]] not in a valid state for account {ACCOUNT}")
-        document.script(request.get("Parameters", {}))  # refuses what it does not take
+        document.script(request.get("Parameters", {}))  # refuses wrong parameters
         commands = [Command(request, id_, document, faults) for id_ in ids]
         for command in commands[1:]:
             command.id = commands[0].id
@@ -132,7 +132,7 @@ class Service:
         return sorted(chosen)
 
     def _seen(self) -> list[Command]:
-        """Commands that have been accepted long enough ago to be in lists."""
+        """The commands that were accepted long enough ago to appear in lists."""
         now = time.monotonic()
         return [
             command
@@ -142,22 +142,22 @@ class Service:
         ]
 
     def _get(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        found = [
+        commands = [
             command
             for command in self._seen()
             if (command.id, command.instance) == (request["CommandId"], request["InstanceId"])
         ]
-        if not found:
+        if not commands:
             raise Refused("InvocationDoesNotExist", "")
-        if request.get("PluginName", found[0].document.plugin) != found[0].document.plugin:
+        if request.get("PluginName", commands[0].document.plugin) != commands[0].document.plugin:
             raise Refused("InvalidPluginName", "")
-        return found[0].invocation()
+        return commands[0].invocation()
 
     def _filtered(self, request: Mapping[str, Any]) -> list[Command]:
-        found = sorted(self._seen(), key=lambda command: command.requested, reverse=True)
-        found = [
+        commands = sorted(self._seen(), key=lambda command: command.requested, reverse=True)
+        commands = [
             command
-            for command in found
+            for command in commands
             if request.get("CommandId", command.id) == command.id
             and request.get("InstanceId", command.instance) == command.instance
         ]
@@ -167,14 +167,14 @@ class Service:
                 case "InvokedAfter" | "InvokedBefore":
                     at = dt.datetime.fromisoformat(value)
                     after = key == "InvokedAfter"
-                    found = [one for one in found if (one.requested >= at) == after]
+                    commands = [each for each in commands if (each.requested >= at) == after]
                 case "Status":
-                    found = [one for one in found if one.status == value]
+                    commands = [each for each in commands if each.status == value]
                 case "DocumentName":
-                    found = [one for one in found if one.document.name == value]
+                    commands = [each for each in commands if each.document.name == value]
                 case _:
                     raise Refused("InvalidFilterKey", f"{key} is not modelled")
-        return found
+        return commands
 
     def _list(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
         once = {command.id: command for command in reversed(self._filtered(request))}
@@ -197,16 +197,18 @@ class Service:
         return {}
 
     def _describe(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        found = dict(self.instances)
+        instances = dict(self.instances)
         for given in request.get("Filters", []):
             key, values = given["Key"], given["Values"]
             match key.partition(":"):
                 case ("InstanceIds", _, _):
-                    found = {id_: one for id_, one in found.items() if id_ in values}
+                    instances = {id_: instance for id_, instance in instances.items() if id_ in values}
                 case ("PingStatus", _, _):
-                    found = {id_: one for id_, one in found.items() if _ping(one) in values}
+                    instances = {id_: instance for id_, instance in instances.items() if _ping(instance) in values}
                 case ("tag", _, name):
-                    found = {id_: one for id_, one in found.items() if self._tags[id_].get(name) in values}
+                    instances = {
+                        id_: instance for id_, instance in instances.items() if self._tags[id_].get(name) in values
+                    }
                 case _:
                     raise Refused("InvalidFilterKey", f"{key} is not modelled")
         if request.get("InstanceInformationFilterList"):
@@ -215,8 +217,8 @@ class Service:
         listed = [
             {
                 "InstanceId": id_,
-                "PingStatus": _ping(one),
-                "LastPingDateTime": now - (0 if one.online else 900),
+                "PingStatus": _ping(instance),
+                "LastPingDateTime": now - (0 if instance.online else 900),
                 "AgentVersion": "3.3.2746.0",
                 "IsLatestVersion": False,
                 "PlatformType": "Linux",
@@ -226,7 +228,7 @@ class Service:
                 "IPAddress": self._lab.hosts[self._names[id_]].address,
                 "ComputerName": self._lab.hosts[self._names[id_]].hostname,
             }
-            for id_, one in sorted(found.items())
+            for id_, instance in sorted(instances.items())
         ]
         return _paged("InstanceInformationList", listed, request)
 
@@ -279,7 +281,7 @@ class Service:
 
 
 def instance_id(lab: str, host: str) -> str:
-    """Return the id of a lab's host, the same each time."""
+    """Return the instance id of a lab's host, the same each time."""
     return "i-" + hashlib.sha256(f"{lab}/{host}".encode()).hexdigest()[:17]
 
 
@@ -298,9 +300,9 @@ def _paged(key: str, listed: list[dict[str, Any]], request: Mapping[str, Any]) -
 
 
 def _upload(command: Command, finished: Finished) -> None:
-    """Put a command's whole output into its bucket, as the agent does, with S3 at AWS_ENDPOINT_URL_S3."""
+    """Upload a command's whole output to its bucket, as the agent does, with S3 at AWS_ENDPOINT_URL_S3."""
     if "AWS_ENDPOINT_URL_S3" not in os.environ:
-        return  # an upload that fails shows only in what is not there
+        return  # a failed upload shows only as a missing object
     import boto3
 
     s3 = boto3.client("s3", region_name=REGION)

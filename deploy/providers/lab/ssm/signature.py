@@ -1,7 +1,7 @@
-"""Signature Version 4: who signed a request to the endpoint, checked as AWS checks it. Pure.
+"""Verifies Signature Version 4 of requests to the endpoint, as AWS does (pure).
 
-Every local user reaches a port on loopback, and a command of the endpoint runs as root on a lab host. So each start
-has secrets of its own, which only the endpoint's user learns.
+Every local user can reach a port on loopback, and a command of the endpoint runs as root on a lab host. So each start
+has its own secrets, which only the endpoint's user gets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 
 SKEW_S = 300.0
-"""Seconds between the clocks of signer and endpoint; after that a request cannot be replayed (AWS: five minutes)."""
+"""Seconds between the clocks of signer and endpoint, after which a request is refused (AWS: five minutes)."""
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[A-Z0-9]{16,128})/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z]+)"
@@ -33,7 +33,7 @@ class Key:
 
     Attributes:
         id: Its id, which requests name.
-        secret: What requests are signed with.
+        secret: The secret for signatures.
         token: The session token that goes with a role's key; empty for a user's.
     """
 
@@ -47,7 +47,7 @@ class Keys:
     """The keys of one start of the endpoint.
 
     Attributes:
-        user: The key that the shell of the endpoint's user gets.
+        user: The key for the shell of the endpoint's user.
         role: The key that AssumeRole returns.
     """
 
@@ -67,14 +67,14 @@ def verify(headers: Mapping[str, str], body: bytes, keys: Keys, *, service: str,
     """Return the key that signed a `POST /`.
 
     Args:
-        headers: The request's, by lower-case name.
-        body: The request's.
-        keys: The keys that count.
+        headers: The request's headers, by lower-case name.
+        body: The request's body.
+        keys: The valid keys.
         service: The service that the request is for, as SigV4 spells it.
         now: The time.
 
     Raises:
-        Refused: The request is not signed, or not by one of the keys, or not as it arrived, or not recently.
+        Refused: The request is not signed, not by one of the keys, altered, or too old.
     """
     if "authorization" not in headers:
         raise Refused("MissingAuthenticationTokenException", "The request is not signed")

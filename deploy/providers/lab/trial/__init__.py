@@ -1,1 +1,1 @@
-"""What a trial of somebody's deploy path does on this machine and on a lab host: prepare, run the path, look."""
+"""A trial of a deploy path on this machine and a lab host: prepare, run the path, observe."""

@@ -1,4 +1,4 @@
-"""Watches the command lines of all processes for secrets that have no business there."""
+"""Watches the command lines of all processes for secrets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Self
 from switchproof.deploy.providers.lab.trial.subject import process_numbers, read_file
 
 INTERVAL_S = 0.03
-"""Seconds between looks; what lives shorter may go by unseen."""
+"""Seconds between two scans; a process with a shorter life may be missed."""
 LOOKS = 4
-"""How often a process is looked at: between its fork and its exec it has another's command line."""
+"""Scans per process: between fork and exec a process has another one's command line."""
 
 
 class Arguments:
-    """A context in which every new process's command line is looked at, on this machine and on lab hosts alike.
+    """A context that checks every new process's command line, on this machine and on lab hosts.
 
     Args:
-        secrets: What must not stand there, by what it is called.
+        secrets: The secrets, by name.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -40,8 +40,8 @@ class Arguments:
         self._thread.join()
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """What was seen, as sentences without the secrets."""
+    def findings(self) -> tuple[str, ...]:
+        """The findings, as sentences without the secrets."""
         return tuple(f"{name} stood in the command line of `{program}`" for name, program in self._found.items())
 
     def _watch(self) -> None:

@@ -1,4 +1,4 @@
-"""What was seen of a deploy path on trial, on the host and beside it, as typed data."""
+"""Observations of a deploy path on trial, on the host and beside it, as typed data (pure)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import msgspec
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host was at one time.
+    """The state of a host at one time.
 
     Attributes:
-        running: Toplevel of what runs.
-        profile: Toplevel that the system profile points to, or that the folder of links there was made from.
-        boots: Toplevel that the host would boot.
-        generation: Number of the profile's newest link that is set.
-        revision: Commit that the running system says it was built from.
-        profile_revision: Commit of what the profile points to.
-        boots_revision: Commit of what the host would boot.
-        wrapper: What the profile itself points to, where that is a folder of links to a toplevel; empty if not.
+        running: Toplevel of the running system.
+        profile: Toplevel of the system profile, or the one that its folder of links was made from.
+        boots: Toplevel of the next boot.
+        generation: Number of the profile's current generation.
+        revision: Commit that the running system reports.
+        profile_revision: Commit of the profile's system.
+        boots_revision: Commit of the system of the next boot.
+        wrapper: The target of the profile if it is a folder of links to a toplevel; else empty.
     """
 
     running: str
@@ -32,18 +32,18 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Whether what runs, what is set and what boots are one system."""
+        """Whether the running, the set and the booting system are the same."""
         return self.running == self.profile == self.boots
 
 
 class Activation(msgspec.Struct, frozen=True, kw_only=True):
-    """A switch of the host to a system, as switch-to-configuration told the journal.
+    """A switch of the host to a system, as switch-to-configuration logged it.
 
     Attributes:
         began: When it began.
-        finished: When it told that it had finished, None if it never did.
+        finished: When it reported its end; None if it never did.
         toplevel: The system.
-        revision: Commit that this system was built from.
+        revision: Commit of this system.
     """
 
     began: dt.datetime
@@ -53,14 +53,14 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP request that one of the host's programs answered, as it logged it.
+    """An HTTP request that one of the host's programs answered and logged.
 
     Attributes:
         endpoint: `hypervisor`, `live` or `dev`.
         at: When it was logged.
-        method: Of HTTP.
-        path: What was asked for.
-        status: What was answered.
+        method: The HTTP method.
+        path: The requested path.
+        status: The status of the answer.
     """
 
     endpoint: str
@@ -75,7 +75,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         where: `runner`, or `host`.
-        pid: Its number there.
+        pid: Its process id there.
         command: Its command line.
     """
 
@@ -85,15 +85,15 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """How the path itself ended.
+    """The end of the path itself.
 
     Attributes:
         asked: The commit that it was asked to deploy.
         began: When it was started.
-        ended: When it had ended, or was ended at its time limit.
-        exit_code: Its exit code; None if it was ended.
-        output: What it said and left in its folder for artifacts, cut in the middle if it is very long.
-        cut: Whether something of that is missing.
+        ended: When it ended, or was killed at its time limit.
+        exit_code: Its exit code; None if it was killed.
+        output: Its output and artifacts; the middle of a very long text is cut.
+        cut: Whether a part of the output is missing.
     """
 
     asked: str
@@ -105,33 +105,33 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def late(self) -> bool:
-        """Whether the time limit ended it."""
+        """Whether it was killed at the time limit."""
         return self.exit_code is None
 
     @property
     def succeeded(self) -> bool:
-        """Whether it said success."""
+        """Whether it reported success."""
         return self.exit_code == 0
 
 
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
-    """What there was to see of one scenario.
+    """All observations of one scenario.
 
     Attributes:
-        before: What the host was before.
-        after: What it was when everything had come to rest.
-        expected: The system of the commit that was asked for, built by the trial itself; empty if it cannot be built.
+        before: The state of the host before.
+        after: The state of the host when nothing changed any more.
+        expected: The system of the requested commit, built by the trial itself; empty if it cannot be built.
         activations: Every switch, in order.
-        nixos_rebuild: Whether nixos-rebuild did one.
-        requests: What the endpoints were asked, in order.
-        restarted: The contract's units that do not run any more as they did.
-        logins: How often SSH let the path in.
+        nixos_rebuild: Whether nixos-rebuild made one of them.
+        requests: The requests to the endpoints, in order.
+        restarted: The contract's units that stopped or were restarted.
+        logins: The number of successful SSH logins.
         checkouts: The commits that the host's checkout was set to meanwhile.
-        leftovers: What still ran when the path had ended.
-        exposed: Secrets that stood in a command line, with whose.
+        leftovers: Processes that still ran after the path's end.
+        exposed: Secrets that appeared in a command line, with the process.
         words: The random words that each unit logged.
-        cut: Whether the connection was really cut, for a scenario that does so.
-        limits: What a stand-in of the lab was asked for and cannot do, though the real program can.
+        cut: Whether the connection was really cut, in a scenario that does so.
+        limits: Requests that a stand-in of the lab cannot serve, although the real program can.
     """
 
     before: System

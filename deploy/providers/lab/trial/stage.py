@@ -1,4 +1,4 @@
-"""A fresh lab host as the stage of one scenario: what is prepared there, and what the path on trial is told of it."""
+"""Prepares a fresh lab host for one scenario, and the environment of the path on trial."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ exit "$status"
 
 
 class Stage:
-    """A lab of one host, and what stands around it; see `set_up`."""
+    """A lab of one host with its surroundings; see `set_up`."""
 
     def __init__(self, lab: Lab, token: str, endpoint: SsmEndpoint | None) -> None:
         self.lab = lab
@@ -71,13 +71,13 @@ class Stage:
     @classmethod
     @contextmanager
     def set_up(cls, name: str, *, token: str, shape: Shape, runtime: Runtime) -> Iterator[Stage]:
-        """Make a host that runs the first release, with a checkout of it, for as long as the block lasts.
+        """Make a host with the first release and a checkout of it, for the duration of the block.
 
         Args:
             name: The lab's name.
-            token: A secret that the path is given, and must not show.
-            shape: Of the host.
-            runtime: What its sandboxes are.
+            token: A secret for the path, which it must not show.
+            shape: The shape of the host.
+            runtime: The kind of its sandboxes.
 
         Raises:
             LabError: It could not be made.
@@ -94,42 +94,42 @@ class Stage:
         return self._git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
 
     def move_branch(self, branch: str, to: str) -> None:
-        """Let a branch of the repository point to another commit."""
+        """Move a branch of the repository to another commit."""
         self._git("update-ref", f"refs/heads/{branch}", to)
 
     def let_behave(self, unit: str, words: str) -> None:
-        """Let a sandbox behave otherwise from its next start on, by words that docs/lab.md lists."""
+        """Change a sandbox's behaviour from its next start on; docs/lab.md lists the words."""
         self._write(f"/etc/switchproof-lab/guest-{unit}", f"sandbox.word={self.words[unit]} {words}\n")
 
     def change_host_key(self) -> None:
-        """Give the host another SSH key than the one that everybody knows."""
+        """Give the host another SSH key than the published one."""
         self.inside(
             "cd /etc/ssh && rm ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key"
         )
         self.inside("systemctl restart ssh.service")
 
     def hold_activation(self) -> None:
-        """Let the next activation wait right after it began, until `let_go`."""
+        """Hold the next activation right after its begin, until `let_go`."""
         self.inside("mkdir -p /run/switchproof-lab /run/wrappers/bin")
         for folder in ("/usr/local/sbin", "/usr/local/bin", "/run/wrappers/bin"):
             self._write(f"{folder}/logger", _HOLD, mode="755")
 
     def held(self) -> bool:
-        """Tell whether an activation has begun, and waits."""
+        """Whether an activation is held."""
         return self.host.run(["test", "-e", "/run/switchproof-lab/held"], timeout_s=_STEP_S).returncode == 0
 
     def await_held(self, *, until: float, given_up: Callable[[], bool]) -> bool:
-        """Wait until an activation is held, at most to a moment of the monotonic clock; tell whether one is."""
-        while not (found := self.held()) and time.monotonic() < until and not given_up():
+        """Wait until an activation is held, at most to a moment of the monotonic clock; return whether one is."""
+        while not (is_held := self.held()) and time.monotonic() < until and not given_up():
             time.sleep(POLL_S)
-        return found
+        return is_held
 
     def let_go(self) -> None:
-        """Let the activation that is held go on, and none wait any more."""
+        """Release the held activation, and hold no other one."""
         self.inside("mkdir -p /run/switchproof-lab/held && touch /run/switchproof-lab/go")
 
     def cut(self) -> None:
-        """Cut what connects the runner and the host: its SSH connections, or its next requests to AWS."""
+        """Cut the connection between runner and host: its SSH connections, or its next requests to AWS."""
         if self.endpoint is None:
             self.inside("pkill -KILL -f '^sshd-session: ' || pkill -KILL -f '^sshd: .*@' || true")
             return
@@ -137,11 +137,11 @@ class Stage:
             self.endpoint.faults.plan(Fault.STALL_AFTER_ACCEPTING, operation=operation)
 
     def given(self, asked: str, folder: Path) -> dict[str, str]:
-        """Return the environment that tells the path on trial what to deploy where, and lay out its folder.
+        """Return the path's environment, which names the commit and the host, and prepare its folder.
 
         Args:
             asked: The commit.
-            folder: Gets its home, the folder that it may leave files in, and its `ssh_config`.
+            folder: Receives its home, its folder for artifacts, and its `ssh_config`.
         """
         home, artifacts = folder / "home", folder / "artifacts"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
@@ -167,7 +167,7 @@ class Stage:
         )
 
     def secrets(self) -> dict[str, str]:
-        """Return what must not stand in any command line, by what it is called."""
+        """Return the secrets that no command line may contain, by name."""
         values = {"the repository's token": self._token}
         if self.endpoint is None:
             values["the private key"] = self.lab.identity_file.read_text("utf-8").splitlines()[2]
@@ -176,18 +176,18 @@ class Stage:
         return values
 
     def sent(self) -> str:
-        """Return everything that was sent to AWS as the parameters of commands, which others may read there."""
+        """Return all parameters of commands that were sent to AWS, where others may read them."""
         return repr([request for _, request in self.endpoint.calls]) if self.endpoint else ""
 
     def inside(self, script: str) -> str:
-        """Run a shell text on the host, past every connection; it must succeed."""
+        """Run a shell text on the host without a connection; it must succeed."""
         done = self.host.run(["bash", "-euc", script], timeout_s=_STEP_S)
         if done.returncode != 0:
             raise LabError(f"`{script}` failed on the trial's host with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
     def _prepare(self) -> None:
-        # The repository has one address, which is right on the runner and on the host.
+        # The repository has the same address on the runner and on the host.
         there = shlex.quote(str(self.lab.repository))
         self.inside(f"mkdir -p {shlex.quote(str(self.lab.repository.parent))} && ln -s /srv/sample.git {there}")
         self.inside(

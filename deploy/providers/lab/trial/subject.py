@@ -1,4 +1,4 @@
-"""The deploy path under test as a process: what it is given, its time limit, and what it leaves running."""
+"""Runs the deploy path under test as a process with a time limit, and finds its leftovers."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from switchproof.deploy.providers.lab.state import start_ticks
 from switchproof.deploy.providers.lab.trial.seen import Ended, Process
 
 HEAD_KEPT, TAIL_KEPT = 2 * 2**20, 6 * 2**20
-"""Bytes kept of what it says: the first ones and the last ones."""
+"""Bytes that are kept of its output: the first ones and the last ones."""
 ARTIFACT_KEPT, ARTIFACTS_KEPT = 2 * 2**20, 16 * 2**20
-"""Bytes read of one file that it leaves, and of all together."""
+"""Bytes that are read of one artifact, and of all together."""
 GRACE_S = 10.0
-"""Seconds between asking it to end and ending it."""
+"""Seconds between the request to end and the kill."""
 REST_S = 2.0
-"""Seconds for what it started to end after it."""
+"""Seconds for its children to end after it."""
 POLL_S = 0.05
 STARTED = "started"
-"""The file in its folder that is there once it was really run."""
+"""The file in its folder that exists once it has been started."""
 MARK = "SWITCHPROOF_TRIAL"
-"""The environment variable by which everything that it started is known."""
+"""The environment variable that marks its processes."""
 
 SETTING = """
 [ ! -e /etc/ssh/ssh_config ] || mount --bind "$1" /etc/ssh/ssh_config || exit
 cd "$2" && : >"$4" && exec /bin/sh -c "$3"
 """
-"""Its own view of the file that tells every `ssh` about the host, wherever that is started from."""
+"""Its own mount of the configuration for every `ssh`, which describes the host."""
 
 _NOT_PASSED_ON = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "GIT_", "OVH_", "PYTEST_", "RUNNER_", "SSH_", "SWITCHPROOF_")
 _NOT_PASSED_ON_NAMES = frozenset({"CI", "FLAKE_ATTR", "DEPLOY_INSTANCE_ID", "DEPLOY_REPO_URL", "EC2_INSTANCE_ID"})
@@ -44,12 +44,12 @@ _NOT_PASSED_ON_NAMES = frozenset({"CI", "FLAKE_ATTR", "DEPLOY_INSTANCE_ID", "DEP
 
 @dataclass(frozen=True)
 class Command:
-    """What is on trial.
+    """The command on trial.
 
     Attributes:
         text: A command for /bin/sh.
-        folder: Where it is run.
-        limit_s: Seconds after which it is ended.
+        folder: Its working directory.
+        limit_s: Seconds after which it is killed.
     """
 
     text: str
@@ -58,11 +58,11 @@ class Command:
 
 
 def environment(given: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of the path: that of a pipeline's job which knows one host.
+    """Return the path's whole environment: that of a pipeline's job that knows one host.
 
     Args:
-        given: What the trial tells it.
-        own: The environment of the session; what tells of other hosts, clouds and CI services is left out.
+        given: The trial's variables.
+        own: The environment of the session, without variables about other hosts, clouds and CI services.
     """
     kept = {
         name: value
@@ -84,9 +84,9 @@ class Subject:
         self._ended = self._began
         self._waiter = threading.Thread(target=self._note_end, daemon=True)
         self._waiter.start()
-        self._said = _Said()
+        self._output = _Output()
         assert process.stdout is not None
-        self._reader = threading.Thread(target=self._said.read, args=(process.stdout,), daemon=True)
+        self._reader = threading.Thread(target=self._output.read, args=(process.stdout,), daemon=True)
         self._reader.start()
 
     @classmethod
@@ -94,12 +94,12 @@ class Subject:
         """Start it in a process group of its own.
 
         Args:
-            command: What to run.
+            command: The command.
             asked: The commit.
             given: Its environment.
-            folder: Its own; holds `ssh_config`, which takes the place of /etc/ssh/ssh_config for it, and `artifacts`.
+            folder: Its own folder, with `artifacts` and with `ssh_config`, which replaces /etc/ssh/ssh_config for it.
         """
-        # Slave mounts, so that a host's disk which is taken away is not held by whatever the path left running.
+        # Slave mounts, so that a leftover process does not keep a removed host's disk mounted.
         alone = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "slave", "--")
         words = (folder / "ssh_config", command.folder, command.text, folder / STARTED)
         shell = ["/bin/sh", "-c", SETTING, "sh", *map(str, words)]
@@ -115,20 +115,20 @@ class Subject:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it still runs."""
         return self._waiter.is_alive()
 
     def wait(self, until: float, *, given_up: Callable[[], bool]) -> bool:
-        """Wait until it has ended, at most to a moment of the monotonic clock; tell whether it has."""
+        """Wait until it has ended, at most to a moment of the monotonic clock; return whether it has."""
         while self.running and time.monotonic() < until and not given_up():
             time.sleep(POLL_S)
         return not self.running
 
     def end(self) -> Ended:
-        """End it if it still runs, and tell how it ended.
+        """End it if it still runs, and return its result.
 
         Raises:
-            CommandFailedError: It was never run, as its surroundings could not be set up.
+            CommandFailedError: It was never started, because its environment could not be prepared.
         """
         late = self.running
         if late:
@@ -136,23 +136,23 @@ class Subject:
             self.wait(time.monotonic() + GRACE_S, given_up=lambda: False)
             self._signal(signal.SIGKILL)
             self._waiter.join(GRACE_S)
-        # What it left running may hold its output open for ever.
+        # A leftover process may keep its output open for ever.
         self._reader.join(REST_S if late else REST_S / 2)
-        said, cut = self._said.text()
+        output, cut = self._output.text()
         if not (self._folder / STARTED).exists():
-            raise CommandFailedError(f"the surroundings of the path could not be set up here: {said.strip()}")
+            raise CommandFailedError(f"the surroundings of the path could not be set up here: {output.strip()}")
         left, more = _read_all(self._folder / "artifacts")
         return Ended(
             asked=self._asked,
             began=self._began,
             ended=self._ended,
             exit_code=None if late else self._process.returncode,
-            output="\n".join((said, *left)),
+            output="\n".join((output, *left)),
             cut=cut or more,
         )
 
     def leftovers(self) -> list[Process]:
-        """Return what it started and what still runs a moment after its end, and end that."""
+        """Return its processes that still run a moment after its end, and kill them."""
         deadline = time.monotonic() + REST_S
         while (left := list(self._started())) and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -163,7 +163,7 @@ class Subject:
         return [process for process, _ in left]
 
     def kill(self) -> None:
-        """End it at once, with everything that it started, whatever it was doing."""
+        """Kill it and all its processes at once."""
         self._signal(signal.SIGKILL)
         for process, _ in list(self._started()):
             with contextlib.suppress(ProcessLookupError):
@@ -178,7 +178,7 @@ class Subject:
             os.killpg(self._process.pid, number)
 
     def _started(self) -> Iterator[tuple[Process, int | None]]:
-        """Yield every process of its group, or that has its mark, and when each was started."""
+        """Yield every process of its group or with its mark, with its start time."""
         mark = f"\0{MARK}={self._mark}\0".encode()
         for pid in process_numbers():
             if pid == os.getpid() or (ticks := start_ticks(pid)) is None:
@@ -187,8 +187,8 @@ class Subject:
                 yield Process(where="runner", pid=pid, command=command_line(pid)), ticks
 
 
-class _Said:
-    """What the path says, read as it comes, so that it never waits for us; cut in the middle if it is very long."""
+class _Output:
+    """Reads the path's output at once, so that it never waits; cuts the middle of a very long text."""
 
     def __init__(self) -> None:
         self._head, self._tail = bytearray(), bytearray()
@@ -213,7 +213,7 @@ class _Said:
 
 
 def _read_all(folder: Path) -> tuple[list[str], bool]:
-    """Return the text of every file below a folder, and whether some of it is left out; links are not followed."""
+    """Return the text of all files below a folder, and whether a part is missing; links are not followed."""
     texts: list[str] = []
     room, cut = ARTIFACTS_KEPT, False
     for path in sorted(folder.rglob("*")):
@@ -230,12 +230,12 @@ def _read_all(folder: Path) -> tuple[list[str], bool]:
 
 
 def process_numbers() -> list[int]:
-    """Return the numbers of every process of this machine, those on lab hosts too."""
+    """Return the ids of all processes of this machine, including those on lab hosts."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - twenty times a second
 
 
 def read_file(path: str) -> bytes:
-    """Return what a file of /proc holds, nothing if its process has ended."""
+    """Return the content of a file in /proc; empty if its process has ended."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - twenty times a second
             return file.read()
@@ -244,7 +244,7 @@ def read_file(path: str) -> bytes:
 
 
 def command_line(pid: int) -> str:
-    """Return a process's command line as a person reads it."""
+    """Return a process's command line for people."""
     return read_file(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
 

@@ -1,4 +1,4 @@
-"""Reads on a lab host, past every connection, what a deploy path did there."""
+"""Reads a deploy path's effects on a lab host, without a connection to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from switchproof.deploy.providers.lab.trial.seen import Activation, Process, Req
 
 CHECKOUT = "/opt/choiros/workspace"
 REST_S = 30.0
-"""Seconds for a switch that is under way to end after the path has ended."""
+"""Seconds for a running switch to end after the path has ended."""
 LEFT_S = 3.0
-"""Seconds for what a closed connection leaves on the host to end."""
+"""Seconds for the processes of a closed connection to end."""
 POLL_S = 0.2
 SWITCH = "nixos-rebuild-switch-to-configuration.service"
 _STEP_S = 120.0
@@ -28,7 +28,7 @@ _REQUEST = re.compile(r"([A-Z]+) (\S+) (\d{3}|no answer)\b")
 _SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)(?!\S| failed)")
 
 LIMITS = "/run/switchproof-lab/limits"
-"""Where stand-ins note, a line each, what they were asked for and cannot do though the real programs can."""
+"""The file in which stand-ins note requests that they cannot serve although the real programs can."""
 
 _SYSTEM = r"""
 # inner PATH: the toplevel there, also where PATH is a folder of links to one, as deploy-rs makes it its profile
@@ -48,12 +48,12 @@ printf '%s\n' "$(readlink -e "$profile" || true)" "$(readlink "$profile" || true
 
 
 class Host:
-    """A lab host as a witness.
+    """Observes a lab host.
 
     Args:
         host: The host.
         shape: Its shape.
-        repository: Where it deploys from.
+        repository: The repository of its deploys.
         attr: The name of its configuration in the flake.
         contract: The contract's units.
     """
@@ -71,7 +71,7 @@ class Host:
         self._invocations: dict[str, str] = {}
 
     def note_before(self) -> None:
-        """Take what there is now for what was there before."""
+        """Record the present state as the state before."""
         self._shell(f"rm -f {LIMITS}")
         self._processes = frozenset(pid for pid, _, _ in self._running())
         self._units = frozenset(unit for _, unit, _ in self._running())
@@ -80,7 +80,7 @@ class Host:
         self._since = time.time()
 
     def system(self) -> System:
-        """Return what the host is now."""
+        """Return the present state of the host."""
         running, revision, profile, profile_revision, boots, boots_revision, whole, link = self._shell(
             _SYSTEM
         ).splitlines()
@@ -97,7 +97,7 @@ class Host:
         )
 
     def rest(self) -> bool:
-        """Wait until no switch is under way; tell whether there is none."""
+        """Wait until no switch is running; return whether there is none."""
         deadline = time.monotonic() + REST_S
         while self._run(["pgrep", "-f", "(nixos-rebuild|switch-to-configuration|/bin/nix|nix-env) "])[0] == 0:
             if time.monotonic() > deadline:
@@ -106,7 +106,7 @@ class Host:
         return True
 
     def built(self, commit: str) -> str:
-        """Return the toplevel of a commit, built by ourselves; empty if it cannot be built."""
+        """Build the system of a commit, and return its toplevel; empty if it cannot be built."""
         flake = f"git+{self._repository}?rev={commit}"
         attr = f'nixosConfigurations."{self._attr}".config.system.build.toplevel'
         nix = ["nix", "--extra-experimental-features", "nix-command flakes"]
@@ -115,7 +115,7 @@ class Host:
 
     def activations(self) -> tuple[Activation, ...]:
         """Return every switch since `note_before`, in order."""
-        found: list[Activation] = []
+        switches: list[Activation] = []
         for entry in self._journal("SYSLOG_IDENTIFIER=nixos"):
             match = _SWITCHING.search(_message(entry))
             if match is None:
@@ -123,35 +123,35 @@ class Host:
             if match[1] == "switching to":
                 revision = self._run(["cat", f"{match[2]}/configuration-revision"])[1].strip()
                 at = _time(entry)
-                found.append(Activation(began=at, finished=None, toplevel=match[2], revision=revision))
-            elif (index := _unfinished(found, match[2])) is not None:
-                begun = found[index]
-                found[index] = Activation(
+                switches.append(Activation(began=at, finished=None, toplevel=match[2], revision=revision))
+            elif (index := _unfinished(switches, match[2])) is not None:
+                begun = switches[index]
+                switches[index] = Activation(
                     began=begun.began, finished=_time(entry), toplevel=begun.toplevel, revision=begun.revision
                 )
-        return tuple(found)
+        return tuple(switches)
 
     def used_nixos_rebuild(self) -> bool:
-        """Tell whether nixos-rebuild did a switch, which it does in a unit of this name."""
+        """Whether nixos-rebuild made a switch, which it does in a unit of this name."""
         return any(True for _ in self._journal(f"UNIT={SWITCH}", "+", f"_SYSTEMD_UNIT={SWITCH}"))
 
     def requests(self) -> tuple[Request, ...]:
-        """Return what the host's programs answered since `note_before`, by their own logs, in order."""
-        found = list(_requests("hypervisor", self._journal("_SYSTEMD_UNIT=hypervisor.service")))
+        """Return the requests that the host's programs answered since `note_before`, from their logs, in order."""
+        requests = list(_requests("hypervisor", self._journal("_SYSTEMD_UNIT=hypervisor.service")))
         for name in ("live", "dev"):
             if self._shape == "ovh":
                 entries = self._journal(f"_SYSTEMD_UNIT=cloud-hypervisor@{name}.service")
             else:
                 entries = self._journal("_SYSTEMD_UNIT=sandbox.service", container=f"sandbox-{name}")
-            found += _requests(name, entries)
-        return tuple(sorted(found, key=lambda request: request.at))
+            requests += _requests(name, entries)
+        return tuple(sorted(requests, key=lambda request: request.at))
 
     def restarted(self) -> tuple[str, ...]:
-        """Return the contract's units that do not run any more as they did at `note_before`."""
+        """Return the contract's units that stopped or were restarted since `note_before`."""
         return tuple(unit for unit, before in self._invocations.items() if self._invocation(unit) != before)
 
     def logins(self) -> int:
-        """Return how often SSH let somebody in since `note_before`."""
+        """Return the number of successful SSH logins since `note_before`."""
         return sum(_message(entry).startswith("Accepted ") for entry in self._journal("_SYSTEMD_UNIT=ssh.service"))
 
     def checkouts(self) -> tuple[str, ...]:
@@ -159,12 +159,12 @@ class Host:
         return tuple(self._reflog()[self._checked_out :])
 
     def limits(self) -> tuple[str, ...]:
-        """Return what the lab's stand-ins were asked for since `note_before` and cannot do, each once."""
+        """Return the requests since `note_before` that the lab's stand-ins cannot serve, each once."""
         lines = self._shell(f"cat {LIMITS} 2>/dev/null || true").splitlines()
         return tuple(dict.fromkeys(lines))
 
     def leftovers(self) -> list[Process]:
-        """Return what runs that neither ran before nor belongs to a unit of the system, after a moment to end."""
+        """Return new processes that belong to no unit of the system, after a moment to end."""
         deadline = time.monotonic() + LEFT_S
         while (left := self._foreign()) and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -179,13 +179,13 @@ class Host:
 
     def _foreign(self) -> list[Process]:
         declared = set(self._shell("ls /run/current-system/etc/systemd/system").split()) | self._units
-        found = []
+        foreign = []
         for pid, unit, command in self._running():
             known = unit in declared or re.sub(r"@.*\.", "@.", unit) in declared
             ours = unit in {"ssh.service", "-"} and not command.startswith(("sshd", "/usr/sbin/sshd"))
             if pid not in self._processes and (ours or not known):
-                found.append(Process(where="host", pid=pid, command=command))
-        return found
+                foreign.append(Process(where="host", pid=pid, command=command))
+        return foreign
 
     def _running(self) -> Iterator[tuple[int, str, str]]:
         text = self._shell("exec ps -eo pid=,unit:200=,args=")
@@ -224,9 +224,9 @@ def _requests(endpoint: str, entries: Iterator[dict[str, Any]]) -> Iterator[Requ
             yield Request(endpoint=endpoint, at=_time(entry), method=match[1], path=match[2], status=match[3])
 
 
-def _unfinished(found: list[Activation], toplevel: str) -> int | None:
-    for index in range(len(found) - 1, -1, -1):
-        if found[index].toplevel == toplevel and found[index].finished is None:
+def _unfinished(switches: list[Activation], toplevel: str) -> int | None:
+    for index in range(len(switches) - 1, -1, -1):
+        if switches[index].toplevel == toplevel and switches[index].finished is None:
             return index
     return None
 

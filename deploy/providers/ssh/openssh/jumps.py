@@ -1,4 +1,4 @@
-"""Read the hosts that a ProxyJump names: `user@host:port`, `[::1]:port` or `ssh://…`, with commas between (pure)."""
+"""Reads the hosts of a ProxyJump: `user@host:port`, `[::1]:port` or `ssh://…`, with commas between (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLACE = re.compile(r"(?:\[(?P<literal>[^\[\]]+)\]|(?P<name>[^:/\[\]]+))(?::(?P<
 
 @dataclass(frozen=True)
 class JumpHost:
-    """A host on the way. `user` and `port` are None where the value does not say."""
+    """A jump host; `user` and `port` are None if the value does not give them."""
 
     host: str
     user: str | None = None
@@ -22,10 +22,10 @@ class JumpHost:
 
 
 def read_jumps(value: str, where: str) -> tuple[JumpHost, ...]:
-    """Read the value of a ProxyJump, the nearest host first; nothing for `none`.
+    """Read the value of a ProxyJump, the nearest host first; empty for `none`.
 
     Raises:
-        UsageError: Names the file, the line and what is wrong.
+        UsageError: The value is wrong; the message names file and line.
     """
     if value.lower() == "none":
         return ()
@@ -37,11 +37,11 @@ def _read(text: str, where: str) -> JumpHost:
     user, at, place = (text[len("ssh://") :].removesuffix("/") if is_uri else text).rpartition("@")
     if is_uri:
         user = unquote(user.partition(";")[0])
-    found = _PLACE.fullmatch(place)
-    port = int(found["port"]) if found and found["port"] else None
-    if not found or (at and not user) or (port is not None and not 0 < port < 2**16):
+    match = _PLACE.fullmatch(place)
+    port = int(match["port"]) if match and match["port"] else None
+    if not match or (at and not user) or (port is not None and not 0 < port < 2**16):
         raise UsageError(f"{where}: ProxyJump: {text!r} is not of the form [user@]host[:port]")
-    host = found["literal"] or found["name"]
+    host = match["literal"] or match["name"]
     if problem := address_problem(host):
         raise UsageError(f"{where}: ProxyJump: {problem}")
     if not user.isprintable():

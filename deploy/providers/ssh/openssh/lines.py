@@ -1,4 +1,4 @@
-"""Words, quotes and patterns in an ssh_config or known_hosts file, split and matched as OpenSSH does (pure)."""
+"""Splits words and quotes of ssh_config and known_hosts files, and matches patterns, as OpenSSH does (pure)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def split_words(text: str) -> list[str] | None:
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether a pattern with `*` and `?` matches the whole text. The cost grows with the product of both lengths."""
+    """Whether a pattern with `*` and `?` matches the whole text; the cost grows with the product of both lengths."""
     at = position = 0
     star, resume = -1, 0
     while at < len(text):
@@ -86,15 +86,15 @@ def matches(text: str, pattern: str) -> bool:
 
 def matches_list(text: str, patterns: str) -> bool:
     """Whether a comma-separated list has a pattern that matches the text and no negated one that does."""
-    found = False
+    is_matched = False
     for pattern in patterns.split(","):
         if matches(text, pattern.removeprefix("!")):
             if pattern.startswith("!"):
                 return False
-            found = True
-    return found
+            is_matched = True
+    return is_matched
 
 
 def matches_host(host: str, patterns: str) -> bool:
-    """Whether a list of patterns matches a host's name, which has no case."""
+    """Whether a list of patterns matches a host's name, ignoring case."""
     return matches_list(host.lower(), patterns.lower())

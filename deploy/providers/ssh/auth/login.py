@@ -1,4 +1,4 @@
-"""The messages of SSH's authentication: a key is signed with only after the host would accept it."""
+"""The messages of SSH's authentication: signs with a key only after the host would accept it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
 
-from switchproof.deploy.providers.ssh.identities import CERTIFICATE, Offer
+from switchproof.deploy.providers.ssh.auth.identities import CERTIFICATE, Offer
 from switchproof.deploy.providers.ssh.transport import Transport
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a host answered to a request to log in.
+    """A host's answer to a login request.
 
     Attributes:
-        accepted: The user is let in.
-        partial: What was proved counts, and more is asked for.
-        would_accept: The key that was named may prove who we are.
-        methods: How the user may go on.
+        accepted: Whether the user is logged in.
+        partial: Whether the proof counts, but more is required.
+        would_accept: Whether the offered key may authenticate the user.
+        methods: The methods that can continue.
     """
 
     accepted: bool = False
@@ -35,8 +35,8 @@ class Authentication(AuthOnlyHandler):
     """Asks a host whether it would accept a key before anything is signed with it, as ssh does.
 
     Args:
-        transport: With a host whose key was checked.
-        user: Whom to log in as.
+        transport: A transport to a host whose key was checked.
+        user: The login user.
         timeout_s: Seconds for each answer.
     """
 
@@ -48,7 +48,7 @@ class Authentication(AuthOnlyHandler):
         self._answered = self.auth_event = threading.Event()
 
     def begin(self) -> Reply:
-        """Ask how the user may log in, without any proof."""
+        """Ask for the login methods, without any proof."""
         message = paramiko.Message()
         message.add_byte(cMSG_SERVICE_REQUEST)
         message.add_string("ssh-userauth")
@@ -66,7 +66,7 @@ class Authentication(AuthOnlyHandler):
         return self._send(message)
 
     def prove(self, offer: Offer, algorithm: str) -> Reply:
-        """Sign with a key; raises what signing raises."""
+        """Sign with a key, and send the signature; raises the errors of `sign`."""
         message = self._message("publickey")
         message.add_boolean(True)
         message.add_string(algorithm)
@@ -78,7 +78,7 @@ class Authentication(AuthOnlyHandler):
         return self._send(message)
 
     def algorithm(self, kind: str) -> str | None:
-        """Return the algorithm that a kind of key signs with here; None if the host accepts none of ours."""
+        """Return the signature algorithm for a type of key; None if the host accepts none of the offered ones."""
         if kind.removesuffix(CERTIFICATE) != "ssh-rsa":
             return kind
         listed = self.server.signature_algorithms
@@ -121,6 +121,6 @@ class Authentication(AuthOnlyHandler):
         self._answered.set()
 
     def _parse_userauth_info_request(self, _: paramiko.Message) -> None:
-        """Take the answer to a query, whose number is that of an information request."""
+        """Process the answer to a query, which has the number of an information request."""
         self._reply = Reply(would_accept=True)
         self._answered.set()

@@ -1,4 +1,4 @@
-"""Log in to a host whose key was checked: offer keys one by one, and report the result of each."""
+"""Logs in to a host whose key was checked: offers keys one by one, and reports the result of each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import paramiko
 
 from switchproof.deploy.connection import AuthenticationFailed, Unreachable
-from switchproof.deploy.providers.ssh.agent import Agent, AgentError
+from switchproof.deploy.providers.ssh.auth.agent import Agent, AgentError
+from switchproof.deploy.providers.ssh.auth.identities import Offer, offers
+from switchproof.deploy.providers.ssh.auth.login import Authentication, Reply
 from switchproof.deploy.providers.ssh.hop import Hop
-from switchproof.deploy.providers.ssh.identities import Offer, offers
-from switchproof.deploy.providers.ssh.login import Authentication, Reply
 from switchproof.deploy.providers.ssh.transport import Transport
 
 _USUAL = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
@@ -28,7 +28,7 @@ def authenticate(hop: Hop, transport: Transport, timeout_s: float, say: Callable
         say: Receives a line that says what the run waits for.
 
     Raises:
-        AuthenticationFailed: The host rejected the login; carries the result of each key.
+        AuthenticationFailed: The host rejected the login; the message has the result of each key.
         Unreachable: The connection was lost meanwhile.
     """
     notes: list[str] = []

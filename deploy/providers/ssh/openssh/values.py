@@ -1,4 +1,4 @@
-"""Values of an ssh_config's directives: ports, flags, paths with their tokens."""
+"""Parses values of ssh_config directives: ports, flags, and paths with tokens."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def read_port(text: str) -> int | None:
 
 
 def expand_path(text: str, tokens: Mapping[str, str], where: str, name: str) -> str:
-    """Put a path together from `~`, variables of the environment and tokens."""
+    """Expand `~`, environment variables and tokens in a path."""
 
-    def variable(found: re.Match[str]) -> str:
-        if (value := os.environ.get(found[1])) is None:
-            raise UsageError(f"{where}: {name}: the environment variable {found[1]} is not set")
+    def variable(match: re.Match[str]) -> str:
+        if (value := os.environ.get(match[1])) is None:
+            raise UsageError(f"{where}: {name}: the environment variable {match[1]} is not set")
         return value
 
     whole = re.sub(r"\$\{([^}]*)\}", variable, _home(text, tokens["d"], where, name))
@@ -52,11 +52,11 @@ def _home(text: str, home: str, where: str, name: str) -> str:
 
 
 def expand(text: str, tokens: Mapping[str, str], where: str, name: str) -> str:
-    """Put in the values of tokens such as `%h`."""
+    """Replace tokens such as `%h` by their values."""
 
-    def token(found: re.Match[str]) -> str:
-        if (value := {**tokens, "%": "%"}.get(found[1])) is None:
-            raise UsageError(f"{where}: {name}: the token {found[0]!r} is not supported")
+    def token(match: re.Match[str]) -> str:
+        if (value := {**tokens, "%": "%"}.get(match[1])) is None:
+            raise UsageError(f"{where}: {name}: the token {match[0]!r} is not supported")
         return value
 
     return re.sub(r"%(.?)", token, text, flags=re.DOTALL)

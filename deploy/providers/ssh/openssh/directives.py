@@ -24,7 +24,7 @@ HONOURED = {
     "hostkeyalgorithms": "HostKeyAlgorithms",
     "ignoreunknown": "IgnoreUnknown",
 }
-"""Directives that count as they do for ssh, by their names in lower case."""
+"""Directives with the same effect as in ssh, by their names in lower case."""
 
 _OFF = "no|false"
 _NONE = "none"
@@ -49,7 +49,7 @@ ONLY = {
     "refuseconnection": ("RefuseConnection", _ALWAYS_REFUSED),
     "requiredrsasize": ("RequiredRSASize", _ALWAYS_REFUSED),
 }
-"""Directives that change where or how one connects and are not supported, each with its harmless values."""
+"""Unsupported directives that change the connection, each with its harmless values."""
 
 WITHOUT_EFFECT = {
     "a run prints its own messages": (

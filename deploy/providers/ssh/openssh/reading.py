@@ -1,4 +1,4 @@
-"""Read the lines of an ssh_config that count for one host: Host, Match and Include, the first value first."""
+"""Reads the lines of an ssh_config for one host: Host, Match and Include; the first value counts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
-from switchproof.deploy.providers.ssh.jumps import read_jumps
-from switchproof.deploy.providers.ssh.lines import (
+from switchproof.deploy.providers.ssh.openssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
+from switchproof.deploy.providers.ssh.openssh.jumps import read_jumps
+from switchproof.deploy.providers.ssh.openssh.lines import (
     matches,
     matches_host,
     matches_list,
@@ -23,10 +23,10 @@ from switchproof.deploy.providers.ssh.lines import (
     split_lines,
     split_words,
 )
-from switchproof.deploy.providers.ssh.values import FAMILIES, FLAG, expand, read_port, shown
+from switchproof.deploy.providers.ssh.openssh.values import FAMILIES, FLAG, expand, read_port, shown
 
 DEEPEST = 16
-"""Files that may include each other; READCONF_MAX_DEPTH of OpenSSH."""
+"""Levels of included files; READCONF_MAX_DEPTH of OpenSSH."""
 MOST_FILES = 1000
 MAX_BYTES = 2**20
 
@@ -39,7 +39,7 @@ _UNSUPPORTED_CRITERIA = {"exec", "localnetwork", "tagged", "sessiontype", "versi
 
 @dataclass(frozen=True)
 class Setting:
-    """The arguments of a directive, and the file and line where they stand."""
+    """The arguments of a directive, with file and line."""
 
     words: tuple[str, ...]
     where: str
@@ -52,7 +52,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Person:
-    """Who runs this, as far as a file's tokens and conditions ask."""
+    """The local user and machine, for a file's tokens and conditions."""
 
     name: str
     home: str
@@ -63,14 +63,14 @@ class Person:
         """Return the user of this process."""
         try:
             entry = pwd.getpwuid(os.getuid())
-        except KeyError:  # a container that runs under a number without a name
+        except KeyError:  # a container may run under a user id without a name
             name = os.environ.get("USER") or str(os.getuid())
             return cls(name, os.environ.get("HOME", "/"), os.getuid())
         return cls(entry.pw_name, entry.pw_dir, os.getuid())
 
 
 class Reading:
-    """One file read for one host: for most directives the first value counts."""
+    """Reads a file for one host; for most directives the first value counts."""
 
     def __init__(self, host: str, person: Person, user: str | None, default_user: str) -> None:
         self.original = self.host = host
@@ -84,7 +84,7 @@ class Reading:
 
     @property
     def hostname(self) -> str:
-        """The name to connect to, as far as it is known by now."""
+        """The name to connect to, as known so far."""
         if (setting := self.first.get("hostname")) is None:
             return self.host
         return self.host if self.final else expand(setting.text, {"h": self.host}, setting.where, "HostName")
@@ -95,7 +95,7 @@ class Reading:
 
     @property
     def lookup_name(self) -> str:
-        """The name to connect to, as ssh writes it: a name has no case."""
+        """The name to connect to in lower case, as ssh writes it."""
         name = self.hostname
         return name if ":" in name or re.fullmatch(r"[0-9.]+", name) else name.lower()
 
@@ -157,18 +157,18 @@ class Reading:
             self.first[keyword] = setting
 
     def _host_matches(self, patterns: list[str], where: str) -> bool:
-        found = False
+        is_matched = False
         for pattern in patterns:
             if not pattern:
                 raise UsageError(f"{where}: Host: an empty pattern")
             if matches(self.host, pattern.removeprefix("!")):
                 if pattern.startswith("!"):
                     return False
-                found = True
-        return found
+                is_matched = True
+        return is_matched
 
     def _match(self, criteria: str, where: str, *, never: bool) -> bool:
-        """Judge the criteria of a Match; one that is not supported is refused where the block depends on it."""
+        """Evaluate the criteria of a Match; refuse an unsupported one if the block depends on it."""
         result, seen, unsupported = True, 0, ""
         rest = criteria
         while rest:
@@ -219,7 +219,7 @@ class Reading:
                 raise UsageError(f"{where}: Match {name!r}: no such criterion")
 
     def user(self) -> str:
-        """Return the user as far as it is known by now."""
+        """Return the user as known so far."""
         setting = self.first.get("user")
         return self.given_user or (setting.text if setting else self.default_user)
 
@@ -236,9 +236,9 @@ class Reading:
 
 
 def _glob(pattern: str) -> Iterator[Path]:
-    """Find the files that an Include names, in order; a relative name lies in ~/.ssh."""
+    """Return the files of an Include, in order; relative names are in ~/.ssh."""
     whole = pattern if pattern.startswith(("/", "~")) else f"~/.ssh/{pattern}"
-    whole = os.path.expanduser(whole)  # noqa: PTH111 - glob(7) takes HOME, and so does this
+    whole = os.path.expanduser(whole)  # noqa: PTH111 - HOME counts, as in ssh
     for name in sorted(glob.glob(whole)):  # noqa: PTH207 - a pattern, not a folder's content
         path = Path(name)
         if not path.is_dir():
@@ -246,16 +246,16 @@ def _glob(pattern: str) -> Iterator[Path]:
 
 
 def _content(path: Path, included_at: str) -> bytes:
-    """Read a file whole, within limits; an included one must be writable by its owner alone."""
+    """Read a whole file within limits; only its owner may be able to write an included file."""
     at = f"{included_at}: Include: " if included_at else ""
     name = shown(path)
     try:
-        found = path.stat()
-        if not (stat.S_ISREG(found.st_mode) or found.st_rdev == Path(os.devnull).stat().st_rdev):
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or status.st_rdev == Path(os.devnull).stat().st_rdev):
             raise UsageError(f"{at}{name}: not a regular file")
-        if included_at and (found.st_uid not in {0, os.getuid()} or found.st_mode & 0o022):
+        if included_at and (status.st_uid not in {0, os.getuid()} or status.st_mode & 0o022):
             raise UsageError(
-                f"{at}{name}: bad owner or permissions (mode {found.st_mode & 0o7777:04o}); "
+                f"{at}{name}: bad owner or permissions (mode {status.st_mode & 0o7777:04o}); "
                 "only its owner may write it: chmod go-w"
             )
         with path.open("rb") as file:
@@ -268,7 +268,7 @@ def _content(path: Path, included_at: str) -> bytes:
 
 
 def _check_value(keyword: str, name: str, words: list[str], where: str) -> None:
-    """Check a value's form, also where the block does not count: ssh ends with such a file, too."""
+    """Check a value's form even in a block that does not apply, because ssh also rejects such a file."""
     value = words[0]
     match keyword:
         case "port" if read_port(value) is None:

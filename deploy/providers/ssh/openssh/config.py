@@ -1,4 +1,4 @@
-"""Read what an ssh_config sets for one host; refuse unsupported directives with file and line."""
+"""Reads the values of an ssh_config for one host, and refuses unsupported directives with file and line."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.addresses import address_problem
-from switchproof.deploy.providers.ssh.directives import ONLY
-from switchproof.deploy.providers.ssh.jumps import JumpHost, read_jumps
-from switchproof.deploy.providers.ssh.reading import Person, Reading, Setting
-from switchproof.deploy.providers.ssh.values import FAMILIES, FLAG, expand_path, read_port
+from switchproof.deploy.providers.ssh.openssh.directives import ONLY
+from switchproof.deploy.providers.ssh.openssh.jumps import JumpHost, read_jumps
+from switchproof.deploy.providers.ssh.openssh.reading import Person, Reading, Setting
+from switchproof.deploy.providers.ssh.openssh.values import FAMILIES, FLAG, expand_path, read_port
 
 
 @dataclass(frozen=True)
 class HostConfig:
-    """What an ssh_config says about one host.
+    """The values of an ssh_config for one host.
 
     Attributes:
         hostname: The name or address to connect to.
         port: The port; None if the file says nothing.
         user: The user; None if the file says nothing.
-        family: What addresses may be used.
-        identity_files: Private keys, in order, also those that do not exist.
-        certificate_files: Certificates beside those that lie next to a key.
-        identities_only: Whether the agent may offer only keys that are named as files.
-        identity_agent: The agent's socket; empty if no agent may be asked; None if the file says nothing.
-        jumps: Hosts on the way, the nearest first; None if the file says nothing.
+        family: The address family to use.
+        identity_files: Private keys, in order, also missing files.
+        certificate_files: Certificates in addition to those beside a key.
+        identities_only: Whether the agent may offer only keys that files name.
+        identity_agent: The agent's socket; empty for no agent; None if the file says nothing.
+        jumps: Jump hosts, the nearest first; None if the file says nothing.
         jumps_at: File and line of the jumps.
-        host_key_alias: The name that known_hosts has for the host; empty if it is the host's own.
-        known_hosts: Files of host keys that are named, also those that do not exist.
+        host_key_alias: The host's name in known_hosts; empty for its own name.
+        known_hosts: Files of host keys, also missing files.
         algorithms: Lists of algorithms by directive in lower case.
     """
 
@@ -54,17 +54,17 @@ class HostConfig:
 def read_host(
     path: Path, host: str, *, user: str | None = None, port: int | None = None, default_user: str | None = None
 ) -> HostConfig:
-    """Read what an ssh_config says about a host.
+    """Read the values of an ssh_config for a host.
 
     Args:
         path: The file.
         host: The host as the target file or a jump names it.
-        user: The user, if it was given otherwise; the file does not change it then.
-        port: The port, likewise.
-        default_user: Whom `Match user` sees where nothing names a user; else the user of this process.
+        user: The user, if another source gives it; the file does not change it then.
+        port: The port, in the same way.
+        default_user: The user for `Match user` if nothing names one; by default that of this process.
 
     Raises:
-        UsageError: Names the file, the line and the directive that is wrong or not supported.
+        UsageError: A directive is wrong or unsupported; the message names file and line.
     """
     person = Person.current()
     reading = Reading(host, person, user, default_user or person.name)
@@ -76,7 +76,7 @@ def read_host(
 
 
 def _resolve(reading: Reading, port: int | None) -> HostConfig:
-    """Turn what was read into values: refuse what is not supported, put in the values of tokens."""
+    """Convert directives to values: refuse unsupported ones, and replace tokens."""
     first = reading.first
     for keyword, (name, harmless) in ONLY.items():
         if (setting := first.get(keyword)) and not re.fullmatch(harmless, setting.text, re.IGNORECASE):
@@ -126,7 +126,7 @@ def _user_name(user: str, where: str) -> str:
 
 
 def _agent(setting: Setting, tokens: dict[str, str]) -> str:
-    """Return the socket of the agent that IdentityAgent names, empty for none."""
+    """Return the agent's socket by IdentityAgent; empty for no agent."""
     value = setting.text
     if value.lower() == "none":
         return ""
@@ -139,7 +139,7 @@ def _agent(setting: Setting, tokens: dict[str, str]) -> str:
 
 
 def _tokens(reading: Reading, hostname: str, port: int | None) -> dict[str, str]:
-    """Return the values of the tokens that stand in names of files."""
+    """Return the values of the tokens in file names."""
     local = socket.gethostname()
     alias = reading.first.get("hostkeyalias")
     return {

@@ -1,4 +1,4 @@
-"""The SSH agent: which keys it holds, and signatures by them, each answer within a deadline."""
+"""The client of the SSH agent: lists its keys and requests signatures, each within a deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGN_S = 60.0
 """Seconds for a signature: a security key waits for a touch, `ssh-add -c` for a yes."""
 
 SAY_AFTER_S = 2.0
-"""Seconds without an answer after which the user hears what is waited for."""
+"""Seconds without an answer after which the wait is reported."""
 
 _MAX_MESSAGE = 256 * 1024
 _FAILURE, _LIST, _KEYS, _SIGN, _SIGNATURE = 5, 11, 12, 13, 14
@@ -26,7 +26,7 @@ class AgentError(Exception):
 
 @dataclass(frozen=True)
 class AgentKey:
-    """A key or certificate that the agent holds, as its public bytes."""
+    """A key or certificate of the agent, as its public bytes."""
 
     kind: str
     blob: bytes
@@ -42,7 +42,7 @@ class Agent:
         say: Receives a line that says what the run waits for.
 
     Raises:
-        AgentError: Nothing listens there, or it does not answer.
+        AgentError: Nothing listens there, or the agent does not answer.
     """
 
     def __init__(self, path: str, timeout_s: float, say: Callable[[str], None]) -> None:
@@ -61,17 +61,17 @@ class Agent:
             raise
 
     def sign(self, key: AgentKey, data: bytes, algorithm: str) -> bytes:
-        """Have the agent sign with one of its keys.
+        """Sign with one of the agent's keys.
 
         Raises:
-            AgentError: It refused, or did not answer in time.
+            AgentError: The agent refused, or did not answer in time.
         """
         flags = _HASHES.get(algorithm.removesuffix("-cert-v01@openssh.com"), 0)
         body = _string(key.blob) + _string(data) + struct.pack(">I", flags)
         return _take_string(self._ask(_SIGN, body, _SIGNATURE, SIGN_S, f"sign with {key.comment or key.kind}"))[0]
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def _ask(self, kind: int, body: bytes, expected: int, timeout_s: float, what: str) -> bytes:
@@ -130,7 +130,7 @@ def _string(content: bytes) -> bytes:
 
 
 def _take_string(content: bytes) -> tuple[bytes, bytes]:
-    """Split off a string that is preceded by its size."""
+    """Split off a length-prefixed string."""
     (size,) = struct.unpack_from(">I", content)
     if len(content) < 4 + size:
         raise AgentError("the agent's answer is cut off")

@@ -1,4 +1,4 @@
-"""Become root on a host where the login user is not: the command, the password prompt, and why it failed."""
+"""Makes a login user root on a host: the command, the password prompt, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from switchproof.deploy.connection import NotRoot
 How: TypeAlias = Literal["sudo", "run0", "doas"]
 
 IS_ROOT = b"switchproof-is-root"
-"""The word that the elevated shell begins with; nothing is sent to a shell before it came."""
+"""The first word of the elevated shell; no input is sent before it arrives."""
 ELEVATED = ("/bin/sh", "-c", f"echo {IS_ROOT.decode()}; exec /bin/sh -s")
-"""The one command that is run as root: the same for every program, so that a rule can name it."""
+"""The only command that runs as root: the same for every program, so that a sudo rule can name it."""
 
 HELD_S = 60.0
-"""Seconds for which a refused password is not tried again: accounts get locked."""
+"""Seconds for which a refused password is not tried again, because accounts may be locked."""
 
 _RULE = "docs/least-privilege.md shows the smallest rule that works."
 _SUDO: tuple[tuple[str, str, str], ...] = (
@@ -98,9 +98,9 @@ class Elevation:
 
     Attributes:
         host: The host's name.
-        how: The program that does it.
+        how: The program, such as sudo.
         user: The login user.
-        password: Theirs; empty if the program is to ask for none.
+        password: The login user's password; empty if the program must not ask for one.
     """
 
     host: str
@@ -124,8 +124,8 @@ class Elevation:
 
         Args:
             ascent: The attempt.
-            stderr: What came on standard error.
-            ended: How it ended, in words.
+            stderr: Its standard error.
+            ended: How it ended, as text.
         """
         text = ascent.after_prompts(stderr).decode("utf-8", "replace")
         if ascent.is_denied or (ascent.is_answered and re.search("incorrect|no password was provided", text)):
@@ -148,9 +148,9 @@ class Elevation:
         for pattern, what, remedy in known:
             if re.search(pattern, stderr, re.IGNORECASE):
                 return what.format(user=self.user, how=self.how), remedy.format(user=self.user, how=self.how)
-        words = " / ".join(line.strip()[:200] for line in stderr.splitlines()[-3:])
+        last_lines = " / ".join(line.strip()[:200] for line in stderr.splitlines()[-3:])
         return (
-            f"{self.user} did not become root there with {self.how} ({ended}): {words or 'it printed nothing'}",
+            f"{self.user} did not become root there with {self.how} ({ended}): {last_lines or 'it printed nothing'}",
             f"Try `{self.how} id -u` there as {self.user}, and read what it waits for.",
         )
 
@@ -158,11 +158,12 @@ class Elevation:
 class Ascent:
     """One attempt to become root, at the beginning of one program.
 
-    The password is sent at most once, only where a prompt that nobody else knows asks for it, and never after the
-    shell of root has begun.
+    The password is sent at most once, only to a prompt that contains a secret of this attempt, and never after root's
+    shell
+    has begun.
 
     Args:
-        elevation: Who becomes root, and how.
+        elevation: The login user and the program.
     """
 
     def __init__(self, elevation: Elevation) -> None:
@@ -172,10 +173,10 @@ class Ascent:
         self.command = _command(elevation.how, f"[switchproof {nonce} %p]" if elevation.password else "")
         self.is_root = self.is_answered = self.is_denied = False
         self.stranger = ""
-        """Whose password was asked for, if not that of the login user."""
+        """The user whose password was requested, if it is not the login user."""
 
     def answer(self, stderr: bytes) -> bytes | None:
-        """Return what a prompt is answered with; empty if there is no answer to it, None if nothing new is asked."""
+        """Return the answer to a prompt; empty if there is none, None without a new prompt."""
         if self.is_root:
             return None
         asked = [whose.decode("utf-8", "replace") for whose in self._prompt.findall(stderr)]
@@ -191,7 +192,7 @@ class Ascent:
         return f"{self._elevation.password}\n".encode()
 
     def after_prompts(self, stderr: bytes) -> bytes:
-        """Return what came on standard error after the last prompt."""
+        """Return the part of standard error after the last prompt."""
         return self._prompt.split(stderr)[-1]
 
 
@@ -202,5 +203,5 @@ def _command(how: How, prompt: str) -> str:
         "doas": "doas -n -u root",
         "run0": "run0 --no-ask-password --pipe --user=root --",
     }[how]
-    # What the program says in another language would not be understood here.
+    # Messages in another language could not be recognised.
     return f"env LC_ALL=C {run} {ELEVATED[0]} {ELEVATED[1]} '{ELEVATED[2]}'"

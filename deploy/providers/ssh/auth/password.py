@@ -1,4 +1,4 @@
-"""The password of a login user: from a variable, a file or a person at the terminal."""
+"""Reads the password of a login user from a variable, a file or a person at the terminal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def read_password(source: str, environ: Mapping[str, str], user: str) -> str:
     Args:
         source: `env:NAME`, `file:PATH` or `prompt`.
         environ: The environment.
-        user: Who it belongs to, for the prompt.
+        user: Its user, for the prompt.
 
     Raises:
-        UsageError: It is missing, readable by others, or cannot be one.
+        UsageError: It is missing, readable by others, or not a valid password.
     """
     kind, _, name = source.partition(":")
     if kind == "env":
@@ -56,7 +56,7 @@ def _of_file(path: Path) -> str:
 
 def _ask(user: str) -> str:
     try:
-        # getpass itself would read a password with echo where there is no terminal.
+        # Without a terminal, getpass would read a password with echo.
         with Path("/dev/tty").open("r+b", buffering=0):
             return getpass.getpass(f"Password of {user} on the hosts, for sudo: ")
     except (OSError, EOFError) as error:

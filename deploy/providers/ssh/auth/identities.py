@@ -1,4 +1,4 @@
-"""What is offered to a host to log in with: keys and certificates in files and in the agent, in order."""
+"""Collects the keys and certificates to offer to a host, from files and from the agent, in order."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pathlib import Path
 
 import paramiko
 
-from switchproof.deploy.providers.ssh.agent import Agent, AgentKey
-from switchproof.deploy.providers.ssh.values import shown
+from switchproof.deploy.providers.ssh.auth.agent import Agent, AgentKey
+from switchproof.deploy.providers.ssh.openssh.values import shown
 
 CERTIFICATE = "-cert-v01@openssh.com"
 _KEY_FIELDS = {"ssh-ed25519": 1, "sk-ecdsa-sha2-nistp256@openssh.com": 3}
-"""How many values a public key consists of, where that is not two."""
+"""The number of values of a public key, if it is not two."""
 _USER_CERTIFICATE = 1
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A key or certificate that is offered.
+    """A key or certificate to offer.
 
     Attributes:
-        name: Where it comes from, as a message names it.
+        name: Its origin, for messages.
         kind: Its type, `…-cert-v01@openssh.com` for a certificate.
         blob: Its public bytes.
         sign: Signs data with an algorithm.
-        note: What a message adds, such as that it has expired.
+        note: A remark for messages, such as that it has expired.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class _Public:
-    """A public key or certificate that was read from a file."""
+    """A public key or certificate from a file."""
 
     kind: str
     blob: bytes
@@ -67,14 +67,14 @@ def offers(
     only_files: bool,
     notes: list[str],
 ) -> Iterator[Offer]:
-    """Yield what is to be offered: what files name first, then whatever else the agent holds.
+    """Yield the identities to offer: those that files name first, then the others of the agent.
 
     Args:
         files: Private keys, or public ones whose private half is in the agent.
-        certificates: Certificates that CertificateFile names.
-        agent: The agent, if it is asked.
-        only_files: Whether the agent offers only what is named as a file.
-        notes: Filled with what cannot be offered, and why.
+        certificates: The certificates of CertificateFile.
+        agent: The agent; None without one.
+        only_files: Whether the agent may offer only keys that files name.
+        notes: Receives identities that cannot be offered, with the reason.
     """
     held = {key.blob: key for key in agent.keys} if agent else {}
     seen: set[bytes] = set()
@@ -118,14 +118,14 @@ def _from_agent(agent: Agent, key: AgentKey, name: str) -> Offer:
 
 
 def _from_file(path: Path, notes: list[str]) -> Offer | None:
-    """Load a private key; what keeps it from being used is noted."""
+    """Load a private key; note why it cannot be used."""
     name = shown(path)
     try:
-        found = path.stat()
-        if found.st_uid == os.getuid() and found.st_mode & 0o077:
-            # The rule and the words of OpenSSH's authfile.c.
+        status = path.stat()
+        if status.st_uid == os.getuid() and status.st_mode & 0o077:
+            # The rule and the wording of OpenSSH's authfile.c.
             notes.append(
-                f"{name} (ignored: unprotected private key file, permissions {found.st_mode & 0o7777:04o} are too "
+                f"{name} (ignored: unprotected private key file, permissions {status.st_mode & 0o7777:04o} are too "
                 "open; it must not be accessible by others: chmod 600)"
             )
             return None
@@ -149,7 +149,7 @@ def _from_file(path: Path, notes: list[str]) -> Offer | None:
 
 
 def _load(path: Path) -> paramiko.PKey | None:
-    """Load a private key without the certificate that lies beside it."""
+    """Load a private key without the certificate beside it."""
     with path.open("rb") as file:
         text = file.read(2**16).decode("utf-8", "replace")
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
@@ -157,7 +157,7 @@ def _load(path: Path) -> paramiko.PKey | None:
             return kind.from_private_key(io.StringIO(text))
         except paramiko.PasswordRequiredException:
             raise
-        except Exception:  # noqa: BLE001, S112 - a library's many ways to say that a key is of another kind
+        except Exception:  # noqa: BLE001, S112 - the library raises many types for a key of another type
             continue
     if "ENCRYPTED" in text:
         raise paramiko.PasswordRequiredException
@@ -173,7 +173,7 @@ def _signer(key: paramiko.PKey) -> Callable[[bytes, str], bytes]:
 
 
 def _certified(path: Path, keys: list[Offer], notes: list[str], *, named: bool = False) -> Iterator[Offer]:
-    """Yield a certificate with the key that it is for; one that is for none of the keys is noted."""
+    """Yield a certificate with its key; note a certificate without one."""
     public = _read_public(path)
     if public is None or not public.kind.endswith(CERTIFICATE):
         notes.append(f"{shown(path)} (not usable: it holds no certificate)")
@@ -198,16 +198,16 @@ def _read_public(path: Path) -> _Public | None:
     try:
         if not path.is_file() or path.stat().st_size > 2**16:
             return None
-        words = path.read_bytes().split(b"\n", 1)[0].split()
-        blob = base64.b64decode(words[1], validate=True)
-        kind = words[0].decode("ascii")
+        parts = path.read_bytes().split(b"\n", 1)[0].split()
+        blob = base64.b64decode(parts[1], validate=True)
+        kind = parts[0].decode("ascii")
     except (OSError, IndexError, binascii.Error, UnicodeDecodeError):
         return None
-    return _Public(kind, blob) if blob[4 : 4 + len(kind)] == words[0] else None
+    return _Public(kind, blob) if blob[4 : 4 + len(kind)] == parts[0] else None
 
 
 def _fields(blob: bytes, count: int) -> tuple[list[bytes], bytes]:
-    """Split off strings that are preceded by their sizes."""
+    """Split off length-prefixed strings."""
     parts = []
     for _ in range(count):
         (size,) = struct.unpack_from(">I", blob)
@@ -231,7 +231,7 @@ def _certified_key(certificate: _Public) -> bytes | None:
 
 
 def _note(blob: bytes) -> str:
-    """Say of a certificate what keeps a host from accepting it, as far as its own bytes tell."""
+    """Return why a host will not accept a certificate, as far as its own bytes show."""
     try:
         (first,), _ = _fields(blob, 1)
         kind = first[4:].decode("ascii")

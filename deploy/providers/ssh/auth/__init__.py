@@ -1,0 +1,1 @@
+"""Logs in to a host and becomes root there: keys, the agent, passwords and sudo."""

@@ -1,0 +1,1 @@
+"""Reads ssh_config files as OpenSSH does, and refuses directives that are not supported."""
