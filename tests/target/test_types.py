@@ -35,8 +35,8 @@ def target(**changes: object) -> Target:
 
 def test_repository_is_told_by_its_url_or_the_host_s_checkout() -> None:
     """Without a URL the hosts fetch from where their checkout comes from."""
-    assert Repository(url="https://example.org/x.git").told == "https://example.org/x.git"
-    assert Repository(checkout="/srv/x").told == "the remote origin of /srv/x"
+    assert Repository(url="https://example.org/x.git").source == "https://example.org/x.git"
+    assert Repository(checkout="/srv/x").source == "the remote origin of /srv/x"
 
 
 def test_listening_unit_is_the_named_one_or_the_last() -> None:
