@@ -93,6 +93,11 @@ def test_the_right_boot_default_passes() -> None:
         assert confirmation.is_lasting
 
 
+def test_host_that_boots_another_system_does_not_keep_this_one() -> None:
+    """Its answer is not enough."""
+    assert not Confirmation("ok", "", TOPLEVEL, boots(OLD)).is_lasting
+
+
 @pytest.mark.parametrize("boot", [Boot("grub", doubt="grub.cfg cannot be read"), None])
 def test_a_boot_default_that_is_not_known_is_inconclusive(boot: Boot | None) -> None:
     """What cannot be read proves nothing, and the system is not kept for it."""

@@ -457,3 +457,27 @@ def test_a_program_s_row_that_is_cut_short_is_no_program(row: str) -> None:
             observed(programs=row)
     else:
         assert observed(programs=row).programs["live"] == Program("", "")
+
+
+def test_path_of_a_program_may_have_blanks() -> None:
+    """Only the endpoint and the origin are words."""
+    assert read_observation(frame({"programs": "live other /opt/a b c\n"})).programs == {
+        "live": Program("/opt/a b c", "other")
+    }
+
+
+def test_lives_of_a_unit_are_its_invocations() -> None:
+    """A moment without one is none, and a unit that was never seen had none."""
+    units = (
+        presence(100.25, **RUNNING)
+        + presence(101.0, **RUNNING | {"vm": "inactive dead 0 - 0"})
+        + presence(102.0, **RUNNING | {"vm": "active running 421 eeee 1"})
+    )
+    seen = read_observation(frame({"watch.units": units}))
+    assert [seen.lives(unit) for unit in (*LIVE, "other.service")] == [2, 1, 0]
+
+
+def test_time_of_a_moment_is_the_first_number_of_its_line() -> None:
+    """What stands behind it moves no restart to another time."""
+    units = presence(100.25, **RUNNING).replace("at 100.25", "at 100.25 999")
+    assert read_observation(frame({"watch.units": units})).presences[0][0] == pytest.approx(0.25)
