@@ -94,6 +94,7 @@ def test_run_is_canonical_only_if_every_host_passed(hosts: list[Verdict], verdic
     [
         ("canonical", ["converged"], 0),
         ("canonical", ["unchanged", "converged"], 0),
+        ("canonical", ["unchanged", "converged", "found-healthy"], 0),
         ("canonical", ["unknown"], 11),
         ("canonical", ["converged", "unsafe"], 10),
         ("canonical", ["rolled-back"], 1),

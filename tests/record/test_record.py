@@ -471,3 +471,15 @@ def test_record_says_where_hosts_belong_and_what_let_them_change() -> None:
     record = fold([begun, *CANONICAL[1:]])
     assert {host.name: host.groups for host in record.hosts} == {"a": ("production", "eu"), "b": ()}
     assert record.promoted_from == source
+
+
+def test_record_without_a_clause_of_the_contract_is_refused(tmp_path: Path) -> None:
+    """A host must have all five on every leg; the file is laid out for readers."""
+    record = stories.canonical().record()
+    write_record(record, tmp_path / "record.json")
+    assert (tmp_path / "record.json").read_text(encoding="utf-8").startswith('{\n  "schema"')
+    assert read_record(tmp_path / "record.json") == record
+    del record.hosts[0].clauses[-1]
+    write_record(record, tmp_path / "record.json")
+    with pytest.raises(ValueError, match=f"{record.hosts[0].name} does not have the contract's clauses"):
+        read_record(tmp_path / "record.json")

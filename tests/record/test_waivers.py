@@ -15,7 +15,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers import load
 from switchproof.deploy.record.facts import Waiver
 from switchproof.deploy.record.fold import fold
-from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state
+from switchproof.deploy.record.waivers import NEVER, Seen, covering, covers, refuse, state, waived_check
 from switchproof.deploy.target.loading import load_contract
 from tests.reports.story import Story
 from tests.target.texts import ENVIRON, TEXT
@@ -180,3 +180,30 @@ def test_a_run_that_was_killed_is_inconclusive_whatever_is_waived() -> None:
     for check in ("answers", "active"):
         events = waived(waiver(check=check)).events[:-1]
         assert fold(events).verdict is RunVerdict.INCONCLUSIVE
+
+
+def refusal(check: str, *known: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        refuse([waiver(check=check)], known, (), "t.toml")
+    return str(raised.value).partition("; ")[2]
+
+
+def test_refusal_names_the_three_checks_that_are_spelled_most_alike() -> None:
+    """The most similar comes first, as the question."""
+    alike = ("runtime/live/answer", "runtime/live/answers", "runtime/live/answersxx", "runtime/live/answersxxx")
+    assert refusal("runtime/live/answersx", *alike) == (
+        "is it runtime/live/answersxx?, runtime/live/answers, runtime/live/answersxxx"
+    )
+
+
+def test_refusal_names_all_checks_of_the_clause_where_none_is_alike() -> None:
+    """In the order of the alphabet; checks of other clauses are no help, and without any nothing is asked."""
+    known = ("audit/never-seen-before", "audit/disk-full-of-files", "runtime/live/zzzz")
+    assert refusal("audit/q", *known) == "is it audit/disk-full-of-files?, audit/never-seen-before"
+    assert refusal("audit/q", "runtime/live/zzzz") == "there are none"
+
+
+def test_waived_check_is_named_with_its_host() -> None:
+    """A waiver for every host names none."""
+    assert waived_check(waiver(check="audit/x", host="b")) == "audit/x on host b"
+    assert waived_check(waiver(check="audit/x", host=None)) == "audit/x"
