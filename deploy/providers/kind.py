@@ -46,6 +46,8 @@ class Kind(Way):
         extra: The extra with the packages that only this kind needs.
         label: The way to a host, for readers.
         vouched_by: Why its hosts present no host key, for readers; empty if they do.
+        reconnect_s: Seconds after a switch within which a new connection must reach a host, unless the target file
+            says otherwise.
     """
 
     open: Callable[[Target, Opening], Provider]
@@ -53,3 +55,4 @@ class Kind(Way):
     extra: Extra | None = None
     label: str = ""
     vouched_by: str = ""
+    reconnect_s: float = 30.0

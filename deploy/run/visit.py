@@ -25,6 +25,7 @@ from switchproof.deploy.observe.parts.units import read_failed, read_units
 from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems, find_state_problems
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
+from switchproof.deploy.providers import kind_named, kind_of
 from switchproof.deploy.record.events import (
     Noted,
     PhaseFinished,
@@ -252,7 +253,8 @@ class Visit:
     @property
     def reconnect_s(self) -> float:
         """Seconds after a switch within which a new connection must reach the host; 0: none is waited for."""
-        return self.plan.target.converge.reconnects_within_s(self.kind)
+        asked_s = self.plan.target.converge.reconnect_s
+        return (kind_named(self.kind) or kind_of(self.plan.target)).reconnect_s if asked_s is None else asked_s
 
     def _begin_to_knock(self, leg: Leg) -> None:
         """See from now on, beside what is asked, whether the host lets a new connection in after a leg's switch."""

@@ -268,11 +268,6 @@ class Converge(Table, frozen=True, kw_only=True):
     timeout_s: PositiveSeconds = 3600.0
     reconnect_s: Seconds | None = None
 
-    def reconnects_within_s(self, kind: str) -> float:
-        """Return `reconnect_s` for hosts that are reached by a kind of connection."""
-        default_s = 120.0 if kind == "ssm" else 30.0
-        return default_s if self.reconnect_s is None else self.reconnect_s
-
 
 class Build(Table, frozen=True, kw_only=True):
     """The machine that builds systems.

@@ -192,15 +192,15 @@ def test_refusal_names_the_three_checks_that_are_spelled_most_alike() -> None:
     """The most similar comes first, as the question."""
     alike = ("runtime/live/answer", "runtime/live/answers", "runtime/live/answersxx", "runtime/live/answersxxx")
     assert refusal("runtime/live/answersx", *alike) == (
-        "is it runtime/live/answersxx?, runtime/live/answers, runtime/live/answersxxx"
+        "did you mean runtime/live/answersxx or runtime/live/answers or runtime/live/answersxxx?"
     )
 
 
 def test_refusal_names_all_checks_of_the_clause_where_none_is_alike() -> None:
     """In the order of the alphabet; checks of other clauses are no help, and without any nothing is asked."""
     known = ("audit/never-seen-before", "audit/disk-full-of-files", "runtime/live/zzzz")
-    assert refusal("audit/q", *known) == "is it audit/disk-full-of-files?, audit/never-seen-before"
-    assert refusal("audit/q", "runtime/live/zzzz") == "there are none"
+    assert refusal("audit/q", *known) == "did you mean audit/disk-full-of-files or audit/never-seen-before?"
+    assert refusal("audit/q", "runtime/live/zzzz") == "the report has the ids"
 
 
 def test_waived_check_is_named_with_its_host() -> None:

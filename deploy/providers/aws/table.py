@@ -98,6 +98,7 @@ AWS = Kind(
         ),
     },
     stand_ins={"instance": "i-00000000"},
+    reconnect_s=120.0,
     open=_open,
     extra="aws",
     label="SSM",
