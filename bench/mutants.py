@@ -192,8 +192,13 @@ def _become(mutant: Mutant, tests: Sequence[pytest.Item]) -> None:
     os._exit(int(failed))
 
 
+def name_of(path: str) -> str:
+    """Return the name by which a module of a room, or of the package itself, is imported."""
+    return "switchproof." + path.removeprefix("src/switchproof/").removesuffix(".py").replace("/", ".")
+
+
 def _put_in(mutant: Mutant) -> None:
-    module = sys.modules["switchproof." + mutant.path.removesuffix(".py").replace("/", ".")]
+    module = sys.modules[name_of(mutant.path)]
     if mutant.where:
         _function(module, mutant.where).__code__ = _code(mutant.code, mutant.where)
         return

@@ -82,7 +82,7 @@ def thin(keyed: Sequence[tuple[object, Sample]], most: int = MOST, alike: int = 
         alike: The largest number of samples to keep between two equal ones.
     """
     changes = [number for number, (first, second) in enumerate(pairwise(keyed)) if first[0] != second[0]]
-    edges = sorted({0, len(keyed) - 1, *changes, *(number + 1 for number in changes)} - {-1}) if keyed else []
+    edges = sorted({0, len(keyed) - 1, *changes, *(number + 1 for number in changes)}) if keyed else []
     between = [number for number in range(len(keyed)) if number not in set(edges)]
     stay = _evenly(edges, most)
     stay += _evenly(between, min(alike, most - len(stay)))

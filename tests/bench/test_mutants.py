@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.mistakes import ROOT, Mutant, mutants_of
-from bench.mutants import LIST, judge, results, write
+from bench.mutants import LIST, judge, name_of, results, write
 
 EMPTY = compile("", "x", "exec")
 KNOWN = tomllib.loads(LIST.read_text(encoding="utf-8"))
@@ -98,3 +99,10 @@ def test_list_names_files_that_are_there() -> None:
     assert [name for name in named if not (ROOT / name).is_file()] == []
     assert all(group["tests"] for group in KNOWN["held"])
     assert all(one["in"] in modules and one["why"] for one in KNOWN.get("equivalent", []))
+
+
+def test_each_listed_module_is_the_one_that_is_imported() -> None:
+    """A mistake in a module by another name could not be put in place, and would count as noticed."""
+    listed = [module for group in KNOWN["held"] for module in group["modules"]]
+    loaded = {module: Path(importlib.import_module(name_of(module)).__file__ or "").resolve() for module in listed}
+    assert loaded == {module: ROOT / module for module in listed}

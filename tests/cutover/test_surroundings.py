@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from switchproof.deploy.cutover.surroundings import (
     Surroundings,
     agents,
     fingerprint,
+    look_around,
     password_ways,
     read,
     strangers,
@@ -48,17 +52,25 @@ def test_a_host_as_it_should_be_has_nothing_to_find() -> None:
     ("section", "text", "says"),
     [
         ("unit_files", "amazon-ssm-agent.service\n", "unit amazon-ssm-agent.service"),
-        ("unit_files", "snap.amazon-ssm-agent.amazon-ssm-agent.service\n", "unit snap.amazon"),
-        ("closure", f"{STORE}-amazon-ssm-agent-3.3\n", "amazon-ssm-agent-3.3 in the running system"),
-        ("processes", f"9\t{STORE}-amazon-ssm-agent-3.3/bin/x\tx\n", "process 9"),
-        ("processes", "9\t/opt/x\t/opt/ssm-agent-worker\n", "process 9"),
+        (
+            "unit_files",
+            "snap.amazon-ssm-agent.amazon-ssm-agent.service\n",
+            "unit snap.amazon-ssm-agent.amazon-ssm-agent.service",
+        ),
+        ("closure", f"{STORE}-amazon-ssm-agent-3.3\n", f"{STORE}-amazon-ssm-agent-3.3 in the running system"),
+        (
+            "processes",
+            f"9\t{STORE}-amazon-ssm-agent-3.3/bin/x\tx\n",
+            f"process 9, {STORE}-amazon-ssm-agent-3.3/bin/x",
+        ),
+        ("processes", "9\t/opt/x\t/opt/ssm-agent-worker a\tb\n", "process 9, /opt/x"),
+        ("processes", f"9\t\tssm-agent-worker {'a' * 90}\n", f"process 9, ssm-agent-worker {'a' * 63}"),
     ],
 )
 def test_the_agent_is_found_in_every_form(section: str, text: str, says: str) -> None:
-    """A unit, a process or a member of the closure is enough."""
+    """A unit, a process or a member of the closure is enough; 80 characters of a command line show what it is."""
     name = section.replace("_", "-")
-    (found,) = agents(around(**{section: GOOD[name] + text}))
-    assert says in found
+    assert list(agents(around(**{section: GOOD[name] + text}))) == [says]
 
 
 def test_whoever_speaks_of_the_agent_is_not_the_agent() -> None:
@@ -81,6 +93,7 @@ UNIT = "\n\nId={name}\nLoadState=loaded\nFragmentPath={path}\nDropInPaths={drop}
             "no",
             "dbus.service from /etc/x.conf",
         ),
+        ("y.service", "/root/y.service", "/root/a=b.conf", "no", "y.service from /root/y.service"),
         ("run-u1.service", "/run/systemd/transient/run-u1.service", "", "yes", "a transient unit"),
     ],
 )
@@ -108,6 +121,38 @@ def test_what_belongs_there_is_no_stranger(name: str, path: str, transient: str)
     assert not list(strangers(around(units=text), declared))
 
 
+def test_every_stranger_is_found() -> None:
+    """Neither a unit that belongs there nor another stranger hides those that follow, and each is named once."""
+    paths = {name: f"/etc/systemd/system/{name}.service" for name in ("a", "switchproof-x", "b", "c")}
+    text = "".join(
+        UNIT.format(name=f"{name}.service", path=path, drop="", transient="yes" if name == "b" else "no")
+        for name, path in paths.items()
+    )
+    placed = "".join(f"{path}\t{path}\n" for name, path in paths.items() if name != "b")
+    assert list(strangers(around(units=text, placed=placed), DECLARED)) == [
+        "a.service from /etc/systemd/system/a.service",
+        "b.service, a transient unit",
+        "c.service from /etc/systemd/system/c.service",
+    ]
+
+
+def test_unit_that_systemd_does_not_find_is_no_unit() -> None:
+    """systemd also tells of units that others only name; and a block without a name is of none."""
+    missing = "\n\nId=x.service\nLoadState=not-found\nFragmentPath=/root/x\n\nLoadState=loaded\nTransient=yes\n"
+    seen = around(units=GOOD["units"] + missing)
+    assert [unit.name for unit in seen.units] == ["hypervisor.service", "dbus.service", "proc.mount"]
+    assert not list(strangers(seen, DECLARED))
+
+
+def test_path_may_contain_what_separates_the_fields() -> None:
+    """A file whose name has a tab is found, not taken for something else."""
+    real = "/etc/systemd/system/x.service\t/root/a\tb\n"
+    text = UNIT.format(name="x.service", path="/etc/systemd/system/x.service", drop="", transient="no")
+    loaded = around(units=text, real_paths=real, placed="")
+    assert list(strangers(loaded, DECLARED)) == ["x.service from /root/a\tb"]
+    assert around(placed=real).placed == {"/etc/systemd/system/x.service": "/root/a\tb"}
+
+
 @pytest.mark.parametrize("real", ["/etc/systemd/system/x.service", ""])
 def test_a_unit_that_only_lies_there_is_found(real: str) -> None:
     """A unit file by hand that nothing has loaded yet, or a link that leads nowhere, waits for the next boot."""
@@ -128,12 +173,31 @@ def test_a_masked_unit_is_no_stranger() -> None:
         ('tcp LISTEN 0 1 0.0.0.0:8080 0.0.0.0:* users:(("nc",pid=1,fd=1))', "tcp 0.0.0.0:8080 by nc"),
         ("tcp LISTEN 0 1 [::]:22 [::]:*", "tcp [::]:22 by the kernel"),
         ("udp UNCONN 0 0 0.0.0.0:22 0.0.0.0:*", "udp 0.0.0.0:22 by the kernel"),
+        ('tcp LISTEN 0 1 [::1]:7 [::]:* users:(("a b c",pid=1,fd=1))', "tcp [::1]:7 by a b c"),
         ('tcp LISTEN 0 1 *:9090 *:* users:(("x",pid=1,fd=1))', "tcp *:9090 by x"),
     ],
 )
 def test_another_listener_is_found(line: str, found: str) -> None:
     """Another port, another address of the same port, or another protocol is not what was declared."""
     assert undeclared_listeners(around(sockets=GOOD["sockets"] + line), DECLARED, ENDPOINTS) == [found]
+
+
+def test_line_that_ss_does_not_print_is_inconclusive() -> None:
+    """A socket without a peer was cut off, so others may be missing; 80 characters of the line show what it was."""
+    with pytest.raises(Inconclusive) as error:
+        _ = around(sockets=f"tcp LISTEN 0 1 {'1' * 90}").listeners
+    told = f"b: the host's list of sockets has a line that ss does not print: 'tcp LISTEN 0 1 {'1' * 65}'"
+    assert str(error.value) == told
+
+
+def test_units_of_the_contract_are_told_with_their_users_and_settings() -> None:
+    """A unit without a main process has no user; a line without its second field is of no unit."""
+    text = "a.service\tchoiros\tAWS_REGION\t\tAWS_PROFILE\nb.service\t\t\nc.service\troot\nd.service\n"
+    assert [(unit.name, unit.user, unit.of_aws) for unit in around(contract_units=text).served] == [
+        ("a.service", "choiros", ("AWS_REGION", "AWS_PROFILE")),
+        ("b.service", None, ()),
+        ("c.service", "root", ()),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +230,8 @@ def test_units_are_matched_whole() -> None:
         ("permitrootlogin yes", "prohibit-password"),
         ("permitrootlogin without-password", "no"),
         ("permitrootlogin prohibit-password", "forced-commands-only"),
+        ("permitrootlogin forced-commands-only", "no"),
+        ("permitrootlogin whatever", "prohibit-password"),
     ],
 )
 def test_every_way_in_without_a_key_is_found(setting: str, root_login: str) -> None:
@@ -173,6 +239,12 @@ def test_every_way_in_without_a_key_is_found(setting: str, root_login: str) -> N
     key, _, value = setting.partition(" ")
     (found,) = password_ways(around().sshd | {key: value}, root_login)
     assert found.startswith(key)
+
+
+@pytest.mark.parametrize("value", ["no", "forced-commands-only", "prohibit-password", "yes", "whatever"])
+def test_root_that_may_log_in_in_every_way_is_no_problem_where_it_is_declared(value: str) -> None:
+    """A value that nobody knows counts as the widest one, which is what was declared."""
+    assert password_ways(around().sshd | {"permitrootlogin": value}, "yes") == []
 
 
 @pytest.mark.parametrize(
@@ -225,6 +297,29 @@ def test_an_answer_that_is_not_whole_is_inconclusive(text: str) -> None:
         read("b", text)
 
 
+def test_line_of_no_section_is_quoted_shortly() -> None:
+    """60 characters of what came between the sections show what it was."""
+    with pytest.raises(Inconclusive) as error:
+        read("b", f"{'motd ' * 20}\nend\n")
+    told = f"b: the host's answer about its surroundings has an unknown section: '{'motd ' * 12}'"
+    assert str(error.value) == told
+
+
+def test_host_is_asked_with_the_script_and_the_units_of_the_contract() -> None:
+    """The script that lies beside those of a switch is run by the host's bash; a unit's name stays one word."""
+    asked: list[str] = []
+
+    def run(command: str) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(stdout=printed())
+
+    host: Any = SimpleNamespace(run=run)
+    assert look_around("b", host, ("hypervisor.service", "a\\x20b $x.service")).host_keys == [fingerprint(KEY)]
+    script = (Path(__file__).parents[2] / "deploy" / "host" / "look-around.sh").read_text("utf-8")
+    words = ["exec", "bash", "-c", script, "look-around.sh", "hypervisor.service", "a\\x20b $x.service"]
+    assert [shlex.split(command) for command in asked] == [words]
+
+
 @pytest.mark.parametrize("section", ["units", "closure", "processes"])
 def test_what_cannot_be_empty_is_not_taken_for_clean(section: str) -> None:
     """No unit, no process or no closure at all is no host."""
@@ -240,7 +335,13 @@ def test_fingerprints_are_those_of_openssh(tmp_path: Path) -> None:
     done = subprocess.run(
         ["ssh-keygen", "-l", "-f", str(file)], capture_output=True, text=True, check=True, timeout=30
     )
-    assert fingerprint(KEY).split()[1] == done.stdout.split()[1]
+    assert fingerprint(KEY) == f"ssh-ed25519 {done.stdout.split()[1]}"
+
+
+@pytest.mark.parametrize("key", ["", "ssh-ed25519", "ssh-ed25519 AAAA!", "ssh-ed25519 AAA"])
+def test_what_is_no_key_has_no_fingerprint(key: str) -> None:
+    """A file that is empty, cut off or spoilt is never taken for a key that somebody may know."""
+    assert fingerprint(key) == "no key"
 
 
 @pytest.mark.parametrize(

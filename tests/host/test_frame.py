@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import time
 import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given
@@ -211,3 +212,56 @@ def test_missing_part_is_told() -> None:
         found.text("outcome")
     assert found.get("outcome", "none") == "none"
     assert found.text("binary") == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_as_many_answers_as_may_be_are_one_answer() -> None:
+    """Eight times the same answer is that answer; only the ninth is too much."""
+    assert read(WHOLE * limits.ANSWERS).sections == SECTIONS
+
+
+def test_answer_of_the_greatest_length_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is the last length that is read."""
+    monkeypatch.setattr(limits, "PAYLOAD", len(payload(SECTIONS)))
+    assert read(WHOLE).sections == SECTIONS
+    monkeypatch.setattr(limits, "PAYLOAD", len(payload(SECTIONS)) - 1)
+    with pytest.raises(FrameError, match=r"announces \d+ bytes; at most \d+ are read"):
+        read(WHOLE)
+
+
+def test_answer_that_repeats_itself_from_afar_is_read() -> None:
+    """gzip refers to what it packed up to 32 KiB before."""
+    sections = {"log": hashlib.shake_256(b"log").digest(30_000) * 3}
+    assert len(packed(payload(sections))) < 60_000
+    assert read(packed(payload(sections))).sections == sections
+
+
+def test_answer_that_is_packed_another_way_is_damaged() -> None:
+    """A host packs with gzip and nothing else, so another format was not written by its script."""
+    whole = packed(payload(SECTIONS)).splitlines(keepends=True)
+    other = base64.encodebytes(zlib.compress(payload(SECTIONS)))
+    with pytest.raises(FrameError, match="damaged"):
+        read(b"".join((*whole[:2], other, whole[-1])))
+
+
+def test_answer_that_goes_on_after_what_it_announced_is_damaged() -> None:
+    """Its beginning may have the announced length and digest; what follows was announced by nobody."""
+    whole = packed(payload(SECTIONS)).splitlines(keepends=True)
+    longer = packed(payload(SECTIONS | {"more": b"x"})).splitlines(keepends=True)
+    with pytest.raises(FrameError, match="length or digest differ"):
+        read(b"".join((*whole[:2], *longer[2:])))
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (b"one\ntwo\n three \nfour\n\n", "two / three / four"),
+        (b"a" * 200 + b"bc\n", "a" * 200),
+        (b"ab" + b" " * 1998 + b"c", "b" + " " * 199),
+    ],
+    ids=["three-lines", "200-characters-of-each", "2000-bytes"],
+)
+def test_host_that_answers_otherwise_is_quoted_shortly(output: bytes, said: str) -> None:
+    """The end of what it said instead is in the message, however much it was."""
+    with pytest.raises(FrameError) as error:
+        read(output)
+    assert str(error.value) == f"the host did not answer 'observe'; it said: {said}"

@@ -84,26 +84,33 @@ def test_missing_part_is_named_and_its_hosts_are_inconclusive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "what", "of_one", "of_other"),
     [
-        ({"contract_sha256": "c" * 64}, "has the contract with digest cccccccccccc"),
-        ({"requested": "v2"}, "was asked for revision v2"),
+        ({"contract_sha256": "c" * 64}, "has the contract with digest", "aaaaaaaaaaaa", "cccccccccccc"),
+        ({"requested": "v2"}, "was asked for revision", "main", "v2"),
+        ({"requested": None}, "was asked for revision", "main", "none"),
         (
             {"shard": facts.Shard(index=2, count=2, hosts=HOSTS, targets_sha256="6" * 64)},
-            "has the target file with digest 666666666666",
+            "has the target file with digest",
+            "555555555555",
+            "666666666666",
         ),
     ],
 )
-def test_parts_that_differ_prove_nothing_together(changes: dict[str, Any], reason: str) -> None:
-    """Both values are named, each with its part."""
-    record = merged(part(1), part(2, **changes))
+def test_parts_that_differ_prove_nothing_together(
+    changes: dict[str, Any], what: str, of_one: str, of_other: str
+) -> None:
+    """Both values are named, each with its part; of a digest twelve digits are enough."""
+    record = merged(part(1, contract_sha256="a" * 64), part(2, **({"contract_sha256": "a" * 64} | changes)))
     assert record.verdict is RunVerdict.INCONCLUSIVE
-    sentence = reading.sentence(record)
-    assert f"shard 2/2 (run run-2) {reason}" in sentence
-    assert "shard 1/2 (run run-1)" in sentence
+    assert record.run.merged is not None
+    assert record.run.merged.problems == (
+        f"shard 2/2 (run run-2) {what} {of_other}, shard 1/2 (run run-1) {what} {of_one}",
+    )
+    assert record.run.merged.problems[0] in reading.sentence(record)
 
 
-@pytest.mark.parametrize(("hours", "verdict"), [(23, RunVerdict.CANONICAL), (25, RunVerdict.INCONCLUSIVE)])
+@pytest.mark.parametrize(("hours", "verdict"), [(24, RunVerdict.CANONICAL), (25, RunVerdict.INCONCLUSIVE)])
 def test_parts_of_different_days_prove_nothing_together(hours: int, verdict: RunVerdict) -> None:
     """Hosts that were healthy last week may have changed since; the sentence says how far the parts are apart."""
     later = part(2)
@@ -187,6 +194,14 @@ def test_run_of_all_hosts_is_not_a_part() -> None:
         read_part("runs/1", canonical("a", mode="audit").events)
 
 
+def test_events_that_are_no_run_are_not_a_part() -> None:
+    """The message names the part by its folder, and says what is wrong with its events."""
+    with pytest.raises(
+        UsageError, match="runs/1: cannot be read as a run: the journal does not start with the start"
+    ):
+        read_part("runs/1", part(1).events[1:])
+
+
 def test_evidence_that_leads_out_of_its_folder_is_refused() -> None:
     """A part comes from another machine, and a path in it is only read below its folder."""
     one = part(1)
@@ -219,6 +234,7 @@ def test_parts_of_different_selections_prove_nothing_together() -> None:
     [
         {"hosts": ()},
         {"hosts": ("a",)},
+        {"hosts": ("e",), "shard": facts.Shard(index=0, count=2, hosts=HOSTS, targets_sha256="5" * 64)},
         {"shard": facts.Shard(index=3, count=2, hosts=HOSTS, targets_sha256="5" * 64)},
         {"shard": facts.Shard(index=1, count=10**9, hosts=HOSTS, targets_sha256="5" * 64)},
     ],
@@ -254,3 +270,69 @@ def test_events_that_no_run_writes_are_refused_in_a_sentence() -> None:
     begun = msgspec.structs.replace(one.begun, at=one.begun.at.replace(tzinfo=None))
     with pytest.raises(UsageError, match="has times without a time zone"):
         read_part("runs/1", [begun, *one.events[1:]])
+
+
+def ended(one: Part, **changes: Any) -> Part:
+    """The same part with another end."""
+    return altered(one, *one.events[1:-1], msgspec.structs.replace(one.events[-1], **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"interrupted": "SIGTERM"}, "was interrupted: SIGTERM"),
+        ({"unreported": "the disk is full"}, "has an incomplete report: the disk is full"),
+        ({"selected": "-k login"}, "skipped checks: -k login"),
+        (
+            {"exit_code": ExitCode.USAGE, "refusal": facts.Refusal(kind="an option", message="name a host")},
+            "was refused: name a host",
+        ),
+    ],
+)
+def test_part_that_did_not_end_well_proves_nothing(changes: dict[str, Any], reason: str) -> None:
+    """The merged run says of which part, and why, although every check that ran passed."""
+    record = merged(part(1), ended(part(2), **changes))
+    assert record.verdict is RunVerdict.INCONCLUSIVE
+    assert record.run.merged is not None
+    assert record.run.merged.problems == (f"shard 2/2 (run run-2) {reason}",)
+
+
+def test_first_part_may_be_the_missing_one() -> None:
+    """Every number from 1 to that of the parts is asked for."""
+    run = merged(part(2, 3)).run.merged
+    assert run is not None
+    assert (run.count, run.problems) == (3, ("shard 1/3 is missing", "shard 3/3 is missing"))
+
+
+def test_hosts_that_nobody_looked_at_lack_the_checks_of_the_first_host() -> None:
+    """Hosts may have different checks of the team's own, and of an unseen host nobody knows which."""
+    one = part(1)
+    fewer = tuple(want for want in one.begun.expected if want.host == "a" or want.id != "live")
+    begun = merge([read_part("runs/1", [msgspec.structs.replace(one.begun, expected=fewer), *one.events[1:]])], "m")[
+        0
+    ]
+    assert isinstance(begun, RunStarted)
+    checks = {name: [want.id for want in begun.expected if want.host == name] for name in HOSTS}
+    assert checks["b"] == checks["d"] == checks["a"]
+    assert checks["c"] == checks["e"] == [check for check in checks["a"] if check != "live"]
+
+
+def test_first_part_speaks_for_the_whole_run() -> None:
+    """Who started the audit, and with which options, is told as in the part with the lowest number."""
+    record = merged(part(2, owner="eve@b", options={"soak": "1"}), part(1, owner="ada@a", options={"soak": "5"}))
+    assert (record.run.owner, record.run.options) == ("ada@a", {"soak": "5"})
+
+
+def test_values_that_were_hidden_are_counted_in_all_parts() -> None:
+    """A value that two parts hid was hidden as often as both say together."""
+    one, other = ended(part(1), redactions={"A": 2, "B": 1}), ended(part(2), redactions={"A": 3, "C": 4})
+    assert merged(one, other).redactions == {"A": 5, "B": 1, "C": 4}
+
+
+def test_merged_run_ends_no_earlier_than_what_a_part_without_an_end_told() -> None:
+    """The last thing that a killed part told is later than the end of the others."""
+    one, other = part(1), part(2)
+    late = one.events[-1].at + dt.timedelta(hours=1)
+    told = msgspec.structs.replace(other.events[-2], at=late)
+    record = merged(one, altered(other, *other.events[1:-2], told))
+    assert record.run.finished == late

@@ -64,3 +64,21 @@ def test_clause_that_failed_is_named_before_one_that_did_not_run() -> None:
     made.add("a", "forward", Clause.RUNTIME, MANIFEST[2].id, Verdict.FAILED)
     assert made.missing("a", "forward")[0] is Clause.REVISION
     assert made.block_of("a", "forward", Clause.CONVERGE, is_last=True) == Block(Clause.RUNTIME, "a")
+
+
+def test_what_another_host_or_leg_lacks_blocks_nothing() -> None:
+    """The last check of a leg waits for the checks of that leg on its own host, and for nothing else."""
+    made = Results(Mode.DEPLOY, ["a", "b"], lambda: MANIFEST)
+    for want in MANIFEST[:3]:
+        made.add("a", "forward", want.clause, want.id, Verdict.PASSED)
+    assert made.missing("a", "forward") == []
+    assert made.missing("a", "back") == []
+    assert made.missing("b", "forward") == [Clause.REVISION, Clause.CONVERGE, Clause.RUNTIME]
+
+
+def test_first_clause_that_failed_is_the_one_that_blocks_the_last_check() -> None:
+    """Of several failures the earliest may be the cause of the others."""
+    made = results(a=Clause.RUNTIME)
+    made.add("a", "forward", Clause.CONVERGE, "converge/check", Verdict.INCONCLUSIVE)
+    assert made.failed("a", "forward") == [Clause.CONVERGE, Clause.RUNTIME]
+    assert made.block_of("a", "forward", Clause.CONVERGE, is_last=True) == Block(Clause.CONVERGE, "a")
