@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from bench.__main__ import NAMES
-from bench.result import ROOT
+from tests.bench.smallest import smallest
 
-LONGEST_S = 300.0
 ON_HOSTS = ("rollback", "ssm", "deploy", "verify", "fleet", "boots", "steady")
 """Benchmarks that make lab hosts, each its own; those that wait the longest first."""
-
-
-def smallest(name: str) -> subprocess.CompletedProcess[str]:
-    """Run a benchmark for one round on its smallest ground."""
-    command = [sys.executable, "-m", f"bench.{name}", "--smallest"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+IN_A_BROWSER = ("pages",)
+"""Benchmarks that need one: `tests/browser/test_bench.py`."""
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +37,10 @@ def test_benchmark_on_hosts_runs_and_every_contender_is_right(
     assert done.stdout
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {*ON_HOSTS}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*ON_HOSTS, *IN_A_BROWSER}))
 @pytest.mark.long
 def test_benchmark_without_hosts_runs(name: str) -> None:
-    """One round of what needs no host ends well."""
+    """One round of what needs neither host nor browser ends well."""
     done = smallest(name)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
