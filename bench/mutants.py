@@ -311,7 +311,7 @@ def judge(known: Mapping[str, Any], mutants: Sequence[Mutant], survivors: Sequen
         print(f"{100 * (1 - alive[path] / of[path]):5.1f} %  {of[path] - alive[path]:4} of {of[path]:4}  {path}")
     for path, where, was, becomes in wrong:
         print(f"{path} {where}: {was} → {becomes} does not live: take it off {LIST.name}", file=sys.stderr)
-    killed = 100 * (1 - len(living) / len(counted))
+    killed = 100 * (1 - len(living) / max(1, len(counted)))  # some modules have nothing to mistake
     print(f"{killed:.1f} % of {len(counted)} mutants killed; {len(survivors) - len(living)} are equivalent")
     below = [path for path in of if 100 * (1 - alive[path] / of[path]) < known["at_least"]]
     if below:

@@ -11,6 +11,7 @@ import pytest
 
 from bench.mistakes import ROOT, Mutant, mutants_of
 from bench.mutants import LIST, judge, name_of, results, write
+from switchproof.deploy.trust.contract_digest import JUDGING
 
 EMPTY = compile("", "x", "exec")
 KNOWN = tomllib.loads(LIST.read_text(encoding="utf-8"))
@@ -52,6 +53,12 @@ def test_each_module_must_reach_the_share_alone(capsys: pytest.CaptureFixture[st
     of_both = [mutant(number) for number in range(1000)] + [mutant(number, "y.py") for number in range(10)]
     assert judge({"at_least": 95.0}, of_both, [mutant(0, "y.py")]) == 1
     assert "less than 95 % of the mutants of y.py are killed" in capsys.readouterr().err
+
+
+def test_module_without_anything_to_mistake_is_held(capsys: pytest.CaptureFixture[str]) -> None:
+    """A module that only names what it shows has no mistakes, and none of them lives."""
+    assert judge({"at_least": 95.0}, [], []) == 0
+    assert "100.0 % of 0 mutants killed" in capsys.readouterr().out
 
 
 def test_page_has_a_row_for_each_module_and_one_for_all(tmp_path: Path) -> None:
@@ -106,3 +113,9 @@ def test_each_listed_module_is_the_one_that_is_imported() -> None:
     listed = [module for group in KNOWN["held"] for module in group["modules"]]
     loaded = {module: Path(importlib.import_module(name_of(module)).__file__ or "").resolve() for module in listed}
     assert loaded == {module: ROOT / module for module in listed}
+
+
+def test_every_module_that_can_change_a_verdict_is_listed() -> None:
+    """What counts for the contract digest is held by tests of its own, or the next change of it is held by none."""
+    listed = {module.removeprefix("src/switchproof/") for group in KNOWN["held"] for module in group["modules"]}
+    assert {name for name in JUDGING if name.endswith(".py")} - listed == set()
