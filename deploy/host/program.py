@@ -36,8 +36,7 @@ def carried_script() -> str:
     """Return the script as it is sent, because arguments and documents have size limits.
 
     It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
-    with
-    indentation, and they do not depend on it.
+    with indentation, and they do not depend on it.
     """
     travelling = _put_together(SCRIPT.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
     return _INDENT.sub("", _COMMENT.sub("", travelling))

@@ -19,8 +19,8 @@ LOOK, ROUND = 25, 3
 RESOLVED, OF_A_JOB, WAITED = 100, 25, 6
 """Processes of a claim with its fetch, of a question for a job that is over, and of two seconds more of waiting."""
 
-TRIES = 3
-"""Observations of which the cheapest counts: a slow journal is asked again, which costs two processes each time."""
+TRIES = 15
+"""Observations of which the cheapest counts: a slow journal is asked again, which costs a process or two."""
 
 
 def processes_of(machine: LabHost, verb: str, **given: str) -> tuple[int, Frame]:
@@ -52,11 +52,21 @@ def processes_of_a_look(machine: LabHost, answers: int) -> int:
     return count
 
 
+def cheapest_look(machine: LabHost, answers: int, enough: int) -> int:
+    """Count the processes of the cheapest of several observations; the first that costs little enough is the last."""
+    count = processes_of_a_look(machine, answers)
+    for _ in range(TRIES - 1):
+        if count <= enough:
+            break
+        count = min(count, processes_of_a_look(machine, answers))
+    return count
+
+
 def test_a_look_at_a_healthy_host_starts_few_processes(machine: LabHost) -> None:
     """What the kernel or one answer of systemd tells is not asked of process after process."""
-    once, again = (min(processes_of_a_look(machine, answers) for _ in range(TRIES)) for answers in (1, 3))
+    once = cheapest_look(machine, 1, LOOK)
     assert once <= LOOK
-    assert again - once <= 2 * ROUND
+    assert cheapest_look(machine, 3, once + 2 * ROUND) <= once + 2 * ROUND
 
 
 def test_a_host_is_claimed_with_few_processes(machine: LabHost) -> None:

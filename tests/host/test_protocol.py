@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.host.program import whole_script
+from switchproof.deploy.host.program import carried_script
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import ask, commit, finish, inside
@@ -23,7 +23,7 @@ FIRST = State(faults="F")
 @pytest.fixture(autouse=True)
 def _traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "host-switch.sh"
-    script.write_text(traced(whole_script(), LOG), encoding="utf-8")
+    script.write_text(traced(carried_script(), LOG), encoding="utf-8")
     monkeypatch.setattr("switchproof.deploy.host.program.SCRIPT", script)
 
 
