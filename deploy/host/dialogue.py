@@ -51,7 +51,7 @@ LET_IN_S = 10.0
 """Seconds, at least, for the answer over a connection that was let in: a busy host answers late."""
 
 TOO_LATE = "the host let one in only after it had begun to go back by itself"
-"""What became of a new connection that came when the host no longer waited for one."""
+"""The problem of a new connection that the host accepted when it no longer waited for one."""
 
 _NO_LOG = "999999999999"
 """An offset behind the end of every log."""
@@ -142,8 +142,8 @@ class Dialogue:
             waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
             try:
                 connection, sent = self._reached(), time.time()
-                said = {**self._values, **values, **self._of_connection}
-                asked = question(verb, nonce, said, waiting.hear if waiting else None)
+                variables = {**self._values, **values, **self._of_connection}
+                asked = question(verb, nonce, variables, waiting.hear if waiting else None)
                 self.questions += 1
                 with self._budget.waiting(), waiting.ticking() if waiting else nullcontext():
                     done, received = connection.run(asked, timeout_s=timeout_s), time.time()
@@ -228,12 +228,12 @@ class Dialogue:
         return went_back.why if went_back.is_unreached else ""
 
     def note_switch(self, job: str) -> None:
-        """Note which job has switched the host, which awaits a new connection from then on; empty: it goes back."""
+        """Note the job that switched the host, which awaits a new connection from then on; empty if it goes back."""
         self._switched, self._opened_before = job, self._opened
 
     @property
     def _of_connection(self) -> dict[str, str]:
-        """What a question says of its connection: the job after whose end it began; nothing before that."""
+        """The variable that names the job after whose end the connection began; empty for an earlier connection."""
         is_new = self.kind != "ssh" or self._opened > self._opened_before
         return {"SWITCHPROOF_AFTER": self._switched} if self._switched and is_new else {}
 

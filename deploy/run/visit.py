@@ -257,7 +257,7 @@ class Visit:
         return (kind_named(self.kind) or kind_of(self.plan.target)).reconnect_s if asked_s is None else asked_s
 
     def _begin_to_knock(self, leg: Leg) -> None:
-        """See from now on, beside what is asked, whether the host lets a new connection in after a leg's switch."""
+        """Begin to check, beside other questions, whether the host accepts a new connection after a leg's switch."""
         if (within_s := self.reconnect_s) and (self._knock is None or self._knock.leg != leg):
             self._forget_knock()
             self._knock = Knock(leg, lambda over: self._host_side.knock(within_s, over))
