@@ -88,6 +88,7 @@ class Bench:
             self.parser.error("--write: a result of the smallest ground is none to keep")
         given.rounds = given.rounds or (1 if given.smallest else self._rounds)
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed contender's modules are compiled
         try:
             result = measure(given)
         except (SwitchproofError, subprocess.SubprocessError, OSError, RuntimeError) as error:
