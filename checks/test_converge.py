@@ -99,7 +99,7 @@ def test_the_host_lets_a_new_connection_in(locked_out: str, let_in: str, within_
     """
     expected = f"a new connection within {within_s:g} s (converge.reconnect_s)" if within_s else "nothing"
     show(expected=expected, seen=let_in, command="ssh HOST exit")
-    assert not locked_out, f"no new SSH connection was accepted within {within_s:g} s after the switch: {locked_out}"
+    assert not locked_out, f"no new connection was accepted within {within_s:g} s after the switch: {locked_out}"
 
 
 @pytest.mark.when("deploy", "rollback")

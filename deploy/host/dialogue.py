@@ -178,8 +178,7 @@ class Dialogue:
         """Open another connection to the host, repeatedly until the time is over.
 
         Another thread asks questions meanwhile. Only a host that answers them and accepts no new connection is known
-        to be at
-        fault, and not the network.
+        to be at fault, and not the network.
 
         Args:
             within_s: Seconds.

@@ -46,8 +46,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
     """Make the record of a run from its events, also of a run that is not over or was killed.
 
     An expected check that did not run is inconclusive, so silence never passes. A check that ran without being
-    expected
-    counts as well, and the worse verdict counts for a check that reported twice.
+    expected counts as well, and the worse verdict counts for a check that reported twice.
 
     Raises:
         ValueError: The events do not begin with the run's start, belong to several runs, or name a host that the run

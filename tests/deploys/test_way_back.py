@@ -203,7 +203,7 @@ def test_host_that_lets_no_new_connection_in_goes_back_within_its_limit(told: Ca
     came_back(story, "barred")
     checks = {check.id: check.message for check in story.ended["barred"].failed(story.host)}
     message = checks["converge/the-host-lets-a-new-connection-in"]
-    assert message.startswith("no new SSH connection was accepted within 5 s after the switch: "), message
+    assert message.startswith("no new connection was accepted within 5 s after the switch: "), message
 
 
 def test_host_whose_runner_was_killed_in_the_switch_does_not_wait_for_the_deadline(

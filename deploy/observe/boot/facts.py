@@ -18,8 +18,7 @@ class BootFile:
     Attributes:
         path: Its path on the host.
         lines: The lines that matter for the choice. `missing PATH gone` and `missing PATH empty` name a kernel or
-            initrd of
-            the lines before.
+            initrd of the lines before.
     """
 
     path: str

@@ -159,8 +159,7 @@ class Ascent:
     """One attempt to become root, at the beginning of one program.
 
     The password is sent at most once, only to a prompt that contains a secret of this attempt, and never after root's
-    shell
-    has begun.
+    shell has begun.
 
     Args:
         elevation: The login user and the program.
