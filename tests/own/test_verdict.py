@@ -78,9 +78,7 @@ def test_a_host_that_lets_no_new_connection_in_goes_back(tmp_path: Path) -> None
     host = ended.record.host("a")
     failed = [check for clause in host.clauses for check in clause.checks if check.verdict is Verdict.FAILED]
     assert [check.id for check in failed] == ["converge/the-host-lets-a-new-connection-in"]
-    assert failed[0].message.startswith(
-        "no new connection was accepted within 0.5 s after the switch: a: connect"
-    )
+    assert failed[0].message.startswith("no new connection was accepted within 0.5 s after the switch: a: connect")
     assert host.state is HostState.ROLLED_BACK
 
 
