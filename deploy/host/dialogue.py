@@ -322,6 +322,7 @@ class Dialogue:
             limit_s=timeout_s,
             installed=read_realised(frame.get("installed")),
             boot_problem=frame.get("boot.problem").strip(),
+            failing=tuple(frame.get("failing").split()),
             restored="restored" in frame.sections,
         )
 

@@ -38,7 +38,7 @@ readonly WAY_BACK_S=600
 # Seconds after a switch within which a new connection must have come, or the host goes back (0: none is waited for), and the
 # job after whose end the connection of this question began.
 RECONNECT_S=${SWITCHPROOF_RECONNECT_S:-0} AFTER=${SWITCHPROOF_AFTER:-}
-READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-0.25} SOAK_S=${SOAK_S:-15}
+READY_S=${READY_S:-120} ANSWERS=${ANSWERS:-5} INTERVAL_S=${INTERVAL_S:-0.1} SOAK_S=${SOAK_S:-15}
 ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 # What waiting cannot mend: so many failures of a unit with one result, and so many equal answers of one process with a
 # status that is none of the rest (0: never).
@@ -77,6 +77,7 @@ source "$HERE/script/guard.sh"
 source "$HERE/script/verbs.sh"
 source "$HERE/script/probes.sh"
 source "$HERE/script/json.sh"
+source "$HERE/script/rounds.sh"
 source "$HERE/script/watch.sh"
 source "$HERE/script/behind.sh"
 source "$HERE/script/observe.sh"

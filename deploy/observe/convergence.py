@@ -83,6 +83,7 @@ class Convergence:
         limit_s: Seconds after which the host itself stops it.
         installed: The store paths that the bridge installed, by program.
         boot_problem: Why the boot default could not be set after the switch; empty if it was set.
+        failing: The units that were failing right before the switch.
         restored: Whether profile and boot default were set back at once, because the switch was refused.
     """
 
@@ -99,6 +100,7 @@ class Convergence:
     limit_s: float | None = None
     installed: Mapping[str, str] = field(default_factory=dict)
     boot_problem: str = ""
+    failing: tuple[str, ...] = ()
     restored: bool = False
 
     @property

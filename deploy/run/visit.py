@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import msgspec
 
@@ -120,6 +121,8 @@ class Visit:
         self._begin_to_knock(leg)
         self._account.boot(self._host_side.boot_id)
         if self.before is not None:
+            if leg != "back":
+                self.before = replace(self.before, failed=tuple(sorted({*self.before.failed, *ended.failing})))
             self._account.closure(leg, self.before.system.running, ended)
         if NO_STORE_PATH in ended.log:
             self._note(

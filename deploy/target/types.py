@@ -240,7 +240,7 @@ class Health(Table, frozen=True, kw_only=True):
 
     ready_s: Seconds = 120.0
     answers: Annotated[int, Meta(ge=1, le=1000)] = 5
-    interval_s: Annotated[float, Meta(ge=0.1, le=60)] = 0.25
+    interval_s: Annotated[float, Meta(ge=0.1, le=60)] = 0.1
     soak_s: Seconds = 15.0
     timeout_s: PositiveSeconds = 5.0
     max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 65536

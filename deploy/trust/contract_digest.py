@@ -90,6 +90,7 @@ JUDGING = (
     "deploy/host/script/processes.sh",
     "deploy/host/script/restore.sh",
     "deploy/host/script/revision.sh",
+    "deploy/host/script/rounds.sh",
     "deploy/host/script/system.sh",
     "deploy/host/script/systemd.sh",
     "deploy/host/script/units.sh",

@@ -13,7 +13,9 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.host.hands import ask, commit, finish, inside, wait_for
 
 RUNS = "/var/lib/switchproof/runs"
-GONE = "cat /var/lib/switchproof/pending /etc/systemd/system.control/* 2>/dev/null || true"
+GONE = (
+    "cat /var/lib/switchproof/pending 2>/dev/null; systemctl show -P MainPID switchproof-guard | grep -vx 0 || true"
+)
 PROCESSES = """
 for unit in hypervisor cloud-hypervisor@{live,dev} socat-sandbox@{live,dev}; do
   exe=$(readlink /proc/$(systemctl show -P MainPID $unit)/exe) || exit

@@ -111,3 +111,34 @@ def test_a_path_that_cannot_be_had_fails_before_the_switch(
       echo "rc $rc"
     """
     assert run(text, *FRAGMENTS, folder=tmp_path) == f"{told}\n"
+
+
+def test_services_that_two_systems_define_differently_are_found(tmp_path: Path) -> None:
+    """Their file and their overrides count, all units of a template are meant, and what is the same is left out."""
+    text = f"""
+      cd {tmp_path}
+      define() {{ mkdir -p "$1/etc/systemd/system/${{2%/*}}"; ln -sfn "$3" "$1/etc/systemd/system/$2"; }}
+      for system in was is; do
+        define $system ./same.service text
+        define $system ./changed.service $system
+        define $system ./of@.service $system
+        define $system ./kept.service text
+        define $system kept.service.d/overrides.conf $system
+      done
+      define was ./gone.service text
+      define is ./new.service text
+      redefined=()
+      find_redefined was is
+      printf '%s\\n' "${{redefined[@]}}" | sort
+      redefined=()
+      find_redefined was was
+      echo "${{#redefined[@]}} of one system"
+    """
+    assert run(text, "bridge").splitlines() == [
+        "changed.service",
+        "gone.service",
+        "kept.service",
+        "new.service",
+        "of@*.service",
+        "0 of one system",
+    ]

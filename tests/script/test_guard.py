@@ -249,37 +249,87 @@ def test_a_return_is_a_job_of_its_own(job: str, back: str) -> None:
     assert run(f"return_of '{job}'", "guard") == f"{back}\n"
 
 
+SET_UP = """
+  DEADMAN_S=60 CONTROL={folder}/control
+  mkdir -p "$(job_dir)" {folder}/earlier/bin "${{SINCE%/*}}"
+  install -m 755 /dev/null {folder}/earlier/bin/switch-to-configuration
+  guarded() {{ "$@"; }}
+  holds_host() {{ :; }}
+  own_text() {{ echo text; }}
+  has_ended() {{ :; }}
+  ran_before() {{ echo {folder}/earlier; }}
+  have_systemctl() {{ echo "systemctl $*" >>{folder}/asked; }}
+  ask_systemctl() {{ answered="FragmentPath=$known"$'\n'"NeedDaemonReload=$stale"; }}
+  known='' stale=no
+"""
+
+
 def test_the_guard_s_unit_needs_nobody(tmp_path: Path) -> None:
-    """It names the run, the way back and its limit, and is started again if it fails."""
-    lines = run("guard_unit /nix/store/earlier", "guard", folder=tmp_path).splitlines()
-    assert (
-        "Environment=HOME=/root SWITCHPROOF_RUN=r SWITCHPROOF_TO=/nix/store/earlier SWITCHPROOF_TIMEOUT_S=3600"
-        in lines
-    )
+    """It is the same for every run, starts only where something is pending, and is started again if it fails."""
+    lines = run("guard_unit", "guard", folder=tmp_path).splitlines()
+    assert f"ConditionPathExists={tmp_path}/state/pending" in lines
+    assert f"EnvironmentFile={tmp_path}/state/guard/environment" in lines
     assert any(line.endswith(f"{tmp_path}/state/guard/host-switch.sh guard") for line in lines)
     assert "Restart=on-failure" in lines
     assert "StartLimitIntervalSec=0" in lines
 
 
-@pytest.mark.parametrize("problem", ["holds_host() { return 1; }", "have_systemctl() { return 1; }", "to=/nowhere"])
+def test_the_guard_is_told_the_run_and_the_way_back(tmp_path: Path) -> None:
+    """What differs from run to run stands in its environment, which is there before anything is pending."""
+    text = SET_UP.format(folder=tmp_path) + f"arm /nix/store/new && cat {tmp_path}/state/guard/environment"
+    assert run(text, *FRAGMENTS, folder=tmp_path).splitlines() == [
+        "--- arm",
+        "SWITCHPROOF_RUN=r",
+        f"SWITCHPROOF_TO={tmp_path}/earlier",
+        "SWITCHPROOF_TIMEOUT_S=3600",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reloads"),
+    [
+        ("", 0),
+        ("stale=yes", 1),
+        ("known=/elsewhere", 1),
+        ('echo more >>"$CONTROL/$GUARD"', 1),
+        ('rm "$CONTROL/multi-user.target.wants/$GUARD"', 1),
+        ('rm -r "$CONTROL"', 1),
+    ],
+)
+def test_systemd_reads_its_units_anew_only_where_the_guard_s_is_not_as_it_is_to_be(
+    tmp_path: Path, change: str, reloads: int
+) -> None:
+    """After the first run it knows the guard; a unit that is another one, or not known, is made what it is to be."""
+    text = (
+        SET_UP.format(folder=tmp_path)
+        + f"""
+      arm /nix/store/new; disarm
+      cp "$CONTROL/$GUARD" {tmp_path}/first; known="$CONTROL/$GUARD"
+      {change}
+      : >{tmp_path}/asked
+      arm /nix/store/new; disarm
+      grep -c daemon-reload {tmp_path}/asked || true
+      cmp {tmp_path}/first "$CONTROL/multi-user.target.wants/$GUARD" && echo same
+    """
+    )
+    output = run(text, *FRAGMENTS, folder=tmp_path).splitlines()
+    assert output[-2:] == [str(reloads), "same"]
+
+
+@pytest.mark.parametrize(
+    "problem", ["holds_host() { return 1; }", "have_systemctl() { return 1; }", "ran_before() { echo /nowhere; }"]
+)
 def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> None:
     """Without a guard the job ends before its switch, and takes away what of the guard was made."""
-    (tmp_path / "earlier" / "bin").mkdir(parents=True)
-    (tmp_path / "earlier" / "bin" / "switch-to-configuration").touch(mode=0o755)
-    text = f"""
-      DEADMAN_S=60 CONTROL={tmp_path}/control to={tmp_path}/earlier
-      mkdir -p "$(job_dir)" "${{SINCE%/*}}"
-      guarded() {{ "$@"; }}
-      holds_host() {{ :; }}
-      own_text() {{ :; }}
-      have_systemctl() {{ :; }}
-      has_ended() {{ :; }}
-      ran_before() {{ echo "$to"; }}
+    text = (
+        SET_UP.format(folder=tmp_path)
+        + f"""
       {problem}
       arm /nix/store/new && echo armed
-      find "$CONTROL" "$PENDING" -type f 2>/dev/null || true
+      find "$PENDING" -type f 2>/dev/null || true
       echo end
     """
+    )
     output = run(text, *FRAGMENTS, folder=tmp_path).splitlines()
     assert output[0] == "--- arm"
     assert output[1].startswith("the dead man's switch cannot be armed: ")

@@ -133,19 +133,31 @@ place() {
 # Note the services that the switch away from $1 missed: they were stopping when it listed what runs, and systemd restarted
 # them from their old definition before it read the new one.
 note_strays() {
-  local id started known loaded=0 from=$1 to; local -A before=()
-  to=$(toplevel)
-  [ -r "$RUN_DIR/restarts" ] && [ "$from" != "$to" ] && ask_systemctl show -p UnitsLoadTimestampMonotonic || return 0
+  local id started known loaded=0; local -a redefined=(); local -A before=()
+  [ -r "$RUN_DIR/restarts" ] || return 0
+  find_redefined "$1" "$(toplevel)"
+  ((${#redefined[@]} > 0)) && ask_systemctl show -p UnitsLoadTimestampMonotonic || return 0
   number_to loaded "${answered#*=}" 0
   while read -r id started; do before[$id]=$started; done < <(main_starts <"$RUN_DIR/restarts")
-  ask_systemctl show -p Id,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic -- '*.service' || return 0
+  ask_systemctl show -p Id,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic -- init.scope "${redefined[@]}" || return 0
   while read -r id started; do
     number_to started "$started" 0
     number_to known "${before[$id]:-}" "$loaded"
-    if ((started > known && started < loaded)) && is_redefined "$id" "$from" "$to"; then
-      INVOCATIONS[$id]=$(invocation "$id")
-    fi
+    if ((started > known && started < loaded)); then INVOCATIONS[$id]=$(invocation "$id"); fi
   done < <(main_starts <<<"$answered")
+}
+
+# Put into `redefined` the services that the systems $1 and $2 define differently; of a template, all that there are of it.
+find_redefined() {
+  local file name from=$1/etc/systemd/system to=$2/etc/systemd/system; local -A compared=()
+  [ "$1" != "$2" ] || return 0
+  for file in "$from"/*.service{,.d/overrides.conf} "$to"/*.service{,.d/overrides.conf}; do
+    name=${file#*/etc/systemd/system/}
+    if [ -n "${compared[$name]:-}" ] || [ "$from/$name" -ef "$to/$name" ]; then continue; fi
+    compared[$name]=yes
+    ! unlike "$from/$name" "$to/$name" || redefined+=("${name%.d/*}")
+  done
+  redefined=("${redefined[@]/@./@*.}")
 }
 
 # Each service with the microseconds, since the boot, at which its main process started; none that has exited since.
@@ -157,16 +169,6 @@ main_starts() {
     $1 == "ExecMainExitTimestampMonotonic" { exited = $2 + 0 }
     /^$/ { tell() }
     END { tell() }'
-}
-
-# Whether the systems $2 and $3 define the unit $1 differently.
-is_redefined() {
-  local name template=$1
-  [[ $1 != *@*.* ]] || template=${1%%@*}@.${1##*.}
-  for name in "$1" "$template" "$1.d/overrides.conf" "$template.d/overrides.conf"; do
-    ! unlike "$2/etc/systemd/system/$name" "$3/etc/systemd/system/$name" || return 0
-  done
-  return 1
 }
 
 # Units that still run what was there before are started anew; those that the switch has started are left alone.

@@ -304,6 +304,7 @@ verb_deploy() {
   failed_before=$(failing_before)
   verb_converge
   follow || true
+  failed_before+=$'\n'$(cat "$(job_dir)/failing" 2>/dev/null || true)
   if [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 4 ]; then
     payload=''
     verb_observe

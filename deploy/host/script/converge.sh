@@ -9,7 +9,7 @@ compare_closures() {
 }
 
 job_converge() {
-  local dir top rc=0; dir=$(job_dir)
+  local dir top noting rc=0; dir=$(job_dir)
   stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
     [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
@@ -23,10 +23,12 @@ job_converge() {
   printf '%s\n' "$top" >"$dir/expected"
   compare_closures "$top"
   realise_programs || return
+  { note_failing || true; note_restarts; } </dev/null >/dev/null 2>&1 &
+  noting=$!
   arm "$top" || return
   install_programs "$top" || return
+  wait "$noting" || true
   stage switch
-  note_restarts
   call_nixos_rebuild
   rc=$switch_result
   if needs_reboot "$rc"; then undo_refused; return "$rc"; fi
@@ -120,8 +122,7 @@ mark_journal() {
 switch_result='' switch_source=''
 take_switch_result() {
   local was_busy=''
-  if ! find_activation || [ -n "$activating" ] || switch_lock_is_held; then was_busy=yes; fi
-  settle || true
+  if ! find_activation || [ -n "$activating" ] || switch_lock_is_held; then was_busy=yes; settle || true; fi
   timeout 20 journalctl --sync 2>/dev/null || true
   if switch_result=$(switch_status_of_unit) && [ -n "$switch_result" ]; then
     switch_source="systemd's record of its unit"

@@ -1,8 +1,9 @@
 # The dead man's switch.
 #
 # What is to happen to an unconfirmed host stands in $PENDING. A service sees to it which outlives connections, reloads
-# and reboots: systemd reads $CONTROL, and no activation of NixOS touches it. Confirmation, rollback and this guard
-# decide under the lock, so that one of them does.
+# and reboots: systemd reads $CONTROL, and no activation of NixOS touches it. The service stays there from run to run, as
+# systemd has to read everything anew to learn of another one; without $PENDING it does not start. Confirmation, rollback
+# and this guard decide under the lock, so that one of them does.
 
 # What waits for a confirmation; the run's newest job that did; and what was decided about that.
 pending() { field "$PENDING" "$1"; }
@@ -24,30 +25,44 @@ arm() {
 give_up_arming() { ! holds_host >/dev/null || disarm; }
 
 set_up_guard() {
-  local to; to=$(ran_before)
+  local to guard=$STATE/guard; to=$(ran_before)
   holds_host || return
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "the running system '$to' has no switch-to-configuration, so the host could not go back to it"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE" "$ENDED" "$CAME"
-  mkdir -p "$STATE/guard" && openly mkdir -p "$CONTROL/multi-user.target.wants" && own_text | keep "$STATE/guard/host-switch.sh" &&
-    guard_unit "$to" | keep "$CONTROL/$GUARD" && chmod 0644 "$CONTROL/$GUARD" &&
-    ln -sfn "../$GUARD" "$CONTROL/multi-user.target.wants/$GUARD" && sync --file-system "$CONTROL" "$STATE" &&
+  mkdir -p "$guard" && own_text | keep "$guard/host-switch.sh" &&
+    printf '%s\n' "SWITCHPROOF_RUN=$RUN" "SWITCHPROOF_TO=$to" "SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S" | keep "$guard/environment" &&
+    install_guard && sync --file-system "$CONTROL" "$STATE" &&
     printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
     printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
       "reconnect $RECONNECT_S" "armed $(now)" \
       "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
-    have_systemctl daemon-reload && have_systemctl restart "$GUARD"
+    have_systemctl restart "$GUARD"
+}
+
+# Have systemd know the guard's unit, also after a reboot; one that it knows as it is to be is left alone.
+install_guard() {
+  local file=$CONTROL/$GUARD wanted=$CONTROL/multi-user.target.wants/$GUARD unit is
+  unit=$(guard_unit)
+  file_to is "$file"
+  if [ "$is" = "$unit" ] && [ "$wanted" -ef "$file" ] &&
+    ask_systemctl show -p FragmentPath,NeedDaemonReload -- "$GUARD" &&
+    [[ $answered == *"FragmentPath=$file"* && $answered == *NeedDaemonReload=no* ]]; then return; fi
+  openly mkdir -p "${wanted%/*}" && printf '%s\n' "$unit" | keep "$file" && chmod 0644 "$file" &&
+    ln -sfn "../$GUARD" "$wanted" && have_systemctl daemon-reload
 }
 
 guard_unit() {
   cat <<UNIT
 [Unit]
-Description=Return to the earlier system unless run $RUN is confirmed
+Description=Return to the earlier system unless the run that switched this host is confirmed
+ConditionPathExists=$PENDING
 StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-Environment=HOME=/root SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$1 SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S
+Environment=HOME=/root
+EnvironmentFile=$STATE/guard/environment
 ExecStart=$(readlink -e "$BASH") $STATE/guard/host-switch.sh guard
 Restart=on-failure
 RestartSec=2
@@ -58,9 +73,7 @@ UNIT
 
 # The guard itself ends when it has nothing left to do; anybody else stops it.
 disarm() {
-  rm -f "$PENDING" "$SINCE" "$ENDED" "$CAME" "$CONTROL/multi-user.target.wants/$GUARD" "$CONTROL/$GUARD"
-  rmdir "$CONTROL/multi-user.target.wants" "$CONTROL" 2>/dev/null || true
-  have_systemctl daemon-reload || true
+  rm -f "$PENDING" "$SINCE" "$ENDED" "$CAME"
   [ -n "${GUARDING:-}" ] || has_ended "$GUARD" || have_systemctl stop "$GUARD" || true
 }
 # What the guard has begun it ends: it is not stopped in the middle of a switch.

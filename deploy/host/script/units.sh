@@ -8,22 +8,18 @@ generation_to() {
   link=$(exec readlink "$PROFILE") || return 0
   [[ ! $link =~ ^system-([0-9]+)-link$ ]] || printf -v "$1" %s "${BASH_REMATCH[1]}"
 }
-# Put into `failed` the units that failed, or wait to be started again after a failure; over some moments, one of them may
-# just be starting. Fails where systemctl does not answer. The legend makes that no true answer is empty.
+# Put into `failed` the units that failed, or wait to be started again after a failure. Fails where systemctl does not
+# answer. The legend makes that no true answer is empty.
 failed=''
 find_failed() {
-  local unit active sub moment rows=''
-  number_to moment "${1:-}" 1
-  for (( ; moment > 0; moment--)); do
-    ask_systemctl list-units --state=failed,auto-restart --plain --no-pager --full || return
-    while read -r unit _ active sub _; do
-      [[ $unit != switchproof-* ]] || continue
-      if [ "$active" = failed ]; then rows+=$unit$'\n'; fi
-      # What ended well and waits for its next start has not failed.
-      if [ "$sub" = auto-restart ] && ask_systemctl show -p Result -- "$unit" && [ "$answered" != Result=success ]; then rows+=$unit$'\n'; fi
-    done <<<"$answered"
-    ((moment == 1)) || sleep 0.3
-  done
+  local unit active sub rows=''
+  ask_systemctl list-units --state=failed,auto-restart --plain --no-pager --full || return
+  while read -r unit _ active sub _; do
+    [[ $unit != switchproof-* ]] || continue
+    if [ "$active" = failed ]; then rows+=$unit$'\n'; fi
+    # What ended well and waits for its next start has not failed.
+    if [ "$sub" = auto-restart ] && ask_systemctl show -p Result -- "$unit" && [ "$answered" != Result=success ]; then rows+=$unit$'\n'; fi
+  done <<<"$answered"
   failed=$rows
   [ -z "$rows" ] || failed=$(exec sort -u <<<"${rows%$'\n'}")
 }
@@ -50,8 +46,22 @@ flapping_units() {
 
 # What fails before anything is changed, as a list: it may go on failing.
 failing_before() {
-  find_failed 3 || return
-  { { [ -z "$failed" ] || printf '%s\n' "$failed"; } && flapping_units; } | sort -u
+  local flapping told=''
+  exec {flapping}< <(flapping_units && printf .)
+  find_failed || return
+  IFS= read -r -d '' told <&"$flapping" || true
+  exec {flapping}<&-
+  [[ $told == *. ]] || return
+  printf '%s\n' "$failed" "${told%.}" | sed '/^$/d' | sort -u
+}
+
+# The same once more right before a switch, for what was just starting when it was looked for first.
+note_failing() { find_failed && printf '%s\n' "$failed" >"$(job_dir)/failing"; }
+
+# How often systemd has restarted each service, and since when each runs, noted right before a switch: the rest came since.
+note_restarts() {
+  ANSWER_WITHIN_S=1 ask_systemctl show -p Id,NRestarts,ExecMainStartTimestampMonotonic -- '*.service' || answered=''
+  printf '%s\n' "$answered" >"$RUN_DIR/restarts" || true
 }
 
 # Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
@@ -78,7 +88,7 @@ show_units() {
   done
 }
 PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"
-  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic,Job,TriggeredBy,UpheldBy")
+  -p "FragmentPath,DropInPaths,NeedDaemonReload,ControlGroup,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic,Job,TriggeredBy,UpheldBy")
 
 # Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
 take_shown() {

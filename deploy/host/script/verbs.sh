@@ -97,6 +97,7 @@ verb_status() {
   say_file stage "$dir/stage"
   say_file rc "$dir/rc"
   say_file expected "$dir/expected"
+  say_file failing "$dir/failing"
   say installed "$([ ! -e "$dir/realised" ] || exec cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null)"
   say_file journal "$dir/journal"
   say unit "$answered"
