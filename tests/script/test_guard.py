@@ -70,8 +70,8 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        ("ended() { return 1; }", ""),
-        ("ended() { return 0; }", ""),
+        ("has_ended() { return 1; }", ""),
+        ("has_ended() { return 0; }", ""),
         ("echo 1000 >$SINCE", ""),
         ("echo 941 >$SINCE", ""),
         ("echo 940 >$SINCE", UNCONFIRMED),
@@ -88,7 +88,7 @@ def test_a_full_disk_keeps_no_host_from_going_back(tmp_path: Path, who: str, win
         ("reconnect 30; echo 1000 >$SINCE", ""),
         ("reconnect 'a[$(exit 1)]'; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
         ("reconnect 0; echo 1 >$ENDED; echo 1000 >$SINCE", ""),
-        ("reconnect 30; ended() { return 0; }", ""),
+        ("reconnect 30; has_ended() { return 0; }", ""),
         ("echo 5000 >$SINCE; sed -i 's/^boot_id.*/boot_id other/' $PENDING", "rebooted before it was confirmed"),
         ("decided_by rollback; ended() { return 1; }; echo 1 >$SINCE", ""),
         ("decided_by rollback; ended() { [ $1 = back ]; }", "the rollback did not finish"),
@@ -100,7 +100,7 @@ def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
     text = f"""
       {PENDING}
       {RECONNECT}
-      ended() {{ return 1; }}
+      has_ended() {{ return 1; }}
       uptime_to() {{ printf -v "$1" 1000; }}
       count_down() {{ counted=yes; }}
       decided_by() {{ printf '%s\\n' "by $1" 'job back' 'why it was time' >"$RUN_DIR/converge/decided"; }}
@@ -114,12 +114,14 @@ def test_when_a_host_goes_back(tmp_path: Path, state: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("state", "counts"),
     [
-        ("ended() { return 0; }", "since"),
-        ("ended() { return 1; }", ""),
+        ("has_ended() { return 0; }", "since"),
+        ("has_ended() { return 1; }", ""),
+        (': >"$RUN_DIR/converge/rc"', "since"),
+        ("asked=996; has_ended() { return 0; }", ""),
         (": >$SINCE", "since"),
         ("echo 1000 >$SINCE", ""),
-        ("reconnect 30; ended() { return 0; }", "ended since"),
-        ("reconnect 30; ended() { return 0; }; echo converge >$CAME", "since"),
+        ("reconnect 30; has_ended() { return 0; }", "ended since"),
+        ("reconnect 30; has_ended() { return 0; }; echo converge >$CAME", "since"),
         ("reconnect 30; echo 1000 >$SINCE; : >$ENDED", "ended"),
         ("reconnect 30; echo 1000 >$SINCE; echo 1000 >$ENDED", ""),
     ],
@@ -190,10 +192,11 @@ def test_what_comes_before_the_guard_has_decided_counts(tmp_path: Path, comes: s
       uptime_to() {{ printf -v "$1" 1000; }}
       share_time() {{ :; }}
       disarm() {{ :; }}
-      ended() {{ return 1; }}
+      has_ended() {{ return 1; }}
+      open_idle() {{ idle=0; }}
       guarded() {{ {comes or ":"}; "$@"; }}
       go_back() {{ echo "goes back"; }}
-      sleep() {{ echo waits; rm "$PENDING"; }}
+      read() {{ if [ "$1 $2" = '-r -t' ]; then echo waits; rm "$PENDING"; else builtin read "$@"; fi; }}
       verb_guard
     """
     assert run(text, *FRAGMENTS, folder=tmp_path) == ("goes back\n" if goes_back else "waits\n")

@@ -148,9 +148,19 @@ due() {
       return 1
     fi
   else
-    ! ended "$(armed)" || begin_countdown
+    ! switch_is_over || begin_countdown
     return 1
   fi
+}
+# Whether the job that was armed has ended. Of one that has not said so systemd is asked every few seconds, as each question
+# costs a busy host more than all the rest.
+asked=0
+switch_is_over() {
+  local job; job=$(armed)
+  [ ! -e "$RUN_DIR/$job/rc" ] || return 0
+  gone_by 5 "$asked" || return 1
+  uptime_to asked
+  has_ended "$(job_unit "$job")"
 }
 rebooted() { [ "$(pending boot_id)" != "$(</proc/sys/kernel/random/boot_id)" ]; }
 
@@ -158,14 +168,15 @@ rebooted() { [ "$(pending boot_id)" != "$(</proc/sys/kernel/random/boot_id)" ]; 
 return_of() { case $1 in converge | rollback) echo return ;; *) echo "return-$1" ;; esac; }
 
 verb_guard() {
-  local why
+  local why idle
   GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner)
   number_to PATIENCE_S "$(pending seconds)" 600
   number_to TIMEOUT_S "$TIMEOUT_S" 3600
   share_time
+  open_idle
   while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
     if due && guarded decide_if_due; then go_back; break; fi
-    sleep 1
+    read -r -t 1 -u "$idle" _ || true
   done
   guarded retire
 }
