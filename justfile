@@ -184,6 +184,9 @@ parity: packages
 trials: packages
     SWITCHPROOF_TRIALS=all pytest tests/trials
 
+# Prove all that the suite samples, and make every table and picture in docs/ again but that of `just real`; takes half a day.
+prove: protocol checkouts trials cut-points parity faults (mutants "--write") bench screenshots
+
 # Pin CI's packages to the current releases: versions for tests, digests for packages that run beside deploy keys.
 lock:
     uv pip compile --quiet --universal --extra dev --no-emit-index-url --no-emit-find-links --custom-compile-command "just lock" --upgrade --output-file requirements.lock pyproject.toml
