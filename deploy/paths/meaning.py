@@ -36,6 +36,8 @@ WRAPPERS: dict[str, frozenset[str]] = {
     "systemd-run": frozenset({"-p", "-u", "--unit", "--property", "-E", "--setenv", "-M", "--description"}),
     "caffeinate": frozenset(),
     "uvx": frozenset({"--from", "--with", "--python", "-p"}),
+    "npx": frozenset({"-p", "--package"}),
+    "bunx": frozenset(),
     "then": frozenset(),
 }
 """Commands that run another command, and their options that take a value."""
@@ -48,24 +50,6 @@ LEADING_VALUES = frozenset(
     | {"--directory", "--extra", "--from", "--group", "--project", "--python", "--spec", "--with"}
 )
 """Options of these commands that take a value."""
-
-UNREAD = frozenset(
-    {"ansible", "ansible-playbook", "pyinfra", "fab", "salt", "salt-ssh", "puppet", "bolt", "chef-client", "knife"}
-    | {
-        "terraform",
-        "tofu",
-        "terragrunt",
-        "pulumi",
-        "kubectl",
-        "helm",
-        "nomad",
-        "cap",
-        "kamal",
-        "pssh",
-        "parallel-ssh",
-    }
-)
-"""Programs that change hosts as their own files say, which are not read."""
 
 RUNNERS = {
     "uv": ("run",),
@@ -111,23 +95,6 @@ SSH_VALUES = frozenset(
 SWITCHES = frozenset({"switch", "boot", "test"})
 CONVERGES = frozenset({"nixos-rebuild", "switch-to-configuration", "nix-env"})
 """Programs that put a system on a NixOS host."""
-DEPLOYERS: dict[str, frozenset[str] | None] = {
-    "colmena": frozenset({"apply", "apply-local", "upload-keys"}),
-    "deploy-rs": None,
-    "nixos-anywhere": None,
-    "nixops": frozenset({"deploy"}),
-    "morph": frozenset({"deploy"}),
-    "krops": None,
-    "nixinate": None,
-    "nixos-install": None,
-    "nixos-container": frozenset({"update", "start", "stop", "restart"}),
-    "nh": frozenset({"os"}),
-    "clan": frozenset({"machines"}),
-}
-"""Other programs that change NixOS hosts, and the arguments with which they do; None for any."""
-DEPLOYS_HERE = frozenset({"nixos-install", "nixos-container", "apply-local"})
-"""Of these, the programs and arguments that change the local machine; the others reach hosts over SSH."""
-
 CHANGES_UNITS = frozenset(
     {
         "restart",
@@ -206,6 +173,43 @@ _MOVING_MARK = re.compile(
     r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
 )
 
+PUBLISHERS: dict[str, frozenset[str] | None] = {
+    "aws": frozenset({"s3"}),
+    "cargo": frozenset({"publish"}),
+    "docker": frozenset({"push"}),
+    "firebase": frozenset({"deploy"}),
+    "fly": frozenset({"deploy"}),
+    "flyctl": frozenset({"deploy"}),
+    "gem": frozenset({"push"}),
+    "gh": frozenset({"release"}),
+    "gh-pages": None,
+    "hugo": frozenset({"deploy"}),
+    "mike": frozenset({"deploy"}),
+    "mkdocs": frozenset({"gh-deploy"}),
+    "netlify": frozenset({"deploy"}),
+    "npm": frozenset({"publish"}),
+    "pnpm": frozenset({"publish"}),
+    "poetry": frozenset({"publish"}),
+    "serverless": frozenset({"deploy"}),
+    "surge": None,
+    "twine": frozenset({"upload"}),
+    "uv": frozenset({"publish"}),
+    "vercel": None,
+    "wrangler": frozenset({"deploy", "publish", "pages"}),
+    "yarn": frozenset({"publish"}),
+}
+"""Programs that deploy to registries and services, not to hosts, with the arguments for that; None for any."""
+
+PUBLISHING_ACTIONS = (
+    "actions/deploy-pages",
+    "JamesIves/github-pages-deploy-action",
+    "ncipollo/release-action",
+    "peaceiris/actions-gh-pages",
+    "pypa/gh-action-pypi-publish",
+    "softprops/action-gh-release",
+)
+"""Actions that deploy to registries and services, not to hosts."""
+
 HARMLESS_ACTIONS = (
     "actions/",
     "github/codeql-action",
@@ -230,6 +234,14 @@ HARMLESS_ACTIONS = (
     "shimataro/ssh-key-action",
 )
 """Third-party actions that set up a job and change no host."""
+
+
+def publishes(name: str, arguments: list[str]) -> bool:
+    """Whether a program deploys to a registry or service, not to a host."""
+    if name not in PUBLISHERS:
+        return False
+    verbs = PUBLISHERS[name]
+    return verbs is None or bool(verbs & set(arguments))
 
 
 def is_moving(text: str, *, any_name: bool = False) -> bool:

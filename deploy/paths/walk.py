@@ -22,6 +22,7 @@ from switchproof.deploy.paths.meaning import (
     is_moving,
     key_problem,
     of_aws,
+    publishes,
 )
 from switchproof.deploy.paths.programs import interpreters, on_host, scripts, shells, wrappers
 from switchproof.deploy.paths.programs.handlers import HANDLERS
@@ -125,7 +126,13 @@ class Walker:
                 case Command():
                     if text.outer and step.heredoc is None and step.stdin is None and step.piped is None:
                         outer = text.outer
-                        step = replace(step, heredoc=outer.heredoc, stdin=outer.stdin, piped=outer.piped)  # noqa: PLW2901
+                        step = replace(  # noqa: PLW2901 - the command with the input of the one that runs it
+                            step,
+                            heredoc=outer.heredoc,
+                            heredoc_lines=outer.heredoc_lines,
+                            stdin=outer.stdin,
+                            piped=outer.piped,
+                        )
                     self._note(step, place)
                     if not self._command(step, text, scope, place):
                         return False
@@ -193,6 +200,7 @@ class Walker:
         """Follow the call of a program."""
         name = call.name
         self.programs_run.add(name)
+        self.trail.published |= publishes(name, call.plain)
         if name in call.scope.functions:
             self.function(call)
         elif name in WRAPPERS or name in LEADING or wrappers.is_runner(call):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.host.program import whole_script
 from switchproof.deploy.paths.survey import EntryPoint, State
 from tests.paths.repositories import survey
 
@@ -289,3 +290,48 @@ def test_who_vouches_is_told(tmp_path: Path) -> None:
     found = survey(tmp_path, files, ["someone/*", "nobody/*"])
     assert (found.not_understood, found.entry_points[0].not_understood) == ((), ())
     assert found.vouched == ("someone/*",)
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("    - ssh web 'bash -s' << 'EOF'\n    - set -e\n    - reboot\n    - EOF\n", 5),
+        ("    - |\n      ssh web bash -s <<EOF\n      set -e\n      reboot\n      EOF\n", 6),
+        ("    - |\n      cat <<EOF | ssh web bash\n      set -e\n      reboot\n      EOF\n", 6),
+    ],
+)
+def test_a_here_document_is_told_at_its_own_lines(tmp_path: Path, script: str, line: int) -> None:
+    """Behind a shell in an argument, and across the items of a GitLab script, a line is the one in the file."""
+    state, place = chained(tmp_path, {".gitlab-ci.yml": f"ship:\n  script:\n{script}"})
+    assert (state, place) == (State.ACTIVE, f".gitlab-ci.yml:{line}")
+
+
+def test_a_here_document_of_gitlab_that_never_ends_is_read(tmp_path: Path) -> None:
+    """A job whose items end before the here-document does is followed to its end."""
+    entry = only(tmp_path, "ship", {".gitlab-ci.yml": "ship:\n  script:\n    - ssh web bash <<EOF\n    - reboot\n"})
+    assert entry.state is not State.NO_DEPLOY
+
+
+def test_a_command_through_ssm_is_told_at_the_line_of_the_call(tmp_path: Path) -> None:
+    """The commands are an argument of the call, whose later lines are none of theirs."""
+    call = 'aws ssm send-command --parameters \'commands=["true","reboot"]\''
+    job = f"ship:\n  script:\n    - |\n      {call}\n      true\n"
+    entry = only(tmp_path, "ship", {".gitlab-ci.yml": job})
+    assert {str(action.place) for action in entry.actions} == {".gitlab-ci.yml:4"}
+
+
+@pytest.mark.parametrize(("arguments", "state"), [("status", State.NO_DEPLOY), ("deploy", State.ACTIVE)])
+def test_a_script_on_standard_input_gets_its_arguments(tmp_path: Path, arguments: str, state: State) -> None:
+    """`bash -s -- status` runs the script with that verb."""
+    files = {
+        "justfile": f"ship:\n    ssh web bash -s -- {arguments} < host-switch.sh\n",
+        "host-switch.sh": whole_script(),
+    }
+    assert only(tmp_path, "ship", files).state is state
+
+
+def test_an_argument_that_may_be_empty_leaves_the_default(tmp_path: Path) -> None:
+    """A recipe whose parameter is empty by default passes an empty word on."""
+    files = {"justfile": "ship x='':\n    ./a.sh {{x}}\n", "a.sh": '"./${1:-b}.sh"\n', "b.sh": BAD}
+    entry = only(tmp_path, "ship", files)
+    assert [str(action.place) for action in entry.actions] == ["b.sh:2"]

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from switchproof.deploy.paths.call import Text
 from switchproof.deploy.paths.meaning import HOST_SCRIPT
 from switchproof.deploy.paths.programs.scripts import run_file
-from switchproof.deploy.paths.programs.shells import inline
+from switchproof.deploy.paths.programs.shells import separate_scope
 from switchproof.deploy.paths.programs.switchproof import unseen_host_script
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import is_known
@@ -38,7 +39,9 @@ def _send_command(walker: Walker, call: Call) -> None:
     commands = [command for text in parameters for command in _commands(text)]
     if commands:
         walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
-        inline(walker, call, ("\n".join(commands),), provider="aws")
+        place = call.place
+        text = Text("\n".join(commands), place.file, (place.line,), entry=call.text.entry, provider="aws")
+        walker.shell(text, separate_scope(call))
         return
     if walker.trail.strings:
         walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import AWS_PROGRAMS, DEPLOYERS, HOST_SCRIPT, UNREAD
+from switchproof.deploy.paths.meaning import AWS_PROGRAMS, HOST_SCRIPT
 from switchproof.deploy.paths.programs.aws import aws
 from switchproof.deploy.paths.programs.builtins import change_folder, evaluate, source, trap
 from switchproof.deploy.paths.programs.git import git
 from switchproof.deploy.paths.programs.interpreters import other_interpreter
 from switchproof.deploy.paths.programs.nix import (
     deploy_rs,
-    deployer,
     nix,
     nix_env,
     nix_shell,
@@ -23,17 +22,12 @@ from switchproof.deploy.paths.programs.recipes import package_script, recipe_too
 from switchproof.deploy.paths.programs.ssh import copies, ssh, ssh_keyscan
 from switchproof.deploy.paths.programs.switchproof import command, session, unseen_host_script
 from switchproof.deploy.paths.programs.systemd import service, systemctl
+from switchproof.deploy.paths.programs.tools import DEPLOYERS, UNREAD, deployer, unread
 from switchproof.deploy.paths.programs.wrappers import find_exec, other_user
 
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
-
-
-def unread(walker: Walker, call: Call) -> None:
-    """Note a program that changes hosts as its own files say, which are not read."""
-    if not walker.vouches(call.name):
-        walker.trail.unknown(call.place, f"{call.name} changes hosts with its own files, which are not read")
 
 
 HANDLERS: dict[str, Callable[[Walker, Call], None]] = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import DEPLOYERS, DEPLOYS_HERE, SWITCHES, moving_flake
+from switchproof.deploy.paths.meaning import SWITCHES, moving_flake
 from switchproof.deploy.paths.programs.shells import inline
+from switchproof.deploy.paths.programs.tools import DEPLOYERS, deployer
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import Values, is_known, shown
 
@@ -74,9 +76,11 @@ def _nix_run(walker: Walker, call: Call, rest: list[str]) -> None:
     reference = next((word for word in rest if not word.startswith("-")), ".")
     _note_flake(walker, call, (reference,))
     program = reference.rpartition("#")[2] or reference
-    for known in (*DEPLOYERS, "nixos-rebuild"):
-        if known in reference:
-            words = call.words[call.plain.index("--") + 1 :] if "--" in call.plain else ()
+    parts = re.split(r"[/#.:]", reference)
+    for known in (*DEPLOYERS, "nixos-rebuild", "nixos-rebuild-ng"):
+        if known in parts:
+            separator = "--" if "--" in call.plain else reference
+            words = call.words[call.plain.index(separator) + 1 :] if separator in call.plain else ()
             walker.run(replace(call, name=known, words=tuple(words)))
             return
     if not walker.vouches(reference) and (not is_known(reference) or reference.startswith((".", "/", "path:"))):
@@ -90,16 +94,8 @@ def nix_shell(walker: Walker, call: Call) -> None:
         inline(walker, call, command)
 
 
-def deployer(walker: Walker, call: Call) -> None:
-    """Note another program that deploys NixOS."""
-    words = DEPLOYERS[call.name]
-    if words is None or words & set(call.plain) or any(not is_known(word) for word in call.plain[:1]):
-        here = DEPLOYS_HERE & {call.name, *call.plain} or (call.name == "nh" and not call.option("--target-host"))
-        walker.note_change(call, call.name, None if here else "ssh")
-
-
 def deploy_rs(walker: Walker, call: Call) -> None:
     """Note deploy-rs, whose program is called `deploy`."""
     for text in call.plain:
         _note_flake(walker, call, (text,))
-    walker.note_change(call, "deploy", "ssh")
+    deployer(walker, replace(call, name="deploy-rs"))

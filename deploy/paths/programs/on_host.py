@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.meaning import PASSING
+from switchproof.deploy.paths.programs import docker
 from switchproof.deploy.paths.values import shown
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _HARMLESS = frozenset(
 _WRITES = frozenset({"cp", "mv", "ln", "install", "rm", "rmdir", "tee", "touch", "chmod", "chown", "tar", "gunzip"})
 """Programs that change files, which a service of the host may use."""
 _CHANGES = frozenset(
-    {"docker", "docker-compose", "podman", "podman-compose", "pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
+    {"pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
     | {"apt", "apt-get", "dnf", "yum", "apk", "pacman", "dpkg", "rpm", "snap", "initctl", "rc-service", "sv", "mount"}
     | {"umount", "dd", "mkfs", "insmod", "modprobe", "sysctl", "iptables", "nft", "crontab", "systemd-nspawn"}
 )
@@ -48,6 +49,8 @@ def settles(walker: Walker, call: Call) -> bool:
     Returns:
         Whether it was such a program.
     """
+    if call.name in docker.PROGRAMS:
+        return docker.settles(walker, call)
     if call.text.provider in _HERE:
         return False
     if call.name in _CHANGES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES
+from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES, key_problem
 from switchproof.deploy.paths.programs.shells import inline, run_stdin
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import Values, is_known, joined, shown
@@ -28,7 +28,9 @@ def ssh(walker: Walker, call: Call) -> None:
             words.pop(0)
             quiet = quiet or (not word.startswith("--") and bool(set(word[1:2]) & set("NGQVO")))
             if word in SSH_VALUES and words:
-                words.pop(0)
+                value = words.pop(0)
+                if word == "-F":
+                    _note_configuration(walker, call, value)
         elif not is_known(word) and destination is None and len(words) > 1 and _is_options(word):
             words.pop(0)
         elif destination is None:
@@ -43,6 +45,14 @@ def ssh(walker: Walker, call: Call) -> None:
         inline(walker, call, joined(words, " "), provider=provider)
     elif not quiet and (call.command.heredoc or call.command.stdin or call.command.piped):
         run_stdin(walker, call, needed=True, provider=provider)
+
+
+def _note_configuration(walker: Walker, call: Call, paths: Values) -> None:
+    """Note each line of a configuration of SSH in the repository that weakens the check of host keys."""
+    for path in filter(None, (walker.files.find(each, call.scope.folder) for each in paths)):
+        for number, line in enumerate(walker.files.lines(path), 1):
+            if (problem := key_problem(line)) and not line.lstrip().startswith("#"):
+                walker.trail.find(Kind.HOST_KEY, walker.files.place(path, number), problem)
 
 
 def _is_options(word: str) -> bool:

@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
-from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws, session_of
+from switchproof.deploy.paths.meaning import (
+    HARMLESS_ACTIONS,
+    PUBLISHING_ACTIONS,
+    PYTHON,
+    SHELLS,
+    is_moving,
+    of_aws,
+    session_of,
+)
 from switchproof.deploy.paths.programs.python_text import follow_python
 from switchproof.deploy.paths.readers.document import Node, NotYaml, load
 from switchproof.deploy.paths.readers.expressions import Context
@@ -219,6 +227,8 @@ class Workflows:
                 word in text for text in inputs.get("script", ()) for word in ("exec", "child_process", "require(")
             ):
                 walker.trail.unknown(place, "a program of JavaScript that runs others, which is not read")
+        elif name in PUBLISHING_ACTIONS:
+            walker.trail.published = True
         elif name in _SSH_ACTIONS:
             self._ssh(walker, step, name, inputs, context)
         elif not name.startswith(HARMLESS_ACTIONS) and not walker.vouches(name):

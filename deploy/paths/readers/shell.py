@@ -56,6 +56,7 @@ class Command:
         assigned: Variables that are set for this command only.
         heredoc: Text of its standard input.
         heredoc_row: First line of that text.
+        heredoc_lines: Its line numbers in the file, if another text than the command's contains it.
         stdin: The file of its standard input.
         piped: The command that pipes its output to it.
     """
@@ -66,6 +67,7 @@ class Command:
     assigned: dict[str, Values] = field(default_factory=dict)
     heredoc: Values | None = None
     heredoc_row: int = 0
+    heredoc_lines: tuple[int, ...] = ()
     stdin: Values | None = None
     piped: Command | None = None
 
@@ -353,7 +355,7 @@ class Reader:
             default = joined([self.value(child) for child in rest]) if rest else ("",)
             if value is None:
                 return either([default, (mark(name),)])
-            return default if value == ("",) else value
+            return either(default if text == "" else (text,) for text in value)
         if value is None:
             return (mark(name),)
         if operator in {"", ":?", "?"}:
