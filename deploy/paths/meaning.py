@@ -170,16 +170,17 @@ _BRANCHES = frozenset(
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _VERSION = re.compile(r"(refs/tags/)?v?[0-9]+(\.[0-9]+)+([-+.][\w.]+)?\Z")
 _MOVING_MARK = re.compile(
-    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
+    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref|head\.ref)\Z|github\.ref\Z|GITHUB_REF\Z"
 )
 
 PUBLISHERS: dict[str, frozenset[str] | None] = {
-    "aws": frozenset({"s3"}),
+    "aws": frozenset({"amplify", "cloudfront", "lambda", "s3"}),
     "cargo": frozenset({"publish"}),
     "docker": frozenset({"push"}),
     "firebase": frozenset({"deploy"}),
     "fly": frozenset({"deploy"}),
     "flyctl": frozenset({"deploy"}),
+    "gcloud": frozenset({"app", "functions", "run"}),
     "gem": frozenset({"push"}),
     "gh": frozenset({"release"}),
     "gh-pages": None,
@@ -231,6 +232,14 @@ HARMLESS_ACTIONS = (
     "ruby/setup-ruby",
     "codecov/codecov-action",
     "webfactory/ssh-agent",
+    "step-security/harden-runner",
+    "tailscale/github-action",
+    "peter-evans/create-pull-request",
+    "golangci/golangci-lint-action",
+    "pre-commit/action",
+    "hashicorp/setup-",
+    "google-github-actions/auth",
+    "google-github-actions/setup-gcloud",
     "shimataro/ssh-key-action",
 )
 """Third-party actions that set up a job and change no host."""

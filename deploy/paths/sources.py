@@ -18,7 +18,7 @@ from switchproof.deploy.paths.readers.justfiles import Justfile, NotRead
 from switchproof.deploy.paths.readers.makefiles import Makefile
 from switchproof.deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
 from switchproof.deploy.paths.trail import Trail
-from switchproof.deploy.paths.unreached import Unreached
+from switchproof.deploy.paths.unreached import Unreached, first_change
 from switchproof.deploy.paths.values import shown
 from switchproof.deploy.paths.walk import OWN_ROOT, Walker
 
@@ -45,6 +45,9 @@ _OTHERS = {
     "garnix.yaml": "Garnix",
 }
 """Files of other services and tools, with wildcards; these are not read."""
+
+_TASKS = {"mise.toml": "[tasks", ".mise.toml": "[tasks", "deno.json": '"tasks"'}
+"""Files of tools that run tasks besides their main purpose, and how the tasks begin."""
 
 
 class Surveyor:
@@ -83,6 +86,9 @@ class Surveyor:
             for path in fnmatch.filter(self.files.listing, pattern):
                 if path.count("/") == pattern.count("/"):
                     self._note(self.files.place(path, 1), f"of {service}, which is not read")
+        for path, opening in _TASKS.items():
+            if opening in (self.files.text(path) or ""):
+                self._note(self.files.place(path, 1), "has tasks, which are not read")
         unreached = Unreached(self.files, lambda trail: Walker(self.files, trail, self._recipes, self._vouched))
         try:
             for place, message in unreached.notes():
@@ -143,6 +149,11 @@ class Surveyor:
                     self._enter("github-job", name, place, follow)
             except NotYaml as error:
                 self._note(self.files.place(path, error.line), str(error))
+        for path, job in workflows.uncalled():
+            trail = Trail(path, "github-job", path, self.files.place(path, 1))
+            workflows.follow(Walker(self.files, trail, self._recipes, self._vouched), path, job)
+            for place, message in first_change(trail, "in a workflow that only others call"):
+                self._note(place, message)
 
     def _gitlab(self) -> None:
         pipelines = Pipelines(self.files)

@@ -62,7 +62,7 @@ class Unreached:
             return
         walker = self._walker(path)
         walker.script(path, text)
-        yield from _first(walker.trail, "in a script that no entry point was seen to run")
+        yield from first_change(walker.trail, "in a script that no entry point was seen to run")
 
     def _package(self, path: str) -> Iterator[Note]:
         text = self._files.text(path) or ""
@@ -76,7 +76,7 @@ class Unreached:
             line = next((at for at, each in enumerate(text.splitlines(), 1) if f"{json.dumps(name)}:" in each), 1)
             walker = self._walker(path)
             walker.shell(Text(script, path, (line,)), Scope(folder=posixpath.dirname(path) or "."))
-            yield from _first(walker.trail, f"in the script {name}, which no entry point was seen to run")
+            yield from first_change(walker.trail, f"in the script {name}, which no entry point was seen to run")
 
     def _nix(self, path: str) -> Iterator[Note]:
         text = self._files.text(path) or ""
@@ -93,7 +93,7 @@ class Unreached:
                 )
 
 
-def _first(trail: Trail, where: str) -> Iterator[Note]:
+def first_change(trail: Trail, where: str) -> Iterator[Note]:
     """Yield the first command that puts a system on a host, or changes a host over a network."""
     for action in trail.actions.values():
         if action.what in CONVERGES | set(DEPLOYERS) or action in trail.remote:

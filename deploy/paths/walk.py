@@ -134,6 +134,8 @@ class Walker:
                             piped=outer.piped,
                         )
                     self._note(step, place)
+                    if step.forwards and scope.called_at:
+                        place = scope.called_at
                     if not self._command(step, text, scope, place):
                         return False
         return True
@@ -242,8 +244,8 @@ class Walker:
         if circumstances in self._followed:
             return
         self._followed.add(circumstances)
-        before = call.scope.arguments
-        call.scope.arguments = list(call.words)
+        before = call.scope.arguments, call.scope.called_at
+        call.scope.arguments, call.scope.called_at = list(call.words), call.place
         try:
             origin: Text = reader.origin
             shared = origin.shared or call.text.shared
@@ -251,7 +253,7 @@ class Walker:
             with self.entering(key):
                 self._steps(reader.body(body, conditional=True), text, call.scope)
         finally:
-            call.scope.arguments = before
+            call.scope.arguments, call.scope.called_at = before
 
     def again(self, call: Call, words: Sequence[Values]) -> None:
         """Follow a command that another command has as its arguments."""

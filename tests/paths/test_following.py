@@ -335,3 +335,45 @@ def test_an_argument_that_may_be_empty_leaves_the_default(tmp_path: Path) -> Non
     files = {"justfile": "ship x='':\n    ./a.sh {{x}}\n", "a.sh": '"./${1:-b}.sh"\n', "b.sh": BAD}
     entry = only(tmp_path, "ship", files)
     assert [str(action.place) for action in entry.actions] == ["b.sh:2"]
+
+
+def test_a_command_of_several_lines_is_told_at_its_own_line(tmp_path: Path) -> None:
+    """A text in quotes that goes on behind a backslash keeps the lines of the file."""
+    recipe = 'ship:\n\tssh web "cd x && \\\n\tgit log && \\\n\treboot"\n'
+    assert chained(tmp_path, {"Makefile": recipe}) == (State.ACTIVE, "Makefile:4")
+
+
+def test_a_value_of_several_lines_is_one_line(tmp_path: Path) -> None:
+    """A backslash at the end of a line joins a variable's words."""
+    script = 'OPTS="-p 22 \\\n  -i key"\nssh $OPTS web reboot\n'
+    assert chained(tmp_path, {"justfile": "ship:\n    ./a.sh\n", "a.sh": script}) == (State.ACTIVE, "a.sh:3")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"), [('ssh web "$@"', 4), ("ssh web reboot", 1), ('ssh "${OPTS[@]}" web reboot', 1)]
+)
+def test_a_function_that_passes_its_arguments_on_is_told_at_its_call(tmp_path: Path, body: str, line: int) -> None:
+    """The line that says what runs on the host is the caller's, unless the function itself says it."""
+    script = f"on() {{ {body}; }}\n\ntrue\non reboot\n"
+    assert chained(tmp_path, {"justfile": "ship:\n    ./a.sh\n", "a.sh": script}) == (State.ACTIVE, f"a.sh:{line}")
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"justfile": "ship:\n    #!/usr/bin/env python3\n    import os\n    os.system('ssh a b')\n"}, "justfile:4"),
+        (
+            {
+                ".github/workflows/w.yml": workflow(
+                    "      - shell: python\n        run: |\n          import os\n          os.system('ssh a b')\n"
+                )
+            },
+            ".github/workflows/w.yml:9",
+        ),
+    ],
+)
+def test_python_in_an_entry_point_is_told_at_its_own_line(
+    tmp_path: Path, files: Mapping[str, str], place: str
+) -> None:
+    """The line with which a program can reach a host is named, not the one that starts it."""
+    assert [str(each.place) for each in only(tmp_path, "ship", files).not_understood] == [place]

@@ -172,3 +172,81 @@ def test_a_deploy_to_something_else_hides_no_host(tmp_path: Path) -> None:
     """Beside it, what changes a host is found as ever."""
     entry = job(tmp_path, "npm publish\nssh web reboot")
     assert {Kind.NOT_SHARED, Kind.INLINE} == {finding.kind for finding in entry.findings}
+
+
+@pytest.mark.parametrize(
+    ("command", "providers"),
+    [
+        ("aws deploy create-deployment --application-name a", ("aws",)),
+        ("aws ecs update-service --cluster c --force-new-deployment", ("aws",)),
+        ("aws ecs describe-services --cluster c", ()),
+        ("aws lambda update-function-code --function-name f", ()),
+        ("gcloud compute ssh vm --zone z --command 'sudo docker restart a'", ("ssh",)),
+        ("gcloud compute ssh vm --command 'docker ps'", ()),
+        ("gcloud compute ssh vm", ()),
+        ("gcloud run deploy a", ()),
+    ],
+)
+def test_a_cloud_s_own_command_may_deploy(tmp_path: Path, command: str, providers: tuple[str, ...]) -> None:
+    """A deployment to instances or containers is a path, and a command over a cloud's SSH is followed."""
+    entry = recipe(tmp_path, command)
+    assert (entry.providers, entry.not_understood) == (providers, ())
+
+
+@pytest.mark.parametrize(
+    ("command", "understood"),
+    [
+        ("ssh web npm ci", False),
+        ("ssh web 'cd x && pip install -r r.txt'", False),
+        ("ssh web pip list", True),
+        ("npm ci", True),
+        ("pip install x", True),
+    ],
+)
+def test_packages_of_a_language_on_a_host_are_not_passed_over(tmp_path: Path, command: str, understood: bool) -> None:
+    """They change what a program there loads; on the machine that runs the entry point they change nothing."""
+    assert (recipe(tmp_path, command).not_understood == ()) is understood
+
+
+@pytest.mark.parametrize(
+    ("command", "understood"),
+    [
+        ("scp a web:~/bin", False),
+        ("scp a web:", False),
+        ("rsync -a a/ web:www/", False),
+        ("rsync -a a/ $USER@$HOST:$FOLDER", False),
+        ("scp a $USER@$HOST:/tmp/a", True),
+        ("scp web:a .", True),
+        ("rsync -a a/ $FOLDER", True),
+    ],
+)
+def test_files_in_a_home_folder_of_a_host_stay_there(tmp_path: Path, command: str, understood: bool) -> None:
+    """A path without a slash, or one that only the run knows, lasts on the host as well."""
+    assert (recipe(tmp_path, command).not_understood == ()) is understood
+
+
+@pytest.mark.parametrize(("target", "understood"), [("/srv/app", False), ("/run/app", True)])
+def test_an_action_that_copies_files_to_a_host_is_not_passed_over(
+    tmp_path: Path, target: str, understood: bool
+) -> None:
+    """They may be what the host serves."""
+    inputs = f"{{host: h, fingerprint: f, source: a, target: {target}}}"
+    step = f"      - uses: appleboy/scp-action@v1\n        with: {inputs}\n"
+    workflow = f"on: push\njobs:\n  ship:\n    runs-on: x\n    steps:\n{step}"
+    (entry,) = survey(tmp_path, {".github/workflows/w.yml": workflow}).entry_points
+    assert (entry.not_understood == ()) is understood
+
+
+@pytest.mark.parametrize(
+    ("body", "moves"),
+    [
+        ("git merge --ff-only origin/main", True),
+        ("git rebase upstream/main", True),
+        ("git checkout ${{ github.event.pull_request.head.ref }}", True),
+        ("git checkout ${{ github.event.pull_request.head.sha }}", False),
+    ],
+)
+def test_a_merge_and_the_branch_of_a_pull_request_move(tmp_path: Path, body: str, moves: bool) -> None:
+    """Both are another commit tomorrow; the commit of a pull request is not."""
+    entry = job(tmp_path, f"{body}\nsudo nixos-rebuild switch")
+    assert (Kind.FLOATING in {finding.kind for finding in entry.findings}) is moves

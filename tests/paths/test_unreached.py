@@ -67,6 +67,8 @@ def test_a_package_without_scripts_lists_nothing(tmp_path: Path, text: str) -> N
         ("system.autoUpgrade = { flake = x; enable = true; };", True),
         ("system.autoUpgrade = { enable = lib.mkForce false; };", False),
         ("autoUpgrade.enable = config.isServer;", True),
+        ("system.autoUpgrade = lib.mkIf (self ? rev) {\n  enable = true;\n};", True),
+        ("system.autoUpgrade = lib.mkIf cfg.enable { enable = false; };", False),
     ],
 )
 def test_a_host_that_deploys_itself_is_listed(tmp_path: Path, text: str, is_listed: bool) -> None:
@@ -82,6 +84,9 @@ def test_a_host_that_deploys_itself_is_listed(tmp_path: Path, text: str, is_list
         ('nixos-rebuild "$1" --flake .#a --target-host a', True),
         ("nixos-rebuild \\\n  --flake .#a \\\n  switch", True),
         ("exec colmena apply --on a", True),
+        ("deploy \\\n  --skip-checks .#a", True),
+        ("deploy .#a --dry-activate", False),
+        ("deploy = { };", False),
         ("nixos-rebuild build --flake .#a", False),
         ("# nixos-rebuild switch", False),
         ('echo "then run nixos-rebuild switch"', False),
@@ -94,3 +99,22 @@ def test_a_host_that_deploys_itself_is_listed(tmp_path: Path, text: str, is_list
 def test_a_command_in_a_nix_file_is_listed(tmp_path: Path, line: str, is_listed: bool) -> None:
     """An app of a flake or an alias switches a host; a mention, a package or a test in a virtual machine does not."""
     assert listed(tmp_path, flake_nix=f"{{\n{line}\n}}\n") == (["flake.nix:2"] if is_listed else [])
+
+
+@pytest.mark.parametrize(("tasks", "is_listed"), [("[tools]\njust = '1'\n", False), ("[tasks.a]\nrun = 'x'\n", True)])
+def test_tasks_beside_a_tool_s_main_purpose_are_listed(tmp_path: Path, tasks: str, is_listed: bool) -> None:
+    """A file of mise mostly names versions; its tasks are not read."""
+    assert listed(tmp_path, mise_toml=tasks) == (["mise.toml:1"] if is_listed else [])
+
+
+@pytest.mark.parametrize(("command", "is_listed"), [("ssh web reboot", True), ("nix flake check", False)])
+def test_a_workflow_that_only_others_call_is_listed_if_it_changes_a_host(
+    tmp_path: Path, command: str, is_listed: bool
+) -> None:
+    """Another repository runs it, which no entry point here shows."""
+    job = f"on: workflow_call\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: {command}\n"
+    files = {".github/workflows/a.yml": job}
+    places = [str(each.place) for each in survey(tmp_path, files).not_understood]
+    assert places == ([".github/workflows/a.yml:6"] if is_listed else [])
+    caller = "on: push\njobs:\n  b:\n    uses: ./.github/workflows/a.yml\n"
+    assert not survey(tmp_path, {**files, ".github/workflows/b.yml": caller}).not_understood

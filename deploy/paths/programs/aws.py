@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,10 +20,24 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.walk import Walker
 
 
+_DEPLOYS = {
+    ("autoscaling", "start-instance-refresh"),
+    ("deploy", "create-deployment"),
+    ("ecs", "deploy"),
+    ("ecs", "update-service"),
+    ("ec2", "reboot-instances"),
+    ("elasticbeanstalk", "update-environment"),
+    ("ssm", "start-automation-execution"),
+}
+"""Commands with which AWS itself deploys to instances and containers."""
+
+
 def aws(walker: Walker, call: Call) -> None:
     """Note a call of AWS's tools, and follow the commands that SSM runs."""
     walker.trail.find(Kind.AWS, call.place, f"{call.name} only works with AWS")
     plain = [word for word in call.plain if not word.startswith("-")]
+    for command in set(itertools.pairwise(plain)) & _DEPLOYS:
+        walker.note_change(call, f"aws {' '.join(command)}", "aws")
     at = call.plain.index("ssm") if "ssm" in call.plain else -1
     if call.name != "aws" or at < 0 or not plain:
         return
@@ -57,6 +72,7 @@ def _send_command(walker: Walker, call: Call) -> None:
 
 def _commands(text: str) -> list[str]:
     """Read the commands in the parameters of SSM, in JSON or in the short form of the command line."""
+    text = text.replace("\\\n", "")
     try:
         document = json.loads(text)
     except ValueError:

@@ -47,7 +47,7 @@ def git(walker: Walker, call: Call) -> None:
             if branch and not any(is_moving(text, any_name=True) for text in branch):
                 return
             walker.trail.cloned = call.place
-        case "checkout" | "switch" | "reset":
+        case "checkout" | "merge" | "rebase" | "reset" | "switch":
             _choose(walker, call, [word for word in names if word[0] != "--"])
         case "submodule" if any(word[0] == "--remote" for word in rest):
             walker.trail.find(Kind.FLOATING, call.place, "the submodules' branches are followed")

@@ -30,6 +30,7 @@ _HARMLESS = frozenset(
 
 _WRITES = frozenset({"cp", "mv", "ln", "install", "rm", "rmdir", "tee", "touch", "chmod", "chown", "tar", "gunzip"})
 """Programs that change files, which a service of the host may use."""
+_INSTALLERS = frozenset({"pip", "pip3", "brew"})
 _CHANGES = frozenset(
     {"pm2", "supervisorctl", "reboot", "shutdown", "poweroff"}
     | {"apt", "apt-get", "dnf", "yum", "apk", "pacman", "dpkg", "rpm", "snap", "initctl", "rc-service", "sv", "mount"}
@@ -53,6 +54,9 @@ def settles(walker: Walker, call: Call) -> bool:
         return docker.settles(walker, call)
     if call.text.provider in _HERE:
         return False
+    if call.name in _INSTALLERS:
+        installs(walker, call)
+        return True
     if call.name in _CHANGES:
         if not _ASKING & set(call.plain):
             walker.note_change(call, call.name)
@@ -63,6 +67,12 @@ def settles(walker: Walker, call: Call) -> bool:
     if lasting:
         walker.trail.unknown(call.place, f"it is unknown what {call.name} does with {shown(lasting[-1])} there")
     return True
+
+
+def installs(walker: Walker, call: Call) -> None:
+    """Note an installer of packages for one language, which changes what a program on a host loads."""
+    if call.text.provider not in _HERE and not _ASKING & set(call.plain) and not walker.vouches(call.name):
+        walker.trail.unknown(call.place, f"it is unknown what {call.name} changes on the host")
 
 
 def question(walker: Walker, call: Call) -> None:

@@ -6,6 +6,7 @@ import json
 import posixpath
 from typing import TYPE_CHECKING
 
+from switchproof.deploy.paths.programs import on_host
 from switchproof.deploy.paths.programs.shells import inline
 from switchproof.deploy.paths.values import shown
 
@@ -27,6 +28,7 @@ def package_script(walker: Walker, call: Call) -> None:
         case [("test" | "start" | "stop" | "restart") as name, *_]:
             pass
         case _:
+            on_host.installs(walker, call)
             return
     path = posixpath.normpath(posixpath.join(call.scope.folder, "package.json"))
     try:

@@ -120,6 +120,10 @@ def inline(
         scope.functions = dict(call.scope.functions) if provider is None else {}
         first = call.command.row
         rows = tuple(call.text.line(row) for row in range(first, first + body.count("\n") + 1))
+        file = call.text.file
+        if (call.place.file, call.place.line) != (file, rows[0]):  # the caller of a function decided what runs
+            rows, file = (call.place.line,), call.place.file
         outer = _with_lines(call.command, call.text)
-        inner = replace(call.text, text=body, rows=rows, provider=provider or call.text.provider, outer=outer)
+        inner = replace(call.text, text=body, file=file, rows=rows, outer=outer)
+        inner = replace(inner, provider=provider or call.text.provider)
         walker.shell(inner, scope)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES, key_problem
@@ -13,6 +14,9 @@ from switchproof.deploy.paths.values import Values, is_known, joined, shown
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
+
+
+_MARK = re.compile("⟦[^⟧]*⟧")
 
 
 def ssh(walker: Walker, call: Call) -> None:
@@ -66,11 +70,17 @@ def copies(walker: Walker, call: Call) -> None:
         for argument in word:
             if ":" not in argument and (path := walker.files.find(argument, call.scope.folder)):
                 walker.trail.copied[posixpath.basename(path)] = path
-    place = call.plain[-1].partition(":")[2] if call.words else ""
-    if place.startswith("/") and not place.startswith(PASSING) and not walker.vouches(call.name):
+    _, is_remote, place = _MARK.sub("$", call.plain[-1] if call.words else "").partition(":")
+    if is_remote and not place.startswith(PASSING) and not walker.vouches(call.name):
         walker.trail.unknown(
             call.place, f"{call.name} copies files to {shown(call.plain[-1])}; it is unknown what they do there"
         )
+
+
+def cloud_ssh(walker: Walker, call: Call) -> None:
+    """Follow the command that a cloud's own tool runs on a host over SSH."""
+    if "ssh" in call.plain and (command := call.option("--command")):
+        inline(walker, call, command, provider="ssh")
 
 
 def ssh_keyscan(walker: Walker, call: Call) -> None:

@@ -11,6 +11,7 @@ from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
 from switchproof.deploy.paths.meaning import (
     HARMLESS_ACTIONS,
+    PASSING,
     PUBLISHING_ACTIONS,
     PYTHON,
     SHELLS,
@@ -56,6 +57,7 @@ class Workflows:
     def __init__(self, files: Files) -> None:
         self.files = files
         self._loaded: dict[str, Node] = {}
+        self._called: set[str] = set()
 
     def paths(self) -> list[str]:
         """Return the workflow files."""
@@ -91,6 +93,14 @@ class Workflows:
             condition = job.get("if")
             if condition is None or condition.text.strip() not in {"false", "${{ false }}"}:
                 yield name, job
+
+    def uncalled(self) -> Iterator[tuple[str, Node]]:
+        """Yield the jobs of workflows that only another repository can call, after all others were followed."""
+        for path in self.paths():
+            workflow = self._loaded.get(path)
+            jobs = workflow.get("jobs") if workflow and _only_called(workflow) else None
+            if jobs and path not in self._called:
+                yield from ((path, job) for _, job in jobs.items())
 
     def follow(self, walker: Walker, path: str, job: Node) -> None:
         """Follow a job of a workflow."""
@@ -154,6 +164,7 @@ class Workflows:
         if depth > _DEEPEST or not self.files.is_file(path):
             walker.trail.unknown(place, f"{path} is not in the repository, or calls itself")
             return
+        self._called.add(path)
         given = job.get("with")
         inputs = {name: context.values(value.text) for name, value in given.items()} if given else {}
         try:
@@ -198,7 +209,7 @@ class Workflows:
             walker.shell(text, scope)
         elif PYTHON.match(program):
             call = Call(program, (), Command(((program,),), 0, conditional=False), text, scope, place)
-            follow_python(walker, run.text, None, call)
+            follow_python(walker, run.text, None, call, rows)
         else:
             walker.trail.unknown(place, f"a step in {program}, which is not read")
 
@@ -271,6 +282,8 @@ class Workflows:
             walker.shell(text, Scope())
         elif "scp" not in name:
             walker.trail.unknown(place, f"{name} without a script")
+        elif not inputs.get("target", ("",))[0].startswith(PASSING):
+            walker.trail.unknown(place, f"{name} copies files to the host; it is unknown what they do there")
 
     def _action(self, folder: str) -> str | None:
         """Return the file of a local action; None if the folder has none."""

@@ -9,12 +9,13 @@ from switchproof.deploy.paths.values import mark
 
 _OPTION = re.compile(
     r"\b(?P<name>(?:services\.)?comin|(?:system\.)?autoUpgrade)"
-    r"(?:\.enable\s*=\s*(?P<value>[^;]+);|\s*=\s*\{(?P<body>[^{}]*))"
+    r"(?:\.enable\s*=\s*(?P<value>[^;]+);|\s*=\s*(?:(?:lib\.)?mk\w+\b[^{};]*)?\{(?P<body>[^{}]*))"
 )
 _ENABLE = re.compile(r"\benable\s*=\s*([^;]+);")
 _OFF = re.compile(r"\bfalse\b|\bmkEnableOption\b|\bmkOption\b")
 _COMMAND = re.compile(
     r"(?<![\w`.-])(nixos-rebuild|nixos-rebuild-ng|switch-to-configuration|colmena|morph|nixops)\s+\S"
+    r"|(?<![\w`.-])deploy\s+(?:\\\Z|--\w|\"?\.#)"
 )
 _MENTION = re.compile(
     r"\b(echo|printf|warn|throw|trace|assertMsg)\b|\b(description|longDescription|message|title)\s*=", re.IGNORECASE

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, filled, is_known, joined, mark
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ _CONDITIONAL = frozenset(
     {"if_statement", "while_statement", "for_statement", "c_style_for_statement", "case_statement", "elif_clause"}
 )
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
+_ALL_ARGUMENTS = re.compile(r"\$\{?[@*]")
 _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 
@@ -35,6 +38,7 @@ class Scope:
         folder: The working directory, from the repository's root.
         functions: The defined functions.
         marks: The known values of marks in the text itself.
+        called_at: The line that called the running function; None outside of one.
     """
 
     variables: dict[str, Values] = field(default_factory=dict)
@@ -43,6 +47,7 @@ class Scope:
     folder: str = "."
     functions: dict[str, tuple[Node, Reader]] = field(default_factory=dict)
     marks: dict[str, Values] = field(default_factory=dict)
+    called_at: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Command:
         heredoc_lines: Its line numbers in the file, if another text than the command's contains it.
         stdin: The file of its standard input.
         piped: The command that pipes its output to it.
+        forwards: Whether it passes all arguments on, so that the caller of its function decides what it runs.
     """
 
     words: tuple[Values, ...]
@@ -70,6 +76,7 @@ class Command:
     heredoc_lines: tuple[int, ...] = ()
     stdin: Values | None = None
     piped: Command | None = None
+    forwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,8 +193,10 @@ class Reader:
         if node is None:
             return ("",)
         if node.type == "array":
-            return joined([word for child in node.named_children for word in self.words(child)], " ")
-        return self.value(node)
+            value = joined([word for child in node.named_children for word in self.words(child)], " ")
+        else:
+            value = self.value(node)
+        return tuple(text.replace("\\\n", "") for text in value)
 
     def _redirected(self, node: Node, *, conditional: bool) -> Iterator[Step]:
         heredoc: Values | None = None
@@ -262,7 +271,8 @@ class Reader:
             count = words[1][0] if len(words) > 1 else "1"
             del self.scope.arguments[: int(count) if count.isdigit() else 1]
         if words:
-            yield Command(tuple(words), row, conditional, assigned, heredoc, row)
+            forwards = bool(_ALL_ARGUMENTS.search(_text(node)))
+            yield Command(tuple(words), row, conditional, assigned, heredoc, row, forwards=forwards)
 
     def _substituted(self, node: Node) -> Iterator[Step]:
         """Yield the steps of command and process substitutions within a node."""
@@ -436,7 +446,8 @@ def _text(node: Node) -> str:
 
 
 def _plain(text: bytes) -> str:
-    return text.decode(errors="replace").replace('\\"', '"').replace("\\$", "$").replace("\\\n", "")
+    """Return the text within double quotes; continued lines stay, because a shell that reads it has them too."""
+    return text.decode(errors="replace").replace('\\"', '"').replace("\\$", "$")
 
 
 def _unescaped(text: str) -> str:
