@@ -350,11 +350,17 @@ def test_a_value_of_several_lines_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "line"), [('ssh web "$@"', 4), ("ssh web reboot", 1), ('ssh "${OPTS[@]}" web reboot', 1)]
+    ("body", "line"),
+    [
+        ('ssh "$@"', 4),
+        ('ssh "$1" "${@:2}"', 4),
+        ('ssh "$1" reboot', 1),
+        ('ssh "${OPTS[@]}" web reboot', 1),
+    ],
 )
 def test_a_function_that_passes_its_arguments_on_is_told_at_its_call(tmp_path: Path, body: str, line: int) -> None:
     """The line that says what runs on the host is the caller's, unless the function itself says it."""
-    script = f"on() {{ {body}; }}\n\ntrue\non reboot\n"
+    script = f"on() {{ {body}; }}\n\ntrue\non web reboot\n"
     assert chained(tmp_path, {"justfile": "ship:\n    ./a.sh\n", "a.sh": script}) == (State.ACTIVE, f"a.sh:{line}")
 
 

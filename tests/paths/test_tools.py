@@ -114,10 +114,16 @@ def test_containers_on_a_host_that_the_run_names_are_not_understood(tmp_path: Pa
         ("git clone https://example.org/x", State.ACTIVE),
         ("git fetch origin", State.NO_DEPLOY),
         ("git log -1", State.NO_DEPLOY),
+        ('tmux new-session -d -s x "nixos-rebuild switch"', State.ACTIVE),
+        ('tmux send-keys -t x "nixos-rebuild switch" Enter', State.ACTIVE),
+        ("screen -dmS x nixos-rebuild switch", State.ACTIVE),
+        ("tmux ls", State.NO_DEPLOY),
+        ("systemctl enable --now x", State.ACTIVE),
+        ("systemctl enable x", State.NO_DEPLOY),
     ],
 )
-def test_git_changes_the_files_of_a_host(tmp_path: Path, there: str, state: State) -> None:
-    """A working copy on a host may be what it runs, however git changes it."""
+def test_what_git_terminals_and_units_do_on_a_host_counts(tmp_path: Path, there: str, state: State) -> None:
+    """A working copy may be what a host runs; a terminal of its own and a unit that starts later are no way past."""
     assert recipe(tmp_path, f"ssh web 'cd /srv/x && {there}'").state is state
 
 
@@ -242,11 +248,13 @@ def test_an_action_that_copies_files_to_a_host_is_not_passed_over(
     [
         ("git merge --ff-only origin/main", True),
         ("git rebase upstream/main", True),
+        ("nix-channel --update", True),
+        ("nix-channel --list", False),
         ("git checkout ${{ github.event.pull_request.head.ref }}", True),
         ("git checkout ${{ github.event.pull_request.head.sha }}", False),
     ],
 )
-def test_a_merge_and_the_branch_of_a_pull_request_move(tmp_path: Path, body: str, moves: bool) -> None:
-    """Both are another commit tomorrow; the commit of a pull request is not."""
+def test_merges_channels_and_the_branch_of_a_pull_request_move(tmp_path: Path, body: str, moves: bool) -> None:
+    """They are another commit tomorrow; the commit of a pull request is not."""
     entry = job(tmp_path, f"{body}\nsudo nixos-rebuild switch")
     assert (Kind.FLOATING in {finding.kind for finding in entry.findings}) is moves

@@ -13,6 +13,7 @@ from switchproof.deploy.paths.programs.interpreters import other_interpreter
 from switchproof.deploy.paths.programs.nix import (
     deploy_rs,
     nix,
+    nix_channel,
     nix_env,
     nix_shell,
     nixos_rebuild,
@@ -23,7 +24,7 @@ from switchproof.deploy.paths.programs.ssh import cloud_ssh, copies, ssh, ssh_ke
 from switchproof.deploy.paths.programs.switchproof import command, session, unseen_host_script
 from switchproof.deploy.paths.programs.systemd import service, systemctl
 from switchproof.deploy.paths.programs.tools import DEPLOYERS, UNREAD, deployer, unread
-from switchproof.deploy.paths.programs.wrappers import find_exec, other_user
+from switchproof.deploy.paths.programs.wrappers import find_exec, in_terminal, other_user
 
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
@@ -40,6 +41,7 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "nixos-rebuild": nixos_rebuild,
     "nixos-rebuild-ng": nixos_rebuild,
     "switch-to-configuration": switch_to_configuration,
+    "nix-channel": nix_channel,
     "nix-env": nix_env,
     "nix": nix,
     "nix-shell": nix_shell,
@@ -67,6 +69,8 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "deno": other_interpreter,
     "bun": other_interpreter,
     "pwsh": other_interpreter,
+    "screen": in_terminal,
+    "tmux": in_terminal,
     "su": other_user,
     "runuser": other_user,
     HOST_SCRIPT: lambda walker, call: unseen_host_script(walker, call, call.name),

@@ -87,6 +87,12 @@ def _nix_run(walker: Walker, call: Call, rest: list[str]) -> None:
         walker.trail.unknown(call.place, f"nix run {shown(program)} runs a program of the flake, which is not read")
 
 
+def nix_channel(walker: Walker, call: Call) -> None:
+    """Note an update of channels, which brings new inputs."""
+    if "--update" in call.plain:
+        walker.trail.find(Kind.FLOATING, call.place, "nix-channel --update builds new, unreviewed inputs")
+
+
 def nix_shell(walker: Walker, call: Call) -> None:
     """Follow the command of nix-shell."""
     command = call.option("--run", "--command")

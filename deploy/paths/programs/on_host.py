@@ -23,7 +23,7 @@ _HARMLESS = frozenset(
     | {"zcat", "sha256sum", "diff", "cmp", "journalctl", "ss", "netstat", "curl", "wget", "nc"}
     | {"ncat", "df", "du", "free", "ps", "lsof", "dmesg", "logger", "seq", "let", "break", "continue", "getopts"}
     | {"printenv", "tty", "nproc", "lsblk", "findmnt", "mountpoint", "ip", "ping", "dig", "getent", "nixos-version"}
-    | {"nix-store", "nix-instantiate", "nix-build", "nix-channel", "timedatectl", "loginctl", "systemd-cgls"}
+    | {"nix-store", "nix-instantiate", "nix-build", "timedatectl", "loginctl", "systemd-cgls"}
     | {"popd", "jobs", "bg", "fg", "alias", "shopt"}
 )
 """Programs that neither switch a host nor change its services; any other one is not understood."""

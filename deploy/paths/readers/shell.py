@@ -24,6 +24,7 @@ _CONDITIONAL = frozenset(
 )
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _ALL_ARGUMENTS = re.compile(r"\$\{?[@*]")
+_REST = re.compile(r"[@*]:\s*(\d+)\Z")
 _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 
@@ -296,6 +297,8 @@ class Reader:
             name = _text(bare).strip("${}")
             if name in {"@", "*"} and self.scope.arguments is not None:
                 return list(self.scope.arguments)
+            if (rest := _REST.match(name)) and self.scope.arguments is not None:
+                return list(self.scope.arguments[max(int(rest[1]) - 1, 0) :])
             if bare is node or name.endswith(("[@]", "[*]")):
                 value = self.value(bare)
                 if len(value) == 1 and is_known(value[0]):
