@@ -36,6 +36,7 @@ class Trail:
         vouched: Whether a part was skipped because the caller vouches for it.
         hosted: Whether it runs on a machine of the CI service, which is not a host.
         published: Whether it deploys to a registry or service that is no host.
+        own_runner: Whether it runs on a machine of the team's own, which may be a host.
         remote: The commands that change a host over a network, past the shared host-side script.
     """
 
@@ -56,7 +57,13 @@ class Trail:
     vouched: bool = False
     hosted: bool = False
     published: bool = False
+    own_runner: bool = False
     remote: list[Action] = field(default_factory=list)
+
+    @property
+    def deploys_to_runner(self) -> bool:
+        """Whether its name says that the machine on which it runs is the host, and not only where tests run."""
+        return self.own_runner and sounds_like_deploy(self.name)
 
     def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
         """Note a command that changes a host; units of the CI service's own machine do not count.

@@ -133,7 +133,7 @@ class Walker:
                             stdin=outer.stdin,
                             piped=outer.piped,
                         )
-                    self._note(step, place)
+                    self._note(step, place, text.provider)
                     if step.forwards and scope.called_at:
                         place = scope.called_at
                     if not self._command(step, text, scope, place):
@@ -149,9 +149,11 @@ class Walker:
             if name in REVISION_VARIABLES and any(is_moving(each, any_name=True) for each in value):
                 self.trail.find(Kind.FLOATING, place, f"{name} is {shown(value[0])}, which can move")
 
-    def _note(self, command: Command, place: Place) -> None:
+    def _note(self, command: Command, place: Place, provider: str) -> None:
         self.note_assigned(command.assigned, place)
         self.note_words((text for word in command.words for text in word), place)
+        if provider not in {"local", "lab"}:
+            on_host.note_written(self, command, place)
         is_echo = command.words[0][0] == "echo"
         texts = (text for word in (*command.words, command.heredoc or ()) for text in word)
         if not is_echo and any(HOST_SCRIPT in text for text in texts):

@@ -383,3 +383,10 @@ def test_python_in_an_entry_point_is_told_at_its_own_line(
 ) -> None:
     """The line with which a program can reach a host is named, not the one that starts it."""
     assert [str(each.place) for each in only(tmp_path, "ship", files).not_understood] == [place]
+
+
+@pytest.mark.parametrize("end", ["", " \\\n\t", "; \\\n\t", " \\\n \\\n"])
+def test_a_command_that_goes_on_into_nothing_is_read(tmp_path: Path, end: str) -> None:
+    """A Makefile puts the closing quote on a line of its own."""
+    recipe = f'ship:\n\tssh web " \\\n\treboot{end}"\n'
+    assert chained(tmp_path, {"Makefile": recipe}) == (State.ACTIVE, "Makefile:3")

@@ -23,6 +23,8 @@ from tests.paths.repositories import job, recipe, survey
         ("clan machines list", State.NO_DEPLOY),
         ("colmena build", State.NO_DEPLOY),
         ("colmena apply dry-activate --on a", State.NO_DEPLOY),
+        ("colmena apply --on a push", State.NO_DEPLOY),
+        ("colmena apply --on a switch", State.ACTIVE),
         ("colmena exec --on a -- systemctl reload nginx", State.ACTIVE),
         ("colmena exec --on a -- uptime", State.NO_DEPLOY),
         ("colmena exec --on a uptime", State.NOT_UNDERSTOOD),
@@ -43,11 +45,16 @@ from tests.paths.repositories import job, recipe, survey
         ("nix run nixpkgs#nixos-rebuild-ng -- build --flake .#a", State.NO_DEPLOY),
         ("nix run .#apps.nixinate.a", State.ACTIVE),
         ("nix run .#clan-site", State.NOT_UNDERSTOOD),
+        ("nix build --profile /nix/var/nix/profiles/system .#a", State.ACTIVE),
+        ("nix build --profile /tmp/p .#a", State.NO_DEPLOY),
+        ("nixos-rebuild list-generations --flake $FLAKE", State.NO_DEPLOY),
+        ("nixos-rebuild ${VERB:-build} --flake .#a", State.NOT_UNDERSTOOD),
+        ("bash -n ./x.sh", State.NO_DEPLOY),
     ],
 )
 def test_a_subcommand_says_whether_a_tool_changes_a_host(tmp_path: Path, command: str, state: State) -> None:
     """What only builds, compares or asks is no deploy path; what only the run knows is not understood."""
-    assert recipe(tmp_path, command).state is state
+    assert recipe(tmp_path, command, x="nixos-rebuild switch").state is state
 
 
 @pytest.mark.parametrize(
@@ -258,3 +265,53 @@ def test_merges_channels_and_the_branch_of_a_pull_request_move(tmp_path: Path, b
     """They are another commit tomorrow; the commit of a pull request is not."""
     entry = job(tmp_path, f"{body}\nsudo nixos-rebuild switch")
     assert (Kind.FLOATING in {finding.kind for finding in entry.findings}) is moves
+
+
+@pytest.mark.parametrize(
+    ("runner", "name", "state"),
+    [
+        ("self-hosted", "deploy", State.ACTIVE),
+        ("[self-hosted, linux]", "deploy-prod", State.ACTIVE),
+        ("self-hosted", "test", State.NO_DEPLOY),
+        ("ubuntu-24.04", "deploy", State.NOT_UNDERSTOOD),
+    ],
+)
+def test_a_deploy_of_containers_to_the_runner_itself_counts(
+    tmp_path: Path, runner: str, name: str, state: State
+) -> None:
+    """A machine of one's own is the host of a job called deploy; tests start containers there as well."""
+    step = "      - run: docker compose up -d\n"
+    workflow = f"on: push\njobs:\n  {name}:\n    runs-on: {runner}\n    steps:\n{step}"
+    (entry,) = survey(tmp_path, {".github/workflows/w.yml": workflow}).entry_points
+    assert entry.state is state
+
+
+@pytest.mark.parametrize(
+    ("options", "state"), [("[build, switch]", State.ACTIVE), ("[build, dry-build]", State.NO_DEPLOY)]
+)
+def test_a_choice_of_an_input_may_be_any_of_its_options(tmp_path: Path, options: str, state: State) -> None:
+    """The person who starts the workflow chooses one of them, and no other."""
+    inputs = f"{{a: {{type: choice, default: build, options: {options}}}}}"
+    workflow = (
+        f"on:\n  workflow_dispatch:\n    inputs: {inputs}\njobs:\n  a:\n    runs-on: x\n"
+        "    steps:\n      - run: nixos-rebuild ${{ inputs.a }} --flake .#a\n"
+    )
+    (entry,) = survey(tmp_path, {".github/workflows/w.yml": workflow}).entry_points
+    assert (entry.state, entry.not_understood) == (state, ())
+
+
+@pytest.mark.parametrize(
+    ("there", "understood"),
+    [
+        ("cat > /srv/x.yml", False),
+        ("date >> ~/log", False),
+        ("df -h > /tmp/df", True),
+        ("cat /etc/x 2>/dev/null", True),
+        ("wc -l < /etc/hosts", True),
+    ],
+)
+def test_a_file_that_the_shell_of_a_host_writes_is_not_passed_over(
+    tmp_path: Path, there: str, understood: bool
+) -> None:
+    """It lasts like one that is copied there; output to /tmp and errors do not."""
+    assert (recipe(tmp_path, f"ssh web '{there}'").not_understood == ()) is understood

@@ -45,7 +45,7 @@ def settles(walker: Walker, call: Call) -> bool:
         if verb == "use":
             call.scope.variables["DOCKER_CONTEXT"] = call.words[-1]
         return False
-    is_host = call.text.provider not in {"local", "lab"}
+    is_host = call.text.provider not in {"local", "lab"} or walker.trail.deploys_to_runner
     provider = None if is_host else _elsewhere(call)
     if not is_host and provider is None:
         return False

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
 
-_BUILDS = frozenset({"build", "build-vm", "dry-build", "dry-activate", "repl", "edit"})
+_BUILDS = frozenset(
+    {"build", "build-image", "build-vm", "build-vm-with-bootloader", "dry-activate", "dry-build", "edit"}
+    | {"list-generations", "repl"}
+)
 """Verbs of nixos-rebuild that change no host."""
 
 
@@ -30,7 +33,9 @@ def nixos_rebuild(walker: Walker, call: Call) -> None:
     provider = None if target is None else "ovh" if any("ovh" in text.lower() for text in target) else "ssh"
     if SWITCHES & {text for word in call.words for text in word}:
         walker.note_change(call, "nixos-rebuild", provider)
-    elif any(not is_known(word) for word in call.plain) and not _BUILDS & set(call.plain):
+    elif any(not is_known(text) for word in call.words for text in word) and not any(
+        _BUILDS.issuperset(word) for word in call.words
+    ):
         walker.trail.unknown(call.place, "the arguments of nixos-rebuild are known only at run time")
 
 
@@ -62,6 +67,8 @@ def nix(walker: Walker, call: Call) -> None:
     match plain:
         case ["flake", "update" | "lock", *rest] if plain[1] == "update" or "--update-input" in rest:
             walker.trail.find(Kind.FLOATING, call.place, f"nix flake {plain[1]} builds new, unreviewed inputs")
+        case ["build", *_] if any("profiles/system" in text for text in call.option("--profile") or ()):
+            walker.note_change(call, "nix build")
         case ["run", *rest]:
             _nix_run(walker, call, rest)
         case ["develop" | "shell", *_]:

@@ -10,6 +10,8 @@ from switchproof.deploy.paths.values import shown
 
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
+    from switchproof.deploy.paths.readers.shell import Command
+    from switchproof.deploy.paths.survey import Place
     from switchproof.deploy.paths.walk import Walker
 
 _HERE = frozenset({"local", "lab"})
@@ -67,6 +69,13 @@ def settles(walker: Walker, call: Call) -> bool:
     if lasting:
         walker.trail.unknown(call.place, f"it is unknown what {call.name} does with {shown(lasting[-1])} there")
     return True
+
+
+def note_written(walker: Walker, command: Command, place: Place) -> None:
+    """Note each file of the host that the shell there writes a command's output to."""
+    for file in command.writes:
+        if file[0].startswith(("/", "~")) and not file[0].startswith(PASSING):
+            walker.trail.unknown(place, f"it is unknown what {shown(file[0])} does there, which is written")
 
 
 def installs(walker: Walker, call: Call) -> None:

@@ -26,6 +26,8 @@ def run_shell(walker: Walker, call: Call) -> None:
         if option.startswith("-") and "c" in letters:
             inline(walker, call, words[0] if words else ("",), words[2:])
             return
+        if option.startswith("-") and "n" in letters:
+            return  # only parses the script
         if option.startswith("-") and "s" in letters:
             arguments = words[1:] if words and words[0][0] == "--" else words
             run_stdin(walker, call, needed=True, arguments=arguments)

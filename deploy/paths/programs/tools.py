@@ -70,6 +70,13 @@ DEPLOYERS: dict[str, Tool] = {
 }
 """Tools that deploy to hosts, by their names."""
 
+_WITH_VALUE = frozenset(
+    {"--on", "--config", "-f", "--parallel", "--limit", "-p", "--eval-node-limit", "-I", "--nix-option"}
+    | {"-H", "--hostname", "--target-host", "--build-host", "-s", "--specialisation", "-d", "--deployment"}
+    | {"--include", "--exclude", "-n", "--namespace", "--context", "--kubeconfig", "--destination", "-c"}
+)
+"""Options of these tools that take a value."""
+
 _RUN_ON_HOSTS = {"colmena": "exec", "morph": "exec", "nixops": "ssh"}
 """The subcommands that run any command on hosts."""
 
@@ -97,7 +104,7 @@ def has_subcommand(words: Sequence[Values], wanted: Iterable[Subcommand]) -> boo
         words: The arguments of the call.
         wanted: The subcommands; one that begins with a dash is an option.
     """
-    plain = [word for word in words if not word[0].startswith("-")]
+    plain = _positional(words)
     is_open = False
     for subcommand in wanted:
         if subcommand[0].startswith("-"):
@@ -110,6 +117,18 @@ def has_subcommand(words: Sequence[Values], wanted: Iterable[Subcommand]) -> boo
                 return True
             is_open |= at == 0 and all(name in values or not is_known(values[-1]) for name, values in pairs)
     return None if is_open else False
+
+
+def _positional(words: Sequence[Values]) -> list[Values]:
+    """Return the arguments that are neither options nor their values, up to a command for hosts."""
+    rest, positional = list(words), []
+    while rest and rest[0][0] != "--":
+        word = rest.pop(0)
+        if not word[0].startswith("-"):
+            positional.append(word)
+        elif word[0] in _WITH_VALUE:
+            del rest[:1]
+    return positional
 
 
 def deployer(walker: Walker, call: Call) -> None:

@@ -24,7 +24,7 @@ from switchproof.deploy.paths.readers.document import Node, NotYaml, load
 from switchproof.deploy.paths.readers.expressions import Context
 from switchproof.deploy.paths.readers.shell import Command, Scope
 from switchproof.deploy.paths.survey import Kind, Place
-from switchproof.deploy.paths.values import Values, mark
+from switchproof.deploy.paths.values import Values, either, mark
 from switchproof.deploy.paths.walk import Walker
 
 FOLDER = ".github/workflows"
@@ -105,6 +105,8 @@ class Workflows:
     def follow(self, walker: Walker, path: str, job: Node) -> None:
         """Follow a job of a workflow."""
         runs_on = job.get("runs-on")
+        labels = [part.text for part in runs_on.parts()] if runs_on and runs_on.is_list else []
+        walker.trail.own_runner = "self-hosted" in (*labels, runs_on.text if runs_on else "")
         walker.trail.hosted = runs_on is not None and bool(_HOSTED.match(runs_on.text or ""))
         self._job(walker, self.load(path), job, {}, 0)
 
@@ -136,10 +138,13 @@ class Workflows:
         for trigger in ("workflow_call", "workflow_dispatch"):
             declared = workflow.get("on", trigger, "inputs")
             for name, each in declared.items() if declared else ():
-                default = each.get("default")
-                if default is not None:
+                default, options = each.get("default"), each.get("options")
+                chosen = (default.text,) if default else ()
+                if options and options.is_list:
+                    inputs[name] = either([chosen, tuple(part.text for part in options.parts())])
+                elif chosen:
                     # A person may choose another value.
-                    inputs[name] = (default.text, mark(f"inputs.{name}"))
+                    inputs[name] = (*chosen, mark(f"inputs.{name}"))
         return {**inputs, **given}
 
     def _env(self, walker: Walker, env: Node | None, context: Context) -> dict[str, Values]:

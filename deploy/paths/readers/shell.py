@@ -25,6 +25,8 @@ _CONDITIONAL = frozenset(
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _ALL_ARGUMENTS = re.compile(r"\$\{?[@*]")
 _REST = re.compile(r"[@*]:\s*(\d+)\Z")
+_CONTINUED_AT_END = re.compile(r"(\s*\\\n\s*)+\Z")
+_WRITING = frozenset({">", ">>", ">|", "&>", "&>>"})
 _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 
@@ -65,6 +67,7 @@ class Command:
         heredoc_lines: Its line numbers in the file, if another text than the command's contains it.
         stdin: The file of its standard input.
         piped: The command that pipes its output to it.
+        writes: The files that the shell writes its output to.
         forwards: Whether it passes all arguments on, so that the caller of its function decides what it runs.
     """
 
@@ -77,6 +80,7 @@ class Command:
     heredoc_lines: tuple[int, ...] = ()
     stdin: Values | None = None
     piped: Command | None = None
+    writes: tuple[Values, ...] = ()
     forwards: bool = False
 
 
@@ -118,7 +122,7 @@ class Reader:
     """
 
     def __init__(self, text: str, scope: Scope, origin: Any = None) -> None:
-        self._tree = _parse(text.encode())
+        self._tree = _parse(_CONTINUED_AT_END.sub("\n", text).encode())
         self.scope = scope
         self.origin = origin
 
@@ -202,6 +206,7 @@ class Reader:
     def _redirected(self, node: Node, *, conditional: bool) -> Iterator[Step]:
         heredoc: Values | None = None
         stdin: Values | None = None
+        writes: list[Values] = []
         row = 0
         later: list[Node] = []
         for redirect in node.named_children:
@@ -213,16 +218,18 @@ class Reader:
                         later.append(part)
             elif redirect.type == "herestring_redirect" and redirect.named_children:
                 heredoc, row = self.value(redirect.named_children[-1]), redirect.start_point.row
-            elif redirect.type == "file_redirect" and _operator(redirect) == "<":
-                destination = redirect.child_by_field_name("destination")
-                stdin = self.value(destination) if destination else None
+            elif redirect.type == "file_redirect" and (file := redirect.child_by_field_name("destination")):
+                if _operator(redirect) == "<":
+                    stdin = self.value(file)
+                elif _operator(redirect) in _WRITING:
+                    writes.append(self.value(file))
             if redirect.type in _REDIRECTS:
                 yield from self._substituted(redirect)
         body = node.child_by_field_name("body")
         if body:
             steps = list(self._visit(body, conditional=conditional))
             last = next((n for n in range(len(steps) - 1, -1, -1) if isinstance(steps[n], Command)), None)
-            if last is not None and (heredoc or stdin):
+            if last is not None and (heredoc or stdin or writes):
                 command = steps[last]
                 assert isinstance(command, Command)
                 steps[last] = replace(
@@ -230,6 +237,7 @@ class Reader:
                     heredoc=heredoc or command.heredoc,
                     heredoc_row=row if heredoc else command.heredoc_row,
                     stdin=stdin or command.stdin,
+                    writes=(*command.writes, *writes),
                 )
             yield from steps
         before = steps[last] if body and last is not None else None
