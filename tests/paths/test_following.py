@@ -385,6 +385,12 @@ def test_python_in_an_entry_point_is_told_at_its_own_line(
     assert [str(each.place) for each in only(tmp_path, "ship", files).not_understood] == [place]
 
 
+@pytest.mark.parametrize("words", ["$SSH_OPTS web", '"root@$OPTARG"', "$FLAGS $TARGET"])
+def test_a_variable_that_holds_options_is_no_host(tmp_path: Path, words: str) -> None:
+    """By its name a variable may hold options; with a user in front of it, it is the host."""
+    assert chained(tmp_path, {"justfile": f"ship:\n    ssh {words} reboot\n"}) == (State.ACTIVE, "justfile:2")
+
+
 @pytest.mark.parametrize("end", ["", " \\\n\t", "; \\\n\t", " \\\n \\\n"])
 def test_a_command_that_goes_on_into_nothing_is_read(tmp_path: Path, end: str) -> None:
     """A Makefile puts the closing quote on a line of its own."""

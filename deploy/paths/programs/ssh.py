@@ -61,7 +61,7 @@ def _note_configuration(walker: Walker, call: Call, paths: Values) -> None:
 
 def _is_options(word: str) -> bool:
     """Whether a variable that is known only at run time probably holds options, by its name."""
-    return any(part in word.upper() for part in ("OPT", "ARGS", "FLAGS"))
+    return "@" not in word and any(part in word.upper() for part in ("OPT", "ARGS", "FLAGS"))
 
 
 def copies(walker: Walker, call: Call) -> None:
