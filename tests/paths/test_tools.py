@@ -257,6 +257,8 @@ def test_an_action_that_copies_files_to_a_host_is_not_passed_over(
         ("git rebase upstream/main", True),
         ("nix-channel --update", True),
         ("nix-channel --list", False),
+        ("nh os switch --update .", True),
+        ("nh os switch .", False),
         ("git checkout ${{ github.event.pull_request.head.ref }}", True),
         ("git checkout ${{ github.event.pull_request.head.sha }}", False),
     ],

@@ -77,6 +77,9 @@ _WITH_VALUE = frozenset(
 )
 """Options of these tools that take a value."""
 
+_NEW_INPUTS = {"nh": {"--update", "-u", "--update-input", "-U"}}
+"""Options with which a tool takes new inputs."""
+
 _RUN_ON_HOSTS = {"colmena": "exec", "morph": "exec", "nixops": "ssh"}
 """The subcommands that run any command on hosts."""
 
@@ -140,6 +143,9 @@ def deployer(walker: Walker, call: Call) -> None:
         return
     if has_subcommand(call.words, tool.asks):
         return
+    for option in call.plain:
+        if option in _NEW_INPUTS.get(call.name, ()):
+            walker.trail.find(Kind.FLOATING, call.place, f"{call.name} {option} builds new, unreviewed inputs")
     changes = has_subcommand(call.words, tool.changes) if tool.changes else True
     if changes is None:
         walker.trail.unknown(call.place, f"the arguments of {call.name} are known only at run time")
