@@ -235,6 +235,8 @@ HARMLESS_ACTIONS = (
     "step-security/harden-runner",
     "tailscale/github-action",
     "peter-evans/create-pull-request",
+    "superfly/flyctl-actions/setup-flyctl",
+    "wimpysworld/nothing-but-nix",
     "golangci/golangci-lint-action",
     "pre-commit/action",
     "hashicorp/setup-",
@@ -302,7 +304,7 @@ def of_aws(text: str) -> bool:
 
 _DEPLOYING = re.compile(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", re.IGNORECASE)
 _ASKING = re.compile(
-    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
+    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
     re.IGNORECASE,
 )
 

@@ -396,3 +396,11 @@ def test_a_command_that_goes_on_into_nothing_is_read(tmp_path: Path, end: str) -
     """A Makefile puts the closing quote on a line of its own."""
     recipe = f'ship:\n\tssh web " \\\n\treboot{end}"\n'
     assert chained(tmp_path, {"Makefile": recipe}) == (State.ACTIVE, "Makefile:3")
+
+
+@pytest.mark.parametrize("middle", ["< /dev/null", "> log", ">> log 2>&1", "2> /dev/null"])
+def test_arguments_after_a_redirection_are_arguments(tmp_path: Path, middle: str) -> None:
+    """They name the host of a deploy, wherever the shell allows them."""
+    files = {"justfile": f"ship:\n    nixos-rebuild switch {middle} --target-host root@web |& nom\n"}
+    entry = only(tmp_path, "ship", files)
+    assert (entry.providers, entry.not_understood) == (("ssh",), ())

@@ -207,6 +207,7 @@ class Reader:
         heredoc: Values | None = None
         stdin: Values | None = None
         writes: list[Values] = []
+        words: list[Values] = []
         row = 0
         later: list[Node] = []
         for redirect in node.named_children:
@@ -218,22 +219,24 @@ class Reader:
                         later.append(part)
             elif redirect.type == "herestring_redirect" and redirect.named_children:
                 heredoc, row = self.value(redirect.named_children[-1]), redirect.start_point.row
-            elif redirect.type == "file_redirect" and (file := redirect.child_by_field_name("destination")):
+            elif redirect.type == "file_redirect" and (files := redirect.children_by_field_name("destination")):
                 if _operator(redirect) == "<":
-                    stdin = self.value(file)
+                    stdin = self.value(files[0])
                 elif _operator(redirect) in _WRITING:
-                    writes.append(self.value(file))
+                    writes.append(self.value(files[0]))
+                words += [word for each in files[1:] for word in self.words(each)]  # arguments after the file
             if redirect.type in _REDIRECTS:
                 yield from self._substituted(redirect)
         body = node.child_by_field_name("body")
         if body:
             steps = list(self._visit(body, conditional=conditional))
             last = next((n for n in range(len(steps) - 1, -1, -1) if isinstance(steps[n], Command)), None)
-            if last is not None and (heredoc or stdin or writes):
+            if last is not None and (heredoc or stdin or writes or words):
                 command = steps[last]
                 assert isinstance(command, Command)
                 steps[last] = replace(
                     command,
+                    words=(*command.words, *words),
                     heredoc=heredoc or command.heredoc,
                     heredoc_row=row if heredoc else command.heredoc_row,
                     stdin=stdin or command.stdin,
