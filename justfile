@@ -147,6 +147,10 @@ bench-pages *options: (packages "chromium")
 bench-hostile *options: packages
     python -m bench.hostile --write {{ options }}
 
+# Survey small repositories with known answers, and write precision and recall of each finding to docs/.
+bench-paths *options:
+    python -m bench.paths --write {{ options }}
+
 # Put mistakes into what judges, and fail if its tests notice too few of them; `just mutants fold` tries fold.py alone.
 mutants *options:
     python -m bench.mutants {{ options }}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench.result import ROOT
 
-NAMES = ("startup", "hostile", "pages", "verify", "fleet", "deploy", "rollback", "ssm", "steady", "boots")
+NAMES = ("startup", "paths", "hostile", "pages", "verify", "fleet", "deploy", "rollback", "ssm", "steady", "boots")
 """All benchmarks in the order in which they run: the quick ones first, so that errors show early."""
 
 

@@ -67,7 +67,7 @@ def test_no_unit_failed_in_the_switch(
         f"the switch ended with exit status 4, but names no failed unit\nit reported:\n{convergence.excerpt}"
     )
     assert not (failed and unexplained), (
-        f"failed in the switch: {', '.join(unexplained)}\nthe switch reported:\n{convergence.excerpt}"
+        f"{', '.join(unexplained)} failed in the switch\nthe switch reported:\n{convergence.excerpt}"
     )
 
 

@@ -36,6 +36,8 @@ WRAPPERS: dict[str, frozenset[str]] = {
     "systemd-run": frozenset({"-p", "-u", "--unit", "--property", "-E", "--setenv", "-M", "--description"}),
     "caffeinate": frozenset(),
     "uvx": frozenset({"--from", "--with", "--python", "-p"}),
+    "npx": frozenset({"-p", "--package"}),
+    "bunx": frozenset(),
     "then": frozenset(),
 }
 """Commands that run another command, and their options that take a value."""
@@ -48,24 +50,6 @@ LEADING_VALUES = frozenset(
     | {"--directory", "--extra", "--from", "--group", "--project", "--python", "--spec", "--with"}
 )
 """Options of these commands that take a value."""
-
-UNREAD = frozenset(
-    {"ansible", "ansible-playbook", "pyinfra", "fab", "salt", "salt-ssh", "puppet", "bolt", "chef-client", "knife"}
-    | {
-        "terraform",
-        "tofu",
-        "terragrunt",
-        "pulumi",
-        "kubectl",
-        "helm",
-        "nomad",
-        "cap",
-        "kamal",
-        "pssh",
-        "parallel-ssh",
-    }
-)
-"""Programs that change hosts as their own files say, which are not read."""
 
 RUNNERS = {
     "uv": ("run",),
@@ -111,23 +95,6 @@ SSH_VALUES = frozenset(
 SWITCHES = frozenset({"switch", "boot", "test"})
 CONVERGES = frozenset({"nixos-rebuild", "switch-to-configuration", "nix-env"})
 """Programs that put a system on a NixOS host."""
-DEPLOYERS: dict[str, frozenset[str] | None] = {
-    "colmena": frozenset({"apply", "apply-local", "upload-keys"}),
-    "deploy-rs": None,
-    "nixos-anywhere": None,
-    "nixops": frozenset({"deploy"}),
-    "morph": frozenset({"deploy"}),
-    "krops": None,
-    "nixinate": None,
-    "nixos-install": None,
-    "nixos-container": frozenset({"update", "start", "stop", "restart"}),
-    "nh": frozenset({"os"}),
-    "clan": frozenset({"machines"}),
-}
-"""Other programs that change NixOS hosts, and the arguments with which they do; None for any."""
-DEPLOYS_HERE = frozenset({"nixos-install", "nixos-container", "apply-local"})
-"""Of these, the programs and arguments that change the local machine; the others reach hosts over SSH."""
-
 CHANGES_UNITS = frozenset(
     {
         "restart",
@@ -203,8 +170,46 @@ _BRANCHES = frozenset(
 _FULL = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _VERSION = re.compile(r"(refs/tags/)?v?[0-9]+(\.[0-9]+)+([-+.][\w.]+)?\Z")
 _MOVING_MARK = re.compile(
-    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref)\Z|github\.ref\Z|GITHUB_REF\Z"
+    r"(ref_name|head_ref|REF_NAME|HEAD_REF|\bBRANCH|_BRANCH|branch|BRANCH_NAME|base_ref|head\.ref)\Z|github\.ref\Z|GITHUB_REF\Z"
 )
+
+PUBLISHERS: dict[str, frozenset[str] | None] = {
+    "aws": frozenset({"amplify", "cloudfront", "lambda", "s3"}),
+    "cargo": frozenset({"publish"}),
+    "docker": frozenset({"push"}),
+    "firebase": frozenset({"deploy"}),
+    "fly": frozenset({"deploy"}),
+    "flyctl": frozenset({"deploy"}),
+    "gcloud": frozenset({"app", "functions", "run"}),
+    "gem": frozenset({"push"}),
+    "gh": frozenset({"release"}),
+    "gh-pages": None,
+    "hugo": frozenset({"deploy"}),
+    "mike": frozenset({"deploy"}),
+    "mkdocs": frozenset({"gh-deploy"}),
+    "netlify": frozenset({"deploy"}),
+    "npm": frozenset({"publish"}),
+    "pnpm": frozenset({"publish"}),
+    "poetry": frozenset({"publish"}),
+    "serverless": frozenset({"deploy"}),
+    "surge": None,
+    "twine": frozenset({"upload"}),
+    "uv": frozenset({"publish"}),
+    "vercel": None,
+    "wrangler": frozenset({"deploy", "publish", "pages"}),
+    "yarn": frozenset({"publish"}),
+}
+"""Programs that deploy to registries and services, not to hosts, with the arguments for that; None for any."""
+
+PUBLISHING_ACTIONS = (
+    "actions/deploy-pages",
+    "JamesIves/github-pages-deploy-action",
+    "ncipollo/release-action",
+    "peaceiris/actions-gh-pages",
+    "pypa/gh-action-pypi-publish",
+    "softprops/action-gh-release",
+)
+"""Actions that deploy to registries and services, not to hosts."""
 
 HARMLESS_ACTIONS = (
     "actions/",
@@ -227,9 +232,27 @@ HARMLESS_ACTIONS = (
     "ruby/setup-ruby",
     "codecov/codecov-action",
     "webfactory/ssh-agent",
+    "step-security/harden-runner",
+    "tailscale/github-action",
+    "peter-evans/create-pull-request",
+    "superfly/flyctl-actions/setup-flyctl",
+    "wimpysworld/nothing-but-nix",
+    "golangci/golangci-lint-action",
+    "pre-commit/action",
+    "hashicorp/setup-",
+    "google-github-actions/auth",
+    "google-github-actions/setup-gcloud",
     "shimataro/ssh-key-action",
 )
 """Third-party actions that set up a job and change no host."""
+
+
+def publishes(name: str, arguments: list[str]) -> bool:
+    """Whether a program deploys to a registry or service, not to a host."""
+    if name not in PUBLISHERS:
+        return False
+    verbs = PUBLISHERS[name]
+    return verbs is None or bool(verbs & set(arguments))
 
 
 def is_moving(text: str, *, any_name: bool = False) -> bool:
@@ -281,7 +304,7 @@ def of_aws(text: str) -> bool:
 
 _DEPLOYING = re.compile(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", re.IGNORECASE)
 _ASKING = re.compile(
-    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
+    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
     re.IGNORECASE,
 )
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from switchproof.deploy.paths.call import Recipes
 from switchproof.deploy.paths.files import Files
-from switchproof.deploy.paths.meaning import CONVERGES, DEPLOYERS
 from switchproof.deploy.paths.patience import OutOfPatience, patience
 from switchproof.deploy.paths.readers import justfiles, makefiles
 from switchproof.deploy.paths.readers.document import NotYaml
@@ -20,6 +18,7 @@ from switchproof.deploy.paths.readers.justfiles import Justfile, NotRead
 from switchproof.deploy.paths.readers.makefiles import Makefile
 from switchproof.deploy.paths.survey import EntryKind, EntryPoint, NotUnderstood, Place, Survey, make_survey
 from switchproof.deploy.paths.trail import Trail
+from switchproof.deploy.paths.unreached import Unreached, first_change
 from switchproof.deploy.paths.values import shown
 from switchproof.deploy.paths.walk import OWN_ROOT, Walker
 
@@ -47,7 +46,8 @@ _OTHERS = {
 }
 """Files of other services and tools, with wildcards; these are not read."""
 
-_SHELL_LINE = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
+_TASKS = {"mise.toml": "[tasks", ".mise.toml": "[tasks", "deno.json": '"tasks"'}
+"""Files of tools that run tasks besides their main purpose, and how the tasks begin."""
 
 
 class Surveyor:
@@ -86,8 +86,13 @@ class Surveyor:
             for path in fnmatch.filter(self.files.listing, pattern):
                 if path.count("/") == pattern.count("/"):
                     self._note(self.files.place(path, 1), f"of {service}, which is not read")
+        for path, opening in _TASKS.items():
+            if opening in (self.files.text(path) or ""):
+                self._note(self.files.place(path, 1), "has tasks, which are not read")
+        unreached = Unreached(self.files, lambda trail: Walker(self.files, trail, self._recipes, self._vouched))
         try:
-            self._scripts()
+            for place, message in unreached.notes():
+                self._note(place, message)
         except OutOfPatience as error:
             self._note(Place(file=".", line=1, text=""), str(error))
         vouched = [pattern for pattern, has_occurred in self._vouched.items() if has_occurred]
@@ -144,6 +149,11 @@ class Surveyor:
                     self._enter("github-job", name, place, follow)
             except NotYaml as error:
                 self._note(self.files.place(path, error.line), str(error))
+        for path, job in workflows.uncalled():
+            trail = Trail(path, "github-job", path, self.files.place(path, 1))
+            workflows.follow(Walker(self.files, trail, self._recipes, self._vouched), path, job)
+            for place, message in first_change(trail, "in a workflow that only others call"):
+                self._note(place, message)
 
     def _gitlab(self) -> None:
         pipelines = Pipelines(self.files)
@@ -165,23 +175,6 @@ class Surveyor:
                 self._enter("gitlab-job", name, place, follow)
             for where, message in pipeline.strange:
                 self._note(where, message)
-
-    def _scripts(self) -> None:
-        """Note the shell scripts that put a system on a host, and that no entry point runs."""
-        for path in self.files.listing:
-            is_shell = path.endswith((".sh", ".bash"))
-            text = self.files.text(path) if is_shell or "." not in path else None
-            if text is None or not (is_shell or _SHELL_LINE.match(text)):
-                continue
-            if path in self.files.followed or self._vouches(path):
-                continue
-            trail = Trail(path, "just-recipe", path, self.files.place(path, 1))
-            walker = Walker(self.files, trail, self._recipes, self._vouched)
-            walker.script(path, text)
-            for action in trail.actions.values():
-                if action.what in CONVERGES | set(DEPLOYERS):
-                    self._note(action.place, f"{action.what} in a script that no entry point was seen to run")
-                    break
 
     def _enter(self, kind: EntryKind, name: str, place: Place, follow: Callable[[Walker], None]) -> None:
         """Follow an entry point, unless the caller vouches for it."""

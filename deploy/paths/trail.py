@@ -35,6 +35,9 @@ class Trail:
         cloned: The line of a clone whose commit was not chosen yet; None without one.
         vouched: Whether a part was skipped because the caller vouches for it.
         hosted: Whether it runs on a machine of the CI service, which is not a host.
+        published: Whether it deploys to a registry or service that is no host.
+        own_runner: Whether it runs on a machine of the team's own, which may be a host.
+        remote: The commands that change a host over a network, past the shared host-side script.
     """
 
     id: str
@@ -53,6 +56,14 @@ class Trail:
     cloned: Place | None = None
     vouched: bool = False
     hosted: bool = False
+    published: bool = False
+    own_runner: bool = False
+    remote: list[Action] = field(default_factory=list)
+
+    @property
+    def deploys_to_runner(self) -> bool:
+        """Whether its name says that the machine on which it runs is the host, and not only where tests run."""
+        return self.own_runner and sounds_like_deploy(self.name)
 
     def act(self, what: str, place: Place, provider: str, *, shared: bool, inline: bool) -> None:
         """Note a command that changes a host; units of the CI service's own machine do not count.
@@ -67,7 +78,9 @@ class Trail:
         self.did = True
         if self.hosted and provider == "local" and what.startswith(("systemctl ", "service")):
             return
-        self.actions.setdefault((what, place), Action(what=what, place=place, shared=shared))
+        action = self.actions.setdefault((what, place), Action(what=what, place=place, shared=shared))
+        if provider not in {"local", "lab"} and not shared:
+            self.remote.append(action)
         if provider not in self.providers:
             self.providers.append(provider)
         if not shared:
@@ -100,7 +113,8 @@ class Trail:
         lab_only = active and set(self.providers) == {"lab"}
         if active and self.cloned:
             self.find(Kind.FLOATING, self.cloned, "the clone is the head of its branch at that time")
-        if not (active or self.not_understood or self.refused or self.vouched) and sounds_like_deploy(self.name):
+        explained = active or self.not_understood or self.refused or self.vouched or self.published
+        if not explained and sounds_like_deploy(self.name):
             self.unknown(self.place, "its name says that it deploys, but it was not found how")
         if active:
             state = State.ACTIVE

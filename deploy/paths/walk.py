@@ -22,6 +22,7 @@ from switchproof.deploy.paths.meaning import (
     is_moving,
     key_problem,
     of_aws,
+    publishes,
 )
 from switchproof.deploy.paths.programs import interpreters, on_host, scripts, shells, wrappers
 from switchproof.deploy.paths.programs.handlers import HANDLERS
@@ -125,8 +126,16 @@ class Walker:
                 case Command():
                     if text.outer and step.heredoc is None and step.stdin is None and step.piped is None:
                         outer = text.outer
-                        step = replace(step, heredoc=outer.heredoc, stdin=outer.stdin, piped=outer.piped)  # noqa: PLW2901
-                    self._note(step, place)
+                        step = replace(  # noqa: PLW2901 - the command with the input of the one that runs it
+                            step,
+                            heredoc=outer.heredoc,
+                            heredoc_lines=outer.heredoc_lines,
+                            stdin=outer.stdin,
+                            piped=outer.piped,
+                        )
+                    self._note(step, place, text.provider)
+                    if step.forwards and scope.called_at:
+                        place = scope.called_at
                     if not self._command(step, text, scope, place):
                         return False
         return True
@@ -140,9 +149,11 @@ class Walker:
             if name in REVISION_VARIABLES and any(is_moving(each, any_name=True) for each in value):
                 self.trail.find(Kind.FLOATING, place, f"{name} is {shown(value[0])}, which can move")
 
-    def _note(self, command: Command, place: Place) -> None:
+    def _note(self, command: Command, place: Place, provider: str) -> None:
         self.note_assigned(command.assigned, place)
         self.note_words((text for word in command.words for text in word), place)
+        if provider not in {"local", "lab"}:
+            on_host.note_written(self, command, place)
         is_echo = command.words[0][0] == "echo"
         texts = (text for word in (*command.words, command.heredoc or ()) for text in word)
         if not is_echo and any(HOST_SCRIPT in text for text in texts):
@@ -193,6 +204,7 @@ class Walker:
         """Follow the call of a program."""
         name = call.name
         self.programs_run.add(name)
+        self.trail.published |= publishes(name, call.plain)
         if name in call.scope.functions:
             self.function(call)
         elif name in WRAPPERS or name in LEADING or wrappers.is_runner(call):
@@ -234,8 +246,8 @@ class Walker:
         if circumstances in self._followed:
             return
         self._followed.add(circumstances)
-        before = call.scope.arguments
-        call.scope.arguments = list(call.words)
+        before = call.scope.arguments, call.scope.called_at
+        call.scope.arguments, call.scope.called_at = list(call.words), call.place
         try:
             origin: Text = reader.origin
             shared = origin.shared or call.text.shared
@@ -243,7 +255,7 @@ class Walker:
             with self.entering(key):
                 self._steps(reader.body(body, conditional=True), text, call.scope)
         finally:
-            call.scope.arguments = before
+            call.scope.arguments, call.scope.called_at = before
 
     def again(self, call: Call, words: Sequence[Values]) -> None:
         """Follow a command that another command has as its arguments."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from switchproof.deploy.host.program import whole_script
 from switchproof.deploy.paths.survey import EntryPoint, State
 from tests.paths.repositories import survey
 
@@ -289,3 +290,117 @@ def test_who_vouches_is_told(tmp_path: Path) -> None:
     found = survey(tmp_path, files, ["someone/*", "nobody/*"])
     assert (found.not_understood, found.entry_points[0].not_understood) == ((), ())
     assert found.vouched == ("someone/*",)
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("    - ssh web 'bash -s' << 'EOF'\n    - set -e\n    - reboot\n    - EOF\n", 5),
+        ("    - |\n      ssh web bash -s <<EOF\n      set -e\n      reboot\n      EOF\n", 6),
+        ("    - |\n      cat <<EOF | ssh web bash\n      set -e\n      reboot\n      EOF\n", 6),
+    ],
+)
+def test_a_here_document_is_told_at_its_own_lines(tmp_path: Path, script: str, line: int) -> None:
+    """Behind a shell in an argument, and across the items of a GitLab script, a line is the one in the file."""
+    state, place = chained(tmp_path, {".gitlab-ci.yml": f"ship:\n  script:\n{script}"})
+    assert (state, place) == (State.ACTIVE, f".gitlab-ci.yml:{line}")
+
+
+def test_a_here_document_of_gitlab_that_never_ends_is_read(tmp_path: Path) -> None:
+    """A job whose items end before the here-document does is followed to its end."""
+    entry = only(tmp_path, "ship", {".gitlab-ci.yml": "ship:\n  script:\n    - ssh web bash <<EOF\n    - reboot\n"})
+    assert entry.state is not State.NO_DEPLOY
+
+
+def test_a_command_through_ssm_is_told_at_the_line_of_the_call(tmp_path: Path) -> None:
+    """The commands are an argument of the call, whose later lines are none of theirs."""
+    call = 'aws ssm send-command --parameters \'commands=["true","reboot"]\''
+    job = f"ship:\n  script:\n    - |\n      {call}\n      true\n"
+    entry = only(tmp_path, "ship", {".gitlab-ci.yml": job})
+    assert {str(action.place) for action in entry.actions} == {".gitlab-ci.yml:4"}
+
+
+@pytest.mark.parametrize(("arguments", "state"), [("status", State.NO_DEPLOY), ("deploy", State.ACTIVE)])
+def test_a_script_on_standard_input_gets_its_arguments(tmp_path: Path, arguments: str, state: State) -> None:
+    """`bash -s -- status` runs the script with that verb."""
+    files = {
+        "justfile": f"ship:\n    ssh web bash -s -- {arguments} < host-switch.sh\n",
+        "host-switch.sh": whole_script(),
+    }
+    assert only(tmp_path, "ship", files).state is state
+
+
+def test_an_argument_that_may_be_empty_leaves_the_default(tmp_path: Path) -> None:
+    """A recipe whose parameter is empty by default passes an empty word on."""
+    files = {"justfile": "ship x='':\n    ./a.sh {{x}}\n", "a.sh": '"./${1:-b}.sh"\n', "b.sh": BAD}
+    entry = only(tmp_path, "ship", files)
+    assert [str(action.place) for action in entry.actions] == ["b.sh:2"]
+
+
+def test_a_command_of_several_lines_is_told_at_its_own_line(tmp_path: Path) -> None:
+    """A text in quotes that goes on behind a backslash keeps the lines of the file."""
+    recipe = 'ship:\n\tssh web "cd x && \\\n\tgit log && \\\n\treboot"\n'
+    assert chained(tmp_path, {"Makefile": recipe}) == (State.ACTIVE, "Makefile:4")
+
+
+def test_a_value_of_several_lines_is_one_line(tmp_path: Path) -> None:
+    """A backslash at the end of a line joins a variable's words."""
+    script = 'OPTS="-p 22 \\\n  -i key"\nssh $OPTS web reboot\n'
+    assert chained(tmp_path, {"justfile": "ship:\n    ./a.sh\n", "a.sh": script}) == (State.ACTIVE, "a.sh:3")
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ('ssh "$@"', 4),
+        ('ssh "$1" "${@:2}"', 4),
+        ('ssh "$1" reboot', 1),
+        ('ssh "${OPTS[@]}" web reboot', 1),
+    ],
+)
+def test_a_function_that_passes_its_arguments_on_is_told_at_its_call(tmp_path: Path, body: str, line: int) -> None:
+    """The line that says what runs on the host is the caller's, unless the function itself says it."""
+    script = f"on() {{ {body}; }}\n\ntrue\non web reboot\n"
+    assert chained(tmp_path, {"justfile": "ship:\n    ./a.sh\n", "a.sh": script}) == (State.ACTIVE, f"a.sh:{line}")
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"justfile": "ship:\n    #!/usr/bin/env python3\n    import os\n    os.system('ssh a b')\n"}, "justfile:4"),
+        (
+            {
+                ".github/workflows/w.yml": workflow(
+                    "      - shell: python\n        run: |\n          import os\n          os.system('ssh a b')\n"
+                )
+            },
+            ".github/workflows/w.yml:9",
+        ),
+    ],
+)
+def test_python_in_an_entry_point_is_told_at_its_own_line(
+    tmp_path: Path, files: Mapping[str, str], place: str
+) -> None:
+    """The line with which a program can reach a host is named, not the one that starts it."""
+    assert [str(each.place) for each in only(tmp_path, "ship", files).not_understood] == [place]
+
+
+@pytest.mark.parametrize("words", ["$SSH_OPTS web", '"root@$OPTARG"', "$FLAGS $TARGET"])
+def test_a_variable_that_holds_options_is_no_host(tmp_path: Path, words: str) -> None:
+    """By its name a variable may hold options; with a user in front of it, it is the host."""
+    assert chained(tmp_path, {"justfile": f"ship:\n    ssh {words} reboot\n"}) == (State.ACTIVE, "justfile:2")
+
+
+@pytest.mark.parametrize("end", ["", " \\\n\t", "; \\\n\t", " \\\n \\\n"])
+def test_a_command_that_goes_on_into_nothing_is_read(tmp_path: Path, end: str) -> None:
+    """A Makefile puts the closing quote on a line of its own."""
+    recipe = f'ship:\n\tssh web " \\\n\treboot{end}"\n'
+    assert chained(tmp_path, {"Makefile": recipe}) == (State.ACTIVE, "Makefile:3")
+
+
+@pytest.mark.parametrize("middle", ["< /dev/null", "> log", ">> log 2>&1", "2> /dev/null"])
+def test_arguments_after_a_redirection_are_arguments(tmp_path: Path, middle: str) -> None:
+    """They name the host of a deploy, wherever the shell allows them."""
+    files = {"justfile": f"ship:\n    nixos-rebuild switch {middle} --target-host root@web |& nom\n"}
+    entry = only(tmp_path, "ship", files)
+    assert (entry.providers, entry.not_understood) == (("ssh",), ())

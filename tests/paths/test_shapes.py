@@ -188,7 +188,9 @@ def test_the_machine_of_the_ci_service_is_no_host(tmp_path: Path, runner: str, s
     assert entry.state is state
 
 
-@pytest.mark.parametrize("name", ["cutover-status", "deploy-check", "release-to-prod-plan", "rollback-log"])
+@pytest.mark.parametrize(
+    "name", ["cutover-status", "deploy-check", "dry-deploy", "release-to-prod-plan", "rollback-log"]
+)
 def test_a_name_that_asks_about_a_deploy_promises_none(tmp_path: Path, name: str) -> None:
     """A recipe whose name says that it asks, and that asks, is understood."""
     (entry,) = survey(tmp_path, {"justfile": f"{name}:\n    ssh h systemctl status x\n"}).entry_points

@@ -19,7 +19,7 @@ ENDING = [
     f"{BEGINNING} systemd[1]: report.service: Failed with result 'exit-code'.",
     f"{BEGINNING} systemd[1]: Failed to start report.service - Report.",
 ]
-MESSAGE = "failed in the switch: report.service"
+MESSAGE = "report.service failed in the switch"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from switchproof.deploy.paths.call import Text
 from switchproof.deploy.paths.meaning import HOST_SCRIPT
 from switchproof.deploy.paths.programs.scripts import run_file
-from switchproof.deploy.paths.programs.shells import inline
+from switchproof.deploy.paths.programs.shells import separate_scope
 from switchproof.deploy.paths.programs.switchproof import unseen_host_script
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import is_known
@@ -18,10 +20,24 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.walk import Walker
 
 
+_DEPLOYS = {
+    ("autoscaling", "start-instance-refresh"),
+    ("deploy", "create-deployment"),
+    ("ecs", "deploy"),
+    ("ecs", "update-service"),
+    ("ec2", "reboot-instances"),
+    ("elasticbeanstalk", "update-environment"),
+    ("ssm", "start-automation-execution"),
+}
+"""Commands with which AWS itself deploys to instances and containers."""
+
+
 def aws(walker: Walker, call: Call) -> None:
     """Note a call of AWS's tools, and follow the commands that SSM runs."""
     walker.trail.find(Kind.AWS, call.place, f"{call.name} only works with AWS")
     plain = [word for word in call.plain if not word.startswith("-")]
+    for command in set(itertools.pairwise(plain)) & _DEPLOYS:
+        walker.note_change(call, f"aws {' '.join(command)}", "aws")
     at = call.plain.index("ssm") if "ssm" in call.plain else -1
     if call.name != "aws" or at < 0 or not plain:
         return
@@ -38,7 +54,9 @@ def _send_command(walker: Walker, call: Call) -> None:
     commands = [command for text in parameters for command in _commands(text)]
     if commands:
         walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
-        inline(walker, call, ("\n".join(commands),), provider="aws")
+        place = call.place
+        text = Text("\n".join(commands), place.file, (place.line,), entry=call.text.entry, provider="aws")
+        walker.shell(text, separate_scope(call))
         return
     if walker.trail.strings:
         walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
@@ -54,6 +72,7 @@ def _send_command(walker: Walker, call: Call) -> None:
 
 def _commands(text: str) -> list[str]:
     """Read the commands in the parameters of SSM, in JSON or in the short form of the command line."""
+    text = text.replace("\\\n", "")
     try:
         document = json.loads(text)
     except ValueError:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.walk import Walker
 
 
+_CHANGES_FILES = frozenset({"checkout", "clone", "merge", "pull", "rebase", "reset", "restore", "stash", "switch"})
+"""Verbs that change the files of a working copy, which on a host may be what it runs."""
+
+
 def git(walker: Walker, call: Call) -> None:
     """Note a commit that git takes from a branch."""
     words = list(call.words)
@@ -30,10 +34,10 @@ def git(walker: Walker, call: Call) -> None:
         if walker.trail.fetched_branch:
             walker.trail.find(Kind.FLOATING, call.place, "Switchproof itself is fetched by a branch")
         return
+    if verb in _CHANGES_FILES and call.text.provider not in {"local", "lab"}:
+        walker.note_change(call, f"git {verb}")
     match verb:
         case "pull":
-            if call.text.provider not in {"local", "lab"}:
-                walker.note_change(call, "git pull")
             walker.trail.find(Kind.FLOATING, call.place, "git pull takes the head of the branch at that time")
         case "fetch":
             revisions = names[1:]
@@ -43,7 +47,7 @@ def git(walker: Walker, call: Call) -> None:
             if branch and not any(is_moving(text, any_name=True) for text in branch):
                 return
             walker.trail.cloned = call.place
-        case "checkout" | "switch" | "reset":
+        case "checkout" | "merge" | "rebase" | "reset" | "switch":
             _choose(walker, call, [word for word in names if word[0] != "--"])
         case "submodule" if any(word[0] == "--remote" for word in rest):
             walker.trail.find(Kind.FLOATING, call.place, "the submodules' branches are followed")

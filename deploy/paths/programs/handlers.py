@@ -5,46 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import AWS_PROGRAMS, DEPLOYERS, HOST_SCRIPT, UNREAD
+from switchproof.deploy.paths.meaning import AWS_PROGRAMS, HOST_SCRIPT
 from switchproof.deploy.paths.programs.aws import aws
 from switchproof.deploy.paths.programs.builtins import change_folder, evaluate, source, trap
 from switchproof.deploy.paths.programs.git import git
 from switchproof.deploy.paths.programs.interpreters import other_interpreter
 from switchproof.deploy.paths.programs.nix import (
     deploy_rs,
-    deployer,
     nix,
+    nix_channel,
     nix_env,
     nix_shell,
     nixos_rebuild,
     switch_to_configuration,
 )
 from switchproof.deploy.paths.programs.recipes import package_script, recipe_tool
-from switchproof.deploy.paths.programs.ssh import copies, ssh, ssh_keyscan
+from switchproof.deploy.paths.programs.ssh import cloud_ssh, copies, ssh, ssh_keyscan
 from switchproof.deploy.paths.programs.switchproof import command, session, unseen_host_script
 from switchproof.deploy.paths.programs.systemd import service, systemctl
-from switchproof.deploy.paths.programs.wrappers import find_exec, other_user
+from switchproof.deploy.paths.programs.tools import DEPLOYERS, UNREAD, deployer, unread
+from switchproof.deploy.paths.programs.wrappers import find_exec, in_terminal, other_user
 
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
 
 
-def unread(walker: Walker, call: Call) -> None:
-    """Note a program that changes hosts as its own files say, which are not read."""
-    if not walker.vouches(call.name):
-        walker.trail.unknown(call.place, f"{call.name} changes hosts with its own files, which are not read")
-
-
 HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "ssh": ssh,
     "scp": copies,
+    "gcloud": cloud_ssh,
     "rsync": copies,
     "ssh-keyscan": ssh_keyscan,
     "git": git,
     "nixos-rebuild": nixos_rebuild,
     "nixos-rebuild-ng": nixos_rebuild,
     "switch-to-configuration": switch_to_configuration,
+    "nix-channel": nix_channel,
     "nix-env": nix_env,
     "nix": nix,
     "nix-shell": nix_shell,
@@ -72,6 +69,8 @@ HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "deno": other_interpreter,
     "bun": other_interpreter,
     "pwsh": other_interpreter,
+    "screen": in_terminal,
+    "tmux": in_terminal,
     "su": other_user,
     "runuser": other_user,
     HOST_SCRIPT: lambda walker, call: unseen_host_script(walker, call, call.name),

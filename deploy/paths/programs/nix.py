@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import DEPLOYERS, DEPLOYS_HERE, SWITCHES, moving_flake
+from switchproof.deploy.paths.meaning import SWITCHES, moving_flake
 from switchproof.deploy.paths.programs.shells import inline
+from switchproof.deploy.paths.programs.tools import DEPLOYERS, deployer
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import Values, is_known, shown
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
 
-_BUILDS = frozenset({"build", "build-vm", "dry-build", "dry-activate", "repl", "edit"})
+_BUILDS = frozenset(
+    {"build", "build-image", "build-vm", "build-vm-with-bootloader", "dry-activate", "dry-build", "edit"}
+    | {"list-generations", "repl"}
+)
 """Verbs of nixos-rebuild that change no host."""
 
 
@@ -28,7 +33,9 @@ def nixos_rebuild(walker: Walker, call: Call) -> None:
     provider = None if target is None else "ovh" if any("ovh" in text.lower() for text in target) else "ssh"
     if SWITCHES & {text for word in call.words for text in word}:
         walker.note_change(call, "nixos-rebuild", provider)
-    elif any(not is_known(word) for word in call.plain) and not _BUILDS & set(call.plain):
+    elif any(not is_known(text) for word in call.words for text in word) and not any(
+        _BUILDS.issuperset(word) for word in call.words
+    ):
         walker.trail.unknown(call.place, "the arguments of nixos-rebuild are known only at run time")
 
 
@@ -60,6 +67,8 @@ def nix(walker: Walker, call: Call) -> None:
     match plain:
         case ["flake", "update" | "lock", *rest] if plain[1] == "update" or "--update-input" in rest:
             walker.trail.find(Kind.FLOATING, call.place, f"nix flake {plain[1]} builds new, unreviewed inputs")
+        case ["build", *_] if any("profiles/system" in text for text in call.option("--profile") or ()):
+            walker.note_change(call, "nix build")
         case ["run", *rest]:
             _nix_run(walker, call, rest)
         case ["develop" | "shell", *_]:
@@ -74,13 +83,21 @@ def _nix_run(walker: Walker, call: Call, rest: list[str]) -> None:
     reference = next((word for word in rest if not word.startswith("-")), ".")
     _note_flake(walker, call, (reference,))
     program = reference.rpartition("#")[2] or reference
-    for known in (*DEPLOYERS, "nixos-rebuild"):
-        if known in reference:
-            words = call.words[call.plain.index("--") + 1 :] if "--" in call.plain else ()
+    parts = re.split(r"[/#.:]", reference)
+    for known in (*DEPLOYERS, "nixos-rebuild", "nixos-rebuild-ng"):
+        if known in parts:
+            separator = "--" if "--" in call.plain else reference
+            words = call.words[call.plain.index(separator) + 1 :] if separator in call.plain else ()
             walker.run(replace(call, name=known, words=tuple(words)))
             return
     if not walker.vouches(reference) and (not is_known(reference) or reference.startswith((".", "/", "path:"))):
         walker.trail.unknown(call.place, f"nix run {shown(program)} runs a program of the flake, which is not read")
+
+
+def nix_channel(walker: Walker, call: Call) -> None:
+    """Note an update of channels, which brings new inputs."""
+    if "--update" in call.plain:
+        walker.trail.find(Kind.FLOATING, call.place, "nix-channel --update builds new, unreviewed inputs")
 
 
 def nix_shell(walker: Walker, call: Call) -> None:
@@ -90,16 +107,8 @@ def nix_shell(walker: Walker, call: Call) -> None:
         inline(walker, call, command)
 
 
-def deployer(walker: Walker, call: Call) -> None:
-    """Note another program that deploys NixOS."""
-    words = DEPLOYERS[call.name]
-    if words is None or words & set(call.plain) or any(not is_known(word) for word in call.plain[:1]):
-        here = DEPLOYS_HERE & {call.name, *call.plain} or (call.name == "nh" and not call.option("--target-host"))
-        walker.note_change(call, call.name, None if here else "ssh")
-
-
 def deploy_rs(walker: Walker, call: Call) -> None:
     """Note deploy-rs, whose program is called `deploy`."""
     for text in call.plain:
         _note_flake(walker, call, (text,))
-    walker.note_change(call, "deploy", "ssh")
+    deployer(walker, replace(call, name="deploy-rs"))

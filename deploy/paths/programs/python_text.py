@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.readers.python import Suspect
@@ -15,7 +16,7 @@ OWN_SCRIPT = "deploy/host/host-switch.sh"
 """The path of the host-side script in Switchproof's own repository."""
 
 
-def follow_python(walker: Walker, text: str, path: str | None, call: Call) -> None:
+def follow_python(walker: Walker, text: str, path: str | None, call: Call, rows: Sequence[int] = ()) -> None:
     """Note every line of a Python program that can reach a host.
 
     Args:
@@ -23,6 +24,7 @@ def follow_python(walker: Walker, text: str, path: str | None, call: Call) -> No
         text: The program.
         path: Its file; None for a text within shell.
         call: The call that runs it.
+        rows: The line number in the caller's file for each line of a text; by default that of the call.
     """
     room = path.removeprefix("src/switchproof/").split("/")[0] if path else ""
     if room in {"deploy", "checks", "reports"} and walker.files.is_file(OWN_SCRIPT):
@@ -30,7 +32,12 @@ def follow_python(walker: Walker, text: str, path: str | None, call: Call) -> No
     for suspicion in Suspect(walker.files).look(text, path):
         if suspicion.file and walker.vouches(suspicion.file):
             continue
-        place = walker.files.place(suspicion.file, suspicion.line) if suspicion.file else call.place
+        if suspicion.file:
+            place = walker.files.place(suspicion.file, suspicion.line)
+        elif rows:
+            place = walker.files.place(call.text.file, rows[min(suspicion.line, len(rows)) - 1])
+        else:
+            place = call.place
         walker.trail.unknown(
             place, f"a program of Python that may deploy: {suspicion.why}; such programs are not followed"
         )

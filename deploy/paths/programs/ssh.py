@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING
 
-from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES
+from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES, key_problem
 from switchproof.deploy.paths.programs.shells import inline, run_stdin
 from switchproof.deploy.paths.survey import Kind
 from switchproof.deploy.paths.values import Values, is_known, joined, shown
@@ -13,6 +14,9 @@ from switchproof.deploy.paths.values import Values, is_known, joined, shown
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
+
+
+_MARK = re.compile("⟦[^⟧]*⟧")
 
 
 def ssh(walker: Walker, call: Call) -> None:
@@ -28,7 +32,9 @@ def ssh(walker: Walker, call: Call) -> None:
             words.pop(0)
             quiet = quiet or (not word.startswith("--") and bool(set(word[1:2]) & set("NGQVO")))
             if word in SSH_VALUES and words:
-                words.pop(0)
+                value = words.pop(0)
+                if word == "-F":
+                    _note_configuration(walker, call, value)
         elif not is_known(word) and destination is None and len(words) > 1 and _is_options(word):
             words.pop(0)
         elif destination is None:
@@ -45,9 +51,17 @@ def ssh(walker: Walker, call: Call) -> None:
         run_stdin(walker, call, needed=True, provider=provider)
 
 
+def _note_configuration(walker: Walker, call: Call, paths: Values) -> None:
+    """Note each line of a configuration of SSH in the repository that weakens the check of host keys."""
+    for path in filter(None, (walker.files.find(each, call.scope.folder) for each in paths)):
+        for number, line in enumerate(walker.files.lines(path), 1):
+            if (problem := key_problem(line)) and not line.lstrip().startswith("#"):
+                walker.trail.find(Kind.HOST_KEY, walker.files.place(path, number), problem)
+
+
 def _is_options(word: str) -> bool:
     """Whether a variable that is known only at run time probably holds options, by its name."""
-    return any(part in word.upper() for part in ("OPT", "ARGS", "FLAGS"))
+    return "@" not in word and any(part in word.upper() for part in ("OPT", "ARGS", "FLAGS"))
 
 
 def copies(walker: Walker, call: Call) -> None:
@@ -56,11 +70,17 @@ def copies(walker: Walker, call: Call) -> None:
         for argument in word:
             if ":" not in argument and (path := walker.files.find(argument, call.scope.folder)):
                 walker.trail.copied[posixpath.basename(path)] = path
-    place = call.plain[-1].partition(":")[2] if call.words else ""
-    if place.startswith("/") and not place.startswith(PASSING) and not walker.vouches(call.name):
+    _, is_remote, place = _MARK.sub("$", call.plain[-1] if call.words else "").partition(":")
+    if is_remote and not place.startswith(PASSING) and not walker.vouches(call.name):
         walker.trail.unknown(
             call.place, f"{call.name} copies files to {shown(call.plain[-1])}; it is unknown what they do there"
         )
+
+
+def cloud_ssh(walker: Walker, call: Call) -> None:
+    """Follow the command that a cloud's own tool runs on a host over SSH."""
+    if "ssh" in call.plain and (command := call.option("--command")):
+        inline(walker, call, command, provider="ssh")
 
 
 def ssh_keyscan(walker: Walker, call: Call) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.meaning import LEADING, LEADING_VALUES, RUNNERS, WRAPPERS
 from switchproof.deploy.paths.programs.shells import inline
-from switchproof.deploy.paths.values import Values
+from switchproof.deploy.paths.values import Values, joined
 
 if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
@@ -55,6 +56,33 @@ def other_user(walker: Walker, call: Call) -> None:
         inline(walker, call, command)
     elif "--" in call.plain and (words := call.words[call.plain.index("--") + 1 :]):
         walker.again(call, words)
+
+
+_TERMINAL_VALUES = frozenset({"-c", "-e", "-F", "-L", "-n", "-p", "-S", "-s", "-t", "-dmS"})
+"""Options of tmux and screen that take a value."""
+_TERMINAL_VERBS = frozenset(
+    {"new", "new-session", "new-window", "neww", "respawn-pane", "run-shell", "send-keys", "split-window"}
+)
+"""Verbs of tmux that run a command."""
+
+
+def in_terminal(walker: Walker, call: Call) -> None:
+    """Follow the command that tmux or screen runs in a terminal of its own."""
+    words = _after_options(call.words)
+    if call.name == "tmux":
+        if not words or words[0][0] not in _TERMINAL_VERBS:
+            return
+        words = _after_options(words[1:])
+    if command := [word for word in words if word[0] not in {"Enter", "C-m"}]:
+        inline(walker, call, joined(command, " "))
+
+
+def _after_options(words: Sequence[Values]) -> list[Values]:
+    rest = list(words)
+    while rest and rest[0][0].startswith("-"):
+        option = rest.pop(0)[0]
+        del rest[: option in _TERMINAL_VALUES]
+    return rest
 
 
 def find_exec(walker: Walker, call: Call) -> None:

@@ -9,13 +9,22 @@ from dataclasses import replace
 
 from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
-from switchproof.deploy.paths.meaning import HARMLESS_ACTIONS, PYTHON, SHELLS, is_moving, of_aws, session_of
+from switchproof.deploy.paths.meaning import (
+    HARMLESS_ACTIONS,
+    PASSING,
+    PUBLISHING_ACTIONS,
+    PYTHON,
+    SHELLS,
+    is_moving,
+    of_aws,
+    session_of,
+)
 from switchproof.deploy.paths.programs.python_text import follow_python
 from switchproof.deploy.paths.readers.document import Node, NotYaml, load
 from switchproof.deploy.paths.readers.expressions import Context
 from switchproof.deploy.paths.readers.shell import Command, Scope
 from switchproof.deploy.paths.survey import Kind, Place
-from switchproof.deploy.paths.values import Values, mark
+from switchproof.deploy.paths.values import Values, either, mark
 from switchproof.deploy.paths.walk import Walker
 
 FOLDER = ".github/workflows"
@@ -48,6 +57,7 @@ class Workflows:
     def __init__(self, files: Files) -> None:
         self.files = files
         self._loaded: dict[str, Node] = {}
+        self._called: set[str] = set()
 
     def paths(self) -> list[str]:
         """Return the workflow files."""
@@ -84,9 +94,19 @@ class Workflows:
             if condition is None or condition.text.strip() not in {"false", "${{ false }}"}:
                 yield name, job
 
+    def uncalled(self) -> Iterator[tuple[str, Node]]:
+        """Yield the jobs of workflows that only another repository can call, after all others were followed."""
+        for path in self.paths():
+            workflow = self._loaded.get(path)
+            jobs = workflow.get("jobs") if workflow and _only_called(workflow) else None
+            if jobs and path not in self._called:
+                yield from ((path, job) for _, job in jobs.items())
+
     def follow(self, walker: Walker, path: str, job: Node) -> None:
         """Follow a job of a workflow."""
         runs_on = job.get("runs-on")
+        labels = [part.text for part in runs_on.parts()] if runs_on and runs_on.is_list else []
+        walker.trail.own_runner = "self-hosted" in (*labels, runs_on.text if runs_on else "")
         walker.trail.hosted = runs_on is not None and bool(_HOSTED.match(runs_on.text or ""))
         self._job(walker, self.load(path), job, {}, 0)
 
@@ -118,10 +138,13 @@ class Workflows:
         for trigger in ("workflow_call", "workflow_dispatch"):
             declared = workflow.get("on", trigger, "inputs")
             for name, each in declared.items() if declared else ():
-                default = each.get("default")
-                if default is not None:
+                default, options = each.get("default"), each.get("options")
+                chosen = (default.text,) if default else ()
+                if options and options.is_list:
+                    inputs[name] = either([chosen, tuple(part.text for part in options.parts())])
+                elif chosen:
                     # A person may choose another value.
-                    inputs[name] = (default.text, mark(f"inputs.{name}"))
+                    inputs[name] = (*chosen, mark(f"inputs.{name}"))
         return {**inputs, **given}
 
     def _env(self, walker: Walker, env: Node | None, context: Context) -> dict[str, Values]:
@@ -146,6 +169,7 @@ class Workflows:
         if depth > _DEEPEST or not self.files.is_file(path):
             walker.trail.unknown(place, f"{path} is not in the repository, or calls itself")
             return
+        self._called.add(path)
         given = job.get("with")
         inputs = {name: context.values(value.text) for name, value in given.items()} if given else {}
         try:
@@ -190,7 +214,7 @@ class Workflows:
             walker.shell(text, scope)
         elif PYTHON.match(program):
             call = Call(program, (), Command(((program,),), 0, conditional=False), text, scope, place)
-            follow_python(walker, run.text, None, call)
+            follow_python(walker, run.text, None, call, rows)
         else:
             walker.trail.unknown(place, f"a step in {program}, which is not read")
 
@@ -219,6 +243,8 @@ class Workflows:
                 word in text for text in inputs.get("script", ()) for word in ("exec", "child_process", "require(")
             ):
                 walker.trail.unknown(place, "a program of JavaScript that runs others, which is not read")
+        elif name in PUBLISHING_ACTIONS:
+            walker.trail.published = True
         elif name in _SSH_ACTIONS:
             self._ssh(walker, step, name, inputs, context)
         elif not name.startswith(HARMLESS_ACTIONS) and not walker.vouches(name):
@@ -261,6 +287,8 @@ class Workflows:
             walker.shell(text, Scope())
         elif "scp" not in name:
             walker.trail.unknown(place, f"{name} without a script")
+        elif not inputs.get("target", ("",))[0].startswith(PASSING):
+            walker.trail.unknown(place, f"{name} copies files to the host; it is unknown what they do there")
 
     def _action(self, folder: str) -> str | None:
         """Return the file of a local action; None if the folder has none."""

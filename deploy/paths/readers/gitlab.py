@@ -44,6 +44,7 @@ _GIVEN: dict[str, Values] = {
 _OURS = re.compile(r"switchproof[^@]*/session@", re.IGNORECASE)
 """Switchproof's component, whose job runs the command."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_HEREDOC = re.compile(r"(?<!<)<<-?\s*[\\'\"]?([A-Za-z_]\w*)")
 _DEEPEST = 10
 
 
@@ -163,7 +164,7 @@ class Pipelines:
             walker.trail.unknown(place, "a job of steps (run:), which are not read")
         trigger = self._key(pipeline, name, "trigger")
         if trigger and not (trigger.is_map and trigger.get("include")):
-            walker.trail.unknown(place, "starts a pipeline of another project")
+            walker.trail.unknown(self.files.place(trigger.file, trigger.line), "starts a pipeline of another project")
         if script is None and trigger is None and not self._key(pipeline, name, "run"):
             walker.trail.unknown(place, "a job without a script")
         for parts in ([before, script], [after]):
@@ -173,9 +174,16 @@ class Pipelines:
         """Follow the lines that a runner joins for one shell, one by one: they may come from several files."""
         scope = Scope(variables=dict(variables), arguments=[])
         for part in parts:
-            for line in self._lines(walker, pipeline, part, 0):
-                rows = line.rows(self.files)
-                if not walker.shell(Text(line.text, line.file, rows), scope):
+            lines = self._lines(walker, pipeline, part, 0)
+            for line in lines:
+                text, rows = line.text, line.rows(self.files)
+                while end := _open_heredoc(text):
+                    following = next(lines, None)
+                    if following is None:
+                        break
+                    text = f"{text}\n{following.text if following.text.strip() != end else end}"
+                    rows = (*rows, *following.rows(self.files))
+                if not walker.shell(Text(text, line.file, rows), scope):
                     return
 
     def _lines(self, walker: Walker, pipeline: Pipeline, node: Node, depth: int) -> Iterator[Node]:
@@ -242,6 +250,14 @@ class Pipelines:
             known = either(_expanded(text, variables) for text in own)
             variables[name] = known
             walker.note_assigned({name: known}, self.files.place(node.file, value.line))
+
+
+def _open_heredoc(text: str) -> str | None:
+    """Return the end that a here-document in a text lacks, because it spans several items of a script."""
+    for start in _HEREDOC.finditer(text):
+        if start[1] not in (line.strip() for line in text[start.end() :].splitlines()):
+            return start[1]
+    return None
 
 
 def _expanded(text: str, variables: dict[str, Values]) -> Values:

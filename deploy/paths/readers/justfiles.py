@@ -227,7 +227,7 @@ class Justfile:
         if PYTHON.match(program):
             command_itself = Command(((program,),), 0, conditional=False)
             call = Call(program, (), command_itself, whole, scope(), self.files.place(path, header + 1))
-            follow_python(walker, "\n".join(lines), None, call)
+            follow_python(walker, "\n".join(lines), None, call, range(header + 1, header + 1 + len(lines)))
             return True
         if program not in SHELLS:
             walker.trail.unknown(self.files.place(path, header), f"a recipe of {program}, which is not read")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, filled, is_known, joined, mark
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ _CONDITIONAL = frozenset(
     {"if_statement", "while_statement", "for_statement", "c_style_for_statement", "case_statement", "elif_clause"}
 )
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
+_ALL_ARGUMENTS = re.compile(r"\$\{?[@*]")
+_REST = re.compile(r"[@*]:\s*(\d+)\Z")
+_CONTINUED_AT_END = re.compile(r"(\s*\\\n\s*)+\Z")
+_WRITING = frozenset({">", ">>", ">|", "&>", "&>>"})
 _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 
@@ -35,6 +41,7 @@ class Scope:
         folder: The working directory, from the repository's root.
         functions: The defined functions.
         marks: The known values of marks in the text itself.
+        called_at: The line that called the running function; None outside of one.
     """
 
     variables: dict[str, Values] = field(default_factory=dict)
@@ -43,6 +50,7 @@ class Scope:
     folder: str = "."
     functions: dict[str, tuple[Node, Reader]] = field(default_factory=dict)
     marks: dict[str, Values] = field(default_factory=dict)
+    called_at: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,11 @@ class Command:
         assigned: Variables that are set for this command only.
         heredoc: Text of its standard input.
         heredoc_row: First line of that text.
+        heredoc_lines: Its line numbers in the file, if another text than the command's contains it.
         stdin: The file of its standard input.
         piped: The command that pipes its output to it.
+        writes: The files that the shell writes its output to.
+        forwards: Whether it passes all arguments on, so that the caller of its function decides what it runs.
     """
 
     words: tuple[Values, ...]
@@ -66,8 +77,11 @@ class Command:
     assigned: dict[str, Values] = field(default_factory=dict)
     heredoc: Values | None = None
     heredoc_row: int = 0
+    heredoc_lines: tuple[int, ...] = ()
     stdin: Values | None = None
     piped: Command | None = None
+    writes: tuple[Values, ...] = ()
+    forwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +122,7 @@ class Reader:
     """
 
     def __init__(self, text: str, scope: Scope, origin: Any = None) -> None:
-        self._tree = _parse(text.encode())
+        self._tree = _parse(_CONTINUED_AT_END.sub("\n", text).encode())
         self.scope = scope
         self.origin = origin
 
@@ -184,12 +198,16 @@ class Reader:
         if node is None:
             return ("",)
         if node.type == "array":
-            return joined([word for child in node.named_children for word in self.words(child)], " ")
-        return self.value(node)
+            value = joined([word for child in node.named_children for word in self.words(child)], " ")
+        else:
+            value = self.value(node)
+        return tuple(text.replace("\\\n", "") for text in value)
 
     def _redirected(self, node: Node, *, conditional: bool) -> Iterator[Step]:
         heredoc: Values | None = None
         stdin: Values | None = None
+        writes: list[Values] = []
+        words: list[Values] = []
         row = 0
         later: list[Node] = []
         for redirect in node.named_children:
@@ -201,23 +219,28 @@ class Reader:
                         later.append(part)
             elif redirect.type == "herestring_redirect" and redirect.named_children:
                 heredoc, row = self.value(redirect.named_children[-1]), redirect.start_point.row
-            elif redirect.type == "file_redirect" and _operator(redirect) == "<":
-                destination = redirect.child_by_field_name("destination")
-                stdin = self.value(destination) if destination else None
+            elif redirect.type == "file_redirect" and (files := redirect.children_by_field_name("destination")):
+                if _operator(redirect) == "<":
+                    stdin = self.value(files[0])
+                elif _operator(redirect) in _WRITING:
+                    writes.append(self.value(files[0]))
+                words += [word for each in files[1:] for word in self.words(each)]  # arguments after the file
             if redirect.type in _REDIRECTS:
                 yield from self._substituted(redirect)
         body = node.child_by_field_name("body")
         if body:
             steps = list(self._visit(body, conditional=conditional))
             last = next((n for n in range(len(steps) - 1, -1, -1) if isinstance(steps[n], Command)), None)
-            if last is not None and (heredoc or stdin):
+            if last is not None and (heredoc or stdin or writes or words):
                 command = steps[last]
                 assert isinstance(command, Command)
                 steps[last] = replace(
                     command,
+                    words=(*command.words, *words),
                     heredoc=heredoc or command.heredoc,
                     heredoc_row=row if heredoc else command.heredoc_row,
                     stdin=stdin or command.stdin,
+                    writes=(*command.writes, *writes),
                 )
             yield from steps
         before = steps[last] if body and last is not None else None
@@ -260,7 +283,8 @@ class Reader:
             count = words[1][0] if len(words) > 1 else "1"
             del self.scope.arguments[: int(count) if count.isdigit() else 1]
         if words:
-            yield Command(tuple(words), row, conditional, assigned, heredoc, row)
+            forwards = bool(_ALL_ARGUMENTS.search(_text(node)))
+            yield Command(tuple(words), row, conditional, assigned, heredoc, row, forwards=forwards)
 
     def _substituted(self, node: Node) -> Iterator[Step]:
         """Yield the steps of command and process substitutions within a node."""
@@ -284,6 +308,8 @@ class Reader:
             name = _text(bare).strip("${}")
             if name in {"@", "*"} and self.scope.arguments is not None:
                 return list(self.scope.arguments)
+            if (rest := _REST.match(name)) and self.scope.arguments is not None:
+                return list(self.scope.arguments[max(int(rest[1]) - 1, 0) :])
             if bare is node or name.endswith(("[@]", "[*]")):
                 value = self.value(bare)
                 if len(value) == 1 and is_known(value[0]):
@@ -353,7 +379,7 @@ class Reader:
             default = joined([self.value(child) for child in rest]) if rest else ("",)
             if value is None:
                 return either([default, (mark(name),)])
-            return default if value == ("",) else value
+            return either(default if text == "" else (text,) for text in value)
         if value is None:
             return (mark(name),)
         if operator in {"", ":?", "?"}:
@@ -434,7 +460,8 @@ def _text(node: Node) -> str:
 
 
 def _plain(text: bytes) -> str:
-    return text.decode(errors="replace").replace('\\"', '"').replace("\\$", "$").replace("\\\n", "")
+    """Return the text within double quotes; continued lines stay, because a shell that reads it has them too."""
+    return text.decode(errors="replace").replace('\\"', '"').replace("\\$", "$")
 
 
 def _unescaped(text: str) -> str:

@@ -149,7 +149,7 @@ def test_cause_is_followed_by_last_words_file_and_remedy() -> None:
         Clause.CONVERGE,
         "no-new-failures",
         Verdict.FAILED,
-        f"failed in the switch: job.service\n{quoted}",
+        f"job.service failed in the switch\n{quoted}",
         evidence=("evidence/a/converge.log", "evidence/a/diagnostics/journal/job.service.txt"),
         remedy="Read the journal of job.service.",
     )
