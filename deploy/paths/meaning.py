@@ -304,7 +304,7 @@ def of_aws(text: str) -> bool:
 
 _DEPLOYING = re.compile(r"deploy|promot|releas(e|ing)-?to|roll-?(out|back)|cut-?over|go-?live", re.IGNORECASE)
 _ASKING = re.compile(
-    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry|dry-?run|docs?|help|tests?)([-_./:]|\Z)",
+    r"(\A|[-_./:])(status|check|audit|plan|diff|show|list|logs?|verify|dry|dry-?run|docs?|help|tests?|summary|reports?|notify|prepare)([-_./:]|\Z)",
     re.IGNORECASE,
 )
 

@@ -189,7 +189,16 @@ def test_the_machine_of_the_ci_service_is_no_host(tmp_path: Path, runner: str, s
 
 
 @pytest.mark.parametrize(
-    "name", ["cutover-status", "deploy-check", "dry-deploy", "release-to-prod-plan", "rollback-log"]
+    "name",
+    [
+        "cutover-status",
+        "deploy-check",
+        "dry-deploy",
+        "deploy-summary",
+        "prepare-deployment",
+        "release-to-prod-plan",
+        "rollback-log",
+    ],
 )
 def test_a_name_that_asks_about_a_deploy_promises_none(tmp_path: Path, name: str) -> None:
     """A recipe whose name says that it asks, and that asks, is understood."""

@@ -48,6 +48,7 @@ from tests.paths.repositories import job, recipe, survey
         ("nix build --profile /nix/var/nix/profiles/system .#a", State.ACTIVE),
         ("nix build --profile /tmp/p .#a", State.NO_DEPLOY),
         ("nixos-rebuild list-generations --flake $FLAKE", State.NO_DEPLOY),
+        ("nixos-rebuild dry-run --flake .#$HOST", State.NO_DEPLOY),
         ("nixos-rebuild ${VERB:-build} --flake .#a", State.NOT_UNDERSTOOD),
         ("bash -n ./x.sh", State.NO_DEPLOY),
     ],

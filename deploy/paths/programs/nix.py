@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.walk import Walker
 
 _BUILDS = frozenset(
-    {"build", "build-image", "build-vm", "build-vm-with-bootloader", "dry-activate", "dry-build", "edit"}
-    | {"list-generations", "repl"}
+    {"build", "build-image", "build-vm", "build-vm-with-bootloader", "dry-activate", "dry-build", "dry-run"}
+    | {"edit", "list-generations", "repl"}
 )
 """Verbs of nixos-rebuild that change no host."""
 
