@@ -36,6 +36,7 @@ class Mode(enum.StrEnum):
     DEPLOY = "deploy"
     AUDIT = "audit"
     PLAN = "plan"
+    PREFLIGHT = "preflight"
     ROLLBACK = "rollback"
     DRILL = "drill"
 
@@ -61,6 +62,7 @@ class Options:
     sha: str | None = None
     audit: bool = False
     plan: bool = False
+    preflight: bool = False
     rollback: str | None = None
     drill: Drill | None = None
     targets: str | None = None
@@ -132,7 +134,7 @@ class Plan:
 
     Attributes:
         mode: The kind of the run.
-        revision: The requested revision; None only for an audit or a rollback.
+        revision: The requested revision; None only for an audit, a preflight or a rollback.
         back_to: The generation or revision that a rollback names; None if it names none.
         drill: How a drill goes back.
         target: The target with the selected hosts.
@@ -185,7 +187,9 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     mode = _mode(options)
     if mode is Mode.ROLLBACK and options.sha is not None:
         raise UsageError(f"--sha={options.sha}: a rollback takes its revision from --rollback=REV")
-    if options.sha is None and mode not in {Mode.AUDIT, Mode.ROLLBACK} and not options.collect_only:
+    if mode is Mode.PREFLIGHT and options.sha is not None:
+        raise UsageError(f"--sha={options.sha}: a preflight asks about the hosts only; use --plan for a revision")
+    if options.sha is None and mode not in {Mode.AUDIT, Mode.PREFLIGHT, Mode.ROLLBACK} and not options.collect_only:
         raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
     revision = check_form(options.sha) if options.sha is not None else None
     if not re.search(PROVIDER_NAME, options.provider):
@@ -369,8 +373,8 @@ def _shard(options: Options, mode: Mode, target: Target, targets_sha256: str) ->
 def _sign_key(options: Options, mode: Mode) -> Path | None:
     if options.sign_key is None:
         return None
-    if mode is Mode.PLAN:
-        raise UsageError(f"--sign-key={options.sign_key}: a plan proves nothing, so it cannot be signed")
+    if mode in {Mode.PLAN, Mode.PREFLIGHT}:
+        raise UsageError(f"--sign-key={options.sign_key}: a {mode} proves nothing, so it cannot be signed")
     return Path(options.sign_key).expanduser()
 
 
@@ -459,6 +463,7 @@ def _mode(options: Options) -> Mode:
     given = {
         "--audit": options.audit,
         "--plan": options.plan,
+        "--preflight": options.preflight,
         "--rollback": options.rollback is not None,
         "--drill": options.drill is not None,
     }
@@ -466,7 +471,8 @@ def _mode(options: Options) -> Mode:
     if len(names) > 1:
         raise UsageError(
             f"{' and '.join(names)}: use only one of them; an audit verifies what runs, a plan shows what would "
-            "change, a rollback restores an earlier system, a drill deploys, goes back and deploys again"
+            "change, a preflight shows what would keep a deploy from beginning, a rollback restores an earlier "
+            "system, a drill deploys, goes back and deploys again"
         )
     return Mode(names[0].removeprefix("--")) if names else Mode.DEPLOY
 

@@ -35,6 +35,10 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
     match record.run.exit_code:
         case ExitCode.CANONICAL if record.run.mode == "plan":
             return [Step("If the plan is what you want, deploy it:", _command(record, sha=True))]
+        case ExitCode.CANONICAL if record.run.mode == "preflight":
+            return [Step("Nothing to do. Deploy a revision, or plan one first, with --sha=REV.")]
+        case ExitCode.SAFE_FAILURE if record.run.mode == "preflight":
+            return [Step("Nothing was changed. Correct what was found, and run the preflight again.")]
         case ExitCode.CANONICAL if record.verdict is RunVerdict.WITH_WAIVERS:
             ends = min(waiver.waiver.expires for waiver in record.waivers if waiver.state == "used")
             return [Step(f"Fix what is waived: the first waiver that was used ends at {text.moment(ends)}.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.reports import causes, text
@@ -20,6 +21,8 @@ SHAPES: dict[str, str] = {
     RunVerdict.WITH_WAIVERS: "~",
     RunVerdict.NON_CANONICAL: "✗",
     "planned": "…",
+    "ready": "✓",
+    "unready": "✗",
     HostState.UNCHANGED: "=",
     HostState.CONVERGED: "✓",
     HostState.ROLLED_BACK: "↩",
@@ -50,9 +53,15 @@ EXIT_MEANINGS: dict[int, str] = {
 
 
 def verdict_word(record: Record) -> str:
-    """Return the verdict of a run in one word: `planned` for a plan, which proves nothing."""
-    planned = record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL
-    return "planned" if planned else record.verdict.value
+    """Return the verdict of a run in one word; `planned`, `ready` and `unready` are of runs that prove nothing."""
+    match record.run.mode, record.run.exit_code:
+        case "plan", ExitCode.CANONICAL:
+            return "planned"
+        case "preflight", ExitCode.CANONICAL:
+            return "ready"
+        case "preflight", ExitCode.SAFE_FAILURE:
+            return "unready"
+    return record.verdict.value
 
 
 def exit_meaning(record: Record) -> str:
@@ -62,6 +71,10 @@ def exit_meaning(record: Record) -> str:
         return "none: the run did not finish"
     if record.run.mode == "plan" and code == ExitCode.CANONICAL:
         return "planned: nothing was changed, and nothing is proven"
+    if record.run.mode == "preflight" and code == ExitCode.CANONICAL:
+        return "ready: nothing refuses a deploy; nothing was changed, and nothing is proven"
+    if record.run.mode == "preflight" and code == ExitCode.SAFE_FAILURE:
+        return "unready: a deploy would be refused; nothing was changed"
     if record.verdict is RunVerdict.WITH_WAIVERS and code == ExitCode.CANONICAL:
         return "canonical with waivers: what failed is waived, and the rest of the contract held on every host"
     if code == ExitCode.SAFE_FAILURE and waivers_alone(record):
@@ -119,6 +132,17 @@ def sentence(record: Record) -> str:
     run = record.run
     if run.mode == "plan" and run.exit_code == ExitCode.CANONICAL:
         return "A plan shows what would change; it changes nothing and proves nothing."
+    if run.mode == "preflight" and run.exit_code == ExitCode.CANONICAL:
+        hosts = text.count(len(record.hosts), "host")
+        return f"Nothing was found that refuses a deploy to {hosts}; a preflight changes nothing and proves nothing."
+    if verdict_word(record) == "unready":
+        refused = {Verdict.FAILED, Verdict.WAIVED}
+        found = [
+            host.name
+            for host in record.hosts
+            if any(check.verdict in refused for part in host.clauses for check in part.checks)
+        ]
+        return f"A deploy to {causes.named(found)} would be refused; nothing was changed."
     if record.verdict.accepted:
         verdicts = [check.verdict for leg in legs_of(record) for part in leg.parts for check in part.checks]
         hosts = text.count(len(record.hosts), "host")
@@ -170,7 +194,7 @@ def absence(record: Record) -> str:
 def bound(record: Record) -> str:
     """Return for how long health was watched, which bounds a good verdict; empty for any other verdict."""
     soak = record.run.options.get("soak_s", "")
-    if not record.verdict.accepted or record.run.mode == "plan" or not soak:
+    if not record.verdict.accepted or record.run.mode in LOOKING_AHEAD or not soak:
         return ""
     return f"Every endpoint stayed healthy over {soak} s; what fails later is not seen."
 

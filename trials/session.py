@@ -59,6 +59,7 @@ _OTHERS = {
     "sha": "--sha",
     "audit": "--audit",
     "plan": "--plan",
+    "preflight": "--preflight",
     "rollback": "--rollback",
     "drill": "--drill",
     "targets": "--targets",

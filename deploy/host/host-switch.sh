@@ -5,7 +5,7 @@
 #                                                      exits non-zero when one fails, and names what is not judged
 #   host-switch.sh observe|diagnose|status             look, change nothing
 #
-# Verbs: resolve converge status observe diagnose rollback generations confirm plan deploy. Each but `deploy` gathers
+# Verbs: resolve converge status observe diagnose rollback generations confirm plan preflight deploy. Each but `deploy` gathers
 # all that its checks need and prints one frame (deploy/host/frame.py) when SWITCHPROOF_NONCE is set, readable text otherwise.
 set -euo pipefail
 # What this script writes, and what it collects, is for root alone.
@@ -108,7 +108,7 @@ main() {
   esac
   [ -z "$AFTER" ] || note_connection
   find_lacking
-  if [ -n "$lacks" ]; then
+  if [ -n "$lacks" ] && [ "$verb" != preflight ]; then
     echo "${0##*/}: this host lacks the commands: $lacks" >&2
     say lacking "$lacks"
     if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; fi
@@ -116,14 +116,14 @@ main() {
   fi
   case $verb in
     deploy | job) "verb_$verb" "${@:2}" ;;
-    resolve | converge | status | observe | diagnose | rollback | generations | confirm | plan)
+    resolve | converge | status | observe | diagnose | rollback | generations | confirm | plan | preflight)
       "verb_$verb"
       [ ! -e "$STATE/returned" ] || say returned "$(cat "$STATE/returned")"
       say clock "$BEGAN $EPOCHREALTIME"
       if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; else tell "$verb" || exit; fi
       ;;
     *)
-      echo "usage: ${0##*/} deploy | observe | diagnose | status | generations | resolve | converge | plan | rollback | confirm;" \
+      echo "usage: ${0##*/} deploy | observe | diagnose | status | generations | resolve | converge | plan | preflight | rollback | confirm;" \
         "'$verb' is none of these; nothing was touched" >&2
       exit 64
       ;;

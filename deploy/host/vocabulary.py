@@ -60,6 +60,7 @@ VERBS: Mapping[str, Verb] = {
     "generations": Verb("list the systems that the host can go back to"),
     "confirm": Verb("end the run, and keep its system or not"),
     "plan": Verb("build and compare, without switching"),
+    "preflight": Verb("report what would keep a deploy from beginning, and change nothing"),
     "deploy": Verb("all clauses in order", asked_by="person"),
     "job": Verb("do a job, in its unit", asked_by="host"),
     "guard": Verb("go back unless the system is confirmed, in the guard's unit", asked_by="host"),

@@ -1,13 +1,13 @@
-"""Finds what a host lacks for a deploy, before the deploy begins there (pure)."""
+"""Finds what keeps a deploy from beginning on a host (pure)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.parts.system import System
+from switchproof.deploy.observe.parts.units import read_failed
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
 
@@ -25,11 +25,13 @@ _REMEDIES: dict[Finding, str] = {
     "boot": "free space on the boot partition, for example by deleting old generations",
     "inodes": "delete files that are not needed any more",
     "memory": "free memory or add swap",
+    "nix": "install a newer nix",
     "clock": "correct the clock, unless the runner's is wrong",
     "reboot": "reboot the host",
     "failed": "repair the failed units, or run systemctl reset-failed",
 }
 _DF = re.compile(r"^(/\S+) +(/.*?) +([0-9]{1,20}) +([0-9]{1,20}|-) +([0-9]{1,20}|-)$", re.MULTILINE)
+_NIX = re.compile(r"^nix \(.{1,80}\) ([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?", re.MULTILINE)
 _MEMORY = re.compile(r"^(MemAvailable|SwapFree): +([0-9]{1,15}) kB$", re.MULTILINE)
 
 
@@ -51,6 +53,36 @@ class Problem:
         return _REMEDIES[self.finding]
 
 
+def describe(problems: Sequence[Problem]) -> str:
+    """Return what was found and what to do about it, to follow "the host cannot be deployed to: "."""
+    texts = "; ".join(problem.text for problem in problems)
+    remedies = "; ".join(dict.fromkeys(problem.remedy for problem in problems))
+    return f"{texts}. On the host: {remedies}. Or change [preflight] in the target file"
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What a host answered to a preflight.
+
+    Attributes:
+        problems: Everything that was found, whether it refuses a deploy or warns.
+        unseen: The findings that could not be looked for, each with the reason.
+        holder: Who holds the host; empty if it is free.
+        commands: The commands that a deploy needs and that the host lacks.
+        limits: The limits that were compared with, and the findings that refuse.
+    """
+
+    problems: tuple[Problem, ...]
+    unseen: Mapping[Finding, str]
+    holder: str
+    commands: tuple[str, ...]
+    limits: Preflight
+
+    def of(self, findings: Sequence[Finding]) -> list[Problem]:
+        """Return the problems of these kinds."""
+        return [problem for problem in self.problems if problem.finding in findings]
+
+
 @dataclass(frozen=True)
 class _Room:
     mount: str
@@ -65,7 +97,12 @@ def find_room_problems(frame: Frame, limits: Preflight) -> list[Problem]:
         place: _Room(mount, int(free), int(inodes) if inodes.isdecimal() and total not in {"0", "-"} else None)
         for place, mount, free, inodes, total in _DF.findall(report)
     }
-    return [*_disk_problems(rooms, limits), *_inode_problems(rooms, limits), *_memory_problems(report, limits)]
+    return [
+        *_disk_problems(rooms, limits),
+        *_inode_problems(rooms, limits),
+        *_memory_problems(report, limits),
+        *_nix_problems(report, limits),
+    ]
 
 
 def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]:
@@ -77,14 +114,61 @@ def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]
     return [Problem("clock", text)]
 
 
-def find_state_problems(system: System, failed: tuple[str, ...]) -> list[Problem]:
-    """Find a pending reboot and failed units."""
+def find_state_problems(reboot_parts: Sequence[str], failed: Sequence[str]) -> list[Problem]:
+    """Find a pending reboot and failed units.
+
+    Args:
+        reboot_parts: The parts of the running system that only a reboot brings.
+        failed: The units that have failed.
+    """
     problems = []
-    if system.reboot_parts:
-        problems.append(Problem("reboot", f"the host waits for a reboot ({', '.join(system.reboot_parts)})"))
+    if reboot_parts:
+        problems.append(Problem("reboot", f"the host waits for a reboot ({', '.join(reboot_parts)})"))
     if failed:
         problems.append(Problem("failed", f"units have failed already: {', '.join(failed)}"))
     return problems
+
+
+def read_readiness(frame: Frame, clock: Clock | None, limits: Preflight) -> Readiness:
+    """Read a host's answer to a preflight.
+
+    Args:
+        frame: The answer.
+        clock: The host's clock beside the runner's; None if it is unknown.
+        limits: The limits of the target file.
+
+    Raises:
+        FrameError: A part is missing.
+    """
+    problems = [*find_room_problems(frame, limits), *find_clock_problems(clock, limits)]
+    problems += find_state_problems(frame.text("system.reboot").split(), read_failed(frame))
+    return Readiness(
+        problems=tuple(problems),
+        unseen=dict(_unseen(frame, clock, limits)),
+        holder=frame.text("holder").strip(),
+        commands=tuple(frame.text("commands").split()),
+        limits=limits,
+    )
+
+
+def _unseen(frame: Frame, clock: Clock | None, limits: Preflight) -> Iterator[tuple[Finding, str]]:
+    """Yield each finding that nothing in the answer shows; one whose limit is off is not looked for."""
+    report = frame.get("room")
+    places = {place for place, *_ in _DF.findall(report)}
+    if limits.store_mib and "/nix/store" not in places:
+        yield "store", "the host did not report the free space of /nix/store"
+    if limits.var_mib and "/var/lib" not in places:
+        yield "var", "the host did not report the free space of /var/lib"
+    if limits.inodes and not places:
+        yield "inodes", "the host did not report its free inodes"
+    if limits.memory_mib and "MemAvailable" not in dict(_MEMORY.findall(report)):
+        yield "memory", "the host did not report its memory"
+    if limits.nix and not _NIX.search(report):
+        yield "nix", "nix did not print its version"
+    if limits.clock_s and clock is None:
+        yield "clock", "the host did not report its clock"
+    if problem := frame.get("units.problem").strip():
+        yield "failed", problem
 
 
 def _disk_problems(rooms: dict[str, _Room], limits: Preflight) -> Iterator[Problem]:
@@ -117,3 +201,12 @@ def _memory_problems(report: str, limits: Preflight) -> Iterator[Problem]:
         yield Problem(
             "memory", f"{left} MiB of memory and swap are available, at least {limits.memory_mib} MiB are needed"
         )
+
+
+def _nix_problems(report: str, limits: Preflight) -> Iterator[Problem]:
+    version, wanted = _NIX.search(report), tuple(int(part) for part in limits.nix.split(".") if part)
+    if version is None or not wanted:
+        return
+    if tuple(int(part or 0) for part in version.groups()) < wanted:
+        shown = ".".join(part for part in version.groups() if part)
+        yield Problem("nix", f"nix is {shown}, at least {limits.nix} is needed")

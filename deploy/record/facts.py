@@ -26,8 +26,11 @@ Leg: TypeAlias = Literal["forward", "back", "again"]
 """`forward` is the requested change, `back` the return to the earlier system, `again` a drill's second deploy."""
 
 Phase: TypeAlias = Literal[
-    "connect", "resolve", "converge", "observe", "diagnose", "rollback", "wait", "confirm", "plan"
+    "connect", "resolve", "converge", "observe", "diagnose", "rollback", "wait", "confirm", "plan", "preflight"
 ]
+
+LOOKING_AHEAD = frozenset({"plan", "preflight"})
+"""The modes of runs that verify no system, and so prove nothing."""
 
 MomentKind: TypeAlias = Literal[
     "connected",

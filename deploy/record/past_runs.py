@@ -14,7 +14,7 @@ import msgspec
 from switchproof.deploy.contract import HostState, RunVerdict, Verdict
 from switchproof.deploy.observe.earlier import Proven
 from switchproof.deploy.record.events import EarlierRead
-from switchproof.deploy.record.facts import EarlierHost, EarlierRun, Leg, Phase, Typical
+from switchproof.deploy.record.facts import LOOKING_AHEAD, EarlierHost, EarlierRun, Leg, Phase, Typical
 from switchproof.deploy.record.record import Host, PhaseTime, Record, read_record
 
 LOOKED_AT = 300
@@ -155,7 +155,7 @@ def _earlier_host(host: Host) -> EarlierHost:
 
 
 def _heads(folder: Path, provider: str, hosts: Collection[str], before: dt.datetime) -> Iterator[tuple[Path, _Head]]:
-    """Yield the newest runs of at least these hosts, newest first; plans prove nothing and are left out."""
+    """Yield the newest runs of at least these hosts, newest first, without those that prove nothing."""
     decoder = msgspec.json.Decoder(_Head)
     names = sorted((path for path in folder.glob("2*/record.json") if not path.parent.is_symlink()), reverse=True)
     matching = []
@@ -164,7 +164,7 @@ def _heads(folder: Path, provider: str, hosts: Collection[str], before: dt.datet
             head = decoder.decode(path.read_bytes())
         except (OSError, ValueError):  # an unreadable record proves nothing
             continue
-        mine = head.provider == provider and head.run.mode != "plan" and head.run.started < before
+        mine = head.provider == provider and head.run.mode not in LOOKING_AHEAD and head.run.started < before
         if mine and {host.name for host in head.hosts} >= set(hosts):
             matching.append((path, head))
     yield from sorted(matching, key=lambda each: each[1].run.started, reverse=True)

@@ -14,6 +14,7 @@ from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.record.events import Noted, RevisionResolved
@@ -121,6 +122,15 @@ class Fleet:
         """
         _raise_any(self._compared, host)
         return self.journeys[host].compare()
+
+    def readiness(self, host: str) -> Readiness:
+        """Return what a host answered to a preflight.
+
+        Raises:
+            SwitchproofError: The problem that prevented it.
+        """
+        _raise_any(self._inspected, host)
+        return self.journeys[host].inspect()
 
     def diagnostics(self, host: str, leg: Leg) -> Diagnostics:
         """Return the diagnostics of a host, collected now if they were not yet.
@@ -362,6 +372,12 @@ class Fleet:
     @cached_property
     def _compared(self) -> Problems:
         return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
+
+    @cached_property
+    def _inspected(self) -> Problems:
+        """Ask every host that can be reached, so that all findings come at once."""
+        reached = [journey for name, journey in self.journeys.items() if name not in self._connected]
+        return {**self._connected, **_in_parallel(reached, Journey.inspect)}
 
     @cached_property
     def _observed(self) -> Problems:

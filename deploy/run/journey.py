@@ -17,6 +17,7 @@ from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
+from switchproof.deploy.observe.preflight import Readiness, read_readiness
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import (
@@ -265,6 +266,22 @@ class Journey(Visit):
         with self._phase("wait", "back"):
             self.convergences["back"] = self._follow_return("", self.plan.target.confirm_s)
         return self.convergences["back"]
+
+    def inspect(self) -> Readiness:
+        """Ask for everything that a deploy looks at before it begins; nothing is changed, nor is the host claimed.
+
+        Raises:
+            Inconclusive: The host's answer could not be had.
+        """
+        if self.readiness is None:
+            with self._phase("preflight"):
+                frame = self._host_side.ask("preflight", {})
+                self._tell_return(frame)
+                ready = self.readiness = read_readiness(frame, self._host_side.clock, self.plan.target.preflight)
+                for problem in ready.problems:
+                    if problem.finding not in ready.limits.refuse:
+                        self._warn(f"Before this run, {problem.text}.")
+        return self.readiness
 
     def compare(self) -> Differences:
         """Build the system of a deploy and compare it with the running one; nothing is switched.

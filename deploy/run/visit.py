@@ -23,7 +23,13 @@ from switchproof.deploy.observe.earlier import Choice, read_returned
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_failed, read_units
-from switchproof.deploy.observe.preflight import find_clock_problems, find_room_problems, find_state_problems
+from switchproof.deploy.observe.preflight import (
+    Readiness,
+    describe,
+    find_clock_problems,
+    find_room_problems,
+    find_state_problems,
+)
 from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import kind_named, kind_of
@@ -83,6 +89,7 @@ class Visit:
         self.diagnostics: dict[Leg, Diagnostics] = {}
         self.confirmations: dict[Leg, Confirmation] = {}
         self.differences: Differences | None = None
+        self.readiness: Readiness | None = None
         self.built = ""
         """The system that the runner built and copied; empty if the host builds its own."""
         self.leg: Leg = "forward"
@@ -168,18 +175,13 @@ class Visit:
         problems = find_room_problems(frame, limits_of_host)
         problems += find_clock_problems(self._host_side.clock, limits_of_host)
         if before is not None:
-            problems += find_state_problems(before.system, before.failed)
+            problems += find_state_problems(before.system.reboot_parts, before.failed)
         refused = [problem for problem in problems if problem.finding in limits_of_host.refuse]
         for problem in problems:
             if problem.finding not in limits_of_host.refuse:
                 self._warn(f"Before this run, {problem.text}.")
         if refused:
-            lacks = "; ".join(problem.text for problem in refused)
-            remedies = "; ".join(dict.fromkeys(problem.remedy for problem in refused))
-            raise HostUnready(
-                f"{self.host.name}: the host cannot be deployed to: {lacks}. On the host: {remedies}. Or change "
-                "[preflight] in the target file"
-            )
+            raise HostUnready(f"{self.host.name}: the host cannot be deployed to: {describe(refused)}")
 
     def _tell_return(self, frame: Frame) -> None:
         """Report once that the host returned by itself, in this run or an earlier one."""

@@ -33,6 +33,7 @@ ListenAddress: TypeAlias = Annotated[
     Meta(pattern=r"^((\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:]+\]):\d{1,5}|(/[A-Za-z0-9_@][A-Za-z0-9@._-]*)+)$(?!\n)"),
 ]
 HostUser: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)")]
+NixVersion: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,4}(\.[0-9]{1,4}){0,2})?$(?!\n)")]
 BuildOn: TypeAlias = Literal["host", "runner"]
 ProbeKind: TypeAlias = Literal["http", "https", "tcp", "unix", "exec"]
 StorePath: TypeAlias = Annotated[
@@ -286,7 +287,7 @@ class Build(Table, frozen=True, kw_only=True):
     stall_s: PositiveSeconds = 60.0
 
 
-Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "clock", "reboot", "failed"]
+Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "nix", "clock", "reboot", "failed"]
 
 
 class Preflight(Table, frozen=True, kw_only=True):
@@ -299,15 +300,17 @@ class Preflight(Table, frozen=True, kw_only=True):
         boot_mib: MiB that must be free in /boot, /boot/efi and /efi, if they are separate file systems.
         inodes: Inodes that must be free in each of these, if the file system counts them.
         memory_mib: MiB of memory and swap that must be available.
+        nix: The oldest version of nix that may build, such as `2.18`; empty for any.
         clock_s: Seconds by which the host's clock may differ from the runner's.
     """
 
-    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes")
+    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes", "nix")
     store_mib: Annotated[int, Meta(ge=0)] = 1024
     var_mib: Annotated[int, Meta(ge=0)] = 64
     boot_mib: Annotated[int, Meta(ge=0)] = 32
     inodes: Annotated[int, Meta(ge=0)] = 10_000
     memory_mib: Annotated[int, Meta(ge=0)] = 512
+    nix: NixVersion = "2.4"
     clock_s: Seconds = 60.0
 
 

@@ -24,6 +24,7 @@ JUDGING = (
     "checks/test_gone.py",
     "checks/test_hypervisor.py",
     "checks/test_plan.py",
+    "checks/test_preflight.py",
     "checks/test_revision.py",
     "checks/test_runtime.py",
     "session/fixtures.py",
@@ -51,6 +52,7 @@ JUDGING = (
     "deploy/observe/parts/units.py",
     "deploy/observe/parts/watch.py",
     "deploy/observe/pending.py",
+    "deploy/observe/preflight.py",
     "deploy/observe/revision.py",
     # The expected state, and the verdict of the run.
     "deploy/contract.py",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from switchproof.deploy.contract import RunVerdict, Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import reading, text
@@ -56,7 +57,7 @@ def render(record: Record, folder: Path | None = None) -> str:
             for check in _checks(record, part):
                 _case(suite, f"{name}.{part.id}", check, details, folder)
         suite.set("time", f"{leg.seconds:.3f}")
-    if not record.verdict.accepted and record.run.mode != "plan" and not _red(root):
+    if not record.verdict.accepted and record.run.mode not in LOOKING_AHEAD and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
         reason = reading.sentence(record)
@@ -72,7 +73,7 @@ def render(record: Record, folder: Path | None = None) -> str:
 
 
 def _checks(record: Record, part: Part) -> Iterable[Check]:
-    if part.checks or record.run.mode == "plan":
+    if part.checks or record.run.mode in LOOKING_AHEAD:
         return part.checks
     message = "No check was expected for this clause, and silence never passes."
     return [Check(id=part.id, title="(no check)", verdict=Verdict.INCONCLUSIVE, message=message)]

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.settings import read_settings
 from switchproof.reports import files, text
 from switchproof.reports.kept.runs import Kept, read_kept
@@ -187,10 +188,10 @@ def _providers(entries: Iterable[Entry]) -> list[Provider]:
 
 
 def _hosts(entries: Sequence[Entry]) -> list[HostRow]:
-    """Return the row of each host. Plans prove nothing, so they are left out here."""
+    """Return the row of each host. Runs that prove nothing are left out."""
     rows: dict[str, list[tuple[Entry, str]]] = {}
     for entry in entries:
-        if entry.run.digest and entry.run.mode != "plan":
+        if entry.run.digest and entry.run.mode not in LOOKING_AHEAD:
             for host in entry.run.digest.hosts:
                 rows.setdefault(host.name, []).append((entry, str(host.state)))
     return [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from switchproof.deploy.contract import HostState, RunVerdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.hold import is_held
 from switchproof.reports.kept.runs import Kept, is_run_name, read_kept
 from switchproof.reports.text import count
@@ -107,7 +108,7 @@ def _uses(run: Kept, *, signed: bool) -> Iterator[tuple[str, str]]:
         run.end != "over"
         or run.digest is None
         or run.digest.verdict is not RunVerdict.CANONICAL
-        or run.mode == "plan"
+        or run.mode in LOOKING_AHEAD
     ):
         return
     for host in run.digest.hosts:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
-from switchproof.deploy.record.facts import EarlierHost, EarlierRun
+from switchproof.deploy.record.facts import LOOKING_AHEAD, EarlierHost, EarlierRun
 from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import text
 
@@ -82,9 +82,9 @@ class Difference:
 def differences(record: Record) -> list[Difference]:
     """Compare a run with the last canonical run of its hosts, and with the newest run if that is another.
 
-    A plan makes no check that could be compared.
+    A plan and a preflight make no check that could be compared.
     """
-    if record.run.mode == "plan":
+    if record.run.mode in LOOKING_AHEAD:
         return []
     earlier = record.earlier
     result = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from switchproof.deploy.contract import Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.fold import NOT_RUN
 from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import text
@@ -94,13 +95,13 @@ def _gaps(record: Record, host: Host) -> list[Gap]:
     changes = record.run.mode in {"deploy", "rollback", "drill"}
     if host.before is None and changes:
         unknown.append("which system it ran before")
-    if host.after is None and record.run.mode != "plan":
+    if host.after is None and record.run.mode not in LOOKING_AHEAD:
         unknown.append("which system it runs now")
     if host.clock is None:
         unknown.append("how far its clock is from ours, so its own times are not comparable")
     if host.connection and not host.connection.host_key and not vouched_by(host.connection):
         unknown.append("the fingerprint of its host key")
-    if not host.watches and record.run.mode != "plan":
+    if not host.watches and record.run.mode not in LOOKING_AHEAD:
         unknown.append("its endpoints' health over time")
     unknown += [f"the state of {unit.name} before" for unit in host.units if unit.before is None and changes]
     unknown += [f"the state of {unit.name} at the end" for unit in host.units if unit.after is None]

@@ -36,6 +36,8 @@ STYLES = {
     "canonical": "bold green",
     "canonical with waivers": "bold magenta",
     "non-canonical": "bold red",
+    "ready": "bold green",
+    "unready": "bold red",
     "converged": "green",
     "rolled-back": "cyan",
     "unsafe": "bold red",
@@ -71,6 +73,9 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
     lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
         lines += [line for host in record.hosts for line in _planned(host)]
+    elif record.run.mode == "preflight":
+        lines += _findings(record)
+        lines += [line for host in record.hosts for line in _warnings(host)]
     else:
         lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
         lines += [line for host in record.hosts for line in _audit(host)]
@@ -219,6 +224,21 @@ def _planned(host: Host) -> list[Text]:
         lines += [Text(f"  {line}") for line in lines_of_plan[:PLAN_LINES]]
         if len(lines_of_plan) > PLAN_LINES:
             lines.append(Text(f"  … and {len(lines_of_plan) - PLAN_LINES} more lines in the report"))
+    return lines
+
+
+def _findings(record: Record) -> list[Text]:
+    """Return what a preflight found, each finding once with the hosts that it is about."""
+    hosts: dict[tuple[Verdict, str], list[str]] = {}
+    for host in record.hosts:
+        for check in (check for clause in host.clauses for check in clause.checks):
+            if check.verdict is not Verdict.PASSED:
+                hosts.setdefault((check.verdict, check.message or check.title), []).append(host.name)
+    lines = []
+    for (verdict, message), names in hosts.items():
+        wrapped = _wrapped(f"{verdict}  {causes.named(names)}: {text.brief(message, WARNING_CHARACTERS)}")
+        wrapped[0].stylize(STYLES.get(verdict, ""), 0, len(verdict))
+        lines += wrapped
     return lines
 
 

@@ -68,6 +68,11 @@ SESSIONS: Mapping[str, Session] = {
         ("--provider", "--sha"),
         ("--plan",),
     ),
+    "preflight": Session(
+        "Show what would keep a deploy from beginning, without changing anything.",
+        (*_HOSTS, *_LAB),
+        means=("--preflight",),
+    ),
     "rollback": Session(
         "Restore an earlier system of hosts and verify it.",
         (*_HOSTS, *_CHANGES, *_LAB),

@@ -105,6 +105,7 @@ def declare(add: Callable[..., None]) -> None:
     )
     add("--audit", action="store_true", help="verify only; changes nothing on any host")
     add("--plan", action="store_true", help="show what would change; changes nothing")
+    add("--preflight", action="store_true", help="show what would keep a deploy from beginning; changes nothing")
     add(
         "--rollback",
         nargs="?",

@@ -38,6 +38,7 @@ def plan(environ: dict[str, str] | None = None, **options: Any) -> Plan:
         ({"audit": True}, Mode.AUDIT, None),
         ({"audit": True, "sha": "v1"}, Mode.AUDIT, "v1"),
         ({"plan": True, "sha": "v1"}, Mode.PLAN, "v1"),
+        ({"preflight": True}, Mode.PREFLIGHT, None),
         ({"rollback": ""}, Mode.ROLLBACK, None),
         ({"rollback": "12"}, Mode.ROLLBACK, None),
         ({"drill": "orderly", "sha": "v1"}, Mode.DRILL, "v1"),
@@ -59,6 +60,10 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({"plan": True}, "--sha=REV is missing: a plan needs"),
         ({"audit": True, "plan": True, "sha": "main"}, "--audit and --plan"),
         ({"audit": True, "rollback": ""}, "--audit and --rollback"),
+        ({"plan": True, "preflight": True, "sha": "main"}, "--plan and --preflight: use only one of them"),
+        ({"preflight": True, "sha": "main"}, "--sha=main: a preflight asks about the hosts only; use --plan"),
+        ({"preflight": True, "take_lock": True}, "--take-lock: only for a run that changes hosts"),
+        ({"preflight": True, "build": "runner"}, "--build=runner: only for a deploy or a drill"),
         ({"rollback": "", "drill": "orderly", "sha": "main"}, "--rollback and --drill"),
         ({"drill": "orderly"}, "--sha=REV is missing: a drill needs"),
         ({"rollback": "", "sha": "main"}, "--sha=main: a rollback takes its revision from --rollback=REV"),
@@ -215,6 +220,7 @@ def test_a_demanded_record_cannot_be_left_out(gated: str, options: dict[str, Any
     [
         {"audit": True},
         {"plan": True, "sha": "main"},
+        {"preflight": True},
         {"rollback": ""},
         {"sha": "main", "hosts": ("@staging",)},
         {"collect_only": True},
@@ -238,6 +244,8 @@ def test_what_is_not_gated_needs_no_record(gated: str, options: dict[str, Any]) 
         ({"audit": True, **GATE}, "--require-record: only for a deploy or a drill"),
         ({"rollback": "", **GATE}, "--require-record: only for a deploy or a drill"),
         ({"plan": True, "sha": SHA, "sign_key": "key"}, "--sign-key=key: a plan proves nothing"),
+        ({"preflight": True, "sign_key": "key"}, "--sign-key=key: a preflight proves nothing"),
+        ({"preflight": True, **GATE}, "--require-record: only for a deploy or a drill"),
     ],
 )
 def test_options_of_promotion_that_make_no_sense_are_refused(options: dict[str, Any], said: str) -> None:

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.parts.system import System
 from switchproof.deploy.observe.preflight import (
     Problem,
     find_clock_problems,
     find_room_problems,
     find_state_problems,
+    read_readiness,
 )
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
@@ -90,8 +90,9 @@ def test_what_a_host_does_not_say_is_no_finding(memory: str) -> None:
 
 def test_a_limit_of_zero_is_not_looked_at() -> None:
     """Each of them can be turned off."""
-    off = Preflight(store_mib=0, var_mib=0, boot_mib=0, inodes=0, memory_mib=0, clock_s=0)
-    full = frame(row("/nix/store", "/", 0, "0 10"), row("/boot", "/boot", 0), memory="MemAvailable: 0 kB\n")
+    off = Preflight(store_mib=0, var_mib=0, boot_mib=0, inodes=0, memory_mib=0, nix="", clock_s=0)
+    memory = "MemAvailable: 0 kB\nnix (Nix) 1.11\n"
+    full = frame(row("/nix/store", "/", 0, "0 10"), row("/boot", "/boot", 0), memory=memory)
     assert find_room_problems(full, off) == []
     assert find_clock_problems(Clock(offset_s=1e6, uncertainty_s=0.1), off) == []
 
@@ -134,10 +135,6 @@ def test_one_file_system_is_told_once_for_one_kind_of_finding() -> None:
     assert [text.split()[0] for text in texts] == ["40", "41", "42"]
 
 
-def system(**parts: tuple[str, ...]) -> System:
-    return System("/run", "/run", "/run", 1, "", "", "", **parts)  # type: ignore[arg-type]  # as given
-
-
 @pytest.mark.parametrize(
     ("parts", "failed", "texts"),
     [
@@ -150,7 +147,7 @@ def test_what_a_host_already_leaves_open_is_told(
     parts: tuple[str, ...], failed: tuple[str, ...], texts: list[str]
 ) -> None:
     """A reboot that is due is told by its parts, and units that have failed by their names."""
-    assert [found.text for found in find_state_problems(system(reboot_parts=parts), failed)] == texts
+    assert [found.text for found in find_state_problems(parts, failed)] == texts
 
 
 def test_what_the_script_says_is_read() -> None:
@@ -162,3 +159,73 @@ def test_what_the_script_says_is_read() -> None:
     shown = int(found["var"].split()[0])
     assert abs(shown - free) < 1024
     assert "of memory and swap are available" in found["memory"]
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "text"),
+    [
+        ("nix (Nix) 2.26.3", "2.26.3", ""),
+        ("nix (Nix) 2.26.3", "2.26.4", "nix is 2.26.3, at least 2.26.4 is needed"),
+        ("nix (Nix) 2.9", "2.18", "nix is 2.9, at least 2.18 is needed"),
+        ("nix (Nix) 2.34.0pre20260101_abcdef", "2.34", ""),
+        ("nix (Lix, like Nix) 2.91.0", "2.18", ""),
+        ("nix (Determinate Nix 3.0.0) 2.28.1", "3", "nix is 2.28.1, at least 3 is needed"),
+        ("nix (Nix) 2.3.16", "", ""),
+        ("bash: nix: command not found", "2.18", ""),
+    ],
+)
+def test_an_old_nix_is_found_by_its_number(version: str, wanted: str, text: str) -> None:
+    """Versions are compared part by part, not as text, and the names of other builds of nix do not matter."""
+    said = Frame("resolve", {"room": f"{MEMORY}{version}\n".encode()})
+    found = find_room_problems(said, Preflight(memory_mib=0, nix=wanted))
+    assert [problem.text for problem in found] == ([text] if text else [])
+
+
+def answer(**parts: str) -> Frame:
+    """The answer of a host to a preflight, with other parts in place of the ordinary ones."""
+    room = "".join(f"{row(place, '/', 90000)}\n" for place in ("/nix/store", "/var/lib"))
+    said = {"room": f"{room}{MEMORY}nix (Nix) 2.26.3\n", "holder": "", "commands": ""}
+    said |= {"system.reboot": "", "units.failed": ""} | {
+        name.replace("__", "."): text for name, text in parts.items()
+    }
+    return Frame("preflight", {name: text.encode() for name, text in said.items()})
+
+
+CLOCK = Clock(offset_s=0.0, uncertainty_s=0.1)
+
+
+def test_a_ready_host_has_no_finding_and_nothing_unseen() -> None:
+    """Everything was looked for, and everything is as it should be."""
+    ready = read_readiness(answer(), CLOCK, Preflight())
+    assert (ready.problems, ready.unseen, ready.holder, ready.commands) == ((), {}, "", ())
+
+
+def test_every_kind_of_finding_is_read_from_one_answer() -> None:
+    """All findings come at once, each of its kind."""
+    room = f"{row('/nix/store', '/nix', 1, '5 9')}\n{row('/var/lib', '/', 1)}\n{row('/boot', '/boot', 1)}\n"
+    room += "MemAvailable: 1 kB\nnix (Nix) 2.3\n"
+    found = answer(
+        room=room, system__reboot="kernel", units__failed="a.service", holder="run r\n", commands="git ss "
+    )
+    ready = read_readiness(found, Clock(offset_s=999.0, uncertainty_s=0.1), Preflight())
+    assert {problem.finding for problem in ready.problems} == set(get_args(Finding))
+    assert (ready.unseen, ready.holder, ready.commands) == ({}, "run r", ("git", "ss"))
+    assert [problem.finding for problem in ready.of(("clock", "boot"))] == ["boot", "clock"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "clock", "limits", "unseen"),
+    [
+        (answer(room=""), CLOCK, Preflight(), {"store", "var", "inodes", "memory", "nix"}),
+        (answer(room=""), CLOCK, Preflight(store_mib=0, var_mib=0, inodes=0, memory_mib=0, nix=""), set()),
+        (answer(), None, Preflight(), {"clock"}),
+        (answer(), None, Preflight(clock_s=0), set()),
+        (answer(units__problem="systemctl did not answer"), CLOCK, Preflight(), {"failed"}),
+    ],
+)
+def test_what_a_host_did_not_say_is_unseen(
+    frame: Frame, clock: Clock | None, limits: Preflight, unseen: set[str]
+) -> None:
+    """A preflight must not call a host ready for what it could not see; a limit that is off needs no answer."""
+    ready = read_readiness(frame, clock, limits)
+    assert (set(ready.unseen), ready.problems) == (unseen, ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
 from switchproof.deploy.record import events as ev
@@ -217,3 +219,22 @@ def hostile() -> Story:
     story.tell(ev.RollbackBegun(at=story.at, host=name, reason=HOSTILE, to=HOSTILE))
     story.left(name, HostState.UNSAFE, HOSTILE).phase(name, "converge", 1.0, problem=HOSTILE)
     return story.ended(ExitCode.UNSAFE, interrupted=HOSTILE)
+
+
+def preflight(code: ExitCode, *found: tuple[str, str, Verdict, str]) -> Story:
+    """A preflight, of which each finding has a host, a check, a verdict and a message."""
+    story = Story(*dict.fromkeys(host for host, *_ in found), mode="preflight", requested=None)
+    started = story.events[0]
+    assert isinstance(started, ev.RunStarted)
+    story.events[0] = msgspec.structs.replace(
+        started,
+        expected=tuple(
+            ev.ExpectedCheck(host=host, leg="forward", clause=Clause.CONVERGE, id=check, title=check)
+            for host, check, *_ in found
+        ),
+    )
+    for host, check, verdict, message in found:
+        story.check(host, Clause.CONVERGE, check, verdict, message, title=check)
+    for host in story.names:
+        story.left(host, HostState.UNCHANGED, "Nothing was started on this host.")
+    return story.ended(code)

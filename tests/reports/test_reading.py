@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record import facts
 from switchproof.reports import causes, reading
@@ -67,6 +69,30 @@ def test_plan_proves_nothing_and_exits_well() -> None:
     story = Story("a", mode="plan").resolved().ended(ExitCode.CANONICAL)
     assert "proves nothing" in reading.sentence(story.record())
     assert "nothing is proven" in reading.exit_meaning(story.record())
+
+
+READY = ("a", "room", Verdict.PASSED, "")
+NO_ROOM = ("b", "room", Verdict.FAILED, "1 MiB is free")
+UNSEEN = ("a", "clock", Verdict.INCONCLUSIVE, "no answer")
+
+
+@pytest.mark.parametrize(
+    ("code", "found", "word", "sentence", "meaning"),
+    [
+        (ExitCode.CANONICAL, [READY], "ready", "refuses a deploy to 1 host; a preflight changes nothing", "ready: "),
+        (ExitCode.SAFE_FAILURE, [READY, NO_ROOM], "unready", "A deploy to b would be refused", "unready: "),
+        (ExitCode.INCONCLUSIVE, [READY, UNSEEN], "inconclusive", "Nothing is proven: ", "inconclusive: "),
+    ],
+)
+def test_a_preflight_is_never_called_canonical(
+    code: ExitCode, found: list[tuple[str, str, Verdict, str]], word: str, sentence: str, meaning: str
+) -> None:
+    """It says whether a deploy would begin, and nothing of the contract."""
+    record = stories.preflight(code, *found).record()
+    assert not record.verdict.accepted
+    assert reading.verdict_word(record) == word
+    assert sentence in reading.sentence(record)
+    assert reading.exit_meaning(record).startswith(meaning)
 
 
 def test_way_back_is_a_cause_only_in_a_drill() -> None:

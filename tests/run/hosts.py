@@ -20,6 +20,11 @@ from switchproof.deploy.connection import (
 from tests.answers import HYPERVISOR, LIVE, SECTIONS, SHA, TOPLEVEL, boots, packed, payload
 
 BEFORE = TOPLEVEL.replace("9z8x", "0q1w")
+ROOM = (
+    "/nix/store / 90000000000 90000 100000\n/var/lib / 90000000000 90000 100000\n"
+    "MemAvailable: 9000000 kB\nnix (Nix) 2.26.3\n"
+)
+"""What a host with enough of everything says of its room."""
 TOOLS = "ss sockets 900\njournald line 1\n"
 
 
@@ -233,6 +238,9 @@ class Host:
     def plan(self, _: Mapping[str, str]) -> dict[str, str]:
         parts = {"running": self.toplevel, "expected": TOPLEVEL, "closure": "hello: 1 → 2", "units": "would restart"}
         return {"outcome": "finished", **parts}
+
+    def preflight(self, _: Mapping[str, str]) -> dict[str, str]:
+        return {"room": ROOM, "holder": "", "commands": "", **self._system()}
 
     def _claim(self, values: Mapping[str, str]) -> dict[str, str]:
         """Take the lock and say what the host is, as it does for a run that changes it."""

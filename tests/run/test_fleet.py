@@ -16,13 +16,13 @@ from switchproof.deploy.contract import HostState
 from switchproof.deploy.errors import BuildFailed, Inconclusive
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.events import RevisionResolved
+from switchproof.deploy.record.events import RevisionResolved, Warned
 from switchproof.deploy.run import fleet as fleets
 from switchproof.deploy.run.building import System
 from switchproof.deploy.target.types import Build
 from tests.answers import SHA, TOPLEVEL
 from tests.run.drives import Drive, lost
-from tests.run.hosts import BEFORE, Host, Turn
+from tests.run.hosts import BEFORE, ROOM, Host, Turn
 
 LOCKED = Turn({"outcome": "locked", "detail": "run r-0 of you@there"})
 CHANGING = ("converge", "rollback")
@@ -322,6 +322,34 @@ def test_plan_that_cannot_be_built_says_why(tmp_path: Path) -> None:
     drive = Drive(tmp_path, Host("a", ends=ends), mode=Mode.PLAN)
     with pytest.raises(Inconclusive, match=r"could not be evaluated; .*\n.*undefined variable"):
         drive.fleet.differences("a")
+
+
+@pytest.mark.parametrize("silent", ["before it is reached", "while it is asked"])
+def test_preflight_asks_each_host_once_whatever_another_one_lacks(tmp_path: Path, silent: str) -> None:
+    """A host that cannot be reached or asked keeps no other from its findings, and none is claimed or changed."""
+    b = Host("b", turns={"preflight": [Turn(before=Host.vanish)]})
+    if silent == "before it is reached":
+        b.away_until = 1e9
+    drive = Drive(tmp_path, a := Host("a"), b, mode=Mode.PREFLIGHT, revision=None)
+    with pytest.raises(Inconclusive):
+        drive.fleet.readiness("b")
+    assert drive.fleet.readiness("a").problems == ()
+    assert drive.fleet.readiness("a") is drive.fleet.readiness("a")
+    assert [question.verb for question in a.asked] == ["preflight"]
+    assert (a.holder, b.holder) == ("", "")
+
+
+def test_preflight_warns_of_what_refuses_no_deploy(tmp_path: Path) -> None:
+    """A finding that only warns is in the record, in the words of a deploy; one that refuses is for its check."""
+    little = ROOM.replace("9000000", "1000")
+    said = {"room": little, "units.failed": "a.service", "holder": "run r-0 of you", "commands": "git ss "}
+    drive = Drive(tmp_path, Host("a", turns={"preflight": [Turn(said)]}), mode=Mode.PREFLIGHT, revision=None)
+    ready, unseen = drive.fleet.readiness("a"), {"clock": "the host did not report its clock"}
+    assert (ready.holder, ready.commands, dict(ready.unseen)) == ("run r-0 of you", ("git", "ss"), unseen)
+    assert [event.text for event in drive.journal.events if isinstance(event, Warned)] == [
+        "Before this run, 0 MiB of memory and swap are available, at least 512 MiB are needed.",
+        "Before this run, units have failed already: a.service.",
+    ]
 
 
 DRILL = ["connect", "resolve", "converge", "observe"]

@@ -1,4 +1,4 @@
-"""A plan builds and compares, and leaves nothing behind."""
+"""A plan builds and compares, and leaves nothing behind; a preflight only looks."""
 
 from __future__ import annotations
 
@@ -63,3 +63,64 @@ def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, build: int, compare: 
       echo "$rc $(cat "$(job_dir)/stage") $(cat "$(job_dir)/units" 2>/dev/null)"
     """
     assert run(text, "files", "jobs", "plan", folder=tmp_path).strip() == told
+
+
+SEEN = """
+  say_room() { say room much; }
+  say_reboot_parts() { say system.reboot kernel; }
+  failing_before() { echo a.service; }
+  lacks='git '
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "holder"),
+    [
+        ("foreign_switch() { :; }", ""),
+        ("foreign_switch() { echo a switch by hand; }", "a switch by hand"),
+        ("run_that_holds() { echo run o; }; foreign_switch() { echo unasked; }", "run o"),
+    ],
+)
+def test_a_preflight_tells_all_and_touches_nothing(tmp_path: Path, state: str, holder: str) -> None:
+    """It says room, pending reboot, failed units, lock and missing commands, and makes no file or folder."""
+    text = f"""
+      {SEEN}
+      {state}
+      verb_preflight
+      for name in room system.reboot units.failed holder commands; do echo "$name=${{said[$name]}}"; done
+    """
+    told = run(
+        text,
+        "numbers",
+        "clock",
+        "files",
+        "answer",
+        "units",
+        "system",
+        "jobs",
+        "guard",
+        "lock",
+        "plan",
+        folder=tmp_path,
+    )
+    assert told.splitlines() == [
+        "room=much",
+        "system.reboot=kernel",
+        "units.failed=a.service",
+        f"holder={holder}",
+        "commands=git ",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_preflight_of_a_silent_systemd_says_so() -> None:
+    """Which units have failed is unseen, not none."""
+    text = f"""
+      {SEEN}
+      failing_before() {{ return 1; }}
+      run_that_holds() {{ :; }}
+      foreign_switch() {{ :; }}
+      verb_preflight
+      echo "${{said[units.problem]}}"
+    """
+    assert run(text, "answer", "units", "system", "plan") == "systemctl did not answer which units failed\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.record import Record
 from switchproof.session.ending import Ending
@@ -73,3 +73,25 @@ def test_a_crash_that_leaves_no_host_in_doubt_keeps_its_code() -> None:
     record = bad()
     record.hosts[0].state = HostState.UNKNOWN
     assert crashed.code(record) is ExitCode.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "given", "code"),
+    [
+        (("passed", "passed"), {}, ExitCode.CANONICAL),
+        (("passed", "failed"), {}, ExitCode.SAFE_FAILURE),
+        (("inconclusive", "failed"), {}, ExitCode.SAFE_FAILURE),
+        (("passed", "waived"), {}, ExitCode.SAFE_FAILURE),
+        (("passed", "inconclusive"), {}, ExitCode.INCONCLUSIVE),
+        ((), {}, ExitCode.INCONCLUSIVE),
+        (("failed",), {"refused": True}, ExitCode.SAFE_FAILURE),
+        (("failed",), {"interrupted": True}, ExitCode.INTERRUPTED),
+        (("passed",), {"selected": True}, ExitCode.INCONCLUSIVE),
+    ],
+)
+def test_a_preflight_ends_with_what_it_found(
+    verdicts: tuple[str, ...], given: dict[str, bool], code: ExitCode
+) -> None:
+    """A finding that refuses is 1, what could not be seen is 11, and silence never passes."""
+    found = [("a", f"check-{number}", Verdict(verdict), "") for number, verdict in enumerate(verdicts)]
+    assert ending(Mode.PREFLIGHT, **given).code(stories.preflight(code, *found).record()) is code

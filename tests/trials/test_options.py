@@ -28,6 +28,7 @@ DEFAULTS: dict[str, object] = {
     "sha": None,
     "audit": False,
     "plan": False,
+    "preflight": False,
     "rollback": None,
     "drill": None,
     "targets": None,

@@ -48,7 +48,6 @@ CARRYING = [
     "deploy/observe/causes/case.py",
     "deploy/observe/causes/in_container.py",
     "deploy/observe/causes/in_machine.py",
-    "deploy/observe/preflight.py",
     "deploy/observe/watching.py",
     "deploy/plan.py",
     "deploy/record/events.py",

@@ -115,21 +115,25 @@ lock_problem() {
   fi
 }
 
-# All is looked at first: a run that is refused must not have touched another run's guard. A way back that is under way
-# says more than the lock, which ends with it.
+# Which run has the host, and until when; nothing where none has. A way back that is under way says more than the lock,
+# which ends with it.
+run_that_holds() {
+  local other left; other=$(pending run)
+  if [ -n "$other" ] && [ "$other" != "$RUN" ] && ! has_ended "$GUARD"; then
+    seconds_left
+    echo "run $other of $(pending owner) switched the host after $(pending armed) and has not confirmed it. Wait: the host goes back by itself ${left:+in $left s }unless that run confirms it"
+  elif [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
+    lock_problem
+  fi
+}
+
+# All is looked at first: a run that is refused must not have touched another run's guard.
 take_lock() {
-  local other held left ends_in
+  local other held ends_in
+  held=$(run_that_holds)
+  if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
   other=$(pending run)
   if [ "$other" = "$RUN" ]; then other=''; fi
-  if [ -n "$other" ] && ! has_ended "$GUARD"; then
-    seconds_left
-    refuse locked "run $other of $(pending owner) switched the host after $(pending armed) and has not confirmed it. Wait: the host goes back by itself ${left:+in $left s }unless that run confirms it"
-    return 1
-  fi
-  if [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
-    held=$(lock_problem)
-    if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
-  fi
   if [ -n "$other" ]; then disarm; fi
   if [ -e "$LOCK" ]; then
     other=$(held_by run)

@@ -1,4 +1,18 @@
-# What a deploy would change.
+# What a deploy would change, and what would keep it from beginning.
+
+# All that a deploy looks at before it begins. Nothing is changed, nor is the lock taken; `lacks` is what `main` found.
+verb_preflight() {
+  local failing holder
+  exec {failing}< <(failing_before 2>/dev/null && printf .)
+  say_room
+  say_reboot_parts
+  say_failed "$failing"
+  exec {failing}<&-
+  holder=$(run_that_holds)
+  [ -n "$holder" ] || holder=$(foreign_switch)
+  say holder "$holder"
+  say commands "$lacks"
+}
 
 job_plan() {
   local dir top; dir=$(job_dir)

@@ -45,11 +45,13 @@ candidates() {
   done
 }
 
-# Say how much room there is for a deploy: bytes, then inodes of how many, in each of the places that it writes to.
+# Say how much room there is for a deploy: bytes, then inodes of how many, in each of the places that it writes to. And
+# with which nix it would build.
 say_room() {
   say room "$(
     df -B1 --output=file,target,avail,iavail,itotal /nix/store /var/lib /boot /boot/efi /efi 2>/dev/null || true # some are not there
     grep -E '^(MemAvailable|SwapFree):' /proc/meminfo || true
+    timeout 10 nix --version 2>/dev/null || true
   )"
 }
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.call import Call
     from switchproof.deploy.paths.walk import Walker
 
-_READ_ONLY = frozenset({"observe", "diagnose", "status", "resolve", "generations", "confirm", "plan"})
+_READ_ONLY = frozenset({"observe", "diagnose", "status", "resolve", "generations", "confirm", "plan", "preflight"})
 """Verbs of the host-side script that put no other system on a host."""
 
 
@@ -38,7 +38,7 @@ def session(walker: Walker, call: Call) -> None:
     if provider is None:
         return
     words = {text for word in call.words for text in word}
-    if words & {"--audit", "--plan", "--collect-only", "--co"}:
+    if words & {"--audit", "--plan", "--preflight", "--collect-only", "--co"}:
         return
     for name in provider:
         known = name if is_known(name) else "any"

@@ -157,7 +157,7 @@ class Collection:
 
     def _not_collected(self) -> Iterator[ExpectedCheck]:
         """Name the parts of the contract that no collected check covers, so that they count as missing."""
-        if self._plan.mode is Mode.PLAN:
+        if self._plan.mode in {Mode.PLAN, Mode.PREFLIGHT}:
             return
         contract = [check for check in self.manifest if not check.source and check.leg == "forward"]
         have: dict[tuple[str, Clause | None], set[str]] = {}

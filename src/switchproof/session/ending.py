@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, exit_code
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, combine, exit_code
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.record.fold import proven
@@ -58,6 +58,8 @@ class Ending:
         safe = self.mode is Mode.AUDIT or states <= _SAFE
         if not self.begun or (self.pytest_code is ExitCode.INTERNAL and safe):
             return self.pytest_code
+        if self.mode is Mode.PREFLIGHT:
+            return self._preflight(record)
         if self.locked and untouched:
             return ExitCode.LOCKED
         if self.refused and untouched:
@@ -65,11 +67,24 @@ class Ending:
         if self.interrupted and safe:
             return ExitCode.INTERRUPTED
         if self.mode is Mode.PLAN:
-            checks = [check for host in record.hosts for part in host.clauses for check in part.checks]
-            all_passed = all(check.verdict is Verdict.PASSED for check in checks)
+            all_passed = all(verdict is Verdict.PASSED for verdict in _verdicts(record))
             return ExitCode.CANONICAL if all_passed else ExitCode.INCONCLUSIVE
         # An audit leaves no host in doubt: what it could not see is in its verdict.
         return exit_code(proven(record), states - {HostState.UNKNOWN} if self.mode is Mode.AUDIT else states)
+
+    def _preflight(self, record: Record) -> ExitCode:
+        """Return the code of a preflight, which leaves every host as it was."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        seen = combine(_verdicts(record))
+        if seen is Verdict.PASSED:
+            return ExitCode.CANONICAL
+        # A waiver lets no deploy begin.
+        return ExitCode.SAFE_FAILURE if seen in {Verdict.FAILED, Verdict.WAIVED} else ExitCode.INCONCLUSIVE
+
+
+def _verdicts(record: Record) -> list[Verdict]:
+    return [check.verdict for host in record.hosts for part in host.clauses for check in part.checks]
 
 
 def keep_record(record: Record, folder: Path) -> str:

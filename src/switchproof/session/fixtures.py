@@ -15,6 +15,7 @@ from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.record.events import Connected
@@ -268,6 +269,12 @@ def diagnosis(session: DeploySession, place: Place) -> Diagnosis:
 def differences(session: DeploySession, place: Place) -> Differences:
     """What a deploy would change."""
     return session.hosts.differences(place.host)
+
+
+@pytest.fixture
+def readiness(session: DeploySession, place: Place) -> Readiness:
+    """What the host answered to a preflight."""
+    return session.hosts.readiness(place.host)
 
 
 @pytest.fixture

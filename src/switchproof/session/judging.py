@@ -128,7 +128,7 @@ class Judging:
 
     def _diagnose(self, place: Place, message: str) -> list[str]:
         """Have the host diagnosed, at this moment; return the evidence that bears on this place and message."""
-        if self._plan.mode is Mode.PLAN:
+        if self._plan.mode in {Mode.PLAN, Mode.PREFLIGHT}:
             return []
         try:
             parts = self._hosts().diagnostics(place.host, place.leg).parts

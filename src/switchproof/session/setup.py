@@ -162,6 +162,7 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 sha=options.sha,
                 audit=options.audit,
                 plan=options.plan,
+                preflight=options.preflight,
                 rollback=options.rollback,
                 drill=options.drill,
                 targets=options.targets,

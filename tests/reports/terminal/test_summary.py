@@ -225,3 +225,15 @@ def test_host_that_nobody_could_log_in_to_is_not_to_be_audited() -> None:
     shown = " ".join(summary.render(story.record(), FOLDER).split())
     assert f"No host was reached, so nothing was touched. {remedy}" in shown
     assert "--audit" not in shown
+
+
+def test_a_preflight_shows_each_finding_once_with_its_hosts() -> None:
+    """All findings come at once, with no table of clauses that a preflight does not look at."""
+    room, clock = "1 MiB is free", "no answer"
+    found = [("a", "room", Verdict.FAILED, room), ("b", "room", Verdict.FAILED, room)]
+    found += [("b", "clock", Verdict.INCONCLUSIVE, clock), ("b", "units", Verdict.PASSED, "")]
+    shown = lines(stories.preflight(ExitCode.SAFE_FAILURE, *found))
+    assert f"failed  a and b: {room}" in shown
+    assert f"inconclusive  b: {clock}" in shown
+    assert not any("hypervisor" in line or "units" in line for line in shown)
+    assert shown[-1] == "Nothing was changed. Correct what was found, and run the preflight again."
