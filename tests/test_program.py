@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -283,3 +284,21 @@ def test_script_that_travels_is_the_script_to_the_last_command() -> None:
     for name, lines in whole.items():
         assert [line.lstrip() for line in carried[name]] == [line.lstrip() for line in lines], name
         assert carried[name] == lines or re.search(r"\bawk |\"\$BASH\" -c ", "\n".join(lines)), name
+
+
+def test_the_script_is_read_once_for_all_hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script, together, carried = tmp_path / "host-switch.sh", threading.Barrier(8), list[str]()
+    script.write_text("echo once\n", encoding="utf-8")
+    monkeypatch.setattr(module, "SCRIPT", script)
+
+    def ask() -> None:
+        together.wait(10)
+        carried.append(question("observe", "n", {}).script)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert carried == ["echo once\n"] * 8
+    assert {id(text) for text in carried} == {id(carried[0])}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +22,7 @@ _BY_HAND = 'source "$HERE/script/by_hand.sh"\n'
 _FOLDER = re.compile(r"^if .* readonly HERE=.*\n", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
+_ASSEMBLING = threading.Lock()
 
 
 def fragments() -> tuple[str, ...]:
@@ -36,9 +39,16 @@ def carried_script() -> str:
     """Return the script as it is sent, because arguments and documents have size limits.
 
     It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
-    with indentation, and they do not depend on it.
+    with indentation, and they do not depend on it. It is assembled once, because every question to every host
+    carries it.
     """
-    travelling = _put_together(SCRIPT.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
+    with _ASSEMBLING:  # the hosts of a fleet are asked at the same time
+        return _carried(SCRIPT)
+
+
+@functools.cache
+def _carried(script: Path) -> str:
+    travelling = _put_together(script.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
     return _INDENT.sub("", _COMMENT.sub("", travelling))
 
 

@@ -266,7 +266,7 @@ def _cut(value: _T) -> _T:
 
 
 def _cleaned(value: _T, redact: Redactor) -> _T:
-    """Return a copy with all free text redacted."""
+    """Return a value with all free text redacted: itself if that changes nothing, else a copy."""
     cleaned: object = value
     match value:
         case enum.Enum():
@@ -276,10 +276,15 @@ def _cleaned(value: _T, redact: Redactor) -> _T:
         case dict():
             cleaned = {key: _cleaned(item, redact) for key, item in value.items()}
         case tuple():
-            cleaned = tuple(_cleaned(item, redact) for item in value)
+            items = tuple(_cleaned(item, redact) for item in value)
+            if any(item is not old for item, old in zip(items, value, strict=True)):
+                cleaned = items
         case msgspec.Struct():
             kept = {"kind"} if isinstance(value, ConnectionFacts) else set[str]()
-            names = (name for name in value.__struct_fields__ if name not in kept)
-            fields = {name: _cleaned(getattr(value, name), redact) for name in names}
-            cleaned = msgspec.structs.replace(value, **fields)
+            changed = {}
+            for name in value.__struct_fields__:
+                field = getattr(value, name)
+                if field and name not in kept and (clean := _cleaned(field, redact)) is not field:
+                    changed[name] = clean
+            cleaned = msgspec.structs.replace(value, **changed) if changed else value
     return cast("_T", cleaned)

@@ -19,7 +19,8 @@ _LOOKED_AT = 8192
 """Characters at the end of a piece that are searched for the beginning of a secret."""
 _END_OF_LINE = re.compile(BREAK)
 _REMEMBERED, _SHORT = 8192, 400
-"""The most texts without a secret that are remembered, and their most characters: names and words recur."""
+"""The most texts without a secret that are remembered, and their most characters: names and words recur. All are
+forgotten at the limit, so that the checks of a later host are remembered as well as those of the first."""
 
 
 def plain(text: str) -> str:
@@ -51,7 +52,9 @@ class Redactor:
         if text in self._harmless:
             return text
         shown = self.hide(plain(text), KeyHider())
-        if shown == text and len(text) <= _SHORT and len(self._harmless) < _REMEMBERED:
+        if shown == text and len(text) <= _SHORT:
+            if len(self._harmless) >= _REMEMBERED:
+                self._harmless.clear()
             self._harmless.add(text)
         return shown
 

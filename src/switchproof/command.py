@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import importlib
 import os
@@ -19,6 +18,9 @@ from switchproof.deploy.contract import ExitCode
 _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
 """Plugins that a session uses beside ours; every other installed plugin stays out."""
+
+_UNUSED = ("doctest", "junitxml", "legacypath", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
+"""Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
 
 _YOUNG = 10_000
 """How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
@@ -139,6 +141,8 @@ def main(argv: Sequence[str]) -> int:
     if verb in {"-h", "--help"}:
         print(_overview())
         return 0
+    import difflib
+
     if near := difflib.get_close_matches(verb, [*SESSIONS, *TOOLS], 1):
         sys.stderr.write(f"switchproof: {verb!r} is not a verb; did you mean `switchproof {near[0]}`?\n")
         return ExitCode.USAGE
@@ -172,7 +176,8 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
     folder = _HERE / session.folder
     command_line = [
         *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
-        *("--disable-plugin-autoload", "-p", "no:cacheprovider"),
+        "--disable-plugin-autoload",
+        *(word for name in _UNUSED for word in ("-p", f"no:{name}")),
         *(word for name in _PLUGINS for word in ("-p", name)),
         *translated,
         str(folder),

@@ -32,6 +32,9 @@ UNUSED = {
     "hypothesis",
     "xdist",
     "switchproof.deploy.paths",
+    "_pytest.junitxml",
+    "_pytest.setuponly",
+    "_pytest.stepwise",
 }
 """What an audit over SSH does not need, although packages that it needs would load it."""
 COLLECTED, AUDITED = 540, 700

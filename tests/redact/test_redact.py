@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from switchproof.deploy.redact.private_keys import KeyHider
 from switchproof.deploy.redact.redactor import Lines, Redactor, plain
 from tests.answers import SECTIONS, packed, payload
 
@@ -298,3 +299,20 @@ def test_key_without_an_end_hides_only_itself() -> None:
         f"-----BEGIN RSA PRIVATE KEY-----\n{body}\nsshd[3]: Connection closed\n{body}\nDone. All is well\n"
     )
     assert shown == "[redacted: private key]\nsshd[3]: Connection closed\nDone. All is well\n"
+
+
+def test_a_harmless_text_is_searched_once_however_many_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    redact, searched = Redactor(), list[str]()
+    monkeypatch.setattr("switchproof.deploy.redact.redactor._REMEMBERED", 10)
+    for number in range(25):
+        redact(f"check of host {number}")
+    hide = redact.hide
+
+    def search(text: str, keys: KeyHider) -> str:
+        searched.append(text)
+        return hide(text, keys)
+
+    monkeypatch.setattr(redact, "hide", search)
+    for _ in range(3):
+        assert redact("check of the last host") == "check of the last host"
+    assert searched == ["check of the last host"]

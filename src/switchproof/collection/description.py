@@ -28,12 +28,21 @@ class Description:
     severity: str
 
 
+_DESCRIPTION = pytest.StashKey[Description]()
+
+
 def describe(item: pytest.Item) -> Description:
     """Read a check's description from the paragraphs of its docstring; its marker overrides them.
 
     The first paragraph is the title. One that begins with `Try:` says what to try, one with `Severity:` how much the
     check matters; all others say why it does. The marker may say `rationale`, `remedy` and `severity`.
     """
+    if _DESCRIPTION not in item.stash:
+        item.stash[_DESCRIPTION] = _read(item)
+    return item.stash[_DESCRIPTION]
+
+
+def _read(item: pytest.Item) -> Description:
     function = getattr(item, "function", item)
     title, *paragraphs = _paragraphs(function.__doc__ or "")
     by_marker = _marker(item)

@@ -24,6 +24,8 @@ SEVERITIES = ("low", "medium", "high", "critical")
 AUDIT = "audit"
 """The first part of the id of a check that belongs to an audit and to no clause."""
 
+_CLAUSE = pytest.StashKey[Clause | None]()
+
 _REPEATS = ("flaky", "repeat", "retry", "timeout", "parallel_threads", "iterations")
 """Markers of plugins that are refused in a deploy; see `switchproof.session.interference`."""
 
@@ -130,9 +132,12 @@ class OwnChecks:
 
 def clause_of(node: pytest.Item) -> Clause | None:
     """Return the clause that a check's marker names; None for a check of an audit, or without a valid marker."""
+    if _CLAUSE in node.stash:
+        return node.stash[_CLAUSE]
     marker = node.get_closest_marker("clause")
     known = marker is not None and len(marker.args) == 1 and marker.args[0] in list(Clause)
-    return Clause(marker.args[0]) if marker and known else None
+    clause = node.stash[_CLAUSE] = Clause(marker.args[0]) if marker and known else None
+    return clause
 
 
 def contexts_of(node: pytest.Item) -> Collection[str]:

@@ -125,6 +125,7 @@ class Redaction:
             stream.flush()
 
     def _clean(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Redact a report in place; text without a secret is not set again, because each check has three reports."""
         match report.longrepr:
             case None:
                 pass
@@ -134,12 +135,15 @@ class Redaction:
                 report.longrepr = (path, line, self._redact(reason))
             case structured:
                 redact_in_place(structured, self._redact)
-        report.nodeid = self._redact(report.nodeid)
+        if (nodeid := self._redact(report.nodeid)) != report.nodeid:
+            report.nodeid = nodeid
         report.sections = [(name, self._redact(text)) for name, text in report.sections]
         if isinstance(report, pytest.TestReport):
             path, number, name = report.location
             report.location = (path, number, self._redact(name))
-            report.keywords = {self._redact(name): value for name, value in dict(report.keywords).items()}
+            names = {name: self._redact(name) for name in report.keywords}
+            if any(name != shown for name, shown in names.items()):
+                report.keywords = {names[name]: value for name, value in report.keywords.items()}
             report.user_properties = [
                 (self._redact(str(name)), self._redact(str(value))) for name, value in report.user_properties
             ]

@@ -336,8 +336,5 @@ class DeploySession:
         return commits
 
 
-SESSION = pytest.StashKey[DeploySession]()
-
-
 def _refusal(error: UsageError | None) -> facts.Refusal | None:
     return facts.Refusal(kind=error.refused, message=str(error)) if error else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import testinfra.host
 
-from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show, Shown
-from switchproof.collection.items import SHOWN, Place
+from switchproof.checks.fixtures import Booting, Diagnosis, RuntimeUnit, Show
+from switchproof.collection.items import PLACE, SHOWN, Place
 from switchproof.deploy.cutover.surroundings import Surroundings, fingerprint
 from switchproof.deploy.errors import Inconclusive, SwitchproofError
 from switchproof.deploy.observe.boot.choice import choose_boot
@@ -23,27 +23,47 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.results import Before, Confirmation, Differences
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared
-from switchproof.session.deploy import SESSION, DeploySession
+from switchproof.session.deploy import DeploySession
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest) -> Place:
-    """The host, leg and endpoint that the check is about."""
-    assert isinstance(request.param, Place)
-    return request.param
+class OfCheck:
+    """The pytest plugin with the fixtures that know which check runs.
 
+    They take nothing from pytest's own fixture `request`: pytest makes that again for every use, by inspecting a
+    function, which took a tenth of the time of a check.
 
-@pytest.fixture
-def session(request: pytest.FixtureRequest) -> DeploySession:
-    """The run."""
-    return request.config.stash[SESSION]
+    Args:
+        session: The run.
+    """
 
+    def __init__(self, session: DeploySession) -> None:
+        self._session = session
+        self._check: pytest.Item | None = None
 
-@pytest.fixture
-def show(request: pytest.FixtureRequest) -> Show:
-    """Put what was expected and seen into the report."""
-    shown: Shown = request.node.stash[SHOWN]
-    return shown
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note which check runs."""
+        self._check = item
+
+    @property
+    def _running(self) -> pytest.Item:
+        assert self._check is not None  # fixtures belong to a check
+        return self._check
+
+    @pytest.fixture
+    def place(self) -> Place:
+        """The host, leg and endpoint that the check is about."""
+        return self._running.stash[PLACE]
+
+    @pytest.fixture
+    def session(self) -> DeploySession:
+        """The run."""
+        return self._session
+
+    @pytest.fixture
+    def show(self) -> Show:
+        """Put what was expected and seen into the report."""
+        return self._running.stash[SHOWN]
 
 
 @pytest.fixture

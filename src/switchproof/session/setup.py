@@ -34,7 +34,7 @@ from switchproof.reports.page.report import HtmlReport
 from switchproof.reports.page.report import configure as configure_html
 from switchproof.reports.terminal.progress import Progress
 from switchproof.session.beginning import contract_sha256
-from switchproof.session.deploy import SESSION, DeploySession
+from switchproof.session.deploy import DeploySession
 from switchproof.session.interference import override_settings, refuse_interference
 
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     )
     outputs = Outputs(session, progress, service, settings, is_brief=is_brief)
     config.add_cleanup(lambda: _clear(session, room))
-    config.stash[SESSION] = session
     config.add_cleanup(lambda: end_service(service, session))
     Redaction(redact).install(config)
     configure_html(config, folder)
@@ -140,9 +139,16 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
     config.pluginmanager.register(session.judging, "switchproof-judging")
+    config.pluginmanager.register(_fixtures_of_check(session), "switchproof-fixtures")
     # The folder gets its name when everything is in it: what is registered first ends last.
     config.pluginmanager.register(outputs, "switchproof-outputs")
     config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
+
+
+def _fixtures_of_check(session: DeploySession) -> object:
+    from switchproof.session.fixtures import OfCheck  # after pytest imported the module as a plugin
+
+    return OfCheck(session)
 
 
 def _prepare_cutover(plan: Plan) -> Prepared | None:
