@@ -27,6 +27,7 @@ Patterns: TypeAlias = Mapping[str, tuple[str, str]]
 
 PATTERNS: Patterns = {
     r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)": ("an absolute path", "/opt/choiros/bin/sandbox"),
+    r"^([0-9]{1,4}(\.[0-9]{1,4}){0,2})?$(?!\n)": ("a version of one to three numbers, or empty", "2.18"),
     r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)": (
         "a store path, or empty",
         "/nix/store/0c1q2w3x4y5z6a7b8c9d0f1g2h3i4j5k-sandbox-1.0",

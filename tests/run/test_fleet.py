@@ -333,6 +333,7 @@ def test_preflight_asks_each_host_once_whatever_another_one_lacks(tmp_path: Path
     drive = Drive(tmp_path, a := Host("a"), b, mode=Mode.PREFLIGHT, revision=None)
     with pytest.raises(Inconclusive):
         drive.fleet.readiness("b")
+    assert [question.verb for question in a.asked] == ["preflight"], "all hosts are asked at the same time"
     assert drive.fleet.readiness("a").problems == ()
     assert drive.fleet.readiness("a") is drive.fleet.readiness("a")
     assert [question.verb for question in a.asked] == ["preflight"]
