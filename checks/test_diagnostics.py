@@ -23,7 +23,7 @@ def test_unit_states_are_emitted(diagnosis: Diagnosis, show: Show) -> None:
         expected="the state of every unit",
         seen=diagnosis.summary(diagnosis.states),
         evidence=diagnosis.evidence("status"),
-        command=f"systemctl status -- {shlex.join(diagnosis.units)}",
+        command=f"systemctl show -- {shlex.join(diagnosis.units)}",
     )
     assert not diagnosis.missing(diagnosis.states), f"no state of {', '.join(diagnosis.missing(diagnosis.states))}"
 

@@ -1,4 +1,4 @@
-"""What one look costs a host: processes are counted, as their number hardly depends on the machine."""
+"""What one look costs a host: processes and commands are counted, as their number hardly depends on the machine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ pytestmark = pytest.mark.lab
 
 LOOK, ROUND = 25, 3
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
+
+COMMANDS, COMMANDS_OF_A_ROUND = 4400, 850
+"""Commands of the shell itself in such an observation, and of each further round."""
 
 RESOLVED, OF_A_JOB, WAITED = 100, 25, 6
 """Processes of a claim with its fetch, of a question for a job that is over, and of two seconds more of waiting."""
@@ -67,6 +70,33 @@ def test_a_look_at_a_healthy_host_starts_few_processes(machine: LabHost) -> None
     once = cheapest_look(machine, 1, LOOK)
     assert once <= LOOK
     assert cheapest_look(machine, 3, once + 2 * ROUND) <= once + 2 * ROUND
+
+
+def commands_of_a_look(machine: LabHost, answers: int) -> int:
+    """Count the commands that the shell runs in an observation of a healthy host, as it traces them itself."""
+    nonce = secrets.token_hex(8)
+    values = {
+        **values_of(machine),
+        "SWITCHPROOF_RUN": "cost",
+        "SWITCHPROOF_NONCE": nonce,
+        "READY_S": "60",
+        "ANSWERS": str(answers),
+        "INTERVAL_S": "0.1",
+        "SOAK_S": "0",
+    }
+    words = [f"{name}={value}" for name, value in values.items()]
+    traced = f"exec {{trace}}>&2; BASH_XTRACEFD=$trace PS4='+{nonce}-command '; set -x\n{carried_script()}"
+    done = machine.run(["env", *words, "bash", "-c", traced, "host-switch.sh", "observe"], timeout_s=60)
+    frame = parse(done.stdout.encode(), nonce=nonce, verb="observe")
+    assert {line.split()[1] for line in frame.text("watch.settled").splitlines()} == {"healthy"}
+    return done.stderr.count(f"+{nonce}-command ")
+
+
+def test_a_look_at_a_healthy_host_runs_few_commands(machine: LabHost) -> None:
+    """An answer is taken in whole, and what has not changed is not read again."""
+    once = commands_of_a_look(machine, 1)
+    assert once <= COMMANDS
+    assert commands_of_a_look(machine, 3) <= once + 2 * COMMANDS_OF_A_ROUND
 
 
 def test_a_host_is_claimed_with_few_processes(machine: LabHost) -> None:

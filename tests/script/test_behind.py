@@ -77,13 +77,13 @@ def test_a_machine_is_told_from_outside(machine: str, backend: str, told: list[s
     """Each fact that the target file makes possible is one line; a process that is not there has none."""
     text = 'declare -A value=(); find_machine "$MACHINE" "$BACKEND"; printf %s "$facts_seen"'
     values = {"MACHINE": machine, "BACKEND": backend}
-    assert run(text, "numbers", "clock", "files", "behind", values=values).splitlines() == told
+    assert run(text, "numbers", "contract", "clock", "files", "behind", values=values).splitlines() == told
 
 
 def test_a_container_without_a_first_process_is_not_looked_into() -> None:
     """Nothing else is said of one that is not up."""
     text = "declare -A value=() LEADER=(); find_container container@box.service box/app.service; echo $facts_seen"
-    assert run(text, "numbers", "behind") == "leader none\n"
+    assert run(text, "numbers", "contract", "behind") == "leader none\n"
 
 
 @pytest.mark.parametrize(("address", "state"), [("10.0.0.1", "REACHABLE"), ("10.0.0.10", "FAILED"), ("10.0.0.2", "")])
@@ -96,4 +96,4 @@ def test_the_way_to_each_machine_is_its_own(address: str, state: str) -> None:
       find_machine vm.service$RS$RS$RS http://{address}:80/
       echo "$facts_seen"
     """
-    assert run(text, "numbers", "clock", "files", "behind") == f"neighbour {state}\n"
+    assert run(text, "numbers", "contract", "clock", "files", "behind") == f"neighbour {state}\n"

@@ -23,7 +23,7 @@ def told(tmp_path: Path, made: str, then: str = "") -> BootFacts:
     """
     replace = {"in /boot /efi ": "in /boot ", "/boot": f"{tmp_path}/boot", "/sys/firmware": f"{tmp_path}/firmware"}
     replace |= {"/run/systemd/container": f"{tmp_path}/container", f"{tmp_path}{tmp_path}": str(tmp_path)}
-    said = run(text, "answer", "boot", replace=replace).encode()
+    said = run(text, "answer", "contract", "files", "boot", replace=replace).encode()
     return read_boot_facts(Frame("observe", read_sections("observe", said)))
 
 

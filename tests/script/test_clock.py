@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 
 import pytest
 
@@ -55,6 +56,8 @@ def test_a_program_ends_by_itself_or_in_time(program: str, status: str, answer: 
     """Its exit status and its words are known; one that does not end counts as `timeout` counts it."""
     text = f'rc=0; ask_within 2 {program} || rc=$?; echo "$rc"; printf %s "$answered"'
     assert run(text, "clock") == f"{status}\n{answer}"
+    with tempfile.TemporaryDirectory() as folder:
+        assert run(f"SCRATCH={folder}; {text}", "clock") == f"{status}\n{answer}"
 
 
 def test_a_program_that_says_much_is_read_whole() -> None:

@@ -52,7 +52,7 @@ def asked(url: str, headers: str, tmp_path: Path) -> list[str]:
         printf web$US; ask_endpoint "$question"
       fi
     """
-    name, *answer = run(text, "probes", values=values).strip("\n").split("\x1f")
+    name, *answer = run(text, "contract", "probes", values=values).strip("\n").split("\x1f")
     assert name == "web"
     return answer
 

@@ -62,6 +62,21 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
     assert not mark.exists()
 
 
+def test_a_container_that_says_too_much_holds_nothing_up(tmp_path: Path) -> None:
+    """A megabyte of blank lines from a container is taken in at once, and says nothing of its unit."""
+    done = run(
+        tmp_path,
+        """
+        ask_systemctl() { answered=$'Id=container@box.service\\nControlGroup=/machine.slice\\n'; }
+        inside() { head -c 1000000 /dev/zero | tr '\\0' '\\n'; printf 'Id=app.service\\nActiveState=active\\n'; }
+        find_leader() { LEADER[$1]=$$; }
+        show_units
+        echo "<${value["box/app.service ActiveState"]:-}> <${value["container@box.service ControlGroup"]}>"
+        """,
+    )
+    assert done.stdout == "<> </machine.slice>\n", done.stderr
+
+
 def test_a_container_s_control_group_leads_nowhere_else(tmp_path: Path) -> None:
     """A container cannot have the host's processes counted as its own."""
     inner = r"Id=app.service\nControlGroup=/../../system.slice/sshd.service\n"

@@ -17,21 +17,35 @@ def test_each_source_of_diagnostics_is_tried() -> None:
       write_to_journal() { nonce=x; }
       comes_back() { return 1; }
       about() { echo "words of $1"; [ "$1" != @b.service ]; }
-      systemctl() { printf '%s\\n' '● a.service - A' '     Active: active' 'Unit @b.service could not be found.'; }
+      take_shown $'Id=a.service\nActiveState=active\n\nId=@b.service\nLoadState=not-found'
       say_diagnosable
       echo "${said[diagnosable]}"
     """
-    bare = {"exec systemctl": "systemctl"}
     for fails in ("", "yes"):
         values = {"SWITCHPROOF_ENDPOINTS": ENDPOINTS, "FAILS": fails}
-        told = run(text, "answer", "contract", "observe", values=values, replace=bare)
+        told = run(text, "answer", "contract", "units", "observe", values=values)
         assert told.splitlines() == [
-            "systemctl a.service 38",
+            "systemctl a.service 31",
             *([] if fails else ["journalctl a.service 13"]),
-            "systemctl @b.service 36",
+            "systemctl @b.service 33",
             *([] if fails else ["journalctl @b.service 13"]),
             "ss sockets 16",
         ]
+
+
+def test_what_systemctl_told_earlier_is_no_state() -> None:
+    """Where systemctl was silent at the end of the watch, no unit's state counts as emitted."""
+    text = """
+      ask_within() { answered=words; }
+      write_to_journal() { nonce=x; }
+      comes_back() { return 1; }
+      take_shown $'Id=a.service\nActiveState=active'
+      silent=yes sockets=''
+      say_diagnosable
+      echo "${said[diagnosable]}"
+    """
+    told = run(text, "answer", "contract", "units", "observe", values={"SWITCHPROOF_ENDPOINTS": ENDPOINTS})
+    assert "systemctl a.service 0" in told.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +71,7 @@ def test_a_journal_works_where_a_line_comes_back_from_it(comes_back: str, works:
       sleep() {{ turns=$((turns + 1)); }}
       ask_within() {{
         answered=''
-        if [ "$2" = systemd-cat ]; then return; fi
+        if [ "$2" = logger ]; then return; fi
         ((turns < {comes_back})) || answered="${{*##*MESSAGE=}}"
       }}
       if journal_works; then echo works; else echo not; fi

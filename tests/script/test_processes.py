@@ -17,4 +17,14 @@ def test_process_s_beginning_is_read_whatever_its_name(tmp_path: Path) -> None:
     for pid in 8 9 10; do note_began "$pid"; done
     printf %s "$began"
     """
-    assert run(text, "processes", values={"DIR": str(tmp_path)}, replace={"/proc/": f"{tmp_path}/"}) == "8 4242\n"
+    assert (
+        run(
+            text,
+            "numbers",
+            "contract",
+            "processes",
+            values={"DIR": str(tmp_path)},
+            replace={"/proc/": f"{tmp_path}/"},
+        )
+        == "8 4242\n"
+    )

@@ -37,7 +37,7 @@ def test_a_status_line_is_taken_as_it_stands(tmp_path: Path, line: str, good: bo
       take_answer live "200${{US}}0.1${{US}}0.2${{US}}0${{US}}2${{US}}127.0.0.1${{US}}80${{US}}"
       echo "${{status_of[live]}}"
     """
-    assert run(text, "watch").strip() == ("200 0" if good else "200 8")
+    assert run(text, "contract", "watch").strip() == ("200 0" if good else "200 8")
 
 
 def test_one_process_asks_all_urls(tmp_path: Path) -> None:

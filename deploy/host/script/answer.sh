@@ -3,7 +3,7 @@
 payload=
 declare -A said
 declare -a parts=()
-say() { [ -n "${said[$1]+known}" ] || parts+=("$1"); said[$1]=$2; printf -v payload '%s%s %d\n%s\n' "$payload" "$1" "${#2}" "$2"; }
+say() { [ -n "${said[$1]+known}" ] || parts+=("$1"); said[$1]=$2 payload+="$1 ${#2}"$'\n'"$2"$'\n'; }
 
 # Say how a verb ended, and why.
 refuse() { say outcome "$1"; say detail "$2"; }

@@ -60,9 +60,10 @@ ask_neighbours() {
 # Put into `facts_seen` a machine's process, monitor and network, as the host sees them at this moment.
 facts_seen=''
 find_machine() {
-  local unit tap monitor pid entry address=${2#*://}
+  local unit tap monitor pid entry address=${2#*://}; local -a machine
   facts_seen=''
-  IFS=$RS read -r unit tap _ monitor <<<"$1"
+  split_to machine "$RS" "$1"
+  unit=${machine[0]} tap=${machine[1]:-} monitor=${machine[3]:-}
   number_to pid "${value["$unit MainPID"]:-}" 0
   ! ((pid)) || add_process process "$pid"
   if [ -n "$monitor" ]; then
@@ -140,20 +141,23 @@ diagnose_container() {
 
 # What is behind the endpoints that are not healthy: the workloads' own answers, all asked at once, and their machines.
 look_behind() {
-  local name backend machine fd listener container; local -A asked=()
-  while IFS=$US read -r name _ _ _ _ _ backend _; do
+  local name backend fd; local -A asked=()
+  for name in "${NAMES[@]}"; do
+    backend=${ENDPOINT["$name backend"]}
     if [ -z "$backend" ] || [ -n "${good[$name]}" ]; then continue; fi
     exec {fd}< <(ask "$backend" | head -c "$((MAX_BYTES + 1024))")
     asked[$name]=$fd
-  done <<<"$ENDPOINTS"
+  done
   for name in "${!asked[@]}"; do
     fd=${asked[$name]}
     say "backend.$name" "$(cat <&"$fd")"
     exec {fd}<&-
   done
-  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
+  for name in "${NAMES[@]}"; do
     case ${settled[$name]} in healthy | cut-short) continue ;; esac
-    [ -z "$machine" ] || say_machine "$name" "$machine" "$backend" "$((moment - 60))"
-    [ -z "$container" ] || say_container "$name" "$container" "$listener" "$((moment - 60))"
-  done <<<"$ENDPOINTS"
+    [ -z "${ENDPOINT["$name machine"]}" ] ||
+      say_machine "$name" "${ENDPOINT["$name machine"]}" "${ENDPOINT["$name backend"]}" "$((moment - 60))"
+    [ -z "${ENDPOINT["$name container"]}" ] ||
+      say_container "$name" "${ENDPOINT["$name container"]}" "${ENDPOINT["$name listener"]}" "$((moment - 60))"
+  done
 }

@@ -7,7 +7,7 @@ readonly EFIVARS=/sys/firmware/efi/efivars OF_LOADER=4a67b082-0a4c-41cf-b6c7-440
 readonly BOOT_ENTRIES=500 BOOT_LINES=20000
 
 say_boot() {
-  local root firmware=none boot_files='' cut='' line mounts='' variables=''
+  local root firmware=none boot_files='' cut='' line mounts='' variables=''; local -a mounted=()
   for root in /boot /efi /boot/efi; do
     if [ -d "$root/loader" ] || [ -d "$root/EFI/Linux" ]; then take_systemd_boot "$root"; fi
   done
@@ -21,10 +21,13 @@ say_boot() {
   [ ! -d /sys/firmware/efi ] || firmware=efi
   [ ! -e /run/systemd/container ] || firmware=container
   # After all that: a look at an automount point mounts it.
-  while read -r line; do
+  file_to line /proc/self/mountinfo
+  # A host has hundreds of mounts.
+  [[ $line != *' /boot'* && $line != *' /efi '* && $line != *" $EFIVARS "* ]] || split_to mounted $'\n' "$line"
+  for line in "${mounted[@]}"; do
     root=${line#* * * * } root=${root%% *} line=${line#* - }
     case $root in /boot | /efi | /boot/efi | "$EFIVARS") mounts+="$root ${line%% *}"$'\n' ;; esac
-  done </proc/self/mountinfo
+  done
   take_variables
   say boot.firmware "$firmware"
   say boot.mounts "$mounts"

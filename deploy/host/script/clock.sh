@@ -22,12 +22,15 @@ open_idle() { { exec {idle}<>/dev/udp/127.0.0.1/9; } 2>/dev/null || exec {idle}<
 # takes another one for each program in a substitution, unless that says `exec`.
 answered=''
 ask_within() {
-  local fd pid rc=0
-  exec {fd}< <(exec "${@:2}" 2>/dev/null)
+  local fd pid rc=0 file=/dev/stdout
+  # With a time limit, bash reads at two calls of the system a byte. Where there is a private folder, only the end comes
+  # through the pipe.
+  [ -z "${SCRATCH:-}" ] || file=$SCRATCH/answered.$BASHPID
+  exec {fd}< <(exec "${@:2}" 3>&1 >"$file" 2>/dev/null)
   pid=$!
-  # bash reads a pipe byte by byte, which is for short answers.
   IFS= read -r -N 4194304 -t "$1" -u "$fd" answered || rc=$?
   exec {fd}<&-
+  [ "$file" = /dev/stdout ] || IFS= read -r -N 4194304 answered <"$file" || true
   while [[ $answered == *$'\n' ]]; do answered=${answered%$'\n'}; done
   if ((rc > 128)); then
     kill "$pid" 2>/dev/null || true

@@ -11,14 +11,41 @@
 # Only a target file knows them: a session sends them, and deploy/host/by_hand.py writes them into a script for people.
 ENDPOINTS=${SWITCHPROOF_ENDPOINTS:-}
 
+# Take the text $3 apart at each character $2, into the array $1. What is read from a here-string comes byte by byte, at
+# several calls of the system each.
+split_to() {
+  local - IFS=$2
+  set -f
+  local -n parts_to=$1
+  # shellcheck disable=SC2034,SC2206 # taking apart is what it is for, and it is the caller who uses that
+  parts_to=($3)
+}
+
+# The endpoints' names, in order; and the fields of each, as `ENDPOINT[name field]`.
+declare -a NAMES
+declare -A ENDPOINT
+readonly FIELDS=(name units listen listener question code backend wants looks machine keys container)
+list_endpoints() {
+  local row index; local -a rows row_fields
+  NAMES=() ENDPOINT=()
+  split_to rows $'\n' "$ENDPOINTS"
+  for row in "${rows[@]}"; do
+    split_to row_fields "$US" "$row"
+    NAMES+=("${row_fields[0]}")
+    for index in "${!FIELDS[@]}"; do ENDPOINT["${row_fields[0]} ${FIELDS[index]}"]=${row_fields[index]:-}; done
+  done
+}
+
 # The contract's units, once each, in order: all, those of the host itself, and by container those inside.
 declare -A CONTAINER_OF INSIDE LEADER
 list_units() {
-  local units unit container; local -a parts; local -A seen=()
+  local name unit container; local -a parts; local -A seen=()
+  list_endpoints
   UNITS=() HOST_UNITS=() CONTAINER_OF=() INSIDE=() LEADER=()
-  while IFS=$US read -r _ units _ _ _ _ _ _ _ _ _ container; do
+  for name in "${NAMES[@]}"; do
+    container=${ENDPOINT["$name container"]}
     [ -z "$container" ] || LEADER[$container]=''
-    IFS=$RS read -r -a parts <<<"$units"
+    split_to parts "$RS" "${ENDPOINT["$name units"]}"
     for unit in "${parts[@]}"; do
       [ -z "${seen[$unit]:-}" ] || continue
       seen[$unit]=yes UNITS+=("$unit")
@@ -26,7 +53,7 @@ list_units() {
       CONTAINER_OF[${unit%%/*}]=$container
       INSIDE[${unit%%/*}]+="${unit#*/} "
     done
-  done <<<"$ENDPOINTS"
+  done
 }
 list_units
 contract_units() { printf '%s\n' "${UNITS[@]}"; }

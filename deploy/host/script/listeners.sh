@@ -34,10 +34,10 @@ ask_ss() {
 # Add to `rows` who listens on the unix sockets that probes ask in the network of the container $1, as `listeners` does
 # for ports. Of all the sockets that were ever made at a path, the inode tells which one a connection reaches now.
 add_unix_listeners() {
-  local question container line inode device number pid unit held='' asked=''; local -a part
-  while IFS=$US read -r _ _ _ _ question _ _ _ _ _ _ container; do
-    IFS=$RS read -r -a part <<<"$question"
-    if [ "${part[0]:-}" != unix ] || [ "$container" != "$1" ]; then continue; fi
+  local name line inode device number pid unit held='' asked=''; local -a part
+  for name in "${NAMES[@]}"; do
+    if [[ ${ENDPOINT["$name question"]} != unix$RS* || ${ENDPOINT["$name container"]} != "$1" ]]; then continue; fi
+    split_to part "$RS" "${ENDPOINT["$name question"]}"
     read -r inode device number < <(stat -L -c '%i %Hd/%Ld %d' -- "${part[3]}" 2>/dev/null || true) || continue
     # ss splits the device's number as the kernel does inside; some kernels give it the number that stat sees.
     number_to number "$number" 0
@@ -48,15 +48,16 @@ add_unix_listeners() {
       [[ $line =~ \ ino:([0-9]+)\ dev:([0-9]+/[0-9]+) && ${BASH_REMATCH[1]} == "$inode" ]] || continue
       case ${BASH_REMATCH[2]} in "$device" | "$number") ;; *) continue ;; esac
       pid=0 unit='?'
-      while [[ $line =~ pid=([0-9]{1,10}) ]]; do
-        pid=${BASH_REMATCH[1]} line=${line#*"${BASH_REMATCH[0]}"}
+      while [[ $line == *pid=[0-9]* ]]; do
+        line=${line#*pid=} pid=${line%%[!0-9]*}
+        [ -n "$pid" ] || continue
         find_unit "$pid"
         [ "$unit" != /init.scope ] || find_held "${part[3]}"
         rows+=$'\n'"${part[3]} $pid $unit"
       done
       [ "$pid" != 0 ] || rows+=$'\n'"${part[3]} 0 ?"
     done <<<"$answered"
-  done <<<"$ENDPOINTS"
+  done
 }
 
 # For which unit of the contract systemd holds the socket $1, into `unit`; `held` keeps what systemd said of that.
@@ -93,8 +94,9 @@ find_listeners() {
   rows=''
   while read -r _ _ _ address _ rest; do
     seen=' '
-    while [[ $rest =~ pid=([0-9]{1,10}) ]]; do
-      pid=${BASH_REMATCH[1]} rest=${rest#*"${BASH_REMATCH[0]}"}
+    while [[ $rest == *pid=[0-9]* ]]; do
+      rest=${rest#*pid=} pid=${rest%%[!0-9]*}
+      [ -n "$pid" ] || continue
       [[ $seen != *" $pid "* ]] || continue
       seen+="$pid "
       find_unit "$pid"

@@ -11,7 +11,7 @@ journal_works() {
 write_to_journal() {
   file_to nonce /proc/sys/kernel/random/uuid
   nonce=switchproof-$nonce
-  ask_within 5 systemd-cat -t switchproof echo "$nonce"
+  ask_within 5 logger -t switchproof -- "$nonce"
 }
 
 # Whether that line is in `answered`, or else comes back from the journal within 10 s.
@@ -42,7 +42,7 @@ ask_journal() {
 
 # Show that unit states, logs and sockets could be emitted if something failed.
 say_diagnosable() {
-  local unit line fd text told='' journal='' nonce='' works='' name listener backend machine container neighbours
+  local unit fd text told='' journal='' nonce='' works='' name backend neighbours
   local -a addresses=(); local -A inner=() size=()
   # It has time to arrive until it is asked for.
   write_to_journal || nonce=''
@@ -52,12 +52,8 @@ say_diagnosable() {
     exec {fd}< <(about "$unit" journalctl -q --no-pager -n 5 -u 2>/dev/null && printf .)
     inner[$unit]=$fd
   done
-  # The part of a unit begins with the dot of its state and its name; the lines that follow are indented.
-  unit='?'
-  while IFS= read -r line; do
-    if [[ $line =~ ^[^[:blank:]]+\ ([^[:blank:]]+)(\ -\ |$) || $line =~ ^Unit\ (.+)\ could\ not\ be\ found ]]; then unit=${BASH_REMATCH[1]}; fi
-    size[$unit]=$((${size[$unit]:-0} + ${#line} + 1))
-  done < <(exec systemctl status --no-pager -n 0 -- "${HOST_UNITS[@]}" 2>&1)
+  # What the watch heard of the host's units at its end tells their state.
+  [ -n "$silent" ] || for unit in "${HOST_UNITS[@]}"; do size[$unit]=${value["$unit size"]:-0}; done
   ! ask_journal || works=yes
   for unit in "${UNITS[@]}"; do
     [[ $unit == */* ]] || continue
@@ -75,20 +71,20 @@ say_diagnosable() {
     exec {fd}<&-
     [[ $text != *. ]] || told+="journalctl $unit $((${#text} - 1))"$'\n'
   done
-  while IFS=$US read -r _ _ _ _ _ _ backend _ _ machine _; do
-    backend=${backend#*://} backend=${backend%%[:/]*}
-    if [ -n "$machine" ] && [ -n "$backend" ]; then addresses+=("$backend"); fi
-  done <<<"$ENDPOINTS"
+  for name in "${NAMES[@]}"; do
+    backend=${ENDPOINT["$name backend"]#*://} backend=${backend%%[:/]*}
+    if [ -n "${ENDPOINT["$name machine"]}" ] && [ -n "$backend" ]; then addresses+=("$backend"); fi
+  done
   ((${#addresses[@]} == 0)) || ask_neighbours "${addresses[@]}"
-  while IFS=$US read -r name _ _ listener _ _ backend _ _ machine _ container; do
-    if [ -n "$machine" ]; then
-      find_machine "$machine" "$backend"
+  for name in "${NAMES[@]}"; do
+    if [ -n "${ENDPOINT["$name machine"]}" ]; then
+      find_machine "${ENDPOINT["$name machine"]}" "${ENDPOINT["$name backend"]}"
       told+="machine $name ${#facts_seen}"$'\n'
     fi
-    if [ -z "$container" ] || [ -z "${LEADER[$container]}" ]; then continue; fi
-    find_container "$container" "$listener"
+    if [ -z "${ENDPOINT["$name container"]}" ] || [ -z "${LEADER["${ENDPOINT["$name container"]}"]}" ]; then continue; fi
+    find_container "${ENDPOINT["$name container"]}" "${ENDPOINT["$name listener"]}"
     told+="container $name ${#facts_seen}"$'\n'
-  done <<<"$ENDPOINTS"
+  done
   [ -z "$sockets" ] || told+="ss sockets ${#sockets}"$'\n'
   [ -z "$works" ] || told+="journald line 1"
   say diagnosable "${told%$'\n'}"
@@ -133,7 +129,7 @@ diagnose_machine() {
 }
 
 verb_diagnose() {
-  local unit began name inside command listener backend machine container number=0
+  local unit began name command number=0; local -a commands
   refresh_lease
   number_to began "$(section "$STATE/runs/$RUN/before" began)" "$((EPOCHSECONDS - 3600))"
   show_units
@@ -156,13 +152,16 @@ verb_diagnose() {
   say disk "$(df -h 2>&1; df -i / /nix 2>&1)"
   say memory "$(cat /proc/meminfo /proc/loadavg 2>&1)"
   say kernel "$(dmesg --color=never -T 2>&1 | tail -n 100 | tail_of 65536)"
-  while IFS=$US read -r name _ _ listener _ _ backend _ inside machine _ container; do
-    [ -z "$machine" ] || diagnose_machine "$name" "$machine" "$backend"
-    [ -z "$container" ] || diagnose_container "$name" "$container" "$listener"
-    while IFS= read -r -d "$RS" command; do
+  for name in "${NAMES[@]}"; do
+    [ -z "${ENDPOINT["$name machine"]}" ] ||
+      diagnose_machine "$name" "${ENDPOINT["$name machine"]}" "${ENDPOINT["$name backend"]}"
+    [ -z "${ENDPOINT["$name container"]}" ] ||
+      diagnose_container "$name" "${ENDPOINT["$name container"]}" "${ENDPOINT["$name listener"]}"
+    split_to commands "$RS" "${ENDPOINT["$name looks"]}"
+    for command in "${commands[@]}"; do
       [ -n "$command" ] || continue
       number=$((number + 1))
       say "inside/$name.$number" "\$ $command"$'\n'"$(timeout 10 bash -c "$command" 2>&1 </dev/null | tail_of 65536)"
-    done <<<"$inside$RS"
-  done <<<"$ENDPOINTS"
+    done
+  done
 }

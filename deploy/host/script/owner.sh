@@ -6,12 +6,16 @@ find_unit() { local group; find_group "$1"; name_group "$group"; }
 
 # The control group of a process, into `group`; empty where there is no such process.
 find_group() {
-  local line
+  local text=''
   group=''
-  while IFS= read -r line; do
-    case $line in 0::* | 1:name=systemd:*) group=${line#*:*:} ;; esac
-  done 2>/dev/null <"/proc/$1/cgroup" || true
-  group=${group// /_}
+  { IFS= read -r -d '' text <"/proc/$1/cgroup"; } 2>/dev/null || true
+  text=$'\n'$text
+  # The kernel lists the newer hierarchy last.
+  case $text in
+    *$'\n'0::*) group=${text##*$'\n'0::} ;;
+    *$'\n'1:name=systemd:*) group=${text##*$'\n'1:name=systemd:} ;;
+  esac
+  group=${group%%$'\n'*} group=${group// /_}
 }
 
 name_group() {

@@ -14,7 +14,7 @@ readonly ANSWER_FORM="%{http_code}$US%{time_connect}$US%{time_total}$US%{exitcod
 # beside it. Fails for a question that is not one to a URL, or is not asked: `refusal` says why.
 take_question() {
   local -a part
-  IFS=$RS read -r -a part <<<"$2"
+  split_to part "$RS" "$2"
   asking=() refusal=(2 "this host's script does not know a probe of kind '${part[0]:-}'")
   case ${part[0]:-} in
     http) ;;
@@ -65,7 +65,7 @@ ask_urls() {
 # in whose network it is asked, if any, and $3 a text for which a connection waits.
 ask_endpoint() {
   local -a part
-  IFS=$RS read -r -a part <<<"$1"
+  split_to part "$RS" "$1"
   case ${part[0]:-} in
     tcp) ask_tcp "$2" "${part[1]}" "${part[2]}" "$3" "$4" ;;
     exec) ask_program "$2" "$4" "${part[@]:1}" ;;

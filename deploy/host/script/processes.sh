@@ -4,7 +4,7 @@
 # and after an equals sign those that the bridge installed; into `began` when each began; and into `activated` when the
 # system was, by the clock.
 find_processes() {
-  local unit group file pid exe at text path strays roots=" ${INSTALLED[*]} "; local -a pids links=() words; local -A unit_of=()
+  local unit group file pid exe at text path strays roots=" ${INSTALLED[*]} "; local -a pids links=() words; local -A unit_of=() of_system=()
   shopt -s globstar dotglob nullglob
   for unit in "${UNITS[@]}"; do
     group=${value["$unit ControlGroup"]:-}
@@ -27,10 +27,17 @@ find_processes() {
     pid=${file//[!0-9]/} exe=${executables[$file]:-} words=() strays=''
     mapfile -d '' -t words 2>/dev/null <"${file%exe}cmdline" || true
     text="$exe ${words[*]}"
-    while [[ $text =~ /nix/store/[a-z0-9]{32}-[A-Za-z0-9+._?=-]+ ]]; do
-      path=${BASH_REMATCH[0]} text=${text#*"${BASH_REMATCH[0]}"}
+    while [[ $text == */nix/store/* ]]; do
+      text=${text#*/nix/store/} path=${text%%[!A-Za-z0-9+._?=-]*}
+      if [[ ${path:0:32} == *[!a-z0-9]* || $path != ????????????????????????????????-?* ]]; then continue; fi
+      path=/nix/store/$path
       [[ $roots != *" $path "* || " $strays " == *" =$path "* ]] || strays+="${strays:+ }=$path"
-      [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
+      # Finding a path among all of a system takes milliseconds.
+      if [ -z "${of_system[$path]:-}" ]; then
+        of_system[$path]=yes
+        [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* ]] || of_system[$path]=no
+      fi
+      [[ ${of_system[$path]} == yes || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
     done
     rows+="${unit_of[$pid]} $pid ${exe:-?} $strays"$'\n'
     note_began "$pid"
@@ -40,10 +47,12 @@ find_processes() {
 # Add to `began` when a process did, in hundredths of a second since the boot: the twentieth field after the name in
 # parentheses.
 note_began() {
-  local text=''; local -a fields
+  local text='' at; local -a fields
   { IFS= read -r -d '' text <"/proc/$1/stat"; } 2>/dev/null || true
-  read -r -a fields <<<"${text##*)}"
-  [[ ! ${fields[19]:-} =~ ^[0-9]{1,15}$ ]] || began+="$1 ${fields[19]}"$'\n'
+  text=${text##*)} text=${text//$'\n'/ }
+  split_to fields ' ' "$text"
+  number_to at "${fields[19]:-}"
+  [ -z "$at" ] || began+="$1 $at"$'\n'
 }
 
 # Which store paths each process of the contract's units runs from that do not belong to the running system, and when
@@ -65,16 +74,16 @@ say_processes() {
 
 # Put into `rows` the files that probes run: the endpoint, whether the file is of the closure $1, and the file.
 find_probing_programs() {
-  local name question file origin; local -a part
+  local name file origin; local -a part
   rows=''
-  while IFS=$US read -r name _ _ _ question _; do
-    IFS=$RS read -r -a part <<<"$question"
-    [ "${part[0]:-}" = exec ] || continue
+  for name in "${NAMES[@]}"; do
+    [[ ${ENDPOINT["$name question"]} == exec$RS* ]] || continue
+    split_to part "$RS" "${ENDPOINT["$name question"]}"
     file=$(readlink -e -- "${part[2]}" || true) origin=other
     if [[ $file == /nix/store/* ]]; then
       [[ " ${INSTALLED[*]} " != *" $(store_root "$file") "* ]] || origin=installed
       [[ $'\n'$1$'\n' != *$'\n'"$(store_root "$file")"$'\n'* ]] || origin=system
     fi
     rows+="$name $origin $file"$'\n'
-  done <<<"$ENDPOINTS"
+  done
 }

@@ -74,14 +74,18 @@ show_units() {
     silent=yes
     return
   fi
-  value=() silent='' shown=$answered
+  silent=''
+  # Words that have not changed say what they said, unless there is more to it: a container.
+  [ "$answered" != "$shown" ] || ((${#LEADER[@]} > 0)) || return 0
+  value=() shown=$answered
   take_shown "$shown"
   for name in "${!LEADER[@]}"; do find_leader "$name"; done
   for name in "${!INSIDE[@]}"; do
     inner=$(show_inside "$name")
     # Who was silent once is not waited for as long again.
     [[ $inner != *ActiveState=unknown* ]] || PATIENCE[$name]=1
-    take_shown "$inner"
+    # A unit takes a thousandth of this; taking much apart would take bash minutes.
+    take_shown "${inner:0:65536}"
     shown+=$'
 
 '$inner
@@ -92,19 +96,23 @@ PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NR
 
 # Take in what systemctl said. Whoever said it, numbers are numbers and a control group leads nowhere else.
 take_shown() {
-  local line property word; local -A block=()
-  while IFS= read -r line; do
-    if [[ $line == [A-Z]*=* ]]; then block[${line%%=*}]=${line#*=}; fi
-    [ -z "$line" ] || continue
-    for property in "${!block[@]}"; do
-      word=${block[$property]}
-      case $property in
-        MainPID | NRestarts | ExecMainCode | ExecMainStatus) number_to word "$word" 0 ;;
-        ControlGroup) [[ $word == /* && $word/ != */../* ]] || word='' ;;
+  local - IFS=$RS line id word block; local -a blocks
+  set -f
+  # shellcheck disable=SC2206 # taking apart is what it is for
+  blocks=(${1//$'\n\n'/$RS})
+  IFS=$'\n'
+  for block in "${blocks[@]}"; do
+    id=''
+    for line in $block; do [[ $line != Id=* ]] || id=${line:3}; done
+    value["$id size"]=${#block}
+    for line in $block; do
+      [[ $line == [A-Z]*=* ]] || continue
+      word=${line#*=}
+      case $line in
+        MainPID=* | NRestarts=* | ExecMainCode=* | ExecMainStatus=*) number_to word "$word" 0 ;;
+        ControlGroup=*) [[ $word == /* && $word/ != */../* ]] || word='' ;;
       esac
-      value["${block[Id]:-} $property"]=$word
+      value["$id ${line%%=*}"]=$word
     done
-    block=()
-  done <<<"$1"$'
-'
+  done
 }

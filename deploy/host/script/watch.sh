@@ -53,28 +53,31 @@ count_failures() {
 # What an answer of each endpoint must hold: a text into `contains`, keys and values into `wants`; some of the values are
 # in files of the running system.
 read_wants() {
-  local name given keys key value word texts
-  while IFS=$US read -r name _ _ _ _ _ _ given _ _ keys _; do
-    endpoints=$((endpoints + 1)) contains[$name]=${given%%"$RS"*} wants[$name]='' texts=''
-    [[ $given == *"$RS"* ]] || given+=$RS
-    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
-      wants[$name]+="want"$'\t'"$key"$'\t'"$value"$'\n'
-    done <<<"${given#*"$RS"}$RS"
-    while IFS= read -r -d "$RS" key && IFS= read -r -d "$RS" value; do
-      word=''
+  local name value word texts index; local -a part
+  for name in "${NAMES[@]}"; do
+    split_to part "$RS" "${ENDPOINT["$name wants"]}"
+    endpoints=$((endpoints + 1)) contains[$name]=${part[0]:-} wants[$name]='' texts=''
+    for ((index = 1; index + 1 < ${#part[@]}; index += 2)); do
+      wants[$name]+="want"$'\t'"${part[index]}"$'\t'"${part[index + 1]}"$'\n'
+    done
+    split_to part "$RS" "${ENDPOINT["$name keys"]}"
+    for ((index = 0; index + 1 < ${#part[@]}; index += 2)); do
+      value=${part[index + 1]} word=''
       { IFS= read -r word <"/run/current-system/$value"; } 2>/dev/null || true
       # Another word would have to be spelled as JSON; what the system does not say, nobody can wait for.
-      [[ $word =~ ^[A-Za-z0-9@._+:/=-]{1,200}$ ]] || continue
-      wants[$name]+="of-system"$'\t'"$key"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
-    done <<<"$keys$RS"
+      [[ $word == ?* && $word != *[!A-Za-z0-9@._+:/=-]* && ${#word} -le 200 ]] || continue
+      wants[$name]+="of-system"$'\t'"${part[index]}"$'\t'"\"$word\""$'\n' texts+="$value $word"$'\n'
+    done
     [ -z "$texts" ] || say "due.$name" "$texts"
-  done <<<"$ENDPOINTS"
+  done
 }
 
 # Take what came of asking an endpoint, the line $2: its facts, its body and the number under which that is kept.
 take_answer() {
-  local name=$1 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit
-  IFS=$US read -r code connect total rc size ip port words <<<"$2"
+  local name=$1 file="$SCRATCH/$1.$asks" line status='' fresh=yes code connect total rc size ip port words text pid unit; local -a words_of
+  split_to words_of "$US" "$2"
+  code=${words_of[0]:-} connect=${words_of[1]:-} total=${words_of[2]:-} rc=${words_of[3]:-} size=${words_of[4]:-}
+  ip=${words_of[5]:-} port=${words_of[6]:-} words=${words_of[7]:-}
   [[ "$code $connect $total $rc $size" =~ ^[0-9]{3}\ [0-9.]+\ [0-9.]+\ [0-9]{1,3}\ [0-9]{1,9}$ ]] || {
     code=000 connect=0 total=0 rc=2 size=0 ip='' port='' words='curl ended without a message'
   }
@@ -127,11 +130,12 @@ keep_body() {
 # Ask every endpoint at the same time, and put the line that came of it into `line_of[name]`. What is asked by URL in one
 # network costs one process.
 ask_endpoints() {
-  local name unit question fd container network line; local -a urls asking refusal together=(); local -A asked
+  local name question fd container network line; local -a urls asking refusal together=(); local -A asked
   for network in '' "${!LEADER[@]}"; do
     urls=()
-    while IFS=$US read -r name _ _ unit question _ _ _ _ _ _ container; do
-      kind[$name]=${question%%"$RS"*} listener[$name]=$unit
+    for name in "${NAMES[@]}"; do
+      question=${ENDPOINT["$name question"]} container=${ENDPOINT["$name container"]}
+      kind[$name]=${question%%"$RS"*} listener[$name]=${ENDPOINT["$name listener"]}
       [ "${kind[$name]}" != unix ] || container='' # a file is in no network
       if [ "$container" != "$network" ]; then continue; fi
       : >"$SCRATCH/$name.$asks"
@@ -143,7 +147,7 @@ ask_endpoints() {
       fi
       exec {fd}< <(ask_endpoint "$question" "$container" "${contains[$name]}" "$SCRATCH/$name.$asks")
       asked[$name]=$fd
-    done <<<"$ENDPOINTS"
+    done
     if ((${#urls[@]} == 0)); then continue; fi
     exec {fd}< <(ask_urls "$network" "${urls[@]}")
     together+=("$fd")
@@ -164,14 +168,14 @@ ask_endpoints() {
 
 # One answer of every endpoint; `good[name]` says whether it is the wanted one.
 sample_answers() {
-  local name want code word other task=''
+  local name code word other task=''
   local -A line_of facts status_of odd body kind listener
   asks=$((asks + 1))
   ask_endpoints
-  while IFS=$US read -r name _ _ _ _ want _; do
+  for name in "${NAMES[@]}"; do
     take_answer "$name" "${line_of[$name]}"
     good[$name]='' steady[$name]=''
-    if [ "${status_of[$name]}" != "$want 0" ]; then
+    if [ "${status_of[$name]}" != "${ENDPOINT["$name code"]} 0" ]; then
       code=${status_of[$name]% *}
       # Of a program no exit code is known to stay.
       if [[ ${status_of[$name]} == *' 0' && ${kind[$name]} != exec && $code != 000 && " $TRANSIENT_STATUS " != *" $code "* ]]; then
@@ -182,13 +186,11 @@ sample_answers() {
     [[ ${reply[$name]} == *"${contains[$name]}"* ]] || { [ -n "${odd[$name]}" ] && grep -qaF -- "${contains[$name]}" "$SCRATCH/$name.$asks"; } || continue
     if [ -z "${wants[$name]}" ]; then good[$name]=yes; continue; fi
     [ -n "${odd[$name]}" ] || task+="file"$'\t'"$name"$'\t'"$SCRATCH/$name.$asks"$'\n'"${wants[$name]}judge"$'\n'
-  done <<<"$ENDPOINTS"
+  done
   [ -z "$task" ] || while read -r word name other; do
     if [ "$word" = good ]; then good[$name]=yes; else steady[$name]="$other, which is not of the system that runs$US"; fi
   done < <(judge_json <<<"$task")
-  while IFS=$US read -r name _; do
-    series+="$now $name ${good[$name]:-no} ${facts[$name]}"$'\n'
-  done <<<"$ENDPOINTS"
+  for name in "${NAMES[@]}"; do series+="$now $name ${good[$name]:-no} ${facts[$name]}"$'\n'; done
 }
 
 # What is wrong with an endpoint at this moment, if anything; `key` gets the identity of its units, `life` that
@@ -269,7 +271,7 @@ give_up() {
 # after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
 # was given up, the others are not waited for.
 watch_endpoints() {
-  local began now bad ends name units unit key life up identity='' last_identity='' series='' changes=''
+  local began now bad ends name unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
   local -A base outcome failures steady equal counted_at alike reasons
   local counted='the watch began' said_at=0
@@ -282,12 +284,12 @@ watch_endpoints() {
   read_restarts
   sample_units
   [ -n "$silent" ] || note_identity "$began"
-  while IFS=$US read -r name units _; do
-    IFS=$RS read -r -a list <<<"$units"
+  for name in "${NAMES[@]}"; do
+    split_to list "$RS" "${ENDPOINT["$name units"]}"
     reply[$name]=''
     judge_endpoint "$name" "${list[@]}"
     earlier[$name]=$up
-  done <<<"$ENDPOINTS"
+  done
   while :; do
     bad=''
     uptime_to now
@@ -302,8 +304,8 @@ watch_endpoints() {
     silences=0
     note_identity "$now"
     for unit in "${UNITS[@]}"; do count_failures "$unit"; done
-    while IFS=$US read -r name units _; do
-      IFS=$RS read -r -a list <<<"$units"
+    for name in "${NAMES[@]}"; do
+      split_to list "$RS" "${ENDPOINT["$name units"]}"
       judge_endpoint "$name" "${list[@]}"
       # Whoever answered the very first question was there before it; later it may be who replaced a bad one.
       [ -z "${good[$name]}" ] || : "${first[$name]:=${earlier[$name]:-$key}}" "${latest[$name]:=$life}"
@@ -320,7 +322,7 @@ watch_endpoints() {
         ((${row[$name]} < ANSWERS)) || ! gone_by "$SOAK_S" "${since[$name]}" || ! have_lived "${list[@]}" || settled[$name]=healthy
       fi
       [ -n "${settled[$name]:-}" ] || bad+=" $name"
-    done <<<"$ENDPOINTS"
+    done
     if [ -n "${reasons[*]}" ]; then
       for name in "${!reasons[@]}"; do problem[$name]+="; ${reasons[$name]}"; done
       for name in $bad; do settled[$name]='cut-short' problem[$name]='it was not watched to its end, as another was given up'; done
