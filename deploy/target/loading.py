@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import threading
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 _NO_HYPERVISOR = 'hypervisor: missing; describe it, or write [hypervisor] and absent = "why there is none"'
 """The problem of a file without a hypervisor."""
+
+_CONVERTING = threading.Lock()
+"""Held while msgspec converts: it crashes if several threads have it convert to a type that it does not know yet."""
 
 _LACKS_HYPERVISOR = "Object missing required field `hypervisor`"
 """The beginning of msgspec's message about such a file."""
@@ -134,7 +138,8 @@ def _convert(path: Path, raw: dict[str, Any], kind: type[_T], patterns: Patterns
     problems = [] if "hypervisor" in raw else [_NO_HYPERVISOR]
     read = with_whole_days(raw)
     try:
-        whole = msgspec.convert(read, kind)
+        with _CONVERTING:
+            whole = msgspec.convert(read, kind)
     except msgspec.ValidationError as error:
         texts = [text for text in (*find_mistakes(kind, read), str(error)) if not text.startswith(_LACKS_HYPERVISOR)]
         _refuse(path, (*problems, *(_at_key(text, raw, kind, patterns) for text in texts)))
