@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
 """Plugins that a session uses beside ours; every other installed plugin stays out."""
 
-_UNUSED = ("doctest", "junitxml", "legacypath", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
+_UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
 
 _YOUNG = 10_000

@@ -21,7 +21,7 @@ GOOD_CHECK = """
 import pytest
 
 @pytest.mark.clause("runtime")
-def test_good(host):
+def test_good(host, tmpdir):
     assert host.check_output("echo 17") == "17"
 """
 
