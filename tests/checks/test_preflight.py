@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import get_args
@@ -65,6 +66,15 @@ def test_what_was_not_seen_is_inconclusive_unless_something_refuses(finding: Fin
 def test_a_held_host_and_missing_commands_refuse_whatever_the_table_says() -> None:
     """No target file lets a deploy begin there."""
     lax = dataclasses.replace(READY, limits=Preflight(refuse=()), holder="run r of Ada", commands=("git", "ss"))
+    for readiness, told in (
+        (READY, ["the host is free", "lacks none"]),
+        (lax, ["run r of Ada", "lacks git ss"]),
+    ):
+        shown = [Shown(), Shown()]
+        for check, each in zip(CHECKS[:2], shown, strict=True):
+            with contextlib.suppress(AssertionError):
+                check(readiness, each)
+        assert [each.seen for each in shown] == told
     with pytest.raises(AssertionError, match="the host is locked: run r of Ada"):
         test_preflight.test_no_run_holds_the_host(lax, Shown())
     with pytest.raises(AssertionError, match="the host lacks the commands: git ss"):

@@ -170,6 +170,8 @@ def test_what_the_script_says_is_read() -> None:
         ("nix (Nix) 2.34.0pre20260101_abcdef", "2.34", ""),
         ("nix (Lix, like Nix) 2.91.0", "2.18", ""),
         ("nix (Determinate Nix 3.0.0) 2.28.1", "3", "nix is 2.28.1, at least 3 is needed"),
+        ("nix (Nix) 2.9", "2.9.0", ""),
+        ("nix (Nix) 2.9", "2.9.1", "nix is 2.9, at least 2.9.1 is needed"),
         ("nix (Nix) 2.3.16", "", ""),
         ("bash: nix: command not found", "2.18", ""),
     ],
