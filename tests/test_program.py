@@ -18,6 +18,7 @@ from switchproof.deploy.host.program import (
     endpoints,
     fragments,
     health_values,
+    pack,
     question,
     whole_script,
 )
@@ -276,7 +277,7 @@ def test_script_that_travels_is_the_script_to_the_last_command() -> None:
 
     Only what a person asks for by hand stays behind.
     """
-    carried, whole = functions(carried_script()), functions(whole_script())
+    carried, whole = functions(pack(SCRIPT)), functions(whole_script())
     by_hand = SCRIPT.with_name("script") / "by_hand.sh"
     left = set(re.findall(r"(?m)^[a-z_]+ \(\) ", "\n".join(functions(by_hand.read_text() + '\nmain "$@"'))))
     assert {name for name in whole if name not in carried} == left

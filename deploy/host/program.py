@@ -36,18 +36,22 @@ def whole_script() -> str:
 
 
 def carried_script() -> str:
-    """Return the script as it is sent, because arguments and documents have size limits.
-
-    It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
-    with indentation, and they do not depend on it. It is assembled once, because every question to every host
-    carries it.
-    """
+    """Return the script as it is sent; it is assembled once, because every question to every host carries it."""
     with _ASSEMBLING:  # the hosts of a fleet are asked at the same time
         return _carried(SCRIPT)
 
 
 @functools.cache
 def _carried(script: Path) -> str:
+    return pack(script)
+
+
+def pack(script: Path) -> str:
+    """Return a script as it is sent, because arguments and documents have size limits.
+
+    It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
+    with indentation, and they do not depend on it.
+    """
     travelling = _put_together(script.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
     return _INDENT.sub("", _COMMENT.sub("", travelling))
 
