@@ -215,7 +215,7 @@ class Ssm(Stage):
 
     def open(self) -> Connection:
         """Connect to the host."""
-        with _ALONE, _environment(self.environ):
+        with _ALONE, _environment(self.environ, self._endpoint.misleading):
             provider = AwsProvider(load(self.targets, {}), prove=False, emulated=lambda *_: None, say=print)
         return provider.connect(self.host.name)
 

@@ -27,7 +27,6 @@ def _reach(scene: Scene, **host: str) -> SsmEndpoint:
     scene.edit('flake_attr = "choiros-a"\n', f'flake_attr = "choiros-a"\n{lines}')
     scene.environ |= {
         **endpoint.environment,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(scene.folder / "no-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(scene.folder / "no-credentials"),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -371,8 +372,8 @@ def test_it_is_served_by_hand(lab: Lab, machine: LabHost, tmp_path: Path) -> Non
             assert process.poll() is None
         assert file.stat().st_mode & 0o777 == 0o600
         _, first, *lines = file.read_text("utf-8").splitlines()  # the lab's own check is replaced by a line
-        assert first == "unset AWS_PROFILE AWS_SESSION_TOKEN"
-        given = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        assert first == "unset AWS_DEFAULT_PROFILE AWS_PROFILE AWS_SESSION_TOKEN"
+        given = dict(shlex.split(line)[1].split("=", 1) for line in lines)
         ssm = boto3.client(
             "ssm",
             endpoint_url=given["AWS_ENDPOINT_URL_SSM"],

@@ -29,8 +29,9 @@ from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
 from switchproof.deploy.providers.aws.table import Ssm
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
-from switchproof.deploy.providers.lab.ssm.endpoint import ROLE_ARN, SsmEndpoint
+from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
+from switchproof.deploy.providers.lab.ssm.sts import ROLE_ARN
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Target
 from tests.deploys.sessions import ROOT

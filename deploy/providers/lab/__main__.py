@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -204,7 +205,8 @@ def _ssm(arguments: argparse.Namespace) -> int:
             "FLAKE_ATTR": host.attr,
         }
         _keep_private(sys.stdout.fileno())
-        lines = ["unset AWS_PROFILE AWS_SESSION_TOKEN", *(f"export {name}={value}" for name, value in values.items())]
+        lines = [f"unset {' '.join(endpoint.misleading)}"]
+        lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
         for name, instance in endpoint.instance_ids.items():

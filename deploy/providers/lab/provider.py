@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 import msgspec
@@ -126,7 +126,7 @@ class LabProvider:
         from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 
         endpoint = self._stack.enter_context(SsmEndpoint.serve(lab))
-        self._stack.enter_context(_environment(endpoint.environment))
+        self._stack.enter_context(_environment(endpoint.environment, endpoint.misleading))
         hosts = tuple(
             msgspec.structs.replace(host, instance=endpoint.instance_ids[host.name]) for host in target.hosts
         )
@@ -136,12 +136,12 @@ class LabProvider:
 class _environment:  # noqa: N801 - used as a function
     """Sets environment variables during the block, because boto3 reads its settings from nowhere else."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+    def __init__(self, values: Mapping[str, str], unset: Sequence[str]) -> None:
+        self._values, self._unset = values, unset
         self._before: dict[str, str | None] = {}
 
     def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in (*self._values, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
+        self._before = {name: os.environ.get(name) for name in (*self._values, *self._unset)}
         for name in self._before:
             os.environ.pop(name, None)
         os.environ.update(self._values)

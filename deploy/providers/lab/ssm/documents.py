@@ -167,6 +167,8 @@ RUN_SHELL_SCRIPT = Document(
     limit="{{ executionTimeout }}",
 )
 """AWS's own document."""
+RUN_SHELL_SCRIPT_HASH = "99749de5e62f71e5ebe9a55c2321e2c394796afe7208cff048696541e6f6771e"
+"""The Sha256 that AWS tells of version 1, the only one."""
 
 
 def read_document(name: str, content: str) -> Document:

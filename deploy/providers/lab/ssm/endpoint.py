@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import os
 import re
 import threading
 import uuid
@@ -12,19 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
-from xml.sax.saxutils import escape
 
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model, protocols, sts, surroundings
 from switchproof.deploy.providers.lab.ssm.commands import Pace, Spent
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
-from switchproof.deploy.providers.lab.ssm.service import ACCOUNT, ARN, REGION, Service
-from switchproof.deploy.providers.lab.ssm.signature import Key, Keys, verify
+from switchproof.deploy.providers.lab.ssm.service import REGION, Service
+from switchproof.deploy.providers.lab.ssm.signature import Keys, verify
 
-ROLE_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/lab/switchproof"
-JSON = "application/x-amz-json-1.1"
 MAX_REQUEST = 2**20
 STALL_S = 120.0
 """Seconds without an answer after which the connection is closed; longer than boto3's timeout."""
@@ -69,15 +66,16 @@ class SsmEndpoint:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The credentials for any client of AWS; they are equivalent to root on the lab's hosts."""
-        return {
-            "AWS_ENDPOINT_URL_SSM": self.url,
-            "AWS_ENDPOINT_URL_STS": self.url,
-            "AWS_ACCESS_KEY_ID": self._keys.user.id,
-            "AWS_SECRET_ACCESS_KEY": self._keys.user.secret,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-        }
+        """The variables for any client of AWS; the credentials are equivalent to root on the lab's hosts.
+
+        With them, and without those of `misleading`, no call leaves this machine.
+        """
+        return surroundings.environment(self.url, self._keys.user, REGION, os.environ)
+
+    @property
+    def misleading(self) -> list[str]:
+        """The variables of this process that would take a client of AWS elsewhere, sorted; unset them."""
+        return surroundings.misleading(os.environ)
 
     @property
     def instance_ids(self) -> dict[str, str]:
@@ -121,24 +119,41 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
         timeout = 30
 
         def do_POST(self) -> None:
-            length = self.headers.get("Content-Length") or "0"
-            if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_REQUEST:
-                self.close_connection = True
-                self._say(413, b"", "text/plain")
+            body = self._body()
+            if body is None:
                 return
-            body = self.rfile.read(int(length))
             headers = {name.lower(): value for name, value in self.headers.items()}
             target = headers.get("x-amz-target", "")
+            service_name = protocols.service_of(headers.get("authorization", "")) or ("ssm" if target else "sts")
+            if service_name not in {"ssm", "sts"}:
+                self._refuse_other(service_name)
+                return
             try:
-                signer = verify(headers, body, keys, service="ssm" if target else "sts", now=dt.datetime.now(dt.UTC))
+                now = dt.datetime.now(dt.UTC)
+                signer = verify(headers, body, keys, service="ssm" if target else "sts", now=now)
                 if target:
                     self._answer(target.removeprefix("AmazonSSM."), body)
                 else:
-                    self._say(200, _sts(body, signer, keys.role), "text/xml")
+                    self._say(200, sts.answer(body, signer, keys, str(uuid.uuid4()), now), protocols.XML)
             except Refused as error:
-                self._refuse(error, xml=not target)
+                self._refuse(error, service_name, queried=not target)
             except ValueError as error:
-                self._refuse(Refused("SerializationException", str(error)), xml=not target)
+                self._refuse(Refused("SerializationException", str(error)), service_name, queried=not target)
+
+        def refuse_method(self) -> None:
+            """Refuse a request in which no operation of SSM or STS can come."""
+            if self._body() is not None:
+                self._refuse_other(protocols.service_of(self.headers.get("Authorization", "")))
+
+        def _body(self) -> bytes | None:
+            """Read the request's body; one that is too long or has no length in bytes is refused, and None."""
+            length = self.headers.get("Content-Length") or "0"
+            chunked = "Transfer-Encoding" in self.headers
+            if chunked or not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_REQUEST:
+                self.close_connection = True
+                self._say(413, b"", "text/plain")
+                return None
+            return self.rfile.read(int(length))
 
         def _answer(self, operation: str, body: bytes) -> None:
             drawn = faults.draw(operation)
@@ -148,13 +163,15 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
             elif Fault.ERROR_AFTER_ACCEPTING in drawn:
                 raise Refused("InternalServerError", "an error after accepting", 500)
             else:
-                self._say(200, json.dumps(answer).encode(), JSON)
+                self._say(200, json.dumps(answer).encode(), protocols.JSON)
 
-        def _refuse(self, error: Refused, *, xml: bool) -> None:
-            if xml:
-                self._say(error.status, _sts_error(error), "text/xml")
-            else:
-                self._say(error.status, json.dumps({"__type": error.code, "message": str(error)}).encode(), JSON)
+        def _refuse_other(self, name: str) -> None:
+            form = self.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+            self._refuse(protocols.not_served(name), name, queried=form)
+
+        def _refuse(self, error: Refused, name: str, *, queried: bool) -> None:
+            refused = sts.refusal(error) if queried and name in {"ssm", "sts"} else error
+            self._say(refused.status, *protocols.told(refused, name, str(uuid.uuid4()), queried=queried))
 
         def _stall(self) -> None:
             """Do not answer until the client disconnects."""
@@ -171,43 +188,12 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
             self.send_header("x-switchproof-emulation", f"SSM of a Switchproof lab (model {model.version()})")
             self.send_header("x-switchproof-not-modelled", " | ".join(NOT_MODELLED))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Log nothing; the caller records the calls."""
 
+    for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        setattr(Handler, f"do_{method}", Handler.refuse_method)
     return Handler
-
-
-def _sts(body: bytes, signer: Key, role: Key) -> bytes:
-    """Answer the two modelled operations of STS: GetCallerIdentity and AssumeRole."""
-    given = parse_qs(body.decode("utf-8", "replace"))
-    match given.get("Action", [""])[0]:
-        case "GetCallerIdentity":
-            arn = ROLE_ARN if signer == role else ARN
-            answer = f"<Arn>{arn}</Arn><UserId>LAB</UserId><Account>{ACCOUNT}</Account>"
-            return _answered("GetCallerIdentity", answer)
-        case "AssumeRole":
-            ends = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
-            keys = f"<AccessKeyId>{role.id}</AccessKeyId><SecretAccessKey>{role.secret}</SecretAccessKey>"
-            keys += f"<SessionToken>{role.token}</SessionToken><Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
-            return _answered("AssumeRole", f"<Credentials>{keys}</Credentials>")
-        case action:
-            raise Refused("InvalidAction", f"{action or 'nothing'} is not modelled by this endpoint")
-
-
-def _answered(action: str, result: str) -> bytes:
-    return (
-        f'<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>{result}</{action}Result>'
-        f"<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{action}Response>"
-    ).encode()
-
-
-def _sts_error(error: Refused) -> bytes:
-    """Return an error in STS's protocol, which has its own names for two of them."""
-    code = {
-        "InvalidSignatureException": "SignatureDoesNotMatch",
-        "UnrecognizedClientException": "InvalidClientTokenId",
-    }
-    body = f"<Code>{escape(code.get(error.code, error.code))}</Code><Message>{escape(str(error))}</Message>"
-    return f"<ErrorResponse><Error><Type>Sender</Type>{body}</Error></ErrorResponse>".encode()

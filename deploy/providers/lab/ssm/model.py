@@ -13,23 +13,23 @@ from switchproof.deploy.providers.lab.ssm.errors import Refused
 
 
 @cache
-def service() -> Any:
-    """Return botocore's model of SSM."""
-    return botocore.session.get_session().get_service_model("ssm")
+def service(name: str = "ssm") -> Any:
+    """Return botocore's model of a service."""
+    return botocore.session.get_session().get_service_model(name)
 
 
 def version() -> str:
-    """Return the version of the model."""
+    """Return the version of SSM's model."""
     return str(service().api_version)
 
 
-def check_request(operation: str, given: Any) -> None:
-    """Validate a request against the model.
+def check_request(operation: str, given: Any, name: str = "ssm") -> None:
+    """Validate a request against the model of a service.
 
     Raises:
         Refused: A value is not valid (ValidationException); the message names it.
     """
-    shape = service().operation_model(operation).input_shape
+    shape = service(name).operation_model(operation).input_shape
     if problems := list(_problems(given, shape, "", limits=True)):
         raise Refused("ValidationException", f"{len(problems)} validation error detected: {'; '.join(problems)}")
 

@@ -18,10 +18,12 @@ from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
 from switchproof.deploy.providers.lab.ssm.instance import Instance
 from switchproof.deploy.providers.lab.ssm.outputs import Finished
+from switchproof.deploy.providers.lab.ssm.sts import ACCOUNT, ARN
 
-ACCOUNT, REGION = "000000000000", "us-east-1"
-ARN = f"arn:aws:iam::{ACCOUNT}:user/lab"
+REGION = "us-east-1"
 PAGE = 50
+VERSION = "1"
+"""The one version of each document."""
 
 
 class Service:
@@ -51,6 +53,7 @@ class Service:
         self._documents = {documents.RUN_SHELL_SCRIPT.name: documents.RUN_SHELL_SCRIPT}
         self._contents: dict[str, str] = {}
         self._sent: dict[str, list[Command]] = {}
+        self._untargeted: list[Command] = []  # no instance has a tag that they name
         self._lock = threading.RLock()
         self._operations: Mapping[str, Callable[[Mapping[str, Any], set[Fault]], dict[str, Any]]] = {
             "SendCommand": self._send,
@@ -102,15 +105,23 @@ class Service:
         document = self._documents.get(request["DocumentName"])
         if document is None:
             raise Refused("InvalidDocument", f"Document {request['DocumentName']} does not exist")
-        ids = list(request.get("InstanceIds", [])) or self._selected(request.get("Targets", []))
+        self._check_version(request)
+        self._check_hash(request)
+        targets = request.get("Targets", [])
+        ids = list(request.get("InstanceIds", [])) or self._selected(targets)
         if len(set(ids)) != len(ids):
             raise Refused("DuplicateInstanceId", "An instance id is given twice")
-        if not ids:
+        if not ids and not targets:
             raise Refused("InvalidParameters", "InstanceIds or Targets are needed")
         for id_ in ids:
             if id_ not in self.instances:
                 raise Refused("InvalidInstanceId", f"Instances [[{id_}]] not in a valid state for account {ACCOUNT}")
         document.script(request.get("Parameters", {}))  # refuses wrong parameters
+        if not ids:
+            untargeted = Command(request, "", document, faults)
+            self._sent[untargeted.id] = []
+            self._untargeted.append(untargeted)
+            return {"Command": untargeted.listed([])}
         commands = [Command(request, id_, document, faults) for id_ in ids]
         for command in commands[1:]:
             command.id = commands[0].id
@@ -119,11 +130,36 @@ class Service:
             self.instances[command.instance].begin(command)
         return {"Command": commands[0].listed(commands)}
 
+    def _check_version(self, request: Mapping[str, Any]) -> None:
+        """Refuse a version that a document does not have; the endpoint keeps one of each."""
+        if request.get("DocumentVersion", VERSION) not in {VERSION, "$DEFAULT", "$LATEST"}:
+            name = request.get("DocumentName") or request["Name"]
+            raise Refused(
+                "InvalidDocumentVersion",
+                f"Document {name} has no version {request['DocumentVersion']}, only {VERSION}",
+            )
+
+    def _check_hash(self, request: Mapping[str, Any]) -> None:
+        """Refuse a hash that is not the document's own; nothing that the endpoint keeps has one of Sha1."""
+        kind = request.get("DocumentHashType", "Sha256")
+        given = request.get("DocumentHash")
+        if given and (kind, given) != ("Sha256", self._hash(request["DocumentName"])):
+            raise Refused("InvalidDocument", f"document hash {given} does not match {kind}.")
+
+    def _hash(self, name: str) -> str:
+        if name not in self._contents:
+            return documents.RUN_SHELL_SCRIPT_HASH
+        return hashlib.sha256(self._contents[name].encode()).hexdigest()
+
     def _selected(self, targets: list[Mapping[str, Any]]) -> list[str]:
         chosen = set(self.instances) if targets else set()
         for target in targets:
             key, values = target.get("Key", ""), target.get("Values", [])
-            if key == "InstanceIds":
+            if key.lower() == "instanceids":
+                if unknown := sorted(set(values) - set(self.instances)):
+                    raise Refused(
+                        "InvalidInstanceId", f"Instances [{unknown}] not in a valid state for account {ACCOUNT}"
+                    )
                 chosen &= set(values)
             elif key.startswith("tag:"):
                 chosen &= {id_ for id_, tags in self._tags.items() if tags.get(key[4:]) in values}
@@ -141,6 +177,14 @@ class Service:
             if now - command.accepted >= self._pace.invisible_s
         ]
 
+    def _ended_empty(self) -> list[Command]:
+        """The commands to nobody; each has ended once an agent would have begun it."""
+        now = time.monotonic()
+        for command in self._untargeted:
+            if now - command.accepted >= self._pace.pickup_s:
+                command.set("Success", "NoInstancesInTag")
+        return [command for command in self._untargeted if now - command.accepted >= self._pace.invisible_s]
+
     def _get(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
         commands = [
             command
@@ -153,8 +197,8 @@ class Service:
             raise Refused("InvalidPluginName", "")
         return commands[0].invocation()
 
-    def _filtered(self, request: Mapping[str, Any]) -> list[Command]:
-        commands = sorted(self._seen(), key=lambda command: command.requested, reverse=True)
+    def _filtered(self, request: Mapping[str, Any], commands: list[Command]) -> list[Command]:
+        commands = sorted(commands, key=lambda command: command.requested, reverse=True)
         commands = [
             command
             for command in commands
@@ -177,13 +221,15 @@ class Service:
         return commands
 
     def _list(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        once = {command.id: command for command in reversed(self._filtered(request))}
+        once = {
+            command.id: command for command in reversed(self._filtered(request, self._seen() + self._ended_empty()))
+        }
         listed = [command.listed(self._sent[command.id]) for command in reversed(once.values())]
         return _paged("Commands", listed, request)
 
     def _list_invocations(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
         plugins = request.get("Details", False)
-        listed = [command.listed_invocation(plugins=plugins) for command in self._filtered(request)]
+        listed = [command.listed_invocation(plugins=plugins) for command in self._filtered(request, self._seen())]
         return _paged("CommandInvocations", listed, request)
 
     def _cancel(self, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
@@ -245,27 +291,29 @@ class Service:
     def _described(self, name: str) -> dict[str, Any]:
         if name not in self._documents:
             raise Refused("InvalidDocument", f"Document {name} does not exist")
-        digest = hashlib.sha256(self._contents.get(name, "").encode()).hexdigest()
         return {
             "Name": name,
-            "Hash": digest,
+            "Hash": self._hash(name),
             "HashType": "Sha256",
             "Owner": ACCOUNT if name in self._contents else "Amazon",
             "Status": "Active",
-            "DocumentVersion": "1",
+            "DocumentVersion": VERSION,
             "PlatformTypes": ["Linux"],
             "DocumentType": "Command",
             "SchemaVersion": self._documents[name].schema,
-            "LatestVersion": "1",
-            "DefaultVersion": "1",
+            "LatestVersion": VERSION,
+            "DefaultVersion": VERSION,
             "DocumentFormat": "JSON",
         }
 
     def _describe_document(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
-        return {"Document": self._described(request["Name"])}
+        described = self._described(request["Name"])
+        self._check_version(request)
+        return {"Document": described}
 
     def _get_document(self, request: Mapping[str, Any], _: set[Fault]) -> dict[str, Any]:
         described = self._described(request["Name"])
+        self._check_version(request)
         if request["Name"] not in self._contents:
             raise Refused("InvalidDocument", "the text of AWS's own documents is not modelled")
         given = {

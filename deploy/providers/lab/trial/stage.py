@@ -231,8 +231,6 @@ class Stage:
     def _by_ssm(self, endpoint: SsmEndpoint) -> dict[str, str]:
         instance = endpoint.instance_ids[HOST]
         return endpoint.environment | {
-            "AWS_ENDPOINT_URL": endpoint.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
             "DEPLOY_INSTANCE_ID": instance,
             "EC2_INSTANCE_ID": instance,
             "SWITCHPROOF_INSTANCE_ID": instance,
