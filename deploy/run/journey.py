@@ -19,6 +19,7 @@ from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
 from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.observe.secrets import recipient_of
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import (
     HostLeft,
@@ -62,6 +63,7 @@ class Journey(Visit):
                 self._take(frame)
                 if self.resolution is None:
                     self._look_before(frame)
+                    self._recipient = recipient_of(frame.get("ssh_key"))
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
                     checkout = self.plan.target.repository.checkout
@@ -114,7 +116,12 @@ class Journey(Visit):
             else:
                 assert self.resolution is not None  # the fleet resolves first
                 verb, job = "converge", "again" if leg == "again" else "converge"
-                values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
+                values = {
+                    "RELEASE_SHA": self.resolution.sha,
+                    "SWITCHPROOF_BUILT": self.built,
+                    "SWITCHPROOF_AGE_RECIPIENT": self._recipient,
+                    "SWITCHPROOF_LOCKED_SECRETS": "" if "secrets" in self.plan.target.preflight.refuse else "1",
+                }
             values["SWITCHPROOF_RECONNECT_S"] = str(math.ceil(self.reconnect_s))
             with self._phase("rollback" if verb == "rollback" else "converge", leg):
                 self._launched, self.returned, self._return, self._unended = True, False, None, leg

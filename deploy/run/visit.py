@@ -91,6 +91,7 @@ class Visit:
         self.differences: Differences | None = None
         self.readiness: Readiness | None = None
         self.built = ""
+        self._recipient = ""
         """The system that the runner built and copied; empty if the host builds its own."""
         self.leg: Leg = "forward"
         self.kept = False
@@ -131,6 +132,9 @@ class Visit:
             if leg != "back":
                 self.before = replace(self.before, failed=tuple(sorted({*self.before.failed, *ended.failing})))
             self._account.closure(leg, self.before.system.running, ended)
+        if ended.activated:
+            for secret in ended.secrets:
+                self._warn(f"The host cannot decrypt {secret}.")
         if NO_STORE_PATH in ended.log:
             self._note(
                 "The host's nixos-rebuild accepts no store path, so the system switched itself, in the same unit."

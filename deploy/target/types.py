@@ -287,7 +287,9 @@ class Build(Table, frozen=True, kw_only=True):
     stall_s: PositiveSeconds = 60.0
 
 
-Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "nix", "clock", "reboot", "failed"]
+Finding: TypeAlias = Literal[
+    "store", "var", "boot", "inodes", "memory", "nix", "clock", "reboot", "failed", "secrets"
+]
 
 
 class Preflight(Table, frozen=True, kw_only=True):
@@ -304,7 +306,7 @@ class Preflight(Table, frozen=True, kw_only=True):
         clock_s: Seconds by which the host's clock may differ from the runner's.
     """
 
-    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes", "nix")
+    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes", "nix", "secrets")
     store_mib: Annotated[int, Meta(ge=0)] = 1024
     var_mib: Annotated[int, Meta(ge=0)] = 64
     boot_mib: Annotated[int, Meta(ge=0)] = 32

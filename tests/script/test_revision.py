@@ -44,7 +44,7 @@ def resolved(repository: Path, tmp_path: Path, revision: str, **values: str) -> 
     """How the script resolves a revision in a clone of its own: outcome, commit and subject; and the detail."""
     given = {"HOME": str(tmp_path), "RELEASE_SHA": revision, "WORKDIR": str(tmp_path / "clone")}
     given |= {"REPO_URL": f"file://{repository}", **values}
-    told = run(RESOLVE, "answer", "revision", "files", "lock", folder=tmp_path, values=given)
+    told = run(RESOLVE, "files", "answer", "revision", "files", "lock", folder=tmp_path, values=given)
     head, detail = told.split("\n")[:2]
     return head, detail
 

@@ -46,13 +46,14 @@ candidates() {
 }
 
 # Say how much room there is for a deploy: bytes, then inodes of how many, in each of the places that it writes to. And
-# with which nix it would build.
+# with which nix it would build, and the key that secrets are encrypted for.
 say_room() {
   say room "$(
     df -B1 --output=file,target,avail,iavail,itotal /nix/store /var/lib /boot /boot/efi /efi 2>/dev/null || true # some are not there
     grep -E '^(MemAvailable|SwapFree):' /proc/meminfo || true
     timeout 10 nix --version 2>/dev/null || true
   )"
+  say_file ssh_key /etc/ssh/ssh_host_ed25519_key.pub
 }
 
 # Fetch while the host is noted, one after the other: who asked before, and lost the connection, may still be at it.
