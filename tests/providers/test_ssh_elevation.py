@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.connection import NotRoot, RootRefused
+from switchproof.deploy.providers.elevation import How
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.providers.ssh.auth.elevation import How
 from tests.logins import COMMAND, PASSWORD, allow, login_user
 from tests.providers.ways import SOON_S, inside, provider, run
 

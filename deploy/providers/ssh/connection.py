@@ -21,7 +21,7 @@ from switchproof.deploy.connection import (
     Question,
 )
 from switchproof.deploy.host import limits
-from switchproof.deploy.providers.ssh.auth.elevation import IS_ROOT, Ascent, Elevation
+from switchproof.deploy.providers.elevation import IS_ROOT, Ascent, Elevation
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
