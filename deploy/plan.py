@@ -18,7 +18,6 @@ from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers import kind_of, load
 from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
-from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
@@ -283,11 +282,6 @@ def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Tar
     name = "--build=runner" if options.build else f"{path}: build.on"
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: the runner can copy systems only over SSH; let these hosts build (--build=host)")
-    if (become := target.table(Ssh).become) is not None:
-        raise UsageError(
-            f"{name}: the runner copies systems only as root, but ssh.become is {become!r}; "
-            "let these hosts build (--build=host)"
-        )
     if not (target.build.repository or target.repository.url):
         raise UsageError(
             f"{name}: the runner has no repository to fetch from; set build.repository or repository.url"
