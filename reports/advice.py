@@ -79,6 +79,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step(f"Correct {asked} and run again.")]
         case ExitCode.UNSIGNED:
             return [Step("No host needs help. Fix what kept the run from being signed, and run again.")]
+        case ExitCode.INCONCLUSIVE if record.run.dirty and record.judged.accepted:
+            return [Step("Every check passed. To prove it, commit the tree, and deploy the commit.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, remove the selection:", _command(record, "--audit"))]
         case _ if remedy := causes.nobody_let_in(record):

@@ -103,6 +103,8 @@ def _incomplete(record: Record) -> str:
     """Return why a run proves nothing whatever state its hosts are in; empty without such a reason."""
     if record.run.selected:
         return f"you selected checks with {text.one_line(record.run.selected)}, so the others did not run"
+    if record.run.dirty:
+        return f"the working tree {record.run.dirty} is not committed, so no commit is proven"
     if record.run.merged and record.run.merged.problems:
         return text.brief("; ".join(record.run.merged.problems), MERGED_CHARACTERS)
     if record.run.unreported:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
+from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.contract import HostState, Verdict
 from switchproof.deploy.errors import BuildFailed, Inconclusive, SwitchproofError, UsageError
 from switchproof.deploy.host.budget import FETCH_S
@@ -27,6 +28,7 @@ from switchproof.deploy.record.events import (
 )
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
+from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
 from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
 from switchproof.deploy.run.visit import LOOK, Visit
@@ -57,6 +59,8 @@ class Journey(Visit):
         if self.resolution is None or (is_full(revision) and self.resolution.sha != revision):
             claim = "1" if self.plan.mode.changes_hosts else ""
             with self._phase("resolve"):
+                if self.plan.source:
+                    self._delivery.bring_source(self.plan.source, self.plan.target.repository.checkout)
                 self._claimed = bool(claim)  # also when its answer is lost
                 values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
                 frame = self._host_side.ask("resolve", values, FETCH_S)
@@ -64,6 +68,9 @@ class Journey(Visit):
                 if self.resolution is None:
                     self._look_before(frame)
                     self._recipient = recipient_of(frame.get("ssh_key"))
+                if self.plan.source:
+                    with suppress(ConnectionProblem):  # what stays there is deleted by a later run
+                        self._host_side.run(f"rm -f {source_file(self._run)}\n", ANSWER_S)
                 self.resolution = read_resolution(frame, revision)
                 if "with uncommitted changes" in frame.get("checkout"):
                     checkout = self.plan.target.repository.checkout

@@ -43,7 +43,7 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
-from switchproof.deploy.run.delivery import Delivery
+from switchproof.deploy.run.delivery import Delivery, source_file
 from switchproof.deploy.run.knock import Knock
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 from switchproof.deploy.target.types import Health, Host
@@ -348,7 +348,7 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
     target = plan.target
     return {
         "WORKDIR": target.repository.checkout,
-        "REPO_URL": target.repository.url or "",
+        "REPO_URL": source_file(run) if plan.source else target.repository.url or "",
         "FLAKE_ATTR": host.flake_attr,
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,

@@ -77,11 +77,13 @@ class Host(Table, frozen=True, kw_only=True):
         name: Its name, which file names and test ids contain.
         flake_attr: Its name among the flake's nixosConfigurations.
         groups: Names under which `--host=@group` selects it.
+        allow_dirty: Whether it takes a working tree that is not committed (`--dirty`).
     """
 
     name: Name
     flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")]
     groups: tuple[Name, ...] = ()
+    allow_dirty: bool = False
 
     def part(self, kind: type[_T]) -> _T:
         """Return a provider's own keys of this host, as the provider's type for them."""
