@@ -19,7 +19,7 @@ from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
-from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.observe.secrets import recipient_of
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import (
@@ -72,6 +72,8 @@ class Journey(Visit):
                     with suppress(ConnectionProblem):  # what stays there is deleted by a later run
                         self._host_side.run(f"rm -f {source_file(self._run)}\n", ANSWER_S)
                 self.resolution = read_resolution(frame, revision)
+                for warning in (text for kind, text in LEFT_OUT.items() if kind in frame.get("left_out").split()):
+                    self._warn(warning)
                 if "with uncommitted changes" in frame.get("checkout"):
                     checkout = self.plan.target.repository.checkout
                     self._note(f"The checkout {checkout} has uncommitted changes; they were not touched.")

@@ -71,6 +71,13 @@ fetch_in_turn() {
   exec {turn}>&-
 }
 
+# What nix leaves out of a commit's source, unless its flake.nix asks for it.
+left_out_of() {
+  local names; names=$(git -C "$WORKDIR" ls-tree --name-only "$1" -- .gitmodules .gitattributes)
+  [[ $names != *.gitmodules* ]] || echo submodules
+  [[ $names != *.gitattributes* ]] || ! git -C "$WORKDIR" show "$1:.gitattributes" | grep filter=lfs >/dev/null || echo lfs
+}
+
 verb_resolve() {
   if [ -z "$RELEASE_SHA" ]; then refuse malformed "'' is not a revision: set RELEASE_SHA to a commit, a branch or a tag"; return; fi
   if ! git check-ref-format --allow-onelevel "$RELEASE_SHA" 2>/dev/null || [[ $RELEASE_SHA == -* ]]; then
@@ -107,6 +114,7 @@ verb_resolve() {
       say subject "${of_commit[0]:-}"
       say author "${of_commit[1]:-}"
       say authored "${of_commit[2]:-}"
+      say left_out "$(left_out_of "${shas[0]}")"
       say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
         [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
       ;;
