@@ -27,7 +27,8 @@ readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
 readonly US=$'\x1f' RS=$'\x1e'
 
 RELEASE_SHA=${RELEASE_SHA:-} WORKDIR=${WORKDIR:-/opt/choiros/workspace} REPO_URL=${REPO_URL:-}
-FLAKE_ATTR=${FLAKE_ATTR:-$(cat /proc/sys/kernel/hostname)}
+FLAKE_ATTR=${FLAKE_ATTR:-}
+[ -n "$FLAKE_ATTR" ] || read -r FLAKE_ATTR </proc/sys/kernel/hostname
 RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_OWNER:-${USER:-root} by hand}
 readonly RUN_DIR=$STATE/runs/$RUN
 LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}
