@@ -12,6 +12,7 @@ from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
 from switchproof.reports import text
 from switchproof.reports.legs import LEG_WORDS
+from switchproof.reports.reading import state_words
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, if lines stay on the screen."""
@@ -165,7 +166,7 @@ class Board:
             case ev.RollbackBegun():
                 return [Line(f"{event.host} rolling back to {event.to}: {text.brief(event.reason)}")]
             case ev.HostLeft():
-                return [Line(f"{event.host} is {event.state}: {text.brief(event.reason)}")]
+                return [Line(f"{event.host} {state_words(event.state)}: {text.brief(event.reason)}")]
             case ev.Warned():
                 return [Line(f"{event.host} NOTE WELL: {text.brief(event.text, WARNING_CHARACTERS)}")]
             case ev.Noted():

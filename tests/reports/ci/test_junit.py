@@ -166,10 +166,15 @@ def test_second_deploy_of_a_drill_is_a_suite() -> None:
 
 
 def test_properties_tell_what_was_tested() -> None:
-    """A suite says its verdict, the state of its host and which commit it was."""
+    """A suite says its verdict, the state of its host and why, how the run ended and which commit it was."""
     suite = suites(stories.rolled_back())["a"]
-    known = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    known = {each.get("name"): each.get("value", "") for each in suite.iter("property")}
+    assert known.pop("cause").startswith(
+        "clause hypervisor, “The hypervisor answers /login on 127.0.0.1:9090” failed"
+    )
     assert known == {
+        "run-verdict": "non-canonical",
+        "exit-code": "1",
         "verdict": "failed",
         "state": "rolled-back",
         "sha": SHA,

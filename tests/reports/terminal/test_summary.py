@@ -192,7 +192,7 @@ def test_quiet_states_need_no_reason() -> None:
     """A state's reason is told where the host is neither converged nor unchanged."""
     shown = lines(stories.rolled_back())
     assert "b is converged" in shown
-    assert "a is rolled-back: It runs the toplevel it had before, verified by every check." in shown
+    assert "a is rolled back: It runs the toplevel it had before, verified by every check." in shown
 
 
 def test_warning_is_told_after_the_states() -> None:
