@@ -16,7 +16,7 @@ from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
 from switchproof.reports.legs import legs_of
-from switchproof.reports.terminal.activity import WARNING_CHARACTERS
+from switchproof.reports.terminal.activity import WARNING_CHARACTERS, phase_name
 
 WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
@@ -88,7 +88,7 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         lines += _states(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
-    lines += [Text(), *_report(record, folder), *_exit(record)]
+    lines += [Text()] * bool(lines[-1].plain) + [*_report(record, folder), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
         if step.command:
@@ -235,6 +235,30 @@ def _findings(record: Record) -> list[Text]:
         wrapped[0].stylize(STYLES.get(each.verdict, ""), 0, len(each.verdict))
         lines += wrapped
     return lines
+
+
+def durations(record: Record, count: int, at_least_s: float = 0.0) -> str:
+    """Render the phases that took longest, for pytest's option `--durations`.
+
+    Checks wait for answers together, so the time of a test is that of the phase that it was the first to need.
+
+    Args:
+        record: The run.
+        count: How many; 0 for all.
+        at_least_s: Seconds of the shortest phase.
+    """
+    took = sorted(
+        (
+            ((phase.finished - phase.started).total_seconds(), host.name, phase)
+            for host in record.hosts
+            for phase in host.phases
+            if phase.finished and (phase.finished - phase.started).total_seconds() >= at_least_s
+        ),
+        key=lambda each: -each[0],
+    )
+    shown = took[:count] if count else took
+    lines = [f"{seconds:8.2f} s  {host} {phase_name(phase.phase, phase.leg)}" for seconds, host, phase in shown]
+    return text.inert("\n".join([f"slowest {text.count(len(shown), 'phase')}:", *lines])) + "\n"
 
 
 def _row(name: str, cells: Sequence[str], widths: list[int], first: int) -> Text:
