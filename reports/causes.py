@@ -85,13 +85,18 @@ class Cause:
     @property
     def file(self) -> str:
         """The path of the evidence to read first: a unit's journal, or the check's own file; empty without either."""
-        own = (path for path in self.check.evidence if "/diagnostics/" not in path)
-        return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
+        return file_of(self.check)
 
     @property
     def sentence(self) -> str:
         """The hosts and their failure in one line, without a full stop."""
         return f"on {self.where}, {self.what}"
+
+
+def file_of(check: Check) -> str:
+    """Return the path of a check's evidence to read first, a unit's journal or its own file; empty without one."""
+    own = (path for path in check.evidence if "/diagnostics/" not in path)
+    return next((path for path in check.evidence if JOURNAL in path), next(own, ""))
 
 
 def causes_of(record: Record) -> list[Cause]:

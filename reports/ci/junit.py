@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from switchproof.deploy.contract import ExitCode, RunVerdict, Verdict
@@ -30,6 +30,11 @@ DETAIL_CHARACTERS = 4_000_000
 
 
 _WAIVER_CHARACTERS = 400
+_RED = (Verdict.FAILED, Verdict.INCONCLUSIVE)
+_OUTPUT_CHARACTERS = 1000
+"""Characters of the output of a case that did not fail, of which Jenkins keeps all."""
+_ATTACHABLE = re.compile(r"evidence/[^|\]\n\r]+")
+"""A path of evidence that can stand in an attachment's mark."""
 
 
 def render(record: Record, folder: Path | None = None) -> str:
@@ -96,10 +101,31 @@ def _case(suite: ET.Element, classname: str, check: Check, details: _Details, fo
         if check.verdict is Verdict.WAIVED:
             message = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {message}"
         result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(message))
-        result.text = clean(details(check))
-    # GitLab and Jenkins' JUnit attachments plugin read the lines with attachments.
-    attached = [f"[[ATTACHMENT|{folder / path}]]" for path in check.evidence] if folder and tag else []
-    ET.SubElement(case, "system-out").text = clean("\n".join([text.one_line(check.title), *attached]))
+        result.text = clean(details(check) or message)  # GitLab takes no result without a text
+    ET.SubElement(case, "system-out").text = clean(_output(check, folder if tag else None))
+
+
+def _output(check: Check, folder: Path | None) -> str:
+    """Return the output of a case: its title, the module of an own check, and a line for each attachment.
+
+    Jenkins' JUnit attachments plugin takes every mark, one a line; GitLab links the file of the first. Jenkins cuts
+    the middle out of a long output of a case that did not fail, which could cut a mark.
+    """
+    lines = [text.one_line(check.title), *([f"Check: {text.one_line(check.source)}"] if check.source else [])]
+    lines = [line.replace("[[", "[ [") for line in lines]  # no title names a file for CI to fetch
+    for path in _attachable(check, folder) if folder else ():
+        mark = f"[[ATTACHMENT|{path}]]"
+        if check.verdict in _RED or len("\n".join([*lines, mark])) <= _OUTPUT_CHARACTERS:
+            lines.append(mark)
+    return "\n".join(lines)
+
+
+def _attachable(check: Check, folder: Path) -> Iterator[Path]:
+    """Yield the evidence of a check that is in the run's folder, the file to read first before the others."""
+    first = causes.file_of(check)
+    for path in sorted(check.evidence, key=lambda path: path != first):
+        if _ATTACHABLE.fullmatch(path) and ".." not in Path(path).parts:
+            yield folder / path
 
 
 class _Details:
