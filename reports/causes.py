@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class Cause:
     def host(self) -> str:
         """The first host, to which `check` belongs."""
         return self.hosts[0]
+
+    @property
+    def anchor(self) -> str:
+        """The HTML id of its entry, which another run with the same cause has as well."""
+        digest = hashlib.sha256(repr(_likeness(self)).encode()).hexdigest()
+        return f"sp-cause-{text.slug(self.check.id)}-{digest[:6]}"
 
     @property
     def is_symptom(self) -> bool:

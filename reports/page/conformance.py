@@ -40,6 +40,7 @@ class HostPart:
         charts: The health of its endpoints on each leg, after the leg's name.
         durations: The durations of its phases.
         folded: Whether the part is closed until a reader opens it.
+        causes: The numbers of the causes that the page lists for it.
     """
 
     host: Host
@@ -48,6 +49,7 @@ class HostPart:
     charts: Sequence[tuple[str, attempts.Chart]]
     durations: Sequence[Duration]
     folded: bool
+    causes: Sequence[int]
 
     @property
     def troubled(self) -> bool:
@@ -77,7 +79,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         audited=any(leg.audit for leg in legs),
         legs=legs,
         leg_words=LEG_WORDS,
-        hosts=list(host_parts(record, legs)),
+        hosts=list(host_parts(record, legs, [cause for cause, _ in first])),
         many=reading.MANY,
         groups=Counter(group for host in record.hosts for group in host.groups),
         proofs=shown,
@@ -120,6 +122,11 @@ def style() -> str:
     return environment().get_template("conformance.css.j2").render()
 
 
+def script() -> str:
+    """Return the page's only script of its own: it filters, and the page is complete without it."""
+    return environment().get_template("filter.js.j2").render()
+
+
 @functools.cache
 def environment() -> jinja2.Environment:
     """Return the environment with which every page is rendered."""
@@ -159,7 +166,7 @@ def prepare() -> None:
         env.get_template(name)
 
 
-def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
+def host_parts(record: Record, legs: Sequence[Leg], first: Sequence[causes.Cause] = ()) -> Iterator[HostPart]:
     """Yield every host's part; of many hosts, failing ones come first."""
     parts = []
     by_host: dict[str, list[Leg]] = {}
@@ -171,7 +178,8 @@ def host_parts(record: Record, legs: Sequence[Leg]) -> Iterator[HostPart]:
         charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
         passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
         folded = len(record.hosts) > reading.MANY and passed
-        parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded))
+        mine_of = [number for number, cause in enumerate(first, 1) if host.name in cause.hosts]
+        parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded, mine_of))
     many = len(parts) > reading.MANY
     yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
 

@@ -115,7 +115,7 @@ def standalone(
 ) -> str:
     """Render a self-contained page.
 
-    The page's content security policy allows only the test log's script and the page's own styles, and no request.
+    The page's content security policy allows its own styles, its filter and the test log's script, and no request.
 
     Args:
         record: The run.
@@ -125,19 +125,23 @@ def standalone(
     """
     environment = conformance.environment()
     style = conformance.style() + environment.get_template("page.css.j2").render(log=log)
+    script = conformance.script()
+    scripts = [_digest(script), *([log.script_sha256] if log else [])]
     policy = [
         "default-src 'none'",
+        "script-src " + " ".join(f"'sha256-{digest}'" for digest in scripts),
         f"style-src 'sha256-{_digest(style)}'",
         "base-uri 'none'",
         "form-action 'none'",
     ]
     if log:
-        policy += [f"script-src 'sha256-{log.script_sha256}'", "img-src data:", "media-src data:"]
+        policy += ["img-src data:", "media-src data:"]
     return environment.get_template("page.html.j2").render(
         policy="; ".join(policy),
         title=title(record),
         style=Markup(style),  # noqa: S704 - our own templates and pytest-html's style sheet
         fragment=Markup(conformance.render(record, folder)),  # noqa: S704 - rendered with autoescape on
+        script=Markup(script),  # noqa: S704 - our own template
         log=log,
         log_problem=log_problem,
     )

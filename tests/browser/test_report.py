@@ -100,7 +100,7 @@ def test_dark_is_dark(browser: Browser, page_of: Callable[[str], Path]) -> None:
 
 def test_paper_shows_what_a_screen_folds(browser: Browser, page_of: Callable[[str], Path]) -> None:
     """On paper an emulated run says so beside its verdict, nothing hides in a fold, and it is dark on white."""
-    with view(browser, page_of("unsafe"), paper=True) as seen:
+    with view(browser, page_of("unsafe"), "sp-all", paper=True) as seen:
         expect(seen.page.get_by_text("proves nothing about the real").first).to_be_visible()
         expect(seen.page.get_by_text("Unsafe", exact=False).first).to_be_visible()
         assert seen.page.evaluate("getComputedStyle(document.body).backgroundColor") in {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as stdlib_html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ def test_conformance_part_stands_above_the_test_log(pytester: pytest.Pytester, f
     run(pytester, folder, story="rolled_back")
     root = pages.read((folder / "report.html").read_text())
     body = [child for child in root.one("body").children if isinstance(child, pages.Element)]
-    assert [child.tag for child in body] == ["main", "section"]
+    assert [child.tag for child in body] == ["main", "script", "section"]
     assert body[0].one("h1").text.endswith("Non-canonical")
-    assert body[1].all("h2")[0].text == "Test log"
-    assert body[1].all("table", id="results-table")
+    assert body[2].all("h2")[0].text == "Test log"
+    assert body[2].all("table", id="results-table")
     assert root.one("html").attributes["lang"] == "en"
     assert root.one("head").one("title").text.startswith("non-canonical: deploy of 1a2b3c4, ovh")
     assert [path.name for path in folder.iterdir()] == ["report.html"]
@@ -102,17 +103,17 @@ def test_test_log_cannot_inject(pytester: pytest.Pytester, folder: Path) -> None
         inserted = pages.read("".join([*row["resultsTableRow"], row["log"]]))
         assert {element.tag for element in inserted.all()} <= {"td", "span"}
     assert not root.all("img", src="x")
-    assert [element.tag for element in root.all("script")] == ["script"]
+    assert len(root.all("script")) == 2
 
 
-def test_only_the_log_s_own_script_may_run(pytester: pytest.Pytester, folder: Path) -> None:
-    """The page's policy allows one script by its digest, and neither handlers nor anything from elsewhere."""
+def test_only_the_filter_and_the_log_s_own_script_may_run(pytester: pytest.Pytester, folder: Path) -> None:
+    """The page's policy allows two scripts by their digests, and neither handlers nor anything from elsewhere."""
     run(pytester, folder)
     root = pages.read((folder / "report.html").read_text())
     (policy,) = [meta.attributes["content"] for meta in root.all("meta") if "http-equiv" in meta.attributes]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
-    assert rules["script-src"].startswith("'sha256-")
+    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}=' 'sha256-[A-Za-z0-9+/]{43}='", rules["script-src"])
     assert rules["style-src"].startswith("'sha256-")
     assert not [rule for rule in rules.values() if "unsafe" in rule]
     assert len(root.all("style")) == 1
@@ -121,7 +122,7 @@ def test_only_the_log_s_own_script_may_run(pytester: pytest.Pytester, folder: Pa
 def test_test_log_s_filters_have_labels(pytester: pytest.Pytester, folder: Path) -> None:
     """Who cannot see where a box stands is told what it shows."""
     run(pytester, folder)
-    boxes = pages.read((folder / "report.html").read_text()).all("input")
+    boxes = pages.read((folder / "report.html").read_text()).one("section", class_="switchproof-log").all("input")
     labels = [box.attributes["aria-label"] for box in boxes]
     assert len(labels) == len(set(labels)) > 5
     assert "Show failed" in labels
