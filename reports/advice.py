@@ -46,7 +46,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             if record.provider == "lab" and record.run.options.get("lab_keep"):
                 return [Step("Nothing to do. The lab's hosts stay up; take them down with:", _LAB_DOWN)]
             if record.provider == "lab":
-                return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
+                kept = "Hosts of `switchproof lab up` stay up; those that this run started are gone."
+                return [Step(f"Nothing to do. {kept}")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
@@ -79,6 +80,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step(f"Correct {asked} and run again.")]
         case ExitCode.UNSIGNED:
             return [Step("No host needs help. Fix what kept the run from being signed, and run again.")]
+        case ExitCode.INCONCLUSIVE if record.run.dirty and record.judged.accepted:
+            return [Step("Every check passed. To prove it, commit the tree, and deploy the commit.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, remove the selection:", _command(record, "--audit"))]
         case _ if remedy := causes.nobody_let_in(record):

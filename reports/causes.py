@@ -59,9 +59,12 @@ class Cause:
     @property
     def where(self) -> str:
         """The names of the hosts, with the leg unless it is the first."""
-        noun = "host" if len(self.hosts) == 1 else "hosts"
-        leg = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
-        return f"{noun} {named(self.hosts)}{leg}"
+        return f"{'host' if len(self.hosts) == 1 else 'hosts'} {self.named}"
+
+    @property
+    def named(self) -> str:
+        """The names of the hosts, with the leg unless it is the first, without a noun."""
+        return named(self.hosts) + ("" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})")
 
     @property
     def what(self) -> str:
@@ -82,13 +85,18 @@ class Cause:
     @property
     def file(self) -> str:
         """The path of the evidence to read first: a unit's journal, or the check's own file; empty without either."""
-        own = (path for path in self.check.evidence if "/diagnostics/" not in path)
-        return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
+        return file_of(self.check)
 
     @property
     def sentence(self) -> str:
         """The hosts and their failure in one line, without a full stop."""
         return f"on {self.where}, {self.what}"
+
+
+def file_of(check: Check) -> str:
+    """Return the path of a check's evidence to read first, a unit's journal or its own file; empty without one."""
+    own = (path for path in check.evidence if "/diagnostics/" not in path)
+    return next((path for path in check.evidence if JOURNAL in path), next(own, ""))
 
 
 def causes_of(record: Record) -> list[Cause]:
@@ -114,6 +122,23 @@ def causes_of(record: Record) -> list[Cause]:
 def first_cause(record: Record) -> Cause | None:
     """Return the cause that comes first in the contract's order; None if nothing failed."""
     return next(iter(causes_of(record)), None)
+
+
+def explaining(record: Record) -> list[Cause]:
+    """Return the causes to name: no check that never ran, and of an interrupted run only those that failed."""
+    if record.verdict.accepted:
+        return []
+    return [
+        cause
+        for cause in causes_of(record)
+        if not cause.is_symptom and (not record.run.interrupted or cause.check.verdict is Verdict.FAILED)
+    ]
+
+
+def others(record: Record) -> list[Cause]:
+    """Return the causes to name after the first, which the sentence about the run names."""
+    first = first_cause(record)
+    return [cause for cause in explaining(record) if cause != first]
 
 
 def summary(record: Record, causes: list[Cause]) -> str:

@@ -323,6 +323,7 @@ class Dialogue:
             installed=read_realised(frame.get("installed")),
             boot_problem=frame.get("boot.problem").strip(),
             failing=tuple(frame.get("failing").split()),
+            secrets=tuple(frame.get("secrets").splitlines()),
             restored="restored" in frame.sections,
         )
 

@@ -12,17 +12,20 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
 from switchproof.reports.legs import legs_of
-from switchproof.reports.terminal.activity import WARNING_CHARACTERS
+from switchproof.reports.terminal.activity import WARNING_CHARACTERS, phase_name
 
 WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
 
 PLAN_LINES = 40
 """Lines of a plan shown for one host; a kernel update has hundreds."""
+
+CAUSES = 10
+"""Causes listed after the first."""
 
 LACKS = 6
 """Missing proofs shown for a step of the cutover."""
@@ -51,7 +54,6 @@ _EXPLAINED = (ExitCode.SAFE_FAILURE, ExitCode.UNSAFE, ExitCode.INCONCLUSIVE)
 _WRITTEN = re.compile(r"^(\s*)\d{4}-\d\d-\d\dT\S+ \S+ ")
 """The time and the host, which journalctl writes before a line."""
 
-_QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
 
 
@@ -86,7 +88,7 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         lines += _states(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
-    lines += [Text(), *_report(record, folder), *_exit(record)]
+    lines += [Text()] * bool(lines[-1].plain) + [*_report(record, folder), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
         if step.command:
@@ -162,11 +164,10 @@ def cutover_lines(record: Record) -> list[Text]:
 
 def _causes(record: Record) -> list[Text]:
     """Return the causes after the first, which the sentence above names."""
-    others = [] if record.verdict.accepted else causes.causes_of(record)[1:]
-    shown = [each for each in others if not each.is_symptom]
-    if record.run.interrupted:
-        shown = [each for each in shown if each.check.verdict is Verdict.FAILED]
-    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in shown]
+    others = causes.others(record)
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in others[:CAUSES]]
+    if len(others) > CAUSES:
+        lines.append([Text(f"- and {len(others) - CAUSES} more causes, in the report")])
     return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
 
 
@@ -216,30 +217,48 @@ def _table(record: Record) -> list[Text]:
 
 def _planned(host: Host) -> list[Text]:
     """Return the first lines of what a deploy would change on a host; the report has all."""
+    planned = reading.planned(host)
     lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
-    for check in (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks):
-        lines_of_plan = [
-            text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()
-        ]
-        lines += [Text(f"  {line}") for line in lines_of_plan[:PLAN_LINES]]
-        if len(lines_of_plan) > PLAN_LINES:
-            lines.append(Text(f"  … and {len(lines_of_plan) - PLAN_LINES} more lines in the report"))
+    lines += [Text(f"  {text.inert(line)}") for line in planned[:PLAN_LINES]]
+    if len(planned) > PLAN_LINES:
+        lines.append(Text(f"  … and {len(planned) - PLAN_LINES} more lines in the report"))
     return lines
 
 
 def _findings(record: Record) -> list[Text]:
     """Return what a preflight found, each finding once with the hosts that it is about."""
-    hosts: dict[tuple[Verdict, str], list[str]] = {}
-    for host in record.hosts:
-        for check in (check for clause in host.clauses for check in clause.checks):
-            if check.verdict is not Verdict.PASSED:
-                hosts.setdefault((check.verdict, check.message or check.title), []).append(host.name)
     lines = []
-    for (verdict, message), names in hosts.items():
-        wrapped = _wrapped(f"{verdict}  {causes.named(names)}: {text.brief(message, WARNING_CHARACTERS)}")
-        wrapped[0].stylize(STYLES.get(verdict, ""), 0, len(verdict))
+    for each in reading.findings(record):
+        wrapped = _wrapped(
+            f"{each.verdict}  {causes.named(each.hosts)}: {text.brief(each.message, WARNING_CHARACTERS)}"
+        )
+        wrapped[0].stylize(STYLES.get(each.verdict, ""), 0, len(each.verdict))
         lines += wrapped
     return lines
+
+
+def durations(record: Record, count: int, at_least_s: float = 0.0) -> str:
+    """Render the phases that took longest, for pytest's option `--durations`.
+
+    Checks wait for answers together, so the time of a test is that of the phase that it was the first to need.
+
+    Args:
+        record: The run.
+        count: How many; 0 for all.
+        at_least_s: Seconds of the shortest phase.
+    """
+    took = sorted(
+        (
+            ((phase.finished - phase.started).total_seconds(), host.name, phase)
+            for host in record.hosts
+            for phase in host.phases
+            if phase.finished and (phase.finished - phase.started).total_seconds() >= at_least_s
+        ),
+        key=lambda each: -each[0],
+    )
+    shown = took[:count] if count else took
+    lines = [f"{seconds:8.2f} s  {host} {phase_name(phase.phase, phase.leg)}" for seconds, host, phase in shown]
+    return text.inert("\n".join([f"slowest {text.count(len(shown), 'phase')}:", *lines])) + "\n"
 
 
 def _row(name: str, cells: Sequence[str], widths: list[int], first: int) -> Text:
@@ -273,17 +292,11 @@ def _waiver(result: WaiverResult) -> list[Text]:
 
 def _states(record: Record) -> list[Text]:
     """Return the state of each host; of many hosts, those with the same state share a line."""
-    many = len(record.hosts) > reading.MANY
-    alike: dict[tuple[str, ...], list[Host]] = {}
-    for host in record.hosts:
-        reason = "" if host.state in _QUIET else text.brief(host.state_reason)
-        alike.setdefault((host.state, reason) if many else (host.name,), []).append(host)
     lines = []
-    for hosts in alike.values():
-        state, verb = hosts[0].state, "is" if len(hosts) == 1 else "are"
-        reason = "" if state in _QUIET else f": {text.brief(hosts[0].state_reason)}"
-        line = _wrapped(f"{causes.named([host.name for host in hosts])} {verb} {state}{reason}")
-        line[0].highlight_words([state.value], STYLES.get(state, ""))
+    for group in reading.states(record):
+        reason = f": {text.brief(group.reason)}" if group.reason else ""
+        line = _wrapped(f"{causes.named(group.hosts)} {group.words}{reason}")
+        line[0].highlight_words([group.words.partition(" ")[2]], STYLES.get(group.state, ""))
         lines += line
     return lines
 

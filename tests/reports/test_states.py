@@ -90,7 +90,7 @@ def test_a_canonical_run_states_the_bound_of_its_soak() -> None:
     )
 
 
-@pytest.mark.parametrize(("keep", "says"), [("yes", "stay up"), ("", "gone with the run")])
+@pytest.mark.parametrize(("keep", "says"), [("yes", "stay up"), ("", "those that this run started are gone")])
 def test_the_lab_s_hosts_are_gone_only_if_they_are(keep: str, says: str) -> None:
     """With --lab-keep the last line says that the hosts stay up, and how to take them down."""
     record = stories.canonical().record()

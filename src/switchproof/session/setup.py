@@ -135,6 +135,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     configure_html(config, folder)
     # Below -1 pytest counts no tests in a last line of its own: the summary says what was proven.
     config.option.tbstyle, config.option.reportchars = "no", ""
+    outputs.durations, config.option.durations = config.option.durations, None
     config.option.verbose = -1 if config.option.collectonly else -2
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")
@@ -177,6 +178,8 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 soak=options.soak,
                 take_lock=options.take_lock,
                 build=options.build,
+                source=options.source,
+                dirty=options.dirty,
                 report_dir=options.report_dir,
                 keep_runs=options.keep_runs,
                 lab_keep=options.lab_keep,
