@@ -64,7 +64,7 @@ class Cause:
     @property
     def named(self) -> str:
         """The names of the hosts, with the leg unless it is the first, without a noun."""
-        return named(self.hosts) + ("" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})")
+        return labelled(self.hosts, self.leg)
 
     @property
     def what(self) -> str:
@@ -169,6 +169,11 @@ def named(hosts: tuple[str, ...] | list[str]) -> str:
     if len(names) > _NAMED:
         names = [*names[: _NAMED // 2], f"{len(names) - _NAMED // 2} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def labelled(hosts: tuple[str, ...] | list[str], leg: LegName) -> str:
+    """Format host names with their leg, unless it is the first."""
+    return named(hosts) + ("" if leg == "forward" else f" ({LEG_WORDS[leg]})")
 
 
 def nobody_let_in(record: Record) -> str:

@@ -10,7 +10,7 @@ from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.reports import causes, text
-from switchproof.reports.legs import LEG_WORDS, legs_of
+from switchproof.reports.legs import LEG_WORDS, Leg, legs_of
 
 SHAPES: dict[str, str] = {
     Verdict.PASSED: "✓",
@@ -231,6 +231,43 @@ def waiver_words(result: WaiverResult) -> str:
         case _:
             expired = ", and has expired: remove it" if result.waiver.expired else ""
             return f"the waiver of {about} ({terms}) is of a check that this run does not make{expired}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of hosts and clauses.
+
+    Attributes:
+        label: The names of the hosts, with the leg unless it is the first.
+        verdicts: The verdicts of the five clauses.
+        state: The state of the hosts; None for a leg after the first.
+    """
+
+    label: str
+    verdicts: list[Verdict]
+    state: HostState | None
+
+
+def matrix(record: Record) -> tuple[list[Row], int]:
+    """Return the rows of hosts and clauses, and how many hosts have none because they passed every clause.
+
+    Of many hosts, those with the same verdicts and state share a row, and those that passed have none.
+    """
+    legs, many = list(legs_of(record)), len(record.hosts) > MANY
+    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED or not many}
+    alike: dict[tuple[object, ...], list[Leg]] = {}
+    for leg in (leg for leg in legs if leg.host.name in troubled):
+        key = (leg.name, leg.host.state, *(clause.verdict for clause in leg.clauses)) if many else (leg.anchor,)
+        alike.setdefault(key, []).append(leg)
+    rows = [
+        Row(
+            causes.labelled([leg.host.name for leg in group], group[0].name),
+            [clause.verdict for clause in group[0].clauses],
+            group[0].host.state if group[0].name == "forward" else None,
+        )
+        for group in alike.values()
+    ]
+    return rows, len(record.hosts) - len(troubled)
 
 
 @dataclass(frozen=True)
