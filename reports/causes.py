@@ -206,8 +206,13 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
     """Return the grouping key of a failure: the check and its message, without times and the host's own name."""
-    name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
-    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
-    message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)
-    message = _INCIDENTAL.sub("#", _STORE_PATH.sub("/nix/store", message))
+    message = _INCIDENTAL.sub("#", anonymous(cause.host, cause.check.message.partition("\n")[0]))
     return cause.leg, cause.clause, cause.check.id, cause.check.verdict, cause.is_symptom, message
+
+
+def anonymous(host: str, content: str) -> str:
+    """Return a text about a host without its name and without digests of store paths, to compare it with others."""
+    name = re.escape(host)
+    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
+    content = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", content)
+    return _STORE_PATH.sub("/nix/store", content)

@@ -330,8 +330,33 @@ def findings(record: Record) -> list[Finding]:
     return [Finding(verdict, message, names) for (verdict, message), names in hosts.items()]
 
 
-def planned(host: Host) -> list[str]:
-    """Return the lines of a plan: what a deploy would change on a host."""
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy would change on hosts, as lines; of several hosts without their own systems' paths."""
+
+    hosts: list[str]
+    lines: list[str]
+
+
+def plans(record: Record) -> list[Planned]:
+    """Return what a deploy would change, once for hosts on which it would change the same."""
+    alike: dict[str, list[Host]] = {}
+    lines = {host.name: _plan_lines(host) for host in record.hosts}
+    for host in record.hosts:
+        alike.setdefault(causes.anonymous(host.name, "\n".join(lines[host.name])), []).append(host)
+    return [
+        Planned(
+            [host.name for host in group],
+            [line for line in lines[group[0].name] if len(group) == 1 or not line.startswith(_OWN_PATHS)],
+        )
+        for group in alike.values()
+    ]
+
+
+_OWN_PATHS = ("runs /nix/store/", "would run /nix/store/")
+
+
+def _plan_lines(host: Host) -> list[str]:
     checks = (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks)
     return [
         line for check in checks for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()

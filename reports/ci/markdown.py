@@ -88,8 +88,8 @@ def _ahead(record: Record) -> Iterator[str]:
             message = code(text.brief(each.message), _MESSAGE_CHARACTERS)
             yield f"{reading.SHAPES[each.verdict]} **{each.verdict}** {code(causes.named(each.hosts))}: {message}"
     elif reading.verdict_word(record) == "planned":
-        for host in record.hosts:
-            yield f"{code(host.name)} would change\n\n{block(chr(10).join(reading.planned(host)))}"
+        for plan in reading.plans(record):
+            yield f"{code(causes.named(plan.hosts))} would change\n\n{block(chr(10).join(plan.lines))}"
 
 
 def _matrix(record: Record) -> str:

@@ -21,7 +21,7 @@ WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
 
 PLAN_LINES = 40
-"""Lines of a plan shown for one host; a kernel update has hundreds."""
+"""Lines of a plan shown for hosts that are alike; a kernel update has hundreds."""
 
 CAUSES = 10
 """Causes listed after the first."""
@@ -73,7 +73,7 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         return _text([*lines, *_report(record, folder), *_exit(record)], colour=colour)
     lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
-        lines += [line for host in record.hosts for line in _planned(host)]
+        lines += [line for plan in reading.plans(record) for line in _planned(plan)]
     elif record.run.mode == "preflight":
         lines += _findings(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
@@ -208,13 +208,12 @@ def _table(record: Record) -> list[Text]:
     return [*lines, *rest, Text()]
 
 
-def _planned(host: Host) -> list[Text]:
-    """Return the first lines of what a deploy would change on a host; the report has all."""
-    planned = reading.planned(host)
-    lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
-    lines += [Text(f"  {text.inert(line)}") for line in planned[:PLAN_LINES]]
-    if len(planned) > PLAN_LINES:
-        lines.append(Text(f"  … and {len(planned) - PLAN_LINES} more lines in the report"))
+def _planned(plan: reading.Planned) -> list[Text]:
+    """Return the first lines of what a deploy would change on hosts; the report has all."""
+    lines = [Text(f"{text.inert(causes.named(plan.hosts))} would change", style="bold")]
+    lines += [Text(f"  {text.inert(line)}") for line in plan.lines[:PLAN_LINES]]
+    if len(plan.lines) > PLAN_LINES:
+        lines.append(Text(f"  … and {len(plan.lines) - PLAN_LINES} more lines in the report"))
     return lines
 
 

@@ -6,16 +6,18 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record.events import CheckFinished
 from switchproof.deploy.record.record import Record
 from switchproof.reports import causes, reading
 from switchproof.reports.ci import github, junit, markdown
 from switchproof.reports.kept import index
 from switchproof.reports.page import conformance
 from switchproof.reports.terminal import summary
-from tests.reports import pages
+from tests.reports import endings, pages
 from tests.reports.endings import ENDINGS
 from tests.reports.runs import keep
 from tests.reports.story import Story
@@ -138,6 +140,25 @@ def test_hosts_that_were_not_asked_have_no_table(ending: str) -> None:
     shown = terminal(ENDINGS[ending]().record())
     assert "Nothing was touched" in shown
     assert "inconclusive" not in shown
+
+
+def test_a_plan_shows_the_same_change_once() -> None:
+    """Hosts that would change alike share its lines; the paths of their own systems are in the report."""
+    story = endings.plan()
+    same = ENDINGS["planned"]().record()
+    for shown in (terminal(same), words(markdown.render(same))):
+        assert "b and c would change" in shown
+        assert shown.count("would restart web.service") == 1
+        assert "/nix/store" not in shown
+    for number, event in enumerate(story.events):
+        if isinstance(event, CheckFinished) and event.host == "c":
+            story.events[number] = msgspec.structs.replace(
+                event, seen="runs /nix/store/old\nwould restart db.service"
+            )
+    for shown in (terminal(story.record()), words(markdown.render(story.record()))):
+        assert "b would change" in shown
+        assert "c would change" in shown
+        assert shown.count("runs /nix/store/old") == 2
 
 
 def test_a_terminal_names_eleven_causes_and_counts_the_rest() -> None:
