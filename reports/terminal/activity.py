@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
-from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.reports import text
-from switchproof.reports.legs import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS, phase_name
 from switchproof.reports.reading import state_words
 
 LOG_INTERVAL_S = 1.0
@@ -242,11 +241,6 @@ class Board:
 def _log_line(host: str, missed: int, line: str) -> Line:
     lost = f" ({text.count(missed, 'line')} not shown)" if missed else ""
     return Line(f"{host}{lost} | {line}", passing=True)
-
-
-def phase_name(phase: Phase, leg: Leg) -> str:
-    """Return the name of a phase, with its leg unless that is the first or says the same."""
-    return phase if leg == "forward" or phase == LEG_WORDS[leg] else f"{phase} ({LEG_WORDS[leg]})"
 
 
 def _together(line: str) -> str:

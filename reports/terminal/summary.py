@@ -15,7 +15,8 @@ from rich.text import Text
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
-from switchproof.reports.terminal.activity import WARNING_CHARACTERS, phase_name
+from switchproof.reports.legs import phase_name
+from switchproof.reports.terminal.activity import WARNING_CHARACTERS
 
 WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
