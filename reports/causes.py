@@ -71,7 +71,7 @@ class Cause:
     @property
     def named(self) -> str:
         """The names of the hosts, with the leg unless it is the first, without a noun."""
-        return named(self.hosts) + ("" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})")
+        return labelled(self.hosts, self.leg)
 
     @property
     def what(self) -> str:
@@ -178,6 +178,11 @@ def named(hosts: tuple[str, ...] | list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def labelled(hosts: tuple[str, ...] | list[str], leg: LegName) -> str:
+    """Format host names with their leg, unless it is the first."""
+    return named(hosts) + ("" if leg == "forward" else f" ({LEG_WORDS[leg]})")
+
+
 def nobody_let_in(record: Record) -> str:
     """Return the remedy if no host was reached, so that an audit would see no more; empty if one was reached."""
     cause = first_cause(record)
@@ -208,8 +213,13 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
     """Return the grouping key of a failure: the check and its message, without times and the host's own name."""
-    name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
-    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
-    message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)
-    message = _INCIDENTAL.sub("#", _STORE_PATH.sub("/nix/store", message))
+    message = _INCIDENTAL.sub("#", anonymous(cause.host, cause.check.message.partition("\n")[0]))
     return cause.leg, cause.clause, cause.check.id, cause.check.verdict, cause.is_symptom, message
+
+
+def anonymous(host: str, content: str) -> str:
+    """Return a text about a host without its name and without digests of store paths, to compare it with others."""
+    name = re.escape(host)
+    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
+    content = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", content)
+    return _STORE_PATH.sub("/nix/store", content)

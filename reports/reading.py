@@ -10,7 +10,7 @@ from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.reports import causes, text
-from switchproof.reports.legs import LEG_WORDS, legs_of
+from switchproof.reports.legs import LEG_WORDS, Leg, legs_of
 
 SHAPES: dict[str, str] = {
     Verdict.PASSED: "✓",
@@ -236,6 +236,43 @@ def waiver_words(result: WaiverResult) -> str:
 
 
 @dataclass(frozen=True)
+class Row:
+    """A row of the table of hosts and clauses.
+
+    Attributes:
+        label: The names of the hosts, with the leg unless it is the first.
+        verdicts: The verdicts of the five clauses.
+        state: The state of the hosts; None for a leg after the first.
+    """
+
+    label: str
+    verdicts: list[Verdict]
+    state: HostState | None
+
+
+def matrix(record: Record) -> tuple[list[Row], int]:
+    """Return the rows of hosts and clauses, and how many hosts have none because they passed every clause.
+
+    Of many hosts, those with the same verdicts and state share a row, and those that passed have none.
+    """
+    legs, many = list(legs_of(record)), len(record.hosts) > MANY
+    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED or not many}
+    alike: dict[tuple[object, ...], list[Leg]] = {}
+    for leg in (leg for leg in legs if leg.host.name in troubled):
+        key = (leg.name, leg.host.state, *(clause.verdict for clause in leg.clauses)) if many else (leg.anchor,)
+        alike.setdefault(key, []).append(leg)
+    rows = [
+        Row(
+            causes.labelled([leg.host.name for leg in group], group[0].name),
+            [clause.verdict for clause in group[0].clauses],
+            group[0].host.state if group[0].name == "forward" else None,
+        )
+        for group in alike.values()
+    ]
+    return rows, len(record.hosts) - len(troubled)
+
+
+@dataclass(frozen=True)
 class Left:
     """Hosts that were left in one state.
 
@@ -295,8 +332,33 @@ def findings(record: Record) -> list[Finding]:
     return [Finding(verdict, message, names) for (verdict, message), names in hosts.items()]
 
 
-def planned(host: Host) -> list[str]:
-    """Return the lines of a plan: what a deploy would change on a host."""
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy would change on hosts, as lines; of several hosts without their own systems' paths."""
+
+    hosts: list[str]
+    lines: list[str]
+
+
+def plans(record: Record) -> list[Planned]:
+    """Return what a deploy would change, once for hosts on which it would change the same."""
+    alike: dict[str, list[Host]] = {}
+    lines = {host.name: _plan_lines(host) for host in record.hosts}
+    for host in record.hosts:
+        alike.setdefault(causes.anonymous(host.name, "\n".join(lines[host.name])), []).append(host)
+    return [
+        Planned(
+            [host.name for host in group],
+            [line for line in lines[group[0].name] if len(group) == 1 or not line.startswith(_OWN_PATHS)],
+        )
+        for group in alike.values()
+    ]
+
+
+_OWN_PATHS = ("runs /nix/store/", "would run /nix/store/")
+
+
+def _plan_lines(host: Host) -> list[str]:
     checks = (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks)
     return [
         line for check in checks for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()

@@ -88,27 +88,22 @@ def _ahead(record: Record) -> Iterator[str]:
             message = code(text.brief(each.message), _MESSAGE_CHARACTERS)
             yield f"{reading.SHAPES[each.verdict]} **{each.verdict}** {code(causes.named(each.hosts))}: {message}"
     elif reading.verdict_word(record) == "planned":
-        for host in record.hosts:
-            yield f"{code(host.name)} would change\n\n{block(chr(10).join(reading.planned(host)))}"
+        for plan in reading.plans(record):
+            yield f"{code(causes.named(plan.hosts))} would change\n\n{block(chr(10).join(plan.lines))}"
 
 
 def _matrix(record: Record) -> str:
-    """Return a row for each leg; of many hosts, only those that did not pass every clause."""
-    legs = list(legs_of(record))
-    count = 0
-    if len(record.hosts) > reading.MANY:
-        troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED}
-        count = len(record.hosts) - len(troubled)
-        legs = [leg for leg in legs if leg.host.name in troubled]
-    lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"] if legs else []
-    for leg in legs[:_ROWS]:
-        cells = [f"{reading.SHAPES[clause.verdict]} {clause.verdict}" for clause in leg.clauses]
-        state = leg.host.state.replace("-", " ") if leg.name == "forward" else ""
-        lines.append(f"| {code(leg.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
-    if len(legs) > _ROWS:
-        lines.append(f"\n*{len(legs) - _ROWS} more rows are in `report.html`.*")
-    if count:
-        lines.append(f"\n{text.count(count, 'host')} passed every clause.")
+    """Return a row for each leg; of many hosts, a row for those that are alike, and none for those that passed."""
+    rows, passed = reading.matrix(record)
+    lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"] if rows else []
+    for row in rows[:_ROWS]:
+        cells = [f"{reading.SHAPES[verdict]} {verdict}" for verdict in row.verdicts]
+        state = row.state.replace("-", " ") if row.state else ""
+        lines.append(f"| {code(row.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
+    if len(rows) > _ROWS:
+        lines.append(f"\n*{len(rows) - _ROWS} more rows are in `report.html`.*")
+    if passed:
+        lines.append(f"\n{text.count(passed, 'host')} passed every clause.")
     return "\n".join(lines).strip()
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
-from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.reports import text
-from switchproof.reports.legs import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS, phase_name
 from switchproof.reports.reading import state_words
 
 LOG_INTERVAL_S = 1.0
@@ -220,8 +219,17 @@ class Board:
             self._causes.add(cause)
         if not self._every_check and event.verdict not in _NOTEWORTHY:
             return []
+        return [Line(_check(event, self._instead(event)))]
+
+    def _instead(self, event: ev.CheckFinished) -> str:
+        """Refer to the line that has shown a check's message before; empty for a new message."""
+        if not event.message:
+            return ""
         first = self._shown_on.setdefault((event.leg, event.id, event.verdict, event.message), event.host)
-        return [Line(_check(event, "" if first == event.host or not event.message else f"as on {first}"))]
+        if first != event.host:
+            return f"as on {first}"
+        above = self._shown_on.setdefault((event.host, event.leg, event.message), event.id)
+        return "as above" if above != event.id else ""
 
     def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
@@ -235,21 +243,16 @@ def _log_line(host: str, missed: int, line: str) -> Line:
     return Line(f"{host}{lost} | {line}", passing=True)
 
 
-def phase_name(phase: Phase, leg: Leg) -> str:
-    """Return the name of a phase, with its leg unless that is the first or says the same."""
-    return phase if leg == "forward" or phase == LEG_WORDS[leg] else f"{phase} ({LEG_WORDS[leg]})"
-
-
 def _together(line: str) -> str:
-    """Name endpoints in the same state together: of a wait, `a: healthy; b: healthy` becomes `a, b: healthy`."""
+    """Name endpoints in the same state together, healthy ones last: `a, b: no answer; c: healthy (9 s …)`."""
     if not line.startswith(WAITING):
         return line
     names: dict[str, list[str]] = {}
     for part in line.removeprefix(WAITING).split("; "):
         name, colon, state = part.partition(": ")
         names.setdefault(state if colon else part, []).extend([name] if colon else [])
-    parts = (f"{', '.join(each)}: {state}" if each else state for state, each in names.items())
-    return WAITING + "; ".join(parts)
+    parts = [f"{', '.join(each)}: {state}" if each else state for state, each in names.items()]
+    return WAITING + "; ".join(sorted(parts, key=lambda part: ": healthy (" in part))  # a narrow table cuts the end
 
 
 def _check(event: ev.CheckFinished, instead: str) -> str:

@@ -15,14 +15,14 @@ from rich.text import Text
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
-from switchproof.reports.legs import legs_of
-from switchproof.reports.terminal.activity import WARNING_CHARACTERS, phase_name
+from switchproof.reports.legs import phase_name
+from switchproof.reports.terminal.activity import WARNING_CHARACTERS
 
 WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
 
 PLAN_LINES = 40
-"""Lines of a plan shown for one host; a kernel update has hundreds."""
+"""Lines of a plan shown for hosts that are alike; a kernel update has hundreds."""
 
 CAUSES = 10
 """Causes listed after the first."""
@@ -74,12 +74,12 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         return _text([*lines, *_report(record, folder), *_exit(record)], colour=colour)
     lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
-        lines += [line for host in record.hosts for line in _planned(host)]
+        lines += [line for plan in reading.plans(record) for line in _planned(plan)]
     elif record.run.mode == "preflight":
         lines += _findings(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     else:
-        lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
+        lines += [*_causes(record), *_cause(record, folder), *_table(record)]
         lines += [line for host in record.hosts for line in _audit(host)]
         explained = (
             reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []
@@ -190,38 +190,31 @@ def _shortened(line: str) -> str:
 
 
 def _table(record: Record) -> list[Text]:
-    legs = list(legs_of(record))
-    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED}
-    count = len(record.hosts) - len(troubled)
-    folded = len(record.hosts) > reading.MANY and count
-    if folded:
-        legs = [leg for leg in legs if leg.host.name in troubled]
-    rest = _wrapped(f"{text.count(count, 'host')} passed every clause") if folded else []
-    if not legs:
-        return rest
-    widths = [
-        max(len(clause), *(len(leg.clauses[index].verdict) for leg in legs)) for index, clause in enumerate(Clause)
-    ]
+    if record.run.exit_code in {ExitCode.USAGE, ExitCode.LOCKED}:
+        return []  # nothing was asked of the hosts
+    rows, passed = reading.matrix(record)
+    rest = _wrapped(f"{text.count(passed, 'host')} passed every clause") if passed else []
+    if not rows:
+        return [*rest, Text()]
+    widths = [max(len(clause), *(len(row.verdicts[index]) for row in rows)) for index, clause in enumerate(Clause)]
     room = WIDTH - sum(widths) - len(_GAP) * len(widths)
-    names = [text.inert(leg.label) for leg in legs]
+    names = [text.inert(row.label) for row in rows]
     first = min(room, max(4, *(cell_len(name) for name in names)))
     lines = [_row("host", list(Clause), widths, first)]
-    for name, leg in zip(names, legs, strict=True):
-        verdicts = [clause.verdict for clause in leg.clauses]
+    for name, row in zip(names, rows, strict=True):
         if cell_len(name) > first:
-            lines += [Text(name), _row("", verdicts, widths, first)]
+            lines += [Text(name), _row("", row.verdicts, widths, first)]
         else:
-            lines.append(_row(name, verdicts, widths, first))
-    return lines + rest
+            lines.append(_row(name, row.verdicts, widths, first))
+    return [*lines, *rest, Text()]
 
 
-def _planned(host: Host) -> list[Text]:
-    """Return the first lines of what a deploy would change on a host; the report has all."""
-    planned = reading.planned(host)
-    lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
-    lines += [Text(f"  {text.inert(line)}") for line in planned[:PLAN_LINES]]
-    if len(planned) > PLAN_LINES:
-        lines.append(Text(f"  … and {len(planned) - PLAN_LINES} more lines in the report"))
+def _planned(plan: reading.Planned) -> list[Text]:
+    """Return the first lines of what a deploy would change on hosts; the report has all."""
+    lines = [Text(f"{text.inert(causes.named(plan.hosts))} would change", style="bold")]
+    lines += [Text(f"  {text.inert(line)}") for line in plan.lines[:PLAN_LINES]]
+    if len(plan.lines) > PLAN_LINES:
+        lines.append(Text(f"  … and {len(plan.lines) - PLAN_LINES} more lines in the report"))
     return lines
 
 

@@ -6,18 +6,21 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from switchproof.deploy.contract import ExitCode, HostState
+from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.record.events import CheckFinished
 from switchproof.deploy.record.record import Record
 from switchproof.reports import causes, reading
 from switchproof.reports.ci import github, junit, markdown
 from switchproof.reports.kept import index
 from switchproof.reports.page import conformance
 from switchproof.reports.terminal import summary
-from tests.reports import pages
+from tests.reports import endings, pages
 from tests.reports.endings import ENDINGS
 from tests.reports.runs import keep
+from tests.reports.story import Story
 
 FOLDER = Path("reports/runs/20261123T151203Z-deploy-ovh-1a2b3c4")
 
@@ -125,7 +128,49 @@ def test_forty_hosts_are_counted_alike() -> None:
         )
     assert len(github.errors(record)) == 4
     assert len(markdown.render(record).splitlines()) < 140
-    assert "24 hosts passed every clause" in words(markdown.render(record))
+    for shown in (terminal(record), words(markdown.render(record))):
+        assert "24 hosts passed every clause" in shown
+        assert "h1, h2, h3 and 13 more" in shown
+    assert len(summary.render(record, FOLDER).splitlines()) < 30
+
+
+@pytest.mark.parametrize("ending", ["refused", "locked"])
+def test_hosts_that_were_not_asked_have_no_table(ending: str) -> None:
+    """Where nothing was touched, the terminal shows the reason and no rows of answers that nobody asked for."""
+    shown = terminal(ENDINGS[ending]().record())
+    assert "Nothing was touched" in shown
+    assert "inconclusive" not in shown
+
+
+def test_a_plan_shows_the_same_change_once() -> None:
+    """Hosts that would change alike share its lines; the paths of their own systems are in the report."""
+    story = endings.plan()
+    same = ENDINGS["planned"]().record()
+    for shown in (terminal(same), words(markdown.render(same))):
+        assert "b and c would change" in shown
+        assert shown.count("would restart web.service") == 1
+        assert "/nix/store" not in shown
+    for number, event in enumerate(story.events):
+        if isinstance(event, CheckFinished) and event.host == "c":
+            story.events[number] = msgspec.structs.replace(
+                event, seen="runs /nix/store/old\nwould restart db.service"
+            )
+    for shown in (terminal(story.record()), words(markdown.render(story.record()))):
+        assert "b would change" in shown
+        assert "c would change" in shown
+        assert shown.count("runs /nix/store/old") == 2
+
+
+def test_a_terminal_names_eleven_causes_and_counts_the_rest() -> None:
+    """Where every host has a cause of its own, the terminal still ends on one screen."""
+    story = Story(*(f"h{number}" for number in range(30)))
+    for name in story.names:
+        story.check(name, Clause.REVISION, "commit", Verdict.FAILED, f"for reason {name}")
+        story.left(name, HostState.UNCHANGED, "Nothing was begun.")
+    shown = summary.render(story.ended(ExitCode.SAFE_FAILURE).record(), FOLDER)
+    assert "30 of 30 hosts failed, for 30 causes; first, on host h0," in words(shown)
+    assert shown.count("\n- host h") == 10
+    assert "\n- and 19 more causes, in the report\n" in shown
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_an_audit_never_calls_an_unhealthy_host_safe() -> None:
     record = audited(HostState.FOUND_UNHEALTHY)
     shown = " ".join(summary.render(record, Path("run")).split())
     assert "Exit 1: found unhealthy: a and b; nothing was changed" in shown
-    assert "a, b need help" in shown
+    assert "a and b need help. Fix the first cause" in shown
     assert "pytest --provider=ovh --rollback --host=a" in shown
     for lie in ("safe", "No host needs help", "unchanged"):
         assert lie not in shown

@@ -201,6 +201,7 @@ def test_phases_are_sections_of_gitlabs_log(capfd: pytest.CaptureFixture[str]) -
     names = ["switchproof_connect", "switchproof_converge", "switchproof_rollback_rollback"]
     assert marks == [(what, name) for name in names for what in ("start", "end")]
     assert shown.count("\r") == len(marks)
+    assert "rollback (rollback)" not in shown
 
 
 def test_a_file_that_cannot_be_written_raises_no_more_than_that(tmp_path: Path) -> None:

@@ -172,6 +172,18 @@ def test_a_failed_check_shows_the_first_line_of_its_message() -> None:
     assert told[2] == "The switch ended well: the switch failed: no room"
 
 
+def test_two_checks_with_one_message_show_it_once() -> None:
+    """Of an endpoint that does not answer, two checks fail for the same reason."""
+    story = Story("a")
+    for check in ("active", "answers"):
+        story.check("a", Clause.HYPERVISOR, check, Verdict.FAILED, "no answer")
+    first, second = (line.partition(" FAILED hypervisor: ")[2] for line in shown(story)[1:])
+    assert (first, second) == (
+        "hypervisor.service is active: no answer",
+        "The hypervisor answers /login on 127.0.0.1:9090: as above",
+    )
+
+
 def waits(*states: tuple[float, str]) -> list[str]:
     """The lines of a host that waits, with what it reports some seconds after the last report."""
     story = Story("a").tell(ev.PhaseStarted(at=Story().at, host="a", phase="observe"))
@@ -191,9 +203,9 @@ def test_a_log_repeats_a_wait_when_its_state_changes_or_every_ten_seconds() -> N
 
 
 def test_a_wait_names_endpoints_in_the_same_state_together() -> None:
-    """What is waited for fits into a line of the live table."""
+    """What is waited for fits into a line of the live table, whose end may be cut."""
     (line,) = waits((0, "web: healthy (9 s of the soak left); live: no answer; api: healthy (9 s of the soak left)"))
-    assert line == "web, api: healthy (9 s of the soak left); live: no answer"
+    assert line == "live: no answer; web, api: healthy (9 s of the soak left)"
     assert waits((0, "a job to end")) == ["a job to end"]
 
 
