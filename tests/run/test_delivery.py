@@ -30,13 +30,17 @@ class Store:
         breaks: How many copies are cut off, each when one path has come.
         forgets: Whether nothing stays of a copy that is cut off.
         status: With what an import ends.
+        free: What df prints of the store.
     """
 
     host = "a"
     facts = ConnectionFacts(kind="ssh")
 
-    def __init__(self, *has: str, breaks: int = 0, forgets: bool = False, status: int = 0) -> None:
+    def __init__(
+        self, *has: str, breaks: int = 0, forgets: bool = False, status: int = 0, free: str = f"{2**30}"
+    ) -> None:
         self.has, self.breaks, self.forgets, self.status = set(has), breaks, forgets, status
+        self.free = free
         self.sent: list[list[str]] = []
 
     def connect(self, _: str) -> Store:
@@ -46,7 +50,8 @@ class Store:
         assert timeout_s > 0
         text = text_of(program).decode()
         if "--print-invalid" in text:
-            return Completed("\n".join(path for path in SYSTEM.paths if path not in self.has).encode(), b"", 0, 0.0)
+            absent = "\n".join(path for path in SYSTEM.paths if path not in self.has)
+            return Completed(f"     Avail\n{self.free}\n{absent}\n".encode(), b"", 0, 0.0)
         assert f"--realise {SYSTEM.toplevel}" in text
         there = SYSTEM.toplevel in self.has
         return Completed(
@@ -75,7 +80,8 @@ def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Put a program in the place of the runner's nix-store."""
 
     def put(text: str) -> None:
-        (tmp_path / "nix-store").write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        sizes = '[ "$2" != --size ] || { shift 2; for path; do echo 1048576; done; exit; }'
+        (tmp_path / "nix-store").write_text(f"#!/bin/sh\n{sizes}\n{text}\n", encoding="utf-8")
         (tmp_path / "nix-store").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
@@ -90,9 +96,9 @@ class Now(threading.Event):
         return self.is_set()
 
 
-def deliver(tmp_path: Path, store: Store) -> Journal:
+def deliver(tmp_path: Path, store: Store, reserve_mib: int = 0) -> Journal:
     journal = Journal(tmp_path / "run", Redactor(()))
-    Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0).bring(SYSTEM)
+    Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0, reserve_mib=reserve_mib).bring(SYSTEM)
     return journal
 
 
@@ -139,6 +145,39 @@ def test_a_host_that_cannot_take_the_system_says_why(tmp_path: Path, exports: Ca
     with pytest.raises(Inconclusive, match="no space left on device"):
         deliver(tmp_path, store)
     assert len(store.sent) == 1
+
+
+@pytest.mark.parametrize(("free_mib", "reserve_mib"), [(11, 10), (1, 0)])
+def test_a_copy_that_does_not_fit_is_not_begun(
+    tmp_path: Path, exports: Callable[[str], None], free_mib: int, reserve_mib: int
+) -> None:
+    """Two paths of 1 MiB and the reserve must fit; the sentence has all three numbers, and nothing is sent."""
+    exports(NAMES)
+    store = Store(free=str(free_mib * 2**20))
+    said = f"paths have 2 MiB, and {reserve_mib} MiB must stay free, but /nix/store on the host has {free_mib} MiB"
+    with pytest.raises(Inconclusive, match=f"{said}; nothing was copied or switched"):
+        deliver(tmp_path, store, reserve_mib)
+    assert store.sent == []
+
+
+def test_a_copy_that_just_fits_is_made(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """What is left may be the reserve itself, and only missing paths count."""
+    exports(NAMES)
+    store = Store(SYSTEM.paths[0], free=str(11 * 2**20))
+    deliver(tmp_path, store, 10)
+    assert store.sent == [[SYSTEM.toplevel]]
+
+
+@pytest.mark.parametrize("free", ["", "-"])
+def test_a_host_that_does_not_tell_its_free_space_gets_no_copy(
+    tmp_path: Path, exports: Callable[[str], None], free: str
+) -> None:
+    """What could not be seen is inconclusive."""
+    exports(NAMES)
+    store = Store(free=free)
+    with pytest.raises(Inconclusive, match="did not report its free space"):
+        deliver(tmp_path, store)
+    assert store.sent == []
 
 
 def test_a_damaged_path_of_the_runner_is_told_from_a_host_s_trouble(
