@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +25,8 @@ from tests.labs import own
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 LONGEST_S = 60.0
+CONFIGURATION = "etc/nix/nix.conf"
+SYSTEM = "nixosConfigurations.choiros-a.config.system.build.toplevel"
 HALF = "head -c 65536"
 """Less than any system of the sample has."""
 
@@ -99,12 +104,13 @@ class Deploys:
     runner: Runner
     folder: Path
 
-    def run(self, revision: str, *, stall_s: float = 30.0) -> Ended:
+    def run(self, revision: str, *, stall_s: float = 30.0, substituter: str = "") -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
         hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
         assert _B in hosts
         build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
+        build += f'substituter = "{substituter}"\n' if substituter else ""
         targets.write_text(hosts + build, encoding="utf-8")
         path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
         options = ("--provider=lab", f"--targets={targets}", f"--sha={revision}")
@@ -118,6 +124,34 @@ _B = '"b"\nflake_attr = "choiros-b"'
 def deploys(lab: Lab, runner: Runner, tmp_path: Path) -> Deploys:
     """Deploys of one test."""
     return Deploys(lab, runner, tmp_path)
+
+
+@pytest.fixture
+def cache(lab: Lab, runner: Runner, tmp_path: Path) -> Iterator[Callable[[str, str], None]]:
+    """Give both hosts a binary cache with the system of host `a` at a revision, signed by a key of some name.
+
+    They trust the key `trusted`.
+    """
+    environ = {**os.environ, "PATH": f"{runner.folder}/bin:{os.environ['PATH']}"}
+    kept = {name: (host.root / CONFIGURATION).read_text(encoding="utf-8") for name, host in lab.hosts.items()}
+
+    def fill(key: str, revision: str) -> None:
+        for command in (
+            f"git clone --quiet --branch={revision} {lab.repository} {tmp_path}/source",
+            f"nix-store --generate-binary-cache-key {key} {tmp_path}/secret {tmp_path}/public",
+            f"nix copy --to file://{tmp_path}/cache?compression=none&secret-key={tmp_path}/secret git+file://{tmp_path}/source#{SYSTEM}",
+        ):
+            subprocess.run(command.split(), env=environ, check=True, timeout=3 * LONGEST_S)
+        public = (tmp_path / "public").read_text(encoding="utf-8")
+        for name, host in lab.hosts.items():
+            shutil.copytree(tmp_path / "cache", host.root / "srv/cache")
+            trusting = f"{kept[name]}\ntrusted-public-keys = {public}\n" if key == "trusted" else kept[name]
+            (host.root / CONFIGURATION).write_text(trusting, encoding="utf-8")
+
+    yield fill
+    for name, host in lab.hosts.items():
+        (host.root / CONFIGURATION).write_text(kept[name], encoding="utf-8")
+        shutil.rmtree(host.root / "srv/cache", ignore_errors=True)
 
 
 @pytest.fixture
@@ -161,6 +195,27 @@ def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deplo
     assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
 
 
+@pytest.mark.parametrize(
+    ("key", "revision", "says"),
+    [
+        ("trusted", "systemd-upgrade", r"\b([1-9]\d*) of \1 missing store paths came from file:///srv/cache"),
+        ("other", "dbus-restart", r"\b0 of [1-9]\d* missing store paths came .*not signed by any of the keys"),
+    ],
+)
+def test_a_host_takes_from_a_cache_what_it_trusts(
+    lab: Lab, deploys: Deploys, cache: Callable[[str, str], None], *, key: str, revision: str, says: str
+) -> None:
+    """What was signed by a key that it trusts comes from there, and everything else from the runner."""
+    cache(key, revision)
+    ended = deploys.run(revision, substituter="file:///srv/cache")
+    assert ended.status == 0, ended.output
+    notes = " ".join(ended.record.host("a").notes)
+    assert re.search(says, notes), notes
+    assert ("were copied from the runner" in notes) is (key == "other")
+    assert "were copied from the runner" in str(ended.record.host("b").notes)
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+
+
 def test_a_system_that_fails_goes_back(lab: Lab, deploys: Deploys) -> None:
     """Each host runs again what it ran, although it never built that."""
     were = systems(lab)
@@ -201,7 +256,7 @@ def test_an_import_that_is_killed_leaves_the_host_as_it_was(
     """The sentence says that nothing was switched; the other host waits for nobody, and is not switched either."""
     were = systems(lab)
     deploys.runner.exports(deploys.runner.waiting())
-    run = beside(lambda: deploys.run("systemd-upgrade"))
+    run = beside(lambda: deploys.run("broken/hypervisor-500"))
     inside(lab, f"kill -KILL {await_import(lab)}")
     deploys.runner.go.touch()
     ended = run.result()
@@ -215,7 +270,7 @@ def test_a_copy_that_stands_still_ends(lab: Lab, deploys: Deploys) -> None:
     """After three tries it is one sentence, and no host was switched."""
     were = systems(lab)
     deploys.runner.exports(f'real "$@" | {{ {HALF}; exec sleep 5; }}')
-    ended = deploys.run("dbus-restart", stall_s=1.0)
+    ended = deploys.run("broken/hypervisor-redirect", stall_s=1.0)
     assert ended.status == 11, ended.output
     assert "was only partly copied, so nothing was switched" in words(ended.output)
     assert unchanged(ended)
