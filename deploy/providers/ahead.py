@@ -46,11 +46,16 @@ class Ahead:
         self._provider: Provider | None = None
         self._refusal: Exception | None = None
         self._attempts = {host: _Attempt() for host in hosts}
-        self._opening = threading.Thread(target=self._begin, args=(make,), daemon=True)
-        self._opening.start()
+        try:
+            self._provider = make(self._say)  # here, as two threads that import at once hold each other up
+        except Exception as error:  # noqa: BLE001 - it is raised where the provider is opened
+            self._refusal = error
+            return
+        for host, attempt in list(self._attempts.items()):
+            threading.Thread(target=self._attempt, args=(self._provider, host, attempt), daemon=True).start()
 
     def open(self, say: Say) -> Provider:
-        """Return this provider once it is open.
+        """Return this provider, if it could be opened.
 
         Args:
             say: Receives the lines that were held until now, and all later ones.
@@ -62,7 +67,6 @@ class Ahead:
             self._show, held, self._held = say, self._held, []
         for line in held:
             say(line)
-        self._opening.join()
         if self._refusal is not None:
             raise self._refusal
         return self
@@ -90,20 +94,6 @@ class Ahead:
             connection.close()
         if self._provider is not None:
             self._provider.close()
-
-    def _begin(self, make: Callable[[Say], Provider]) -> None:
-        try:
-            provider = make(self._say)
-        except Exception as error:  # noqa: BLE001 - it is raised where the provider is opened
-            self._refusal = error
-            return
-        with self._lock:
-            self._provider = provider
-            attempts, unwanted = dict(self._attempts), self._closed
-        if unwanted:
-            provider.close()
-        for host, attempt in attempts.items():
-            threading.Thread(target=self._attempt, args=(provider, host, attempt), daemon=True).start()
 
     def _attempt(self, provider: Provider, host: str, attempt: _Attempt) -> None:
         try:
