@@ -40,7 +40,7 @@ class EndpointChecks:
             or "nobody"
         )
         expected = f"{want.listen} by {want.listening_unit}"
-        show(expected=expected, seen=seen, command="ss -Hltnp" if want.port else "ss -Hlxnpe")
+        show(expected=expected, seen=seen, command="ss -Htnp state listening" if want.port else "ss -Hlxnpe")
         if problem := endpoint.observation.listeners_problem:
             raise Inconclusive(f"it is unknown who listens on {want.listen}: {problem}")
         assert listeners, with_cause(

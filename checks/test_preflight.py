@@ -94,6 +94,16 @@ def test_no_unit_has_failed(readiness: Readiness, show: Show) -> None:
     _judge(readiness, show, ("failed",))
 
 
+def test_the_secrets_decrypt(readiness: Readiness, show: Show) -> None:
+    """The host can decrypt the secrets of the system that it runs, as far as they are those of agenix.
+
+    A key that was lost shows only when the next switch, or the next boot, decrypts again.
+
+    Try: encrypt them for this host's key, or put the old key back.
+    """
+    _judge(readiness, show, ("secrets",))
+
+
 def _judge(readiness: Readiness, show: Show, findings: Sequence[Finding]) -> None:
     """Fail for what refuses a deploy. A finding that only warns passes, and is shown."""
     problems, refuse = readiness.of(findings), readiness.limits.refuse

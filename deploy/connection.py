@@ -133,8 +133,10 @@ class Question:
         """
         progress = "export SWITCHPROOF_PROGRESS=1\n" if heard and self.hear else ""
         return (
-            f"{self.exports}{progress}"
             'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
+            # Bash, which is /bin/sh on NixOS, reads a program from a pipe at one system call a byte; cat does not.
+            '[ -z "${BASH_VERSION:-}" ] || { eval "$(cat)"; exit; }\n'
+            f"{self.exports}{progress}"
             # No start-up file and no exported function of the user may change the script's behaviour.
             f"exec bash --norc --noprofile -p -c {shlex.quote(self.script)} host-switch.sh {shlex.quote(self.verb)} "
             "</dev/null\n"

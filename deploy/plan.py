@@ -18,10 +18,10 @@ from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers import kind_of, load
 from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
-from switchproof.deploy.providers.ssh.table import Ssh
 from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
+from switchproof.deploy.source import Source, find_source
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.rules import confirm_problem
 from switchproof.deploy.target.types import PROVIDER_NAME, BuildOn, Target
@@ -71,6 +71,8 @@ class Options:
     soak: float | None = None
     take_lock: bool = False
     build: BuildOn | None = None
+    source: str | None = None
+    dirty: bool = False
     report_dir: str | None = None
     keep_runs: int | None = None
     lab_keep: bool = False
@@ -151,6 +153,7 @@ class Plan:
         cutover: The request for an audit of the cutover.
         parallel: Hosts that an audit is connected to at the same time.
         shard: The shard of hosts that it audits; None for all hosts.
+        source: The commit that this machine sends to the hosts; None if they fetch.
     """
 
     mode: Mode
@@ -171,6 +174,7 @@ class Plan:
     cutover: CutoverAsked | None = None
     parallel: int = PARALLEL
     shard: Shard | None = None
+    source: Source | None = None
 
 
 def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) -> Plan:
@@ -185,13 +189,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         UsageError: An option or the target file is wrong; the message names it and the allowed values.
     """
     mode = _mode(options)
-    if mode is Mode.ROLLBACK and options.sha is not None:
-        raise UsageError(f"--sha={options.sha}: a rollback takes its revision from --rollback=REV")
-    if mode is Mode.PREFLIGHT and options.sha is not None:
-        raise UsageError(f"--sha={options.sha}: a preflight asks about the hosts only; use --plan for a revision")
-    if options.sha is None and mode not in {Mode.AUDIT, Mode.PREFLIGHT, Mode.ROLLBACK} and not options.collect_only:
-        raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
-    revision = check_form(options.sha) if options.sha is not None else None
+    revision = _revision(options, mode)
     if not re.search(PROVIDER_NAME, options.provider):
         raise UsageError(
             f"--provider={options.provider}: must be the name of a target file: at most 40 letters, digits and _.-, "
@@ -216,6 +214,10 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         require("aws", "--shape=aws")
     if options.take_lock and not mode.changes_hosts:
         raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
+    source = _source(options, mode, target, path)
+    if source is not None:
+        build = msgspec.structs.replace(target.build, repository=str(source.clone))
+        revision, target = source.commit, msgspec.structs.replace(target, build=build)
     target = _with_build(options, mode, target, path)
     given_for_lab = {
         "--lab-keep": options.lab_keep,
@@ -267,7 +269,45 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         cutover=_cutover(options, mode, target, path),
         parallel=parallel,
         shard=shard,
+        source=source,
     )
+
+
+def _revision(options: Options, mode: Mode) -> str | None:
+    """Return the requested revision, if a run of this kind has one."""
+    if options.sha is None:
+        needs_revision = mode not in {Mode.AUDIT, Mode.PREFLIGHT, Mode.ROLLBACK} and not options.dirty
+        if needs_revision and not options.collect_only:
+            raise UsageError(f"--sha=REV is missing: a {mode} needs the revision")
+        return None
+    if mode is Mode.ROLLBACK:
+        raise UsageError(f"--sha={options.sha}: a rollback takes its revision from --rollback=REV")
+    if mode is Mode.PREFLIGHT:
+        raise UsageError(f"--sha={options.sha}: a preflight asks about the hosts only; use --plan for a revision")
+    if options.dirty:
+        raise UsageError(f"--sha={options.sha}: --dirty deploys the working tree, which is no revision; choose one")
+    return check_form(options.sha)
+
+
+def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source | None:
+    """Find the commit that this machine sends to the hosts; None if they fetch."""
+    if options.dirty and options.source is None:
+        raise UsageError("--dirty: name the clone whose working tree is meant, with --source=PATH")
+    if options.source is None or options.collect_only:
+        return None
+    name = f"--source={options.source}"
+    if mode not in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}:
+        raise UsageError(f"{name}: only for a deploy, a drill or a plan; a run with --{mode} sends no source")
+    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
+        raise UsageError(f"{name}: a source can be sent only over SSH; push the commit, and leave out {name}")
+    if shutil.which("git") is None:
+        raise UsageError(f"{name}: git is not installed on this machine")
+    if options.dirty and (strict := [host.name for host in target.hosts if not host.allow_dirty]):
+        raise UsageError(
+            f"--dirty: {', '.join(strict)} must not get what is not committed; set hosts.allow_dirty in {path}, "
+            "or select other hosts with --host"
+        )
+    return find_source(options.source, options.sha, dirty=options.dirty)
 
 
 def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Target:
@@ -283,11 +323,6 @@ def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Tar
     name = "--build=runner" if options.build else f"{path}: build.on"
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: the runner can copy systems only over SSH; let these hosts build (--build=host)")
-    if (become := target.table(Ssh).become) is not None:
-        raise UsageError(
-            f"{name}: the runner copies systems only as root, but ssh.become is {become!r}; "
-            "let these hosts build (--build=host)"
-        )
     if not (target.build.repository or target.repository.url):
         raise UsageError(
             f"{name}: the runner has no repository to fetch from; set build.repository or repository.url"

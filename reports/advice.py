@@ -46,7 +46,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             if record.provider == "lab" and record.run.options.get("lab_keep"):
                 return [Step("Nothing to do. The lab's hosts stay up; take them down with:", _LAB_DOWN)]
             if record.provider == "lab":
-                return [Step("Nothing to do. The lab's hosts are gone with the run, unless they were up before.")]
+                kept = "Hosts of `switchproof lab up` stay up; those that this run started are gone."
+                return [Step(f"Nothing to do. {kept}")]
             audit = _command(record, "--audit", sha=record.run.mode != "rollback")
             return [Step("Nothing to do. To verify again without changing anything:", audit)]
         case ExitCode.SAFE_FAILURE if reading.waivers_alone(record):
@@ -55,13 +56,14 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step("No host needs help. Complete what the cutover lacks, as listed above, and run again.")]
         case ExitCode.SAFE_FAILURE if record.run.mode == "audit":
             return _heal(record)
-        case ExitCode.SAFE_FAILURE if apart := reading.split(record):
+        case ExitCode.SAFE_FAILURE if reading.split(record):
+            moved = (host for host in record.hosts if host.state is HostState.CONVERGED)
+            back = [host for host in moved if host.before and host.before.generation]
             return [
-                Step(f"{apart[0].upper()}{apart[1:]}. Fix the first cause and deploy to all hosts again."),
+                Step("Fix the first cause and deploy to all hosts again."),
                 *(
                     Step(f"Or bring {host.name} back to the system that it had before:", _back(record, host))
-                    for host in record.hosts
-                    if host.state is HostState.CONVERGED and host.before and host.before.generation
+                    for host in back[:_COMMANDS]
                 ),
             ]
         case ExitCode.SAFE_FAILURE:
@@ -79,6 +81,8 @@ def next_steps(record: Record, folder: str = "") -> list[Step]:
             return [Step(f"Correct {asked} and run again.")]
         case ExitCode.UNSIGNED:
             return [Step("No host needs help. Fix what kept the run from being signed, and run again.")]
+        case ExitCode.INCONCLUSIVE if record.run.dirty and record.judged.accepted:
+            return [Step("Every check passed. To prove it, commit the tree, and deploy the commit.")]
         case ExitCode.INCONCLUSIVE if record.run.selected:
             return [Step("To audit the whole contract, remove the selection:", _command(record, "--audit"))]
         case _ if remedy := causes.nobody_let_in(record):
@@ -113,8 +117,7 @@ def _heal(record: Record) -> list[Step]:
         steps.append(Step(f"{will} Wait until then, and audit again:", _command(record, "--audit")))
     if sick:
         needs = "needs help" if len(sick) == 1 else "need help"
-        todo = f"{', '.join(sick)} {needs}; this audit changed nothing. Fix the first cause, or deploy again."
-        steps.append(Step(todo))
+        steps.append(Step(f"{causes.named(sick)} {needs}. Fix the first cause, or deploy again."))
     return steps + [
         Step(
             f"To bring {host} back to the last system that a canonical run left:",

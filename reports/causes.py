@@ -59,9 +59,12 @@ class Cause:
     @property
     def where(self) -> str:
         """The names of the hosts, with the leg unless it is the first."""
-        noun = "host" if len(self.hosts) == 1 else "hosts"
-        leg = "" if self.leg == "forward" else f" ({LEG_WORDS[self.leg]})"
-        return f"{noun} {named(self.hosts)}{leg}"
+        return f"{'host' if len(self.hosts) == 1 else 'hosts'} {self.named}"
+
+    @property
+    def named(self) -> str:
+        """The names of the hosts, with the leg unless it is the first, without a noun."""
+        return labelled(self.hosts, self.leg)
 
     @property
     def what(self) -> str:
@@ -82,13 +85,18 @@ class Cause:
     @property
     def file(self) -> str:
         """The path of the evidence to read first: a unit's journal, or the check's own file; empty without either."""
-        own = (path for path in self.check.evidence if "/diagnostics/" not in path)
-        return next((path for path in self.check.evidence if JOURNAL in path), next(own, ""))
+        return file_of(self.check)
 
     @property
     def sentence(self) -> str:
         """The hosts and their failure in one line, without a full stop."""
         return f"on {self.where}, {self.what}"
+
+
+def file_of(check: Check) -> str:
+    """Return the path of a check's evidence to read first, a unit's journal or its own file; empty without one."""
+    own = (path for path in check.evidence if "/diagnostics/" not in path)
+    return next((path for path in check.evidence if JOURNAL in path), next(own, ""))
 
 
 def causes_of(record: Record) -> list[Cause]:
@@ -114,6 +122,23 @@ def causes_of(record: Record) -> list[Cause]:
 def first_cause(record: Record) -> Cause | None:
     """Return the cause that comes first in the contract's order; None if nothing failed."""
     return next(iter(causes_of(record)), None)
+
+
+def explaining(record: Record) -> list[Cause]:
+    """Return the causes to name: no check that never ran, and of an interrupted run only those that failed."""
+    if record.verdict.accepted:
+        return []
+    return [
+        cause
+        for cause in causes_of(record)
+        if not cause.is_symptom and (not record.run.interrupted or cause.check.verdict is Verdict.FAILED)
+    ]
+
+
+def others(record: Record) -> list[Cause]:
+    """Return the causes to name after the first, which the sentence about the run names."""
+    first = first_cause(record)
+    return [cause for cause in explaining(record) if cause != first]
 
 
 def summary(record: Record, causes: list[Cause]) -> str:
@@ -146,6 +171,11 @@ def named(hosts: tuple[str, ...] | list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def labelled(hosts: tuple[str, ...] | list[str], leg: LegName) -> str:
+    """Format host names with their leg, unless it is the first."""
+    return named(hosts) + ("" if leg == "forward" else f" ({LEG_WORDS[leg]})")
+
+
 def nobody_let_in(record: Record) -> str:
     """Return the remedy if no host was reached, so that an audit would see no more; empty if one was reached."""
     cause = first_cause(record)
@@ -176,8 +206,13 @@ def _order(cause: Cause) -> tuple[bool, int, int, bool]:
 
 def _likeness(cause: Cause) -> tuple[object, ...]:
     """Return the grouping key of a failure: the check and its message, without times and the host's own name."""
-    name, message = re.escape(cause.host), cause.check.message.partition("\n")[0]
-    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
-    message = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", message)
-    message = _INCIDENTAL.sub("#", _STORE_PATH.sub("/nix/store", message))
+    message = _INCIDENTAL.sub("#", anonymous(cause.host, cause.check.message.partition("\n")[0]))
     return cause.leg, cause.clause, cause.check.id, cause.check.verdict, cause.is_symptom, message
+
+
+def anonymous(host: str, content: str) -> str:
+    """Return a text about a host without its name and without digests of store paths, to compare it with others."""
+    name = re.escape(host)
+    # A host's name may be a word, such as “a”: replace it only within a longer name, such as choiros-a.
+    content = re.sub(rf'(?<=[-_.:@/"]){name}\b|\b{name}(?=[-_.:@"])', "HOST", content)
+    return _STORE_PATH.sub("/nix/store", content)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record.facts import Leg as LegName
+from switchproof.deploy.record.facts import Phase
 from switchproof.deploy.record.fold import judge
 from switchproof.deploy.record.record import Again, AuditResult, ClauseResult, Host, Part, Record, Rollback
 from switchproof.reports import text
@@ -44,6 +45,11 @@ class Leg:
 
 LEG_WORDS: dict[LegName, str] = {"forward": "deploy", "back": "rollback", "again": "again"}
 """The word for each leg beside a host's name."""
+
+
+def phase_name(phase: Phase, leg: LegName) -> str:
+    """Return the name of a phase, with its leg unless that is the first or says the same."""
+    return phase if leg == "forward" or phase == LEG_WORDS[leg] else f"{phase} ({LEG_WORDS[leg]})"
 
 
 _LEG_TITLES = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
-from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
+from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.deploy.record.waivers import waived_check, waiver_terms
 from switchproof.reports import causes, text
-from switchproof.reports.legs import LEG_WORDS, legs_of
+from switchproof.reports.legs import LEG_WORDS, Leg, legs_of
 
 SHAPES: dict[str, str] = {
     Verdict.PASSED: "✓",
@@ -103,6 +104,8 @@ def _incomplete(record: Record) -> str:
     """Return why a run proves nothing whatever state its hosts are in; empty without such a reason."""
     if record.run.selected:
         return f"you selected checks with {text.one_line(record.run.selected)}, so the others did not run"
+    if record.run.dirty:
+        return f"the working tree {record.run.dirty} is not committed, so no commit is proven"
     if record.run.merged and record.run.merged.problems:
         return text.brief("; ".join(record.run.merged.problems), MERGED_CHARACTERS)
     if record.run.unreported:
@@ -231,6 +234,139 @@ def waiver_words(result: WaiverResult) -> str:
             expired = ", and has expired: remove it" if result.waiver.expired else ""
             return f"the waiver of {about} ({terms}) is of a check that this run does not make{expired}"
 
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of hosts and clauses.
+
+    Attributes:
+        label: The names of the hosts, with the leg unless it is the first.
+        verdicts: The verdicts of the five clauses.
+        state: The state of the hosts; None for a leg after the first.
+    """
+
+    label: str
+    verdicts: list[Verdict]
+    state: HostState | None
+
+
+def matrix(record: Record) -> tuple[list[Row], int]:
+    """Return the rows of hosts and clauses, and how many hosts have none because they passed every clause.
+
+    Of many hosts, those with the same verdicts and state share a row, and those that passed have none.
+    """
+    legs, many = list(legs_of(record)), len(record.hosts) > MANY
+    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED or not many}
+    alike: dict[tuple[object, ...], list[Leg]] = {}
+    for leg in (leg for leg in legs if leg.host.name in troubled):
+        key = (leg.name, leg.host.state, *(clause.verdict for clause in leg.clauses)) if many else (leg.anchor,)
+        alike.setdefault(key, []).append(leg)
+    rows = [
+        Row(
+            causes.labelled([leg.host.name for leg in group], group[0].name),
+            [clause.verdict for clause in group[0].clauses],
+            group[0].host.state if group[0].name == "forward" else None,
+        )
+        for group in alike.values()
+    ]
+    return rows, len(record.hosts) - len(troubled)
+
+
+@dataclass(frozen=True)
+class Left:
+    """Hosts that were left in one state.
+
+    Attributes:
+        hosts: Their names.
+        state: The state.
+        words: The state with its verb, such as `was found healthy`.
+        reason: How it is known; empty for a state that needs no explanation.
+    """
+
+    hosts: list[str]
+    state: HostState
+    words: str
+    reason: str
+
+
+def states(record: Record) -> list[Left]:
+    """Return the state of each host; of many hosts, those with the same state and reason together."""
+    alike: dict[tuple[str, ...], list[Host]] = {}
+    for host in record.hosts:
+        reason = "" if host.state in _QUIET else host.state_reason
+        alike.setdefault((host.state, reason) if len(record.hosts) > MANY else (host.name,), []).append(host)
+    return [
+        Left(
+            [host.name for host in hosts],
+            hosts[0].state,
+            state_words(hosts[0].state, len(hosts)),
+            "" if hosts[0].state in _QUIET else hosts[0].state_reason,
+        )
+        for hosts in alike.values()
+    ]
+
+
+def state_words(state: HostState, count: int = 1) -> str:
+    """Return a state of `count` hosts with its verb: `is rolled back`, `were found healthy`."""
+    is_found = state in {HostState.FOUND_HEALTHY, HostState.FOUND_UNHEALTHY}
+    verb = ("was", "were") if is_found else ("is", "are")
+    return f"{verb[count > 1]} {state.replace('-', ' ')}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding of a preflight, with the hosts that it is about."""
+
+    verdict: Verdict
+    message: str
+    hosts: list[str]
+
+
+def findings(record: Record) -> list[Finding]:
+    """Return each finding of a preflight once."""
+    hosts: dict[tuple[Verdict, str], list[str]] = {}
+    for host in record.hosts:
+        for check in (check for clause in host.clauses for check in clause.checks):
+            if check.verdict is not Verdict.PASSED:
+                hosts.setdefault((check.verdict, check.message or check.title), []).append(host.name)
+    return [Finding(verdict, message, names) for (verdict, message), names in hosts.items()]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a deploy would change on hosts, as lines; of several hosts without their own systems' paths."""
+
+    hosts: list[str]
+    lines: list[str]
+
+
+def plans(record: Record) -> list[Planned]:
+    """Return what a deploy would change, once for hosts on which it would change the same."""
+    alike: dict[str, list[Host]] = {}
+    lines = {host.name: _plan_lines(host) for host in record.hosts}
+    for host in record.hosts:
+        alike.setdefault(causes.anonymous(host.name, "\n".join(lines[host.name])), []).append(host)
+    return [
+        Planned(
+            [host.name for host in group],
+            [line for line in lines[group[0].name] if len(group) == 1 or not line.startswith(_OWN_PATHS)],
+        )
+        for group in alike.values()
+    ]
+
+
+_OWN_PATHS = ("runs /nix/store/", "would run /nix/store/")
+
+
+def _plan_lines(host: Host) -> list[str]:
+    checks = (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks)
+    return [
+        line for check in checks for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()
+    ]
+
+
+_QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
+"""States that need no reason."""
 
 _LEFT: dict[HostState, str] = {
     HostState.UNSAFE: "left unsafe, which needs a person now",

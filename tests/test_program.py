@@ -111,6 +111,26 @@ def test_script_s_end_is_the_program_s_end(shell: str, script: Path) -> None:
     assert done.returncode == 75
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_program_is_not_read_byte_by_byte(shell: str, script: Path) -> None:
+    """Bash reads its input at one system call a byte; 100 KB would cost a host more than the answer."""
+    script.write_text(f": {'x' * 100_000}\ngrep syscr /proc/$$/io\n")
+    name, calls = ran(shell, question("observe", "n", {"VALUE": "x" * 5000}).text()).split()
+    assert name == "syscr:"
+    assert int(calls) < 1000
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_program_that_is_cut_runs_nothing(shell: str, script: Path) -> None:
+    """A connection that is lost while the program is sent leaves no part of the script to run."""
+    script.write_text('touch "$VALUE"\n' * 9)
+    there = script.with_name("touched")
+    text = question("observe", "n", {"VALUE": str(there)}).text()
+    for end in range(1, text.rindex(b"'"), 9):
+        subprocess.run([shell, "-s"], input=text[:end], capture_output=True, check=False, timeout=20)
+    assert not there.exists()
+
+
 def test_nothing_of_the_user_s_shell_changes_the_script(script: Path, tmp_path: Path) -> None:
     """Start-up files and exported functions of the user are none of the script's, whoever the shell takes us for."""
     (tmp_path / ".bashrc").write_text("echo from bashrc; readlink() { echo lie; }\n")

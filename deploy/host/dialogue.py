@@ -162,6 +162,10 @@ class Dialogue:
                 raise
             except (ConnectionLost, DeadlineExceeded) as error:
                 self.hang_up()
+                if self._stop.is_set():  # the run itself closed the connection
+                    raise Interrupted(
+                        f"{self._host}: the run was interrupted before {verb!r} was answered"
+                    ) from error
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
                 self._patience.note_lost()
                 pause_s = self._patience.next_pause_s()
@@ -323,6 +327,7 @@ class Dialogue:
             installed=read_realised(frame.get("installed")),
             boot_problem=frame.get("boot.problem").strip(),
             failing=tuple(frame.get("failing").split()),
+            secrets=tuple(frame.get("secrets").splitlines()),
             restored="restored" in frame.sections,
         )
 

@@ -27,7 +27,8 @@ readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
 readonly US=$'\x1f' RS=$'\x1e'
 
 RELEASE_SHA=${RELEASE_SHA:-} WORKDIR=${WORKDIR:-/opt/choiros/workspace} REPO_URL=${REPO_URL:-}
-FLAKE_ATTR=${FLAKE_ATTR:-$(cat /proc/sys/kernel/hostname)}
+FLAKE_ATTR=${FLAKE_ATTR:-}
+[ -n "$FLAKE_ATTR" ] || read -r FLAKE_ATTR </proc/sys/kernel/hostname
 RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_OWNER:-${USER:-root} by hand}
 readonly RUN_DIR=$STATE/runs/$RUN
 LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}
@@ -50,6 +51,9 @@ readonly BODY_BYTES=4194304
 EXPOSURE=${EXPOSURE:-} UNIT_FILES=${UNIT_FILES:-}
 # Why the host has no hypervisor, likewise, where none is among what is probed.
 NO_HYPERVISOR=${NO_HYPERVISOR:-}
+# What age calls a file's recipient, of this host's SSH key; and whether a system with secrets that cannot be decrypted is switched
+# to all the same.
+AGE_RECIPIENT=${SWITCHPROOF_AGE_RECIPIENT:-} LOCKED_SECRETS=${SWITCHPROOF_LOCKED_SECRETS:-}
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # One concern a fragment. Before the script travels, each line with HERE gives way to the text that it sources, or goes.
@@ -70,6 +74,7 @@ source "$HERE/script/boot.sh"
 source "$HERE/script/revision.sh"
 source "$HERE/script/lock.sh"
 source "$HERE/script/jobs.sh"
+source "$HERE/script/secrets.sh"
 source "$HERE/script/converge.sh"
 source "$HERE/script/restore.sh"
 source "$HERE/script/bridge.sh"

@@ -47,12 +47,23 @@ take_program() {
   fi
 }
 
+# The user's rule allows this one command, to which the program comes as its input. The file itself is root's. The same shell
+# writes the variables and reads them, as shells quote differently.
+as_user() {
+  { /bin/sh -c 'export -p'; echo "exec $interpreter $file $argument </dev/null"; } |
+    runuser -u "$SWITCHPROOF_USER" -- env LC_ALL=C sudo -n -H -u root -- /bin/sh -c 'echo switchproof-is-root; exec /bin/sh -s'
+}
+
 # A signal's end looks like an exit status above 128; only then does the shell itself say a word, and every shell does
 # so only of what it waits for.
 run_program() {
   [ -z "$values" ] || eval "$(unpack "$values")"
   {
-    "$interpreter" "$file" ${argument:+"$argument"} </dev/null >"$mine/out" 2>"$mine/err" &
+    if [ -z "${SWITCHPROOF_USER:-}" ]; then
+      "$interpreter" "$file" ${argument:+"$argument"} </dev/null >"$mine/out" 2>"$mine/err" &
+    else
+      as_user >"$mine/out" 2>"$mine/err" &
+    fi
     wait $!
     status=$?
   } 2>"$mine/told"

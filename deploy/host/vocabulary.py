@@ -95,6 +95,12 @@ VARIABLES: Mapping[str, Variable] = {
     "SWITCHPROOF_BUILT": Variable(
         "the system that the runner built and copied; empty: the host builds its own", STORE_PATH, reaches_jobs=True
     ),
+    "SWITCHPROOF_AGE_RECIPIENT": Variable(
+        "the age recipient of the host's SSH key; empty: unknown", r"^(age1[0-9a-z]{58})?$", reaches_jobs=True
+    ),
+    "SWITCHPROOF_LOCKED_SECRETS": Variable(
+        "switch to a system even if the host cannot decrypt its secrets", TRUTH, reaches_jobs=True
+    ),
     "SWITCHPROOF_OFFSET": Variable("bytes of the job's log that the run has", NUMBER),
     "SWITCHPROOF_WAIT_S": Variable("seconds to wait for news of a job", SECONDS),
     "SWITCHPROOF_RENEW": Variable("begin the countdown of the guard again", TRUTH),

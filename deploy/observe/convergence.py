@@ -16,6 +16,7 @@ class Ending(enum.Enum):
     EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
     DISK_FULL = "the host's disk is full, so the system could not be built; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
+    SECRETS_LOCKED = "the host cannot decrypt secrets of the system; it was not touched"
     NOT_REALISED = "a store path of the bridge could not be had; the host was not touched"
     NOT_INSTALLED = "a program of the bridge could not be installed; nothing was switched"
     NOT_ARMED = "the dead man's switch could not be armed; the host was not touched"
@@ -41,6 +42,7 @@ _BY_STATUS = {
 }
 
 _BEFORE_THE_SWITCH = {
+    "secrets": Ending.SECRETS_LOCKED,
     "realise": Ending.NOT_REALISED,
     "arm": Ending.NOT_ARMED,
     "install": Ending.NOT_INSTALLED,
@@ -72,7 +74,7 @@ class Convergence:
     Attributes:
         finished: Whether the job recorded its own result.
         status: The exit status that it recorded; None without one.
-        stage: Its last stage: build, realise, arm, install, switch or rollback.
+        stage: Its last stage: build, secrets, realise, arm, install, switch or rollback.
         expected: The toplevel that the host should run.
         unit: The state of the job's unit, as systemd shows it.
         journal: The messages of switch-to-configuration in the journal.
@@ -84,6 +86,7 @@ class Convergence:
         installed: The store paths that the bridge installed, by program.
         boot_problem: Why the boot default could not be set after the switch; empty if it was set.
         failing: The units that were failing right before the switch.
+        secrets: The files of the new system that the host cannot decrypt, each with the reason.
         restored: Whether profile and boot default were set back at once, because the switch was refused.
     """
 
@@ -101,6 +104,7 @@ class Convergence:
     installed: Mapping[str, str] = field(default_factory=dict)
     boot_problem: str = ""
     failing: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     restored: bool = False
 
     @property
@@ -135,7 +139,7 @@ class Convergence:
     @property
     def touched(self) -> bool:
         """Whether the host may have changed; the stages up to `arm` change nothing that runs or boots."""
-        return self.stage not in {"", "build", "realise", "arm"} and not self.restored
+        return self.stage not in {"", "build", "secrets", "realise", "arm"} and not self.restored
 
     @property
     def failed_units(self) -> frozenset[str]:

@@ -29,6 +29,7 @@ _REMEDIES: dict[Finding, str] = {
     "clock": "correct the clock, unless the runner's is wrong",
     "reboot": "reboot the host",
     "failed": "repair the failed units, or run systemctl reset-failed",
+    "secrets": "encrypt the secrets for this host's key as well, or put back the key that they are encrypted for",
 }
 _DF = re.compile(r"^(/\S+) +(/.*?) +([0-9]{1,20}) +([0-9]{1,20}|-) +([0-9]{1,20}|-)$", re.MULTILINE)
 _NIX = re.compile(r"^nix \(.{1,80}\) ([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?", re.MULTILINE)
@@ -142,6 +143,7 @@ def read_readiness(frame: Frame, clock: Clock | None, limits: Preflight) -> Read
     """
     problems = [*find_room_problems(frame, limits), *find_clock_problems(clock, limits)]
     problems += find_state_problems(frame.text("system.reboot").split(), read_failed(frame))
+    problems += [Problem("secrets", f"the host cannot decrypt {line}") for line in frame.get("secrets").splitlines()]
     return Readiness(
         problems=tuple(problems),
         unseen=dict(_unseen(frame, clock, limits)),
@@ -167,6 +169,8 @@ def _unseen(frame: Frame, clock: Clock | None, limits: Preflight) -> Iterator[tu
         yield "nix", "nix did not print its version"
     if limits.clock_s and clock is None:
         yield "clock", "the host did not report its clock"
+    if "secrets" not in frame.sections:
+        yield "secrets", "the host did not report whether it can decrypt its secrets"
     if problem := frame.get("units.problem").strip():
         yield "failed", problem
 

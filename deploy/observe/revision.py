@@ -92,6 +92,15 @@ class Resolution:
     authored: dt.datetime | None = None
 
 
+LEFT_OUT = {
+    "submodules": "The commit has submodules (.gitmodules). Nix builds without them, unless flake.nix sets "
+    "inputs.self.submodules.",
+    "lfs": "The commit has files of Git LFS (.gitattributes). Nix builds with their pointers, unless flake.nix sets "
+    "inputs.self.lfs.",
+}
+"""What nix leaves out of a commit's source, as the host names it, with the warning about it."""
+
+
 def check_form(revision: str, option: str = "--sha") -> str:
     """Check the form of a revision.
 

@@ -19,7 +19,11 @@ class Kind(enum.StrEnum):
     HOST_KEY = "host-key-unchecked"
     AWS = "aws-only"
     HOST_SCRIPT = "host-script"
+    BY_HAND = "by-hand"
 
+
+SESSION = "opens a session, in which a person works by hand"
+"""The finding about an interactive session, which is no deploy path."""
 
 BREAKING = frozenset({Kind.NOT_SHARED, Kind.INLINE, Kind.FLOATING, Kind.HOST_KEY, Kind.HOST_SCRIPT})
 """Kinds that break the contract on an active path. A path for AWS only is no break before the cutover."""

@@ -30,11 +30,12 @@ def _lines(survey: Survey) -> Iterator[str]:
         through = "through the shared host-side script" if entry.shared_script else "past the shared host-side script"
         yield f"{entry.id}  ({entry.kind}, {', '.join(entry.providers)}, {through})"
         yield from _details(entry)
-    for state, heading in (
-        (State.REFUSES, "Refuse"),
-        (State.NOT_UNDERSTOOD, "Not understood"),
+    by_hand = [entry for entry in rest if entry.state is State.NO_DEPLOY and entry.findings]
+    for heading, entries in (
+        ("Refuse", [entry for entry in rest if entry.state is State.REFUSES]),
+        ("Not understood", [entry for entry in rest if entry.state is State.NOT_UNDERSTOOD]),
+        ("By hand, and no deploy path", by_hand),
     ):
-        entries = [entry for entry in rest if entry.state is state]
         if entries:
             yield ""
             yield f"{heading}:"

@@ -125,7 +125,7 @@ class Trail:
         findings = [
             finding
             for finding in self.findings.values()
-            if active and not (lab_only and finding.kind is Kind.FLOATING)
+            if finding.kind is Kind.BY_HAND or (active and not (lab_only and finding.kind is Kind.FLOATING))
         ]
         return EntryPoint(
             id=self.id,

@@ -110,6 +110,8 @@ class RunStarted(Event, frozen=True, kw_only=True):
     """The shard of hosts that it audits; None for all hosts."""
     merged: facts.Merged | None = None
     """The runs that it was merged from; None for a run of its own."""
+    dirty: str | None = None
+    """The hash of the working tree that it deploys, which is not committed; None for a commit."""
 
 
 class Emulated(Event, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
             versions=dict(begun.versions),
             shard=begun.shard,
             merged=begun.merged,
+            dirty=begun.dirty,
         ),
         provider=begun.provider,
         emulated=begun.emulated,
@@ -128,7 +129,8 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)
     run = record.run
     parts_missing = run.merged is not None and bool(run.merged.problems)
-    if run.interrupted or run.unreported or run.selected or run.finished is None or unsettled or parts_missing:
+    incomplete = run.interrupted or run.unreported or run.selected or run.dirty or run.finished is None
+    if incomplete or unsettled or parts_missing:
         record.verdict = min_verdict(record.judged)
     return record
 

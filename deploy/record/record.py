@@ -36,6 +36,7 @@ class Run(msgspec.Struct, kw_only=True):
         versions: Versions of the programs that made it, by name.
         shard: The shard of hosts that it audits; None for all hosts.
         merged: The runs that it was merged from; None for a run of its own.
+        dirty: The hash of the working tree that was deployed, which is not committed; None for a commit.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Run(msgspec.Struct, kw_only=True):
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     shard: facts.Shard | None = None
     merged: facts.Merged | None = None
+    dirty: str | None = None
 
 
 class Revision(msgspec.Struct, kw_only=True):

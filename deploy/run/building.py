@@ -21,12 +21,12 @@ from switchproof.deploy.errors import BuildFailed
 from switchproof.deploy.record.events import LogLine, Noted, SystemBuilt
 from switchproof.deploy.record.facts import Build
 from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.source import OF_A_HOOK
 from switchproof.deploy.target.types import Target
 
 NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
 STORE_PATH = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200}")
 _LINES, _LAST_LINES = 20_000, 12
-_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
 SAY_S = 10.0
 """Seconds between two messages about a program that prints nothing."""
 
@@ -179,7 +179,7 @@ class Workshop:
         if self._is_broken_off:
             raise BuildFailed(f"{problem}: the run was interrupted")
         stderr = deque[str](maxlen=_LAST_LINES) if log is None else log
-        given = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+        given = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
         given["GIT_TERMINAL_PROMPT"] = "0"
         try:
             process = subprocess.Popen(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from switchproof.deploy.connection import (
     Connection,
@@ -22,6 +23,7 @@ from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.building import STORE_PATH, System
+from switchproof.deploy.source import Source
 
 TRIES = 3
 """Attempts to copy over a connection that is lost; paths that have arrived are not sent again."""
@@ -32,6 +34,17 @@ ASK_S = 300.0
 _PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
 _IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
 _CHUNK, _SAY_S = 2**17, 5.0
+
+SOURCES = "/var/lib/switchproof/sources"
+
+
+class Sending(Connection, Feeding, Protocol):
+    """A connection that asks and sends."""
+
+
+def source_file(run: str) -> str:
+    """Return the file on a host from which it fetches the commit that a run sends."""
+    return f"{SOURCES}/{run}"
 
 
 @dataclass
@@ -75,44 +88,75 @@ class Delivery:
             Inconclusive: It could not be copied; the host is unchanged.
             BuildFailed: The runner's copy is damaged.
         """
+        self._try(lambda connection: self._bring(connection, system), f"{system.toplevel} was only partly copied")
+
+    def bring_source(self, source: Source, checkout: str) -> None:
+        """Send a commit to the host, as a file from which git there fetches it; only what its clone lacks is sent.
+
+        Args:
+            source: The commit.
+            checkout: The host's clone.
+
+        Raises:
+            Inconclusive: It could not be sent; the host is unchanged.
+        """
+        self._try(lambda connection: self._send_source(connection, source, checkout), "the source did not arrive")
+
+    def _try(self, step: Callable[[Sending], None], failed: str) -> None:
+        """Do a step over a connection of its own, again if the connection is lost."""
         for left in reversed(range(TRIES)):
             try:
-                self._try(system)
+                connection = self._connection = self._provider.connect(self._host)
+                try:
+                    if not isinstance(connection, Feeding):
+                        raise UsageError(
+                            f"{self._host}: nothing can be sent over such a connection; let hosts fetch and build"
+                        )
+                    step(connection)
+                finally:
+                    self._connection = None
+                    connection.close()
             except ConnectionProblem as error:
                 if isinstance(error, UsageError):  # another host key does not become the right one by waiting
                     raise
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
                 if not left or self._broken_off or self._stop.wait(1):
                     raise Inconclusive(
-                        f"{self._host}: {system.toplevel} was only partly copied, so nothing was switched: {error}",
-                        error.remedy,
+                        f"{self._host}: {failed}, so nothing was switched: {error}", error.remedy
                     ) from error
                 self._note(f"The copy was interrupted; sending the missing paths again: {error}")
             else:
                 return
 
-    def _try(self, system: System) -> None:
-        connection = self._connection = self._provider.connect(self._host)
-        try:
-            if not isinstance(connection, Feeding):
-                raise UsageError(
-                    f"{self._host}: no system can be copied over this kind of connection; build with --build=host"
-                )
-            missing = self._missing(connection, system.paths)
-            if missing:
-                began, count = time.monotonic(), self._send(connection, missing)
-                amount = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
-                self._note(
-                    f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({amount})."
-                )
-            else:
-                self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
-            self._hold(connection, system.toplevel)
-        finally:
-            self._connection = None
-            connection.close()
+    def _bring(self, connection: Sending, system: System) -> None:
+        missing = self._missing(connection, system.paths)
+        if missing:
+            began, count = time.monotonic(), self._send(connection, missing)
+            amount = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
+            self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({amount}).")
+        else:
+            self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
+        self._hold(connection, system.toplevel)
 
-    def _missing(self, connection: Connection, paths: Sequence[str]) -> list[str]:
+    def _send_source(self, connection: Sending, source: Source, checkout: str) -> None:
+        tips = f"{_PATH}git -C {shlex.quote(checkout)} for-each-ref --format='%(objectname)' 2>/dev/null | sort -u\n"
+        known = connection.run(tips.encode(), timeout_s=ASK_S).stdout.decode("utf-8", "replace").split()
+        old = f"find {SOURCES} -type f -mmin +1440 -delete"
+        with source.bundle(known) as bundle, bundle.open("rb") as stream:
+            done = connection.feed(
+                f"/bin/sh -c 'umask 077; mkdir -p {SOURCES} && {old}; exec cat >{source_file(self._run)}'",
+                iter(lambda: stream.read(_CHUNK), b""),
+                stall_s=self._stall_s,
+            )
+            size = stream.tell()
+        if done.exit_status != 0:
+            raise Inconclusive(
+                f"{self._host}: the source did not arrive, so nothing was switched: {_last(done.stderr)}",
+                "Make sure that /var/lib on the host has free space.",
+            )
+        self._note(f"The commit was sent from {source.clone} on the runner ({size / 1e6:.1f} MB).")
+
+    def _missing(self, connection: Sending, paths: Sequence[str]) -> list[str]:
         """Return the paths that the host lacks, in an order in which they can be sent."""
         listed = "\n".join(paths)
         text = f"{_PATH}xargs nix-store --check-validity --print-invalid <<'END'\n{listed}\nEND\n"
@@ -124,7 +168,7 @@ class Delivery:
         absent = set(done.stdout.decode("utf-8", "replace").split())
         return [path for path in paths if path in absent]
 
-    def _send(self, connection: Feeding, paths: Sequence[str]) -> int:
+    def _send(self, connection: Sending, paths: Sequence[str]) -> int:
         """Send paths, and return the number of bytes."""
         with tempfile.TemporaryFile() as stderr:
             exporting = subprocess.Popen(
@@ -165,7 +209,7 @@ class Delivery:
             yield chunk
         raise TimeoutError
 
-    def _hold(self, connection: Connection, toplevel: str) -> None:
+    def _hold(self, connection: Sending, toplevel: str) -> None:
         """Protect the system on the host from the garbage collector, and check that it is there."""
         assert STORE_PATH.fullmatch(toplevel)  # so that no quoting is needed
         link = f"/var/lib/switchproof/runs/{self._run}/built"

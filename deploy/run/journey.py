@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 
+from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.contract import HostState, Verdict
 from switchproof.deploy.errors import BuildFailed, Inconclusive, SwitchproofError, UsageError
 from switchproof.deploy.host.budget import FETCH_S
@@ -18,7 +19,8 @@ from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
-from switchproof.deploy.observe.revision import Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
+from switchproof.deploy.observe.secrets import recipient_of
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import (
     HostLeft,
@@ -26,6 +28,7 @@ from switchproof.deploy.record.events import (
 )
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
+from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
 from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
 from switchproof.deploy.run.visit import LOOK, Visit
@@ -56,13 +59,21 @@ class Journey(Visit):
         if self.resolution is None or (is_full(revision) and self.resolution.sha != revision):
             claim = "1" if self.plan.mode.changes_hosts else ""
             with self._phase("resolve"):
+                if self.plan.source:
+                    self._delivery.bring_source(self.plan.source, self.plan.target.repository.checkout)
                 self._claimed = bool(claim)  # also when its answer is lost
                 values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
                 frame = self._host_side.ask("resolve", values, FETCH_S)
                 self._take(frame)
                 if self.resolution is None:
                     self._look_before(frame)
+                    self._recipient = recipient_of(frame.get("ssh_key"))
+                if self.plan.source:
+                    with suppress(ConnectionProblem):  # what stays there is deleted by a later run
+                        self._host_side.run(f"rm -f {source_file(self._run)}\n", ANSWER_S)
                 self.resolution = read_resolution(frame, revision)
+                for warning in (text for kind, text in LEFT_OUT.items() if kind in frame.get("left_out").split()):
+                    self._warn(warning)
                 if "with uncommitted changes" in frame.get("checkout"):
                     checkout = self.plan.target.repository.checkout
                     self._note(f"The checkout {checkout} has uncommitted changes; they were not touched.")
@@ -114,7 +125,12 @@ class Journey(Visit):
             else:
                 assert self.resolution is not None  # the fleet resolves first
                 verb, job = "converge", "again" if leg == "again" else "converge"
-                values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
+                values = {
+                    "RELEASE_SHA": self.resolution.sha,
+                    "SWITCHPROOF_BUILT": self.built,
+                    "SWITCHPROOF_AGE_RECIPIENT": self._recipient,
+                    "SWITCHPROOF_LOCKED_SECRETS": "" if "secrets" in self.plan.target.preflight.refuse else "1",
+                }
             values["SWITCHPROOF_RECONNECT_S"] = str(math.ceil(self.reconnect_s))
             with self._phase("rollback" if verb == "rollback" else "converge", leg):
                 self._launched, self.returned, self._return, self._unended = True, False, None, leg

@@ -43,7 +43,7 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
-from switchproof.deploy.run.delivery import Delivery
+from switchproof.deploy.run.delivery import Delivery, source_file
 from switchproof.deploy.run.knock import Knock
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
 from switchproof.deploy.target.types import Health, Host
@@ -91,6 +91,7 @@ class Visit:
         self.differences: Differences | None = None
         self.readiness: Readiness | None = None
         self.built = ""
+        self._recipient = ""
         """The system that the runner built and copied; empty if the host builds its own."""
         self.leg: Leg = "forward"
         self.kept = False
@@ -131,6 +132,9 @@ class Visit:
             if leg != "back":
                 self.before = replace(self.before, failed=tuple(sorted({*self.before.failed, *ended.failing})))
             self._account.closure(leg, self.before.system.running, ended)
+        if ended.activated:
+            for secret in ended.secrets:
+                self._warn(f"The host cannot decrypt {secret}.")
         if NO_STORE_PATH in ended.log:
             self._note(
                 "The host's nixos-rebuild accepts no store path, so the system switched itself, in the same unit."
@@ -344,7 +348,7 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
     target = plan.target
     return {
         "WORKDIR": target.repository.checkout,
-        "REPO_URL": target.repository.url or "",
+        "REPO_URL": source_file(run) if plan.source else target.repository.url or "",
         "FLAKE_ATTR": host.flake_attr,
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,

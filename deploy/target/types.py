@@ -77,11 +77,13 @@ class Host(Table, frozen=True, kw_only=True):
         name: Its name, which file names and test ids contain.
         flake_attr: Its name among the flake's nixosConfigurations.
         groups: Names under which `--host=@group` selects it.
+        allow_dirty: Whether it takes a working tree that is not committed (`--dirty`).
     """
 
     name: Name
     flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")]
     groups: tuple[Name, ...] = ()
+    allow_dirty: bool = False
 
     def part(self, kind: type[_T]) -> _T:
         """Return a provider's own keys of this host, as the provider's type for them."""
@@ -287,7 +289,9 @@ class Build(Table, frozen=True, kw_only=True):
     stall_s: PositiveSeconds = 60.0
 
 
-Finding: TypeAlias = Literal["store", "var", "boot", "inodes", "memory", "nix", "clock", "reboot", "failed"]
+Finding: TypeAlias = Literal[
+    "store", "var", "boot", "inodes", "memory", "nix", "clock", "reboot", "failed", "secrets"
+]
 
 
 class Preflight(Table, frozen=True, kw_only=True):
@@ -304,7 +308,7 @@ class Preflight(Table, frozen=True, kw_only=True):
         clock_s: Seconds by which the host's clock may differ from the runner's.
     """
 
-    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes", "nix")
+    refuse: tuple[Finding, ...] = ("store", "var", "boot", "inodes", "nix", "secrets")
     store_mib: Annotated[int, Meta(ge=0)] = 1024
     var_mib: Annotated[int, Meta(ge=0)] = 64
     boot_mib: Annotated[int, Meta(ge=0)] = 32

@@ -54,6 +54,7 @@ JUDGING = (
     "deploy/observe/pending.py",
     "deploy/observe/preflight.py",
     "deploy/observe/revision.py",
+    "deploy/observe/secrets.py",
     # The expected state, and the verdict of the run.
     "deploy/contract.py",
     "deploy/host/program.py",
@@ -93,6 +94,7 @@ JUDGING = (
     "deploy/host/script/restore.sh",
     "deploy/host/script/revision.sh",
     "deploy/host/script/rounds.sh",
+    "deploy/host/script/secrets.sh",
     "deploy/host/script/system.sh",
     "deploy/host/script/systemd.sh",
     "deploy/host/script/units.sh",

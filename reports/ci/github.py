@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
-from switchproof.deploy.record.record import Check, Part, Record
-from switchproof.reports import files, reading, text
+from switchproof.deploy.contract import ExitCode, HostState, RunVerdict
+from switchproof.deploy.record.record import Record
+from switchproof.reports import causes, files, reading, text
 from switchproof.reports.ci import Service, markdown
-from switchproof.reports.legs import legs_of
 
 ANNOTATIONS = 10
 """Errors that GitHub shows for one step; it drops others silently."""
@@ -62,24 +61,22 @@ class GitHub(Service):
 
 
 def errors(record: Record) -> list[str]:
-    """Return an error command for the first clause that did not pass on each leg of each host, failed ones first."""
-    bad = [
-        (leg, clause, check)
-        for leg in legs_of(record)
-        if (first := _first_bad(leg.parts)) is not None
-        for clause, check in [first]
-    ]
-    bad.sort(key=lambda each: each[2].verdict is not Verdict.FAILED)
-    lines = [
-        _command(f"{leg.label}: {clause.id} {check.verdict}", f"{check.title}: {text.brief(check.message)}")
-        for leg, clause, check in bad[:ANNOTATIONS]
-    ]
-    if len(bad) > ANNOTATIONS:
-        rest = len(bad) - ANNOTATIONS + 1
-        lines[-1] = _command("More did not pass", f"{text.count(rest, 'leg')} more of hosts; the report has them all")
-    went_well = record.verdict.accepted or record.run.exit_code == ExitCode.CANONICAL
-    if not lines and not went_well:
-        lines.append(_command(f"{record.run.mode} is {record.verdict}", reading.sentence(record)))
+    """Return an error command for each cause, after one for the hosts that are unsafe; none for exit code 0."""
+    if record.run.exit_code == ExitCode.CANONICAL:
+        return []
+    lines = []
+    if unsafe := [host for host in record.hosts if host.state is HostState.UNSAFE]:
+        names = causes.named([host.name for host in unsafe])
+        lines.append(_command(f"{names}: {HostState.UNSAFE}", unsafe[0].state_reason))
+    for cause in causes.explaining(record):
+        title = f"{cause.named}: {cause.clause} {cause.check.verdict}"
+        lines.append(_command(title, f"{cause.check.title}: {text.brief(cause.check.message)}"))
+    if len(lines) > ANNOTATIONS:
+        rest = len(lines) - ANNOTATIONS + 1
+        lines[ANNOTATIONS - 1 :] = [_command("More did not pass", f"{rest} more causes; the report has them all")]
+    if not lines:
+        why = reading.exit_meaning(record) if record.verdict.accepted else reading.sentence(record)
+        lines.append(_command(f"{record.run.mode} is {reading.verdict_word(record)}", why))
     return lines
 
 
@@ -101,17 +98,6 @@ def outputs(record: Record, folder: Path) -> str:
         "record": str(folder.resolve() / "record.json"),
     }
     return "".join(_output(name, value) for name, value in values.items())
-
-
-def _first_bad(parts: Sequence[Part]) -> tuple[Part, Check] | None:
-    """Return the first check that ran and did not pass; without one, the first that never ran."""
-    bad = [
-        (part, check)
-        for part in parts
-        for check in part.checks
-        if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
-    ]
-    return next((each for each in bad if each[1].started), bad[0] if bad else None)
 
 
 def _command(title: str, message: str, kind: str = "error") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from switchproof.deploy.record import events as ev
 from switchproof.deploy.record.record import Record
 from switchproof.reports.ci import Service
-from switchproof.reports.legs import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS, phase_name
 
 _CLEAR = "\x1b[0K"
 
@@ -38,7 +38,7 @@ class GitLab(Service):
                     self._seen.add(name)
                     self._close(event.at)
                     self._open = name
-                    title = f"{event.phase} ({leg})" if leg else event.phase
+                    title = phase_name(event.phase, event.leg)
                     self._say(f"{_CLEAR}section_start:{int(event.at.timestamp())}:{name}\r{_CLEAR}{title}")
             case ev.RunFinished():
                 self._close(event.at)

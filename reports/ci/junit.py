@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from switchproof.deploy.contract import RunVerdict, Verdict
+from switchproof.deploy.contract import ExitCode, RunVerdict, Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Check, Part, Record
 from switchproof.deploy.redact.redactor import plain
-from switchproof.reports import reading, text
+from switchproof.reports import causes, reading, text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,13 +30,18 @@ DETAIL_CHARACTERS = 4_000_000
 
 
 _WAIVER_CHARACTERS = 400
+_RED = (Verdict.FAILED, Verdict.INCONCLUSIVE)
+_OUTPUT_CHARACTERS = 1000
+"""Characters of the output of a case that did not fail, of which Jenkins keeps all."""
+_ATTACHABLE = re.compile(r"evidence/[^|\]\n\r]+")
+"""A path of evidence that can stand in an attachment's mark."""
 
 
 def render(record: Record, folder: Path | None = None) -> str:
     """Render a record as JUnit XML, with a suite for each leg of each host and a case for each check.
 
-    A failed check is a failure, an inconclusive one an error; blocked and waived ones are skipped. A run that is
-    neither canonical nor canonical with waivers always has a failure or an error here, whatever its checks are.
+    A failed check is a failure, an inconclusive one an error; blocked and waived ones are skipped. A run whose exit
+    code is not 0 always has a failure or an error here, whatever its checks are.
     A case has the id of its check as its name, which rewording never changes. No two cases share class and name,
     because GitLab counts only the first of them. A case has the time of what it judges, or none: checks wait for
     answers together, and that wait belongs to no single check.
@@ -46,23 +51,29 @@ def render(record: Record, folder: Path | None = None) -> str:
         folder: The run's folder, as in the job's artifacts. With it, evidence is attached to cases that did not pass.
     """
     root = ET.Element("testsuites", name=clean(f"switchproof {record.run.id}"))
+    cause_of = {(name, cause.leg): cause.what for cause in causes.explaining(record) for name in cause.hosts}
     details = _Details(record)
     for leg in legs_of(record):
         name = leg.host.name if leg.name == "forward" else f"{leg.host.name}.{LEG_WORDS[leg.name]}"
         suite = ET.SubElement(root, "testsuite", name=clean(name), hostname=clean(leg.host.name))
         starts = [clause.started for clause in leg.clauses if clause.started]
         suite.set("timestamp", text.rfc3339(min(starts, default=record.run.started)))
-        _properties(suite, record, verdict=leg.verdict, state=leg.host.state)
+        known = {
+            "verdict": leg.verdict,
+            "state": leg.host.state,
+            "cause": cause_of.get((leg.host.name, leg.name), ""),
+        }
+        _properties(suite, record, **known)
         for part in leg.parts:
             for check in _checks(record, part):
                 _case(suite, f"{name}.{part.id}", check, details, folder)
         suite.set("time", f"{leg.seconds:.3f}")
-    if not record.verdict.accepted and record.run.mode not in LOOKING_AHEAD and not _red(root):
+    if record.run.exit_code != ExitCode.CANONICAL and not _red(root):
         suite = ET.SubElement(root, "testsuite", name="run", timestamp=text.rfc3339(record.run.started))
         _properties(suite, record, verdict=record.verdict)
-        reason = reading.sentence(record)
+        reason = reading.exit_meaning(record) if record.verdict.accepted else reading.sentence(record)
         verdict = Verdict.FAILED if record.verdict is RunVerdict.NON_CANONICAL else Verdict.INCONCLUSIVE
-        missing = Check(id="verdict", title="The run is canonical", verdict=verdict, message=reason)
+        missing = Check(id="verdict", title="The run ends with exit code 0", verdict=verdict, message=reason)
         _case(suite, "run", missing, details, folder)
     _tell_apart(root)
     _count(root)
@@ -90,10 +101,31 @@ def _case(suite: ET.Element, classname: str, check: Check, details: _Details, fo
         if check.verdict is Verdict.WAIVED:
             message = f"waived {text.one_line(check.waiver, _WAIVER_CHARACTERS)}; what failed: {message}"
         result = ET.SubElement(case, tag, type=check.verdict.value, message=clean(message))
-        result.text = clean(details(check))
-    # GitLab and Jenkins' JUnit attachments plugin read the lines with attachments.
-    attached = [f"[[ATTACHMENT|{folder / path}]]" for path in check.evidence] if folder and tag else []
-    ET.SubElement(case, "system-out").text = clean("\n".join([text.one_line(check.title), *attached]))
+        result.text = clean(details(check) or message)  # GitLab takes no result without a text
+    ET.SubElement(case, "system-out").text = clean(_output(check, folder if tag else None))
+
+
+def _output(check: Check, folder: Path | None) -> str:
+    """Return the output of a case: its title, the module of an own check, and a line for each attachment.
+
+    Jenkins' JUnit attachments plugin takes every mark, one a line; GitLab links the file of the first. Jenkins cuts
+    the middle out of a long output of a case that did not fail, which could cut a mark.
+    """
+    lines = [text.one_line(check.title), *([f"Check: {text.one_line(check.source)}"] if check.source else [])]
+    lines = [line.replace("[[", "[ [") for line in lines]  # no title names a file for CI to fetch
+    for path in _attachable(check, folder) if folder else ():
+        mark = f"[[ATTACHMENT|{path}]]"
+        if check.verdict in _RED or len("\n".join([*lines, mark])) <= _OUTPUT_CHARACTERS:
+            lines.append(mark)
+    return "\n".join(lines)
+
+
+def _attachable(check: Check, folder: Path) -> Iterator[Path]:
+    """Yield the evidence of a check that is in the run's folder, the file to read first before the others."""
+    first = causes.file_of(check)
+    for path in sorted(check.evidence, key=lambda path: path != first):
+        if _ATTACHABLE.fullmatch(path) and ".." not in Path(path).parts:
+            yield folder / path
 
 
 class _Details:
@@ -127,6 +159,8 @@ def _tell_apart(root: ET.Element) -> None:
 def _properties(suite: ET.Element, record: Record, **known: str) -> None:
     values = {
         **known,
+        "run-verdict": reading.verdict_word(record),
+        "exit-code": "" if record.run.exit_code is None else str(record.run.exit_code),
         "sha": record.revision.sha or "",
         "provider": record.provider,
         "mode": record.run.mode,
@@ -134,7 +168,8 @@ def _properties(suite: ET.Element, record: Record, **known: str) -> None:
     }
     properties = ET.SubElement(suite, "properties")
     for name, value in values.items():
-        ET.SubElement(properties, "property", name=name, value=clean(value))
+        if value:
+            ET.SubElement(properties, "property", name=name, value=clean(value))
 
 
 def _red(root: ET.Element) -> bool:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Check, Record
-from switchproof.reports import advice, reading, text
+from switchproof.reports import advice, causes, reading, text
 from switchproof.reports.legs import legs_of
 
 LIMIT = 256 * 1024
@@ -15,11 +16,13 @@ LIMIT = 256 * 1024
 
 _CUT = "*More is in `record.json` and `report.html`.*"
 _ROWS = 400
-"""Rows of the matrix. Of more rows, those that passed are left out first."""
+"""Rows of the matrix."""
+_SHOWN = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED)
 _CHECKS = 40
-"""Checks shown with details, of those that did not pass; `record.json` has all."""
+"""Causes listed, and checks shown with details, of those that did not pass; `record.json` has all."""
 _DETAIL_CHARACTERS = 2000
 _MESSAGE_CHARACTERS = 400
+_SENTENCE_CHARACTERS = 1500
 
 
 def render(record: Record) -> str:
@@ -45,8 +48,14 @@ def _blocks(record: Record) -> Iterator[str]:
         f"## {reading.SHAPES.get(word, '')} {word.upper()}: {code(record.run.mode)}{which}, "
         f"{hosts} of {code(record.provider)}{emulated}"
     )
-    yield _matrix(record)
-    yield code(f"{reading.sentence(record)} {reading.absence(record)}".strip(), _MESSAGE_CHARACTERS)
+    sentence = f"{reading.sentence(record)} {reading.absence(record)}".strip()
+    yield code(sentence, _SENTENCE_CHARACTERS)
+    if others := causes.others(record):
+        lines = [f"- {code(f'{cause.where}: {cause.what}', _MESSAGE_CHARACTERS)}" for cause in others[:_CHECKS]]
+        yield "\n".join([*lines, *([f"- and {len(others) - _CHECKS} more causes"] if others[_CHECKS:] else [])])
+    if record.run.mode not in LOOKING_AHEAD:
+        yield _matrix(record)
+    yield from _ahead(record)
     for host in record.hosts:
         for warning in host.warnings:
             yield f"**Note well**, {code(host.name)}: {code(warning)}"
@@ -56,46 +65,72 @@ def _blocks(record: Record) -> Iterator[str]:
     for host in record.hosts:
         if host.audit:
             yield f"Host {code(host.name)}, audit: {reading.SHAPES[host.audit.verdict]} **{host.audit.verdict}**"
-        yield f"Host {code(host.name)} is **{host.state}**: {code(host.state_reason)}"
+    for left in reading.states(record) if record.run.mode not in LOOKING_AHEAD else ():
+        verb, _, state = left.words.partition(" ")
+        yield f"{code(causes.named(left.hosts))} {verb} **{state}**" + (
+            f": {code(left.reason, _MESSAGE_CHARACTERS)}" if left.reason else ""
+        )
     for step in advice.next_steps(record):
-        yield f"{code(step.text)}" + (f"\n\n{block(step.command)}" if step.command else "")
-    yield from _details(record)
+        yield f"{code(step.text, _MESSAGE_CHARACTERS)}" + (f"\n\n{block(step.command)}" if step.command else "")
+    if record.run.mode not in LOOKING_AHEAD:
+        yield from _details(record)
+    exit_code = "" if record.run.exit_code is None else f"exit {record.run.exit_code}, "
     yield (
-        f"Run {code(record.run.id)}, {reading.exit_meaning(record)}; "
+        f"Run {code(record.run.id)}, {exit_code}{reading.exit_meaning(record)}; "
         f"contract {code(record.contract_sha256[:12])}, {code(record.run.harness)}"
     )
 
 
+def _ahead(record: Record) -> Iterator[str]:
+    """Yield what a preflight found, or what a plan would change on each host."""
+    if record.run.mode == "preflight":
+        for each in reading.findings(record):
+            message = code(text.brief(each.message), _MESSAGE_CHARACTERS)
+            yield f"{reading.SHAPES[each.verdict]} **{each.verdict}** {code(causes.named(each.hosts))}: {message}"
+    elif reading.verdict_word(record) == "planned":
+        for plan in reading.plans(record):
+            yield f"{code(causes.named(plan.hosts))} would change\n\n{block(chr(10).join(plan.lines))}"
+
+
 def _matrix(record: Record) -> str:
-    lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"]
-    legs = list(legs_of(record))
-    if len(legs) > _ROWS:
-        legs.sort(key=lambda leg: leg.verdict is Verdict.PASSED)
-    for leg in legs[:_ROWS]:
-        cells = [f"{reading.SHAPES[clause.verdict]} {clause.verdict}" for clause in leg.clauses]
-        state = str(leg.host.state) if leg.name == "forward" else ""
-        lines.append(f"| {code(leg.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
-    if len(legs) > _ROWS:
-        lines.append(f"\n*{len(legs) - _ROWS} more rows are in `report.html`.*")
-    return "\n".join(lines)
+    """Return a row for each leg; of many hosts, a row for those that are alike, and none for those that passed."""
+    rows, passed = reading.matrix(record)
+    lines = [f"| host | {' | '.join(Clause)} | state |", f"|---{'|---' * (len(Clause) + 1)}|"] if rows else []
+    for row in rows[:_ROWS]:
+        cells = [f"{reading.SHAPES[verdict]} {verdict}" for verdict in row.verdicts]
+        state = row.state.replace("-", " ") if row.state else ""
+        lines.append(f"| {code(row.label).replace('|', '¦')} | {' | '.join(cells)} | {state} |")
+    if len(rows) > _ROWS:
+        lines.append(f"\n*{len(rows) - _ROWS} more rows are in `report.html`.*")
+    if passed:
+        lines.append(f"\n{text.count(passed, 'host')} passed every clause.")
+    return "\n".join(lines).strip()
 
 
 def _details(record: Record) -> Iterator[str]:
-    bad = [
-        (leg, part.id, check)
-        for leg in legs_of(record)
-        for part in leg.parts
-        for check in part.checks
-        if check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}
-    ]
-    for leg, clause, check in bad[:_CHECKS]:
-        head = f"**{check.verdict}** {code(leg.label)}, {clause}: {code(check.title)}"
-        yield f"{head}  \n{code(check.message, _MESSAGE_CHARACTERS)}{_shown(check)}"
-    if len(bad) > _CHECKS:
-        yield f"*{len(bad) - _CHECKS} more did not pass; `record.json` has them all.*"
+    """Yield each check that did not pass, once for all legs on which it has the same message."""
+    alike: dict[tuple[str, ...], tuple[list[str], Check]] = {}
+    missing = 0
+    for leg in legs_of(record):
+        for part in leg.parts:
+            for check in part.checks:
+                if check.verdict not in _SHOWN:
+                    continue
+                if check.started is None:
+                    missing += 1
+                    continue
+                key = (part.id, check.id, check.verdict, text.brief(check.message))
+                alike.setdefault(key, ([], check))[0].append(leg.label)
+    for (clause, _, verdict, message), (labels, check) in [*alike.items()][:_CHECKS]:
+        head = f"**{verdict}** {code(causes.named(labels))}, {clause}: {code(check.title)}"
+        yield f"{head}  \n{code(message, _MESSAGE_CHARACTERS)}{_seen(check)}"
+    if len(alike) > _CHECKS:
+        yield f"*{len(alike) - _CHECKS} more did not pass; `record.json` has them all.*"
+    if missing:
+        yield f"*{text.count(missing, 'check')} did not run; `record.json` names them.*"
 
 
-def _shown(check: Check) -> str:
+def _seen(check: Check) -> str:
     if not (check.expected or check.seen):
         return ""
     expected, seen = (block(text.clip(value, _DETAIL_CHARACTERS)) for value in (check.expected, check.seen))

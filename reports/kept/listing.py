@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from rich.cells import cell_len, chop_cells
 
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
@@ -16,6 +19,9 @@ from switchproof.reports.kept.runs import Kept, read_kept
 _HEADINGS = ("started (UTC)", "verdict", "mode", "provider", "commit", "hosts", "run")
 _OTHER_WORDS = {"going-on": "still running", "killed": "killed", "unreadable": "unreadable"}
 _HOSTS_SHOWN = 4
+_HOSTS_CHARACTERS = 12
+"""The fewest columns for hosts in a narrow list."""
+_GAP = "  "
 
 
 def command(arguments: list[str]) -> int:
@@ -41,24 +47,47 @@ def command(arguments: list[str]) -> int:
     if asked.folder and not folder.is_dir():
         print(f"{folder}: no such folder", file=sys.stderr)
         return ExitCode.USAGE
-    sys.stdout.write(render(read_kept(folder), folder))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    sys.stdout.write(render(read_kept(folder), folder, columns))
     return 0
 
 
-def render(runs: Sequence[Kept], folder: Path) -> str:
+def render(runs: Sequence[Kept], folder: Path, columns: int | None = None) -> str:
     """Render the list.
 
     Args:
         runs: The kept runs, the newest first.
         folder: The folder of kept runs.
+        columns: Of the terminal; a list that does not fit leaves out what the runs' names say. None: no limit.
     """
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     if not runs:
         return f"No run is kept in {text.inert(str(shown))}.\n"
     rows = [_HEADINGS, *(_row(run) for run in runs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = _table(rows)
+    if columns is not None and max(cell_len(line) for line in lines) > columns:
+        lines = _narrow(rows, columns)
     return "\n".join([*lines, "", *_next(runs, shown)]) + "\n"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        _GAP.join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _narrow(rows: Sequence[tuple[str, ...]], columns: int) -> list[str]:
+    """Return a row of run, verdict and hosts for each run; a run's name has its time, mode, provider and commit."""
+    run, verdict, hosts = (_HEADINGS.index(name) for name in ("run", "verdict", "hosts"))
+    taken = sum(max(cell_len(row[column]) for row in rows) + len(_GAP) for column in (run, verdict))
+    room = max(columns - taken, _HOSTS_CHARACTERS)
+    return _table([(row[run], row[verdict], _cut(row[hosts], room)) for row in rows])
+
+
+def _cut(words: str, room: int) -> str:
+    return words if cell_len(words) <= room else f"{chop_cells(words, room - 1)[0]}…"
 
 
 def _next(runs: Sequence[Kept], shown: Path) -> Iterator[str]:

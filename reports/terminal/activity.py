@@ -11,16 +11,24 @@ from dataclasses import dataclass, field
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
 from switchproof.reports import text
-from switchproof.reports.legs import LEG_WORDS
+from switchproof.reports.legs import LEG_WORDS, phase_name
+from switchproof.reports.reading import state_words
 
 LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, if lines stay on the screen."""
 QUIET_S = 60.0
 """Seconds without a log line after which the host's work is shown, and the interval of repetitions."""
+WAIT_INTERVAL_S = 10.0
+"""Seconds between two lines of a host that waits for the same state, if lines stay on the screen."""
+WAITING = "waiting: "
+"""The beginning of a line that names what a host waits for."""
+_NUMBER = re.compile(r"\d+")
 _BUILDING = re.compile(r"^building '/nix/store/[a-z0-9]{32}-(.+?)(?:\.drv)?'")
 _SWITCHING = re.compile(
     r"^(?:activating the configuration|(?:stopping|starting|restarting|reloading) the following )"
 )
+_NOTEWORTHY = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED)
+"""Verdicts of checks that are shown although nobody asked for each check."""
 LOG_CHARACTERS = 1000
 """Characters used of a log line; the whole log is evidence."""
 WARNING_CHARACTERS = 600
@@ -59,6 +67,8 @@ class Activity:
     _shown_at: dt.datetime | None = field(default=None, repr=False)
     _held: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES), repr=False)
     _held_count: int = field(default=0, repr=False)
+    _awaited: str = field(default="", repr=False)
+    _awaited_at: dt.datetime | None = field(default=None, repr=False)
 
     def log(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
         """Record a line of the log.
@@ -67,6 +77,8 @@ class Activity:
             The number of lines held back before it and the line, if a line is due; else None.
         """
         self.line, self._quiet_since = line, at
+        if line.startswith(WAITING):
+            return self._wait(at, line)
         if match := _BUILDING.match(line):
             self.work, self._working_since = f"building {match[1]}", at
         elif _SWITCHING.match(line) and self.work != "switching":
@@ -76,6 +88,17 @@ class Activity:
             self._held_count += 1
             return None
         self._shown_at = at
+        missed, self._held_count = self._held_count, 0
+        self._held.clear()
+        return missed, line
+
+    def _wait(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
+        """Return a line about a wait if it names another state than the last one, or if that is long ago."""
+        awaited = _NUMBER.sub("#", line)
+        recent = self._awaited_at is not None and (at - self._awaited_at).total_seconds() < WAIT_INTERVAL_S
+        if recent and awaited == self._awaited:
+            return None
+        self._awaited, self._awaited_at = awaited, at
         missed, self._held_count = self._held_count, 0
         self._held.clear()
         return missed, line
@@ -113,6 +136,7 @@ class Board:
         self._every_check = every_check
         self._hosts: dict[str, Activity] = {}
         self._causes: set[tuple[str, str, str]] = set()
+        self._shown_on: dict[tuple[str, ...], str] = {}
         self._lock = threading.Lock()
 
     def snapshot(self) -> list[tuple[str, str, float | None, str]]:
@@ -165,7 +189,7 @@ class Board:
             case ev.RollbackBegun():
                 return [Line(f"{event.host} rolling back to {event.to}: {text.brief(event.reason)}")]
             case ev.HostLeft():
-                return [Line(f"{event.host} is {event.state}: {text.brief(event.reason)}")]
+                return [Line(f"{event.host} {state_words(event.state)}: {text.brief(event.reason)}")]
             case ev.Warned():
                 return [Line(f"{event.host} NOTE WELL: {text.brief(event.text, WARNING_CHARACTERS)}")]
             case ev.Noted():
@@ -175,7 +199,7 @@ class Board:
 
     def _phase(self, event: ev.PhaseStarted | ev.PhaseFinished) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
-        name = event.phase if event.leg == "forward" else f"{event.phase} ({LEG_WORDS[event.leg]})"
+        name = phase_name(event.phase, event.leg)
         if isinstance(event, ev.PhaseStarted):
             host.phase, host.since, host.took_s = name, event.at, None
             host.forget_work()
@@ -193,12 +217,24 @@ class Board:
             if cause in self._causes:
                 return []
             self._causes.add(cause)
-        return _check(event, every=self._every_check)
+        if not self._every_check and event.verdict not in _NOTEWORTHY:
+            return []
+        return [Line(_check(event, self._instead(event)))]
+
+    def _instead(self, event: ev.CheckFinished) -> str:
+        """Refer to the line that has shown a check's message before; empty for a new message."""
+        if not event.message:
+            return ""
+        first = self._shown_on.setdefault((event.leg, event.id, event.verdict, event.message), event.host)
+        if first != event.host:
+            return f"as on {first}"
+        above = self._shown_on.setdefault((event.host, event.leg, event.message), event.id)
+        return "as above" if above != event.id else ""
 
     def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
         lines = [line.rstrip() for line in text.inert(event.text[:LOG_CHARACTERS]).splitlines() if line.strip()]
-        due = (host.log(event.at, line) for line in lines)
+        due = (host.log(event.at, _together(line)) for line in lines)
         return [_log_line(event.host, *entry) for entry in due if entry]
 
 
@@ -207,10 +243,26 @@ def _log_line(host: str, missed: int, line: str) -> Line:
     return Line(f"{host}{lost} | {line}", passing=True)
 
 
-def _check(event: ev.CheckFinished, *, every: bool) -> list[Line]:
-    if not every and event.verdict not in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
-        return []
+def _together(line: str) -> str:
+    """Name endpoints in the same state together, healthy ones last: `a, b: no answer; c: healthy (9 s …)`."""
+    if not line.startswith(WAITING):
+        return line
+    names: dict[str, list[str]] = {}
+    for part in line.removeprefix(WAITING).split("; "):
+        name, colon, state = part.partition(": ")
+        names.setdefault(state if colon else part, []).extend([name] if colon else [])
+    parts = [f"{', '.join(each)}: {state}" if each else state for state, each in names.items()]
+    return WAITING + "; ".join(sorted(parts, key=lambda part: ": healthy (" in part))  # a narrow table cuts the end
+
+
+def _check(event: ev.CheckFinished, instead: str) -> str:
     leg = "" if event.leg == "forward" else f" ({LEG_WORDS[event.leg]})"
-    message = text.brief(event.message)
+    message = instead or text.brief(_headline(event.message))
     head = f"{event.host}{leg} {event.verdict.upper()} {event.clause or 'audit'}: {text.one_line(event.title)}"
-    return [Line(f"{head}: {message}" if message else head)]
+    return f"{head}: {message}" if message else head
+
+
+def _headline(message: str) -> str:
+    """Return the first line of a message, or all of it if that only introduces the others."""
+    first = message.partition("\n")[0].rstrip()
+    return message if first.endswith(":") else first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from typing import IO, TYPE_CHECKING, cast
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from switchproof.reports.terminal.progress import ForgivingStream
 
 REFRESH_PER_SECOND = 4
+_INDENT = " " * len("00:00:00Z ")
+"""What continued lines begin with, so that the times of day stand out."""
 
 
 class LiveTable:
@@ -35,8 +38,15 @@ class LiveTable:
         self._live: Live | None = None
 
     def say(self, line: str) -> None:
-        """Write a line that stays."""
-        self._console.print(Text(line), soft_wrap=True)
+        """Write a line that stays, wrapped between words."""
+        columns, _ = self._stream.size()
+        lines = [line]
+        if columns:
+            lines = textwrap.wrap(
+                line, columns, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+            )
+        for each in lines:
+            self._console.print(Text(each), soft_wrap=True)
 
     def start(self) -> None:
         """Start drawing, unless started."""

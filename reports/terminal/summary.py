@@ -12,17 +12,20 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
+from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
-from switchproof.reports.legs import legs_of
+from switchproof.reports.legs import phase_name
 from switchproof.reports.terminal.activity import WARNING_CHARACTERS
 
 WIDTH = 80
 """Columns of a line; only paths and commands, which are for copying, may be longer."""
 
 PLAN_LINES = 40
-"""Lines of a plan shown for one host; a kernel update has hundreds."""
+"""Lines of a plan shown for hosts that are alike; a kernel update has hundreds."""
+
+CAUSES = 10
+"""Causes listed after the first."""
 
 LACKS = 6
 """Missing proofs shown for a step of the cutover."""
@@ -51,7 +54,6 @@ _EXPLAINED = (ExitCode.SAFE_FAILURE, ExitCode.UNSAFE, ExitCode.INCONCLUSIVE)
 _WRITTEN = re.compile(r"^(\s*)\d{4}-\d\d-\d\dT\S+ \S+ ")
 """The time and the host, which journalctl writes before a line."""
 
-_QUIET = (HostState.CONVERGED, HostState.UNCHANGED, HostState.FOUND_HEALTHY)
 _GAP = "  "
 
 
@@ -72,12 +74,12 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         return _text([*lines, *_report(record, folder), *_exit(record)], colour=colour)
     lines += [*_wrapped(reading.absence(record)), *_promoted(record), Text()]
     if record.run.mode == "plan" and record.run.exit_code == ExitCode.CANONICAL:
-        lines += [line for host in record.hosts for line in _planned(host)]
+        lines += [line for plan in reading.plans(record) for line in _planned(plan)]
     elif record.run.mode == "preflight":
         lines += _findings(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     else:
-        lines += [*_causes(record), *_cause(record, folder), *_table(record), Text()]
+        lines += [*_causes(record), *_cause(record, folder), *_table(record)]
         lines += [line for host in record.hosts for line in _audit(host)]
         explained = (
             reading.failing_waivers(record)[:1] if reading.waivers_alone(record) else []
@@ -86,7 +88,7 @@ def render(record: Record, folder: Path, *, colour: bool = False, brief: bool = 
         lines += _states(record)
         lines += [line for host in record.hosts for line in _warnings(host)]
     lines += cutover_lines(record)
-    lines += [Text(), *_report(record, folder), *_exit(record)]
+    lines += [Text()] * bool(lines[-1].plain) + [*_report(record, folder), *_exit(record)]
     for step in advice.next_steps(record, f"{folder}/"):
         lines += _wrapped(step.text)
         if step.command:
@@ -162,11 +164,10 @@ def cutover_lines(record: Record) -> list[Text]:
 
 def _causes(record: Record) -> list[Text]:
     """Return the causes after the first, which the sentence above names."""
-    others = [] if record.verdict.accepted else causes.causes_of(record)[1:]
-    shown = [each for each in others if not each.is_symptom]
-    if record.run.interrupted:
-        shown = [each for each in shown if each.check.verdict is Verdict.FAILED]
-    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in shown]
+    others = causes.others(record)
+    lines = [_wrapped(f"- {cause.where}: {cause.what}") for cause in others[:CAUSES]]
+    if len(others) > CAUSES:
+        lines.append([Text(f"- and {len(others) - CAUSES} more causes, in the report")])
     return [line for wrapped in lines for line in wrapped] + [Text()] * bool(lines)
 
 
@@ -189,57 +190,68 @@ def _shortened(line: str) -> str:
 
 
 def _table(record: Record) -> list[Text]:
-    legs = list(legs_of(record))
-    troubled = {leg.host.name for leg in legs if leg.verdict is not Verdict.PASSED}
-    count = len(record.hosts) - len(troubled)
-    folded = len(record.hosts) > reading.MANY and count
-    if folded:
-        legs = [leg for leg in legs if leg.host.name in troubled]
-    rest = _wrapped(f"{text.count(count, 'host')} passed every clause") if folded else []
-    if not legs:
-        return rest
-    widths = [
-        max(len(clause), *(len(leg.clauses[index].verdict) for leg in legs)) for index, clause in enumerate(Clause)
-    ]
+    if record.run.exit_code in {ExitCode.USAGE, ExitCode.LOCKED}:
+        return []  # nothing was asked of the hosts
+    rows, passed = reading.matrix(record)
+    rest = _wrapped(f"{text.count(passed, 'host')} passed every clause") if passed else []
+    if not rows:
+        return [*rest, Text()]
+    widths = [max(len(clause), *(len(row.verdicts[index]) for row in rows)) for index, clause in enumerate(Clause)]
     room = WIDTH - sum(widths) - len(_GAP) * len(widths)
-    names = [text.inert(leg.label) for leg in legs]
+    names = [text.inert(row.label) for row in rows]
     first = min(room, max(4, *(cell_len(name) for name in names)))
     lines = [_row("host", list(Clause), widths, first)]
-    for name, leg in zip(names, legs, strict=True):
-        verdicts = [clause.verdict for clause in leg.clauses]
+    for name, row in zip(names, rows, strict=True):
         if cell_len(name) > first:
-            lines += [Text(name), _row("", verdicts, widths, first)]
+            lines += [Text(name), _row("", row.verdicts, widths, first)]
         else:
-            lines.append(_row(name, verdicts, widths, first))
-    return lines + rest
+            lines.append(_row(name, row.verdicts, widths, first))
+    return [*lines, *rest, Text()]
 
 
-def _planned(host: Host) -> list[Text]:
-    """Return the first lines of what a deploy would change on a host; the report has all."""
-    lines = [Text(f"{text.inert(host.name)} would change", style="bold")]
-    for check in (check for clause in host.clauses if clause.id is Clause.CONVERGE for check in clause.checks):
-        lines_of_plan = [
-            text.inert(line) for line in f"{check.seen}\nwould run {check.expected}".splitlines() if line.strip()
-        ]
-        lines += [Text(f"  {line}") for line in lines_of_plan[:PLAN_LINES]]
-        if len(lines_of_plan) > PLAN_LINES:
-            lines.append(Text(f"  … and {len(lines_of_plan) - PLAN_LINES} more lines in the report"))
+def _planned(plan: reading.Planned) -> list[Text]:
+    """Return the first lines of what a deploy would change on hosts; the report has all."""
+    lines = [Text(f"{text.inert(causes.named(plan.hosts))} would change", style="bold")]
+    lines += [Text(f"  {text.inert(line)}") for line in plan.lines[:PLAN_LINES]]
+    if len(plan.lines) > PLAN_LINES:
+        lines.append(Text(f"  … and {len(plan.lines) - PLAN_LINES} more lines in the report"))
     return lines
 
 
 def _findings(record: Record) -> list[Text]:
     """Return what a preflight found, each finding once with the hosts that it is about."""
-    hosts: dict[tuple[Verdict, str], list[str]] = {}
-    for host in record.hosts:
-        for check in (check for clause in host.clauses for check in clause.checks):
-            if check.verdict is not Verdict.PASSED:
-                hosts.setdefault((check.verdict, check.message or check.title), []).append(host.name)
     lines = []
-    for (verdict, message), names in hosts.items():
-        wrapped = _wrapped(f"{verdict}  {causes.named(names)}: {text.brief(message, WARNING_CHARACTERS)}")
-        wrapped[0].stylize(STYLES.get(verdict, ""), 0, len(verdict))
+    for each in reading.findings(record):
+        wrapped = _wrapped(
+            f"{each.verdict}  {causes.named(each.hosts)}: {text.brief(each.message, WARNING_CHARACTERS)}"
+        )
+        wrapped[0].stylize(STYLES.get(each.verdict, ""), 0, len(each.verdict))
         lines += wrapped
     return lines
+
+
+def durations(record: Record, count: int, at_least_s: float = 0.0) -> str:
+    """Render the phases that took longest, for pytest's option `--durations`.
+
+    Checks wait for answers together, so the time of a test is that of the phase that it was the first to need.
+
+    Args:
+        record: The run.
+        count: How many; 0 for all.
+        at_least_s: Seconds of the shortest phase.
+    """
+    took = sorted(
+        (
+            ((phase.finished - phase.started).total_seconds(), host.name, phase)
+            for host in record.hosts
+            for phase in host.phases
+            if phase.finished and (phase.finished - phase.started).total_seconds() >= at_least_s
+        ),
+        key=lambda each: -each[0],
+    )
+    shown = took[:count] if count else took
+    lines = [f"{seconds:8.2f} s  {host} {phase_name(phase.phase, phase.leg)}" for seconds, host, phase in shown]
+    return text.inert("\n".join([f"slowest {text.count(len(shown), 'phase')}:", *lines])) + "\n"
 
 
 def _row(name: str, cells: Sequence[str], widths: list[int], first: int) -> Text:
@@ -273,17 +285,11 @@ def _waiver(result: WaiverResult) -> list[Text]:
 
 def _states(record: Record) -> list[Text]:
     """Return the state of each host; of many hosts, those with the same state share a line."""
-    many = len(record.hosts) > reading.MANY
-    alike: dict[tuple[str, ...], list[Host]] = {}
-    for host in record.hosts:
-        reason = "" if host.state in _QUIET else text.brief(host.state_reason)
-        alike.setdefault((host.state, reason) if many else (host.name,), []).append(host)
     lines = []
-    for hosts in alike.values():
-        state, verb = hosts[0].state, "is" if len(hosts) == 1 else "are"
-        reason = "" if state in _QUIET else f": {text.brief(hosts[0].state_reason)}"
-        line = _wrapped(f"{causes.named([host.name for host in hosts])} {verb} {state}{reason}")
-        line[0].highlight_words([state.value], STYLES.get(state, ""))
+    for group in reading.states(record):
+        reason = f": {text.brief(group.reason)}" if group.reason else ""
+        line = _wrapped(f"{causes.named(group.hosts)} {group.words}{reason}")
+        line[0].highlight_words([group.words.partition(" ")[2]], STYLES.get(group.state, ""))
         lines += line
     return lines
 

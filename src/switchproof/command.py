@@ -31,6 +31,7 @@ _YOUNG = 10_000
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
 _CHANGES = ("--on-failure", "--build", "--take-lock", "--sign-key")
+_SOURCE = ("--source", "--dirty")
 _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
 _CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
 
@@ -59,8 +60,7 @@ class Session:
 SESSIONS: Mapping[str, Session] = {
     "deploy": Session(
         "Deploy a revision to hosts and prove the contract.",
-        ("--sha", *_HOSTS, *_CHANGES, *_GATE, *_LAB),
-        ("--provider", "--sha"),
+        ("--sha", *_HOSTS, *_CHANGES, *_SOURCE, *_GATE, *_LAB),
     ),
     "audit": Session(
         "Verify what hosts run, without changing anything.",
@@ -69,9 +69,8 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "plan": Session(
         "Show what a deploy would change, without changing anything.",
-        ("--sha", *_HOSTS, *_LAB),
-        ("--provider", "--sha"),
-        ("--plan",),
+        ("--sha", *_HOSTS, *_SOURCE, *_LAB),
+        means=("--plan",),
     ),
     "preflight": Session(
         "Show what would keep a deploy from beginning, without changing anything.",
@@ -85,8 +84,7 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "drill": Session(
         "Deploy, go back and deploy again, and verify each step.",
-        ("--sha", *_HOSTS, *_CHANGES, *_GATE, *_LAB),
-        ("--provider", "--sha"),
+        ("--sha", *_HOSTS, *_CHANGES, *_SOURCE, *_GATE, *_LAB),
         value=("--drill", "orderly|dead-man"),
     ),
     "trial": Session(

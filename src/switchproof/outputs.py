@@ -32,6 +32,9 @@ class Outputs:
         service: Shows events to the CI service, and publishes the record there.
         settings: Where the repository keeps its runs.
         is_brief: Whether the terminal ends with the verdict alone.
+
+    Attributes:
+        durations: How many of the slowest phases to show, as pytest's `--durations`; None for none.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Outputs:
         is_brief: bool = False,
     ) -> None:
         self._is_brief = is_brief
+        self.durations: int | None = None
         self._session = session
         self._progress = progress
         self._service = service
@@ -114,19 +118,31 @@ class Outputs:
         except Exception as error:  # noqa: BLE001 - the exit code reports on hosts, never on a list of runs
             self._problems.append(f"the index of runs could not be written: {error!r}")
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """End with the verdict, the states, the report and what to do next."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_sessionfinish")
+    def pytest_sessionfinish_last(self, session: pytest.Session) -> Generator[None, None, None]:
+        """End with the verdict, the states, the report and what to do next, below all that pytest writes."""
+        yield
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and not reporter.no_summary:
+            if session.shouldstop or session.shouldfail:
+                reporter.write_line("")  # pytest has written why, without a blank line
+            self._summarize(reporter)
+
+    def _summarize(self, reporter: pytest.TerminalReporter) -> None:
         if record := self._session.record:
-            from switchproof.reports.terminal.summary import render as render_summary
+            from switchproof.reports.terminal import summary
 
             folder = self._session.folder
             shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-            colour = terminalreporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
-            terminalreporter.write("\n" + render_summary(record, shown, colour=colour, brief=self._is_brief))
+            colour = reporter._tw.hasmarkup  # noqa: SLF001 - pytest offers no other way to ask
+            if self.durations is not None:
+                least_s = reporter.config.option.durations_min or 0.0
+                reporter.write(summary.durations(record, self.durations, least_s) + "\n")
+            reporter.write(summary.render(record, shown, colour=colour, brief=self._is_brief))
         if self._tidied and self._tidied.removed:
-            terminalreporter.write_line(str(self._tidied))
+            reporter.write_line(str(self._tidied))
         for problem in self._problems:
-            terminalreporter.write_line(f"WARNING: {problem}")
+            reporter.write_line(f"WARNING: {problem}")
 
 
 def _load() -> None:

@@ -28,19 +28,21 @@ def main(argv: Sequence[str]) -> int:
         0, or 4 if the target file cannot be used or no login user becomes root with sudo.
     """
     parser = Parser(prog="switchproof sudoers", description="Print the sudoers rule that a target file's users need.")
-    parser.add_argument("file", type=Path, help="a target file with hosts over SSH")
+    parser.add_argument("file", type=Path, help="a target file")
     parser.add_argument("--nixos", action="store_true", help="print it as a NixOS module")
     arguments = parser.parse_args(list(argv))
     from switchproof.deploy.providers import load
+    from switchproof.deploy.providers.aws.table import Ssm
     from switchproof.deploy.providers.ssh.loading import load_paramiko
 
     try:
         target = load(arguments.file, os.environ, ())
+        through_ssm = target.table(Ssm).user
         load_paramiko()
         from switchproof.deploy.providers.ssh.provider import sudo_users
         from switchproof.deploy.providers.ssh.table import Ssh
 
-        users = sudo_users(target)
+        users = [through_ssm] if through_ssm else sudo_users(target)
     except UsageError as error:
         print(f"switchproof sudoers: {error}", file=sys.stderr)
         return ExitCode.USAGE
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     if not users:
         print(
             f'switchproof sudoers: {arguments.file}: no login user needs sudo; set ssh.become = "sudo", and '
-            "ssh.user or hosts.user to a user other than root",
+            "ssh.user or hosts.user to a user other than root; or, for instances of AWS, set ssm.user",
             file=sys.stderr,
         )
         return ExitCode.USAGE
@@ -76,6 +78,6 @@ def _module(users: Iterable[str], *, asks: bool) -> str:
 
 
 def _command() -> str:
-    from switchproof.deploy.providers.ssh.auth.elevation import ELEVATED
+    from switchproof.deploy.providers.elevation import ELEVATED
 
     return " ".join(ELEVATED)

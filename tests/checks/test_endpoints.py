@@ -93,7 +93,7 @@ def test_listeners_are_shown_with_the_command_of_their_kind() -> None:
     """A port is asked for otherwise than a socket in a file; each listener is shown with its process."""
     show = shown("test_its_port_is_its_own", seen())
     assert show.seen == f"127.0.0.1:8080 by {LIVE[1]} (process 430)"
-    assert show.command == "ss -Hltnp"
+    assert show.command == "ss -Htnp state listening"
     want = Endpoint(units=LIVE, probe="unix", listen="/run/live.sock", url="http://x/")
     show = shown("test_its_port_is_its_own", seen({"listeners": f"/run/live.sock 430 {LIVE[1]}\n"}, want=want))
     assert show.command == "ss -Hlxnpe"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +68,7 @@ def test_a_preflight_of_a_ready_host_says_ready(lab: Lab, tmp_path: Path) -> Non
     (host,) = record.hosts
     verdicts = {check.id: check.verdict for clause in host.clauses for check in clause.checks}
     assert set(verdicts.values()) == {Verdict.PASSED}
-    assert len(verdicts) == 8
+    assert len(verdicts) == 9
     assert [(phase.phase, phase.questions) for phase in host.phases] == [("connect", 0), ("preflight", 1)]
 
 
@@ -95,3 +97,56 @@ def test_a_preflight_tells_all_findings_at_once(lab: Lab, tmp_path: Path) -> Non
         "Exit 1: unready: a deploy would be refused; nothing was changed",
     ):
         assert found in output, ended.output
+
+
+LOCKED = """
+# The lines of agenix's activation script that matter, with a program in place of age that has no key.
+decrypting() {
+    for identity in /etc/ssh/ssh_host_ed25519_key; do
+      test -r "$identity" || continue
+    done
+    LANG=C /root/age --decrypt "${IDENTITIES[@]}" -o "$TMP_FILE" "/root/secret.age"
+}
+"""
+AGE = "echo 'age: error: no identity matched any of the recipients' >&2; exit 1"
+
+
+def commit_with_secret(lab: Lab, folder: Path) -> str:
+    """Push a commit of the sample whose activation script would decrypt a secret; return it."""
+    env = {
+        **os.environ,
+        **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, env=env, check=True, text=True, capture_output=True).stdout
+
+    git("clone", "--quiet", "--branch=main", str(lab.repository), "clone")
+    folder /= "clone"
+    script = folder / "system" / "activate.sh"
+    head, _, rest = script.read_text().partition("state() {")
+    script.write_text(f"{head}{LOCKED}\nstate() {{{rest}")
+    git("commit", "--quiet", "--all", "--message=Decrypt a secret")
+    git("push", "--quiet", "--force", "origin", "HEAD:refs/heads/with-secret")
+    return git("rev-parse", "HEAD").strip()
+
+
+@pytest.mark.parametrize("refuse", ['["secrets"]', "[]"])
+def test_a_system_whose_secrets_do_not_decrypt_is_not_switched_to(lab: Lab, tmp_path: Path, refuse: str) -> None:
+    """The deploy fails after the build, and the host is untouched; if the finding only warns, the deploy goes on."""
+    sha = commit_with_secret(lab, tmp_path)
+    host = lab.hosts["a"]
+    prepare = f"printf '#!/bin/sh\\n%s\\n' \"{AGE}\" >/root/age; chmod +x /root/age; readlink /run/current-system"
+    before = host.run(["sh", "-c", prepare], timeout_s=30).stdout
+    targets = target_file(tmp_path, ["a"], f"{HEALTH}\n[preflight]\nrefuse = {refuse}\n")
+    ended = session("--provider=lab", f"--targets={targets}", f"--sha={sha}", runs=tmp_path / "runs", lab=lab)
+    output = " ".join(ended.output.split())
+    cannot = "cannot decrypt /root/secret.age: age: error: no identity matched any of the recipients"
+    assert cannot in output, ended.output
+    switched = host.run(["readlink", "/run/current-system"], timeout_s=30).stdout != before
+    if refuse == "[]":
+        assert (ended.status, switched) == (0, True), ended.output
+        assert preflight(lab, tmp_path, 'refuse = ["secrets"]\n').status == 1
+    else:
+        assert (ended.status, switched) == (1, False), ended.output
+        assert "the host cannot decrypt secrets of the system; it was not touched" in output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
 from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
+from switchproof.deploy.source import Source
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
@@ -298,3 +300,38 @@ def test_shard_or_limit_that_makes_no_sense_is_refused(options: dict[str, Any], 
     """The message names the option and what is allowed."""
     with pytest.raises(UsageError, match=re.escape(said)):
         plan(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dirty": True}, "--dirty: name the clone whose working tree is meant, with --source=PATH"),
+        ({"sha": "main", "dirty": True}, "--sha=main: --dirty deploys the working tree, which is no revision"),
+        ({"audit": True, "sha": "main", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
+        ({"rollback": "", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
+        ({"sha": "main", "shape": "aws", "source": "."}, "--source=.: a source can be sent only over SSH"),
+        (
+            {"dirty": True, "source": "."},
+            "--dirty: a, b must not get what is not committed; set hosts.allow_dirty in",
+        ),
+        ({"sha": "main", "source": "/nonexistent"}, "--source=/nonexistent: cannot change to '/nonexistent'"),
+    ],
+)
+def test_source_that_makes_no_sense_is_refused(options: dict[str, Any], said: str) -> None:
+    """The message names the option and what is allowed, before any host is asked."""
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(**options)
+
+
+def test_source_of_a_clone_is_one_full_commit(tmp_path: Path) -> None:
+    """A branch of the clone is resolved at once, and a runner that builds takes it from the clone as well."""
+    script = (
+        "git init -qb main . && git -c user.name=x -c user.email=x commit -qm 1 --allow-empty && git rev-parse main"
+    )
+    sha = subprocess.run(
+        ["sh", "-ec", script], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    made = plan(sha="main", source=str(tmp_path))
+    assert (made.revision, made.source) == (sha, Source(tmp_path, sha))
+    assert made.target.build.repository == str(tmp_path)
+    assert plan(sha="main").source is None

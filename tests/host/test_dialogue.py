@@ -13,7 +13,7 @@ import pytest
 
 from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, Unreachable, text_of
 from switchproof.deploy.host import waiting as waits
-from switchproof.deploy.host.dialogue import Dialogue
+from switchproof.deploy.host.dialogue import Dialogue, Interrupted
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.host.patience import Patience
 from switchproof.deploy.host.waiting import Waiting
@@ -85,6 +85,22 @@ def test_lost_connection_is_marked_and_made_again(tmp_path: Path) -> None:
     told = [event.kind if isinstance(event, Happened) else type(event).__name__ for event in journal.events]
     assert told == ["Connected", "lost", "Noted", "Connected"]
     assert dialogue.questions == 2
+
+
+def test_a_connection_that_an_interrupted_run_closed_was_not_lost(tmp_path: Path) -> None:
+    """What the run broke off itself is no loss of a connection, and is no reason to look at the host."""
+    stop = threading.Event()
+
+    class BrokenOff(Host):
+        def run(self, *_: object, **__: object) -> Completed:
+            stop.set()
+            raise ConnectionLost("a", "closed before the answer ended", "Look.")
+
+    journal = Journal(tmp_path, Redactor(()))
+    dialogue = Dialogue("a", BrokenOff(), journal, stop=stop, values={})
+    with pytest.raises(Interrupted, match="a: the run was interrupted before 'confirm' was answered"):
+        dialogue.ask("confirm", {})
+    assert not [event for event in journal.events if isinstance(event, Happened)]
 
 
 class Refusing(Host):

@@ -57,6 +57,7 @@ def failed_with(status: int) -> str:
             Ending.DISK_FULL,
         ),
         (ended(status=0, stage="build"), Ending.UNKNOWN),
+        (ended(status=1, stage="secrets"), Ending.SECRETS_LOCKED),
         (ended(status=1, stage="arm"), Ending.NOT_ARMED),
         (ended(status=0, stage="arm"), Ending.UNKNOWN),
         (ended(status=None), Ending.UNKNOWN),
@@ -120,7 +121,8 @@ def test_meanings_are_written_for_a_reader() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "touched"), [("", False), ("build", False), ("arm", False), ("switch", True), ("rollback", True)]
+    ("stage", "touched"),
+    [("", False), ("build", False), ("secrets", False), ("arm", False), ("switch", True), ("rollback", True)],
 )
 def test_host_is_touched_from_the_switch_on(stage: str, touched: bool) -> None:
     """What is built and armed is not yet what runs; from the switch on the host counts as touched."""

@@ -152,7 +152,7 @@ def test_what_a_host_already_leaves_open_is_told(
 
 def test_what_the_script_says_is_read() -> None:
     """The rows of this machine's own df and its memory are understood."""
-    said = run("say_room; printf '%s' \"${said[room]}\"", "answer", "revision")
+    said = run("say_room; printf '%s' \"${said[room]}\"", "files", "answer", "revision")
     much = msgspec.structs.replace(LIMITS, var_mib=10**12, memory_mib=10**9)
     found = {each.finding: each.text for each in find_room_problems(Frame("resolve", {"room": said.encode()}), much)}
     free = shutil.disk_usage("/var/lib").free // MIB
@@ -186,7 +186,7 @@ def test_an_old_nix_is_found_by_its_number(version: str, wanted: str, text: str)
 def answer(**parts: str) -> Frame:
     """The answer of a host to a preflight, with other parts in place of the ordinary ones."""
     room = "".join(f"{row(place, '/', 90000)}\n" for place in ("/nix/store", "/var/lib"))
-    said = {"room": f"{room}{MEMORY}nix (Nix) 2.26.3\n", "holder": "", "commands": ""}
+    said = {"room": f"{room}{MEMORY}nix (Nix) 2.26.3\n", "holder": "", "commands": "", "secrets": ""}
     said |= {"system.reboot": "", "units.failed": ""} | {
         name.replace("__", "."): text for name, text in parts.items()
     }
@@ -207,7 +207,12 @@ def test_every_kind_of_finding_is_read_from_one_answer() -> None:
     room = f"{row('/nix/store', '/nix', 1, '5 9')}\n{row('/var/lib', '/', 1)}\n{row('/boot', '/boot', 1)}\n"
     room += "MemAvailable: 1 kB\nnix (Nix) 2.3\n"
     found = answer(
-        room=room, system__reboot="kernel", units__failed="a.service", holder="run r\n", commands="git ss "
+        room=room,
+        system__reboot="kernel",
+        units__failed="a.service",
+        secrets="a.age: no identity matched",
+        holder="run r\n",
+        commands="git ss ",
     )
     ready = read_readiness(found, Clock(offset_s=999.0, uncertainty_s=0.1), Preflight())
     assert {problem.finding for problem in ready.problems} == set(get_args(Finding))
@@ -231,3 +236,21 @@ def test_what_a_host_did_not_say_is_unseen(
     """A preflight must not call a host ready for what it could not see; a limit that is off needs no answer."""
     ready = read_readiness(frame, clock, limits)
     assert (set(ready.unseen), ready.problems) == (unseen, ())
+
+
+def test_a_host_that_is_silent_about_its_secrets_is_not_called_ready() -> None:
+    """A script from before the finding says nothing of secrets: that is not seen, and nothing is found."""
+    said = {name: text for name, text in answer().sections.items() if name != "secrets"}
+    ready = read_readiness(Frame("preflight", said), CLOCK, Preflight())
+    assert (set(ready.unseen), ready.problems) == ({"secrets"}, ())
+
+
+def test_a_secret_that_does_not_decrypt_is_told_with_its_reason() -> None:
+    """Each file is a finding of its own, with what age said of it."""
+    ready = read_readiness(
+        answer(secrets="/nix/store/a.age: no identity matched\n/nix/store/b.age: none"), CLOCK, Preflight()
+    )
+    assert [problem.text for problem in ready.problems] == [
+        "the host cannot decrypt /nix/store/a.age: no identity matched",
+        "the host cannot decrypt /nix/store/b.age: none",
+    ]

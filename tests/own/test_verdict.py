@@ -97,7 +97,22 @@ def test_a_closed_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
     ended = run_alone(tmp_path / "run", Scenario(), kind=Signalled)
     assert ended.status == ExitCode.INTERRUPTED, ended.output
     assert ended.record.run.interrupted == "ended by SIGHUP"
+    last = "No host needs help now. To do what was interrupted, run the same command again."
+    assert ended.output.splitlines()[-1] == last
     assert ended.record.host("a").state is HostState.ROLLED_BACK
+
+
+def test_durations_blame_phases_and_no_check(tmp_path: Path) -> None:
+    """With `--durations` the slowest phases are named, as a check only happens to be the first to need one."""
+    ended = run_alone(tmp_path / "run", Scenario(options=(f"--sha={SHA}", "--durations=2")))
+    assert ended.status == ExitCode.CANONICAL, ended.output
+    _, _, shown = ended.output.partition("\nslowest 2 phases:\n")
+    rows = [line.split() for line in shown.splitlines()[:3]]
+    phases = {phase.phase for phase in ended.record.host("a").phases}
+    assert [row[2] for row in rows[:2]] == ["a", "a"]
+    assert {row[3] for row in rows[:2]} <= phases
+    assert rows[2] == []
+    assert len(rows[0]) == len(rows[1]) == 4
 
 
 def test_a_run_that_ignores_sighup_goes_on(tmp_path: Path) -> None:

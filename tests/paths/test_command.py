@@ -81,6 +81,18 @@ def test_the_json_is_as_published(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert msgspec.json.decode(told, type=Survey).named("promote")
 
 
+def test_the_text_names_work_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A session of a person is listed with its line, and changes no verdict."""
+    (tmp_path / "justfile").write_text("shell:\n    ssh web\n", encoding="utf-8")
+    main([str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert "By hand, and no deploy path:\n  justfile:shell  justfile:1\n" in shown
+    assert (
+        "note    by-hand: opens a session, in which a person works by hand\n            justfile:2: ssh web" in shown
+    )
+    assert "Verdict: nothing found" in shown
+
+
 def test_the_text_shows_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """People see each fault with file, line and text, and no secret that stands there."""
     files = {

@@ -206,9 +206,38 @@ def test_a_name_that_asks_about_a_deploy_promises_none(tmp_path: Path, name: str
     assert (entry.state, entry.not_understood) == (State.NO_DEPLOY, ())
 
 
+@pytest.mark.parametrize(
+    ("line", "by_hand"),
+    [
+        ("ssh root@web", True),
+        ("ssh -t -p 22 web", True),
+        ("aws ssm start-session --target i-0", True),
+        ("ssh -fN -L 9090:localhost:9090 web", False),
+        ("ssh -fNL 9090:localhost:9090 web", False),
+        ("ssh -N web", False),
+        ("aws ssm start-session --target i-0 --document-name AWS-StartPortForwardingSession", False),
+        ("aws ssm start-session --target i-0 --document-name AWS-StartSSHSession", False),
+    ],
+)
+def test_a_session_of_a_person_is_no_deploy_path(tmp_path: Path, line: str, by_hand: bool) -> None:
+    """Over SSH and through SSM alike, it is named as work by hand; a tunnel is nothing."""
+    (entry,) = survey(tmp_path, {"justfile": f"shell:\n    {line}\n"}).entry_points
+    assert (entry.state, entry.not_understood, entry.actions) == (State.NO_DEPLOY, (), ())
+    assert [(finding.kind, finding.breaks) for finding in entry.findings] == [(Kind.BY_HAND, False)] * by_hand
+
+
+def test_a_session_that_runs_a_command_is_followed(tmp_path: Path) -> None:
+    """A document of SSM that runs a command in a session deploys what the command deploys."""
+    document = "--document-name AWS-StartNonInteractiveCommand"
+    line = f"""aws ssm start-session --target i-0 {document} --parameters 'command="nixos-rebuild switch"'"""
+    entry = recipe(tmp_path, line)
+    assert entry.state is State.ACTIVE
+    assert "aws ssm start-session" in {action.what for action in entry.actions}
+
+
 def test_that_a_path_is_for_aws_alone_is_told_once(tmp_path: Path) -> None:
     """Every further line of AWS says nothing new of the path."""
-    entry = recipe(tmp_path, "aws s3 cp a s3://b\naws s3 cp c s3://d\naws ssm start-session --target i-0")
+    entry = recipe(tmp_path, "aws s3 cp a s3://b\naws s3 cp c s3://d\naws ecs update-service --service x")
     assert [finding.kind for finding in entry.findings].count(Kind.AWS) == 1
 
 

@@ -73,7 +73,7 @@ def test_help_lists_the_options_of_the_verb_alone(verb: str, capsys: pytest.Capt
         ("remove", "'remove' is not a verb"),
         ("deploy --sha=main", "--provider"),
         ("deploy --provider=lab --sha=main --audit", "--audit"),
-        ("deploy --provider=lab --bogus", "unknown option --bogus; the following arguments are required: --sha"),
+        ("deploy --provider=lab --bogus", "unknown option --bogus"),
         ("deploy --provider=lab --sha=main --hots=a", "unknown option --hots; did you mean --host?"),
         ("lab up --nmae=x", "switchproof lab up: unknown option --nmae; did you mean --name?"),
         ("lab up x", "unrecognized arguments: x\nSee `switchproof lab up --help`."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,23 @@ def test_a_deploy_says_whose_option_is_in_its_way(repository: Path) -> None:
     assert done.returncode == 4
     assert "ERROR: --host: your conftest.py or a plugin also defines an option of this name" in done.stdout
     assert "`switchproof`" in done.stdout
+
+
+@pytest.mark.parametrize("asked", [("--sha=main",), ("--audit",), ("--preflight",), ("--sha=main", "--plan")])
+def test_a_list_of_checks_counts_what_it_lists(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """Checks of other modes, and those of a way back, are neither listed nor counted."""
+    done = run(tmp_path, "--provider=lab", *asked, "--collect-only")
+    listed = sum("::" in line for line in done.stdout.splitlines())
+    assert f"\n{listed} tests collected in " in done.stdout
+
+
+def test_a_list_counts_what_is_left_out(tmp_path: Path) -> None:
+    """Of selected checks pytest says how many of all that is."""
+    done = run(tmp_path, "--provider=lab", "--audit", "--collect-only", "-k", "hypervisor")
+    listed = sum("::" in line for line in done.stdout.splitlines())
+    counted = re.search(rf"\n{listed}/(\d+) tests collected \((\d+) deselected\)", done.stdout)
+    assert counted, done.stdout
+    assert int(counted[1]) == listed + int(counted[2])
 
 
 @pytest.mark.parametrize("word", ["--help", "--version"])

@@ -61,3 +61,14 @@ def test_a_file_that_needs_no_rule_is_told(
     shown = capsys.readouterr()
     assert problem in shown.err
     assert not shown.out
+
+
+def test_the_user_of_instances_has_the_same_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through SSM, `user` under `[ssm]` is who becomes root."""
+    monkeypatch.setenv("DEPLOY_INSTANCE_ID", "i-00000000")
+    path = tmp_path / "aws.toml"
+    path.write_text(f'{(ROOT / "deploy/targets/aws.toml").read_text(encoding="utf-8")}\n[ssm]\nuser = "deploy"\n')
+    assert command.main(["sudoers", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"deploy ALL=(root) NOPASSWD: {COMMAND}"

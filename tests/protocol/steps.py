@@ -320,7 +320,9 @@ def _way_forward(state: State, name: str, mistakes: Mistakes) -> Steps:
             yield "set_up_guard", go("arm.start", state._replace(pending=name, rebooted=False))
         case "arm.start":
             if state.systemd:
-                yield "set_up_guard", go("profile", state._replace(guard="loop", guards=name, mutex=""))
+                started = state._replace(guard="loop", guards=name)
+                yield "set_up_guard", go("profile", started._replace(mutex=""))
+                yield "set_up_guard", go("arm.undo", started)  # systemd did not say that it runs
             else:
                 yield "set_up_guard", go("arm.undo")
         case "arm.undo":

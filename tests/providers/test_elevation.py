@@ -9,9 +9,9 @@ import pytest
 
 from switchproof.deploy.connection import NotRoot
 from switchproof.deploy.errors import UsageError
+from switchproof.deploy.providers import elevation as module
 from switchproof.deploy.providers import load
-from switchproof.deploy.providers.ssh.auth import elevation as module
-from switchproof.deploy.providers.ssh.auth.elevation import Ascent, Elevation, How
+from switchproof.deploy.providers.elevation import Ascent, Elevation, How
 from switchproof.deploy.providers.ssh.auth.password import read_password
 
 PASSWORD = "corr3ct horse"  # noqa: S105 - of no account

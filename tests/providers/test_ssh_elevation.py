@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.connection import NotRoot, RootRefused
+from switchproof.deploy.providers.elevation import How
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.providers.ssh.auth.elevation import How
 from tests.logins import COMMAND, PASSWORD, allow, login_user
-from tests.providers.ways import SOON_S, inside, provider, run
+from tests.providers.ways import SOON_S, connect, inside, provider, run
 
 pytestmark = pytest.mark.lab
 
@@ -73,6 +74,26 @@ def test_much_passes_through_sudo_whole(machine: LabHost, password: str) -> None
     text = f": '{'x' * 500_000}'\nhead -c 3000000 /dev/zero | tr '\\0' '\\377'; printf '\\r\\n\\004'\n"
     done = run(machine, text, ssh={"user": "deploy", "become": "sudo", "become_password": password})
     assert done.stdout == b"\xff" * 3_000_000 + b"\r\n\x04"
+
+
+@pytest.mark.parametrize("rule", [WITH_PASSWORD, PASSWORDLESS])
+def test_a_stream_passes_through_sudo_whole(machine: LabHost, password: str, rule: str) -> None:
+    """Root's command gets every byte of it, and neither the password nor the shell before it takes any."""
+    allow(machine, rule)
+    connection = connect(machine, ssh={"user": "deploy", "become": "sudo", "become_password": password})
+    chunks = [bytes(range(256)) * 4096 for _ in range(3)]
+    done = connection.feed("/bin/sh -c 'id -u; sha256sum; exit 3'", chunks, stall_s=60)
+    digest = hashlib.sha256(b"".join(chunks)).hexdigest()
+    assert (done.stdout.decode().split()[:2], done.exit_status) == (["0", digest], 3)
+
+
+def test_a_stream_of_a_user_who_does_not_become_root_is_not_sent(machine: LabHost) -> None:
+    """The refusal is sudo's sentence, as for a program."""
+    allow(machine, PASSWORDLESS)
+    connection = connect(machine, ssh={"user": "deploy", "become": "sudo"})
+    allow(machine)
+    with pytest.raises(NotRoot, match="sudo there asks deploy for a password"):
+        connection.feed("/bin/sh -c cat", iter([b"x"]), stall_s=60)
 
 
 def test_a_wrong_password_is_tried_once(machine: LabHost, tmp_path: Path) -> None:
@@ -143,7 +164,7 @@ def test_doas_without_a_password_makes_root(machine: LabHost) -> None:
 def test_a_key_that_is_tied_to_the_one_command_is_enough(
     machine: LabHost, user: str, become: How | None, command: str
 ) -> None:
-    """The forced commands of docs/least-privilege.md run every program of a run, and nothing else."""
+    """The forced commands of docs/least-privilege.md run every program of a run, and take its streams."""
     allow(machine, PASSWORDLESS)
     keys = f"~{user}/.ssh/authorized_keys"
     inside(
@@ -151,9 +172,12 @@ def test_a_key_that_is_tied_to_the_one_command_is_enough(
     )
     try:
         done = run(machine, "id -u; exit 7", ssh={"user": user, "become": become})
+        connection = connect(machine, ssh={"user": user, "become": become})
+        fed = connection.feed("/bin/sh -c 'id -u; cat; exit 3'", [b"echo read by no shell\n"], stall_s=60)
     finally:
         inside(machine, f"mv {keys}.kept {keys}")
     assert (done.stdout, done.exit_status) == (b"0\n", 7)
+    assert (fed.stdout, fed.exit_status) == (b"0\necho read by no shell\n", 3)
 
 
 def test_run0_that_asks_for_a_password_is_told(machine: LabHost) -> None:

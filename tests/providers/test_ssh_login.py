@@ -17,7 +17,8 @@ import pytest
 from switchproof.deploy.connection import AuthenticationFailed, ConnectionLost, Unreachable
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.ssh.provider import SshProvider
-from tests.providers.ways import connect, fingerprint, inside, keygen, make_key, run, target
+from switchproof.deploy.providers.ssh.transport import Transport
+from tests.providers.ways import SOON_S, connect, fingerprint, inside, keygen, make_key, run, target
 
 pytestmark = pytest.mark.lab
 
@@ -62,6 +63,27 @@ def copied(machine: LabHost, folder: Path) -> Path:
     key.chmod(0o600)
     (folder / "id.pub").write_text(keygen("-y", "-f", str(key)), encoding="utf-8")
     return key
+
+
+def test_a_login_is_asked_for_together_with_its_service(machine: LabHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distant host is not asked first whether it lets users log in and then how: that is one round trip less."""
+    send, make = Transport.send, Transport.__init__
+    is_asked, answers = threading.Event(), list[bool]()
+
+    def note(self: Transport, message: paramiko.Message) -> None:
+        send(self, message)
+        if message.asbytes()[:1] == paramiko.common.cMSG_USERAUTH_REQUEST:
+            is_asked.set()
+
+    def prepare(self: Transport, sock: socket.socket) -> None:
+        make(self, sock)
+        accepted = {paramiko.common.MSG_SERVICE_ACCEPT: lambda _: answers.append(is_asked.wait(SOON_S))}
+        self._handler_table = {**self._handler_table, **accepted}
+
+    monkeypatch.setattr(Transport, "send", note)
+    monkeypatch.setattr(Transport, "__init__", prepare)
+    connect(machine).close()
+    assert answers == [True]
 
 
 # Certificates.

@@ -86,7 +86,8 @@ def returned() -> Story:
     story.tell(
         ev.Warned(at=story.at, host="a", text="It went back by itself at 2026-11-23T14:00:00Z: not confirmed.")
     )
-    return story.clauses("a", *Clause).left("a", HostState.UNCHANGED, "Nothing was begun.").ended(ExitCode.CANONICAL)
+    story.clauses("a", *Clause).left("a", HostState.FOUND_HEALTHY, "Every clause passed; nothing was changed.")
+    return story.ended(ExitCode.CANONICAL)
 
 
 def unsafe() -> Story:

@@ -59,7 +59,7 @@ def test_an_audit_never_calls_an_unhealthy_host_safe() -> None:
     record = audited(HostState.FOUND_UNHEALTHY)
     shown = " ".join(summary.render(record, Path("run")).split())
     assert "Exit 1: found unhealthy: a and b; nothing was changed" in shown
-    assert "a, b need help" in shown
+    assert "a and b need help. Fix the first cause" in shown
     assert "pytest --provider=ovh --rollback --host=a" in shown
     for lie in ("safe", "No host needs help", "unchanged"):
         assert lie not in shown
@@ -90,7 +90,7 @@ def test_a_canonical_run_states_the_bound_of_its_soak() -> None:
     )
 
 
-@pytest.mark.parametrize(("keep", "says"), [("yes", "stay up"), ("", "gone with the run")])
+@pytest.mark.parametrize(("keep", "says"), [("yes", "stay up"), ("", "those that this run started are gone")])
 def test_the_lab_s_hosts_are_gone_only_if_they_are(keep: str, says: str) -> None:
     """With --lab-keep the last line says that the hosts stay up, and how to take them down."""
     record = stories.canonical().record()

@@ -240,7 +240,7 @@ class Host:
         return {"outcome": "finished", **parts}
 
     def preflight(self, _: Mapping[str, str]) -> dict[str, str]:
-        return {"room": ROOM, "holder": "", "commands": "", **self._system()}
+        return {"room": ROOM, "holder": "", "commands": "", "secrets": "", **self._system()}
 
     def _claim(self, values: Mapping[str, str]) -> dict[str, str]:
         """Take the lock and say what the host is, as it does for a run that changes it."""
@@ -257,7 +257,7 @@ class Host:
             return {"outcome": "started"}
         self.jobs[job] = to
         ended = self._ends.get(job, {})
-        if ended.get("stage", "switch") not in {"build", "realise", "arm"} and "restored" not in ended:
+        if ended.get("stage", "switch") not in {"build", "secrets", "realise", "arm"} and "restored" not in ended:
             self.toplevel = to
             if self.guard == "armed":
                 self.guard = "rolled-back"

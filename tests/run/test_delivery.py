@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +15,8 @@ from switchproof.deploy.record.events import Happened, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import System
-from switchproof.deploy.run.delivery import TRIES, Delivery
+from switchproof.deploy.run.delivery import TRIES, Delivery, source_file
+from switchproof.deploy.source import Source, find_source
 
 SYSTEM = System(f"/nix/store/{'c' * 32}-system", (f"/nix/store/{'a' * 32}-one", f"/nix/store/{'c' * 32}-system"))
 NAMES = 'shift; printf "%s\\n" "$@"'
@@ -170,3 +172,65 @@ def test_what_is_not_there_after_the_copy_is_not_switched_to(tmp_path: Path, exp
     exports("exit 0")
     with pytest.raises(Inconclusive, match="is missing on the host after the copy: no such path"):
         deliver(tmp_path, Store())
+
+
+class Receiver(Store):
+    """A host whose clone has commits, and which takes a source.
+
+    Args:
+        knows: The commits that its clone has.
+        breaks: How many streams are cut off.
+        status: With what the command ends that takes it.
+    """
+
+    def __init__(self, *knows: str, breaks: int = 0, status: int = 0) -> None:
+        super().__init__(breaks=breaks, status=status)
+        self.knows, self.commands, self.bundles = knows, list[str](), list[bytes]()
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        assert timeout_s > 0
+        assert "git -C '/srv/a clone' for-each-ref" in text_of(program).decode()
+        return Completed("\n".join(self.knows).encode(), b"", 0, 0.0)
+
+    def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+        assert stall_s > 0
+        self.commands.append(command)
+        self.bundles.append(b"".join(chunks))
+        if self.breaks:
+            self.breaks -= 1
+            raise ConnectionLost("a", "gone", "Look.")
+        return Completed(b"", b"sh: write error: No space left on device", self.status, 0.0)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """The working tree of a clone with two commits."""
+    clone = tmp_path / "clone"
+    script = (
+        "git init -q clone && cd clone && for n in 1 2; do echo $n >file; git add file; "
+        "git -c user.name=x -c user.email=x commit -qm $n; done"
+    )
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True)
+    return find_source(str(clone), None, dirty=True)
+
+
+def supply(tmp_path: Path, source: Source, receiver: Receiver) -> Journal:
+    journal = Journal(tmp_path / "run", Redactor(()))
+    Delivery("a", "r-1", receiver, journal, stop=Now(), stall_s=20.0).bring_source(source, "/srv/a clone")
+    return journal
+
+
+def test_a_source_is_sent_into_a_file_of_the_run(tmp_path: Path, source: Source) -> None:
+    """The host gets a bundle of its own run, again if it is cut off, and the record says so."""
+    receiver = Receiver(breaks=1)
+    journal = supply(tmp_path, source, receiver)
+    assert [bundle.startswith(b"# v2 git bundle") for bundle in receiver.bundles] == [True, True]
+    assert all(command.endswith(f"cat >{source_file('r-1')}'") for command in receiver.commands)
+    notes = [event.text for event in journal.events if isinstance(event, Noted)]
+    assert notes[-1].startswith(f"The commit was sent from {source.clone} on the runner")
+
+
+def test_a_host_without_room_for_a_source_says_so(tmp_path: Path, source: Source) -> None:
+    """Its own words are in the sentence, and nothing was switched."""
+    with pytest.raises(Inconclusive, match=r"the source did not arrive, so nothing was switched: .*No space left"):
+        supply(tmp_path, source, Receiver(status=1))

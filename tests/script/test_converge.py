@@ -140,6 +140,7 @@ def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
       NIX=(true)
       mkdir -p "$(job_dir)"; ln -s /bin "$(job_dir)/system"
       compare_closures() {{ :; }}; realise_programs() {{ :; }}; arm() {{ :; }}; install_programs() {{ :; }}
+      check_secrets() {{ :; }}
       note_restarts() {{ :; }}; note_failing() {{ :; }}; needs_reboot() {{ return 1; }}; boot_earlier() {{ :; }}
       ran_before() {{ echo earlier; }}
       flake() {{ :; }}; toplevel_attr() {{ :; }}

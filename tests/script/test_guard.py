@@ -263,7 +263,8 @@ SET_UP = """
   ran_before() {{ echo {folder}/earlier; }}
   have_systemctl() {{ echo "systemctl $*" >>{folder}/asked; }}
   ask_systemctl() {{ answered="FragmentPath=$known"$'\n'"NeedDaemonReload=$stale"; }}
-  known='' stale=no
+  look_at_unit() {{ unit_active=$is; }}
+  known='' stale=no is=active
 """
 
 
@@ -320,7 +321,14 @@ def test_systemd_reads_its_units_anew_only_where_the_guard_s_is_not_as_it_is_to_
 
 
 @pytest.mark.parametrize(
-    "problem", ["holds_host() { return 1; }", "have_systemctl() { return 1; }", "ran_before() { echo /nowhere; }"]
+    "problem",
+    [
+        "holds_host() { return 1; }",
+        "have_systemctl() { return 1; }",
+        "ran_before() { echo /nowhere; }",
+        "is=inactive",
+        "look_at_unit() { return 1; }",
+    ],
 )
 def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> None:
     """Without a guard the job ends before its switch, and takes away what of the guard was made."""
@@ -339,3 +347,21 @@ def test_what_cannot_be_armed_is_not_switched(tmp_path: Path, problem: str) -> N
     assert output[-1] == "end"
     assert "armed" not in output
     assert not [line for line in output if line.endswith("/pending") and "holds_host" not in problem]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("is=inactive", "switchproof-guard.service is inactive after its start"),
+        ("is=failed", "switchproof-guard.service is failed after its start"),
+        ("look_at_unit() { return 1; }", "systemd does not say whether switchproof-guard.service runs"),
+        ("is=active", "armed"),
+        ("is=activating", "armed"),
+    ],
+)
+def test_a_guard_that_was_started_is_seen_to_run(tmp_path: Path, state: str, words: str) -> None:
+    """`systemctl restart` succeeds where a condition of the unit does not hold and nothing was started."""
+    output = run(
+        SET_UP.format(folder=tmp_path) + f"{state}\narm /new && echo armed || true", *FRAGMENTS, folder=tmp_path
+    )
+    assert output.splitlines()[1].endswith(words)

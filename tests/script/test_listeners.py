@@ -15,10 +15,10 @@ def test_socket_that_systemd_holds_is_its_service_s() -> None:
       answered=$'Listen=127.0.0.1:80 (Stream)\\nListen=[::]:81 (Stream)\\nTriggers=a.service\\n\\n'
       answered+=$'Listen=127.0.0.1:82 (Stream)\\nTriggers=b.service\\n'
     }
-    find_listeners <<<'LISTEN 0 9 127.0.0.1:80 0.0.0.0:* users:(("systemd",pid=1,fd=3),("x",pid=7,fd=3))
-    LISTEN 0 9 *:81 *:* users:(("systemd",pid=1,fd=3))
-    LISTEN 0 9 127.0.0.1:82 0.0.0.0:* users:(("systemd",pid=1,fd=3))
-    LISTEN 0 9 127.0.0.1:83 0.0.0.0:*'
+    find_listeners <<<'0 9 127.0.0.1:80 0.0.0.0:* users:(("systemd",pid=1,fd=3),("x",pid=7,fd=3))
+    0 9 *:81 *:* users:(("systemd",pid=1,fd=3))
+    0 9 127.0.0.1:82 0.0.0.0:* users:(("systemd",pid=1,fd=3))
+    0 9 127.0.0.1:83 0.0.0.0:*'
     echo "$rows"
     """
     assert run(text, "listeners").splitlines() == [

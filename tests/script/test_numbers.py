@@ -52,7 +52,7 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
         find_machine "box/app.service$RS$RS$RS" ''
         find_container container@box.service box/app.service
         rows='' began='' activated=''
-        find_processes ''
+        find_processes
         say_diagnosable
         with_unit container@box.service/app.service show
         echo "pid ${{value["box/app.service MainPID"]}}, group <${{value["box/app.service ControlGroup"]}}>"

@@ -67,6 +67,7 @@ def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, build: int, compare: 
 
 SEEN = """
   say_room() { say room much; }
+  locked_secrets() { echo a.age: no key; }
   say_reboot_parts() { say system.reboot kernel; }
   failing_before() { echo a.service; }
   lacks='git '
@@ -82,12 +83,12 @@ SEEN = """
     ],
 )
 def test_a_preflight_tells_all_and_touches_nothing(tmp_path: Path, state: str, holder: str) -> None:
-    """It says room, pending reboot, failed units, lock and missing commands, and makes no file or folder."""
+    """It says room, secrets, pending reboot, failed units, lock and missing commands, and makes no file or folder."""
     text = f"""
       {SEEN}
       {state}
       verb_preflight
-      for name in room system.reboot units.failed holder commands; do echo "$name=${{said[$name]}}"; done
+      for name in room secrets system.reboot units.failed holder commands; do echo "$name=${{said[$name]}}"; done
     """
     told = run(
         text,
@@ -105,6 +106,7 @@ def test_a_preflight_tells_all_and_touches_nothing(tmp_path: Path, state: str, h
     )
     assert told.splitlines() == [
         "room=much",
+        "secrets=a.age: no key",
         "system.reboot=kernel",
         "units.failed=a.service",
         f"holder={holder}",

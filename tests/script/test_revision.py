@@ -44,7 +44,7 @@ def resolved(repository: Path, tmp_path: Path, revision: str, **values: str) -> 
     """How the script resolves a revision in a clone of its own: outcome, commit and subject; and the detail."""
     given = {"HOME": str(tmp_path), "RELEASE_SHA": revision, "WORKDIR": str(tmp_path / "clone")}
     given |= {"REPO_URL": f"file://{repository}", **values}
-    told = run(RESOLVE, "answer", "revision", "files", "lock", folder=tmp_path, values=given)
+    told = run(RESOLVE, "files", "answer", "revision", "lock", folder=tmp_path, values=given)
     head, detail = told.split("\n")[:2]
     return head, detail
 
@@ -115,3 +115,25 @@ def test_a_checkout_that_cannot_be_used_is_named(repository: Path, tmp_path: Pat
     assert "is a folder inside the git repository" in resolved(repository, tmp_path, "main", WORKDIR=inner)[1]
     gone = resolved(repository, tmp_path, "main", REPO_URL=f"file://{tmp_path}/none")
     assert gone[0].split() == ["unreachable"]
+
+
+@pytest.mark.parametrize(
+    ("files", "left_out"),
+    [
+        ({"file": "x"}, ""),
+        ({".gitmodules": "[submodule]"}, "submodules"),
+        ({".gitattributes": "*.bin filter=lfs diff=lfs"}, "lfs"),
+        ({".gitattributes": "*.txt text"}, ""),
+        ({".gitmodules": "", ".gitattributes": "*.bin filter=lfs\n" + "x text\n" * 20_000}, "submodules lfs"),
+        ({"sub/.gitmodules": "not of this repository"}, ""),
+    ],
+)
+def test_what_nix_leaves_out_of_a_commit_is_told(tmp_path: Path, files: dict[str, str], left_out: str) -> None:
+    """Submodules and files of Git LFS are absent from what nix builds, though it ends well."""
+    for name, text in files.items():
+        (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clone" / name).write_text(text)
+    script = "git init -q . && git add --all && git -c user.name=x -c user.email=x commit -qm x && git rev-parse HEAD"
+    made = subprocess.run(["sh", "-ec", script], cwd=tmp_path / "clone", check=True, capture_output=True, text=True)
+    told = run(f"left_out_of {made.stdout}", "revision", values={"WORKDIR": str(tmp_path / "clone")})
+    assert told.split() == left_out.split()

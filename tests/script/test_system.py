@@ -41,17 +41,12 @@ def test_what_stands_where_a_program_is_installed(made: str, told: list[str], tm
 def test_units_of_which_systemd_does_not_tell_are_not_called_well() -> None:
     """Where systemctl gave no answer, an empty list of failed units says that it is none."""
     text = """
-      silent=''
-      find_failed() { return 1; }
       failing_before() { return 1; }
       exec {told}< <(failing_before && printf .)
-      for when in '' "$told"; do
-        payload='' said=()
-        say_failed "$when"
-        echo "${said[units.failed]}|${said[units.problem]}"
-      done
-      find_failed() { failed=a.service; }
-      payload='' said=(); say_failed ''; echo "${said[units.failed]}|${said[units.problem]:-}"
+      tell() { payload='' said=(); say_failed "$1"; echo "${said[units.failed]}|${said[units.problem]:-}"; }
+      failed='' silent=yes; tell ''
+      silent=''; tell "$told"
+      failed=a.service; tell ''
     """
     silent = "|systemctl did not answer which units failed"
     assert run(text, "answer", "system").splitlines() == [silent, silent, "a.service|"]

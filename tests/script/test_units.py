@@ -6,24 +6,51 @@ from pathlib import Path
 
 from tests.host_functions import run
 
+SHOWN = """
+Result=exit-code
+Id=bad.service
+ActiveState=failed
+SubState=failed
+
+Id=well.service
+ActiveState=activating
+SubState=auto-restart
+Result=success
+
+Id=ill.service
+ActiveState=activating
+SubState=auto-restart
+Result=exit-code
+
+Id=switchproof-r1-converge.service
+ActiveState=failed
+SubState=failed
+Result=exit-code"""
+"""What systemctl shows of units that failed or wait; systemd chooses the order of the lines."""
+
 
 def test_what_ended_well_and_waits_has_not_failed() -> None:
     """A unit that waits for its next start counts as failed only if its last run failed."""
-    text = """
-      ask_systemctl() {
-        case $* in
-          list-units*) answered=$(cat) ;;
-          *well.service) answered=Result=success ;;
-          *) answered=Result=exit-code ;;
-        esac
-      }
-      find_failed <<<'bad.service loaded failed failed x
-well.service loaded activating auto-restart x
-ill.service loaded activating auto-restart x
-switchproof-r1-converge.service loaded failed failed x'
+    text = f"""
+      ask_systemctl() {{ answered='Id=init.scope\nActiveState=active\n{SHOWN}'; }}
+      find_failed
       echo "$failed"
-    """
+    """.replace("\\n", "\n")
     assert run(text, "units", "numbers").split() == ["bad.service", "ill.service"]
+
+
+def test_one_question_tells_the_contract_s_units_and_all_that_failed() -> None:
+    """What failed elsewhere is no unit of the contract, and is forgotten when it is well again."""
+    text = f"""
+      declare -A LEADER=() INSIDE=()
+      HOST_UNITS=(a.service b.service)
+      units=$'Id=a.service\nActiveState=active\n\nId=b.service\nActiveState=failed\nResult=exit-code'
+      ask_systemctl() {{ answered="$units\n{SHOWN}"; }}
+      show_units; [ "$shown" = "$units" ] && echo "<$failed> ${{value[b.service ActiveState]}}"
+      ask_systemctl() {{ answered=$units; }}
+      show_units; [ "$shown" = "$units" ] && echo "<$failed> ${{value[b.service ActiveState]}}"
+    """
+    assert run(text, "units", "numbers") == "<b.service\nbad.service\nill.service> failed\n<b.service> failed\n"
 
 
 def test_what_flapped_lately_is_noted() -> None:
@@ -58,7 +85,7 @@ def test_units_that_are_not_told_are_not_taken_for_well() -> None:
     text = """
       ask_systemctl() { return 1; }
       find_failed || echo unknown; failing_before || echo unknown
-      ask_systemctl() { answered=legend; }
+      ask_systemctl() { answered=Id=init.scope; }
       flapping_units() { return 1; }
       failing_before || echo unknown
     """
@@ -68,12 +95,12 @@ def test_units_that_are_not_told_are_not_taken_for_well() -> None:
 def test_what_fails_at_times_is_noticed_before_a_deploy(tmp_path: Path) -> None:
     """What was just starting at the first look is seen right before the switch, or as it restarts often."""
     text = """
-      ask_systemctl() { answered=$legend; }
+      ask_systemctl() { answered=$'Id=init.scope\nActiveState=active\n\nActiveState=failed\nId='$fails; }
       flapping_units() { echo often.service; }
       mkdir -p "$(job_dir)"
-      legend='a.service loaded failed failed x'
+      fails=a.service
       failing_before
-      legend='b.service loaded failed failed x'
+      fails=b.service
       note_failing
       sed 's/^/then /' "$(job_dir)/failing"
     """

@@ -95,3 +95,17 @@ def test_a_preflight_ends_with_what_it_found(
     """A finding that refuses is 1, what could not be seen is 11, and silence never passes."""
     found = [("a", f"check-{number}", Verdict(verdict), "") for number, verdict in enumerate(verdicts)]
     assert ending(Mode.PREFLIGHT, **given).code(stories.preflight(code, *found).record()) is code
+
+
+@pytest.mark.parametrize(
+    ("mode", "record", "code"),
+    [
+        (Mode.DEPLOY, good(), ExitCode.INCONCLUSIVE),
+        (Mode.DRILL, good(), ExitCode.INCONCLUSIVE),
+        (Mode.DEPLOY, bad(), ExitCode.SAFE_FAILURE),
+    ],
+)
+def test_a_tree_that_is_not_committed_is_never_canonical(mode: Mode, record: Record, code: ExitCode) -> None:
+    """Every check may pass, and yet nobody can name what was proven; what failed has failed all the same."""
+    record.run.dirty = "705ed01931564c6c89b14f0ee22dbf6134c3bada"
+    assert ending(mode).code(record) is code

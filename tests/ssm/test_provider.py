@@ -19,7 +19,14 @@ import msgspec
 import pytest
 from botocore.config import Config
 
-from switchproof.deploy.connection import ConnectionLost, DeadlineExceeded, Question, Unreachable
+from switchproof.deploy.connection import (
+    ConnectionLost,
+    DeadlineExceeded,
+    NotRoot,
+    Question,
+    RootRefused,
+    Unreachable,
+)
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import question
 from switchproof.deploy.providers import load
@@ -36,6 +43,7 @@ from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Target
 from tests.deploys.sessions import ROOT
 from tests.host.hands import wait_for
+from tests.logins import COMMAND, allow, login_user
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -368,3 +376,28 @@ def test_nothing_is_left_running(way: AwsConnection, endpoint: SsmEndpoint) -> N
     waiting.join(10)
     assert "given up" in str(begun[0])
     assert endpoint.count("SendCommand") == endpoint.count("CancelCommand") == 1
+
+
+def test_programs_run_as_another_user_by_the_one_rule(target: Target, machine: LabHost) -> None:
+    """With the rule of `switchproof sudoers` a question and a text run as root; without it one sentence refuses."""
+    own = msgspec.structs.replace(target.table(Ssm), user="deploy")
+    way = opened(msgspec.structs.replace(target, ssm=own))
+    with login_user(machine):
+        allow(machine)
+        with pytest.raises(RootRefused, match=r"sudo there (does not allow deploy to|asks deploy for a password)"):
+            way.run(b"id -u", timeout_s=LIMIT_S)
+        allow(machine, f"deploy ALL=(root) NOPASSWD: {COMMAND}")
+        text = b'echo "$(id -u) $SUDO_USER"; exit 5'
+        for asked in (text, Question(text.decode(), "observe", {"A": "1"})):
+            done = way.run(asked, timeout_s=LIMIT_S)
+            assert (done.stdout, done.exit_status) == (b"0 deploy\n", 5)
+        allow(machine)
+        with pytest.raises(NotRoot):
+            way.run(b"id -u", timeout_s=LIMIT_S)
+
+
+def test_a_user_who_is_not_there_is_named(target: Target) -> None:
+    """The agent could not run anything as that user, and nothing was run as root instead."""
+    own = msgspec.structs.replace(target.table(Ssm), user="nobody-here")
+    with pytest.raises(RootRefused, match="there is no user nobody-here there"):
+        opened(msgspec.structs.replace(target, ssm=own)).run(b"id -u", timeout_s=LIMIT_S)

@@ -50,6 +50,7 @@ CARRYING = [
     "deploy/observe/causes/in_machine.py",
     "deploy/observe/watching.py",
     "deploy/plan.py",
+    "deploy/source.py",
     "deploy/record/events.py",
     "deploy/record/evidence.py",
     "deploy/record/facts.py",
@@ -108,6 +109,7 @@ CARRYING = [
 
 AROUND = {
     "deploy/host/program.py",
+    "deploy/observe/secrets.py",
     "deploy/record/fold.py",
     "deploy/record/learning.py",
     "deploy/record/merging.py",
@@ -118,7 +120,7 @@ AROUND = {
 }
 """Files that judge and that no check imports: what the host is asked, what blocks a check, and the run's verdict."""
 
-ANSWERING = {"say", "refuse", "answer"}
+ANSWERING = {"say", "say_file", "refuse", "answer"}
 """What fragments that judge call of the one that answers: it puts words into the frame that they give it."""
 
 FOR_PEOPLE = {"tell", "follow", "verb_deploy"}

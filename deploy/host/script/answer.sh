@@ -5,6 +5,8 @@ declare -A said
 declare -a parts=()
 say() { [ -n "${said[$1]+known}" ] || parts+=("$1"); said[$1]=$2 payload+="$1 ${#2}"$'\n'"$2"$'\n'; }
 
+say_file() { local text; file_to text "$2" && say "$1" "$text"; }
+
 # Say how a verb ended, and why.
 refuse() { say outcome "$1"; say detail "$2"; }
 

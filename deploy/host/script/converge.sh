@@ -22,6 +22,7 @@ job_converge() {
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
   compare_closures "$top"
+  check_secrets "$top" || return
   realise_programs || return
   { note_failing || true; note_restarts; } </dev/null >/dev/null 2>&1 &
   noting=$!

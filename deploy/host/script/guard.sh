@@ -37,7 +37,13 @@ set_up_guard() {
     printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
       "reconnect $RECONNECT_S" "armed $(now)" \
       "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
-    have_systemctl restart "$GUARD"
+    have_systemctl restart "$GUARD" && guard_runs
+}
+
+# Where a condition does not hold, systemd starts nothing and reports no failure.
+guard_runs() {
+  look_at_unit "$GUARD" || { echo "systemd does not say whether $GUARD runs"; return 1; }
+  case $unit_active in active | activating) ;; *) echo "$GUARD is $unit_active after its start"; return 1 ;; esac
 }
 
 # Have systemd know the guard's unit, also after a reboot; one that it knows as it is to be is left alone.

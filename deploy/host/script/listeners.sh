@@ -1,17 +1,19 @@
 # Who listens.
 
-# Who listens: one line a socket and process, with the unit whose control group the process is in.
+# Who listens: one line a socket and process, with the unit whose control group the process is in. For -l the kernel goes
+# through the table of its connections as well.
+readonly LISTENING='-Htnp state listening'
 sockets=
 say_listeners() {
   local container rows
-  ask_ss -Hltnp
+  ask_ss "$LISTENING"
   sockets=$answered
   find_listeners <<<"$sockets"
   add_unix_listeners ''
   say listeners "$rows"
   for container in "${!LEADER[@]}"; do
     [ -n "${LEADER[$container]}" ] || continue
-    ask_ss -Hltnp nsenter -t "${LEADER[$container]}" -n --
+    ask_ss "$LISTENING" nsenter -t "${LEADER[$container]}" -n --
     find_listeners <<<"$answered"
     add_unix_listeners "$container"
     say "listeners.$container" "$rows"
@@ -23,10 +25,12 @@ ask_ss() {
   local tries=0 stderr=''
   while ((tries < 5)); do
     tries=$((tries + 1))
-    ! ask_within 10 "${@:2}" ss "$1" || return 0
+    # shellcheck disable=SC2086 # options are words
+    ! ask_within 10 "${@:2}" ss $1 || return 0
     sleep 0.5
   done
-  stderr=$(timeout 10 "${@:2}" ss "$1" 2>&1 >/dev/null) || true
+  # shellcheck disable=SC2086
+  stderr=$(timeout 10 "${@:2}" ss $1 2>&1 >/dev/null) || true
   answered=''
   [ -n "${said[sockets.problem]:-}" ] || say sockets.problem "ss failed $tries times: ${stderr:0:300}"
 }
@@ -92,7 +96,7 @@ held_sockets() {
 find_listeners() {
   local address rest pid unit seen held=''
   rows=''
-  while read -r _ _ _ address _ rest; do
+  while read -r _ _ address _ rest; do
     seen=' '
     while [[ $rest == *pid=[0-9]* ]]; do
       rest=${rest#*pid=} pid=${rest%%[!0-9]*}

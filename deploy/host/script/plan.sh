@@ -5,6 +5,7 @@ verb_preflight() {
   local failing holder
   exec {failing}< <(failing_before 2>/dev/null && printf .)
   say_room
+  say secrets "$(locked_secrets "$(toplevel)")"
   say_reboot_parts
   say_failed "$failing"
   exec {failing}<&-

@@ -1,6 +1,6 @@
 # The processes of the contract, and what they run from.
 
-# Put into `rows` the processes of the contract's units, with the store paths each runs from that are not in the closure $1,
+# Put into `rows` the processes of the contract's units, with the store paths each runs from that are not in `closure`,
 # and after an equals sign those that the bridge installed; into `began` when each began; and into `activated` when the
 # system was, by the clock.
 find_processes() {
@@ -35,7 +35,7 @@ find_processes() {
       # Finding a path among all of a system takes milliseconds.
       if [ -z "${of_system[$path]:-}" ]; then
         of_system[$path]=yes
-        [[ $'\n'$1$'\n' == *$'\n'"$path"$'\n'* ]] || of_system[$path]=no
+        in_closure "$path" || of_system[$path]=no
       fi
       [[ ${of_system[$path]} == yes || " $strays " == *" $path "* ]] || strays+="${strays:+ }$path"
     done
@@ -58,21 +58,21 @@ note_began() {
 # Which store paths each process of the contract's units runs from that do not belong to the running system, and when
 # it began; and when that system was activated, by the clock.
 say_processes() {
-  local closure up rows='' began='' activated=''
-  if ! closure=$(exec nix-store -qR "${said[system.running]}" "${INSTALLED[@]}" 2>&1) || [ -z "${said[system.running]}" ]; then
+  local up rows='' began='' activated=''
+  if [ -z "$nar_hash" ]; then
     say processes.problem "$closure"
     return
   fi
-  find_processes "$closure"
+  find_processes
   say processes "${rows%$'\n'}"
   say processes.began "${began%$'\n'}"
-  find_probing_programs "$closure"
+  find_probing_programs
   say programs "${rows%$'\n'}"
   file_to up /proc/uptime
   say system.activated "$activated $up"
 }
 
-# Put into `rows` the files that probes run: the endpoint, whether the file is of the closure $1, and the file.
+# Put into `rows` the files that probes run: the endpoint, whether the file is of `closure`, and the file.
 find_probing_programs() {
   local name file origin; local -a part
   rows=''
@@ -82,7 +82,7 @@ find_probing_programs() {
     file=$(readlink -e -- "${part[2]}" || true) origin=other
     if [[ $file == /nix/store/* ]]; then
       [[ " ${INSTALLED[*]} " != *" $(store_root "$file") "* ]] || origin=installed
-      [[ $'\n'$1$'\n' != *$'\n'"$(store_root "$file")"$'\n'* ]] || origin=system
+      ! in_closure "$(store_root "$file")" || origin=system
     fi
     rows+="$name $origin $file"$'\n'
   done

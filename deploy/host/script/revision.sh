@@ -46,13 +46,14 @@ candidates() {
 }
 
 # Say how much room there is for a deploy: bytes, then inodes of how many, in each of the places that it writes to. And
-# with which nix it would build.
+# with which nix it would build, and the key that secrets are encrypted for.
 say_room() {
   say room "$(
     df -B1 --output=file,target,avail,iavail,itotal /nix/store /var/lib /boot /boot/efi /efi 2>/dev/null || true # some are not there
     grep -E '^(MemAvailable|SwapFree):' /proc/meminfo || true
     timeout 10 nix --version 2>/dev/null || true
   )"
+  say_file ssh_key /etc/ssh/ssh_host_ed25519_key.pub
 }
 
 # Fetch while the host is noted, one after the other: who asked before, and lost the connection, may still be at it.
@@ -68,6 +69,13 @@ fetch_in_turn() {
   ! fetch || fetched=yes
   umask 0077
   exec {turn}>&-
+}
+
+# What nix leaves out of a commit's source, unless its flake.nix asks for it.
+left_out_of() {
+  local names; names=$(git -C "$WORKDIR" ls-tree --name-only "$1" -- .gitmodules .gitattributes)
+  [[ $names != *.gitmodules* ]] || echo submodules
+  [[ $names != *.gitattributes* ]] || ! git -C "$WORKDIR" show "$1:.gitattributes" | grep filter=lfs >/dev/null || echo lfs
 }
 
 verb_resolve() {
@@ -106,6 +114,7 @@ verb_resolve() {
       say subject "${of_commit[0]:-}"
       say author "${of_commit[1]:-}"
       say authored "${of_commit[2]:-}"
+      say left_out "$(left_out_of "${shas[0]}")"
       say checkout "$(git -C "$WORKDIR" rev-parse --quiet --verify HEAD || true) $(
         [ -z "$(git -C "$WORKDIR" status --porcelain 2>/dev/null | head -n1)" ] || printf 'with uncommitted changes')"
       ;;

@@ -15,7 +15,6 @@ say_system() {
   say system.generation "$text"
   ask_within 10 "$top/sw/bin/nixos-version" --configuration-revision || true
   say system.revision "$answered"
-  say system.nar_hash "$(exec nix-store --query --hash "$top" 2>/dev/null)"
   file_to text "$STATE/systems/${top##*/}"
   say system.built_from "$text"
   file_to text /proc/sys/kernel/random/boot_id
@@ -23,8 +22,47 @@ say_system() {
   say_reboot_parts
   say system.clock "$EPOCHREALTIME"
   say_installed "$top"
+  ask_store "$top" "${INSTALLED[@]}" || true
+  say system.nar_hash "$nar_hash"
   say_failed "${1:-}"
   say_units
+}
+
+# Put the hash of the system $1 into `nar_hash`, and the closure of all that is given into `closure`, in which each path comes
+# after a byte that is its length. It is the protocol of `nix-store --serve`, as a start of nix-store costs a host more than
+# most questions do. Fails with nix's words in `closure`.
+nar_hash='' closure=''
+ask_store() {
+  local path system=$1
+  make_scratch
+  {
+    # Who asks, in which version; what is known of one path; and the closure, without outputs, of that many.
+    printf '\xeb\x9d\x0c\x39\0\0\0\0\x05\x02\0\0\0\0\0\0'
+    store_number 2 1
+    store_path "$1"
+    store_number 7 0 "$#"
+    for path in "$@"; do store_path "$path"; done
+  } >"$SCRATCH/asked"
+  ask_within 60 nix-store --serve <"$SCRATCH/asked" || answered=''
+  # Before the hash come the links of that path, and after it all of the closure.
+  closure=${answered#*sha256:} nar_hash=sha256:${closure:0:52} closure=${closure:52}
+  if ((${#answered} < 4194304)) && in_closure "$system"; then return; fi
+  nar_hash=''
+  closure=$(exec nix-store -qR "$@" 2>&1 >/dev/null) && closure='nix-store --serve gave no whole answer'
+  return 1
+}
+
+# Write numbers below 256, and a text after its length, in words of eight bytes.
+readonly ZEROS='\0\0\0\0\0\0\0'
+store_number() { local number; for number in "$@"; do printf -v number '\\x%x' "$number" && printf %b "$number$ZEROS"; done; }
+store_path() { store_number "${#1}" && printf '%s%b' "$1" "${ZEROS:0:(-${#1} & 7) * 2}"; }
+
+# Whether the store path $1 is in `closure`.
+in_closure() {
+  local length
+  printf -v length '\\x%x' "${#1}"
+  printf -v length %b "$length"
+  [[ $closure == *"$length$1"* ]]
 }
 
 # The parts of the running system that only a reboot brings, where the booted system has others: a part and, for kernels,
@@ -78,18 +116,15 @@ wrapped() {
   [ "${here[*]}" != "${there[*]}" ] || printf '%s' "$1"
 }
 
-# Units that failed; $1 is where those are told that fail before anything is changed.
+# Units that failed, as systemctl told with those of the contract; $1 is where those are told that fail before anything is
+# changed.
 say_failed() {
-  local rows
+  local rows=$failed
   if [ -n "$silent" ]; then
     rows=silent
   elif [ -n "$1" ]; then
     IFS= read -r -d '' rows <&"$1" || true
     if [[ $rows == *. ]]; then rows=${rows%.} rows=${rows%$'\n'}; else rows=silent; fi
-  elif find_failed; then
-    rows=$failed
-  else
-    rows=silent
   fi
   [ "$rows" != silent ] || { say units.problem 'systemctl did not answer which units failed' && rows=''; }
   say units.failed "$rows"

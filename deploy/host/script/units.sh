@@ -9,18 +9,26 @@ generation_to() {
   [[ ! $link =~ ^system-([0-9]+)-link$ ]] || printf -v "$1" %s "${BASH_REMATCH[1]}"
 }
 # Put into `failed` the units that failed, or wait to be started again after a failure. Fails where systemctl does not
-# answer. The legend makes that no true answer is empty.
+# answer. Of init.scope, which is always there, no true answer is empty.
+readonly FAILED='--state=failed,auto-restart'
 failed=''
-find_failed() {
-  local unit active sub rows=''
-  ask_systemctl list-units --state=failed,auto-restart --plain --no-pager --full || return
-  while read -r unit _ active sub _; do
-    [[ $unit != switchproof-* ]] || continue
-    if [ "$active" = failed ]; then rows+=$unit$'\n'; fi
-    # What ended well and waits for its next start has not failed.
-    if [ "$sub" = auto-restart ] && ask_systemctl show -p Result -- "$unit" && [ "$answered" != Result=success ]; then rows+=$unit$'\n'; fi
-  done <<<"$answered"
-  failed=$rows
+find_failed() { ask_systemctl show -p Id,ActiveState,SubState,Result "$FAILED" -- init.scope '*' && take_failed "$answered"; }
+take_failed() {
+  local line id='' state='' result='' rows=''
+  failed=''
+  [[ $1 == *State=@(failed|auto-restart)* ]] || return 0
+  while IFS= read -r line; do
+    case $line in
+      Id=*) id=${line#*=} ;;
+      ActiveState=failed | SubState=auto-restart) state+=${line#*=} ;;
+      Result=*) result=${line#*=} ;;
+      '')
+        # What ended well and waits for its next start has not failed.
+        [[ -z $state || $state:$result == auto-restart:success || $id == switchproof-* ]] || rows+=$id$'\n'
+        state=''
+        ;;
+    esac
+  done <<<"$1"$'\n'
   [ -z "$rows" ] || failed=$(exec sort -u <<<"${rows%$'\n'}")
 }
 
@@ -64,20 +72,23 @@ note_restarts() {
   printf '%s\n' "$answered" >"$RUN_DIR/restarts" || true
 }
 
-# Ask systemctl what the contract's units are: its words in `shown`, a value each in `value[unit property]`.
-# Where no answer comes in time, `silent` says so and all is left as it was seen last.
-shown='' silent=''
+# Ask systemctl what the contract's units are, and which units failed: its words on the former in `shown`, a value each in
+# `value[unit property]`. Where no answer comes in time, `silent` says so and all is left as it was seen last.
+shown='' silent='' unit_words=''
 declare -A value PATIENCE=()
 show_units() {
-  local name inner
-  if ! ask_systemctl show "${PROPERTIES[@]}" -- "${HOST_UNITS[@]}"; then
+  local name inner rest
+  if ! ask_systemctl show "${PROPERTIES[@]}" "$FAILED" -- "${HOST_UNITS[@]:-init.scope}" '*'; then
     silent=yes
     return
   fi
   silent=''
   # Words that have not changed say what they said, unless there is more to it: a container.
-  [ "$answered" != "$shown" ] || ((${#LEADER[@]} > 0)) || return 0
-  value=() shown=$answered
+  [ "$answered" != "$unit_words" ] || ((${#LEADER[@]} > 0)) || return 0
+  value=() unit_words=$answered rest=$answered$'\n\n' shown=''
+  # A block a unit, in the order of the question.
+  for name in "${HOST_UNITS[@]}"; do shown+=${shown:+$'\n\n'}${rest%%$'\n\n'*} rest=${rest#*$'\n\n'}; done
+  take_failed "$answered"
   take_shown "$shown"
   for name in "${!LEADER[@]}"; do find_leader "$name"; done
   for name in "${!INSIDE[@]}"; do

@@ -98,6 +98,7 @@ verb_status() {
   say_file rc "$dir/rc"
   say_file expected "$dir/expected"
   say_file failing "$dir/failing"
+  say_file secrets "$dir/secrets"
   say installed "$([ ! -e "$dir/realised" ] || exec cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null)"
   say_file journal "$dir/journal"
   say unit "$answered"
@@ -113,4 +114,3 @@ verb_status() {
 
 # Whether the lines that the caller has not seen yet tell that the job begins to change the host.
 news_of_begin() { tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | grep -axE -e '--- (install|switch|rollback)' >/dev/null; }
-say_file() { local text; file_to text "$2" && say "$1" "$text"; }

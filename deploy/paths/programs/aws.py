@@ -12,7 +12,7 @@ from switchproof.deploy.paths.meaning import HOST_SCRIPT
 from switchproof.deploy.paths.programs.scripts import run_file
 from switchproof.deploy.paths.programs.shells import separate_scope
 from switchproof.deploy.paths.programs.switchproof import unseen_host_script
-from switchproof.deploy.paths.survey import Kind
+from switchproof.deploy.paths.survey import SESSION, Kind
 from switchproof.deploy.paths.values import is_known
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _DEPLOYS = {
 """Commands with which AWS itself deploys to instances and containers."""
 
 
+_DOCUMENT = "--document-name"
+
+
 def aws(walker: Walker, call: Call) -> None:
     """Note a call of AWS's tools, and follow the commands that SSM runs."""
     walker.trail.find(Kind.AWS, call.place, f"{call.name} only works with AWS")
@@ -42,31 +45,36 @@ def aws(walker: Walker, call: Call) -> None:
     if call.name != "aws" or at < 0 or not plain:
         return
     verb = call.plain[at + 1] if at + 1 < len(call.plain) else ""
-    if verb == "start-session":
-        walker.note_change(call, "aws ssm start-session", "aws")
-    if verb == "send-command":
-        _send_command(walker, call)
+    if verb == "send-command" or (verb == "start-session" and any(map(_is_command, call.option(_DOCUMENT) or ()))):
+        _send_command(walker, call, f"aws ssm {verb}")
+    elif verb == "start-session" and not call.option(_DOCUMENT):
+        walker.trail.find(Kind.BY_HAND, call.place, SESSION)
 
 
-def _send_command(walker: Walker, call: Call) -> None:
+def _is_command(document: str) -> bool:
+    """Whether a session with this document may run a command; other documents forward ports and connections."""
+    return not is_known(document) or document.endswith("Command") or not document.startswith("AWS-")
+
+
+def _send_command(walker: Walker, call: Call, name: str) -> None:
     """Follow the commands of SSM if they can be read; else the shared script, if the entry point mentions it."""
     parameters = (*(call.option("--parameters") or ()), *(call.option("--cli-input-json") or ()))
     commands = [command for text in parameters for command in _commands(text)]
     if commands:
-        walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
+        walker.trail.act(name, call.place, "aws", shared=True, inline=False)
         place = call.place
         text = Text("\n".join(commands), place.file, (place.line,), entry=call.text.entry, provider="aws")
         walker.shell(text, separate_scope(call))
         return
     if walker.trail.strings:
-        walker.trail.act("aws ssm send-command", call.place, "aws", shared=True, inline=False)
+        walker.trail.act(name, call.place, "aws", shared=True, inline=False)
         on_host = replace(call, words=(), text=replace(call.text, provider="aws"))
         for path in walker.files.called(HOST_SCRIPT):
             run_file(walker, path, on_host)
         if not walker.files.called(HOST_SCRIPT):
             unseen_host_script(walker, call, HOST_SCRIPT)
         return
-    walker.note_change(call, "aws ssm send-command", "aws")
+    walker.note_change(call, name, "aws")
     walker.trail.unknown(call.place, "the command that SSM runs is known only at run time")
 
 

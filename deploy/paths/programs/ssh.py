@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.meaning import PASSING, SSH_VALUES, key_problem
 from switchproof.deploy.paths.programs.shells import inline, run_stdin
-from switchproof.deploy.paths.survey import Kind
+from switchproof.deploy.paths.survey import SESSION, Kind
 from switchproof.deploy.paths.values import Values, is_known, joined, shown
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 
 _MARK = re.compile("⟦[^⟧]*⟧")
+_QUIET = re.compile("-[46AaCfgKkMnqsTtvXxYy]*[NGQVO]")
+"""Options with which SSH runs no command, alone or behind flags that take no value."""
+_FLAGS = re.compile("^-[46AaCfgGKkMNnqsTtvXxYy]+(?=[A-Za-z]$)")
+"""Flags that take no value, in front of a last option that may take the next word: `-fNL`."""
 
 
 def ssh(walker: Walker, call: Call) -> None:
@@ -30,7 +34,8 @@ def ssh(walker: Walker, call: Call) -> None:
             words.pop(0)
         elif word.startswith("-"):
             words.pop(0)
-            quiet = quiet or (not word.startswith("--") and bool(set(word[1:2]) & set("NGQVO")))
+            quiet = quiet or bool(_QUIET.match(word))
+            word = _FLAGS.sub("-", word)
             if word in SSH_VALUES and words:
                 value = words.pop(0)
                 if word == "-F":
@@ -49,6 +54,8 @@ def ssh(walker: Walker, call: Call) -> None:
         inline(walker, call, joined(words, " "), provider=provider)
     elif not quiet and (call.command.heredoc or call.command.stdin or call.command.piped):
         run_stdin(walker, call, needed=True, provider=provider)
+    elif not quiet:
+        walker.trail.find(Kind.BY_HAND, call.place, SESSION)
 
 
 def _note_configuration(walker: Walker, call: Call, paths: Values) -> None:

@@ -24,6 +24,9 @@ from switchproof.deploy.host import limits
 
 CARRIER = Path(__file__).parents[2] / "host" / "ssm-carrier.sh"
 
+USER = "SWITCHPROOF_USER"
+"""The variable that names the user as whom the host's half runs a program, if it is not root at once."""
+
 PASSED_ON = 24_000
 """Characters of standard output that GetCommandInvocation returns; the rest is lost (AWS's API model)."""
 
@@ -84,11 +87,17 @@ class Load:
     values: Mapping[str, str]
 
     @classmethod
-    def of(cls, program: Program) -> Load:
-        """Split a question, so that its script is not sent each time; a text stays whole."""
+    def of(cls, program: Program, user: str | None = None) -> Load:
+        """Split a question, so that its script is not sent each time; a text stays whole.
+
+        Args:
+            program: What is to be run as root.
+            user: The user who becomes root for it; None if the agent runs it at once.
+        """
+        values = {USER: user} if user else {}
         if isinstance(program, Question):
-            return cls(program.script.encode(), "bash", program.verb, program.values)
-        return cls(program, "sh", "", {})
+            return cls(program.script.encode(), "bash", program.verb, {**program.values, **values})
+        return cls(program, "sh", "", values)
 
     @property
     def digest(self) -> str:

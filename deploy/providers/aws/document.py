@@ -19,8 +19,9 @@ from typing import Any
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host.program import bridge, carried_script, endpoints, path_variable
 from switchproof.deploy.host.vocabulary import NUMBER, STORE_PATH, VARIABLES, VERBS
-from switchproof.deploy.providers.aws.carrier import CARRIER, Errand
+from switchproof.deploy.providers.aws.carrier import CARRIER, USER, Errand
 from switchproof.deploy.providers.aws.packing import gzip_of
+from switchproof.deploy.providers.aws.table import Ssm
 from switchproof.deploy.target.types import Target
 
 VALUES: Mapping[str, str] = {
@@ -46,7 +47,9 @@ _LIMIT = "ExecutionTimeout"
 
 def fixed_values(target: Target) -> dict[str, str]:
     """Return the script's variables that the document itself contains, so that no caller chooses them."""
+    user = target.table(Ssm).user
     return {
+        **({USER: user} if user else {}),
         "REPO_URL": target.repository.url or "",
         "WORKDIR": target.repository.checkout,
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
@@ -75,12 +78,11 @@ def document(target: Target) -> dict[str, Any]:
         "schemaVersion": "2.2",
         "description": "One verb of Switchproof's host-switch.sh, for the repository and endpoints written in here.",
         "parameters": {
-            **{_name(name): _parameter(f"{name} of the errand", pattern) for name, pattern in _ERRAND.items()},
-            **{_name(name): _parameter(f"{name} of host-switch.sh", pattern) for name, pattern in values.items()},
-            _FIXED: _parameter("SHA-256 of the values that the caller takes to be written in here", "^[0-9a-f]{64}$"),
+            # Without descriptions, as there is no room for them: the names are those of the vocabulary.
+            **{_name(name): _parameter(pattern) for name, pattern in {**_ERRAND, **values}.items()},
+            _FIXED: _parameter("^[0-9a-f]{64}$"),
             _LIMIT: {
                 "type": "String",
-                "description": "Seconds that it may run",
                 "default": "600",
                 "allowedPattern": "^[1-9][0-9]{0,4}$",
             },
@@ -132,6 +134,6 @@ def _name(variable: str) -> str:
     return "".join(part.capitalize() for part in variable.split("_"))
 
 
-def _parameter(described: str, pattern: str) -> dict[str, str]:
-    given = {"type": "String", "description": described, "allowedPattern": pattern, "interpolationType": "ENV_VAR"}
+def _parameter(pattern: str) -> dict[str, str]:
+    given = {"type": "String", "allowedPattern": pattern, "interpolationType": "ENV_VAR"}
     return given if re.fullmatch(pattern, "") is None else {**given, "default": ""}

@@ -18,8 +18,10 @@ _HEADER = bytes.fromhex("1f8b08000000000002ff")
 """The header: gzip, deflate, no name, no time, best compression, unknown system."""
 
 _SHORTEST, _LONGEST, _WINDOW = 3, 258, 32_768
-_TRIED = 256
+_TRIED = 64
 """Earlier positions with the same beginning that are tried for the longest repetition."""
+_CHOICES, _UNKNOWN = 2, 13
+"""How often tokens are chosen, and the bits that a symbol without a code is taken to need."""
 
 _BYTE = 8
 _END = 256
@@ -73,50 +75,70 @@ class _Bits:
 def gzip_of(content: bytes) -> bytes:
     """Return content in gzip's format; the same bytes for the same content, always."""
     checksum, size = zlib.crc32(content), len(content) & 0xFFFF_FFFF
-    return _HEADER + _block(list(_tokens(content))) + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
+    return _HEADER + _block(_tokens(content)) + checksum.to_bytes(4, "little") + size.to_bytes(4, "little")
 
 
-def _tokens(content: bytes) -> Iterator[Token]:
-    """Find repetitions; a longer one that begins a byte later takes precedence."""
+def _tokens(content: bytes) -> Sequence[Token]:
+    """Choose bytes and repetitions that take the fewest bits, by the codes that the choice before made."""
+    found = list(_repetitions(content))
+    bits = _Prices(Counter(), Counter())
+    for _ in range(_CHOICES):
+        tokens = _cheapest(content, found, bits)
+        rows = [_symbols(token) for token in tokens]
+        bits = _Prices(Counter(row[0] for row in rows), Counter(row[3] for row in rows if row[3] >= 0))
+    return tokens
+
+
+def _repetitions(content: bytes) -> Iterator[Sequence[Token]]:
+    """Find the repetitions that begin at each byte: for each length that none nearer has, the nearest."""
     places: defaultdict[bytes, list[int]] = defaultdict(list)
-    at = 0
-    waiting: Token | None = None
-    while at < len(content):
-        length, distance = _longest(content, at, places[content[at : at + _SHORTEST]])
+    for at in range(len(content)):
+        limit, longest, here = min(_LONGEST, len(content) - at), _SHORTEST - 1, []
+        for place in reversed(places[content[at : at + _SHORTEST]][-_TRIED:]):
+            if at - place > _WINDOW or longest >= limit:
+                break
+            if content[place : place + longest + 1] != content[at : at + longest + 1]:
+                continue
+            longest = limit if content[place : place + limit] == content[at : at + limit] else longest + 1
+            while longest < limit and content[place + longest] == content[at + longest]:
+                longest += 1
+            here.append((longest, at - place))
+        yield here
         places[content[at : at + _SHORTEST]].append(at)
-        if waiting is not None and length <= waiting[0]:
-            yield waiting
-            for inside in range(at + 1, at - 1 + waiting[0]):
-                places[content[inside : inside + _SHORTEST]].append(inside)
-            at += waiting[0] - 1
-            waiting = None
-            continue
-        if waiting is not None:
-            yield content[at - 1], 0
-        waiting = (length, distance) if length else None
-        if waiting is None:
-            yield content[at], 0
-        at += 1
-    if waiting is not None:
-        yield waiting
 
 
-def _longest(content: bytes, at: int, places: Sequence[int]) -> Token:
-    """Return the longest repetition that begins here, the nearest of equal ones; (0, 0) without one."""
-    limit = min(_LONGEST, len(content) - at)
-    length, distance = _SHORTEST - 1, 0
-    if limit < _SHORTEST:
-        return 0, 0
-    for place in reversed(places[-_TRIED:]):
-        if at - place > _WINDOW or length == limit:
-            break
-        if content[place : place + length + 1] != content[at : at + length + 1]:
-            continue
-        length += 1
-        while length < limit and content[place + length] == content[at + length]:
-            length += 1
-        distance = at - place
-    return (length, distance) if distance else (0, 0)
+class _Prices:
+    """The bits that bytes, lengths and distances take in the codes for such counts."""
+
+    def __init__(self, literals: Counter[int], distances: Counter[int]) -> None:
+        first, second = _code(literals, _DEEPEST) if literals else {}, _code(distances, _DEEPEST) if distances else {}
+        self.literal = [first.get(symbol, (0, _UNKNOWN))[1] for symbol in range(_END)]
+        symbols = [_symbols((length, 1)) for length in range(_LONGEST + 1)]
+        self.length = [first.get(symbol, (0, _UNKNOWN))[1] + bits for symbol, _, bits, *_ in symbols]
+        self.distance = [second.get(symbol, (0, _UNKNOWN))[1] + bits for symbol, bits in enumerate(_DISTANCE_BITS)]
+
+
+def _cheapest(content: bytes, found: Sequence[Sequence[Token]], prices: _Prices) -> Sequence[Token]:
+    """Return the tokens of the content that cost least."""
+    rest = [0] * (len(content) + 1)
+    chosen: list[Token] = [(0, 0)] * len(content)
+    for at in range(len(content) - 1, -1, -1):
+        least, token = prices.literal[content[at]] + rest[at + 1], (content[at], 0)
+        shortest = _SHORTEST
+        for longest, distance in found[at]:
+            far = prices.distance[bisect_right(_DISTANCES, distance) - 1]
+            # Nothing beats the longest that there is, and long runs of it have every other length, too.
+            for length in range(shortest if longest < _LONGEST else longest, longest + 1):
+                cost = far + prices.length[length] + rest[at + length]
+                if cost < least:
+                    least, token = cost, (length, distance)
+            shortest = longest + 1
+        rest[at], chosen[at] = least, token
+    tokens, at = [], 0
+    while at < len(content):
+        tokens.append(chosen[at])
+        at += chosen[at][0] if chosen[at][1] else 1
+    return tokens
 
 
 def _block(tokens: Sequence[Token]) -> bytes:

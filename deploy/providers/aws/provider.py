@@ -21,6 +21,7 @@ from switchproof.deploy.connection import (
     DeadlineExceeded,
     Program,
     Question,
+    RootRefused,
     Unreachable,
 )
 from switchproof.deploy.errors import Inconclusive, UsageError
@@ -32,6 +33,7 @@ from switchproof.deploy.providers.aws.commands import Abandoned, Commands, Ended
 from switchproof.deploy.providers.aws.document import fixed_values, parameters
 from switchproof.deploy.providers.aws.status import Fate
 from switchproof.deploy.providers.aws.table import RUN_SHELL_SCRIPT, AwsHost, Ssm
+from switchproof.deploy.providers.elevation import IS_ROOT, Elevation
 from switchproof.deploy.target.types import Host, Target
 
 LOOK_S = 20.0
@@ -72,6 +74,7 @@ class AwsProvider:
         self._lock = threading.Lock()
         self._caller = ""
         self._proved: set[str] = set()
+        self._were_root: set[str] = set()
         self._say = say
         self._buckets = {name: self._bucket(name) for name in self._hosts}
 
@@ -80,8 +83,9 @@ class AwsProvider:
         caller = self._who_am_i(host)
         instance = self._find(self._hosts[host], caller)
         commands = Commands(host, instance, self._clients, self._ssm, bucket=self._buckets[host], say=self._say)
-        facts = ConnectionFacts(kind="ssm", address=instance, user="root")
-        connection = AwsConnection(host, commands, self._target, facts)
+        user = self._ssm.user or "root"
+        facts = ConnectionFacts(kind="ssm", address=instance, user=user, become="sudo" if self._ssm.user else "")
+        connection = AwsConnection(host, commands, self._target, facts, self._were_root)
         if self._prove and host not in self._proved:
             connection.prove()
             self._proved.add(host)
@@ -180,14 +184,18 @@ class AwsConnection:
         commands: The instance's commands.
         target: The target file.
         facts: The properties of the connection.
+        were_root: The hosts on which the user became root in this run; this one is added to them.
     """
 
-    def __init__(self, host: str, commands: Commands, target: Target, facts: ConnectionFacts) -> None:
+    def __init__(
+        self, host: str, commands: Commands, target: Target, facts: ConnectionFacts, were_root: set[str]
+    ) -> None:
         self.host = host
         self.facts = facts
         self._commands = commands
         self._ssm = target.table(Ssm)
         self._fixed = fixed_values(target)
+        self._were_root = were_root
 
     def run(self, program: Program, *, timeout_s: float) -> Completed:
         """Run a program; see `Connection.run`. Before an answer counts as lost, the host is asked for it."""
@@ -198,7 +206,7 @@ class AwsConnection:
 
     def _run(self, program: Program, timeout_s: float) -> Completed:
         began = time.monotonic()
-        load = Load.of(program)
+        load = Load.of(program, self._ssm.user)
         if self._restricted and not isinstance(program, Question):
             raise Inconclusive(
                 f"{self.host}: the document {self._ssm.document} runs only the verbs of host-switch.sh"
@@ -218,7 +226,24 @@ class AwsConnection:
             )
         stdout = self._collect(question, answer)
         status = int(answer.status) if re.fullmatch("[0-9]{1,3}", answer.status) else None
+        if self._ssm.user:
+            stdout = self._without_marker(stdout, answer, self._ssm.user)
         return Completed(stdout, answer.stderr, status, time.monotonic() - began)
+
+    def _without_marker(self, stdout: bytes, answer: Answer, user: str) -> bytes:
+        """Return what a program printed after root's shell had begun.
+
+        Raises:
+            RootRefused: The user did not become root there.
+            NotRoot: The same, after that worked in this run.
+        """
+        marker, _, printed = stdout.partition(b"\n")
+        if marker == IS_ROOT:
+            self._were_root.add(self.host)
+            return printed
+        elevation = Elevation(self.host, "sudo", user)
+        error = elevation.refused(elevation.begin(), answer.stderr, f"exit status {answer.status}")
+        raise error if self.host in self._were_root else RootRefused(self.host, error.what, error.remedy)
 
     def prove(self) -> None:
         """Run a command that does nothing, as a proof.

@@ -29,6 +29,8 @@ class Ssm(Table, frozen=True, kw_only=True):
         role: The ARN of a role to assume.
         document: The document that runs commands: AWS's own, or the output of `switchproof schema ssm-document`.
         document_version: The version of the document; by default its default version.
+        user: A user as whom the agent, which is root, runs commands; that user becomes root with sudo, without a
+            password. By default they run as root at once.
         bucket: An S3 bucket for output that is longer than SSM returns; without it, output is fetched in pieces.
         prefix: The prefix of keys in the bucket.
         start_s: Seconds within which the instance must start a command.
@@ -39,6 +41,7 @@ class Ssm(Table, frozen=True, kw_only=True):
     role: Annotated[str, Meta(pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$(?!\n)")] | None = None
     document: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{3,200}$(?!\n)")] = RUN_SHELL_SCRIPT
     document_version: Annotated[str, Meta(pattern=r"^([1-9][0-9]*|\$DEFAULT|\$LATEST)$(?!\n)")] | None = None
+    user: Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,31}$(?!\n)")] | None = None
     bucket: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$(?!\n)")] | None = None
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9!_.*'()/-]{1,400}$(?!\n)")] = "switchproof"
     start_s: Annotated[float, Meta(ge=30, le=3600)] = 60.0
@@ -90,6 +93,7 @@ AWS = Kind(
         r"^(i-([0-9a-f]{8}|[0-9a-f]{17})|mi-[0-9a-f]{17})$(?!\n)": ("an instance id", "i-0123456789abcdef0"),
         r"^[A-Za-z0-9!_.*'()/-]{1,400}$(?!\n)": ("a prefix of letters, digits and !_.*'()/-", "switchproof"),
         r"^[A-Za-z0-9_.:/-]{3,200}$(?!\n)": ("an SSM document's name or ARN", "Switchproof-Deploy"),
+        r"^[a-z_][a-z0-9_-]{0,31}$(?!\n)": ("a user's name", "deploy"),
         r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$(?!\n)": ("an S3 bucket's name", "deploy-output"),
         r"^[a-z]{2}(-[a-z]+)+-[0-9]$(?!\n)": ("an AWS region", "eu-central-1"),
         r"^arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$(?!\n)": (

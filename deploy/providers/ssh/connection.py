@@ -21,10 +21,14 @@ from switchproof.deploy.connection import (
     Question,
 )
 from switchproof.deploy.host import limits
-from switchproof.deploy.providers.ssh.auth.elevation import IS_ROOT, Ascent, Elevation
+from switchproof.deploy.providers.elevation import IS_ROOT, Ascent, Elevation
 
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
+
+_READY = "switchproof-is-ready"
+"""The word of the host's shell before a stream is sent to the command that it becomes. It is the shell that is asked
+for, because a forced command may allow nothing else, and would read the stream."""
 
 
 class SshConnection:
@@ -109,17 +113,24 @@ class SshConnection:
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
         """Run a command with a stream as its standard input; see `Feeding.feed`."""
         began = time.monotonic()
+        ascent = self._elevation.begin() if self._elevation else None
         output, errors = bytearray(), bytearray()
         try:
             channel = self._transports[-1].open_session(timeout=stall_s)
             channel.settimeout(stall_s)
-            channel.exec_command(command)
+            channel.exec_command(ascent.command if ascent else SHELL)
+            answer = partial(_answer_prompt, channel, ascent) if ascent else None
             drains = [
-                threading.Thread(target=_drain, args=(read, into), daemon=True)
-                for read, into in ((channel.recv, output), (channel.recv_stderr, errors))
+                threading.Thread(target=_drain, args=(channel.recv_stderr, errors, answer), daemon=True),
+                threading.Thread(target=_drain, args=(channel.recv, output), daemon=True),
             ]
-            for drain in drains:
-                drain.start()
+            drains[0].start()
+            if ascent:
+                self._await_root(channel, ascent, drains[0], errors)
+                channel.settimeout(stall_s)
+            channel.sendall(f"echo {_READY}; exec {command}\n".encode())
+            output += self._await_ready(channel)
+            drains[1].start()
             self._send(channel, chunks)
             self._await_end(channel, stall_s)
             channel.close()
@@ -133,7 +144,19 @@ class SshConnection:
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
         status = channel.exit_status if channel.exit_status >= 0 else None
-        return Completed(bytes(output), bytes(errors), status, time.monotonic() - began)
+        stderr = ascent.after_prompts(bytes(errors)) if ascent else bytes(errors)
+        return Completed(bytes(output), stderr, status, time.monotonic() - began)
+
+    @staticmethod
+    def _await_ready(channel: paramiko.Channel) -> bytes:
+        """Wait until the host's shell has read the command, and return what came after its word."""
+        head, mark = bytearray(), f"{_READY}\n".encode()
+        while mark not in head:
+            chunk = channel.recv(2**12)
+            if not chunk or len(head) > limits.OUTPUT:
+                raise EOFError("the host's shell ended before it ran the command")
+            head += chunk
+        return bytes(head.partition(mark)[2])
 
     def _await_end(self, channel: paramiko.Channel, timeout_s: float) -> None:
         if not channel.status_event.wait(timeout_s):

@@ -13,7 +13,7 @@ import paramiko
 
 from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem, NotRoot, RootRefused
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ssh.auth.elevation import Elevation
+from switchproof.deploy.providers.elevation import Elevation
 from switchproof.deploy.providers.ssh.connection import SshConnection
 from switchproof.deploy.providers.ssh.handshake import Sock, describe, dial, forward, open_transport
 from switchproof.deploy.providers.ssh.hop import Hop

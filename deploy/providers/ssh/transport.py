@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -37,14 +36,13 @@ class Transport(paramiko.Transport):
         """The server's offered algorithms, by paramiko's names; empty until they arrive."""
         self.farewell = ""
         """The server's reason for a disconnect."""
-        self.may_authenticate = threading.Event()
         options = self.get_security_options()
         options.ciphers = tuple(name for name in options.ciphers if name not in WEAK)
         options.digests = tuple(name for name in options.digests if name not in WEAK)
         options.kex = ("curve25519-sha256", *options.kex)
         self._handler_table: dict[int, Callable[[paramiko.Message], None]] = {
             **self._handler_table,
-            paramiko.common.MSG_SERVICE_ACCEPT: lambda _: self.may_authenticate.set(),
+            paramiko.common.MSG_SERVICE_ACCEPT: lambda _: None,  # the answer to the login request follows it
         }
 
     @property  # type: ignore[override] # paramiko has an attribute

@@ -119,6 +119,7 @@ class Collection:
         # A plugin or a team's conftest.py may have put them into another order, or taken some away.
         kept = {id(item) for item in items}
         items[:] = [item for item in first if id(item) in kept]
+        _count(config, len(first))
         if len(items) < len(first) and not config.option.collectonly:
             self._miss(config, len(first) - len(items), len(first))
 
@@ -179,6 +180,13 @@ class Collection:
                 yield ExpectedCheck(
                     host=host.name, leg="forward", clause=Clause.CONVERGE, id="converge/keeps", title=title, last=True
                 )
+
+
+def _count(config: pytest.Config, number: int) -> None:
+    """Let pytest count the checks that it lists, without those of other modes and of legs that may not come."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter._numcollected = number  # noqa: SLF001 - pytest offers no other way
 
 
 def _contexts(plan: Plan) -> dict[Leg, set[str]]:

@@ -93,6 +93,7 @@ def assemble(
     configure_html(config, folder)
     # Below -1 pytest counts no tests in a last line of its own: the summary says what was proven.
     config.option.tbstyle, config.option.reportchars = "no", ""
+    outputs.durations, config.option.durations = config.option.durations, None
     config.option.verbose = -1 if config.option.collectonly else -2
     config.pluginmanager.register(session.collection, "switchproof-collection")
     config.pluginmanager.register(session, "switchproof-session")

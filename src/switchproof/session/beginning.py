@@ -66,7 +66,7 @@ def describe_run(
         provider=plan.target.provider,
         emulated=plan.target.provider == "lab",
         requested=plan.revision or plan.back_to,
-        repository=plan.target.repository.source,
+        repository=f"{plan.source.clone} on the runner" if plan.source else plan.target.repository.source,
         hosts=tuple(host.name for host in plan.target.hosts),
         expected=expected,
         contract_sha256=contract_sha256(plan),
@@ -79,6 +79,7 @@ def describe_run(
         versions=_versions(),
         waivers=waived,
         shard=plan.shard,
+        dirty=plan.source.tree or None if plan.source else None,
     )
 
 

@@ -48,6 +48,8 @@ class Ending:
         code = self._code(record)
         if code in {ExitCode.CANONICAL, ExitCode.SAFE_FAILURE} and (self.unreported or self.selected):
             return ExitCode.INCONCLUSIVE
+        if code is ExitCode.CANONICAL and record.run.dirty and self.mode is not Mode.PLAN:
+            return ExitCode.INCONCLUSIVE
         if code is ExitCode.CANONICAL and self.unsigned and record.verdict is RunVerdict.CANONICAL:
             return ExitCode.UNSIGNED
         return code

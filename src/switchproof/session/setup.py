@@ -162,6 +162,8 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 soak=options.soak,
                 take_lock=options.take_lock,
                 build=options.build,
+                source=options.source,
+                dirty=options.dirty,
                 report_dir=options.report_dir,
                 keep_runs=options.keep_runs,
                 lab_keep=options.lab_keep,

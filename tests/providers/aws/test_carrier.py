@@ -31,6 +31,7 @@ from switchproof.deploy.providers.aws.carrier import (
     whole_output,
     withdraw,
 )
+from switchproof.deploy.providers.elevation import ELEVATED
 
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
 Q = "0123456789abcdef"
@@ -219,3 +220,27 @@ def test_a_size_that_no_answer_has_is_refused() -> None:
     cut = gzip.compress(b"whole" * 1000)[:-12]
     with pytest.raises(Mangled, match="its end is missing"):
         whole_output(Answer("answered", "0", len(cut), hashlib.sha256(cut).hexdigest()), cut)
+
+
+RUNUSER = """#!/bin/sh
+# Stands in for runuser and sudo: it notes whom it is called for, and runs the rest.
+echo "$2 $*" >>"$(dirname "$0")/called"
+while [ "$1" != /bin/sh ]; do shift; done
+exec "$@"
+"""
+
+
+def test_a_program_of_another_user_gets_its_values_and_tells_its_end(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one command that a rule allows runs it, as root again, with all values and the program's own status."""
+    (tmp_path / "runuser").write_text(RUNUSER)
+    (tmp_path / "runuser").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    values = {"ODD": "it's {{ssm:odd}} $(id) `id` \"\\\n\u00e9", "EMPTY": ""}
+    question = Question('printf "%s|%s|%s" "$1" "$ODD" "${EMPTY?}"; cat; exit 7', "observe", values)
+    answer = host.do(ask(Q, Load.of(question, "deploy"), whole=True, limit=carrier.PIECE, patience_s=5))
+    assert whole_output(answer, answer.piece).decode() == f"switchproof-is-root\nobserve|{values['ODD']}|"
+    assert answer.status == "7"
+    rule = " ".join(ELEVATED)
+    assert (tmp_path / "called").read_text() == f"deploy -u deploy -- env LC_ALL=C sudo -n -H -u root -- {rule}\n"

@@ -19,15 +19,19 @@ from switchproof.deploy.connection import (
     ConnectionFacts,
     ConnectionLost,
     DeadlineExceeded,
+    NotRoot,
     Program,
     Question,
+    RootRefused,
 )
-from switchproof.deploy.errors import Inconclusive
+from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.host.program import endpoints, question, whole_script
 from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws import carrier
 from switchproof.deploy.providers.aws import table as tables
+from switchproof.deploy.providers.aws.carrier import Load
 from switchproof.deploy.providers.aws.commands import Ended, NotSent
+from switchproof.deploy.providers.aws.document import document
 from switchproof.deploy.providers.aws.provider import AwsConnection
 from switchproof.deploy.providers.aws.status import Fate, Reading
 from switchproof.deploy.settings import TARGETS
@@ -91,11 +95,11 @@ class Ssm:
         return self.sent[number][1]["commands"][0]
 
 
-def connection(ssm: Ssm, **table: Any) -> AwsConnection:
+def connection(ssm: Ssm, *were_root: str, **table: Any) -> AwsConnection:
     """A connection over scripted commands; instances must take one within no time, unless the table says more."""
     own = msgspec.structs.replace(TARGET.table(tables.Ssm), **{"start_s": 0.0, **table})
     target = msgspec.structs.replace(TARGET, ssm=own)
-    return AwsConnection("aws", ssm, target, ConnectionFacts(kind="ssm"))  # type: ignore[arg-type] # as `Commands`
+    return AwsConnection("aws", ssm, target, ConnectionFacts(kind="ssm"), {*were_root})  # type: ignore[arg-type] # as `Commands`
 
 
 def run(ssm: Ssm, program: Program = TEXT, timeout_s: float = 0.0) -> Completed:
@@ -234,3 +238,33 @@ def test_proving_that_commands_run_runs_nothing() -> None:
     assert "action='look'" in ssm.text(0)
     with pytest.raises(Exception, match=r"reports the instance online, but it did not run a command: never started"):
         way.prove()
+
+
+DENIED = Said("answered", "1", b"", b"sudo: a password is required\n")
+
+
+def test_a_program_of_another_user_comes_back_without_the_word_of_root() -> None:
+    """The first line proves that root's shell ran it; the rest is what the program printed."""
+    done = connection(Ssm(Said("answered", "3", b"switchproof-is-root\nout\n")), user="deploy").run(
+        TEXT, timeout_s=0.0
+    )
+    assert (done.stdout, done.exit_status) == (b"out\n", 3)
+
+
+@pytest.mark.parametrize(("were_root", "kind"), [((), RootRefused), (("aws",), NotRoot)])
+def test_a_user_who_does_not_become_root_is_refused(were_root: tuple[str, ...], kind: type[Exception]) -> None:
+    """Before anything else one sentence says so; of a user who had become root, the host is asked again instead."""
+    with pytest.raises(kind, match="sudo there asks deploy for a password") as refused:
+        connection(Ssm(DENIED), *were_root, user="deploy").run(TEXT, timeout_s=0.0)
+    assert isinstance(refused.value, UsageError) == (not were_root)
+
+
+def test_the_user_is_told_to_the_host_with_each_program() -> None:
+    """A question, a text, and a document each carry the user."""
+    for program in (TEXT, Question("true", "observe", {"A": "1"})):
+        assert Load.of(program, "deploy").values["SWITCHPROOF_USER"] == "deploy"
+        assert "SWITCHPROOF_USER" not in Load.of(program).values
+    made = document(
+        msgspec.structs.replace(TARGET, ssm=msgspec.structs.replace(TARGET.table(tables.Ssm), user="deploy"))
+    )
+    assert "export SWITCHPROOF_USER=deploy" in made["mainSteps"][0]["inputs"]["runCommand"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from switchproof.deploy.host.program import carried_script
 from switchproof.deploy.providers.aws.packing import gzip_of
 
-TEXT = "".join(f"line {n * n} says {n % 7 * 'again '}\n" for n in range(2000)).encode()
+TEXT = "".join(f"line {n * n} says {n % 7 * 'again '}\n" for n in range(700)).encode()
 
 EMPTY = "1f8b08000000000002ff05c081000000000090ff6b000000000000000000"
-DIGEST = "d3e1136456e176685162784ced6af4e29acdf6acbc774fbfe6521275d941574c"
+DIGEST = "19df94a2eb90f6aef2200588347ce06f3c434831dad01cd48215c37747d14c13"
 
 
 @given(
@@ -54,7 +54,7 @@ def test_zlib_packs_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gzip_of(TEXT) == expected
 
 
-def test_the_script_is_packed_as_well_as_by_zlib() -> None:
-    """The SSM document has a limit: what is packed is at most a hundredth larger than what zlib makes of it."""
+def test_the_script_is_packed_better_than_by_zlib() -> None:
+    """The SSM document has a limit: what is packed is a fortieth smaller than what zlib makes of it."""
     script = carried_script().encode()
-    assert len(gzip_of(script)) <= 1.01 * len(gzip.compress(script, 9))
+    assert len(gzip_of(script)) <= 0.975 * len(gzip.compress(script, 9))

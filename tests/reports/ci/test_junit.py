@@ -13,6 +13,7 @@ import pytest
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.reports.ci import junit
 from tests.reports import stories
+from tests.reports.endings import ENDINGS
 from tests.reports.story import SHA, Story
 
 ALL = [
@@ -26,22 +27,42 @@ ALL = [
     stories.returned,
 ]
 
-# What Jenkins' xUnit plugin takes, by its schema for JUnit: elements with their attributes and children.
-JENKINS = {
-    "testsuites": ({"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
+# The rules of Jenkins' xUnit plugin for elements that are used here (jenkinsci/xunit-plugin, junit-10.xsd): the
+# attributes that an element needs, those that it may have, and its children, in any order. Anything else makes the
+# plugin refuse the whole file, `file` and `line` of a case included.
+JENKINS: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
     "testsuite": (
-        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname"},
-        {"properties", "testcase"},
+        {"name", "tests", "failures", "errors"},
+        {"skipped", "time", "timestamp", "hostname", "id", "package", "group", "file", "log", "url"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
     ),
-    "properties": (set(), {"property"}),
-    "property": ({"name", "value"}, set()),
-    "testcase": ({"name", "time", "classname"}, {"skipped", "error", "failure", "system-out"}),
-    "system-out": (set(), set()),
-    "failure": ({"type", "message"}, set()),
-    "error": ({"type", "message"}, set()),
-    "skipped": ({"type", "message"}, set()),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, set(), set()),
+    "testcase": (
+        {"name"},
+        {"time", "classname", "group"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+    ),
+    "system-out": (set(), set(), set()),
+    "failure": (set(), {"type", "message"}, set()),
+    "error": (set(), {"type", "message"}, set()),
+    "skipped": (set(), {"type", "message"}, set()),
 }
-JENKINS_TIME = re.compile(r"[0-9]*(\.[0-9]*)?")
+JENKINS_TIME = re.compile(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]*)?")
+# Attributes `type` that Rails takes for the type of an element's text, which GitLab reads it with.
+RAILS_TYPES = {
+    *("symbol", "date", "datetime", "duration", "integer", "float", "decimal", "boolean", "string", "yaml", "array"),
+    *("base64Binary", "hexBinary", "file"),
+}
+# What GitLab's parser (gitlab-org/gitlab, lib/gitlab/ci/parsers/test/junit.rb) takes for a case's one attachment.
+GITLAB_ATTACHMENT = re.compile(r"\[\[ATTACHMENT\|(?P<path>.+?)\]\]")
+# What Jenkins' JUnit attachments plugin (jenkinsci/junit-attachments-plugin) takes for attachments; it is greedy.
+JENKINS_ATTACHMENT = re.compile(r"\[\[ATTACHMENT\|(.+)\]\]")
+
+
+def rendered(story: Story) -> ET.Element:
+    return ET.fromstring(junit.render(story.record(), Path("runs/x")))  # noqa: S314 - our own output
 
 
 def suites(story: Story) -> dict[str, ET.Element]:
@@ -66,17 +87,43 @@ def test_a_reader_counts_what_is_written(story: type[Story]) -> None:
     assert each == [(suite.tests, suite.failures, suite.errors, suite.skipped) for suite in whole]
 
 
-@pytest.mark.parametrize("story", ALL)
-def test_jenkins_takes_it(story: type[Story]) -> None:
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_jenkins_takes_it(ending: str) -> None:
     """There is no element and no attribute that Jenkins' xUnit plugin does not know, and none that it misses."""
-    root = ET.fromstring(junit.render(story().record()))  # noqa: S314 - our own output
+    root = rendered(ENDINGS[ending]())
     for element in root.iter():
-        attributes, children = JENKINS[element.tag]
-        assert set(element.keys()) <= attributes
+        needed, allowed, children = JENKINS[element.tag]
+        assert needed <= set(element.keys()) <= needed | allowed
         assert {child.tag for child in element} <= children
-        if element.tag == "testsuite":
-            assert {"name", "tests", "failures", "errors"} <= set(element.keys())
-        assert JENKINS_TIME.fullmatch(element.get("time", ""))
+        if element.tag in {"testsuites", "testsuite"}:
+            assert JENKINS_TIME.fullmatch(element.get("time", ""))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_jenkins_shows_it(ending: str) -> None:
+    """Jenkins' JUnit plugin has one result for each case: red with its message, skipped with a reason, or passed."""
+    for suite in rendered(ENDINGS[ending]()):
+        assert suite.findall("testcase")  # Jenkins leaves out a suite without cases
+        for case in suite.iter("testcase"):
+            results = [child for child in case if child.tag != "system-out"]
+            assert len(results) <= 1
+            assert all(result.get("message") and (result.text or "").strip() for result in results)
+            assert (case.get("classname") or "").rpartition(".")[2] in {*Clause, "audit", "run"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_gitlab_takes_it(ending: str) -> None:
+    """GitLab's parser gets a text for each result and output, which it would drop or fail on otherwise."""
+    for case in rendered(ENDINGS[ending]()).iter("testcase"):
+        assert case.get("name")
+        outputs = case.findall("system-out")
+        assert len(outputs) == 1
+        assert not outputs[0].keys()  # with attributes it is no text, and the whole file cannot be read
+        for result in case:
+            assert (result.text or "").strip()
+            assert len(result) == 0
+            assert result.get("type") not in RAILS_TYPES
+            assert result.get("nil") is None
 
 
 @pytest.mark.parametrize("story", ALL)
@@ -129,11 +176,60 @@ def test_a_case_has_the_time_of_what_it_judges_or_none() -> None:
 
 
 def test_evidence_is_attached_where_a_check_did_not_pass() -> None:
-    """GitLab and Jenkins link each file by its path among the job's artifacts."""
-    record = stories.rolled_back().record()
+    """Jenkins links all files by their paths among the job's artifacts, GitLab only the first: a unit's journal."""
+    record = stories.diagnosed("a").record()
     root = ET.fromstring(junit.render(record, Path("reports/runs/x")))  # noqa: S314 - our own output
-    attached = re.findall(r"^\[\[ATTACHMENT\|(.*)\]\]$", "\n".join(root.itertext()), re.MULTILINE)
-    assert "reports/runs/x/evidence/a/hypervisor.json" in attached
+    folder = "reports/runs/x/evidence/a/diagnostics"
+    for case in root[0].iter("testcase"):
+        output = case.findtext("system-out") or ""
+        first = GITLAB_ATTACHMENT.search(output)
+        attached = JENKINS_ATTACHMENT.findall(output)
+        if case.find("failure") is None:
+            assert first is None
+            assert attached == []
+        else:
+            assert first
+            assert first["path"].startswith(f"{folder}/journal/")
+            assert attached[0] == first["path"]
+            assert f"{folder}/sockets.txt" in attached
+
+
+def test_only_evidence_of_the_run_is_attached() -> None:
+    """Neither a title nor a path out of the run's folder makes CI fetch a file of the runner."""
+    story = Story("a").resolved()
+    bad = (
+        "../../etc/shadow",
+        "evidence/../../x",
+        "/etc/passwd",
+        "evidence/a|b",
+        "evidence/a]]b",
+        "evidence/a/good.txt",
+    )
+    title = "[[ATTACHMENT|/etc/passwd]]"
+    story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, "no", title=title, evidence=bad)
+    outputs = [each.text or "" for each in rendered(story.ended(ExitCode.SAFE_FAILURE)).iter("system-out")]
+    assert JENKINS_ATTACHMENT.findall("\n".join(outputs)) == ["runs/x/evidence/a/good.txt"]
+
+
+def test_jenkins_cuts_no_mark_of_a_waived_check() -> None:
+    """Of the output of a case that did not fail, Jenkins keeps a thousand characters."""
+    story = Story("a").resolved()
+    many = tuple(f"evidence/a/{'x' * 90}-{number}.txt" for number in range(40))
+    story.check("a", Clause.RUNTIME, "live", Verdict.WAIVED, "no", evidence=many)
+    root = ET.fromstring(junit.render(story.ended(ExitCode.CANONICAL).record(), Path("runs/x")))  # noqa: S314
+    (output,) = [case.findtext("system-out") or "" for case in root.iter("testcase") if case.get("name") == "live"]
+    assert 800 < len(output) <= 1000
+    assert output.endswith("]]")
+
+
+def test_an_own_check_says_where_it_is() -> None:
+    """Jenkins' schema leaves no place for a file at a case, so the module of an own check stands in its output."""
+    record = stories.rolled_back().record()
+    record.hosts[0].clauses[2].checks[1].source = "checks/test_login.py"
+    root = ET.fromstring(junit.render(record))  # noqa: S314 - our own output
+    assert "\nCheck: checks/test_login.py" in next(
+        case.findtext("system-out") or "" for case in root.iter("testcase") if case.get("name") == "answers"
+    )
 
 
 def test_it_stays_below_what_gitlab_reads() -> None:
@@ -166,10 +262,15 @@ def test_second_deploy_of_a_drill_is_a_suite() -> None:
 
 
 def test_properties_tell_what_was_tested() -> None:
-    """A suite says its verdict, the state of its host and which commit it was."""
+    """A suite says its verdict, the state of its host and why, how the run ended and which commit it was."""
     suite = suites(stories.rolled_back())["a"]
-    known = {each.get("name"): each.get("value") for each in suite.iter("property")}
+    known = {each.get("name"): each.get("value", "") for each in suite.iter("property")}
+    assert known.pop("cause").startswith(
+        "clause hypervisor, “The hypervisor answers /login on 127.0.0.1:9090” failed"
+    )
     assert known == {
+        "run-verdict": "non-canonical",
+        "exit-code": "1",
         "verdict": "failed",
         "state": "rolled-back",
         "sha": SHA,

@@ -77,8 +77,8 @@ def test_commands_are_stopped_while_hosts_speak(tmp_path: Path) -> None:
     assert told(stories.rolled_back(), tmp_path)[0][0] != lines[0]
 
 
-def test_only_the_first_clause_of_a_host_is_an_error() -> None:
-    """Of a host only the first clause that did not pass is an error, failed ones first, and never more than ten."""
+def test_each_cause_is_one_error() -> None:
+    """Hosts that failed alike share an error, which is about the first clause that did not pass there."""
     story = Story(*(f"h{number}" for number in range(30)))
     for name in story.names:
         story.clauses(name, Clause.REVISION)
@@ -86,11 +86,22 @@ def test_only_the_first_clause_of_a_host_is_an_error() -> None:
         story.check(name, Clause.CONVERGE, "switched", verdict, "first").clauses(
             name, Clause.HYPERVISOR, verdict=Verdict.FAILED, message="second"
         )
+    assert github.errors(story.ended(ExitCode.SAFE_FAILURE).record()) == [
+        "::error title=h29%3A converge failed::The switch ended well: first",
+        "::error title=h0%2C h1%2C h2 and 26 more%3A converge inconclusive::The switch ended well: first",
+    ]
+
+
+def test_github_shows_ten_errors() -> None:
+    """Of more than ten errors the last one counts the rest, and hosts that are unsafe come first."""
+    story = Story(*(f"h{number}" for number in range(12)))
+    for name in story.names:
+        story.check(name, Clause.REVISION, "commit", Verdict.FAILED, f"for reason {name}")
+        story.left(name, HostState.UNSAFE, "The rollback failed.")
     lines = github.errors(story.ended(ExitCode.UNSAFE).record())
     assert len(lines) == 10
-    assert lines[0].startswith("::error title=h29%3A converge failed::")
-    assert not [line for line in lines if "second" in line]
-    assert "21 legs more" in lines[-1]
+    assert lines[0] == "::error title=h0%2C h1%2C h2 and 9 more%3A unsafe::The rollback failed."
+    assert lines[-1] == "::error title=More did not pass::4 more causes; the report has them all"
 
 
 def test_a_canonical_run_has_no_errors_and_a_killed_one_has() -> None:
@@ -103,7 +114,8 @@ def test_a_canonical_run_has_no_errors_and_a_killed_one_has() -> None:
 def test_no_host_speaks_to_github(tmp_path: Path) -> None:
     """Commands in what a host said are text in each line of ours, and end no output."""
     lines, summary, outputs = told(attacked(), tmp_path)
-    assert [line for line in lines[2:] if not line.startswith("::error title=a%3A converge failed::")] == []
+    heads = ("::error title=a%3A unsafe::", "::error title=a%3A converge failed::")
+    assert [line for line in lines[2:] if not line.startswith(heads)] == []
     assert not [line for line in lines if "\n" in line or "##[" in line or "%0A" in line]
     assert "%250A%2525" in lines[2] or "%250A" not in lines[2]
     values = parsed_outputs(outputs)
@@ -140,21 +152,35 @@ def test_nothing_that_a_host_said_is_markup(story: type[Story]) -> None:
         assert part not in text
 
 
-def test_the_matrix_comes_first() -> None:
-    """Behind its headline, a summary begins with the hosts and the verdicts of their clauses."""
+def test_verdict_reason_and_matrix_come_first() -> None:
+    """A summary begins with the verdict and its reason; then come the hosts and the verdicts of their clauses."""
     lines = markdown.render(stories.rolled_back().record()).splitlines()
     assert lines[0] == "## ✗ NON-CANONICAL: `deploy` of `1a2b3c4d5e6f`, 2 hosts of `ovh`"
-    assert lines[2].startswith("| host | revision |")
-    assert lines[4] == "| `a` | ✓ passed | ✓ passed | ✗ failed | ⊘ blocked | ✓ passed | rolled-back |"
+    assert lines[2].startswith("`Not canonical: on host a, clause hypervisor,")
+    assert lines[4].startswith("| host | revision |")
+    assert lines[6] == "| `a` | ✓ passed | ✓ passed | ✗ failed | ⊘ blocked | ✓ passed | rolled back |"
+
+
+def test_a_check_that_failed_alike_on_many_hosts_is_shown_once() -> None:
+    """A summary shows a failed check once with all hosts, and counts the checks that did not run."""
+    story = Story(*(f"h{number}" for number in range(5)))
+    for name in story.names:
+        story.check(name, Clause.REVISION, "commit", Verdict.FAILED, "no such commit")
+    shown = markdown.render(story.ended(ExitCode.SAFE_FAILURE).record())
+    assert shown.count("**failed** ") == 1
+    assert "**failed** `h0, h1, h2, h3 and h4`, revision: `The revision is one full commit`" in shown
+    assert "*40 checks did not run; `record.json` names them.*" in shown
 
 
 def test_a_summary_stays_far_below_what_github_takes() -> None:
-    """A summary of hundreds of hosts that fail everywhere has at most a quarter of the 1 MiB that GitHub takes."""
-    record = stories.hostile().record()
-    record.hosts = record.hosts * 3000
-    shown = markdown.render(record)
+    """A summary of hundreds of hosts that fail, each in its own way, has at most a quarter of GitHub's 1 MiB."""
+    story = Story(*(f"h{number}" for number in range(900)))
+    for name in story.names:
+        long = "é" * 9000
+        message = f"{name} {ATTACK}"
+        story.check(name, Clause.CONVERGE, "switched", Verdict.FAILED, message, expected=long, seen=long)
+    shown = markdown.render(story.ended(ExitCode.SAFE_FAILURE).record())
     assert 20_000 < len(shown.encode()) <= 256 * 1024
-    assert "more rows are in `report.html`" in shown
     assert shown.splitlines()[-1] == "*More is in `record.json` and `report.html`.*"
 
 
@@ -175,6 +201,7 @@ def test_phases_are_sections_of_gitlabs_log(capfd: pytest.CaptureFixture[str]) -
     names = ["switchproof_connect", "switchproof_converge", "switchproof_rollback_rollback"]
     assert marks == [(what, name) for name in names for what in ("start", "end")]
     assert shown.count("\r") == len(marks)
+    assert "rollback (rollback)" not in shown
 
 
 def test_a_file_that_cannot_be_written_raises_no_more_than_that(tmp_path: Path) -> None:

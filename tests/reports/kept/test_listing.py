@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from switchproof.reports.__main__ import main
+from switchproof.reports.kept import listing
+from switchproof.reports.kept.runs import read_kept
 from tests.reports import stories
 from tests.reports.runs import keep
 
@@ -41,3 +43,17 @@ def test_a_long_list_of_hosts_is_cut_with_a_count(tmp_path: Path, capsys: pytest
     keep(tmp_path, stories.canonical("a", "b", "c", "d", "e", "f"), 1)
     assert main(["list", str(tmp_path)]) == 0
     assert "d converged, and 2 more" in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_gets_rows_that_fit(tmp_path: Path) -> None:
+    """On 80 columns a row has run, verdict and hosts; time, mode, provider and commit are in the run's name."""
+    keep(tmp_path, stories.canonical(*(f"host-{number}" for number in range(9))))
+    keep(tmp_path, stories.rolled_back(), 1)
+    runs = read_kept(tmp_path)
+    wide, narrow = (listing.render(runs, tmp_path, columns).splitlines()[:-2] for columns in (None, 80))
+    assert max(len(line) for line in wide) > 80
+    assert max(len(line) for line in narrow) <= 80
+    assert narrow[0].split() == ["run", "verdict", "hosts"]
+    assert narrow[1].startswith("20261123T161203Z-deploy-ovh-1a2b3c4  non-canonical  a rolled-back")
+    assert narrow[2].endswith("…")
+    assert listing.render(runs, tmp_path, 300) == listing.render(runs, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 
@@ -69,12 +70,13 @@ def test_failed_checks_are_told() -> None:
 def test_legs_and_warnings_are_told() -> None:
     """Phases and failed checks of later legs name the leg; a warning is told whole, and is not to be overlooked."""
     story = Story("a").phase("a", "converge", 2, leg="again").phase("a", "wait", 3, leg="back")
+    story.phase("a", "rollback", 4, leg="back")
     story.check("a", Clause.RUNTIME, "live", Verdict.FAILED, "502", leg="again")
     story.tell(ev.Warned(at=story.at, host="a", text="It went back by itself. " + "x" * 300))
     told = [line.split("Z ", 1)[1] for line in shown(story)[1:] if "started" not in line]
-    assert told[:2] == ["a converge (again) 2.0 s", "a wait (rollback) 3.0 s"]
-    assert told[2].startswith("a (again) FAILED runtime: live")
-    assert told[3].startswith("a NOTE WELL: It went back by itself. xxx")
+    assert told[:3] == ["a converge (again) 2.0 s", "a wait (rollback) 3.0 s", "a rollback 4.0 s"]
+    assert told[3].startswith("a (again) FAILED runtime: live")
+    assert told[4].startswith("a NOTE WELL: It went back by itself. xxx")
 
 
 def test_host_text_never_begins_a_line_and_commands_nothing() -> None:
@@ -147,15 +149,85 @@ def test_events_may_come_from_many_threads() -> None:
     assert all(f"host-{number} converge 1.0 s" in stream.getvalue() for number in range(8))
 
 
-def test_one_cause_of_a_host_is_told_once_and_whole() -> None:
-    """However many checks give no answer for it, a cause is one line, with all that was said of it."""
-    said = f"a: {'no key was accepted, ' * 14}. Give the right key."
+def test_one_cause_is_shown_once_and_whole() -> None:
+    """However many checks give no answer for it, a cause is one line a host, whole on the first host."""
+    said = f"{'no key was accepted, ' * 14}. Give the right key."
     story = Story("a", "b")
     for host, check in (("a", "full"), ("a", "noted"), ("b", "full")):
         story.check(host, Clause.REVISION, check, Verdict.INCONCLUSIVE, said, title=check)
-    told = [line for line in shown(story) if "INCONCLUSIVE" in line]
-    assert [line.split()[1] for line in told] == ["a", "b"]
-    assert all(line.endswith("Give the right key.") for line in told)
+    told = [line.split("Z ", 1)[1] for line in shown(story) if "INCONCLUSIVE" in line]
+    assert told[0].endswith("Give the right key.")
+    assert told[1:] == ["b INCONCLUSIVE revision: full: as on a"]
+
+
+def test_a_failed_check_shows_the_first_line_of_its_message() -> None:
+    """Quoted logs are for the summary and the evidence; a line that only introduces them is shown with them."""
+    story = Story("a", "b")
+    for host in story.names:
+        said = f"job failed on {host}\nthe last words of job:\n  no"
+        story.check(host, Clause.CONVERGE, "runs", Verdict.FAILED, said)
+    story.check("a", Clause.CONVERGE, "switched", Verdict.FAILED, "the switch failed:\n  no room")
+    told = [line.partition(" FAILED converge: ")[2] for line in shown(story)[1:]]
+    assert [line.rpartition(": ")[2] for line in told[:2]] == ["job failed on a", "job failed on b"]
+    assert told[2] == "The switch ended well: the switch failed: no room"
+
+
+def test_two_checks_with_one_message_show_it_once() -> None:
+    """Of an endpoint that does not answer, two checks fail for the same reason."""
+    story = Story("a")
+    for check in ("active", "answers"):
+        story.check("a", Clause.HYPERVISOR, check, Verdict.FAILED, "no answer")
+    first, second = (line.partition(" FAILED hypervisor: ")[2] for line in shown(story)[1:])
+    assert (first, second) == (
+        "hypervisor.service is active: no answer",
+        "The hypervisor answers /login on 127.0.0.1:9090: as above",
+    )
+
+
+def waits(*states: tuple[float, str]) -> list[str]:
+    """The lines of a host that waits, with what it reports some seconds after the last report."""
+    story = Story("a").tell(ev.PhaseStarted(at=Story().at, host="a", phase="observe"))
+    for seconds, state in states:
+        story.tick(seconds).tell(ev.LogLine(at=story.at, host="a", text=f"waiting: {state}"))
+    return [line.split("| waiting: ", 1)[1] for line in shown(story)[2:]]
+
+
+def test_a_log_repeats_a_wait_when_its_state_changes_or_every_ten_seconds() -> None:
+    """The seconds that are left are another state only after a while, so forty hosts do not flood a job's log."""
+    soak = [(2.0, f"web: healthy ({left} s of the soak left)") for left in range(14, 0, -2)]
+    assert waits((0, "web: code 503 (at most 60 s left)"), *soak) == [
+        "web: code 503 (at most 60 s left)",
+        "web: healthy (14 s of the soak left)",
+        "web: healthy (4 s of the soak left)",
+    ]
+
+
+def test_a_wait_names_endpoints_in_the_same_state_together() -> None:
+    """What is waited for fits into a line of the live table, whose end may be cut."""
+    (line,) = waits((0, "web: healthy (9 s of the soak left); live: no answer; api: healthy (9 s of the soak left)"))
+    assert line == "live: no answer; web, api: healthy (9 s of the soak left)"
+    assert waits((0, "a job to end")) == ["a job to end"]
+
+
+class Terminal(io.StringIO):
+    """A terminal."""
+
+    def fileno(self) -> int:
+        return 99
+
+
+def test_lines_are_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a long line goes on below its text, and no word but a long path is cut."""
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((60, 20)))
+    stream = Terminal()
+    progress = Progress(stream, interactive=True)
+    path = "/nix/store/" + "x" * 60
+    progress(ev.Noted(at=Story().at, host=None, text=f"{'twelve words ' * 6}{path}"))
+    assert stream.getvalue().splitlines() == [
+        "15:12:03Z run note: twelve words twelve words twelve words",
+        "          twelve words twelve words twelve words",
+        f"          {path}",
+    ]
 
 
 def test_build_without_output_is_told_with_what_it_builds_and_for_how_long() -> None:

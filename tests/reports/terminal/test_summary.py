@@ -14,6 +14,7 @@ from switchproof.reports.advice import RETURN
 from switchproof.reports.reading import EXIT_MEANINGS
 from switchproof.reports.terminal import summary
 from tests.reports import stories
+from tests.reports.endings import ENDINGS
 from tests.reports.story import CHECKS, SHA, Story
 
 FOLDER = Path("reports/runs/20261123T151203Z-deploy-ovh-1a2b3c4")
@@ -192,7 +193,7 @@ def test_quiet_states_need_no_reason() -> None:
     """A state's reason is told where the host is neither converged nor unchanged."""
     shown = lines(stories.rolled_back())
     assert "b is converged" in shown
-    assert "a is rolled-back: It runs the toplevel it had before, verified by every check." in shown
+    assert "a is rolled back: It runs the toplevel it had before, verified by every check." in shown
 
 
 def test_warning_is_told_after_the_states() -> None:
@@ -237,3 +238,21 @@ def test_a_preflight_shows_each_finding_once_with_its_hosts() -> None:
     assert f"inconclusive  b: {clock}" in shown
     assert not any("hypervisor" in line or "units" in line for line in shown)
     assert shown[-1] == "Nothing was changed. Correct what was found, and run the preflight again."
+
+
+def test_durations_are_of_phases() -> None:
+    """The option `--durations` shows which host spent its time in which phase, the longest first."""
+    story = Story("a", "b").phase("a", "connect", 0.1).phase("a", "converge", 12.3).phase("b", "observe", 31.0)
+    record = story.phase("b", "rollback", 4.0, leg="back").ended(ExitCode.SAFE_FAILURE).record()
+    assert summary.durations(record, 2).splitlines() == [
+        "slowest 2 phases:",
+        "   31.00 s  b observe",
+        "   12.30 s  a converge",
+    ]
+    assert summary.durations(record, 0, at_least_s=1.0).splitlines()[-1] == "    4.00 s  b rollback"
+
+
+def test_no_summary_has_two_blank_lines_in_a_row() -> None:
+    """Parts that a mode does not have leave no gap."""
+    for story in ENDINGS.values():
+        assert "\n\n\n" not in summary.render(story().record(), FOLDER)

@@ -48,13 +48,12 @@ class Authentication(AuthOnlyHandler):
         self._answered = self.auth_event = threading.Event()
 
     def begin(self) -> Reply:
-        """Ask for the login methods, without any proof."""
+        """Ask for the login methods, without any proof, in one round trip with the service that tells them."""
         message = paramiko.Message()
         message.add_byte(cMSG_SERVICE_REQUEST)
         message.add_string("ssh-userauth")
         self.server.auth_handler = self
         self.server.send(message)
-        self._wait(self.server.may_authenticate)
         return self._send(self._message("none"))
 
     def query(self, offer: Offer, algorithm: str) -> Reply:

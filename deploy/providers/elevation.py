@@ -88,6 +88,7 @@ _ANYWHERE: tuple[tuple[str, str, str], ...] = (
         "{how} is not installed there",
         "Install it, or set ssh.become to another program.",
     ),
+    (r"user {user} does not exist", "there is no user {user} there", "Create that user, or name another one."),
     (r"not available", "{user} has no login shell there", "Set one: usermod --shell."),
 )
 
@@ -146,7 +147,7 @@ class Elevation:
             )
         known = (*(_SUDO if self.password else _PASSWORDLESS[self.how]), *_ANYWHERE)
         for pattern, what, remedy in known:
-            if re.search(pattern, stderr, re.IGNORECASE):
+            if re.search(pattern.replace("{user}", re.escape(self.user)), stderr, re.IGNORECASE):
                 return what.format(user=self.user, how=self.how), remedy.format(user=self.user, how=self.how)
         last_lines = " / ".join(line.strip()[:200] for line in stderr.splitlines()[-3:])
         return (

@@ -1,0 +1,91 @@
+"""Deploys of what the hosts cannot fetch: a commit that is not pushed, and a tree that is not committed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.providers.lab.lab import Lab
+from tests.deploys.sessions import HEALTH, Ended, session, target_file
+from tests.labs import own
+
+pytestmark = [pytest.mark.lab, pytest.mark.long]
+
+_NOBODY = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """One host."""
+    with Lab.up(("a",), name=own("source"), runtime="netns") as lab:
+        yield lab
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env={**os.environ, **_NOBODY}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clone(lab: Lab, tmp_path: Path) -> Path:
+    """A clone with the sample's files on a branch that nobody pushed, in a commit that the hosts cannot fetch."""
+    folder = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--branch=main", str(lab.repository), str(folder))
+    git(folder, "checkout", "--quiet", "-b", "mine")
+    (folder / "MINE").write_text("x")
+    git(folder, "add", "MINE")
+    git(folder, "commit", "--quiet", "--message=Mine alone")
+    return folder
+
+
+def deploy(lab: Lab, tmp_path: Path, *arguments: str, host: str = "") -> Ended:
+    """Deploy to a host whose target file names a repository that nobody can fetch from."""
+    targets = target_file(tmp_path, ["a"])
+    text = targets.read_text(encoding="utf-8").replace("[[hosts]]\n", f"[[hosts]]\n{host}\n", 1)
+    assert HEALTH in text
+    targets.write_text(text, encoding="utf-8")
+    return session("--provider=lab", f"--targets={targets}", *arguments, runs=tmp_path / "runs", lab=lab)
+
+
+def inside(lab: Lab, script: str) -> str:
+    return lab.hosts["a"].run(["sh", "-c", script], timeout_s=30).stdout.strip()
+
+
+def test_a_commit_that_is_not_pushed_is_proven(lab: Lab, clone: Path, tmp_path: Path) -> None:
+    """The host gets it from the runner, by its full hash; the run is canonical, and the file of the copy is gone."""
+    sha = git(clone, "rev-parse", "HEAD")
+    refused = deploy(lab, tmp_path, f"--sha={sha}")
+    assert refused.status == 4, refused.output
+    ended = deploy(lab, tmp_path, "--sha=mine", f"--source={clone}")
+    assert ended.status == 0, ended.output
+    record = ended.record
+    assert (record.revision.sha, record.revision.subject) == (sha, "Mine alone")
+    assert record.revision.repository == f"{clone} on the runner"
+    assert f"The commit was sent from {clone} on the runner" in str(record.host("a").notes)
+    assert inside(lab, "ls -A /var/lib/switchproof/sources") == ""
+    again = deploy(lab, tmp_path, "--sha=mine", f"--source={clone}", "--soak=0")
+    assert again.status == 0, again.output
+
+
+def test_a_tree_that_is_not_committed_converges_and_proves_nothing(lab: Lab, clone: Path, tmp_path: Path) -> None:
+    """The host keeps the system that passed every check; the run is inconclusive, and no gate takes its record."""
+    (clone / "settings.nix").write_text((clone / "settings.nix").read_text() + "# not committed\n")
+    refused = deploy(lab, tmp_path, "--dirty", f"--source={clone}")
+    assert refused.status == 4, refused.output
+    assert "--dirty: a must not get what is not committed; set hosts.allow_dirty" in " ".join(refused.output.split())
+    ended = deploy(lab, tmp_path, "--dirty", f"--source={clone}", host="allow_dirty = true")
+    assert ended.status == 11, ended.output
+    record = ended.record
+    assert record.host("a").state is HostState.CONVERGED
+    assert record.run.dirty == git(clone, "rev-parse", f"{record.revision.sha}^{{tree}}")
+    assert f"the working tree {record.run.dirty} is not committed" in " ".join(ended.output.split())
+    gated = deploy(lab, tmp_path, f"--sha={record.revision.sha}", f"--require-record={ended.folder}")
+    assert gated.status == 4, gated.output
+    assert git(clone, "status", "--porcelain") == "M settings.nix"
