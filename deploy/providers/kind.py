@@ -48,6 +48,8 @@ class Kind(Way):
         vouched_by: Why its hosts present no host key, for readers; empty if they do.
         reconnect_s: Seconds after a switch within which a new connection must reach a host, unless the target file
             says otherwise.
+        is_early: Whether a run may connect before its journal is open: `emulated` is never called, and a connection
+            changes nothing.
     """
 
     open: Callable[[Target, Opening], Provider]
@@ -56,3 +58,4 @@ class Kind(Way):
     label: str = ""
     vouched_by: str = ""
     reconnect_s: float = 30.0
+    is_early: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import shlex
@@ -31,9 +32,12 @@ TRIES = 3
 ASK_S = 300.0
 """Seconds to list the missing paths, and to check the result."""
 
+FETCH_S = 3600.0
+"""Seconds for fetching from a substituter; a download that stands still ends sooner."""
+
 _PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
 _IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
-_CHUNK, _SAY_S = 2**17, 5.0
+_CHUNK, _SAY_S, _LONGEST = 2**17, 5.0, 300
 
 SOURCES = "/var/lib/switchproof/sources"
 
@@ -65,13 +69,25 @@ class Delivery:
         journal: Receives progress and lost connections.
         stop: Set when the run is to end.
         stall_s: Seconds without progress after which a copy ends.
+        reserve_mib: MiB that must stay free for /nix/store after a copy.
+        substituter: The URL from which the host fetches what it can; empty if everything is copied.
     """
 
     def __init__(
-        self, host: str, run: str, provider: Provider, journal: Journal, *, stop: threading.Event, stall_s: float
+        self,
+        host: str,
+        run: str,
+        provider: Provider,
+        journal: Journal,
+        *,
+        stop: threading.Event,
+        stall_s: float,
+        reserve_mib: int = 0,
+        substituter: str = "",
     ) -> None:
         self._host, self._run, self._provider, self._journal = host, run, provider, journal
-        self._stop, self._stall_s = stop, stall_s
+        self._stop, self._stall_s, self._reserve = stop, stall_s, reserve_mib * 2**20
+        self._substituter = substituter
         self._connection: Connection | None = None
         self._broken_off = False
 
@@ -129,14 +145,49 @@ class Delivery:
                 return
 
     def _bring(self, connection: Sending, system: System) -> None:
-        missing = self._missing(connection, system.paths)
+        missing, free = self._missing(connection, system.paths)
+        lacked = len(missing)
+        if missing:
+            self._require_room(missing, free)
+        if missing and self._substituter:
+            missing = self._fetch(connection, missing)
         if missing:
             began, count = time.monotonic(), self._send(connection, missing)
             amount = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
             self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({amount}).")
-        else:
+        elif not lacked:
             self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
         self._hold(connection, system.toplevel)
+
+    def _fetch(self, connection: Sending, missing: Sequence[str]) -> list[str]:
+        """Let the host fetch paths from the substituter, and return those that it still lacks.
+
+        The host checks signatures as its own configuration says, and builds nothing.
+        """
+        url, began = self._substituter, time.monotonic()
+        self._journal.emit(LogLine(host=self._host, text=f"fetches {len(missing)} store paths from {url}"))
+        settings = {
+            "substitute": "true",
+            "substituters": url,  # a token in it must not reach an argument list
+            "max-jobs": "0",
+            "builders": "",
+            "connect-timeout": "10",
+            "stalled-download-timeout": f"{math.ceil(self._stall_s)}",
+        }
+        config = "\n".join(f"{key} = {value}" for key, value in settings.items())
+        listed = "\n".join(missing)
+        text = (
+            f"{_PATH}NIX_CONFIG={shlex.quote(config)}; export NIX_CONFIG\n"
+            f"xargs nix-store --realise --keep-going >/dev/null <<'END'\n{listed}\nEND\n"
+        )
+        done = connection.run(text.encode(), timeout_s=FETCH_S)
+        left, _ = self._missing(connection, missing)
+        seconds = time.monotonic() - began
+        note = f"{len(missing) - len(left)} of {len(missing)} missing store paths came from {url} ({seconds:.1f} s)"
+        words = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("warning: ")]
+        why = words[0][:_LONGEST] if words else _last(done.stderr)[:_LONGEST]
+        self._note(f"{note}, the others did not: {why}" if left else f"{note}.")
+        return left
 
     def _send_source(self, connection: Sending, source: Source, checkout: str) -> None:
         tips = f"{_PATH}git -C {shlex.quote(checkout)} for-each-ref --format='%(objectname)' 2>/dev/null | sort -u\n"
@@ -156,17 +207,39 @@ class Delivery:
             )
         self._note(f"The commit was sent from {source.clone} on the runner ({size / 1e6:.1f} MB).")
 
-    def _missing(self, connection: Sending, paths: Sequence[str]) -> list[str]:
-        """Return the paths that the host lacks, in an order in which they can be sent."""
+    def _missing(self, connection: Sending, paths: Sequence[str]) -> tuple[list[str], int]:
+        """Return the paths that the host lacks, in an order in which they can be sent, and the free bytes there."""
         listed = "\n".join(paths)
-        text = f"{_PATH}xargs nix-store --check-validity --print-invalid <<'END'\n{listed}\nEND\n"
+        asked = "nix-store --check-validity --print-invalid"
+        text = f"{_PATH}df -B1 --output=avail /nix/store && xargs {asked} <<'END'\n{listed}\nEND\n"
         done = connection.run(text.encode(), timeout_s=ASK_S)
-        if done.exit_status != 0:
+        # Below df's heading are its number and the paths.
+        free, *absent = done.stdout.decode("utf-8", "replace").split()[1:] or [""]
+        if done.exit_status != 0 or not free.isdecimal():
             raise Inconclusive(
-                f"{self._host}: the host did not report which store paths are missing: {_last(done.stderr)}"
+                f"{self._host}: the host did not report its free space and which store paths are missing: "
+                f"{_last(done.stderr)}"
             )
-        absent = set(done.stdout.decode("utf-8", "replace").split())
-        return [path for path in paths if path in absent]
+        lacking = set(absent)
+        return [path for path in paths if path in lacking], int(free)
+
+    def _require_room(self, missing: Sequence[str], free: int) -> None:
+        """Check before a copy that it fits: a full store cannot even be cleaned, as nix's database has no room."""
+        listed = subprocess.run(
+            ["nix-store", "--query", "--size", *missing], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        sizes = listed.stdout.split()
+        if listed.returncode != 0 or len(sizes) != len(missing):
+            raise BuildFailed(f"nix-store on the runner did not report sizes of paths: {_last(listed.stderr)}")
+        size = sum(map(int, sizes))
+        if size + self._reserve > free:
+            needed = f"the missing store paths have {_mib(size)} MiB, and {_mib(self._reserve)} MiB must stay free"
+            seen = f"/nix/store on the host has {_mib(free)} MiB"
+            raise Inconclusive(
+                f"{self._host}: {needed}, but {seen}; nothing was copied or switched",
+                "Free space there, for example with nix-collect-garbage, or change preflight.store_mib in the target "
+                "file.",
+            )
 
     def _send(self, connection: Sending, paths: Sequence[str]) -> int:
         """Send paths, and return the number of bytes."""
@@ -241,3 +314,7 @@ def _end(exporting: subprocess.Popen[bytes]) -> int:
 def _last(stderr: bytes) -> str:
     lines = [line for line in stderr[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
     return " ".join(lines[-3:])
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f}"

@@ -109,7 +109,17 @@ class Visit:
             values=_values(host, plan, run, owner),
             budget=Budget(host.name, longest_s(plan.target)),
         )
-        self._delivery = Delivery(host.name, run, provider, journal, stop=stop, stall_s=plan.target.build.stall_s)
+        limits, build = plan.target.preflight, plan.target.build
+        self._delivery = Delivery(
+            host.name,
+            run,
+            provider,
+            journal,
+            stop=stop,
+            stall_s=build.stall_s,
+            reserve_mib=limits.store_mib if "store" in limits.refuse else 0,
+            substituter=build.substituter or "",
+        )
         self._busy = threading.RLock()
         self._claimed = self._launched = False
         self._unended: Leg | None = None

@@ -48,6 +48,10 @@ PATTERNS: Patterns = {
         "qmp: or cloud-hypervisor: and a socket's path",
         "qmp:/run/vm/live.sock",
     ),
+    r"^(https?|s3|file)://[^\x00-\x20#]+$(?!\n)": (
+        "the URL of a binary cache, with https, http, s3 or file",
+        "https://cache.example.org",
+    ),
     r"^(true|false)$(?!\n)": ("true or false in quotes", "false"),
     r"^/[A-Za-z0-9._/-]+$(?!\n)": ("an absolute path", "/opt/choiros/workspace"),
     r"^/[^\x00-\x1f]*$(?!\n)": ("an absolute path", "/etc/ssh/ssh_host_ed25519_key"),

@@ -25,6 +25,7 @@ ContractUnit: TypeAlias = Annotated[
     ),
 ]
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
+StoreUrl: TypeAlias = Annotated[str, Meta(pattern=r"^(https?|s3|file)://[^\x00-\x20#]+$(?!\n)")]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
 HostFile: TypeAlias = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
@@ -279,12 +280,15 @@ class Build(Table, frozen=True, kw_only=True):
         on: `host`: each host builds its own system. `runner`: the machine that runs the deploy builds each
             configuration once, and copies it to the hosts over connections of the run.
         repository: The URL from which git on the runner fetches, if it is not `repository.url`.
+        substituter: The URL of a binary cache from which hosts fetch what they lack of the runner's systems; only
+            what is not there is copied. Hosts check its signatures as they are configured.
         timeout_s: Seconds for fetching and building on the runner together.
         stall_s: Seconds without progress after which a copy ends.
     """
 
     on: BuildOn = "host"
     repository: Line | None = None
+    substituter: StoreUrl | None = None
     timeout_s: PositiveSeconds = 3600.0
     stall_s: PositiveSeconds = 60.0
 

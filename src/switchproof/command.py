@@ -17,7 +17,10 @@ from switchproof.deploy.contract import ExitCode
 
 _HERE = Path(__file__).parent
 _PLUGINS = ("pytest_metadata.plugin", "pytest_html.fixtures", "pytest_html.plugin")
-"""Plugins that a session uses beside ours; every other installed plugin stays out."""
+"""Plugins that a session uses beside ours; every other installed plugin stays out.
+
+They are given as modules: for each name after `-p`, pytest reads the entry points of all installed packages.
+"""
 
 _UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
@@ -176,11 +179,12 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
         *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
         "--disable-plugin-autoload",
         *(word for name in _UNUSED for word in ("-p", f"no:{name}")),
-        *(word for name in _PLUGINS for word in ("-p", name)),
         *translated,
         str(folder),
     ]
-    return int(pytest.main(command_line, plugins=[plugin, Typed(("switchproof", verb, *argv)), _Collector()]))
+    others = [importlib.import_module(name) for name in _PLUGINS]
+    plugins = [plugin, Typed(("switchproof", verb, *argv)), _Collector(), *others]
+    return int(pytest.main(command_line, plugins=plugins))
 
 
 class _Collector:

@@ -67,6 +67,16 @@ print("\\n" + json.dumps({"status": int(status), "modules": sorted(set(sys.modul
 """
 """What a session loads beyond the debugger, which pytest always loads; Python 3.14's brings asyncio along."""
 
+_COUNTED = """
+import importlib.metadata, json, sys
+from switchproof import command
+listed, counted = importlib.metadata.distributions, []
+importlib.metadata.distributions = lambda **kinds: counted.append(1) or listed(**kinds)
+status = command.main(sys.argv[1:])
+print("\\n" + json.dumps({"status": int(status), "counted": len(counted)}))
+"""
+"""How often the entry points of all installed packages are read."""
+
 _COMMAND = _SESSION.replace("import pytest", "from switchproof import command").replace("pytest.main", "command.main")
 
 
@@ -98,6 +108,15 @@ def test_an_audit_loads_little(tmp_path: Path) -> None:
     assert {"paramiko", "jinja2"} <= set(told["modules"])
     assert UNUSED & set(told["modules"]) == set()
     assert len(told["modules"]) <= AUDITED
+
+
+def test_the_command_reads_no_entry_points(tmp_path: Path) -> None:
+    """It names its plugins itself: where many packages are installed, each look at all of them costs time."""
+    target = tmp_path / "target.toml"
+    target.write_text(_TARGET.format(port=9))
+    command = [sys.executable, "-c", _COUNTED, "audit", "--provider=ovh", f"--targets={target}", "--collect-only"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {"status": 0, "counted": 0}
 
 
 @pytest.mark.parametrize("word", ["--version", "--help"])

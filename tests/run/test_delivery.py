@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,13 +30,24 @@ class Store:
         breaks: How many copies are cut off, each when one path has come.
         forgets: Whether nothing stays of a copy that is cut off.
         status: With what an import ends.
+        free: What df prints of the store.
+        cached: What comes from the substituter.
     """
 
     host = "a"
     facts = ConnectionFacts(kind="ssh")
 
-    def __init__(self, *has: str, breaks: int = 0, forgets: bool = False, status: int = 0) -> None:
+    def __init__(
+        self,
+        *has: str,
+        breaks: int = 0,
+        forgets: bool = False,
+        status: int = 0,
+        free: str = f"{2**30}",
+        cached: Sequence[str] = (),
+    ) -> None:
         self.has, self.breaks, self.forgets, self.status = set(has), breaks, forgets, status
+        self.free, self.cached, self.fetches = free, cached, list[str]()
         self.sent: list[list[str]] = []
 
     def connect(self, _: str) -> Store:
@@ -46,7 +57,12 @@ class Store:
         assert timeout_s > 0
         text = text_of(program).decode()
         if "--print-invalid" in text:
-            return Completed("\n".join(path for path in SYSTEM.paths if path not in self.has).encode(), b"", 0, 0.0)
+            absent = "\n".join(path for path in SYSTEM.paths if path not in self.has)
+            return Completed(f"     Avail\n{self.free}\n{absent}\n".encode(), b"", 0, 0.0)
+        if "--keep-going" in text:
+            self.fetches.append(text)
+            self.has.update(self.cached)
+            return Completed(b"", b"copying path\nwarning: not signed\nerror: build failed", 1, 0.0)
         assert f"--realise {SYSTEM.toplevel}" in text
         there = SYSTEM.toplevel in self.has
         return Completed(
@@ -75,7 +91,8 @@ def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Put a program in the place of the runner's nix-store."""
 
     def put(text: str) -> None:
-        (tmp_path / "nix-store").write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        sizes = '[ "$2" != --size ] || { shift 2; for path; do echo 1048576; done; exit; }'
+        (tmp_path / "nix-store").write_text(f"#!/bin/sh\n{sizes}\n{text}\n", encoding="utf-8")
         (tmp_path / "nix-store").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
@@ -90,10 +107,16 @@ class Now(threading.Event):
         return self.is_set()
 
 
-def deliver(tmp_path: Path, store: Store) -> Journal:
+def deliver(tmp_path: Path, store: Store, reserve_mib: int = 0, substituter: str = "") -> Journal:
     journal = Journal(tmp_path / "run", Redactor(()))
-    Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0).bring(SYSTEM)
+    Delivery(
+        "a", "r-1", store, journal, stop=Now(), stall_s=20.0, reserve_mib=reserve_mib, substituter=substituter
+    ).bring(SYSTEM)
     return journal
+
+
+def notes_of(journal: Journal) -> list[str]:
+    return [event.text for event in journal.events if isinstance(event, Noted)]
 
 
 def test_only_what_is_missing_is_sent(tmp_path: Path, exports: Callable[[str], None]) -> None:
@@ -139,6 +162,63 @@ def test_a_host_that_cannot_take_the_system_says_why(tmp_path: Path, exports: Ca
     with pytest.raises(Inconclusive, match="no space left on device"):
         deliver(tmp_path, store)
     assert len(store.sent) == 1
+
+
+@pytest.mark.parametrize(("free_mib", "reserve_mib"), [(11, 10), (1, 0)])
+def test_a_copy_that_does_not_fit_is_not_begun(
+    tmp_path: Path, exports: Callable[[str], None], free_mib: int, reserve_mib: int
+) -> None:
+    """Two paths of 1 MiB and the reserve must fit; the sentence has all three numbers, and nothing is sent."""
+    exports(NAMES)
+    store = Store(free=str(free_mib * 2**20))
+    said = f"paths have 2 MiB, and {reserve_mib} MiB must stay free, but /nix/store on the host has {free_mib} MiB"
+    with pytest.raises(Inconclusive, match=f"{said}; nothing was copied or switched"):
+        deliver(tmp_path, store, reserve_mib)
+    assert store.sent == []
+
+
+def test_a_copy_that_just_fits_is_made(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """What is left may be the reserve itself, and only missing paths count."""
+    exports(NAMES)
+    store = Store(SYSTEM.paths[0], free=str(11 * 2**20))
+    deliver(tmp_path, store, 10)
+    assert store.sent == [[SYSTEM.toplevel]]
+
+
+@pytest.mark.parametrize("free", ["", "-"])
+def test_a_host_that_does_not_tell_its_free_space_gets_no_copy(
+    tmp_path: Path, exports: Callable[[str], None], free: str
+) -> None:
+    """What could not be seen is inconclusive."""
+    exports(NAMES)
+    store = Store(free=free)
+    with pytest.raises(Inconclusive, match="did not report its free space"):
+        deliver(tmp_path, store)
+    assert store.sent == []
+
+
+def test_what_a_substituter_has_is_not_copied(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """Only the rest is sent, and the record says what came from where, with nix's words about the rest."""
+    exports(NAMES)
+    store = Store(cached=SYSTEM.paths[:1])
+    notes = notes_of(deliver(tmp_path, store, substituter="https://cache.example"))
+    assert store.sent == [[SYSTEM.toplevel]]
+    assert notes[0].startswith("1 of 2 missing store paths came from https://cache.example (")
+    assert notes[0].endswith("the others did not: warning: not signed")
+    assert notes[1].startswith("1 of 2 store paths were copied from the runner")
+
+
+def test_a_substituter_that_has_everything_leaves_nothing_to_copy(
+    tmp_path: Path, exports: Callable[[str], None]
+) -> None:
+    """Nothing is sent, and the host may build nothing."""
+    exports("exit 1")
+    store = Store(cached=SYSTEM.paths)
+    (note,) = notes_of(deliver(tmp_path, store, substituter="https://cache.example"))
+    assert store.sent == []
+    assert note.startswith("2 of 2 missing store paths came from https://cache.example (")
+    assert "max-jobs = 0" in store.fetches[0]
+    assert "substituters = https://cache.example\n" in store.fetches[0]
 
 
 def test_a_damaged_path_of_the_runner_is_told_from_a_host_s_trouble(

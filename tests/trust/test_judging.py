@@ -95,6 +95,7 @@ CARRYING = [
     "process/redaction.py",
     "process/signals.py",
     "process/terminal.py",
+    "session/assembly.py",
     "session/beginning.py",
     "session/deploy.py",
     "session/diagnostics.py",

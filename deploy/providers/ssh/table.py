@@ -150,4 +150,5 @@ SSH = Kind(
     open=_open,
     read_secrets=_read_secrets,
     label="SSH",
+    is_early=True,
 )

@@ -30,6 +30,11 @@ def typed_argv(config: pytest.Config) -> tuple[str, ...]:
     return typed or tuple(str(word) for word in config.invocation_params.args)
 
 
+def is_typed(config: pytest.Config) -> bool:
+    """Whether the command `switchproof` started the session: no option, plugin or conftest.py leaves checks out."""
+    return any(isinstance(plugin, Typed) for plugin in config.pluginmanager.get_plugins())
+
+
 class Selection:
     """The paths on a command line, each with the names behind its `::`.
 

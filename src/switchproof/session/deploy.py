@@ -15,10 +15,12 @@ from switchproof.checks.fixtures import Diagnosis
 from switchproof.collection.items import Place
 from switchproof.collection.plugin import Collection
 from switchproof.collection.selection import Selection
+from switchproof.deploy.connection import Provider
 from switchproof.deploy.contract import ExitCode, HostState, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import open_provider
+from switchproof.deploy.providers.ahead import Ahead
 from switchproof.deploy.providers.kind import Opening
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.events import (
@@ -67,6 +69,7 @@ class DeploySession:
         selection: The checks that the command line selects; None for all.
         cutover: The records and paths that an audit of the cutover read before any host was asked.
         room: Disk space for the report; None if only checks are listed.
+        ahead: The provider with connections that have begun; None if none have.
         secrets: The secrets with which the provider reaches hosts, by name.
     """
 
@@ -81,6 +84,7 @@ class DeploySession:
         selection: Selection | None = None,
         cutover: Prepared | None = None,
         room: Room | None = None,
+        ahead: Ahead | None = None,
         secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
@@ -98,7 +102,7 @@ class DeploySession:
         self.interrupted: str | None = None
         self.unsigned = self.unreported = ""
         self._refusal: UsageError | None = None
-        self._room = room
+        self._room, self._ahead = room, ahead
         self._secrets = secrets or {}
         self._signals: Signals | None = None
         self._legs: Legs | None = None
@@ -166,16 +170,7 @@ class DeploySession:
         session.config.add_cleanup(signals.restore)
         self._begin(session.config)
         try:
-            provider = open_provider(
-                self.plan.target,
-                Opening(
-                    changes_hosts=self.plan.mode.changes_hosts,
-                    lab=self.plan.lab,
-                    say=self._say,
-                    emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
-                    secrets=self._secrets,
-                ),
-            )
+            provider = self._open_provider()
         except UsageError as error:
             self._refusal = error
             raise pytest.UsageError(self._redact(str(error))) from None
@@ -209,6 +204,20 @@ class DeploySession:
         finally:
             provider.close()
         return result
+
+    def _open_provider(self) -> Provider:
+        if self._ahead is not None:
+            return self._ahead.open(self._say)
+        return open_provider(
+            self.plan.target,
+            Opening(
+                changes_hosts=self.plan.mode.changes_hosts,
+                lab=self.plan.lab,
+                say=self._say,
+                emulated=lambda by, not_modelled: self.journal.emit(Emulated(by=by, not_modelled=not_modelled)),
+                secrets=self._secrets,
+            ),
+        )
 
     def _end(self, session: pytest.Session, name: str) -> None:
         """End the run in order, after a signal."""

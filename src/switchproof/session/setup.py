@@ -1,11 +1,11 @@
-"""Makes a pytest session a deploy or a trial: checks the options, and chooses checks and outputs."""
+"""Makes a pytest session a deploy or a trial: checks the options, and begins to connect."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import secrets
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ import pytest
 
 from switchproof import conftests
 from switchproof.collection.own import CHECKS
-from switchproof.collection.selection import Selection
+from switchproof.collection.selection import Selection, is_typed
+from switchproof.deploy import providers
+from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
-from switchproof.deploy.providers import read_secrets
-from switchproof.deploy.record.events import AnyEvent
+from switchproof.deploy.providers import kind_of, read_secrets
+from switchproof.deploy.providers.ahead import Ahead, Say
+from switchproof.deploy.providers.kind import Opening
 from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
@@ -25,16 +28,10 @@ from switchproof.deploy.run.gate import pass_gate
 from switchproof.deploy.settings import Settings, read_settings
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from switchproof.deploy.trust.signing import check_key
-from switchproof.outputs import Outputs, end_service, is_interactive, own_stdout
 from switchproof.process import early
-from switchproof.process.redaction import Redaction
 from switchproof.process.terminal import provide_streams
-from switchproof.reports import ci, files
-from switchproof.reports.page.report import HtmlReport
-from switchproof.reports.page.report import configure as configure_html
-from switchproof.reports.terminal.progress import Progress
+from switchproof.reports import files
 from switchproof.session.beginning import contract_sha256
-from switchproof.session.deploy import DeploySession
 from switchproof.session.interference import override_settings, refuse_interference
 
 if TYPE_CHECKING:
@@ -73,6 +70,8 @@ def configure(config: pytest.Config) -> None:
 
 
 def _configure_trial(config: pytest.Config, settings: Settings) -> None:
+    from switchproof.outputs import own_stdout
+    from switchproof.reports.terminal.progress import Progress
     from switchproof.trials import session as trials
 
     trials.configure(config, settings.trials, Progress(own_stdout(), interactive=False).say)
@@ -93,63 +92,48 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     except UsageError as error:
         raise pytest.UsageError(redact(str(error))) from None
     redact = Redactor([*known_secrets(plan.target, os.environ), *secrets_of_way.items()])
-    for line in (
-        "clause(name, severity, rationale, remedy): the clause of the contract that a check belongs to.",
-        "when(*contexts): where a check applies: deploy, rollback, audit, plan, restore, keep, cutover.",
-        "audit(severity, rationale, remedy): a team's own check of an audit.",
-        "last: runs for a host only after all of its other checks passed.",
-    ):
-        config.addinivalue_line("markers", line)
+    name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
+    folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
+    room = _take_room(config, plan, folder)
+    ahead = _connect_ahead(config, plan, secrets_of_way)
+    from switchproof.session import assembly  # it loads most of the package, while the connections are made
+
     # Everything is collected, so that what the command line leaves out is missed.
     paths = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
     selection = Selection([path for path in paths if path != str(CHECKS)], config.invocation_params.dir)
     config.args = [str(folder) for folder in (CHECKS, *plan.checks)]
     conftests.keep_to(config, (CHECKS, *plan.checks))
-    config.pluginmanager.import_plugin("switchproof.session.fixtures")
-    name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
-    folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
-    verbosity: int = config.option.verbose
-    is_brief = verbosity < 0 and not config.option.collectonly
-    progress = Progress(own_stdout(), interactive=is_interactive(), verbosity=verbosity)
-    service = ci.service(os.environ, progress.say)
-
-    def watch(event: AnyEvent) -> None:
-        outputs.watch(event)
-
-    room = _take_room(config, plan, folder)
-    session = DeploySession(
+    assembly.assemble(
+        config,
         plan,
         folder,
-        watch,
+        settings,
         redact,
         promoted_from=promoted_from,
         selection=selection,
         cutover=cutover,
         room=room,
+        ahead=ahead,
         secrets=secrets_of_way,
     )
-    outputs = Outputs(session, progress, service, settings, is_brief=is_brief)
-    config.add_cleanup(lambda: _clear(session, room))
-    config.add_cleanup(lambda: end_service(service, session))
-    Redaction(redact).install(config)
-    configure_html(config, folder)
-    # Below -1 pytest counts no tests in a last line of its own: the summary says what was proven.
-    config.option.tbstyle, config.option.reportchars = "no", ""
-    outputs.durations, config.option.durations = config.option.durations, None
-    config.option.verbose = -1 if config.option.collectonly else -2
-    config.pluginmanager.register(session.collection, "switchproof-collection")
-    config.pluginmanager.register(session, "switchproof-session")
-    config.pluginmanager.register(session.judging, "switchproof-judging")
-    config.pluginmanager.register(_fixtures_of_check(session), "switchproof-fixtures")
-    # The folder gets its name when everything is in it: what is registered first ends last.
-    config.pluginmanager.register(outputs, "switchproof-outputs")
-    config.pluginmanager.register(HtmlReport(folder, lambda: session.record), "switchproof-html")
 
 
-def _fixtures_of_check(session: DeploySession) -> object:
-    from switchproof.session.fixtures import OfCheck  # after pytest imported the module as a plugin
+def _connect_ahead(config: pytest.Config, plan: Plan, secrets_of_way: Mapping[str, str]) -> Ahead | None:
+    """Begin to connect to the hosts of a run that nothing can refuse any more; None if something still can."""
+    may_refuse = plan.checks or plan.target.waivers or not is_typed(config)
+    if may_refuse or config.option.collectonly or not kind_of(plan.target).is_early:
+        return None
+    changes_hosts = plan.mode.changes_hosts
 
-    return OfCheck(session)
+    def make(say: Say) -> Provider:
+        opening = Opening(
+            changes_hosts=changes_hosts, lab=plan.lab, say=say, emulated=lambda *_: None, secrets=secrets_of_way
+        )
+        return providers.open_provider(plan.target, opening)
+
+    ahead = Ahead([host.name for host in plan.target.hosts[: plan.parallel]], make)
+    config.add_cleanup(ahead.close)
+    return ahead
 
 
 def _prepare_cutover(plan: Plan) -> Prepared | None:
@@ -217,11 +201,3 @@ def _take_room(config: pytest.Config, plan: Plan, folder: Path) -> Room | None:
         return Room(folder, OF_A_RUN + OF_A_HOST * len(plan.target.hosts))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def _clear(session: DeploySession, room: Room | None) -> None:
-    """Remove the files of a run that never began."""
-    if room is not None:
-        room.release()
-    if session.record is None:
-        shutil.rmtree(session.folder, ignore_errors=True)

@@ -1,0 +1,289 @@
+"""Systems that the runner builds and copies to real hosts, and each way in which a copy ends without a switch."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from switchproof.deploy.cache import cache_folder
+from switchproof.deploy.contract import Clause, HostState, Verdict
+from switchproof.deploy.providers.lab.lab import Lab
+from tests.deploys.sessions import Ended, session, target_file
+from tests.labs import own
+
+pytestmark = [pytest.mark.lab, pytest.mark.long]
+
+LONGEST_S = 60.0
+CONFIGURATION = "etc/nix/nix.conf"
+SYSTEM = "nixosConfigurations.choiros-a.config.system.build.toplevel"
+HALF = "head -c 65536"
+"""Less than any system of the sample has."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """This machine with nix: the one of the lab's image, with a store of its own.
+
+    Attributes:
+        folder: The store and the programs.
+        repository: The URL from which git fetches here.
+    """
+
+    folder: Path
+    repository: str
+
+    def exports(self, text: str = 'real "$@"') -> None:
+        """Say what `nix-store --export` does; `real` is the real nix-store."""
+        (self.folder / "export").write_text(f"{text}\n", encoding="utf-8")
+
+    @property
+    def go(self) -> Path:
+        """A file for which an export of `waiting` waits."""
+        return self.folder / "go"
+
+    def waiting(self) -> str:
+        """An export that stands still in the middle until `go` is there."""
+        wait = f"until [ -e {self.go} ]; do sleep 0.05; done"
+        return f'set -o pipefail; real "$@" | {{ {HALF}; {wait}; cat; }}'
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Two hosts of two configurations."""
+    with Lab.up(("a", "b"), name=own("runner"), runtime="netns") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def nix(lab: Lab) -> Iterator[Runner]:
+    """Programs that run the image's nix in a mount namespace with a store of their own."""
+    with tempfile.TemporaryDirectory(prefix="switchproof-nix-") as name:
+        folder, image = Path(name), cache_folder() / lab.state.image
+        for part in ("bin", "nix/store", "nix/var"):
+            (folder / part).mkdir(parents=True)
+        shared = tempfile.gettempdir()
+        mounts = [f"mount --bind {folder}/nix {image}/nix", f"mount --bind {shared} {image}{shared}"]
+        mounts += [f"mount --rbind /dev {image}/dev", f"mount -t proc proc {image}/proc"]
+        inside = f"exec chroot {image} env HOME={folder} PATH=/usr/bin:/bin"
+        real = f"unshare --mount bash -ec {shlex.quote('; '.join([*mounts, inside]))}' \"$@\"' bash"
+        export = f'if [ "$1" = --export ]; then . {folder}/export; exit; fi'
+        programs = {
+            "nix": f'exec {real} nix "$@"',
+            "nix-store": f'real() {{ {real} nix-store "$@"; }}\n{export}\nreal "$@"',
+        }
+        for program, text in programs.items():
+            (folder / "bin" / program).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+            (folder / "bin" / program).chmod(0o755)
+        yield Runner(folder, f"file://{lab.repository}")
+
+
+@pytest.fixture
+def runner(nix: Runner) -> Runner:
+    """The runner, whose exports are whole."""
+    nix.exports()
+    nix.go.unlink(missing_ok=True)
+    return nix
+
+
+@dataclass(frozen=True)
+class Deploys:
+    """Deploys of the sample with a system from the runner."""
+
+    lab: Lab
+    runner: Runner
+    folder: Path
+
+    def run(self, revision: str, *, stall_s: float = 30.0, substituter: str = "") -> Ended:
+        """Deploy to both hosts, and wait for the end."""
+        targets = target_file(self.folder, ["a", "b"])
+        hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
+        assert _B in hosts
+        build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
+        build += f'substituter = "{substituter}"\n' if substituter else ""
+        targets.write_text(hosts + build, encoding="utf-8")
+        path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
+        options = ("--provider=lab", f"--targets={targets}", f"--sha={revision}")
+        return session(*options, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
+
+
+_B = '"b"\nflake_attr = "choiros-b"'
+
+
+@pytest.fixture
+def deploys(lab: Lab, runner: Runner, tmp_path: Path) -> Deploys:
+    """Deploys of one test."""
+    return Deploys(lab, runner, tmp_path)
+
+
+@pytest.fixture
+def cache(lab: Lab, runner: Runner, tmp_path: Path) -> Iterator[Callable[[str, str], None]]:
+    """Give both hosts a binary cache with the system of host `a` at a revision, signed by a key of some name.
+
+    They trust the key `trusted`.
+    """
+    environ = {**os.environ, "PATH": f"{runner.folder}/bin:{os.environ['PATH']}"}
+    kept = {name: (host.root / CONFIGURATION).read_text(encoding="utf-8") for name, host in lab.hosts.items()}
+
+    def fill(key: str, revision: str) -> None:
+        for command in (
+            f"git clone --quiet --branch={revision} {lab.repository} {tmp_path}/source",
+            f"nix-store --generate-binary-cache-key {key} {tmp_path}/secret {tmp_path}/public",
+            f"nix copy --to file://{tmp_path}/cache?compression=none&secret-key={tmp_path}/secret git+file://{tmp_path}/source#{SYSTEM}",
+        ):
+            subprocess.run(command.split(), env=environ, check=True, timeout=3 * LONGEST_S)
+        public = (tmp_path / "public").read_text(encoding="utf-8")
+        for name, host in lab.hosts.items():
+            shutil.copytree(tmp_path / "cache", host.root / "srv/cache")
+            trusting = f"{kept[name]}\ntrusted-public-keys = {public}\n" if key == "trusted" else kept[name]
+            (host.root / CONFIGURATION).write_text(trusting, encoding="utf-8")
+
+    yield fill
+    for name, host in lab.hosts.items():
+        (host.root / CONFIGURATION).write_text(kept[name], encoding="utf-8")
+        shutil.rmtree(host.root / "srv/cache", ignore_errors=True)
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Callable[[], Ended]], Future[Ended]]]:
+    """Run a deploy beside the test."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit
+
+
+def inside(lab: Lab, script: str, host: str = "a") -> str:
+    return lab.hosts[host].run(["sh", "-c", script], timeout_s=30).stdout.strip()
+
+
+def systems(lab: Lab) -> list[str]:
+    return [inside(lab, "readlink -f /run/current-system", host) for host in lab.hosts]
+
+
+def await_import(lab: Lab) -> str:
+    """Wait until a host imports, and return the process."""
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        if found := inside(lab, "pgrep -xf 'nix-store --import' || true"):
+            return found.split()[0]
+        time.sleep(0.1)
+    raise AssertionError("no host began to import")
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def unchanged(ended: Ended) -> bool:
+    return all(ended.record.host(name).state is HostState.UNCHANGED for name in ("a", "b"))
+
+
+def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deploys: Deploys) -> None:
+    """Hosts of two configurations run what the runner built for them, and got only what they lacked."""
+    ended = deploys.run("main")
+    assert ended.status == 0, ended.output
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+    assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
+
+
+@pytest.mark.parametrize(
+    ("key", "revision", "says"),
+    [
+        ("trusted", "systemd-upgrade", r"\b([1-9]\d*) of \1 missing store paths came from file:///srv/cache"),
+        ("other", "dbus-restart", r"\b0 of [1-9]\d* missing store paths came .*not signed by any of the keys"),
+    ],
+)
+def test_a_host_takes_from_a_cache_what_it_trusts(
+    lab: Lab, deploys: Deploys, cache: Callable[[str, str], None], *, key: str, revision: str, says: str
+) -> None:
+    """What was signed by a key that it trusts comes from there, and everything else from the runner."""
+    cache(key, revision)
+    ended = deploys.run(revision, substituter="file:///srv/cache")
+    assert ended.status == 0, ended.output
+    notes = " ".join(ended.record.host("a").notes)
+    assert re.search(says, notes), notes
+    assert ("were copied from the runner" in notes) is (key == "other")
+    assert "were copied from the runner" in str(ended.record.host("b").notes)
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+
+
+def test_a_system_that_fails_goes_back(lab: Lab, deploys: Deploys) -> None:
+    """Each host runs again what it ran, although it never built that."""
+    were = systems(lab)
+    ended = deploys.run("broken/hypervisor-not-starting")
+    assert ended.status == 1, ended.output
+    assert [ended.record.host(name).state for name in ("a", "b")] == [HostState.ROLLED_BACK] * 2
+    assert systems(lab) == were
+
+
+def test_a_build_that_fails_is_a_failed_clause(lab: Lab, deploys: Deploys) -> None:
+    """The words of nix are kept, and no host was touched."""
+    were = systems(lab)
+    ended = deploys.run("broken/build-failure")
+    assert ended.status == 1, ended.output
+    assert ended.clause("a", Clause.CONVERGE).verdict is Verdict.FAILED
+    assert unchanged(ended)
+    assert systems(lab) == were
+
+
+def test_a_copy_whose_connection_dies_is_begun_again(
+    lab: Lab, deploys: Deploys, beside: Callable[[Callable[[], Ended]], Future[Ended]]
+) -> None:
+    """The record has the loss, and the host gets the whole system."""
+    deploys.runner.exports(deploys.runner.waiting())
+    run = beside(lambda: deploys.run("v3"))
+    parent = "$(awk '/^PPid/ {print $2}' /proc/$p/status)"
+    walk = f'until [ "$(cat /proc/$p/comm)" = sshd-session ]; do p={parent}; [ "$p" -gt 1 ] || exit 1; done'
+    inside(lab, f"p={await_import(lab)}; {walk}; kill -KILL $p")
+    deploys.runner.go.touch()
+    ended = run.result()
+    assert ended.status == 0, ended.output
+    assert "The copy was interrupted; sending the missing paths again" in str(ended.record.host("a").notes)
+
+
+def test_an_import_that_is_killed_leaves_the_host_as_it_was(
+    lab: Lab, deploys: Deploys, beside: Callable[[Callable[[], Ended]], Future[Ended]]
+) -> None:
+    """The sentence says that nothing was switched; the other host waits for nobody, and is not switched either."""
+    were = systems(lab)
+    deploys.runner.exports(deploys.runner.waiting())
+    run = beside(lambda: deploys.run("broken/hypervisor-500"))
+    inside(lab, f"kill -KILL {await_import(lab)}")
+    deploys.runner.go.touch()
+    ended = run.result()
+    assert ended.status == 11, ended.output
+    assert "the system was only partly copied, so nothing was switched" in words(ended.output)
+    assert unchanged(ended)
+    assert systems(lab) == were
+
+
+def test_a_copy_that_stands_still_ends(lab: Lab, deploys: Deploys) -> None:
+    """After three tries it is one sentence, and no host was switched."""
+    were = systems(lab)
+    deploys.runner.exports(f'real "$@" | {{ {HALF}; exec sleep 5; }}')
+    ended = deploys.run("broken/hypervisor-redirect", stall_s=1.0)
+    assert ended.status == 11, ended.output
+    assert "was only partly copied, so nothing was switched" in words(ended.output)
+    assert unchanged(ended)
+    assert systems(lab) == were
+
+
+def test_a_damaged_path_of_the_runner_is_not_copied(lab: Lab, deploys: Deploys) -> None:
+    """The runner is named, not the host, and no host was switched."""
+    were = systems(lab)
+    damage = f'touch "{deploys.runner.folder}${{@: -1}}/damaged"'
+    deploys.runner.exports(f'{damage}; real "$@"')
+    ended = deploys.run("journald-restart")
+    assert ended.status == 11, ended.output
+    assert "the runner's copy of a store path is damaged, so nothing was switched" in words(ended.output)
+    assert unchanged(ended)
+    assert systems(lab) == were
