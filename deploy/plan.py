@@ -80,6 +80,7 @@ class Options:
     lab_suite: Suite | None = None
     lab_nixos_rebuild: str | None = None
     lab_switch: str | None = None
+    lab_ssm_agent: str | None = None
     shape: Shape = "ovh"
     collect_only: bool = False
     sign_key: str | None = None
@@ -225,11 +226,14 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         "--lab-suite": options.lab_suite,
         "--lab-nixos-rebuild": options.lab_nixos_rebuild is not None,
         "--lab-switch": options.lab_switch is not None,
+        "--lab-ssm-agent": options.lab_ssm_agent is not None,
         "--shape": options.shape != "ovh",
     }
     for option, given in given_for_lab.items():
         if given and target.provider != "lab":
             raise UsageError(f"{option}: only for --provider=lab (found --provider={options.provider})")
+    if options.lab_ssm_agent is not None and options.shape != "aws":
+        raise UsageError(f"--lab-ssm-agent: only for hosts of --shape=aws (found --shape={options.shape})")
     if options.shape == "aws" and options.lab_runtime == "microvm":
         raise UsageError("--lab-runtime=microvm: hosts of --shape=aws have containers instead")
     if options.soak is not None:
@@ -261,6 +265,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
             suite=options.lab_suite,
             nixos_rebuild=options.lab_nixos_rebuild,
             switch=options.lab_switch,
+            ssm_agent=options.lab_ssm_agent,
             shape=options.shape,
         ),
         sign_key=_sign_key(options, mode),

@@ -70,6 +70,7 @@ _OTHERS = {
     "lab_suite": "--lab-suite",
     "lab_nixos_rebuild": "--lab-nixos-rebuild",
     "lab_switch": "--lab-switch",
+    "lab_ssm_agent": "--lab-ssm-agent",
     "sign_key": "--sign-key",
     "require_record": "--require-record",
     "checks": "--checks",

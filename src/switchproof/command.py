@@ -29,7 +29,8 @@ _YOUNG = 10_000
 """How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
-_LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", "--lab-nixos-rebuild", "--lab-switch")
+_REAL = ("--lab-nixos-rebuild", "--lab-switch", "--lab-ssm-agent")
+_LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", *_REAL)
 _CHANGES = ("--on-failure", "--build", "--take-lock", "--sign-key")
 _SOURCE = ("--source", "--dirty")
 _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")

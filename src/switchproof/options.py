@@ -193,3 +193,4 @@ def declare(add: Callable[..., None]) -> None:
     rebuilds = "run a real nixos-rebuild on the lab's hosts: an executable, or the folder of nixos-rebuild-ng"
     add("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
     add("--lab-switch", metavar="PATH", help="run a real switch-to-configuration on the lab's hosts")
+    add("--lab-ssm-agent", metavar="DIR", help="run a real amazon-ssm-agent on the lab's hosts of --shape=aws")

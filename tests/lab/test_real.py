@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,4 +91,66 @@ def test_the_image_differs_only_where_it_must() -> None:
     assert len({kind.packages_digest() for kind in (standard, real, forky)}) == 3
     assert not {"python3", "libpam-systemd"} & set(standard.packages)
     assert {"python3", "libpam-systemd"} <= set(real.packages)
-    assert not RealPrograms()
+    assert not RealPrograms().of_nixos
+
+
+def agent_folder(folder: Path, machine: bytes | None = None) -> Path:
+    """A folder with the names of amazon-ssm-agent's programs; each is an ELF binary for this machine, or another."""
+    made = folder / "agent"
+    made.mkdir()
+    content = Path(sys.executable).read_bytes()[:64]
+    for name in ("amazon-ssm-agent", "ssm-agent-worker", "ssm-document-worker", "ssm-session-worker"):
+        (made / name).write_bytes(content if machine is None else content[:18] + machine + content[20:])
+    return made
+
+
+def test_a_real_ssm_agent_is_installed_with_its_workers(tmp_path: Path) -> None:
+    """Hosts get the four programs without which the agent does not start, and the record names the agent."""
+    programs = look(None, None, str(agent_folder(tmp_path)))
+    install(programs, tmp_path / "real")
+    installed = sorted((tmp_path / "real" / "ssm-agent").iterdir())
+    assert [file.name for file in installed] == [
+        "amazon-ssm-agent",
+        "ssm-agent-worker",
+        "ssm-document-worker",
+        "ssm-session-worker",
+    ]
+    assert {file.stat().st_mode & 0o777 for file in installed} == {0o755}
+    assert programs.described[0].startswith("amazon-ssm-agent is the program that the lab was given: agent (SHA-256 ")
+    assert not programs.of_nixos, "the hosts need no other image"
+
+
+@pytest.mark.parametrize(
+    ("make", "fragment"),
+    [
+        (lambda folder: folder / "absent", "there is no such folder; give the folder of a built amazon-ssm-agent"),
+        (lambda folder: folder, "amazon-ssm-agent: No such file or directory; give the folder of a built"),
+        (
+            lambda folder: agent_folder(folder, b"\xff\x7f"),
+            "amazon-ssm-agent is not an ELF binary for this machine",
+        ),
+    ],
+)
+def test_a_wrong_folder_of_an_agent_is_refused_with_4_in_one_sentence(
+    tmp_path: Path,
+    make: Callable[[Path], Path],
+    fragment: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No folder, a program that is missing, programs of another architecture: nothing is touched."""
+    monkeypatch.setattr("switchproof.deploy.providers.lab.preflight.require", lambda *_: None)
+    folder = make(tmp_path)
+    assert program.main(["up", "--shape=aws", f"--lab-ssm-agent={folder}"]) == 4
+    message = capsys.readouterr().err
+    assert message.startswith(f"--lab-ssm-agent={folder}: {fragment}")
+    assert message.count("\n") == 1
+
+
+def test_an_agent_for_hosts_that_are_reached_over_ssh_is_refused_with_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only hosts of the shape aws have an agent."""
+    monkeypatch.setattr("switchproof.deploy.providers.lab.preflight.require", lambda *_: None)
+    assert program.main(["up", f"--lab-ssm-agent={agent_folder(tmp_path)}"]) == 4
+    assert capsys.readouterr().err == "--lab-ssm-agent: only for hosts of --shape=aws (found --shape=ovh)\n"

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.loaders import create_loader
 
 from switchproof.deploy.providers.lab.provider import _environment
+from switchproof.deploy.providers.lab.real import RealPrograms
 from switchproof.deploy.providers.lab.ssm import model
 from switchproof.deploy.providers.lab.ssm.commands import Pace
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
@@ -58,7 +59,8 @@ def host(name: str) -> Any:
 @pytest.fixture
 def lab() -> Any:
     """A lab of one such host."""
-    return SimpleNamespace(name="answers", hosts={"i": host("lab-i")})
+    state = SimpleNamespace(programs=RealPrograms())
+    return SimpleNamespace(name="answers", hosts={"i": host("lab-i")}, state=state)
 
 
 @pytest.fixture

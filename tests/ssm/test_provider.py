@@ -35,7 +35,7 @@ from switchproof.deploy.providers.aws.document import document
 from switchproof.deploy.providers.aws.provider import AwsConnection, AwsProvider
 from switchproof.deploy.providers.aws.table import Ssm
 from switchproof.deploy.providers.lab.host import LabHost
-from switchproof.deploy.providers.lab.ssm import NOT_MODELLED
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, OF_STAND_IN
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
 from switchproof.deploy.providers.lab.ssm.sts import ROLE_ARN
@@ -264,7 +264,7 @@ def test_an_instance_is_found_by_tags_and_reached_in_a_role(
     assert connection.run(b"exit 7", timeout_s=LIMIT_S).exit_status == 7
     assert connection.facts.address == endpoint.instance_ids["i"]
     assert ROLE_ARN in reached._caller
-    assert [lacking for _, lacking in told] == [NOT_MODELLED]
+    assert [lacking for _, lacking in told] == [NOT_MODELLED + OF_STAND_IN]
 
 
 def test_a_document_without_a_shell_runs_the_verbs(target: Target) -> None:

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from switchproof.deploy.providers.lab.real import RealPrograms
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.providers.lab.ssm.faults import Fault
@@ -96,7 +97,7 @@ def test_another_secret_body_service_or_time_is_refused() -> None:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[SsmEndpoint]:
     """An endpoint of a lab without hosts."""
-    lab: Any = SimpleNamespace(name="empty", hosts={})
+    lab: Any = SimpleNamespace(name="empty", hosts={}, state=SimpleNamespace(programs=RealPrograms()))
     with SsmEndpoint.serve(lab) as endpoint:
         for name, value in endpoint.environment.items():
             monkeypatch.setenv(name, value)

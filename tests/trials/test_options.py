@@ -39,6 +39,7 @@ DEFAULTS: dict[str, object] = {
     "lab_suite": None,
     "lab_nixos_rebuild": None,
     "lab_switch": None,
+    "lab_ssm_agent": None,
     "sign_key": None,
     "require_record": None,
     "checks": [],

@@ -79,7 +79,7 @@ def _up(arguments: argparse.Namespace) -> int:
         shape=arguments.shape,
         runtime=arguments.runtime,
         suite=arguments.lab_suite,
-        programs=look(arguments.lab_nixos_rebuild, arguments.lab_switch),
+        programs=look(arguments.lab_nixos_rebuild, arguments.lab_switch, arguments.lab_ssm_agent),
         progress=_say,
     )
     for host in started.hosts.values():
@@ -192,6 +192,7 @@ def _ssm(arguments: argparse.Namespace) -> int:
 
     attached = Lab.attach(arguments.name)
     _require_aws(attached)
+    _require_stand_in(attached, arguments.fault)
     host = _host(attached, arguments.host or next(iter(attached.hosts)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for each in attached.hosts.values():
@@ -226,6 +227,18 @@ def _require_aws(attached: Lab) -> None:
             f"Lab {attached.name!r} has hosts of the shape {attached.state.shape}; SSM is for hosts of the "
             f"shape aws. Start some: `{PROGRAM} up --shape=aws --name {other}`, then `{PROGRAM} ssm --name {other}`."
         )
+
+
+def _require_stand_in(attached: Lab, faults: Sequence[Fault]) -> None:
+    """Refuse a fault that cannot happen to the lab's real agent."""
+    from switchproof.deploy.providers.lab.ssm.real_instance import UNKNOWN_TO_REAL
+
+    for fault in faults:
+        if attached.state.programs.ssm_agent is not None and fault in UNKNOWN_TO_REAL:
+            raise LabMisused(
+                f"--fault={fault}: only the stand-in for the agent has this fault, and lab {attached.name!r} has "
+                "a real agent; start a lab without --lab-ssm-agent"
+            )
 
 
 def _keep_private(descriptor: int) -> None:
@@ -301,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     rebuilds = "run a real nixos-rebuild: an executable, or the folder nixos_rebuild of nixos-rebuild-ng"
     up.add_argument("--lab-nixos-rebuild", metavar="PATH", help=rebuilds)
     up.add_argument("--lab-switch", metavar="PATH", help="run a real switch-to-configuration")
+    up.add_argument("--lab-ssm-agent", metavar="DIR", help="run a real amazon-ssm-agent (--shape=aws)")
 
     commands.add_parser("status", help="show every lab's hosts and what they run")
 

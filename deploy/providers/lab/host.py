@@ -44,6 +44,7 @@ class LabHost:
     def __init__(self, lab: LabState, state: HostState) -> None:
         self.name = state.name
         self.address = state.cable.host_address
+        self.runner_address = state.cable.runner_address
         self.folder = lab.folder / "hosts" / state.name
         self.root = self.folder / "root"
         self.console = self.folder / "console.log"

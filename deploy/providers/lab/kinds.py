@@ -20,6 +20,7 @@ class LabOptions:
         suite: The hosts' release of Debian, in the same way.
         nixos_rebuild: The path of a real nixos-rebuild for the hosts.
         switch: The path of a real switch-to-configuration for them.
+        ssm_agent: The folder of a real amazon-ssm-agent for them.
         shape: The shape of the hosts.
     """
 
@@ -28,4 +29,5 @@ class LabOptions:
     suite: Suite | None = None
     nixos_rebuild: str | None = None
     switch: str | None = None
+    ssm_agent: str | None = None
     shape: Shape = "ovh"

@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 
 from switchproof.deploy.cache import cache_folder
+from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.lab import folders, image, kvm, mounts, network, preflight, real, sample, state
 from switchproof.deploy.providers.lab.errors import LabError, LabMisused
 from switchproof.deploy.providers.lab.host import START_TIMEOUT_S, LabHost, generate_key
@@ -65,10 +66,13 @@ class Lab:
             progress: Receives progress of long steps.
 
         Raises:
+            UsageError: A real agent for hosts that have none.
             LabUnavailable: This machine cannot run a lab.
             LabError: The lab could not be made, or its name is in use; nothing remains of the attempt.
         """
         state.check_names(name, hosts)
+        if programs is not None and programs.ssm_agent is not None and shape != "aws":
+            raise UsageError(f"--lab-ssm-agent: only for hosts of --shape=aws (found --shape={shape})")
         runtime = "netns" if shape == "aws" else runtime
         preflight.require(runtime)
         asked = _Asked(hosts, name, keep, shape, runtime, suite or state.default_suite(), programs or RealPrograms())
@@ -186,7 +190,7 @@ def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
     """Record everything that the lab will use, before it uses anything."""
     clean()
     while True:
-        built = image.ensure(progress, Recipe(asked.suite, real_programs=bool(asked.programs)))
+        built = image.ensure(progress, Recipe(asked.suite, real_programs=asked.programs.of_nixos))
         accelerator = kvm.accelerator(built) if asked.runtime == "microvm" else "tcg"
         with folders.locked("labs", timeout_s=LOCK_TIMEOUT_S):
             _clean()

@@ -43,6 +43,7 @@ class LabProvider:
         suite: The hosts' release of Debian; None accepts that of the running lab.
         nixos_rebuild: The path of a real nixos-rebuild for the hosts; None accepts that of the running lab.
         switch: The path of a real switch-to-configuration, in the same way.
+        ssm_agent: The folder of a real amazon-ssm-agent, in the same way.
         shape: The shape of the hosts; those of shape `aws` are reached through a local stand-in for SSM.
         prove: See `AwsProvider`.
         say: Receives progress of long steps.
@@ -62,6 +63,7 @@ class LabProvider:
         suite: Suite | None = None,
         nixos_rebuild: str | None = None,
         switch: str | None = None,
+        ssm_agent: str | None = None,
         shape: Shape = "ovh",
         prove: bool = False,
         say: Callable[[str], None],
@@ -69,7 +71,7 @@ class LabProvider:
     ) -> None:
         name = os.environ.get(VARIABLE) or DEFAULT
         names = tuple(host.name for host in target.hosts)
-        programs = look(nixos_rebuild, switch)
+        programs = look(nixos_rebuild, switch, ssm_agent)
         self._stack = ExitStack()
         try:
             lab = _already_up(name)
@@ -199,6 +201,7 @@ def _check_programs(lab: Lab, suite: Suite | None, programs: RealPrograms) -> No
     for option, asked, there in (
         ("--lab-nixos-rebuild", programs.nixos_rebuild, up.nixos_rebuild),
         ("--lab-switch", programs.switch, up.switch),
+        ("--lab-ssm-agent", programs.ssm_agent, up.ssm_agent),
     ):
         if asked is not None and (there is None or asked.sha256 != there.sha256):
             runs = "a stand-in" if there is None else there.label

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +15,14 @@ from switchproof.deploy.errors import UsageError
 
 FOLDER: Final = "real"
 """The lab's folder, which every host sees read-only as /usr/local/lib/switchproof-lab/real."""
+AGENT_FOLDER: Final = "ssm-agent"
+"""The folder of amazon-ssm-agent's programs below it."""
+AGENT_PROGRAMS: Final = ("amazon-ssm-agent", "ssm-agent-worker", "ssm-document-worker", "ssm-session-worker")
+"""The programs without which the agent does not start from a folder of its own."""
 _PACKAGE: Final = "nixos_rebuild"
 _ELF: Final = b"\x7fELF"
+_MACHINE: Final = slice(18, 20)
+"""The bytes of an ELF binary that name the kind of machine (e_machine)."""
 _LAUNCHER: Final = f"""\
 #!/usr/bin/python3
 import os
@@ -64,16 +72,20 @@ class RealPrograms(msgspec.Struct, frozen=True):
 
     nixos_rebuild: Program | None = None
     switch: Program | None = None
+    ssm_agent: Program | None = None
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
+    @property
+    def of_nixos(self) -> bool:
+        """Whether there is a program of NixOS, which needs more packages on the hosts."""
         return self.nixos_rebuild is not None or self.switch is not None
 
     @property
     def described(self) -> tuple[str, ...]:
         """Return a sentence about each program on the hosts."""
         names = {"nixos-rebuild": self.nixos_rebuild, "switch-to-configuration": self.switch}
-        return tuple(
+        agent = self.ssm_agent
+        given = () if agent is None else (f"amazon-ssm-agent is the program that the lab was given: {agent.label}",)
+        return given + tuple(
             f"{name} is a stand-in with the real one's order of steps, lock and exit codes"
             if program is None
             else f"{name} is the program that the lab was given: {program.label}"
@@ -81,12 +93,13 @@ class RealPrograms(msgspec.Struct, frozen=True):
         )
 
 
-def look(nixos_rebuild: str | None, switch: str | None) -> RealPrograms:
+def look(nixos_rebuild: str | None, switch: str | None, ssm_agent: str | None = None) -> RealPrograms:
     """Find programs by their paths.
 
     Args:
         nixos_rebuild: An executable, or the folder of nixos-rebuild-ng's Python package.
         switch: An executable.
+        ssm_agent: The folder of amazon-ssm-agent's programs.
 
     Raises:
         UsageError: There is no such program; the message says what the path must be.
@@ -94,6 +107,7 @@ def look(nixos_rebuild: str | None, switch: str | None) -> RealPrograms:
     return RealPrograms(
         nixos_rebuild=None if nixos_rebuild is None else _nixos_rebuild(Path(nixos_rebuild)),
         switch=None if switch is None else _file("--lab-switch", Path(switch)),
+        ssm_agent=None if ssm_agent is None else _ssm_agent(Path(ssm_agent)),
     )
 
 
@@ -110,6 +124,10 @@ def install(programs: RealPrograms, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     if programs.switch is not None:
         _install_file(Path(programs.switch.path), folder / "switch-to-configuration")
+    if programs.ssm_agent is not None:
+        (folder / AGENT_FOLDER).mkdir(exist_ok=True)
+        for name in AGENT_PROGRAMS:
+            _install_file(Path(programs.ssm_agent.path, name), folder / AGENT_FOLDER / name)
     if programs.nixos_rebuild is None:
         return
     source = Path(programs.nixos_rebuild.path)
@@ -148,6 +166,32 @@ def _file(option: str, path: Path) -> Program:
     if not content.startswith((b"#!", _ELF)):
         raise UsageError(f"{option}={path}: this file is neither a script (#!) nor an ELF binary; {_wanted(option)}")
     return Program(str(path.resolve()), hashlib.sha256(content).hexdigest())
+
+
+def _ssm_agent(folder: Path) -> Program:
+    option = f"--lab-ssm-agent={folder}"
+    wanted = f"give the folder of a built amazon-ssm-agent, with {', '.join(AGENT_PROGRAMS)}"
+    if not folder.is_dir():
+        raise UsageError(f"{option}: there is no such folder; {wanted}")
+    total = hashlib.sha256()
+    here = _machine_of(Path(sys.executable))
+    for name in AGENT_PROGRAMS:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise UsageError(f"{option}: {name}: {error.strerror}; {wanted}") from error
+        if not content.startswith(_ELF) or content[_MACHINE] != here:
+            raise UsageError(
+                f"{option}: {name} is not an ELF binary for this machine ({platform.machine()}); {wanted}"
+            )
+        total.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return Program(str(folder.resolve()), total.hexdigest())
+
+
+def _machine_of(program: Path) -> bytes:
+    """Return the kind of machine that an ELF binary is for."""
+    with program.open("rb") as stream:
+        return stream.read(_MACHINE.stop)[_MACHINE]
 
 
 def _wanted(option: str) -> str:

@@ -18,6 +18,7 @@ def _open(target: Target, opening: Opening) -> Provider:
         suite=lab.suite,
         nixos_rebuild=lab.nixos_rebuild,
         switch=lab.switch,
+        ssm_agent=lab.ssm_agent,
         shape=lab.shape,
         prove=opening.changes_hosts,
         say=opening.say,

@@ -53,6 +53,7 @@ def describe_run(
         "lab_suite": plan.lab.suite,
         "lab_nixos_rebuild": plan.lab.nixos_rebuild,
         "lab_switch": plan.lab.switch,
+        "lab_ssm_agent": plan.lab.ssm_agent,
         "shape": plan.lab.shape if plan.target.provider == "lab" else "",
         "confirm_s": f"{plan.target.confirm_s:g}" if plan.mode.changes_hosts else "",
         "drill": plan.drill,

@@ -171,6 +171,7 @@ def _make_plan(config: pytest.Config, settings: Settings) -> Plan:
                 lab_suite=options.lab_suite,
                 lab_nixos_rebuild=options.lab_nixos_rebuild,
                 lab_switch=options.lab_switch,
+                lab_ssm_agent=options.lab_ssm_agent,
                 shape=options.shape,
                 collect_only=options.collectonly,
                 sign_key=options.sign_key,

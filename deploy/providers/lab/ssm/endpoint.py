@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model, protocols, sts, surroundings
+from switchproof.deploy.providers.lab.ssm import model, protocols, sts, surroundings
 from switchproof.deploy.providers.lab.ssm.commands import Pace, Spent
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
@@ -50,10 +50,13 @@ class SsmEndpoint:
             lab: A running lab.
             port: The port on loopback; 0 for any.
             pace: The durations of AWS.
+
+        Raises:
+            LabError: A real agent could not be started.
         """
         faults = Faults()
         keys = Keys.generate()
-        service = Service(lab, pace or Pace(), faults)
+        service = Service(lab, pace or Pace(), faults)  # starts real agents, if the lab has them
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler(service, faults, keys))
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -186,7 +189,7 @@ def _handler(service: Service, faults: Faults, keys: Keys) -> type[BaseHTTPReque
             self.send_header("Content-Length", str(len(body)))
             self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
             self.send_header("x-switchproof-emulation", f"SSM of a Switchproof lab (model {model.version()})")
-            self.send_header("x-switchproof-not-modelled", " | ".join(NOT_MODELLED))
+            self.send_header("x-switchproof-not-modelled", " | ".join(service.not_modelled))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)

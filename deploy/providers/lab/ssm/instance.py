@@ -23,6 +23,8 @@ REBOOTS = 15
 DELAYED_S = 1.0
 """Seconds after which a command to an unreachable agent is reported as delayed."""
 POLL_S = 0.05
+VERSION = "3.3.2746.0"
+"""The version of the agent that the stand-in claims to be."""
 
 
 class Instance:
@@ -33,6 +35,8 @@ class Instance:
         pace: The durations of AWS and the agent.
         upload: Uploads a command's whole output to its bucket.
     """
+
+    version = VERSION
 
     def __init__(self, agent: Agent, pace: Pace, upload: Callable[[Command, Finished], None]) -> None:
         self._agent, self._pace, self._upload = agent, pace, upload

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.providers.lab.ssm import documents, model
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, OF_REAL_AGENT, OF_STAND_IN, documents, model
 from switchproof.deploy.providers.lab.ssm.agent import Agent
 from switchproof.deploy.providers.lab.ssm.commands import Command, Pace, Spent
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 from switchproof.deploy.providers.lab.ssm.faults import Fault, Faults
 from switchproof.deploy.providers.lab.ssm.instance import Instance
 from switchproof.deploy.providers.lab.ssm.outputs import Finished
+from switchproof.deploy.providers.lab.ssm.real_instance import RealInstance
 from switchproof.deploy.providers.lab.ssm.sts import ACCOUNT, ARN
 
 REGION = "us-east-1"
@@ -39,19 +41,21 @@ class Service:
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
         self.instance_ids = {name: instance_id(lab.name, name) for name in lab.hosts}
         self._lab, self._pace, self._faults = lab, pace, faults
-        self.instances = {
-            self.instance_ids[name]: Instance(
-                Agent(host, self.instance_ids[name], REGION, pace.output_rate), pace, _upload
-            )
-            for name, host in lab.hosts.items()
-        }
+        self._contents: dict[str, str] = {}
+        self.instances: dict[str, Instance | RealInstance] = {}
+        try:
+            for name, host in lab.hosts.items():
+                self.instances[self.instance_ids[name]] = self._instance(host, self.instance_ids[name])
+        except BaseException:
+            for instance in self.instances.values():
+                instance.close()
+            raise
         self._tags = {
             self.instance_ids[name]: {"Name": host.hostname, "lab": lab.name, "host": name}
             for name, host in lab.hosts.items()
         }
         self._names = {id_: name for name, id_ in self.instance_ids.items()}
         self._documents = {documents.RUN_SHELL_SCRIPT.name: documents.RUN_SHELL_SCRIPT}
-        self._contents: dict[str, str] = {}
         self._sent: dict[str, list[Command]] = {}
         self._untargeted: list[Command] = []  # no instance has a tag that they name
         self._lock = threading.RLock()
@@ -67,6 +71,11 @@ class Service:
             "GetDocument": self._get_document,
             "DeleteDocument": self._delete_document,
         }
+
+    def _instance(self, host: LabHost, id_: str) -> Instance | RealInstance:
+        if self._lab.state.programs.ssm_agent is not None:
+            return RealInstance(host, id_, REGION, self._contents.get)
+        return Instance(Agent(host, id_, REGION, self._pace.output_rate), self._pace, _upload)
 
     def answer(self, operation: str, request: Mapping[str, Any], faults: set[Fault]) -> dict[str, Any]:
         """Run an operation.
@@ -87,6 +96,11 @@ class Service:
         with self._lock:
             self.calls.append((operation, request))
             return self._operations[operation](request, faults)
+
+    @property
+    def not_modelled(self) -> tuple[str, ...]:
+        """The behaviour of SSM and its agent that the endpoint does not model."""
+        return NOT_MODELLED + (OF_STAND_IN if self._lab.state.programs.ssm_agent is None else OF_REAL_AGENT)
 
     @property
     def spent(self) -> list[Spent]:
@@ -265,7 +279,7 @@ class Service:
                 "InstanceId": id_,
                 "PingStatus": _ping(instance),
                 "LastPingDateTime": now - (0 if instance.online else 900),
-                "AgentVersion": "3.3.2746.0",
+                "AgentVersion": instance.version,
                 "IsLatestVersion": False,
                 "PlatformType": "Linux",
                 "PlatformName": "NixOS",
@@ -333,7 +347,7 @@ def instance_id(lab: str, host: str) -> str:
     return "i-" + hashlib.sha256(f"{lab}/{host}".encode()).hexdigest()[:17]
 
 
-def _ping(instance: Instance) -> str:
+def _ping(instance: Instance | RealInstance) -> str:
     return "Online" if instance.online else "ConnectionLost"
 
 
