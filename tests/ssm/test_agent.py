@@ -28,14 +28,47 @@ def reply(code: int, stdout: bytes = b"", stderr: bytes = b"", **more: Any) -> R
 
 
 def test_output_is_cut_in_bytes() -> None:
-    """24,000 bytes of output, and 8,000 of errors, are cut already; the mark is part of what is passed on."""
+    """24,000 bytes of a stream are cut already; the mark is part of what is passed on."""
     assert reply(0, b"o" * 23_999).stdout == "o" * 23_999
     assert reply(0, b"o" * 24_000).stdout == "o" * 23_980 + "--output truncated--"
-    assert len(reply(3, b"", b"e" * 9_000).stderr) == 8_000
+    assert reply(0, b"", b"e" * 9_000).stderr == "e" * 9_000
+    assert reply(3, b"", b"e" * 24_100).stderr == "e" * 23_980 + "--output truncated--"
     # 11,990 characters of two bytes, one byte before them: the last one is cut in two.
     told = reply(0, b"o" + "é".encode() * 12_000).stdout
     assert told == "o" + "é" * 11_989 + "\ufffd--output truncated--"
     assert cut(b"", 24_000) == b""
+
+
+def test_aws_returns_the_first_8000_characters_of_standard_error_without_a_mark() -> None:
+    """So the agent's own last line, with the exit status, is not there after a long standard error."""
+    command = Command({"Parameters": {"commands": ["x"]}}, "i-1", RUN_SHELL_SCRIPT, set())
+    command.conclude(reply(7, b"", b"e" * 7_990))
+    told = command.invocation()["StandardErrorContent"]
+    assert told == "e" * 7_990 + "failed to "
+
+
+TITLE = "\n----------ERROR-------\n"
+NO_MORE_OUT, NO_MORE_ERR = "\n---Output truncated---", "\n---Error truncated----"
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "kept"),
+    [
+        (2499, 0, "o" * 2499),
+        (2500, 0, "o" * 2477 + NO_MORE_OUT),
+        (2474, 1, "o" * 2474 + TITLE + "e"),
+        (2475, 1, "o" * 2452 + NO_MORE_OUT + TITLE + "e"),
+        (2450, 30, "o" * 2423 + NO_MORE_OUT + TITLE + "e" * 30),
+        (0, 2475, TITLE + "e" * 2475),
+        (0, 2476, TITLE + "e" * 2453 + NO_MORE_ERR),
+        (100, 2400, "o" * 100 + TITLE + "e" * 2353 + NO_MORE_ERR),
+        (1200, 1275, "o" * 1200 + TITLE + "e" * 1275),
+        (3000, 3000, "o" * 1215 + NO_MORE_OUT + TITLE + "e" * 1215 + NO_MORE_ERR),
+    ],
+)
+def test_both_streams_share_2500_bytes_as_the_real_agent_shared_them(out: int, err: int, kept: str) -> None:
+    """The shorter stream stays whole, and each cut stream says so: the numbers are those of the real agent."""
+    assert reply(0, b"o" * out, b"e" * err).both == kept
 
 
 def test_bytes_that_are_no_text_become_replacement_characters() -> None:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
-from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, model
+from switchproof.deploy.providers.lab.ssm import NOT_MODELLED, OF_STAND_IN, model
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
 from tests.deploys.sessions import ROOT
@@ -135,15 +135,16 @@ def test_a_cancelled_command_is_killed(sender: Sender, ssm: Any, machine: LabHos
 
 
 def test_only_the_beginning_of_long_output_is_passed_on(sender: Sender, ssm: Any) -> None:
-    """24,000 and 8,000 characters with a mark at their end, and 2,500 of both together in the list."""
+    """24,000 bytes with a mark, 8,000 characters of errors without one, and 2,500 of both together in the list."""
     told = sender.run("head -c 30000 /dev/zero | tr '\\0' o; head -c 9000 /dev/zero | tr '\\0' e >&2")
     out, err = told["StandardOutputContent"], told["StandardErrorContent"]
     assert (len(out), len(err)) == (24_000, 8_000)
     assert out.endswith("o--output truncated--")
-    assert err.endswith("e--output truncated--")
+    assert set(err) == {"e"}
     (listed,) = ssm.list_command_invocations(CommandId=told["CommandId"], Details=True)["CommandInvocations"]
     assert len(listed["CommandPlugins"][0]["Output"]) == 2_500
-    assert listed["CommandPlugins"][0]["Output"].endswith("---Output truncated---")
+    assert "\n---Output truncated---\n----------ERROR-------\n" in listed["CommandPlugins"][0]["Output"]
+    assert listed["CommandPlugins"][0]["Output"].endswith("e\n---Error truncated----")
 
 
 def test_a_command_is_seen_only_after_a_while(sender: Sender, ssm: Any) -> None:
@@ -209,7 +210,7 @@ def test_what_is_not_modelled_is_an_error(ssm: Any, endpoint: SsmEndpoint) -> No
     assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
     headers = ssm.describe_instance_information()["ResponseMetadata"]["HTTPHeaders"]
     assert model.version() in headers["x-switchproof-emulation"]
-    assert headers["x-switchproof-not-modelled"].split(" | ") == list(NOT_MODELLED)
+    assert headers["x-switchproof-not-modelled"].split(" | ") == [*NOT_MODELLED, *OF_STAND_IN]
     assert endpoint.count("DescribeAutomationExecutions") == 0
 
 
@@ -287,8 +288,22 @@ def test_a_script_that_cannot_begin_has_failed(sender: Sender) -> None:
     assert ending(told) == ("Failed", "Failed", 1)
     assert (told["StandardOutputContent"], told["StandardErrorContent"]) == (
         "",
-        "failed to run commands: chdir /nowhere: no such file or directory",
+        "failed to run commands: fork/exec /usr/bin/sh: no such file or directory",
     )
+
+
+def test_a_working_directory_that_is_a_file_is_called_so(sender: Sender) -> None:
+    """The agent's words name the shell, which is what could not be started."""
+    told = sender.run("echo ran", parameters={"workingDirectory": ["/etc/passwd"]})
+    assert ending(told) == ("Failed", "Failed", 1)
+    assert told["StandardErrorContent"] == "failed to run commands: fork/exec /usr/bin/sh: not a directory"
+
+
+def test_a_script_sees_what_systemd_gives_to_the_agents_service(sender: Sender) -> None:
+    """Scripts that ask whether a service runs them find so; 1,024 files may be open, and no home is named."""
+    names = "INVOCATION_ID JOURNAL_STREAM LANG SYSTEMD_EXEC_PID USER HOME LOGNAME OLDPWD SHELL TERM"
+    told = sender.run(f'for name in {names}; do eval "[ -z \\"\\${{$name-}}\\" ] || echo $name"; done; ulimit -S -n')
+    assert told["StandardOutputContent"].split() == [*names.split()[:5], "1024"]
 
 
 def test_an_old_agent_has_a_short_path(endpoint: SsmEndpoint, sender: Sender) -> None:
@@ -347,7 +362,7 @@ def test_what_it_does_and_does_not_is_documented() -> None:
     page = (ROOT / "docs" / "ssm-endpoint.md").read_text(encoding="utf-8")
     assert not [fault for fault in Fault if f"`{fault}`" not in page]
     for word in ("IAM", "latencies", "MaxConcurrency", "Parameter Store", "schema 2.2", "194", "instance", "agent"):
-        assert any(word in lacking for lacking in NOT_MODELLED), word
+        assert any(word in lacking for lacking in NOT_MODELLED + OF_STAND_IN), word
         assert word in page
 
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from typing import IO
 
@@ -42,12 +43,20 @@ place=$0 folder=$1 path=$2
       ;;
   esac
 ) || exit 1
-cd "$folder" 2>/dev/null || { printf '\\0' >&2; exit 1; }
+if ! cd "$folder" 2>/dev/null; then
+  why='no such file or directory'
+  [ ! -e "$folder" ] || why='not a directory'
+  PATH=$path
+  printf '\\0fork/exec %s: %s' "$(command -v sh)" "$why" >&2
+  exit 1
+fi
+unset OLDPWD
+ulimit -S -n 1024
 PATH=$path
 exec sh -c "$place" </dev/null
 """
 _NOT_ENTERED = b"\0"
-"""The whole standard error if the working directory could not be entered."""
+"""The beginning of standard error if the working directory could not be entered; the reason in Go's words follows."""
 
 
 class Agent:
@@ -64,6 +73,7 @@ class Agent:
         self.host = host
         self._instance, self._region, self._rate = instance, region, output_rate
         self._begun: set[str] = set()
+        self._invocation = uuid.uuid4().hex
 
     def run(
         self, command: str, script: Script, folder: str, ending: threading.Event, *, bare_path: bool = False
@@ -94,8 +104,8 @@ class Agent:
                 start_new_session=True,
             )
         finished = self._follow(process, time.monotonic() + script.limit_s, ending)
-        if finished.code == 1 and finished.stderr == _NOT_ENTERED:
-            return Finished(1, b"", b"", problem=f"chdir {working}: no such file or directory")
+        if finished.code == 1 and finished.stderr.startswith(_NOT_ENTERED):
+            return Finished(1, b"", b"", problem=finished.stderr[1:].decode(errors="replace"))
         return finished
 
     def _follow(self, process: subprocess.Popen[bytes], deadline: float, ending: threading.Event) -> Finished:
@@ -121,9 +131,14 @@ class Agent:
         return Finished(KILLED if late else process.returncode, bytes(out), bytes(err), late)
 
     def _environment(self, command: str) -> Mapping[str, str]:
-        """The environment of an agent's service: a PATH, but no home and nothing of a login."""
+        """The environment of an agent's service: what systemd sets, but no home and nothing of a login."""
         return {
             "PATH": PATH,
+            "LANG": "C.UTF-8",
+            "USER": "root",
+            "INVOCATION_ID": self._invocation,
+            "JOURNAL_STREAM": "9:1",
+            "SYSTEMD_EXEC_PID": "2",
             "SSM_COMMAND_ID": command,
             "AWS_SSM_INSTANCE_ID": self._instance,
             "AWS_SSM_REGION_NAME": self._region,

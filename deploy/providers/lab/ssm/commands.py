@@ -13,7 +13,7 @@ from typing import Any
 
 from switchproof.deploy.providers.lab.ssm.documents import Document
 from switchproof.deploy.providers.lab.ssm.faults import Fault
-from switchproof.deploy.providers.lab.ssm.outputs import Reply
+from switchproof.deploy.providers.lab.ssm.outputs import STDERR_KEPT, Reply
 
 _ENDED = {"Success", "Failed", "TimedOut", "Cancelled"}
 
@@ -150,7 +150,7 @@ class Command:
             "StatusDetails": details,
             "StandardOutputContent": reply.stdout if reply else "",
             "StandardOutputUrl": "",
-            "StandardErrorContent": reply.stderr if reply else "",
+            "StandardErrorContent": reply.stderr[:STDERR_KEPT] if reply else "",
             "StandardErrorUrl": "",
             "CloudWatchOutputConfig": {"CloudWatchLogGroupName": "", "CloudWatchOutputEnabled": False},
         }

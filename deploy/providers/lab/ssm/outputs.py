@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-STDOUT_KEPT, STDERR_KEPT, PLUGIN_KEPT = 24_000, 8_000, 2_500
-"""Bytes that are kept of a command's output (GetCommandInvocation; ListCommandInvocations)."""
+AGENT_KEPT, PLUGIN_KEPT = 24_000, 2_500
+"""Bytes that the agent keeps of each stream, and of both together (ListCommandInvocations)."""
+STDERR_KEPT = 8_000
+"""Characters of standard error that AWS returns of what the agent sent (its documentation); it adds no mark."""
 REPLY_KEPT = 120_000
 """Bytes of JSON above which the agent's websocket accepts no reply."""
-CUT, PLUGIN_CUT = b"--output truncated--", b"\n---Output truncated---"
+CUT = b"--output truncated--"
+_TITLE, _STDOUT_CUT, _STDERR_CUT = (
+    b"\n----------ERROR-------\n",
+    b"\n---Output truncated---",
+    b"\n---Error truncated----",
+)
 KILLED = 137
 """The exit code of a killed script; a script that itself ends with it counts as killed."""
 REBOOT = 194
@@ -46,8 +53,8 @@ class Reply:
         status: As AWS spells it.
         details: The status details, as AWS spells them.
         code: The response code.
-        stdout: Standard output, cut.
-        stderr: Standard error, cut.
+        stdout: Standard output, as the agent cuts it.
+        stderr: Standard error, as the agent cuts it.
         both: Both streams, as in ListCommandInvocations.
     """
 
@@ -80,26 +87,40 @@ def reply_to(finished: Finished, *, cancelled: bool) -> Reply:
     if code in {SUCCEED, FAIL}:
         how = "succeeded" if code == SUCCEED else "Failed"
         added = f"\nStep exited with code {code}. Therefore, marking step as {how}. {_SKIPPED}".encode()
-        stdout = cut(stdout, STDOUT_KEPT - len(added)) + added
+        stdout = cut(stdout, AGENT_KEPT - len(added)) + added
         stderr = b"" if code == SUCCEED else stderr + added
     status = "Success" if code == SUCCEED else "Failed"
     return _reply((status, status), code, stdout, stderr)
 
 
 def _reply(ended: tuple[str, str], code: int, stdout: bytes, stderr: bytes) -> Reply:
-    both = stdout + (b"\n----------ERROR-------\n" + stderr if stderr else b"")
     return Reply(
         *ended,
         code,
-        text_of(cut(stdout, STDOUT_KEPT)),
-        text_of(cut(stderr, STDERR_KEPT)),
-        text_of(cut(both, PLUGIN_KEPT, PLUGIN_CUT)),
+        text_of(cut(stdout, AGENT_KEPT)),
+        text_of(cut(stderr, AGENT_KEPT)),
+        text_of(cut_together(stdout, stderr)),
     )
 
 
-def cut(output: bytes, limit: int, mark: bytes = CUT) -> bytes:
+def cut(output: bytes, limit: int) -> bytes:
     """Return the kept part of an output; an output of exactly `limit` bytes is cut already."""
-    return output if len(output) < limit else output[: limit - len(mark)] + mark
+    return output if len(output) < limit else output[: limit - len(CUT)] + CUT
+
+
+def cut_together(stdout: bytes, stderr: bytes) -> bytes:
+    """Return the kept part of both streams: the longer one is cut, or both alike if each has more than half."""
+    title = _TITLE if stderr else b""
+    room = PLUGIN_KEPT - len(title)
+    if len(stdout) + len(stderr) < room:
+        return stdout + title + stderr
+    half = room // 2
+    if len(stdout) > half and len(stderr) > half:
+        each = (room - len(_STDOUT_CUT) - len(_STDERR_CUT)) // 2
+        return stdout[:each] + _STDOUT_CUT + title + stderr[:each] + _STDERR_CUT
+    if len(stdout) <= half:
+        return stdout + title + stderr[: room - len(_STDERR_CUT) - len(stdout)] + _STDERR_CUT
+    return stdout[: room - len(_STDOUT_CUT) - len(stderr)] + _STDOUT_CUT + title + stderr
 
 
 def text_of(output: bytes) -> str:
