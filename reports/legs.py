@@ -23,7 +23,7 @@ class Leg:
         label: The host's name, with the leg unless it is the first.
         anchor: An HTML id, unique in the record.
         verdict: The combined verdict of all clauses of the leg.
-        clauses: The five clauses, in the contract's order.
+        clauses: The five clauses, in the contract's order; of a preflight only those that it looks at.
         audit: The team's own checks of an audit; None without any.
         seconds: The duration in seconds; 0 if it is unknown.
     """
@@ -72,8 +72,9 @@ def legs_of(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which they ran."""
     for index, host in enumerate(record.hosts, 1):
         anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
-        verdict, took = judge(host.parts), _took(host, "forward")
-        yield Leg(host, "forward", host.name, anchor, verdict, host.clauses, host.audit, took)
+        clauses = [clause for clause in host.clauses if clause.checks or record.run.mode != "preflight"]
+        verdict = judge([*clauses, host.audit] if host.audit else clauses)
+        yield Leg(host, "forward", host.name, anchor, verdict, clauses, host.audit, _took(host, "forward"))
         later: list[tuple[LegName, Rollback | Again | None]] = [("back", host.rollback), ("again", host.again)]
         for name, leg in later:
             if leg is not None:
