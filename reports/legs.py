@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Leg:
         host: The host.
         name: `forward` for what was requested, `back` for the rollback, `again` for a second deploy.
         label: The host's name, with the leg unless it is the first.
-        anchor: An HTML id, unique in the record.
+        anchor: An HTML id, unique in the record and the same in every run; only its joints are a `_`.
         verdict: The combined verdict of all clauses of the leg.
         clauses: The five clauses, in the contract's order; of a preflight only those that it looks at.
         audit: The team's own checks of an audit; None without any.
@@ -64,14 +65,22 @@ def leg_title(record: Record, leg: Leg) -> str:
     return _LEG_TITLES.get(leg.name, {}).get(record.run.mode, usual[leg.name])
 
 
-_ANCHOR = 12
+_ANCHOR = 24
 """Letters of a host's name in its anchors; they are short because a page has many."""
+
+
+def host_anchor(name: str) -> str:
+    """Return the HTML id of a host, which depends on its name alone, so that links to it stay valid over runs."""
+    slug = text.slug(name)
+    if slug == name and len(name) <= _ANCHOR:
+        return f"h-{name}"
+    return f"h-{slug[:_ANCHOR]}_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def legs_of(record: Record) -> Iterator[Leg]:
     """Yield every leg of every host, in the order in which they ran."""
-    for index, host in enumerate(record.hosts, 1):
-        anchor = f"h{index}-{text.slug(host.name)[:_ANCHOR]}"
+    for host in record.hosts:
+        anchor = host_anchor(host.name)
         clauses = [clause for clause in host.clauses if clause.checks or record.run.mode != "preflight"]
         verdict = judge([*clauses, host.audit] if host.audit else clauses)
         yield Leg(host, "forward", host.name, anchor, verdict, clauses, host.audit, _took(host, "forward"))
@@ -80,7 +89,7 @@ def legs_of(record: Record) -> Iterator[Leg]:
             if leg is not None:
                 word = LEG_WORDS[name]
                 label = f"{host.name} ({word})"
-                yield Leg(host, name, label, f"{anchor}-{word}", leg.verdict, leg.clauses, seconds=_took(host, name))
+                yield Leg(host, name, label, f"{anchor}_{word}", leg.verdict, leg.clauses, seconds=_took(host, name))
 
 
 def _took(host: Host, leg: LegName) -> float:

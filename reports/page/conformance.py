@@ -195,7 +195,7 @@ def _causes(record: Record, legs: Sequence[Leg], shown: Proofs) -> list[tuple[ca
 
 def _anchor(leg: Leg, cause: causes.Cause, shown: Proofs) -> str:
     anchors = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check.id == cause.check.id)
-    return next(anchors, f"{leg.anchor}-{cause.clause}")
+    return next(anchors, f"{leg.anchor}_{cause.clause}")
 
 
 def _plain(value: object) -> object:
