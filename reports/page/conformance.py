@@ -13,11 +13,12 @@ from urllib.parse import quote, urlsplit
 import jinja2
 from markupsafe import Markup
 
-from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import advice, causes, reading, text, ways
-from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
+from switchproof.reports.legs import LEG_WORDS, Leg, clauses_of, leg_title, legs_of
 from switchproof.reports.page import attempts, timeline, unseen
 from switchproof.reports.page.compiled import compiled
 from switchproof.reports.page.difference import differences
@@ -75,7 +76,8 @@ def render(record: Record, folder: Path | None = None) -> str:
         record=record,
         run=record.run,
         revision=record.revision,
-        clauses=[clause for clause in Clause if any(clause is part.id for leg in legs for part in leg.clauses)],
+        clauses=clauses_of(record),
+        ahead=record.run.mode in LOOKING_AHEAD,
         audited=any(leg.audit for leg in legs),
         legs=legs,
         leg_words=LEG_WORDS,

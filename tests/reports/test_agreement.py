@@ -189,9 +189,28 @@ def test_an_audit_says_what_was_found(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["ready", "unready", "interrupted-preflight", "planned"])
-def test_a_look_ahead_does_not_speak_of_what_it_does_not_ask(ending: str) -> None:
-    """A preflight and a plan ask nothing for four clauses, and no output for CI or terminal names those."""
+def test_a_look_ahead_does_not_speak_of_what_it_does_not_ask(ending: str, tmp_path: Path) -> None:
+    """A preflight and a plan ask nothing for four clauses, and no output names those."""
     record = ENDINGS[ending]().record()
+    keep(tmp_path, ENDINGS[ending]())
+    page = index.write(tmp_path, tmp_path).read_text(encoding="utf-8")
+    listed = re.sub(r"(?s)<style>.*</style>", "", page)  # the style sheet names every verdict
     shown = [terminal(record), junit.render(record), markdown.render(record), "\n".join(github.errors(record))]
+    shown += [html(record), pages.read(listed).text]
     for text in shown:
         assert not re.search(r"hypervisor|runtime|diagnostics|blocked", text)
+
+
+@pytest.mark.parametrize("ending", ["ready", "planned"])
+def test_a_look_ahead_that_found_nothing_shows_nothing_inconclusive(ending: str) -> None:
+    """Under the word *ready* no host is inconclusive for a clause that was never asked."""
+    assert "inconclusive" not in html(ENDINGS[ending]().record())
+
+
+def test_a_plan_that_failed_has_a_table_of_what_it_asked() -> None:
+    """The terminal's table of a plan has a column for each clause with a check, and no other."""
+    story = endings.plan()
+    story.events.pop()
+    story.check("b", Clause.CONVERGE, "changes", Verdict.FAILED, "the build failed", title="The plan is made")
+    shown = terminal(story.ended(ExitCode.SAFE_FAILURE).record())
+    assert "host converge b failed c passed" in shown

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
 from switchproof.reports import causes, reading
 from switchproof.reports.legs import host_anchor, legs_of
@@ -126,6 +128,17 @@ def test_anchors_stay_valid_over_runs() -> None:
         assert f'id="{anchor}"' in shown
         assert f'id="{anchor}"' in others
     assert f'id="{cause.anchor}"' in others
+
+
+def test_a_look_ahead_without_any_check_is_inconclusive() -> None:
+    """Leaving out clauses that a preflight does not look at never turns silence into a pass."""
+    story = Story("a", mode="preflight", requested=None)
+    started = story.events[0]
+    assert isinstance(started, ev.RunStarted)
+    story.events[0] = msgspec.structs.replace(started, expected=())
+    (leg,) = legs_of(story.ended(ExitCode.INTERRUPTED).record())
+    assert [clause.id for clause in leg.clauses] == [Clause.CONVERGE]
+    assert leg.verdict is Verdict.INCONCLUSIVE
 
 
 def test_leg_names_are_those_of_the_journal() -> None:
