@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record.events import CheckFinished
+from switchproof.deploy.record.events import CheckFinished, RunStarted
 from switchproof.deploy.record.record import Record
 from switchproof.reports import causes, reading
 from switchproof.reports.ci import github, junit, markdown
 from switchproof.reports.kept import index
 from switchproof.reports.page import conformance
 from switchproof.reports.terminal import summary
-from tests.reports import endings, pages
+from tests.reports import endings, pages, stories
 from tests.reports.endings import ENDINGS
 from tests.reports.runs import keep
 from tests.reports.story import Story
@@ -214,3 +214,16 @@ def test_a_plan_that_failed_has_a_table_of_what_it_asked() -> None:
     story.check("b", Clause.CONVERGE, "changes", Verdict.FAILED, "the build failed", title="The plan is made")
     shown = terminal(story.ended(ExitCode.SAFE_FAILURE).record())
     assert "host converge b failed c passed" in shown
+
+
+def test_each_row_of_a_look_ahead_has_a_cell_for_each_column() -> None:
+    """A host without any check has an inconclusive cell where other hosts have a verdict, not a shorter row."""
+    story = stories.preflight(
+        ExitCode.INTERRUPTED, ("a", "room", Verdict.PASSED, ""), ("b", "room", Verdict.PASSED, "")
+    )
+    story.events = [event for event in story.events if not (isinstance(event, CheckFinished) and event.host == "b")]
+    started = story.events[0]
+    assert isinstance(started, RunStarted)
+    story.events[0] = msgspec.structs.replace(started, expected=started.expected[:1])
+    rows = pages.read(conformance.render(story.record())).one("table", class_="matrix").all("tbody")
+    assert [row.all("td")[0].text.split()[-1] for row in rows] == ["passed", "inconclusive"]
