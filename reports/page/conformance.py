@@ -41,7 +41,7 @@ class HostPart:
         charts: The health of its endpoints on each leg, after the leg's name.
         durations: The durations of its phases.
         folded: Whether the part is closed until a reader opens it.
-        causes: The numbers of the causes that the page lists for it.
+        causes: The anchors of the causes that the page lists for it.
     """
 
     host: Host
@@ -50,7 +50,7 @@ class HostPart:
     charts: Sequence[tuple[str, attempts.Chart]]
     durations: Sequence[Duration]
     folded: bool
-    causes: Sequence[int]
+    causes: Sequence[str]
 
     @property
     def troubled(self) -> bool:
@@ -180,7 +180,7 @@ def host_parts(record: Record, legs: Sequence[Leg], first: Sequence[causes.Cause
         charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
         passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
         folded = len(record.hosts) > reading.MANY and passed
-        mine_of = [number for number, cause in enumerate(first, 1) if host.name in cause.hosts]
+        mine_of = [cause.anchor for cause in first if host.name in cause.hosts]
         parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded, mine_of))
     many = len(parts) > reading.MANY
     yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
