@@ -103,9 +103,11 @@ def find_source(clone: str, revision: str | None, *, dirty: bool) -> Source:
 
 
 def _whole_clone(folder: Path) -> Path:
-    """Return the top of a clone that has all its commits."""
+    """Return the top of a clone that has all its commits and their files."""
     if git(folder, "rev-parse", "--is-shallow-repository") != "false":
         raise UsageError("it is a shallow clone, which lacks earlier commits; run `git fetch --unshallow` there")
+    if any(name.endswith(".promisor") for name in git(folder, "config", "--list", "--name-only").splitlines()):
+        raise UsageError("it is a partial clone, which lacks files of its commits; use one made without --filter")
     return Path(git(folder, "rev-parse", "--show-toplevel"))
 
 

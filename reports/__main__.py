@@ -9,6 +9,7 @@ from switchproof.deploy.contract import ExitCode
 
 COMMANDS = {
     "compare": ("switchproof.reports.kept.compare", "compare two runs, check by check"),
+    "history": ("switchproof.reports.kept.history", "show how a host or a check fared, the newest run first"),
     "index": ("switchproof.reports.kept.index", "write the page that lists every kept run"),
     "list": ("switchproof.reports.kept.listing", "list every kept run as text, the newest first"),
     "merge": ("switchproof.reports.kept.merge", "join the runs of the parts of an audit into one"),

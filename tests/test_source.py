@@ -133,14 +133,17 @@ def test_files_that_would_be_left_out_are_named(clone: Path) -> None:
 
 
 def test_a_clone_that_cannot_be_used_is_named(clone: Path, tmp_path: Path) -> None:
-    """No such folder, no repository, a shallow one, and a revision that it lacks or that means two commits."""
+    """No such folder, no repository, a shallow or partial one, and a revision that it lacks or that means two."""
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{clone}", "shallow")
+    git(clone, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "--quiet", "--filter=blob:none", f"file://{clone}", "partial")
     git(clone, "branch", "v1", "main")
     (tmp_path / "folder").mkdir()
     for path, revision, problem in (
         (tmp_path / "none", "main", "No such file or directory"),
         (tmp_path / "folder", "main", "not a git repository"),
         (tmp_path / "shallow", "main", "a shallow clone.* run `git fetch --unshallow`"),
+        (tmp_path / "partial", "main", "a partial clone.* use one made without --filter"),
         (clone, "nowhere", "the clone has no commit, branch or tag 'nowhere'"),
         (clone, "0" * 40, "the clone has no commit, branch or tag"),
         (clone, "abcdef1", "Needed a single revision|unknown revision"),

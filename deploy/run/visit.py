@@ -91,8 +91,8 @@ class Visit:
         self.differences: Differences | None = None
         self.readiness: Readiness | None = None
         self.built = ""
-        self._recipient = ""
         """The system that the runner built and copied; empty if the host builds its own."""
+        self._recipient = ""
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False

@@ -13,11 +13,12 @@ from urllib.parse import quote, urlsplit
 import jinja2
 from markupsafe import Markup
 
-from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.contract import Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Evidence, Host, Record
 from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import advice, causes, reading, text, ways
-from switchproof.reports.legs import LEG_WORDS, Leg, leg_title, legs_of
+from switchproof.reports.legs import LEG_WORDS, Leg, clauses_of, leg_title, legs_of
 from switchproof.reports.page import attempts, timeline, unseen
 from switchproof.reports.page.compiled import compiled
 from switchproof.reports.page.difference import differences
@@ -40,7 +41,7 @@ class HostPart:
         charts: The health of its endpoints on each leg, after the leg's name.
         durations: The durations of its phases.
         folded: Whether the part is closed until a reader opens it.
-        causes: The numbers of the causes that the page lists for it.
+        causes: The anchors of the causes that the page lists for it.
     """
 
     host: Host
@@ -49,7 +50,7 @@ class HostPart:
     charts: Sequence[tuple[str, attempts.Chart]]
     durations: Sequence[Duration]
     folded: bool
-    causes: Sequence[int]
+    causes: Sequence[str]
 
     @property
     def troubled(self) -> bool:
@@ -75,7 +76,8 @@ def render(record: Record, folder: Path | None = None) -> str:
         record=record,
         run=record.run,
         revision=record.revision,
-        clauses=list(Clause),
+        clauses=clauses_of(record),
+        ahead=record.run.mode in LOOKING_AHEAD,
         audited=any(leg.audit for leg in legs),
         legs=legs,
         leg_words=LEG_WORDS,
@@ -178,7 +180,7 @@ def host_parts(record: Record, legs: Sequence[Leg], first: Sequence[causes.Cause
         charts = [(LEG_WORDS[leg.name], chart) for leg, chart in drawn if chart is not None]
         passed = all(leg.verdict is Verdict.PASSED for leg, _ in mine)
         folded = len(record.hosts) > reading.MANY and passed
-        mine_of = [number for number, cause in enumerate(first, 1) if host.name in cause.hosts]
+        mine_of = [cause.anchor for cause in first if host.name in cause.hosts]
         parts.append(HostPart(host, mine[0][0].anchor, mine, charts, durations(record, host), folded, mine_of))
     many = len(parts) > reading.MANY
     yield from sorted(parts, key=lambda part: not part.troubled) if many else parts
@@ -195,7 +197,7 @@ def _causes(record: Record, legs: Sequence[Leg], shown: Proofs) -> list[tuple[ca
 
 def _anchor(leg: Leg, cause: causes.Cause, shown: Proofs) -> str:
     anchors = (proof.anchor for proof in shown[leg.anchor, cause.clause] if proof.check.id == cause.check.id)
-    return next(anchors, f"{leg.anchor}-{cause.clause}")
+    return next(anchors, f"{leg.anchor}_{cause.clause}")
 
 
 def _plain(value: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Check, Evidence, Record
+from switchproof.reports import text
 from switchproof.reports.causes import JOURNAL, LAST_WORDS
 from switchproof.reports.legs import Leg, legs_of
 from switchproof.reports.page import attempts, excerpts
@@ -94,10 +96,13 @@ def proofs(record: Record, folder: Path | None) -> Proofs:
     many = explained_once(record)
     shelf = _Shelf(record, folder)
     explained: set[tuple[str, str, str]] = set()
+    times: Counter[str] = Counter()
     by_clause: dict[tuple[str, Part], list[Proof]] = {}
     for leg, clause, check in _checks(record):
         row = by_clause.setdefault((leg.anchor, clause), [])
-        anchor = f"{leg.anchor.partition('-')[0]}{leg.name[0]}-{clause}-{len(row) + 1}"
+        anchor = f"{leg.anchor}_{clause}_{text.slug(check.id)}"
+        times[anchor] += 1
+        anchor += f"_{times[anchor]}" if times[anchor] > 1 else ""
         proof = _proof(leg, check, anchor, shelf.files(check, anchor))
         explanation = (check.id, check.why, check.command)
         if many and explanation in explained and not proof.is_telling:

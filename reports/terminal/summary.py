@@ -12,10 +12,11 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.deploy.contract import ExitCode, Verdict
+from switchproof.deploy.record.facts import LOOKING_AHEAD
 from switchproof.deploy.record.record import Host, Record, WaiverResult
 from switchproof.reports import advice, causes, files, reading, text
-from switchproof.reports.legs import phase_name
+from switchproof.reports.legs import clauses_of, phase_name
 from switchproof.reports.terminal.activity import WARNING_CHARACTERS
 
 WIDTH = 80
@@ -193,14 +194,16 @@ def _table(record: Record) -> list[Text]:
     if record.run.exit_code in {ExitCode.USAGE, ExitCode.LOCKED}:
         return []  # nothing was asked of the hosts
     rows, passed = reading.matrix(record)
-    rest = _wrapped(f"{text.count(passed, 'host')} passed every clause") if passed else []
+    every = "check" if record.run.mode in LOOKING_AHEAD else "clause"
+    rest = _wrapped(f"{text.count(passed, 'host')} passed every {every}") if passed else []
     if not rows:
         return [*rest, Text()]
-    widths = [max(len(clause), *(len(row.verdicts[index]) for row in rows)) for index, clause in enumerate(Clause)]
+    clauses = clauses_of(record)
+    widths = [max(len(clause), *(len(row.verdicts[index]) for row in rows)) for index, clause in enumerate(clauses)]
     room = WIDTH - sum(widths) - len(_GAP) * len(widths)
     names = [text.inert(row.label) for row in rows]
     first = min(room, max(4, *(cell_len(name) for name in names)))
-    lines = [_row("host", list(Clause), widths, first)]
+    lines = [_row("host", clauses, widths, first)]
     for name, row in zip(names, rows, strict=True):
         if cell_len(name) > first:
             lines += [Text(name), _row("", row.verdicts, widths, first)]

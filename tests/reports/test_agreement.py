@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, Verdict
-from switchproof.deploy.record.events import CheckFinished
+from switchproof.deploy.record.events import CheckFinished, RunStarted
 from switchproof.deploy.record.record import Record
 from switchproof.reports import causes, reading
 from switchproof.reports.ci import github, junit, markdown
 from switchproof.reports.kept import index
 from switchproof.reports.page import conformance
 from switchproof.reports.terminal import summary
-from tests.reports import endings, pages
+from tests.reports import endings, pages, stories
 from tests.reports.endings import ENDINGS
 from tests.reports.runs import keep
 from tests.reports.story import Story
@@ -189,9 +189,41 @@ def test_an_audit_says_what_was_found(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["ready", "unready", "interrupted-preflight", "planned"])
-def test_a_look_ahead_does_not_speak_of_what_it_does_not_ask(ending: str) -> None:
-    """A preflight and a plan ask nothing for four clauses, and no output for CI or terminal names those."""
+def test_a_look_ahead_does_not_speak_of_what_it_does_not_ask(ending: str, tmp_path: Path) -> None:
+    """A preflight and a plan ask nothing for four clauses, and no output names those."""
     record = ENDINGS[ending]().record()
+    keep(tmp_path, ENDINGS[ending]())
+    page = index.write(tmp_path, tmp_path).read_text(encoding="utf-8")
+    listed = re.sub(r"(?s)<style>.*</style>", "", page)  # the style sheet names every verdict
     shown = [terminal(record), junit.render(record), markdown.render(record), "\n".join(github.errors(record))]
+    shown += [html(record), pages.read(listed).text]
     for text in shown:
         assert not re.search(r"hypervisor|runtime|diagnostics|blocked", text)
+
+
+@pytest.mark.parametrize("ending", ["ready", "planned"])
+def test_a_look_ahead_that_found_nothing_shows_nothing_inconclusive(ending: str) -> None:
+    """Under the word *ready* no host is inconclusive for a clause that was never asked."""
+    assert "inconclusive" not in html(ENDINGS[ending]().record())
+
+
+def test_a_plan_that_failed_has_a_table_of_what_it_asked() -> None:
+    """The terminal's table of a plan has a column for each clause with a check, and no other."""
+    story = endings.plan()
+    story.events.pop()
+    story.check("b", Clause.CONVERGE, "changes", Verdict.FAILED, "the build failed", title="The plan is made")
+    shown = terminal(story.ended(ExitCode.SAFE_FAILURE).record())
+    assert "host converge b failed c passed" in shown
+
+
+def test_each_row_of_a_look_ahead_has_a_cell_for_each_column() -> None:
+    """A host without any check has an inconclusive cell where other hosts have a verdict, not a shorter row."""
+    story = stories.preflight(
+        ExitCode.INTERRUPTED, ("a", "room", Verdict.PASSED, ""), ("b", "room", Verdict.PASSED, "")
+    )
+    story.events = [event for event in story.events if not (isinstance(event, CheckFinished) and event.host == "b")]
+    started = story.events[0]
+    assert isinstance(started, RunStarted)
+    story.events[0] = msgspec.structs.replace(started, expected=started.expected[:1])
+    rows = pages.read(conformance.render(story.record())).one("table", class_="matrix").all("tbody")
+    assert [row.all("td")[0].text.split()[-1] for row in rows] == ["passed", "inconclusive"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from switchproof.deploy.contract import Clause, ExitCode, Verdict
+from switchproof.deploy.record import events as ev
 from switchproof.deploy.record import facts
 from switchproof.reports import causes, reading
-from switchproof.reports.legs import legs_of
-from tests.reports import stories
+from switchproof.reports.legs import host_anchor, legs_of
+from switchproof.reports.page import layout
+from tests.reports import endings, stories
 from tests.reports.story import Story
 
 
@@ -106,11 +109,36 @@ def test_way_back_is_a_cause_only_in_a_drill() -> None:
 
 
 def test_anchors_are_unique_for_hosts_that_look_alike() -> None:
-    """Two hosts whose names have the same letters have different anchors."""
-    record = stories.canonical("a.b", "a-b").record()
+    """Hosts whose names have the same letters, or end as a leg is called, have different anchors."""
+    record = stories.canonical("a.b", "a-b", "a-b-rollback").record()
     record.hosts[0].rollback = stories.rolled_back().record().hosts[0].rollback
     anchors = [leg.anchor for leg in legs_of(record)]
-    assert len(set(anchors)) == len(anchors) == 3
+    assert len(set(anchors)) == len(anchors) == 4
+
+
+def test_anchors_stay_valid_over_runs() -> None:
+    """A link to a host, a check or a cause leads there in another run, whatever other hosts that has."""
+    many = endings.fleet().record()
+    alone = endings.fleet().record()
+    alone.hosts = [host for host in alone.hosts if host.name == "h2"]
+    (cause,) = causes.causes_of(alone)
+    shown, others = layout.standalone(alone), layout.standalone(many)
+    assert host_anchor("h2") == "h-h2"
+    for anchor in ("h-h2", "h-h2_runtime", "h-h2_converge_switched"):
+        assert f'id="{anchor}"' in shown
+        assert f'id="{anchor}"' in others
+    assert f'id="{cause.anchor}"' in others
+
+
+def test_a_look_ahead_without_any_check_is_inconclusive() -> None:
+    """Leaving out clauses that a preflight does not look at never turns silence into a pass."""
+    story = Story("a", mode="preflight", requested=None)
+    started = story.events[0]
+    assert isinstance(started, ev.RunStarted)
+    story.events[0] = msgspec.structs.replace(started, expected=())
+    (leg,) = legs_of(story.ended(ExitCode.INTERRUPTED).record())
+    assert [clause.id for clause in leg.clauses] == [Clause.CONVERGE]
+    assert leg.verdict is Verdict.INCONCLUSIVE
 
 
 def test_leg_names_are_those_of_the_journal() -> None:

@@ -124,6 +124,8 @@ def test_a_checkout_that_cannot_be_used_is_named(repository: Path, tmp_path: Pat
         ({".gitmodules": "[submodule]"}, "submodules"),
         ({".gitattributes": "*.bin filter=lfs diff=lfs"}, "lfs"),
         ({".gitattributes": "*.txt text"}, ""),
+        ({"assets/.gitattributes": "*.bin filter=lfs diff=lfs"}, "lfs"),
+        ({".gitattributes": "# *.bin filter=lfs\n", "attributes": "*.bin filter=lfs"}, ""),
         ({".gitmodules": "", ".gitattributes": "*.bin filter=lfs\n" + "x text\n" * 20_000}, "submodules lfs"),
         ({"sub/.gitmodules": "not of this repository"}, ""),
     ],

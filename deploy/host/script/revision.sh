@@ -73,9 +73,9 @@ fetch_in_turn() {
 
 # What nix leaves out of a commit's source, unless its flake.nix asks for it.
 left_out_of() {
-  local names; names=$(git -C "$WORKDIR" ls-tree --name-only "$1" -- .gitmodules .gitattributes)
-  [[ $names != *.gitmodules* ]] || echo submodules
-  [[ $names != *.gitattributes* ]] || ! git -C "$WORKDIR" show "$1:.gitattributes" | grep filter=lfs >/dev/null || echo lfs
+  [ -z "$(git -C "$WORKDIR" ls-tree --name-only "$1" -- .gitmodules)" ] || echo submodules
+  # A folder's own attributes count as well.
+  ! git -C "$WORKDIR" grep -qE '^[^#].*filter=lfs' "$1" -- ':(glob)**/.gitattributes' || echo lfs
 }
 
 verb_resolve() {

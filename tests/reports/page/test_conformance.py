@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
+from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import Record
 from switchproof.reports.page import conformance, layout
 from switchproof.reports.reading import SHAPES
@@ -256,3 +256,15 @@ def test_shapes_differ() -> None:
     for kind in (Verdict, HostState):
         assert len({SHAPES[one] for one in kind}) == len(kind)
     assert {SHAPES.get(one, "?") for one in RunVerdict} == {"✓", "~", "✗", "?"}
+
+
+@pytest.mark.parametrize(("verdict", "word"), [(Verdict.PASSED, "Ready"), (Verdict.FAILED, "Unready")])
+def test_a_preflight_shows_only_the_clause_that_it_looks_at(verdict: Verdict, word: str) -> None:
+    """Clauses without a check are not called inconclusive under the word Ready."""
+    code = ExitCode.CANONICAL if verdict is Verdict.PASSED else ExitCode.SAFE_FAILURE
+    told = stories.preflight(code, ("a", "room", verdict, ""), ("b", "room", verdict, "")).record()
+    root = page(told)
+    assert root.one("h1").text.endswith(word)
+    assert [head.text for head in root.one("table", class_="matrix").one("thead").all("th")][1] == "converge"
+    assert len(root.all("section", class_="clause")) == len(told.hosts)
+    assert "inconclusive" not in root.one("main").text.partition("What was not seen")[0].partition("How to read")[0]
