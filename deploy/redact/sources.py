@@ -26,8 +26,12 @@ def known_secrets(target: Target, environ: Mapping[str, str]) -> list[tuple[str,
     """Return the names and values of all known secrets of a run."""
     secrets = [(name, environ[name]) for name in target.secrets if environ.get(name)]
     secrets += of_tools(environ)
-    secrets += [("repository.url", form) for form in _of_url(target.repository.url or "")]
-    return secrets
+    urls = {
+        "repository.url": target.repository.url,
+        "build.repository": target.build.repository,
+        "build.substituter": target.build.substituter,
+    }
+    return [*secrets, *((key, form) for key, url in urls.items() for form in _of_url(url or ""))]
 
 
 def unset_secrets(target: Target, environ: Mapping[str, str]) -> list[str]:
@@ -68,7 +72,7 @@ def refuse_short(path: Path, target: Target, environ: Mapping[str, str]) -> None
 
 
 def _of_url(url: str) -> Iterator[str]:
-    """Yield every secret of a repository's URL, as written and unquoted."""
+    """Yield every secret of a URL, as written and unquoted."""
     secrets = secrets_of_url(url)
     for secret in sorted({*secrets, *map(unquote, secrets)}):
         if len(secret) >= SHORTEST:

@@ -85,3 +85,13 @@ def test_what_is_wrong_with_a_target_file_is_told_without_its_secrets(targets: P
     assert mentioned_secrets(targets, {"ONE": "first-value"}) == []
     targets.write_text("no TOML")
     assert mentioned_secrets(targets, {"GH_TOKEN": "0123456789"}) == [("GH_TOKEN", "0123456789")]
+
+
+@pytest.mark.parametrize("key", ["repository", "substituter"])
+def test_secrets_of_urls_of_builds_are_known(tmp_path: Path, key: str) -> None:
+    """A token in the URL of the runner's repository or of a cache is hidden wherever a program repeats it."""
+    path = tmp_path / "lab.toml"
+    path.write_text(f'{LAB}\n[build]\n{key} = "https://user:t0ken-of-mine@cache.example.org"\n')
+    shown = Redactor(known_secrets(load(path, {}), {}))("cache.example.org does not take t0ken-of-mine")
+    assert "t0ken" not in shown
+    assert "cache.example.org" in shown
