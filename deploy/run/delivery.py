@@ -140,7 +140,7 @@ class Delivery:
                     raise Inconclusive(
                         f"{self._host}: {failed}, so nothing was switched: {error}", error.remedy
                     ) from error
-                self._note(f"The copy was interrupted; sending the missing paths again: {error}")
+                self._note(f"Sending was interrupted; what is missing is sent again: {error}")
             else:
                 return
 
@@ -225,9 +225,16 @@ class Delivery:
 
     def _require_room(self, missing: Sequence[str], free: int) -> None:
         """Check before a copy that it fits: a full store cannot even be cleaned, as nix's database has no room."""
-        listed = subprocess.run(
-            ["nix-store", "--query", "--size", *missing], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        try:
+            listed = subprocess.run(
+                ["nix-store", "--query", "--size", *missing],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=ASK_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BuildFailed(f"nix-store on the runner did not report sizes of paths within {ASK_S:g} s") from error
         sizes = listed.stdout.split()
         if listed.returncode != 0 or len(sizes) != len(missing):
             raise BuildFailed(f"nix-store on the runner did not report sizes of paths: {_last(listed.stderr)}")

@@ -247,7 +247,7 @@ def test_a_copy_whose_connection_dies_is_begun_again(
     deploys.runner.go.touch()
     ended = run.result()
     assert ended.status == 0, ended.output
-    assert "The copy was interrupted; sending the missing paths again" in str(ended.record.host("a").notes)
+    assert "Sending was interrupted; what is missing is sent again" in str(ended.record.host("a").notes)
 
 
 def test_an_import_that_is_killed_leaves_the_host_as_it_was(
