@@ -45,6 +45,11 @@ class Mode(enum.StrEnum):
         """Whether such a run changes hosts, so that it needs their locks."""
         return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
 
+    @property
+    def needs_a_system(self) -> bool:
+        """Whether such a run needs the system of a requested commit, so that somebody has to build it."""
+        return self in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}
+
 
 PARALLEL = 64
 """Hosts that an audit is connected to at the same time. Each takes four threads, a descriptor and memory for one
@@ -301,7 +306,7 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
     if options.source is None or options.collect_only:
         return None
     name = f"--source={options.source}"
-    if mode not in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}:
+    if not mode.needs_a_system:
         raise UsageError(f"{name}: only for a deploy, a drill or a plan; a run with --{mode} sends no source")
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: a source can be sent only over SSH; push the commit, and leave out {name}")
@@ -318,12 +323,12 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
 def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Target:
     """Apply the option for the machine that builds, and check that this machine can build."""
     if options.build is not None:
-        if mode not in {Mode.DEPLOY, Mode.DRILL}:
+        if not mode.needs_a_system:
             raise UsageError(
-                f"--build={options.build}: only for a deploy or a drill; a run with --{mode} builds nothing new"
+                f"--build={options.build}: only for a deploy, a drill or a plan; a run with --{mode} builds nothing"
             )
         target = msgspec.structs.replace(target, build=msgspec.structs.replace(target.build, on=options.build))
-    if target.build.on == "host" or mode not in {Mode.DEPLOY, Mode.DRILL}:
+    if target.build.on == "host" or not mode.needs_a_system:
         return target
     name = "--build=runner" if options.build else f"{path}: build.on"
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:

@@ -14,6 +14,7 @@ from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
 from switchproof.deploy.plan import Mode, Plan
@@ -23,7 +24,7 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
 from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.journey import Journey
-from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 
 Problems: TypeAlias = dict[str, Exception]
 
@@ -321,7 +322,7 @@ class Fleet:
     def _supplied(self) -> Problems:
         """Build on the runner if the plan says so, and copy the results to every host before any host switches."""
         target = self.plan.target
-        if target.build.on == "host" or self.plan.mode not in {Mode.DEPLOY, Mode.DRILL}:
+        if target.build.on == "host" or not self.plan.mode.needs_a_system:
             return {}
         with self._renewing(), self._workshop as workshop:
             try:
@@ -371,7 +372,8 @@ class Fleet:
 
     @cached_property
     def _compared(self) -> Problems:
-        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
+        held_up = self._barrier(self._resolved) or self._barrier(self._supplied)
+        return held_up or _in_parallel(self._all, Journey.compare)
 
     @cached_property
     def _inspected(self) -> Problems:

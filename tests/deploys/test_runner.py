@@ -104,7 +104,7 @@ class Deploys:
     runner: Runner
     folder: Path
 
-    def run(self, revision: str, *, stall_s: float = 30.0, substituter: str = "") -> Ended:
+    def run(self, revision: str, *options: str, stall_s: float = 30.0, substituter: str = "") -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
         hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
@@ -113,8 +113,8 @@ class Deploys:
         build += f'substituter = "{substituter}"\n' if substituter else ""
         targets.write_text(hosts + build, encoding="utf-8")
         path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
-        options = ("--provider=lab", f"--targets={targets}", f"--sha={revision}")
-        return session(*options, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
+        asked = ("--provider=lab", f"--targets={targets}", f"--sha={revision}", *options)
+        return session(*asked, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
 
 
 _B = '"b"\nflake_attr = "choiros-b"'
@@ -193,6 +193,20 @@ def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deplo
     assert ended.status == 0, ended.output
     assert [build.toplevel for build in ended.record.builds] == systems(lab)
     assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
+
+
+def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Deploys) -> None:
+    """The hosts evaluate and build nothing, and their systems stay; what a deploy would copy has been copied."""
+    before = systems(lab)
+    ended = deploys.run("v3", "--plan")
+    assert ended.status == 0, ended.output
+    assert systems(lab) == before
+    for name, build in zip(lab.hosts, ended.record.builds, strict=True):
+        (check,) = ended.clause(name, Clause.CONVERGE).checks
+        assert check.expected == build.toplevel
+        assert "would restart the following units" in check.seen or "would stop the following units" in check.seen
+        assert "to build" not in check.seen
+        assert "store paths were copied from the runner" in str(ended.record.host(name).notes)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({"plan": True, "preflight": True, "sha": "main"}, "--plan and --preflight: use only one of them"),
         ({"preflight": True, "sha": "main"}, "--sha=main: a preflight asks about the hosts only; use --plan"),
         ({"preflight": True, "take_lock": True}, "--take-lock: only for a run that changes hosts"),
-        ({"preflight": True, "build": "runner"}, "--build=runner: only for a deploy or a drill"),
+        ({"preflight": True, "build": "runner"}, "--build=runner: only for a deploy, a drill or a plan"),
         ({"rollback": "", "drill": "orderly", "sha": "main"}, "--rollback and --drill"),
         ({"drill": "orderly"}, "--sha=REV is missing: a drill needs"),
         ({"rollback": "", "sha": "main"}, "--sha=main: a rollback takes its revision from --rollback=REV"),

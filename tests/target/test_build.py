@@ -87,7 +87,7 @@ def test_a_login_that_becomes_root_takes_systems_from_the_runner(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("programs")
-def test_only_what_switches_to_a_commit_asks_where_to_build() -> None:
-    """An audit or a plan does not switch, and a rollback goes to what was built before."""
-    with pytest.raises(UsageError, match="--build=runner: only for a deploy or a drill"):
+def test_only_what_needs_a_system_asks_where_to_build() -> None:
+    """An audit needs none, and a rollback goes to what was built before."""
+    with pytest.raises(UsageError, match="--build=runner: only for a deploy, a drill or a plan"):
         plan(Options(provider="lab", audit=True, build="runner"))

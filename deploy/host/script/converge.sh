@@ -8,15 +8,21 @@ compare_closures() {
   comparing=$!
 }
 
-job_converge() {
-  local dir top noting rc=0; dir=$(job_dir)
+# Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
+build_system() {
+  local link; link=$(job_dir)/system
   stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
     [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
-    nix-store --add-root "$dir/system" --realise "$SWITCHPROOF_BUILT" || return
+    nix-store --add-root "$link" --realise "$SWITCHPROOF_BUILT"
   else
-    "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+    "${NIX[@]}" build --print-build-logs --out-link "$link" "$(flake "$(toplevel_attr)")"
   fi
+}
+
+job_converge() {
+  local dir top noting rc=0; dir=$(job_dir)
+  build_system || return
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
