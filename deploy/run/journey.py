@@ -32,6 +32,7 @@ from switchproof.deploy.run.building import System
 from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
 from switchproof.deploy.run.results import Confirmation, Diagnostics, is_same
+from switchproof.deploy.run.sites import Stock
 from switchproof.deploy.run.visit import LOOK, Visit
 
 
@@ -144,18 +145,18 @@ class Journey(Visit):
                 self._follow_job(leg)
         return self.convergences[leg]
 
-    def receive(self, system: System) -> None:
-        """Copy the system that the runner built to the host; nothing is switched.
+    def receive(self, system: System, stock: Stock) -> None:
+        """Copy a system to the host from the store of the machine that built it; nothing is switched.
 
         Raises:
             Inconclusive: It could not be copied.
-            BuildFailed: The runner's copy is damaged.
+            BuildFailed: The copy in that store is damaged, or it could not be read.
         """
-        self._delivery.bring(system)
+        self._delivery.bring(system, stock)
         self.built = system.toplevel
 
     def take_failed_build(self, error: BuildFailed) -> None:
-        """Record that nix failed on the runner; checks judge it like a failure on the host."""
+        """Record that nix failed on the machine that builds; checks judge it like a failure on the host."""
         self.convergences["forward"] = Convergence(
             finished=True,
             status=1,

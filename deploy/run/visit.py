@@ -92,7 +92,7 @@ class Visit:
         self.differences: Differences | None = None
         self.readiness: Readiness | None = None
         self.built = ""
-        """The system that the runner built and copied; empty if the host builds its own."""
+        """The system that another machine built; empty if the host builds its own."""
         self._recipient = ""
         self.leg: Leg = "forward"
         self.kept = False

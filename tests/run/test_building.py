@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from switchproof.deploy.record.events import SystemBuilt
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import Workshop
+from switchproof.deploy.run.sites import Runner
 from switchproof.deploy.settings import TARGETS
+from switchproof.deploy.source import Source
 from switchproof.deploy.target.types import Build
 
 TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
@@ -24,7 +27,7 @@ NEEDED = f"/nix/store/{'b' * 32}-units"
 BUILDS = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
-*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; echo {TOPLEVEL} ;;
+*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; ln -s {TOPLEVEL} "${{6}}" ;;
 esac
 """
 FAILS = """
@@ -78,11 +81,14 @@ def nix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     return put
 
 
-def workshop(tmp_path: Path, repository: Path, timeout_s: float = 60.0) -> tuple[Workshop, Journal]:
+def workshop(
+    tmp_path: Path, repository: Path, timeout_s: float = 60.0, source: Source | None = None
+) -> tuple[Workshop, Journal]:
     target = load(TARGETS / "lab.toml", {}, ())
     build = Build(on="runner", repository=str(repository), timeout_s=timeout_s)
     journal = Journal(tmp_path / "run", Redactor(()))
-    return Workshop(msgspec.structs.replace(target, build=build), journal), journal
+    shop = Workshop(msgspec.structs.replace(target, build=build), journal, Runner(), source, threading.Event())
+    return shop, journal
 
 
 def test_hosts_of_one_configuration_share_one_build(
@@ -100,6 +106,16 @@ def test_hosts_of_one_configuration_share_one_build(
     assert (told.configuration, told.toplevel, told.nix, told.paths) == ("web", TOPLEVEL, "nix (Nix) 2.34.8", 2)
     log = tmp_path / "run" / "evidence" / "run" / "build-web.log"
     assert log.read_text(encoding="utf-8") == "building units.drv\n"
+
+
+def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """The runner asks no other repository for it."""
+    nix(BUILDS)
+    shop, _ = workshop(tmp_path, Path("/nowhere"), source=Source(repository, sha))
+    with shop:
+        assert shop.build(sha, {"a": "web"})["web"].toplevel == TOPLEVEL
 
 
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
@@ -134,7 +150,7 @@ def test_a_build_that_was_broken_off_between_two_programs_begins_nothing(
     shop, _ = workshop(tmp_path, repository)
     shop.break_off()
     began = time.monotonic()
-    with shop, pytest.raises(BuildFailed, match="clone: the run was interrupted"):
+    with shop, pytest.raises(BuildFailed, match="the run was interrupted"):
         shop.build(sha, {"a": "web"})
     assert time.monotonic() - began < 30
     assert not calls.exists()
