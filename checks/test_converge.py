@@ -124,6 +124,21 @@ def test_the_running_system_is_the_expected_one(  # noqa: PLR0917 - fixtures, wh
     )
 
 
+@pytest.mark.when("evaluation")
+def test_the_running_system_is_what_the_commit_evaluates_to(
+    observation: Observation, evaluated_system: str, show: Show
+) -> None:
+    """The running system is the one that a new evaluation of the commit gives, store path for store path.
+
+    A system names its commit itself, so one with another content can name the same commit.
+
+    Try: deploy the commit again, and find out where this system was built, and from what.
+    """
+    running = observation.system.running
+    show(expected=evaluated_system, seen=running, command="readlink -e /run/current-system")
+    assert running == evaluated_system, f"the commit evaluates to {evaluated_system}, running {running}"
+
+
 def test_the_system_profile_is_the_running_system(
     observation: Observation, expected_profile: str, show: Show
 ) -> None:

@@ -114,6 +114,18 @@ class Fleet:
             _raise_any(problems, host)
         return ended[leg]
 
+    def evaluated(self, host: str) -> str:
+        """Return the system that the commit evaluates to for a host, without building it.
+
+        Raises:
+            SwitchproofError: The problem that prevented it.
+        """
+        _raise_any(self._resolved, host)
+        found = self._evaluated
+        if isinstance(found, Exception):
+            raise found
+        return found[self.journeys[host].host.flake_attr]
+
     def observation(self, host: str, leg: Leg) -> Observation:
         """Return the observation of a host.
 
@@ -391,6 +403,15 @@ class Fleet:
                 journey.renew()
 
         return _in_parallel(self._all, take)
+
+    @cached_property
+    def _evaluated(self) -> dict[str, str] | Exception:
+        with self._workshop as workshop:
+            try:
+                self._site.reach()
+                return workshop.evaluate(self._commit, [host.flake_attr for host in self.plan.target.hosts])
+            except Exception as error:  # noqa: BLE001 - it is raised for each host
+                return error
 
     @cached_property
     def _compared(self) -> Problems:

@@ -148,6 +148,20 @@ def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deplo
     assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
 
 
+def test_an_audit_compares_with_a_new_evaluation(lab: Lab, deploys: Deploys) -> None:
+    """Hosts run what the commit evaluates to, store path for store path, and not what another one evaluates to."""
+    ended = deploys.run("main")
+    assert ended.status == 0, ended.output
+    same = deploys.run("main", "--audit", "--build=runner")
+    assert same.status == 0, same.output
+    other = deploys.run("v3", "--audit", "--build=runner")
+    assert other.status == 1, other.output
+    for name, running in zip(lab.hosts, systems(lab), strict=True):
+        compared = [check for check in same.clause(name, Clause.CONVERGE).checks if "evaluates" in check.id]
+        assert [(check.expected, check.seen) for check in compared] == [(running, running)]
+        assert "converge/the-running-system-is-what-the-commit-evaluates-to" in {c.id for c in other.failed(name)}
+
+
 def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Deploys) -> None:
     """The hosts evaluate and build nothing, and their systems stay; what a deploy would copy has been copied."""
     before = systems(lab)

@@ -107,6 +107,12 @@ def expected_system(session: DeploySession, place: Place) -> str:
 
 
 @pytest.fixture
+def evaluated_system(session: DeploySession, place: Place) -> str:
+    """The system that the commit evaluates to, on the machine that --build names."""
+    return session.hosts.evaluated(place.host)
+
+
+@pytest.fixture
 def expected_profile(session: DeploySession, place: Place, observation: Observation) -> str:
     """Where the system profile must point: to what runs, or after a way back to where it pointed before."""
     if place.leg == "back":
