@@ -62,7 +62,7 @@ def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, build: int, compare: 
       job_plan >/dev/null || rc=$?
       echo "$rc $(cat "$(job_dir)/stage") $(cat "$(job_dir)/units" 2>/dev/null)"
     """
-    assert run(text, "files", "jobs", "plan", folder=tmp_path).strip() == told
+    assert run(text, "files", "jobs", "converge", "plan", folder=tmp_path).strip() == told
 
 
 SEEN = """

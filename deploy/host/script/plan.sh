@@ -20,6 +20,7 @@ job_plan() {
   stage build
   "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
   top=$(readlink -e "$dir/system")
+  specialise || return
   printf '%s\n' "$top" >"$dir/expected"
   stage compare
   "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
