@@ -97,7 +97,7 @@ class Journey(Visit):
                 self._claimed = True  # also when its answer is lost
                 frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1", **self._taking})
                 self._take(frame)
-                self.choice = choose(read_past(frame), asked, proven)
+                self.choice = choose(read_past(frame), asked, proven, self.host.specialisation)
                 self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
         return self.choice
 
@@ -192,12 +192,10 @@ class Journey(Visit):
             values = {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_KEEP": "1", "SWITCHPROOF_OUTCOME": "passed"}
             frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
             outcome, ended = frame.text("outcome"), self.convergences.get(self.leg)
-            answer = Confirmation(
-                outcome,
-                frame.get("detail").strip(),
-                ended.expected if ended else "",
-                choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None,
-            )
+            boot = choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None
+            boots = ended.boots if ended else ("",)
+            expected = boot.first_of(*boots) if boot else boots[0]
+            answer = Confirmation(outcome, frame.get("detail").strip(), expected, boot)
             # A host that keeps the system but boots another one is rolled back like a failed one.
             self.kept = answer.is_lasting
             if answer.outcome == "ok":

@@ -57,11 +57,15 @@ class Deploys:
     runner: Runner
     folder: Path
 
-    def run(self, revision: str, *options: str, stall_s: float = 30.0, substituter: str = "") -> Ended:
+    def run(
+        self, revision: str, *options: str, stall_s: float = 30.0, substituter: str = "", specialisation: str = ""
+    ) -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
         hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
         assert _B in hosts
+        if specialisation:
+            hosts = hosts.replace("[[hosts]]\n", f'[[hosts]]\nspecialisation = "{specialisation}"\n')
         build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
         build += f'substituter = "{substituter}"\n' if substituter else ""
         targets.write_text(hosts + build, encoding="utf-8")
@@ -204,6 +208,20 @@ def test_a_system_that_fails_goes_back(lab: Lab, deploys: Deploys) -> None:
     assert ended.status == 1, ended.output
     assert [ended.record.host(name).state for name in ("a", "b")] == [HostState.ROLLED_BACK] * 2
     assert systems(lab) == were
+
+
+def test_a_specialisation_of_what_the_runner_built_runs(lab: Lab, deploys: Deploys) -> None:
+    """nixos-rebuild takes its name beside the store path; the profile is what was built."""
+    ended = deploys.run("specialised", specialisation="maintenance")
+    assert ended.status == 0, ended.output
+    built = [build.toplevel for build in ended.record.builds]
+    special = "/nix/var/nix/profiles/system/specialisation/maintenance"
+    for host, toplevel in zip(("a", "b"), built, strict=True):
+        assert inside(lab, f"readlink -f /nix/var/nix/profiles/system; readlink -f {special}", host).split() == [
+            toplevel,
+            inside(lab, "readlink -f /run/current-system", host),
+        ]
+    assert deploys.run("main").status == 0
 
 
 def test_a_build_that_fails_is_a_failed_clause(lab: Lab, deploys: Deploys) -> None:

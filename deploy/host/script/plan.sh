@@ -20,6 +20,7 @@ job_plan() {
   [ -n "${SWITCHPROOF_BUILT:-}" ] || foresee || return
   build_system || return
   top=$(readlink -e "$dir/system")
+  specialise || return
   printf '%s\n' "$top" >"$dir/expected"
   stage compare
   "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
@@ -43,7 +44,7 @@ verb_plan() {
   say running "$(toplevel)"
   for name in expected closure sizes units; do say_file "$name" "$dir/$name"; done
   [ ! -e "$dir/forecast" ] || say_file forecast "$dir/forecast"
-  say_reboot_parts "$(readlink "$dir/system")"
+  say_reboot_parts "${said[expected]}"
   drop_unit "$(job_unit)"
   rm -rf -- "${STATE:?}/runs/$RUN"
 }
