@@ -20,7 +20,9 @@ def prepared(seen: Seen) -> str:
 def host_saw(seen: Seen) -> str:
     """Return the activations, the requests and the final state of the host."""
     witness = seen.witness
-    by = " by nixos-rebuild" if witness.nixos_rebuild else ", not by nixos-rebuild"
+    by = ", not by nixos-rebuild"
+    if witness.nixos_rebuild:
+        by = " by nixos-rebuild" if len(witness.activations) == 1 else ", at least one of them by nixos-rebuild"
     activated = ", then ".join(_activation(each, seen.first) for each in witness.activations)
     asked = {name: [each for each in witness.requests if each.endpoint == name] for name in seen.units}
     probes = ", ".join(f"{name} {_times(len(of_it))}" for name, of_it in asked.items() if of_it)

@@ -50,3 +50,11 @@ def test_a_switch_that_failed_is_told_with_its_status() -> None:
 def test_a_cut_connection_is_told() -> None:
     """Without it, the path's failure after a switch that ended well could not be understood."""
     assert "; the connection was cut meanwhile; " in account.host_saw(seen("connection-cut", ended(255)))
+
+
+def test_nixos_rebuild_is_not_said_to_have_made_every_one_of_several_switches() -> None:
+    """A path may switch with nixos-rebuild and go back without it; the host shows only that it was there."""
+    several = {"activations": (activation(), activation(BEFORE, 8, 9))}
+    said = account.host_saw(seen("good", ended(1), cut=False, **several))
+    assert f"then {BEFORE[:12]} (at 8.0 to 9.0 s), at least one of them by nixos-rebuild; " in said
+    assert ", not by nixos-rebuild; " in account.host_saw(seen("good", ended(1), nixos_rebuild=False, **several))
