@@ -81,7 +81,7 @@ lint-python:
 lint-shell:
     shellcheck --external-sources --check-sourced --source-path=SCRIPTDIR deploy/host/*.sh
     shellcheck setup/*.sh .ci/run $(git ls-files 'deploy/providers/lab/*' | xargs grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh' --)
-    shellcheck --external-sources tests/trials/subjects/*.sh
+    shellcheck --external-sources tests/trials/subjects/*.sh tests/trials/programs/*
 
 # Check the action and the CI workflows: the project's own, and the examples, which may pin actions by version.
 lint-workflows:

@@ -20,7 +20,9 @@ def prepared(seen: Seen) -> str:
 def host_saw(seen: Seen) -> str:
     """Return the activations, the requests and the final state of the host."""
     witness = seen.witness
-    by = " by nixos-rebuild" if witness.nixos_rebuild else ", not by nixos-rebuild"
+    by = ", not by nixos-rebuild"
+    if witness.nixos_rebuild:
+        by = " by nixos-rebuild" if len(witness.activations) == 1 else ", at least one of them by nixos-rebuild"
     activated = ", then ".join(_activation(each, seen.first) for each in witness.activations)
     asked = {name: [each for each in witness.requests if each.endpoint == name] for name in seen.units}
     probes = ", ".join(f"{name} {_times(len(of_it))}" for name, of_it in asked.items() if of_it)
@@ -28,6 +30,7 @@ def host_saw(seen: Seen) -> str:
     parts = [
         f"activated {activated}{by}" if activated else "no activation",
         f"asked {probes}" if probes else "no request",
+        *(["the connection was cut meanwhile"] if witness.cut else []),
         *(f"{unit} was stopped or restarted" for unit in touched),
         *([f"logged in {_times(witness.logins)}"] if witness.logins else []),
         *(f"the lab could not: {limit}" for limit in witness.limits[:1]),
@@ -43,10 +46,12 @@ def path_said(seen: Seen) -> str:
 
 def _activation(each: Activation, ended: Ended) -> str:
     began = (each.began - ended.began).total_seconds()
-    finished = (
-        ", not finished" if each.finished is None else f" to {(each.finished - ended.began).total_seconds():.1f} s"
-    )
-    return f"{commit(each.revision, each.toplevel)} (at {began:.1f}{finished})"
+    if each.finished is None:
+        when = f"at {began:.1f} s, not finished"
+    else:
+        when = f"at {began:.1f} to {(each.finished - ended.began).total_seconds():.1f} s"
+    failed = "" if each.failed is None else f", failed with status {each.failed}"
+    return f"{commit(each.revision, each.toplevel)} ({when}{failed})"
 
 
 def _times(number: int) -> str:

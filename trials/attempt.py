@@ -25,7 +25,7 @@ from switchproof.trials import account
 from switchproof.trials.case import NOT_FOUND, Seen, how
 from switchproof.trials.findings import find
 from switchproof.trials.judge import LOG_DELAY_S, judge
-from switchproof.trials.record import Cause, ScenarioResult, redacted, unseen, verdict_of
+from switchproof.trials.record import Cause, ScenarioResult, fails_anyway, redacted, unseen, verdict_of
 from switchproof.trials.scenario import MOVED, OTHER, Scenario, Truth
 
 SHOWN = 500_000
@@ -75,7 +75,13 @@ class Setting:
 
 
 def attempt(
-    setting: Setting, scenario: Scenario, *, lab: str, redact: Redactor, given_up: Callable[[], bool]
+    setting: Setting,
+    scenario: Scenario,
+    *,
+    lab: str,
+    redact: Redactor,
+    given_up: Callable[[], bool],
+    first: ScenarioResult | None = None,
 ) -> ScenarioResult:
     """Try one scenario; a failure of the trial itself leaves the examined clauses open.
 
@@ -85,6 +91,7 @@ def attempt(
         lab: The name of the lab to make.
         redact: Removes secrets from the result and the evidence.
         given_up: Whether nobody waits for the result any more.
+        first: The result of the first scenario, in any other one.
     """
     began = time.monotonic()
     made = ScenarioResult(
@@ -97,6 +104,7 @@ def attempt(
     )
     try:
         seen = _see(setting, scenario, lab, given_up)
+        seen = dataclasses.replace(seen, fails_anyway=fails_anyway(first))
         judgements = tuple(judge(seen))
         made = msgspec.structs.replace(
             made,

@@ -26,6 +26,7 @@ class Seen:
         units: The systemd units behind each of the contract's endpoints.
         limit_s: The time limit of the path, in seconds.
         first_by_path: Whether the path itself deployed the system that the host had before.
+        fails_anyway: Whether the path activated a good commit in another scenario, and reported failure for it.
     """
 
     scenario: Scenario
@@ -34,6 +35,7 @@ class Seen:
     units: Mapping[str, tuple[str, ...]]
     limit_s: float
     first_by_path: bool = False
+    fails_anyway: bool = False
 
     @property
     def first(self) -> Ended:

@@ -58,7 +58,8 @@ class Exam:
         result = first.result() if first else None
         if result is not None and cannot_run([result]):
             return None
-        return attempt(setting, scenario, lab=lab, redact=self._redact, given_up=self._stop.is_set)
+        given_up = self._stop.is_set
+        return attempt(setting, scenario, lab=lab, redact=self._redact, given_up=given_up, first=result)
 
     def result(self, setting: Setting, name: str) -> ScenarioResult | None:
         """Wait for the result of a scenario.

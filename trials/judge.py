@@ -70,6 +70,7 @@ def _converge(seen: Seen) -> Judgement:
         return _open(Clause.CONVERGE, "it runs, ends and reports success", why[0], ending)
     if not ended.succeeded:
         runs = "and the commit runs" if after.revision == ended.asked else f"and the host {state(after)}"
+        runs += ", after the commit had been activated" if after.revision != ended.asked and not unshown else ""
         expected = "it deploys a good commit and reports success"
         return _failed(Clause.CONVERGE, expected, f"it {how(ended, seen.limit_s)}, {runs}")
     return _claim(seen, ended, after)
@@ -174,7 +175,11 @@ def _bad(seen: Seen) -> Iterator[Judgement]:
         ending = f" while {scenario.amiss}" if runs else f", but the host {state(seen.witness.after)}"
         yield _failed(scenario.clause, expected, f"it reported success{ending}")
     else:
-        yield _passed(scenario.clause, expected, f"it {how(ended, seen.limit_s)}")
+        ending = f"it {how(ended, seen.limit_s)}"
+        if seen.fails_anyway:
+            yield _open(scenario.clause, expected, Cause.FAILS_ANYWAY, f"{ending}, as it did for a good commit")
+        else:
+            yield _passed(scenario.clause, expected, ending)
         yield _diagnosed(seen)
 
 
@@ -229,15 +234,19 @@ def _activated(seen: Seen) -> list[str]:
 
 def _diagnosed(seen: Seen) -> Judgement:
     """Judge whether the path's output has the unit's state, its journal and the sockets."""
-    text, unit = output.readable(seen.first.output), seen.scenario.unit
+    text, unit, beside = output.readable(seen.first.output), seen.scenario.unit, seen.scenario.beside
     names = [unit] if unit else list(seen.units)
     units = [each for name in names for each in seen.units[name]]
     log_texts = [seen.witness.words[name] for name in names]
     of_unit = f"of {unit}" if unit else "of one of the contract's units"
+    if beside:
+        units.append(f"{beside}.service")
+        log_texts.append(seen.witness.words[beside])
+        of_unit = f"of {beside} or {of_unit.removeprefix('of ')}"
     expected = f"its output has the state {of_unit}, its journal, and the sockets"
     have = {
         f"the state {of_unit} (systemctl)": shows_state(text, units),
-        f"the journal {of_unit} (journalctl)": shows_journal(text, log_texts),
+        f"the journal {of_unit} with its own lines (journalctl)": shows_journal(text, log_texts),
         "the sockets (ss)": shows_sockets(text),
     }
     missing = [what for what, there in have.items() if not there]

@@ -12,6 +12,8 @@ _DEPTH = 3
 """Levels of texts quoted in texts, such as the AWS CLI's JSON in that of a CI service."""
 _LINE = 200
 """Characters quoted of a line."""
+_ENDING = 80
+"""Characters quoted of the end of a longer last line, which often says how it ended."""
 _LONGEST = 1000
 """Characters searched of a line."""
 
@@ -110,6 +112,7 @@ def _claims(form: re.Pattern[str], line: str) -> bool:
 
 
 def last_line(text: str) -> str:
-    """Return the last line that is not blank; empty without any."""
+    """Return the last line that is not blank, without its middle if it is long; empty without any."""
     lines = (line.strip() for line in reversed(_plain(text).splitlines()))
-    return next((line[:_LINE] for line in lines if line), "")
+    last = next((line for line in lines if line), "")
+    return last if len(last) <= _LINE else f"{last[: _LINE - _ENDING]} … {last[-_ENDING:]}"

@@ -23,6 +23,7 @@ class Cause(enum.StrEnum):
     OTHER_COMMIT = "another-commit"
     NOT_ACTIVATED = "not-activated"
     CANNOT_RUN = "cannot-run"
+    FAILS_ANYWAY = "fails-anyway"
     LAB = "lab-limit"
 
     @property
@@ -35,6 +36,7 @@ _CAUSES = {
     Cause.OTHER_COMMIT: "The path deployed another commit than the requested one.",
     Cause.NOT_ACTIVATED: "The requested commit was never activated, so nothing shows whether its fault is noticed.",
     Cause.CANNOT_RUN: "The command cannot be run here.",
+    Cause.FAILS_ANYWAY: "The path reports failure for a good commit as well, so its failure shows nothing.",
     Cause.LAB: "The lab cannot do what the path asked for; that says nothing about the path.",
 }
 
@@ -268,6 +270,14 @@ def violations_of(tried: Iterable[ScenarioResult]) -> tuple[Violation, ...]:
     ]
     order = list(Clause)
     return tuple(sorted(violations, key=lambda violation: order.index(violation.clause)))
+
+
+def fails_anyway(first: ScenarioResult | None) -> bool:
+    """Whether the first scenario shows that the path activates a good commit and reports failure for it."""
+    if first is None or first.truth is not Truth.GOOD or first.witness is None:
+        return False
+    activated = {each.revision for each in first.witness.activations}
+    return first.exit_codes[0] not in {0, None} and first.asked[0] in activated
 
 
 def cannot_run(tried: Iterable[ScenarioResult]) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.providers.lab.kinds import Shape
+from switchproof.deploy.providers.lab.revisions import FAILS_BESIDE
 
 
 class Truth(enum.StrEnum):
@@ -41,6 +42,7 @@ class Scenario:
         revision: The requested revision of the sample repository; empty for a commit that does not exist.
         amiss: The fault, for the message if the path reports success.
         unit: The faulty unit of the contract, whose journal must be shown: hypervisor, live or dev.
+        beside: The failing unit beside the contract's, whose journal counts as well; without `.service`.
         words: The lab's words for the fault of that unit, if the revision does not cause it.
         diagnosed: Whether a failure must come with diagnostics.
         shapes: The shapes of hosts on which it can run.
@@ -54,12 +56,16 @@ class Scenario:
     amiss: str = ""
     unit: str | None = None
     words: str = ""
+    beside: str = ""
     diagnosed: bool = False
     shapes: tuple[Shape, ...] = ("ovh", "aws")
 
 
-def _bad(name: str, title: str, clause: Clause, *, revision: str, amiss: str, unit: str | None = None) -> Scenario:
-    return Scenario(name, title, Truth.BAD, clause, f"refs/heads/broken/{revision}", amiss, unit, diagnosed=True)
+def _bad(
+    name: str, title: str, clause: Clause, *, revision: str, amiss: str, unit: str | None = None, beside: str = ""
+) -> Scenario:
+    ref = f"refs/heads/broken/{revision}"
+    return Scenario(name, title, Truth.BAD, clause, ref, amiss, unit, beside=beside, diagnosed=True)
 
 
 def _unwell(name: str, title: str, *, words: str, amiss: str, truth: Truth = Truth.BAD) -> Scenario:
@@ -103,7 +109,8 @@ SCENARIOS: Final = (
         "A unit beside the contract's, new with the commit, fails",
         Clause.CONVERGE,
         revision="new-unit-failing",
-        amiss="nixos-rebuild reported that a unit failed",
+        amiss="a unit failed in the switch",
+        beside=FAILS_BESIDE,
     ),
     _bad(
         "old-process-kept",

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from switchproof.deploy.providers.lab.revisions import FAILS_BESIDE
 from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System, Witness
 from switchproof.trials.case import Seen
 from switchproof.trials.scenario import SCENARIOS, Scenario
@@ -18,7 +19,7 @@ UNITS = {
     "live": ("cloud-hypervisor@live.service", "socat-sandbox@live.service"),
     "dev": ("cloud-hypervisor@dev.service", "socat-sandbox@dev.service"),
 }
-WORDS = {"hypervisor": "word1", "live": "word2", "dev": "word3"}
+WORDS = {"hypervisor": "word1", "live": "word2", "dev": "word3", FAILS_BESIDE: "word4"}
 LIMIT_S = 60.0
 
 DIAGNOSTICS = """
@@ -54,10 +55,12 @@ def system(commit: str, **other: str) -> System:
     return msgspec.structs.replace(made, **other)
 
 
-def activation(commit: str = ASKED, began: float = 5.0, finished: float | None = 7.0) -> Activation:
+def activation(
+    commit: str = ASKED, began: float = 5.0, finished: float | None = 7.0, failed: int | None = None
+) -> Activation:
     """A switch to the system of a commit."""
     done = None if finished is None else at(finished)
-    return Activation(began=at(began), finished=done, toplevel=toplevel(commit), revision=commit)
+    return Activation(began=at(began), finished=done, toplevel=toplevel(commit), revision=commit, failed=failed)
 
 
 def request(endpoint: str, seconds: float, path: str | None = None) -> Request:

@@ -47,7 +47,8 @@ VIOLATIONS = {
     ("pulls-and-rolls-back", "branch-moved"): (Clause.REVISION, "it activated"),
     ("tries-twice", "hypervisor-500"): (Clause.HYPERVISOR, "reported success while the hypervisor answered 500"),
     ("switches-from-afar", "good"): (Clause.RUNTIME, "live was not asked; dev was not asked"),
-    ("switches-from-afar", "hypervisor-down"): (Clause.DIAGNOSTICS, "the journal of hypervisor (journalctl)"),
+    ("switches-from-afar", "hypervisor-down"): (Clause.DIAGNOSTICS, "the journal of hypervisor with its own lines"),
+    ("switches-from-afar", "new-unit-failing"): (Clause.DIAGNOSTICS, "missing: the sockets (ss)"),
     ("wraps-the-profile", "good"): (Clause.CONVERGE, "the right system runs, is the profile and boots"),
     ("asks-no-hypervisor", "good"): (Clause.HYPERVISOR, "hypervisor was not asked"),
     ("asks-another-page", "good"): (Clause.HYPERVISOR, "asked only for other pages: GET /"),
@@ -62,14 +63,14 @@ VIOLATIONS = {
     ("takes-200-for-healthy", "live-degraded"): (Clause.RUNTIME, "reported success while live reported"),
     ("takes-silence-for-health", "live-workload-dead"): (Clause.RUNTIME, "reported success while live's workload"),
     ("forgives-dev", "dev-degraded"): (Clause.RUNTIME, "reported success while dev reported"),
-    ("forgives-failed-units", "new-unit-failing"): (Clause.CONVERGE, "reported success while nixos-rebuild reported"),
+    ("forgives-failed-units", "new-unit-failing"): (Clause.CONVERGE, "reported success while a unit failed"),
     ("asks-behind-the-forward", "dev-not-listening"): (Clause.RUNTIME, "reported success while nothing listened"),
     ("says-nothing", "hypervisor-500"): (
         Clause.DIAGNOSTICS,
-        "missing: the state of hypervisor (systemctl), the journal of hypervisor (journalctl), the sockets (ss)",
+        "missing: the state of hypervisor (systemctl), the journal of hypervisor with its own lines (journalctl)",
     ),
     ("shows-no-state", "live-degraded"): (Clause.DIAGNOSTICS, "missing: the state of live (systemctl)"),
-    ("shows-no-journal", "hypervisor-500"): (Clause.DIAGNOSTICS, "missing: the journal of hypervisor (journalctl)"),
+    ("shows-no-journal", "hypervisor-500"): (Clause.DIAGNOSTICS, "missing: the journal of hypervisor with its own"),
     ("shows-no-sockets", "dev-not-listening"): (Clause.DIAGNOSTICS, "missing: the sockets (ss)"),
 }
 """Examples of a path that is non-canonical, the scenario that shows it, the clause, and what is said of it."""

@@ -93,6 +93,7 @@ PACKED = {
     "the AWS CLI": aws_cli,
     "the AWS CLI in a service's JSON": lambda text: json.dumps({"log": aws_cli(text)}),
     "a response that Python prints": lambda text: repr({"Status": "Failed", "StandardOutputContent": text}),
+    "a log that colmena repeats": lambda text: "".join(f"ERROR   stdout) {line}\n" for line in text.splitlines()),
     "colours": lambda text: "".join(f"\x1b[1;31m{line}\x1b[0m\n" for line in text.splitlines()),
     "colours in the AWS CLI's JSON": lambda text: aws_cli("".join(f"\x1b[1m{x}\x1b[0m\n" for x in text.splitlines())),
     "a group of GitHub's log": lambda text: f"##[group]diagnostics\n{text}##[endgroup]\n".replace("\n", "\r\n"),

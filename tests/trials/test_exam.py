@@ -85,3 +85,21 @@ def test_the_others_wait_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
         assert begun in ([], NAMES[:1])
         ended.set()
         assert [exam.result(SETTING, name) is not None for name in NAMES] == [True] * 4
+
+
+def test_the_others_are_judged_in_the_light_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a path does with a good commit tells what its failure for a broken one is worth."""
+    known: dict[str, object] = {}
+
+    def attempt(
+        _setting: Setting, scenario: Scenario, *, first: ScenarioResult | None, **_: object
+    ) -> ScenarioResult:
+        known[scenario.name] = first and first.name
+        return result(scenario, None)
+
+    monkeypatch.setattr(module, "attempt", attempt)
+    with Exam(Redactor()) as exam:
+        exam.begin(SETTING, SCENARIOS[:4])
+        for name in NAMES:
+            exam.result(SETTING, name)
+    assert known == {NAMES[0]: None} | dict.fromkeys(NAMES[1:], NAMES[0])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from switchproof.deploy.contract import Clause, Verdict
+from switchproof.deploy.providers.lab.revisions import FAILS_BESIDE
 from switchproof.deploy.providers.lab.trial.seen import Ended, Process
 from switchproof.trials.case import Seen
 from switchproof.trials.findings import find
@@ -217,6 +218,31 @@ def test_a_failure_with_diagnostics_passes_a_bad_scenario(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
+def test_a_path_that_fails_for_a_good_commit_as_well_has_not_noticed_the_fault(name: str) -> None:
+    """A script whose checks are for other services fails on every host; its diagnostics are judged all the same."""
+    given = dataclasses.replace(seen(name, ended(1, output=DIAGNOSTICS)), fails_anyway=True)
+    assert verdicts(given) == {given.scenario.clause: OPEN, Clause.DIAGNOSTICS: PASSED}
+    (judgement,) = (each for each in judge(given) if each.verdict is OPEN)
+    assert (judgement.cause, judgement.seen) == (
+        Cause.FAILS_ANYWAY,
+        "it ended with exit code 1, as it did for a good commit",
+    )
+    told_success = dataclasses.replace(seen(name, ended(0)), fails_anyway=True)
+    assert verdicts(told_success) == {given.scenario.clause: FAILED}
+
+
+def test_a_good_commit_that_was_activated_and_left_again_is_told_so() -> None:
+    """A path that goes back from a good commit is told apart from one that never got there."""
+    left = seen("good", ended(1), after=system(BEFORE), activations=(activation(), activation(BEFORE, 8, 9)))
+    assert told(left, Clause.CONVERGE) == (
+        f"it ended with exit code 1, and the host runs {BEFORE[:12]}, after the commit had been activated"
+    )
+    never = seen("good", ended(1), **UNCHANGED)
+    assert told(never, Clause.CONVERGE) == f"it ended with exit code 1, and the host runs {BEFORE[:12]}"
+    assert told(seen("good", ended(1)), Clause.CONVERGE) == "it ended with exit code 1, and the commit runs"
+
+
+@pytest.mark.parametrize("name", BAD)
 def test_a_failure_before_the_activation_shows_nothing(name: str) -> None:
     """Who fails sooner has not shown that he notices."""
     given = seen(name, ended(1, output=DIAGNOSTICS), **UNCHANGED)
@@ -239,6 +265,31 @@ def test_each_part_of_the_diagnostics_is_missed(gone: str, fragment: str) -> Non
     given = seen("hypervisor-500", ended(1, output=output))
     assert verdicts(given)[Clause.DIAGNOSTICS] is FAILED
     assert told(given, Clause.DIAGNOSTICS).startswith(f"missing: {fragment}")
+
+
+def test_the_unit_that_failed_beside_the_contract_is_diagnosed_as_well_as_one_of_the_contract() -> None:
+    """nixos-rebuild prints the state and the log of the very unit that failed, and no sockets."""
+    unit = f"{FAILS_BESIDE}.service"
+    shown = (
+        f"warning: the following units failed: {unit}\n\u00d7 {unit} - ChoirOS nightly report\n"
+        f"     Loaded: loaded (/etc/systemd/system/{unit}; enabled)\n     Active: failed (Result: exit-code)\n\n"
+        "Nov 23 12:00:20 choiros-a busybox[762]: word4\n"
+    )
+    given = seen("new-unit-failing", ended(4, output=shown))
+    assert told(given, Clause.DIAGNOSTICS) == "missing: the sockets (ss)"
+    sockets = "LISTEN 0 64 127.0.0.1:8080 0.0.0.0:*\n"
+    assert verdicts(seen("new-unit-failing", ended(4, output=shown + sockets)))[Clause.DIAGNOSTICS] is PASSED
+    assert (
+        verdicts(seen("evaluation-error", ended(1, output=shown + sockets), **UNCHANGED))[Clause.DIAGNOSTICS]
+        is FAILED
+    )
+
+
+def test_a_line_about_a_unit_is_not_the_journal_of_what_the_unit_logged() -> None:
+    """`systemctl status` of a unit in its restart shows systemd's last line only, and not why the unit failed."""
+    line = "Nov 23 12:00:25 choiros-a systemd[1]: hypervisor.service: Scheduled restart job, restart counter is at 1."
+    given = seen("hypervisor-down", ended(4, output=DIAGNOSTICS.replace("word1", "") + line))
+    assert told(given, Clause.DIAGNOSTICS) == "missing: the journal of hypervisor with its own lines (journalctl)"
 
 
 def test_what_is_missing_from_a_cut_output_is_open() -> None:

@@ -36,4 +36,12 @@ def test_the_last_line_is_one_that_says_something() -> None:
     """Colours and empty lines are left out, and a long line is cut."""
     assert last_line("first\n\x1b[31mlast\x1b[0m\n\n  \n") == "last"
     assert last_line("\n") == ""
-    assert len(last_line("x" * 5000)) < 5000
+    assert len(last_line("x" * 5000)) < 300
+
+
+def test_a_long_last_line_keeps_how_it_ends() -> None:
+    """nixos-rebuild repeats a whole command line before its exit status."""
+    command = f"ssh {'-o Option=value ' * 40}host -- switch-to-configuration switch"
+    last = last_line(f"building\nCommand '{command}' returned non-zero exit status 4.\n")
+    assert last.startswith("Command 'ssh -o Option=value")
+    assert last.endswith("returned non-zero exit status 4.")

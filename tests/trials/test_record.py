@@ -24,6 +24,7 @@ from switchproof.trials.record import (
     clauses_of,
     encode,
     exit_code,
+    fails_anyway,
     read_trial,
     redacted,
     unseen,
@@ -255,3 +256,15 @@ def test_secrets_are_taken_out_of_every_text() -> None:
     made = redacted(trial(), lambda text: text.replace("deploy", "[redacted]"))
     assert made.subject.command.startswith("./[redacted].sh")
     assert made.verdict is RunVerdict.CANONICAL
+
+
+def test_only_a_failure_after_the_activation_of_a_good_commit_makes_others_worth_nothing() -> None:
+    """A success, a failure before the activation, a time limit and a bad commit say nothing of that kind."""
+    assert fails_anyway(result(seen("good", ended(1))))
+    assert fails_anyway(result(seen("branch-moved", ended(1))))
+    assert not fails_anyway(result(seen("good")))
+    assert not fails_anyway(result(seen("good", ended(1), **UNCHANGED)))
+    assert not fails_anyway(result(seen("good", ended(None))))
+    assert not fails_anyway(result(seen("hypervisor-500", ended(1))))
+    assert not fails_anyway(msgspec.structs.replace(result(seen("good", ended(1))), witness=None, exit_codes=()))
+    assert not fails_anyway(None)

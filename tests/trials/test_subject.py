@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.providers.lab.errors import CommandFailedError
+from switchproof.deploy.providers.lab.trial import arguments as watching
 from switchproof.deploy.providers.lab.trial import subject as module
 from switchproof.deploy.providers.lab.trial.arguments import Arguments
 from switchproof.deploy.providers.lab.trial.seen import Ended, Process
@@ -116,4 +118,18 @@ def test_a_secret_in_an_argument_is_seen(run: Run) -> None:
     """Its name and the program are told, the secret is not; in the environment it is no finding."""
     with Arguments({"the token": "s3cr3t-value", "the key": "k3y-value"}) as arguments:
         run("sh -c 'sleep 0.5; : s3cr3t-value'", KEY="k3y-value")
+    assert arguments.findings == ("the token stood in the command line of `sh`",)
+
+
+def test_a_secret_that_a_process_takes_later_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that becomes another program keeps its number, long after the first looks at it."""
+    monkeypatch.setattr(watching, "LOOKS", 0)
+    with Arguments({"the token": "s3cr3t-value"}) as arguments:
+        program = subprocess.Popen(["sh", "-c", "read line; : s3cr3t-value"], stdin=subprocess.PIPE)
+        try:
+            deadline = time.monotonic() + SOON_S
+            while not arguments.findings and time.monotonic() < deadline:
+                time.sleep(watching.INTERVAL_S)
+        finally:
+            program.communicate(b"\n")
     assert arguments.findings == ("the token stood in the command line of `sh`",)

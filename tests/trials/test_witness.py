@@ -36,9 +36,17 @@ def test_a_switch_that_fails_is_one_activation() -> None:
         f"finished switching to system configuration {OLD}",
     )
     first, second = failed.activations()
-    assert (first.revision, first.finished) == (ASKED, None)
+    assert first.finished is not None
+    assert (first.revision, first.failed, (first.finished - first.began).total_seconds()) == (ASKED, 2, 1.0)
     assert second.finished is not None
-    assert (second.revision, (second.finished - second.began).total_seconds()) == (BEFORE, 1.0)
+    assert (second.revision, second.failed) == (BEFORE, None)
+    assert (second.finished - second.began).total_seconds() == 1.0
+
+
+def test_a_switch_that_never_reports_its_end_is_not_finished() -> None:
+    """Neither success nor failure is made up for it."""
+    (only,) = host(f"switching to system configuration {TOP}").activations()
+    assert (only.finished, only.failed) == (None, None)
 
 
 def test_two_switches_of_one_system_are_two() -> None:

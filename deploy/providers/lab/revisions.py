@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Clause = Literal["revision", "converge", "hypervisor", "runtime"]
+FAILS_BESIDE: Final = "nightly-report"
+"""The unit of broken/new-unit-failing that fails beside the contract's, without `.service`."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ _NOT_CONVERGING: Final = (
 
     [Service]
     Type=oneshot
+    ${lib.logWord "nightly-report"}
     ExecStart=${lib.tool "busybox"}/bin/busybox ls /var/lib/choiros/report
   '';
 }

@@ -12,7 +12,9 @@ from switchproof.deploy.providers.lab.trial.subject import process_numbers, read
 INTERVAL_S = 0.03
 """Seconds between two scans; a process with a shorter life may be missed."""
 LOOKS = 4
-"""Scans per process: between fork and exec a process has another one's command line."""
+"""Scans per new process: between fork and exec a process has another one's command line."""
+AGAIN = 30
+"""Scans between two later looks at a process, which may have become another program since."""
 
 
 class Arguments:
@@ -45,12 +47,16 @@ class Arguments:
         return tuple(f"{name} stood in the command line of `{program}`" for name, program in self._found.items())
 
     def _watch(self) -> None:
+        scans = 0
         while not self._over.wait(INTERVAL_S):
+            scans += 1
             present = process_numbers()
             self._seen = {pid: self._seen.get(pid, 0) for pid in present}
             for pid in present:
                 if self._seen[pid] < LOOKS:
                     self._seen[pid] += 1
+                    self._look(pid)
+                elif (pid + scans) % AGAIN == 0:  # not all at once
                     self._look(pid)
 
     def _look(self, pid: int) -> None:

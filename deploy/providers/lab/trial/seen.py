@@ -41,15 +41,17 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         began: When it began.
-        finished: When it reported its end; None if it never did.
+        finished: When it reported its end or its failure; None if it never did.
         toplevel: The system.
         revision: Commit of this system.
+        failed: The exit status of a failure that it reported; else None.
     """
 
     began: dt.datetime
     finished: dt.datetime | None
     toplevel: str
     revision: str
+    failed: int | None = None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

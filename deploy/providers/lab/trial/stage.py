@@ -14,6 +14,7 @@ from switchproof.deploy.providers.lab import process
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.kinds import Runtime, Shape
 from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.providers.lab.revisions import FAILS_BESIDE
 from switchproof.deploy.providers.lab.ssm.endpoint import SsmEndpoint
 from switchproof.deploy.providers.lab.ssm.faults import Fault
 from switchproof.deploy.providers.lab.trial.subject import MARK
@@ -61,7 +62,7 @@ class Stage:
         self.host = lab.hosts[HOST]
         self.shape = lab.state.shape
         self.endpoint = endpoint
-        self.words = {name: f"word{secrets.token_hex(6)}" for name in UNITS[lab.state.shape]}
+        self.words = {name: f"word{secrets.token_hex(6)}" for name in (*UNITS[lab.state.shape], FAILS_BESIDE)}
         self.url = f"file://{lab.repository}"
         self._token = token
         self.units = UNITS[self.shape]
@@ -196,6 +197,7 @@ class Stage:
         for unit, word in self.words.items():
             for name in (unit, f"sandbox-{unit}"):
                 self._write(f"/etc/switchproof-lab/word-{name}", f"{word}\n")
+        for unit in self.units:
             self.let_behave(unit, "")
         units = [unit for several in self.units.values() for unit in several]
         self.inside(f"systemctl restart {shlex.join(units)}")

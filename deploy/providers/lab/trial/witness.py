@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.kinds import Shape
@@ -25,7 +27,9 @@ SWITCH = "nixos-rebuild-switch-to-configuration.service"
 _STEP_S = 120.0
 
 _REQUEST = re.compile(r"([A-Z]+) (\S+) (\d{3}|no answer)\b")
-_SWITCHING = re.compile(r"(switching to|finished switching to) system configuration (/nix/store/\S+)(?!\S| failed)")
+_SWITCHING = re.compile(
+    r"(switching to|finished switching to) system configuration (/nix/store/\S+)(?: failed \(status (\d+)\))?"
+)
 
 LIMITS = "/run/switchproof-lab/limits"
 """The file in which stand-ins note requests that they cannot serve although the real programs can."""
@@ -120,15 +124,13 @@ class Host:
             match = _SWITCHING.search(_message(entry))
             if match is None:
                 continue
-            if match[1] == "switching to":
+            if match[1] == "switching to" and match[3] is None:
                 revision = self._run(["cat", f"{match[2]}/configuration-revision"])[1].strip()
                 at = _time(entry)
                 switches.append(Activation(began=at, finished=None, toplevel=match[2], revision=revision))
             elif (index := _unfinished(switches, match[2])) is not None:
-                begun = switches[index]
-                switches[index] = Activation(
-                    began=begun.began, finished=_time(entry), toplevel=begun.toplevel, revision=begun.revision
-                )
+                failed = int(match[3]) if match[3] else None
+                switches[index] = msgspec.structs.replace(switches[index], finished=_time(entry), failed=failed)
         return tuple(switches)
 
     def used_nixos_rebuild(self) -> bool:
