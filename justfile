@@ -184,12 +184,16 @@ checkouts: packages
 parity: packages
     SWITCHPROOF_PARITY=all pytest tests/deploys/test_parity.py
 
+# Deploy by every way to build and to log in, and write the table to docs/; takes about a quarter of an hour.
+combinations: packages
+    SWITCHPROOF_COMBINATIONS=all pytest tests/deploys/test_combinations.py
+
 # Run our own deploy paths and every bad example through every scenario; takes about a quarter of an hour.
 trials: packages
     SWITCHPROOF_TRIALS=all pytest tests/trials
 
 # Prove all that the suite samples, and make every table and picture in docs/ again but that of `just real`; takes half a day.
-prove: protocol checkouts trials cut-points parity faults (mutants "--write") bench screenshots
+prove: protocol checkouts trials cut-points parity combinations faults (mutants "--write") bench screenshots
 
 # Pin CI's packages to the current releases: versions for tests, digests for packages that run beside deploy keys.
 lock:

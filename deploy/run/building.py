@@ -42,7 +42,12 @@ _FOREIGN = re.compile(
 )
 """The words of nix 2.26 and of 2.34 about a derivation for another kind of machine."""
 
-_NO_DAEMON = "error: Nix daemon disconnected unexpectedly"
+_NO_DAEMON = re.compile(
+    r"^\s*error: (Nix daemon disconnected unexpectedly|cannot connect to (socket|daemon) at"
+    r"|cannot open connection to remote store 'daemon'|opening lock file '/nix/var/nix/db/)",
+    re.MULTILINE,
+)
+"""The words of nix, also where a user who is not root has no daemon. What builds print comes behind their names."""
 
 
 @dataclass(frozen=True)
@@ -221,10 +226,10 @@ class Workshop:
     def _other_cause(self, name: str, problem: str, log: str) -> BuildFailed | None:
         """Return the error for a build that failed because of the machine, not because of the commit."""
         last = "".join(log.splitlines(keepends=True)[-_LAST_LINES:])
-        if _NO_DAEMON in last:
+        if _NO_DAEMON.search(last):
             return BuildFailed(
-                f"{problem}, because its Nix daemon ended, or does not let the user in (allowed-users); no host was "
-                f"touched:\n{last.strip()}"
+                f"{problem}, because its Nix daemon does not run, ended, or does not let the user in "
+                f"(allowed-users); no host was touched:\n{last.strip()}"
             )
         if foreign := _FOREIGN.search(last):
             needs, has = foreign["needs"] or foreign["needs_now"], foreign["has"] or foreign["has_now"]

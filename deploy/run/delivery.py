@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import threading
 import time
@@ -33,6 +34,9 @@ FETCH_S = 3600.0
 _PATH = 'PATH="/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin"; export PATH\n'
 _IMPORT = "/bin/sh -c 'PATH=/run/current-system/sw/bin:$PATH:/usr/local/bin:/usr/bin:/bin exec nix-store --import'"
 _CHUNK, _SAY_S, _LONGEST = 2**17, 5.0, 300
+
+_FULL = re.compile("No space left on device|disk is full", re.IGNORECASE)
+"""The words of the kernel and of nix's database; they also come where inodes or a quota are used up."""
 
 SOURCES = "/var/lib/switchproof/sources"
 
@@ -254,11 +258,29 @@ class Delivery:
         if done.exit_status != 0:
             how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
             problem = last_lines(done.stderr) or f"nix-store on the host ended with {how} and no message"
+            self._refuse_full(connection, problem)
             raise Inconclusive(
                 f"{self._host}: the system was only partly copied, so nothing was switched: {problem}",
                 "Make sure that /nix/store on the host has free space, and that nix works there.",
             )
         return sent.size
+
+    def _refuse_full(self, connection: Sending, problem: str) -> None:
+        """End the copy with a sentence of its own if a problem is that of a full store.
+
+        Raises:
+            Inconclusive: It is; the sentence has what is free now, if the host says so.
+        """
+        if not _FULL.search(problem):
+            return
+        done = connection.run(f"{_PATH}df -B1 --output=avail /nix/store\n".encode(), timeout_s=ASK_S)
+        free = done.stdout.split()[-1:]
+        now = f", and has {_mib(int(free[0]))} MiB now" if free and free[0].isdigit() else ""
+        raise Inconclusive(
+            f"{self._host}: /nix/store on the host became full during the copy{now}; nothing was switched: {problem}",
+            "Free space there outside of the store first, as nix-collect-garbage needs some itself; it then removes "
+            "what was copied.",
+        )
 
     def _chunks(self, exported: Output, sent: _Sent) -> Iterator[bytes]:
         reported = time.monotonic()
@@ -280,9 +302,9 @@ class Delivery:
         done = connection.run(text.encode(), timeout_s=ASK_S)
         path = done.stdout.decode("utf-8", "replace").strip()
         if done.exit_status != 0 or path != toplevel:
-            raise Inconclusive(
-                f"{self._host}: {toplevel} is missing on the host after the copy: {last_lines(done.stderr) or path}"
-            )
+            problem = last_lines(done.stderr) or path
+            self._refuse_full(connection, problem)
+            raise Inconclusive(f"{self._host}: {toplevel} is missing on the host after the copy: {problem}")
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self._host, text=text))

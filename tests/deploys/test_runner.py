@@ -16,6 +16,7 @@ import pytest
 
 from switchproof.deploy.contract import Clause, HostState, Verdict
 from switchproof.deploy.providers.lab.lab import Lab
+from tests.commits import push
 from tests.deploys.sessions import Ended, session, target_file
 from tests.labs import own
 from tests.runners import HALF, Runner, runner_with_nix
@@ -58,7 +59,13 @@ class Deploys:
     folder: Path
 
     def run(
-        self, revision: str, *options: str, stall_s: float = 30.0, substituter: str = "", specialisation: str = ""
+        self,
+        revision: str,
+        *options: str,
+        stall_s: float = 30.0,
+        substituter: str = "",
+        specialisation: str = "",
+        reserve_mib: int = 0,
     ) -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
@@ -68,6 +75,7 @@ class Deploys:
             hosts = hosts.replace("[[hosts]]\n", f'[[hosts]]\nspecialisation = "{specialisation}"\n')
         build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
         build += f'substituter = "{substituter}"\n' if substituter else ""
+        build += f"[preflight]\nstore_mib = {reserve_mib}\n" if reserve_mib else ""
         targets.write_text(hosts + build, encoding="utf-8")
         path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
         asked = ("--provider=lab", f"--targets={targets}", f"--sha={revision}", *options)
@@ -286,3 +294,97 @@ def test_a_damaged_path_of_the_runner_is_not_copied(lab: Lab, deploys: Deploys) 
     assert "the runner's copy of a store path is damaged, so nothing was switched" in words(ended.output)
     assert unchanged(ended)
     assert systems(lab) == were
+
+
+def assert_full(printed: str) -> None:
+    assert printed.rsplit(maxsplit=1)[-1] == "0"
+
+
+@pytest.fixture
+def small_store(lab: Lab) -> Iterator[Callable[[], None]]:
+    """Give host `a` a /nix that has room for a system, and fill what is left of it when that is asked for."""
+    size = "$(($(du -sm /nix | cut -f1) + 96))m"
+    make = f"set -e; mkdir /small; mount -t tmpfs -o size={size} small /small; cp -a /nix/. /small"
+    inside(lab, f"{make}; mount --bind /small /nix")
+    assert inside(lab, "stat -f -c %T /nix/store") == "tmpfs"
+    yield lambda: assert_full(inside(lab, "cat /dev/zero >/nix/filler 2>/dev/null; df --output=avail /nix/store"))
+    inside(lab, "umount -l /nix; umount -l /small; rmdir /small")
+
+
+@pytest.mark.parametrize("tree", ["main", "refs/heads/both"], ids=["for the root", "for the system"])
+def test_a_store_that_fills_during_the_copy_is_one_sentence(
+    lab: Lab,
+    deploys: Deploys,
+    small_store: Callable[[], None],
+    beside: Callable[[Callable[[], Ended]], Future[Ended]],
+    *,
+    tree: str,
+) -> None:
+    """There was room when the copy began; what is free now is told, and both hosts stay what they were."""
+    were = systems(lab)
+    deploys.runner.exports(deploys.runner.waiting())
+    run = beside(lambda: deploys.run(push(lab, tree, "Full"), reserve_mib=1))
+    await_import(lab)
+    small_store()
+    deploys.runner.go.touch()
+    ended = run.result()
+    assert ended.status == 11, ended.output
+    assert "/nix/store on the host became full during the copy, and has 0 MiB now; nothing was switched" in words(
+        ended.output
+    )
+    assert unchanged(ended)
+    assert systems(lab) == were
+
+
+def roots(lab: Lab) -> set[str]:
+    return set(inside(lab, "ls -d /var/lib/switchproof/runs/*/built 2>/dev/null || true").split())
+
+
+def await_copy(lab: Lab, before: set[str]) -> str:
+    """Wait until host `a` has its whole system under a root, and return the root."""
+    deadline = time.monotonic() + LONGEST_S
+    while not (new := roots(lab) - before):
+        assert time.monotonic() < deadline, "the host did not get its system"
+        time.sleep(0.1)
+    return new.pop()
+
+
+@pytest.fixture
+def for_b_alone(runner: Runner) -> None:
+    """Let only the export for host `b` stand still, so that `a` has its system and waits."""
+    runner.exports(f'case $* in *choiros-b*) {runner.waiting()} ;; *) real "$@" ;; esac')
+
+
+@pytest.mark.usefixtures("for_b_alone")
+def test_what_was_copied_outlives_the_garbage_collector(
+    lab: Lab, deploys: Deploys, beside: Callable[[Callable[[], Ended]], Future[Ended]]
+) -> None:
+    """A host that waits for others keeps its system for the switch."""
+    were, sha = roots(lab), push(lab, "main", "Kept")
+    run = beside(lambda: deploys.run(sha))
+    root = await_copy(lab, were)
+    inside(lab, "nix-collect-garbage --quiet")
+    assert inside(lab, f"readlink -e {root}")
+    deploys.runner.go.touch()
+    ended = run.result()
+    assert ended.status == 0, ended.output
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+
+
+@pytest.mark.usefixtures("for_b_alone")
+def test_a_system_that_is_gone_before_the_switch_is_not_switched_to(
+    lab: Lab, deploys: Deploys, beside: Callable[[Callable[[], Ended]], Future[Ended]]
+) -> None:
+    """The host looks for it again at the switch; one sentence names it, and the host stays what it was."""
+    were, sha = roots(lab), push(lab, "main", "Gone")
+    was = systems(lab)[0]
+    run = beside(lambda: deploys.run(sha))
+    root = await_copy(lab, were)
+    system = inside(lab, f"readlink {root}")
+    inside(lab, f"rm {root}; nix-collect-garbage --quiet; test ! -e {system}")
+    deploys.runner.go.touch()
+    ended = run.result()
+    assert ended.status == 1, ended.output
+    assert ended.record.host("a").state is HostState.UNCHANGED
+    assert f"error: {system} is missing on this host" in words(ended.output)
+    assert systems(lab)[0] == was

@@ -33,6 +33,8 @@ class Store:
         status: With what an import ends.
         free: What df prints of the store.
         cached: What comes from the substituter.
+        words: What an import says on standard error.
+        unrooted: Why it cannot hold the system.
     """
 
     host = "a"
@@ -46,10 +48,12 @@ class Store:
         status: int = 0,
         free: str = f"{2**30}",
         cached: Sequence[str] = (),
+        words: str = "",
+        unrooted: str = "",
     ) -> None:
         self.has, self.breaks, self.forgets, self.status = set(has), breaks, forgets, status
         self.free, self.cached, self.fetches = free, cached, list[str]()
-        self.sent: list[list[str]] = []
+        self.sent, self.words, self.unrooted = list[list[str]](), words, unrooted
 
     def connect(self, _: str) -> Store:
         return self
@@ -64,11 +68,12 @@ class Store:
             self.fetches.append(text)
             self.has.update(self.cached)
             return Completed(b"", b"copying path\nwarning: not signed\nerror: build failed", 1, 0.0)
+        if text.endswith("df -B1 --output=avail /nix/store\n"):
+            return Completed(f"     Avail\n{self.free}\n".encode(), b"", 0, 0.0)
         assert f"--realise {SYSTEM.toplevel}" in text
-        there = SYSTEM.toplevel in self.has
-        return Completed(
-            SYSTEM.toplevel.encode() if there else b"", b"" if there else b"no such path", not there, 0.0
-        )
+        there = SYSTEM.toplevel in self.has and not self.unrooted
+        words = b"" if there else (self.unrooted or "no such path").encode()
+        return Completed(SYSTEM.toplevel.encode() if there else b"", words, not there, 0.0)
 
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
         assert "nix-store --import" in command
@@ -81,7 +86,7 @@ class Store:
             raise ConnectionLost("a", "gone", "Look.")
         if not self.status:
             self.has.update(paths)
-        return Completed(b"", b"error: no space left on device", self.status, 0.0)
+        return Completed(b"", self.words.encode(), self.status, 0.0)
 
     def close(self) -> None:
         pass
@@ -156,12 +161,26 @@ def test_a_copy_that_is_always_cut_off_ends_in_a_sentence(tmp_path: Path, export
     assert len(store.sent) == TRIES
 
 
-def test_a_host_that_cannot_take_the_system_says_why(tmp_path: Path, exports: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "error: cannot open connection",
+            "the system was only partly copied, so nothing was switched: error: cannot",
+        ),
+        ("error: writing: No space left on device", "became full during the copy, and has 1024 MiB now; nothing was"),
+        ("error: executing SQLite query: database or disk is full", "became full during the copy, and has 1024 MiB"),
+    ],
+)
+def test_a_host_that_cannot_take_the_system_says_why(
+    tmp_path: Path, exports: Callable[[str], None], words: str, said: str
+) -> None:
     """Its own last words are in the sentence, and it is not tried again."""
     exports(NAMES)
-    store = Store(status=1)
-    with pytest.raises(Inconclusive, match="no space left on device"):
+    store = Store(status=1, words=words)
+    with pytest.raises(Inconclusive, match=said) as raised:
         deliver(tmp_path, store)
+    assert words in str(raised.value)
     assert len(store.sent) == 1
 
 
@@ -253,6 +272,14 @@ def test_what_is_not_there_after_the_copy_is_not_switched_to(tmp_path: Path, exp
     exports("exit 0")
     with pytest.raises(Inconclusive, match="is missing on the host after the copy: no such path"):
         deliver(tmp_path, Store())
+
+
+def test_a_store_without_room_for_the_root_is_full(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """The system is there, and is not called missing."""
+    exports(NAMES)
+    store = Store(unrooted="error: writing to file: No space left on device")
+    with pytest.raises(Inconclusive, match="became full during the copy, and has 1024 MiB now; nothing was switched"):
+        deliver(tmp_path, store)
 
 
 class Receiver(Store):

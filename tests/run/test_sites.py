@@ -224,7 +224,12 @@ error: Cannot build '/nix/store/x.drv'.
        Required system: 'aarch64-linux' with features {}
        Current system: 'x86_64-linux' with features {kvm}
 END"""
-NO_DAEMON = "echo 'error: Nix daemon disconnected unexpectedly (maybe it crashed?)'; exit 1"
+NO_DAEMON = (
+    "error: Nix daemon disconnected unexpectedly (maybe it crashed?)",
+    "     error: cannot open connection to remote store 'daemon': error: reading from file: Connection reset by peer",
+    "       error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused",
+    "error: opening lock file '/nix/var/nix/db/big-lock': Permission denied",
+)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +237,15 @@ NO_DAEMON = "echo 'error: Nix daemon disconnected unexpectedly (maybe it crashed
     [
         ("echo 'error: no such attribute' >&2; exit 1", r"on the builder big \(exit status 1\); no host was touched"),
         ("kill -KILL $$", "because it was killed there; no host was touched"),
-        (NO_DAEMON, "because its Nix daemon ended, or does not let the user in"),
+        *((f'echo "{words}"; exit 1', "because its Nix daemon does not run, ended, or") for words in NO_DAEMON),
+        (f"echo 'test> {NO_DAEMON[0]}'; exit 1", r"\(exit status 1\); no host was touched"),
         (FOREIGN, "web is built on aarch64-linux, and the builder big is x86_64-linux; choose a builder"),
         (FOREIGN_NOW, "web is built on aarch64-linux, and the builder big is x86_64-linux; choose a builder"),
     ],
-    ids=["failed", "killed", "no daemon", "foreign", "foreign in nix 2.34"],
+    ids=[
+        *("failed", "killed", "daemon ended", "user not allowed", "daemon stopped", "no daemon"),
+        *("words of a build", "foreign", "foreign in nix 2.34"),
+    ],
 )
 def test_each_way_in_which_a_build_ends_has_its_own_sentence(
     tmp_path: Path, clone: Path, nix: Callable[[str], None], *, nix_does: str, said: str
