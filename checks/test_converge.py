@@ -37,6 +37,9 @@ def test_the_switch_ended_well(convergence: Convergence, reboot: str, show: Show
         f"the {convergence.stage} did not end within {convergence.limit_s or 0:g} s (converge.timeout_s), and the "
         f"host stopped it\nthe last lines of its log:\n{convergence.excerpt}"
     )
+    assert convergence.ending is not Ending.NO_SPECIALISATION, (
+        f"{convergence.excerpt.removeprefix('error: ')}; the host was not touched"
+    )
     if not convergence.finished:
         raise Inconclusive(f"{convergence.ending.value}; systemd reports for its unit: {convergence.unit.strip()}")
     assert convergence.activated, f"{convergence.ending.value}\nthe switch reported:\n{convergence.excerpt}"
@@ -104,7 +107,13 @@ def test_the_host_lets_a_new_connection_in(locked_out: str, let_in: str, within_
 
 @pytest.mark.when("deploy", "rollback")
 def test_the_running_system_is_the_expected_one(  # noqa: PLR0917 - fixtures, which pytest gives by name
-    observation: Observation, expected_system: str, reboot: str, went_back: str, convergence: Convergence, show: Show
+    observation: Observation,
+    expected_system: str,
+    specialisation: str | None,
+    reboot: str,
+    went_back: str,
+    convergence: Convergence,
+    show: Show,
 ) -> None:
     """The running system is the one built from the commit; after a rollback, exactly the one from before.
 
@@ -117,17 +126,37 @@ def test_the_running_system_is_the_expected_one(  # noqa: PLR0917 - fixtures, wh
     if went_back and convergence.ending is not Ending.DONE:
         raise Inconclusive(f"{went_back} Look first at how the switch ended: {convergence.ending.value}")
     assert running == expected_system or not went_back, went_back
+    of_the_build = running == convergence.profile or observation.system.specialisation
+    problem = observation.system.wrong_specialisation(specialisation) if specialisation and of_the_build else ""
     assert running == expected_system, (
         f"{reboot}, and runs {running}; expected {expected_system}"
         if reboot
-        else f"expected {expected_system}, running {running}"
+        else f"expected {expected_system}, running {running}{f': {problem}' if problem else ''}"
     )
 
 
+@pytest.mark.when("evaluation")
+def test_the_running_system_is_what_the_commit_evaluates_to(
+    observation: Observation, evaluated_system: str, show: Show
+) -> None:
+    """The running system is the one that a new evaluation of the commit gives, store path for store path.
+
+    A system names its commit itself, so one with another content can name the same commit.
+
+    Try: deploy the commit again, and find out where this system was built, and from what.
+    """
+    system = observation.system
+    running = system.profile if system.specialisation else system.running
+    show(expected=evaluated_system, seen=running, command="readlink -e /run/current-system")
+    assert running == evaluated_system, f"the commit evaluates to {evaluated_system}, running {running}"
+
+
 def test_the_system_profile_is_the_running_system(
-    observation: Observation, expected_profile: str, show: Show
+    observation: Observation, expected_profile: str, specialisation: str | None, show: Show
 ) -> None:
     """The system profile points to the running system; after going back, to what it pointed to before.
+
+    If the target file names a specialisation, the profile's system has it, and it runs.
 
     If the profile points elsewhere, the host may boot a system that nobody verified.
 
@@ -135,9 +164,10 @@ def test_the_system_profile_is_the_running_system(
     """
     system = observation.system
     show(
-        expected=expected_profile,
+        expected=expected_profile + (f", whose specialisation {specialisation!r} runs" if specialisation else ""),
         seen=f"{system.profile} (generation {system.generation})"
-        + (f", which only links to {system.wrapped}" if system.wrapped else ""),
+        + (f", which only links to {system.wrapped}" if system.wrapped else "")
+        + (f", whose specialisation {system.specialisation!r} runs" if system.specialisation else ""),
         command="readlink -e /nix/var/nix/profiles/system",
     )
     assert system.profile, "the host did not report where its system profile points"
@@ -145,6 +175,8 @@ def test_the_system_profile_is_the_running_system(
         f"the profile points to {system.profile}, not to {expected_profile}, and {system.running} is running; "
         "an earlier switch did not finish, or somebody activated another system by hand"
     )
+    problem = "" if specialisation is None else system.wrong_specialisation(specialisation)
+    assert not problem, problem
 
 
 @pytest.mark.when("deploy", "audit")

@@ -45,6 +45,11 @@ class Mode(enum.StrEnum):
         """Whether such a run changes hosts, so that it needs their locks."""
         return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
 
+    @property
+    def needs_a_system(self) -> bool:
+        """Whether such a run needs the system of a requested commit, so that somebody has to build it."""
+        return self in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}
+
 
 PARALLEL = 64
 """Hosts that an audit is connected to at the same time. Each takes four threads, a descriptor and memory for one
@@ -154,6 +159,7 @@ class Plan:
         cutover: The request for an audit of the cutover.
         parallel: Hosts that an audit is connected to at the same time.
         shard: The shard of hosts that it audits; None for all hosts.
+        evaluates: Whether an audit compares with a new evaluation of the commit, where `target.build` says.
         source: The commit that this machine sends to the hosts; None if they fetch.
     """
 
@@ -173,6 +179,7 @@ class Plan:
     gate: Gate | None = None
     checks: tuple[Path, ...] = ()
     cutover: CutoverAsked | None = None
+    evaluates: bool = False
     parallel: int = PARALLEL
     shard: Shard | None = None
     source: Source | None = None
@@ -199,7 +206,8 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
         raise UsageError(settings.missing(options.provider, path))
-    target = load(path, environ, options.hosts, options.build if mode in {Mode.DEPLOY, Mode.DRILL} else "host")
+    evaluates = mode is Mode.AUDIT and options.build is not None
+    target = load(path, environ, options.hosts, options.build if mode.needs_a_system or evaluates else "host")
     refuse_short(path, target, environ)
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)
     targets_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -271,6 +279,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         gate=None if options.collect_only or options.cutover is not None else _gate(options, mode, target, path),
         checks=own_checks(options.checks, target.checks, path),
         cutover=_cutover(options, mode, target, path),
+        evaluates=evaluates,
         parallel=parallel,
         shard=shard,
         source=source,
@@ -300,7 +309,7 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
     if options.source is None or options.collect_only:
         return None
     name = f"--source={options.source}"
-    if mode not in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}:
+    if not mode.needs_a_system:
         raise UsageError(f"{name}: only for a deploy, a drill or a plan; a run with --{mode} sends no source")
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: a source can be sent only over SSH; push the commit, and leave out {name}")
@@ -316,14 +325,20 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
 
 def _check_build(options: Options, mode: Mode, target: Target, path: Path) -> None:
     """Check that systems can be built where they shall be."""
-    if options.build is not None and mode not in {Mode.DEPLOY, Mode.DRILL}:
-        raise UsageError(
-            f"--build={options.build}: only for a deploy or a drill; a run with --{mode} builds nothing new"
-        )
     on = target.build.on
+    name = f"--build={options.build}" if options.build else f"{path}: build.on"
+    if options.build is not None and not mode.needs_a_system:
+        if mode is not Mode.AUDIT:
+            raise UsageError(
+                f"{name}: only for a deploy, a drill, a plan or an audit; a run with --{mode} builds nothing"
+            )
+        if on == "host" or options.sha is None:
+            raise UsageError(
+                f"{name}: an audit compares hosts with what a commit evaluates to on the runner or on a builder: set "
+                "--sha=REV, and --build=runner or a builder's name"
+            )
     if on == "host":
         return
-    name = f"--build={on}" if options.build else f"{path}: build.on"
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: built systems can be copied only over SSH; let these hosts build (--build=host)")
     if not (options.source or target.build.repository or target.repository.url):

@@ -317,6 +317,7 @@ class Dialogue:
             status=int(status) if re.fullmatch("[0-9]{1,3}", status) else None,
             stage=frame.text("stage").strip(),
             expected=frame.text("expected").strip(),
+            profile=frame.get("profile").strip(),
             unit=frame.text("unit"),
             journal=frame.text("journal"),
             log=text,

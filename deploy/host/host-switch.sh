@@ -54,6 +54,9 @@ NO_HYPERVISOR=${NO_HYPERVISOR:-}
 # What age calls a file's recipient, of this host's SSH key; and whether a system with secrets that cannot be decrypted is switched
 # to all the same.
 AGE_RECIPIENT=${SWITCHPROOF_AGE_RECIPIENT:-} LOCKED_SECRETS=${SWITCHPROOF_LOCKED_SECRETS:-}
+# The specialisation of the system that is to run; empty for the system itself.
+SPECIALISATION=${SPECIALISATION:-}
+readonly SPECIALISED=(${SPECIALISATION:+--specialisation "$SPECIALISATION"})
 OFFSET=${SWITCHPROOF_OFFSET:-0} WAIT_S=${SWITCHPROOF_WAIT_S:-0}
 
 # One concern a fragment. Before the script travels, each line with HERE gives way to the text that it sources, or goes.

@@ -74,6 +74,9 @@ VARIABLES: Mapping[str, Variable] = {
         reaches_jobs=True,
     ),
     "FLAKE_ATTR": Variable("the host's name in the flake", WORD, reaches_jobs=True),
+    "SPECIALISATION": Variable(
+        "the specialisation of the system that is to run; empty: the system itself", WORD, reaches_jobs=True
+    ),
     "SWITCHPROOF_RUN": Variable("the run's id", WORD, reaches_jobs=True),
     "SWITCHPROOF_OWNER": Variable("who runs it, shown to a run that finds the host locked", TEXT, reaches_jobs=True),
     "SWITCHPROOF_LEASE_S": Variable("seconds for which the lock outlasts the run's last word", NUMBER),

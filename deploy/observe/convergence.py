@@ -16,6 +16,7 @@ class Ending(enum.Enum):
     EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
     DISK_FULL = "the host's disk is full, so the system could not be built; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
+    NO_SPECIALISATION = "the system has no such specialisation; the host was not touched"
     SECRETS_LOCKED = "the host cannot decrypt secrets of the system; it was not touched"
     NOT_REALISED = "a store path of the bridge could not be had; the host was not touched"
     NOT_INSTALLED = "a program of the bridge could not be installed; nothing was switched"
@@ -42,6 +43,7 @@ _BY_STATUS = {
 }
 
 _BEFORE_THE_SWITCH = {
+    "specialisation": Ending.NO_SPECIALISATION,
     "secrets": Ending.SECRETS_LOCKED,
     "realise": Ending.NOT_REALISED,
     "arm": Ending.NOT_ARMED,
@@ -74,8 +76,9 @@ class Convergence:
     Attributes:
         finished: Whether the job recorded its own result.
         status: The exit status that it recorded; None without one.
-        stage: Its last stage: build, secrets, realise, arm, install, switch or rollback.
+        stage: Its last stage: build, specialisation, secrets, realise, arm, install, switch or rollback.
         expected: The toplevel that the host should run.
+        profile: The toplevel that the system profile should point to; another one if a specialisation should run.
         unit: The state of the job's unit, as systemd shows it.
         journal: The messages of switch-to-configuration in the journal.
         log: The whole log.
@@ -106,6 +109,7 @@ class Convergence:
     failing: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     restored: bool = False
+    profile: str = ""
 
     @property
     def ending(self) -> Ending:
@@ -132,6 +136,11 @@ class Convergence:
         return _BY_STATUS.get(status, Ending.STOPPED if status > 128 else failed)  # noqa: PLR2004 - signals
 
     @property
+    def boots(self) -> tuple[str, ...]:
+        """The systems that the host may boot from then on: a boot loader starts a specialisation only if told to."""
+        return (self.profile, self.expected) if self.profile not in {"", self.expected} else (self.expected,)
+
+    @property
     def activated(self) -> bool:
         """Whether the activation completed, even if units failed afterwards."""
         return self.ending in {Ending.DONE, Ending.UNITS_FAILED}
@@ -139,7 +148,7 @@ class Convergence:
     @property
     def touched(self) -> bool:
         """Whether the host may have changed; the stages up to `arm` change nothing that runs or boots."""
-        return self.stage not in {"", "build", "secrets", "realise", "arm"} and not self.restored
+        return self.stage not in {"", "build", "specialisation", "secrets", "realise", "arm"} and not self.restored
 
     @property
     def failed_units(self) -> frozenset[str]:

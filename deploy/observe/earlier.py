@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.frame import Frame, FrameError
@@ -12,7 +12,7 @@ from switchproof.deploy.observe.revision import is_commit, is_generation
 UNREACHED = "no new connection came"
 """How a host begins to say that it went back as nobody reached it anew after its switch."""
 
-_FIELD = "\x1f"
+_FIELD, _PART = "\x1f", "\x1e"
 _SHOWN = 12
 
 
@@ -32,6 +32,7 @@ class Generation:
         there: Whether that system is still complete; garbage collection may have removed it.
         current: Whether the profile points to it now.
         commit: The commit that it was built from; empty if unknown.
+        specialisations: The toplevels of its specialisations, by name.
     """
 
     number: int
@@ -39,6 +40,7 @@ class Generation:
     there: bool
     current: bool
     commit: str
+    specialisations: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"generation {self.number}{f' of commit {self.commit[:_SHOWN]}' if self.commit else ''}"
@@ -59,8 +61,11 @@ class Past:
     earlier: str
 
     def of(self, toplevel: str) -> Generation | None:
-        """Return the newest generation of a system; None if it has none."""
-        return next((each for each in reversed(self.generations) if each.toplevel == toplevel), None)
+        """Return the newest generation of a system, or of the one whose specialisation it is; None if it has none."""
+        newest_first = reversed(self.generations)
+        return next(
+            (each for each in newest_first if toplevel in {each.toplevel, *each.specialisations.values()}), None
+        )
 
     def has(self, toplevel: str) -> bool:
         """Whether a system is still on the host, as a generation or as the one before the newest deploy."""
@@ -69,8 +74,10 @@ class Past:
 
     def described(self, toplevel: str) -> str:
         """Return a system as text: its path, generation and commit."""
-        generation = self.of(toplevel)
-        return f"{toplevel}{f' ({generation})' if generation else ''}"
+        if (generation := self.of(toplevel)) is None:
+            return toplevel
+        names = [name for name, special in generation.specialisations.items() if special == toplevel]
+        return f"{toplevel} ({f'specialisation {names[0]!r} of ' if names else ''}{generation})"
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,11 @@ def read_past(frame: Frame) -> Past:
         if len(fields) < 5 or not fields[0].isdecimal():  # noqa: PLR2004 - those that are read below
             raise FrameError(f"the host's generations cannot be understood: {line[:80]!r}")
         number, toplevel, there, current, commit = fields[:5]
-        generations.append(Generation(int(number), toplevel, there == "yes", current == "yes", commit.strip()))
+        named = (each.partition(" ") for each in "".join(fields[6:7]).split(_PART) if each)
+        special = {name: path for name, _, path in named}
+        generations.append(
+            Generation(int(number), toplevel, there == "yes", current == "yes", commit.strip(), special)
+        )
     return Past(
         running=frame.text("running").strip(),
         generations=tuple(sorted(generations, key=lambda each: each.number)),
@@ -158,29 +169,36 @@ def read_returned(frame: Frame) -> Returned | None:
     return Returned(*(values.get(name, "").strip() for name in names))
 
 
-def choose(past: Past, asked: str | None, proven: Sequence[Proven] = ()) -> Choice:
+def choose(past: Past, asked: str | None, proven: Sequence[Proven] = (), specialisation: str | None = None) -> Choice:
     """Choose the system that a rollback restores.
 
     Args:
         past: The systems that the host can go back to.
         asked: A generation's number or a commit; None if the option has no value.
         proven: The systems of canonical runs, newest first. They count only if `asked` is None.
+        specialisation: The specialisation of a generation that is restored, if that generation has it.
 
     Raises:
         NothingEarlier: The host does not have that system; nothing was touched.
     """
     if asked is None:
-        toplevel, why = _left_open(past, proven)
+        system, why = _left_open(past, proven)
     elif is_generation(asked):
-        toplevel, why = _by_number(past, int(asked)), f"--rollback={asked} asks for that generation"
+        system, why = _by_number(past, int(asked)), f"--rollback={asked} asks for that generation"
     else:
-        toplevel, why = _by_commit(past, asked), f"--rollback={asked} asks for that commit"
+        system, why = _by_commit(past, asked), f"--rollback={asked} asks for that commit"
+    if isinstance(system, str):
+        toplevel = system
+    else:
+        toplevel = system.specialisations.get(specialisation or "", system.toplevel)
+        if specialisation and specialisation not in system.specialisations:
+            why += f", which has no specialisation {specialisation!r}"
     generation = past.of(toplevel)
     commit = generation.commit if generation else ""
     return Choice(toplevel, commit, why, f"from {past.described(past.running)} to {past.described(toplevel)}")
 
 
-def _by_number(past: Past, number: int) -> str:
+def _by_number(past: Past, number: int) -> Generation:
     generation = next((each for each in past.generations if each.number == number), None)
     if generation is None:
         raise NothingEarlier(f"--rollback={number}: the host has no generation {number}; {_offer(past)}")
@@ -189,23 +207,23 @@ def _by_number(past: Past, number: int) -> str:
             f"--rollback={number}: generation {number} is gone: garbage collection removed {generation.toplevel}; "
             f"{_offer(past)}"
         )
-    return generation.toplevel
+    return generation
 
 
-def _by_commit(past: Past, asked: str) -> str:
+def _by_commit(past: Past, asked: str) -> Generation:
     of_commit = [each for each in past.generations if each.commit and _same_commit(each.commit, asked)]
     there = [each for each in of_commit if each.there]
     if not there:
         gone = f"its generation {of_commit[-1].number} is garbage-collected; " if of_commit else ""
         raise NothingEarlier(f"--rollback={asked}: the host has no system of that commit; {gone}{_offer(past)}")
-    return there[-1].toplevel
+    return there[-1]
 
 
 def _same_commit(known: str, asked: str) -> bool:
     return is_commit(asked) and known.startswith(asked.lower())
 
 
-def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:
+def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str | Generation, str]:
     for ended in proven:
         if ended.toplevel != past.running and past.has(ended.toplevel):
             return (
@@ -217,7 +235,7 @@ def _left_open(past: Past, proven: Sequence[Proven]) -> tuple[str, str]:
     current = next((each.number for each in past.generations if each.current), None)
     for each in reversed(past.generations):
         if each.there and each.toplevel != past.running and (current is None or each.number < current):
-            return each.toplevel, "it is the newest generation before the current one with another system"
+            return each, "it is the newest generation before the current one with another system"
     raise NothingEarlier(f"--rollback: the host has nothing to go back to; {_offer(past)}")
 
 

@@ -24,6 +24,7 @@ class SystemIdentity(msgspec.Struct, frozen=True):
         revision: Full commit that the system reports; None without one.
         boot_id: The kernel's id of this boot.
         nar_hash: Hash of the running system as a Nix archive (`sha256:` and base 32); None if unknown.
+        specialisation: The name of the profile's specialisation that runs; None if none of them does.
     """
 
     toplevel: str | None
@@ -31,6 +32,7 @@ class SystemIdentity(msgspec.Struct, frozen=True):
     revision: str | None
     boot_id: str | None
     nar_hash: str | None = None
+    specialisation: str | None = None
 
 
 class PromotedFrom(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,6 +137,35 @@ class Workshop:
             began = time.monotonic()
         return built
 
+    def evaluate(self, revision: str, configurations: Iterable[str]) -> dict[str, str]:
+        """Evaluate each configuration once; nothing is built, except what the evaluation itself imports.
+
+        Args:
+            revision: The commit, of which a part suffices.
+            configurations: The configurations.
+
+        Returns:
+            The store paths of their systems.
+
+        Raises:
+            BuildFailed: The machine was lost, or git or nix failed; the message ends with their last lines.
+        """
+        self._deadline = time.monotonic() + self._target.build.timeout_s
+        label = self._site.label
+        folder = self._fetch(revision)
+        named = f"git -C {shlex.quote(folder)}/source rev-parse {shlex.quote(revision)}'^{{commit}}' </dev/null\n"
+        sha = self._run(named, f"git on {label} could not name the commit {revision}").strip()
+        found: dict[str, str] = {}
+        for name in dict.fromkeys(configurations):
+            self._say(f"nix evaluates {name} on {label}")
+            wanted = shlex.quote(f"git+file://{quote(folder)}/source?rev={sha}#{_toplevel(name)}.outPath")
+            problem = f"nix could not evaluate {name} on {label}"
+            found[name] = self._run(f"{_NIX} eval --raw {wanted} </dev/null\n", problem).strip()
+            if not STORE_PATH.fullmatch(found[name]):
+                raise BuildFailed(f"{problem}: it printed no store path, but {found[name][:200]!r}")
+            self._note(f"{label} evaluated {name} of {sha}: {found[name]}.")
+        return found
+
     def break_off(self) -> None:
         """End the running programs; no other one is started."""
         self._is_broken_off = True
@@ -172,8 +201,7 @@ class Workshop:
         log: deque[str] = deque(maxlen=_LINES)
         label = self._site.label
         self._say(f"nix builds {name} on {label}")
-        attribute = f'nixosConfigurations."{name}".config.system.build.toplevel'
-        built = shlex.join(["--out-link", link, f"{flake}#{attribute}"])
+        built = shlex.join(["--out-link", link, f"{flake}#{_toplevel(name)}"])
         problem = f"nix could not build {name} on {label}"
         try:
             self._run(f"{_NIX} build --print-build-logs {built} </dev/null 2>&1\n", problem, log)
@@ -277,6 +305,10 @@ class Workshop:
 
     def _say(self, text: str) -> None:
         self._journal.emit(LogLine(host=self._host, text=text))
+
+
+def _toplevel(configuration: str) -> str:
+    return f'nixosConfigurations."{configuration}".config.system.build.toplevel'
 
 
 class _Printed:

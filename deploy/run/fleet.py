@@ -14,6 +14,7 @@ from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
 from switchproof.deploy.plan import Mode, Plan
@@ -23,7 +24,7 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
 from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.journey import Journey
-from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 from switchproof.deploy.run.sites import Remote, Runner, Site, Stock
 from switchproof.deploy.target.types import OWN
 
@@ -112,6 +113,18 @@ class Fleet:
         if leg not in ended:  # a host that was lost may have reported it later
             _raise_any(problems, host)
         return ended[leg]
+
+    def evaluated(self, host: str) -> str:
+        """Return the system that the commit evaluates to for a host, without building it.
+
+        Raises:
+            SwitchproofError: The problem that prevented it.
+        """
+        _raise_any(self._resolved, host)
+        found = self._evaluated
+        if isinstance(found, Exception):
+            raise found
+        return found[self.journeys[host].host.flake_attr]
 
     def observation(self, host: str, leg: Leg) -> Observation:
         """Return the observation of a host.
@@ -355,7 +368,7 @@ class Fleet:
 
     @property
     def _builds_elsewhere(self) -> bool:
-        return self.plan.target.build.on != "host" and self.plan.mode in {Mode.DEPLOY, Mode.DRILL}
+        return self.plan.target.build.on != "host" and self.plan.mode.needs_a_system
 
     @contextmanager
     def _renewing(self) -> Iterator[None]:
@@ -392,8 +405,18 @@ class Fleet:
         return _in_parallel(self._all, take)
 
     @cached_property
+    def _evaluated(self) -> dict[str, str] | Exception:
+        with self._workshop as workshop:
+            try:
+                self._site.reach()
+                return workshop.evaluate(self._commit, [host.flake_attr for host in self.plan.target.hosts])
+            except Exception as error:  # noqa: BLE001 - it is raised for each host
+                return error
+
+    @cached_property
     def _compared(self) -> Problems:
-        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
+        held_up = self._barrier(self._resolved) or self._barrier(self._supplied)
+        return held_up or _in_parallel(self._all, Journey.compare)
 
     @cached_property
     def _inspected(self) -> Problems:

@@ -18,6 +18,7 @@ from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
+from switchproof.deploy.observe.planned import Differences, read_differences
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
 from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.observe.secrets import recipient_of
@@ -30,7 +31,7 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
-from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
+from switchproof.deploy.run.results import Confirmation, Diagnostics, is_same
 from switchproof.deploy.run.sites import Stock
 from switchproof.deploy.run.visit import LOOK, Visit
 
@@ -96,7 +97,7 @@ class Journey(Visit):
                 self._claimed = True  # also when its answer is lost
                 frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1", **self._taking})
                 self._take(frame)
-                self.choice = choose(read_past(frame), asked, proven)
+                self.choice = choose(read_past(frame), asked, proven, self.host.specialisation)
                 self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
         return self.choice
 
@@ -191,12 +192,10 @@ class Journey(Visit):
             values = {"SWITCHPROOF_JOB": self._jobs[-1], "SWITCHPROOF_KEEP": "1", "SWITCHPROOF_OUTCOME": "passed"}
             frame = self._host_side.ask("confirm", values, 2 * ANSWER_S)
             outcome, ended = frame.text("outcome"), self.convergences.get(self.leg)
-            answer = Confirmation(
-                outcome,
-                frame.get("detail").strip(),
-                ended.expected if ended else "",
-                choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None,
-            )
+            boot = choose_boot(read_boot_facts(frame), self.plan.target.boot.loader) if outcome == "ok" else None
+            boots = ended.boots if ended else ("",)
+            expected = boot.first_of(*boots) if boot else boots[0]
+            answer = Confirmation(outcome, frame.get("detail").strip(), expected, boot)
             # A host that keeps the system but boots another one is rolled back like a failed one.
             self.kept = answer.is_lasting
             if answer.outcome == "ok":
@@ -308,16 +307,14 @@ class Journey(Visit):
         """
         if self.differences is None:
             assert self.resolution is not None  # the fleet resolves first
-            values = {"RELEASE_SHA": self.resolution.sha}
+            values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
             with self._phase("plan"):
                 self._host_side.ask("plan", values)
                 ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
                 frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
                     raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.excerpt}")
-                self.differences = Differences(
-                    *(frame.text(name) for name in ("running", "expected", "closure", "units"))
-                )
+                self.differences = read_differences(frame)
         return self.differences
 
     @property

@@ -23,6 +23,7 @@ from switchproof.deploy.observe.earlier import Choice, read_returned
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_failed, read_units
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import (
     Readiness,
     describe,
@@ -45,7 +46,7 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
 from switchproof.deploy.run.delivery import Delivery, source_file
 from switchproof.deploy.run.knock import Knock
-from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 from switchproof.deploy.target.types import Health, Host
 
 NO_STORE_PATH = "this nixos-rebuild takes no store path"
@@ -310,7 +311,10 @@ class Visit:
             self._journal.keep(self.host.name, "before.txt", "what the host was before anything changed", text)
         self.before = Before(read_system(frame), read_units(frame), read_failed(frame))
         was = self.before.system
-        if was.profile and was.profile != was.running:
+        if was.specialisation:
+            if was.specialisation != self.host.specialisation:
+                self._warn(f"Before this run, the host ran the specialisation {was.specialisation!r} of its system.")
+        elif was.profile and was.profile != was.running:
             self._warn(
                 f"Before this run, the system profile pointed to {was.profile}, but the host ran {was.running}. "
                 "A rollback restores both."
@@ -360,6 +364,7 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
         "WORKDIR": target.repository.checkout,
         "REPO_URL": source_file(run) if plan.source else target.repository.url or "",
         "FLAKE_ATTR": host.flake_attr,
+        "SPECIALISATION": host.specialisation or "",
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,
         "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + target.confirm_s + 600)),

@@ -71,6 +71,7 @@ PATTERNS: Patterns = {
         "a name of at most 40 letters, digits and _.- that does not begin with . or -",
         "fleet",
     ),
+    r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)": ("a specialisation's name", "maintenance"),
     r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)": ("a name of the flake's nixosConfigurations", "choiros-a"),
     r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)": ("a user's or group's name", "root"),
     r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)": ("an environment variable's name", "DEPLOY_REPO_TOKEN"),

@@ -92,11 +92,13 @@ class Host(Builder, frozen=True, kw_only=True):
     Attributes:
         name: Its name, which file names and test ids contain.
         flake_attr: Its name among the flake's nixosConfigurations.
+        specialisation: The specialisation of its system that runs; by default the system itself.
         groups: Names under which `--host=@group` selects it.
         allow_dirty: Whether it takes a working tree that is not committed (`--dirty`).
     """
 
     flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")]
+    specialisation: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)")] | None = None
     groups: tuple[Name, ...] = ()
     allow_dirty: bool = False
 

@@ -65,12 +65,12 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "audit": Session(
         "Verify what hosts run, without changing anything.",
-        ("--sha", *_HOSTS, "--parallel", "--shard", "--sign-key", *_CUTOVER, *_LAB),
+        ("--sha", *_HOSTS, "--build", "--parallel", "--shard", "--sign-key", *_CUTOVER, *_LAB),
         means=("--audit",),
     ),
     "plan": Session(
         "Show what a deploy would change, without changing anything.",
-        ("--sha", *_HOSTS, *_SOURCE, *_LAB),
+        ("--sha", *_HOSTS, "--build", *_SOURCE, *_LAB),
         means=("--plan",),
     ),
     "preflight": Session(

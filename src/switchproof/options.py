@@ -138,7 +138,7 @@ def declare(add: Callable[..., None]) -> None:
         "--build",
         metavar="WHERE",
         help="where systems are built: host, runner, or a host's or builder's name (default: build.on of the target "
-        "file)",
+        "file); an audit of a revision evaluates there, and compares",
     )
     add("--source", metavar="DIR", help="send the commit from this clone; the hosts fetch nothing")
     add("--dirty", action="store_true", help="with --source: its working tree as it is; the run is inconclusive")

@@ -138,7 +138,7 @@ def running(
     expected: str, reboot: str = "", went_back: str = "", ended: Convergence = DONE, system: str = TOPLEVEL
 ) -> None:
     seen = observed(system__running=system)
-    test_converge.test_the_running_system_is_the_expected_one(seen, expected, reboot, went_back, ended, Shown())
+    test_converge.test_the_running_system_is_the_expected_one(seen, expected, "", reboot, went_back, ended, Shown())
 
 
 def test_running_system_is_held_against_the_expected_one() -> None:
@@ -157,6 +157,38 @@ def test_running_system_is_held_against_the_expected_one() -> None:
     assert message(returned) == ["It went back."]
 
 
+def test_the_system_itself_in_place_of_its_specialisation_is_named() -> None:
+    """Of what was built the wrong part runs: the sentence says which."""
+    ended = dataclasses.replace(DONE, profile=TOPLEVEL)
+    check = test_converge.test_the_running_system_is_the_expected_one
+    with pytest.raises(AssertionError, match=f"running {TOPLEVEL}: the host runs the system itself, "):
+        check(observed(), OLD, "quiet", "", "", ended, Shown())
+    with pytest.raises(AssertionError, match=f"^expected {OLD}, running {TOPLEVEL}\n"):
+        check(observed(), OLD, "quiet", "", "", DONE, Shown())
+
+
+def test_specialisation_that_the_system_does_not_have_is_one_sentence() -> None:
+    """The host's words name those that it has."""
+    log = "--- specialisation\nerror: /nix/store/x has no specialisation 'quiet'; it has: loud\n"
+    none = dataclasses.replace(DONE, status=1, stage="specialisation", log=log)
+    with pytest.raises(AssertionError) as failed:
+        test_converge.test_the_switch_ended_well(none, "", Shown())
+    assert message(failed) == ["/nix/store/x has no specialisation 'quiet'; it has: loud; the host was not touched"]
+
+
+def test_specialisation_of_the_profile_s_system_must_be_the_wanted_one() -> None:
+    """Where a way back decides what runs, any will do."""
+    show, quiet = Shown(), observed(system__specialisation="quiet")
+    profile_check(quiet, TOPLEVEL, "quiet", show)
+    assert show.seen.endswith("whose specialisation 'quiet' runs")
+    assert show.expected == f"{TOPLEVEL}, whose specialisation 'quiet' runs"
+    profile_check(quiet, TOPLEVEL, None, Shown())
+    with pytest.raises(AssertionError, match="and the target file names none"):
+        profile_check(quiet, TOPLEVEL, "", Shown())
+    with pytest.raises(AssertionError, match="runs the system itself, not the specialisation 'quiet'"):
+        profile_check(observed(), TOPLEVEL, "quiet", Shown())
+
+
 def test_host_that_went_back_after_an_unknown_end_is_inconclusive() -> None:
     """Then the end of the switch is what to look at."""
     with pytest.raises(
@@ -165,18 +197,21 @@ def test_host_that_went_back_after_an_unknown_end_is_inconclusive() -> None:
         running(TOPLEVEL, went_back="It went back.", ended=KILLED)
 
 
+profile_check = test_converge.test_the_system_profile_is_the_running_system
+
+
 def test_profile_must_point_to_the_expected_system() -> None:
     """A profile of links to the running system will do; another one, or none, will not."""
     show = Shown()
-    test_converge.test_the_system_profile_is_the_running_system(observed(), TOPLEVEL, show)
+    profile_check(observed(), TOPLEVEL, "", show)
     assert show.seen == f"{TOPLEVEL} (generation 42)"
     wrapped = observed(system__profile=OLD, system__wrapped=TOPLEVEL)
-    test_converge.test_the_system_profile_is_the_running_system(wrapped, TOPLEVEL, show)
+    profile_check(wrapped, TOPLEVEL, "", show)
     assert show.seen == f"{OLD} (generation 42), which only links to {TOPLEVEL}"
     with pytest.raises(AssertionError, match=f"the profile points to {OLD}, not to {TOPLEVEL}"):
-        test_converge.test_the_system_profile_is_the_running_system(observed(system__profile=OLD), TOPLEVEL, Shown())
+        profile_check(observed(system__profile=OLD), TOPLEVEL, "", Shown())
     with pytest.raises(AssertionError, match="did not report where its system profile points"):
-        test_converge.test_the_system_profile_is_the_running_system(observed(system__profile=""), TOPLEVEL, Shown())
+        profile_check(observed(system__profile=""), TOPLEVEL, "", Shown())
 
 
 OTHER = "f" * 40

@@ -24,7 +24,7 @@ def test_a_reboot_comes_before_the_system_that_runs_after_it() -> None:
     seen = read_observation(frame({}))
     with pytest.raises(AssertionError, match=f"^{REBOOT}, and runs {TOPLEVEL}; expected {NEW}"):
         test_converge.test_the_running_system_is_the_expected_one(
-            seen, NEW, REBOOT, "", ended(finished=True), Shown()
+            seen, NEW, "", REBOOT, "", ended(finished=True), Shown()
         )
     with pytest.raises(AssertionError, match=f"^{REBOOT} before the switch had ended; .*journalctl -b -1"):
         test_converge.test_the_switch_ended_well(ended(finished=False), REBOOT, Shown())
@@ -36,5 +36,5 @@ def test_a_return_is_told_as_what_follows_from_the_switch() -> None:
     went_back = "The host went back by itself."
     with pytest.raises(Inconclusive, match=r"^The host went back by itself\. Look first at how the switch ended"):
         test_converge.test_the_running_system_is_the_expected_one(
-            seen, NEW, "", went_back, ended(finished=False), Shown()
+            seen, NEW, "", "", went_back, ended(finished=False), Shown()
         )

@@ -58,18 +58,28 @@ class Deploys:
     runner: Runner
     folder: Path
 
-    def run(self, revision: str, *, stall_s: float = 30.0, substituter: str = "", reserve_mib: int = 0) -> Ended:
+    def run(
+        self,
+        revision: str,
+        *options: str,
+        stall_s: float = 30.0,
+        substituter: str = "",
+        specialisation: str = "",
+        reserve_mib: int = 0,
+    ) -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
         hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
         assert _B in hosts
+        if specialisation:
+            hosts = hosts.replace("[[hosts]]\n", f'[[hosts]]\nspecialisation = "{specialisation}"\n')
         build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
         build += f'substituter = "{substituter}"\n' if substituter else ""
         build += f"[preflight]\nstore_mib = {reserve_mib}\n" if reserve_mib else ""
         targets.write_text(hosts + build, encoding="utf-8")
         path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
-        options = ("--provider=lab", f"--targets={targets}", f"--sha={revision}")
-        return session(*options, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
+        asked = ("--provider=lab", f"--targets={targets}", f"--sha={revision}", *options)
+        return session(*asked, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
 
 
 _B = '"b"\nflake_attr = "choiros-b"'
@@ -150,6 +160,34 @@ def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deplo
     assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
 
 
+def test_an_audit_compares_with_a_new_evaluation(lab: Lab, deploys: Deploys) -> None:
+    """Hosts run what the commit evaluates to, store path for store path, and not what another one evaluates to."""
+    ended = deploys.run("main")
+    assert ended.status == 0, ended.output
+    same = deploys.run("main", "--audit", "--build=runner")
+    assert same.status == 0, same.output
+    other = deploys.run("v3", "--audit", "--build=runner")
+    assert other.status == 1, other.output
+    for name, running in zip(lab.hosts, systems(lab), strict=True):
+        compared = [check for check in same.clause(name, Clause.CONVERGE).checks if "evaluates" in check.id]
+        assert [(check.expected, check.seen) for check in compared] == [(running, running)]
+        assert "converge/the-running-system-is-what-the-commit-evaluates-to" in {c.id for c in other.failed(name)}
+
+
+def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Deploys) -> None:
+    """The hosts evaluate and build nothing, and their systems stay; what a deploy would copy has been copied."""
+    before = systems(lab)
+    ended = deploys.run("v3", "--plan")
+    assert ended.status == 0, ended.output
+    assert systems(lab) == before
+    for name, build in zip(lab.hosts, ended.record.builds, strict=True):
+        (check,) = ended.clause(name, Clause.CONVERGE).checks
+        assert check.expected == build.toplevel
+        assert "would restart the following units" in check.seen or "would stop the following units" in check.seen
+        assert "to build" not in check.seen
+        assert "store paths were copied from the runner" in str(ended.record.host(name).notes)
+
+
 @pytest.mark.parametrize(
     ("key", "revision", "says"),
     [
@@ -178,6 +216,20 @@ def test_a_system_that_fails_goes_back(lab: Lab, deploys: Deploys) -> None:
     assert ended.status == 1, ended.output
     assert [ended.record.host(name).state for name in ("a", "b")] == [HostState.ROLLED_BACK] * 2
     assert systems(lab) == were
+
+
+def test_a_specialisation_of_what_the_runner_built_runs(lab: Lab, deploys: Deploys) -> None:
+    """nixos-rebuild takes its name beside the store path; the profile is what was built."""
+    ended = deploys.run("specialised", specialisation="maintenance")
+    assert ended.status == 0, ended.output
+    built = [build.toplevel for build in ended.record.builds]
+    special = "/nix/var/nix/profiles/system/specialisation/maintenance"
+    for host, toplevel in zip(("a", "b"), built, strict=True):
+        assert inside(lab, f"readlink -f /nix/var/nix/profiles/system; readlink -f {special}", host).split() == [
+            toplevel,
+            inside(lab, "readlink -f /run/current-system", host),
+        ]
+    assert deploys.run("main").status == 0
 
 
 def test_a_build_that_fails_is_a_failed_clause(lab: Lab, deploys: Deploys) -> None:

@@ -181,6 +181,30 @@ def reboot(machine: LabHost, run: str) -> None:
     assert switched.confirm() == "late"
 
 
+def reboot_of_a_specialisation(machine: LabHost, run: str) -> None:
+    """What ran before was a specialisation, which no boot loader starts: the guard switches to it after the boot."""
+    sha, earlier = commit(machine, "specialised"), inside(machine, "readlink -e /run/current-system")
+    values = {"SWITCHPROOF_RUN": f"{run}-1", "RELEASE_SHA": sha, "SPECIALISATION": "maintenance"}
+    assert ask(machine, "resolve", SWITCHPROOF_CLAIM="1", **values).text("outcome") == "ok"
+    assert ask(machine, "converge", **values).text("outcome") == "started"
+    ended = finish(machine, f"{run}-1")
+    special, base = (ended.text(name).strip() for name in ("expected", "profile"))
+    assert ask(machine, "confirm", SWITCHPROOF_KEEP="1", **values).text("outcome") == "ok"
+    switched = switch(machine, run)
+    assert (switched.earlier, machine.boots()) == (special, base)
+    leader = machine.leader()
+    inside(machine, REBOOT)
+    machine.wait_ready(not_leader=leader)
+    wait_for(lambda: switched.guard() == "returned", "the host went back")
+    is_at = inside(machine, "readlink -e /run/current-system /nix/var/nix/profiles/system").split()
+    assert (is_at, machine.boots()) == ([special, base], base)
+    assert "why rebooted before it was confirmed" in ask(machine, "status").text("returned")
+    rolled = {"SWITCHPROOF_RUN": f"{run}-2", "SWITCHPROOF_TO": earlier}
+    assert ask(machine, "rollback", **rolled).text("outcome") == "started"
+    assert finish(machine, f"{run}-2", "rollback").text("rc").strip() == "0"
+    assert ask(machine, "confirm", SWITCHPROOF_KEEP="1", **rolled).text("outcome") == "ok"
+
+
 def test_an_unconfirmed_host_comes_up_on_the_earlier_system(several: Lab) -> None:
     """Wherever in a switch or on a way back the power goes or the host reboots, it ends as it was before."""
     on_all(
@@ -192,6 +216,7 @@ def test_an_unconfirmed_host_comes_up_on_the_earlier_system(several: Lab) -> Non
             "cut-going-back": cut_while_going_back,
             "cut-in-a-rollback": cut_in_a_rollback,
             "reboot": reboot,
+            "reboot-of-a-specialisation": reboot_of_a_specialisation,
         },
     )
 

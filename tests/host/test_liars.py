@@ -43,7 +43,7 @@ def judge(seen: Observation) -> None:
     """Hold the hypervisor against the contract, as the checks do."""
     test_converge.test_unit_definitions_are_those_of_the_running_system(seen, set(), (), Shown())
     test_converge.test_processes_run_from_the_running_system(seen, set(), Shown())
-    test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, Shown())
+    test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, "", Shown())
     endpoint, checks = hypervisor(seen), EndpointChecks()
     for check in (checks.test_its_units_are_active, checks.test_its_port_is_its_own):
         check(endpoint, Shown())
@@ -216,9 +216,9 @@ def test_a_profile_of_nothing_but_links_is_the_system_s(machine: LabHost) -> Non
         inside(machine, f"ln -sfn /root/wrapper {profile}")
         shown = Shown()
         seen = look(machine)
-        test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, shown)
+        test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, "", shown)
         assert "which only links to" in shown.seen
         inside(machine, "ln -sfn /bin/true /root/wrapper/kernel")
         seen = look(machine)
         with pytest.raises(AssertionError, match="the profile points to /root/wrapper"):
-            test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, Shown())
+            test_converge.test_the_system_profile_is_the_running_system(seen, seen.system.running, "", Shown())

@@ -432,13 +432,37 @@ def test_nixos_rebuild_behaves_as_the_version_that_is_asked_for(
 
 
 def test_a_store_path_is_switched_to_as_it_is(machine: Machine) -> None:
-    """--store-path builds nothing and refuses a flake beside it."""
+    """--store-path builds nothing and refuses a flake beside it, or --rollback."""
     machine.put_on("v3")
     earlier = machine.pointers().current
     machine.put_on("main")
     assert machine.sh(f"NIXOS_NO_SYNC=1 nixos-rebuild switch --store-path {earlier}").code == 0
     assert machine.pointers() == Pointers(earlier, earlier, earlier)
     assert machine.sh(f"nixos-rebuild switch --store-path {earlier} --flake /srv#choiros-a").code == 2
+    assert machine.sh(f"nixos-rebuild switch --store-path {earlier} --rollback").code == 2
+
+
+def test_a_specialisation_runs_and_the_system_itself_is_the_profile(machine: Machine) -> None:
+    """Its switch leaves the default of systemd-boot alone; one that is missing is seen once the profile has moved."""
+    machine.put_on("main")
+    before = machine.pointers()
+    machine.put_on("specialised")
+    base = machine.pointers().profile
+    machine.put_on("main")
+    to = f"NIXOS_NO_SYNC=1 nixos-rebuild switch --store-path {base}"
+    assert machine.sh(f"{to} --specialisation maintenance").code == 0
+    special = machine.value(f"readlink -f {base}/specialisation/maintenance")
+    assert machine.pointers() == Pointers(base, special, before.boot)
+    entries = machine.value("cat /boot/loader/entries/*-specialisation-maintenance.conf")
+    assert f"init={special}/init" in entries
+    machine.put_on("main")
+    missing = machine.sh(f"{to} -c nosuch")
+    assert (missing.code, machine.pointers()) == (1, Pointers(base, before.current, before.boot))
+    assert "error: specialisation not found: nosuch" in missing.output
+    assert (
+        "can only be used with 'switch' and 'test'"
+        in machine.sh(f"nixos-rebuild boot --store-path {base} -c maintenance").output
+    )
 
 
 @pytest.mark.parametrize(

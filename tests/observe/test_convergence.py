@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from switchproof.deploy.observe.convergence import Convergence, Ending
@@ -57,6 +59,7 @@ def failed_with(status: int) -> str:
             Ending.DISK_FULL,
         ),
         (ended(status=0, stage="build"), Ending.UNKNOWN),
+        (ended(status=1, stage="specialisation"), Ending.NO_SPECIALISATION),
         (ended(status=1, stage="secrets"), Ending.SECRETS_LOCKED),
         (ended(status=1, stage="arm"), Ending.NOT_ARMED),
         (ended(status=0, stage="arm"), Ending.UNKNOWN),
@@ -72,6 +75,20 @@ def test_each_end_has_its_meaning(convergence: Convergence, ending: Ending) -> N
     """Stage, exit status, journal and systemd's word together say how a switch ended."""
     assert convergence.ending is ending
     assert convergence.activated == (ending in {Ending.DONE, Ending.UNITS_FAILED})
+
+
+def test_specialisation_that_is_missing_touches_nothing() -> None:
+    """It is looked for before anything is switched."""
+    assert not ended(status=1, stage="specialisation").touched
+
+
+@pytest.mark.parametrize(
+    ("profile", "boots"),
+    [("", ("/nix/store/x",)), ("/nix/store/x", ("/nix/store/x",)), ("/p", ("/p", "/nix/store/x"))],
+)
+def test_profile_s_system_boots_before_its_specialisation(profile: str, boots: tuple[str, ...]) -> None:
+    """Where both are the same, or an older host names no profile, it is what runs."""
+    assert dataclasses.replace(ended(), profile=profile).boots == boots
 
 
 def test_build_never_activates() -> None:

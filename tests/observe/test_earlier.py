@@ -108,6 +108,31 @@ def test_nothing_to_go_back_to_is_refused() -> None:
         chosen(of=past())
 
 
+def with_special(number: int, name: str, **special: str) -> str:
+    parts = "".join(f"{each} {system(of)}\x1e" for each, of in special.items())
+    return line(number, name).removesuffix("\n") + f"\x1f{parts}\n"
+
+
+def test_generation_is_restored_with_the_specialisation_of_the_target_file() -> None:
+    """One that has none of that name is restored itself, and the reason says so."""
+    host = past(with_special(2, "a", quiet="b", loud="d"), line(3, "e"), running="f")
+    quiet = choose(host, "2", specialisation="quiet")
+    assert (quiet.toplevel, quiet.why) == (system("b"), "--rollback=2 asks for that generation")
+    assert quiet.intent.endswith(f"to {system('b')} (specialisation 'quiet' of generation 2)")
+    assert choose(host, "2").toplevel == system("a")
+    without = choose(host, "3", specialisation="quiet")
+    assert (without.toplevel, without.why) == (
+        system("e"),
+        "--rollback=3 asks for that generation, which has no specialisation 'quiet'",
+    )
+
+
+def test_specialisation_that_a_canonical_run_left_is_there_as_long_as_its_generation() -> None:
+    """Its path is no generation's, but a generation has it."""
+    host = past(with_special(2, "a", quiet="b"), line(3, "c", current=True))
+    assert chosen(None, "b", of=host) == system("b")
+
+
 def test_intent_says_from_what_to_what() -> None:
     """Before anything changes, a rollback says both systems with generation and commit, and why this one."""
     made = choose(past(*GAPS), "5")

@@ -204,6 +204,31 @@ def test_kernel_that_waits_for_a_reboot_is_reported(parts: str, kernels: str, sa
     assert seen.system.awaits_reboot == says
 
 
+def test_reboot_ends_a_specialisation() -> None:
+    """Its kernel waits for a reboot that leads elsewhere, unless the boot loader is told to start it."""
+    parts = {"system.reboot": "kernel", "system.specialisation": "quiet"}
+    waits = observed(**parts).system.awaits_reboot
+    assert waits.endswith("is in use; it starts the specialisation 'quiet' only if the boot loader is told to.")
+
+
+@pytest.mark.parametrize(
+    ("runs", "wanted", "says"),
+    [
+        ("", "", None),
+        ("quiet", "quiet", None),
+        ("quiet", "", "runs the specialisation 'quiet' of its system, and the target file names none"),
+        ("", "quiet", "runs the system itself, not the specialisation 'quiet' that the target file names"),
+        ("loud", "quiet", "runs the specialisation 'loud', not the specialisation 'quiet' that the target file"),
+    ],
+)
+def test_specialisation_is_the_one_that_is_wanted(runs: str, wanted: str, says: str | None) -> None:
+    """The system itself, one of its specialisations and another one are three different things."""
+    system = observed(**{"system.specialisation": runs}).system
+    assert (says or "") in system.wrong_specialisation(wanted)
+    assert bool(says) == bool(system.wrong_specialisation(wanted))
+    assert system.identity.specialisation == (runs or None)
+
+
 def test_host_that_says_nothing_of_its_system_has_none() -> None:
     """What was not said is None in the record, never an empty path."""
     nothing = dict.fromkeys(("running", "boot_id", "generation", "revision", "built_from", "nar_hash"), "")

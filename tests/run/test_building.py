@@ -108,6 +108,32 @@ def test_hosts_of_one_configuration_share_one_build(
     assert log.read_text(encoding="utf-8") == "building units.drv\n"
 
 
+def test_an_evaluation_builds_nothing_and_is_of_the_full_commit(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """An audit may name a part of the commit; each configuration is evaluated once."""
+    calls = nix(f'echo "$*" >>"$CALLS"; printf %s {TOPLEVEL}')
+    shop, journal = workshop(tmp_path, repository)
+    with shop:
+        assert shop.evaluate(sha[:8], ["web", "web"]) == {"web": TOPLEVEL}
+    (call,) = calls.read_text(encoding="utf-8").splitlines()
+    assert " eval --raw " in call
+    assert call.endswith(f'?rev={sha}#nixosConfigurations."web".config.system.build.toplevel.outPath')
+    assert not [event for event in journal.events if isinstance(event, SystemBuilt)]
+
+
+def test_what_cannot_be_evaluated_is_told(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """nix's own words come with it; other words than a store path are no system."""
+    nix('case "$*" in *web*) echo no ;; *) echo "error: undefined" >&2; exit 1 ;; esac')
+    shop, _ = workshop(tmp_path, repository)
+    with shop, pytest.raises(BuildFailed, match="no store path, but 'no'"):
+        shop.evaluate(sha, ["web"])
+    with shop, pytest.raises(BuildFailed, match=r"(?s)could not evaluate db on the runner.*undefined"):
+        shop.evaluate(sha, ["db"])
+
+
 def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
     tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
 ) -> None:

@@ -176,7 +176,9 @@ def test_a_switch_that_was_not_begun_is_not_asked_for(tmp_path: Path) -> None:
 def follows(seen: Observation, ended: Convergence, went_back: str) -> None:
     """See that a look after the return accuses the new system of nothing."""
     with pytest.raises(Inconclusive, match=r"by itself .* how the switch ended: the system was activated, but units"):
-        test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", went_back, ended, Shown())
+        test_converge.test_the_running_system_is_the_expected_one(
+            seen, ended.expected, "", "", went_back, ended, Shown()
+        )
     with pytest.raises(Inconclusive, match="only follows from an earlier problem: It went back by itself"):
         test_converge.test_the_system_is_of_the_commit(seen, NEW, went_back, Shown())
 
@@ -187,6 +189,6 @@ def test_a_return_from_a_good_switch_is_told_as_what_it_is() -> None:
     ended = Convergence(True, 0, "switch", "/nix/store/new", "", "", "", "converge.log")
     said = "It went back by itself at 1:02: nobody confirmed it."
     with pytest.raises(AssertionError, match=f"^{said}"):
-        test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", said, ended, Shown())
+        test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", "", said, ended, Shown())
     with pytest.raises(AssertionError, match=f"expected /nix/store/new, running {TOPLEVEL}"):
-        test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", "", ended, Shown())
+        test_converge.test_the_running_system_is_the_expected_one(seen, ended.expected, "", "", "", ended, Shown())

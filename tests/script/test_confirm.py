@@ -121,6 +121,7 @@ def test_what_boots_comes_before_the_decision(tmp_path: Path, boots: str, told: 
       {STATE}
       call_switch() {{ echo "boots $1" >&3; return {boots}; }}
       decide() {{ echo "decides $1"; }}
+      boots_for() {{ echo "$1"; }}
       boot_earlier() {{ echo "boots earlier" >&3; }}
       outcome=ok detail=''
       keep_system

@@ -165,7 +165,7 @@ def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
 def test_what_the_runner_built_switches_itself_only_where_nixos_rebuild_takes_no_store_path(
     tmp_path: Path, words: str, by_itself: bool
 ) -> None:
-    """The profile is set and the unit has its own name; any other failure of nixos-rebuild is told as it is."""
+    """The profile is set, and what is to run switches itself in the unit of that name; other failures are told."""
     text = f"""
       cd {tmp_path}
       SWITCHPROOF_BUILT=/nix/store/new PROFILE=/profile ACTIVATION={ACTIVATION}
@@ -179,11 +179,44 @@ def test_what_the_runner_built_switches_itself_only_where_nixos_rebuild_takes_no
       systemd-run() {{ echo "${{*: -3}}"; }}
       words={shlex.quote(words)}
       echo 'unknown option --store-path, of an earlier call' >log
+      echo /nix/store/special >expected
       switch_to_built "$(($(stat -c %s log) + 1))" || echo "status $?"
     """
     lines = run(text, "converge").splitlines()
     assert lines[0] == "nixos-rebuild switch --store-path /nix/store/new"
-    last = f"--unit={ACTIVATION} /nix/store/new/bin/switch-to-configuration switch"
+    last = f"--unit={ACTIVATION} /nix/store/special/bin/switch-to-configuration switch"
     ended = [last] if by_itself else ["status 1"] if words else []
     assert lines[-1:] == (ended or lines[:1])
     assert ("nix-env -p /profile --set /nix/store/new" in lines) is by_itself
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("", "0 top"),
+        ("quiet", "0 quiet"),
+        ("loud", "1 top has no specialisation 'loud'; it has: broken quiet"),
+        ("broken", "1 top has no specialisation 'broken'; it has: broken quiet"),
+    ],
+)
+def test_specialisation_is_looked_for_before_anything_is_switched(tmp_path: Path, asked: str, told: str) -> None:
+    """nixos-rebuild moves the profile first; one without a program to switch with is none."""
+    text = f"""
+      cd {tmp_path}
+      mkdir -p top/specialisation/broken quiet/bin
+      touch quiet/bin/switch-to-configuration; chmod +x quiet/bin/switch-to-configuration
+      ln -s "$PWD/quiet" top/specialisation/quiet
+      stage() {{ echo "$1" >stage; }}
+      SPECIALISATION={asked} top=top rc=0
+      words=$(specialise) || rc=$?
+      [ "$rc" = 0 ] || {{ echo "$rc ${{words#error: }}"; [ "$(cat stage)" = specialisation ]; exit; }}
+      specialise
+      echo "0 ${{top##*/}}"
+    """
+    assert run(text, "converge").splitlines() == [told]
+
+
+def test_system_without_specialisations_says_that_it_has_none(tmp_path: Path) -> None:
+    """Nothing of the shell's pattern is told."""
+    text = f"cd {tmp_path}; stage() {{ :; }}; SPECIALISATION=quiet top=top; specialise || echo no"
+    assert run(text, "converge").splitlines() == ["error: top has no specialisation 'quiet'; it has: none", "no"]

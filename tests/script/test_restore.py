@@ -146,3 +146,34 @@ def test_the_way_back_asks_no_pre_switch_check(tmp_path: Path) -> None:
     (system / "switch-to-configuration").write_text('#!/bin/sh\necho "$1 ${NIXOS_NO_CHECK:-checked}"\n')
     (system / "switch-to-configuration").chmod(0o755)
     assert run(f"SWITCH_S=20; call_switch {tmp_path} switch", "restore", "files") == "switch 1\n"
+
+
+GENERATIONS = """
+  mkdir -p base-{4,5,6}/specialisation quiet plain other "$RUN_DIR"
+  ln -s "$PWD/quiet" base-4/specialisation/quiet; ln -s "$PWD/quiet" base-5/specialisation/quiet
+  for number in 4 5 6; do ln -s base-$number system-$number-link; done
+  ln -s system-6-link system
+  PROFILE=$PWD/system
+  noted() { printf 'system.running 5\\n%s\\nsystem.profile 5\\n%s\\n' "$1" "$2" >"$RUN_DIR/before"; }
+  ran_before() { section "$RUN_DIR/before" system.running; }
+  say_aim() { echo "$(basename "$(profile_for "$1")") $(basename "$(boots_for "$1" "$(profile_for "$1")")")"; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "told"),
+    [
+        ("noted $PWD/quiet $PWD/base-5", "quiet", "base-5 base-5"),
+        ("noted $PWD/quiet $PWD/gone", "quiet", "base-4 base-4"),
+        ("noted $PWD/plain $PWD/plain", "quiet", "base-4 base-4"),
+        ("noted $PWD/plain $PWD/other", "plain", "other plain"),
+        ("noted $PWD/plain $PWD/plain", "base-6", "base-6 base-6"),
+        ("noted $PWD/plain $PWD/plain", "other", "other other"),
+    ],
+)
+def test_profile_of_a_specialisation_is_the_system_that_has_it(
+    tmp_path: Path, before: str, to: str, told: str
+) -> None:
+    """For what ran before it is the noted one, else a generation's; and that boots, as no loader starts the other."""
+    text = f"cd {tmp_path}; {GENERATIONS}\n{before}\nsay_aim $PWD/{to}"
+    assert run(text, "files", "system", "restore", folder=tmp_path).splitlines() == [told]

@@ -70,6 +70,21 @@ def test_a_folder_of_links_to_a_system_is_that_system(tmp_path: Path) -> None:
     assert run(text, "system").splitlines() == ["<>", f"<{tmp_path}/top>", "<>"]
 
 
+def test_what_runs_is_told_by_its_name_among_the_specialisations_of_a_system(tmp_path: Path) -> None:
+    """Another system, the system itself and a system without any are none of them."""
+    text = f"""
+      cd {tmp_path}
+      mkdir -p base/specialisation quiet loud plain
+      ln -s "$PWD/quiet" base/specialisation/quiet; ln -s "$PWD/loud" base/specialisation/loud
+      ln -s base profile; ln -s loud running
+      for each in running quiet base other ''; do
+        find_special "$each" profile && echo "$special" || echo "none<$special>"
+      done
+      find_special running plain || echo "none<$special>"
+    """
+    assert run(text, "system").splitlines() == ["loud", "quiet", *(["none<>"] * 4)]
+
+
 def test_what_waits_for_a_reboot_is_told_by_part(tmp_path: Path) -> None:
     """A kernel or initrd that was booted and is not the running system's waits; the same words of a kernel do not."""
     text = f"""
@@ -82,5 +97,12 @@ def test_what_waits_for_a_reboot_is_told_by_part(tmp_path: Path) -> None:
       say_reboot_parts
       echo "${{said[system.reboot]}}|${{said[system.kernels]}}"
     """
-    replace = {f"={path}": f"={tmp_path}{path}" for path in ("/run/booted-system", "/run/current-system")}
+    replace = {
+        f"{at}{path}": f"{at}{tmp_path}{path}"
+        for at, path in (("=", "/run/booted-system"), (":-", "/run/current-system"))
+    }
     assert run(text, "answer", "system", replace=replace) == "kernel kernel-modules |6.1 6.2\n"
+    planned = (
+        f'say_reboot_parts {tmp_path}/run/booted-system; echo "${{said[system.reboot]}}|${{said[system.kernels]}}"'
+    )
+    assert run(planned, "answer", "system", replace=replace) == "|6.1 6.1\n"

@@ -31,7 +31,7 @@ from tests.answers import HOST_KEY, HYPERVISOR, LIVE, TOPLEVEL, boots, frame, un
 OLD, NEW = f"/nix/store/{'0' * 32}-old", f"/nix/store/{'1' * 32}-new"
 TARGET = load(TARGETS / "lab.toml", {})
 SEEN = read_observation(frame({}))
-BUILT = SimpleNamespace(expected=NEW, installed={})
+BUILT = SimpleNamespace(expected=NEW, installed={}, profile=NEW, boots=(NEW,), activated=True)
 LINK = Installed("store", f"{OLD}/bin/x", OLD)
 
 
@@ -153,6 +153,51 @@ def test_system_outside_the_profile_may_return_by_what_boots(profile: str, boot:
     """It has no entry of systemd-boot, so the profile's system or the new one may boot until the host returns."""
     observation = read_observation(frame(dict(boots(boot))))
     assert booting(session(noted=before(OLD, profile)), observation=observation).expected == expected
+
+
+BASE = f"/nix/store/{'2' * 32}-base"
+SPECIAL = read_observation(frame({"system.profile": BASE, "system.specialisation": "quiet"}))
+"""A host that runs the specialisation `quiet` of its profile's system."""
+
+
+def test_profile_of_a_specialisation_is_the_system_that_has_it() -> None:
+    """After a deploy it is the very system that was built; an audit knows the one of which the host says so."""
+    built = SimpleNamespace(expected=TOPLEVEL, profile=NEW, activated=True)
+    deployed = session(convergences={"forward": built})
+    assert asked("expected_profile", session=deployed, place=at(), observation=SPECIAL) == NEW
+    assert asked("expected_profile", session=session(Mode.AUDIT), place=at(), observation=SPECIAL) == BASE
+
+
+def test_specialisation_is_demanded_where_the_target_file_decides() -> None:
+    """A way back, a rollback, and a switch that did not come about leave or restore what another run chose."""
+    hosts = tuple(
+        msgspec.structs.replace(host, specialisation="quiet") if host.name == "a" else host for host in TARGET.hosts
+    )
+    target = msgspec.structs.replace(TARGET, hosts=hosts)
+    switched = {"forward": SimpleNamespace(activated=True)}
+    failed = {"forward": SimpleNamespace(activated=False)}
+
+    def demanded(mode: Mode, leg: Leg = "forward", at_target: Any = target, **journey: Any) -> str | None:
+        name: str | None = asked("specialisation", session=session(mode, target=at_target, **journey), place=at(leg))
+        return name
+
+    assert demanded(Mode.AUDIT) == demanded(Mode.DEPLOY, convergences=switched) == "quiet"
+    assert demanded(Mode.AUDIT, at_target=TARGET) == ""
+    assert demanded(Mode.DEPLOY) is demanded(Mode.DEPLOY, convergences=failed) is None
+    assert demanded(Mode.DEPLOY, "back", convergences=switched) is demanded(Mode.ROLLBACK) is None
+
+
+@pytest.mark.parametrize(("boot", "expected"), [(BASE, BASE), (TOPLEVEL, TOPLEVEL), (OLD, BASE)])
+def test_boot_of_a_specialisation_is_that_of_the_system_that_has_it(boot: str, expected: str) -> None:
+    """Or of the specialisation itself, where somebody told the boot loader to start it."""
+    seen = read_observation(frame({"system.profile": BASE, "system.specialisation": "quiet", **boots(boot)}))
+    assert booting(session(Mode.AUDIT), observation=seen).expected == expected
+    noted = Before(seen.system, seen.units, ())
+    assert booting(session(noted=noted), observation=seen).expected == expected
+    assert booting(session(noted=noted), "back", observation=seen).expected == expected
+    at_once = msgspec.structs.replace(TARGET, rollback=Rollback(confirm_s=0.0))
+    built = SimpleNamespace(expected=TOPLEVEL, boots=(BASE, TOPLEVEL))
+    assert booting(session(target=at_once, convergence=built), observation=seen).expected == expected
 
 
 def test_reboot_and_own_return_are_told_in_the_host_s_words() -> None:

@@ -97,10 +97,13 @@ def test_a_login_that_becomes_root_takes_systems_from_the_runner(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("programs")
-def test_only_what_switches_to_a_commit_asks_where_to_build() -> None:
-    """An audit or a plan does not switch, and a rollback goes to what was built before."""
-    with pytest.raises(UsageError, match="--build=runner: only for a deploy or a drill"):
-        plan(Options(provider="lab", audit=True, build="runner"))
+def test_only_what_needs_a_system_asks_where_to_build() -> None:
+    """A rollback goes to what was built before. An audit needs one only where it is to compare."""
+    with pytest.raises(UsageError, match="--build=runner: only for a deploy, a drill, a plan or an audit"):
+        plan(Options(provider="lab", rollback="", build="runner"))
+    asked = plan(Options(provider="lab", audit=True, sha="main", build="runner"))
+    assert (asked.evaluates, asked.target.build.on) == (True, "runner")
+    assert not plan(Options(provider="lab", audit=True, sha="main")).evaluates
 
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

@@ -22,10 +22,15 @@ tell() {
 tell_parts() { local part; for part in "${parts[@]}"; do printf '\n==== %s ====\n%s\n' "$part" "${said[$part]}"; done; }
 
 tell_status() {
-  local top profile run left ends_in number; top=$(toplevel) profile=$(readlink -e "$PROFILE" || true)
+  local top profile run left ends_in number special same='the same'; top=$(toplevel) profile=$(readlink -e "$PROFILE" || true)
   generation_to number
   row runs "$top ($(commit_of "$top"))"
-  row profile "$([ "$profile" = "$top" ] && echo 'the same' || echo "$profile, which is not what runs"), generation $number"
+  if find_special "$top" "$PROFILE"; then
+    same="$profile, whose specialisation $special runs"
+  elif [ "$profile" != "$top" ]; then
+    same="$profile, which is not what runs"
+  fi
+  row profile "$same, generation $number"
   lease_left
   row lock "$([ -e "$LOCK" ] && echo "$(held_by owner), run $(held_by run), since $(held_by since); it expires in $ends_in s unless that run renews it" || echo free)"
   run=$(pending run)
@@ -41,7 +46,7 @@ tell_status() {
 tell_generations() {
   local number top here current commit made
   row "${said[outcome]}" "${said[detail]:-}"
-  while IFS=$US read -r number top here current commit made; do
+  while IFS=$US read -r number top here current commit made _; do
     [ -n "$number" ] || continue
     number_to made "$made" 0
     printf '%5s  %s  %-40s  %s%s%s\n' "$number" "$(date -u -d "@$made" +%Y-%m-%dT%H:%MZ)" "${commit:-commit unknown}" "$top" \
@@ -52,7 +57,7 @@ tell_generations() {
 
 tell_observation() {
   local name
-  row runs "${said[system.running]:-} (${said[system.revision]:-commit unknown})"
+  row runs "${said[system.running]:-} (${said[system.revision]:-commit unknown})${said[system.specialisation]:+, specialisation ${said[system.specialisation]}}"
   row profile "${said[system.profile]:-}"
   while IFS=$US read -r name _; do
     row "$name" "$(sed -n "s/^$name //p" <<<"${said[watch.settled]:-}")${problem[$name]:+: ${problem[$name]}}"
@@ -80,13 +85,13 @@ follow() {
 }
 
 converged() {
-  local expected; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true)
+  local expected profile; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true) profile=$(cat "$(job_dir)/profile" 2>/dev/null || true)
   local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
   if [ -e "$(job_dir)/restored" ]; then echo "it needs a reboot; nothing was switched, and profile and boot default are as before"; return 1; fi
   if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the stage $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with exit status $rc; see $(job_dir)/log"; return 1; fi
   if [ -s "$(job_dir)/boot-problem" ]; then cat "$(job_dir)/boot-problem"; return 1; fi
-  if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$expected" ]; then
-    echo "expected ${expected:-a system}, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
+  if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$profile" ]; then
+    echo "expected ${expected:-a system} and the profile $profile, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
   local new look
   if [ "$rc" = 4 ]; then

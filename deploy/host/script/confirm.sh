@@ -55,7 +55,7 @@ judge() {
 keep_system() {
   local new words='' rc=0; new=$(pending expected)
   if [ "$(pending run)" = "$RUN" ] && [ -z "$(decided by)" ]; then
-    if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$new" boot 2>&1) || rc=$?; fi
+    if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$(boots_for "$new" "$PROFILE")" boot 2>&1) || rc=$?; fi
     if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
     if [ "$rc" != 0 ] || ! decide confirm ''; then
       outcome=unbootable detail="$new could not be made the boot default, or the confirmation could not be written: $words"

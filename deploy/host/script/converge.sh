@@ -8,17 +8,38 @@ compare_closures() {
   comparing=$!
 }
 
-job_converge() {
-  local dir top noting rc=0; dir=$(job_dir)
+# What is to run of the built system in `top`, into `top`: its specialisation, where one was asked for. nixos-rebuild looks for
+# that only once the profile has moved.
+specialise() {
+  local base=$top; local -a all=("$top"/specialisation/*)
+  [ -n "$SPECIALISATION" ] || return 0
+  top=$(readlink -e "$base/specialisation/$SPECIALISATION") && [ -x "$top/bin/switch-to-configuration" ] && return
+  stage specialisation
+  [ -e "${all[0]}" ] || all=(none)
+  echo "error: $base has no specialisation '$SPECIALISATION'; it has: ${all[*]##*/}"
+  return 1
+}
+
+# Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
+build_system() {
+  local link; link=$(job_dir)/system
   stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
     [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
-    nix-store --add-root "$dir/system" --realise "$SWITCHPROOF_BUILT" || return
+    nix-store --add-root "$link" --realise "$SWITCHPROOF_BUILT"
   else
-    "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+    "${NIX[@]}" build --print-build-logs --out-link "$link" "$(flake "$(toplevel_attr)")"
   fi
+}
+
+job_converge() {
+  local dir top noting rc=0; dir=$(job_dir)
+  build_system || return
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
+  printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
+  printf '%s\n' "$top" >"$dir/profile"
+  specialise || return
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
   printf '%s\n' "$top" >"$dir/expected"
   compare_closures "$top"
@@ -56,7 +77,7 @@ call_nixos_rebuild() {
     if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
       switch_to_built "$((size + 1))" || rc=$?
     else
-      openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" || rc=$?
+      openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" "${SPECIALISED[@]}" || rc=$?
     fi
     take_switch_result "$rc"
     if ! lost_systemd "$((size + 1))"; then return 0; fi
@@ -72,12 +93,12 @@ call_nixos_rebuild() {
 # where its words begin in the log.
 switch_to_built() {
   local rc=0
-  openly nixos-rebuild switch --store-path "$SWITCHPROOF_BUILT" || rc=$?
+  openly nixos-rebuild switch --store-path "$SWITCHPROOF_BUILT" "${SPECIALISED[@]}" || rc=$?
   { [ "$rc" != 0 ] && tail -c "+$1" "$(job_dir)/log" | grep -aE "$NO_STORE_PATH" >/dev/null; } || return "$rc"
   echo 'this nixos-rebuild takes no store path: setting the profile and running switch-to-configuration directly'
   openly nix-env -p "$PROFILE" --set "$SWITCHPROOF_BUILT" || return
   openly systemd-run --collect --no-ask-password --pipe --quiet --service-type=exec --unit="$ACTIVATION" \
-    "$SWITCHPROOF_BUILT/bin/switch-to-configuration" switch
+    "$(cat "$(job_dir)/expected")/bin/switch-to-configuration" switch
 }
 readonly NO_STORE_PATH='(unrecognized arguments|unknown option).*--store-path'
 
@@ -104,7 +125,8 @@ needs_reboot() {
 undo_refused() {
   local to; to=$(ran_before)
   echo 'this system needs a reboot, so it was not activated; restoring the profile and the boot default'
-  restore_profile "$to" && bring_programs_back && set_what_boots "$to" && guarded disarm_own || return 0
+  restore_profile "$to" && bring_programs_back && set_what_boots "$(boots_for "$to" "$(profile_for "$to")")" &&
+    guarded disarm_own || return 0
   INVOCATIONS=()
   : >"$(job_dir)/restored"
 }

@@ -87,8 +87,9 @@ disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || 
 
 # As long as nobody has confirmed, a reboot leads to the earlier system.
 boot_earlier() {
+  local to; to=$(pending to)
   [ "$(pending run)" = "$RUN" ] || return 0
-  set_what_boots "$(pending to)" || echo 'the earlier system is not the boot default; after a reboot the guard would switch back to it'
+  set_what_boots "$(boots_for "$to" "$(profile_for "$to")")" || echo 'the earlier system is not the boot default; after a reboot the guard would switch back to it'
 }
 
 # The first decision wins, also over somebody who acts without the lock; but the guard takes over from a rollback that
@@ -204,7 +205,7 @@ go_back() {
 job_return() {
   local action=switch to; to=$(pending to)
   stage rollback
-  printf '%s\n' "$to" >"$(job_dir)/expected"
+  aim_at "$to"
   # After a reboot into the earlier system nothing of it has to be activated again.
   if rebooted && [ "$(toplevel)" = "$to" ] && [ "$(readlink -e /run/booted-system)" = "$to" ]; then action=boot; fi
   restore "$to" "$action"

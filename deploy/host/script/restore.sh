@@ -4,7 +4,7 @@ job_rollback() {
   local to=$SWITCHPROOF_TO rc=0
   share_time
   stage rollback
-  printf '%s\n' "$to" >"$(job_dir)/expected"
+  aim_at "$to"
   end_other_jobs
   # Where the host is going back by itself already, the same is done once more after it.
   guarded begin_way_back || { holds_host && await_return; } || return
@@ -114,11 +114,28 @@ restore() {
 }
 
 # What the profile is to be once a system runs again: for the one that ran before, what was noted, even if that was not
-# what ran.
+# what ran; for a specialisation the system that has it.
 profile_for() {
-  local noted=''
+  local noted='' link special
   [ "$1" != "$(ran_before)" ] || noted=$(section "$RUN_DIR/before" system.profile)
-  if [ -e "$noted" ]; then printf '%s' "$noted"; else printf '%s' "$1"; fi
+  if [ -e "$noted" ]; then printf '%s' "$noted"; return; fi
+  for link in "$PROFILE" "$PROFILE"-*-link; do
+    if find_special "$1" "$link"; then readlink -e "$link"; return; fi
+  done
+  printf '%s' "$1"
+}
+
+# What is to boot where the system $1 runs and the profile is $2: no boot loader starts a specialisation unless it is told
+# to, and installing one for it would leave some of them as they were.
+boots_for() {
+  local special
+  if find_special "$1" "$2"; then readlink -e "$2"; else printf '%s' "$1"; fi
+}
+
+# Write down what a way back is to bring about: what runs, and what the profile is.
+aim_at() {
+  printf '%s\n' "$1" >"$(job_dir)/expected"
+  profile_for "$1" >"$(job_dir)/profile"
 }
 
 # Bring the profile back, to the very generation that it had where there is one.

@@ -1,7 +1,7 @@
 # Which system runs, and where the definitions of its units come from.
 
 say_system() {
-  local top text
+  local top text special
   [ -n "$shown$silent" ] || show_units # else the watch has just asked
   follow_links
   top=${led[0]}
@@ -10,6 +10,8 @@ say_system() {
   text=''
   [ "${led[1]}" = "$top" ] || text=$(wrapped "$top" "${led[1]}")
   say system.wrapped "$text"
+  find_special "$top" "$PROFILE" || true
+  say system.specialisation "$special"
   say system.booted "${led[2]}"
   generation_to text
   say system.generation "$text"
@@ -65,10 +67,10 @@ in_closure() {
   [[ $closure == *"$length$1"* ]]
 }
 
-# The parts of the running system that only a reboot brings, where the booted system has others: a part and, for kernels,
-# the versions of both.
+# The parts of the system $1, by default the running one, that only a reboot brings, where the booted system has others: a part
+# and, for kernels, the versions of both.
 say_reboot_parts() {
-  local part waits='' booted=/run/booted-system current=/run/current-system; local -a was is
+  local part waits='' booted=/run/booted-system current=${1:-/run/current-system}; local -a was is
   [ ! -e "$booted" ] || for part in kernel initrd kernel-modules kernel-params; do
     if [ ! -e "$booted/$part" ] && [ ! -e "$current/$part" ]; then continue; fi
     [ "$booted/$part" -ef "$current/$part" ] || waits+="$part "
@@ -114,6 +116,15 @@ wrapped() {
   mapfile -t here < <(readlink -e -- "${files[@]/#/$1}")
   mapfile -t there < <(readlink -e -- "${files[@]/#/$profile}")
   [ "${here[*]}" != "${there[*]}" ] || printf '%s' "$1"
+}
+
+# Put into `special` the name of the specialisation of the system $2 that the system $1 is; fails where it is none.
+find_special() {
+  for special in "$2"/specialisation/*; do
+    if [ "$special" -ef "$1" ]; then special=${special##*/}; return; fi
+  done
+  special=''
+  return 1
 }
 
 # Units that failed, as systemctl told with those of the contract; $1 is where those are told that fail before anything is

@@ -32,14 +32,18 @@ verb_rollback() {
 
 # What the host could be brought back to.
 verb_generations() {
-  local number top current words='' running
+  local number top current words='' running special
   [ -z "${SWITCHPROOF_CLAIM:-}" ] || claim || return 0
   running=$(toplevel)
   generation_to current
   while read -r number; do
     top=$(readlink "$PROFILE-$number-link")
     words+=$number$US$top$US$([ -x "$top/bin/switch-to-configuration" ] && echo yes || echo no)
-    words+=$US$([ "$number" != "$current" ] || echo yes)$US$(commit_of "$top")$US$(stat -c %Y "$PROFILE-$number-link")$'\n'
+    words+=$US$([ "$number" != "$current" ] || echo yes)$US$(commit_of "$top")$US$(stat -c %Y "$PROFILE-$number-link")$US
+    for special in "$top"/specialisation/*; do
+      [ ! -e "$special" ] || words+="${special##*/} $(readlink -e "$special")$RS"
+    done
+    words+=$'\n'
   done < <(find "${PROFILE%/*}" -maxdepth 1 -name 'system-*-link' | sed -n 's/.*-\([0-9]*\)-link$/\1/p' | sort -rn)
   say outcome ok
   say generations "${words%$'\n'}"
@@ -97,6 +101,7 @@ verb_status() {
   say_file stage "$dir/stage"
   say_file rc "$dir/rc"
   say_file expected "$dir/expected"
+  say_file profile "$dir/profile"
   say_file failing "$dir/failing"
   say_file secrets "$dir/secrets"
   say installed "$([ ! -e "$dir/realised" ] || exec cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null)"

@@ -49,6 +49,10 @@ class Boot:
         later = "" if self.lasting == self.next else f" once, then {self.lasting}"
         return f"{self.next}{later}"
 
+    def first_of(self, *systems: str) -> str:
+        """Return the first of these systems that the host will boot; without one the first."""
+        return next((system for system in systems if not self.problem(system)), systems[0])
+
     def problem(self, expected: str) -> str:
         """Return why the host will not boot `expected`; empty if it will, or if nothing is known."""
         if self.next is None or self.lasting is None:

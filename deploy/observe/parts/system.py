@@ -19,6 +19,7 @@ class System:
     Attributes:
         running: Store path behind `/run/current-system`.
         profile: Store path of the system profile's current generation.
+        specialisation: The name of the profile's specialisation that runs; empty if none of them does.
         booted: Store path behind `/run/booted-system`.
         generation: Number of the profile's current generation.
         revision: The commit that the system reports for itself (`configurationRevision`).
@@ -43,6 +44,26 @@ class System:
     installed: Mapping[str, Installed] = field(default_factory=dict)
     reboot_parts: tuple[str, ...] = ()
     kernels: tuple[str, str] = ("", "")
+    specialisation: str = ""
+
+    def wrong_specialisation(self, wanted: str) -> str:
+        """Return why the host does not run the wanted part of its profile's system; empty if it does.
+
+        Args:
+            wanted: The name of a specialisation; empty for the system itself.
+        """
+        if self.specialisation == wanted:
+            return ""
+        runs = f"the specialisation {self.specialisation!r}" if self.specialisation else "the system itself"
+        if not wanted:
+            return (
+                f"the host runs {runs} of its system, and the target file names none: somebody switched to it or "
+                "booted it; deploy again, or name it as `specialisation` of the host"
+            )
+        return (
+            f"the host runs {runs}, not the specialisation {wanted!r} that the target file names; a reboot or a "
+            "switch by hand ends a specialisation; deploy again"
+        )
 
     @property
     def awaits_reboot(self) -> str:
@@ -51,7 +72,12 @@ class System:
             return ""
         booted, configured = self.kernels
         versions = f" (booted: {booted}, configured: {configured})" if booted != configured else ""
-        return f"A reboot is needed before this system's {', '.join(self.reboot_parts)} is in use{versions}."
+        waits = f"A reboot is needed before this system's {', '.join(self.reboot_parts)} is in use{versions}"
+        if self.specialisation:
+            return (
+                f"{waits}; it starts the specialisation {self.specialisation!r} only if the boot loader is told to."
+            )
+        return f"{waits}."
 
     @property
     def commit(self) -> str | None:
@@ -82,6 +108,7 @@ class System:
             revision=self.commit,
             boot_id=self.boot_id or None,
             nar_hash=self.nar_hash or None,
+            specialisation=self.specialisation or None,
         )
 
 
@@ -108,4 +135,5 @@ def read_system(frame: Frame) -> System:
         installed=installed,
         reboot_parts=tuple(frame.text("system.reboot").split()),
         kernels=(booted_kernel.strip(), configured_kernel.strip()),
+        specialisation=frame.get("system.specialisation").strip(),
     )

@@ -100,7 +100,7 @@ def document(target: Target) -> dict[str, Any]:
 
 def text(made: Mapping[str, Any]) -> str:
     """Return a document as text for AWS: one item per line, without indentation."""
-    return json.dumps(made, indent=0) + "\n"
+    return json.dumps(made, indent=0, separators=(",", ":")) + "\n"
 
 
 def parameters(errand: Errand, fixed: Mapping[str, str], limit_s: int) -> dict[str, list[str]]:

@@ -111,6 +111,48 @@ _UPDATING_THE_HOST: Final = (
     ),
 )
 
+_SPECIALISATION = """\
+# A specialisation for the time of maintenance.
+{ lib, ... }:
+{
+  wanted = [ "maintenance.service" ];
+  units."maintenance.service" = ''
+    [Unit]
+    Description=ChoirOS maintenance
+
+    [Service]
+    Type=oneshot
+    RemainAfterExit=yes
+    ExecStart=${lib.tool "busybox"}/bin/busybox ls %s
+  '';
+}
+"""
+
+_SPECIALISED: Final = (
+    _good(
+        "specialised",
+        "Add specialisations for maintenance and repair",
+        Edit("modules/maintenance.nix", "", _SPECIALISATION % "/var/lib/choiros"),
+        Edit("modules/repair.nix", "", _SPECIALISATION % "/var/lib/choiros/backup"),
+        Edit("system/default.nix", "revision, settings }:", "revision, settings, special ? null }:"),
+        Edit(
+            "system/default.nix",
+            "(shared ++ shapes.${shape});",
+            "(shared ++ shapes.${shape} ++ own);\n"
+            '  own = if special == null then [ ] else [ (../modules + "/${special}.nix") ];\n'
+            "  specialise = special: (import ./. { inherit name shape revision settings special; })"
+            ".config.system.build.toplevel;\n"
+            '  specialisations = if special == null then [ "maintenance" "repair" ] else [ ];',
+        ),
+        Edit(
+            "system/default.nix",
+            '    mkdir -p "$out/specialisation"\n',
+            '    mkdir -p "$out/specialisation"\n'
+            '    ${lib.each (map (one: "ln -s ${specialise one} $out/specialisation/${one}\\n") specialisations)}\n',
+        ),
+    ),
+)
+
 _AMBIGUOUS: Final = (
     Revision("refs/heads/both", "Release v2-branch", (_release("v2-branch"),), clause="revision", says="ambiguous"),
     Revision("refs/tags/both", "Release v2-tag", (_release("v2-tag"),), clause="revision", says="ambiguous"),
@@ -361,4 +403,5 @@ REVISIONS: Final = (
     *_NOT_CONVERGING,
     *_HYPERVISOR_AMISS,
     *_RUNTIME_AMISS,
+    *_SPECIALISED,
 )

@@ -199,4 +199,5 @@ def _contexts(plan: Plan) -> dict[Leg, set[str]]:
         case Mode.DRILL:
             return {"forward": {"deploy"}, "back": {"rollback"}, "again": {"deploy", "keep"}}
         case mode:
-            return {"forward": {mode.value, *(["cutover"] if plan.cutover else [])}}
+            also = {"cutover": plan.cutover is not None, "evaluation": plan.evaluates}
+            return {"forward": {mode.value, *(name for name, applies in also.items() if applies)}}

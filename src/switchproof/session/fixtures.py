@@ -15,12 +15,13 @@ from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.record.events import Connected
 from switchproof.deploy.record.facts import Leg
-from switchproof.deploy.run.results import Before, Confirmation, Differences
+from switchproof.deploy.run.results import Before, Confirmation
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared
 from switchproof.session.deploy import DeploySession
@@ -106,11 +107,32 @@ def expected_system(session: DeploySession, place: Place) -> str:
 
 
 @pytest.fixture
+def evaluated_system(session: DeploySession, place: Place) -> str:
+    """The system that the commit evaluates to, on the machine that --build names."""
+    return session.hosts.evaluated(place.host)
+
+
+@pytest.fixture
 def expected_profile(session: DeploySession, place: Place, observation: Observation) -> str:
-    """Where the system profile must point: to what runs, or after a way back to where it pointed before."""
+    """Where the system profile must point: to what runs, or to the system whose specialisation that is."""
+    system = observation.system
     if place.leg == "back":
-        return session.hosts.before(place.host).system.profile or observation.system.running
-    return observation.system.running
+        return session.hosts.before(place.host).system.profile or system.running
+    ended = session.hosts.journeys[place.host].convergences.get(place.leg)
+    if ended and ended.profile and system.running == ended.expected:
+        return ended.profile
+    return system.profile if system.specialisation else system.running
+
+
+@pytest.fixture
+def specialisation(session: DeploySession, place: Place) -> str | None:
+    """The specialisation that must run; empty for the system itself, None after a way back or a failed switch."""
+    if place.leg == "back" or session.plan.mode is Mode.ROLLBACK:
+        return None
+    ended = session.hosts.journeys[place.host].convergences.get(place.leg)
+    if session.plan.mode.changes_hosts and not (ended and ended.activated):
+        return None
+    return next(host.specialisation or "" for host in session.plan.target.hosts if host.name == place.host)
 
 
 @pytest.fixture
@@ -119,16 +141,23 @@ def booting(session: DeploySession, place: Place, observation: Observation) -> B
     plan = session.plan
     boot = choose_boot(observation.boot, plan.target.boot.loader)
     if not plan.mode.changes_hosts:
-        return Booting(boot, observation.system.running, "the host must boot the system that it runs")
+        if name := (system := observation.system).specialisation:
+            why = f"what it runs is the specialisation {name!r}, which a boot loader starts only if it is told to"
+            return Booting(boot, boot.first_of(system.profile, system.running), why)
+        return Booting(boot, system.running, "the host must boot the system that it runs")
     before = session.hosts.before(place.host).system
     if place.leg == "back":
-        return Booting(boot, before.profile or before.running, "the system from before the run was restored")
+        either = (before.profile, before.running) if before.specialisation else (before.profile or before.running,)
+        return Booting(boot, boot.first_of(*either), "the system from before the run was restored")
     if not plan.target.confirm_s:
-        return Booting(boot, _expected(session, place), "the target file asks for no confirmation")
+        return Booting(boot, boot.first_of(*_boots(session, place)), "the target file asks for no confirmation")
+    why = "until the switch is confirmed, a reboot returns to the earlier system"
+    if before.specialisation:  # which the host switches to after that boot
+        return Booting(boot, boot.first_of(before.profile, before.running), why)
     # A system outside the profile has no entry of systemd-boot; then the host returns after its next boot.
     outside = [] if before.profile == before.running else [before.profile, _expected(session, place)]
     earlier = next((system for system in outside if not boot.problem(system)), before.running)
-    return Booting(boot, earlier, "until the switch is confirmed, a reboot returns to the earlier system")
+    return Booting(boot, earlier, why)
 
 
 @pytest.fixture
@@ -337,6 +366,11 @@ def pinned_keys(session: DeploySession, place: Place) -> list[str]:
         if isinstance(event, Connected) and event.host == place.host and event.connection.host_key
     }
     return sorted({*(fingerprint(key) for key in host.part(SshHost).host_keys), *shown})
+
+
+def _boots(session: DeploySession, place: Place) -> tuple[str, ...]:
+    """Return the systems that a host may boot once it keeps what it was switched to."""
+    return session.hosts.convergence(place.host, place.leg).boots
 
 
 def _expected(session: DeploySession, place: Place) -> str:

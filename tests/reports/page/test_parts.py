@@ -198,6 +198,23 @@ def test_before_and_after_stand_side_by_side() -> None:
     assert closure.all("a")[-1].attributes["href"] == "./evidence/a/closure.txt"
 
 
+def test_specialisation_is_shown_where_one_ran() -> None:
+    """The page says whether it is the same as before, and nothing where the system itself ran both times."""
+    record = stories.canonical("a").record()
+    (host,) = record.hosts
+    assert "specialisation" not in [row[0] for row in table(read(record), "Which system a had")]
+
+    def with_special(system: ev.SystemIdentity | None, name: str) -> ev.SystemIdentity:
+        assert system is not None
+        return msgspec.structs.replace(system, specialisation=name)
+
+    after = msgspec.structs.replace(host, after=with_special(host.after, "quiet"))
+    both = msgspec.structs.replace(after, before=with_special(host.before, "quiet"))
+    for shown, row in ((after, ["none", "quiet", "changed"]), (both, ["quiet", "quiet", "same"])):
+        page = read(msgspec.structs.replace(record, hosts=(shown,)))
+        assert ["specialisation", *row] in table(page, "Which system a had")
+
+
 def test_health_over_time_is_drawn_and_told() -> None:
     """Each endpoint of each leg has its strip, and a row that says the same in words."""
     record = stories.rolled_back().record()
