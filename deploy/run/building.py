@@ -96,7 +96,7 @@ class Workshop:
             if name in built:
                 continue
             self._host = host
-            built[name] = self._build(name, f"git+file://{source}?rev={sha}", f"{source.parent}/system-{len(built)}")
+            built[name] = self._build(name, self._asked(name, source, sha), f"{source.parent}/system-{len(built)}")
             seconds = round(time.monotonic() - began, 3)
             fact = Build(
                 configuration=name,
@@ -139,14 +139,24 @@ class Workshop:
         )
         return source
 
-    def _build(self, name: str, flake: str, link: str) -> System:
+    def _asked(self, name: str, source: Path, sha: str) -> list[str]:
+        """Return what nix is asked to build: an attribute of the flake, or of a file of the commit."""
+        file = self._target.repository.file
+        if file is None:
+            return [f'git+file://{source}?rev={sha}#nixosConfigurations."{name}".config.system.build.toplevel']
+        fetched = f'(builtins.fetchGit {{ url = "file://{source}"; rev = "{sha}"; }}).outPath'
+        tree = self._run([*NIX, "eval", "--raw", "--expr", fetched], f"nix could not read the files of {sha}")
+        attribute = "" if name == file else f"{name}."
+        return ["--file", f"{tree.strip()}/{file}", f"{attribute}config.system.build.toplevel"]
+
+    def _build(self, name: str, asked: Sequence[str], link: str) -> System:
         log: deque[str] = deque(maxlen=_LINES)
         self._say(f"nix builds {name} on the runner")
-        attribute = f'nixosConfigurations."{name}".config.system.build.toplevel'
         options = ["--print-build-logs", "--print-out-paths", "--out-link", link]
         problem = f"nix could not build {name} on the runner"
         try:
-            printed = self._run([*NIX, "build", *options, f"{flake}#{attribute}"], problem, log=log)
+            # No channel of this machine is found by accident.
+            printed = self._run([*NIX, "build", *options, *asked], problem, {"NIX_PATH": "none=/none"}, log)
         except _Ended as error:
             path, text = self._keep(name, log)
             raise BuildFailed(str(error), configuration=name, log=text, log_path=path) from error

@@ -325,15 +325,15 @@ class Fleet:
             return {}
         with self._renewing(), self._workshop as workshop:
             try:
-                built = workshop.build(self._commit, {host.name: host.flake_attr for host in target.hosts})
+                built = workshop.build(self._commit, {host.name: target.configuration(host) for host in target.hosts})
             except BuildFailed as error:
-                failing = [each for each in self._all if each.host.flake_attr == error.configuration]
+                failing = [each for each in self._all if target.configuration(each.host) == error.configuration]
                 for journey in failing:
                     journey.take_failed_build(error)
                 return {journey.host.name: error for journey in failing or self._all}
             except Exception as error:  # noqa: BLE001 - it is raised where a host's convergence is asked for
                 return dict.fromkeys(self.journeys, error)
-            return _in_parallel(self._all, lambda journey: journey.receive(built[journey.host.flake_attr]))
+            return _in_parallel(self._all, lambda journey: journey.receive(built[target.configuration(journey.host)]))
 
     @contextmanager
     def _renewing(self) -> Iterator[None]:

@@ -102,6 +102,38 @@ def test_hosts_of_one_configuration_share_one_build(
     assert log.read_text(encoding="utf-8") == "building units.drv\n"
 
 
+BUILDS_A_FILE = f"""
+case "$*" in
+*--version*) echo 'nix (Nix) 2.34.8' ;;
+*eval*) echo "$*" >>"$CALLS"; echo /nix/store/tree ;;
+*) echo "$NIX_PATH $*" >>"$CALLS"; echo {TOPLEVEL} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("hosts.a", "hosts.a.config.system.build.toplevel"),
+        ("nix/all.nix", "config.system.build.toplevel"),
+    ],
+)
+def test_a_file_of_the_commit_is_built_without_channels(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path], *, name: str, asked: str
+) -> None:
+    """Nix makes a store path of the commit's files, and builds the file there; the file's name is no attribute."""
+    calls = nix(BUILDS_A_FILE)
+    shop, _ = workshop(tmp_path, repository)
+    own = msgspec.structs.replace(shop._target.repository, file="nix/all.nix")
+    shop._target = msgspec.structs.replace(shop._target, repository=own)
+    with shop:
+        assert shop.build(sha, {"a": name})[name].toplevel == TOPLEVEL
+    tree, build = calls.read_text(encoding="utf-8").splitlines()
+    assert f'rev = "{sha}"' in tree
+    assert build.startswith("none=/none ")
+    assert build.endswith(f" --file /nix/store/tree/nix/all.nix {asked}")
+
+
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
     tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
 ) -> None:

@@ -8,6 +8,23 @@ compare_closures() {
   comparing=$!
 }
 
+# Build the commit's system, linked from the job's folder; put into `system` what asks nixos-rebuild for the same.
+declare -a system=()
+build_system() {
+  local tree; local -a from=("$(flake "$(toplevel_attr)")")
+  system=(--flake "$(flake "$FLAKE_ATTR")")
+  stage build
+  if [ -n "$NIX_FILE" ]; then
+    # What is evaluated is a store path that nix makes of the commit's files alone, and finds no channel.
+    export NIX_PATH=none=/none
+    tree=$("${NIX[@]}" eval --raw --expr "(builtins.fetchGit { url = \"file://$WORKDIR\"; rev = \"$RELEASE_SHA\"; }).outPath") &&
+      nix-store --add-root "$dir/tree" --realise "$tree" >/dev/null || return
+    from=(--file "$tree/$NIX_FILE" "${FLAKE_ATTR:+$FLAKE_ATTR.}config.system.build.toplevel")
+    system=(--no-flake --file "$tree/$NIX_FILE" ${FLAKE_ATTR:+--attr "$FLAKE_ATTR"})
+  fi
+  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "${from[@]}"
+}
+
 # What is to run of the built system in `top`, into `top`: its specialisation, where one was asked for. nixos-rebuild looks for
 # that only once the profile has moved.
 specialise() {
@@ -22,12 +39,12 @@ specialise() {
 
 job_converge() {
   local dir top noting rc=0; dir=$(job_dir)
-  stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
+    stage build
     [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
     nix-store --add-root "$dir/system" --realise "$SWITCHPROOF_BUILT" || return
   else
-    "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+    build_system || return
   fi
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
@@ -71,7 +88,7 @@ call_nixos_rebuild() {
     if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
       switch_to_built "$((size + 1))" || rc=$?
     else
-      openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" "${SPECIALISED[@]}" || rc=$?
+      openly nixos-rebuild switch "${system[@]}" "${SPECIALISED[@]}" || rc=$?
     fi
     take_switch_result "$rc"
     if ! lost_systemd "$((size + 1))"; then return 0; fi

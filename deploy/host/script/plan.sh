@@ -17,8 +17,7 @@ verb_preflight() {
 
 job_plan() {
   local dir top; dir=$(job_dir)
-  stage build
-  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "$(flake "$(toplevel_attr)")" || return
+  build_system || return
   top=$(readlink -e "$dir/system")
   specialise || return
   printf '%s\n' "$top" >"$dir/expected"
