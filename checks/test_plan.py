@@ -3,7 +3,7 @@
 import pytest
 
 from switchproof.checks.fixtures import Show
-from switchproof.deploy.run.results import Differences
+from switchproof.deploy.observe.planned import Differences
 
 pytestmark = [pytest.mark.clause("converge"), pytest.mark.when("plan")]
 
@@ -17,7 +17,7 @@ def test_the_system_can_be_built_and_compared(differences: Differences, show: Sh
     """
     show(
         expected=differences.expected,
-        seen=f"runs {differences.running}\n{differences.closure}\n{differences.units}".strip(),
+        seen=differences.describe(),
         command=f"nix store diff-closures {differences.running} {differences.expected}",
     )
     assert differences.expected, "the host did not report which system it would switch to"

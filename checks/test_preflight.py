@@ -95,7 +95,7 @@ def test_no_unit_has_failed(readiness: Readiness, show: Show) -> None:
 
 
 def test_the_secrets_decrypt(readiness: Readiness, show: Show) -> None:
-    """The host can decrypt the secrets of the system that it runs, as far as they are those of agenix.
+    """The host can decrypt the secrets of the system that it runs.
 
     A key that was lost shows only when the next switch, or the next boot, decrypts again.
 

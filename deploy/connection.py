@@ -222,6 +222,43 @@ class Feeding(Protocol):
         ...
 
 
+class Output(Protocol):
+    """The output of a running program."""
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the next piece of standard output; empty at its end.
+
+        Raises:
+            TimeoutError: Nothing came for that time; the program still runs.
+            ConnectionLost: The connection ended first.
+        """
+        ...
+
+    def end(self) -> Completed:
+        """End the program if it still runs, and return its result without standard output. Never raises.
+
+        The exit status is None if the program was ended before the end of its output was read.
+        """
+        ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A connection whose programs' output can be read as it comes."""
+
+    def draw(self, program: bytes, *, timeout_s: float) -> Output:
+        """Start a program, whose standard input stays open until it ends or the connection does.
+
+        Args:
+            program: A text, which the shell must have read completely before it runs anything that reads its input.
+            timeout_s: Seconds within which it must have started.
+
+        Raises:
+            ConnectionLost: The connection ended first.
+        """
+        ...
+
+
 class Provider(Protocol):
     """The source of connections to hosts, opened for one run."""
 

@@ -24,7 +24,7 @@ from switchproof.deploy.settings import Settings
 from switchproof.deploy.source import Source, find_source
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.rules import confirm_problem
-from switchproof.deploy.target.types import PROVIDER_NAME, BuildOn, Target
+from switchproof.deploy.target.types import PROVIDER_NAME, Target
 
 CONTRACT = Path(__file__).resolve().parents[1] / "checks"
 """The contract's own checks."""
@@ -44,6 +44,11 @@ class Mode(enum.StrEnum):
     def changes_hosts(self) -> bool:
         """Whether such a run changes hosts, so that it needs their locks."""
         return self in {Mode.DEPLOY, Mode.ROLLBACK, Mode.DRILL}
+
+    @property
+    def needs_a_system(self) -> bool:
+        """Whether such a run needs the system of a requested commit, so that somebody has to build it."""
+        return self in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}
 
 
 PARALLEL = 64
@@ -70,7 +75,7 @@ class Options:
     on_failure: Literal["rollback", "keep"] = "rollback"
     soak: float | None = None
     take_lock: bool = False
-    build: BuildOn | None = None
+    build: str | None = None
     source: str | None = None
     dirty: bool = False
     report_dir: str | None = None
@@ -199,7 +204,7 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     path = targets_file(options.provider, options.targets, options.shape, settings)
     if not options.targets and not path.exists():
         raise UsageError(settings.missing(options.provider, path))
-    target = load(path, environ, options.hosts)
+    target = load(path, environ, options.hosts, options.build if mode.needs_a_system else "host")
     refuse_short(path, target, environ)
     target = msgspec.structs.replace(target, provider=target.provider or options.provider)
     targets_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -217,9 +222,8 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
         raise UsageError(f"--take-lock: only for a run that changes hosts; a run with --{mode} takes no lock")
     source = _source(options, mode, target, path)
     if source is not None:
-        build = msgspec.structs.replace(target.build, repository=str(source.clone))
-        revision, target = source.commit, msgspec.structs.replace(target, build=build)
-    target = _with_build(options, mode, target, path)
+        revision = source.commit
+    _check_build(options, mode, target, path)
     given_for_lab = {
         "--lab-keep": options.lab_keep,
         "--lab-runtime": options.lab_runtime,
@@ -301,7 +305,7 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
     if options.source is None or options.collect_only:
         return None
     name = f"--source={options.source}"
-    if mode not in {Mode.DEPLOY, Mode.DRILL, Mode.PLAN}:
+    if not mode.needs_a_system:
         raise UsageError(f"{name}: only for a deploy, a drill or a plan; a run with --{mode} sends no source")
     if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
         raise UsageError(f"{name}: a source can be sent only over SSH; push the commit, and leave out {name}")
@@ -315,28 +319,25 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
     return find_source(options.source, options.sha, dirty=options.dirty)
 
 
-def _with_build(options: Options, mode: Mode, target: Target, path: Path) -> Target:
-    """Apply the option for the machine that builds, and check that this machine can build."""
-    if options.build is not None:
-        if mode not in {Mode.DEPLOY, Mode.DRILL}:
-            raise UsageError(
-                f"--build={options.build}: only for a deploy or a drill; a run with --{mode} builds nothing new"
-            )
-        target = msgspec.structs.replace(target, build=msgspec.structs.replace(target.build, on=options.build))
-    if target.build.on == "host" or mode not in {Mode.DEPLOY, Mode.DRILL}:
-        return target
-    name = "--build=runner" if options.build else f"{path}: build.on"
-    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
-        raise UsageError(f"{name}: the runner can copy systems only over SSH; let these hosts build (--build=host)")
-    if not (target.build.repository or target.repository.url):
+def _check_build(options: Options, mode: Mode, target: Target, path: Path) -> None:
+    """Check that systems can be built where they shall be."""
+    if options.build is not None and not mode.needs_a_system:
         raise UsageError(
-            f"{name}: the runner has no repository to fetch from; set build.repository or repository.url"
+            f"--build={options.build}: only for a deploy, a drill or a plan; a run with --{mode} builds nothing"
         )
-    if missing := next((program for program in ("git", "nix", "nix-store") if shutil.which(program) is None), None):
+    on = target.build.on
+    if on == "host":
+        return
+    name = f"--build={on}" if options.build else f"{path}: build.on"
+    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
+        raise UsageError(f"{name}: built systems can be copied only over SSH; let these hosts build (--build=host)")
+    if not (options.source or target.build.repository or target.repository.url):
+        raise UsageError(f"{name}: there is no repository to fetch from; set build.repository or repository.url")
+    needed = ("git", "nix", "nix-store") if on == "runner" else ()
+    if missing := next((program for program in needed if shutil.which(program) is None), None):
         raise UsageError(
             f"{name}: {missing} is not installed on this machine; install it, or let the hosts build (--build=host)"
         )
-    return target
 
 
 def targets_file(provider: str, given: str | None, shape: Shape, settings: Settings) -> Path:

@@ -12,6 +12,9 @@ from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.target.types import Finding, Preflight
 
 _MIB = 2**20
+_UNTOLD = "? "
+"""What a line about secrets begins with that the host can neither call decryptable nor not."""
+
 _PLACES: tuple[tuple[str, Finding], ...] = (
     ("/nix/store", "store"),
     ("/var/lib", "var"),
@@ -143,7 +146,8 @@ def read_readiness(frame: Frame, clock: Clock | None, limits: Preflight) -> Read
     """
     problems = [*find_room_problems(frame, limits), *find_clock_problems(clock, limits)]
     problems += find_state_problems(frame.text("system.reboot").split(), read_failed(frame))
-    problems += [Problem("secrets", f"the host cannot decrypt {line}") for line in frame.get("secrets").splitlines()]
+    locked = [line for line in frame.get("secrets").splitlines() if not line.startswith(_UNTOLD)]
+    problems += [Problem("secrets", f"the host cannot decrypt {line}") for line in locked]
     return Readiness(
         problems=tuple(problems),
         unseen=dict(_unseen(frame, clock, limits)),
@@ -171,6 +175,9 @@ def _unseen(frame: Frame, clock: Clock | None, limits: Preflight) -> Iterator[tu
         yield "clock", "the host did not report its clock"
     if "secrets" not in frame.sections:
         yield "secrets", "the host did not report whether it can decrypt its secrets"
+    untold = [line.removeprefix(_UNTOLD) for line in frame.get("secrets").splitlines() if line.startswith(_UNTOLD)]
+    if untold and "secrets" in limits.refuse:
+        yield "secrets", f"it is unknown whether the host can decrypt its secrets: {'; '.join(untold)}"
     if problem := frame.get("units.problem").strip():
         yield "failed", problem
 

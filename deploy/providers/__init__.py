@@ -20,9 +20,9 @@ KINDS: tuple[Kind, ...] = (SSH, AWS, LOCAL, LAB)
 """Every kind of provider."""
 
 
-def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = ()) -> Target:
+def load(path: Path, environ: Mapping[str, str], select: Sequence[str] = (), build: str | None = None) -> Target:
     """Read a target file; see `loading.load`."""
-    return loading.load(path, environ, select, KINDS)
+    return loading.load(path, environ, select, KINDS, build)
 
 
 def json_schema() -> dict[str, Any]:

@@ -239,11 +239,12 @@ class Typical(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
-    """A system that the runner built once for every host of its configuration.
+    """A system that one machine built once for every host of its configuration.
 
     Attributes:
         configuration: Its name among the flake's nixosConfigurations.
         toplevel: The store path that each of these hosts is switched to.
+        on: The machine that built it: `runner`, or the name of a host or builder.
         nix: The version of nix that built it, as nix reports it.
         paths: The number of store paths in its closure.
         seconds: Seconds to fetch and build.
@@ -251,6 +252,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
 
     configuration: str
     toplevel: str
+    on: str = "runner"
     nix: str
     paths: int
     seconds: float

@@ -1,34 +1,48 @@
-"""Builds systems on the runner, once per configuration, from the commit that the hosts resolved."""
+"""Builds systems on one machine, once per configuration, from the commit that the hosts resolved."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import tempfile
+import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
+from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.errors import BuildFailed
+from switchproof.deploy.host import limits
 from switchproof.deploy.record.events import LogLine, Noted, SystemBuilt
 from switchproof.deploy.record.facts import Build
 from switchproof.deploy.record.journal import Journal
-from switchproof.deploy.source import OF_A_HOOK
+from switchproof.deploy.run.sites import KILLED, Site
+from switchproof.deploy.source import OF_A_HOOK, Source
 from switchproof.deploy.target.types import Target
 
-NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
+TRIES = 3
+"""Attempts at a step on a builder that is lost; what it has built by then stays there."""
+
 STORE_PATH = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200}")
-_LINES, _LAST_LINES = 20_000, 12
 SAY_S = 10.0
 """Seconds between two messages about a program that prints nothing."""
+
+_NIX = "nix --extra-experimental-features 'nix-command flakes'"
+_LINES, _LAST_LINES, _LONGEST_LINE = 20_000, 12, 2**16
+_LATER_S = 15.0
+"""Seconds by which a builder ends a program later than this machine does, which names the key."""
+
+_FOREIGN = re.compile(
+    r"a '(?P<needs>[\w-]+)' with features \{[^}]*\} is required to build .*?, but I am a '(?P<has>[\w-]+)'"
+    r"|Required system: '(?P<needs_now>[\w-]+)'.*?Current system: '(?P<has_now>[\w-]+)'",
+    re.DOTALL,
+)
+"""The words of nix 2.26 and of 2.34 about a derivation for another kind of machine."""
+
+_NO_DAEMON = "error: Nix daemon disconnected unexpectedly"
 
 
 @dataclass(frozen=True)
@@ -49,30 +63,32 @@ class _Ended(BuildFailed):
 
 
 class Workshop:
-    """Builds on this machine, and protects the results from the garbage collector until its context ends.
+    """Builds on one machine, and protects the results from the garbage collector until its context ends.
 
     Args:
         target: The repository and the hosts.
         journal: Receives events and nix's log.
+        site: The machine.
+        source: The commit that the runner sends; None if git on the machine fetches.
+        stop: Set when the run is to end.
     """
 
-    def __init__(self, target: Target, journal: Journal) -> None:
-        self._target, self._journal = target, journal
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(
+        self, target: Target, journal: Journal, site: Site, source: Source | None, stop: threading.Event
+    ) -> None:
+        self._target, self._journal, self._site, self._source = target, journal, site, source
+        self._stop = stop
         self._host = target.hosts[0].name
         self._deadline = 0.0
         self._is_broken_off = False
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="switchproof-build-", ignore_cleanup_errors=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._folder is not None  # made when it was entered
-        self._folder.cleanup()
+        self._site.close()
 
     def build(self, sha: str, configurations: Mapping[str, str]) -> dict[str, System]:
         """Build each configuration once.
@@ -85,171 +101,224 @@ class Workshop:
             The systems, by configuration.
 
         Raises:
-            BuildFailed: git or nix failed; the message ends with their last lines.
+            BuildFailed: The machine was lost, or git or nix failed; the message ends with their last lines.
         """
         self._deadline = time.monotonic() + self._target.build.timeout_s
-        began = time.monotonic()
-        source = self._fetch(sha)
-        nix = self._run([*NIX, "--version"], "nix did not report its version").strip()
+        began, label = time.monotonic(), self._site.label
+        folder = self._fetch(sha)
+        nix = self._run(f"{_NIX} --version </dev/null\n", f"nix on {label} did not report its version").strip()
+        if self._site.way:
+            self._note(f"{label} was reached as {self._site.way}.")
         built: dict[str, System] = {}
         for host, name in configurations.items():
             if name in built:
                 continue
             self._host = host
-            built[name] = self._build(name, self._asked(name, source, sha), f"{source.parent}/system-{len(built)}")
+            asked = self._asked(name, folder, sha)
+            built[name] = self._build(name, asked, f"{folder}/system-{len(built)}")
             seconds = round(time.monotonic() - began, 3)
             fact = Build(
                 configuration=name,
                 toplevel=built[name].toplevel,
+                on=self._site.name,
                 nix=nix,
                 paths=len(built[name].paths),
                 seconds=seconds,
             )
             self._journal.emit(SystemBuilt(build=fact))
             hosts = ", ".join(each for each, own in configurations.items() if own == name)
-            text = f"The runner built {name} with {nix} for {hosts}: {fact.toplevel} ({fact.paths} store paths"
-            self._journal.emit(Noted(host=None, text=f"{text}, {seconds:.1f} s)."))
+            text = f"{label} built {name} with {nix} for {hosts}: {fact.toplevel} ({fact.paths} store paths"
+            self._note(f"{text}, {seconds:.1f} s).")
             began = time.monotonic()
         return built
 
     def break_off(self) -> None:
-        """Kill the running program; no other one is started."""
+        """End the running programs; no other one is started."""
         self._is_broken_off = True
-        if (process := self._process) is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        self._site.break_off()
 
-    def _fetch(self, sha: str) -> Path:
-        """Fetch every branch and tag, as hosts do, and check that the commit is among them."""
-        assert self._folder is not None  # made when it was entered
-        source = Path(self._folder.name) / "source"
-        url = self._target.build.repository or self._target.repository.url or ""
-        self._say("git fetches the repository")
-        self._run(["git", "init", "--quiet", str(source)], "git could not make a clone")
-        refs = ["+refs/heads/*:refs/switchproof/heads/*", "+refs/tags/*:refs/switchproof/tags/*"]
+    def _fetch(self, sha: str) -> str:
+        """Fetch every branch and tag, as hosts do, and check that the commit is among them; return the folder."""
+        label = self._site.label
+        folder = self._again("there is no folder for the build", self._site.open)
+        if (source := self._source) is not None:
+            url = self._again("the source did not arrive", lambda: self._site.provide(source))
+        else:
+            url = self._target.build.repository or self._target.repository.url or ""
+        clone = shlex.quote(f"{folder}/source")
+        self._say(f"git fetches the repository on {label}")
+        self._run(f"git init --quiet {clone} </dev/null\n", f"git could not make a clone on {label}")
+        refs = "'+refs/heads/*:refs/switchproof/heads/*' '+refs/tags/*:refs/switchproof/tags/*'"
+        options = "--quiet --no-tags --no-recurse-submodules"
         self._run(
-            ["git", "-C", str(source), "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", *refs],
-            "git could not fetch the repository on the runner",
             # A token in the URL must not reach an argument list.
-            {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url", "GIT_CONFIG_VALUE_0": url},
+            f"GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=remote.origin.url GIT_CONFIG_VALUE_0={shlex.quote(url)}\n"
+            "export GIT_CONFIG_COUNT GIT_CONFIG_KEY_0 GIT_CONFIG_VALUE_0\n"
+            f"git -C {clone} fetch {options} origin {refs} </dev/null\n",
+            f"git could not fetch the repository on {label}",
         )
         self._run(
-            ["git", "-C", str(source), "cat-file", "-e", f"{sha}^{{commit}}"],
-            f"the repository that the runner fetches from (build.repository) has no commit {sha}",
+            f"git -C {clone} cat-file -e {shlex.quote(sha)}'^{{commit}}' </dev/null\n",
+            f"the repository from which {label} fetches (build.repository) has no commit {sha}",
         )
-        return source
+        return folder
 
-    def _asked(self, name: str, source: Path, sha: str) -> list[str]:
+    def _asked(self, name: str, folder: str, sha: str) -> list[str]:
         """Return what nix is asked to build: an attribute of the flake, or of a file of the commit."""
-        file = self._target.repository.file
+        file, url = self._target.repository.file, f"file://{quote(folder)}/source"
         if file is None:
-            return [f'git+file://{source}?rev={sha}#nixosConfigurations."{name}".config.system.build.toplevel']
-        fetched = f'(builtins.fetchGit {{ url = "file://{source}"; rev = "{sha}"; }}).outPath'
-        tree = self._run([*NIX, "eval", "--raw", "--expr", fetched], f"nix could not read the files of {sha}")
+            return [f'git+{url}?rev={sha}#nixosConfigurations."{name}".config.system.build.toplevel']
+        fetched = shlex.quote(f'(builtins.fetchGit {{ url = "{url}"; rev = "{sha}"; }}).outPath')
+        problem = f"nix on {self._site.label} could not read the files of {sha}"
+        tree = self._run(f"{_NIX} eval --raw --expr {fetched} </dev/null\n", problem).strip()
         attribute = "" if name == file else f"{name}."
-        return ["--file", f"{tree.strip()}/{file}", f"{attribute}config.system.build.toplevel"]
+        return ["--file", f"{tree}/{file}", f"{attribute}config.system.build.toplevel"]
 
-    def _build(self, name: str, asked: Sequence[str], link: str) -> System:
+    def _build(self, name: str, asked: list[str], link: str) -> System:
         log: deque[str] = deque(maxlen=_LINES)
-        self._say(f"nix builds {name} on the runner")
-        options = ["--print-build-logs", "--print-out-paths", "--out-link", link]
-        problem = f"nix could not build {name} on the runner"
+        label = self._site.label
+        self._say(f"nix builds {name} on {label}")
+        built = shlex.join(["--out-link", link, *asked])
+        problem = f"nix could not build {name} on {label}"
         try:
-            # No channel of this machine is found by accident.
-            printed = self._run([*NIX, "build", *options, *asked], problem, {"NIX_PATH": "none=/none"}, log)
+            # No channel of the machine is found by accident.
+            text = f"NIX_PATH=none=/none {_NIX} build --print-build-logs {built} </dev/null 2>&1\n"
+            self._run(text, problem, log)
         except _Ended as error:
             path, text = self._keep(name, log)
+            if other := self._other_cause(name, problem, text):
+                raise other from error
             raise BuildFailed(str(error), configuration=name, log=text, log_path=path) from error
         except BuildFailed:
             self._keep(name, log)
             raise
         self._keep(name, log)
-        toplevel = printed.strip()
+        listed = f"readlink {shlex.quote(link)} && nix-store --query --requisites {shlex.quote(link)} </dev/null\n"
+        toplevel, *needed = self._run(listed, f"nix could not list the closure of {name} on {label}").split("\n")
         if not STORE_PATH.fullmatch(toplevel):
-            raise BuildFailed(f"nix built {name} on the runner, but printed no store path: {toplevel[:200]!r}")
-        needed = self._run(
-            ["nix-store", "--query", "--requisites", toplevel], f"nix could not list the closure of {toplevel}"
-        )
-        return System(toplevel, tuple(needed.split()))
+            raise BuildFailed(f"nix built {name} on {label}, but made no store path: {toplevel[:200]!r}")
+        paths = tuple(path for path in needed if path)
+        if strange := next((path for path in paths if not STORE_PATH.fullmatch(path)), None):
+            raise BuildFailed(f"nix on {label} listed something else than store paths: {strange[:200]!r}")
+        return System(toplevel, paths)
+
+    def _other_cause(self, name: str, problem: str, log: str) -> BuildFailed | None:
+        """Return the error for a build that failed because of the machine, not because of the commit."""
+        last = "".join(log.splitlines(keepends=True)[-_LAST_LINES:])
+        if _NO_DAEMON in last:
+            return BuildFailed(
+                f"{problem}, because its Nix daemon ended, or does not let the user in (allowed-users); no host was "
+                f"touched:\n{last.strip()}"
+            )
+        if foreign := _FOREIGN.search(last):
+            needs, has = foreign["needs"] or foreign["needs_now"], foreign["has"] or foreign["has_now"]
+            return BuildFailed(
+                f"{problem}: {name} is built on {needs}, and {self._site.label} is {has}; choose a builder of that "
+                "kind with --build, or let the hosts build (--build=host); no host was touched"
+            )
+        return None
 
     def _keep(self, name: str, log: Iterable[str]) -> tuple[str, str]:
         """Keep nix's log as evidence, and return its path and text."""
         text = self._journal.redact("".join(log))
         file = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-        return self._journal.keep(None, f"build-{file}.log", f"log of the build of {name} on the runner", text), text
+        what = f"log of the build of {name} on {self._site.label}"
+        return self._journal.keep(None, f"build-{file}.log", what, text), text
 
-    def _run(
-        self,
-        command: Sequence[str],
-        problem: str,
-        environment: Mapping[str, str] | None = None,
-        log: deque[str] | None = None,
-    ) -> str:
-        """Run a program within the deadline, and return its standard output."""
-        if self._is_broken_off:
-            raise BuildFailed(f"{problem}: the run was interrupted")
-        stderr = deque[str](maxlen=_LAST_LINES) if log is None else log
-        given = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
-        given["GIT_TERMINAL_PROMPT"] = "0"
+    def _again(self, problem: str, step: Callable[[], str]) -> str:
+        """Take a step, again if the machine is lost."""
+        for left in reversed(range(TRIES)):
+            if self._is_broken_off:
+                raise BuildFailed(f"{problem}: the run was interrupted")
+            try:
+                return step()
+            except ConnectionProblem as error:
+                if self._is_broken_off:
+                    raise BuildFailed(f"{problem}: the run was interrupted") from error
+                if not left or self._stop.wait(1):
+                    lost = f"{problem}, because {self._site.label} was lost; no host was touched: {error}"
+                    raise BuildFailed(lost) from error
+                self._note(f"{self._site.label} was lost and is asked again: {error}")
+        raise AssertionError  # the last attempt returns or raises
+
+    def _run(self, text: str, problem: str, log: deque[str] | None = None) -> str:
+        """Run a program within the deadline; return its standard output, or take it as a log."""
+        own = f"unset {' '.join(OF_A_HOOK)}\nGIT_TERMINAL_PROMPT=0; export GIT_TERMINAL_PROMPT\n"
+        return self._again(problem, lambda: self._attempt(f"{own}{text}", problem, log))
+
+    def _attempt(self, text: str, problem: str, log: deque[str] | None) -> str:
+        began = time.monotonic()
+        printed = _Printed(log, self._say if log is not None else None)
         try:
-            process = subprocess.Popen(
-                command,
-                env={**given, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            output = self._site.start(text, limit_s=max(1.0, self._deadline - began + _LATER_S))
         except OSError as error:
             raise BuildFailed(f"{problem}: {error}") from error
-        assert process.stdout is not None  # they are pipes
-        assert process.stderr is not None
-        self._process = process
-        if self._is_broken_off:  # the signal came before the program was started
-            self.break_off()
-        report = self._say if log is not None else None
-        printed: deque[str] = deque()
-        readers = [
-            threading.Thread(target=_take, args=(process.stdout, printed, None), daemon=True),
-            threading.Thread(target=_take, args=(process.stderr, stderr, report), daemon=True),
-        ]
-        for reader in readers:
-            reader.start()
-        in_time = self._await(process, command[0])
-        for reader in readers:
-            reader.join(5)
-        self._process = None
+        in_time = False
+        try:
+            while (left_s := self._deadline - time.monotonic()) > 0:
+                try:
+                    chunk = output.read(min(SAY_S, left_s))
+                except TimeoutError:
+                    self._say(f"{self._site.label} is at work, {time.monotonic() - began:.0f} s")
+                    continue
+                printed.take(chunk)
+                if not chunk:
+                    in_time = True
+                    break
+        finally:
+            done = output.end()
+        if self._is_broken_off:
+            raise BuildFailed(f"{problem}: the run was interrupted")
         if not in_time:
             raise BuildFailed(f"{problem} within build.timeout_s = {self._target.build.timeout_s:g} s")
-        if process.returncode != 0:
-            last = "".join(list(stderr)[-_LAST_LINES:]).strip()
-            raise _Ended(f"{problem} (exit status {process.returncode}); no host was touched:\n{last}")
-        return "".join(printed)
+        if done.exit_status == 0:
+            return printed.text
+        words = done.stderr.decode("utf-8", "replace") if log is None else "".join(log)
+        last = "".join(words.splitlines(keepends=True)[-_LAST_LINES:]).strip()
+        if done.exit_status is None or done.exit_status in KILLED:
+            raise BuildFailed(f"{problem}, because it was killed there; no host was touched:\n{last}")
+        raise _Ended(f"{problem} (exit status {done.exit_status}); no host was touched:\n{last}")
 
-    def _await(self, process: subprocess.Popen[str], name: str) -> bool:
-        """Wait until a program has ended, and report the wait; False if it had to be killed."""
-        began = time.monotonic()
-        while (left_s := self._deadline - time.monotonic()) > 0:
-            try:
-                process.wait(min(SAY_S, left_s))
-            except subprocess.TimeoutExpired:
-                self._say(f"{name} is at work on the runner, {time.monotonic() - began:.0f} s")
-            else:
-                return True
-        self.break_off()
-        process.wait()
-        return False
+    def _note(self, sentence: str) -> None:
+        self._journal.emit(Noted(host=None, text=f"{sentence[0].upper()}{sentence[1:]}"))
 
     def _say(self, text: str) -> None:
         self._journal.emit(LogLine(host=self._host, text=text))
 
 
-def _take(stream: Iterable[str], into: deque[str], report: Callable[[str], None] | None) -> None:
-    """Read one output of a program to its end."""
-    with suppress(OSError, ValueError):
-        for line in stream:
-            into.append(line)
-            if report:
-                report(line.rstrip())
+class _Printed:
+    """The standard output of a program: kept as a whole, or as the last lines of a log.
+
+    Args:
+        log: Receives lines; None if the output is kept as a whole.
+        report: Receives each line without its end; None if none is shown.
+    """
+
+    def __init__(self, log: deque[str] | None, report: Callable[[str], None] | None) -> None:
+        self._log, self._report, self._kept = log, report, bytearray()
+
+    @property
+    def text(self) -> str:
+        """The output that is kept as a whole."""
+        return self._kept.decode("utf-8", "replace")
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next piece; an empty one is the end.
+
+        Raises:
+            BuildFailed: An output that is kept as a whole is too long.
+        """
+        self._kept += chunk
+        if self._log is None:
+            if len(self._kept) > limits.OUTPUT:
+                raise BuildFailed(f"more than {limits.OUTPUT} bytes came in one answer")
+            return
+        *lines, rest = bytes(self._kept).split(b"\n")
+        if rest and (not chunk or len(rest) > _LONGEST_LINE):
+            lines, rest = [*lines, rest], b""
+        self._kept = bytearray(rest)
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            self._log.append(f"{text}\n")
+            if self._report:
+                self._report(text.rstrip())

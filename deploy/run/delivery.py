@@ -1,36 +1,31 @@
-"""Copies a system from the runner to one host, over a connection of its own with a checked host key."""
+"""Copies a system from the machine that built it to one host, over a connection with a checked host key."""
 
 from __future__ import annotations
 
 import math
-import os
-import select
 import shlex
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import Protocol
 
 from switchproof.deploy.connection import (
     Connection,
     ConnectionProblem,
     Feeding,
+    Output,
     Provider,
 )
 from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.building import STORE_PATH, System
+from switchproof.deploy.run.sites import ASK_S, KILLED, Stock, last_lines
 from switchproof.deploy.source import Source
 
 TRIES = 3
 """Attempts to copy over a connection that is lost; paths that have arrived are not sent again."""
-
-ASK_S = 300.0
-"""Seconds to list the missing paths, and to check the result."""
 
 FETCH_S = 3600.0
 """Seconds for fetching from a substituter; a download that stands still ends sooner."""
@@ -53,10 +48,10 @@ def source_file(run: str) -> str:
 
 @dataclass
 class _Sent:
-    """The number of exported bytes, and whether the export is complete."""
+    """The number of exported bytes, and whether the export was read to its end."""
 
     size: int = 0
-    whole: bool = False
+    is_whole: bool = False
 
 
 class Delivery:
@@ -97,14 +92,19 @@ class Delivery:
         if (connection := self._connection) is not None:
             connection.close()
 
-    def bring(self, system: System) -> None:
-        """Copy a system to the host, and try again if the connection is lost; only missing paths are sent.
+    def bring(self, system: System, stock: Stock) -> None:
+        """Copy a system to the host, and try again if a connection is lost; only missing paths are sent.
+
+        Args:
+            system: The system.
+            stock: The store that has it; what is copied passes through this machine and is not kept here.
 
         Raises:
             Inconclusive: It could not be copied; the host is unchanged.
-            BuildFailed: The runner's copy is damaged.
+            BuildFailed: The copy in that store is damaged, or it could not be read.
         """
-        self._try(lambda connection: self._bring(connection, system), f"{system.toplevel} was only partly copied")
+        failed = f"{system.toplevel} was only partly copied"
+        self._try(lambda connection: self._bring(connection, system, stock), failed)
 
     def bring_source(self, source: Source, checkout: str) -> None:
         """Send a commit to the host, as a file from which git there fetches it; only what its clone lacks is sent.
@@ -137,24 +137,26 @@ class Delivery:
                     raise
                 self._journal.emit(Happened(host=self._host, kind="lost", text=str(error)))
                 if not left or self._broken_off or self._stop.wait(1):
+                    lost = "" if error.host == self._host else f", because the builder {error.host} was lost"
                     raise Inconclusive(
-                        f"{self._host}: {failed}, so nothing was switched: {error}", error.remedy
+                        f"{self._host}: {failed}, so nothing was switched{lost}: {error}", error.remedy
                     ) from error
                 self._note(f"Sending was interrupted; what is missing is sent again: {error}")
             else:
                 return
 
-    def _bring(self, connection: Sending, system: System) -> None:
+    def _bring(self, connection: Sending, system: System, stock: Stock) -> None:
         missing, free = self._missing(connection, system.paths)
         lacked = len(missing)
         if missing:
-            self._require_room(missing, free)
+            self._require_room(stock, missing, free)
         if missing and self._substituter:
             missing = self._fetch(connection, missing)
         if missing:
-            began, count = time.monotonic(), self._send(connection, missing)
-            amount = f"{count / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
-            self._note(f"{len(missing)} of {len(system.paths)} store paths were copied from the runner ({amount}).")
+            began, size = time.monotonic(), self._send(connection, stock, missing)
+            amount = f"{size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
+            count = f"{len(missing)} of {len(system.paths)} store paths"
+            self._note(f"{count} were copied from {stock.label} ({amount}).")
         elif not lacked:
             self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
         self._hold(connection, system.toplevel)
@@ -185,7 +187,7 @@ class Delivery:
         seconds = time.monotonic() - began
         note = f"{len(missing) - len(left)} of {len(missing)} missing store paths came from {url} ({seconds:.1f} s)"
         words = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("warning: ")]
-        why = words[0][:_LONGEST] if words else _last(done.stderr)[:_LONGEST]
+        why = words[0][:_LONGEST] if words else last_lines(done.stderr)[:_LONGEST]
         self._note(f"{note}, the others did not: {why}" if left else f"{note}.")
         return left
 
@@ -202,7 +204,7 @@ class Delivery:
             size = stream.tell()
         if done.exit_status != 0:
             raise Inconclusive(
-                f"{self._host}: the source did not arrive, so nothing was switched: {_last(done.stderr)}",
+                f"{self._host}: the source did not arrive, so nothing was switched: {last_lines(done.stderr)}",
                 "Make sure that /var/lib on the host has free space.",
             )
         self._note(f"The commit was sent from {source.clone} on the runner ({size / 1e6:.1f} MB).")
@@ -218,27 +220,14 @@ class Delivery:
         if done.exit_status != 0 or not free.isdecimal():
             raise Inconclusive(
                 f"{self._host}: the host did not report its free space and which store paths are missing: "
-                f"{_last(done.stderr)}"
+                f"{last_lines(done.stderr)}"
             )
         lacking = set(absent)
         return [path for path in paths if path in lacking], int(free)
 
-    def _require_room(self, missing: Sequence[str], free: int) -> None:
+    def _require_room(self, stock: Stock, missing: Sequence[str], free: int) -> None:
         """Check before a copy that it fits: a full store cannot even be cleaned, as nix's database has no room."""
-        try:
-            listed = subprocess.run(
-                ["nix-store", "--query", "--size", *missing],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=ASK_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BuildFailed(f"nix-store on the runner did not report sizes of paths within {ASK_S:g} s") from error
-        sizes = listed.stdout.split()
-        if listed.returncode != 0 or len(sizes) != len(missing):
-            raise BuildFailed(f"nix-store on the runner did not report sizes of paths: {_last(listed.stderr)}")
-        size = sum(map(int, sizes))
+        size = stock.size(missing)
         if size + self._reserve > free:
             needed = f"the missing store paths have {_mib(size)} MiB, and {_mib(self._reserve)} MiB must stay free"
             seen = f"/nix/store on the host has {_mib(free)} MiB"
@@ -248,46 +237,38 @@ class Delivery:
                 "file.",
             )
 
-    def _send(self, connection: Sending, paths: Sequence[str]) -> int:
+    def _send(self, connection: Sending, stock: Stock, paths: Sequence[str]) -> int:
         """Send paths, and return the number of bytes."""
-        with tempfile.TemporaryFile() as stderr:
-            exporting = subprocess.Popen(
-                ["nix-store", "--export", *paths], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
-            )
-            assert exporting.stdout is not None  # it is a pipe
-            sent = _Sent()
-            try:
-                done = connection.feed(_IMPORT, self._chunks(exporting.stdout, sent), stall_s=self._stall_s)
-            finally:
-                status = _end(exporting)
-            stderr.seek(0)
-            errors = stderr.read()
-        if sent.whole and status > 0:  # an export that is not read to its end fails because of that
-            raise BuildFailed(
-                f"the runner's copy of a store path is damaged, so nothing was switched: {_last(errors)}"
-            )
+        exported, sent = stock.export(paths), _Sent()
+        try:
+            done = connection.feed(_IMPORT, self._chunks(exported, sent), stall_s=self._stall_s)
+        finally:
+            ended = exported.end()
+        if sent.is_whole and ended.exit_status != 0:
+            words = last_lines(ended.stderr)
+            if ended.exit_status in KILLED:
+                raise BuildFailed(
+                    f"nix-store on {stock.label} was killed during the copy, so nothing was switched: {words}"
+                )
+            raise BuildFailed(f"{stock.label}'s copy of a store path is damaged, so nothing was switched: {words}")
         if done.exit_status != 0:
             how = "a signal" if done.exit_status is None else f"exit status {done.exit_status}"
-            problem = _last(done.stderr) or f"nix-store on the host ended with {how} and no message"
+            problem = last_lines(done.stderr) or f"nix-store on the host ended with {how} and no message"
             raise Inconclusive(
                 f"{self._host}: the system was only partly copied, so nothing was switched: {problem}",
                 "Make sure that /nix/store on the host has free space, and that nix works there.",
             )
         return sent.size
 
-    def _chunks(self, stream: IO[bytes], sent: _Sent) -> Iterator[bytes]:
+    def _chunks(self, exported: Output, sent: _Sent) -> Iterator[bytes]:
         reported = time.monotonic()
-        while select.select([stream], [], [], self._stall_s)[0]:
-            chunk = os.read(stream.fileno(), _CHUNK)
-            if not chunk:
-                sent.whole = True
-                return
+        while chunk := exported.read(self._stall_s):
             sent.size += len(chunk)
             if time.monotonic() - reported > _SAY_S:
                 reported = time.monotonic()
                 self._journal.emit(LogLine(host=self._host, text=f"copied {sent.size / 1e6:.1f} MB"))
             yield chunk
-        raise TimeoutError
+        sent.is_whole = True
 
     def _hold(self, connection: Sending, toplevel: str) -> None:
         """Protect the system on the host from the garbage collector, and check that it is there."""
@@ -300,27 +281,11 @@ class Delivery:
         path = done.stdout.decode("utf-8", "replace").strip()
         if done.exit_status != 0 or path != toplevel:
             raise Inconclusive(
-                f"{self._host}: {toplevel} is missing on the host after the copy: {_last(done.stderr) or path}"
+                f"{self._host}: {toplevel} is missing on the host after the copy: {last_lines(done.stderr) or path}"
             )
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self._host, text=text))
-
-
-def _end(exporting: subprocess.Popen[bytes]) -> int:
-    """End an export that is no longer read, and return its exit status; negative if it was killed."""
-    assert exporting.stdout is not None  # it is a pipe
-    exporting.stdout.close()
-    try:
-        return exporting.wait(10)
-    except subprocess.TimeoutExpired:
-        exporting.kill()
-        return exporting.wait()
-
-
-def _last(stderr: bytes) -> str:
-    lines = [line for line in stderr[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
-    return " ".join(lines[-3:])
 
 
 def _mib(size: int) -> str:

@@ -14,6 +14,7 @@ from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.observe.revision import is_commit, is_full, is_generation
 from switchproof.deploy.plan import Mode, Plan
@@ -23,12 +24,18 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
 from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.journey import Journey
-from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
+from switchproof.deploy.run.sites import Remote, Runner, Site, Stock
+from switchproof.deploy.target.types import OWN
 
 Problems: TypeAlias = dict[str, Exception]
 
 RENEW_S = 20.0
 """Seconds between two renewals of a host that has switched and waits for others."""
+
+
+COPIES = 8
+"""Hosts that get systems from a builder at the same time; sshd there refuses connections that begin together."""
 
 
 class Fleet:
@@ -57,7 +64,9 @@ class Fleet:
             )
             for host in plan.target.hosts
         }
-        self._workshop = Workshop(plan.target, journal)
+        on = plan.target.build.on
+        self._site: Site = Runner() if on in OWN else Remote(on, provider, run)
+        self._workshop = Workshop(plan.target, journal, self._site, plan.source, self._stop)
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
         self._confirmed: dict[Leg, Problems] = {}
@@ -220,7 +229,13 @@ class Fleet:
     def _connected(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
             return self._visited[0]
-        return _in_parallel(self._all, Journey.connect)
+        problems = _in_parallel(self._all, Journey.connect)
+        if not problems and self._builds_elsewhere:
+            try:
+                self._site.reach()
+            except Exception as error:  # noqa: BLE001 - it is raised where a host's result is asked for
+                return dict.fromkeys(self.journeys, error)
+        return problems
 
     @cached_property
     def _visited(self) -> tuple[Problems, Problems]:
@@ -319,9 +334,9 @@ class Fleet:
 
     @cached_property
     def _supplied(self) -> Problems:
-        """Build on the runner if the plan says so, and copy the results to every host before any host switches."""
+        """Build elsewhere if the plan says so, and copy the results to every host before any host switches."""
         target = self.plan.target
-        if target.build.on == "host" or self.plan.mode not in {Mode.DEPLOY, Mode.DRILL}:
+        if not self._builds_elsewhere:
             return {}
         with self._renewing(), self._workshop as workshop:
             try:
@@ -333,7 +348,15 @@ class Fleet:
                 return {journey.host.name: error for journey in failing or self._all}
             except Exception as error:  # noqa: BLE001 - it is raised where a host's convergence is asked for
                 return dict.fromkeys(self.journeys, error)
-            return _in_parallel(self._all, lambda journey: journey.receive(built[target.configuration(journey.host)]))
+            stock = Stock(self._site)
+            at_once = None if isinstance(self._site, Runner) else COPIES
+            return _in_parallel(
+                self._all, lambda journey: journey.receive(built[target.configuration(journey.host)], stock), at_once
+            )
+
+    @property
+    def _builds_elsewhere(self) -> bool:
+        return self.plan.target.build.on != "host" and self.plan.mode.needs_a_system
 
     @contextmanager
     def _renewing(self) -> Iterator[None]:
@@ -371,7 +394,8 @@ class Fleet:
 
     @cached_property
     def _compared(self) -> Problems:
-        return self._barrier(self._resolved) or _in_parallel(self._all, Journey.compare)
+        held_up = self._barrier(self._resolved) or self._barrier(self._supplied)
+        return held_up or _in_parallel(self._all, Journey.compare)
 
     @cached_property
     def _inspected(self) -> Problems:

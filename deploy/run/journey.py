@@ -18,6 +18,7 @@ from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
+from switchproof.deploy.observe.planned import Differences, read_differences
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
 from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.observe.secrets import recipient_of
@@ -30,7 +31,8 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
-from switchproof.deploy.run.results import Confirmation, Diagnostics, Differences, is_same
+from switchproof.deploy.run.results import Confirmation, Diagnostics, is_same
+from switchproof.deploy.run.sites import Stock
 from switchproof.deploy.run.visit import LOOK, Visit
 
 
@@ -143,18 +145,18 @@ class Journey(Visit):
                 self._follow_job(leg)
         return self.convergences[leg]
 
-    def receive(self, system: System) -> None:
-        """Copy the system that the runner built to the host; nothing is switched.
+    def receive(self, system: System, stock: Stock) -> None:
+        """Copy a system to the host from the store of the machine that built it; nothing is switched.
 
         Raises:
             Inconclusive: It could not be copied.
-            BuildFailed: The runner's copy is damaged.
+            BuildFailed: The copy in that store is damaged, or it could not be read.
         """
-        self._delivery.bring(system)
+        self._delivery.bring(system, stock)
         self.built = system.toplevel
 
     def take_failed_build(self, error: BuildFailed) -> None:
-        """Record that nix failed on the runner; checks judge it like a failure on the host."""
+        """Record that nix failed on the machine that builds; checks judge it like a failure on the host."""
         self.convergences["forward"] = Convergence(
             finished=True,
             status=1,
@@ -305,16 +307,14 @@ class Journey(Visit):
         """
         if self.differences is None:
             assert self.resolution is not None  # the fleet resolves first
-            values = {"RELEASE_SHA": self.resolution.sha}
+            values = {"RELEASE_SHA": self.resolution.sha, "SWITCHPROOF_BUILT": self.built}
             with self._phase("plan"):
                 self._host_side.ask("plan", values)
                 ended = self._host_side.follow("plan", self.plan.target.converge.timeout_s)
                 frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
                     raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.excerpt}")
-                self.differences = Differences(
-                    *(frame.text(name) for name in ("running", "expected", "closure", "units"))
-                )
+                self.differences = read_differences(frame)
         return self.differences
 
     @property

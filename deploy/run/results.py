@@ -32,16 +32,6 @@ class Diagnostics:
 
 
 @dataclass(frozen=True)
-class Differences:
-    """The changes that a deploy would make, as Nix and switch-to-configuration print them."""
-
-    running: str
-    expected: str
-    closure: str
-    units: str
-
-
-@dataclass(frozen=True)
 class Confirmation:
     """A host's answer to the request to keep the new system.
 

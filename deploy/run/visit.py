@@ -23,6 +23,7 @@ from switchproof.deploy.observe.earlier import Choice, read_returned
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_failed, read_units
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import (
     Readiness,
     describe,
@@ -45,7 +46,7 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
 from switchproof.deploy.run.delivery import Delivery, source_file
 from switchproof.deploy.run.knock import Knock
-from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Differences, Locked
+from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 from switchproof.deploy.target.types import Health, Host
 
 NO_STORE_PATH = "this nixos-rebuild takes no store path"
@@ -91,7 +92,7 @@ class Visit:
         self.differences: Differences | None = None
         self.readiness: Readiness | None = None
         self.built = ""
-        """The system that the runner built and copied; empty if the host builds its own."""
+        """The system that another machine built; empty if the host builds its own."""
         self._recipient = ""
         self.leg: Leg = "forward"
         self.kept = False

@@ -19,7 +19,18 @@ from switchproof.deploy.record.waivers import with_whole_days
 from switchproof.deploy.target.messages import PATTERNS, Patterns, explain, key_type, step_into, with_line
 from switchproof.deploy.target.mistakes import find_mistakes
 from switchproof.deploy.target.rules import endpoint_problems, problems
-from switchproof.deploy.target.types import BridgedProgram, Contract, Endpoint, Host, JsonValue, Line, Name, Target
+from switchproof.deploy.target.types import (
+    OWN,
+    BridgedProgram,
+    Builder,
+    Contract,
+    Endpoint,
+    Host,
+    JsonValue,
+    Line,
+    Name,
+    Target,
+)
 from switchproof.deploy.target.way import Way, patterns_of, whole_target
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -67,7 +78,9 @@ def roster(path: Path) -> dict[str, tuple[str, ...]]:
     return {str(host["name"]): tuple(host.get("groups", ())) for host in _read(path)["hosts"]}
 
 
-def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tuple[Way, ...]) -> Target:
+def load(
+    path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tuple[Way, ...], build: str | None = None
+) -> Target:
     """Read a target file.
 
     Args:
@@ -75,9 +88,10 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
         environ: The environment, for values like `{ env = "NAME" }`.
         select: Host names, globs or `@group`s; empty for every host. Only values of selected hosts are looked up.
         ways: All ways to hosts.
+        build: Where systems are built, instead of `build.on` of the file.
 
     Returns:
-        The target with the selected hosts, in the order of the file.
+        The target with the selected hosts, in the order of the file, and the builder.
 
     Raises:
         UsageError: The file is wrong; the message names file, line, key, found value and allowed values.
@@ -90,9 +104,25 @@ def load(path: Path, environ: Mapping[str, str], select: Sequence[str], ways: tu
         whole = _convert(path, _put_first(values, raw, select), kind, patterns)
         _refuse(path, problems(whole, ways))
         chosen = _select(path, whole.hosts, select)
-        target = _convert(path, values.put_into(raw, chosen), kind, patterns)
+        builder = _builder(path, whole, build)
+        target = _convert(path, values.put_into(raw, chosen | {builder}), kind, patterns)
         _refuse(path, problems(target, ways))
-    return msgspec.structs.replace(target, hosts=tuple(host for host in target.hosts if host.name in chosen))
+    machines: Iterable[Builder] = (*target.hosts, *target.builders)
+    return msgspec.structs.replace(
+        target,
+        hosts=tuple(host for host in target.hosts if host.name in chosen),
+        builders=tuple(machine for machine in machines if machine.name == builder),
+        build=msgspec.structs.replace(target.build, on=build or target.build.on),
+    )
+
+
+def _builder(path: Path, whole: Target, build: str | None) -> str:
+    """Return the name of the host or builder that builds; empty if the hosts or the runner do."""
+    names = [machine.name for machine in (*whole.hosts, *whole.builders)]
+    if build is not None and build not in {*OWN, *names}:
+        raise UsageError(f"{path}: --build={build}: no such builder; allowed: {', '.join([*OWN, *names])}")
+    on = build or whole.build.on
+    return "" if on in OWN else on
 
 
 def _put_first(values: _Environment, raw: dict[str, Any], select: Sequence[str]) -> dict[str, Any]:
@@ -191,7 +221,7 @@ class _Environment:
     stand_ins: Mapping[str, str] = field(default_factory=dict)
 
     def put_into(self, raw: dict[str, Any], chosen: Collection[str] = ()) -> dict[str, Any]:
-        """Insert the environment's values; hosts that are not chosen get stand-ins.
+        """Insert the environment's values; hosts and builders that are not chosen get stand-ins.
 
         Raises:
             UsageError: Variables are not set; the message has one line for each value.
@@ -199,7 +229,7 @@ class _Environment:
         put = {}
         unset: list[str] = []
         for key, item in raw.items():
-            if key == "hosts" and isinstance(item, list):
+            if key in {"hosts", "builders"} and isinstance(item, list):
                 put[key] = [
                     self._value(host, f"{key}[{index}]", unset, is_looked_up=_name(host) in chosen)
                     for index, host in enumerate(item)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from switchproof.deploy.record.waivers import NEVER
 from switchproof.deploy.target.probe_rules import endpoint_problem
 from switchproof.deploy.target.repository_url import transport_problem
-from switchproof.deploy.target.types import Contract, Target, Waiver
+from switchproof.deploy.target.types import OWN, Contract, Target, Waiver
 from switchproof.deploy.target.way import Way, way_of
 
 
@@ -28,6 +28,7 @@ def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
             yield f"hosts[{index}].name: {host.name!r} is already the name of another host"
         seen.add(host.name)
         yield from _configuration_problems(target, index)
+    yield from _builder_problems(target, seen)
     own = way_of(target, ways)
     for way in ways:
         yield from way.find_problems(target, way is own)
@@ -62,6 +63,19 @@ def _configuration_problems(target: Target, index: int) -> Iterator[str]:
             yield "repository.attr: only with repository.file"
     elif host.flake_attr is not None:
         yield f"{key}.flake_attr: not with repository.file; name the attribute of that file with attr"
+
+
+def _builder_problems(target: Target, hosts: Collection[str]) -> Iterator[str]:
+    """Check that each machine that can build has a name of its own, and that the one that shall build exists."""
+    seen = {*OWN, *hosts}
+    for index, builder in enumerate(target.builders):
+        if builder.name in seen:
+            taken = "a value of build.on" if builder.name in OWN else "the name of another host or builder"
+            yield f"builders[{index}].name: {builder.name!r} is already {taken}"
+        seen.add(builder.name)
+    if target.build.on not in seen:
+        allowed = ", ".join([*OWN, *sorted(seen - {*OWN})])
+        yield f"build.on: no such builder (found {target.build.on!r}; allowed: {allowed})"
 
 
 def _waiver_problems(waivers: Sequence[Waiver], hosts: Sequence[str]) -> Iterator[str]:

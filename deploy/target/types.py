@@ -41,7 +41,8 @@ ListenAddress: TypeAlias = Annotated[
 ]
 HostUser: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)")]
 NixVersion: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,4}(\.[0-9]{1,4}){0,2})?$(?!\n)")]
-BuildOn: TypeAlias = Literal["host", "runner"]
+OWN = ("host", "runner")
+"""The values of `build.on` that are no names of machines."""
 ProbeKind: TypeAlias = Literal["http", "https", "tcp", "unix", "exec"]
 StorePath: TypeAlias = Annotated[
     str, Meta(pattern=r"^(/nix/store/[0-9a-df-np-sv-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$(?!\n)")
@@ -82,8 +83,22 @@ class Repository(Table, frozen=True, kw_only=True):
         return self.url or f"the remote origin of {self.checkout}"
 
 
-class Host(Table, frozen=True, kw_only=True):
-    """One machine that receives deploys.
+class Builder(Table, frozen=True, kw_only=True):
+    """One machine that builds systems.
+
+    Attributes:
+        name: Its name, which file names and test ids contain.
+    """
+
+    name: Name
+
+    def part(self, kind: type[_T]) -> _T:
+        """Return a provider's own keys of this machine, as the provider's type for them."""
+        return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
+
+
+class Host(Builder, frozen=True, kw_only=True):
+    """One machine that receives deploys; it can build for others as well.
 
     Attributes:
         name: Its name, which file names and test ids contain.
@@ -94,16 +109,11 @@ class Host(Table, frozen=True, kw_only=True):
         allow_dirty: Whether it takes a working tree that is not committed (`--dirty`).
     """
 
-    name: Name
     flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")] | None = None
     attr: NixAttribute | None = None
     specialisation: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)")] | None = None
     groups: tuple[Name, ...] = ()
     allow_dirty: bool = False
-
-    def part(self, kind: type[_T]) -> _T:
-        """Return a provider's own keys of this host, as the provider's type for them."""
-        return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
 
 
 class Machine(Table, frozen=True, kw_only=True):
@@ -293,15 +303,16 @@ class Build(Table, frozen=True, kw_only=True):
 
     Attributes:
         on: `host`: each host builds its own system. `runner`: the machine that runs the deploy builds each
-            configuration once, and copies it to the hosts over connections of the run.
-        repository: The URL from which git on the runner fetches, if it is not `repository.url`.
-        substituter: The URL of a binary cache from which hosts fetch what they lack of the runner's systems; only
+            configuration once, and copies it to the hosts over connections of the run. Any other name: the host or
+            builder of that name does so.
+        repository: The URL from which git on the machine that builds fetches, if it is not `repository.url`.
+        substituter: The URL of a binary cache from which hosts fetch what they lack of the built systems; only
             what is not there is copied. Hosts check its signatures as they are configured.
-        timeout_s: Seconds for fetching and building on the runner together.
+        timeout_s: Seconds for fetching and building there together.
         stall_s: Seconds without progress after which a copy ends.
     """
 
-    on: BuildOn = "host"
+    on: Name = "host"
     repository: Line | None = None
     substituter: StoreUrl | None = None
     timeout_s: PositiveSeconds = 3600.0
@@ -419,6 +430,9 @@ class Target(Table, frozen=True, kw_only=True):
     """How the hosts of a custom provider are reached."""
     repository: Repository
     hosts: Annotated[tuple[Host, ...], Meta(min_length=1)]
+    builders: tuple[Builder, ...] = ()
+    """Machines over SSH that build and receive no deploys. Of a loaded target only the one that builds, or the host
+    that does."""
     hypervisor: Endpoint
     runtime: Annotated[dict[Name, Endpoint], Meta(min_length=1)]
     bridge: Bridge = Bridge()

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from switchproof.deploy.target.messages import PATTERNS, Patterns
-from switchproof.deploy.target.types import Host, Target
+from switchproof.deploy.target.types import Builder, Host, Target
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _W = TypeVar("_W", bound="Way")
@@ -63,11 +63,14 @@ def whole_target(ways: tuple[Way, ...]) -> type[Target]:
     parts = [way.host for way in ways if way.host]
     transports: Any = Literal[tuple(way.name for way in ways if way.is_transport)]
     host: Any = _extended(Host, [key for part in parts for key in _keys(part)], parts)
+    chosen = [way.host for way in ways if way.host and way.is_transport]
+    builder: Any = _extended(Builder, [key for part in chosen for key in _keys(part)], chosen)
     return _extended(
         Target,
         [
             ("transport", transports | None, None),
             ("hosts", Annotated[tuple[host, ...], Meta(min_length=1)]),
+            ("builders", tuple[builder, ...], ()),
             *((way.name, way.table, way.table()) for way in ways if way.table),
         ],
     )

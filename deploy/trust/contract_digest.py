@@ -52,6 +52,7 @@ JUDGING = (
     "deploy/observe/parts/units.py",
     "deploy/observe/parts/watch.py",
     "deploy/observe/pending.py",
+    "deploy/observe/planned.py",
     "deploy/observe/preflight.py",
     "deploy/observe/revision.py",
     "deploy/observe/secrets.py",

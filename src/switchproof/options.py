@@ -134,7 +134,12 @@ def declare(add: Callable[..., None]) -> None:
         default="rollback",
         help="what to do with a changed host that fails (default: rollback)",
     )
-    add("--build", choices=("host", "runner"), help="where systems are built (default: build.on of the target file)")
+    add(
+        "--build",
+        metavar="WHERE",
+        help="where systems are built: host, runner, or a host's or builder's name (default: build.on of the target "
+        "file)",
+    )
     add("--source", metavar="DIR", help="send the commit from this clone; the hosts fetch nothing")
     add("--dirty", action="store_true", help="with --source: its working tree as it is; the run is inconclusive")
     add("--take-lock", action="store_true", help="take over the lock of a run that has not begun to switch")

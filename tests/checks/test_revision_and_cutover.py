@@ -18,7 +18,8 @@ from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_units
-from switchproof.deploy.run.results import Before, Differences
+from switchproof.deploy.observe.planned import Differences
+from switchproof.deploy.run.results import Before
 from switchproof.deploy.target.declared import Declared, DeclaredFile
 from tests.answers import SHA, TOPLEVEL, frame
 from tests.cutover.surroundings import GOOD, KEY, printed
@@ -97,9 +98,9 @@ def test_absent_hypervisor_needs_a_reason_and_a_plan_a_system() -> None:
     test_hypervisor.test_there_is_none("a container host", Shown())
     with pytest.raises(AssertionError, match="does not say why"):
         test_hypervisor.test_there_is_none("  ", Shown())
-    test_plan.test_the_system_can_be_built_and_compared(Differences("/old", "/new", "", ""), Shown())
+    test_plan.test_the_system_can_be_built_and_compared(Differences("/old", "/new"), Shown())
     with pytest.raises(AssertionError, match="did not report which system it would switch to"):
-        test_plan.test_the_system_can_be_built_and_compared(Differences("/old", "", "", ""), Shown())
+        test_plan.test_the_system_can_be_built_and_compared(Differences("/old", ""), Shown())
 
 
 # The cutover.

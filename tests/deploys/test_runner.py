@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,46 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.contract import Clause, HostState, Verdict
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import Ended, session, target_file
 from tests.labs import own
+from tests.runners import HALF, Runner, runner_with_nix
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 LONGEST_S = 60.0
 CONFIGURATION = "etc/nix/nix.conf"
 SYSTEM = "nixosConfigurations.choiros-a.config.system.build.toplevel"
-HALF = "head -c 65536"
-"""Less than any system of the sample has."""
-
-
-@dataclass(frozen=True)
-class Runner:
-    """This machine with nix: the one of the lab's image, with a store of its own.
-
-    Attributes:
-        folder: The store and the programs.
-        repository: The URL from which git fetches here.
-    """
-
-    folder: Path
-    repository: str
-
-    def exports(self, text: str = 'real "$@"') -> None:
-        """Say what `nix-store --export` does; `real` is the real nix-store."""
-        (self.folder / "export").write_text(f"{text}\n", encoding="utf-8")
-
-    @property
-    def go(self) -> Path:
-        """A file for which an export of `waiting` waits."""
-        return self.folder / "go"
-
-    def waiting(self) -> str:
-        """An export that stands still in the middle until `go` is there."""
-        wait = f"until [ -e {self.go} ]; do sleep 0.05; done"
-        return f'set -o pipefail; real "$@" | {{ {HALF}; {wait}; cat; }}'
 
 
 @pytest.fixture(scope="module")
@@ -67,25 +36,9 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def nix(lab: Lab) -> Iterator[Runner]:
-    """Programs that run the image's nix in a mount namespace with a store of their own."""
-    with tempfile.TemporaryDirectory(prefix="switchproof-nix-") as name:
-        folder, image = Path(name), cache_folder() / lab.state.image
-        for part in ("bin", "nix/store", "nix/var"):
-            (folder / part).mkdir(parents=True)
-        shared = tempfile.gettempdir()
-        mounts = [f"mount --bind {folder}/nix {image}/nix", f"mount --bind {shared} {image}{shared}"]
-        mounts += [f"mount --rbind /dev {image}/dev", f"mount -t proc proc {image}/proc"]
-        inside = f"exec chroot {image} env HOME={folder} PATH=/usr/bin:/bin"
-        real = f"unshare --mount bash -ec {shlex.quote('; '.join([*mounts, inside]))}' \"$@\"' bash"
-        export = f'if [ "$1" = --export ]; then . {folder}/export; exit; fi'
-        programs = {
-            "nix": f'exec {real} nix "$@"',
-            "nix-store": f'real() {{ {real} nix-store "$@"; }}\n{export}\nreal "$@"',
-        }
-        for program, text in programs.items():
-            (folder / "bin" / program).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
-            (folder / "bin" / program).chmod(0o755)
-        yield Runner(folder, f"file://{lab.repository}")
+    """Programs that run the image's nix here."""
+    with runner_with_nix(lab) as runner:
+        yield runner
 
 
 @pytest.fixture
@@ -105,7 +58,13 @@ class Deploys:
     folder: Path
 
     def run(
-        self, revision: str, *, stall_s: float = 30.0, substituter: str = "", specialisation: str = "", file: str = ""
+        self,
+        revision: str,
+        *options: str,
+        stall_s: float = 30.0,
+        substituter: str = "",
+        specialisation: str = "",
+        file: str = "",
     ) -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
@@ -120,8 +79,8 @@ class Deploys:
         build += f'substituter = "{substituter}"\n' if substituter else ""
         targets.write_text(hosts + build, encoding="utf-8")
         path = f"{self.runner.folder}/bin:{os.environ['PATH']}"
-        options = ("--provider=lab", f"--targets={targets}", f"--sha={revision}")
-        return session(*options, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
+        asked = ("--provider=lab", f"--targets={targets}", f"--sha={revision}", *options)
+        return session(*asked, runs=self.folder / "runs", lab=self.lab, environ={"PATH": path})
 
 
 _B = '"b"\nflake_attr = "choiros-b"'
@@ -200,6 +159,20 @@ def test_each_configuration_is_built_once_and_proven_on_its_host(lab: Lab, deplo
     assert ended.status == 0, ended.output
     assert [build.toplevel for build in ended.record.builds] == systems(lab)
     assert "store paths were copied from the runner" in str(ended.record.host("b").notes)
+
+
+def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Deploys) -> None:
+    """The hosts evaluate and build nothing, and their systems stay; what a deploy would copy has been copied."""
+    before = systems(lab)
+    ended = deploys.run("v3", "--plan")
+    assert ended.status == 0, ended.output
+    assert systems(lab) == before
+    for name, build in zip(lab.hosts, ended.record.builds, strict=True):
+        (check,) = ended.clause(name, Clause.CONVERGE).checks
+        assert check.expected == build.toplevel
+        assert "would restart the following units" in check.seen or "would stop the following units" in check.seen
+        assert "to build" not in check.seen
+        assert "store paths were copied from the runner" in str(ended.record.host(name).notes)
 
 
 @pytest.mark.parametrize(

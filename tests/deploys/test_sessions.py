@@ -92,6 +92,9 @@ def test_a_plan_says_what_would_change(lab: Lab, runs: Path, tmp_path: Path) -> 
     (check,) = ended.clause("a", Clause.CONVERGE).checks
     assert "would restart the following units" in check.seen or "would stop the following units" in check.seen
     assert "hypervisor.service" in check.seen
+    assert "derivations to build: " in check.seen
+    assert "MiB, the running one " in check.seen
+    assert check.seen.endswith("no reboot would be needed")
     assert lab.hosts["a"].run(["sh", "-c", script], timeout_s=30).stdout == before
 
 

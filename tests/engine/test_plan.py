@@ -65,7 +65,7 @@ def test_options_say_the_mode(options: dict[str, Any], mode: Mode, revision: str
         ({"plan": True, "preflight": True, "sha": "main"}, "--plan and --preflight: use only one of them"),
         ({"preflight": True, "sha": "main"}, "--sha=main: a preflight asks about the hosts only; use --plan"),
         ({"preflight": True, "take_lock": True}, "--take-lock: only for a run that changes hosts"),
-        ({"preflight": True, "build": "runner"}, "--build=runner: only for a deploy or a drill"),
+        ({"preflight": True, "build": "runner"}, "--build=runner: only for a deploy, a drill or a plan"),
         ({"rollback": "", "drill": "orderly", "sha": "main"}, "--rollback and --drill"),
         ({"drill": "orderly"}, "--sha=REV is missing: a drill needs"),
         ({"rollback": "", "sha": "main"}, "--sha=main: a rollback takes its revision from --rollback=REV"),
@@ -324,7 +324,7 @@ def test_source_that_makes_no_sense_is_refused(options: dict[str, Any], said: st
 
 
 def test_source_of_a_clone_is_one_full_commit(tmp_path: Path) -> None:
-    """A branch of the clone is resolved at once, and a runner that builds takes it from the clone as well."""
+    """A branch of the clone is resolved at once."""
     script = (
         "git init -qb main . && git -c user.name=x -c user.email=x commit -qm 1 --allow-empty && git rev-parse main"
     )
@@ -333,5 +333,4 @@ def test_source_of_a_clone_is_one_full_commit(tmp_path: Path) -> None:
     ).stdout.strip()
     made = plan(sha="main", source=str(tmp_path))
     assert (made.revision, made.source) == (sha, Source(tmp_path, sha))
-    assert made.target.build.repository == str(tmp_path)
     assert plan(sha="main").source is None

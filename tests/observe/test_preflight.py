@@ -254,3 +254,12 @@ def test_a_secret_that_does_not_decrypt_is_told_with_its_reason() -> None:
         "the host cannot decrypt /nix/store/a.age: no identity matched",
         "the host cannot decrypt /nix/store/b.age: none",
     ]
+
+
+def test_a_secret_that_may_decrypt_is_unseen() -> None:
+    """What the host could not try is no finding, but neither is such a host ready."""
+    ready = read_readiness(answer(secrets="? /nix/store/a.yaml: it has keys of other kinds"), CLOCK, Preflight())
+    assert ready.problems == ()
+    assert ready.unseen["secrets"].endswith("decrypt its secrets: /nix/store/a.yaml: it has keys of other kinds")
+    warns = read_readiness(answer(secrets="? /nix/store/a.yaml: other keys"), CLOCK, Preflight(refuse=("store",)))
+    assert warns.unseen == {}

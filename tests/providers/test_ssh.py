@@ -187,6 +187,38 @@ def test_a_connection_that_is_lost_in_a_stream_is_told(machine: LabHost) -> None
         connection.feed("/bin/sh -c 'kill -9 $PPID; cat >/dev/null'", itertools.repeat(bytes(MIB)), stall_s=60)
 
 
+def test_an_output_is_drawn_whole_as_it_comes(connection: SshConnection) -> None:
+    """Nothing is waited for longer than asked, every byte arrives, and so do the words and the exit status."""
+    program = b"work() { echo first; sleep 1; head -c 3000000 /dev/zero; echo words >&2; exit 3; }\nwork\n"
+    output = connection.draw(program, timeout_s=10)
+    assert output.read(10) == b"first\n"
+    with pytest.raises(TimeoutError):
+        output.read(0.1)
+    size = 0
+    while chunk := output.read(10):
+        size += len(chunk)
+    done = output.end()
+    assert (size, done.stderr, done.exit_status) == (3_000_000, b"words\n", 3)
+    assert connection.run(b"exit 4", timeout_s=10).exit_status == 4
+
+
+def test_an_output_that_is_drawn_no_further_ends_its_program(machine: LabHost, connection: SshConnection) -> None:
+    """Its standard input is closed, which the program can see; it has no exit status."""
+    output = connection.draw(b"work() { echo x; cat; touch /run/ended; }\nwork\n", timeout_s=10)
+    assert output.read(10) == b"x\n"
+    assert output.end().exit_status is None
+    wait_for(lambda: machine.run(["rm", "/run/ended"], timeout_s=10).returncode == 0, "the program ended")
+
+
+def test_a_connection_that_is_lost_while_an_output_is_drawn_is_told(machine: LabHost) -> None:
+    """An output that is cut off is never taken for a whole one."""
+    output = connect(machine).draw(b"echo x; sleep 1; kill -9 $PPID; sleep 1\n", timeout_s=10)
+    assert output.read(10) == b"x\n"
+    with pytest.raises(ConnectionLost):
+        output.read(10)
+    assert output.end().exit_status is None
+
+
 @pytest.mark.parametrize(
     "text", [b"echo begun; kill -9 $PPID; sleep 1", b"exec >&- 2>&-; sleep 0.3; kill -9 $PPID; sleep 1"]
 )

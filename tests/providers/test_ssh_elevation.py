@@ -7,13 +7,17 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from switchproof.deploy.connection import NotRoot, RootRefused
+from switchproof.deploy.providers import load, open_provider
 from switchproof.deploy.providers.elevation import How
+from switchproof.deploy.providers.kind import Opening
 from switchproof.deploy.providers.lab.host import LabHost
+from switchproof.deploy.providers.lab.kinds import LabOptions
 from tests.logins import COMMAND, PASSWORD, allow, login_user
-from tests.providers.ways import SOON_S, connect, inside, provider, run
+from tests.providers.ways import LAB_TARGET, SOON_S, connect, inside, provider, run, target
 
 pytestmark = pytest.mark.lab
 
@@ -85,6 +89,33 @@ def test_a_stream_passes_through_sudo_whole(machine: LabHost, password: str, rul
     done = connection.feed("/bin/sh -c 'id -u; sha256sum; exit 3'", chunks, stall_s=60)
     digest = hashlib.sha256(b"".join(chunks)).hexdigest()
     assert (done.stdout.decode().split()[:2], done.exit_status) == (["0", digest], 3)
+
+
+@pytest.mark.parametrize("rule", [WITH_PASSWORD, PASSWORDLESS])
+def test_an_output_is_drawn_through_sudo_whole(machine: LabHost, password: str, rule: str) -> None:
+    """It is root's, byte for byte, and the program's own words and ending are told."""
+    allow(machine, rule)
+    connection = connect(machine, ssh={"user": "deploy", "become": "sudo", "become_password": password})
+    program = b"work() { id -u; head -c 3000000 /dev/zero; echo words >&2; exit 3; }\nwork\n"
+    output, drawn = connection.draw(program, timeout_s=60), bytearray()
+    while chunk := output.read(60):
+        drawn += chunk
+    done = output.end()
+    assert (bytes(drawn), done.stderr, done.exit_status) == (b"0\n" + bytes(3_000_000), b"words\n", 3)
+
+
+def test_a_mere_builder_is_not_made_root(machine: LabHost, tmp_path: Path) -> None:
+    """Its login user is enough, as for any user of the Nix daemon, and no rule is asked for."""
+    file = tmp_path / "lab.toml"
+    file.write_text(f'{LAB_TARGET.read_text(encoding="utf-8")}\n[[builders]]\nname = "big"\n', encoding="utf-8")
+    (builder,) = load(file, {}, ["a"], "big").builders
+    builder = msgspec.structs.replace(builder, address=machine.address, host_keys=(machine.host_key,))
+    whole = msgspec.structs.replace(target(machine, ssh={"user": "deploy"}), builders=(builder,))
+    opening = Opening(changes_hosts=True, lab=LabOptions(), say=print, emulated=lambda *_: None, secrets={})
+    opened = open_provider(whole, opening)
+    assert opened.connect("big").run(b"id -un\n", timeout_s=SOON_S).stdout == b"deploy\n"
+    with pytest.raises(RootRefused):
+        opened.connect("a")
 
 
 def test_a_stream_of_a_user_who_does_not_become_root_is_not_sent(machine: LabHost) -> None:

@@ -237,7 +237,7 @@ class Host:
 
     def plan(self, _: Mapping[str, str]) -> dict[str, str]:
         parts = {"running": self.toplevel, "expected": TOPLEVEL, "closure": "hello: 1 → 2", "units": "would restart"}
-        return {"outcome": "finished", **parts}
+        return {"outcome": "finished", **parts, "sizes": "", "system.reboot": "", "system.kernels": ""}
 
     def preflight(self, _: Mapping[str, str]) -> dict[str, str]:
         return {"room": ROOM, "holder": "", "commands": "", "secrets": "", **self._system()}

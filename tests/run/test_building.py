@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,9 @@ from switchproof.deploy.record.events import SystemBuilt
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import Workshop
+from switchproof.deploy.run.sites import Runner
 from switchproof.deploy.settings import TARGETS
+from switchproof.deploy.source import Source
 from switchproof.deploy.target.types import Build
 
 TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
@@ -24,7 +27,7 @@ NEEDED = f"/nix/store/{'b' * 32}-units"
 BUILDS = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
-*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; echo {TOPLEVEL} ;;
+*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; ln -s {TOPLEVEL} "${{6}}" ;;
 esac
 """
 FAILS = """
@@ -78,11 +81,14 @@ def nix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     return put
 
 
-def workshop(tmp_path: Path, repository: Path, timeout_s: float = 60.0) -> tuple[Workshop, Journal]:
+def workshop(
+    tmp_path: Path, repository: Path, timeout_s: float = 60.0, source: Source | None = None
+) -> tuple[Workshop, Journal]:
     target = load(TARGETS / "lab.toml", {}, ())
     build = Build(on="runner", repository=str(repository), timeout_s=timeout_s)
     journal = Journal(tmp_path / "run", Redactor(()))
-    return Workshop(msgspec.structs.replace(target, build=build), journal), journal
+    shop = Workshop(msgspec.structs.replace(target, build=build), journal, Runner(), source, threading.Event())
+    return shop, journal
 
 
 def test_hosts_of_one_configuration_share_one_build(
@@ -106,7 +112,7 @@ BUILDS_A_FILE = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
 *eval*) echo "$*" >>"$CALLS"; echo /nix/store/tree ;;
-*) echo "$NIX_PATH $*" >>"$CALLS"; echo {TOPLEVEL} ;;
+*) echo "$NIX_PATH $*" >>"$CALLS"; ln -s {TOPLEVEL} "${{6}}" ;;
 esac
 """
 
@@ -132,6 +138,16 @@ def test_a_file_of_the_commit_is_built_without_channels(
     assert f'rev = "{sha}"' in tree
     assert build.startswith("none=/none ")
     assert build.endswith(f" --file /nix/store/tree/nix/all.nix {asked}")
+
+
+def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """The runner asks no other repository for it."""
+    nix(BUILDS)
+    shop, _ = workshop(tmp_path, Path("/nowhere"), source=Source(repository, sha))
+    with shop:
+        assert shop.build(sha, {"a": "web"})["web"].toplevel == TOPLEVEL
 
 
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
@@ -166,7 +182,7 @@ def test_a_build_that_was_broken_off_between_two_programs_begins_nothing(
     shop, _ = workshop(tmp_path, repository)
     shop.break_off()
     began = time.monotonic()
-    with shop, pytest.raises(BuildFailed, match="clone: the run was interrupted"):
+    with shop, pytest.raises(BuildFailed, match="the run was interrupted"):
         shop.build(sha, {"a": "web"})
     assert time.monotonic() - began < 30
     assert not calls.exists()

@@ -16,6 +16,7 @@ from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.delivery import TRIES, Delivery, source_file
+from switchproof.deploy.run.sites import Runner, Stock
 from switchproof.deploy.source import Source, find_source
 
 SYSTEM = System(f"/nix/store/{'c' * 32}-system", (f"/nix/store/{'a' * 32}-one", f"/nix/store/{'c' * 32}-system"))
@@ -111,7 +112,7 @@ def deliver(tmp_path: Path, store: Store, reserve_mib: int = 0, substituter: str
     journal = Journal(tmp_path / "run", Redactor(()))
     Delivery(
         "a", "r-1", store, journal, stop=Now(), stall_s=20.0, reserve_mib=reserve_mib, substituter=substituter
-    ).bring(SYSTEM)
+    ).bring(SYSTEM, Stock(Runner()))
     return journal
 
 

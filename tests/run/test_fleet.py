@@ -19,6 +19,7 @@ from switchproof.deploy.plan import Mode
 from switchproof.deploy.record.events import RevisionResolved, Warned
 from switchproof.deploy.run import fleet as fleets
 from switchproof.deploy.run.building import System
+from switchproof.deploy.run.sites import Stock
 from switchproof.deploy.target.types import Build
 from tests.answers import SHA, TOPLEVEL
 from tests.run.drives import Drive, lost
@@ -465,7 +466,8 @@ class FakeWorkshop:
             raise self.error
         return {configuration: TWO[host] for host, configuration in configurations.items()}
 
-    def bring(self, system: System) -> None:
+    def bring(self, system: System, stock: Stock) -> None:
+        assert stock.label == "the runner"
         assert not changes(self.drive)
         self.brought.append(system.toplevel)
 
@@ -485,6 +487,19 @@ def test_what_the_runner_built_is_on_every_host_before_one_is_switched(tmp_path:
     assert sorted(shop.brought) == sorted([TOPLEVEL, BEFORE])
     told = [[asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] for host in hosts]
     assert told == [[TOPLEVEL], [BEFORE]]
+
+
+def test_a_builder_that_is_not_reached_holds_up_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host is asked anything then, and a wrong host key of the builder refuses the run as one of a host does."""
+
+    def reach() -> None:
+        raise HostKeyChanged("big", "it shows another key", "Look.")
+
+    drive = on_runner(tmp_path, *(hosts := [Host(name) for name in "ab"]))
+    monkeypatch.setattr(drive.fleet._site, "reach", reach)
+    assert set(drive.run().values()) == {HostState.UNCHANGED}
+    assert [host.asked for host in hosts] == [[], []]
+    assert isinstance(drive.fleet.refusal, HostKeyChanged)
 
 
 def test_a_host_that_builds_its_own_system_is_told_no_store_path(tmp_path: Path) -> None:

@@ -244,7 +244,8 @@ def test_nixos_rebuild_is_asked_for_what_was_built(
     """A file is one of a store path with the commit's files; nixos-rebuild is kept from a flake in /etc/nixos."""
     text = f"""
       cd {tmp_path}
-      WORKDIR=/w RELEASE_SHA=c FLAKE_ATTR={attr} NIX_FILE={file} NIX=(nix) dir=.
+      WORKDIR=/w RELEASE_SHA=c FLAKE_ATTR={attr} NIX_FILE={file} NIX=(nix)
+      job_dir() {{ echo .; }}
       stage() {{ :; }}
       nix() {{ if [ "$1" = eval ]; then echo "$*" >evaluated; echo /nix/store/t; else echo "$NIX_PATH $*"; fi; }}
       nix-store() {{ :; }}
@@ -264,7 +265,8 @@ def test_commit_that_nix_cannot_read_builds_nothing(tmp_path: Path) -> None:
     """Nix says why, and no file of another place is built instead."""
     text = f"""
       cd {tmp_path}
-      NIX_FILE=d.nix NIX=(nix) dir=.
+      NIX_FILE=d.nix NIX=(nix)
+      job_dir() {{ echo .; }}
       stage() {{ :; }}
       nix() {{ [ "$1" != eval ] || return 3; echo built; }}
       rc=0; build_system || rc=$?

@@ -15,45 +15,55 @@ def test_a_plan_is_begun_once_and_told_at_its_end(tmp_path: Path) -> None:
       launch() { echo "launches $1 as $JOB"; }
       drop_unit() { echo "drops $1"; }
       toplevel() { echo /nix/store/running; }
+      say_reboot_parts() { say system.reboot "kernel of $1"; }
       verb_plan
       mkdir -p "$RUN_DIR/plan"; cd "$RUN_DIR/plan"
       echo /nix/store/new >expected; echo 'x: 1 → 2' >closure; echo 'would restart a.service' >units; echo 0 >rc
+      echo 'nothing' >forecast; echo 'new 7' >sizes; ln -s /nix/store/new system
       cd /
       verb_plan
-      for name in outcome running expected closure units; do echo "$name ${said[$name]}"; done
+      for name in outcome running expected forecast closure sizes units system.reboot; do
+        echo "$name ${said[$name]}"
+      done
       [ -e "$RUN_DIR" ] || echo gone
     """
-    assert run(text, "answer", "jobs", "plan", folder=tmp_path).splitlines() == [
+    assert run(text, "files", "answer", "jobs", "plan", folder=tmp_path).splitlines() == [
         "launches plan as plan",
         "drops switchproof-r-plan.service",
         "outcome finished",
         "running /nix/store/running",
         "expected /nix/store/new",
+        "forecast nothing",
         "closure x: 1 → 2",
+        "sizes new 7",
         "units would restart a.service",
+        "system.reboot kernel of /nix/store/new",
         "gone",
     ]
 
 
 @pytest.mark.parametrize(
-    ("build", "compare", "dry", "told"),
+    ("failing", "told"),
     [
-        (0, 0, 0, "0 compare dry-activate would"),
-        (1, 0, 0, "1 build"),
-        (0, 1, 0, "1 compare"),
-        (0, 0, 3, "3 compare dry-activate would"),
+        ("", "0 compare dry-activate would"),
+        ("build --dry-run", "1 forecast"),
+        ("build --print-build-logs", "1 build"),
+        ("store diff-closures", "1 compare"),
+        ("path-info --closure-size", "1 compare"),
+        ("dry-activate", "3 compare dry-activate would"),
     ],
 )
-def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, build: int, compare: int, dry: int, told: str) -> None:
+def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, failing: str, told: str) -> None:
     """Whatever cannot be built or compared fails the job; nothing is activated but for show."""
     text = f"""
       mkdir -p "$(job_dir)" {tmp_path}/top/bin
-      printf '#!/bin/sh\\necho "$@" would; exit {dry}\\n' >{tmp_path}/top/bin/switch-to-configuration
-      chmod +x {tmp_path}/top/bin/switch-to-configuration
+      switch={tmp_path}/top/bin/switch-to-configuration
+      printf '#!/bin/sh\\necho "$1" would; [ "$1" != "{failing}" ] || exit 3\\n' >"$switch"
+      chmod +x "$switch"
       NIX=(nix)
       nix() {{
-        if [ "$1" = build ]; then ln -sfn {tmp_path}/top "$(job_dir)/system"; return {build}; fi
-        echo differs; return {compare}
+        [ "$1 $2" != '{failing}' ] || return 1
+        [ "$1 $2" != 'build --print-build-logs' ] || ln -sfn {tmp_path}/top "$(job_dir)/system"
       }}
       flake() {{ :; }}
       toplevel_attr() {{ :; }}
@@ -126,3 +136,30 @@ def test_a_preflight_of_a_silent_systemd_says_so() -> None:
       echo "${{said[units.problem]}}"
     """
     assert run(text, "answer", "units", "system", "plan") == "systemctl did not answer which units failed\n"
+
+
+def test_a_plan_of_what_the_runner_built_builds_nothing(tmp_path: Path) -> None:
+    """The host neither evaluates nor builds; it compares with what it got."""
+    top = tmp_path / "top"
+    (top / "bin").mkdir(parents=True)
+    (top / "bin/switch-to-configuration").write_text("#!/bin/sh\necho would restart\n")
+    (top / "bin/switch-to-configuration").chmod(0o755)
+    text = f"""
+      mkdir -p "$(job_dir)"
+      SWITCHPROOF_BUILT={top}
+      NIX=(nix)
+      nix() {{ echo "nix $1 $2" >&2; }}
+      nix-store() {{ ln -s {top} "$2"; }}
+      toplevel() {{ echo /nix/store/old; }}
+      exec 2>&1
+      job_plan
+      cat "$(job_dir)/expected" "$(job_dir)/units"
+    """
+    assert run(text, "files", "jobs", "converge", "plan", folder=tmp_path).splitlines() == [
+        "--- build",
+        "--- compare",
+        "nix store diff-closures",
+        "nix path-info --closure-size",
+        str(top),
+        "would restart",
+    ]

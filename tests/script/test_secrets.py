@@ -82,14 +82,14 @@ def test_a_host_without_any_of_the_keys_is_told(tmp_path: Path) -> None:
     assert locked(system) == [f"{secret}: none of the keys that age.identityPaths names is on this host"]
 
 
-def test_a_program_that_fails_otherwise_tells_nothing(tmp_path: Path) -> None:
-    """A plugin that waits for a touch, or a damaged file, is no proof that the key is missing."""
+def test_a_program_that_fails_otherwise_leaves_it_unknown(tmp_path: Path) -> None:
+    """A plugin that waits for a touch, or a damaged file, does not show whether the key is there."""
     key, secret = tmp_path / "key", tmp_path / "secret.age"
     key.write_text("private")
     secret.write_text("x")
     system = agenix(tmp_path, secret, identities=str(key))
     (tmp_path / "age").write_text("#!/bin/sh\necho 'age: error: malformed header' >&2\nexit 1\n")
-    assert not locked(system)
+    assert locked(system) == [f"? {secret}: age: error: malformed header"]
 
 
 def test_a_service_that_decrypts_is_read_like_an_activation_script(tmp_path: Path) -> None:
@@ -113,14 +113,15 @@ def test_a_file_for_other_recipients_is_told(tmp_path: Path, *, service: bool) -
     assert locked(system) == [f"{tmp_path}/secret.yaml: this host's key is none of its recipients"]
 
 
+def test_a_file_for_the_host_and_others_is_not_told(tmp_path: Path) -> None:
+    """One recipient that is the host's suffices, whatever other keys the file or the host has."""
+    content = f"age:\n- recipient: {OTHER}\n- recipient: {OWN}\npgp:\n- fp: 85D77543\n"
+    assert not locked(sops(tmp_path, content, ageSshKeyPaths=OF_SSH, ageKeyFile="/nonexistent"))
+
+
 @pytest.mark.parametrize(
     ("content", "own", "keys"),
     [
-        (
-            f"age:\n- recipient: {OTHER}\n- recipient: {OWN}\n",
-            OWN,
-            {"ageSshKeyPaths": OF_SSH},
-        ),
         (
             f"age:\n- recipient: {OTHER}\npgp:\n- fp: 85D77543\n",
             OWN,
@@ -131,15 +132,28 @@ def test_a_file_for_other_recipients_is_told(tmp_path: Path, *, service: bool) -
         (f"age:\n- recipient: {OTHER}\n", OWN, {"ageSshKeyPaths": ["/persist/key"]}),
         (f"age:\n- recipient: {OTHER}\n", OWN, {"ageSshKeyPaths": []}),
         (f"age:\n- recipient: {OTHER}\n", OWN, {"ageKeyFile": "/nonexistent"}),
+        (f"age:\n- recipient: {OTHER}\n", OWN, {"ageKeyFile": "/nonexistent", "ageSshKeyPaths": OF_SSH}),
         ("pgp: []\n", OWN, {"ageSshKeyPaths": OF_SSH}),
+        (f"age:\n- recipient: {OTHER}\n", OWN, {}),
     ],
-    ids=["own", "or-pgp", "or-kms", "key-unknown", "another-key", "no-key", "key-file-unread", "no-age"],
+    ids=[
+        "or-pgp",
+        "or-kms",
+        "key-unknown",
+        "another-key",
+        "no-key",
+        "key-file-unread",
+        "or-key-file",
+        "no-age",
+        "no",
+    ],
 )
-def test_what_may_decrypt_is_not_told(
+def test_what_may_decrypt_is_unknown(
     tmp_path: Path, content: str, own: str, keys: dict[str, list[str] | str]
 ) -> None:
     """Only where every way to decrypt a file is known, and none is this host's, is it certain."""
-    assert not locked(sops(tmp_path, content, service=False, **keys), own)
+    (line,) = locked(sops(tmp_path, content, service=False, **keys), own)
+    assert line.startswith(f"? {tmp_path}/secret.yaml: ")
 
 
 def test_the_recipient_of_a_key_file_counts(tmp_path: Path) -> None:
@@ -167,7 +181,7 @@ def test_a_job_stops_at_a_locked_secret_unless_it_may_go_on(tmp_path: Path, allo
     assert told == f"{stopped if status else ''}{status} top.age: no key\n"
 
 
-def test_a_job_goes_on_with_secrets_that_decrypt(tmp_path: Path) -> None:
-    """Without a locked secret, nothing is said and no stage begins."""
-    text = 'LOCKED_SECRETS=""; locked_secrets() { :; }; mkdir -p "$(job_dir)"; check_secrets top && echo on'
+def test_a_job_goes_on_with_secrets_that_may_decrypt(tmp_path: Path) -> None:
+    """Where no secret is known to be locked, nothing is said and no stage begins."""
+    text = 'LOCKED_SECRETS=""; locked_secrets() { echo "? a"; }; mkdir -p "$(job_dir)"; check_secrets top && echo on'
     assert run(text, "jobs", "secrets", folder=tmp_path) == "on\n"

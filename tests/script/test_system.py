@@ -97,5 +97,12 @@ def test_what_waits_for_a_reboot_is_told_by_part(tmp_path: Path) -> None:
       say_reboot_parts
       echo "${{said[system.reboot]}}|${{said[system.kernels]}}"
     """
-    replace = {f"={path}": f"={tmp_path}{path}" for path in ("/run/booted-system", "/run/current-system")}
+    replace = {
+        f"{at}{path}": f"{at}{tmp_path}{path}"
+        for at, path in (("=", "/run/booted-system"), (":-", "/run/current-system"))
+    }
     assert run(text, "answer", "system", replace=replace) == "kernel kernel-modules |6.1 6.2\n"
+    planned = (
+        f'say_reboot_parts {tmp_path}/run/booted-system; echo "${{said[system.reboot]}}|${{said[system.kernels]}}"'
+    )
+    assert run(planned, "answer", "system", replace=replace) == "|6.1 6.1\n"

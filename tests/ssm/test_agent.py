@@ -247,17 +247,31 @@ def test_exit_194_stops_everything_until_the_reboot(instances: list[Instance]) -
 
 
 def test_a_killed_worker_is_told_late_and_with_nothing(instances: list[Instance]) -> None:
-    """Failed with code 0 and neither output nor errors, a minute later."""
+    """Failed with code 1 and neither output nor errors, a minute later, up to which it counts as running."""
     host = Host(lambda _, ending: Finished(-9 if ending.wait(SOON_S) else 0, b"lost", b"lost"))
     command = send(instance_of(host, instances, Pace(pickup_s=0, worker_lost_s=0.2)), Fault.AGENT_DIES)
     wait_for(lambda: command.over)
     told = command.invocation()
-    assert (told["Status"], told["ResponseCode"]) == ("Failed", 0)
+    assert (told["Status"], told["ResponseCode"]) == ("Failed", 1)
     assert (told["StandardOutputContent"], told["StandardErrorContent"]) == ("", "")
     assert "failed unexpectedly" in command.listed_invocation(plugins=True)["CommandPlugins"][0]["Output"]
     assert command.ended
     assert command.known
-    assert command.spent.aws_s >= 0.2
+    assert command.spent.host_s >= 0.2
+
+
+def test_what_died_with_the_agent_is_told_a_minute_after_its_return(instances: list[Instance]) -> None:
+    """The new agent knows of the script, and waits for its worker first."""
+    host = Host(lambda _, ending: Finished(-9 if ending.wait(SOON_S) else 0, b"lost", b"lost"))
+    instance = instance_of(host, instances, Pace(pickup_s=0, back_s=0.3, worker_lost_s=0.3))
+    command = send(instance)
+    wait_for(lambda: host.runs)
+    instance.die()
+    wait_for(lambda: instance.online)
+    assert command.status == "InProgress"
+    wait_for(lambda: command.over)
+    assert command.invocation()["Status"] == "Failed"
+    assert command.spent.host_s >= 0.5
 
 
 def test_an_agent_whose_processes_were_killed_is_back_after_a_while(instances: list[Instance]) -> None:

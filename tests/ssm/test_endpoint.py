@@ -355,7 +355,7 @@ def test_an_instance_that_is_away_takes_commands_when_it_is_back(
     [
         (Fault.DELIVERY_TIMEOUT, ("TimedOut", "DeliveryTimedOut", -1)),
         (Fault.UNDELIVERABLE_BUT_RAN, ("Failed", "Undeliverable", -1)),
-        (Fault.AGENT_DIES, ("Failed", "Failed", 0)),
+        (Fault.AGENT_DIES, ("Failed", "Failed", 1)),
         (Fault.AGENT_RESTART, ("Success", "Success", 0)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -8,21 +8,30 @@ compare_closures() {
   comparing=$!
 }
 
-# Build the commit's system, linked from the job's folder; put into `system` what asks nixos-rebuild for the same.
-declare -a system=()
+# Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
 build_system() {
-  local tree; local -a from=("$(flake "$(toplevel_attr)")")
-  system=(--flake "$(flake "$FLAKE_ATTR")")
+  local link; link=$(job_dir)/system
   stage build
-  if [ -n "$NIX_FILE" ]; then
-    # What is evaluated is a store path that nix makes of the commit's files alone, and finds no channel.
-    export NIX_PATH=none=/none
-    tree=$("${NIX[@]}" eval --raw --expr "(builtins.fetchGit { url = \"file://$WORKDIR\"; rev = \"$RELEASE_SHA\"; }).outPath") &&
-      nix-store --add-root "$dir/tree" --realise "$tree" >/dev/null || return
-    from=(--file "$tree/$NIX_FILE" "${FLAKE_ATTR:+$FLAKE_ATTR.}config.system.build.toplevel")
-    system=(--no-flake --file "$tree/$NIX_FILE" ${FLAKE_ATTR:+--attr "$FLAKE_ATTR"})
+  if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
+    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
+    nix-store --add-root "$link" --realise "$SWITCHPROOF_BUILT"
+  else
+    find_source && "${NIX[@]}" build --print-build-logs --out-link "$link" "${recipe[@]}"
   fi
-  "${NIX[@]}" build --print-build-logs --out-link "$dir/system" "${from[@]}"
+}
+
+# Put into `recipe` what nix is to build of the commit, and into `system` what asks nixos-rebuild for the same.
+declare -a recipe=() system=()
+find_source() {
+  local tree
+  recipe=("$(flake "$(toplevel_attr)")") system=(--flake "$(flake "$FLAKE_ATTR")")
+  [ -n "$NIX_FILE" ] || return 0
+  # What is evaluated is a store path that nix makes of the commit's files alone, and finds no channel.
+  export NIX_PATH=none=/none
+  tree=$("${NIX[@]}" eval --raw --expr "(builtins.fetchGit { url = \"file://$WORKDIR\"; rev = \"$RELEASE_SHA\"; }).outPath") &&
+    nix-store --add-root "$(job_dir)/tree" --realise "$tree" >/dev/null || return
+  recipe=(--file "$tree/$NIX_FILE" "${FLAKE_ATTR:+$FLAKE_ATTR.}config.system.build.toplevel")
+  system=(--no-flake --file "$tree/$NIX_FILE" ${FLAKE_ATTR:+--attr "$FLAKE_ATTR"})
 }
 
 # What is to run of the built system in `top`, into `top`: its specialisation, where one was asked for. nixos-rebuild looks for
@@ -39,13 +48,7 @@ specialise() {
 
 job_converge() {
   local dir top noting rc=0; dir=$(job_dir)
-  if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
-    stage build
-    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
-    nix-store --add-root "$dir/system" --realise "$SWITCHPROOF_BUILT" || return
-  else
-    build_system || return
-  fi
+  build_system || return
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
   printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"

@@ -17,25 +17,34 @@ verb_preflight() {
 
 job_plan() {
   local dir top; dir=$(job_dir)
+  [ -n "${SWITCHPROOF_BUILT:-}" ] || foresee || return
   build_system || return
   top=$(readlink -e "$dir/system")
   specialise || return
   printf '%s\n' "$top" >"$dir/expected"
   stage compare
   "${NIX[@]}" store diff-closures "$(toplevel)" "$top" >"$dir/closure" || return
+  "${NIX[@]}" path-info --closure-size "$(toplevel)" "$top" >"$dir/sizes" || return
   openly "$top/bin/switch-to-configuration" dry-activate >"$dir/units" 2>&1
+}
+
+# Note what nix would build and fetch.
+foresee() {
+  local said; said=$(job_dir)/forecast
+  stage forecast
+  { find_source && "${NIX[@]}" build --dry-run "${recipe[@]}"; } 2>"$said" || { cat "$said"; return 1; }
 }
 
 # Twice: once to begin, once more when `status` says that it has finished.
 verb_plan() {
   JOB=plan
-  local dir; dir=$(job_dir)
+  local dir name; dir=$(job_dir)
   if [ ! -e "$dir/rc" ]; then launch plan; return; fi
   say outcome finished
   say running "$(toplevel)"
-  say expected "$(cat "$dir/expected" 2>/dev/null || true)"
-  say closure "$(cat "$dir/closure" 2>/dev/null || true)"
-  say units "$(cat "$dir/units" 2>/dev/null || true)"
+  for name in expected closure sizes units; do say_file "$name" "$dir/$name"; done
+  [ ! -e "$dir/forecast" ] || say_file forecast "$dir/forecast"
+  say_reboot_parts "${said[expected]:-}"
   drop_unit "$(job_unit)"
   rm -rf -- "${STATE:?}/runs/$RUN"
 }

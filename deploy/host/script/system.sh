@@ -67,10 +67,10 @@ in_closure() {
   [[ $closure == *"$length$1"* ]]
 }
 
-# The parts of the running system that only a reboot brings, where the booted system has others: a part and, for kernels,
-# the versions of both.
+# The parts of the system $1, by default the running one, that only a reboot brings, where the booted system has others: a part
+# and, for kernels, the versions of both.
 say_reboot_parts() {
-  local part waits='' booted=/run/booted-system current=/run/current-system; local -a was is
+  local part waits='' booted=/run/booted-system current=${1:-/run/current-system}; local -a was is
   [ ! -e "$booted" ] || for part in kernel initrd kernel-modules kernel-params; do
     if [ ! -e "$booted/$part" ] && [ ! -e "$current/$part" ]; then continue; fi
     [ "$booted/$part" -ef "$current/$part" ] || waits+="$part "

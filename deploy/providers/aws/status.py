@@ -64,8 +64,9 @@ def read(invocation: Mapping[str, Any]) -> Reading:
     # The API model spells some with blanks, the service without.
     details = str(invocation.get("StatusDetails") or status).replace(" ", "")[:_LONGEST]
     fate, text = _READINGS.get((status, details), (Fate.UNCERTAIN, "a status that is unknown here"))
-    if details == "Failed" and invocation.get("ResponseCode") == 0:  # a script that ended never causes this
-        text = "failed with exit code 0, which the agent reports for a killed worker"
+    streams = (invocation.get("StandardOutputContent"), invocation.get("StandardErrorContent"))
+    if details == "Failed" and streams == ("", ""):  # of a script that failed, the agent writes the exit code
+        text = "failed without a word, which the agent reports for a killed worker"
     shown = status if details == status else f"{status}/{details}"
     code = invocation.get("ResponseCode", -1)
     return Reading(fate, f"{text} (SSM: {shown}{'' if code == -1 else f', response code {code}'})")

@@ -15,7 +15,7 @@ from switchproof.deploy.providers.lab.kinds import Runtime, Shape, Suite
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.providers.lab.real import RealPrograms, look
 from switchproof.deploy.providers.lab.state import DEFAULT, VARIABLE, LabState
-from switchproof.deploy.target.types import Target
+from switchproof.deploy.target.types import Builder, Target
 
 """The environment variable that names the lab to use."""
 
@@ -70,7 +70,7 @@ class LabProvider:
         emulated: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         name = os.environ.get(VARIABLE) or DEFAULT
-        names = tuple(host.name for host in target.hosts)
+        names = tuple(dict.fromkeys(machine.name for machine in (*target.hosts, *target.builders)))
         programs = look(nixos_rebuild, switch, ssm_agent)
         self._stack = ExitStack()
         try:
@@ -216,15 +216,18 @@ def _over_ssh(lab: Lab, target: Target) -> Provider:
     from switchproof.deploy.providers.ssh.provider import SshProvider
     from switchproof.deploy.providers.ssh.table import Ssh
 
-    hosts = tuple(
-        msgspec.structs.replace(
-            host,
-            address=lab.hosts[host.name].address,
-            port=lab.hosts[host.name].port,
-            user=lab.hosts[host.name].user,
-            host_keys=(lab.hosts[host.name].host_key,),
+    def reached(machines: Sequence[Builder]) -> tuple[Builder, ...]:
+        return tuple(
+            msgspec.structs.replace(
+                machine,
+                address=lab.hosts[machine.name].address,
+                port=lab.hosts[machine.name].port,
+                user=lab.hosts[machine.name].user,
+                host_keys=(lab.hosts[machine.name].host_key,),
+            )
+            for machine in machines
         )
-        for host in target.hosts
-    )
+
     ssh = msgspec.structs.replace(target.table(Ssh), identity_files=(str(lab.identity_file),), agent=False)
-    return SshProvider(msgspec.structs.replace(target, hosts=hosts, ssh=ssh))
+    hosts, builders = reached(target.hosts), reached(target.builders)
+    return SshProvider(msgspec.structs.replace(target, hosts=hosts, builders=builders, ssh=ssh))

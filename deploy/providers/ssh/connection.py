@@ -26,6 +26,9 @@ from switchproof.deploy.providers.elevation import IS_ROOT, Ascent, Elevation
 HELD_S = 1.0
 """Seconds without output after which a program that has ended is not waited for any longer."""
 
+_EXIT_S = 10.0
+"""Seconds in which a program whose output has ended reports its exit status."""
+
 _READY = "switchproof-is-ready"
 """The word of the host's shell before a stream is sent to the command that it becomes. It is the shell that is asked
 for, because a forced command may allow nothing else, and would read the stream."""
@@ -147,6 +150,41 @@ class SshConnection:
         stderr = ascent.after_prompts(bytes(errors)) if ascent else bytes(errors)
         return Completed(bytes(output), stderr, status, time.monotonic() - began)
 
+    def draw(self, program: bytes, *, timeout_s: float) -> Drawn:
+        """Start a program whose output is read as it comes; see `Drawing.draw`."""
+        began = time.monotonic()
+        ascent = self._elevation.begin() if self._elevation else None
+        errors = bytearray()
+        try:
+            channel = self._transports[-1].open_session(timeout=timeout_s)
+            channel.settimeout(timeout_s)
+            channel.exec_command(ascent.command if ascent else SHELL)
+            answer = partial(_answer_prompt, channel, ascent) if ascent else None
+            drain = threading.Thread(target=_drain, args=(channel.recv_stderr, errors, answer), daemon=True)
+            drain.start()
+            head = self._await_root(channel, ascent, drain, errors) if ascent else b""
+            channel.settimeout(timeout_s)
+            channel.sendall(program)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._lost(str(error) or type(error).__name__) from error
+
+        def end() -> Completed:
+            status = self._end(channel)
+            drain.join(HELD_S)
+            stderr = ascent.after_prompts(bytes(errors)) if ascent else bytes(errors)
+            return Completed(b"", stderr, status, time.monotonic() - began)
+
+        return Drawn(channel, head, end, self._lost)
+
+    @staticmethod
+    def _end(channel: paramiko.Channel) -> int | None:
+        """Close a channel; return the exit status if its output was read to the end."""
+        is_read = channel.eof_received and not channel.recv_ready()
+        ended = is_read and channel.status_event.wait(_EXIT_S) and channel.exit_status >= 0
+        with suppress(paramiko.SSHException, OSError, EOFError):
+            channel.close()
+        return channel.exit_status if ended else None
+
     @staticmethod
     def _await_ready(channel: paramiko.Channel) -> bytes:
         """Wait until the host's shell has read the command, and return what came after its word."""
@@ -240,6 +278,43 @@ class SshConnection:
             f"the connection was lost: {why}",
             "A command may still run there; check the host before you try again.",
         )
+
+
+class Drawn:
+    """The output of a program on a host; see `Output`.
+
+    Args:
+        channel: The program's channel.
+        head: The output that was read already.
+        end: Ends the program.
+        lost: Makes the error for a connection that was lost.
+    """
+
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        head: bytes,
+        end: Callable[[], Completed],
+        lost: Callable[[str], ConnectionLost],
+    ) -> None:
+        self._channel, self._head, self._lost = channel, head, lost
+        self.end = end
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the next piece; see `Output.read`."""
+        head, self._head = self._head, b""
+        if head:
+            return head
+        try:
+            self._channel.settimeout(timeout_s)
+            chunk = self._channel.recv(2**17)
+        except TimeoutError:
+            raise
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._lost(str(error) or type(error).__name__) from error
+        if not chunk and not self._channel.eof_received:
+            raise self._lost("the host closed the connection before the output ended")
+        return chunk
 
 
 def _drain(read: Callable[[int], bytes], into: bytearray, answer: Callable[[bytes], None] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -24,7 +24,7 @@ from switchproof.deploy.providers.ssh.openssh.jumps import JumpHost
 from switchproof.deploy.providers.ssh.openssh.reading import Setting
 from switchproof.deploy.providers.ssh.table import Ssh, SshHost
 from switchproof.deploy.providers.ssh.transport import Transport, algorithms
-from switchproof.deploy.target.types import Host, Target
+from switchproof.deploy.target.types import Builder, Host, Target
 
 __all__ = ["SshConnection", "SshProvider"]
 
@@ -55,7 +55,9 @@ class SshProvider:
     ) -> None:
         self._say = say
         self._ssh = target.table(Ssh)
-        self._hops = {host.name: _Ways(self._ssh).lead_to(host) for host in target.hosts}
+        self._hosts = frozenset(host.name for host in _hosts(target))
+        machines: Iterable[Builder] = (*target.hosts, *target.builders)
+        self._hops = {machine.name: _Ways(self._ssh).lead_to(machine) for machine in machines}
         self._elevations = self._prepare_elevations(password)
         self._were_root: set[str] = set()
 
@@ -88,17 +90,18 @@ class SshProvider:
         """Do nothing: only connections hold resources."""
 
     def _prepare_elevations(self, password: str) -> dict[str, Elevation]:
-        """Return the elevation of each login user that is not root, by host."""
-        users = {host: way[-1].user for host, way in self._hops.items() if way[-1].user != ROOT}
+        """Return the elevation of each login user that is not root, by host. A mere builder needs no root."""
+        users = {host: way[-1].user for host, way in self._hops.items() if host in self._hosts}
+        users = {host: user for host, user in users.items() if user != ROOT}
         if self._ssh.become is None:
             return {}
         return {host: Elevation(host, self._ssh.become, user, password) for host, user in users.items()}
 
     def _prove_root(self, connection: SshConnection, user: str) -> None:
         """Check that programs run as root there."""
-        if user == ROOT:
-            return
         host = connection.host
+        if user == ROOT or host not in self._hosts:
+            return
         try:
             done = connection.run(b"id -u\n", timeout_s=2 * self._ssh.connect_timeout_s)
         except NotRoot as error:
@@ -124,9 +127,14 @@ def sudo_users(target: Target) -> list[str]:
         UsageError: A key file, known_hosts file or ssh_config is named that cannot be used.
     """
     ssh = target.table(Ssh)
-    addressed = [host for host in target.hosts if host.part(SshHost).address]
+    addressed = [host for host in _hosts(target) if host.part(SshHost).address]
     users = {_Ways(ssh).lead_to(host)[-1].user for host in addressed} if ssh.become == "sudo" else set()
     return sorted(users - {ROOT})
+
+
+def _hosts(target: Target) -> list[Builder]:
+    """Return the hosts of a run, with the one that builds."""
+    return [*target.hosts, *(builder for builder in target.builders if isinstance(builder, Host))]
 
 
 class _Ways:
@@ -135,8 +143,8 @@ class _Ways:
     def __init__(self, ssh: Ssh) -> None:
         self._ssh = ssh
 
-    def lead_to(self, host: Host) -> list[Hop]:
-        """Return the machines on the way to a host, the host last."""
+    def lead_to(self, host: Builder) -> list[Hop]:
+        """Return the machines on the way to a host or builder, which is the last."""
         own = host.part(SshHost)
         assert own.address is not None  # the rules of target files require it
         config = self._read(own.address, own.user, own.port)
@@ -149,7 +157,8 @@ class _Ways:
         elif config.jumps:
             way.extend(self._configured(host.name, config.jumps, config.jumps_at, ()))
         config = replace(config, port=config.port or self._ssh.port)
-        where = f"hosts.host_keys of host {host.name!r} in the target file"
+        kind = "host" if isinstance(host, Host) else "builder"
+        where = f"{kind}s.host_keys of {kind} {host.name!r} in the target file"
         way.append(self._hop(host.name, config, own.host_keys, where))
         return way
 

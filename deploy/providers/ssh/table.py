@@ -94,10 +94,24 @@ def _find_problems(target: Target, is_own: bool) -> Iterator[str]:
         if is_own and not (keys.host_keys or ssh.known_hosts or ssh.config):
             yield f"{key}.host_keys: missing; pin the host's key here or in ssh.known_hosts"
         yield from _host_key_problems(f"{key}.host_keys", keys.host_keys)
+    yield from _find_problems_of_builders(target, is_own)
     if ssh.jump:
         if problem := address_problem(ssh.jump.address):
             yield f"ssh.jump.address: {problem}"
         yield from _host_key_problems("ssh.jump.host_keys", ssh.jump.host_keys)
+
+
+def _find_problems_of_builders(target: Target, is_own: bool) -> Iterator[str]:
+    ssh = target.table(Ssh)
+    for index, builder in enumerate(target.builders):
+        key, keys = f"builders[{index}]", builder.part(SshHost)
+        if is_own and keys.address is None:
+            yield f"{key}.address: missing; a builder is reached over SSH"
+        if keys.address is not None and (problem := address_problem(keys.address)):
+            yield f"{key}.address: {problem}"
+        if is_own and not (keys.host_keys or ssh.known_hosts or ssh.config):
+            yield f"{key}.host_keys: missing; pin the builder's key here or in ssh.known_hosts"
+        yield from _host_key_problems(f"{key}.host_keys", keys.host_keys)
 
 
 def _host_key_problems(key: str, host_keys: Sequence[str]) -> Iterator[str]:

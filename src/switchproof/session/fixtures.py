@@ -15,12 +15,13 @@ from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
+from switchproof.deploy.observe.planned import Differences
 from switchproof.deploy.observe.preflight import Readiness
 from switchproof.deploy.plan import Mode
 from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.record.events import Connected
 from switchproof.deploy.record.facts import Leg
-from switchproof.deploy.run.results import Before, Confirmation, Differences
+from switchproof.deploy.run.results import Before, Confirmation
 from switchproof.deploy.run.testinfra import host_over
 from switchproof.deploy.target.declared import Declared
 from switchproof.session.deploy import DeploySession

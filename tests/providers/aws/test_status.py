@@ -55,7 +55,10 @@ def test_response_code_is_told_unless_it_means_nothing() -> None:
 
 
 def test_a_killed_worker_is_told_from_a_script_that_failed() -> None:
-    """The agent tells of it as failed with code 0 and without any output."""
-    told = read({"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 0, "StandardOutputContent": ""})
+    """Of a script that failed, the agent writes the exit code to its errors; of a killed worker it has nothing."""
+    failed = {"Status": "Failed", "StatusDetails": "Failed", "ResponseCode": 1, "StandardOutputContent": ""}
+    told = read(failed | {"StandardErrorContent": ""})
     assert told.fate is Fate.READ
-    assert "which the agent reports for a killed worker (SSM: Failed, response code 0)" in told.text
+    assert "which the agent reports for a killed worker (SSM: Failed, response code 1)" in told.text
+    assert "worker" not in read(failed | {"StandardErrorContent": "failed to run commands: exit status 1"}).text
+    assert "worker" not in read({"Status": "Failed", "StatusDetails": "Failed"}).text

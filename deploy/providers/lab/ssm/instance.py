@@ -175,18 +175,23 @@ class Instance:
         if Fault.AGENT_RESTART in command.faults:
             self.restart()
         if command.died:
+            self._await_agent()  # a new agent first misses the worker
             time.sleep(self._pace.worker_lost_s)
+            command.ended = dt.datetime.now(dt.UTC)
         time.sleep(self._pace.report_s)
         if Fault.REPLY_LOST in command.faults:
             self._restarted.clear()
             self._restarted.wait(self._pace.repeat_s)
-        while not self.online:  # the agent keeps its reply until it is connected again
-            time.sleep(POLL_S)
+        self._await_agent()  # which keeps its reply until it is connected again
         reply = _with_faults(reply_to(finished, cancelled=command.cancelled), command)
         if reply.size > REPLY_KEPT:
             command.ending.wait()  # the reply never arrives; a client cancels the command
             reply = Reply("Cancelled", "Cancelled", -1, "", "")
         command.conclude(reply)
+
+    def _await_agent(self) -> None:
+        while not self.online:
+            time.sleep(POLL_S)
 
 
 def _with_faults(reply: Reply, command: Command) -> Reply:
@@ -194,7 +199,7 @@ def _with_faults(reply: Reply, command: Command) -> Reply:
     if Fault.UNDELIVERABLE_BUT_RAN in command.faults:
         return Reply("Failed", "Undeliverable", -1, "", "")
     if command.died:
-        return Reply("Failed", "Failed", 0, "", "", "document process failed unexpectedly: check its worker's log")
+        return Reply("Failed", "Failed", 1, "", "", "document process failed unexpectedly: check its worker's log")
     if Fault.CUT_OUTPUT in command.faults:
         return Reply(reply.status, reply.details, reply.code, reply.stdout[:200], reply.stderr, reply.both)
     return reply
