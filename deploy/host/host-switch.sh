@@ -27,8 +27,9 @@ readonly NIX=(nix --extra-experimental-features 'nix-command flakes')
 readonly US=$'\x1f' RS=$'\x1e'
 
 RELEASE_SHA=${RELEASE_SHA:-} WORKDIR=${WORKDIR:-/opt/choiros/workspace} REPO_URL=${REPO_URL:-}
-FLAKE_ATTR=${FLAKE_ATTR:-}
-[ -n "$FLAKE_ATTR" ] || read -r FLAKE_ATTR </proc/sys/kernel/hostname
+# Without a file the repository is a flake; with one FLAKE_ATTR is an attribute of that, or empty for what it holds itself.
+FLAKE_ATTR=${FLAKE_ATTR:-} NIX_FILE=${NIX_FILE:-}
+[ -n "$FLAKE_ATTR$NIX_FILE" ] || read -r FLAKE_ATTR </proc/sys/kernel/hostname
 RUN=${SWITCHPROOF_RUN:-hand-$(date -u +%Y%m%dT%H%M%SZ)-$$} OWNER=${SWITCHPROOF_OWNER:-${USER:-root} by hand}
 readonly RUN_DIR=$STATE/runs/$RUN
 LEASE_S=${SWITCHPROOF_LEASE_S:-900} TIMEOUT_S=${SWITCHPROOF_TIMEOUT_S:-3600} JOB=${SWITCHPROOF_JOB:-converge}

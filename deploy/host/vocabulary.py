@@ -73,7 +73,7 @@ VARIABLES: Mapping[str, Variable] = {
         r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}$|^$",
         reaches_jobs=True,
     ),
-    "FLAKE_ATTR": Variable("the host's name in the flake", WORD, reaches_jobs=True),
+    "FLAKE_ATTR": Variable("the host's name in the flake, or its attribute in the file", WORD, reaches_jobs=True),
     "SPECIALISATION": Variable(
         "the specialisation of the system that is to run; empty: the system itself", WORD, reaches_jobs=True
     ),
@@ -124,6 +124,9 @@ VARIABLES: Mapping[str, Variable] = {
     "SWITCHPROOF_PROGRESS": Variable("report every 2 s what the host is waiting for", given_by="connection"),
     "REPO_URL": Variable("the repository", given_by="target"),
     "WORKDIR": Variable("the host's clone of it", given_by="target", reaches_jobs=True),
+    "NIX_FILE": Variable(
+        "the file in it that has the system; empty: it is a flake", given_by="target", reaches_jobs=True
+    ),
     "SWITCHPROOF_ENDPOINTS": Variable("what is probed, one endpoint a line", given_by="target"),
     "SWITCHPROOF_BRIDGE": Variable("the programs of the store path bridge, one a line", given_by="target"),
     "SWITCHPROOF_PATIENCE_S": Variable(

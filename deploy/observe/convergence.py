@@ -13,7 +13,7 @@ class Ending(enum.Enum):
 
     DONE = "the switch ended well"
     UNITS_FAILED = "the system was activated, but units failed"
-    EVALUATION_FAILED = "the flake could not be evaluated; the host was not touched"
+    EVALUATION_FAILED = "the system could not be evaluated; the host was not touched"
     DISK_FULL = "the host's disk is full, so the system could not be built; the host was not touched"
     BUILD_FAILED = "the system could not be built; the host was not touched"
     NO_SPECIALISATION = "the system has no such specialisation; the host was not touched"

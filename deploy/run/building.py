@@ -31,6 +31,9 @@ SAY_S = 10.0
 """Seconds between two messages about a program that prints nothing."""
 
 _NIX = "nix --extra-experimental-features 'nix-command flakes'"
+_CLOSED_NIX = f"NIX_PATH=none=/none {_NIX}"
+"""nix that finds no channel of the machine by accident."""
+
 _LINES, _LAST_LINES, _LONGEST_LINE = 20_000, 12, 2**16
 _LATER_S = 15.0
 """Seconds by which a builder ends a program later than this machine does, which names the key."""
@@ -119,8 +122,8 @@ class Workshop:
             if name in built:
                 continue
             self._host = host
-            flake = f"git+file://{quote(folder)}/source?rev={sha}"
-            built[name] = self._build(name, flake, f"{folder}/system-{len(built)}")
+            asked = self._asked(name, folder, sha)
+            built[name] = self._build(name, asked, f"{folder}/system-{len(built)}")
             seconds = round(time.monotonic() - began, 3)
             fact = Build(
                 configuration=name,
@@ -158,9 +161,10 @@ class Workshop:
         found: dict[str, str] = {}
         for name in dict.fromkeys(configurations):
             self._say(f"nix evaluates {name} on {label}")
-            wanted = shlex.quote(f"git+file://{quote(folder)}/source?rev={sha}#{_toplevel(name)}.outPath")
+            *options, attribute = self._asked(name, folder, sha)
+            wanted = shlex.join([*options, f"{attribute}.outPath"])
             problem = f"nix could not evaluate {name} on {label}"
-            found[name] = self._run(f"{_NIX} eval --raw {wanted} </dev/null\n", problem).strip()
+            found[name] = self._run(f"{_CLOSED_NIX} eval --raw {wanted} </dev/null\n", problem).strip()
             if not STORE_PATH.fullmatch(found[name]):
                 raise BuildFailed(f"{problem}: it printed no store path, but {found[name][:200]!r}")
             self._note(f"{label} evaluated {name} of {sha}: {found[name]}.")
@@ -197,14 +201,25 @@ class Workshop:
         )
         return folder
 
-    def _build(self, name: str, flake: str, link: str) -> System:
+    def _asked(self, name: str, folder: str, sha: str) -> list[str]:
+        """Return what nix is asked to build: an attribute of the flake, or of a file of the commit."""
+        file, url = self._target.repository.file, f"file://{quote(folder)}/source"
+        if file is None:
+            return [f'git+{url}?rev={sha}#nixosConfigurations."{name}".config.system.build.toplevel']
+        fetched = shlex.quote(f'(builtins.fetchGit {{ url = "{url}"; rev = "{sha}"; }}).outPath')
+        problem = f"nix on {self._site.label} could not read the files of {sha}"
+        tree = self._run(f"{_NIX} eval --raw --expr {fetched} </dev/null\n", problem).strip()
+        attribute = "" if name == file else f"{name}."
+        return ["--file", f"{tree}/{file}", f"{attribute}config.system.build.toplevel"]
+
+    def _build(self, name: str, asked: list[str], link: str) -> System:
         log: deque[str] = deque(maxlen=_LINES)
         label = self._site.label
         self._say(f"nix builds {name} on {label}")
-        built = shlex.join(["--out-link", link, f"{flake}#{_toplevel(name)}"])
+        built = shlex.join(["--out-link", link, *asked])
         problem = f"nix could not build {name} on {label}"
         try:
-            self._run(f"{_NIX} build --print-build-logs {built} </dev/null 2>&1\n", problem, log)
+            self._run(f"{_CLOSED_NIX} build --print-build-logs {built} </dev/null 2>&1\n", problem, log)
         except _Ended as error:
             path, text = self._keep(name, log)
             if other := self._other_cause(name, problem, text):
@@ -305,10 +320,6 @@ class Workshop:
 
     def _say(self, text: str) -> None:
         self._journal.emit(LogLine(host=self._host, text=text))
-
-
-def _toplevel(configuration: str) -> str:
-    return f'nixosConfigurations."{configuration}".config.system.build.toplevel'
 
 
 class _Printed:

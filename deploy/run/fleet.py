@@ -124,7 +124,7 @@ class Fleet:
         found = self._evaluated
         if isinstance(found, Exception):
             raise found
-        return found[self.journeys[host].host.flake_attr]
+        return found[self.plan.target.configuration(self.journeys[host].host)]
 
     def observation(self, host: str, leg: Leg) -> Observation:
         """Return the observation of a host.
@@ -352,9 +352,9 @@ class Fleet:
             return {}
         with self._renewing(), self._workshop as workshop:
             try:
-                built = workshop.build(self._commit, {host.name: host.flake_attr for host in target.hosts})
+                built = workshop.build(self._commit, {host.name: target.configuration(host) for host in target.hosts})
             except BuildFailed as error:
-                failing = [each for each in self._all if each.host.flake_attr == error.configuration]
+                failing = [each for each in self._all if target.configuration(each.host) == error.configuration]
                 for journey in failing:
                     journey.take_failed_build(error)
                 return {journey.host.name: error for journey in failing or self._all}
@@ -363,7 +363,7 @@ class Fleet:
             stock = Stock(self._site)
             at_once = None if isinstance(self._site, Runner) else COPIES
             return _in_parallel(
-                self._all, lambda journey: journey.receive(built[journey.host.flake_attr], stock), at_once
+                self._all, lambda journey: journey.receive(built[target.configuration(journey.host)], stock), at_once
             )
 
     @property
@@ -409,7 +409,8 @@ class Fleet:
         with self._workshop as workshop:
             try:
                 self._site.reach()
-                return workshop.evaluate(self._commit, [host.flake_attr for host in self.plan.target.hosts])
+                target = self.plan.target
+                return workshop.evaluate(self._commit, [target.configuration(host) for host in target.hosts])
             except Exception as error:  # noqa: BLE001 - it is raised for each host
                 return error
 

@@ -363,7 +363,8 @@ def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
     return {
         "WORKDIR": target.repository.checkout,
         "REPO_URL": source_file(run) if plan.source else target.repository.url or "",
-        "FLAKE_ATTR": host.flake_attr,
+        "NIX_FILE": target.repository.file or "",
+        "FLAKE_ATTR": target.attribute(host),
         "SPECIALISATION": host.specialisation or "",
         "SWITCHPROOF_RUN": run,
         "SWITCHPROOF_OWNER": owner,

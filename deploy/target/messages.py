@@ -72,6 +72,11 @@ PATTERNS: Patterns = {
         "fleet",
     ),
     r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)": ("a specialisation's name", "maintenance"),
+    r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*\.nix$(?!\n)": (
+        "a Nix file's path in the repository",
+        "default.nix",
+    ),
+    r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$(?!\n)": ("names joined by dots", "hosts.a"),
     r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)": ("a name of the flake's nixosConfigurations", "choiros-a"),
     r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$(?!\n)": ("a user's or group's name", "root"),
     r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)": ("an environment variable's name", "DEPLOY_REPO_TOKEN"),

@@ -27,6 +27,7 @@ def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
         if host.name in seen:
             yield f"hosts[{index}].name: {host.name!r} is already the name of another host"
         seen.add(host.name)
+        yield from _configuration_problems(target, index)
     yield from _builder_problems(target, seen)
     own = way_of(target, ways)
     for way in ways:
@@ -48,6 +49,20 @@ def problems(target: Target, ways: Sequence[Way]) -> Iterator[str]:
     if problem := confirm_problem(target):
         yield f"rollback.confirm_s: {problem}"
     yield from _waiver_problems(target.waivers, [host.name for host in target.hosts])
+
+
+def _configuration_problems(target: Target, index: int) -> Iterator[str]:
+    """Check that a host names its system in the way of the repository: in its flake, or in its file."""
+    host, key = target.hosts[index], f"hosts[{index}]"
+    if target.repository.file is None:
+        if host.attr is not None:
+            yield f"{key}.attr: only with repository.file; name the system of a flake with flake_attr"
+        elif host.flake_attr is None:
+            yield f'{key}.flake_attr: missing; it is a name of the flake\'s nixosConfigurations, such as "choiros-a"'
+        if index == 0 and target.repository.attr is not None:
+            yield "repository.attr: only with repository.file"
+    elif host.flake_attr is not None:
+        yield f"{key}.flake_attr: not with repository.file; name the attribute of that file with attr"
 
 
 def _builder_problems(target: Target, hosts: Collection[str]) -> Iterator[str]:

@@ -26,6 +26,12 @@ ContractUnit: TypeAlias = Annotated[
 ]
 Line: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 StoreUrl: TypeAlias = Annotated[str, Meta(pattern=r"^(https?|s3|file)://[^\x00-\x20#]+$(?!\n)")]
+NixFile: TypeAlias = Annotated[
+    str, Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*/)*[A-Za-z0-9_][A-Za-z0-9._-]*\.nix$(?!\n)")
+]
+NixAttribute: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$(?!\n)", max_length=120)
+]
 Interface: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,15}$(?!\n)")]
 SystemFile: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/-]*$(?!\n)")]
 HostFile: TypeAlias = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$(?!\n)")]
@@ -61,10 +67,15 @@ class Repository(Table, frozen=True, kw_only=True):
     Attributes:
         url: The URL from which git on the hosts fetches; by default the remote `origin` of their checkout.
         checkout: The host's clone. Its objects are used, pinned by revision; its working tree is ignored.
+        file: The Nix file with the systems, if the repository is not used as a flake.
+        attr: The attribute of that file that is the system of a host without an `attr` of its own; by default the
+            file's value is the system.
     """
 
     url: Line | None = None
     checkout: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]+$(?!\n)")] = "/opt/choiros/workspace"
+    file: NixFile | None = None
+    attr: NixAttribute | None = None
 
     @property
     def source(self) -> str:
@@ -92,12 +103,14 @@ class Host(Builder, frozen=True, kw_only=True):
     Attributes:
         name: Its name, which file names and test ids contain.
         flake_attr: Its name among the flake's nixosConfigurations.
+        attr: The attribute of `repository.file` that is its system.
         specialisation: The specialisation of its system that runs; by default the system itself.
         groups: Names under which `--host=@group` selects it.
         allow_dirty: Whether it takes a working tree that is not committed (`--dirty`).
     """
 
-    flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")]
+    flake_attr: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.'-]*$(?!\n)")] | None = None
+    attr: NixAttribute | None = None
     specialisation: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)")] | None = None
     groups: tuple[Name, ...] = ()
     allow_dirty: bool = False
@@ -444,6 +457,14 @@ class Target(Table, frozen=True, kw_only=True):
         """Return a provider's own table of this target file, by the provider's type for it."""
         values = (getattr(self, name) for name in self.__struct_fields__)
         return next(value for value in values if isinstance(value, kind))
+
+    def configuration(self, host: Host) -> str:
+        """A host's configuration, for readers: its name in the flake, its attribute in the file, or the file."""
+        return self.attribute(host) or self.repository.file or ""
+
+    def attribute(self, host: Host) -> str:
+        """A host's name in the flake, or its attribute in the file; empty if the file's value is its system."""
+        return host.flake_attr or host.attr or self.repository.attr or ""
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:

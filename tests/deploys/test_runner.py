@@ -66,11 +66,15 @@ class Deploys:
         substituter: str = "",
         specialisation: str = "",
         reserve_mib: int = 0,
+        file: str = "",
     ) -> Ended:
         """Deploy to both hosts, and wait for the end."""
         targets = target_file(self.folder, ["a", "b"])
         hosts = targets.read_text(encoding="utf-8").replace('"b"\nflake_attr = "choiros-a"', _B, 1)
         assert _B in hosts
+        if file:
+            hosts = re.sub(r'flake_attr = "choiros-(.)"', r'attr = "hosts.\1"', hosts)
+            hosts = hosts.replace("[repository]\n", f'[repository]\nfile = "{file}"\n', 1)
         if specialisation:
             hosts = hosts.replace("[[hosts]]\n", f'[[hosts]]\nspecialisation = "{specialisation}"\n')
         build = f'[build]\non = "runner"\nrepository = "{self.runner.repository}"\nstall_s = {stall_s}\n'
@@ -229,6 +233,16 @@ def test_a_specialisation_of_what_the_runner_built_runs(lab: Lab, deploys: Deplo
             toplevel,
             inside(lab, "readlink -f /run/current-system", host),
         ]
+    assert deploys.run("main").status == 0
+
+
+def test_the_runner_builds_from_a_file_of_the_commit(lab: Lab, deploys: Deploys) -> None:
+    """Each attribute is a configuration of its own, built without the flake beside it."""
+    ended = deploys.run("from-file", file="default.nix")
+    assert ended.status == 0, ended.output
+    assert [build.configuration for build in ended.record.builds] == ["hosts.a", "hosts.b"]
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+    assert inside(lab, "cat /run/current-system/configuration-revision") == "none"
     assert deploys.run("main").status == 0
 
 

@@ -307,8 +307,9 @@ def test_usage_errors_exit_2(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "limit"),
     [
-        ("switch", "builds flakes only"),
-        ("switch --file default.nix --attr x", "does not take --file"),
+        ("switch", "builds flakes and files only"),
+        ("switch --no-flake", "builds flakes and files only"),
+        ("switch --file default.nix --build-host root@b", "does not take --build-host"),
         ("switch --flake /srv#x --target-host root@b", "does not take --target-host"),
         ("list-generations", "does not know the action list-generations"),
     ],

@@ -134,6 +134,41 @@ def test_what_cannot_be_evaluated_is_told(
         shop.evaluate(sha, ["db"])
 
 
+BUILDS_A_FILE = f"""
+case "$*" in
+*--version*) echo 'nix (Nix) 2.34.8' ;;
+*eval*) echo "$*" >>"$CALLS"; echo /nix/store/tree ;;
+*) echo "$NIX_PATH $*" >>"$CALLS"; ln -s {TOPLEVEL} "${{6}}" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("hosts.a", "hosts.a.config.system.build.toplevel"),
+        ("nix/all.nix", "config.system.build.toplevel"),
+    ],
+)
+def test_a_file_of_the_commit_is_built_without_channels(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path], *, name: str, asked: str
+) -> None:
+    """Nix makes a store path of the commit's files, and builds the file there; the file's name is no attribute."""
+    calls = nix(BUILDS_A_FILE)
+    shop, _ = workshop(tmp_path, repository)
+    own = msgspec.structs.replace(shop._target.repository, file="nix/all.nix")
+    shop._target = msgspec.structs.replace(shop._target, repository=own)
+    with shop:
+        assert shop.build(sha, {"a": name})[name].toplevel == TOPLEVEL
+        with pytest.raises(BuildFailed, match="no store path"):
+            shop.evaluate(sha, [name])
+    tree, build, *_, evaluation = calls.read_text(encoding="utf-8").splitlines()
+    assert f'rev = "{sha}"' in tree
+    assert build.startswith("none=/none ")
+    assert build.endswith(f" --file /nix/store/tree/nix/all.nix {asked}")
+    assert evaluation.endswith(f" eval --raw --file /nix/store/tree/nix/all.nix {asked}.outPath")
+
+
 def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
     tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
 ) -> None:

@@ -281,6 +281,20 @@ def test_host_that_went_back_before_it_is_looked_at(tmp_path: Path) -> None:
     assert set(drive.journey.went_back) == {"forward"}
 
 
+def test_host_keeps_a_specialisation_if_it_boots_the_system_that_has_it(tmp_path: Path) -> None:
+    """A job names the profile's system beside what runs, and no boot loader starts the latter by itself."""
+    base = TOPLEVEL.replace("9z8x", "b4se")
+    end, boot = {"converge": {"profile": base}}, Turn(dict(boots(base)))
+    drive = Drive(tmp_path / "kept", Host("a", ends=end, turns={"confirm": [boot]}))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    assert drive.journey.confirmations["forward"].expected == base
+    drive = Drive(tmp_path / "itself", Host("a", ends=end))
+    assert drive.run() == {"a": HostState.CONVERGED}
+    elsewhere = Turn(dict(boots(BEFORE)))
+    drive = Drive(tmp_path / "elsewhere", Host("a", ends=end, turns={"confirm": [elsewhere]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+
+
 def test_host_that_goes_back_instead_of_confirming(tmp_path: Path) -> None:
     """A confirmation that comes too late keeps nothing, whatever was seen before."""
     drive = Drive(tmp_path, host := Host("a", turns={"confirm": [Turn(before=Host.go_back)]}))

@@ -110,9 +110,9 @@ def test_after_its_last_word_a_run_keeps_nobody_out_by_its_lease(
 @pytest.mark.parametrize(
     ("boots", "told"),
     [
-        ("0", ["boots new", "decides confirm", "ok"]),
-        ("1", ["boots new", "boots earlier", "unbootable"]),
-        ("11", ["boots new", "busy"]),
+        ("0", ["boots /nowhere with new", "decides confirm", "ok"]),
+        ("1", ["boots /nowhere with new", "boots earlier", "unbootable"]),
+        ("11", ["boots /nowhere with new", "busy"]),
     ],
 )
 def test_what_boots_comes_before_the_decision(tmp_path: Path, boots: str, told: list[str]) -> None:
@@ -121,7 +121,7 @@ def test_what_boots_comes_before_the_decision(tmp_path: Path, boots: str, told: 
       {STATE}
       call_switch() {{ echo "boots $1" >&3; return {boots}; }}
       decide() {{ echo "decides $1"; }}
-      boots_for() {{ echo "$1"; }}
+      boots_for() {{ echo "$2 with $1"; }}
       boot_earlier() {{ echo "boots earlier" >&3; }}
       outcome=ok detail=''
       keep_system

@@ -220,3 +220,56 @@ def test_system_without_specialisations_says_that_it_has_none(tmp_path: Path) ->
     """Nothing of the shell's pattern is told."""
     text = f"cd {tmp_path}; stage() {{ :; }}; SPECIALISATION=quiet top=top; specialise || echo no"
     assert run(text, "converge").splitlines() == ["error: top has no specialisation 'quiet'; it has: none", "no"]
+
+
+TREE = "--file /nix/store/t"
+
+
+@pytest.mark.parametrize(
+    ("file", "attr", "built", "switched"),
+    [
+        (
+            "",
+            "a",
+            'git+file:///w?rev=c#nixosConfigurations."a".config.system.build.toplevel',
+            "--flake git+file:///w?rev=c#a",
+        ),
+        ("d.nix", "a.b", f"{TREE}/d.nix a.b.config.system.build.toplevel", f"--no-flake {TREE}/d.nix --attr a.b"),
+        ("n/d.nix", "", f"{TREE}/n/d.nix config.system.build.toplevel", f"--no-flake {TREE}/n/d.nix"),
+    ],
+)
+def test_nixos_rebuild_is_asked_for_what_was_built(
+    tmp_path: Path, file: str, attr: str, built: str, switched: str
+) -> None:
+    """A file is one of a store path with the commit's files; nixos-rebuild is kept from a flake in /etc/nixos."""
+    text = f"""
+      cd {tmp_path}
+      WORKDIR=/w RELEASE_SHA=c FLAKE_ATTR={attr} NIX_FILE={file} NIX=(nix)
+      job_dir() {{ echo .; }}
+      stage() {{ :; }}
+      nix() {{ if [ "$1" = eval ]; then echo "$*" >evaluated; echo /nix/store/t; else echo "$NIX_PATH $*"; fi; }}
+      nix-store() {{ :; }}
+      NIX_PATH=channels
+      build_system
+      echo "${{system[*]}}"
+      cat evaluated 2>/dev/null || true
+    """
+    lines = run(text, "revision", "converge").splitlines()
+    assert lines[0].endswith(f" {built}")
+    assert lines[0].startswith("none=/none " if file else "channels ")
+    assert lines[1] == switched
+    assert ['url = "file:///w"; rev = "c"' in line for line in lines[2:]] == ([True] if file else [])
+
+
+def test_commit_that_nix_cannot_read_builds_nothing(tmp_path: Path) -> None:
+    """Nix says why, and no file of another place is built instead."""
+    text = f"""
+      cd {tmp_path}
+      NIX_FILE=d.nix NIX=(nix)
+      job_dir() {{ echo .; }}
+      stage() {{ :; }}
+      nix() {{ [ "$1" != eval ] || return 3; echo built; }}
+      rc=0; build_system || rc=$?
+      echo "$rc"
+    """
+    assert run(text, "revision", "converge").splitlines() == ["3"]

@@ -25,7 +25,6 @@ from tests.target.texts import TEXT, loaded
             [
                 "hosts[0].port: must be a whole number",
                 "hosts[1].flake_atr: ",
-                "hosts[1].flake_attr: missing",
                 "hypervisor.units[0]: must be ",
                 "health.answers: must be ",
             ],
@@ -36,7 +35,6 @@ from tests.target.texts import TEXT, loaded
                 "hypervisor: missing; describe it",
                 "hypervisr: ",
                 "hosts[1].flake_atr: ",
-                "hosts[1].flake_attr: missing",
             ],
         ),
         (

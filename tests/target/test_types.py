@@ -39,6 +39,17 @@ def test_repository_is_named_by_its_url_or_the_host_s_checkout() -> None:
     assert Repository(checkout="/srv/x").source == "the remote origin of /srv/x"
 
 
+def test_system_of_a_host_is_named_by_the_flake_or_in_the_file() -> None:
+    """A host's own attribute comes before that of the repository; without any the file's value is the system."""
+    flake, own, plain = Host(name="a", flake_attr="x"), Host(name="b", attr="hosts.b"), Host(name="c")
+    in_flake = target()
+    assert (in_flake.attribute(flake), in_flake.configuration(flake)) == ("x", "x")
+    one = target(repository=Repository(file="d.nix"))
+    assert (one.attribute(own), one.attribute(plain), one.configuration(plain)) == ("hosts.b", "", "d.nix")
+    shared = target(repository=Repository(file="d.nix", attr="all"))
+    assert (shared.attribute(own), shared.configuration(plain)) == ("hosts.b", "all")
+
+
 def test_listening_unit_is_the_named_one_or_the_last() -> None:
     """The last unit of an endpoint is the one that answers, unless another is named."""
     assert WEB.listening_unit == "b.service"

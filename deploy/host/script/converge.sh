@@ -8,6 +8,32 @@ compare_closures() {
   comparing=$!
 }
 
+# Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
+build_system() {
+  local link; link=$(job_dir)/system
+  stage build
+  if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
+    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
+    nix-store --add-root "$link" --realise "$SWITCHPROOF_BUILT"
+  else
+    find_source && "${NIX[@]}" build --print-build-logs --out-link "$link" "${recipe[@]}"
+  fi
+}
+
+# Put into `recipe` what nix is to build of the commit, and into `system` what asks nixos-rebuild for the same.
+declare -a recipe=() system=()
+find_source() {
+  local tree
+  recipe=("$(flake "$(toplevel_attr)")") system=(--flake "$(flake "$FLAKE_ATTR")")
+  [ -n "$NIX_FILE" ] || return 0
+  # What is evaluated is a store path that nix makes of the commit's files alone, and finds no channel.
+  export NIX_PATH=none=/none
+  tree=$("${NIX[@]}" eval --raw --expr "(builtins.fetchGit { url = \"file://$WORKDIR\"; rev = \"$RELEASE_SHA\"; }).outPath") &&
+    nix-store --add-root "$(job_dir)/tree" --realise "$tree" >/dev/null || return
+  recipe=(--file "$tree/$NIX_FILE" "${FLAKE_ATTR:+$FLAKE_ATTR.}config.system.build.toplevel")
+  system=(--no-flake --file "$tree/$NIX_FILE" ${FLAKE_ATTR:+--attr "$FLAKE_ATTR"})
+}
+
 # What is to run of the built system in `top`, into `top`: its specialisation, where one was asked for. nixos-rebuild looks for
 # that only once the profile has moved.
 specialise() {
@@ -18,18 +44,6 @@ specialise() {
   [ -e "${all[0]}" ] || all=(none)
   echo "error: $base has no specialisation '$SPECIALISATION'; it has: ${all[*]##*/}"
   return 1
-}
-
-# Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
-build_system() {
-  local link; link=$(job_dir)/system
-  stage build
-  if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
-    [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
-    nix-store --add-root "$link" --realise "$SWITCHPROOF_BUILT"
-  else
-    "${NIX[@]}" build --print-build-logs --out-link "$link" "$(flake "$(toplevel_attr)")"
-  fi
 }
 
 job_converge() {
@@ -77,7 +91,7 @@ call_nixos_rebuild() {
     if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
       switch_to_built "$((size + 1))" || rc=$?
     else
-      openly nixos-rebuild switch --flake "$(flake "$FLAKE_ATTR")" "${SPECIALISED[@]}" || rc=$?
+      openly nixos-rebuild switch "${system[@]}" "${SPECIALISED[@]}" || rc=$?
     fi
     take_switch_result "$rc"
     if ! lost_systemd "$((size + 1))"; then return 0; fi

@@ -57,7 +57,7 @@ run_unit() {
   stderr=$(timeout 60 systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot \
     --remain-after-exit --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit \
     -p TimeoutStartSec="$limit" \
-    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" \
+    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" -E NIX_FILE="$NIX_FILE" \
     -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
     -E SWITCHPROOF_BUILT="${SWITCHPROOF_BUILT:-}" -E SWITCHPROOF_AGE_RECIPIENT="$AGE_RECIPIENT" \
     -E SWITCHPROOF_LOCKED_SECRETS="$LOCKED_SECRETS" -E SPECIALISATION="$SPECIALISATION" \

@@ -32,7 +32,7 @@ job_plan() {
 foresee() {
   local said; said=$(job_dir)/forecast
   stage forecast
-  "${NIX[@]}" build --dry-run "$(flake "$(toplevel_attr)")" 2>"$said" || { cat "$said"; return 1; }
+  { find_source && "${NIX[@]}" build --dry-run "${recipe[@]}"; } 2>"$said" || { cat "$said"; return 1; }
 }
 
 # Twice: once to begin, once more when `status` says that it has finished.
@@ -44,7 +44,7 @@ verb_plan() {
   say running "$(toplevel)"
   for name in expected closure sizes units; do say_file "$name" "$dir/$name"; done
   [ ! -e "$dir/forecast" ] || say_file forecast "$dir/forecast"
-  say_reboot_parts "${said[expected]}"
+  say_reboot_parts "${said[expected]:-}"
   drop_unit "$(job_unit)"
   rm -rf -- "${STATE:?}/runs/$RUN"
 }

@@ -52,6 +52,7 @@ def fixed_values(target: Target) -> dict[str, str]:
         **({USER: user} if user else {}),
         "REPO_URL": target.repository.url or "",
         "WORKDIR": target.repository.checkout,
+        "NIX_FILE": target.repository.file or "",
         "SWITCHPROOF_ENDPOINTS": endpoints(target),
         "SWITCHPROOF_BRIDGE": bridge(target.bridge.programs),
     }

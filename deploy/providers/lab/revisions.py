@@ -155,6 +155,27 @@ _SPECIALISED: Final = (
     ),
 )
 
+_FILE = """\
+# The nodes without a flake. Their systems do not know which commit they are of.
+let
+  settings = import ./settings.nix;
+  node =
+    name:
+    import ./system {
+      inherit name settings;
+      shape = "ovh";
+      revision = "none";
+    };
+in
+{
+  hosts.a = node "choiros-a";
+  hosts.b = node "choiros-b";
+  hosts.unpinned = import <nixpkgs> { };
+}
+"""
+
+_FROM_A_FILE: Final = (_good("from-file", "Describe the nodes without a flake, too", Edit("default.nix", "", _FILE)),)
+
 _AMBIGUOUS: Final = (
     Revision("refs/heads/both", "Release v2-branch", (_release("v2-branch"),), clause="revision", says="ambiguous"),
     Revision("refs/tags/both", "Release v2-tag", (_release("v2-tag"),), clause="revision", says="ambiguous"),
@@ -407,4 +428,5 @@ REVISIONS: Final = (
     *_HYPERVISOR_AMISS,
     *_RUNTIME_AMISS,
     *_SPECIALISED,
+    *_FROM_A_FILE,
 )
