@@ -7,7 +7,7 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -98,15 +98,15 @@ class Workshop:
     ) -> None:
         self._site.close()
 
-    def build(self, sha: str, configurations: Mapping[str, str]) -> dict[str, System]:
-        """Build each configuration once.
+    def build(self, sha: str, configurations: Mapping[str, str]) -> Iterator[tuple[str, System]]:
+        """Build each configuration once, one after the other.
 
         Args:
             sha: The full commit.
             configurations: The configuration of each host.
 
-        Returns:
-            The systems, by configuration.
+        Yields:
+            Each configuration and its system, as soon as that is built.
 
         Raises:
             BuildFailed: The machine was lost, or git or nix failed; the message ends with their last lines.
@@ -117,28 +117,26 @@ class Workshop:
         nix = self._run(f"{_NIX} --version </dev/null\n", f"nix on {label} did not report its version").strip()
         if self._site.way:
             self._note(f"{label} was reached as {self._site.way}.")
-        built: dict[str, System] = {}
-        for host, name in configurations.items():
-            if name in built:
-                continue
-            self._host = host
+        firsts = {name: host for host, name in reversed(list(configurations.items()))}
+        for number, name in enumerate(dict.fromkeys(configurations.values())):
+            self._host = firsts[name]
             asked = self._asked(name, folder, sha)
-            built[name] = self._build(name, asked, f"{folder}/system-{len(built)}")
+            system = self._build(name, asked, f"{folder}/system-{number}")
             seconds = round(time.monotonic() - began, 3)
             fact = Build(
                 configuration=name,
-                toplevel=built[name].toplevel,
+                toplevel=system.toplevel,
                 on=self._site.name,
                 nix=nix,
-                paths=len(built[name].paths),
+                paths=len(system.paths),
                 seconds=seconds,
             )
             self._journal.emit(SystemBuilt(build=fact))
             hosts = ", ".join(each for each, own in configurations.items() if own == name)
             text = f"{label} built {name} with {nix} for {hosts}: {fact.toplevel} ({fact.paths} store paths"
             self._note(f"{text}, {seconds:.1f} s).")
+            yield name, system
             began = time.monotonic()
-        return built
 
     def evaluate(self, revision: str, configurations: Iterable[str]) -> dict[str, str]:
         """Evaluate each configuration once; nothing is built, except what the evaluation itself imports.

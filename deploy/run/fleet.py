@@ -22,7 +22,7 @@ from switchproof.deploy.record.events import Noted, RevisionResolved
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
-from switchproof.deploy.run.building import Workshop
+from switchproof.deploy.run.building import System, Workshop
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 from switchproof.deploy.run.sites import Remote, Runner, Site, Stock
@@ -35,7 +35,7 @@ RENEW_S = 20.0
 
 
 COPIES = 8
-"""Hosts that get systems from a builder at the same time; sshd there refuses connections that begin together."""
+"""Hosts that get systems from a builder at the same time."""
 
 
 class Fleet:
@@ -67,6 +67,8 @@ class Fleet:
         on = plan.target.build.on
         self._site: Site = Runner() if on in OWN else Remote(on, provider, run)
         self._workshop = Workshop(plan.target, journal, self._site, plan.source, self._stop)
+        # sshd on a builder refuses connections that begin together; the runner has no such limit.
+        self._slots = threading.Semaphore(len(self.journeys) if isinstance(self._site, Runner) else COPIES)
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
         self._confirmed: dict[Leg, Problems] = {}
@@ -350,21 +352,35 @@ class Fleet:
         target = self.plan.target
         if not self._builds_elsewhere:
             return {}
+        of_hosts = {host.name: target.configuration(host) for host in target.hosts}
+        problems: Problems = {}
+        copies: list[threading.Thread] = []
         with self._renewing(), self._workshop as workshop:
             try:
-                built = workshop.build(self._commit, {host.name: target.configuration(host) for host in target.hosts})
+                for configuration, system in workshop.build(self._commit, of_hosts):
+                    hosts = [each for each in self._all if of_hosts[each.host.name] == configuration]
+                    copies.append(threading.Thread(target=self._copy, args=(system, hosts, problems), daemon=True))
+                    copies[-1].start()
             except BuildFailed as error:
-                failing = [each for each in self._all if target.configuration(each.host) == error.configuration]
+                failing = [each for each in self._all if of_hosts[each.host.name] == error.configuration]
                 for journey in failing:
                     journey.take_failed_build(error)
-                return {journey.host.name: error for journey in failing or self._all}
+                problems |= {journey.host.name: error for journey in failing or self._all}
             except Exception as error:  # noqa: BLE001 - it is raised where a host's convergence is asked for
-                return dict.fromkeys(self.journeys, error)
-            stock = Stock(self._site)
-            at_once = None if isinstance(self._site, Runner) else COPIES
-            return _in_parallel(
-                self._all, lambda journey: journey.receive(built[target.configuration(journey.host)], stock), at_once
-            )
+                problems |= dict.fromkeys(self.journeys, error)
+            for copy in copies:
+                copy.join()
+        return problems
+
+    def _copy(self, system: System, hosts: list[Journey], problems: Problems) -> None:
+        """Copy a system to its hosts, while other configurations are still built."""
+        stock = Stock(self._site)
+
+        def receive(journey: Journey) -> None:
+            with self._slots:
+                journey.receive(system, stock)
+
+        problems |= _in_parallel(hosts, receive)
 
     @property
     def _builds_elsewhere(self) -> bool:

@@ -98,7 +98,7 @@ def test_hosts_of_one_configuration_share_one_build(
     calls = nix(BUILDS)
     shop, journal = workshop(tmp_path, repository)
     with shop:
-        built = shop.build(sha, {"a": "web", "b": "web"})
+        built = dict(shop.build(sha, {"a": "web", "b": "web"}))
     (call,) = calls.read_text(encoding="utf-8").splitlines()
     assert f'?rev={sha}#nixosConfigurations."web".config.system.build.toplevel' in call
     assert (built["web"].toplevel, built["web"].paths) == (TOPLEVEL, (NEEDED, TOPLEVEL))
@@ -159,7 +159,7 @@ def test_a_file_of_the_commit_is_built_without_channels(
     own = msgspec.structs.replace(shop._target.repository, file="nix/all.nix")
     shop._target = msgspec.structs.replace(shop._target, repository=own)
     with shop:
-        assert shop.build(sha, {"a": name})[name].toplevel == TOPLEVEL
+        assert dict(shop.build(sha, {"a": name}))[name].toplevel == TOPLEVEL
         with pytest.raises(BuildFailed, match="no store path"):
             shop.evaluate(sha, [name])
     tree, build, *_, evaluation = calls.read_text(encoding="utf-8").splitlines()
@@ -176,7 +176,7 @@ def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
     nix(BUILDS)
     shop, _ = workshop(tmp_path, Path("/nowhere"), source=Source(repository, sha))
     with shop:
-        assert shop.build(sha, {"a": "web"})["web"].toplevel == TOPLEVEL
+        assert dict(shop.build(sha, {"a": "web"}))["web"].toplevel == TOPLEVEL
 
 
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
@@ -186,7 +186,7 @@ def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
     nix(FAILS)
     shop, _ = workshop(tmp_path, repository)
     with shop, pytest.raises(BuildFailed, match=r"could not build web on the runner .*no host was touched") as raised:
-        shop.build(sha, {"a": "web"})
+        list(shop.build(sha, {"a": "web"}))
     assert "builder for 'units.drv' failed" in str(raised.value)
     assert (raised.value.configuration, raised.value.log_path) == ("web", "evidence/run/build-web.log")
 
@@ -197,7 +197,7 @@ def test_a_build_ends_at_its_deadline(tmp_path: Path, repository: Path, sha: str
     shop, _ = workshop(tmp_path, repository, timeout_s=2.0)
     began = time.monotonic()
     with shop, pytest.raises(BuildFailed, match=r"within build\.timeout_s = 2 s") as raised:
-        shop.build(sha, {"a": "web"})
+        list(shop.build(sha, {"a": "web"}))
     assert not raised.value.configuration
     assert time.monotonic() - began < 60
     assert not Path(f"/proc/{calls.read_text(encoding='utf-8').strip()}/exe").exists()
@@ -212,7 +212,7 @@ def test_a_build_that_was_broken_off_between_two_programs_begins_nothing(
     shop.break_off()
     began = time.monotonic()
     with shop, pytest.raises(BuildFailed, match="the run was interrupted"):
-        shop.build(sha, {"a": "web"})
+        list(shop.build(sha, {"a": "web"}))
     assert time.monotonic() - began < 30
     assert not calls.exists()
 
@@ -224,5 +224,5 @@ def test_a_commit_that_the_runner_cannot_fetch_is_named(
     calls = nix(BUILDS)
     shop, _ = workshop(tmp_path, repository)
     with shop, pytest.raises(BuildFailed, match=f"build.repository\\) has no commit {'0' * 40}"):
-        shop.build("0" * 40, {"a": "web"})
+        list(shop.build("0" * 40, {"a": "web"}))
     assert not calls.exists()

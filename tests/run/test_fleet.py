@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -448,8 +448,9 @@ class FakeWorkshop:
     """In the place of the workshop: builds what it is given, or fails."""
 
     def __init__(self, drive: Drive, error: BuildFailed | None = None) -> None:
-        self.drive, self.error = drive, error
+        self.drive, self.error, self.is_slow = drive, error, False
         self.brought: list[str] = []
+        self.arrived = {system.toplevel: threading.Event() for system in TWO.values()}
         drive.fleet._workshop = self  # type: ignore[assignment]
         for journey in drive.fleet.journeys.values():
             journey._delivery.bring = self.bring  # type: ignore[method-assign]
@@ -460,16 +461,19 @@ class FakeWorkshop:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def build(self, sha: str, configurations: Mapping[str, str]) -> dict[str, System]:
+    def build(self, sha: str, configurations: Mapping[str, str]) -> Iterator[tuple[str, System]]:
         assert sha == SHA
-        if self.error:
-            raise self.error
-        return {configuration: TWO[host] for host, configuration in configurations.items()}
+        for host, configuration in configurations.items():
+            if self.error and self.error.configuration in {"", configuration}:
+                raise self.error
+            yield configuration, TWO[host]
+            assert not self.is_slow or self.arrived[TWO[host].toplevel].wait(60)
 
     def bring(self, system: System, stock: Stock) -> None:
         assert stock.label == "the runner"
         assert not changes(self.drive)
         self.brought.append(system.toplevel)
+        self.arrived[system.toplevel].set()
 
 
 def on_runner(folder: Path, *hosts: Host) -> Drive:
@@ -487,6 +491,15 @@ def test_what_the_runner_built_is_on_every_host_before_one_is_switched(tmp_path:
     assert sorted(shop.brought) == sorted([TOPLEVEL, BEFORE])
     told = [[asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] for host in hosts]
     assert told == [[TOPLEVEL], [BEFORE]]
+
+
+def test_a_system_is_copied_while_the_next_one_is_built(tmp_path: Path) -> None:
+    """The second build goes on only when the first system has arrived."""
+    drive = on_runner(tmp_path, Host("a"), Host("b"))
+    shop = FakeWorkshop(drive)
+    shop.is_slow = True
+    drive.run()
+    assert shop.brought == [TOPLEVEL, BEFORE]
 
 
 def test_a_builder_that_is_not_reached_holds_up_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,13 +524,15 @@ def test_a_host_that_builds_its_own_system_is_told_no_store_path(tmp_path: Path)
     assert [asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] == [""]
 
 
-def test_no_host_changes_when_the_runner_cannot_build_for_one(tmp_path: Path) -> None:
-    """Hosts of that configuration fail as if they had built it themselves; the others were held up."""
+@pytest.mark.parametrize(("bad", "good"), ["ab", "ba"])
+def test_no_host_changes_when_the_runner_cannot_build_for_one(tmp_path: Path, bad: str, good: str) -> None:
+    """Hosts of that configuration fail as if they had built it themselves; others were held up, with their copy."""
     drive = on_runner(tmp_path, Host("a"), Host("b"))
     log = "error: builder for '/nix/store/x.drv' failed"
-    FakeWorkshop(drive, BuildFailed("nix could not build it", configuration="choiros-a", log=log))
+    shop = FakeWorkshop(drive, BuildFailed("nix could not build it", configuration=f"choiros-{bad}", log=log))
     assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
     assert not changes(drive)
-    assert drive.fleet.convergence("a", "forward").ending is Ending.BUILD_FAILED
-    with pytest.raises(Inconclusive, match="not started, because host a was not ready"):
-        drive.fleet.convergence("b", "forward")
+    assert shop.brought == ([TWO["a"].toplevel] if bad == "b" else [])
+    assert drive.fleet.convergence(bad, "forward").ending is Ending.BUILD_FAILED
+    with pytest.raises(Inconclusive, match=f"not started, because host {bad} was not ready"):
+        drive.fleet.convergence(good, "forward")

@@ -80,7 +80,7 @@ def build(tmp_path: Path, builder: Builder, clone: Path, *, is_sent: bool = Fals
         Now(),
     )
     with shop:
-        shop.build(source.commit, {"a": "web"})
+        list(shop.build(source.commit, {"a": "web"}))
     return shop, journal
 
 
