@@ -19,6 +19,7 @@ from switchproof.deploy.host import limits
 from switchproof.deploy.record.events import LogLine, Noted, SystemBuilt
 from switchproof.deploy.record.facts import Build
 from switchproof.deploy.record.journal import Journal
+from switchproof.deploy.run.nixlog import NixLog
 from switchproof.deploy.run.sites import KILLED, Site
 from switchproof.deploy.source import OF_A_HOOK, Source
 from switchproof.deploy.target.types import Target
@@ -217,7 +218,7 @@ class Workshop:
         built = shlex.join(["--out-link", link, *asked])
         problem = f"nix could not build {name} on {label}"
         try:
-            self._run(f"{_CLOSED_NIX} build --print-build-logs {built} </dev/null 2>&1\n", problem, log)
+            self._run(f"{_CLOSED_NIX} build --log-format internal-json {built} </dev/null 2>&1\n", problem, log)
         except _Ended as error:
             path, text = self._keep(name, log)
             if other := self._other_cause(name, problem, text):
@@ -282,7 +283,7 @@ class Workshop:
 
     def _attempt(self, text: str, problem: str, log: deque[str] | None) -> str:
         began = time.monotonic()
-        printed = _Printed(log, self._say if log is not None else None)
+        printed = _Printed(log, self._say)
         try:
             output = self._site.start(text, limit_s=max(1.0, self._deadline - began + _LATER_S))
         except OSError as error:
@@ -293,7 +294,7 @@ class Workshop:
                 try:
                     chunk = output.read(min(SAY_S, left_s))
                 except TimeoutError:
-                    self._say(f"{self._site.label} is at work, {time.monotonic() - began:.0f} s")
+                    self._say(f"{self._site.label} is at work, {time.monotonic() - began:.0f} s{printed.so_far}")
                     continue
                 printed.take(chunk)
                 if not chunk:
@@ -321,20 +322,26 @@ class Workshop:
 
 
 class _Printed:
-    """The standard output of a program: kept as a whole, or as the last lines of a log.
+    """The standard output of a program: kept as a whole, or as the last lines of nix's log.
 
     Args:
         log: Receives lines; None if the output is kept as a whole.
-        report: Receives each line without its end; None if none is shown.
+        report: Receives each line of the log without its end, after how far nix is.
     """
 
-    def __init__(self, log: deque[str] | None, report: Callable[[str], None] | None) -> None:
+    def __init__(self, log: deque[str] | None, report: Callable[[str], None]) -> None:
         self._log, self._report, self._kept = log, report, bytearray()
+        self._nix = NixLog()
 
     @property
     def text(self) -> str:
         """The output that is kept as a whole."""
         return self._kept.decode("utf-8", "replace")
+
+    @property
+    def so_far(self) -> str:
+        """How far nix is, after a colon; empty if it has not told."""
+        return f": {self._nix.progress}" if self._nix.progress else ""
 
     def take(self, chunk: bytes) -> None:
         """Take the next piece; an empty one is the end.
@@ -352,7 +359,6 @@ class _Printed:
             lines, rest = [*lines, rest], b""
         self._kept = bytearray(rest)
         for line in lines:
-            text = line.decode("utf-8", "replace")
-            self._log.append(f"{text}\n")
-            if self._report:
-                self._report(text.rstrip())
+            for shown in self._nix.read(line.decode("utf-8", "replace").rstrip()):
+                self._log.append(f"{shown}\n")
+                self._report(f"{self._nix.progress}: {shown}" if self._nix.progress else shown)

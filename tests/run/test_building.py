@@ -27,7 +27,7 @@ NEEDED = f"/nix/store/{'b' * 32}-units"
 BUILDS = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
-*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; ln -s {TOPLEVEL} "${{6}}" ;;
+*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; ln -s {TOPLEVEL} "${{7}}" ;;
 esac
 """
 FAILS = """
@@ -138,7 +138,7 @@ BUILDS_A_FILE = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
 *eval*) echo "$*" >>"$CALLS"; echo /nix/store/tree ;;
-*) echo "$NIX_PATH $*" >>"$CALLS"; ln -s {TOPLEVEL} "${{6}}" ;;
+*) echo "$NIX_PATH $*" >>"$CALLS"; ln -s {TOPLEVEL} "${{7}}" ;;
 esac
 """
 

@@ -27,7 +27,7 @@ from tests.run.builders import Builder, Shell
 
 TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
 NEEDED = f"/nix/store/{'b' * 32}-units"
-BUILDS = f'ln -sfn {TOPLEVEL} "$6"'
+BUILDS = f'ln -sfn {TOPLEVEL} "$7"'
 LONGEST_S = 30.0
 
 
@@ -173,7 +173,7 @@ def test_a_commit_is_sent_to_a_builder_that_cannot_fetch_it(
     tmp_path: Path, clone: Path, nix: Callable[[str], None]
 ) -> None:
     """Git there takes it from what came, whatever the target file names."""
-    nix(f'{BUILDS}; git -C "${{6%/*}}/source" log --format=%s FETCH_HEAD >&2')
+    nix(f'{BUILDS}; git -C "${{7%/*}}/source" log --format=%s FETCH_HEAD >&2')
     _, journal = build(tmp_path, Builder(), clone, is_sent=True)
     log = tmp_path / "run/evidence/run/build-web.log"
     assert log.read_text(encoding="utf-8") == "1\n"

@@ -332,7 +332,7 @@ def test_an_agent_can_be_killed_at_any_moment(endpoint: SsmEndpoint, sender: Sen
     command = sender.send("sleep 4151")
     sender.await_status(command, "InProgress")
     endpoint.kill_agent("i")
-    assert ending(sender.await_status(command, "Failed", "Success")) == ("Failed", "Failed", 0)
+    assert ending(sender.await_status(command, "Failed", "Success")) == ("Failed", "Failed", 1)
     assert machine.run(["pgrep", "-f", "sleep 4151"], timeout_s=10).returncode == 1
     assert ending(sender.run("true")) == ("Success", "Success", 0)
 

@@ -73,6 +73,7 @@ CARRYING = [
     "deploy/run/gate.py",
     "deploy/run/journey.py",
     "deploy/run/knock.py",
+    "deploy/run/nixlog.py",
     "deploy/run/sites.py",
     "deploy/run/streams.py",
     "deploy/run/testinfra.py",

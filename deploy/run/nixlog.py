@@ -1,0 +1,98 @@
+"""Reads nix's log in its form for programs (`--log-format internal-json`).
+
+Numbers of activities and results are those of nix 2.26; what is not known here is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from switchproof.deploy.redact.redactor import plain
+
+_MARK = "@nix "
+_INFO = 3
+"""The level up to which nix shows what it does to a person."""
+
+_COPIES, _BUILDS, _BUILD = 103, 104, 105
+_BUILD_LINE, _PROGRESS, _HOOK_LINE = 101, 105, 107
+_DERIVATION = ".drv"
+
+
+class _Word(msgspec.Struct):
+    """One line of the log."""
+
+    action: str
+    id: int = 0
+    level: int = 0
+    type: int = 0
+    text: str = ""
+    msg: str = ""
+    fields: Sequence[Any] = ()
+
+
+class NixLog:
+    """What nix has told so far.
+
+    Attributes:
+        progress: How far it is, such as `2 of 3 derivations built (top), 4 of 9 store paths fetched`; empty if it has
+            told nothing of that.
+    """
+
+    def __init__(self) -> None:
+        self.progress = ""
+        self._kinds: dict[int, int] = {}
+        self._building: dict[int, str] = {}
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def read(self, line: str) -> list[str]:
+        """Read a line; return the lines that nix would have shown to a person.
+
+        Args:
+            line: A line without its end. One that is not in nix's form is shown as it is.
+        """
+        if not line.startswith(_MARK):
+            return [line]
+        try:
+            word = msgspec.json.decode(line.removeprefix(_MARK), type=_Word)
+        except msgspec.DecodeError:
+            return [line]
+        shown = self._take(word)
+        self.progress = self._describe()
+        return shown
+
+    def _take(self, word: _Word) -> list[str]:
+        match word.action:
+            case "msg":
+                return plain(word.msg).split("\n") if word.level <= _INFO else []
+            case "start":
+                self._kinds[word.id] = word.type
+                if word.type == _BUILD and word.fields:
+                    self._building[word.id] = _name(str(word.fields[0]))
+                return [f"{plain(word.text)}..."] if word.text and word.level <= _INFO else []
+            case "stop":
+                self._kinds.pop(word.id, None)
+                self._building.pop(word.id, None)
+            case "result" if word.type in {_BUILD_LINE, _HOOK_LINE} and word.fields:
+                return [f"{self._building.get(word.id, 'nix')}> {plain(str(word.fields[0]))}"]
+            case "result" if word.type == _PROGRESS and (kind := self._kinds.get(word.id)) in {_BUILDS, _COPIES}:
+                done, expected = (*word.fields, 0, 0)[:2]
+                if isinstance(done, int) and isinstance(expected, int):
+                    self._counts[kind] = (done, expected)
+        return []
+
+    def _describe(self) -> str:
+        parts = []
+        for kind, what in ((_BUILDS, "derivations built"), (_COPIES, "store paths fetched")):
+            done, expected = self._counts.get(kind, (0, 0))
+            if expected:
+                names = ", ".join(self._building.values()) if kind == _BUILDS else ""
+                parts.append(f"{done} of {expected} {what}{f' ({names})' if names else ''}")
+        return ", ".join(parts)
+
+
+def _name(derivation: str) -> str:
+    """Return the name of a derivation without its hash."""
+    return derivation.rpartition("/")[2].partition("-")[2].removesuffix(_DERIVATION)
