@@ -38,5 +38,6 @@ ask_within() {
   fi
   rc=0
   wait "$pid" || rc=$?
-  return "$rc"
+  # bash can lose the status of a process that ends at the moment at which it is waited for, and has -1 in its place.
+  if ((rc < 0)); then ask_within "$@"; else return "$rc"; fi
 }
