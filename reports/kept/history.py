@@ -46,7 +46,9 @@ def command(arguments: list[str]) -> int:
     parser = Parser(
         prog="switchproof reports history", description="Show how a host or a check fared, the newest run first."
     )
-    parser.add_argument("name", metavar="HOST|CHECK", help="a host's name, or a check's id, such as runtime/live")
+    parser.add_argument(
+        "name", metavar="HOST|CHECK", help="a host's name, or a check's id or its beginning, such as runtime/live"
+    )
     described = "the folder of kept runs, as given with --report-dir (default: reports/runs)"
     parser.add_argument("folder", metavar="DIR", nargs="?", type=Path, help=described)
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"runs to read (default: {RUNS})")
@@ -75,7 +77,8 @@ def render(name: str, runs: Sequence[Past], folder: Path) -> str:
     """Render the history of a host or a check.
 
     Args:
-        name: The host's name, or the check's id with or without its clause.
+        name: The host's name, or the check's id with or without its clause. The beginning of ids, up to a slash,
+            means all of these checks.
         runs: The runs, the newest first.
         folder: Their folder, for messages.
 
@@ -83,10 +86,10 @@ def render(name: str, runs: Sequence[Past], folder: Path) -> str:
         UsageError: No run has such a host or check; the message names the nearest one.
     """
     hosts = {host.name for run in runs for host in run.record.hosts}
-    checks = {f"{part.id}/{check.id}" for run in runs for _, _, part, check in _checks(run.record)}
+    checks = {_whole(part, check) for run in runs for _, _, part, check in _checks(run.record)}
     if name in hosts:
         lines = list(_of_host(name, runs))
-    elif wanted := {check for check in checks if name in {check, check.partition("/")[2]}}:
+    elif wanted := {each for each in checks if name in {each, each.partition("/")[2]} or each.startswith(f"{name}/")}:
         lines = list(_of_check(wanted, runs))
     else:
         near = difflib.get_close_matches(name, [*hosts, *checks], 1)
@@ -109,21 +112,22 @@ def _not_passed(host: Host, record: Record) -> Iterator[str]:
     for whose, leg, part, check in _checks(record):
         if whose is host and check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.WAIVED}:
             where = "" if leg == "forward" else f" ({LEG_WORDS[leg]})"
-            yield f"    {part.id}/{check.id}{where}: {_verdict(check)}"
+            yield f"    {_whole(part, check)}{where}: {_verdict(check)}"
 
 
 def _of_check(wanted: set[str], runs: Sequence[Past]) -> Iterator[str]:
     """Yield the run and then its hosts; hosts with one verdict and message share a line."""
     for run in runs:
-        told: dict[str, list[str]] = {}
+        told: dict[tuple[str, str], list[str]] = {}
         for host, leg, part, check in _checks(run.record):
-            if f"{part.id}/{check.id}" in wanted:
+            if (whole := _whole(part, check)) in wanted:
                 where = "" if leg == "forward" else f" ({LEG_WORDS[leg]})"
-                told.setdefault(_verdict(check), []).append(f"{host.name}{where}")
+                which = f"{whole}, " if len(wanted) > 1 else ""
+                told.setdefault((which, _verdict(check)), []).append(f"{host.name}{where}")
         if told:
             yield _head(run)
-        for verdict, names in told.items():
-            yield f"    {', '.join(names)}: {verdict}"
+        for (which, verdict), names in told.items():
+            yield f"    {which}{', '.join(names)}: {verdict}"
 
 
 def _checks(record: Record) -> Iterator[tuple[Host, Leg, Part, Check]]:
@@ -132,6 +136,11 @@ def _checks(record: Record) -> Iterator[tuple[Host, Leg, Part, Check]]:
             for part in parts:
                 for check in part.checks:
                     yield host, leg, part, check
+
+
+def _whole(part: Part, check: Check) -> str:
+    """Return a check's id with its clause; those of the contract begin with it."""
+    return check.id if check.id.startswith(f"{part.id}/") else f"{part.id}/{check.id}"
 
 
 def _verdict(check: Check) -> str:

@@ -177,7 +177,27 @@ def test_trust_on_first_use_is_not_called_switched_off(tmp_path: Path, option: s
     assert words in finding.words
 
 
-@pytest.mark.parametrize(("runner", "state"), [("ubuntu-24.04", State.NO_DEPLOY), ("self-hosted", State.ACTIVE)])
+@pytest.mark.parametrize(
+    ("runner", "state"),
+    [
+        ("ubuntu-24.04", State.NO_DEPLOY),
+        ("[ubuntu-latest]", State.NO_DEPLOY),
+        ("${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-latest, macos-14]}}", State.NO_DEPLOY),
+        ("${{ matrix.os }}\n    strategy: {matrix: {include: [{os: ubuntu-latest}]}}", State.NO_DEPLOY),
+        ("${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-latest, metal]}}", State.ACTIVE),
+        ("${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-latest], include: [{os: metal}]}}", State.ACTIVE),
+        ("${{ matrix.os }}\n    strategy: {matrix: {os: '${{ fromJSON(inputs.os) }}'}}", State.ACTIVE),
+        ("${{ matrix.os }}\n    strategy: {matrix: '${{ fromJSON(inputs.all) }}'}", State.ACTIVE),
+        ("${{ matrix.os }}", State.ACTIVE),
+        (
+            "${{ matrix.os }}\n    strategy: {matrix: {os: [ubuntu-latest], include: '${{ fromJSON(inputs.a) }}'}}",
+            State.ACTIVE,
+        ),
+        ("{group: metal}", State.ACTIVE),
+        ("[self-hosted, ubuntu-24.04]", State.ACTIVE),
+        ("self-hosted", State.ACTIVE),
+    ],
+)
 def test_the_machine_of_the_ci_service_is_no_host(tmp_path: Path, runner: str, state: State) -> None:
     """Units of a hosted runner are stopped without deploying anything; a machine of one's own may be a host."""
     files = {

@@ -43,6 +43,7 @@ _SSH_ACTIONS = (
     "garygrossgarten/github-action-ssh",
 )
 _HOSTED = re.compile(r"(ubuntu|macos|windows)-[\w.-]+\Z")
+_OF_MATRIX = re.compile(r"\$\{\{\s*matrix\.([\w-]+)\s*\}\}\Z")
 """Labels of GitHub's own machines, which are not hosts."""
 _DEEPEST = 10
 
@@ -107,7 +108,8 @@ class Workflows:
         runs_on = job.get("runs-on")
         labels = [part.text for part in runs_on.parts()] if runs_on and runs_on.is_list else []
         walker.trail.own_runner = "self-hosted" in (*labels, runs_on.text if runs_on else "")
-        walker.trail.hosted = runs_on is not None and bool(_HOSTED.match(runs_on.text or ""))
+        machines = _machines(job)
+        walker.trail.hosted = bool(machines) and all(_HOSTED.match(machine) for machine in machines)
         self._job(walker, self.load(path), job, {}, 0)
 
     def _job(self, walker: Walker, workflow: Node, job: Node, inputs: dict[str, Values], depth: int) -> None:
@@ -340,3 +342,25 @@ def _only_called(workflow: Node) -> bool:
     else:
         names = {on.text}
     return names == {"workflow_call"}
+
+
+def _machines(job: Node) -> list[str]:
+    """Return what a job may run on: each label, and each value of the matrix that stands for one."""
+    runs_on = job.get("runs-on")
+    if runs_on is None:
+        return []
+    machines: list[str] = []
+    for label in [part.text for part in runs_on.parts()] if runs_on.is_list else [runs_on.text]:
+        named = _OF_MATRIX.match(label)
+        matrix = job.get("strategy", "matrix")
+        if named is None or matrix is None:
+            machines.append(label)
+            continue
+        values, more = matrix.get(named[1]), matrix.get("include")
+        if values is not None:
+            machines += [part.text for part in values.parts()] if values.is_list else [values.text]
+        if more is not None and not more.is_list:
+            machines.append(more.text)
+        added = [each.get(named[1]) for each in more.parts()] if more else []
+        machines += [value.text for value in added if value is not None]
+    return machines

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.contract import ExitCode
+from switchproof.deploy.contract import Clause, ExitCode, Verdict
 from switchproof.deploy.errors import UsageError
 from switchproof.reports.kept import history
 from tests.reports import stories
 from tests.reports.runs import keep
+from tests.reports.story import Story
 
 
 @pytest.fixture
@@ -45,6 +46,27 @@ def test_a_check_has_its_hosts_under_each_run(folder: Path, capsys: pytest.Captu
     assert lines[-1] == "    a, b: passed"
     assert any(": failed: " in line and "a" in line.partition(":")[0] for line in lines)
     assert any("a (rollback)" in line and line.endswith(": passed") for line in lines)
+
+
+def of_the_contract() -> Story:
+    """A run whose checks have ids as the contract's own have: with the clause, and with the endpoint."""
+    story = Story("a").resolved()
+    for check, verdict in (("it-answers", Verdict.FAILED), ("its-units-are-active", Verdict.PASSED)):
+        story.check("a", Clause.RUNTIME, f"runtime/live/{check}", verdict, "no answer", title=check)
+    return story.ended(ExitCode.SAFE_FAILURE)
+
+
+@pytest.mark.parametrize("name", ["runtime/live", "runtime", "runtime/live/it-answers", "live/it-answers"])
+def test_ids_of_the_contract_begin_with_their_clause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The clause is said once, and an endpoint's name means all of its checks."""
+    keep(tmp_path, of_the_contract(), 1)
+    assert "    runtime/live/it-answers: failed: no answer" in shown(capsys, "a", str(tmp_path))
+    lines = shown(capsys, name, str(tmp_path))
+    which = "" if name.endswith("answers") else "runtime/live/it-answers, "
+    assert f"    {which}a: failed: no answer" in lines
+    assert ("    runtime/live/its-units-are-active, a: passed" in lines) == bool(which)
 
 
 def test_only_the_newest_runs_are_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
