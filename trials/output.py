@@ -24,6 +24,13 @@ _TERMINAL = re.compile(
 )
 _LITERAL = re.compile(r"""(?<!\\)(?:"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"|'([^'\\\n]*+(?:\\.[^'\\\n]*+)*+)')""")
 """A string of JSON or Python on one line, as the AWS CLI and programs that print a response write it."""
+_OF_LIST = re.compile(r'"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"')
+_LISTED = re.compile(r'"\w*lines"\s*+:\s*+\[\s*+(?:"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"\s*+,?\s*+)++')
+"""A list of lines, such as `stdout_lines` of Ansible."""
+_MESSAGE = re.compile(
+    r'^\{[^\n]{0,400}"(?:msg|message|log|line)"\s*:\s*"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"', re.MULTILINE
+)
+"""The text of a line of JSON, which loggers write for each line of a log."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "", "f": "\n"}
 
@@ -48,6 +55,10 @@ def _plain(text: str) -> str:
 
 
 def _packed(text: str) -> Iterator[str]:
+    for match in _LISTED.finditer(text):
+        yield "\n".join(_ESCAPE.sub(_unescaped, line) for line in _OF_LIST.findall(match[0].partition("[")[2]))
+    if len(lines := [_ESCAPE.sub(_unescaped, line) for line in _MESSAGE.findall(text)]) > 1:
+        yield "\n".join(lines)
     for match in _LITERAL.finditer(text):
         inner = match[1] or match[2] or ""
         if "\\" in inner:
@@ -71,11 +82,13 @@ def _unescaped(match: re.Match[str]) -> str:
 _DONE = re.compile(
     r"\b(?:rolled[ -]back|reverted\b|went back to|"
     r"roll-?back (?:is |was |has )?(?:successful|succeeded|completed?|done|finished)|"
-    r"restored the (?:previous|old|last))",
+    r"(?:revert|restore) (?:is |was |has )?(?:successful|succeeded|completed?|done|finished)|"
+    r"roll-?back: ?(?:yes|done|ok|successful|succeeded|completed?|finished)|"
+    r"restored (?:the )?(?:previous|old|last))(?!\W{0,3}(?:no|false|none|failed|0)\b)",
     re.IGNORECASE,
 )
 _TRIED = re.compile(
-    r"\broll(?:ing)? back|--rollback\b|\breverting\b|\brevoking\b|\bde-activating due to\b|"
+    r"\broll(?:ing)? back|--rollback\b|\broll-?back:? failed\b|\breverting\b|\brevoking\b|\bde-activating due to\b|"
     r"\bre-activate the last|\brestoring the (?:previous|old|last)",
     re.IGNORECASE,
 )

@@ -22,6 +22,21 @@ _SHELL_LINE = re.compile(r"#!.*\b(ba|da|z|k)?sh\b")
 _FIXTURES = frozenset({"fixtures", "testdata", "__fixtures__"})
 """Folders with the input of tests, which nobody runs."""
 
+_PROGRAMS = re.compile(
+    r"^(?:[^/]*|(?:.*/)?(?:bin|ci|cron\.\w+|hack|ops|scripts?|systemd|tools|units)/.*)"
+    r"\.(?:cjs|exs?|fish|js|lua|mjs|nu|php|pl|ps1|py|rb|service|tcl|ts)$"
+    r"|(?:^|/)(?:crontab[^/]*|appveyor\.yml|[^/]+\.(?:cron|service|timer))$|^\.?(?:appveyor\.yml$|tekton/)"
+)
+"""Programs where people keep what they run, unit files, tables of cron, and files of services that are not read."""
+_SWITCHES = re.compile(
+    r"\b(nixos-rebuild)\W[^#\n]{0,120}\b(?:switch|boot|test)\b|\b(switch-to-configuration)\b"
+    r"|\b(colmena)\W[^\n]{0,60}\bapply\b|\b(nh)\W{1,6}os\W{1,6}(?:switch|boot|test)\b"
+    r"|\b(morph)\W{1,6}deploy\b|\b(deploy-rs)\b|\b(nixos-anywhere)\b"
+)
+"""Commands that put a system on a host, also as words of a list."""
+
+_TESTS = frozenset({"test", "tests", "spec"})
+
 Note = tuple[Place, str]
 
 
@@ -57,12 +72,26 @@ class Unreached:
 
     def _script(self, path: str) -> Iterator[Note]:
         is_shell = path.endswith((".sh", ".bash"))
-        text = self._files.text(path) if is_shell or "." not in path else None
-        if text is None or not (is_shell or _SHELL_LINE.match(text)):
+        text = self._files.text(path) if is_shell or "." not in path or _PROGRAMS.search(path) else None
+        if text is None:
+            return
+        if not (is_shell or _SHELL_LINE.match(text)):
+            if (_PROGRAMS.search(path) or text.startswith("#!")) and not _TESTS & set(path.split("/")):
+                yield from self._program(path, text)
             return
         walker = self._walker(path)
         walker.script(path, text)
         yield from first_change(walker.trail, "in a script that no entry point was seen to run")
+
+    def _program(self, path: str, text: str) -> Iterator[Note]:
+        """Look for a command that puts a system on a host in a program or unit file, which is not read otherwise."""
+        for row, line in enumerate(text.splitlines()):
+            if (found := _SWITCHES.search(line)) and not line.lstrip().startswith(("#", "//", "*", ";")):
+                yield (
+                    self._files.place(path, row + 1),
+                    f"{found[found.lastindex or 0]} in a file that is not read, nor was it seen to be run",
+                )
+                return
 
     def _package(self, path: str) -> Iterator[Note]:
         text = self._files.text(path) or ""

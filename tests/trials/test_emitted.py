@@ -98,6 +98,9 @@ PACKED = {
     "colours in the AWS CLI's JSON": lambda text: aws_cli("".join(f"\x1b[1m{x}\x1b[0m\n" for x in text.splitlines())),
     "a group of GitHub's log": lambda text: f"##[group]diagnostics\n{text}##[endgroup]\n".replace("\n", "\r\n"),
     "a section of GitLab's log": lambda text: f"section_start:1:x[collapsed=true]\r\x1b[0K{text}",
+    "lines of Ansible": lambda text: json.dumps({"rc": 3, "stdout_lines": text.splitlines()}, indent=4),
+    "lines of Ansible in one": lambda text: json.dumps({"stdout_lines": text.splitlines()}),
+    "lines of JSON": lambda text: "".join(f"{json.dumps({'level': 'info', 'msg': x})}\n" for x in text.splitlines()),
     "slurp": lambda text: json.dumps({"content": b64encode(text.encode()).decode(), "encoding": "base64"}),
     "Lambda": lambda text: json.dumps({"StatusCode": 200, "LogResult": b64encode(text.encode()).decode()}),
 }

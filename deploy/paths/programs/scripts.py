@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from switchproof.deploy.paths.call import script_text
 from switchproof.deploy.paths.meaning import HOST_DUTIES, HOST_SCRIPT, PYTHON, SHELLS
+from switchproof.deploy.paths.programs.duties import unseen_duties
 from switchproof.deploy.paths.programs.python_text import follow_python
 from switchproof.deploy.paths.programs.switchproof import host_script, unseen_host_script
 from switchproof.deploy.paths.readers.shell import Scope
@@ -124,6 +125,10 @@ def _judge_host_script(walker: Walker, path: str, actions: Sequence[Action]) -> 
             walker.files.place(path, 1),
             f"{path} is not Switchproof's host-side script, and does not {', '.join(missing)}",
         )
+    elif not walker.trail.findings and (unseen := list(unseen_duties(walker.files.text(path) or ""))):
+        place = walker.files.place(path, 1)
+        what = f"{path} is not Switchproof's host-side script, and was not seen to {', '.join(unseen)}"
+        walker.trail.unknown(place, what)
 
 
 def _interpreter(first_line: str) -> str:

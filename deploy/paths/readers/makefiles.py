@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAMES = ("GNUmakefile", "makefile", "Makefile")
 _VALUES = frozenset({"-C", "-f", "-I", "-o", "-W", "-j", "-l", "--directory", "--file", "--makefile"})
 _DEEPEST = 10
+_CONTINUED = re.compile(rb"\\\n(?=[ \t]*\n)")
 _REFERENCE = re.compile(r"\$(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\{([^{}]*)\}|(\$)|([@<^?*%+|]))")
 
 
@@ -67,7 +68,8 @@ class Makefile:
         if path in self._read:
             return
         self._read.add(path)
-        text = (self.files.text(path) or "").encode()
+        # What is continued with an empty line ends there, for make and shells; the grammar takes the line after it.
+        text = _CONTINUED.sub(b" \n", (self.files.text(path) or "").encode())
         if why := self.files.unreadable(path):
             self._note(path, 1, why)
         # The grammar expects a line feed at the end.
