@@ -168,6 +168,12 @@ def test_a_stream_reaches_a_command_whole(connection: SshConnection) -> None:
     assert (done.stdout.split()[0].decode(), done.exit_status) == (hashlib.sha256(b"".join(chunks)).hexdigest(), 3)
 
 
+def test_what_is_said_after_the_end_of_a_command_that_takes_a_stream_is_read(connection: SshConnection) -> None:
+    """sshd may report a command's end before its last output."""
+    done = connection.feed("/bin/sh -c '(sleep 0.1; echo late; echo too >&2) & exit 3'", [b"x"], stall_s=60)
+    assert (done.stdout, done.stderr, done.exit_status) == (b"late\n", b"too\n", 3)
+
+
 def test_a_command_that_ends_before_the_stream_is_heard(connection: SshConnection) -> None:
     """What it said and how it ended are told, and the rest of the stream is not sent."""
     done = connection.feed("/bin/sh -c 'echo no room >&2; exit 4'", itertools.repeat(bytes(MIB)), stall_s=60)

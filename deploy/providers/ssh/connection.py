@@ -136,6 +136,13 @@ class SshConnection:
             drains[1].start()
             self._send(channel, chunks)
             self._await_end(channel, stall_s)
+            for drain, read in zip(
+                drains, (errors, output), strict=True
+            ):  # sshd may report the end before the last output
+                size = -1
+                while drain.is_alive() and len(read) > size:
+                    size = len(read)
+                    drain.join(HELD_S)
             channel.close()
             for drain in drains:
                 drain.join()
