@@ -39,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     foreign = config.stash.get(FOREIGN, options.TRIGGERS)
     if options.belongs_to_others(foreign):
         return
-    if config.option.help or config.option.version:
+    asked = config.option
+    if asked.help or asked.version or asked.markers or asked.showfixtures or asked.show_fixtures_per_test:
         return
     if config.option.provider is None:
         options.refuse_alone(config, foreign)

@@ -20,7 +20,7 @@ from switchproof.deploy.paths.programs.nix import (
     switch_to_configuration,
 )
 from switchproof.deploy.paths.programs.recipes import package_script, recipe_tool
-from switchproof.deploy.paths.programs.ssh import cloud_ssh, copies, ssh, ssh_keyscan
+from switchproof.deploy.paths.programs.ssh import cloud_ssh, copies, ssh, ssh_keyscan, ssh_to_many
 from switchproof.deploy.paths.programs.switchproof import command, session, unseen_host_script
 from switchproof.deploy.paths.programs.systemd import service, systemctl
 from switchproof.deploy.paths.programs.tools import DEPLOYERS, UNREAD, deployer, unread
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 HANDLERS: dict[str, Callable[[Walker, Call], None]] = {
     "ssh": ssh,
+    "mosh": ssh,
+    "pdsh": ssh_to_many,
+    "clush": ssh_to_many,
     "scp": copies,
     "gcloud": cloud_ssh,
     "rsync": copies,

@@ -22,6 +22,9 @@ _QUIET = re.compile("-[46AaCfgKkMnqsTtvXxYy]*[NGQVO]")
 _FLAGS = re.compile("^-[46AaCfgGKkMNnqsTtvXxYy]+(?=[A-Za-z]$)")
 """Flags that take no value, in front of a last option that may take the next word: `-fNL`."""
 
+_OF_MANY = frozenset({"-w", "-x", "-g", "-X", "-l", "-t", "-u", "-f", "-R", "-o", "-c", "-O"})
+"""Options of pdsh and clush that take a value."""
+
 
 def ssh(walker: Walker, call: Call) -> None:
     """Follow the command or the standard input that SSH runs on a host."""
@@ -82,6 +85,16 @@ def copies(walker: Walker, call: Call) -> None:
         walker.trail.unknown(
             call.place, f"{call.name} copies files to {shown(call.plain[-1])}; it is unknown what they do there"
         )
+
+
+def ssh_to_many(walker: Walker, call: Call) -> None:
+    """Follow the command that pdsh or clush runs on many hosts, which options name."""
+    words = list(call.words)
+    while words and words[0][0].startswith("-"):
+        if words.pop(0)[0] in _OF_MANY and words:
+            words.pop(0)
+    if words:
+        inline(walker, call, joined(words, " "), provider="ssh")
 
 
 def cloud_ssh(walker: Walker, call: Call) -> None:
