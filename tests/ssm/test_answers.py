@@ -124,6 +124,7 @@ def refused(call: Callable[..., Any], **request: Any) -> tuple[str, str, int]:
         ("iam", "list_users", {}),
         ("dynamodb", "list_tables", {}),
         ("lambda", "list_functions", {}),
+        ("servicediscovery", "discover_instances", {"NamespaceName": "n", "ServiceName": "s"}),
     ],
 )
 def test_a_call_of_another_service_is_refused_here(

@@ -28,6 +28,8 @@ def environment(url: str, key: Key, region: str, own: Mapping[str, str]) -> dict
         "AWS_ENDPOINT_URL_STS": url,
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Some operations put an account before the host's name, which would then be looked up elsewhere.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_ACCESS_KEY_ID": key.id,
         "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_DEFAULT_REGION": region,
