@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -24,9 +23,6 @@ They are given as modules: for each name after `-p`, pytest reads the entry poin
 
 _UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
-
-_YOUNG = 10_000
-"""How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _REAL = ("--lab-nixos-rebuild", "--lab-switch", "--lab-ssm-agent")
@@ -184,20 +180,8 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
         str(folder),
     ]
     others = [importlib.import_module(name) for name in _PLUGINS]
-    plugins = [plugin, Typed(("switchproof", verb, *argv)), _Collector(), *others]
+    plugins = [plugin, Typed(("switchproof", verb, *argv)), *others]
     return int(pytest.main(command_line, plugins=plugins))
-
-
-class _Collector:
-    """A plugin that exempts long-lived objects from garbage collection: the checks, and at the end everything."""
-
-    def pytest_collection_finish(self) -> None:
-        """Exempt the checks: those of 1,000 hosts are millions of objects, which live until the end."""
-        gc.freeze()
-
-    def pytest_unconfigure(self) -> None:
-        """Exempt everything: the process ends."""
-        gc.freeze()
 
 
 def arguments(verb: str, argv: Sequence[str]) -> list[str]:
@@ -256,8 +240,9 @@ def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
 def run() -> NoReturn:
     """Run the command of this process, and end with its exit code even if standard output is closed."""
     from switchproof.deploy.run.streams import forgiving
+    from switchproof.process import garbage
 
-    gc.set_threshold(_YOUNG)
+    garbage.collect_rarely()
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -11,13 +11,14 @@ from typing import NoReturn
 import pytest
 
 from switchproof import conftests, options
-from switchproof.process import early
+from switchproof.process import early, garbage
 
 _INSTEAD = "use the command `switchproof`, which takes the same options and loads no conftest.py of your tests"
 
 
 def begin(config: pytest.Config) -> None:
     """Prepare pytest for a deploy, before anything else of the package is imported."""
+    garbage.collect_rarely()
     _keep_messages(config)
     _read_again(config)
 

@@ -94,6 +94,7 @@ CARRYING = [
     "deploy/trust/signing.py",
     "deploy/trust/statement.py",
     "process/early.py",
+    "process/garbage.py",
     "process/redaction.py",
     "process/signals.py",
     "process/terminal.py",

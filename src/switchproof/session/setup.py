@@ -28,7 +28,7 @@ from switchproof.deploy.run.gate import pass_gate
 from switchproof.deploy.settings import Settings, read_settings
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from switchproof.deploy.trust.signing import check_key
-from switchproof.process import early
+from switchproof.process import early, garbage
 from switchproof.process.terminal import provide_streams
 from switchproof.reports import files
 from switchproof.session.beginning import contract_sha256
@@ -61,6 +61,7 @@ def configure(config: pytest.Config) -> None:
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     override_settings(config)
+    config.pluginmanager.register(garbage.Exemption())
     if config.pluginmanager.has_plugin(_HYPOTHESIS):
         config.pluginmanager.unregister(name=_HYPOTHESIS)
     if options.subject is not None:
