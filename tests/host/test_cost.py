@@ -14,7 +14,7 @@ from tests.host.hands import CHECKOUT, REPOSITORY, commit, inside, values_of
 
 pytestmark = pytest.mark.lab
 
-LOOK, ROUND = 22, 3
+LOOK, ROUND = 22, 2
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
 
 COMMANDS, COMMANDS_OF_A_ROUND = 5000, 850

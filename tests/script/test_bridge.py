@@ -62,10 +62,10 @@ def test_what_was_there_comes_back(tmp_path: Path, was: str, kind: str) -> None:
       sync() {{ :; }}
       invocation() {{ echo i; }}
       ran_before() {{ echo /nix/store/before; }}
-      mkdir -p "$(job_dir)"
+      mkdir -p "$RUN_DIR/$JOB"
       {was}
       row=(prog {NEW} bin/prog {tmp_path}/at web.service)
-      (IFS=$US; echo "${{row[*]}}") >"$(job_dir)/realised"
+      (IFS=$US; echo "${{row[*]}}") >"$RUN_DIR/$JOB/realised"
       install_programs /nix/store/new >/dev/null
       readlink at
       as_before && echo same || echo other
@@ -101,13 +101,13 @@ def test_a_path_that_cannot_be_had_fails_before_the_switch(
     (tmp_path / "bin" / "prog").touch(mode=0o755)
     text = f"""
       ROOTS={tmp_path}/roots NIX=(nix) ALLOW_HOST_BUILD_FALLBACK={allowed}
-      mkdir -p "$(job_dir)"; echo build >"$(job_dir)/stage"
+      mkdir -p "$RUN_DIR/$JOB"; echo build >"$RUN_DIR/$JOB/stage"
       nix-store() {{ return {realise}; }}
       nix() {{ echo {tmp_path}; [[ $* != *two* ]] || echo /other; }}
       row=(prog {tmp_path} bin/prog /opt/prog web.service '{build}')
-      (IFS=$US; echo "${{row[*]}}") >"$(job_dir)/bridge"
+      (IFS=$US; echo "${{row[*]}}") >"$RUN_DIR/$JOB/bridge"
       rc=0
-      realise_programs >"$(job_dir)/log" || rc=$?
+      realise_programs >"$RUN_DIR/$JOB/log" || rc=$?
       echo "rc $rc"
     """
     assert run(text, *FRAGMENTS, folder=tmp_path) == f"{told}\n"

@@ -38,7 +38,7 @@ def test_only_a_switch_that_was_not_begun_is_tried_again(
       cd {tmp_path}
       DONE_WITHIN_S=30 FLAKE_ATTR=a ACTIVATION=activation calls=0 switch_result='' switch_source=''
       touch log
-      job_dir() {{ echo {tmp_path}; }}
+      RUN_DIR={tmp_path.parent} JOB={tmp_path.name}
       drop_unit() {{ :; }}
       mark_journal() {{ :; }}
       openly() {{ "$@"; }}
@@ -138,7 +138,7 @@ def test_services_that_the_switch_missed_are_restarted_once_it_has_ended(
     """Only a switch that went through has units to restart; one that failed goes back."""
     text = f"""
       NIX=(true)
-      mkdir -p "$(job_dir)"; ln -s /bin "$(job_dir)/system"
+      mkdir -p "$RUN_DIR/$JOB"; ln -s /bin "$RUN_DIR/$JOB/system"
       compare_closures() {{ :; }}; realise_programs() {{ :; }}; arm() {{ :; }}; install_programs() {{ :; }}
       check_secrets() {{ :; }}
       note_restarts() {{ :; }}; note_failing() {{ :; }}; needs_reboot() {{ return 1; }}; boot_earlier() {{ :; }}
@@ -169,7 +169,7 @@ def test_what_the_runner_built_switches_itself_only_where_nixos_rebuild_takes_no
     text = f"""
       cd {tmp_path}
       SWITCHPROOF_BUILT=/nix/store/new PROFILE=/profile ACTIVATION={ACTIVATION}
-      job_dir() {{ echo {tmp_path}; }}
+      RUN_DIR={tmp_path.parent} JOB={tmp_path.name}
       openly() {{ "$@"; }}
       nixos-rebuild() {{
         echo "nixos-rebuild $*"
@@ -245,7 +245,7 @@ def test_nixos_rebuild_is_asked_for_what_was_built(
     text = f"""
       cd {tmp_path}
       WORKDIR=/w RELEASE_SHA=c FLAKE_ATTR={attr} NIX_FILE={file} NIX=(nix)
-      job_dir() {{ echo .; }}
+      RUN_DIR=. JOB=.
       stage() {{ :; }}
       nix() {{ if [ "$1" = eval ]; then echo "$*" >evaluated; echo /nix/store/t; else echo "$NIX_PATH $*"; fi; }}
       nix-store() {{ :; }}
@@ -266,7 +266,7 @@ def test_commit_that_nix_cannot_read_builds_nothing(tmp_path: Path) -> None:
     text = f"""
       cd {tmp_path}
       NIX_FILE=d.nix NIX=(nix)
-      job_dir() {{ echo .; }}
+      RUN_DIR=. JOB=.
       stage() {{ :; }}
       nix() {{ [ "$1" != eval ] || return 3; echo built; }}
       rc=0; build_system || rc=$?

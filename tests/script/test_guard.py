@@ -254,7 +254,7 @@ def test_a_return_is_a_job_of_its_own(job: str, back: str) -> None:
 
 SET_UP = """
   DEADMAN_S=60 CONTROL={folder}/control
-  mkdir -p "$(job_dir)" {folder}/earlier/bin "${{SINCE%/*}}"
+  mkdir -p "$RUN_DIR/$JOB" {folder}/earlier/bin "${{SINCE%/*}}"
   install -m 755 /dev/null {folder}/earlier/bin/switch-to-configuration
   guarded() {{ "$@"; }}
   holds_host() {{ :; }}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.host_functions import run
 
-JOB = 'mkdir -p "$(job_dir)"\n'
+JOB = 'mkdir -p "$RUN_DIR/$JOB"\n'
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_job_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
     text = f"""
       {JOB}
       begin_unit() {{ echo begun; }}
-      echo switch >"$(job_dir)/stage"
+      echo switch >"$RUN_DIR/$JOB/stage"
       launch converge
       end_job 0
       launch converge
@@ -86,7 +86,7 @@ def test_how_a_job_ends_is_written_down(tmp_path: Path, rc: int) -> None:
       timeout() {{ [[ "$*" != *-t\\ nixos* ]] || echo "the switch said"; }}
       rc=0
       (verb_job converge) || rc=$?
-      echo "unit $rc; $(cat "$(job_dir)/rc"); $(cat "$(job_dir)/journal")"
+      echo "unit $rc; $(cat "$RUN_DIR/$JOB/rc"); $(cat "$RUN_DIR/$JOB/journal")"
     """
     output = run(text, "numbers", "files", "systemd", "jobs", folder=tmp_path)
     assert output.splitlines()[-1] == f"unit {rc}; {rc}; the switch said"
@@ -94,4 +94,21 @@ def test_how_a_job_ends_is_written_down(tmp_path: Path, rc: int) -> None:
 
 def test_the_stage_is_written_and_logged(tmp_path: Path) -> None:
     """Each stage stands in a file for the next question and in the log for people."""
-    assert run(f'{JOB} stage build; cat "$(job_dir)/stage"', "jobs", folder=tmp_path) == "--- build\nbuild\n"
+    assert run(f'{JOB} stage build; cat "$RUN_DIR/$JOB/stage"', "jobs", folder=tmp_path) == "--- build\nbuild\n"
+
+
+@pytest.mark.parametrize("tells", ["stage switch >/dev/null", "end_job 0"])
+def test_a_job_wakes_who_waits_for_what_it_tells(tmp_path: Path, tells: str) -> None:
+    """Whoever has begun to wait need not look again and again, and nobody need wait for a job to ring."""
+    text = f"""
+      mkdir -p "$RUN_DIR/$JOB"
+      {tells} # without a bell
+      mkfifo "$RUN_DIR/$JOB/bell"
+      {tells} # and without anybody who hears it
+      open_bell "$RUN_DIR/$JOB"
+      if read -r -N 1 -t 0 -u "$bell"; then echo early; fi
+      {{ {tells}; }} &
+      if read -r -N 1 -t 30 -u "$bell" _; then echo woken; fi
+      wait
+    """
+    assert run(text, "clock", "files", "jobs", folder=tmp_path).split() == ["woken"]

@@ -131,7 +131,8 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
     (tmp_path / "lock").mkdir()
     text = f"""
       RUN=mine LOCK={tmp_path}/lock GUARD=guard.service
-      pending() {{ case $1 in run) echo other ;; owner) echo Ada ;; armed) echo noon ;; esac; }}
+      printf '%s\n' 'run other' 'owner Ada' 'armed noon' >{tmp_path}/pending
+      PENDING={tmp_path}/pending
       has_ended() {{ return {has_ended}; }}
       seconds_left() {{ left=42; }}
       refuse() {{ echo "$1: ${{2%% Wait: the host goes back by itself in 42*}}"; }}
@@ -147,7 +148,7 @@ def test_the_guard_of_another_run_stays_armed(tmp_path: Path, has_ended: str, he
       drop_old_jobs() {{ :; }}
       take_lock || true
     """
-    assert run(text, "lock").splitlines() == told
+    assert run(text, "files", "guard", "lock").splitlines() == told
 
 
 FRAGMENTS = ("numbers", "clock", "files", "answer", "jobs", "guard", "lock")

@@ -56,21 +56,21 @@ def test_a_plan_is_begun_once_and_told_at_its_end(tmp_path: Path) -> None:
 def test_a_plan_fails_where_it_cannot_know(tmp_path: Path, failing: str, told: str) -> None:
     """Whatever cannot be built or compared fails the job; nothing is activated but for show."""
     text = f"""
-      mkdir -p "$(job_dir)" {tmp_path}/top/bin
+      mkdir -p "$RUN_DIR/$JOB" {tmp_path}/top/bin
       switch={tmp_path}/top/bin/switch-to-configuration
       printf '#!/bin/sh\\necho "$1" would; [ "$1" != "{failing}" ] || exit 3\\n' >"$switch"
       chmod +x "$switch"
       NIX=(nix)
       nix() {{
         [ "$1 $2" != '{failing}' ] || return 1
-        [ "$1 $2" != 'build --print-build-logs' ] || ln -sfn {tmp_path}/top "$(job_dir)/system"
+        [ "$1 $2" != 'build --print-build-logs' ] || ln -sfn {tmp_path}/top "$RUN_DIR/$JOB/system"
       }}
       flake() {{ :; }}
       toplevel_attr() {{ :; }}
       toplevel() {{ :; }}
       rc=0
       job_plan >/dev/null || rc=$?
-      echo "$rc $(cat "$(job_dir)/stage") $(cat "$(job_dir)/units" 2>/dev/null)"
+      echo "$rc $(cat "$RUN_DIR/$JOB/stage") $(cat "$RUN_DIR/$JOB/units" 2>/dev/null)"
     """
     assert run(text, "files", "jobs", "converge", "plan", folder=tmp_path).strip() == told
 
@@ -145,7 +145,7 @@ def test_a_plan_of_what_the_runner_built_builds_nothing(tmp_path: Path) -> None:
     (top / "bin/switch-to-configuration").write_text("#!/bin/sh\necho would restart\n")
     (top / "bin/switch-to-configuration").chmod(0o755)
     text = f"""
-      mkdir -p "$(job_dir)"
+      mkdir -p "$RUN_DIR/$JOB"
       SWITCHPROOF_BUILT={top}
       NIX=(nix)
       nix() {{ echo "nix $1 $2" >&2; }}
@@ -153,7 +153,7 @@ def test_a_plan_of_what_the_runner_built_builds_nothing(tmp_path: Path) -> None:
       toplevel() {{ echo /nix/store/old; }}
       exec 2>&1
       job_plan
-      cat "$(job_dir)/expected" "$(job_dir)/units"
+      cat "$RUN_DIR/$JOB/expected" "$RUN_DIR/$JOB/units"
     """
     assert run(text, "files", "jobs", "converge", "plan", folder=tmp_path).splitlines() == [
         "--- build",

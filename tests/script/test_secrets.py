@@ -172,9 +172,9 @@ def test_a_job_stops_at_a_locked_secret_unless_it_may_go_on(tmp_path: Path, allo
     text = f"""
       LOCKED_SECRETS={allowed}
       locked_secrets() {{ echo "$1.age: no key"; }}
-      mkdir -p "$(job_dir)"
+      mkdir -p "$RUN_DIR/$JOB"
       rc=0; check_secrets top || rc=$?
-      echo "$rc $(cat "$(job_dir)/secrets")"
+      echo "$rc $(cat "$RUN_DIR/$JOB/secrets")"
     """
     told = run(text, "jobs", "secrets", folder=tmp_path)
     stopped = "--- secrets\nerror: this host cannot decrypt top.age: no key\n"
@@ -183,5 +183,7 @@ def test_a_job_stops_at_a_locked_secret_unless_it_may_go_on(tmp_path: Path, allo
 
 def test_a_job_goes_on_with_secrets_that_may_decrypt(tmp_path: Path) -> None:
     """Where no secret is known to be locked, nothing is said and no stage begins."""
-    text = 'LOCKED_SECRETS=""; locked_secrets() { echo "? a"; }; mkdir -p "$(job_dir)"; check_secrets top && echo on'
+    text = (
+        'LOCKED_SECRETS=""; locked_secrets() { echo "? a"; }; mkdir -p "$RUN_DIR/$JOB"; check_secrets top && echo on'
+    )
     assert run(text, "jobs", "secrets", folder=tmp_path) == "on\n"

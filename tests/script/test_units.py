@@ -97,12 +97,12 @@ def test_what_fails_at_times_is_noticed_before_a_deploy(tmp_path: Path) -> None:
     text = """
       ask_systemctl() { answered=$'Id=init.scope\nActiveState=active\n\nActiveState=failed\nId='$fails; }
       flapping_units() { echo often.service; }
-      mkdir -p "$(job_dir)"
+      mkdir -p "$RUN_DIR/$JOB"
       fails=a.service
       failing_before
       fails=b.service
       note_failing
-      sed 's/^/then /' "$(job_dir)/failing"
+      sed 's/^/then /' "$RUN_DIR/$JOB/failing"
     """
     assert run(text, "numbers", "jobs", "units", folder=tmp_path).splitlines() == [
         "a.service",

@@ -92,3 +92,54 @@ def test_nothing_is_healthy_before_its_units_have_been_up_for_a_second(started: 
       if have_lived a.service b/c.service; then echo lived; fi
     """
     assert (run(text, "numbers", "clock", "units", "watch").strip() == "lived") is lived
+
+
+WATCHED = """
+declare -a NAMES=(live) UNITS=(a.service)
+declare -A ENDPOINT=(["live units"]=a.service) value=(["a.service MainPID"]=$sleeper) LEADER=()
+declare -A good=([live]=yes) row=() since=() settled=() unit_state=(["a.service"]="active running")
+ANSWERS=5 SOAK_S=0 now=100.00 mains='' mains_then=''
+find_mains; mains_then=$mains
+"""
+
+
+@pytest.mark.parametrize(
+    ("since_then", "asked"),
+    [
+        ("", "no"),
+        ("row[live]=4", "yes"),
+        ("row[live]=4 SOAK_S=15 since[live]=99.00", "no"),
+        ("row[live]=4 SOAK_S=15 since[live]=84.00", "yes"),
+        ("row[live]=4 settled[live]=healthy", "no"),
+        ("good[live]=''", "yes"),
+        ('unit_state[a.service]="activating auto-restart"', "yes"),
+        ("kill $sleeper; wait $sleeper 2>/dev/null || true", "yes"),
+        ('value["a.service MainPID"]=$$', "yes"),
+        ('value["a.service MainPID"]=0', "yes"),
+        ("LEADER[box]=1", "yes"),
+    ],
+    ids=[
+        "same",
+        "may-settle",
+        "soaking",
+        "soaked",
+        "settled",
+        "bad",
+        "restarting",
+        "dead",
+        "another",
+        "none",
+        "container",
+    ],
+)
+def test_systemd_is_asked_in_every_round_that_may_say_something_else(since_then: str, asked: str) -> None:
+    """It is left alone only while all answers are good, all main processes the same, and none can be settled."""
+    text = f"""
+      sleep 60 & sleeper=$!
+      uptime_to() {{ printf -v "$1" %s 100.00; }}
+      {WATCHED}
+      {since_then}
+      if goes_on; then echo no; else echo yes; fi
+      kill $sleeper 2>/dev/null || true
+    """
+    assert run(text, "numbers", "clock", "contract", "processes", "watch").strip() == asked

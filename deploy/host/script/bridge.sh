@@ -27,7 +27,7 @@ realise_programs() {
   local name path file at units build words held; local -a row
   while IFS=$US read -r name path file at units build; do
     [ -n "$path" ] || continue
-    [ "$(cat "$(job_dir)/stage")" = realise ] || stage realise
+    [ "$(cat "$RUN_DIR/$JOB/stage")" = realise ] || stage realise
     held=$ROOTS/$RUN/installed-$name
     mkdir -p "${held%/*}" && ln -sfn "$path" "$held"
     if words=$(nix-store --realise "$path" 2>&1 >/dev/null </dev/null); then
@@ -43,8 +43,8 @@ realise_programs() {
       ln -sfn "$path" "$held"
     fi
     if [ ! -x "$path/$file" ]; then echo "error: $name: $path has no program $file"; return 1; fi
-    bridged "$name" "$path" "$file" "$at" "$units" "$build" >>"$(job_dir)/realised"
-  done <"$(job_dir)/bridge"
+    bridged "$name" "$path" "$file" "$at" "$units" "$build" >>"$RUN_DIR/$JOB/realised"
+  done <"$RUN_DIR/$JOB/bridge"
 }
 flake_of() {
   local folder=${1%%#*}
@@ -54,7 +54,7 @@ flake_of() {
 # Put links to what was realised where units expect them; what was there is put by.
 install_programs() {
   local name path file at units _
-  [ -e "$(job_dir)/realised" ] || return 0
+  [ -e "$RUN_DIR/$JOB/realised" ] || return 0
   stage install
   while IFS=$US read -r name path file at units _; do
     if ! { put_by "$name" "$at" "$units" && belong "$1" "$name" "$path" && place "$at" "$path/$file" "$units"; }; then
@@ -62,7 +62,7 @@ install_programs() {
       return 1
     fi
     echo "$name: $at leads to $path/$file"
-  done <"$(job_dir)/realised"
+  done <"$RUN_DIR/$JOB/realised"
 }
 
 # Going back further than this run began: to what belongs to that system. Where nobody knows that, it is left alone.
@@ -72,7 +72,7 @@ install_what_belongs() {
     path=$(readlink "$BELONGS/${1##*/}/$name") || continue
     put_by "$name" "$at" "$units" && place "$at" "$path/$file" "$units" || return
     echo "$name: $at leads to $path/$file"
-  done <"$(job_dir)/bridge"
+  done <"$RUN_DIR/$JOB/bridge"
 }
 
 # Exactly what was there before this run, a link, a file or nothing.

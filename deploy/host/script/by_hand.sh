@@ -40,7 +40,7 @@ tell_status() {
     row run "$run: $(cat "$STATE/runs/$run/outcome" 2>/dev/null || echo 'not ended')"
   done
   [ -n "${SWITCHPROOF_RUN:-}" ] || return 0
-  row "$JOB" "${said[state]}${said[stage]:+, stage ${said[stage]}}${said[rc]:+, exit status ${said[rc]}}; log: $(job_dir)/log"
+  row "$JOB" "${said[state]}${said[stage]:+, stage ${said[stage]}}${said[rc]:+, exit status ${said[rc]}}; log: $RUN_DIR/$JOB/log"
 }
 
 tell_generations() {
@@ -66,14 +66,14 @@ tell_observation() {
 }
 
 tell_plan() {
-  row "${said[outcome]}" "${said[detail]:-${said[expected]:+$(job_dir)/log}}"
+  row "${said[outcome]}" "${said[detail]:-${said[expected]:+$RUN_DIR/$JOB/log}}"
   printf '%s\n' "${said[closure]:-}" "${said[units]:-}"
 }
 
 clause() { printf '%-12s %-7s %s\n' "$1" "$2" "$3" | printable; }
 
 follow() {
-  local dir seen=0 size; dir=$(job_dir)
+  local dir seen=0 size; dir=$RUN_DIR/$JOB
   while :; do
     number_to size "$(stat -c %s "$dir/log")" "$seen"
     tail -c "+$((seen + 1))" "$dir/log" | head -c "$((size - seen))" | printable
@@ -85,18 +85,18 @@ follow() {
 }
 
 converged() {
-  local expected profile; expected=$(cat "$(job_dir)/expected" 2>/dev/null || true) profile=$(cat "$(job_dir)/profile" 2>/dev/null || true)
-  local rc; rc=$(cat "$(job_dir)/rc" 2>/dev/null || echo unknown)
-  if [ -e "$(job_dir)/restored" ]; then echo "it needs a reboot; nothing was switched, and profile and boot default are as before"; return 1; fi
-  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the stage $(cat "$(job_dir)/stage" 2>/dev/null || echo start) ended with exit status $rc; see $(job_dir)/log"; return 1; fi
-  if [ -s "$(job_dir)/boot-problem" ]; then cat "$(job_dir)/boot-problem"; return 1; fi
+  local expected profile; expected=$(cat "$RUN_DIR/$JOB/expected" 2>/dev/null || true) profile=$(cat "$RUN_DIR/$JOB/profile" 2>/dev/null || true)
+  local rc; rc=$(cat "$RUN_DIR/$JOB/rc" 2>/dev/null || echo unknown)
+  if [ -e "$RUN_DIR/$JOB/restored" ]; then echo "it needs a reboot; nothing was switched, and profile and boot default are as before"; return 1; fi
+  if [ "$rc" != 0 ] && [ "$rc" != 4 ]; then echo "the stage $(cat "$RUN_DIR/$JOB/stage" 2>/dev/null || echo start) ended with exit status $rc; see $RUN_DIR/$JOB/log"; return 1; fi
+  if [ -s "$RUN_DIR/$JOB/boot-problem" ]; then cat "$RUN_DIR/$JOB/boot-problem"; return 1; fi
   if [ -z "$expected" ] || [ "${said[system.running]}" != "$expected" ] || [ "${said[system.profile]}" != "$profile" ]; then
     echo "expected ${expected:-a system} and the profile $profile, running ${said[system.running]}, profile ${said[system.profile]}"; return 1
   fi
   local new look
   if [ "$rc" = 4 ]; then
-    new=$(units_named_failed "$(job_dir)/log")
-    if [ -z "$new" ]; then echo "the switch ended with exit status 4, but names no failed unit; see $(job_dir)/log"; return 1; fi
+    new=$(units_named_failed "$RUN_DIR/$JOB/log")
+    if [ -z "$new" ]; then echo "the switch ended with exit status 4, but names no failed unit; see $RUN_DIR/$JOB/log"; return 1; fi
     new=$(comm -13 <({ echo "$failed_before"; unwell_units; } | sort -u) <(echo "$new") | tr '\n' ' ')
     if [ -n "${new// /}" ]; then echo "failed in the switch: $new"; return 1; fi
   fi
@@ -129,7 +129,7 @@ installed_problem() {
   local name state target belongs file units unit told; local -a list
   while IFS=$US read -r name state target belongs; do
     IFS=$US read -r _ file _ units _ < <(grep "^$name$US" <<<"$BRIDGE")
-    told=$(awk -F"$US" -v name="$name" '$1 == name { path = $2 } END { print path }' "$(job_dir)/realised" 2>/dev/null || true)
+    told=$(awk -F"$US" -v name="$name" '$1 == name { path = $2 } END { print path }' "$RUN_DIR/$JOB/realised" 2>/dev/null || true)
     # What nobody gave and no unit runs may be there.
     if [ -z "$told" ] && ! { [ "$state" = store ] && grep -qF -- "=$(store_root "$target")" <<<"${said[processes]}"; }; then
       continue
@@ -309,8 +309,8 @@ verb_deploy() {
   failed_before=$(failing_before)
   verb_converge
   follow || true
-  failed_before+=$'\n'$(cat "$(job_dir)/failing" 2>/dev/null || true)
-  if [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 4 ]; then
+  failed_before+=$'\n'$(cat "$RUN_DIR/$JOB/failing" 2>/dev/null || true)
+  if [ "$(cat "$RUN_DIR/$JOB/rc" 2>/dev/null)" = 0 ] || [ "$(cat "$RUN_DIR/$JOB/rc" 2>/dev/null)" = 4 ]; then
     payload=''
     verb_observe
   else
@@ -327,18 +327,18 @@ verb_deploy() {
       cut=$words
       continue
     fi
-    endpoint_problem "$name" >"$(job_dir)/problem"
-    if [ -s "$(job_dir)/problem" ]; then clause "$words" FAILED "$(cat "$(job_dir)/problem")"; bad=$words; continue; fi
+    endpoint_problem "$name" >"$RUN_DIR/$JOB/problem"
+    if [ -s "$RUN_DIR/$JOB/problem" ]; then clause "$words" FAILED "$(cat "$RUN_DIR/$JOB/problem")"; bad=$words; continue; fi
     clause "$words" passed "$name"
   done <<<"$ENDPOINTS"
   bad=${bad:-$cut}
   if [ -n "$bad" ]; then
     payload='' parts=() said=()
     verb_diagnose
-    tell_parts >"$(job_dir)/diagnostics"
-    printable <"$(job_dir)/diagnostics"
-    clause diagnostics passed "above and in $(job_dir)/diagnostics"
-    [ -e "$(job_dir)/restored" ] || echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
+    tell_parts >"$RUN_DIR/$JOB/diagnostics"
+    printable <"$RUN_DIR/$JOB/diagnostics"
+    clause diagnostics passed "above and in $RUN_DIR/$JOB/diagnostics"
+    [ -e "$RUN_DIR/$JOB/restored" ] || echo "to go back: SWITCHPROOF_RUN=$RUN SWITCHPROOF_TO=$(ran_before) $0 rollback"
     [ -z "$(pending run)" ] || echo "to keep it as it is: SWITCHPROOF_RUN=$RUN SWITCHPROOF_KEEP=broken $0 confirm; else it goes back in $DEADMAN_S s"
   else
     number_to sources "$(awk '$3 > 0 || $1 == "journalctl"' <<<"${said[diagnosable]}" | wc -l)" 0

@@ -32,7 +32,11 @@ conclude() {
 
 # What a confirmation means in the state that the host is in.
 judge() {
-  local by dir; by=$(decided by) dir="$RUN_DIR/$(armed)"
+  local by dir armed expected
+  armed_to armed
+  decided_to by by
+  pending_to expected expected
+  dir=$RUN_DIR/$armed
   if [ "$by" = confirm ]; then
     return
   elif [ "$by" = guard ]; then
@@ -40,21 +44,22 @@ judge() {
     [ ! -e "$dir/returned" ] || detail="the host went back by itself at $(decided at), with exit status $(field "$dir/returned" rc): $(decided why)"
   elif [ "$by" = rollback ]; then
     [ -z "$keep" ] || { outcome=late detail="the run itself went back at $(decided at)"; }
-  elif [ "$(pending run)" != "$RUN" ]; then
-    [ -z "$keep" ] || [ -z "$(armed)$(pending run)" ] || { outcome=foreign detail="another run has taken the host over"; }
+  elif ! is_pending; then
+    [ -z "$keep" ] || [ -z "$armed$(pending run)" ] || { outcome=foreign detail="another run has taken the host over"; }
   elif [ -n "$keep" ] && rebooted; then
     outcome=booted detail='the host was rebooted before it was confirmed, and goes back by itself'
-  elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$(pending expected)" ]; then
-    outcome=foreign detail="the host runs $(toplevel), not $(pending expected)"
+  elif [ "$keep" = 1 ] && [ "$(toplevel)" != "$expected" ]; then
+    outcome=foreign detail="the host runs $(toplevel), not $expected"
   elif [ -z "$keep" ] && { [ "$(toplevel) $(readlink -e "$PROFILE")" != "$(pending to) $(profile_for "$(pending to)")" ] || ! as_before; }; then
-    outcome=pending detail="$(pending expected) was not confirmed; the host goes back by itself"
+    outcome=pending detail="$expected was not confirmed; the host goes back by itself"
   fi
 }
 
 # First what boots, then the decision: after a loss of power in between, the host is unconfirmed and goes back.
 keep_system() {
-  local new words='' rc=0; new=$(pending expected)
-  if [ "$(pending run)" = "$RUN" ] && [ -z "$(decided by)" ]; then
+  local new words='' rc=0
+  pending_to new expected
+  if is_pending && is_decided_by ''; then
     if [ "$(toplevel)" = "$new" ]; then words=$(call_switch "$(boots_for "$new" "$PROFILE")" boot 2>&1) || rc=$?; fi
     if [ "$rc" = 11 ]; then outcome=busy detail="another switch holds the host: $words"; return; fi
     if [ "$rc" != 0 ] || ! decide confirm ''; then

@@ -3,14 +3,14 @@
 # What the running system's closure and that of $1 differ in, for whoever reads of it; nothing depends on it, nor waits for
 # it but the end of the job.
 compare_closures() {
-  local file from; file=$(job_dir)/closure from=$(toplevel)
+  local file from; file=$RUN_DIR/$JOB/closure from=$(toplevel)
   { timeout 30 "${NIX[@]}" store diff-closures "$from" "$1" >"$file" || rm -f "$file"; } </dev/null 2>/dev/null &
   comparing=$!
 }
 
 # Build the system of the commit, unless the runner has built it, and keep it from the garbage collector for this run.
 build_system() {
-  local link; link=$(job_dir)/system
+  local link; link=$RUN_DIR/$JOB/system
   stage build
   if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
     [ -x "$SWITCHPROOF_BUILT/bin/switch-to-configuration" ] || { echo "error: $SWITCHPROOF_BUILT is missing on this host"; return 1; }
@@ -29,7 +29,7 @@ find_source() {
   # What is evaluated is a store path that nix makes of the commit's files alone, and finds no channel.
   export NIX_PATH=none=/none
   tree=$("${NIX[@]}" eval --raw --expr "(builtins.fetchGit { url = \"file://$WORKDIR\"; rev = \"$RELEASE_SHA\"; }).outPath") &&
-    nix-store --add-root "$(job_dir)/tree" --realise "$tree" >/dev/null || return
+    nix-store --add-root "$RUN_DIR/$JOB/tree" --realise "$tree" >/dev/null || return
   recipe=(--file "$tree/$NIX_FILE" "${FLAKE_ATTR:+$FLAKE_ATTR.}config.system.build.toplevel")
   system=(--no-flake --file "$tree/$NIX_FILE" ${FLAKE_ATTR:+--attr "$FLAKE_ATTR"})
 }
@@ -47,7 +47,7 @@ specialise() {
 }
 
 job_converge() {
-  local dir top noting rc=0; dir=$(job_dir)
+  local dir top noting rc=0; dir=$RUN_DIR/$JOB
   build_system || return
   top=$(readlink -e "$dir/system")
   mkdir -p "$STATE/systems"
@@ -87,7 +87,7 @@ call_nixos_rebuild() {
     # What an earlier switch left failed would keep this one's unit from being made; one that runs is not touched.
     drop_unit "$ACTIVATION.service"
     mark_journal
-    number_to size "$(stat -c %s "$(job_dir)/log" 2>/dev/null)" 0
+    number_to size "$(stat -c %s "$RUN_DIR/$JOB/log" 2>/dev/null)" 0
     if [ -n "${SWITCHPROOF_BUILT:-}" ]; then
       switch_to_built "$((size + 1))" || rc=$?
     else
@@ -108,11 +108,11 @@ call_nixos_rebuild() {
 switch_to_built() {
   local rc=0
   openly nixos-rebuild switch --store-path "$SWITCHPROOF_BUILT" "${SPECIALISED[@]}" || rc=$?
-  { [ "$rc" != 0 ] && tail -c "+$1" "$(job_dir)/log" | grep -aE "$NO_STORE_PATH" >/dev/null; } || return "$rc"
+  { [ "$rc" != 0 ] && tail -c "+$1" "$RUN_DIR/$JOB/log" | grep -aE "$NO_STORE_PATH" >/dev/null; } || return "$rc"
   echo 'this nixos-rebuild takes no store path: setting the profile and running switch-to-configuration directly'
   openly nix-env -p "$PROFILE" --set "$SWITCHPROOF_BUILT" || return
   openly systemd-run --collect --no-ask-password --pipe --quiet --service-type=exec --unit="$ACTIVATION" \
-    "$(cat "$(job_dir)/expected")/bin/switch-to-configuration" switch
+    "$(cat "$RUN_DIR/$JOB/expected")/bin/switch-to-configuration" switch
 }
 readonly NO_STORE_PATH='(unrecognized arguments|unknown option).*--store-path'
 
@@ -120,7 +120,7 @@ readonly NO_STORE_PATH='(unrecognized arguments|unknown option).*--store-path'
 # nor the system that runs. $1 is where its words begin in the log.
 lost_systemd() {
   [ "$switch_result" != 0 ] && [ "$switch_source" = nixos-rebuild ] && [ "$(toplevel)" = "$(ran_before)" ] &&
-    tail -c "+$1" "$(job_dir)/log" | grep -aE "$NO_ANSWER" >/dev/null
+    tail -c "+$1" "$RUN_DIR/$JOB/log" | grep -aE "$NO_ANSWER" >/dev/null
 }
 readonly NO_ANSWER='Connection (refused|reset by peer|timed out)|Transport endpoint is not connected|[Dd]isconnected from (message )?bus'
 
@@ -130,7 +130,7 @@ needs_reboot() {
   [ "$(toplevel)" = "$(ran_before)" ] || return 1
   case $1 in
     100) return 0 ;;
-    1) tail -c 65536 "$(job_dir)/log" | grep -qiE 'changes to critical components|switch inhibitor' ;;
+    1) tail -c 65536 "$RUN_DIR/$JOB/log" | grep -qiE 'changes to critical components|switch inhibitor' ;;
     *) return 1 ;;
   esac
 }
@@ -142,7 +142,7 @@ undo_refused() {
   restore_profile "$to" && bring_programs_back && set_what_boots "$(boots_for "$to" "$(profile_for "$to")")" &&
     guarded disarm_own || return 0
   INVOCATIONS=()
-  : >"$(job_dir)/restored"
+  : >"$RUN_DIR/$JOB/restored"
 }
 
 # From here on is what the journal will have to say of a switch.

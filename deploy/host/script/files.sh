@@ -1,12 +1,14 @@
 # Files on the host: read, kept whole, cut to their end.
 
-# A file of lines "key value": one key's value. A file of sections: one section's first line.
-# No program is started for either: a deploy asks for some two hundred of them.
-field() {
+# A file of lines "key value": one key's value, printed or put into the variable $1. A file of sections: one section's first
+# line. No program is started for any: a deploy asks for some two hundred of them, and a substitution costs a process.
+field() { local found; field_to found "$1" "$2"; [ -z "$found" ] || printf '%s\n' "$found"; }
+field_to() {
   local line
+  printf -v "$1" ''
   while IFS= read -r line || [ -n "$line" ]; do
-    [[ $line != "$2 "* ]] || printf '%s\n' "${line#"$2 "}"
-  done 2>/dev/null <"$1" || true
+    if [[ $line == "$3 "* ]]; then printf -v "$1" %s "${line#"$3 "}"; fi
+  done 2>/dev/null <"$2" || true
 }
 section() {
   local line

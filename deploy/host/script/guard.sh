@@ -5,10 +5,14 @@
 # systemd has to read everything anew to learn of another one; without $PENDING it does not start. Confirmation, rollback
 # and this guard decide under the lock, so that one of them does.
 
-# What waits for a confirmation; the run's newest job that did; and what was decided about that.
+# What waits for a confirmation, and whether this run does; the run's newest job that did; and what was decided about that.
 pending() { field "$PENDING" "$1"; }
-armed() { local job; file_to job "$RUN_DIR/armed" && printf '%s\n' "$job"; }
-decided() { field "$RUN_DIR/$(armed)/decided" "$1"; }
+pending_to() { field_to "$1" "$PENDING" "$2"; }
+is_pending() { local of; pending_to of run; [ "$of" = "$RUN" ]; }
+armed_to() { file_to "$1" "$RUN_DIR/armed"; }
+decided() { local job; armed_to job; field "$RUN_DIR/$job/decided" "$1"; }
+decided_to() { local job; armed_to job; field_to "$1" "$RUN_DIR/$job/decided" "$2"; }
+is_decided_by() { local decider; decided_to decider by; [ "$decider" = "$1" ]; }
 
 # Have the host go back by itself to what ran before, unless it is confirmed; nothing has changed yet.
 arm() {
@@ -83,21 +87,25 @@ disarm() {
   [ -n "${GUARDING:-}" ] || has_ended "$GUARD" || have_systemctl stop "$GUARD" || true
 }
 # What the guard has begun it ends: it is not stopped in the middle of a switch.
-disarm_own() { [ "$(pending run)" != "$RUN" ] || [ "$(decided by)" = guard ] || disarm; }
+disarm_own() { ! is_pending || is_decided_by guard || disarm; }
 
 # As long as nobody has confirmed, a reboot leads to the earlier system.
 boot_earlier() {
-  local to; to=$(pending to)
-  [ "$(pending run)" = "$RUN" ] || return 0
+  local to
+  is_pending || return 0
+  pending_to to to
   set_what_boots "$(boots_for "$to" "$(profile_for "$to")")" || echo 'the earlier system is not the boot default; after a reboot the guard would switch back to it'
 }
 
 # The first decision wins, also over somebody who acts without the lock; but the guard takes over from a rollback that
 # did not end.
 decide() {
-  local file; file=$RUN_DIR/$(armed)/decided
-  [ "$(pending run)" = "$RUN" ] || return 1
-  case $1:$(decided by) in
+  local file by
+  armed_to file
+  file=$RUN_DIR/$file/decided
+  is_pending || return 1
+  decided_to by by
+  case $1:$by in
     guard:guard) return 0 ;;
     *:) printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep_first "$file" || { [ "$1" = guard ] && [ ! -e "$file" ]; } ;;
     guard:rollback | rollback:rollback)
@@ -111,36 +119,42 @@ decide() {
 # is still at work, and $ENDED for a new connection. They stand where no disk can be full, in seconds since the boot.
 count_down() { read -r REPLY _ </proc/uptime; printf '%s\n' "$REPLY" >"$1.new" && mv "$1.new" "$1"; }
 begin_countdown() { ! awaits_connection || count_down "$ENDED"; count_down "$SINCE"; }
-restart_countdown() { if [ "$(pending run)" = "$RUN" ] && [ -e "$SINCE" ] && [ -z "$(decided by)" ]; then count_down "$SINCE"; fi; }
+restart_countdown() { if is_pending && [ -e "$SINCE" ] && is_decided_by ''; then count_down "$SINCE"; fi; }
 
 # Whether as many seconds as $1 of what is pending have gone by since the time in a file. A time that cannot be read is no
 # reason to go back: that countdown begins again.
 has_run_down() {
-  local since now; since=$(cat "$2" 2>/dev/null)
+  local since now limit
+  file_to since "$2"
   milliseconds_to now "$since" || { count_down "$2"; return 1; }
-  gone_by "$(pending "$1")" "$since"
+  pending_to limit "$1"
+  gone_by "$limit" "$since"
 }
 
 # Whether the host has yet to let in a connection that began after the switch had ended, as a question over it would say;
 # $CAME names the job whose switch that was.
 awaits_connection() {
-  local limit came
-  number_to limit "$(pending reconnect)" 0
+  local limit came job
+  pending_to limit reconnect
+  number_to limit "$limit" 0
   file_to came "$CAME"
-  ((limit)) && [ "$came" != "$(pending job)" ]
+  pending_to job job
+  ((limit)) && [ "$came" != "$job" ]
 }
 note_connection() {
-  local came
+  local came job
   file_to came "$CAME"
-  if [ "$came" = "$AFTER" ] || [ "$(pending run)" != "$RUN" ] || [ "$(pending job)" != "$AFTER" ]; then return; fi
+  pending_to job job
+  if [ "$came" = "$AFTER" ] || ! is_pending || [ "$job" != "$AFTER" ]; then return; fi
   { printf '%s\n' "$AFTER" >"$CAME"; } 2>/dev/null || true
 }
 
 # Whether it is time to go back, and why.
 due() {
-  local by; by=$(decided by)
+  local by
+  decided_to by by
   if [ "$by" = guard ]; then
-    why=$(decided why)
+    decided_to why why
   elif rebooted; then
     why='rebooted before it was confirmed'
   elif [ "$by" = rollback ]; then
@@ -163,25 +177,34 @@ due() {
 # costs a busy host more than all the rest.
 asked=0
 switch_is_over() {
-  local job; job=$(armed)
+  local job
+  armed_to job
   [ ! -e "$RUN_DIR/$job/rc" ] || return 0
   gone_by 5 "$asked" || return 1
   uptime_to asked
   has_ended "$(job_unit "$job")"
 }
-rebooted() { [ "$(pending boot_id)" != "$(</proc/sys/kernel/random/boot_id)" ]; }
+rebooted() {
+  local then now
+  pending_to then boot_id
+  file_to now /proc/sys/kernel/random/boot_id
+  [ "$then" != "$now" ]
+}
 
 # The name of the job in which an armed job is undone by the guard.
 return_of() { case $1 in converge | rollback) echo return ;; *) echo "return-$1" ;; esac; }
 
 verb_guard() {
-  local why idle
-  GUARDING=yes JOB=$(return_of "$(armed)") OWNER=$(pending owner)
-  number_to PATIENCE_S "$(pending seconds)" 600
+  local why idle armed
+  armed_to armed
+  GUARDING=yes JOB=$(return_of "$armed")
+  pending_to OWNER owner
+  pending_to PATIENCE_S seconds
+  number_to PATIENCE_S "$PATIENCE_S" 600
   number_to TIMEOUT_S "$TIMEOUT_S" 3600
   share_time
   open_idle
-  while [ "$(pending run)" = "$RUN" ] && [ "$(decided by)" != confirm ]; do
+  while is_pending && ! is_decided_by confirm; do
     if due && guarded decide_if_due; then go_back; break; fi
     read -r -t 1 -u "$idle" _ || true
   done
@@ -192,10 +215,11 @@ decide_if_due() { due && decide guard "why $why"; }
 retire() { [ -e "$PENDING" ] || disarm; }
 
 go_back() {
-  local rc=0 told log; log=$(job_dir)/log
+  local rc=0 told log; log=$RUN_DIR/$JOB/log
   # Also on a full disk.
   give_room
-  mkdir -p "$(job_dir)" && : >>"$log" || log=/dev/null
+  mkdir -p "$RUN_DIR/$JOB" && : >>"$log" || log=/dev/null
+  mkfifo "$RUN_DIR/$JOB/bell" 2>/dev/null || true
   exec {told}>&1
   conduct return >>"$log" 2>&1 || rc=$?
   printf '<2>%s\n' "$OWNER, run $RUN: $why; went back from $(pending expected) to $(pending to), exit status $rc" >&"$told"
@@ -203,7 +227,8 @@ go_back() {
 }
 
 job_return() {
-  local action=switch to; to=$(pending to)
+  local action=switch to
+  pending_to to to
   stage rollback
   aim_at "$to"
   # After a reboot into the earlier system nothing of it has to be activated again.
@@ -213,11 +238,13 @@ job_return() {
 
 # Tell whoever comes next. The lock is left only to a runner who is still there.
 end_return() {
-  local told job; told="$RUN_DIR/$(armed)/returned"
+  local told job
+  armed_to told
+  told=$RUN_DIR/$told/returned
   printf '%s\n' "run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" \
     "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
   LEASE_S=20
-  [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)" "$(held_by seen)" "$(held_by seen_up)"
+  ! holds_lock || hold "$(held_by since)" "$(held_by seen)" "$(held_by seen_up)"
   for job in $(jobs); do drop_unit "$(job_unit "$job")"; done
   end_job "$1"
   disarm
@@ -238,20 +265,24 @@ seconds_left() {
 find_rest() {
   local up seconds since now
   uptime_to up
-  number_to seconds "$(pending "$1")" 0
-  milliseconds_to now "$up" && milliseconds_to since "$(cat "$2" 2>/dev/null)" || since=$now
+  pending_to seconds "$1"
+  number_to seconds "$seconds" 0
+  file_to since "$2"
+  milliseconds_to now "$up" && milliseconds_to since "$since" || since=$now
   rest=$((seconds + (since - now) / 1000)) rest=${rest/#-*/0}
 }
 
 say_guard() {
-  local armed dir state='' left=''
-  armed=$(armed) dir="$RUN_DIR/$armed"
-  case $armed:$(decided by) in
+  local armed dir state='' left='' by
+  armed_to armed
+  dir=$RUN_DIR/$armed
+  decided_to by by
+  case $armed:$by in
     :*) ;;
     *:guard) state=returning; [ ! -e "$dir/returned" ] || state=returned ;;
     *:rollback) state=rolled-back ;;
     *:confirm) state=confirmed ;;
-    *) [ "$(pending run)" != "$RUN" ] || state=armed ;;
+    *) ! is_pending || state=armed ;;
   esac
   [ "$state" != armed ] || seconds_left
   say guard "$state"

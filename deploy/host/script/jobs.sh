@@ -1,6 +1,5 @@
 # Jobs: what changes the host, in a transient unit that needs nobody to watch it.
 
-job_dir() { printf '%s/%s' "$RUN_DIR" "$JOB"; }
 job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
 
 # The run's jobs that there have been, and those of them that are still at work.
@@ -27,9 +26,10 @@ own_text() {
 
 # Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
 launch() {
-  local dir unit stderr=''; dir=$(job_dir) unit=$(job_unit)
+  local dir unit stderr=''; dir=$RUN_DIR/$JOB unit=$(job_unit)
   mkdir -p "$dir"
   if [ ! -e "$dir/stage" ]; then
+    mkfifo "$dir/bell" 2>/dev/null || true # a second later nobody needs it
     : >>"$dir/log"
     own_text >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
@@ -67,14 +67,23 @@ run_unit() {
     "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1)
 }
 
-stage() { printf '%s\n' "$1" >"$(job_dir)/stage"; printf -- '--- %s\n' "$1"; }
+stage() { printf '%s\n' "$1" >"$RUN_DIR/$JOB/stage"; printf -- '--- %s\n' "$1"; ring; }
+
+# A pipe in the job's folder wakes who waits for news of it, where there is one; nobody waits for whoever reads.
+open_bell() {
+  if [ -p "$1/bell" ] && { exec {bell}<>"$1/bell"; } 2>/dev/null; then return; fi
+  local idle
+  open_idle
+  bell=$idle
+}
+ring() { [ ! -p "$RUN_DIR/$JOB/bell" ] || printf . 1<>"$RUN_DIR/$JOB/bell"; }
 
 # What goes on beside a job, which ends only after it.
 comparing=''
 
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
-  local dir rc=0; dir=$(job_dir)
+  local dir rc=0; dir=$RUN_DIR/$JOB
   mark_journal
   "job_$1" </dev/null || rc=$?
   [ -z "$comparing" ] || wait "$comparing" || true
@@ -86,7 +95,7 @@ conduct() {
 }
 
 # Write down how a job ended, which says that it has.
-end_job() { printf '%s\n' "$1" | keep "$(job_dir)/rc"; }
+end_job() { printf '%s\n' "$1" | keep "$RUN_DIR/$JOB/rc" && ring; }
 
 verb_job() {
   local rc=0

@@ -21,6 +21,7 @@ guarded() {
 LOCK_WITHIN_S=30 unguarded=''
 
 held_by() { field "$LOCK/holder" "$1"; }
+holds_lock() { local of; field_to of "$LOCK/holder" run; [ "$of" = "$RUN" ]; }
 
 # Hold the lock since a time, from the runner's last word on. A lease is told in seconds since the boot, as clocks jump,
 # and is short as long as nothing was switched: whoever is killed before that must not keep others out.
@@ -58,10 +59,13 @@ lease_left() {
   ends_in=$((lease > up ? lease - up : 0))
 }
 
-renew() { [ "$(held_by run)" != "$RUN" ] || hold "$(held_by since)"; }
+renew() {
+  local since
+  ! holds_lock || { field_to since "$LOCK/holder" since && hold "$since"; }
+}
 # After a run's last word its lease keeps nobody out any more: only a job of it, or a guard, that is at work does.
 expire() { LEASE_S=0 renew; }
-release() { [ "$(held_by run)" != "$RUN" ] || rm -rf "$LOCK"; }
+release() { ! holds_lock || rm -rf "$LOCK"; }
 refresh_lease() { [ ! -e "$LOCK/holder" ] || guarded renew || true; }
 
 switch_lock_is_held() { [ -e "$SWITCH_LOCK" ] && ! flock -n "$SWITCH_LOCK" true; }
@@ -118,11 +122,12 @@ lock_problem() {
 # Which run has the host, and until when; nothing where none has. A way back that is under way says more than the lock,
 # which ends with it.
 run_that_holds() {
-  local other left; other=$(pending run)
+  local other left
+  pending_to other run
   if [ -n "$other" ] && [ "$other" != "$RUN" ] && ! has_ended "$GUARD"; then
     seconds_left
     echo "run $other of $(pending owner) switched the host after $(pending armed) and has not confirmed it. Wait: the host goes back by itself ${left:+in $left s }unless that run confirms it"
-  elif [ -e "$LOCK" ] && [ "$(held_by run)" != "$RUN" ]; then
+  elif [ -e "$LOCK" ] && ! holds_lock; then
     lock_problem
   fi
 }
@@ -132,12 +137,12 @@ take_lock() {
   local other held ends_in
   held=$(run_that_holds)
   if [ -n "$held" ]; then refuse locked "$held"; return 1; fi
-  other=$(pending run)
+  pending_to other run
   if [ "$other" = "$RUN" ]; then other=''; fi
   if [ -n "$other" ]; then disarm; fi
   if [ -e "$LOCK" ]; then
+    ! holds_lock || return 0
     other=$(held_by run)
-    [ "$other" != "$RUN" ] || return 0
     say lock.stale "$other"
     say lock.stale.owner "$(held_by owner)"
     say lock.stale.since "$(held_by since)"
@@ -146,7 +151,7 @@ take_lock() {
     rm -rf "$LOCK"
   fi
   # A switch on a host that waits for this run's confirmation is our own guard's.
-  if [ "$(pending run)" != "$RUN" ] && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
+  if ! is_pending && other=$(foreign_switch) && [ -n "$other" ]; then refuse locked "$other"; return 1; fi
   if ! as_this_run_left_it; then
     refuse foreign "this run lost the host's lock, and the host now runs $(toplevel), which this run did not install; start a new run"
     return 1
@@ -175,7 +180,7 @@ as_this_run_left_it() {
 
 # A job changes the host only while its run holds the lock: it may have begun late, after the lease was over.
 holds_host() {
-  [ "$(held_by run)" != "$RUN" ] || return 0
+  ! holds_lock || return 0
   echo "run $RUN no longer holds the lock of this host; run $(held_by run) of $(held_by owner) does"
   return 1
 }

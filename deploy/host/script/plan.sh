@@ -16,7 +16,7 @@ verb_preflight() {
 }
 
 job_plan() {
-  local dir top; dir=$(job_dir)
+  local dir top; dir=$RUN_DIR/$JOB
   [ -n "${SWITCHPROOF_BUILT:-}" ] || foresee || return
   build_system || return
   top=$(readlink -e "$dir/system")
@@ -30,7 +30,7 @@ job_plan() {
 
 # Note what nix would build and fetch.
 foresee() {
-  local said; said=$(job_dir)/forecast
+  local said; said=$RUN_DIR/$JOB/forecast
   stage forecast
   { find_source && "${NIX[@]}" build --dry-run "${recipe[@]}"; } 2>"$said" || { cat "$said"; return 1; }
 }
@@ -38,7 +38,7 @@ foresee() {
 # Twice: once to begin, once more when `status` says that it has finished.
 verb_plan() {
   JOB=plan
-  local dir name; dir=$(job_dir)
+  local dir name; dir=$RUN_DIR/$JOB
   if [ ! -e "$dir/rc" ]; then launch plan; return; fi
   say outcome finished
   say running "$(toplevel)"

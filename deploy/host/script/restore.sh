@@ -1,7 +1,7 @@
 # The way back to the noted system, and how it is made what boots.
 
 job_rollback() {
-  local to=$SWITCHPROOF_TO rc=0
+  local to=$SWITCHPROOF_TO job rc=0
   share_time
   stage rollback
   aim_at "$to"
@@ -14,11 +14,12 @@ job_rollback() {
     stage rollback
   fi
   restore "$to" switch || rc=$?
-  if [ "$(pending job)" = "$JOB" ]; then boot_earlier; else guarded disarm_own; fi
+  pending_to job job
+  if [ "$job" = "$JOB" ]; then boot_earlier; else guarded disarm_own; fi
   return "$rc"
 }
 
-begin_way_back() { holds_host && { [ "$(pending run)" != "$RUN" ] || decide rollback "job $JOB"; }; }
+begin_way_back() { holds_host && { ! is_pending || decide rollback "job $JOB"; }; }
 
 # Wait until the guard has brought the host back.
 await_return() {
@@ -134,8 +135,8 @@ boots_for() {
 
 # Write down what a way back is to bring about: what runs, and what the profile is.
 aim_at() {
-  printf '%s\n' "$1" >"$(job_dir)/expected"
-  profile_for "$1" >"$(job_dir)/profile"
+  printf '%s\n' "$1" >"$RUN_DIR/$JOB/expected"
+  profile_for "$1" >"$RUN_DIR/$JOB/profile"
 }
 
 # Bring the profile back, to the very generation that it had where there is one.
@@ -196,6 +197,6 @@ boot_default() { run_switch "$1" boot; }
 set_what_boots() {
   local stderr
   if stderr=$(boot_default "$1" 2>&1); then [ -z "$stderr" ] || printf '%s\n' "$stderr"; return; fi
-  printf '%s\n' "$1 could not be made the boot default:" "$stderr" | tee "$(job_dir)/boot-problem"
+  printf '%s\n' "$1 could not be made the boot default:" "$stderr" | tee "$RUN_DIR/$JOB/boot-problem"
   return 1
 }

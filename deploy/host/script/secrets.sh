@@ -18,7 +18,7 @@ locked_secrets() {
 
 # Whether a job may go on to the system $1, as far as its secrets are concerned.
 check_secrets() {
-  local locked; locked=$(job_dir)/secrets
+  local locked; locked=$RUN_DIR/$JOB/secrets
   locked_secrets "$1" | grep -v '^? ' >"$locked" || true
   [ -s "$locked" ] || return 0
   if [ -n "$LOCKED_SECRETS" ]; then return; fi

@@ -64,7 +64,7 @@ failing_before() {
 }
 
 # The same once more right before a switch, for what was just starting when it was looked for first.
-note_failing() { find_failed && printf '%s\n' "$failed" >"$(job_dir)/failing"; }
+note_failing() { find_failed && printf '%s\n' "$failed" >"$RUN_DIR/$JOB/failing"; }
 
 # How often systemd has restarted each service, and since when each runs, noted right before a switch: the rest came since.
 note_restarts() {

@@ -10,14 +10,15 @@ verb_converge() {
 
 # Asked by a person, it follows to the end and gives the host back.
 verb_rollback() {
-  local to=${SWITCHPROOF_TO:-}
+  local to=${SWITCHPROOF_TO:-} armed
   JOB=${SWITCHPROOF_JOB:-rollback}
   if [[ ! $to =~ ^/nix/store/[^/]+$ ]]; then refuse malformed "'$to' is not a system in the Nix store"; return; fi
   if [ ! -x "$to/bin/switch-to-configuration" ]; then refuse gone "$to is not on this host (any more)"; return; fi
-  if [ "$(decided by)" = guard ] ||
-    { [ "$(pending run)" = "$RUN" ] && rebooted && have_systemctl start --no-block "$GUARD"; }; then
+  if is_decided_by guard ||
+    { is_pending && rebooted && have_systemctl start --no-block "$GUARD"; }; then
     refuse returning "the host is going back by itself, or has done so"
-    say job "$(return_of "$(armed)")"
+    armed_to armed
+    say job "$(return_of "$armed")"
     return
   fi
   give_room
@@ -27,7 +28,7 @@ verb_rollback() {
   [ -z "${SWITCHPROOF_NONCE:-}" ] || return 0
   follow || true
   verb_confirm
-  [ "$(cat "$(job_dir)/rc" 2>/dev/null)" = 0 ]
+  [ "$(cat "$RUN_DIR/$JOB/rc" 2>/dev/null)" = 0 ]
 }
 
 # What the host could be brought back to.
@@ -66,18 +67,19 @@ ran_earlier() {
 }
 
 # Answer about a job at once where it has ended, was lost or has begun to change the host; else when news have come and
-# NEWS_S have gone by, as a question costs the host more than many lines. Waiting costs no process.
+# NEWS_S have gone by, as a question costs the host more than many lines. Waiting costs no process, and what the job
+# has to tell it tells at once.
 readonly NEWS_S=2 MUCH_NEWS=65536
 verb_status() {
-  local dir unit began state size idle stage='' asked=0 has_begun=''
-  dir=$(job_dir) unit=$(job_unit)
+  local dir unit began state size bell stage='' asked=0 has_begun=''
+  dir=$RUN_DIR/$JOB unit=$(job_unit)
   # It is the guard itself that undoes an armed job.
-  if [[ $JOB == return* ]] && [ "$(pending run)" = "$RUN" ]; then unit=$GUARD; fi
+  if [[ $JOB == return* ]] && is_pending; then unit=$GUARD; fi
   uptime_to began
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   answered=''
-  open_idle
+  open_bell "$dir"
   while :; do
     state=running
     # What the job wrote itself counts, before and after systemd was asked.
@@ -94,9 +96,9 @@ verb_status() {
       has_begun=yes
       if news_of_begin; then break; fi
     fi
-    read -r -t 0.05 -u "$idle" _ || true
+    read -r -N 1 -t 0.5 -u "$bell" _ || true
   done
-  exec {idle}<&-
+  exec {bell}<&-
   say state "$state"
   say_file stage "$dir/stage"
   say_file rc "$dir/rc"
@@ -104,17 +106,25 @@ verb_status() {
   say_file profile "$dir/profile"
   say_file failing "$dir/failing"
   say_file secrets "$dir/secrets"
-  say installed "$([ ! -e "$dir/realised" ] || exec cut -d"$US" -f1,2 "$dir/realised" 2>/dev/null)"
+  say_program installed "$dir/realised" cut -d"$US" -f1,2
   say_file journal "$dir/journal"
   say unit "$answered"
-  say boot.problem "$([ ! -e "$dir/boot-problem" ] || exec head -c 4096 "$dir/boot-problem" 2>/dev/null)"
+  say_program boot.problem "$dir/boot-problem" head -c 4096
   [ ! -e "$dir/restored" ] || say restored yes
-  say silences "$([ ! -e "$RUN_DIR/silences" ] || exec tail -n 50 "$RUN_DIR/silences" 2>/dev/null)"
-  say log.size "$(stat -c %s "$dir/log" 2>/dev/null || echo 0)"
-  say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  say_program silences "$RUN_DIR/silences" tail -n 50
+  number_to size "$(exec stat -c %s "$dir/log" 2>/dev/null)" 0
+  say log.size "$size"
+  if ((size <= OFFSET)); then say log ''; else
+    say log "$(tail -c "+$((OFFSET + 1))" "$dir/log" 2>/dev/null | head -c 262144 | base64 -w0)"
+  fi
   [ "$state" != finished ] || [ ! -e "$dir/closure" ] || say closure "$(head -c 262144 "$dir/closure")"
   say boot_id "$(</proc/sys/kernel/random/boot_id)"
   say_guard
+}
+
+# Say what a program makes of a file, nothing where there is none.
+say_program() {
+  if [ -e "$2" ]; then say "$1" "$("${@:3}" "$2" 2>/dev/null)"; else say "$1" ''; fi
 }
 
 # Whether the lines that the caller has not seen yet tell that the job begins to change the host.

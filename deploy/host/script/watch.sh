@@ -13,6 +13,34 @@ sample_units() {
       unit_identity[$unit]="${value["$unit MainPID"]:-0} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-0}"
     identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
   done
+  find_mains
+  mains_then=$mains
+}
+
+# The main process of each unit and when it began, into `mains`; nothing where a unit is not active or has none, or is in a
+# container.
+find_mains() {
+  local unit began='' before
+  mains=''
+  ((${#LEADER[@]} == 0)) || return 0
+  for unit in "${UNITS[@]}"; do
+    before=$began
+    note_began "${value["$unit MainPID"]:-0}"
+    if [[ ${unit_state[$unit]} != active\ * || $began == "$before" ]]; then return; fi
+  done
+  mains=$began
+}
+
+# Whether systemd need not be asked in this round: every endpoint answers well, none is settled by that yet, and each unit has
+# the main process that systemd named. It is asked before one is settled, and tells then whether any was started again.
+goes_on() {
+  local name
+  for name in "${NAMES[@]}"; do
+    [ -n "${good[$name]}" ] || return 1
+    if [ -z "${settled[$name]:-}" ] && ((${row[$name]:-0} + 1 >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]:-$now}"; then return 1; fi
+  done
+  find_mains
+  [ -n "$mains" ] && [ "$mains" = "$mains_then" ]
 }
 
 # What was noted of restarts before the switch, into `base`; without that, restarts count from now on.
@@ -274,7 +302,7 @@ watch_endpoints() {
   local began now bad ends name unit key life up identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
   local -A base outcome failures steady equal counted_at alike reasons
-  local counted='the watch began' said_at=0
+  local counted='the watch began' said_at=0 mains='' mains_then=''
   declare -gA problem=()
   local moment=$EPOCHSECONDS asks=0 endpoints=0 silences=0 idle
   make_scratch
@@ -294,7 +322,7 @@ watch_endpoints() {
     bad=''
     uptime_to now
     sample_answers
-    sample_units
+    goes_on || sample_units
     # Of whom nobody answers nothing is known: neither that they are others, nor that they are good.
     if [ -n "$silent" ]; then
       silences=$((silences + 1))
