@@ -210,6 +210,7 @@ def prepare(lab: Lab, cases: Sequence[Case], yard: Yard) -> Site:
     """Build all systems to deploy on every host of a lab."""
     commits = {BASE: commit_of(lab, BASE), GOOD: change_unit(lab, CHANGE, "bench")}
     commits |= {case: commit_of(lab, FAULTS[case]) for case in cases if case in FAULTS}
+    yard.fetch()  # for peers that build here
     hosts = list(lab.hosts.values())
     return Site(lab.hosts, {name: _build(hosts, commit) for name, commit in commits.items()}, yard)
 

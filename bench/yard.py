@@ -40,8 +40,12 @@ class Yard:
         commit = change_unit(
             self._lab, f"RestartSec=2\n    Environment=FRESH={secrets.token_hex(8)}\n", "bench-fresh"
         )
-        git("-C", str(self.repository), "fetch", "--quiet", "origin", "+refs/heads/*:refs/heads/*")
+        self.fetch()
         return commit
+
+    def fetch(self) -> None:
+        """Fetch what is new in the lab's repository."""
+        git("-C", str(self.repository), "fetch", "--quiet", "origin", "+refs/heads/*:refs/heads/*")
 
     def flake(self, commit: str) -> str:
         """Return the flake reference of a commit for nix on this machine."""
