@@ -7,7 +7,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -21,7 +21,7 @@ from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, S
 from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
-from switchproof.deploy.source import Source, find_source
+from switchproof.deploy.source import Input, Source, find_source, locked_inputs
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.rules import confirm_problem
 from switchproof.deploy.target.types import PROVIDER_NAME, Target
@@ -320,7 +320,23 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
             f"--dirty: {', '.join(strict)} must not get what is not committed; set hosts.allow_dirty in {path}, "
             "or select other hosts with --host"
         )
-    return find_source(options.source, options.sha, dirty=options.dirty)
+    source = find_source(options.source, options.sha, dirty=options.dirty)
+    return replace(source, inputs=_inputs(name, source, target))
+
+
+def _inputs(name: str, source: Source, target: Target) -> tuple[Input, ...]:
+    """Return the inputs of a flake to send with its commit: all where hosts build and nix is here, else none."""
+    if target.build.on != "host" or target.repository.file is not None:
+        return ()
+    inputs = locked_inputs(source)
+    if all(shutil.which(program) for program in ("nix", "nix-store")):
+        return inputs
+    if (private := next((each for each in inputs if each.is_private), None)) is not None:
+        raise UsageError(
+            f"{name}: hosts cannot fetch the input {private.name} of flake.lock, which is {private.url}, and nix is "
+            "not installed on this machine to send it; install nix here, or choose a builder that can fetch it"
+        )
+    return ()
 
 
 def _check_build(options: Options, mode: Mode, target: Target, path: Path) -> None:

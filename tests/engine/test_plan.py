@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
 from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
-from switchproof.deploy.source import Source
+from switchproof.deploy.source import Input, Source
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
@@ -336,3 +337,42 @@ def test_source_of_a_clone_is_one_full_commit(tmp_path: Path) -> None:
     made = plan(sha="main", source=str(tmp_path))
     assert (made.revision, made.source) == (sha, Source(tmp_path, sha))
     assert plan(sha="main").source is None
+
+
+def locked(folder: Path, url: str) -> Input:
+    """Make a clone whose flake.lock has one input with this URL, and return the input."""
+    lock = json.dumps({"nodes": {"priv": {"locked": {"type": "git", "url": url}}}})
+    (folder / "flake.lock").write_text(lock, encoding="utf-8")
+    script = "git init -qb main . && git add . && git -c user.name=x -c user.email=x commit -qm 1"
+    subprocess.run(["sh", "-ec", script], cwd=folder, check=True)
+    return Input("priv", f"git+{url}", is_private=not url.startswith("https"))
+
+
+@pytest.mark.parametrize("url", ["ssh://forge.example.org/priv.git", "https://forge.example.org/priv.git"])
+def test_inputs_of_a_flake_are_sent_where_nix_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """All of them go to hosts that build, as a host cannot be asked what it may fetch; a builder fetches its own."""
+    monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
+    own = locked(tmp_path, url)
+    made = plan(sha="main", source=str(tmp_path)).source
+    assert made is not None
+    assert made.inputs == (own,)
+    made = plan(sha="main", source=str(tmp_path), build="runner").source
+    assert made is not None
+    assert made.inputs == ()
+
+
+def test_an_input_that_hosts_cannot_fetch_needs_nix_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names it; one that everybody can fetch is left to the hosts."""
+    monkeypatch.setattr("shutil.which", lambda program: program if program == "git" else None)
+    for name in ("open", "private"):
+        (tmp_path / name).mkdir()
+    locked(tmp_path / "open", "https://forge.example.org/priv.git")
+    made = plan(sha="main", source=f"{tmp_path}/open").source
+    assert made is not None
+    assert made.inputs == ()
+    locked(tmp_path / "private", "ssh://forge.example.org/priv.git")
+    said = "cannot fetch the input priv of flake.lock, which is git+ssh://forge.example.org/priv.git, and nix is not"
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(sha="main", source=f"{tmp_path}/private")

@@ -179,6 +179,44 @@ def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
         assert dict(shop.build(sha, {"a": "web"}))["web"].toplevel == TOPLEVEL
 
 
+ARCHIVES = """
+echo "$*" >>"$CALLS"
+echo '{"path":"/nix/store/0-self","inputs":{"one":{"path":"/nix/store/PATH/sub","inputs":{
+  "two":{"path":"/nix/store/PATH","inputs":{}},"none":{"inputs":{}}}}}}'
+"""
+
+
+def test_the_inputs_of_a_commit_are_fetched_here(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """Each store path is named once, whoever needs it, and not that of the commit itself."""
+    path = f"{'c' * 32}-source"
+    calls = nix(ARCHIVES.replace("PATH", path))
+    shop, _ = workshop(tmp_path, Path("/nowhere"))
+    with shop:
+        assert shop.archive(Source(repository, sha)) == (f"/nix/store/{path}",)
+    assert f"flake archive --json --no-write-lock-file git+file://{repository}?rev={sha}" in calls.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("echo 'error: Permission denied (publickey)' >&2; exit 1", "no host was touched:\nerror: Permission denied"),
+        ("echo null", "it listed none"),
+        (ARCHIVES.replace("PATH", "x"), "it listed something else than store paths"),
+    ],
+)
+def test_inputs_that_nix_cannot_fetch_end_in_a_sentence(
+    tmp_path: Path, nix: Callable[[str], Path], text: str, said: str
+) -> None:
+    """It has nix's last words, where nix said any."""
+    nix(text)
+    shop, _ = workshop(tmp_path, Path("/nowhere"))
+    with shop, pytest.raises(BuildFailed, match="could not fetch the inputs of the flake on the runner") as raised:
+        shop.archive(Source(tmp_path, "1" * 40))
+    assert said in str(raised.value)
+
+
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(
     tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
 ) -> None:
