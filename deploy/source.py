@@ -82,17 +82,26 @@ class Source:
         with tempfile.TemporaryDirectory(prefix="switchproof-source-", ignore_cleanup_errors=True) as folder:
             file = Path(folder) / "bundle"
             try:
-                # A repository of its own, so that no name is added to the clone.
-                objects = git(self.clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-                own = Path(folder) / "git"
-                git(Path(folder), "init", "--quiet", "--bare", str(own))
-                (own / "objects" / "info" / "alternates").write_text(f"{objects}\n", encoding="utf-8")
-                git(own, "update-ref", "refs/heads/switchproof", self.commit)
+                own = self.repository(Path(folder))
                 left_out = self._left_out(own, known)
                 git(own, "bundle", "create", "--quiet", str(file), "--stdin", told="\n".join(left_out))
             except (UsageError, OSError) as error:
                 raise Inconclusive(f"{self.commit} cannot be read from {self.clone}: {error}") from error
             yield file
+
+    def repository(self, folder: Path) -> Path:
+        """Make a repository with the commit on a branch and the objects of the clone, which does not change.
+
+        Raises:
+            UsageError: git cannot read the clone.
+            OSError: The folder cannot be written.
+        """
+        objects = git(self.clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        own = folder / "git"
+        git(folder, "init", "--quiet", "--bare", str(own))
+        (own / "objects" / "info" / "alternates").write_text(f"{objects}\n", encoding="utf-8")
+        git(own, "update-ref", "refs/heads/switchproof", self.commit)
+        return own
 
     def _left_out(self, repository: Path, known: Collection[str]) -> list[str]:
         """Return the lines for `git bundle`: the name, and what the receiver has; a bundle must not be empty."""

@@ -19,7 +19,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.sites import Runner
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.source import Source
+from switchproof.deploy.source import Source, find_source
 from switchproof.deploy.target.types import Build
 
 TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
@@ -177,6 +177,20 @@ def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
     shop, _ = workshop(tmp_path, Path("/nowhere"), source=Source(repository, sha))
     with shop:
         assert dict(shop.build(sha, {"a": "web"}))["web"].toplevel == TOPLEVEL
+
+
+def test_a_tree_that_is_not_committed_is_built(tmp_path: Path, repository: Path, nix: Callable[[str], Path]) -> None:
+    """No branch of the clone contains its commit. A clone that cannot be read any more is named."""
+    nix(BUILDS)
+    (repository / "file").write_text("x", encoding="utf-8")
+    git(repository, "add", "file")
+    source = find_source(str(repository), None, dirty=True)
+    shop, _ = workshop(tmp_path, Path("/nowhere"), source=source)
+    with shop:
+        assert dict(shop.build(source.commit, {"a": "web"}))["web"].toplevel == TOPLEVEL
+    (repository / ".git/HEAD").unlink()
+    with shop, pytest.raises(BuildFailed, match=f"{source.commit} cannot be read from {repository}: "):
+        list(shop.build(source.commit, {"a": "web"}))
 
 
 ARCHIVES = """
