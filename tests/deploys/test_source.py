@@ -102,6 +102,25 @@ def test_a_tree_that_is_not_committed_converges_and_proves_nothing(lab: Lab, clo
     assert git(clone, "status", "--porcelain") == "M settings.nix"
 
 
+def test_a_commit_that_is_not_pushed_comes_through_ssm(clone: Path, tmp_path: Path) -> None:
+    """In pieces that the host checks; a clone that lacks too much for that is refused and the host left alone."""
+    sha, filled = git(clone, "rev-parse", "HEAD"), tmp_path / "filled"
+    with Lab.up(("a",), name=own("source-aws"), shape="aws", runtime="netns") as through_ssm:
+        targets = target_file(tmp_path, ["a"], shape="aws")
+        asked = ("--provider=lab", "--shape=aws", f"--targets={targets}")
+        ended = session(*asked, "--sha=mine", f"--source={clone}", runs=tmp_path / "runs", lab=through_ssm)
+        assert ended.status == 0, ended.output
+        assert ended.record.revision.sha == sha
+        assert f"The commit was sent from {clone} on the runner" in str(ended.record.host("a").notes)
+        (clone / "LARGE").write_bytes(os.urandom(2_000_000))
+        git(clone, "add", "LARGE")
+        git(clone, "commit", "--quiet", "--message=Large")
+        large = session(*asked, "--sha=mine", f"--source={clone}", runs=filled, lab=through_ssm)
+        assert large.status == 11, large.output
+        assert "more than 1.0 MB, packed, would have to be sent through SSM" in " ".join(large.output.split())
+        assert large.record.host("a").state is HostState.UNCHANGED
+
+
 @pytest.fixture
 def programs(lab: Lab) -> Iterator[str]:
     """The folder of a nix on the runner."""

@@ -312,7 +312,6 @@ def test_shard_or_limit_that_makes_no_sense_is_refused(options: dict[str, Any], 
         ({"sha": "main", "dirty": True}, "--sha=main: --dirty deploys the working tree, which is no revision"),
         ({"audit": True, "sha": "main", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
         ({"rollback": "", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
-        ({"sha": "main", "shape": "aws", "source": "."}, "--source=.: a source can be sent only over SSH"),
         (
             {"dirty": True, "source": "."},
             "--dirty: a, b must not get what is not committed; set hosts.allow_dirty in",
@@ -376,3 +375,24 @@ def test_an_input_that_hosts_cannot_fetch_needs_nix_here(tmp_path: Path, monkeyp
     said = "cannot fetch the input priv of flake.lock, which is git+ssh://forge.example.org/priv.git, and nix is not"
     with pytest.raises(UsageError, match=re.escape(said)):
         plan(sha="main", source=f"{tmp_path}/private")
+
+
+def test_source_goes_through_ssm_without_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit is sent; an input that hosts cannot fetch is named, and so is a document that takes no shell text."""
+    monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
+    for name, url in (("open", "https://forge.example.org/x"), ("private", "ssh://forge.example.org/x")):
+        (tmp_path / name).mkdir()
+        locked(tmp_path / name, url)
+    made = plan(sha="main", shape="aws", source=f"{tmp_path}/open").source
+    assert made is not None
+    assert made.inputs == ()
+    with pytest.raises(UsageError, match=r"the input priv of flake\.lock, .* inputs are not sent through SSM"):
+        plan(sha="main", shape="aws", source=f"{tmp_path}/private")
+    targets = tmp_path / "aws.toml"
+    text = (TARGETS / "aws.toml").read_text(encoding="utf-8")
+    targets.write_text(f'{text}\n[ssm]\ndocument = "Own-Verbs"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"--source=\.: a source can be sent only over SSH or through SSM"):
+        plan({"DEPLOY_REPO_URL": "/x", "FLAKE_ATTR": "x"}, sha="main", provider="local", source=".")
+    asked = {"sha": "main", "provider": "aws", "targets": str(targets), "source": f"{tmp_path}/open"}
+    with pytest.raises(UsageError, match=r"the document Own-Verbs \(ssm\.document\) runs only the verbs"):
+        plan({"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"}, **asked)
