@@ -164,13 +164,15 @@ class Site:
             return self._push(series)
         hosts = [self._hosts[name] for name in series.ground.hosts]
         base, new = self._builds[BASE], self._builds[series.case]
+        end = series.contender.ends[series.case]
         if series.case == GOOD and left_by(hosts, new.system) is None:
             base, new = new, base  # there is one unit between them, whichever is first
         else:
             for host in hosts:
                 self._restore(host)
+        if series.contender.words and end.leaves == "old":  # a tool goes back only to what it has deployed itself
+            _timed(series, series.contender.command(series.ground, base.commit), {})
         ended, cpu_s = _timed(series, series.contender.command(series.ground, new.commit), {})
-        end = series.contender.ends[series.case]
         problem = left_by(hosts, new.system if end.leaves == "new" else base.system)
         if (ended.status == 0) != end.good:
             problem = ended.first_error if end.good else "it says success where the deploy failed"

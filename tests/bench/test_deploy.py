@@ -144,6 +144,14 @@ def test_fault_is_judged_by_what_the_contender_is_known_for(tmp_path: Path) -> N
     assert take(tmp_path, FAULT, DONE, SETS).problem is None
 
 
+def test_who_goes_back_has_deployed_what_it_goes_back_to(tmp_path: Path) -> None:
+    """Tools with profiles of their own cannot go back to a system that somebody else has deployed."""
+    undone = End(good=False, leaves="old")
+    assert take(tmp_path, FAULT, undone, f'echo "$0" >>{tmp_path}/asked; exit 1').problem is None
+    asked = (tmp_path / "asked").read_text(encoding="utf-8").split()
+    assert [f"rev={build.commit}#" in flake for build, flake in zip((OLD, NEW), asked, strict=True)] == [True, True]
+
+
 @pytest.mark.parametrize("text", ["deploy-rs", "deploy-rs=/no/such/program", "somebody=/bin/sh"])
 def test_peer_that_nobody_knows_or_can_start_is_refused(text: str) -> None:
     """Without a program, or without a known end to hold it to, nothing is measured."""
