@@ -1,8 +1,9 @@
 """Measures deploys, good and failing, beside a shell loop and peers: `python -m bench.deploy [--write]`.
 
 Lab hosts on this machine are reached over SSH. Everybody deploys the same commits to the same hosts in turn. What is
-deployed is already built on every host. After each run the hosts are asked what runs, what the system profile is and
-what boots; a contender that leaves anything but its own known end counts as failed.
+deployed is already built on every host; only in the case `PUSHED` each run gets a commit that nobody has built, which
+nix here builds. After each run the hosts are asked what runs, what the system profile is and what boots; a contender
+that leaves anything but its own known end counts as failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,17 +22,16 @@ from pathlib import Path
 from typing import Literal
 
 from bench import ground, proxy
-from bench.contenders import run_command
+from bench.contenders import Ended, run_command
 from bench.ground import PEERS, ROOT, Ground
 from bench.result import Bench, Given, Result, lab_for, machine, say, when
+from bench.yard import ATTRIBUTE, BASE, Yard, change_unit, commit_of, yard
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 
 PROFILE = "/nix/var/nix/profiles/system"
-ATTRIBUTE = "nixosConfigurations.choiros-a.config.system.build.toplevel"
-BASE = "main"
-UNIT = ("modules/hypervisor.nix", "RestartSec=1\n", "RestartSec=2\n")
-"""The file and the replacement by which the deployed commit differs from the earlier one: one unit."""
+CHANGE = "RestartSec=2\n"
+"""The line of the unit that differs in the deployed commit."""
 
 FAULT_ROUNDS = 1
 """Rounds of a failing deploy, whose time consists of limits and hardly varies."""
@@ -41,8 +40,9 @@ BUILD_S = 120.0
 PAUSE_S = 1.0
 """Seconds before each run, in which hosts finish the work of the run before."""
 
-Case = Literal["one unit changed", "hypervisor cannot start", "answers with 500"]
+Case = Literal["one unit changed", "one unit changed, pushed", "hypervisor cannot start", "answers with 500"]
 GOOD: Case = "one unit changed"
+PUSHED: Case = "one unit changed, pushed"
 FAULTS: Mapping[Case, str] = {
     "hypervisor cannot start": "broken/hypervisor-not-starting",
     "answers with 500": "broken/hypervisor-500",
@@ -89,12 +89,13 @@ class Contender:
     ends: Mapping[Case, End] = field(default_factory=lambda: _ends(_UNDONE, _UNDONE))
     options: tuple[str, ...] = ()
 
-    def command(self, where: Ground, commit: str) -> list[str]:
-        """Return the command that deploys a commit to all hosts of a ground."""
+    def command(self, where: Ground, commit: str, yard: Yard | None = None) -> list[str]:
+        """Return the command that deploys a commit to all hosts of a ground, built in a yard if there is one."""
         if self.words:
-            return [*self.words, _flake(commit), *where.hosts]
+            return [*self.words, yard.flake(commit) if yard else _flake(commit), *where.hosts]
         files = [f"--targets={where.folder / 'deploy.toml'}", f"--report-dir={where.folder / 'runs'}"]
-        return [sys.executable, "-m", "pytest", "--provider=ovh", f"--sha={commit}", *files, *self.options]
+        built = ["--build=runner"] if yard else []
+        return [sys.executable, "-m", "pytest", "--provider=ovh", f"--sha={commit}", *files, *built, *self.options]
 
 
 @dataclass(frozen=True)
@@ -146,34 +147,46 @@ class Build:
 
 
 class Site:
-    """Hosts on which every system to deploy is built.
+    """Hosts on which every system to deploy is built, except those that are pushed.
 
     Args:
         hosts: The hosts, by name.
         builds: The builds on all of them: the base, and that of each case.
+        yard: Where what is pushed is built.
     """
 
-    def __init__(self, hosts: Mapping[str, LabHost], builds: Mapping[str, Build]) -> None:
-        self._hosts, self._builds = hosts, builds
+    def __init__(self, hosts: Mapping[str, LabHost], builds: Mapping[str, Build], yard: Yard | None = None) -> None:
+        self._hosts, self._builds, self._yard = hosts, builds, yard
 
     def run(self, series: Series) -> Sample:
         """Deploy with a contender, and verify what it left on the hosts."""
+        if series.case == PUSHED:
+            return self._push(series)
         hosts = [self._hosts[name] for name in series.ground.hosts]
         base, new = self._builds[BASE], self._builds[series.case]
+        end = series.contender.ends[series.case]
         if series.case == GOOD and left_by(hosts, new.system) is None:
             base, new = new, base  # there is one unit between them, whichever is first
         else:
             for host in hosts:
                 self._restore(host)
-        shutil.rmtree(series.ground.folder / "runs", ignore_errors=True)
-        time.sleep(PAUSE_S)
-        cpu_s, cwd = _cpu_s(), series.ground.folder if series.contender.words else ROOT
-        ended = run_command(series.contender.command(series.ground, new.commit), cwd)
-        cpu_s, end = _cpu_s() - cpu_s, series.contender.ends[series.case]
+        if series.contender.words and end.leaves == "old":  # a tool goes back only to what it has deployed itself
+            _timed(series, series.contender.command(series.ground, base.commit), {})
+        ended, cpu_s = _timed(series, series.contender.command(series.ground, new.commit), {})
         problem = left_by(hosts, new.system if end.leaves == "new" else base.system)
         if (ended.status == 0) != end.good:
             problem = ended.first_error if end.good else "it says success where the deploy failed"
         return Sample(ended.seconds, cpu_s, problem)
+
+    def _push(self, series: Series) -> Sample:
+        """Deploy a commit that nobody has built."""
+        yard = self._yard
+        assert yard is not None  # made where this case is measured
+        commit = yard.fresh()
+        ended, cpu_s = _timed(series, series.contender.command(series.ground, commit, yard), yard.environ)
+        # Evaluated only now, as nix remembers what it has evaluated.
+        problem = left_by([self._hosts[name] for name in series.ground.hosts], yard.system(commit))
+        return Sample(ended.seconds, cpu_s, ended.first_error if ended.status else problem)
 
     def _restore(self, host: LabHost) -> None:
         """Bring a host to the base, unless it runs it."""
@@ -186,12 +199,22 @@ class Site:
             raise RuntimeError(f"the bench could not restore {BASE}: {problem}")
 
 
-def prepare(lab: Lab, cases: Sequence[Case]) -> Site:
+def _timed(series: Series, command: list[str], environ: Mapping[str, str]) -> tuple[Ended, float]:
+    """Run the command of a contender; return its end and its seconds of processor time on this machine."""
+    shutil.rmtree(series.ground.folder / "runs", ignore_errors=True)
+    time.sleep(PAUSE_S)
+    cpu_s = _cpu_s()
+    ended = run_command(command, series.ground.folder if series.contender.words else ROOT, **environ)
+    return ended, _cpu_s() - cpu_s
+
+
+def prepare(lab: Lab, cases: Sequence[Case], yard: Yard) -> Site:
     """Build all systems to deploy on every host of a lab."""
-    commits = {BASE: _commit(lab, BASE), GOOD: _change_one_unit(lab)}
-    commits |= {case: _commit(lab, FAULTS[case]) for case in cases if case != GOOD}
+    commits = {BASE: commit_of(lab, BASE), GOOD: change_unit(lab, CHANGE, "bench")}
+    commits |= {case: commit_of(lab, FAULTS[case]) for case in cases if case in FAULTS}
+    yard.fetch()  # for peers that build here
     hosts = list(lab.hosts.values())
-    return Site(lab.hosts, {name: _build(hosts, commit) for name, commit in commits.items()})
+    return Site(lab.hosts, {name: _build(hosts, commit) for name, commit in commits.items()}, yard)
 
 
 def _build(hosts: Sequence[LabHost], commit: str) -> Build:
@@ -219,23 +242,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(given: Given) -> Result:
     counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
-    cases: list[Case] = [GOOD] if given.smallest else [GOOD, *FAULTS]
-    ours, fast = Contender("switchproof"), Contender("switchproof, no soak", ends={GOOD: _NEW}, options=("--soak=0",))
+    cases: list[Case] = [GOOD, PUSHED] if given.smallest else [GOOD, PUSHED, *FAULTS]
+    ours = Contender("switchproof")
+    fast = Contender("switchproof, no soak", ends={GOOD: _NEW, PUSHED: _NEW}, options=("--soak=0",))
     loop = Contender("loop", ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
-    contenders = [fast, loop] if given.smallest else [ours, fast, loop, *(peer(text) for text in given.peer)]
+    push = Contender("loop", ("bash", str(PEERS / "push.sh")), {PUSHED: _NEW})
+    contenders = [fast, loop, push]
+    if not given.smallest:
+        contenders = [ours, *contenders, *(peer(text) for text in given.peer)]
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
+        built_here = stack.enter_context(yard(lab))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
         ports = stack.enter_context(proxy.running(ground.routes(lab, [0.0])))
         grounds = ground.lay_out(lab, ports, counts, [0.0], below)
         for where in grounds:
-            (where.folder / "sample.git").symlink_to(lab.repository)  # for peers that build here
-            (where.folder / "deploy.toml").write_text(ground.target(where, Lab.repository_url, ""), "utf-8")
-        site = prepare(lab, cases)
+            _equip(where, built_here)
+        site = prepare(lab, cases, built_here)
+        of_case = {GOOD: grounds, PUSHED: grounds[-1:]}
         measured = [
             Series(where, case, who)
             for case in cases
-            for where in (grounds if case == GOOD else grounds[:1])
+            for where in of_case.get(case, grounds[:1])
             for who in contenders
             if case in who.ends
         ]
@@ -246,8 +274,16 @@ def _measure(given: Given) -> Result:
     return Result(render(measured, given.rounds), numbers(measured), problems)
 
 
+def _equip(where: Ground, built_here: Yard) -> None:
+    """Add to a ground's folder what deploys there need beside the files of an audit."""
+    (where.folder / "sample.git").symlink_to(built_here.repository)  # for peers that build here
+    (where.folder / "nix").symlink_to(built_here.store)
+    build = f'[build]\nrepository = "file://{built_here.repository}"\n'
+    (where.folder / "deploy.toml").write_text(ground.target(where, Lab.repository_url, build), "utf-8")
+
+
 def _take(site: Site, series: Series, turn: int, rounds: int) -> None:
-    if series.problem or (series.case != GOOD and turn >= FAULT_ROUNDS):
+    if series.problem or (series.case in FAULTS and turn >= FAULT_ROUNDS):
         return
     sample = site.run(series)
     series.samples.append(sample)
@@ -257,8 +293,10 @@ def _take(site: Site, series: Series, turn: int, rounds: int) -> None:
 def left_by(hosts: Sequence[LabHost], expected: str) -> str | None:
     """Return which hosts do not run, boot and have as their profile one system; None if all do."""
     for host in hosts:
-        links = host.run(["readlink", "-e", "/run/current-system", PROFILE], timeout_s=20).stdout.split()
-        seen = dict(zip(("runs", "profile", "boots"), [*links, host.boots()], strict=False))
+        # A profile of deploy-rs is a folder of links to the system's parts.
+        links = host.run(["readlink", "-e", "/run/current-system/bin", f"{PROFILE}/bin"], timeout_s=20).stdout.split()
+        systems = [link.removesuffix("/bin") for link in links]
+        seen = dict(zip(("runs", "profile", "boots"), [*systems, host.boots()], strict=False))
         if wrong := [f"{what} {system}" for what, system in seen.items() if system != expected]:
             return f"{host.name}: {', '.join(wrong)}; expected {expected}"
     return None
@@ -318,36 +356,12 @@ def peer(text: str) -> Contender:
     name, _, program = text.partition("=")
     if name not in PEER_ENDS or not os.access(program, os.X_OK):
         raise RuntimeError(f"--peer={text}: expected NAME=PROGRAM, with NAME one of {', '.join(PEER_ENDS)}")
-    return Contender(name, (str(Path(program).resolve()),), PEER_ENDS[name])
+    return Contender(name, (str(Path(program).resolve()),), {**PEER_ENDS[name], PUSHED: _NEW})
 
 
 def _flake(commit: str) -> str:
     """Return the flake reference of a commit."""
     return f"git+{Lab.repository_url}?rev={commit}#{ATTRIBUTE}"
-
-
-def _commit(lab: Lab, revision: str) -> str:
-    return _git("-C", str(lab.repository), "rev-parse", f"{revision}^{{commit}}")
-
-
-def _change_one_unit(lab: Lab) -> str:
-    """Commit a change of one unit of the base to the lab's repository, and return the commit."""
-    name, old, new = UNIT
-    with tempfile.TemporaryDirectory() as folder:
-        _git("clone", "--quiet", f"--branch={BASE}", str(lab.repository), folder)
-        path = Path(folder, name)
-        text = path.read_text("utf-8")
-        if text.count(old) != 1:
-            raise RuntimeError(f"{name} has {old!r} {text.count(old)} times, not once")
-        path.write_text(text.replace(old, new), "utf-8")
-        who = ["-c", "user.name=bench", "-c", "user.email=bench@choiros.example"]
-        _git("-C", folder, *who, "commit", "--quiet", "--all", "--message=Restart after two seconds")
-        _git("-C", folder, "push", "--quiet", "--force", "origin", "HEAD:refs/heads/bench")
-    return _commit(lab, "refs/heads/bench")
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def _cpu_s() -> float:

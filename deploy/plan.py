@@ -7,7 +7,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -17,11 +17,12 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
 from switchproof.deploy.observe.revision import check_form, is_full, is_generation
 from switchproof.deploy.providers import kind_of, load
+from switchproof.deploy.providers.aws.table import RUN_SHELL_SCRIPT, Ssm
 from switchproof.deploy.providers.lab.kinds import LabOptions, Runtime, Shape, Suite
 from switchproof.deploy.record.facts import Shard
 from switchproof.deploy.redact.sources import refuse_short
 from switchproof.deploy.settings import Settings
-from switchproof.deploy.source import Source, find_source
+from switchproof.deploy.source import Input, Source, find_source, locked_inputs
 from switchproof.deploy.target.declared import undeclared
 from switchproof.deploy.target.rules import confirm_problem
 from switchproof.deploy.target.types import PROVIDER_NAME, Target
@@ -311,8 +312,9 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
     name = f"--source={options.source}"
     if not mode.needs_a_system:
         raise UsageError(f"{name}: only for a deploy, a drill or a plan; a run with --{mode} sends no source")
-    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
-        raise UsageError(f"{name}: a source can be sent only over SSH; push the commit, and leave out {name}")
+    if kind_of(target).name not in {"ssh", "lab", "ssm"}:
+        raise UsageError(f"{name}: a source can be sent only over SSH or through SSM; leave out {name}")
+    _check_document(name, target)
     if shutil.which("git") is None:
         raise UsageError(f"{name}: git is not installed on this machine")
     if options.dirty and (strict := [host.name for host in target.hosts if not host.allow_dirty]):
@@ -320,7 +322,40 @@ def _source(options: Options, mode: Mode, target: Target, path: Path) -> Source 
             f"--dirty: {', '.join(strict)} must not get what is not committed; set hosts.allow_dirty in {path}, "
             "or select other hosts with --host"
         )
-    return find_source(options.source, options.sha, dirty=options.dirty)
+    source = find_source(options.source, options.sha, dirty=options.dirty)
+    return replace(source, inputs=_inputs(name, source, target, through_ssm=_is_through_ssm(options, target)))
+
+
+def _inputs(name: str, source: Source, target: Target, *, through_ssm: bool) -> tuple[Input, ...]:
+    """Return the inputs of a flake to send with its commit: all where hosts build and nix is here, else none."""
+    if target.build.on != "host" or target.repository.file is not None:
+        return ()
+    inputs = locked_inputs(source)
+    if not through_ssm and all(shutil.which(program) for program in ("nix", "nix-store")):
+        return inputs
+    if (private := next((each for each in inputs if each.is_private), None)) is not None:
+        why = (
+            "nix is not installed on this machine to send it; install nix here, or choose a builder that can fetch it"
+        )
+        if through_ssm:
+            why = "inputs are not sent through SSM; give it an address from which the hosts can fetch it"
+        raise UsageError(
+            f"{name}: hosts cannot fetch the input {private.name} of flake.lock, which is {private.url}, and {why}"
+        )
+    return ()
+
+
+def _check_document(name: str, target: Target) -> None:
+    """Check that something can be sent through SSM, if that is the way to the hosts."""
+    if (document := target.table(Ssm).document) != RUN_SHELL_SCRIPT:
+        raise UsageError(
+            f"{name}: the document {document} (ssm.document) runs only the verbs of host-switch.sh, so nothing can "
+            "be sent through it; let the hosts fetch and build"
+        )
+
+
+def _is_through_ssm(options: Options, target: Target) -> bool:
+    return options.shape == "aws" or kind_of(target).name == "ssm"
 
 
 def _check_build(options: Options, mode: Mode, target: Target, path: Path) -> None:
@@ -339,8 +374,14 @@ def _check_build(options: Options, mode: Mode, target: Target, path: Path) -> No
             )
     if on == "host":
         return
-    if options.shape != "ovh" or kind_of(target).name not in {"ssh", "lab"}:
-        raise UsageError(f"{name}: built systems can be copied only over SSH; let these hosts build (--build=host)")
+    if kind_of(target).name not in {"ssh", "lab", "ssm"}:
+        raise UsageError(f"{name}: built systems can be copied only over SSH or through SSM; let the host build")
+    if _is_through_ssm(options, target) and on != "runner":
+        raise UsageError(
+            f"{name}: only the runner can build for hosts through SSM; set --build=runner or --build=host"
+        )
+    if mode.needs_a_system:
+        _check_document(name, target)
     if not (options.source or target.build.repository or target.repository.url):
         raise UsageError(f"{name}: there is no repository to fetch from; set build.repository or repository.url")
     needed = ("git", "nix", "nix-store") if on == "runner" else ()

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive, UsageError
 
@@ -31,6 +34,25 @@ _SOMEBODY = {
 }
 
 
+_OPEN = {"http", "https", "git"}
+"""Schemes of URLs that can be fetched without a key, and are the same from everywhere."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A locked input of a flake.
+
+    Attributes:
+        name: Its name in flake.lock.
+        url: The place from which nix fetches it, without user and password.
+        is_private: Whether hosts cannot fetch it as it is: it takes a key, or is a place on this machine.
+    """
+
+    name: str
+    url: str
+    is_private: bool
+
+
 @dataclass(frozen=True)
 class Source:
     """A commit to send.
@@ -39,11 +61,13 @@ class Source:
         clone: The clone that contains it, absolute.
         commit: The full commit.
         tree: The hash of its tree if that is not committed in the clone; else empty.
+        inputs: The locked inputs of its flake that are sent as well.
     """
 
     clone: Path
     commit: str
     tree: str = ""
+    inputs: tuple[Input, ...] = ()
 
     @contextmanager
     def bundle(self, known: Collection[str]) -> Iterator[Path]:
@@ -58,17 +82,26 @@ class Source:
         with tempfile.TemporaryDirectory(prefix="switchproof-source-", ignore_cleanup_errors=True) as folder:
             file = Path(folder) / "bundle"
             try:
-                # A repository of its own, so that no name is added to the clone.
-                objects = git(self.clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-                own = Path(folder) / "git"
-                git(Path(folder), "init", "--quiet", "--bare", str(own))
-                (own / "objects" / "info" / "alternates").write_text(f"{objects}\n", encoding="utf-8")
-                git(own, "update-ref", "refs/heads/switchproof", self.commit)
+                own = self.repository(Path(folder))
                 left_out = self._left_out(own, known)
                 git(own, "bundle", "create", "--quiet", str(file), "--stdin", told="\n".join(left_out))
             except (UsageError, OSError) as error:
                 raise Inconclusive(f"{self.commit} cannot be read from {self.clone}: {error}") from error
             yield file
+
+    def repository(self, folder: Path) -> Path:
+        """Make a repository with the commit on a branch and the objects of the clone, which does not change.
+
+        Raises:
+            UsageError: git cannot read the clone.
+            OSError: The folder cannot be written.
+        """
+        objects = git(self.clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        own = folder / "git"
+        git(folder, "init", "--quiet", "--bare", str(own))
+        (own / "objects" / "info" / "alternates").write_text(f"{objects}\n", encoding="utf-8")
+        git(own, "update-ref", "refs/heads/switchproof", self.commit)
+        return own
 
     def _left_out(self, repository: Path, known: Collection[str]) -> list[str]:
         """Return the lines for `git bundle`: the name, and what the receiver has; a bundle must not be empty."""
@@ -100,6 +133,42 @@ def find_source(clone: str, revision: str | None, *, dirty: bool) -> Source:
         return _working_tree(top) if dirty else Source(top, _commit(top, revision or "HEAD"))
     except (UsageError, OSError) as error:
         raise UsageError(f"{option}: {error}") from error
+
+
+def locked_inputs(source: Source) -> tuple[Input, ...]:
+    """Return the inputs that the flake.lock of a commit names; none if it has no such file or one of another form."""
+    try:
+        text = git(source.clone, "show", f"{source.commit}:flake.lock")
+        nodes = msgspec.json.decode(text, type=_Lock).nodes
+    except (UsageError, msgspec.MsgspecError):  # nix says what is wrong with it
+        return ()
+    return tuple(_input(name, node.locked) for name, node in nodes.items() if node.locked)
+
+
+class _Locked(msgspec.Struct, frozen=True):
+    type: str
+    url: str = ""
+    path: str = ""
+    owner: str = ""
+    repo: str = ""
+
+
+class _Node(msgspec.Struct, frozen=True):
+    locked: _Locked | None = None
+
+
+class _Lock(msgspec.Struct, frozen=True):
+    nodes: dict[str, _Node]
+
+
+def _input(name: str, locked: _Locked) -> Input:
+    if locked.type == "path":  # a relative one is a part of the commit itself
+        return Input(name, f"path:{locked.path}", is_private=locked.path.startswith("/"))
+    if not locked.url:
+        return Input(name, f"{locked.type}:{locked.owner}/{locked.repo}", is_private=False)
+    url = urlsplit(locked.url)
+    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}" if url.scheme else url.path
+    return Input(name, f"{locked.type}+{place}", is_private=url.scheme not in _OPEN)
 
 
 def _whole_clone(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.source import Source, find_source
+from switchproof.deploy.source import Input, Source, find_source, locked_inputs
 
 _NOBODY = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -160,3 +160,42 @@ def test_a_clone_that_is_gone_is_inconclusive(clone: Path) -> None:
     (clone / ".git/HEAD").unlink()
     with pytest.raises(Inconclusive, match=f"{source.commit} cannot be read from"), source.bundle([]):
         pass
+
+
+LOCK = """{"root": "root", "version": 7, "nodes": {
+  "root": {"inputs": {"one": "one"}},
+  "one": {"locked": {"type": "git", "url": "ssh://git:word@forge.example.org/one.git", "rev": "1", "revCount": 1}},
+  "two": {"locked": {"type": "git", "url": "file:///srv/two"}},
+  "scp": {"locked": {"type": "git", "url": "git@forge.example.org:scp.git"}},
+  "open": {"locked": {"type": "git", "url": "https://forge.example.org/open.git"}},
+  "hub": {"locked": {"type": "github", "owner": "NixOS", "repo": "nixpkgs"}},
+  "tar": {"locked": {"type": "tarball", "url": "https://example.org/x.tar.gz"}},
+  "here": {"locked": {"type": "path", "path": "/home/me/here"}},
+  "part": {"locked": {"type": "path", "path": "./part"}, "parent": []}
+}}"""
+
+
+def test_inputs_that_hosts_cannot_fetch_are_told_from_others(clone: Path) -> None:
+    """What takes a key, or is a place on this machine, is private; user and password are not shown."""
+    (clone / "flake.lock").write_text(LOCK)
+    git(clone, "add", "flake.lock")
+    git(clone, "commit", "--quiet", "--message=lock")
+    assert set(locked_inputs(find_source(str(clone), "main", dirty=False))) == {
+        Input("one", "git+ssh://forge.example.org/one.git", is_private=True),
+        Input("two", "git+file:///srv/two", is_private=True),
+        Input("scp", "git+git@forge.example.org:scp.git", is_private=True),
+        Input("open", "git+https://forge.example.org/open.git", is_private=False),
+        Input("hub", "github:NixOS/nixpkgs", is_private=False),
+        Input("tar", "tarball+https://example.org/x.tar.gz", is_private=False),
+        Input("here", "path:/home/me/here", is_private=True),
+        Input("part", "path:./part", is_private=False),
+    }
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"nodes": 1}', "{"])
+def test_a_lock_of_another_form_names_no_inputs(clone: Path, text: str) -> None:
+    """Nix itself says what is wrong with it."""
+    (clone / "flake.lock").write_text(text)
+    git(clone, "add", "flake.lock")
+    git(clone, "commit", "--quiet", "--message=lock")
+    assert locked_inputs(find_source(str(clone), "main", dirty=False)) == ()

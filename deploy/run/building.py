@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+import msgspec
+
 from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.errors import BuildFailed
 from switchproof.deploy.host import limits
@@ -65,6 +67,21 @@ class System:
 
     toplevel: str
     paths: tuple[str, ...]
+
+
+class _Archived(msgspec.Struct, frozen=True):
+    """A flake that nix archived, with its inputs."""
+
+    path: str | None = None
+    inputs: dict[str, _Archived] = {}
+
+    def of_inputs(self) -> list[str]:
+        """Return the store paths of all inputs. One that is a folder of another one has that one's path."""
+        paths = []
+        for each in self.inputs.values():
+            paths += ["/".join(each.path.split("/")[:4])] if each.path else []
+            paths += each.of_inputs()
+        return paths
 
 
 class _Ended(BuildFailed):
@@ -168,6 +185,26 @@ class Workshop:
                 raise BuildFailed(f"{problem}: it printed no store path, but {found[name][:200]!r}")
             self._note(f"{label} evaluated {name} of {sha}: {found[name]}.")
         return found
+
+    def archive(self, source: Source) -> tuple[str, ...]:
+        """Fetch the locked inputs of a flake into the store of this machine, and return their store paths.
+
+        Raises:
+            BuildFailed: nix failed; the message ends with its last lines.
+        """
+        self._deadline = time.monotonic() + self._target.build.timeout_s
+        label = self._site.label
+        self._say(f"nix fetches the flake's inputs on {label}")
+        flake = shlex.quote(f"git+file://{quote(str(source.clone))}?rev={source.commit}")
+        problem = f"nix could not fetch the inputs of the flake on {label}"
+        printed = self._run(f"{_CLOSED_NIX} flake archive --json --no-write-lock-file {flake} </dev/null\n", problem)
+        try:
+            paths = msgspec.json.decode(printed, type=_Archived).of_inputs()
+        except msgspec.MsgspecError as error:
+            raise BuildFailed(f"{problem}: it listed none ({error})") from error
+        if strange := next((path for path in paths if not STORE_PATH.fullmatch(path)), None):
+            raise BuildFailed(f"{problem}: it listed something else than store paths: {strange[:200]!r}")
+        return tuple(dict.fromkeys(paths))
 
     def break_off(self) -> None:
         """End the running programs; no other one is started."""

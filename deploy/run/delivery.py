@@ -110,6 +110,20 @@ class Delivery:
         failed = f"{system.toplevel} was only partly copied"
         self._try(lambda connection: self._bring(connection, system, stock), failed)
 
+    def bring_inputs(self, paths: Sequence[str], stock: Stock) -> None:
+        """Copy the locked inputs of a flake to the host, whose nix then fetches none of them.
+
+        Args:
+            paths: Their store paths.
+            stock: The store that has them.
+
+        Raises:
+            Inconclusive: They could not be copied; the host is unchanged.
+            BuildFailed: The copy in that store is damaged, or it could not be read.
+        """
+        failed = "the flake's inputs were only partly copied"
+        self._try(lambda connection: self._bring_inputs(connection, paths, stock), failed)
+
     def bring_source(self, source: Source, checkout: str) -> None:
         """Send a commit to the host, as a file from which git there fetches it; only what its clone lacks is sent.
 
@@ -157,13 +171,23 @@ class Delivery:
         if missing and self._substituter:
             missing = self._fetch(connection, missing)
         if missing:
-            began, size = time.monotonic(), self._send(connection, stock, missing)
-            amount = f"{size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
-            count = f"{len(missing)} of {len(system.paths)} store paths"
-            self._note(f"{count} were copied from {stock.label} ({amount}).")
+            self._copy(connection, stock, missing, f"{len(missing)} of {len(system.paths)} store paths")
         elif not lacked:
             self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
-        self._hold(connection, system.toplevel)
+        self._hold(connection, [system.toplevel], "built")
+
+    def _bring_inputs(self, connection: Sending, paths: Sequence[str], stock: Stock) -> None:
+        missing, free = self._missing(connection, paths)
+        if missing:
+            self._require_room(stock, missing, free)
+            self._copy(connection, stock, missing, f"The flake's inputs: {len(missing)} of {len(paths)} store paths")
+        else:
+            self._note("All inputs of the flake were on the host already.")
+        self._hold(connection, paths, "input")
+
+    def _copy(self, connection: Sending, stock: Stock, paths: Sequence[str], what: str) -> None:
+        began, size = time.monotonic(), self._send(connection, stock, paths)
+        self._note(f"{what} were copied from {stock.label} ({size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s).")
 
     def _fetch(self, connection: Sending, missing: Sequence[str]) -> list[str]:
         """Let the host fetch paths from the substituter, and return those that it still lacks.
@@ -292,19 +316,25 @@ class Delivery:
             yield chunk
         sent.is_whole = True
 
-    def _hold(self, connection: Sending, toplevel: str) -> None:
-        """Protect the system on the host from the garbage collector, and check that it is there."""
-        assert STORE_PATH.fullmatch(toplevel)  # so that no quoting is needed
-        link = f"/var/lib/switchproof/runs/{self._run}/built"
-        text = (
-            f"{_PATH}nix-store --add-root {link} --realise {toplevel} >/dev/null </dev/null && readlink -e {link}\n"
-        )
+    def _hold(self, connection: Sending, paths: Sequence[str], name: str) -> None:
+        """Protect store paths on the host from the garbage collector, and check that they are there.
+
+        Args:
+            connection: The connection.
+            paths: The paths.
+            name: The name of the first one's link in the run's folder; nix numbers the others.
+        """
+        assert all(STORE_PATH.fullmatch(path) for path in paths)  # so that no quoting is needed
+        link = f"/var/lib/switchproof/runs/{self._run}/{name}"
+        held = f"nix-store --add-root {link} --realise {' '.join(paths)}"
+        text = f"{_PATH}{held} >/dev/null </dev/null && readlink -e {link}\n"
         done = connection.run(text.encode(), timeout_s=ASK_S)
         path = done.stdout.decode("utf-8", "replace").strip()
-        if done.exit_status != 0 or path != toplevel:
+        if done.exit_status != 0 or path != paths[0]:
             problem = last_lines(done.stderr) or path
             self._refuse_full(connection, problem)
-            raise Inconclusive(f"{self._host}: {toplevel} is missing on the host after the copy: {problem}")
+            what = paths[0] if len(paths) == 1 else f"{paths[0]} or another input"
+            raise Inconclusive(f"{self._host}: {what} is missing on the host after the copy: {problem}")
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self._host, text=text))

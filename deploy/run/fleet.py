@@ -351,7 +351,7 @@ class Fleet:
         """Build elsewhere if the plan says so, and copy the results to every host before any host switches."""
         target = self.plan.target
         if not self._builds_elsewhere:
-            return {}
+            return self._equipped
         of_hosts = {host.name: target.configuration(host) for host in target.hosts}
         problems: Problems = {}
         copies: list[threading.Thread] = []
@@ -371,6 +371,19 @@ class Fleet:
             for copy in copies:
                 copy.join()
         return problems
+
+    @cached_property
+    def _equipped(self) -> Problems:
+        """Send the inputs of the flake whose commit the runner sends, as hosts may not be able to fetch them."""
+        source = self.plan.source
+        if source is None or not source.inputs:
+            return {}
+        with self._renewing(), self._workshop as workshop:
+            try:
+                paths, stock = workshop.archive(source), Stock(self._site)
+            except BuildFailed as error:
+                return dict.fromkeys(self.journeys, error)
+            return _in_parallel(self._all, lambda journey: journey.receive_inputs(paths, stock))
 
     def _copy(self, system: System, hosts: list[Journey], problems: Problems) -> None:
         """Copy a system to its hosts, while other configurations are still built."""

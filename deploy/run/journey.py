@@ -155,6 +155,15 @@ class Journey(Visit):
         self._delivery.bring(system, stock)
         self.built = system.toplevel
 
+    def receive_inputs(self, paths: Sequence[str], stock: Stock) -> None:
+        """Copy the locked inputs of the flake to the host, which builds.
+
+        Raises:
+            Inconclusive: They could not be copied.
+            BuildFailed: The copy in that store is damaged, or it could not be read.
+        """
+        self._delivery.bring_inputs(paths, stock)
+
     def take_failed_build(self, error: BuildFailed) -> None:
         """Record that nix failed on the machine that builds; checks judge it like a failure on the host."""
         self.convergences["forward"] = Convergence(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 from switchproof.deploy.connection import (
@@ -129,8 +130,12 @@ class Runner:
         return process
 
     def provide(self, source: Source) -> str:
-        """Return the clone; see `Site.provide`."""
-        return str(source.clone)
+        """Make a repository with the commit, which no branch of the clone may contain; see `Site.provide`."""
+        assert self._folder is not None  # opened before
+        try:
+            return str(source.repository(Path(self._folder.name)))
+        except (UsageError, OSError) as error:
+            raise BuildFailed(f"{source.commit} cannot be read from {source.clone}: {error}") from error
 
     def break_off(self) -> None:
         """End all programs; see `Site.break_off`."""

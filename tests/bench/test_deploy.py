@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from bench.deploy import BASE, GOOD, Build, Case, Contender, End, Sample, Series, Site, numbers, peer, render
+from bench.deploy import (
+    GOOD,
+    PROFILE,
+    PUSHED,
+    Build,
+    Case,
+    Contender,
+    End,
+    Sample,
+    Series,
+    Site,
+    left_by,
+    numbers,
+    peer,
+    render,
+)
 from bench.ground import Ground, Way
+from bench.yard import BASE, Yard
 from switchproof.deploy.providers.lab.host import LabHost
 from tests.answers import HOST_KEY
 
@@ -37,13 +53,29 @@ class Host:
         return self._file.read_text().splitlines()[2]
 
 
+class Built:
+    """A yard whose every commit is built as the new system."""
+
+    environ: Mapping[str, str] = {"BUILT": NEW.system}
+
+    def fresh(self) -> str:
+        return NEW.commit
+
+    def flake(self, commit: str) -> str:
+        return f"built:{commit}"
+
+    def system(self, commit: str) -> str:
+        assert commit == NEW.commit
+        return NEW.system
+
+
 def take(folder: Path, case: Case, end: End, script: str) -> Sample:
     """Have a contender, which is a shell script that gets at the host's file, deploy to one host."""
     file = folder / "host"
     file.write_text(f"{NEW.system}\n{OLD.system}\n{OLD.system}\n")  # what the one before has left
     hosts = {"h1": cast("LabHost", Host(file))}
     ground = Ground((Way("h1", 22, HOST_KEY),), 0.0, folder / "key", folder)
-    site = Site(hosts, {BASE: OLD, GOOD: NEW, FAULT: NEW})
+    site = Site(hosts, {BASE: OLD, GOOD: NEW, FAULT: NEW}, cast("Yard", Built()))
     contender = Contender("somebody", ("sh", "-c", f"file={file}\n{script}"), {case: end})
     return site.run(Series(ground, case, contender))
 
@@ -70,6 +102,39 @@ def test_contender_that_does_not_deploy_is_seen(tmp_path: Path, script: str, say
     assert says in (take(tmp_path, GOOD, DONE, script).problem or "")
 
 
+def test_what_is_pushed_is_a_commit_that_nobody_has_built(tmp_path: Path) -> None:
+    """Who pushes gets a new commit and nix here, and must leave the system that the commit evaluates to."""
+    seen = f'[ "$0 $1" = "built:{NEW.commit} h1" ] && [ "$BUILT" = {NEW.system} ]'
+    assert take(tmp_path, PUSHED, DONE, f"{seen} && {SETS}").problem is None
+    assert "h1: profile /nix/store/old, boots /nix/store/old" in (take(tmp_path, PUSHED, DONE, "true").problem or "")
+    assert "exit status 1: no route" in (take(tmp_path, PUSHED, DONE, f"{SETS}; echo no route; exit 1").problem or "")
+
+
+def test_profile_of_links_to_a_system_is_that_system(tmp_path: Path) -> None:
+    """A tool with profiles of its own leaves the system that its profile consists of."""
+    for name in ("new/bin", "profile"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "profile/bin").symlink_to(tmp_path / "new/bin")
+    system = str(tmp_path / "new")
+
+    class Linked:
+        name = "h1"
+
+        def run(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+            places = {"/run/current-system": system, PROFILE: f"{tmp_path}/profile"}
+            there = [
+                places.get(str(Path(word).parent), word) + f"/{Path(word).name}" if word[0] == "/" else word
+                for word in command
+            ]
+            return subprocess.run(there, capture_output=True, text=True, timeout=timeout_s, check=True)
+
+        def boots(self) -> str:
+            return system
+
+    assert left_by([cast("LabHost", Linked())], system) is None
+    assert "expected /nix/store/other" in (left_by([cast("LabHost", Linked())], "/nix/store/other") or "")
+
+
 def test_fault_is_judged_by_what_the_contender_is_known_for(tmp_path: Path) -> None:
     """Who goes back must fail and leave the old system; who notices nothing leaves the new one."""
     undone = End(good=False, leaves="old")
@@ -77,6 +142,14 @@ def test_fault_is_judged_by_what_the_contender_is_known_for(tmp_path: Path) -> N
     assert "expected /nix/store/old" in (take(tmp_path, FAULT, undone, f"{SETS}; exit 1").problem or "")
     assert take(tmp_path, FAULT, undone, "exit 0").problem == "it says success where the deploy failed"
     assert take(tmp_path, FAULT, DONE, SETS).problem is None
+
+
+def test_who_goes_back_has_deployed_what_it_goes_back_to(tmp_path: Path) -> None:
+    """Tools with profiles of their own cannot go back to a system that somebody else has deployed."""
+    undone = End(good=False, leaves="old")
+    assert take(tmp_path, FAULT, undone, f'echo "$0" >>{tmp_path}/asked; exit 1').problem is None
+    asked = (tmp_path / "asked").read_text(encoding="utf-8").split()
+    assert [f"rev={build.commit}#" in flake for build, flake in zip((OLD, NEW), asked, strict=True)] == [True, True]
 
 
 @pytest.mark.parametrize("text", ["deploy-rs", "deploy-rs=/no/such/program", "somebody=/bin/sh"])

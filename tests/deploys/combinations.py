@@ -55,8 +55,7 @@ class Combination:
 
 COMBINATIONS: tuple[Combination, ...] = (
     *(Combination("ovh", build, login) for build in BUILDS for login in LOGINS),
-    Combination("aws", "host", "root"),
-    Combination("aws", "host", "sudo"),
+    *(Combination("aws", build, login) for build in BUILDS[:2] for login in LOGINS[:2]),
 )
 
 
@@ -97,25 +96,27 @@ class Ground:
             targets = target_file(folder, ["a"], health, shape="aws")
             text = targets.read_text(encoding="utf-8")
             text += "" if combination.login == "root" else '\n[ssm]\nuser = "deploy"\n'
+            text += _build(lab, combination.build)
             options += ["--provider=lab", "--shape=aws"]
         else:
             targets = target_file(folder, ["a"], health, provider="fleet")
             text = targets.read_text(encoding="utf-8").replace('provider = "fleet"', 'transport = "ssh"')
             text = text.replace("flake_attr", f"{_way(lab.hosts['a'])}flake_attr", 1)
             text += f'\n[ssh]\nidentity_files = ["{lab.identity_file}"]\n{_SSH[combination.login]}'
-            text += self._build(lab, combination.build)
+            text += _build(lab, combination.build)
             options += ["--provider=fleet"]
         targets.write_text(text, encoding="utf-8")
         path = f"{self._runner.folder}/bin:{os.environ['PATH']}"
         environ = {"PATH": path, "OF_DEPLOY": PASSWORD}
         return session(*options, f"--targets={targets}", runs=folder / "runs", lab=lab, environ=environ)
 
-    def _build(self, lab: Lab, build: Build) -> str:
-        if build == "host":
-            return ""
-        if build == "runner":
-            return f'\n[build]\non = "runner"\nrepository = "{self._runner.repository}"\n'
-        return f'\n[build]\non = "big"\n[[builders]]\nname = "big"\nuser = "deploy"\n{_way(lab.hosts["big"])}'
+
+def _build(lab: Lab, build: Build) -> str:
+    if build == "host":
+        return ""
+    if build == "runner":
+        return f'\n[build]\non = "runner"\nrepository = "file://{lab.repository}"\n'
+    return f'\n[build]\non = "big"\n[[builders]]\nname = "big"\nuser = "deploy"\n{_way(lab.hosts["big"])}'
 
 
 _SUDO = 'user = "deploy"\nbecome = "sudo"\n'

@@ -13,6 +13,7 @@ from switchproof.deploy.contract import HostState
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import HEALTH, Ended, session, target_file
 from tests.labs import own
+from tests.runners import runner_with_nix
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -45,13 +46,23 @@ def clone(lab: Lab, tmp_path: Path) -> Path:
     return folder
 
 
-def deploy(lab: Lab, tmp_path: Path, *arguments: str, host: str = "") -> Ended:
-    """Deploy to a host whose target file names a repository that nobody can fetch from."""
+def deploy(lab: Lab, tmp_path: Path, *arguments: str, host: str = "", path: str = "") -> Ended:
+    """Deploy to a host whose target file names a repository that nobody can fetch from.
+
+    Args:
+        lab: The lab.
+        tmp_path: The folder of the test.
+        arguments: Options of the run.
+        host: Keys of the host in the target file.
+        path: A folder of programs that the runner has beside its own.
+    """
     targets = target_file(tmp_path, ["a"])
     text = targets.read_text(encoding="utf-8").replace("[[hosts]]\n", f"[[hosts]]\n{host}\n", 1)
     assert HEALTH in text
     targets.write_text(text, encoding="utf-8")
-    return session("--provider=lab", f"--targets={targets}", *arguments, runs=tmp_path / "runs", lab=lab)
+    environ = {"PATH": f"{path}:{os.environ['PATH']}"} if path else {}
+    given = ("--provider=lab", f"--targets={targets}", *arguments)
+    return session(*given, runs=tmp_path / "runs", lab=lab, environ=environ)
 
 
 def inside(lab: Lab, script: str) -> str:
@@ -89,3 +100,73 @@ def test_a_tree_that_is_not_committed_converges_and_proves_nothing(lab: Lab, clo
     gated = deploy(lab, tmp_path, f"--sha={record.revision.sha}", f"--require-record={ended.folder}")
     assert gated.status == 4, gated.output
     assert git(clone, "status", "--porcelain") == "M settings.nix"
+
+
+def test_a_commit_that_is_not_pushed_comes_through_ssm(clone: Path, tmp_path: Path) -> None:
+    """In pieces that the host checks; a clone that lacks too much for that is refused and the host left alone."""
+    sha, filled = git(clone, "rev-parse", "HEAD"), tmp_path / "filled"
+    with Lab.up(("a",), name=own("source-aws"), shape="aws", runtime="netns") as through_ssm:
+        targets = target_file(tmp_path, ["a"], shape="aws")
+        asked = ("--provider=lab", "--shape=aws", f"--targets={targets}")
+        ended = session(*asked, "--sha=mine", f"--source={clone}", runs=tmp_path / "runs", lab=through_ssm)
+        assert ended.status == 0, ended.output
+        assert ended.record.revision.sha == sha
+        assert f"The commit was sent from {clone} on the runner" in str(ended.record.host("a").notes)
+        (clone / "LARGE").write_bytes(os.urandom(2_000_000))
+        git(clone, "add", "LARGE")
+        git(clone, "commit", "--quiet", "--message=Large")
+        large = session(*asked, "--sha=mine", f"--source={clone}", runs=filled, lab=through_ssm)
+        assert large.status == 11, large.output
+        assert "more than 1.0 MB, packed, would have to be sent through SSM" in " ".join(large.output.split())
+        assert large.record.host("a").state is HostState.UNCHANGED
+
+
+@pytest.fixture
+def programs(lab: Lab) -> Iterator[str]:
+    """The folder of a nix on the runner."""
+    with runner_with_nix(lab) as runner:
+        yield f"{runner.folder}/bin"
+
+
+def need_input(clone: Path, tmp_path: Path, programs: str) -> None:
+    """Make the flake of a clone read a file of an input that is on the runner alone."""
+    private = tmp_path / "private"
+    private.mkdir()
+    git(private, "init", "--quiet", "--initial-branch=main")
+    (private / "word").write_text("private")
+    git(private, "add", "word")
+    git(private, "commit", "--quiet", "--message=Private")
+    flake = clone / "flake.nix"
+    text = flake.read_text(encoding="utf-8")
+    for old, new in (
+        ("    { self }:\n", "    { self, private }:\n"),
+        ("  outputs =\n", f'  inputs.private = {{ url = "git+file://{private}"; flake = false; }};\n\n  outputs =\n'),
+        ("revision = self.rev", 'revision = builtins.seq (builtins.readFile "${private}/word") self.rev'),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    flake.write_text(text, encoding="utf-8")
+    environ = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(["nix", "flake", "lock", str(clone)], env=environ, check=True, capture_output=True, timeout=60)
+    git(clone, "add", "flake.nix", "flake.lock")
+    git(clone, "commit", "--quiet", "--message=With an input")
+
+
+def test_an_input_that_the_runner_alone_can_fetch_is_sent(
+    lab: Lab, clone: Path, tmp_path: Path, programs: str
+) -> None:
+    """The host builds with it and fetches nothing. Without nix on the runner, the run is refused."""
+    need_input(clone, tmp_path, programs)
+    refused = deploy(lab, tmp_path, "--sha=mine", f"--source={clone}")
+    assert refused.status == 4, refused.output
+    assert (
+        f"the input private of flake.lock, which is git+file://{tmp_path}/private, and nix is not installed"
+        in " ".join(refused.output.split())
+    )
+    ended = deploy(lab, tmp_path, "--sha=mine", f"--source={clone}", path=programs)
+    assert ended.status == 0, ended.output
+    notes = str(ended.record.host("a").notes)
+    assert "The flake's inputs: 1 of 1 store paths were copied from the runner" in notes
+    again = deploy(lab, tmp_path, "--sha=mine", f"--source={clone}", "--plan", path=programs)
+    assert again.status == 0, again.output
+    assert "All inputs of the flake were on the host already" in str(again.record.host("a").notes)

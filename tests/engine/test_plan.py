@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
 from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
-from switchproof.deploy.source import Source
+from switchproof.deploy.source import Input, Source
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
@@ -311,7 +312,6 @@ def test_shard_or_limit_that_makes_no_sense_is_refused(options: dict[str, Any], 
         ({"sha": "main", "dirty": True}, "--sha=main: --dirty deploys the working tree, which is no revision"),
         ({"audit": True, "sha": "main", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
         ({"rollback": "", "source": "."}, "--source=.: only for a deploy, a drill or a plan"),
-        ({"sha": "main", "shape": "aws", "source": "."}, "--source=.: a source can be sent only over SSH"),
         (
             {"dirty": True, "source": "."},
             "--dirty: a, b must not get what is not committed; set hosts.allow_dirty in",
@@ -336,3 +336,63 @@ def test_source_of_a_clone_is_one_full_commit(tmp_path: Path) -> None:
     made = plan(sha="main", source=str(tmp_path))
     assert (made.revision, made.source) == (sha, Source(tmp_path, sha))
     assert plan(sha="main").source is None
+
+
+def locked(folder: Path, url: str) -> Input:
+    """Make a clone whose flake.lock has one input with this URL, and return the input."""
+    lock = json.dumps({"nodes": {"priv": {"locked": {"type": "git", "url": url}}}})
+    (folder / "flake.lock").write_text(lock, encoding="utf-8")
+    script = "git init -qb main . && git add . && git -c user.name=x -c user.email=x commit -qm 1"
+    subprocess.run(["sh", "-ec", script], cwd=folder, check=True)
+    return Input("priv", f"git+{url}", is_private=not url.startswith("https"))
+
+
+@pytest.mark.parametrize("url", ["ssh://forge.example.org/priv.git", "https://forge.example.org/priv.git"])
+def test_inputs_of_a_flake_are_sent_where_nix_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """All of them go to hosts that build, as a host cannot be asked what it may fetch; a builder fetches its own."""
+    monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
+    own = locked(tmp_path, url)
+    made = plan(sha="main", source=str(tmp_path)).source
+    assert made is not None
+    assert made.inputs == (own,)
+    made = plan(sha="main", source=str(tmp_path), build="runner").source
+    assert made is not None
+    assert made.inputs == ()
+
+
+def test_an_input_that_hosts_cannot_fetch_needs_nix_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names it; one that everybody can fetch is left to the hosts."""
+    monkeypatch.setattr("shutil.which", lambda program: program if program == "git" else None)
+    for name in ("open", "private"):
+        (tmp_path / name).mkdir()
+    locked(tmp_path / "open", "https://forge.example.org/priv.git")
+    made = plan(sha="main", source=f"{tmp_path}/open").source
+    assert made is not None
+    assert made.inputs == ()
+    locked(tmp_path / "private", "ssh://forge.example.org/priv.git")
+    said = "cannot fetch the input priv of flake.lock, which is git+ssh://forge.example.org/priv.git, and nix is not"
+    with pytest.raises(UsageError, match=re.escape(said)):
+        plan(sha="main", source=f"{tmp_path}/private")
+
+
+def test_source_goes_through_ssm_without_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit is sent; an input that hosts cannot fetch is named, and so is a document that takes no shell text."""
+    monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
+    for name, url in (("open", "https://forge.example.org/x"), ("private", "ssh://forge.example.org/x")):
+        (tmp_path / name).mkdir()
+        locked(tmp_path / name, url)
+    made = plan(sha="main", shape="aws", source=f"{tmp_path}/open").source
+    assert made is not None
+    assert made.inputs == ()
+    with pytest.raises(UsageError, match=r"the input priv of flake\.lock, .* inputs are not sent through SSM"):
+        plan(sha="main", shape="aws", source=f"{tmp_path}/private")
+    targets = tmp_path / "aws.toml"
+    text = (TARGETS / "aws.toml").read_text(encoding="utf-8")
+    targets.write_text(f'{text}\n[ssm]\ndocument = "Own-Verbs"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"--source=\.: a source can be sent only over SSH or through SSM"):
+        plan({"DEPLOY_REPO_URL": "/x", "FLAKE_ATTR": "x"}, sha="main", provider="local", source=".")
+    asked = {"sha": "main", "provider": "aws", "targets": str(targets), "source": f"{tmp_path}/open"}
+    with pytest.raises(UsageError, match=r"the document Own-Verbs \(ssm\.document\) runs only the verbs"):
+        plan({"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0"}, **asked)

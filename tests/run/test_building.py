@@ -19,7 +19,7 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import Workshop
 from switchproof.deploy.run.sites import Runner
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.source import Source
+from switchproof.deploy.source import Source, find_source
 from switchproof.deploy.target.types import Build
 
 TOPLEVEL = f"/nix/store/{'a' * 32}-nixos-system-a-25.11"
@@ -177,6 +177,58 @@ def test_a_commit_that_is_not_pushed_is_built_from_its_clone(
     shop, _ = workshop(tmp_path, Path("/nowhere"), source=Source(repository, sha))
     with shop:
         assert dict(shop.build(sha, {"a": "web"}))["web"].toplevel == TOPLEVEL
+
+
+def test_a_tree_that_is_not_committed_is_built(tmp_path: Path, repository: Path, nix: Callable[[str], Path]) -> None:
+    """No branch of the clone contains its commit. A clone that cannot be read any more is named."""
+    nix(BUILDS)
+    (repository / "file").write_text("x", encoding="utf-8")
+    git(repository, "add", "file")
+    source = find_source(str(repository), None, dirty=True)
+    shop, _ = workshop(tmp_path, Path("/nowhere"), source=source)
+    with shop:
+        assert dict(shop.build(source.commit, {"a": "web"}))["web"].toplevel == TOPLEVEL
+    (repository / ".git/HEAD").unlink()
+    with shop, pytest.raises(BuildFailed, match=f"{source.commit} cannot be read from {repository}: "):
+        list(shop.build(source.commit, {"a": "web"}))
+
+
+ARCHIVES = """
+echo "$*" >>"$CALLS"
+echo '{"path":"/nix/store/0-self","inputs":{"one":{"path":"/nix/store/PATH/sub","inputs":{
+  "two":{"path":"/nix/store/PATH","inputs":{}},"none":{"inputs":{}}}}}}'
+"""
+
+
+def test_the_inputs_of_a_commit_are_fetched_here(
+    tmp_path: Path, repository: Path, sha: str, nix: Callable[[str], Path]
+) -> None:
+    """Each store path is named once, whoever needs it, and not that of the commit itself."""
+    path = f"{'c' * 32}-source"
+    calls = nix(ARCHIVES.replace("PATH", path))
+    shop, _ = workshop(tmp_path, Path("/nowhere"))
+    with shop:
+        assert shop.archive(Source(repository, sha)) == (f"/nix/store/{path}",)
+    assert f"flake archive --json --no-write-lock-file git+file://{repository}?rev={sha}" in calls.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("echo 'error: Permission denied (publickey)' >&2; exit 1", "no host was touched:\nerror: Permission denied"),
+        ("echo null", "it listed none"),
+        (ARCHIVES.replace("PATH", "x"), "it listed something else than store paths"),
+    ],
+)
+def test_inputs_that_nix_cannot_fetch_end_in_a_sentence(
+    tmp_path: Path, nix: Callable[[str], Path], text: str, said: str
+) -> None:
+    """It has nix's last words, where nix said any."""
+    nix(text)
+    shop, _ = workshop(tmp_path, Path("/nowhere"))
+    with shop, pytest.raises(BuildFailed, match="could not fetch the inputs of the flake on the runner") as raised:
+        shop.archive(Source(tmp_path, "1" * 40))
+    assert said in str(raised.value)
 
 
 def test_a_build_that_fails_says_so_with_the_last_words_of_nix(

@@ -70,10 +70,10 @@ class Store:
             return Completed(b"", b"copying path\nwarning: not signed\nerror: build failed", 1, 0.0)
         if text.endswith("df -B1 --output=avail /nix/store\n"):
             return Completed(f"     Avail\n{self.free}\n".encode(), b"", 0, 0.0)
-        assert f"--realise {SYSTEM.toplevel}" in text
-        there = SYSTEM.toplevel in self.has and not self.unrooted
+        asked = text.partition("--realise ")[2].partition(" >")[0].split()
+        there = {*asked} <= self.has and not self.unrooted
         words = b"" if there else (self.unrooted or "no such path").encode()
-        return Completed(SYSTEM.toplevel.encode() if there else b"", words, not there, 0.0)
+        return Completed(asked[0].encode() if there else b"", words, not there, 0.0)
 
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
         assert "nix-store --import" in command
@@ -203,6 +203,31 @@ def test_a_copy_that_just_fits_is_made(tmp_path: Path, exports: Callable[[str], 
     store = Store(SYSTEM.paths[0], free=str(11 * 2**20))
     deliver(tmp_path, store, 10)
     assert store.sent == [[SYSTEM.toplevel]]
+
+
+def test_inputs_that_a_host_lacks_are_sent_and_held(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """As store paths, again where it is cut off; the record says how many came, and whether any had to."""
+    exports(NAMES)
+    store, journal = Store(SYSTEM.paths[0], breaks=1, forgets=True), Journal(tmp_path / "run", Redactor(()))
+    delivery = Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0, substituter="https://cache.example.org")
+    for _ in range(2):
+        delivery.bring_inputs(SYSTEM.paths, Stock(Runner()))
+    assert store.sent == [[SYSTEM.paths[1]], [SYSTEM.paths[1]]]
+    assert store.fetches == []
+    _, came, there = notes_of(journal)
+    assert came.startswith("The flake's inputs: 1 of 2 store paths were copied from the runner")
+    assert there == "All inputs of the flake were on the host already."
+
+
+def test_inputs_that_are_gone_after_the_copy_end_in_a_sentence(
+    tmp_path: Path, exports: Callable[[str], None]
+) -> None:
+    """Nix on the host would fetch them otherwise, and fail."""
+    exports(NAMES)
+    store = Store(unrooted="error: path is not valid")
+    delivery = Delivery("a", "r-1", store, Journal(tmp_path / "run", Redactor(())), stop=Now(), stall_s=20.0)
+    with pytest.raises(Inconclusive, match=r"another input is missing on the host after the copy: error: path"):
+        delivery.bring_inputs(SYSTEM.paths, Stock(Runner()))
 
 
 @pytest.mark.parametrize("free", ["", "-"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,7 @@ from switchproof.deploy.record.events import RevisionResolved, Warned
 from switchproof.deploy.run import fleet as fleets
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.sites import Stock
+from switchproof.deploy.source import Input, Source
 from switchproof.deploy.target.types import Build
 from tests.answers import SHA, TOPLEVEL
 from tests.run.drives import Drive, lost
@@ -454,6 +455,8 @@ class FakeWorkshop:
         drive.fleet._workshop = self  # type: ignore[assignment]
         for journey in drive.fleet.journeys.values():
             journey._delivery.bring = self.bring  # type: ignore[method-assign]
+            journey._delivery.bring_inputs = self.bring_inputs  # type: ignore[method-assign]
+            journey._delivery.bring_source = lambda *_: None  # type: ignore[method-assign]
 
     def __enter__(self) -> Self:
         return self
@@ -474,6 +477,16 @@ class FakeWorkshop:
         assert not changes(self.drive)
         self.brought.append(system.toplevel)
         self.arrived[system.toplevel].set()
+
+    def archive(self, source: Source) -> tuple[str, ...]:
+        if self.error:
+            raise self.error
+        return tuple(each.name for each in source.inputs)
+
+    def bring_inputs(self, paths: Sequence[str], stock: Stock) -> None:
+        assert stock.label == "the runner"
+        assert not changes(self.drive)
+        self.brought += paths
 
 
 def on_runner(folder: Path, *hosts: Host) -> Drive:
@@ -522,6 +535,39 @@ def test_a_host_that_builds_its_own_system_is_told_no_store_path(tmp_path: Path)
     drive.run()
     assert shop.brought == []
     assert [asked.values["SWITCHPROOF_BUILT"] for asked in host.asked if asked.verb == "converge"] == [""]
+
+
+def with_source(folder: Path, *inputs: str) -> Drive:
+    """A deploy to two hosts of a commit that the runner sends."""
+    drive = Drive(folder, Host("a"), Host("b"))
+    source = Source(folder, SHA, inputs=tuple(Input(name, "git+ssh://x/y", is_private=True) for name in inputs))
+    plan = dataclasses.replace(drive.plan, source=source)
+    drive.fleet.plan = plan
+    for journey in drive.fleet.journeys.values():
+        journey.plan = plan
+    return drive
+
+
+def test_inputs_of_a_flake_are_on_every_host_before_one_builds(tmp_path: Path) -> None:
+    """The runner fetches them once; a flake without inputs is not looked at there."""
+    drive = with_source(tmp_path, "priv")
+    shop = FakeWorkshop(drive)
+    assert set(drive.run().values()) == {HostState.CONVERGED}
+    assert shop.brought == ["priv", "priv"]
+    without = with_source(tmp_path / "without")
+    FakeWorkshop(without, BuildFailed("it was asked"))
+    assert set(without.run().values()) == {HostState.CONVERGED}
+
+
+def test_no_host_changes_when_the_runner_cannot_fetch_an_input(tmp_path: Path) -> None:
+    """Each is held up by nix's words."""
+    drive = with_source(tmp_path, "priv")
+    FakeWorkshop(drive, BuildFailed("Permission denied"))
+    assert drive.run() == {"a": HostState.UNCHANGED, "b": HostState.UNCHANGED}
+    assert not changes(drive)
+    for host in "ab":
+        with pytest.raises(BuildFailed, match="Permission denied"):
+            drive.fleet.convergence(host, "forward")
 
 
 @pytest.mark.parametrize(("bad", "good"), ["ab", "ba"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -401,3 +402,12 @@ def test_a_user_who_is_not_there_is_named(target: Target) -> None:
     own = msgspec.structs.replace(target.table(Ssm), user="nobody-here")
     with pytest.raises(RootRefused, match="there is no user nobody-here there"):
         opened(msgspec.structs.replace(target, ssm=own)).run(b"id -u", timeout_s=LIMIT_S)
+
+
+def test_a_stream_comes_whole_and_is_not_left_there(way: AwsConnection, machine: LabHost) -> None:
+    """In five pieces, of which four travel at the same time."""
+    content = os.urandom(100_000)
+    done = way.feed("cat >/run/got", [content], stall_s=LIMIT_S)
+    assert (done.exit_status, done.stderr) == (0, b"")
+    seen = machine.run(["sh", "-c", "sha256sum </run/got; rm /run/got; ls /run/switchproof/ssm/sent"], timeout_s=10)
+    assert seen.stdout == f"{hashlib.sha256(content).hexdigest()}  -\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -65,21 +66,42 @@ def test_a_runner_that_cannot_build_is_refused(programs: Path, missing: str) -> 
         plan(Options(provider="lab", sha="main", build="runner"))
 
 
+AWS = {"DEPLOY_INSTANCE_ID": "i-0123456789abcdef0", "DEPLOY_REPO_URL": "file:///srv/a.git", "FLAKE_ATTR": "a"}
+
+
 @pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize(
-    "options",
+    ("options", "said"),
     [
-        Options(provider="aws", sha="main", build="runner"),
-        Options(provider="lab", sha="main", shape="aws", build="runner"),
-        Options(provider="local", sha="main", build="runner"),
+        (
+            Options(provider="local", sha="main", build="runner"),
+            "--build=runner: built systems can be copied only over SSH or through SSM",
+        ),
+        (
+            Options(provider="lab", sha="main", shape="aws", build="a"),
+            "--build=a: only the runner can build for hosts through SSM",
+        ),
     ],
 )
-def test_hosts_that_are_not_reached_over_ssh_build_their_own(options: Options) -> None:
-    """What the runner builds has no way there, and one sentence says so before anything is touched."""
-    environ = {**os.environ, "DEPLOY_INSTANCE_ID": "i-0123456789abcdef0", "DEPLOY_REPO_URL": "file:///srv/a.git"}
-    environ["FLAKE_ATTR"] = "a"
-    with pytest.raises(UsageError, match="--build=runner: built systems can be copied only over SSH"):
-        plan(options, environ)
+def test_hosts_to_which_nothing_can_be_copied_build_their_own(options: Options, said: str) -> None:
+    """One sentence says so before anything is touched."""
+    with pytest.raises(UsageError, match=said):
+        plan(options, {**os.environ, **AWS})
+
+
+@pytest.mark.usefixtures("programs")
+def test_hosts_through_ssm_take_systems_from_the_runner(tmp_path: Path) -> None:
+    """Only a document that runs nothing but the script's verbs has no way for them."""
+    file = tmp_path / "aws.toml"
+    text = (TARGETS / "aws.toml").read_text(encoding="utf-8") + '\n[build]\nrepository = "file:///srv/a.git"\n'
+    file.write_text(text, encoding="utf-8")
+    options = Options(provider="aws", sha="main", build="runner", targets=str(file))
+    audit = dataclasses.replace(options, audit=True)
+    assert plan(options, {**os.environ, **AWS}).target.build.on == "runner"
+    file.write_text(f'{text}\n[ssm]\ndocument = "Own-Verbs"\n', encoding="utf-8")
+    assert plan(audit, {**os.environ, **AWS}).target.build.on == "runner"
+    with pytest.raises(UsageError, match=r"--build=runner: the document Own-Verbs \(ssm\.document\) runs only"):
+        plan(options, {**os.environ, **AWS})
 
 
 @pytest.mark.usefixtures("programs")

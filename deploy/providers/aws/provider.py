@@ -8,7 +8,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from switchproof.deploy.connection import (
@@ -25,7 +26,7 @@ from switchproof.deploy.connection import (
     Unreachable,
 )
 from switchproof.deploy.errors import Inconclusive, UsageError
-from switchproof.deploy.providers.aws import carrier
+from switchproof.deploy.providers.aws import carrier, sending
 from switchproof.deploy.providers.aws.bucket import Bucket
 from switchproof.deploy.providers.aws.carrier import Answer, Errand, Load, Mangled, TooLong
 from switchproof.deploy.providers.aws.clients import Clients, code_of, explain
@@ -41,7 +42,7 @@ LOOK_S = 20.0
 LEAST_S = 5
 """Seconds; the agent treats a shorter limit as an hour."""
 AT_ONCE = 4
-"""Pieces of output that are fetched in parallel; an agent runs five commands at once."""
+"""Pieces of output or input that travel in parallel; an agent runs five commands at once."""
 
 
 class AwsProvider:
@@ -203,6 +204,20 @@ class AwsConnection:
             return self._run(program, timeout_s)
         except TooLong as error:
             raise AnswerTooLong(self.host, str(error)) from error
+
+    def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+        """Send a stream in pieces, and run a command with it once the host has checked all; see `Feeding.feed`.
+
+        Raises:
+            Inconclusive: The stream is longer than what is sent through SSM.
+        """
+        name, content = secrets.token_hex(8), sending.pack(self.host, chunks)
+        programs = sending.pieces(name, content)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            ended = list(pool.map(lambda program: self.run(program, timeout_s=stall_s), programs))
+        if failed := next((done for done in ended if done.exit_status != 0), None):
+            return failed
+        return self.run(sending.last(name, content, command), timeout_s=stall_s)
 
     def _run(self, program: Program, timeout_s: float) -> Completed:
         began = time.monotonic()

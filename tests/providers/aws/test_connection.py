@@ -268,3 +268,21 @@ def test_the_user_is_told_to_the_host_with_each_program() -> None:
         msgspec.structs.replace(TARGET, ssm=msgspec.structs.replace(TARGET.table(tables.Ssm), user="deploy"))
     )
     assert "export SWITCHPROOF_USER=deploy" in made["mainSteps"][0]["inputs"]["runCommand"]
+
+
+def test_a_stream_is_sent_in_pieces_and_then_used() -> None:
+    """Each is a command about as large as one that carries the script; the answer is that of the last one."""
+    ssm = Ssm(ANSWERED, ANSWERED, Said("answered", "7", b"used"))
+    done = connection(ssm).feed("cat", [os.urandom(24_000), b"x" * 10], stall_s=30)
+    assert (done.stdout, done.exit_status) == (b"used", 7)
+    assert max(len(ssm.text(number)) for number in range(3)) < 48_000
+    packed = ssm.text(2).partition("packed='")[2].partition("'")[0]
+    assert b"| gzip -dc | cat" in gzip.decompress(base64.b64decode(packed))
+
+
+def test_a_stream_whose_piece_fails_is_not_used() -> None:
+    """The answer is that of the piece."""
+    ssm = Ssm(Said("answered", "1", b"", b"No space left on device"))
+    done = connection(ssm).feed("cat", [b"x"], stall_s=30)
+    assert (done.stderr, done.exit_status) == (b"No space left on device", 1)
+    assert len(ssm.sent) == 1
