@@ -22,7 +22,7 @@ open_idle() { { exec {idle}<>/dev/udp/127.0.0.1/9; } 2>/dev/null || exec {idle}<
 # takes another one for each program in a substitution, unless that says `exec`.
 answered=''
 ask_within() {
-  local fd pid rc=0 file=/dev/stdout
+  local fd pid rc=0 file=/dev/stdout lost=$((${lost:-0} + 1))
   # With a time limit, bash reads at two calls of the system a byte. Where there is a private folder, only the end comes
   # through the pipe.
   [ -z "${SCRATCH:-}" ] || file=$SCRATCH/answered.$BASHPID
@@ -39,5 +39,6 @@ ask_within() {
   rc=0
   wait "$pid" || rc=$?
   # bash can lose the status of a process that ends at the moment at which it is waited for, and has -1 in its place.
-  if ((rc < 0)); then ask_within "$@"; else return "$rc"; fi
+  if ((rc >= 0)); then return "$rc"; fi
+  ((lost < 10)) && ask_within "$@"
 }
