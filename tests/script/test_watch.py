@@ -117,6 +117,7 @@ find_mains; mains_then=$mains
         ('value["a.service MainPID"]=$$', "yes"),
         ('value["a.service MainPID"]=0', "yes"),
         ("LEADER[box]=1", "yes"),
+        ("unit_state=() value=()", "yes"),
     ],
     ids=[
         "same",
@@ -130,6 +131,7 @@ find_mains; mains_then=$mains
         "another",
         "none",
         "container",
+        "silent",
     ],
 )
 def test_systemd_is_asked_in_every_round_that_may_say_something_else(since_then: str, asked: str) -> None:

@@ -26,7 +26,7 @@ find_mains() {
   for unit in "${UNITS[@]}"; do
     before=$began
     note_began "${value["$unit MainPID"]:-0}"
-    if [[ ${unit_state[$unit]} != active\ * || $began == "$before" ]]; then return; fi
+    if [[ ${unit_state[$unit]:-} != active\ * || $began == "$before" ]]; then return; fi
   done
   mains=$began
 }
