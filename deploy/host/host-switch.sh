@@ -47,11 +47,6 @@ ANSWER_TIMEOUT_S=${ANSWER_TIMEOUT_S:-5} MAX_BYTES=${MAX_BYTES:-65536}
 SAME_FAILURES=${SAME_FAILURES:-5} SAME_ANSWERS=${SAME_ANSWERS:-5} TRANSIENT_STATUS=${TRANSIENT_STATUS:-408 425 429 502 503 504}
 # Bytes of all bodies that one look sends.
 readonly BODY_BYTES=4194304
-# What the target file calls `exposure` and `unit_files`, for a deploy by hand: ports in a container's own network are for
-# whoever reaches that, those of the host for the host alone.
-EXPOSURE=${EXPOSURE:-} UNIT_FILES=${UNIT_FILES:-}
-# Why the host has no hypervisor, likewise, where none is among what is probed.
-NO_HYPERVISOR=${NO_HYPERVISOR:-}
 # What age calls a file's recipient, of this host's SSH key; and whether a system with secrets that cannot be decrypted is switched
 # to all the same.
 AGE_RECIPIENT=${SWITCHPROOF_AGE_RECIPIENT:-} LOCKED_SECRETS=${SWITCHPROOF_LOCKED_SECRETS:-}
@@ -108,13 +103,8 @@ main() {
   if [ "$verb" = guard ]; then verb_guard; exit; fi
   find_given_problem
   if [ -n "$lacks" ]; then echo "${0##*/}: $lacks; nothing was touched" >&2; exit 64; fi
-  case $verb:$ENDPOINTS in
-    deploy: | observe: | diagnose:)
-      echo "${0##*/}: nothing says what healthy means on this host; write a script that does, from its target file:" \
-        'switchproof script deploy/targets/NAME.toml > host-switch.sh; nothing was touched' >&2
-      exit 64
-      ;;
-  esac
+  # Only a person asks so.
+  case $verb:$ENDPOINTS in deploy: | observe: | diagnose:) tell_no_contract ;; esac
   [ -z "$AFTER" ] || note_connection
   find_lacking
   if [ -n "$lacks" ] && [ "$verb" != preflight ]; then
@@ -131,11 +121,7 @@ main() {
       say clock "$BEGAN $EPOCHREALTIME"
       if [ -n "${SWITCHPROOF_NONCE:-}" ]; then answer "$verb"; else tell "$verb" || exit; fi
       ;;
-    *)
-      echo "usage: ${0##*/} deploy | observe | diagnose | status | generations | resolve | converge | plan | preflight | rollback | confirm;" \
-        "'$verb' is none of these; nothing was touched" >&2
-      exit 64
-      ;;
+    *) tell_usage "$verb" ;;
   esac
 }
 

@@ -22,6 +22,7 @@ _BY_HAND = 'source "$HERE/script/by_hand.sh"\n'
 _FOLDER = re.compile(r"^if .* readonly HERE=.*\n", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
+_BLANK = re.compile(r"\n{2,}")
 _ASSEMBLING = threading.Lock()
 
 
@@ -49,11 +50,11 @@ def _carried(script: Path) -> str:
 def pack(script: Path) -> str:
     """Return a script as it is sent, because arguments and documents have size limits.
 
-    It lacks the fragment for people, comments and indentation. Only awk programs and nested shell programs span lines
-    with indentation, and they do not depend on it.
+    It lacks the fragment for people, comments, indentation and empty lines. Only awk programs and nested shell
+    programs span lines with indentation, and they do not depend on it.
     """
     travelling = _put_together(script.read_text(encoding="utf-8").replace(_BY_HAND, "", 1))
-    return _INDENT.sub("", _COMMENT.sub("", travelling))
+    return _BLANK.sub("\n", _INDENT.sub("", _COMMENT.sub("", travelling)))
 
 
 def question(

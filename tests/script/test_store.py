@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,44 @@ def test_an_answer_that_is_cut_is_none(asked: str, tmp_path: Path) -> None:
         (tmp_path / "nix-store").chmod(0o755)
         text = f'{asked}\nask_store {SYSTEM} || echo "<$nar_hash> $closure"'
         assert run(text, "clock", "numbers", "files", "system") == "<> nix-store --serve gave no whole answer\n"
+
+
+@pytest.mark.parametrize(
+    ("since", "asked_again"),
+    [
+        ("", False),
+        ("touch -d '+1 second' {db}", True),
+        ("touch -d '+1 second' {db}-wal", True),
+        ("touch -d '-1 hour' {db}-wal", False),
+        ("rm {db}", True),
+        ("touch -d '+1 second' {program}", True),
+        ("mkdir {tmp}/first && ln {program} {tmp}/first/ && hash -r && PATH={tmp}/first:$PATH", True),
+        ('uptime_to() {{ printf -v "$1" 5.00; }}', True),
+        ("printf '%s' \"$(head -c 40 $RECALLED)\" >$RECALLED", True),
+        ("SYSTEM=$OTHER", True),
+    ],
+    ids=["nothing", "database", "log", "older", "gone", "program", "another", "clock", "cut", "question"],
+)
+def test_nix_is_asked_again_only_after_something_was_written(
+    asked: str, tmp_path: Path, since: str, asked_again: bool
+) -> None:
+    """What nix said holds as long as its database, its program and the clock are the same, and for the same paths."""
+    server, program = tmp_path / "server", tmp_path / "nix-store"
+    program.rename(server)
+    program.write_text(f'#!/bin/sh\necho asked >>{tmp_path}/count\nexec {server} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    db = tmp_path / "db.sqlite"
+    for file in (db, program):
+        file.touch()
+        os.utime(file, (1, 1))
+    between = since.format(db=db, program=program, tmp=tmp_path)
+    text = f"""{asked}
+      RECALLED={tmp_path}/recalled STORE_DB={db} SYSTEM={SYSTEM} OTHER="{SYSTEM} {LONG[1]}"
+      again() {{ nar_hash='' closure='' SCRATCH=$(mktemp -d -p {tmp_path}); ask_store $SYSTEM; echo "$nar_hash"; }}
+      again
+      {between}
+      again
+      for path in {" ".join([SYSTEM, *LONG])}; do in_closure "$path" || echo "lacks $path"; done
+    """
+    assert run(text, "clock", "numbers", "files", "system") == f"{HASH}\n{HASH}\n"
+    assert (tmp_path / "count").read_text().split() == ["asked"] * (2 if asked_again else 1)

@@ -94,6 +94,74 @@ def test_nothing_is_healthy_before_its_units_have_been_up_for_a_second(started: 
     assert (run(text, "numbers", "clock", "units", "watch").strip() == "lived") is lived
 
 
+@pytest.mark.parametrize(
+    ("states", "there"),
+    [
+        ({"a.service": "active running 9899 0", "b.mount": "active mounted 0 98990000"}, True),
+        ({"a.service": "active running 9900 0", "b.mount": "active mounted 0 98990000"}, False),
+        ({"a.service": "active running 9899 0", "b.mount": "active mounted 0 99000000"}, False),
+        ({"a.service": "active running 9899 0", "b.mount": "active mounted 0 0"}, False),
+        ({"a.service": "activating start 9899 0", "b.mount": "active mounted 0 98990000"}, False),
+        ({"a.service": "failed failed 0 98990000", "b.mount": "active mounted 0 98990000"}, False),
+        ({"a.service": "active running gone 0", "b.mount": "active mounted 0 98990000"}, False),
+    ],
+    ids=["both", "as the watch began", "without a process", "never", "starting", "failed", "ended"],
+)
+def test_who_was_there_is_told_by_when_its_process_began(states: dict[str, str], there: bool) -> None:
+    """A unit is as old as its main process, or as its state where it has none; hundredths are what is told of it."""
+    given = ""
+    for unit, state in states.items():
+        active, sub, process, entered = state.split()
+        given += f"""
+          UNITS+=({unit}) unit_state[{unit}]="{active} {sub}"
+          value["{unit} MainPID"]={0 if process == "0" else 7} value["{unit} ActiveEnterTimestampMonotonic"]={entered}
+          began_at={process if process != "0" else "$began_at"}
+        """
+    text = f"""
+      UNITS=() began_at=''; declare -A unit_state
+      {given}
+      note_began() {{ [ "$1" = 0 ] || [ "$began_at" = gone ] || began+="$1 $began_at"$'\\n'; }}
+      if were_there 99.00; then echo there; fi
+    """
+    assert (run(text, "numbers", "clock", "units", "watch").strip() == "there") is there
+
+
+STORY = """
+  NAMES=(live) UNITS=(live.service) LEADER=() SCRATCH={folder} RUN_DIR={folder}
+  declare -A ENDPOINT=(["live units"]=live.service)
+  READY_S=60 SOAK_S=0 ANSWERS=1 SAME_FAILURES=0 SAME_ANSWERS=0 rounds=0
+  make_scratch() {{ :; }}; read_wants() {{ :; }}; say_bodies() {{ :; }}; look_behind() {{ :; }}
+  await_round() {{ :; }}; say_waiting() {{ :; }}; have_lived() {{ :; }}
+  uptime_to() {{ printf -v "$1" '%d.00' "$((100 + rounds))"; }}
+  say() {{ [[ $1 != watch.@(settled|units) ]] || printf '%s\n' "$2"; }}
+  sample_answers() {{ rounds=$((rounds + 1)) good[live]=yes steady[live]='' how[live]=''; echo "asked"; }}
+  show_units() {{
+    value=(["live.service ActiveState"]=active ["live.service SubState"]=running ["live.service MainPID"]=7
+      ["live.service InvocationID"]=i ["live.service NRestarts"]=0)
+  }}
+  note_began() {{ began+="$1 {began}"$'\n'; }}
+  watch_endpoints
+"""
+
+
+@pytest.mark.parametrize(
+    ("began", "rounds"),
+    [(9900, 1), (10000, 2), (10050, 2)],
+    ids=["before", "as the watch began", "while it was asked"],
+)
+def test_an_answer_counts_if_its_process_was_there_before_the_question(
+    tmp_path: Path, began: int, rounds: int
+) -> None:
+    """Systemd is asked after the first answer alone: one whose process may be a newer one is asked for again."""
+    told = run(STORY.format(folder=tmp_path, began=began), "numbers", "clock", "contract", "units", "watch")
+    assert told.splitlines() == ["asked"] * rounds + [
+        "live healthy",
+        "at 100.00",
+        "live.service active running 7 i 0",
+        "",
+    ]
+
+
 WATCHED = """
 declare -a NAMES=(live) UNITS=(a.service)
 declare -A ENDPOINT=(["live units"]=a.service) value=(["a.service MainPID"]=$sleeper) LEADER=()

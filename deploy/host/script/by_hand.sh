@@ -1,9 +1,26 @@
 # For a person on the host.
 
+# What the target file calls `exposure` and `unit_files`, for a deploy by hand: ports in a container's own network are for
+# whoever reaches that, those of the host for the host alone.
+EXPOSURE=${EXPOSURE:-} UNIT_FILES=${UNIT_FILES:-}
+# Why the host has no hypervisor, likewise, where none is among what is probed.
+NO_HYPERVISOR=${NO_HYPERVISOR:-}
+
 # A text for a terminal: what would command it is taken out, whoever said it.
 printable() { sed -e 's/[\x00-\x08\x0b-\x1f\x7f]//g; s/\xc2[\x80-\x9f]//g; s/\xe2\x80[\x8e\x8f\xaa-\xae]//g; s/\xe2\x81[\xa6-\xa9]//g'; }
 
 row() { printf '%-12s %s\n' "$1" "$2"; }
+
+tell_no_contract() {
+  echo "${0##*/}: nothing says what healthy means on this host; write a script that does, from its target file:" \
+    'switchproof script deploy/targets/NAME.toml > host-switch.sh; nothing was touched' >&2
+  exit 64
+}
+tell_usage() {
+  echo "usage: ${0##*/} deploy | observe | diagnose | status | generations | resolve | converge | plan | preflight | rollback | confirm;" \
+    "'$1' is none of these; nothing was touched" >&2
+  exit 64
+}
 
 # The answer of a verb as text; its exit status says whether it was the wanted one.
 tell() {

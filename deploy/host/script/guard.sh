@@ -68,7 +68,6 @@ guard_unit() {
 Description=Return to the earlier system unless the run that switched this host is confirmed
 ConditionPathExists=$PENDING
 StartLimitIntervalSec=0
-
 [Service]
 Type=exec
 Environment=HOME=/root

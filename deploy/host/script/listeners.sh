@@ -8,7 +8,8 @@ say_listeners() {
   local container rows
   ask_ss "$LISTENING"
   sockets=$answered
-  find_listeners <<<"$sockets"
+  printf '%s\n' "$sockets" >"$SCRATCH/sockets"
+  find_listeners <"$SCRATCH/sockets"
   add_unix_listeners ''
   say listeners "$rows"
   for container in "${!LEADER[@]}"; do

@@ -8,7 +8,7 @@ find_unit() { local group; find_group "$1"; name_group "$group"; }
 find_group() {
   local text=''
   group=''
-  { IFS= read -r -d '' text <"/proc/$1/cgroup"; } 2>/dev/null || true
+  { IFS= read -r -N 65536 text <"/proc/$1/cgroup"; } 2>/dev/null || true
   text=$'\n'$text
   # The kernel lists the newer hierarchy last.
   case $text in

@@ -19,10 +19,11 @@ find_processes() {
   done
   shopt -u globstar dotglob nullglob
   local -A executables=()
+  find /run/current-system "${links[@]}" -maxdepth 0 -printf '%p %T@ %l\n' >"$SCRATCH/executables" 2>/dev/null || true
   while read -r file at exe; do
     executables[$file]=${exe// /_}
     [[ $file != /run/current-system || ! $at =~ ^[0-9]+\.[0-9]{2} ]] || activated=${BASH_REMATCH[0]}
-  done < <(exec find /run/current-system "${links[@]}" -maxdepth 0 -printf '%p %T@ %l\n' 2>/dev/null)
+  done <"$SCRATCH/executables"
   for file in "${links[@]}"; do
     pid=${file//[!0-9]/} exe=${executables[$file]:-} words=() strays=''
     mapfile -d '' -t words 2>/dev/null <"${file%exe}cmdline" || true
@@ -48,7 +49,7 @@ find_processes() {
 # parentheses.
 note_began() {
   local text='' at; local -a fields
-  { IFS= read -r -d '' text <"/proc/$1/stat"; } 2>/dev/null || true
+  { IFS= read -r -N 4096 text <"/proc/$1/stat"; } 2>/dev/null || true
   text=${text##*)} text=${text//$'\n'/ }
   split_to fields ' ' "$text"
   number_to at "${fields[19]:-}"

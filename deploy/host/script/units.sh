@@ -97,9 +97,7 @@ show_units() {
     [[ $inner != *ActiveState=unknown* ]] || PATIENCE[$name]=1
     # A unit takes a thousandth of this; taking much apart would take bash minutes.
     take_shown "${inner:0:65536}"
-    shown+=$'
-
-'$inner
+    shown+=$'\n\n'$inner
   done
 }
 PROPERTIES=(-p "Id,LoadState,ActiveState,SubState,Result,MainPID,InvocationID,NRestarts,ExecMainCode,ExecMainStatus"

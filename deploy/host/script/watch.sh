@@ -247,6 +247,19 @@ have_lived() {
   done
 }
 
+# Whether all units have been active, as the same processes, since before the uptime $1.
+were_there() {
+  local unit at since text began
+  milliseconds_to at "$1"
+  for unit in "${UNITS[@]}"; do
+    began='' text=${value["$unit ActiveEnterTimestampMonotonic"]:-}
+    note_began "${value["$unit MainPID"]:-0}"
+    [ -z "$began" ] || text=${began#* } text=${text%?}0000
+    number_to since "$text" 0
+    [[ ${unit_state[$unit]} == active\ * ]] && ((since > 0 && since / 1000 < at)) || return
+  done
+}
+
 note_identity() {
   [ "$identity" = "$last_identity" ] || changes+="at $1"$'\n'"$identity"
   last_identity=$identity
@@ -299,7 +312,7 @@ give_up() {
 # after it had been good, given up, or not good in READY_S. A settled one is asked on while others are not; where one
 # was given up, the others are not waited for.
 watch_endpoints() {
-  local began now bad ends name unit key life up identity='' last_identity='' series='' changes=''
+  local began now bad ends name unit key life up young identity='' last_identity='' series='' changes=''
   local -a list; local -A how contains wants same size_of kept held unit_state unit_identity reply good first since row settled again latest lives earlier
   local -A base outcome failures steady equal counted_at alike reasons
   local counted='the watch began' said_at=0 mains='' mains_then=''
@@ -310,14 +323,17 @@ watch_endpoints() {
   uptime_to began
   read_wants
   read_restarts
-  sample_units
-  [ -n "$silent" ] || note_identity "$began"
-  for name in "${NAMES[@]}"; do
-    split_to list "$RS" "${ENDPOINT["$name units"]}"
-    reply[$name]=''
-    judge_endpoint "$name" "${list[@]}"
-    earlier[$name]=$up
-  done
+  for name in "${NAMES[@]}"; do reply[$name]=''; done
+  # Systemd tells in which process's network a container is asked, and whose process accepts a connection.
+  if ((${#LEADER[@]} > 0)) || [[ $ENDPOINTS == *"${US}tcp$RS"* ]]; then
+    sample_units
+    [ -n "$silent" ] || note_identity "$began"
+    for name in "${NAMES[@]}"; do
+      split_to list "$RS" "${ENDPOINT["$name units"]}"
+      judge_endpoint "$name" "${list[@]}"
+      earlier[$name]=$up
+    done
+  fi
   while :; do
     bad=''
     uptime_to now
@@ -329,7 +345,9 @@ watch_endpoints() {
       ((silences < 2)) || { for name in "${!reply[@]}"; do : "${settled[$name]:=unknown}"; done; break; }
       continue
     fi
-    silences=0
+    silences=0 young=''
+    # Systemd is asked once for the first answer: who was there before the question has given it.
+    if [ -z "$last_identity" ]; then if were_there "$began"; then note_identity "$began"; else young=yes; fi; fi
     note_identity "$now"
     for unit in "${UNITS[@]}"; do count_failures "$unit"; done
     for name in "${NAMES[@]}"; do
@@ -341,6 +359,7 @@ watch_endpoints() {
       if [ -n "${problem[$name]}" ]; then row[$name]=0 since[$name]=''; else
         row[$name]=$((${row[$name]:-0} + 1)) since[$name]=${since[$name]:-$now}
       fi
+      [ -z "$young" ] || row[$name]=0 since[$name]=''
       if [ "${settled[$name]:-}" = restarted ] || [ "${first[$name]:-$key}" != "$key" ]; then
         settle_restarted "$name"
       elif [ -n "${problem[$name]}" ]; then
