@@ -25,9 +25,17 @@ from switchproof.reports.page.difference import differences
 from switchproof.reports.page.durations import Duration, durations
 from switchproof.reports.page.proof import Proofs, explained_once, proofs
 
+BRIEF_ABOVE = 50
+"""Number of hosts above which a page shows little of what passed: a browser needs seconds for a million nodes."""
+
 _SHORT = 12
 _INDENTED = re.compile(r"\n\s+(?=<)")
 """The indentation of a tag, which only serves readers of the templates."""
+_BETWEEN = re.compile(
+    r"\n+(?=</?(?:body|caption|d[dlt]|details|div|g|h[1-6]|li|line|ol|path|pre|rect|section|svg|table|tbody|td|text"
+    r"|th|thead|tr|ul)\b)"
+)
+"""The end of a line before a tag that begins a line of its own anyway; a browser makes a node of each."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ def render(record: Record, folder: Path | None = None) -> str:
     legs = list(legs_of(record))
     shown = proofs(record, folder)
     first = [] if record.verdict.accepted else _causes(record, legs, shown)
+    hosts = list(host_parts(record, legs, [cause for cause, _ in first]))
+    brief = len(hosts) > BRIEF_ABOVE
     template = environment().get_template("conformance.html.j2")
     fragment = template.render(
         record=record,
@@ -81,8 +91,10 @@ def render(record: Record, folder: Path | None = None) -> str:
         audited=any(leg.audit for leg in legs),
         legs=legs,
         leg_words=LEG_WORDS,
-        hosts=list(host_parts(record, legs, [cause for cause, _ in first])),
+        hosts=hosts,
         many=reading.MANY,
+        brief=brief,
+        brief_above=BRIEF_ABOVE,
         groups=Counter(group for host in record.hosts for group in host.groups),
         proofs=shown,
         explained_once=explained_once(record),
@@ -100,7 +112,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         causes=first if sum(len(cause.hosts) for cause, _ in first) > 1 else [],
         only=first[0][0] if [len(cause.hosts) for cause, _ in first] == [1] else None,
         differences=differences(record),
-        timeline=timeline.draw(record),
+        timeline=timeline.draw(record, [part.host for part in hosts if not part.folded] if brief else record.hosts),
         moment_words=timeline.MOMENT_WORDS,
         moment_marks=timeline.MARKS,
         size=timeline,
@@ -108,7 +120,7 @@ def render(record: Record, folder: Path | None = None) -> str:
         not_made=unseen.not_made(record),
         gaps=unseen.gaps(record),
     )
-    return _INDENTED.sub("\n", fragment)
+    return _BETWEEN.sub("", _INDENTED.sub("\n", fragment))
 
 
 def _files(record: Record) -> list[tuple[str, list[Evidence]]]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from switchproof.deploy.record.record import Evidence
 from switchproof.reports import text
+from switchproof.reports.causes import JOURNAL
 
 LINES = 20
 """Lines quoted from one file."""
@@ -23,6 +24,9 @@ PAGE_CHARACTERS = 120_000
 
 FILE_CHARACTERS = 2400
 """Characters of one file, if there are few files."""
+
+LEAST_CHARACTERS = 300
+"""Characters of one file below which a quote says too little: of so many files, the journals are quoted first."""
 
 READ_BYTES = 64 * 1024**2
 """Bytes above which a file is not read."""
@@ -70,9 +74,12 @@ def take(folder: Path, kept: Mapping[str, Evidence], paths: Iterable[str]) -> di
     Args:
         folder: The run's folder.
         kept: The evidence of the record, by path.
-        paths: The files to quote. Files that were not kept are left out.
+        paths: The files to quote. Files that were not kept are left out, and those for which there is no room.
     """
     wanted = [path for path in dict.fromkeys(paths) if path in kept]
+    fit = PAGE_CHARACTERS // LEAST_CHARACTERS
+    if len(wanted) > fit:
+        wanted = sorted(wanted, key=lambda path: JOURNAL not in path)[:fit]
     limit = min(FILE_CHARACTERS, PAGE_CHARACTERS // max(len(wanted), 1))
     return {path: _read(folder, kept[path], limit) for path in wanted}
 

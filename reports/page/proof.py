@@ -72,6 +72,11 @@ class Proof:
         return self.check.verdict in _TELLING
 
     @property
+    def unquoted(self) -> list[File]:
+        """The files that were kept and of which nothing is shown."""
+        return [file for file in self.files if file.evidence is not None and file.excerpt is None]
+
+    @property
     def same_as(self) -> str:
         """The anchor of the check that shows all of its evidence; empty if there is none."""
         places = {file.above for file in self.files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from switchproof.deploy.record import facts
@@ -145,15 +146,15 @@ class Timeline:
         return {*bars, *marks, *probes, *problems}
 
 
-def draw(record: Record) -> Timeline | None:
-    """Lay out the events of every host; None if the record has none."""
-    times = [time for host in record.hosts for time in _times(host)]
+def draw(record: Record, hosts: Sequence[Host]) -> Timeline | None:
+    """Lay out the events of these hosts of a record; None if there are none."""
+    times = [time for host in hosts for time in _times(host)]
     if not times:
         return None
     began, ended = min(record.run.started, *times), max(times)
     axis = _Axis(began, max((ended - began).total_seconds(), 0.1))
-    lanes = [_lane(host, TOP + LANE * number, axis) for number, host in enumerate(record.hosts)]
-    rows = sorted((row for host in record.hosts for row in _rows(host, axis)), key=lambda row: row.at_s)
+    lanes = [_lane(host, TOP + LANE * number, axis) for number, host in enumerate(hosts)]
+    rows = sorted((row for host in hosts for row in _rows(host, axis)), key=lambda row: row.at_s)
     return Timeline(lanes, ticks(axis.seconds, WIDTH), axis.seconds, began, rows)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from switchproof.reports.page import layout
+from switchproof.deploy.record.fold import fold
+from switchproof.reports.page import conformance, layout
 from tests.browser.view import NARROW, view
-from tests.reports import endings
+from tests.reports import endings, stories
 
 FEW_PAGES = 3
 """Sheets of A4 that a summary takes at most."""
@@ -86,6 +87,21 @@ def test_what_is_typed_stands_in_the_address(browser: Browser, page: Path) -> No
     with view(browser, page, address) as again:
         assert shown(again.page) == before
         assert again.page.input_value(field("text")) == "MASKED"
+
+
+def test_hosts_without_number_are_filtered_alike(browser: Browser, tmp_path: Path) -> None:
+    """Where a passed check is one line only, it is counted, found by its text and hidden as a larger one is."""
+    file = tmp_path / "report.html"
+    record = fold(stories.canonical(*(f"h{number}" for number in range(conformance.BRIEF_ABOVE + 1))).events)
+    file.write_text(layout.standalone(record), encoding="utf-8")
+    with view(browser, file, "filter:text=listens") as seen:
+        expect(seen.page.locator("#sp-filter output")).to_have_text("51 of 51 hosts, 102 checks")
+        assert shown(seen.page) == (51, 51)
+        seen.page.fill(field("text"), "h7")
+        assert shown(seen.page) == (1, 1)
+        expect(seen.page.get_by_text("live listens on 8080").locator("visible=true")).to_have_count(1)
+        seen.page.check(field("failing"))
+        assert shown(seen.page) == (0, 0)
 
 
 def test_without_scripts_there_is_no_filter_and_nothing_is_missing(browser: Browser, page: Path) -> None:

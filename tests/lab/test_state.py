@@ -134,6 +134,23 @@ def test_a_route_to_all_of_a_range_moves_the_lab_to_the_next() -> None:
     assert chosen == [IPv4Network("172.30.0.0/30")]
 
 
+def test_labs_of_two_caches_take_different_subnets() -> None:
+    """Neither cache knows the labs of the other, and a host that restarts has no address that one could avoid."""
+    chosen = [
+        subnet
+        for cache in ("/root/.cache", "/srv/ci", "/home/ada/.cache")
+        for subnet in network.choose_subnets(16, (), network.place(Path(cache, "switchproof", "labs")))
+    ]
+    assert len(chosen) == len(set(chosen))
+
+
+def test_the_search_for_a_subnet_begins_again_at_the_first() -> None:
+    """A cache whose place is near the end of a range has all of the range."""
+    last = network.RANGES[0].num_addresses // 4 - 1
+    chosen = network.choose_subnets(2, (), last)
+    assert chosen == [IPv4Network("10.213.255.252/30"), IPv4Network("10.213.0.0/30")]
+
+
 def test_no_free_subnet_is_an_error() -> None:
     """When routes cover every range the message names the ranges."""
     with pytest.raises(LabError, match=r"10\.213\.0\.0/16"):

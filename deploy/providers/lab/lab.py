@@ -204,7 +204,8 @@ def _reserve(asked: _Asked, progress: Callable[[str], None]) -> LabState:
             if not built.exists():  # pruned by a process with another recipe
                 continue
             taken = [host.cable.subnet for other in others for host in other.hosts]
-            subnets = network.choose_subnets(len(asked.hosts), [*network.occupied_subnets(), *taken])
+            occupied = [*network.occupied_subnets(), *taken]
+            subnets = network.choose_subnets(len(asked.hosts), occupied, network.place(folders.labs()))
             written = LabState(
                 name=asked.name,
                 shape=asked.shape,

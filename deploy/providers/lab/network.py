@@ -1,6 +1,8 @@
 """The hosts' network: one cable from this machine to each host, each in a small unused subnet."""
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -38,15 +40,20 @@ class Cable(msgspec.Struct, frozen=True):
         return IPv4Network(f"{self.host_address}/{self.prefix}", strict=False)
 
 
-def choose_subnets(count: int, occupied: Iterable[IPv4Network]) -> list[IPv4Network]:
+def choose_subnets(count: int, occupied: Iterable[IPv4Network], first: int = 0) -> list[IPv4Network]:
     """Return the first free /30 subnets of the private ranges.
+
+    Args:
+        count: The number of subnets.
+        occupied: The subnets to avoid.
+        first: The number of the /30 subnet with which to begin in each range; after the last one the first follows.
 
     Raises:
         LabError: There are too few.
     """
     avoid = [network for network in occupied if network.prefixlen >= SHORTEST_PREFIX]
     chosen: list[IPv4Network] = []
-    for subnet in _candidates(avoid):
+    for subnet in _candidates(avoid, first):
         if len(chosen) == count:
             break
         if not any(subnet.overlaps(network) for network in avoid):
@@ -83,7 +90,17 @@ def remove_interface(name: str) -> None:
         raise LabError(f"The interface {name} could not be removed: {done.stderr.strip()}")
 
 
-def _candidates(avoid: list[IPv4Network]) -> Iterator[IPv4Network]:
+def place(folder: Path) -> int:
+    """Return where the labs of a folder begin to look for subnets.
+
+    Labs in two cache folders do not see each other's descriptions, and a host that restarts has no address. So each
+    folder has a place of its own.
+    """
+    return int.from_bytes(hashlib.sha256(os.fsencode(folder)).digest()[:4], "big")
+
+
+def _candidates(avoid: list[IPv4Network], first: int) -> Iterator[IPv4Network]:
     for range_ in RANGES:
         if not any(range_.subnet_of(network) for network in avoid):
-            yield from range_.subnets(new_prefix=30)
+            size = range_.num_addresses // 4
+            yield from (IPv4Network((range_[(first + number) % size * 4], 30)) for number in range(size))

@@ -13,7 +13,8 @@ from tests.reports.story import OLD, Story
 
 
 def drawn(story: Story) -> timeline.Timeline:
-    found = timeline.draw(story.record())
+    record = story.record()
+    found = timeline.draw(record, record.hosts)
     assert found
     return found
 
@@ -102,7 +103,8 @@ def test_table_says_all_that_is_drawn() -> None:
 
 def test_run_without_events_has_no_timeline() -> None:
     """Where nothing is known to have happened nothing is drawn."""
-    assert timeline.draw(Story().clauses("a", *Clause).record()) is None
+    record = Story().clauses("a", *Clause).record()
+    assert timeline.draw(record, record.hosts) is None
 
 
 def test_every_moment_has_its_words() -> None:
