@@ -70,7 +70,7 @@ def test_a_look_at_a_healthy_host_starts_few_processes(machine: LabHost) -> None
     """What the kernel or one answer of systemd tells is not asked of process after process."""
     once = cheapest(lambda: processes_of_a_look(machine, 1), LOOK)
     assert once <= LOOK
-    thrice = once + 2 * ROUND
+    thrice = once + 2 * ROUND + 1  # systemd is asked again before the last answer counts
     assert cheapest(lambda: processes_of_a_look(machine, 3), thrice) <= thrice
 
 

@@ -167,7 +167,7 @@ declare -a NAMES=(live) UNITS=(a.service)
 declare -A ENDPOINT=(["live units"]=a.service) value=(["a.service MainPID"]=$sleeper) LEADER=()
 declare -A good=([live]=yes) row=() since=() settled=() unit_state=(["a.service"]="active running")
 ANSWERS=5 SOAK_S=0 now=100.00 mains='' mains_then=''
-find_mains; mains_then=$mains
+goes_on
 """
 
 

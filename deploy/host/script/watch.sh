@@ -13,8 +13,7 @@ sample_units() {
       unit_identity[$unit]="${value["$unit MainPID"]:-0} ${value["$unit InvocationID"]:--} ${value["$unit NRestarts"]:-0}"
     identity+="$unit ${unit_state[$unit]} ${unit_identity[$unit]}"$'\n'
   done
-  find_mains
-  mains_then=$mains
+  mains_then=''
 }
 
 # The main process of each unit and when it began, into `mains`; nothing where a unit is not active or has none, or is in a
@@ -40,7 +39,7 @@ goes_on() {
     if [ -z "${settled[$name]:-}" ] && ((${row[$name]:-0} + 1 >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]:-$now}"; then return 1; fi
   done
   find_mains
-  [ -n "$mains" ] && [ "$mains" = "$mains_then" ]
+  [ -n "$mains" ] && [ "$mains" = "${mains_then:=$mains}" ]
 }
 
 # What was noted of restarts before the switch, into `base`; without that, restarts count from now on.
