@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -26,7 +28,7 @@ _UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwis
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
 
 _YOUNG = 10_000
-"""How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
+"""How many new objects start a garbage collection, in a session once its checks are collected."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _REAL = ("--lab-nixos-rebuild", "--lab-switch", "--lab-ssm-agent")
@@ -189,11 +191,12 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
 
 
 class _Collector:
-    """A plugin that exempts long-lived objects from garbage collection: the checks, and at the end everything."""
+    """A plugin that begins garbage collection after the checks are collected, and ends it with the session."""
 
     def pytest_collection_finish(self) -> None:
         """Exempt the checks: those of 1,000 hosts are millions of objects, which live until the end."""
         gc.freeze()
+        gc.enable()
 
     def pytest_unconfigure(self) -> None:
         """Exempt everything: the process ends."""
@@ -254,13 +257,23 @@ def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
 
 
 def run() -> NoReturn:
-    """Run the command of this process, and end with its exit code even if standard output is closed."""
+    """Run the command of this process, and end with its exit code even if standard output is closed.
+
+    Python would take apart all that was loaded first, which is a tenth of an audit's way to its end.
+    """
     from switchproof.deploy.run.streams import forgiving
 
     gc.set_threshold(_YOUNG)
+    if sys.argv[1:2] and sys.argv[1] in SESSIONS:
+        gc.disable()
     code = main(sys.argv[1:])
+    alone = all(thread.daemon or thread is threading.current_thread() for thread in threading.enumerate())
+    if alone:
+        atexit._run_exitfuncs()  # noqa: SLF001 - the function that Python itself calls has no other name
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with forgiving(stream):
                 stream.flush()
+    if alone:
+        os._exit(code)
     sys.exit(code)
