@@ -236,3 +236,12 @@ FORMS: tuple[Form, ...] = (
         r"(?:[?&]sig|(?<=[?&])signature|(?<=-)signature)=(?P<x>(?!\[redacted)[^\s&\"'<>]{8,})",
     ),
 )
+
+_ANY_CASE = tuple(dict.fromkeys(marker for form in FORMS if form.any_case for marker in form.markers))
+_ONE_CASE = tuple(dict.fromkeys(marker for form in FORMS if not form.any_case for marker in form.markers))
+
+
+def has_marker(text: str) -> bool:
+    """Return whether a text has a marker of any form. Most texts have none, and no form need be tried on them."""
+    lowered = _lower(text)
+    return any(marker in lowered for marker in _ANY_CASE) or any(marker in text for marker in _ONE_CASE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -238,14 +240,23 @@ def _words(name: str, value: object, details: Mapping[str, Any]) -> list[str]:
 
 
 def run() -> NoReturn:
-    """Run the command of this process, and end with its exit code even if standard output is closed."""
+    """Run the command of this process, and end with its exit code even if standard output is closed.
+
+    Python would take apart all that was loaded first, which is a tenth of an audit's way to its end.
+    """
     from switchproof.deploy.run.streams import forgiving
     from switchproof.process import garbage
 
-    garbage.collect_rarely()
+    if sys.argv[1:2] and sys.argv[1] in SESSIONS:
+        garbage.wait()
     code = main(sys.argv[1:])
+    alone = all(thread.daemon or thread is threading.current_thread() for thread in threading.enumerate())
+    if alone:
+        atexit._run_exitfuncs()  # noqa: SLF001 - the function that Python itself calls has no other name
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with forgiving(stream):
                 stream.flush()
+    if alone:
+        os._exit(code)
     sys.exit(code)

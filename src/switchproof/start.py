@@ -18,7 +18,7 @@ _INSTEAD = "use the command `switchproof`, which takes the same options and load
 
 def begin(config: pytest.Config) -> None:
     """Prepare pytest for a deploy, before anything else of the package is imported."""
-    garbage.collect_rarely()
+    garbage.wait()
     _keep_messages(config)
     _read_again(config)
 

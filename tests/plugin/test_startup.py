@@ -137,3 +137,35 @@ def outside_the_package(modules: Iterable[str]) -> set[str]:
 def test_no_module_has_two_names() -> None:
     """Every test module that was collected with this one imports Switchproof by its package alone."""
     assert outside_the_package(sys.modules) == set()
+
+
+_ENDS = """
+import atexit, gc, sys
+class Global:
+    def __del__(self): print("taken apart")
+kept = Global()
+atexit.register(lambda: print(f"told at the exit, collects garbage: {gc.isenabled()}, {gc.get_freeze_count() > 0}"))
+from switchproof.command import run
+run()
+"""
+
+
+def test_the_command_ends_without_taking_apart_what_it_loaded(tmp_path: Path) -> None:
+    """What is registered for the exit runs, and its words arrive; garbage is collected once the checks are there."""
+    target = tmp_path / "target.toml"
+    target.write_text(_TARGET.format(port=9))
+    command = [sys.executable, "-c", _ENDS, "audit", "--provider=ovh", f"--targets={target}", "--collect-only"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "told at the exit, collects garbage: True, True"
+
+
+@pytest.mark.parametrize("verb", ["audit", "--version"])
+def test_a_thread_that_still_works_is_waited_for(verb: str) -> None:
+    """It may write something that belongs to the run."""
+    text = (
+        "import threading; from switchproof.command import run\n"
+        "def work(): threading.main_thread().join(); print('worked')\n"
+        "threading.Thread(target=work).start(); run()"
+    )
+    done = subprocess.run([sys.executable, "-c", text, verb], capture_output=True, text=True, timeout=60, check=False)
+    assert "worked" in done.stdout, done.stderr

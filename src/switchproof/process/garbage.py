@@ -5,16 +5,16 @@ from __future__ import annotations
 import gc
 
 _YOUNG = 10_000
-"""How many new objects start a garbage collection. With Python's default of 700, an audit has 140 of them."""
+"""How many new objects start a garbage collection once the checks are collected. Python's default is 700."""
 
 
-def collect_rarely() -> None:
-    """Let many objects be made before garbage is looked for."""
-    gc.set_threshold(_YOUNG)
+def wait() -> None:
+    """Collect no garbage until the checks are collected: what is loaded and made until then stays."""
+    gc.disable()
 
 
 class Exemption:
-    """A plugin that exempts long-lived objects from garbage collection: the checks, and at the end everything.
+    """A plugin that begins garbage collection once the checks are collected, and ends it with the session.
 
     pytest looks for garbage five times when a session ends, and Python once more when the process does.
     """
@@ -22,6 +22,8 @@ class Exemption:
     def pytest_collection_finish(self) -> None:
         """Exempt the checks: those of 1,000 hosts are millions of objects, which live until the end."""
         gc.freeze()
+        gc.set_threshold(_YOUNG)
+        gc.enable()
 
     def pytest_unconfigure(self) -> None:
         """Exempt everything: the process ends."""
