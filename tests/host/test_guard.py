@@ -310,7 +310,7 @@ def asked(machine: LabHost, run: str) -> None:
     assert switched.confirm() == "ok"
     values = {"SWITCHPROOF_RUN": run, "SWITCHPROOF_CLAIM": "1"}
     told = ask(machine, "generations", **values)
-    rows = [line.split("\x1f") for line in told.text("generations").splitlines()]
+    rows = [line.split("\x1f") for line in told.text("generations").split("\n")]
     assert [int(row[0]) for row in rows] == sorted((int(row[0]) for row in rows), reverse=True)
     (current,) = (row for row in rows if row[3] == "yes")
     assert current[1:3] == [switched.new, "yes"]
@@ -335,7 +335,7 @@ def never_ours(machine: LabHost, run: str) -> None:
     inside(machine, f"nixos-rebuild switch --flake 'git+{REPOSITORY}?rev={sha}#choiros-a'", timeout_s=60)
     told = ask(machine, "generations")
     assert told.text("earlier") == ""
-    assert was in [row.split("\x1f")[1] for row in told.text("generations").splitlines()]
+    assert was in [row.split("\x1f")[1] for row in told.text("generations").split("\n")]
     status, output = by_hand(machine, "rollback", SWITCHPROOF_TO=was, SWITCHPROOF_RUN=run)
     assert status == 0, output
     is_wholly(machine, was)
