@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -23,7 +24,12 @@ def functions(*fragments: str, folder: Path = NOWHERE) -> str:
         fragments: Names such as `lock`.
         folder: Where the script keeps what would stand in /var/lib/switchproof and /run/switchproof.
     """
+    text = _functions(fragments)
+    return text.replace("/var/lib/switchproof", f"{folder}/state").replace("/run/switchproof", f"{folder}/run")
 
+
+@functools.cache
+def _functions(fragments: tuple[str, ...]) -> str:
     def sourced(match: re.Match[str]) -> str:
         file = program.SCRIPT.parent / match[1]
         return file.read_text(encoding="utf-8") if not fragments or file.stem in fragments else ""
@@ -33,8 +39,7 @@ def functions(*fragments: str, folder: Path = NOWHERE) -> str:
     text = program._FOLDER.sub("", program.SCRIPT.read_text(encoding="utf-8"))
     text = program._COMMENT.sub("", program._FRAGMENT.sub(sourced, text)).rpartition('\nmain "$@"')[0]
     text = program._INDENT.sub("", text)
-    text = re.sub(r"(?m)^readonly (?=[A-Z])", "", text)
-    return text.replace("/var/lib/switchproof", f"{folder}/state").replace("/run/switchproof", f"{folder}/run")
+    return re.sub(r"(?m)^readonly (?=[A-Z])", "", text)
 
 
 def attempt(

@@ -43,6 +43,7 @@ def test_what_a_container_s_systemd_answers_is_never_run(tmp_path: Path) -> None
         enter() {{ cat {tmp_path}/answer; }}
         nsenter() {{ cat {tmp_path}/answer; }}
         find_leader() {{ LEADER[$1]=$$; }}
+        comes_back() {{ return 1; }}
         declare -A unit_state unit_identity
         sample_units
         declare -A base=([box/app.service]={shlex.quote(evil)}) outcome failures
@@ -110,6 +111,7 @@ def test_what_stands_in_files_is_never_run(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         """
+        comes_back() { return 1; }
         systemctl() { :; }
         journalctl() { :; }
         rebooted() { return 1; }
