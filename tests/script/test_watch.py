@@ -153,7 +153,7 @@ def test_an_answer_counts_if_its_process_was_there_before_the_question(
     tmp_path: Path, began: int, rounds: int
 ) -> None:
     """Systemd is asked after the first answer alone: one whose process may be a newer one is asked for again."""
-    told = run(STORY.format(folder=tmp_path, began=began), "numbers", "clock", "contract", "units", "watch")
+    told = run(STORY.format(folder=tmp_path, began=began), "numbers", "clock", "contract", "units", "rounds", "watch")
     assert told.splitlines() == ["asked"] * rounds + [
         "live healthy",
         "at 100.00",
@@ -165,7 +165,7 @@ def test_an_answer_counts_if_its_process_was_there_before_the_question(
 WATCHED = """
 declare -a NAMES=(live) UNITS=(a.service)
 declare -A ENDPOINT=(["live units"]=a.service) value=(["a.service MainPID"]=$sleeper) LEADER=()
-declare -A good=([live]=yes) row=() since=() settled=() unit_state=(["a.service"]="active running")
+declare -A good=([live]=yes) row=([live]=1) since=() settled=() unit_state=(["a.service"]="active running")
 ANSWERS=5 SOAK_S=0 now=100.00 mains='' mains_then=''
 goes_on
 """
@@ -175,6 +175,7 @@ goes_on
     ("since_then", "asked"),
     [
         ("", "no"),
+        ("row[live]=0", "yes"),
         ("row[live]=4", "yes"),
         ("row[live]=4 SOAK_S=15 since[live]=99.00", "no"),
         ("row[live]=4 SOAK_S=15 since[live]=84.00", "yes"),
@@ -189,6 +190,7 @@ goes_on
     ],
     ids=[
         "same",
+        "first",
         "may-settle",
         "soaking",
         "soaked",
@@ -203,7 +205,7 @@ goes_on
     ],
 )
 def test_systemd_is_asked_in_every_round_that_may_say_something_else(since_then: str, asked: str) -> None:
-    """It is left alone only while all answers are good, all main processes the same, and none can be settled."""
+    """It is left alone only while all answers stay good and all main processes the same, and none can be settled."""
     text = f"""
       sleep 60 & sleeper=$!
       uptime_to() {{ printf -v "$1" %s 100.00; }}
@@ -212,4 +214,4 @@ def test_systemd_is_asked_in_every_round_that_may_say_something_else(since_then:
       if goes_on; then echo no; else echo yes; fi
       kill $sleeper 2>/dev/null || true
     """
-    assert run(text, "numbers", "clock", "contract", "processes", "watch").strip() == asked
+    assert run(text, "numbers", "clock", "contract", "processes", "rounds").strip() == asked

@@ -1,4 +1,4 @@
-# What is done between two rounds of asking: telling what is waited for, and a rest.
+# What is done between two rounds of asking: telling what is waited for, and a rest; and when systemd is not asked in one.
 
 # Report every 2 s, over a connection that shows it at once, each endpoint still waited for, its state and the time left.
 say_waiting() {
@@ -38,4 +38,30 @@ await_round() {
   ((pause -= up - present, pause > 50)) || pause=50
   printf -v pause '%d.%03d' "$((pause / 1000))" "$((pause % 1000))"
   read -r -t "$pause" -u "$idle" _ || true
+}
+
+# The main process of each unit and when it began, into `mains`; nothing where a unit is not active or has none, or is in a
+# container.
+find_mains() {
+  local unit began='' before
+  mains=''
+  ((${#LEADER[@]} == 0)) || return 0
+  for unit in "${UNITS[@]}"; do
+    before=$began
+    note_began "${value["$unit MainPID"]:-0}"
+    if [[ ${unit_state[$unit]:-} != active\ * || $began == "$before" ]]; then return; fi
+  done
+  mains=$began
+}
+
+# Whether systemd need not be asked in this round: every endpoint answers well, as in the last one, none is settled by that yet,
+# and each unit has the main process that systemd named. It is asked before one is settled, and tells of restarts then.
+goes_on() {
+  local name
+  for name in "${NAMES[@]}"; do
+    { [ -n "${good[$name]}" ] && ((${row[$name]:-0} > 0)); } || return 1
+    if [ -z "${settled[$name]:-}" ] && ((${row[$name]} + 1 >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]:-$now}"; then return 1; fi
+  done
+  find_mains
+  [ -n "$mains" ] && [ "$mains" = "${mains_then:=$mains}" ]
 }

@@ -16,32 +16,6 @@ sample_units() {
   mains_then=''
 }
 
-# The main process of each unit and when it began, into `mains`; nothing where a unit is not active or has none, or is in a
-# container.
-find_mains() {
-  local unit began='' before
-  mains=''
-  ((${#LEADER[@]} == 0)) || return 0
-  for unit in "${UNITS[@]}"; do
-    before=$began
-    note_began "${value["$unit MainPID"]:-0}"
-    if [[ ${unit_state[$unit]:-} != active\ * || $began == "$before" ]]; then return; fi
-  done
-  mains=$began
-}
-
-# Whether systemd need not be asked in this round: every endpoint answers well, none is settled by that yet, and each unit has
-# the main process that systemd named. It is asked before one is settled, and tells then whether any was started again.
-goes_on() {
-  local name
-  for name in "${NAMES[@]}"; do
-    [ -n "${good[$name]}" ] || return 1
-    if [ -z "${settled[$name]:-}" ] && ((${row[$name]:-0} + 1 >= ANSWERS)) && gone_by "$SOAK_S" "${since[$name]:-$now}"; then return 1; fi
-  done
-  find_mains
-  [ -n "$mains" ] && [ "$mains" = "${mains_then:=$mains}" ]
-}
-
 # What was noted of restarts before the switch, into `base`; without that, restarts count from now on.
 read_restarts() {
   local line id='' restarts=''
