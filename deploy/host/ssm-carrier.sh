@@ -36,7 +36,7 @@ is_whole() { [ "$(sha256sum <"$file")" = "$digest  -" ]; }
 
 # The program is on the host, whole, from now on; a later question need not carry it.
 take_program() {
-  mkdir -p "$shelf/files" || exit 1
+  mkdir -p "$shelf/files"
   if [ -n "$packed" ]; then
     unpack "$packed" >"$file.$$" && mv "$file.$$" "$file"
     is_whole || answer corrupt "$(wc -c <"$file")"
@@ -69,14 +69,20 @@ run_program() {
   } 2>"$mine/told"
   if [ -s "$mine/told" ] && [ "$status" -gt 128 ]; then status=signal; fi
   cat "$mine/told" >>"$mine/err"
-  gzip -c <"$mine/out" >"$mine/out.gz" && rm "$mine/out" || exit 1
-  printf '%s\n' "$status" >"$mine/status.new" && mv "$mine/status.new" "$mine/status" || exit 1
+  gzip -c <"$mine/out" >"$mine/out.gz" || gzip -t "$mine/out.gz" || exit 1
+  rm "$mine/out"
+  printf '%s\n' "$status" >"$mine/status.new" && mv "$mine/status.new" "$mine/status"
 }
 
-# Whoever gives the question's folder its name has it; the process stands in it that answers for the question.
+# Whoever gives the question's folder its name has it; the process stands in it that answers for the question. What is there
+# counts, as a busy bash can lose how a program ended.
 take_name() {
-  mkdir "$mine.$$" && echo "$1" >"$mine.$$/process" || exit 1
-  mv -T "$mine.$$" "$mine" 2>/dev/null || { rm -r "$mine.$$"; return 1; }
+  mkdir "$mine.$$"
+  echo "$1" >"$mine.$$/process" || exit 1
+  mv -T "$mine.$$" "$mine" 2>/dev/null
+  [ -d "$mine.$$" ] || return 0
+  rm -r "$mine.$$"
+  return 1
 }
 
 tell_if_ended() { [ ! -s "$mine/status" ] || answer answered "$(cat "$mine/status")"; }
@@ -98,7 +104,7 @@ case $action in
     answer running "$(cat "$mine/process")"
     ;;
   withdraw)
-    mkdir -p "$shelf" || exit 1
+    mkdir -p "$shelf"
     if take_name none; then answer unknown -; fi
     tell_if_ended
     tell_if_lost

@@ -126,7 +126,7 @@ AROUND = {
 ANSWERING = {"say", "say_file", "refuse", "answer"}
 """What fragments that judge call of the one that answers: it puts words into the frame that they give it."""
 
-FOR_PEOPLE = {"tell", "follow", "verb_deploy"}
+FOR_PEOPLE = {"tell", "follow", "put_together", "verb_deploy"}
 """What a person gets of the script, who gives no nonce; no run asks for it."""
 
 ROOMS = ("checks", "collection", "deploy", "process", "session")

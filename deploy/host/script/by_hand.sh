@@ -9,6 +9,19 @@ NO_HYPERVISOR=${NO_HYPERVISOR:-}
 # A text for a terminal: what would command it is taken out, whoever said it.
 printable() { sed -e 's/[\x00-\x08\x0b-\x1f\x7f]//g; s/\xc2[\x80-\x9f]//g; s/\xe2\x80[\x8e\x8f\xaa-\xae]//g; s/\xe2\x81[\xa6-\xa9]//g'; }
 
+# The script's own text with its fragments, where they stand beside it.
+# shellcheck disable=SC2016 # lines of the script, as they stand there
+put_together() {
+  local line
+  while IFS= read -r line; do
+    case $line in
+      'source "$HERE/'*) cat "$HERE/$(cut -d/ -f2- <<<"${line%\"}")" ;;
+      'if [[ $0 == */* ]]; then readonly HERE='*) ;;
+      *) printf '%s\n' "$line" ;;
+    esac
+  done
+}
+
 row() { printf '%-12s %s\n' "$1" "$2"; }
 
 tell_no_contract() {

@@ -46,15 +46,17 @@ specialise() {
   return 1
 }
 
+# Note the commit that the system `top` was built from.
+note_commit() { mkdir -p "$STATE/systems" && printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"; }
+
 job_converge() {
   local dir top noting rc=0; dir=$RUN_DIR/$JOB
   build_system || return
   top=$(readlink -e "$dir/system")
-  mkdir -p "$STATE/systems"
-  printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
+  note_commit
   printf '%s\n' "$top" >"$dir/profile"
   specialise || return
-  printf '%s\n' "$RELEASE_SHA" >"$STATE/systems/${top##*/}"
+  [ -z "$SPECIALISATION" ] || note_commit
   printf '%s\n' "$top" >"$dir/expected"
   compare_closures "$top"
   check_secrets "$top" || return

@@ -10,18 +10,14 @@ jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n'
 ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
 
 # This script as one text, whether it came so or stands in a folder with its fragments.
-# shellcheck disable=SC2016 # lines of the script, as they stand there
 own_text() {
-  local line
-  if [ -n "${BASH_EXECUTION_STRING:-}" ]; then printf '%s\n' "$BASH_EXECUTION_STRING"; return; fi
-  if [ -z "${HERE:-}" ]; then cat "$0"; return; fi
-  while IFS= read -r line; do
-    case $line in
-      'source "$HERE/'*) cat "$HERE/$(cut -d/ -f2- <<<"${line%\"}")" ;;
-      'if [[ $0 == */* ]]; then readonly HERE='*) ;;
-      *) printf '%s\n' "$line" ;;
-    esac
-  done <"$0"
+  if [ -n "${BASH_EXECUTION_STRING:-}" ]; then
+    printf '%s\n' "$BASH_EXECUTION_STRING"
+  elif [ -z "${HERE:-}" ]; then
+    cat "$0"
+  else
+    put_together <"$0"
+  fi
 }
 
 # Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.

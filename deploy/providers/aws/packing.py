@@ -18,7 +18,7 @@ _HEADER = bytes.fromhex("1f8b08000000000002ff")
 """The header: gzip, deflate, no name, no time, best compression, unknown system."""
 
 _SHORTEST, _LONGEST, _WINDOW = 3, 258, 32_768
-_TRIED = 64
+_TRIED = 256
 """Earlier positions with the same beginning that are tried for the longest repetition."""
 _CHOICES, _UNKNOWN = 2, 13
 """How often tokens are chosen, and the bits that a symbol without a code is taken to need."""

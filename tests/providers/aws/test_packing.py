@@ -16,7 +16,7 @@ from switchproof.deploy.providers.aws.packing import gzip_of
 TEXT = "".join(f"line {n * n} says {n % 7 * 'again '}\n" for n in range(700)).encode()
 
 EMPTY = "1f8b08000000000002ff05c081000000000090ff6b000000000000000000"
-DIGEST = "19df94a2eb90f6aef2200588347ce06f3c434831dad01cd48215c37747d14c13"
+DIGEST = "7d190dffa41316725ea04203413da7756b5bd2dc3b2dfe6e0c5cc80db132ad6a"
 
 
 @given(
