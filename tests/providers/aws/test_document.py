@@ -23,7 +23,7 @@ from tests.deploys.sessions import ROOT
 
 TARGET = load(TARGETS / "aws.toml", {"DEPLOY_INSTANCE_ID": "i-00000000"})
 FIXED = fixed_values(TARGET)
-MADE = documents.read_document("Switchproof", json.dumps(document(TARGET)))
+MADE = documents.read_document("Switchproof", text(document(TARGET)))
 
 
 def given(values: dict[str, str], verb: str = "observe") -> dict[str, list[str]]:
