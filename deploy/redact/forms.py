@@ -244,4 +244,8 @@ _ONE_CASE = tuple(dict.fromkeys(marker for form in FORMS if not form.any_case fo
 def has_marker(text: str) -> bool:
     """Return whether a text has a marker of any form. Most texts have none, and no form need be tried on them."""
     lowered = _lower(text)
-    return any(marker in lowered for marker in _ANY_CASE) or any(marker in text for marker in _ONE_CASE)
+    for sought, markers in ((lowered, _ANY_CASE), (text, _ONE_CASE)):
+        for marker in markers:
+            if marker in sought:
+                return True
+    return False

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 LOOK, ROUND = 20, 2
 """Processes of an observation with one answer of each of three endpoints, and of each further round."""
 
-COMMANDS, COMMANDS_OF_A_ROUND = 4500, 850
+COMMANDS, COMMANDS_OF_A_ROUND = 4600, 850
 """Commands of the shell itself in such an observation, and of each further round."""
 
 RESOLVED, OF_A_JOB, WAITED = 100, 25, 6
