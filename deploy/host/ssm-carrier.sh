@@ -37,6 +37,7 @@ is_whole() { [ "$(sha256sum <"$file")" = "$digest  -" ]; }
 # The program is on the host, whole, from now on; a later question need not carry it.
 take_program() {
   mkdir -p "$shelf/files"
+  [ -d "$shelf/files" ] || exit 1
   if [ -n "$packed" ]; then
     unpack "$packed" >"$file.$$" && mv "$file.$$" "$file"
     is_whole || answer corrupt "$(wc -c <"$file")"
