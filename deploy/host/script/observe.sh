@@ -134,7 +134,8 @@ verb_diagnose() {
   number_to began "$(section "$STATE/runs/$RUN/before" began)" "$((EPOCHSECONDS - 3600))"
   show_units
   while read -r unit; do
-    say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | tail_of 65536)"
+    # Its state comes first. While a unit's words still arrive, more than the last twenty follow, and the journal has them anyway.
+    say "status/$unit" "$(about "$unit" systemctl status --no-pager --full -n 20 -- 2>&1 | head -c 65536)"
     say "show/$unit" "$(about "$unit" systemctl show -- 2>&1 | tail_of 65536)"
     say "journal/$unit" "$(journal_since "$began" "$unit")"
   done < <({ contract_units && printf '%s\n' "$failed"; } | awk 'NF && !seen[$0]++')
