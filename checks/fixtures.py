@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from switchproof.deploy.observe.boot.chosen import Boot
 from switchproof.deploy.target.types import Endpoint
@@ -35,13 +36,12 @@ class Show(Protocol):
         """
 
 
-@dataclass
-class Shown:
+class Shown(msgspec.Struct):
     """What a check has shown so far."""
 
     expected: str = ""
     seen: str = ""
-    evidence: list[str] = field(default_factory=list)
+    evidence: list[str] = msgspec.field(default_factory=list)
     command: str = ""
     took_s: float | None = None
     limit_s: float | None = None
@@ -62,8 +62,7 @@ class Shown:
         self.took_s, self.limit_s = took_s, limit_s
 
 
-@dataclass(frozen=True)
-class Booting:
+class Booting(msgspec.Struct, frozen=True):
     """What a host boots, and what it should boot at this point of the run.
 
     Attributes:
@@ -77,8 +76,7 @@ class Booting:
     why: str
 
 
-@dataclass(frozen=True)
-class RuntimeUnit:
+class RuntimeUnit(msgspec.Struct, frozen=True):
     """A runtime unit of the contract, for a team's own checks that run once for each unit.
 
     Attributes:
@@ -90,8 +88,7 @@ class RuntimeUnit:
     want: Endpoint
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(msgspec.Struct, frozen=True):
     """Which diagnostics were emitted after a failure, or could have been emitted if nothing failed.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -109,8 +108,7 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     jumps: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """One verb of the host's script, with everything that the host needs to answer it.
 
     Attributes:
@@ -157,8 +155,7 @@ def text_of(program: Program) -> bytes:
     return program.text() if isinstance(program, Question) else program
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """The result of a program.
 
     Attributes:

@@ -7,11 +7,11 @@ import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.extras import require
@@ -60,8 +60,7 @@ Drill: TypeAlias = Literal["orderly", "dead-man"]
 """How a drill goes back: by a rollback, or by the host itself, because nothing confirms the system."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The command line, as given."""
 
     provider: str
@@ -101,8 +100,7 @@ class Options:
     shard: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CutoverAsked:
+class CutoverAsked(msgspec.Struct, frozen=True, kw_only=True):
     """The request for an audit of the cutover.
 
     Attributes:
@@ -122,8 +120,7 @@ class CutoverAsked:
     checks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gate:
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """The record that a deploy requires, and the signatures that count.
 
     Attributes:
@@ -137,8 +134,7 @@ class Gate:
     revoked_signers: Path | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of a run.
 
     Attributes:
@@ -175,7 +171,7 @@ class Plan:
     take_lock: bool = False
     report_dir: Path
     keep_runs: int | None = None
-    lab: LabOptions = field(default_factory=LabOptions)
+    lab: LabOptions = msgspec.field(default_factory=LabOptions)
     sign_key: Path | None = None
     gate: Gate | None = None
     checks: tuple[Path, ...] = ()
@@ -210,12 +206,12 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     evaluates = mode is Mode.AUDIT and options.build is not None
     target = load(path, environ, options.hosts, options.build if mode.needs_a_system or evaluates else "host")
     refuse_short(path, target, environ)
-    target = msgspec.structs.replace(target, provider=target.provider or options.provider)
+    target = replace(target, provider=target.provider or options.provider)
     targets_sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     parallel = _parallel(options, mode)
     shard = _shard(options, mode, target, targets_sha256)
     if shard is not None:
-        target = msgspec.structs.replace(target, hosts=target.hosts[shard.index - 1 :: shard.count])
+        target = replace(target, hosts=target.hosts[shard.index - 1 :: shard.count])
     if target.provider != options.provider:
         raise UsageError(f"{path}: provider: found {target.provider!r}, but --provider={options.provider}")
     if extra := kind_of(target).extra:
@@ -247,8 +243,8 @@ def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) 
     if options.soak is not None:
         if not 0 <= options.soak <= 86400:  # noqa: PLR2004 - a day in seconds, as in the target file
             raise UsageError(f"--soak={options.soak}: seconds from 0 to 86400")
-        health = msgspec.structs.replace(target.health, soak_s=options.soak)
-        target = msgspec.structs.replace(target, health=health)
+        health = replace(target.health, soak_s=options.soak)
+        target = replace(target, health=health)
         if problem := confirm_problem(target):
             raise UsageError(f"--soak={options.soak:g}: rollback.confirm_s of {path} becomes {problem}")
     if options.keep_runs is not None and options.keep_runs < 1:

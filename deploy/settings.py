@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 
@@ -21,8 +22,7 @@ _RUNS = Path("reports", "runs")
 _KEYS = ("report-dir", "targets")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """The folders of the repository in which a command runs.
 
     Attributes:

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,8 +37,7 @@ _OPEN = {"http", "https", "git"}
 """Schemes of URLs that can be fetched without a key, and are the same from everywhere."""
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(msgspec.Struct, frozen=True):
     """A locked input of a flake.
 
     Attributes:
@@ -53,8 +51,7 @@ class Input:
     is_private: bool
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """A commit to send.
 
     Attributes:

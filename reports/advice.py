@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import Host, Record
@@ -17,8 +18,7 @@ _COMMANDS = 3
 """Hosts for which a command is shown."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """A step for a person, and the command that does it; empty if there is none."""
 
     text: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.facts import Leg as LegName
@@ -31,8 +32,7 @@ _INCIDENTAL = re.compile(r"\d+\.\d+|\d+(?= (?:s|ms|min|MB|bytes)\b)|(?<=process 
 """Times, sizes and process ids, which differ between hosts. Statuses, ports and exit codes show the cause."""
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """A check that explains the verdict.
 
     Attributes:

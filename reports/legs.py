@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD, Phase
@@ -14,8 +15,7 @@ from switchproof.deploy.record.record import Again, AuditResult, ClauseResult, H
 from switchproof.reports import text
 
 
-@dataclass(frozen=True)
-class Leg:
+class Leg(msgspec.Struct, frozen=True):
     """One leg of one host.
 
     Attributes:

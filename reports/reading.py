@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, ExitCode, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD
@@ -235,8 +236,7 @@ def waiver_words(result: WaiverResult) -> str:
             return f"the waiver of {about} ({terms}) is of a check that this run does not make{expired}"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A row of the table of hosts and clauses.
 
     Attributes:
@@ -272,8 +272,7 @@ def matrix(record: Record) -> tuple[list[Row], int]:
     return rows, len(record.hosts) - len(troubled)
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """Hosts that were left in one state.
 
     Attributes:
@@ -313,8 +312,7 @@ def state_words(state: HostState, count: int = 1) -> str:
     return f"{verb[count > 1]} {state.replace('-', ' ')}"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One finding of a preflight, with the hosts that it is about."""
 
     verdict: Verdict
@@ -332,8 +330,7 @@ def findings(record: Record) -> list[Finding]:
     return [Finding(verdict, message, names) for (verdict, message), names in hosts.items()]
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """What a deploy would change on hosts, as lines; of several hosts without their own systems' paths."""
 
     hosts: list[str]

@@ -6,10 +6,11 @@ import io
 import textwrap
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.text import Text
 
@@ -41,8 +42,7 @@ _SHAPES = {Verdict.FAILED: "failure", Verdict.INCONCLUSIVE: "error"}
 _NAMES_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One reason, with all its scenarios.
 
     Attributes:

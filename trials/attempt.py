@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import SwitchproofError
@@ -51,8 +51,7 @@ class NotPrepared(SwitchproofError):
         self.cause = cause
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """The settings that all scenarios of a trial share.
 
     Attributes:
@@ -71,7 +70,7 @@ class Setting:
     environ: Mapping[str, str]
     folder: Path
     sets_first: bool = False
-    token: str = dataclasses.field(default_factory=lambda: f"lab-{secrets.token_hex(16)}")
+    token: str = msgspec.field(default_factory=lambda: f"lab-{secrets.token_hex(16)}")
 
 
 def attempt(
@@ -104,9 +103,9 @@ def attempt(
     )
     try:
         seen = _see(setting, scenario, lab, given_up)
-        seen = dataclasses.replace(seen, fails_anyway=fails_anyway(first))
+        seen = replace(seen, fails_anyway=fails_anyway(first))
         judgements = tuple(judge(seen))
-        made = msgspec.structs.replace(
+        made = replace(
             made,
             findings=tuple(find(seen)),
             prepared=account.prepared(seen),
@@ -120,9 +119,9 @@ def attempt(
     except (SwitchproofError, OSError, ValueError, AssertionError) as error:
         cause = error.cause if isinstance(error, NotPrepared) else None
         judgements = unseen(scenario, f"it could not be tried or seen: {error}", cause)
-        made = msgspec.structs.replace(made, problem=str(error) or repr(error))
+        made = replace(made, problem=str(error) or repr(error))
     seconds = round(time.monotonic() - began, 3)
-    made = msgspec.structs.replace(made, judgements=judgements, verdict=verdict_of(judgements), seconds=seconds)
+    made = replace(made, judgements=judgements, verdict=verdict_of(judgements), seconds=seconds)
     return redacted(made, redact)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, System, Witness
 from switchproof.trials.record import Cause
@@ -15,8 +16,7 @@ _COMMIT = 40
 """Characters of a full commit."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """What was seen in a scenario, from which judgements are made.
 
     Attributes:

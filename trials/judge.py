@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping
 
-import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.providers.lab.trial.seen import Activation, Ended, Request, System
@@ -98,7 +98,7 @@ def _claim(seen: Seen, ended: Ended, system: System) -> Judgement:
             "it reported success, and the right system runs, is the profile and boots, "
             "but nixos-rebuild did not switch to it"
         )
-        return msgspec.structs.replace(_failed(Clause.CONVERGE, expected, partly), letter=True)
+        return replace(_failed(Clause.CONVERGE, expected, partly), letter=True)
     return _passed(Clause.CONVERGE, expected, "it reported success, and that is true")
 
 

@@ -6,7 +6,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _DEPTH = 3
 """Levels of texts quoted in texts, such as the AWS CLI's JSON in that of a CI service."""
@@ -95,8 +96,7 @@ _TRIED = re.compile(
 _DENIED = re.compile(r"\b(?:not|never|no|nothing|without|cannot|can't|couldn't|if|would|will|can|may)\b[^.;:]*$")
 
 
-@dataclass(frozen=True)
-class Rollback:
+class Rollback(msgspec.Struct, frozen=True):
     """What a path reported about a rollback.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.providers.lab.kinds import Shape
@@ -30,8 +31,7 @@ class Truth(enum.StrEnum):
     """An endpoint never answers; a path that waits forever reaches its time limit."""
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(msgspec.Struct, frozen=True):
     """A scenario of a trial.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import hashlib
 import importlib.metadata
@@ -15,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Clause
 from switchproof.deploy.errors import UsageError
@@ -79,8 +79,7 @@ _OTHERS = {
 """Options of a deploy that a trial refuses."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TrialPlan:
+class TrialPlan(msgspec.Struct, frozen=True):
     """The plan of a trial.
 
     Attributes:
@@ -203,7 +202,7 @@ class TrialSession:
         wanted = [each["scenario"] for each in params if "scenario" in each]
         name = files.run_name(self._started, "trial", self.plan.setting.shape, None)
         self._folder = files.make_folder(self.plan.parent, name)
-        setting = self.setting = dataclasses.replace(self.plan.setting, folder=self._folder)
+        setting = self.setting = replace(self.plan.setting, folder=self._folder)
         self._say(f"On trial: {setting.command.text}")
         self._say(f"{len(wanted)} scenarios on fresh lab hosts of the shape {setting.shape}, two at a time.\n")
         before = signal.signal(signal.SIGTERM, _interrupt)
@@ -297,7 +296,7 @@ class TrialSession:
             evidence=tuple(_evidence(folder, result, path) for result in tried for path in result.evidence),
         )
         made = redacted(made, self._redact)
-        return msgspec.structs.replace(made, redactions=dict(self._redact.counts))
+        return replace(made, redactions=dict(self._redact.counts))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """End with the verdict, the violations and the findings."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.cutover.proofs import Candidate
@@ -389,8 +391,7 @@ class _Judgement:
         )
 
 
-@dataclass(frozen=True)
-class _Demands:
+class _Demands(msgspec.Struct, frozen=True):
     """Makes the demand on a record, for the record's own commit."""
 
     terms: Terms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -23,8 +22,7 @@ from switchproof.deploy.trust.attestation import (
 from switchproof.deploy.trust.promotion import PROVING, Demand, Reason, judge_statement
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A canonical run that may prove a step.
 
     Attributes:

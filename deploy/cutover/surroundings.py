@@ -9,9 +9,10 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.target.declared import Declared, is_declared, matches
@@ -46,8 +47,7 @@ _OWN = ("switchproof-*",)
 _GENERATED = ("/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late")
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """A unit that systemd has loaded, with the real paths of its files."""
 
     name: str
@@ -55,8 +55,7 @@ class Unit:
     transient: bool
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """A process, with the path of its program and its command line."""
 
     pid: int
@@ -64,8 +63,7 @@ class Process:
     command: str
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """A socket that takes connections or datagrams, and the program that owns it."""
 
     protocol: str
@@ -76,8 +74,7 @@ class Listener:
         return f"{self.protocol} {self.address} by {self.owner or 'the kernel'}"
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """A unit of the contract, the user of its main process (None without one), and its settings for AWS."""
 
     name: str

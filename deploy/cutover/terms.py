@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Verdict
 
 
-@dataclass(frozen=True, kw_only=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The rules and the scope of a judgement of the cutover.
 
     Attributes:
@@ -49,8 +49,7 @@ class Terms:
     now: dt.datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a check of the cutover on a host."""
 
     title: str
@@ -58,8 +57,7 @@ class Answer:
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostAnswers:
+class HostAnswers(msgspec.Struct, frozen=True, kw_only=True):
     """The results of this audit on a host.
 
     Attributes:

@@ -19,7 +19,8 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.host import limits
@@ -33,8 +34,7 @@ class FrameError(Inconclusive):
     """The host's answer is not one complete frame, so nothing may be concluded from it."""
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """A checked answer of a host.
 
     Attributes:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 NUMBER = r"^[0-9]{0,12}$"
 SECONDS = r"^[0-9]{0,6}(\.[0-9]{1,6})?$"
@@ -17,8 +18,7 @@ TRUTH = r"^1?$"
 STORE_PATH = r"^(/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,200})?$"
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(msgspec.Struct, frozen=True):
     """A verb of the script.
 
     Attributes:
@@ -30,8 +30,7 @@ class Verb:
     asked_by: Literal["run", "person", "host"] = "run"
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(msgspec.Struct, frozen=True):
     """A variable that the script takes from its caller.
 
     Attributes:

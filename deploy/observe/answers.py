@@ -7,7 +7,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.target.types import Endpoint, JsonValue, ProbeKind
 
@@ -45,8 +47,7 @@ FROM_101 = frozenset({NOT_ACCEPTED, OTHERS_ACCEPTED, NOT_RUN})
 """Codes of the host's script for results that curl has no code for."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer of an endpoint, or why there was none.
 
     Attributes:

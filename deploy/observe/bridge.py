@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args
+
+import msgspec
 
 from switchproof.deploy.target.types import BridgedProgram
 
 State: TypeAlias = Literal["absent", "store", "gone", "other"]
 
 
-@dataclass(frozen=True)
-class Installed:
+class Installed(msgspec.Struct, frozen=True):
     """The state of a path where the bridge installs a program.
 
     Attributes:
@@ -71,8 +71,7 @@ def read_realised(text: str) -> dict[str, str]:
     return dict(line.split("\x1f", 1) for line in text.split("\n") if "\x1f" in line)
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(msgspec.Struct, frozen=True):
     """The programs of the bridge on one host: the expected and the observed ones.
 
     Attributes:

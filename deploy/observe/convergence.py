@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
 class Ending(enum.Enum):
@@ -69,8 +70,7 @@ _FAILED_JOB = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Convergence:
+class Convergence(msgspec.Struct, frozen=True):
     """The end of a job that changes a host.
 
     Attributes:
@@ -104,7 +104,7 @@ class Convergence:
     closure: str | None = None
     seconds: float | None = None
     limit_s: float | None = None
-    installed: Mapping[str, str] = field(default_factory=dict)
+    installed: Mapping[str, str] = msgspec.field(default_factory=dict)
     boot_problem: str = ""
     failing: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.host.frame import Frame, FrameError
@@ -22,8 +23,7 @@ class NothingEarlier(UsageError):
     refused = "a host has no such system to go back to"
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """A generation of the system profile.
 
     Attributes:
@@ -40,14 +40,13 @@ class Generation:
     there: bool
     current: bool
     commit: str
-    specialisations: Mapping[str, str] = field(default_factory=dict)
+    specialisations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"generation {self.number}{f' of commit {self.commit[:_SHOWN]}' if self.commit else ''}"
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """The systems that a host can go back to.
 
     Attributes:
@@ -80,16 +79,14 @@ class Past:
         return f"{toplevel} ({f'specialisation {names[0]!r} of ' if names else ''}{generation})"
 
 
-@dataclass(frozen=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """The system on a host at the end of a canonical run."""
 
     toplevel: str
     run: str
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The system that a rollback restores, chosen before anything changes.
 
     Attributes:
@@ -105,8 +102,7 @@ class Choice:
     intent: str
 
 
-@dataclass(frozen=True)
-class Returned:
+class Returned(msgspec.Struct, frozen=True):
     """A return of a host to its earlier system by itself: the run, the reason, both systems and the result."""
 
     run: str

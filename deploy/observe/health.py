@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
+
+import msgspec
 
 from switchproof.deploy.observe import asking
 from switchproof.deploy.observe.answers import (
@@ -28,8 +29,7 @@ from switchproof.deploy.target.types import Endpoint, Health, JsonValue
 _SHOWN = 300
 
 
-@dataclass(frozen=True)
-class EndpointSeen:
+class EndpointSeen(msgspec.Struct, frozen=True, dict=True):
     """One endpoint in one observation.
 
     Attributes:
@@ -44,7 +44,7 @@ class EndpointSeen:
     want: Endpoint
     health: Health
     observation: Observation
-    peers: Mapping[str, Endpoint] = field(default_factory=dict)
+    peers: Mapping[str, Endpoint] = msgspec.field(default_factory=dict)
 
     @property
     def units(self) -> list[Unit | str]:

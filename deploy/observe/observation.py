@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.answers import Answer, seconds
@@ -22,8 +23,7 @@ START_S = 5.0
 """Seconds by which systemd may note a unit's start later than its first process began, because it forks first."""
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """Everything that one `observe` saw.
 
     Attributes:
@@ -73,8 +73,8 @@ class Observation:
     listeners_problem: str = ""
     activated_s: float | None = None
     processes_problem: str = ""
-    programs: Mapping[str, Program] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, Program] = msgspec.field(default_factory=dict)
+    reasons: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def survivors(self) -> list[Process]:

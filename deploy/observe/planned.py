@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 
@@ -19,8 +20,7 @@ _NAMED = 12
 _MIB = 2**20
 
 
-@dataclass(frozen=True)
-class Differences:
+class Differences(msgspec.Struct, frozen=True):
     """The changes that a deploy would make.
 
     Attributes:

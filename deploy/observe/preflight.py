@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.parts.units import read_failed
@@ -39,8 +40,7 @@ _NIX = re.compile(r"^nix \(.{1,80}\) ([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4})
 _MEMORY = re.compile(r"^(MemAvailable|SwapFree): +([0-9]{1,15}) kB$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """A reason not to begin a deploy on a host.
 
     Attributes:
@@ -64,8 +64,7 @@ def describe(problems: Sequence[Problem]) -> str:
     return f"{texts}. On the host: {remedies}. Or change [preflight] in the target file"
 
 
-@dataclass(frozen=True)
-class Readiness:
+class Readiness(msgspec.Struct, frozen=True):
     """What a host answered to a preflight.
 
     Attributes:
@@ -87,8 +86,7 @@ class Readiness:
         return [problem for problem in self.problems if problem.finding in findings]
 
 
-@dataclass(frozen=True)
-class _Room:
+class _Room(msgspec.Struct, frozen=True):
     mount: str
     free: int
     inodes: int | None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.host.frame import Frame, FrameError
@@ -75,8 +76,7 @@ class RepositoryUnreachable(Inconclusive):
     """The host could not fetch from the repository, or could not use its checkout."""
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """A resolved revision.
 
     Attributes:

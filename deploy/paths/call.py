@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from switchproof.deploy.paths.readers.shell import Command, Scope
 from switchproof.deploy.paths.survey import Place
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from switchproof.deploy.paths.walk import Walker
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A text of shell, with its place.
 
     Attributes:
@@ -54,8 +54,7 @@ def script_text(path: str, text: str, caller: Text | None = None) -> Text:
     return Text(text, path, rows, entry=False, shared=caller.shared, provider=caller.provider)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """The call of a program.
 
     Attributes:

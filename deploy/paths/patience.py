@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+import msgspec
 
 STEPS = 400_000
 """Texts joined and recipes followed in one survey; a large repository needs about a hundredth of it."""
@@ -20,8 +21,7 @@ class OutOfPatience(Exception):
     """The survey has reached its limits."""
 
 
-@dataclass
-class _Patience:
+class _Patience(msgspec.Struct):
     steps: int
     until: float
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from switchproof.deploy.paths.meaning import sounds_like_deploy
 from switchproof.deploy.paths.survey import (
@@ -18,8 +18,7 @@ from switchproof.deploy.paths.survey import (
 )
 
 
-@dataclass
-class Trail:
+class Trail(msgspec.Struct):
     """The notes on one entry point.
 
     Attributes:
@@ -44,21 +43,21 @@ class Trail:
     kind: EntryKind
     name: str
     place: Place
-    providers: list[str] = field(default_factory=list)
-    actions: dict[tuple[str, Place], Action] = field(default_factory=dict)
-    findings: dict[tuple[Kind, Place], Finding] = field(default_factory=dict)
-    not_understood: dict[tuple[str, Place], NotUnderstood] = field(default_factory=dict)
+    providers: list[str] = msgspec.field(default_factory=list)
+    actions: dict[tuple[str, Place], Action] = msgspec.field(default_factory=dict)
+    findings: dict[tuple[Kind, Place], Finding] = msgspec.field(default_factory=dict)
+    not_understood: dict[tuple[str, Place], NotUnderstood] = msgspec.field(default_factory=dict)
     refused: bool = False
     did: bool = False
-    strings: list[Place] = field(default_factory=list)
-    copied: dict[str, str] = field(default_factory=dict)
+    strings: list[Place] = msgspec.field(default_factory=list)
+    copied: dict[str, str] = msgspec.field(default_factory=dict)
     fetched_branch: bool = False
     cloned: Place | None = None
     vouched: bool = False
     hosted: bool = False
     published: bool = False
     own_runner: bool = False
-    remote: list[Action] = field(default_factory=list)
+    remote: list[Action] = msgspec.field(default_factory=list)
 
     @property
     def deploys_to_runner(self) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.call import Call, Recipes, Text, script_text
 from switchproof.deploy.paths.files import Files

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from switchproof.deploy.connection import Connection, Provider
 
 Say: TypeAlias = Callable[[str], None]
 
 
-@dataclass
-class _Attempt:
+class _Attempt(msgspec.Struct):
     """The first connection to one host.
 
     Attributes:
@@ -22,7 +22,7 @@ class _Attempt:
         problem: The reason why there is none.
     """
 
-    ended: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = msgspec.field(default_factory=threading.Event)
     connection: Connection | None = None
     problem: Exception | None = None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.extras import Extra
@@ -16,8 +17,7 @@ Emulated: TypeAlias = Callable[[str, tuple[str, ...]], None]
 """Receives the name of a stand-in for the real thing, and the behaviour that it does not model."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The requirements of a run for a provider.
 
     Attributes:
@@ -35,8 +35,7 @@ class Opening:
     secrets: Mapping[str, str]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Kind(Way):
+class Kind(Way, frozen=True, kw_only=True, eq=False):
     """A kind of provider.
 
     Attributes:

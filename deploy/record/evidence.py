@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.host import limits
 
@@ -14,8 +15,7 @@ _LONGEST = 120
 _ODD = re.compile(r"[^A-Za-z0-9_.@:+\\\[\] -]")
 
 
-@dataclass
-class Shelf:
+class Shelf(msgspec.Struct):
     """The evidence kept of each host. Not thread-safe.
 
     Attributes:
@@ -23,8 +23,8 @@ class Shelf:
         names: The names in use, by host.
     """
 
-    used: Counter[str] = field(default_factory=Counter)
-    names: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    used: Counter[str] = msgspec.field(default_factory=Counter)
+    names: defaultdict[str, set[str]] = msgspec.field(default_factory=lambda: defaultdict(set))
 
     def fit(self, host: str, content: str) -> str | None:
         """Return the part of a text that fits; None if there is no room left."""

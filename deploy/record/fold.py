@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import (
     PROVEN_STATES,
@@ -122,8 +122,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> Record:
     record.waivers = _settled(begun.waivers, record)
     if begun.shard is not None:  # a waiver that is unused in this shard may be used in another one
         record.waivers = [
-            msgspec.structs.replace(result, state="not-asked") if result.state == "unused" else result
-            for result in record.waivers
+            replace(result, state="not-asked") if result.state == "unused" else result for result in record.waivers
         ]
     record.verdict = proven(record)
     unsettled = any(host.state not in PROVEN_STATES for host in record.hosts)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar, cast, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.host import limits
@@ -259,7 +260,7 @@ def _cut(value: _T) -> _T:
             cut = tuple(_cut(item) for item in value[: limits.CUT_ITEMS])
         case msgspec.Struct():
             fields = {name: _cut(getattr(value, name)) for name in value.__struct_fields__}
-            cut = msgspec.structs.replace(value, **fields)
+            cut = replace(value, **fields)
         case _:
             pass
     return cast("_T", cut)
@@ -286,5 +287,5 @@ def _cleaned(value: _T, redact: Redactor) -> _T:
                 field = getattr(value, name)
                 if field and name not in kept and (clean := _cleaned(field, redact)) is not field:
                     changed[name] = clean
-            cleaned = msgspec.structs.replace(value, **changed) if changed else value
+            cleaned = replace(value, **changed) if changed else value
     return cast("_T", cleaned)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import ExitCode, HostState, exit_code
 from switchproof.deploy.errors import UsageError
@@ -24,8 +24,7 @@ _DIGITS = 12
 """Digits of a digest in a message."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """The run of one shard.
 
     Attributes:
@@ -110,8 +109,8 @@ def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[
     hosts = tuple(dict.fromkeys(name for part in parts for name in (*part.shard.hosts, *part.begun.hosts)))
     seen = {name for part in parts for name in part.begun.hosts}
     example = [want for want in first.expected if want.host == first.hosts[0]]
-    missing = (msgspec.structs.replace(want, host=name) for name in hosts if name not in seen for want in example)
-    begun = msgspec.structs.replace(
+    missing = (replace(want, host=name) for name in hosts if name not in seen for want in example)
+    begun = replace(
         first,
         at=min(part.begun.at for part in parts),
         id=run,
@@ -145,7 +144,7 @@ def merge(parts: Sequence[Part], run: str, damaged: Sequence[str] = ()) -> list[
     ended = ev.RunFinished(at=at, exit_code=ExitCode.INCONCLUSIVE, redactions=redactions)
     record = fold([*events, ended])  # the verdict of a run that has ended, which its code follows from
     left = {host.state for host in record.hosts} - {HostState.UNKNOWN}
-    return [*events, msgspec.structs.replace(ended, exit_code=exit_code(record.verdict, left))]
+    return [*events, replace(ended, exit_code=exit_code(record.verdict, left))]
 
 
 def _refuse_overlaps(parts: Sequence[Part]) -> None:
@@ -226,16 +225,16 @@ def _short(value: str) -> str:
 def _shared(parts: Sequence[Part], at: dt.datetime) -> Iterator[ev.AnyEvent]:
     """Yield once the events that every part has about the run as a whole."""
     stood_in = {event.by: event for part in parts for event in part.events if isinstance(event, ev.Emulated)}
-    yield from (msgspec.structs.replace(event, at=at) for event in stood_in.values())
+    yield from (replace(event, at=at) for event in stood_in.values())
     resolved = [event for part in parts for event in part.events if isinstance(event, ev.RevisionResolved)]
     if resolved and {part.record.revision.sha for part in parts} == {resolved[0].sha}:
-        yield msgspec.structs.replace(resolved[0], at=at)
+        yield replace(resolved[0], at=at)
 
 
 def _own(part: Part) -> Iterator[ev.AnyEvent]:
     """Yield the events of a part about its hosts, with the paths of evidence in the merged run."""
     for event in part.events:
         if isinstance(event, ev.EvidenceKept):
-            yield msgspec.structs.replace(event, path=part.place_of(event))
+            yield replace(event, path=part.place_of(event))
         elif not isinstance(event, _OF_THE_WHOLE):
             yield event

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.errors import UsageError
@@ -34,8 +35,7 @@ State: TypeAlias = Literal["used", "unused", "expired", "open", "not-asked"]
 """
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """The verdict of one check on one leg of one host."""
 
     host: str

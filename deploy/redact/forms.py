@@ -10,11 +10,11 @@ import functools
 import heapq
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """One form of secret.
 
     Attributes:

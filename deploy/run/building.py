@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -56,8 +55,7 @@ _NO_DAEMON = re.compile(
 """The words of nix, also where a user who is not root has no daemon. What builds print comes behind their names."""
 
 
-@dataclass(frozen=True)
-class System:
+class System(msgspec.Struct, frozen=True):
     """The built system of one configuration.
 
     Attributes:

@@ -8,8 +8,9 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from switchproof.deploy.connection import (
     Connection,
@@ -50,8 +51,7 @@ def source_file(run: str) -> str:
     return f"{SOURCES}/{run}"
 
 
-@dataclass
-class _Sent:
+class _Sent(msgspec.Struct):
     """The number of exported bytes, and whether the export was read to its end."""
 
     size: int = 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Plan
@@ -28,8 +29,7 @@ _SHOWN = 3
 """Runs of a folder whose refusals are shown."""
 
 
-@dataclass
-class _Candidate:
+class _Candidate(msgspec.Struct):
     """A run that may permit the deploy."""
 
     folder: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from switchproof.deploy.contract import HostState, Verdict
 
@@ -21,8 +21,7 @@ def audited_state(verdict: Verdict) -> tuple[HostState, str]:
     return HostState.UNKNOWN, "Not every clause could be checked; nothing was changed."
 
 
-@dataclass(frozen=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True):
     """Everything that decides a host's state.
 
     Attributes:

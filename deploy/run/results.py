@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.errors import Inconclusive
 from switchproof.deploy.observe.boot.chosen import Boot
@@ -15,8 +16,7 @@ class Locked(Inconclusive):
     """Another deploy holds the host; nothing was touched."""
 
 
-@dataclass(frozen=True)
-class Before:
+class Before(msgspec.Struct, frozen=True):
     """The state of a host before anything changed; the host notes it as well."""
 
     system: System
@@ -24,15 +24,13 @@ class Before:
     failed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Diagnostics:
+class Diagnostics(msgspec.Struct, frozen=True):
     """A host's diagnostics after a failure: the path in the evidence of each part that is not empty."""
 
     parts: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Confirmation:
+class Confirmation(msgspec.Struct, frozen=True):
     """A host's answer to the request to keep the new system.
 
     Attributes:

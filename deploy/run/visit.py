@@ -7,9 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import HostUnready
@@ -251,7 +250,7 @@ class Visit:
         if settle:
             return health
         if self.plan.mode is Mode.AUDIT:
-            return msgspec.structs.replace(health, ready_s=0.0)
+            return replace(health, ready_s=0.0)
         return LOOK
 
     def _observe(self, health: Health) -> Observation:

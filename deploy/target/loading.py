@@ -8,11 +8,11 @@ import threading
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.record.waivers import with_whole_days
@@ -108,11 +108,11 @@ def load(
         target = _convert(path, values.put_into(raw, chosen | {builder}), kind, patterns)
         _refuse(path, problems(target, ways))
     machines: Iterable[Builder] = (*target.hosts, *target.builders)
-    return msgspec.structs.replace(
+    return replace(
         target,
         hosts=tuple(host for host in target.hosts if host.name in chosen),
         builders=tuple(machine for machine in machines if machine.name == builder),
-        build=msgspec.structs.replace(target.build, on=build or target.build.on),
+        build=replace(target.build, on=build or target.build.on),
     )
 
 
@@ -212,13 +212,12 @@ def _culprit(table: dict[str, Any], first: str, text: str) -> str:
     return next(iter(table))
 
 
-@dataclass(frozen=True)
-class _Environment:
+class _Environment(msgspec.Struct, frozen=True):
     """The environment that replaces values like `{ env = "NAME" }` of a target file."""
 
     path: Path
     variables: Mapping[str, str]
-    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    stand_ins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def put_into(self, raw: dict[str, Any], chosen: Collection[str] = ()) -> dict[str, Any]:
         """Insert the environment's values; hosts and builders that are not chosen get stand-ins.

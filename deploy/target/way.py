@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
@@ -19,8 +18,7 @@ _Key: TypeAlias = "tuple[str, Any] | tuple[str, Any, Any]"
 """A key's name, its type and its default."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Way:
+class Way(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A way to reach hosts, as its provider describes it for target files.
 
     Attributes:
@@ -41,8 +39,8 @@ class Way:
     table: type[msgspec.Struct] | None = None
     host: type[msgspec.Struct] | None = None
     find_problems: Callable[[Target, bool], Iterator[str]] = lambda *_: iter(())
-    patterns: Patterns = field(default_factory=dict)
-    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    patterns: Patterns = msgspec.field(default_factory=dict)
+    stand_ins: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def way_of(target: Target, ways: Sequence[_W]) -> _W | None:

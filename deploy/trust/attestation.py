@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.record.record import Evidence, Record
 from switchproof.deploy.trust.promotion import FETCH, Reason, Refusal
@@ -29,8 +30,7 @@ class Refused(Exception):
         self.refusal = Refusal(reason, sentence)
 
 
-@dataclass(frozen=True)
-class Attested:
+class Attested(msgspec.Struct, frozen=True):
     """A statement with a valid signature.
 
     Attributes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.record.record import ClauseResult, Host, Record
@@ -55,16 +56,14 @@ class Reason(enum.StrEnum):
     EVIDENCE = "evidence"
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """One reason, as a sentence with the record's value, the required value and a remedy."""
 
     reason: Reason
     sentence: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """The requirements for a record.
 
     Attributes:

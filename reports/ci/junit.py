@@ -15,7 +15,7 @@ from switchproof.deploy.redact.redactor import plain
 from switchproof.reports import causes, reading, text
 from switchproof.reports.legs import LEG_WORDS, legs_of
 
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _TAGS = {
     Verdict.FAILED: "failure",
     Verdict.INCONCLUSIVE: "error",

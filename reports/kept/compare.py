@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 from rich.console import Console
@@ -22,8 +21,7 @@ ABSENT = "absent"
 """The verdict shown for a check that only the other run has."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One fact of two runs.
 
     Attributes:
@@ -44,16 +42,14 @@ class Row:
         return self.left == self.right
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """Rows about one pair of hosts, or about the runs as a whole."""
 
     title: str
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """All rows of a comparison of two runs."""
 
     left: str

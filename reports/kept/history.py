@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode, Verdict
@@ -26,8 +27,7 @@ _CHARACTERS = 200
 """Characters shown of a message."""
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """A run that is read, and the name of its folder."""
 
     folder: str

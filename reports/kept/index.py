@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from statistics import median
 
+import msgspec
 from markupsafe import Markup
 
 from switchproof.deploy.command_line import Parser
@@ -42,8 +42,7 @@ _BAR, _GAP, _HEIGHT, _LEAST = 5, 2, 28, 2
 _OTHER_WORDS = {"going-on": "going on", "killed": "killed", "unreadable": "unreadable"}
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A run as the page shows it.
 
     Attributes:
@@ -61,8 +60,7 @@ class Entry:
     states: str = ""
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """The bar of one run in a trend, in units of the drawing."""
 
     x: int
@@ -71,8 +69,7 @@ class Bar:
     tone: str
 
 
-@dataclass(frozen=True)
-class Trend:
+class Trend(msgspec.Struct, frozen=True):
     """The verdicts and durations of the newest runs of one mode, the oldest first."""
 
     mode: str
@@ -87,8 +84,7 @@ class Trend:
         return max(len(self.bars) * (_BAR + _GAP), _BAR)
 
 
-@dataclass(frozen=True)
-class HostRow:
+class HostRow(msgspec.Struct, frozen=True):
     """One host in the kept runs: its newest run, the newest canonical one, and its verdicts over time."""
 
     name: str
@@ -98,8 +94,7 @@ class HostRow:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(msgspec.Struct, frozen=True):
     """The runs of one provider, the newest first."""
 
     name: str

@@ -6,8 +6,9 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.contract import HostState, RunVerdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD
@@ -21,8 +22,7 @@ _ON_THE_WAY_OUT = ".removed-"
 _NAMED = 5
 
 
-@dataclass(frozen=True)
-class Tidied:
+class Tidied(msgspec.Struct, frozen=True):
     """The result of tidying a folder of runs.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+import msgspec
 
 from switchproof.deploy.record.facts import Sample, Watch
 from switchproof.reports import text
@@ -29,8 +30,7 @@ _LABEL = 40
 """Approximate width of a tick's label."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One answer, or several equal ones in a row.
 
     Attributes:
@@ -76,8 +76,7 @@ def _answer(sample: Sample) -> str:
     return f"{sample.code}" if sample.good or not 200 <= sample.code < 300 else f"{sample.code}, not as it should be"  # noqa: PLR2004 - HTTP
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(msgspec.Struct, frozen=True):
     """The health of one endpoint, on an axis that all strips of its chart share.
 
     Attributes:
@@ -115,16 +114,14 @@ class Strip:
     probe: str = ""
 
 
-@dataclass(frozen=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """A mark on an axis, with its label."""
 
     at: int
     label: str
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True):
     """The strips of all endpoints of a host on one leg, and their axis."""
 
     strips: list[Strip]

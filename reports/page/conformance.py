@@ -6,11 +6,11 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import jinja2
+import msgspec
 from markupsafe import Markup
 
 from switchproof.deploy.contract import Verdict
@@ -38,8 +38,7 @@ _BETWEEN = re.compile(
 """The end of a line before a tag that begins a line of its own anyway; a browser makes a node of each."""
 
 
-@dataclass(frozen=True)
-class HostPart:
+class HostPart(msgspec.Struct, frozen=True):
     """One host as the page shows it.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD, EarlierHost, EarlierRun
@@ -12,8 +13,7 @@ from switchproof.deploy.record.record import Check, Host, Record
 from switchproof.reports import text
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A check of a host whose verdict changed, or that still does not pass.
 
     Attributes:
@@ -27,8 +27,7 @@ class Change:
     before: str
 
 
-@dataclass(frozen=True)
-class System:
+class System(msgspec.Struct, frozen=True):
     """The system of a host at the end of the earlier run and of this one, as store paths."""
 
     host: str
@@ -43,8 +42,7 @@ class System:
         return "the same" if self.before == self.after else "another"
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """The differences from one earlier run.
 
     Attributes:
@@ -63,11 +61,11 @@ class Difference:
     name: str
     link: str
     same_contract: bool
-    new: list[Change] = field(default_factory=list)
-    fixed: list[Change] = field(default_factory=list)
-    still: list[Change] = field(default_factory=list)
-    held: list[Change] = field(default_factory=list)
-    systems: list[System] = field(default_factory=list)
+    new: list[Change] = msgspec.field(default_factory=list)
+    fixed: list[Change] = msgspec.field(default_factory=list)
+    still: list[Change] = msgspec.field(default_factory=list)
+    held: list[Change] = msgspec.field(default_factory=list)
+    systems: list[System] = msgspec.field(default_factory=list)
 
     @property
     def sentence(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.record import Host, Record
@@ -13,8 +13,7 @@ SLOWER_S = 1.0
 """Seconds above the median that it must also take for that."""
 
 
-@dataclass(frozen=True)
-class Duration:
+class Duration(msgspec.Struct, frozen=True):
     """The total time of a host in one phase on one leg.
 
     Attributes:

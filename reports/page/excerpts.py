@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from switchproof.deploy.record.record import Evidence
 from switchproof.reports import text
@@ -42,8 +43,7 @@ _HEAD_TELLS = re.compile(r"/(?:status|show)/|/(?:sockets|disk|memory)\b|\.(?:fac
 """Files whose first lines matter most; in a log, the last ones do."""
 
 
-@dataclass(frozen=True)
-class Excerpt:
+class Excerpt(msgspec.Struct, frozen=True):
     """Lines of a file, or the reason why there are none.
 
     Attributes:

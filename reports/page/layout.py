@@ -7,9 +7,9 @@ import hashlib
 import html
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from markupsafe import Markup
 
 from switchproof.deploy.record.record import Record
@@ -35,8 +35,7 @@ _FILTER = re.compile(r'(<input [^>]*data-test-result="(\w+)")')
 """A check box, which pytest-html gives no label."""
 
 
-@dataclass(frozen=True)
-class SessionLog:
+class SessionLog(msgspec.Struct, frozen=True):
     """The parts of pytest-html's page that our page contains.
 
     Attributes:

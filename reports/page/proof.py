@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.record.record import Check, Evidence, Record
@@ -23,8 +24,7 @@ _MANY = 200
 """Number of checks above which a page explains the checks of one id only once, to stay small."""
 
 
-@dataclass(frozen=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     """An evidence file beside a check.
 
     Attributes:
@@ -42,8 +42,7 @@ class File:
     first: bool = False
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True):
     """A check of one clause, on one leg of one host.
 
     Attributes:
@@ -111,7 +110,7 @@ def proofs(record: Record, folder: Path | None) -> Proofs:
         proof = _proof(leg, check, anchor, shelf.files(check, anchor))
         explanation = (check.id, check.why, check.command)
         if many and explanation in explained and not proof.is_telling:
-            proof = dataclasses.replace(proof, explained=True)
+            proof = replace(proof, explained=True)
         explained.add(explanation)
         row.append(proof)
     return by_clause

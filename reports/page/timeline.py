@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.record import facts
 from switchproof.deploy.record.record import Host, PhaseTime, Record
@@ -55,8 +56,7 @@ MARKS: dict[facts.MomentKind, str] = {
 """The sign of each moment that is drawn as a point; other moments bound a span."""
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """A span of time in a lane.
 
     Attributes:
@@ -76,8 +76,7 @@ class Bar:
     problem: bool = False
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A moment in a lane."""
 
     kind: facts.MomentKind
@@ -86,8 +85,7 @@ class Mark:
     description: str
 
 
-@dataclass(frozen=True)
-class Lane:
+class Lane(msgspec.Struct, frozen=True):
     """One host in the drawing.
 
     Attributes:
@@ -103,16 +101,15 @@ class Lane:
 
     name: str
     y: int
-    phases: list[Bar] = field(default_factory=list)
-    spans: list[Bar] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    good: list[int] = field(default_factory=list)
-    bad: list[int] = field(default_factory=list)
-    legs: list[Tick] = field(default_factory=list)
+    phases: list[Bar] = msgspec.field(default_factory=list)
+    spans: list[Bar] = msgspec.field(default_factory=list)
+    marks: list[Mark] = msgspec.field(default_factory=list)
+    good: list[int] = msgspec.field(default_factory=list)
+    bad: list[int] = msgspec.field(default_factory=list)
+    legs: list[Tick] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One row of the table beside the drawing."""
 
     at_s: float
@@ -121,8 +118,7 @@ class Row:
     text: str
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """The drawing of a run, and its table."""
 
     lanes: list[Lane]
@@ -158,8 +154,7 @@ def draw(record: Record, hosts: Sequence[Host]) -> Timeline | None:
     return Timeline(lanes, ticks(axis.seconds, WIDTH), axis.seconds, began, rows)
 
 
-@dataclass(frozen=True)
-class _Axis:
+class _Axis(msgspec.Struct, frozen=True):
     began: dt.datetime
     seconds: float
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record.facts import LOOKING_AHEAD
@@ -15,8 +15,7 @@ from switchproof.reports.ways import vouched_by
 _REASON_CHARACTERS = 300
 
 
-@dataclass(frozen=True)
-class NotMade:
+class NotMade(msgspec.Struct, frozen=True):
     """Checks of one leg that proved nothing, for one reason.
 
     Attributes:
@@ -34,8 +33,7 @@ class NotMade:
     reason: str
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """A fact about a host that is not known."""
 
     host: str

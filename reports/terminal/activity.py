@@ -8,6 +8,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.record import events as ev
 from switchproof.reports import text
@@ -37,8 +39,7 @@ LAST_LINES = 5
 """Held-back lines of a host's log that are shown when a phase ends."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """A line about an event. A `passing` line repeats what a live table shows."""
 
     text: str

@@ -8,10 +8,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
+
+import msgspec
 
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
@@ -35,8 +36,7 @@ _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
 _CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """A verb that runs a session of pytest.
 
     Attributes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks import test_boots, test_confirmation, test_converge
 from switchproof.checks.fixtures import Shown
@@ -31,7 +30,7 @@ DONE = Convergence(
     log_path="evidence/a/converge.log",
     limit_s=60.0,
 )
-KILLED = dataclasses.replace(DONE, finished=False, status=None, unit=" Result=signal\n")
+KILLED = replace(DONE, finished=False, status=None, unit=" Result=signal\n")
 
 
 def observed(**changes: str | None) -> Observation:
@@ -52,7 +51,7 @@ def message(raised: pytest.ExceptionInfo[AssertionError]) -> list[str]:
 
 def test_switch_that_ended_well_passes_whatever_rebooted_later() -> None:
     """A result that the job wrote down counts, also where units failed or the host rebooted after it."""
-    for ended in (DONE, dataclasses.replace(DONE, status=4)):
+    for ended in (DONE, replace(DONE, status=4)):
         for reboot in ("", "the host rebooted"):
             test_converge.test_the_switch_ended_well(ended, reboot, Shown())
 
@@ -63,7 +62,7 @@ def test_switch_that_did_not_end_fails_or_is_inconclusive_by_its_reason() -> Non
         test_converge.test_the_switch_ended_well(KILLED, "the host rebooted", Shown())
     with pytest.raises(Inconclusive, match="was stopped by a signal; systemd reports for its unit: Result=signal"):
         test_converge.test_the_switch_ended_well(KILLED, "", Shown())
-    late = dataclasses.replace(KILLED, unit="Result=timeout", log="--- switch\nerror: waiting\n")
+    late = replace(KILLED, unit="Result=timeout", log="--- switch\nerror: waiting\n")
     with pytest.raises(AssertionError) as raised:
         test_converge.test_the_switch_ended_well(late, "", Shown())
     assert message(raised) == [
@@ -72,8 +71,8 @@ def test_switch_that_did_not_end_fails_or_is_inconclusive_by_its_reason() -> Non
         "error: waiting",
     ]
     with pytest.raises(AssertionError, match="did not end within 0 s"):
-        test_converge.test_the_switch_ended_well(dataclasses.replace(late, limit_s=None), "", Shown())
-    failed = dataclasses.replace(DONE, status=2, log="--- switch\nerror: x\n")
+        test_converge.test_the_switch_ended_well(replace(late, limit_s=None), "", Shown())
+    failed = replace(DONE, status=2, log="--- switch\nerror: x\n")
     with pytest.raises(AssertionError) as raised:
         test_converge.test_the_switch_ended_well(failed, "", Shown())
     assert message(raised) == [failed.ending.value, "the switch reported:", "error: x"]
@@ -87,18 +86,16 @@ def test_units_that_a_switch_names_are_shown() -> None:
     show = Shown()
     test_converge.test_no_unit_failed_in_the_switch(DONE, before(), set(), show)
     assert show.seen == "exit status 0; named as failed: none"
-    ended = dataclasses.replace(DONE, status=4, log=NAMED)
+    ended = replace(DONE, status=4, log=NAMED)
     test_converge.test_no_unit_failed_in_the_switch(ended, before("a.service"), {"b.service"}, show)
     assert show.seen == "exit status 4; named as failed: a.service, b.service"
     with pytest.raises(Inconclusive, match="did not get as far as its units"):
-        test_converge.test_no_unit_failed_in_the_switch(
-            dataclasses.replace(ended, status=2), before(), set(), Shown()
-        )
+        test_converge.test_no_unit_failed_in_the_switch(replace(ended, status=2), before(), set(), Shown())
 
 
 def test_unit_that_is_named_by_a_switch_without_failures_is_no_failure() -> None:
     """The exit status says whether units failed; a name in the log alone does not."""
-    ended = dataclasses.replace(DONE, log=NAMED)
+    ended = replace(DONE, log=NAMED)
     test_converge.test_no_unit_failed_in_the_switch(ended, before(), set(), Shown())
 
 
@@ -108,9 +105,7 @@ def test_boot_default_is_shown() -> None:
     test_converge.test_the_boot_default_could_be_set(DONE, show)
     assert show.seen == "set"
     with pytest.raises(AssertionError, match="could not be set: /boot is full"):
-        test_converge.test_the_boot_default_could_be_set(
-            dataclasses.replace(DONE, boot_problem="/boot is full"), show
-        )
+        test_converge.test_the_boot_default_could_be_set(replace(DONE, boot_problem="/boot is full"), show)
     assert show.seen == "/boot is full"
 
 
@@ -159,7 +154,7 @@ def test_running_system_is_held_against_the_expected_one() -> None:
 
 def test_the_system_itself_in_place_of_its_specialisation_is_named() -> None:
     """Of what was built the wrong part runs: the sentence says which."""
-    ended = dataclasses.replace(DONE, profile=TOPLEVEL)
+    ended = replace(DONE, profile=TOPLEVEL)
     check = test_converge.test_the_running_system_is_the_expected_one
     with pytest.raises(AssertionError, match=f"running {TOPLEVEL}: the host runs the system itself, "):
         check(observed(), OLD, "quiet", "", "", ended, Shown())
@@ -170,7 +165,7 @@ def test_the_system_itself_in_place_of_its_specialisation_is_named() -> None:
 def test_specialisation_that_the_system_does_not_have_is_one_sentence() -> None:
     """The host's words name those that it has."""
     log = "--- specialisation\nerror: /nix/store/x has no specialisation 'quiet'; it has: loud\n"
-    none = dataclasses.replace(DONE, status=1, stage="specialisation", log=log)
+    none = replace(DONE, status=1, stage="specialisation", log=log)
     with pytest.raises(AssertionError) as failed:
         test_converge.test_the_switch_ended_well(none, "", Shown())
     assert message(failed) == ["/nix/store/x has no specialisation 'quiet'; it has: loud; the host was not touched"]
@@ -364,7 +359,7 @@ def test_unit_that_failed_since_the_deploy_began_fails() -> None:
         check(observed(), before(), DONE, ["x.service", "y.service"], show)
     assert message(raised) == ["failed since the deploy began: x.service, y.service"]
     assert show.seen == "x.service, y.service"
-    ended = dataclasses.replace(DONE, log="--- switch\nFailed to start y.service\n")
+    ended = replace(DONE, log="--- switch\nFailed to start y.service\n")
     with pytest.raises(AssertionError) as raised:
         check(observed(), before(), ended, ["x.service", "y.service"], show)
     assert message(raised) == [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks.endpoints import EndpointChecks
 from switchproof.checks.fixtures import Shown
@@ -165,7 +165,7 @@ def test_probe_program_with_a_port_must_have_both() -> None:
     want = msgspec.structs.replace(PROBE, listen="127.0.0.1:8080")
     good = program("live system /nix/store/x/bin/ask\n", want=want)
     shown("test_its_port_is_its_own", good)
-    without = dataclasses.replace(good, observation=dataclasses.replace(good.observation, listeners=()))
+    without = replace(good, observation=replace(good.observation, listeners=()))
     assert "nobody listens on" in failure("test_its_port_is_its_own", without)
 
 
@@ -239,7 +239,7 @@ def test_each_condition_of_the_soak_fails_alone(parts: dict[str, str | None], he
 def test_watch_is_shown_to_the_millisecond_beside_its_limit() -> None:
     """A reader sees how long the host was watched, and how long it might have been."""
     endpoint = seen()
-    endpoint = dataclasses.replace(endpoint, observation=dataclasses.replace(endpoint.observation, watched_s=4.12349))
+    endpoint = replace(endpoint, observation=replace(endpoint.observation, watched_s=4.12349))
     show = shown("test_it_stays_healthy", endpoint)
     assert (show.took_s, show.limit_s) == (4.123, HELD.longest_s)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks import test_preflight
 from switchproof.checks.fixtures import Shown
@@ -45,9 +45,9 @@ def test_a_ready_host_passes_every_check() -> None:
 @pytest.mark.parametrize("finding", get_args(Finding))
 def test_each_finding_fails_one_check_if_it_refuses(finding: Finding) -> None:
     """No finding of the target file is without a check; one that only warns passes, and is shown."""
-    found = dataclasses.replace(READY, problems=(Problem(finding, "it is too little"),))
+    found = replace(READY, problems=(Problem(finding, "it is too little"),))
     assert verdicts(found) == ["failed"]
-    warns = dataclasses.replace(found, limits=Preflight(refuse=()))
+    warns = replace(found, limits=Preflight(refuse=()))
     assert verdicts(warns) == []
     shown = [Shown() for _ in CHECKS]
     for check, each in zip(CHECKS, shown, strict=True):
@@ -58,14 +58,14 @@ def test_each_finding_fails_one_check_if_it_refuses(finding: Finding) -> None:
 @pytest.mark.parametrize("finding", get_args(Finding))
 def test_what_was_not_seen_is_inconclusive_unless_something_refuses(finding: Finding) -> None:
     """A host is not called ready for what it did not say; what is certainly wrong counts more."""
-    assert verdicts(dataclasses.replace(READY, unseen={finding: "no answer"})) == ["inconclusive"]
-    both = dataclasses.replace(READY, unseen={finding: "no answer"}, problems=(Problem(finding, "too little"),))
+    assert verdicts(replace(READY, unseen={finding: "no answer"})) == ["inconclusive"]
+    both = replace(READY, unseen={finding: "no answer"}, problems=(Problem(finding, "too little"),))
     assert verdicts(both) == ["failed"]
 
 
 def test_a_held_host_and_missing_commands_refuse_whatever_the_table_says() -> None:
     """No target file lets a deploy begin there."""
-    lax = dataclasses.replace(READY, limits=Preflight(refuse=()), holder="run r of Ada", commands=("git", "ss"))
+    lax = replace(READY, limits=Preflight(refuse=()), holder="run r of Ada", commands=("git", "ss"))
     for readiness, told in (
         (READY, ["the host is free", "lacks none"]),
         (lax, ["run r of Ada", "lacks git ss"]),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks import test_declared, test_gone, test_hypervisor, test_plan, test_revision
 from switchproof.checks.fixtures import Shown
@@ -61,7 +61,7 @@ def test_host_must_be_noted_before_anything_changes() -> None:
     show = Shown()
     test_revision.test_the_host_was_noted_before_anything_changed(noted, show)
     assert show.seen == TOPLEVEL
-    nothing = dataclasses.replace(noted, system=dataclasses.replace(noted.system, running=""))
+    nothing = replace(noted, system=replace(noted.system, running=""))
     with pytest.raises(AssertionError, match="did not report which system it runs"):
         test_revision.test_the_host_was_noted_before_anything_changed(nothing, show)
     assert show.seen == "nothing"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks import test_boots, test_confirmation, test_converge, test_diagnostics
 from switchproof.checks.fixtures import Booting, Diagnosis, Shown
@@ -132,14 +132,14 @@ def test_only_a_confirmation_that_the_host_takes_passes(outcome: str, kind: type
 def test_one_system_with_one_set_of_programs_is_the_same() -> None:
     """Another system, profile or program of the bridge is another; when a host boots next is no matter."""
     link = Installed("store", f"{OLD}/bin/x", OLD)
-    one = dataclasses.replace(read_system(frame({})), installed={"x": link})
+    one = replace(read_system(frame({})), installed={"x": link})
     assert is_same(one, one)
-    assert is_same(one, dataclasses.replace(one, boot_id="another", generation=7))
-    assert not is_same(one, dataclasses.replace(one, running=OLD))
-    assert not is_same(one, dataclasses.replace(one, profile=OLD))
-    assert not is_same(one, dataclasses.replace(one, installed={}))
+    assert is_same(one, replace(one, boot_id="another", generation=7))
+    assert not is_same(one, replace(one, running=OLD))
+    assert not is_same(one, replace(one, profile=OLD))
+    assert not is_same(one, replace(one, installed={}))
     for other in (Installed("gone", link.target, OLD), Installed("store", f"{OLD}/bin/y", OLD)):
-        assert not is_same(one, dataclasses.replace(one, installed={"x": other}))
+        assert not is_same(one, replace(one, installed={"x": other}))
 
 
 # H-2, A-15, D-3: how the switch ended.
@@ -159,7 +159,7 @@ ENDED = Convergence(
 def test_a_boot_default_that_could_not_be_set_fails() -> None:
     """What the job said of it is the message."""
     test_converge.test_the_boot_default_could_be_set(ENDED, Shown())
-    ended = dataclasses.replace(ENDED, boot_problem="Could not acquire lock")
+    ended = replace(ENDED, boot_problem="Could not acquire lock")
     with pytest.raises(AssertionError, match="Could not acquire lock"):
         test_converge.test_the_boot_default_could_be_set(ended, Shown())
 
@@ -184,7 +184,7 @@ NAMED = "--- switch\nwarning: the following units failed: a.service, b.service\n
 )
 def test_exit_status_4_must_be_explained(log: str, failed: tuple[str, ...], unwell: set[str], says: str) -> None:
     """Each unit that the switch names failed before, or fails its own clause; nobody named explains nothing."""
-    ended = dataclasses.replace(ENDED, status=4, log=log)
+    ended = replace(ENDED, status=4, log=log)
     if not says:
         test_converge.test_no_unit_failed_in_the_switch(ended, before(*failed), unwell, Shown())
         return
@@ -194,7 +194,7 @@ def test_exit_status_4_must_be_explained(log: str, failed: tuple[str, ...], unwe
 
 def test_a_message_s_first_line_says_something_without_the_others() -> None:
     """The terminal and the report's first screen show it alone; what is quoted follows on lines of its own."""
-    ended = dataclasses.replace(ENDED, status=4, log=NAMED)
+    ended = replace(ENDED, status=4, log=NAMED)
     with pytest.raises(AssertionError) as raised:
         test_converge.test_no_unit_failed_in_the_switch(ended, before(), set(), Shown())
     first, _, quoted = str(raised.value).partition("\n")
@@ -264,13 +264,13 @@ def test_machines_and_containers_that_were_not_looked_at_fail() -> None:
             True,
         )
         show = Shown()
-        check(dataclasses.replace(owed, machines=(), containers=()), show)
+        check(replace(owed, machines=(), containers=()), show)
         assert show.expected == none
-        check(dataclasses.replace(owed, seen=frozenset("xy"), entered=frozenset("xy")), show)
+        check(replace(owed, seen=frozenset("xy"), entered=frozenset("xy")), show)
         assert show.expected == f"the {kind} of x, y"
         assert show.seen == "emitted: x, y"
         with pytest.raises(AssertionError, match=f"the {kind} of y was not {says}"):
-            check(dataclasses.replace(owed, seen=frozenset("x"), entered=frozenset("x")), Shown())
+            check(replace(owed, seen=frozenset("x"), entered=frozenset("x")), Shown())
 
 
 def test_diagnosis_says_whether_it_was_needed() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from pathlib import Path
 from types import ModuleType
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.cutover.audit import ON_HOSTS, prepare
 from switchproof.deploy.errors import UsageError
@@ -96,7 +96,7 @@ def test_other_groups_may_be_named(tmp_path: Path) -> None:
     """Which groups are staging and production is the target file's to say."""
     plan = asked(tmp_path)
     target = msgspec.structs.replace(plan.target, cutover=CutoverTerms(staging="production", production="gone"))
-    prepared = prepare(dataclasses.replace(plan, target=target), contract_sha256_of, {})
+    prepared = prepare(replace(plan, target=target), contract_sha256_of, {})
     assert prepared is not None
     assert prepared.terms.staging == ("production", frozenset({"a"}))
     assert prepared.terms.production == ("gone", frozenset())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import ConnectionFacts
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.providers.lab import sample
 from switchproof.deploy.providers.lab.sample import REVISIONS, Edit, Revision, build_repository, tree
@@ -81,7 +81,7 @@ def test_a_broken_revision_says_what_fails(revision: Revision) -> None:
 def test_an_edit_that_does_not_fit_is_refused() -> None:
     """An edit whose old text is gone from the file is an error that names the revision and the file."""
     main = next(revision for revision in REVISIONS if revision.name == "main")
-    stray = dataclasses.replace(main, edits=(Edit("settings.nix", "no such text", ""),))
+    stray = replace(main, edits=(Edit("settings.nix", "no such text", ""),))
     with pytest.raises(ValueError, match=r"refs/heads/main: settings\.nix must hold 'no such text' once"):
         tree(stray)
 

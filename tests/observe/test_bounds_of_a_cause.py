@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.observe.causes.container import read_container
 from switchproof.deploy.observe.causes.in_machine import Case, find_cause

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.observe.convergence import Convergence, Ending
 
@@ -88,7 +87,7 @@ def test_specialisation_that_is_missing_touches_nothing() -> None:
 )
 def test_profile_s_system_boots_before_its_specialisation(profile: str, boots: tuple[str, ...]) -> None:
     """Where both are the same, or an older host names no profile, it is what runs."""
-    assert dataclasses.replace(ended(), profile=profile).boots == boots
+    assert replace(ended(), profile=profile).boots == boots
 
 
 def test_build_never_activates() -> None:

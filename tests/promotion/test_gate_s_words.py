@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Plan
@@ -16,12 +16,12 @@ from tests.promotion.runs import CONTRACT, NOW, OTHER_COMMIT, Keys, changed, fai
 
 
 def undemanding(plan: Plan) -> Plan:
-    return dataclasses.replace(plan, target=target())
+    return replace(plan, target=target())
 
 
 def test_deploy_that_asks_for_no_record_needs_none(run: Path, keys: Keys) -> None:
     """Without the option there is no gate, and nothing that let the deploy through."""
-    plan = dataclasses.replace(production(run, keys.allowed()), gate=None)
+    plan = replace(production(run, keys.allowed()), gate=None)
     assert pass_gate(plan, CONTRACT, NOW) is None
 
 

@@ -26,7 +26,7 @@ def statement(record: Record | None = None) -> Statement:
 
 
 def demand(**changes: Any) -> Demand:
-    return Demand(**({name: getattr(DEMAND, name) for name in Demand.__dataclass_fields__} | changes))
+    return Demand(**({name: getattr(DEMAND, name) for name in Demand.__struct_fields__} | changes))
 
 
 def test_a_canonical_staging_run_lets_the_deploy_through() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from jsonschema import Draft202012Validator
 from msgspec import Meta
+from msgspec.structs import replace
 
 from switchproof.deploy import providers
 from switchproof.deploy.connection import ConnectionFacts, Provider

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from switchproof.deploy.trust.promotion import Reason, judge_record
 from switchproof.reports.__main__ import main
@@ -92,7 +93,7 @@ def test_the_gate_refuses_another_contract_in_a_sentence_that_names_both() -> No
     """The page of records quotes it with the digests that were found and are needed."""
     record = staging()
     record.contract_sha256 = "1a2b3c4d5e6f" + "0" * 52
-    demand = type(DEMAND)(**(vars(DEMAND) | {"contract_sha256": "0f9e8d7c6b5a" + "0" * 52}))
+    demand = type(DEMAND)(**(asdict(DEMAND) | {"contract_sha256": "0f9e8d7c6b5a" + "0" * 52}))
     (refusal,) = judge_record(record, demand)
     assert refusal.reason is Reason.CONTRACT
     assert " ".join(PAGE.split()).count(refusal.sentence.partition(": ")[0]) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Self
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import HostKeyChanged
 from switchproof.deploy.contract import HostState
@@ -492,7 +492,7 @@ class FakeWorkshop:
 def on_runner(folder: Path, *hosts: Host) -> Drive:
     drive = Drive(folder, *hosts)
     target = msgspec.structs.replace(drive.plan.target, build=Build(on="runner"))
-    drive.fleet.plan = dataclasses.replace(drive.plan, target=target)
+    drive.fleet.plan = replace(drive.plan, target=target)
     return drive
 
 
@@ -541,7 +541,7 @@ def with_source(folder: Path, *inputs: str) -> Drive:
     """A deploy to two hosts of a commit that the runner sends."""
     drive = Drive(folder, Host("a"), Host("b"))
     source = Source(folder, SHA, inputs=tuple(Input(name, "git+ssh://x/y", is_private=True) for name in inputs))
-    plan = dataclasses.replace(drive.plan, source=source)
+    plan = replace(drive.plan, source=source)
     drive.fleet.plan = plan
     for journey in drive.fleet.journeys.values():
         journey.plan = plan

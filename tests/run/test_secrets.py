@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import HostState
 from switchproof.deploy.target.types import Preflight
@@ -41,7 +41,7 @@ def test_secrets_that_only_warn_are_told_after_the_switch(tmp_path: Path) -> Non
     host = Host("a", ends={"converge": LOCKED})
     drive = Drive(tmp_path, host)
     target = msgspec.structs.replace(drive.plan.target, preflight=Preflight(refuse=()))
-    drive.fleet.journeys["a"].plan = dataclasses.replace(drive.plan, target=target)
+    drive.fleet.journeys["a"].plan = replace(drive.plan, target=target)
     assert drive.run() == {"a": HostState.CONVERGED}
     assert told(host) == ["", "1"]
     assert drive.words.count("The host cannot decrypt /nix/store/a.age: no identity matched.") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import inspect
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from switchproof.checks.fixtures import Booting, RuntimeUnit
 from switchproof.collection.items import Place
@@ -41,7 +41,7 @@ def asked(fixture: str, **given: object) -> Any:
 
 
 def before(system: str = OLD, profile: str | None = None, *failed: str) -> Before:
-    noted = dataclasses.replace(
+    noted = replace(
         SEEN.system, running=system, profile=system if profile is None else profile, installed={"x": LINK}
     )
     return Before(noted, SEEN.units, failed)
@@ -261,7 +261,7 @@ def test_problem_that_came_first_is_told() -> None:
 def test_units_that_failed_anew_are_those_outside_the_contract() -> None:
     """What failed before, and what has a clause of its own, is left out."""
     names = ("z.service", "a.service", "old.service", HYPERVISOR)
-    observation = dataclasses.replace(SEEN, failed=names)
+    observation = replace(SEEN, failed=names)
     noted = before(OLD, None, "old.service", "gone.service")
     found = asked("newly_failed", session=session(), before=noted, observation=observation)
     assert found == ["a.service", "z.service"]
@@ -270,7 +270,7 @@ def test_units_that_failed_anew_are_those_outside_the_contract() -> None:
 def test_units_behind_what_is_not_healthy_are_unwell() -> None:
     """An endpoint that the target file does not have says nothing."""
     settled = {"hypervisor": "healthy", "live": "unhealthy", "other": "unhealthy"}
-    observation = dataclasses.replace(SEEN, settled=settled)
+    observation = replace(SEEN, settled=settled)
     found = asked("unhealthy_units", session=session(), observation=observation)
     assert found == set(TARGET.runtime["live"].units)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Options, Plan, make_plan
@@ -96,7 +96,7 @@ def test_hosts_through_ssm_take_systems_from_the_runner(tmp_path: Path) -> None:
     text = (TARGETS / "aws.toml").read_text(encoding="utf-8") + '\n[build]\nrepository = "file:///srv/a.git"\n'
     file.write_text(text, encoding="utf-8")
     options = Options(provider="aws", sha="main", build="runner", targets=str(file))
-    audit = dataclasses.replace(options, audit=True)
+    audit = replace(options, audit=True)
     assert plan(options, {**os.environ, **AWS}).target.build.on == "runner"
     file.write_text(f'{text}\n[ssm]\ndocument = "Own-Verbs"\n', encoding="utf-8")
     assert plan(audit, {**os.environ, **AWS}).target.build.on == "runner"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from switchproof.trials import account
 from tests.trials.seeing import ASKED, BEFORE, UNCHANGED, activation, ended, seen
@@ -29,7 +29,7 @@ def test_nothing_is_told_as_that() -> None:
     given = seen(
         "good", ended(None), cut=False, **UNCHANGED | {"limits": ("its stand-in builds flakes only",), "logins": 2}
     )
-    given = dataclasses.replace(given, first_by_path=True)
+    given = replace(given, first_by_path=True)
     assert "deployed by the path itself" in account.prepared(given)
     assert account.host_saw(given) == (
         "no activation; no request; logged in 2 times; the lab could not: its stand-in builds flakes only; "

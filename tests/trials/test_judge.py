@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.providers.lab.revisions import FAILS_BESIDE
@@ -220,14 +220,14 @@ def test_a_failure_with_diagnostics_passes_a_bad_scenario(name: str) -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_a_path_that_fails_for_a_good_commit_as_well_has_not_noticed_the_fault(name: str) -> None:
     """A script whose checks are for other services fails on every host; its diagnostics are judged all the same."""
-    given = dataclasses.replace(seen(name, ended(1, output=DIAGNOSTICS)), fails_anyway=True)
+    given = replace(seen(name, ended(1, output=DIAGNOSTICS)), fails_anyway=True)
     assert verdicts(given) == {given.scenario.clause: OPEN, Clause.DIAGNOSTICS: PASSED}
     (judgement,) = (each for each in judge(given) if each.verdict is OPEN)
     assert (judgement.cause, judgement.seen) == (
         Cause.FAILS_ANYWAY,
         "it ended with exit code 1, as it did for a good commit",
     )
-    told_success = dataclasses.replace(seen(name, ended(0)), fails_anyway=True)
+    told_success = replace(seen(name, ended(0)), fails_anyway=True)
     assert verdicts(told_success) == {given.scenario.clause: FAILED}
 
 
@@ -429,7 +429,7 @@ def test_what_a_path_says_of_its_way_back_is_held_against_the_host(
 ) -> None:
     """A way back to what the path had not deployed is not held against it, unless it says that it went back."""
     given = seen("hypervisor-500", ended(1, output=output), after=system(BEFORE if back else ASKED))
-    given = dataclasses.replace(given, first_by_path=first_by_path)
+    given = replace(given, first_by_path=first_by_path)
     assert [each.id for each in find(given)] == found
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An entry of a boot loader's menu.
 
     Attributes:
@@ -25,8 +24,7 @@ class Entry:
         return f"{self.system or 'no NixOS system'} ({self.name}{f', by {self.why}' if self.why else ''})"
 
 
-@dataclass(frozen=True)
-class Boot:
+class Boot(msgspec.Struct, frozen=True):
     """The next boots of a host.
 
     Attributes:

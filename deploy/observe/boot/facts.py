@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame, FrameError
 
 _FIELD = "\x1f"
 
 
-@dataclass(frozen=True)
-class BootFile:
+class BootFile(msgspec.Struct, frozen=True):
     """A file that a boot loader reads.
 
     Attributes:
@@ -30,8 +30,7 @@ class BootFile:
         return self.path.rpartition("/")[2]
 
 
-@dataclass(frozen=True)
-class BootFacts:
+class BootFacts(msgspec.Struct, frozen=True):
     """Everything that decides what a host boots.
 
     Attributes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
 from switchproof.deploy.observe.boot.facts import BootFacts
@@ -21,20 +23,18 @@ _MENU_ID = re.compile(r"(?:--id(?:\s+|=)|\$\{?menuentry_id_option\}?\s+)(?:\"([^
 _FROM_ELSEWHERE = ("blscfg", "configfile")
 
 
-@dataclass
-class _Node:
+class _Node(msgspec.Struct):
     """An entry of the menu, or a submenu with entries of its own."""
 
     title: str
     id: str
     submenu: bool
     system: str = ""
-    missing: list[str] = field(default_factory=list)
-    entries: list[_Node] = field(default_factory=list)
+    missing: list[str] = msgspec.field(default_factory=list)
+    entries: list[_Node] = msgspec.field(default_factory=list)
 
 
-@dataclass
-class _Read:
+class _Read(msgspec.Struct):
     """The state of reading the configuration."""
 
     variables: dict[str, str]
@@ -43,8 +43,7 @@ class _Read:
     doubt: str = ""
 
 
-@dataclass(frozen=True)
-class _Branch:
+class _Branch(msgspec.Struct, frozen=True):
     """A branch of an `if`; None stands for what only GRUB can decide.
 
     Attributes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
 from switchproof.deploy.observe.boot.facts import BootFacts, BootFile
@@ -22,8 +23,7 @@ _FAT = {"vfat", "msdos"}
 _ENTRY = r"(?:/boot|/efi|/boot/efi)/loader/entries/[^/]+"
 
 
-@dataclass(frozen=True)
-class MenuEntry:
+class MenuEntry(msgspec.Struct, frozen=True):
     """An entry as systemd-boot reads it; `left` and `done` count its tries, None without boot counting."""
 
     id: str
@@ -82,8 +82,7 @@ def _doubt(facts: BootFacts) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """The settings that choose the default: pattern and origin of each, the strongest first."""
 
     preferred: tuple[tuple[str, str], ...]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.observe.answers import json_problem
 from switchproof.deploy.observe.health import EndpointSeen
@@ -64,8 +65,7 @@ class Case(enum.StrEnum):
     MISTAKEN = "the container runs another workload"
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """The cause of an unhealthy workload: the case, the evidence for it, and a remedy."""
 
     case: Case

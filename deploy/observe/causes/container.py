@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.observe.causes.machine import Machine, read_machine
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(msgspec.Struct, frozen=True):
     """A container, and the messages of the systemd outside and inside in the minute before.
 
     Both parts have the type of a machine: a process, and how it ended each time.

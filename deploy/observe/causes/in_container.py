@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from switchproof.deploy.observe.causes.case import CUT_SHORT, Case, Cause, from_answer
 from switchproof.deploy.observe.causes.container import Container

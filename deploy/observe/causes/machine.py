@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 _LINE = re.compile(r"(\d{1,12}\.\d{1,9}) \S+ [^\[:]*(?:\[\d+\])?: (.*)")
 _EXIT = re.compile(r"Main process exited, code=(\w+), status=(\d+)/(\w+)|Deactivated successfully")
@@ -17,8 +18,7 @@ RECENT_S = 20.0
 """Seconds after a restart for which the cause of that restart still counts."""
 
 
-@dataclass(frozen=True)
-class Tap:
+class Tap(msgspec.Struct, frozen=True):
     """The machine's network interface on the host.
 
     Attributes:
@@ -32,8 +32,7 @@ class Tap:
     master: str
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """A machine, and the messages of systemd and of its console in the minute before.
 
     Attributes:

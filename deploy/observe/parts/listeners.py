@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.parts.text import lines_of, sections_named
@@ -14,8 +15,7 @@ _DEVICE = re.compile(r"%[^:\]]+(?=:\d+$)")
 _MAPPED = re.compile(r"^\[::ffff:([0-9.]+)\]")
 
 
-@dataclass(frozen=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """A process that listens on a TCP address or a unix socket.
 
     Attributes:

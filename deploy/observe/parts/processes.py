@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.parts.text import lines_of, pairs
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """A process of a unit.
 
     Attributes:
@@ -34,8 +33,7 @@ class Process:
         return self.executable.endswith("_(deleted)")
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """The file that an `exec` probe runs.
 
     Attributes:

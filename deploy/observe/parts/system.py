@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.bridge import Installed, read_installed
@@ -12,8 +13,7 @@ from switchproof.deploy.observe.parts.text import refuse_malformed
 from switchproof.deploy.record.events import SystemIdentity
 
 
-@dataclass(frozen=True)
-class System:
+class System(msgspec.Struct, frozen=True):
     """The system that a host runs, the one it has set, and the one it booted.
 
     Attributes:
@@ -41,7 +41,7 @@ class System:
     boot_id: str
     nar_hash: str = ""
     wrapped: str = ""
-    installed: Mapping[str, Installed] = field(default_factory=dict)
+    installed: Mapping[str, Installed] = msgspec.field(default_factory=dict)
     reboot_parts: tuple[str, ...] = ()
     kernels: tuple[str, str] = ("", "")
     specialisation: str = ""

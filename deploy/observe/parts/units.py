@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.host.frame import Frame, FrameError
 from switchproof.deploy.observe.parts.text import lines_of, number_of, pairs, refuse_malformed
@@ -17,8 +18,7 @@ _COMMAND = re.compile(
 _CONTROL = ("/etc/systemd/system.control/", "/run/systemd/")
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """A systemd unit of the contract, as systemd shows it.
 
     Attributes:

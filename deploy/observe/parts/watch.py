@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.host.frame import Frame
 from switchproof.deploy.observe.answers import Answer, read_answer, seconds
 from switchproof.deploy.observe.parts.text import lines_of
 
 
-@dataclass(frozen=True)
-class Presence:
+class Presence(msgspec.Struct, frozen=True):
     """The state of a unit at one moment of the watch; another pid, invocation or restart count is another process."""
 
     active: str
@@ -31,8 +32,7 @@ class Presence:
         return f"{self.active} ({self.sub}), pid {self.pid}, {self.restarts} restarts"
 
 
-@dataclass(frozen=True)
-class Streak:
+class Streak(msgspec.Struct, frozen=True):
     """The consecutive good answers at the end of an endpoint's watch.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.meaning import PYTHON
 from switchproof.deploy.paths.programs.python_text import follow_python

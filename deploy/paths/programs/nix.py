@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.meaning import SWITCHES, moving_flake
 from switchproof.deploy.paths.programs.shells import inline

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.call import script_text
 from switchproof.deploy.paths.meaning import HOST_DUTIES, HOST_SCRIPT, PYTHON, SHELLS

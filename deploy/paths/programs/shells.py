@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.programs.scripts import find_script, run_file, run_path
 from switchproof.deploy.paths.readers.shell import Command, Scope
@@ -34,7 +35,10 @@ def run_shell(walker: Walker, call: Call) -> None:
             return
     if words and words[0][0] != "-" and words[0][0] != "/dev/stdin":
         for path in words[0]:
-            run_path(walker, replace(call, name=path if "/" in path else f"./{path}", words=tuple(words[1:])))
+            run_path(
+                walker,
+                replace(call, name=path if "/" in path else f"./{path}", words=tuple(words[1:])),
+            )
         return
     run_stdin(walker, call, needed=bool(words) or call.command.piped is not None)
 
@@ -61,7 +65,13 @@ def run_stdin(
     elif command.stdin:
         _run_read(walker, replace(script_call, text=text), command.stdin)
     elif command.piped and command.piped.heredoc and command.piped.words[0][0] in {"cat", "tee"}:
-        run_stdin(walker, replace(call, command=command.piped), needed=True, provider=provider, arguments=arguments)
+        run_stdin(
+            walker,
+            replace(call, command=command.piped),
+            needed=True,
+            provider=provider,
+            arguments=arguments,
+        )
     elif command.piped and command.piped.words[0][0] == "cat" and len(command.piped.words) > 1:
         _run_read(walker, replace(script_call, text=text), [word[0] for word in command.piped.words[1:]])
     elif command.piped and command.piped.words[0][0] in {"echo", "printf"}:

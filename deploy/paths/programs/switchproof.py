@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.meaning import HOST_SCRIPT, is_moving
 from switchproof.deploy.paths.survey import Kind

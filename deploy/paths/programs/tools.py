@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.meaning import key_problem
 from switchproof.deploy.paths.survey import Kind
@@ -18,8 +20,7 @@ Subcommand = tuple[str, ...]
 """Arguments that follow each other, without options between them."""
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A tool that changes hosts.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from switchproof.deploy.errors import SwitchproofError
 from switchproof.deploy.paths.files import Files
@@ -23,8 +24,7 @@ class NotYaml(SwitchproofError):
         self.line = line
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A value of a YAML file, with its place.
 
     Attributes:

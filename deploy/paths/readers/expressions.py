@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.paths.patience import step
 from switchproof.deploy.paths.values import Values, either, mark
@@ -12,8 +13,7 @@ _EXPRESSION = re.compile(r"\$\{\{((?:(?!\$\{\{|\}\}).)*)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
 
-@dataclass
-class Context:
+class Context(msgspec.Struct):
     """The values that expressions can refer to.
 
     Attributes:
@@ -24,11 +24,11 @@ class Context:
         marks: The possible values of inserted marks; filled as texts are read.
     """
 
-    env: dict[str, Values] = field(default_factory=dict)
-    inputs: dict[str, Values] = field(default_factory=dict)
-    matrix: dict[str, Values] = field(default_factory=dict)
+    env: dict[str, Values] = msgspec.field(default_factory=dict)
+    inputs: dict[str, Values] = msgspec.field(default_factory=dict)
+    matrix: dict[str, Values] = msgspec.field(default_factory=dict)
     folder: str = "."
-    marks: dict[str, Values] = field(default_factory=dict)
+    marks: dict[str, Values] = msgspec.field(default_factory=dict)
 
     def fill(self, text: str) -> str:
         """Return a text with its known expressions replaced.

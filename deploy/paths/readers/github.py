@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.paths.call import Text
 from switchproof.deploy.paths.files import Files
@@ -48,8 +49,7 @@ _HEREDOC = re.compile(r"(?<!<)<<-?\s*[\\'\"]?([A-Za-z_]\w*)")
 _DEEPEST = 10
 
 
-@dataclass
-class Pipeline:
+class Pipeline(msgspec.Struct):
     """The configuration of a pipeline: its file and all included files.
 
     Attributes:
@@ -59,8 +59,8 @@ class Pipeline:
     """
 
     root: str
-    parts: dict[str, list[Node]] = field(default_factory=dict)
-    strange: list[tuple[Place, str]] = field(default_factory=list)
+    parts: dict[str, list[Node]] = msgspec.field(default_factory=dict)
+    strange: list[tuple[Place, str]] = msgspec.field(default_factory=list)
 
 
 class Pipelines:

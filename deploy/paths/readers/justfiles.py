@@ -10,9 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
@@ -35,8 +37,7 @@ class NotRead(Exception):
     """A justfile cannot be read; the message says why."""
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(msgspec.Struct, frozen=True):
     """The call of a recipe: its arguments, its variables, and the provider of the machine."""
 
     name: str

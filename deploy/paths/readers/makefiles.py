@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.call import Call, Text
 from switchproof.deploy.paths.files import Files
@@ -29,8 +31,7 @@ _CONTINUED = re.compile(rb"\\\n(?=[ \t]*\n)")
 _REFERENCE = re.compile(r"\$(?:\(([^()]*(?:\([^()]*\)[^()]*)*)\)|\{([^{}]*)\}|(\$)|([@<^?*%+|]))")
 
 
-@dataclass(frozen=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """A rule of a target: the targets that it needs, and the lines of its recipe with their line numbers."""
 
     file: str

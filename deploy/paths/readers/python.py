@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from switchproof.deploy.paths.files import Files
 
@@ -19,8 +20,7 @@ _OWN = frozenset({"switchproof", "conftest"})
 """Switchproof's own packages, whose sessions are recognised by how pytest is called."""
 
 
-@dataclass(frozen=True)
-class Suspicion:
+class Suspicion(msgspec.Struct, frozen=True):
     """A line with which a program can reach a host.
 
     Attributes:
@@ -36,8 +36,7 @@ class Suspicion:
     of_aws: bool = False
 
 
-@dataclass
-class Suspect:
+class Suspect(msgspec.Struct):
     """A program and the modules of the repository that it imports.
 
     Args:
@@ -45,7 +44,7 @@ class Suspect:
     """
 
     files: Files
-    _seen: set[str] = field(default_factory=set)
+    _seen: set[str] = msgspec.field(default_factory=set)
 
     def look(self, text: str, path: str | None) -> Iterator[Suspicion]:
         """Yield every line with which a program can reach a host.

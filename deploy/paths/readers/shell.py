@@ -10,8 +10,10 @@ import functools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.paths.survey import Place
 from switchproof.deploy.paths.values import Values, either, filled, is_known, joined, mark
@@ -30,8 +32,7 @@ _WRITING = frozenset({">", ">>", ">|", "&>", "&>>"})
 _DEFAULTS = frozenset({":-", "-", ":=", "="})
 
 
-@dataclass
-class Scope:
+class Scope(msgspec.Struct):
     """The state of a shell while it runs.
 
     Attributes:
@@ -44,17 +45,16 @@ class Scope:
         called_at: The line that called the running function; None outside of one.
     """
 
-    variables: dict[str, Values] = field(default_factory=dict)
+    variables: dict[str, Values] = msgspec.field(default_factory=dict)
     arguments: list[Values] | None = None
     script: str | None = None
     folder: str = "."
-    functions: dict[str, tuple[Node, Reader]] = field(default_factory=dict)
-    marks: dict[str, Values] = field(default_factory=dict)
+    functions: dict[str, tuple[Node, Reader]] = msgspec.field(default_factory=dict)
+    marks: dict[str, Values] = msgspec.field(default_factory=dict)
     called_at: Place | None = None
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One simple command.
 
     Attributes:
@@ -74,7 +74,7 @@ class Command:
     words: tuple[Values, ...]
     row: int
     conditional: bool
-    assigned: dict[str, Values] = field(default_factory=dict)
+    assigned: dict[str, Values] = msgspec.field(default_factory=dict)
     heredoc: Values | None = None
     heredoc_row: int = 0
     heredoc_lines: tuple[int, ...] = ()
@@ -84,8 +84,7 @@ class Command:
     forwards: bool = False
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """A variable that is set for all following commands."""
 
     name: str
@@ -93,8 +92,7 @@ class Assignment:
     row: int
 
 
-@dataclass(frozen=True)
-class Strange:
+class Strange(msgspec.Struct, frozen=True):
     """A part of the text that the parser does not accept as shell."""
 
     row: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from switchproof.deploy.host import limits
 from switchproof.deploy.providers.aws.carrier import TooLong
@@ -15,8 +16,7 @@ SLOW_S = 70.0
 """Additional seconds of the agent if it cannot reach the bucket: 30 for each of two streams."""
 
 
-@dataclass
-class Bucket:
+class Bucket(msgspec.Struct):
     """The state of the target file's bucket for one instance. Thread-safe.
 
     Attributes:
@@ -32,7 +32,7 @@ class Bucket:
     say: Callable[[str], None]
     _proved: bool = False
     _given_up: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     @property
     def usable(self) -> bool:

@@ -14,9 +14,10 @@ import re
 import shlex
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
+
+import msgspec
 
 from switchproof.deploy.connection import Program, Question
 from switchproof.deploy.errors import Inconclusive
@@ -53,8 +54,7 @@ class TooLong(Inconclusive):
     """The host's answer exceeds the limits of a run; it would do so again."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The answer of the host's half to one question.
 
     Attributes:
@@ -77,8 +77,7 @@ class Answer:
     piece: bytes = b""
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """A program for the carrier: a file, its interpreter, and its variables."""
 
     file: bytes
@@ -105,8 +104,7 @@ class Load:
         return hashlib.sha256(self.file).hexdigest()
 
 
-@dataclass(frozen=True)
-class Errand:
+class Errand(msgspec.Struct, frozen=True):
     """A task for the host's half.
 
     Attributes:

@@ -8,8 +8,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from switchproof.deploy.connection import AnswerTooLong, ConnectionLost
 from switchproof.deploy.providers.aws import status
@@ -44,8 +45,7 @@ class GivenUp(Exception):
     """The waiting was stopped."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The final status of a command, and the output that SSM returned."""
 
     command: str

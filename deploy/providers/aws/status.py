@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 
 class Fate(enum.Enum):
@@ -27,8 +28,7 @@ class Fate(enum.Enum):
     """It may have run, or may still be running."""
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """The meaning of a status, with a text for people."""
 
     fate: Fate

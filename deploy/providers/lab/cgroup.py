@@ -4,8 +4,9 @@ import contextlib
 import errno
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.providers.lab import mounts
 from switchproof.deploy.providers.lab.errors import LabError
@@ -25,8 +26,7 @@ def hierarchies() -> tuple[Path | None, Path | None]:
     return unified, named
 
 
-@dataclass(frozen=True)
-class Cgroup:
+class Cgroup(msgspec.Struct, frozen=True):
     """A cgroup by name, directly below the root of each hierarchy; its sub-groups are `keeper` and `host`."""
 
     name: str

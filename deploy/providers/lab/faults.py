@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from switchproof.deploy.observe.causes.in_machine import Case
 from switchproof.deploy.providers.lab.errors import LabError, LabMisused
@@ -17,8 +18,7 @@ SERVING_TIMEOUT_S: Final = 300.0
 """Seconds until repaired sandboxes answer; a busy machine takes much longer than an idle one."""
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A fault of a sandbox, which stays until it is repaired, whatever is deployed meanwhile.
 
     Attributes:

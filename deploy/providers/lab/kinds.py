@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Shape = Literal["ovh", "aws"]
 Runtime = Literal["microvm", "netns"]
 Suite = Literal["trixie", "forky"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabOptions:
+class LabOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the lab for a run.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab import folders, process
@@ -14,8 +15,7 @@ FIRST_BOOT = Path(__file__).parent / "first-boot.sh"
 FIRST_BOOT_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """This machine's support for KVM.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.errors import UsageError
@@ -129,7 +129,7 @@ class Lab:
         if self.state.runtime == "microvm" or self.state.shape == "aws":
             for host in self.hosts.values():
                 host.wait_serving(timeout_s=started + START_TIMEOUT_S - time.monotonic())
-        self.state = msgspec.structs.replace(self.state, complete=True)
+        self.state = replace(self.state, complete=True)
         self.state.write()
         progress(f"Hosts are ready ({time.monotonic() - started:.1f} s), with {self.state.runtime_text}.")
 
@@ -173,8 +173,7 @@ def _delete(folder: Path) -> None:
     mounts.delete(folder)
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """The properties of a new lab."""
 
     hosts: tuple[str, ...]

@@ -4,10 +4,11 @@ import ctypes
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from types import MappingProxyType
+
+import msgspec
 
 from switchproof.deploy.providers.lab import cgroup, process
 from switchproof.deploy.providers.lab.errors import LabError, LabUnavailable
@@ -36,8 +37,7 @@ INSTANCES = 24
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """The facts about this machine."""
 
     platform: str

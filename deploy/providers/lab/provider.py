@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
-import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import Connection, Provider
 from switchproof.deploy.errors import UsageError
@@ -129,10 +129,8 @@ class LabProvider:
 
         endpoint = self._stack.enter_context(SsmEndpoint.serve(lab))
         self._stack.enter_context(_environment(endpoint.environment, endpoint.misleading))
-        hosts = tuple(
-            msgspec.structs.replace(host, instance=endpoint.instance_ids[host.name]) for host in target.hosts
-        )
-        return AwsProvider(msgspec.structs.replace(target, hosts=hosts), prove=prove, emulated=emulated, say=say)
+        hosts = tuple(replace(host, instance=endpoint.instance_ids[host.name]) for host in target.hosts)
+        return AwsProvider(replace(target, hosts=hosts), prove=prove, emulated=emulated, say=say)
 
 
 class _environment:  # noqa: N801 - used as a function
@@ -218,7 +216,7 @@ def _over_ssh(lab: Lab, target: Target) -> Provider:
 
     def reached(machines: Sequence[Builder]) -> tuple[Builder, ...]:
         return tuple(
-            msgspec.structs.replace(
+            replace(
                 machine,
                 address=lab.hosts[machine.name].address,
                 port=lab.hosts[machine.name].port,
@@ -228,6 +226,6 @@ def _over_ssh(lab: Lab, target: Target) -> Provider:
             for machine in machines
         )
 
-    ssh = msgspec.structs.replace(target.table(Ssh), identity_files=(str(lab.identity_file),), agent=False)
+    ssh = replace(target.table(Ssh), identity_files=(str(lab.identity_file),), agent=False)
     hosts, builders = reached(target.hosts), reached(target.builders)
-    return SshProvider(msgspec.structs.replace(target, hosts=hosts, builders=builders, ssh=ssh))
+    return SshProvider(replace(target, hosts=hosts, builders=builders, ssh=ssh))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.providers.lab.kinds import Suite
 
@@ -89,8 +90,7 @@ HOOK = HERE / "install-guest-kernel.sh"
 SAMPLE = (HERE / "sample", HERE / "sample.py", HERE / "revisions.py")
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True):
     """One kind of image.
 
     Attributes:

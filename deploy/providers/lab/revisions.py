@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 Clause = Literal["revision", "converge", "hypervisor", "runtime"]
 FAILS_BESIDE: Final = "nightly-report"
 """The unit of broken/new-unit-failing that fails beside the contract's, without `.service`."""
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """A replacement in one file: `old` must stand there exactly once. An empty `old` makes a new file."""
 
     path: str
@@ -19,8 +19,7 @@ class Edit:
     new: str
 
 
-@dataclass(frozen=True)
-class Revision:
+class Revision(msgspec.Struct, frozen=True):
     """A commit that a branch or a tag of the sample repository names.
 
     Attributes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.providers.ssh.known_hosts import Pins
 
 
-@dataclass(frozen=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """A machine to connect to.
 
     Attributes:
@@ -39,4 +39,4 @@ class Hop:
     identities_only: bool = False
     agent: str = ""
     family: socket.AddressFamily = socket.AF_UNSPEC
-    algorithms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    algorithms: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

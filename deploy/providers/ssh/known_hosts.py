@@ -8,10 +8,10 @@ import hashlib
 import hmac
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import msgspec
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
@@ -26,8 +26,7 @@ _Marker: TypeAlias = Literal["", "@cert-authority", "@revoked"]
 _BLANKS = " \t"
 
 
-@dataclass(frozen=True)
-class Pins:
+class Pins(msgspec.Struct, frozen=True):
     """The host keys that a machine may present.
 
     Attributes:
@@ -44,8 +43,7 @@ class Pins:
     unusable: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     """One line: its hosts, and the key as written."""
 
     marker: _Marker

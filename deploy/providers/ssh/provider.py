@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import paramiko
+from msgspec.structs import replace
 
 from switchproof.deploy.connection import ConnectionFacts, ConnectionLost, ConnectionProblem, NotRoot, RootRefused
 from switchproof.deploy.errors import UsageError

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 TRY, SEVERITY = "Try: ", "Severity: "
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """What the report says about a check.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 
+import msgspec
 import pytest
 
 from switchproof.checks.fixtures import Shown
@@ -18,8 +18,7 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.target.types import Target
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What a check is about: a host, a leg of the run, and an endpoint if it is about one."""
 
     host: str

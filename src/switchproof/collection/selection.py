@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from switchproof.deploy.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Typed:
+class Typed(msgspec.Struct, frozen=True):
     """A plugin that holds the command line of a session that was started by the command `switchproof`.
 
     Attributes:

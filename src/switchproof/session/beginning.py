@@ -114,10 +114,11 @@ def _versions() -> dict[str, str]:
     """Return the versions of Python, of packages and of the system."""
     packages = ("pytest", "pytest-html", "pytest-testinfra", "paramiko", "boto3", "msgspec")
     versions = {"python": platform.python_version()}
+    system = os.uname()  # platform.platform() starts a program for the same
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of an extra
             versions[name] = importlib.metadata.version(name)
-    return {**versions, "platform": platform.platform()}
+    return {**versions, "platform": f"{system.sysname}-{system.release}-{system.machine}"}
 
 
 def notes_of(target: Target, waived: Sequence[facts.Waiver], environ: Mapping[str, str]) -> Iterator[str]:

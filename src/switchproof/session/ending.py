@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.contract import ExitCode, HostState, RunVerdict, Verdict, combine, exit_code
 from switchproof.deploy.errors import SwitchproofError
@@ -17,8 +18,7 @@ _UNTOUCHED = {HostState.UNCHANGED, HostState.FOUND_HEALTHY, HostState.FOUND_UNHE
 _SAFE = {*_UNTOUCHED, HostState.ROLLED_BACK, HostState.CONVERGED}
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """Everything that decides the exit code of a session.
 
     Attributes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from switchproof.deploy.errors import UsageError
@@ -15,8 +15,7 @@ _IDLE: tuple[object, ...] = (None, False, 0, "", "0", "no", [], ())
 """Values with which an option does nothing."""
 
 
-@dataclass(frozen=True)
-class Meddler:
+class Meddler(msgspec.Struct, frozen=True):
     """Something that changes how often, where or in which order checks run.
 
     Attributes:
@@ -31,7 +30,7 @@ class Meddler:
     """
 
     does: str
-    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    options: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     inis: Sequence[str] = ()
     variables: Sequence[str] = ()
     instead: str = ""

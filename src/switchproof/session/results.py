@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.contract import Clause, Verdict
 from switchproof.deploy.plan import Mode
@@ -11,8 +12,7 @@ from switchproof.deploy.record.events import ExpectedCheck
 from switchproof.deploy.record.facts import Leg
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Why a check cannot be tried.
 
     Attributes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec.structs import replace
 
 from switchproof.deploy.observe.boot import grub
 from switchproof.deploy.observe.boot.chosen import Boot, Entry
@@ -334,7 +333,7 @@ def test_configuration_that_was_cut_proves_nothing() -> None:
     """What the host left out may hold the default."""
     whole = grub_facts(grub_cfg())
     assert grub.choose(whole).doubt == ""
-    cut = dataclasses.replace(whole, cut=True)
+    cut = replace(whole, cut=True)
     assert grub.choose(cut) == Boot("grub", doubt="grub.cfg is too long to be read")
 
 

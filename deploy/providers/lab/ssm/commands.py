@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, replace
 
 from switchproof.deploy.providers.lab.ssm.documents import Document
 from switchproof.deploy.providers.lab.ssm.faults import Fault
@@ -18,8 +19,7 @@ from switchproof.deploy.providers.lab.ssm.outputs import STDERR_KEPT, Reply
 _ENDED = {"Success", "Failed", "TimedOut", "Cancelled"}
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """Durations of AWS and the agent, in seconds. The first three are invented, the others measured or from source.
 
     Attributes:
@@ -52,12 +52,11 @@ class Pace:
 
     def times(self, factor: float) -> Pace:
         """Return the pace with every duration multiplied."""
-        durations = {name: value * factor for name, value in dataclasses.asdict(self).items() if name.endswith("_s")}
-        return dataclasses.replace(self, **durations, output_rate=self.output_rate / factor)
+        durations = {name: value * factor for name, value in asdict(self).items() if name.endswith("_s")}
+        return replace(self, **durations, output_rate=self.output_rate / factor)
 
 
-@dataclass(frozen=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """Seconds of a command.
 
     Attributes:
@@ -71,27 +70,26 @@ class Spent:
     wait_s: float
 
 
-@dataclass
-class Command:
+class Command(msgspec.Struct):
     """One command to one instance, as AWS knows it."""
 
     request: Mapping[str, Any]
     instance: str
     document: Document
     faults: set[Fault]
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    accepted: float = field(default_factory=time.monotonic)
-    requested: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    id: str = msgspec.field(default_factory=lambda: str(uuid.uuid4()))
+    accepted: float = msgspec.field(default_factory=time.monotonic)
+    requested: dt.datetime = msgspec.field(default_factory=lambda: dt.datetime.now(dt.UTC))
     state: tuple[str, str] = ("Pending", "Pending")
     reply: Reply | None = None
     began: dt.datetime | None = None
     ended: dt.datetime | None = None
-    ending: threading.Event = field(default_factory=threading.Event)
+    ending: threading.Event = msgspec.field(default_factory=threading.Event)
     cancelled: bool = False
     died: bool = False
     known: float | None = None
     reported: float | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def set(self, status: str, details: str | None = None) -> None:
         """Set a status and its details together; a final status stays."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 
@@ -34,8 +35,7 @@ _PARAMETER = {
 }
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(msgspec.Struct, frozen=True):
     """A script for the agent.
 
     Attributes:
@@ -51,8 +51,7 @@ class Script:
     environment: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """A document of one aws:runShellScript step.
 
     Attributes:

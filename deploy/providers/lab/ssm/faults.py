@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import threading
-from dataclasses import dataclass, field
+
+import msgspec
 
 
 class Fault(enum.StrEnum):
@@ -46,20 +47,18 @@ class Fault(enum.StrEnum):
     """Only the first 200 characters of the output are returned."""
 
 
-@dataclass
-class _Planned:
+class _Planned(msgspec.Struct):
     fault: Fault
     operation: str
     times: int
     after: int
 
 
-@dataclass
-class Faults:
+class Faults(msgspec.Struct):
     """The planned faults. Thread-safe."""
 
-    _planned: list[_Planned] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _planned: list[_Planned] = msgspec.field(default_factory=list)
+    _lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def plan(self, fault: Fault, *, operation: str = "SendCommand", times: int = 1, after: int = 0) -> None:
         """Plan a fault.

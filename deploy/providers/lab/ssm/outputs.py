@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+import msgspec
 
 AGENT_KEPT, PLUGIN_KEPT = 24_000, 2_500
 """Bytes that the agent keeps of each stream, and of both together (ListCommandInvocations)."""
@@ -26,8 +27,7 @@ SUCCEED, FAIL = 168, 169
 _SKIPPED = "Further document steps will be skipped."
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """How a script ended.
 
     Attributes:
@@ -45,8 +45,7 @@ class Finished:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A reply of the agent.
 
     Attributes:

@@ -7,8 +7,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import LabHost
@@ -40,12 +41,11 @@ DELAYED_S: Final = 1.0
 POLL_S: Final = 0.05
 
 
-@dataclass
-class _Waiting:
+class _Waiting(msgspec.Struct):
     """A message that the agent has not acknowledged."""
 
     message: Mapping[str, str]
-    visible_at: float = field(default_factory=time.monotonic)
+    visible_at: float = msgspec.field(default_factory=time.monotonic)
 
 
 class RealInstance:

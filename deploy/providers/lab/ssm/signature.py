@@ -13,7 +13,8 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from switchproof.deploy.providers.lab.ssm.errors import Refused
 
@@ -28,8 +29,7 @@ _AUTHORIZATION = re.compile(
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """An access key.
 
     Attributes:
@@ -43,8 +43,7 @@ class Key:
     token: str = ""
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The keys of one start of the endpoint.
 
     Attributes:

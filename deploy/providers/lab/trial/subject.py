@@ -10,9 +10,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from switchproof.deploy.providers.lab.errors import CommandFailedError
 from switchproof.deploy.providers.lab.state import start_ticks
@@ -42,8 +43,7 @@ _NOT_PASSED_ON = ("AWS_", "CI_", "GITHUB_", "GITLAB_", "GIT_", "OVH_", "PYTEST_"
 _NOT_PASSED_ON_NAMES = frozenset({"CI", "FLAKE_ATTR", "DEPLOY_INSTANCE_ID", "DEPLOY_REPO_URL", "EC2_INSTANCE_ID"})
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """The command on trial.
 
     Attributes:

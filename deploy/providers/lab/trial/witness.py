@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from switchproof.deploy.providers.lab.errors import LabError
 from switchproof.deploy.providers.lab.host import LabHost
@@ -130,7 +130,7 @@ class Host:
                 switches.append(Activation(began=at, finished=None, toplevel=match[2], revision=revision))
             elif (index := _unfinished(switches, match[2])) is not None:
                 failed = int(match[3]) if match[3] else None
-                switches[index] = msgspec.structs.replace(switches[index], finished=_time(entry), failed=failed)
+                switches[index] = replace(switches[index], finished=_time(entry), failed=failed)
         return tuple(switches)
 
     def used_nixos_rebuild(self) -> bool:

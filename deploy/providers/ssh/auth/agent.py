@@ -7,7 +7,8 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 SIGN_S = 60.0
 """Seconds for a signature: a security key waits for a touch, `ssh-add -c` for a yes."""
@@ -24,8 +25,7 @@ class AgentError(Exception):
     """The agent did not answer in time, or its answer does not fit the request."""
 
 
-@dataclass(frozen=True)
-class AgentKey:
+class AgentKey(msgspec.Struct, frozen=True):
     """A key or certificate of the agent, as its public bytes."""
 
     kind: str

@@ -10,9 +10,9 @@ import io
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import paramiko
 
 from switchproof.deploy.providers.ssh.auth.agent import Agent, AgentKey
@@ -24,8 +24,7 @@ _KEY_FIELDS = {"ssh-ed25519": 1, "sk-ecdsa-sha2-nistp256@openssh.com": 3}
 _USER_CERTIFICATE = 1
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """A key or certificate to offer.
 
     Attributes:
@@ -46,8 +45,7 @@ class Offer:
         return f"{self.name} ({self.kind} {fingerprint(self.blob)}{self.note})"
 
 
-@dataclass(frozen=True)
-class _Public:
+class _Public(msgspec.Struct, frozen=True):
     """A public key or certificate from a file."""
 
     kind: str

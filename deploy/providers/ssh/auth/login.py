@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 
+import msgspec
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
@@ -14,8 +14,7 @@ from switchproof.deploy.providers.ssh.auth.identities import CERTIFICATE, Offer
 from switchproof.deploy.providers.ssh.transport import Transport
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A host's answer to a login request.
 
     Attributes:

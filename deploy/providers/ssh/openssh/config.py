@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.addresses import address_problem
@@ -16,8 +17,7 @@ from switchproof.deploy.providers.ssh.openssh.reading import Person, Reading, Se
 from switchproof.deploy.providers.ssh.openssh.values import FAMILIES, FLAG, expand_path, read_port
 
 
-@dataclass(frozen=True)
-class HostConfig:
+class HostConfig(msgspec.Struct, frozen=True):
     """The values of an ssh_config for one host.
 
     Attributes:
@@ -48,7 +48,7 @@ class HostConfig:
     jumps_at: str = ""
     host_key_alias: str = ""
     known_hosts: tuple[Path, ...] = ()
-    algorithms: dict[str, Setting] = field(default_factory=dict)
+    algorithms: dict[str, Setting] = msgspec.field(default_factory=dict)
 
 
 def read_host(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.addresses import address_problem
@@ -12,8 +13,7 @@ from switchproof.deploy.providers.ssh.addresses import address_problem
 _PLACE = re.compile(r"(?:\[(?P<literal>[^\[\]]+)\]|(?P<name>[^:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class JumpHost:
+class JumpHost(msgspec.Struct, frozen=True):
     """A jump host; `user` and `port` are None if the value does not give them."""
 
     host: str

@@ -8,8 +8,9 @@ import pwd
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.providers.ssh.openssh.directives import HONOURED, IGNORED, ONLY, OTHER_NAMES
@@ -37,8 +38,7 @@ _PROXIES = {"proxyjump", "proxycommand"}
 _UNSUPPORTED_CRITERIA = {"exec", "localnetwork", "tagged", "sessiontype", "version", "command"}
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """The arguments of a directive, with file and line."""
 
     words: tuple[str, ...]
@@ -50,8 +50,7 @@ class Setting:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """The local user and machine, for a file's tokens and conditions."""
 
     name: str
