@@ -20,7 +20,7 @@ import msgspec
 
 from bench.cost import Cost, processor_s, watching
 from bench.ground import PEERS, ROOT, Ground
-from switchproof.deploy.record.events import AnyEvent, PhaseFinished, PhaseStarted
+from switchproof.deploy.record.events import AnyEvent, PhaseFinished, RunStarted
 from switchproof.deploy.record.record import read_record
 
 LONGEST_S = 1200.0
@@ -175,8 +175,8 @@ class Pyinfra(Contender):
 
 
 def network_part(events: Sequence[AnyEvent]) -> float | None:
-    """Return the seconds from the first connection's begin to the last complete answer; None without such phases."""
-    began = [event.at for event in events if isinstance(event, PhaseStarted) and event.phase == "connect"]
+    """Return the seconds from the run's begin, before its first connection, to the last complete answer."""
+    began = [event.at for event in events if isinstance(event, RunStarted)]
     ended = [event.at for event in events if isinstance(event, PhaseFinished) and event.phase == "observe"]
     return (max(ended) - min(began)).total_seconds() if began and ended else None
 

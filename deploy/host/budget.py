@@ -12,6 +12,8 @@ from switchproof.deploy.target.types import Target
 
 LEGS = 5
 """Legs that one run may take with a host; a drill and its rollback are counted generously."""
+ANSWER_S = 60.0
+"""Seconds for a verb that does not wait."""
 FETCH_S = 900.0
 """Seconds for a host to fetch the repository; the host itself stops after 600."""
 

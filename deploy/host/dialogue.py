@@ -14,16 +14,18 @@ from contextlib import nullcontext
 
 from switchproof.deploy.connection import (
     AnswerTooLong,
+    AskingAhead,
     Completed,
     Connection,
     ConnectionLost,
     ConnectionProblem,
     DeadlineExceeded,
     Provider,
+    SentAhead,
 )
 from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.host import limits
-from switchproof.deploy.host.budget import Budget
+from switchproof.deploy.host.budget import ANSWER_S, Budget
 from switchproof.deploy.host.clocks import ClockBounds
 from switchproof.deploy.host.frame import Frame, FrameError, parse
 from switchproof.deploy.host.joblog import JobLog
@@ -36,9 +38,6 @@ from switchproof.deploy.observe.earlier import UNREACHED, read_returned
 from switchproof.deploy.record.events import ClockSeen, Connected, Happened, LogLine, Noted
 from switchproof.deploy.record.facts import Clock
 from switchproof.deploy.record.journal import Journal
-
-ANSWER_S = 60.0
-"""Seconds for a verb that does not wait."""
 
 FOLLOW_S = 5.0
 """Seconds that the host waits for news of a job before it answers without any."""
@@ -138,15 +137,20 @@ class Dialogue:
         self._patience.begin()
         asked_again = False
         while True:
-            nonce = secrets.token_hex(8)
-            waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
             try:
                 connection, sent = self._reached(), time.time()
                 variables = {**self._values, **values, **self._of_connection}
-                asked = question(verb, nonce, variables, waiting.hear if waiting else None)
+                ahead = self._asked_ahead(verb, variables)
+                nonce = ahead.nonce if ahead else secrets.token_hex(8)
+                waiting = Waiting(nonce, waits, timeout_s, self._log_line) if waits else None
+                hear = waiting.hear if waiting else None
                 self.questions += 1
                 with self._budget.waiting(), waiting.ticking() if waiting else nullcontext():
-                    done, received = connection.run(asked, timeout_s=timeout_s), time.time()
+                    if ahead:
+                        done, sent, received = ahead.answer(hear), ahead.sent, ahead.received
+                    else:
+                        asked = question(verb, nonce, variables, hear)
+                        done, received = connection.run(asked, timeout_s=timeout_s), time.time()
                 self._budget.take(len(done.stdout) + len(done.stderr))
                 if not (done.stdout or done.stderr or asked_again or self._stop.is_set()):
                     asked_again = True
@@ -177,6 +181,12 @@ class Dialogue:
             if lacking := frame.get("lacking").strip():
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
+
+    def _asked_ahead(self, verb: str, values: Mapping[str, str]) -> SentAhead | None:
+        """Return the question if it was sent before the run needed the answer."""
+        if not isinstance(self._provider, AskingAhead):
+            return None
+        return self._provider.asked_ahead(self._host, verb, values)
 
     def knock(self, within_s: float, over: threading.Event) -> str | None:
         """Open another connection to the host, repeatedly until the time is over.

@@ -1,16 +1,84 @@
-"""Connects to hosts while the rest of a run still loads, before its journal can take anything."""
+"""Connects to hosts while the rest of a run still loads, before its journal can take anything, and may ask them."""
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
 
-from switchproof.deploy.connection import Connection, Provider
+from switchproof.deploy.connection import Completed, Connection, Provider
+from switchproof.deploy.host.program import question
 
 Say: TypeAlias = Callable[[str], None]
+
+
+class First(msgspec.Struct, frozen=True):
+    """The first question to a host, which changes nothing there.
+
+    Attributes:
+        verb: A verb of the host's script.
+        values: All of its variables.
+        timeout_s: Seconds for the whole answer.
+    """
+
+    verb: str
+    values: Mapping[str, str]
+    timeout_s: float
+
+
+class Sent:
+    """A first question that is under way; see `SentAhead`.
+
+    Args:
+        first: The question.
+        connection: It is sent over this connection, which nothing else uses until the answer is there.
+    """
+
+    def __init__(self, first: First, connection: Connection) -> None:
+        self.first, self.nonce = first, secrets.token_hex(8)
+        self.sent, self.received = time.time(), 0.0
+        self._connection = connection
+        self._over = threading.Event()
+        self._done: Completed | Exception | None = None
+        self._hear: Callable[[bytes], None] | None = None
+        self._unheard: list[bytes] = []
+        self._hearing = threading.Lock()
+
+    def send(self) -> None:
+        """Send the question, and wait for the answer. Never raises."""
+        asked = question(self.first.verb, self.nonce, self.first.values, self._take)
+        self.sent = time.time()
+        try:
+            self._done = self._connection.run(asked, timeout_s=self.first.timeout_s)
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is needed
+            self._done = error
+        self.received = time.time()
+        self._over.set()
+
+    def answer(self, hear: Callable[[bytes], None] | None) -> Completed:
+        """Wait for the answer; see `SentAhead.answer`."""
+        with self._hearing:
+            unheard, self._unheard = self._unheard, []
+            self._hear = hear
+            if hear:
+                hear(b"".join(unheard))
+        self._over.wait()  # no longer than the question's own time
+        assert self._done is not None  # set before
+        if isinstance(self._done, Exception):
+            raise self._done
+        return self._done
+
+    def _take(self, piece: bytes) -> None:
+        with self._hearing:
+            if self._hear:
+                self._hear(piece)
+            else:
+                self._unheard.append(piece)
 
 
 class _Attempt(msgspec.Struct):
@@ -28,7 +96,7 @@ class _Attempt(msgspec.Struct):
 
 
 class Ahead:
-    """A provider that has begun to connect to hosts when the run opens it. Nothing is asked of a host.
+    """A provider that has begun to connect to hosts when the run opens it.
 
     The first connection to a host is the one that was begun, or its error; later ones are new. A connection that
     nobody takes is closed.
@@ -36,9 +104,13 @@ class Ahead:
     Args:
         hosts: The hosts to connect to at once, by name.
         make: Makes the provider; it gets what receives the lines that tell what a connection waits for.
+        first: The questions that are sent over these connections at once, by host.
     """
 
-    def __init__(self, hosts: Sequence[str], make: Callable[[Say], Provider]) -> None:
+    def __init__(
+        self, hosts: Sequence[str], make: Callable[[Say], Provider], first: Mapping[str, First] | None = None
+    ) -> None:
+        self._first, self._sent = first or {}, dict[str, Sent]()
         self._lock = threading.Lock()
         self._show: Say | None = None
         self._held: list[str] = []
@@ -84,6 +156,16 @@ class Ahead:
         assert attempt.connection is not None  # without a problem
         return attempt.connection
 
+    def asked_ahead(self, host: str, verb: str, values: Mapping[str, str]) -> Sent | None:
+        """Return the question that was sent ahead; see `AskingAhead.asked_ahead`."""
+        with self._lock:
+            sent = self._sent.pop(host, None)
+        if sent is None or (sent.first.verb, sent.first.values) == (verb, values):
+            return sent
+        with suppress(Exception):  # another question needs the connection
+            sent.answer(None)
+        return None
+
     def close(self) -> None:
         """Close the connections that nobody took, and the provider. Waits for nothing."""
         with self._lock:
@@ -96,6 +178,7 @@ class Ahead:
             self._provider.close()
 
     def _attempt(self, provider: Provider, host: str, attempt: _Attempt) -> None:
+        sent: Sent | None = None
         try:
             connection = provider.connect(host)
         except Exception as error:  # noqa: BLE001 - it is raised where the connection is needed
@@ -104,10 +187,14 @@ class Ahead:
             with self._lock:
                 attempt.connection = connection
                 unwanted = self._closed
+                if host in self._first and not unwanted:
+                    sent = self._sent[host] = Sent(self._first[host], connection)
             if unwanted:
                 connection.close()
         finally:
             attempt.ended.set()
+        if sent is not None:
+            sent.send()
 
     def _say(self, line: str) -> None:
         with self._lock:

@@ -24,6 +24,7 @@ from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.building import STORE_PATH, System
 from switchproof.deploy.run.sites import ASK_S, KILLED, Stock, last_lines
+from switchproof.deploy.run.variables import SOURCES, source_file
 from switchproof.deploy.source import Source
 
 TRIES = 3
@@ -39,16 +40,9 @@ _CHUNK, _SAY_S, _LONGEST = 2**17, 5.0, 300
 _FULL = re.compile("No space left on device|disk is full", re.IGNORECASE)
 """The words of the kernel and of nix's database; they also come where inodes or a quota are used up."""
 
-SOURCES = "/var/lib/switchproof/sources"
-
 
 class Sending(Connection, Feeding, Protocol):
     """A connection that asks and sends."""
-
-
-def source_file(run: str) -> str:
-    """Return the file on a host from which it fetches the commit that a run sends."""
-    return f"{SOURCES}/{run}"
 
 
 class _Sent(msgspec.Struct):

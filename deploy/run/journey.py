@@ -10,8 +10,7 @@ from contextlib import suppress
 from switchproof.deploy.connection import ConnectionProblem
 from switchproof.deploy.contract import HostState, Verdict
 from switchproof.deploy.errors import BuildFailed, Inconclusive, SwitchproofError, UsageError
-from switchproof.deploy.host.budget import FETCH_S
-from switchproof.deploy.host.dialogue import ANSWER_S
+from switchproof.deploy.host.budget import ANSWER_S, FETCH_S
 from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.observe.convergence import Convergence, Ending
@@ -29,10 +28,10 @@ from switchproof.deploy.record.events import (
 )
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
-from switchproof.deploy.run.delivery import source_file
 from switchproof.deploy.run.leaving import Departure, audited_state
 from switchproof.deploy.run.results import Confirmation, Diagnostics, is_same
 from switchproof.deploy.run.sites import Stock
+from switchproof.deploy.run.variables import source_file
 from switchproof.deploy.run.visit import LOOK, Visit
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +12,10 @@ from msgspec.structs import replace
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import HostUnready
 from switchproof.deploy.host import limits
-from switchproof.deploy.host.budget import Budget, longest_s
-from switchproof.deploy.host.dialogue import ANSWER_S, Dialogue
+from switchproof.deploy.host.budget import ANSWER_S, Budget, longest_s
+from switchproof.deploy.host.dialogue import Dialogue
 from switchproof.deploy.host.frame import Frame, read_sections
-from switchproof.deploy.host.program import bridge_values, endpoints, health_values
+from switchproof.deploy.host.program import health_values
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice, read_returned
 from switchproof.deploy.observe.observation import Observation, read_observation
@@ -43,9 +42,10 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.facts import Leg, Phase
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.run.account import Account
-from switchproof.deploy.run.delivery import Delivery, source_file
+from switchproof.deploy.run.delivery import Delivery
 from switchproof.deploy.run.knock import Knock
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
+from switchproof.deploy.run.variables import audit_health, variables_of
 from switchproof.deploy.target.types import Health, Host
 
 NO_STORE_PATH = "this nixos-rebuild takes no store path"
@@ -106,7 +106,7 @@ class Visit:
             provider,
             journal,
             stop=stop,
-            values=_values(host, plan, run, owner),
+            values=variables_of(host, plan, run, owner),
             budget=Budget(host.name, longest_s(plan.target)),
         )
         limits, build = plan.target.preflight, plan.target.build
@@ -246,12 +246,9 @@ class Visit:
         return self._return
 
     def _health(self, *, settle: bool) -> Health:
-        health = self.plan.target.health
         if settle:
-            return health
-        if self.plan.mode is Mode.AUDIT:
-            return replace(health, ready_s=0.0)
-        return LOOK
+            return self.plan.target.health
+        return audit_health(self.plan.target) if self.plan.mode is Mode.AUDIT else LOOK
 
     def _observe(self, health: Health) -> Observation:
         names = ", ".join(self.plan.target.endpoints)
@@ -354,22 +351,3 @@ class Visit:
                         questions=self._host_side.questions - asked,
                     )
                 )
-
-
-def _values(host: Host, plan: Plan, run: str, owner: str) -> dict[str, str]:
-    """Return the variables that every verb of the host's script needs."""
-    target = plan.target
-    return {
-        "WORKDIR": target.repository.checkout,
-        "REPO_URL": source_file(run) if plan.source else target.repository.url or "",
-        "NIX_FILE": target.repository.file or "",
-        "FLAKE_ATTR": target.attribute(host),
-        "SPECIALISATION": host.specialisation or "",
-        "SWITCHPROOF_RUN": run,
-        "SWITCHPROOF_OWNER": owner,
-        "SWITCHPROOF_LEASE_S": str(int(target.health.ready_s + target.health.soak_s + target.confirm_s + 600)),
-        "SWITCHPROOF_DEADMAN_S": str(math.ceil(target.confirm_s)),
-        "SWITCHPROOF_TIMEOUT_S": str(int(target.converge.timeout_s)),
-        "SWITCHPROOF_ENDPOINTS": endpoints(target),
-        **bridge_values(target.bridge),
-    }

@@ -10,9 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
-
-import msgspec
+from typing import Any, NamedTuple, NoReturn
 
 from switchproof.deploy.command_line import Parser
 from switchproof.deploy.contract import ExitCode
@@ -36,7 +34,7 @@ _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
 _CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
 
 
-class Session(msgspec.Struct, frozen=True):
+class Session(NamedTuple):
     """A verb that runs a session of pytest.
 
     Attributes:

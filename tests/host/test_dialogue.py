@@ -7,6 +7,7 @@ import queue
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,43 @@ def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyP
     assert [re.sub(r"\d+", "N", line) for line in lines[1:]] == [
         "waiting: web to become healthy; no output from the host for N s"
     ] * 2
+
+
+class Foresighted(Host):
+    """A provider whose host was asked at the times 100 and answered at 101, or lost the connection."""
+
+    nonce, sent, received = "f0f0", 100.0, 101.0
+
+    def __init__(self, *, lost: bool = False) -> None:
+        super().__init__(b"asked anew")
+        self.lost, self.claimed = lost, list[tuple[str, str]]()
+
+    def asked_ahead(self, host: str, verb: str, values: Mapping[str, str]) -> Foresighted | None:
+        self.claimed.append((f"{verb} of {host}", values["SWITCHPROOF_JOB"]))
+        return self if len(self.claimed) == 1 else None
+
+    def answer(self, hear: Callable[[bytes], None] | None) -> Completed:
+        assert hear is None  # nothing was to be waited for
+        if self.lost:
+            raise ConnectionLost("a", "gone", "Look.")
+        body = payload({"outcome": b"asked ahead", "clock": b"1000000100.5 1000000100.6"})
+        return Completed(packed(body, nonce=self.nonce, verb="confirm"), b"", 0, 1.0)
+
+
+def test_what_was_asked_ahead_is_not_asked_again(tmp_path: Path) -> None:
+    """The first answer is that of the question under way, with the times at which it was sent and answered."""
+    host, journal = Foresighted(), Journal(tmp_path, Redactor(()))
+    dialogue = Dialogue("a", host, journal, stop=threading.Event(), values={})
+    assert dialogue.ask("confirm", {"SWITCHPROOF_JOB": "j"}).text("outcome") == "asked ahead"
+    assert (dialogue.questions, host.answers, host.claimed) == (1, [b"asked anew"], [("confirm of a", "j")])
+    assert dialogue.clock is not None
+    assert dialogue.clock.offset_s == pytest.approx(1e9 + 0.05, abs=1e-3)
+    assert dialogue.ask("confirm", {"SWITCHPROOF_JOB": "j"}).text("outcome") == "asked anew"
+
+
+def test_what_was_asked_ahead_in_vain_is_asked_again(tmp_path: Path) -> None:
+    """A connection that is lost before the answer is made anew, and the question asked over it."""
+    dialogue = Dialogue(
+        "a", Foresighted(lost=True), Journal(tmp_path, Redactor(())), stop=threading.Event(), values={}
+    )
+    assert dialogue.ask("confirm", {"SWITCHPROOF_JOB": "j"}).text("outcome") == "asked anew"

@@ -1,4 +1,4 @@
-"""When a session begins to connect: when nothing can refuse it any more, before its checks are collected."""
+"""When a session connects, and an audit asks: when nothing can refuse it, before its checks are collected."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from switchproof.deploy.connection import Completed, Program
 from switchproof.deploy.contract import ExitCode
 from tests.own.sessions import Hosts, Scenario, prepare
 from tests.own.test_waivers import waiver
@@ -37,9 +38,15 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     return answers
 
 
-@pytest.mark.parametrize("verb", ["audit", "deploy"])
-def test_the_hosts_are_connected_while_the_checks_are_collected(verb: str, seen: dict[str, dict[str, Any]]) -> None:
-    assert seen[verb] == {"status": ExitCode.CANONICAL, "before": True, "asked": False, "connected": True}
+def test_the_hosts_of_a_deploy_are_connected_while_the_checks_are_collected(seen: dict[str, dict[str, Any]]) -> None:
+    assert seen["deploy"] == {"status": ExitCode.CANONICAL, "before": True, "asked": False, "connected": True}
+
+
+def test_the_hosts_of_an_audit_are_asked_while_the_checks_are_collected_and_only_once(
+    seen: dict[str, dict[str, Any]],
+) -> None:
+    expected = {"status": ExitCode.CANONICAL, "before": True, "asked": True, "connected": True}
+    assert seen["audit"] == {**expected, "verbs": ["observe"]}
 
 
 @pytest.mark.parametrize(
@@ -56,21 +63,28 @@ def test_an_interrupt_before_the_first_check_leaves_no_connection_open(seen: dic
     assert seen["interrupted"] == {
         "status": ExitCode.INTERRUPTED,
         "before": True,
-        "asked": False,
+        "asked": True,
         "connected": True,
         "closed": True,
     }
 
 
 class Noted(Hosts):
-    """A provider that notes when the first connection is made."""
+    """A provider that notes when the first connection is made, and when the first question comes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.made = threading.Event()
+        self.made, self.asked = threading.Event(), threading.Event()
 
     def connect(self, host: str) -> Host:
         connected = super().connect(host)
+        run = connected.run
+
+        def noting(program: Program, *, timeout_s: float) -> Completed:
+            self.asked.set()
+            return run(program, timeout_s=timeout_s)
+
+        connected.run = noting  # type: ignore[method-assign]
         self.made.set()
         return connected
 
@@ -94,7 +108,7 @@ def observe(name: str, folder: Path) -> dict[str, Any]:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def note(self: Collection, config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
         answer["before"] = hosts.made.wait(DEADLINE_S if name in {"audit", "deploy", "interrupted"} else 0.0)
-        answer["asked"] = answer["before"] and bool(hosts.host.asked)
+        answer["asked"] = hosts.asked.wait(DEADLINE_S if name in {"audit", "interrupted"} else 0.0)
         if name == "interrupted":
             raise KeyboardInterrupt
         yield from collect(self, config, items)
@@ -106,6 +120,8 @@ def observe(name: str, folder: Path) -> dict[str, Any]:
     finally:
         Collection.pytest_collection_modifyitems = collect  # type: ignore[method-assign]
     answer["connected"] = hosts.made.is_set()
+    if name == "audit":
+        answer["verbs"] = [question.verb for question in hosts.host.asked]
     if name == "interrupted":
         answer["closed"] = hosts.host.closed.wait(DEADLINE_S)
     return answer

@@ -1,13 +1,13 @@
-"""Connections that begin before a run opens its provider."""
+"""Connections that begin before a run opens its provider, and questions that are sent over them."""
 
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from switchproof.deploy.connection import Connection, Unreachable
+from switchproof.deploy.connection import Completed, Connection, ConnectionLost, Program, Question, Unreachable
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ahead import Ahead
+from switchproof.deploy.providers.ahead import Ahead, First
 from tests.run.hosts import Host
 
 DEADLINE_S = 30.0
@@ -105,3 +105,76 @@ def test_a_connection_that_nobody_takes_is_closed_also_if_it_comes_about_later(*
     hosts.may_connect.set()
     assert hosts.made.wait(DEADLINE_S)
     assert hosts.hosts[0].closed.wait(DEADLINE_S)
+
+
+FIRST = First("observe", {"SWITCHPROOF_RUN": "r-1"}, DEADLINE_S)
+
+
+def test_a_first_question_is_sent_at_once_and_its_answer_is_taken_once() -> None:
+    hosts = Hosts()
+    provider = Ahead(["a"], lambda _: hosts, {"a": FIRST})
+    provider.open(lambda _: None)
+    provider.connect("a")
+    sent = provider.asked_ahead("a", "observe", {"SWITCHPROOF_RUN": "r-1"})
+    assert sent is not None
+    answer = sent.answer(None)
+    asked = hosts.hosts[0].asked
+    assert [(question.verb, question.values["SWITCHPROOF_RUN"]) for question in asked] == [("observe", "r-1")]
+    assert asked[0].values["SWITCHPROOF_NONCE"] == sent.nonce
+    assert sent.nonce.encode() in answer.stdout
+    assert 0 < sent.sent <= sent.received
+    assert provider.asked_ahead("a", "observe", {"SWITCHPROOF_RUN": "r-1"}) is None
+
+
+@pytest.mark.parametrize(("verb", "run"), [("resolve", "r-1"), ("observe", "r-2")])
+def test_another_question_waits_until_the_first_one_is_answered(verb: str, run: str) -> None:
+    hosts = Hosts()
+    provider = Ahead(["a"], lambda _: hosts, {"a": FIRST})
+    provider.connect("a")
+    assert provider.asked_ahead("a", verb, {"SWITCHPROOF_RUN": run}) is None
+    assert [question.verb for question in hosts.hosts[0].asked] == ["observe"]
+
+
+def test_what_a_host_says_before_anybody_listens_is_heard_later() -> None:
+    heard, said_one, may_go_on = list[bytes](), threading.Event(), threading.Event()
+
+    class Telling(Host):
+        def run(self, program: Program, *, timeout_s: float) -> Completed:
+            assert isinstance(program, Question)
+            assert program.hear
+            program.hear(b"one ")
+            said_one.set()
+            assert may_go_on.wait(DEADLINE_S)
+            program.hear(b"two")
+            return super().run(program, timeout_s=timeout_s)
+
+    class Told(Hosts):
+        def connect(self, host: str) -> Connection:
+            return Telling(host).connect()
+
+    def listen(piece: bytes) -> None:
+        heard.append(piece)
+        may_go_on.set()
+
+    provider = Ahead(["a"], lambda _: Told(), {"a": FIRST})
+    provider.connect("a")
+    assert said_one.wait(DEADLINE_S)
+    sent = provider.asked_ahead("a", FIRST.verb, FIRST.values)
+    assert sent is not None
+    sent.answer(listen)
+    assert heard == [b"one ", b"two"]
+
+
+def test_a_connection_that_is_lost_during_the_first_question_is_an_error_where_the_answer_is_needed() -> None:
+    class Losing(Hosts):
+        def connect(self, host: str) -> Connection:
+            connected = Host(host).connect()
+            connected.away_until = 1.0
+            return connected
+
+    provider = Ahead(["a"], lambda _: Losing(), {"a": FIRST})
+    provider.connect("a")
+    sent = provider.asked_ahead("a", FIRST.verb, FIRST.values)
+    assert sent is not None
+    with pytest.raises(ConnectionLost, match="a: gone"):
+        sent.answer(None)

@@ -15,8 +15,9 @@ from switchproof.deploy.record.events import Happened, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.building import System
-from switchproof.deploy.run.delivery import TRIES, Delivery, source_file
+from switchproof.deploy.run.delivery import TRIES, Delivery
 from switchproof.deploy.run.sites import Runner, Stock
+from switchproof.deploy.run.variables import source_file
 from switchproof.deploy.source import Source, find_source
 
 SYSTEM = System(f"/nix/store/{'c' * 32}-system", (f"/nix/store/{'a' * 32}-one", f"/nix/store/{'c' * 32}-system"))

@@ -77,6 +77,7 @@ CARRYING = [
     "deploy/run/sites.py",
     "deploy/run/streams.py",
     "deploy/run/testinfra.py",
+    "deploy/run/variables.py",
     "deploy/run/visit.py",
     "deploy/settings.py",
     "deploy/target/loading.py",

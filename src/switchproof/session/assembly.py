@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ def assemble(
     settings: Settings,
     redact: Redactor,
     *,
+    began: dt.datetime,
     promoted_from: PromotedFrom | None,
     selection: Selection,
     cutover: Prepared | None,
@@ -51,6 +53,7 @@ def assemble(
         folder: The folder for the run's files.
         settings: Where the repository keeps its runs.
         redact: Removes secrets from everything that is shown or written.
+        began: The time at which the run began.
         promoted_from: The signed record with which the run passed the gate; None if it needed none.
         selection: The checks that the command line selects.
         cutover: The records and paths that an audit of the cutover read; None without one.
@@ -79,6 +82,7 @@ def assemble(
         folder,
         watch,
         redact,
+        began=began,
         promoted_from=promoted_from,
         selection=selection,
         cutover=cutover,

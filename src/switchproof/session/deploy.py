@@ -65,6 +65,7 @@ class DeploySession:
         folder: The folder for the run's files; made when the run begins.
         watch: Shows each event.
         redact: Removes secrets from everything that is shown or written.
+        began: The time at which the run began, before any host was reached; None for the time of its first event.
         promoted_from: The signed record with which the run passed the gate; None if it needed none.
         selection: The checks that the command line selects; None for all.
         cutover: The records and paths that an audit of the cutover read before any host was asked.
@@ -80,6 +81,7 @@ class DeploySession:
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
         *,
+        began: dt.datetime | None = None,
         promoted_from: PromotedFrom | None = None,
         selection: Selection | None = None,
         cutover: Prepared | None = None,
@@ -88,7 +90,7 @@ class DeploySession:
         secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
-        self._cutover = cutover
+        self._cutover, self._began = cutover, began
         self._surroundings: dict[str, Surroundings] = {}
         self.promoted_from = promoted_from
         self.folder = folder
@@ -252,6 +254,7 @@ class DeploySession:
                 expected=tuple(self.collection.manifest),
                 waived=self._waivers,
                 promoted_from=self.promoted_from,
+                began=self._began,
             )
         )
         for note in notes_of(self.plan.target, self._waivers, os.environ):

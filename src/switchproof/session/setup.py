@@ -17,7 +17,7 @@ from switchproof.collection.selection import Selection, is_typed
 from switchproof.deploy import providers
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Options, Plan, make_plan, targets_file
+from switchproof.deploy.plan import Mode, Options, Plan, make_plan, targets_file
 from switchproof.deploy.providers import kind_of, read_secrets
 from switchproof.deploy.providers.ahead import Ahead, Say
 from switchproof.deploy.providers.kind import Opening
@@ -25,13 +25,14 @@ from switchproof.deploy.record.room import OF_A_HOST, OF_A_RUN, Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets
 from switchproof.deploy.run.gate import pass_gate
+from switchproof.deploy.run.variables import first_question
 from switchproof.deploy.settings import Settings, read_settings
 from switchproof.deploy.trust.contract_digest import contract_sha256_of
 from switchproof.deploy.trust.signing import check_key
 from switchproof.process import early, garbage
 from switchproof.process.terminal import provide_streams
 from switchproof.reports import files
-from switchproof.session.beginning import contract_sha256
+from switchproof.session.beginning import contract_sha256, owner_of_run
 from switchproof.session.interference import override_settings, refuse_interference
 
 if TYPE_CHECKING:
@@ -93,10 +94,11 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     except UsageError as error:
         raise pytest.UsageError(redact(str(error))) from None
     redact = Redactor([*known_secrets(plan.target, os.environ), *secrets_of_way.items()])
-    name = files.run_name(dt.datetime.now(dt.UTC), plan.mode.value, plan.target.provider, None)
+    began = dt.datetime.now(dt.UTC)
+    name = files.run_name(began, plan.mode.value, plan.target.provider, None)
     folder = plan.report_dir / f"{name}-{secrets.token_hex(2)}"
     room = _take_room(config, plan, folder)
-    ahead = _connect_ahead(config, plan, secrets_of_way)
+    ahead = _connect_ahead(config, plan, folder.name, secrets_of_way)
     from switchproof.session import assembly  # it loads most of the package, while the connections are made
 
     # Everything is collected, so that what the command line leaves out is missed.
@@ -110,6 +112,7 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
         folder,
         settings,
         redact,
+        began=began,
         promoted_from=promoted_from,
         selection=selection,
         cutover=cutover,
@@ -119,8 +122,11 @@ def _configure_deploy(config: pytest.Config, settings: Settings) -> None:
     )
 
 
-def _connect_ahead(config: pytest.Config, plan: Plan, secrets_of_way: Mapping[str, str]) -> Ahead | None:
-    """Begin to connect to the hosts of a run that nothing can refuse any more; None if something still can."""
+def _connect_ahead(config: pytest.Config, plan: Plan, run: str, secrets_of_way: Mapping[str, str]) -> Ahead | None:
+    """Begin to connect to the hosts of a run that nothing can refuse any more; None if something still can.
+
+    An audit asks them at once, as that changes nothing: they answer while the rest is loaded.
+    """
     may_refuse = plan.checks or plan.target.waivers or not is_typed(config)
     if may_refuse or config.option.collectonly or not kind_of(plan.target).is_early:
         return None
@@ -132,7 +138,10 @@ def _connect_ahead(config: pytest.Config, plan: Plan, secrets_of_way: Mapping[st
         )
         return providers.open_provider(plan.target, opening)
 
-    ahead = Ahead([host.name for host in plan.target.hosts[: plan.parallel]], make)
+    hosts = plan.target.hosts[: plan.parallel]
+    asks, owner = plan.mode is Mode.AUDIT, owner_of_run()
+    first = {host.name: first_question(host, plan, run, owner) for host in hosts if asks}
+    ahead = Ahead([host.name for host in hosts], make, first)
     config.add_cleanup(ahead.close)
     return ahead
 
