@@ -104,3 +104,29 @@ def test_one_that_fails_goes_back(lab: Lab, tmp_path: Path) -> None:
     assert ended.record.host("a").state is HostState.ROLLED_BACK
     assert ended.clause("a", Clause.HYPERVISOR).verdict is Verdict.FAILED
     assert inside(lab, LINKS) == were
+
+
+def test_what_a_file_pins_is_fetched_and_another_content_touches_nothing(lab: Lab, tmp_path: Path) -> None:
+    """A pin as npins writes it: a repository, a commit, and the hash of its files."""
+    git(tmp_path, "clone", "--quiet", "--branch=from-file", str(lab.repository), "clone")
+    clone, pinned = tmp_path / "clone", lab.hosts["a"].root / "var/tmp/pinned"
+    rev = git(clone, "rev-parse", "HEAD")
+    git(clone, "worktree", "add", "--quiet", str(pinned), rev)
+    (pinned / ".git").unlink()
+    good = inside(lab, "nix --extra-experimental-features nix-command hash path --sri /var/tmp/pinned")
+    pin = f'{{ url = "{lab.repository_url}"; rev = "{rev}"; narHash = "{good}"; }}'
+    (clone / "default.nix").write_text(f'import (builtins.fetchGit {pin} + "/default.nix")\n', encoding="utf-8")
+    git(clone, "commit", "--quiet", "--all", "--message=Pin the systems")
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/pinned")
+    ended = run(lab, tmp_path, "--sha=pinned")
+    assert ended.status == 0, ended.output
+    were = inside(lab, LINKS)
+    other = pin.replace(good, f"sha256-{'A' * 43}=")
+    (clone / "default.nix").write_text(f'import (builtins.fetchGit {other} + "/default.nix")\n', encoding="utf-8")
+    git(clone, "commit", "--quiet", "--all", "--message=Pin other files")
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/pinned")
+    ended = run(lab, tmp_path, "--sha=pinned")
+    assert ended.status == 1, ended.output
+    assert "NAR hash mismatch" in ended.evidence("a")["converge.log"]
+    assert ended.record.host("a").state is HostState.UNCHANGED
+    assert inside(lab, LINKS) == were
