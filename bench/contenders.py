@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,13 +112,12 @@ class Floor(Contender):
         script = (PEERS / "floor.sh").read_bytes()
         ssh = ["ssh", "-F", str(ground.folder / "ssh_config"), "-o", "BatchMode=yes"]
         began = time.monotonic()
-        started = [_start([*ssh, host, "bash", "-s"], ground.folder, subprocess.PIPE) for host in ground.hosts]
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write(script)
-            process.stdin.close()
-            process.stdin = None
-        ended = [_finish(process, began) for process in started]
+        started = [_Running([*ssh, host, "bash", "-s"], ground.folder, subprocess.PIPE) for host in ground.hosts]
+        for running in started:
+            assert running.process.stdin is not None
+            running.process.stdin.write(script)
+            running.process.stdin.close()
+        ended = [running.finish() for running in started]
         seconds = time.monotonic() - began
         for host, end in zip(ground.hosts, ended, strict=True):
             if (right := floor_right(end.output)) != CHECKS:
@@ -206,36 +207,42 @@ def _is_healthy(body: str, role: str) -> bool:
 
 def run_command(command: list[str], cwd: Path, **environ: str) -> Ended:
     """Run a command to its end; kill it and its children at the time limit."""
-    began, before = time.monotonic(), processor_s()
-    process = _start(command, cwd, subprocess.DEVNULL, **environ)
-    with watching(process.pid) as most:
-        ended = _finish(process, began)
+    before, running = processor_s(), _Running(command, cwd, subprocess.DEVNULL, **environ)
+    with watching(running.process.pid) as most:
+        ended = running.finish()
     return replace(ended, cost=replace(most.cost, processor_s=processor_s() - before))
 
 
-def _start(command: list[str], cwd: Path, stdin: int, **environ: str) -> subprocess.Popen[bytes]:
-    # Installed packages are compiled, so that no run includes compiling modules.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=inherited | environ,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+class _Running:
+    """A command under way, whose output goes to a file: what it leaves running may hold a pipe open after its end."""
 
+    def __init__(self, command: list[str], cwd: Path, stdin: int, **environ: str) -> None:
+        # Installed packages are compiled, so that no run includes compiling modules.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._began, self._output = time.monotonic(), tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=inherited | environ,
+            stdin=stdin,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
-def _finish(process: subprocess.Popen[bytes], began: float) -> Ended:
-    """Wait for a process; kill it and its children at the time limit or when this program is told to end."""
-    try:
-        output, _ = process.communicate(timeout=LONGEST_S)
-        text = output.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired:
-        text = f"error: not done after {LONGEST_S:.0f} s"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return Ended(process.returncode, text, time.monotonic() - began)
+    def finish(self) -> Ended:
+        """Wait for its end, and kill what it leaves running, or everything at the time limit."""
+        problem = b""
+        try:
+            self.process.wait(LONGEST_S)
+        except subprocess.TimeoutExpired:
+            problem = f"error: not done after {LONGEST_S:.0f} s".encode()
+        finally:
+            seconds = time.monotonic() - self._began
+            with suppress(ProcessLookupError):  # nothing is left
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        with self._output:
+            self._output.seek(0)
+            text = (problem or self._output.read()).decode("utf-8", "replace")
+        return Ended(self.process.returncode, text, seconds)
