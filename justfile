@@ -49,7 +49,7 @@ deploy-ec2 *_:
 
 # Run the project's own tests, deploys on lab hosts included, but for the long ones; its last lines say what it left out.
 test: (packages "chromium")
-    pytest --numprocesses=3 --dist=loadfile -m "not long"
+    pytest --numprocesses=4 --dist=loadfile -m "not long"
 
 # Run all of the project's own tests; takes about 40 minutes on two cores.
 test-all: (packages "chromium")

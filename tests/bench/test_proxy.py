@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -34,8 +35,9 @@ def _ask(port: int, question: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connected:
 
         def say() -> None:
-            connected.sendall(question)
-            connected.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # the other end may have closed first
+                connected.sendall(question)
+                connected.shutdown(socket.SHUT_WR)
 
         threading.Thread(target=say, daemon=True).start()
         answer = bytearray()
