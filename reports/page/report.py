@@ -80,7 +80,13 @@ class HtmlReport:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
-        """Fill the verdict column, and escape the test's name, which pytest-html does not escape."""
+        """Fill the verdict column, and escape the test's name, which pytest-html does not escape.
+
+        A phase that passed and printed nothing has no row, so nothing is made of it.
+        """
+        if report.when in {"setup", "teardown"} and report.passed and not report.sections:
+            cells.clear()
+            return
         name = report.nodeid if report.when == "call" else f"{report.nodeid}::{report.when}"
         properties = dict(getattr(report, "user_properties", ()))
         cells[1] = f'<td class="col-testId">{html.escape(" ".join(name.split()))}</td>'

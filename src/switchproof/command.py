@@ -25,6 +25,9 @@ They are given as modules: for each name after `-p`, pytest reads the entry poin
 _UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
 
+_UNUSED_BY_OURS = ("logging", "subtests", "unittest", "legacypath")
+"""Plugins that a team's own checks may use, and that act at every phase of every check."""
+
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _REAL = ("--lab-nixos-rebuild", "--lab-switch", "--lab-ssm-agent")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", *_REAL)
@@ -172,10 +175,11 @@ def run_session(verb: str, argv: Sequence[str]) -> int:
 
     early.begun()
     folder = _HERE / session.folder
+    unused = _UNUSED if any(word.startswith("--checks") for word in translated) else (*_UNUSED, *_UNUSED_BY_OURS)
     command_line = [
         *("-c", str(_HERE / "session.ini"), f"--rootdir={find_root(Path.cwd())}", f"--confcutdir={folder}"),
         "--disable-plugin-autoload",
-        *(word for name in _UNUSED for word in ("-p", f"no:{name}")),
+        *(word for name in unused for word in ("-p", f"no:{name}")),
         *translated,
         str(folder),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,7 @@ class Collection:
         self._own = OwnChecks(plan.checks)
         self._collected: list[pytest.Item] = []
         self._elsewhere: dict[str, Path] = {}
+        self._locations: dict[Callable[..., object], tuple[str, int | None]] = {}
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one item of a check for each host, leg and endpoint."""
@@ -85,7 +86,15 @@ class Collection:
         self._own.collected(item, placed="place" in params)
         if isinstance(place := params.get("place"), Place):
             item.stash[PLACE] = place
+            self._share_location(item)
             self._collected.append(item)
+
+    def _share_location(self, item: pytest.Item) -> None:
+        """Give the items of one check the place of its function in a file, which pytest inspects for each of them."""
+        if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Module):
+            if (path_and_line := self._locations.get(item.function)) is None:
+                path_and_line = self._locations[item.function] = item.location[:2]
+            vars(item)["location"] = (*path_and_line, item.name)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(

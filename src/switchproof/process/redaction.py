@@ -41,6 +41,8 @@ class Redaction:
         self._redact = redact
         self._streams: dict[TextIO, RedactedStream] = {}
         self._capture: Any = None
+        self._plain: set[tuple[str, int]] = set()
+        """Checks whose names hold no secret, each with the number of its keywords."""
 
     def install(self, config: pytest.Config) -> None:
         """Redact the terminal and all logging until pytest is unconfigured.
@@ -135,18 +137,27 @@ class Redaction:
                 report.longrepr = (path, line, self._redact(reason))
             case structured:
                 redact_in_place(structured, self._redact)
-        if (nodeid := self._redact(report.nodeid)) != report.nodeid:
-            report.nodeid = nodeid
         report.sections = [(name, self._redact(text)) for name, text in report.sections]
         if isinstance(report, pytest.TestReport):
-            path, number, name = report.location
-            report.location = (path, number, self._redact(name))
-            names = {name: self._redact(name) for name in report.keywords}
-            if any(name != shown for name, shown in names.items()):
-                report.keywords = {names[name]: value for name, value in report.keywords.items()}
             report.user_properties = [
                 (self._redact(str(name)), self._redact(str(value))) for name, value in report.user_properties
             ]
+            self._clean_names(report)
+        elif (nodeid := self._redact(report.nodeid)) != report.nodeid:
+            report.nodeid = nodeid
+
+    def _clean_names(self, report: pytest.TestReport) -> None:
+        """Redact the names of a check, which its three reports share; those without a secret are looked at once."""
+        check = report.nodeid, len(report.keywords)
+        if check in self._plain:
+            return
+        path, number, place = report.location
+        names = {name: self._redact(name) for name in (report.nodeid, place, *report.keywords)}
+        if all(name == shown for name, shown in names.items()):
+            self._plain.add(check)
+            return
+        report.nodeid, report.location = names[report.nodeid], (path, number, names[place])
+        report.keywords = {names[name]: value for name, value in report.keywords.items()}
 
 
 def redact_in_place(value: Any, redact: Callable[[str], str]) -> Any:
