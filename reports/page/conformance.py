@@ -144,6 +144,7 @@ def script() -> str:
 def environment() -> jinja2.Environment:
     """Return the environment with which every page is rendered."""
     env = jinja2.Environment(
+        auto_reload=False,  # nobody edits a template during a run, and each include would look
         loader=jinja2.PackageLoader("switchproof.reports.page", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

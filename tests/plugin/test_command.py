@@ -21,7 +21,7 @@ GOOD_CHECK = """
 import pytest
 
 @pytest.mark.clause("runtime")
-def test_good(host, tmpdir):
+def test_good(host, tmpdir, caplog):
     assert host.check_output("echo 17") == "17"
 """
 
@@ -49,6 +49,24 @@ def test_good(host, tmpdir):
 def test_a_verb_stands_for_options_of_pytest(words: str, translated: str) -> None:
     verb, *rest = shlex.split(words)
     assert command.arguments(verb, rest) == shlex.split(translated)
+
+
+def test_plugins_that_only_own_checks_use_are_loaded_for_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take part in every phase of every check, which an audit of a thousand hosts feels."""
+    given = list[list[str]]()
+
+    def run(words: list[str], plugins: list[object]) -> int:
+        given.append(words)
+        return len(plugins)
+
+    monkeypatch.setattr(pytest, "main", run)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    monkeypatch.setenv("PYTEST_PLUGINS", "")
+    command.main(["audit", "--provider=lab"])
+    command.main(["audit", "--provider=lab", "--checks=tests"])
+    without, loaded = ({word for word in words if word.startswith("no:")} for words in given)
+    assert without - loaded == {"no:logging", "no:subtests", "no:unittest", "no:legacypath"}
+    assert loaded < without
 
 
 @pytest.mark.parametrize("verb", command.SESSIONS)
