@@ -353,7 +353,8 @@ def _guarded(text: str, limit_s: float) -> bytes:
         f'work() {{\nPATH="{path}"; export PATH\nexec 3<&0\n'
         f"timeout --kill-after=10 {limit_s:.0f} /bin/sh -s 3<&- <<'{end}' &\n{text}\n{end}\n"
         "program=$!\n"
-        '{ cat <&3; kill "$program"; } >/dev/null 2>&1 &\n'
+        # Also its whole group: a signal ends `timeout` alone while that has not yet learnt whom it started.
+        '{ cat <&3; kill -s TERM -- "-$program" "$program"; } >/dev/null 2>&1 &\n'
         'watch=$!\nexec 3<&-\nwait "$program"; status=$?\n'
         'kill "$watch" 2>/dev/null\nexit "$status"\n}\nwork\n'
     ).encode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -108,6 +110,23 @@ def line_of(site: Site, text: str, limit_s: float = 600.0) -> str:
 
 def test_a_program_on_a_builder_ends_with_its_connection() -> None:
     """Nix does not build on for a run that is gone."""
+    builder = Builder()
+    pid = line_of(Remote("big", builder, "r-1"), "sleep 600 & echo $!; wait\n")
+    builder.connections[0].lose()
+    assert is_over(pid)
+
+
+def test_a_program_on_a_builder_ends_also_if_timeout_does_not_pass_the_signal_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal ends `timeout` alone until its fork has returned, which on a busy machine may take a while."""
+    early = tmp_path / "timeout"
+    early.write_text(
+        f"#!{sys.executable}\nimport os, signal, subprocess, sys\nos.setpgid(0, 0)\n"
+        "subprocess.Popen(sys.argv[3:])\nsignal.pause()\n"
+    )
+    early.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     builder = Builder()
     pid = line_of(Remote("big", builder, "r-1"), "sleep 600 & echo $!; wait\n")
     builder.connections[0].lose()
