@@ -61,19 +61,6 @@ def test_a_failed_host_keeps_what_explains_it(root: pages.Element) -> None:
     assert "it died" in failed.text
 
 
-def test_answers_over_time_stand_once_with_the_checks_that_they_failed(root: pages.Element) -> None:
-    """The table of health lists those of endpoints that became healthy; it refers to the checks for the others."""
-    failed = host(root, FAILED)
-    in_checks = [
-        part for check in failed.all("details", class_="check") for part in check.all("ul", class_="attempts")
-    ]
-    others = [row for row in failed.all("tr") if row.all("ul", class_="attempts")]
-    assert in_checks
-    assert others
-    assert all(" healthy " in f" {row.text} " for row in others)
-    assert sum("with its checks" in row.text for row in failed.all("tr")) == 3
-
-
 def test_the_timeline_is_of_hosts_that_did_not_pass(root: pages.Element) -> None:
     """A drawing of a thousand lanes shows nothing; the hosts in trouble have theirs, and the page says why."""
     (drawing,) = root.all("svg", class_="timeline")
