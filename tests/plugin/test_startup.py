@@ -4,7 +4,9 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,29 @@ def test_an_audit_loads_little(tmp_path: Path) -> None:
     assert {"paramiko", "jinja2"} <= set(told["modules"])
     assert UNUSED & set(told["modules"]) == set()
     assert len(told["modules"]) <= AUDITED
+
+
+def test_a_host_that_breaks_off_the_handshake_brings_no_traceback(tmp_path: Path) -> None:
+    """What paramiko logs of it is for those who ask for it; the run says in its own words what happened."""
+
+    def answer(server: socket.socket) -> None:
+        with suppress(OSError):  # the test is over
+            while True:
+                connected, _ = server.accept()
+                with connected:
+                    connected.sendall(b"SSH-2.0-x\r\n\0\0\0\x30" + b"garbage" * 20)
+                    connected.recv(2**16)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        target = tmp_path / "target.toml"
+        target.write_text(f"{_TARGET.format(port=server.getsockname()[1])}[ssh]\nconnect_timeout_s = 1.0\n")
+        words = ["audit", "--provider=ovh", f"--targets={target}", f"--report-dir={tmp_path}"]
+        command = [sys.executable, "-m", "switchproof", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == ExitCode.INCONCLUSIVE, done.stdout
+    assert "before its key exchange" in " ".join(done.stdout.split())
+    assert done.stderr == ""
 
 
 def test_the_command_reads_no_entry_points(tmp_path: Path) -> None:
