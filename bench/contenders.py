@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,6 @@ import time
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -232,17 +232,17 @@ class _Running:
 
     def finish(self) -> Ended:
         """Wait for its end, and kill what it leaves running, or everything at the time limit."""
-        problem = b""
+        end = os.pidfd_open(self.process.pid)
         try:
-            self.process.wait(LONGEST_S)
-        except subprocess.TimeoutExpired:
-            problem = f"error: not done after {LONGEST_S:.0f} s".encode()
+            is_over = bool(select.select([end], [], [], LONGEST_S)[0])
         finally:
             seconds = time.monotonic() - self._began
-            with suppress(ProcessLookupError):  # nothing is left
-                os.killpg(self.process.pid, signal.SIGKILL)
+            os.close(end)
+            os.killpg(self.process.pid, signal.SIGKILL)  # its group is there until it is waited for
             self.process.wait()
         with self._output:
             self._output.seek(0)
-            text = (problem or self._output.read()).decode("utf-8", "replace")
+            text = self._output.read().decode("utf-8", "replace")
+        if not is_over:
+            text = f"error: not done after {LONGEST_S:.0f} s"
         return Ended(self.process.returncode, text, seconds)
