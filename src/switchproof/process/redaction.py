@@ -41,8 +41,8 @@ class Redaction:
         self._redact = redact
         self._streams: dict[TextIO, RedactedStream] = {}
         self._capture: Any = None
-        self._plain: set[tuple[str, int]] = set()
-        """Checks whose names hold no secret, each with the number of its keywords."""
+        self._plain: dict[str, list[str]] = {}
+        """The names of each check that hold no secret, by its id."""
 
     def install(self, config: pytest.Config) -> None:
         """Redact the terminal and all logging until pytest is unconfigured.
@@ -148,13 +148,13 @@ class Redaction:
 
     def _clean_names(self, report: pytest.TestReport) -> None:
         """Redact the names of a check, which its three reports share; those without a secret are looked at once."""
-        check = report.nodeid, len(report.keywords)
-        if check in self._plain:
-            return
         path, number, place = report.location
-        names = {name: self._redact(name) for name in (report.nodeid, place, *report.keywords)}
+        given = [place, *report.keywords]
+        if self._plain.get(report.nodeid) == given:
+            return
+        names = {name: self._redact(name) for name in (report.nodeid, *given)}
         if all(name == shown for name, shown in names.items()):
-            self._plain.add(check)
+            self._plain[report.nodeid] = given
             return
         report.nodeid, report.location = names[report.nodeid], (path, number, names[place])
         report.keywords = {names[name]: value for name, value in report.keywords.items()}
