@@ -200,39 +200,6 @@ class Connection(Protocol):
         ...
 
 
-class SentAhead(Protocol):
-    """A question that was sent over a host's first connection before anybody needed the answer.
-
-    Attributes:
-        nonce: Identifies its answer.
-        sent: The time at which it was sent, in seconds since 1970.
-        received: The time at which the answer was complete, in seconds since 1970; 0 before.
-    """
-
-    nonce: str
-    sent: float
-    received: float
-
-    def answer(self, hear: Callable[[bytes], None] | None) -> Completed:
-        """Wait for the answer; `hear` receives the output, also what has already arrived.
-
-        Raises:
-            ConnectionLost: The connection ended first.
-            DeadlineExceeded: The time was over first.
-            AnswerTooLong: The host printed more than `limits.OUTPUT`.
-        """
-        ...
-
-
-@runtime_checkable
-class AskingAhead(Protocol):
-    """A provider that may have asked a host its first question when the connection is taken."""
-
-    def asked_ahead(self, host: str, verb: str, values: Mapping[str, str]) -> SentAhead | None:
-        """Return the question that was sent ahead if it is this one, and only once; None otherwise."""
-        ...
-
-
 @runtime_checkable
 class Feeding(Protocol):
     """A connection that can also send a stream to a command on its host."""

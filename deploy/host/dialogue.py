@@ -14,19 +14,18 @@ from contextlib import nullcontext
 
 from switchproof.deploy.connection import (
     AnswerTooLong,
-    AskingAhead,
     Completed,
     Connection,
     ConnectionLost,
     ConnectionProblem,
     DeadlineExceeded,
     Provider,
-    SentAhead,
 )
 from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.host import limits
 from switchproof.deploy.host.budget import ANSWER_S, Budget
 from switchproof.deploy.host.clocks import ClockBounds
+from switchproof.deploy.host.first import AskingAhead, Sent
 from switchproof.deploy.host.frame import Frame, FrameError, parse
 from switchproof.deploy.host.joblog import JobLog
 from switchproof.deploy.host.patience import RECONNECT_S, WITHOUT_ANSWER_S, Patience
@@ -182,7 +181,7 @@ class Dialogue:
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
 
-    def _asked_ahead(self, verb: str, values: Mapping[str, str]) -> SentAhead | None:
+    def _asked_ahead(self, verb: str, values: Mapping[str, str]) -> Sent | None:
         """Return the question if it was sent before the run needed the answer."""
         if not isinstance(self._provider, AskingAhead):
             return None

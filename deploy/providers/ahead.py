@@ -2,83 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
 
-from switchproof.deploy.connection import Completed, Connection, Provider
-from switchproof.deploy.host.program import question
+from switchproof.deploy.connection import Connection, Provider
+from switchproof.deploy.host.first import First, Sent
 
 Say: TypeAlias = Callable[[str], None]
-
-
-class First(msgspec.Struct, frozen=True):
-    """The first question to a host, which changes nothing there.
-
-    Attributes:
-        verb: A verb of the host's script.
-        values: All of its variables.
-        timeout_s: Seconds for the whole answer.
-    """
-
-    verb: str
-    values: Mapping[str, str]
-    timeout_s: float
-
-
-class Sent:
-    """A first question that is under way; see `SentAhead`.
-
-    Args:
-        first: The question.
-        connection: It is sent over this connection, which nothing else uses until the answer is there.
-    """
-
-    def __init__(self, first: First, connection: Connection) -> None:
-        self.first, self.nonce = first, secrets.token_hex(8)
-        self.sent, self.received = time.time(), 0.0
-        self._connection = connection
-        self._over = threading.Event()
-        self._done: Completed | Exception | None = None
-        self._hear: Callable[[bytes], None] | None = None
-        self._unheard: list[bytes] = []
-        self._hearing = threading.Lock()
-
-    def send(self) -> None:
-        """Send the question, and wait for the answer. Never raises."""
-        asked = question(self.first.verb, self.nonce, self.first.values, self._take)
-        self.sent = time.time()
-        try:
-            self._done = self._connection.run(asked, timeout_s=self.first.timeout_s)
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is needed
-            self._done = error
-        self.received = time.time()
-        self._over.set()
-
-    def answer(self, hear: Callable[[bytes], None] | None) -> Completed:
-        """Wait for the answer; see `SentAhead.answer`."""
-        with self._hearing:
-            unheard, self._unheard = self._unheard, []
-            self._hear = hear
-            if hear:
-                hear(b"".join(unheard))
-        self._over.wait()  # no longer than the question's own time
-        assert self._done is not None  # set before
-        if isinstance(self._done, Exception):
-            raise self._done
-        return self._done
-
-    def _take(self, piece: bytes) -> None:
-        with self._hearing:
-            if self._hear:
-                self._hear(piece)
-            else:
-                self._unheard.append(piece)
 
 
 class _Attempt(msgspec.Struct):

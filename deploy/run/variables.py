@@ -7,9 +7,9 @@ import math
 from msgspec.structs import replace
 
 from switchproof.deploy.host.budget import ANSWER_S
+from switchproof.deploy.host.first import First
 from switchproof.deploy.host.program import bridge_values, endpoints, health_values
 from switchproof.deploy.plan import Plan
-from switchproof.deploy.providers.ahead import First
 from switchproof.deploy.target.types import Health, Host, Target
 
 SOURCES = "/var/lib/switchproof/sources"

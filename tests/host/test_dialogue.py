@@ -7,14 +7,23 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, Unreachable, text_of
+from switchproof.deploy.connection import (
+    Completed,
+    ConnectionFacts,
+    ConnectionLost,
+    Program,
+    Question,
+    Unreachable,
+    text_of,
+)
 from switchproof.deploy.host import waiting as waits
 from switchproof.deploy.host.dialogue import Dialogue, Interrupted
+from switchproof.deploy.host.first import First, Sent
 from switchproof.deploy.host.frame import FrameError
 from switchproof.deploy.host.patience import Patience
 from switchproof.deploy.host.waiting import Waiting
@@ -254,24 +263,37 @@ def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyP
 
 
 class Foresighted(Host):
-    """A provider whose host was asked at the times 100 and answered at 101, or lost the connection."""
-
-    nonce, sent, received = "f0f0", 100.0, 101.0
+    """A provider whose host was asked at the time 100 and answered at 101, or whose first connection was lost."""
 
     def __init__(self, *, lost: bool = False) -> None:
         super().__init__(b"asked anew")
-        self.lost, self.claimed = lost, list[tuple[str, str]]()
+        self.claimed: list[tuple[str, str]] = []
+        self._lost = lost
 
-    def asked_ahead(self, host: str, verb: str, values: Mapping[str, str]) -> Foresighted | None:
+    def asked_ahead(self, host: str, verb: str, values: Mapping[str, str]) -> Sent | None:
         self.claimed.append((f"{verb} of {host}", values["SWITCHPROOF_JOB"]))
-        return self if len(self.claimed) == 1 else None
+        if len(self.claimed) > 1:
+            return None
+        sent = Sent(First(verb, values, 9.0), FirstConnection(lost=self._lost))
+        sent.send()
+        sent.sent, sent.received = 100.0, 101.0
+        return sent
 
-    def answer(self, hear: Callable[[bytes], None] | None) -> Completed:
-        assert hear is None  # nothing was to be waited for
-        if self.lost:
+
+class FirstConnection(Host):
+    """A connection whose host's clock is far ahead."""
+
+    def __init__(self, *, lost: bool) -> None:
+        super().__init__()
+        self._lost = lost
+
+    def run(self, program: Program, *, timeout_s: float) -> Completed:
+        if self._lost:
             raise ConnectionLost("a", "gone", "Look.")
+        assert isinstance(program, Question)
         body = payload({"outcome": b"asked ahead", "clock": b"1000000100.5 1000000100.6"})
-        return Completed(packed(body, nonce=self.nonce, verb="confirm"), b"", 0, 1.0)
+        frame = packed(body, nonce=program.values["SWITCHPROOF_NONCE"], verb=program.verb)
+        return Completed(frame, b"", 0, timeout_s)
 
 
 def test_what_was_asked_ahead_is_not_asked_again(tmp_path: Path) -> None:

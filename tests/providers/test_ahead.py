@@ -7,7 +7,9 @@ import pytest
 
 from switchproof.deploy.connection import Completed, Connection, ConnectionLost, Program, Question, Unreachable
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.providers.ahead import Ahead, First
+from switchproof.deploy.host import first
+from switchproof.deploy.host.first import First
+from switchproof.deploy.providers.ahead import Ahead
 from tests.run.hosts import Host
 
 DEADLINE_S = 30.0
@@ -177,4 +179,19 @@ def test_a_connection_that_is_lost_during_the_first_question_is_an_error_where_t
     sent = provider.asked_ahead("a", FIRST.verb, FIRST.values)
     assert sent is not None
     with pytest.raises(ConnectionLost, match="a: gone"):
+        sent.answer(None)
+
+
+def test_a_question_that_cannot_be_made_is_an_error_where_the_answer_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> Question:
+        raise OSError("the script is gone")
+
+    monkeypatch.setattr(first, "question", fail)
+    provider = Ahead(["a"], lambda _: Hosts(), {"a": FIRST})
+    provider.connect("a")
+    sent = provider.asked_ahead("a", FIRST.verb, FIRST.values)
+    assert sent is not None
+    with pytest.raises(OSError, match="the script is gone"):
         sent.answer(None)

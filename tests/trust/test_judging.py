@@ -36,6 +36,7 @@ CARRYING = [
     "deploy/host/by_hand.py",
     "deploy/host/clocks.py",
     "deploy/host/dialogue.py",
+    "deploy/host/first.py",
     "deploy/host/joblog.py",
     "deploy/host/limits.py",
     "deploy/host/patience.py",

@@ -32,7 +32,7 @@ def describe_run(
     expected: tuple[ExpectedCheck, ...],
     waived: tuple[facts.Waiver, ...],
     promoted_from: PromotedFrom | None,
-    began: dt.datetime | None = None,
+    began: dt.datetime,
 ) -> RunStarted:
     """Describe a run as its first event.
 
@@ -43,7 +43,7 @@ def describe_run(
         expected: Every check that it must make.
         waived: The target file's waivers as they are now.
         promoted_from: The signed record with which it passed the gate; None if it needed none.
-        began: The time at which it began; None for now.
+        began: The time at which it began.
     """
     options = {
         "args": shlex.join(typed_argv(config)),
@@ -64,7 +64,7 @@ def describe_run(
         "parallel": str(config.option.parallel or ""),
     }
     return RunStarted(
-        at=began or dt.datetime.now(dt.UTC),
+        at=began,
         id=run,
         mode=plan.mode.value,
         provider=plan.target.provider,

@@ -65,7 +65,7 @@ class DeploySession:
         folder: The folder for the run's files; made when the run begins.
         watch: Shows each event.
         redact: Removes secrets from everything that is shown or written.
-        began: The time at which the run began, before any host was reached; None for the time of its first event.
+        began: The time at which the run began, before any host was reached.
         promoted_from: The signed record with which the run passed the gate; None if it needed none.
         selection: The checks that the command line selects; None for all.
         cutover: The records and paths that an audit of the cutover read before any host was asked.
@@ -81,7 +81,7 @@ class DeploySession:
         watch: Callable[[AnyEvent], None],
         redact: Redactor,
         *,
-        began: dt.datetime | None = None,
+        began: dt.datetime,
         promoted_from: PromotedFrom | None = None,
         selection: Selection | None = None,
         cutover: Prepared | None = None,

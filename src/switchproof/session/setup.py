@@ -139,8 +139,8 @@ def _connect_ahead(config: pytest.Config, plan: Plan, run: str, secrets_of_way: 
         return providers.open_provider(plan.target, opening)
 
     hosts = plan.target.hosts[: plan.parallel]
-    asks, owner = plan.mode is Mode.AUDIT, owner_of_run()
-    first = {host.name: first_question(host, plan, run, owner) for host in hosts if asks}
+    asked = hosts if plan.mode is Mode.AUDIT else ()
+    first = {host.name: first_question(host, plan, run, owner_of_run()) for host in asked}
     ahead = Ahead([host.name for host in hosts], make, first)
     config.add_cleanup(ahead.close)
     return ahead
