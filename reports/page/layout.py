@@ -23,8 +23,6 @@ _OWN_TITLE = re.compile(r'<h1 id="title">.*?</h1>', re.DOTALL)
 _DATA = re.compile(r'data-jsonblob="([^"]*)"')
 _LOG_CHARACTERS = 800
 """Characters shown of one test's log; its check, above, has all of it."""
-_LOG_ROWS = 400
-"""Number of tests above which the log leaves out passed ones, because its script draws thousands slowly."""
 _CHANGES = (
     ("<h2>", "<h3>"),
     ("</h2>", "</h3>"),
@@ -51,8 +49,12 @@ class SessionLog(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
-def session_log(page: str) -> SessionLog:
+def session_log(page: str, left_out: int = 0) -> SessionLog:
     """Parse pytest-html's self-contained page.
+
+    Args:
+        page: The page.
+        left_out: The number of passed tests without a row in it.
 
     Raises:
         ValueError: The page lacks a part of pytest-html's pages.
@@ -67,34 +69,27 @@ def session_log(page: str) -> SessionLog:
     attribute = _DATA.search(parts)
     if attribute is None:
         raise ValueError("pytest-html wrote a page without data")
-    data, left_out = _denser(attribute[1])
     return SessionLog(
         style=Markup(style[1]),  # noqa: S704 - a file of pytest-html
-        body=Markup(parts.replace(attribute[0], data)),  # noqa: S704 - scripts are held back by the policy
+        body=Markup(parts.replace(attribute[0], _denser(attribute[1]))),  # noqa: S704 - scripts are held back by the policy
         script_sha256=_digest(scripts[0]),
         left_out=left_out,
     )
 
 
-def _denser(attribute: str) -> tuple[str, int]:
-    """Shrink the log's data: quotes stay unescaped, unused fields are removed and long logs are cut.
-
-    Returns:
-        The attribute with its name, and the number of passed tests left out.
-    """
+def _denser(attribute: str) -> str:
+    """Return the log's data, shrunk: quotes stay unescaped, unused fields are removed and long logs are cut."""
     data = json.loads(html.unescape(attribute))
-    tests = list(data["tests"].values())
-    few = tests if len(tests) <= _LOG_ROWS else [rows for rows in tests if any(r["result"] != "Passed" for r in rows)]
-    data["tests"] = dict(enumerate(few))
-    for row in (row for rows in few for row in rows):
+    for row in (row for rows in data["tests"].values() for row in rows):
         if not row["extras"]:
             del row["extras"]
         if len(row["log"]) > _LOG_CHARACTERS:
             end = row["log"].rfind("\n", 0, _LOG_CHARACTERS)  # between lines, so that no escape is cut
             row["log"] = f"{row['log'][: max(end, 0)]}\n[the check above has all of it]"
+    data["tests"] = dict(enumerate(rows for rows in data["tests"].values() if rows))
     written = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
     escaped = written.replace("&", "&amp;").replace("<", "&lt;").replace("'", "&#39;")
-    return f"data-jsonblob='{escaped}'", len(tests) - len(few)
+    return f"data-jsonblob='{escaped}'"
 
 
 def _digest(content: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from switchproof.reports.page import report
 from tests.reports import pages
 
 pytest_plugins = ["pytester"]
@@ -57,15 +58,26 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(
-    pytester: pytest.Pytester, folder: Path, *plugins: object, story: str = "hostile", arguments: str = ""
+    pytester: pytest.Pytester,
+    folder: Path,
+    *plugins: object,
+    story: str = "hostile",
+    arguments: str = "",
+    session: str = SESSION,
 ) -> pytest.RunResult:
-    return run_with(pytester, folder, f"stories.{story}().record()", *plugins, arguments=arguments)
+    record = f"stories.{story}().record()"
+    return run_with(pytester, folder, record, *plugins, arguments=arguments, session=session)
 
 
 def run_with(
-    pytester: pytest.Pytester, folder: Path, record: str, *plugins: object, arguments: str = ""
+    pytester: pytest.Pytester,
+    folder: Path,
+    record: str,
+    *plugins: object,
+    arguments: str = "",
+    session: str = SESSION,
 ) -> pytest.RunResult:
-    pytester.makepyfile(SESSION)
+    pytester.makepyfile(session)
     pytester.makeconftest(CONFTEST.format(folder=str(folder), record=record))
     return pytester.runpytest_inprocess(*arguments.split(), plugins=plugins)
 
@@ -154,6 +166,34 @@ def test_failure_in_the_test_log_keeps_the_conformance_part(pytester: pytest.Pyt
     assert "The test log is missing" in root.text
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["WARNING: *No space left on device*"])
+
+
+@pytest.mark.parametrize(("more", "rows"), [(0, report.LOG_ROWS), (1, 1)])
+def test_log_of_many_tests_keeps_those_that_did_not_pass(
+    pytester: pytest.Pytester, folder: Path, more: int, rows: int
+) -> None:
+    """Thousands of rows would keep a browser busy: of many tests only those that tell something have one."""
+    session = f"""
+import pytest
+
+@pytest.fixture
+def heard():
+    yield
+    print("heard at the end")
+
+@pytest.mark.parametrize("n", range({report.LOG_ROWS + more}))
+def test_n(n, request):
+    request.getfixturevalue("heard") if n == 3 else None
+    assert n != 7
+"""
+    run(pytester, folder, story="canonical", session=session)
+    root = pages.read((folder / "report.html").read_text())
+    found = [row for rows in _tests(pages.log_data(root)) for row in rows]
+    assert len(found) == rows
+    assert [row["testId"].split("::")[-1] for row in found if row["result"] != "Passed"] == ["test_n[7]"]
+    log = root.one("section", class_="switchproof-log").text
+    assert f"{report.LOG_ROWS + more - 1} Passed" in log
+    assert ("Rows of 400 tests that passed are omitted" in log) == bool(more)
 
 
 def test_odd_page_of_pytest_html_is_left_out(pytester: pytest.Pytester, folder: Path) -> None:
