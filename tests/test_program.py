@@ -275,10 +275,10 @@ def test_the_script_in_its_folder_sends_the_same_text_as_the_runner(tmp_path: Pa
     text = SCRIPT.read_text(encoding="utf-8")
     assert text.endswith(end)
     file = tmp_path / "host-switch.sh"
-    file.write_text(text.removesuffix(end) + "own_text\n", encoding="utf-8")
+    file.write_text(text.removesuffix(end) + "find_script; printf '%s\\n' \"$script\"\n", encoding="utf-8")
     (tmp_path / "script").symlink_to(SCRIPT.parent / "script")
     done = subprocess.run(["bash", str(file)], capture_output=True, text=True, check=True)
-    assert done.stdout == whole_script().removesuffix(end) + "own_text\n"
+    assert done.stdout == whole_script().removesuffix(end) + "find_script; printf '%s\\n' \"$script\"\n"
     assert {f"script/{path.name}" for path in SCRIPT.parent.glob("script/*.sh")} == set(fragments())
 
 

@@ -19,9 +19,9 @@ def test_a_file_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
       cd "$DIR"
       echo old >file
       sync() { return 1; }
-      echo new | keep file || echo "no: $(cat file)"
+      keep file new || echo "no: $(cat file)"
       sync() { :; }
-      echo new | keep file
+      keep file new
       cat file
     """
     assert run(text, "files", values={"DIR": str(tmp_path)}) == "no: old\nnew\n"
@@ -32,11 +32,11 @@ def test_the_first_of_several_writers_wins(tmp_path: Path) -> None:
     """Who comes second is told so, and leaves nothing behind; nobody wins where nothing can be written."""
     text = """
       cd "$DIR"
-      decide() { bash -c "$(declare -f keep_first); echo $1 | keep_first decided && echo $1 >>won"; }
+      decide() { bash -c "$(declare -f keep_first); keep_first decided $1 && echo $1 >>won"; }
       for who in a b c d; do decide "$who" & done
       wait
       [ "$(cat won)" = "$(cat decided)" ] && echo one
-      echo x | keep_first none/decided || echo none
+      keep_first none/decided x || echo none
     """
     assert run(text, "files", values={"DIR": str(tmp_path)}) == "one\nnone\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decided", "won"]

@@ -258,7 +258,7 @@ SET_UP = """
   install -m 755 /dev/null {folder}/earlier/bin/switch-to-configuration
   guarded() {{ "$@"; }}
   holds_host() {{ :; }}
-  own_text() {{ echo text; }}
+  find_script() {{ script=text; }}
   has_ended() {{ :; }}
   ran_before() {{ echo {folder}/earlier; }}
   have_systemctl() {{ echo "systemctl $*" >>{folder}/asked; }}
@@ -270,7 +270,7 @@ SET_UP = """
 
 def test_the_guard_s_unit_needs_nobody(tmp_path: Path) -> None:
     """It is the same for every run, starts only where something is pending, and is started again if it fails."""
-    lines = run("guard_unit", "guard", folder=tmp_path).splitlines()
+    lines = run('find_guard_unit; echo "$unit"', "guard", folder=tmp_path).splitlines()
     assert f"ConditionPathExists={tmp_path}/state/pending" in lines
     assert f"EnvironmentFile={tmp_path}/state/guard/environment" in lines
     assert any(line.endswith(f"{tmp_path}/state/guard/host-switch.sh guard") for line in lines)

@@ -46,7 +46,7 @@ def test_a_job_is_begun_until_it_is_known_to_be(
 ) -> None:
     """A call that failed may have worked; it is repeated until the unit is there or the time is over."""
     text = f"""
-      own_text() {{ :; }}
+      find_script() {{ script=''; }}
       bridge_table() {{ :; }}
       note_silence() {{ :; }}
       sleep() {{ :; }}

@@ -15,6 +15,7 @@ from switchproof.deploy.providers import load
 from switchproof.deploy.providers.aws.document import VALUES, fixed_values
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.target.types import Converge, Health, Repository
+from tests.host_functions import run
 
 ROOT = Path(__file__).parents[2]
 SHELL = re.sub(r"(?m)^\s*#.*$| # .*$", "", whole_script())
@@ -101,8 +102,15 @@ def test_each_number_is_looked_at(allowed: str, names: int) -> None:
 
 def test_a_job_s_unit_gets_what_the_list_says() -> None:
     """The unit of a job is given each variable that reaches jobs, and the home of whoever began it."""
-    given = set(re.findall(r"-E ([A-Z_]+)=", SHELL))
-    assert given == {"HOME", *(name for name, one in VARIABLES.items() if one.reaches_jobs)}
+    text = """
+      timeout() { printf '%s\\n' "$@"; }
+      dir=folder unit=unit
+      run_unit converge
+      echo "$stderr"
+    """
+    given = re.findall(r"^-E\n([A-Z_]+)=", run(text, "contract", "jobs"), re.MULTILINE)
+    assert len(given) == len(set(given))
+    assert set(given) == {"HOME", *(name for name, one in VARIABLES.items() if one.reaches_jobs)}
 
 
 def test_the_script_s_defaults_are_those_of_target_files() -> None:

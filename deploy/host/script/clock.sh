@@ -1,6 +1,6 @@
 # What time it is, and how long something takes.
 
-now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
+now() { TZ=UTC0 printf '%(%Y-%m-%dT%H:%M:%SZ)T\n' -1; }
 
 # Seconds since the boot, into a variable.
 uptime_to() { read -r "$1" _ </proc/uptime; }

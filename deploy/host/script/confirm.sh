@@ -9,7 +9,7 @@ verb_confirm() {
 
 conclude() {
   local keep=${SWITCHPROOF_KEEP:-} job outcome=ok detail=''
-  job=$(jobs_at_work | head -n1)
+  job=$(jobs_at_work) job=${job%%$'\n'*}
   if [ -z "$job" ] && ! find_activation; then job='a possible switch (systemd does not answer)'; fi
   job=${job:-$activating}
   if [ -n "$job" ]; then

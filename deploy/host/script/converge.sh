@@ -152,8 +152,8 @@ declare -a SINCE_MARK=()
 mark_journal() {
   local cursor
   SINCE_MARK=(--since "@$EPOCHSECONDS")
-  cursor=$(timeout 20 journalctl -q --no-pager -n1 -o cat --show-cursor 2>/dev/null | sed -n 's/^-- cursor: //p') || true
-  [ -z "$cursor" ] || SINCE_MARK=(--after-cursor "$cursor")
+  { cursor=$(timeout 20 journalctl -q --no-pager -n1 -o cat --show-cursor); } 2>/dev/null || true # bash drops NUL bytes
+  [[ $cursor != *'-- cursor: '* ]] || SINCE_MARK=(--after-cursor "${cursor##*-- cursor: }")
 }
 
 # How the switch itself ended, into `switch_result`. nixos-rebuild's return is not its end: systemd-run ends with 0 where

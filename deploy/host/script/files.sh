@@ -35,13 +35,14 @@ make_scratch() {
 # Run a program whose files are for everybody, as systemd would.
 openly() { (umask 0022 && exec "$@"); }
 
-# Write a file so that it is there whole or not at all, also after a loss of power.
-keep() { cat >"$1.new" && sync "$1.new" && mv "$1.new" "$1" && sync "${1%/*}"; }
+# Write a file of lines, so that it is there whole or as it was, also after a loss of power; `keep` returns once it is there.
+put() { printf '%s\n' "${@:2}" >"$1.new" && sync "$1.new" && mv "$1.new" "$1"; }
+keep() { put "$@" && sync "${1%/*}"; }
 
-# The same for a file that only one of several may write.
+# The same for a text in a file that only one of several may write.
 keep_first() {
   local rc=0
-  { cat >"$1.$$" && sync "$1.$$" && ln -T "$1.$$" "$1" && sync "${1%/*}"; } 2>/dev/null || rc=$?
+  { printf %s "$2" >"$1.$$" && sync "$1.$$" && ln -T "$1.$$" "$1" && sync "${1%/*}"; } 2>/dev/null || rc=$?
   rm -f "$1.$$"
   return "$rc"
 }
@@ -50,7 +51,8 @@ keep_first() {
 tail_of() {
   local limit text
   number_to limit "$1" 0
-  text=$(tail -c "$((limit + 1))" | tr -d '\0'; printf x) text=${text%x}
+  { text=$(tail -c "$((limit + 1))"; printf x); } 2>/dev/null # of NUL bytes, which bash drops
+  text=${text%x}
   if ((${#text} <= limit)); then printf '%s' "$text"; return; fi
   printf '[what came before these %d bytes is left out]\n%s' "$limit" "${text: -limit}"
 }

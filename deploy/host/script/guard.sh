@@ -29,18 +29,18 @@ arm() {
 give_up_arming() { ! holds_host >/dev/null || disarm; }
 
 set_up_guard() {
-  local to guard=$STATE/guard; to=$(ran_before)
+  local to script there guard=$STATE/guard; to=$(ran_before)
   holds_host || return
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "the running system '$to' has no switch-to-configuration, so the host could not go back to it"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE" "$ENDED" "$CAME"
-  mkdir -p "$guard" && own_text | keep "$guard/host-switch.sh" &&
-    printf '%s\n' "SWITCHPROOF_RUN=$RUN" "SWITCHPROOF_TO=$to" "SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S" | keep "$guard/environment" &&
-    install_guard && sync --file-system "$CONTROL" "$STATE" &&
-    printf '%s\n' "$JOB" | keep "$RUN_DIR/armed" &&
-    printf '%s\n' "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
-      "reconnect $RECONNECT_S" "armed $(now)" \
-      "boot_id $(</proc/sys/kernel/random/boot_id)" | keep "$PENDING" &&
+  find_script
+  file_to there "$guard/host-switch.sh"
+  mkdir -p "$guard" && { [ "$there" = "$script" ] || put "$guard/host-switch.sh" "$script"; } &&
+    put "$guard/environment" "SWITCHPROOF_RUN=$RUN" "SWITCHPROOF_TO=$to" "SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S" &&
+    install_guard && put "$RUN_DIR/armed" "$JOB" && sync --file-system "$CONTROL" "$STATE" &&
+    keep "$PENDING" "run $RUN" "job $JOB" "owner $OWNER" "to $to" "expected $1" "seconds $DEADMAN_S" \
+      "reconnect $RECONNECT_S" "armed $(now)" "boot_id $(</proc/sys/kernel/random/boot_id)" &&
     have_systemctl restart "$GUARD" && guard_runs
 }
 
@@ -53,18 +53,18 @@ guard_runs() {
 # Have systemd know the guard's unit, also after a reboot; one that it knows as it is to be is left alone.
 install_guard() {
   local file=$CONTROL/$GUARD wanted=$CONTROL/multi-user.target.wants/$GUARD unit is
-  unit=$(guard_unit)
+  find_guard_unit
   file_to is "$file"
   if [ "$is" = "$unit" ] && [ "$wanted" -ef "$file" ] &&
     ask_systemctl show -p FragmentPath,NeedDaemonReload -- "$GUARD" &&
     [[ $answered == *"FragmentPath=$file"* && $answered == *NeedDaemonReload=no* ]]; then return; fi
-  openly mkdir -p "${wanted%/*}" && printf '%s\n' "$unit" | keep "$file" && chmod 0644 "$file" &&
+  openly mkdir -p "${wanted%/*}" && keep "$file" "$unit" && chmod 0644 "$file" &&
     ln -sfn "../$GUARD" "$wanted" && have_systemctl daemon-reload
 }
 
-guard_unit() {
-  cat <<UNIT
-[Unit]
+# What systemd is to know of the guard, into `unit`.
+find_guard_unit() {
+  unit="[Unit]
 Description=Return to the earlier system unless the run that switched this host is confirmed
 ConditionPathExists=$PENDING
 StartLimitIntervalSec=0
@@ -72,12 +72,11 @@ StartLimitIntervalSec=0
 Type=exec
 Environment=HOME=/root
 EnvironmentFile=$STATE/guard/environment
-ExecStart=$(readlink -e "$BASH") $STATE/guard/host-switch.sh guard
+ExecStart=$(exec readlink -e "$BASH") $STATE/guard/host-switch.sh guard
 Restart=on-failure
 RestartSec=2
 OOMScoreAdjust=-900
-SyslogIdentifier=switchproof
-UNIT
+SyslogIdentifier=switchproof"
 }
 
 # The guard itself ends when it has nothing left to do; anybody else stops it.
@@ -106,9 +105,9 @@ decide() {
   decided_to by by
   case $1:$by in
     guard:guard) return 0 ;;
-    *:) printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep_first "$file" || { [ "$1" = guard ] && [ ! -e "$file" ]; } ;;
+    *:) keep_first "$file" "by $1"$'\n'"at $(now)"$'\n'"$2"$'\n' || { [ "$1" = guard ] && [ ! -e "$file" ]; } ;;
     guard:rollback | rollback:rollback)
-      printf 'by %s\nat %s\n%s\n' "$1" "$(now)" "$2" | keep "$file" || [ "$1" = guard ]
+      keep "$file" "by $1" "at $(now)" "$2" || [ "$1" = guard ]
       ;;
     *) return 1 ;;
   esac
@@ -227,6 +226,7 @@ go_back() {
 
 job_return() {
   local action=switch to
+  mark_journal
   pending_to to to
   stage rollback
   aim_at "$to"
@@ -237,11 +237,10 @@ job_return() {
 
 # Tell whoever comes next. The lock is left only to a runner who is still there.
 end_return() {
-  local told job
+  local told job; local -a lines
   armed_to told
-  told=$RUN_DIR/$told/returned
-  printf '%s\n' "run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" \
-    "owner $OWNER" "ended $(now)" | keep "$told" && keep "$STATE/returned" <"$told"
+  lines=("run $RUN" "at $(decided at)" "why $why" "from $(pending expected)" "to $(pending to)" "rc $1" "owner $OWNER" "ended $(now)")
+  keep "$RUN_DIR/$told/returned" "${lines[@]}" && keep "$STATE/returned" "${lines[@]}"
   LEASE_S=20
   ! holds_lock || hold "$(held_by since)" "$(held_by seen)" "$(held_by seen_up)"
   for job in $(jobs); do drop_unit "$(job_unit "$job")"; done

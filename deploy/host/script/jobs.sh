@@ -3,31 +3,33 @@
 job_unit() { printf 'switchproof-%s-%s.service' "$RUN" "${1:-$JOB}"; }
 
 # The run's jobs that there have been, and those of them that are still at work.
-jobs() { find "$RUN_DIR" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'; }
+jobs() {
+  local dir
+  for dir in "$RUN_DIR"/*/; do
+    [ ! -d "$dir" ] || { dir=${dir%/} && printf '%s\n' "${dir##*/}"; }
+  done
+}
 jobs_at_work() { local job; for job in $(jobs); do ended "$job" || printf '%s\n' "$job"; done; }
 
 # Whether a job is over: first by what it wrote itself, then by systemd's explicit answer.
 ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
 
-# This script as one text, whether it came so or stands in a folder with its fragments.
-own_text() {
-  if [ -n "${BASH_EXECUTION_STRING:-}" ]; then
-    printf '%s\n' "$BASH_EXECUTION_STRING"
-  elif [ -z "${HERE:-}" ]; then
-    cat "$0"
-  else
-    put_together <"$0"
-  fi
+# Put this script into `script`, whether it came as one text or stands in a folder with its fragments.
+find_script() {
+  script=${BASH_EXECUTION_STRING:-}
+  if [ -n "$script" ]; then return; fi
+  if [ -z "${HERE:-}" ]; then file_to script "$0"; else script=$(put_together <"$0"); fi
 }
 
 # Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
 launch() {
-  local dir unit stderr=''; dir=$RUN_DIR/$JOB unit=$(job_unit)
+  local dir unit script stderr=''; dir=$RUN_DIR/$JOB unit=$(job_unit)
   mkdir -p "$dir"
   if [ ! -e "$dir/stage" ]; then
     mkfifo "$dir/bell" 2>/dev/null || true # a second later nobody needs it
     : >>"$dir/log"
-    own_text >"$dir/host-switch.sh.$$"
+    find_script
+    printf '%s\n' "$script" >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
     bridge_table >"$dir/bridge"
     begin_unit "$1" || { refuse unstarted "systemd-run could not start $unit: $stderr"; return; }
@@ -48,18 +50,13 @@ begin_unit() {
   done
 }
 run_unit() {
-  local limit=$TIMEOUT_S way_back
+  local name limit=$TIMEOUT_S way_back; local -a given=()
+  for name in HOME RELEASE_SHA WORKDIR FLAKE_ATTR NIX_FILE SPECIALISATION ALLOW_HOST_BUILD_FALLBACK; do given+=(-E "$name=${!name}"); done
+  for name in RUN JOB OWNER DEADMAN_S RECONNECT_S PATIENCE_S TIMEOUT_S AGE_RECIPIENT LOCKED_SECRETS; do given+=(-E "SWITCHPROOF_$name=${!name}"); done
   if [ "$1" = rollback ]; then find_way_back; limit=$way_back; fi
   stderr=$(timeout 60 systemd-run --quiet --no-block --no-ask-password --unit="$unit" --service-type=oneshot \
     --remain-after-exit --expand-environment=no -p StandardOutput="append:$dir/log" -p StandardError=inherit \
-    -p TimeoutStartSec="$limit" \
-    -E HOME="$HOME" -E RELEASE_SHA="$RELEASE_SHA" -E WORKDIR="$WORKDIR" -E FLAKE_ATTR="$FLAKE_ATTR" -E NIX_FILE="$NIX_FILE" \
-    -E SWITCHPROOF_RUN="$RUN" -E SWITCHPROOF_JOB="$JOB" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" \
-    -E SWITCHPROOF_BUILT="${SWITCHPROOF_BUILT:-}" -E SWITCHPROOF_AGE_RECIPIENT="$AGE_RECIPIENT" \
-    -E SWITCHPROOF_LOCKED_SECRETS="$LOCKED_SECRETS" -E SPECIALISATION="$SPECIALISATION" \
-    -E SWITCHPROOF_OWNER="$OWNER" -E SWITCHPROOF_DEADMAN_S="$DEADMAN_S" \
-    -E SWITCHPROOF_RECONNECT_S="$RECONNECT_S" -E SWITCHPROOF_PATIENCE_S="$PATIENCE_S" \
-    -E SWITCHPROOF_TIMEOUT_S="$TIMEOUT_S" -E ALLOW_HOST_BUILD_FALLBACK="$ALLOW_HOST_BUILD_FALLBACK" \
+    -p TimeoutStartSec="$limit" "${given[@]}" -E SWITCHPROOF_TO="${SWITCHPROOF_TO:-}" -E SWITCHPROOF_BUILT="${SWITCHPROOF_BUILT:-}" \
     "$BASH" "$dir/host-switch.sh" job "$1" </dev/null 2>&1)
 }
 
@@ -80,7 +77,7 @@ comparing=''
 # Do a job, and keep how it ended and what the switch said to the journal.
 conduct() {
   local dir rc=0; dir=$RUN_DIR/$JOB
-  mark_journal
+  SINCE_MARK=(--since "@$EPOCHSECONDS")
   "job_$1" </dev/null || rc=$?
   [ -z "$comparing" ] || wait "$comparing" || true
   timeout 20 journalctl -q --no-pager -o cat -t nixos "${SINCE_MARK[@]}" 2>/dev/null | tail_of 262144 >"$dir/journal" || true
@@ -91,7 +88,7 @@ conduct() {
 }
 
 # Write down how a job ended, which says that it has.
-end_job() { printf '%s\n' "$1" | keep "$RUN_DIR/$JOB/rc" && ring; }
+end_job() { keep "$RUN_DIR/$JOB/rc" "$1" && ring; }
 
 verb_job() {
   local rc=0

@@ -3,7 +3,7 @@
 # One at a time among those who look at the lock or change it; the lock itself outlasts every process.
 guarded() {
   local guard rc=0
-  if ! { install -d -m 0700 "${LOCK%/*}" && exec {guard}<"${LOCK%/*}" && flock -w "$LOCK_WITHIN_S" "$guard"; } 2>/dev/null; then
+  if ! { { [ -O "${LOCK%/*}/" ] || install -d -m 0700 "${LOCK%/*}"; } && exec {guard}<"${LOCK%/*}" && flock -w "$LOCK_WITHIN_S" "$guard"; } 2>/dev/null; then
     [ -z "${guard:-}" ] || exec {guard}<&-
     unguarded="cannot lock ${LOCK%/*} within $LOCK_WITHIN_S s; held by $(holders_of "${LOCK%/*}")"
     echo "$unguarded" >&2
@@ -37,7 +37,14 @@ hold() {
   printf 'run %s\nowner %s\nsince %s\nseen %s\nseen_up %s\nlease %s\n' "$RUN" "$OWNER" "$1" "$seen" "$up" "$((up + lease))" \
     >"$LOCK/holder.new" && mv "$LOCK/holder.new" "$LOCK/holder"
 }
-switch_has_begun() { grep -qxE 'arm|install|switch|rollback' "$RUN_DIR"/*/stage 2>/dev/null; }
+switch_has_begun() {
+  local file stage
+  for file in "$RUN_DIR"/*/stage; do
+    file_to stage "$file"
+    case $stage in arm | install | switch | rollback) return ;; esac
+  done
+  return 1
+}
 
 # As long as this process lives, the lock does not end, however short its lease.
 be_at_work() {
@@ -190,6 +197,7 @@ ran_before() { section "$RUN_DIR/before" system.running; }
 
 # Keep the garbage collector from a system as long as the run goes on; what earlier runs kept is let go.
 hold_system() {
+  [[ ! $ROOTS/$RUN/$1 -ef $2 ]] || return 0
   mkdir -p "$ROOTS/$RUN"
   [ -z "$2" ] || ln -sfn "$2" "$ROOTS/$RUN/$1" 2>/dev/null || [ "$(readlink "$ROOTS/$RUN/$1")" = "$2" ]
   find "$ROOTS" -mindepth 1 -maxdepth 1 ! -name "$RUN" -exec rm -rf {} +
@@ -197,7 +205,7 @@ hold_system() {
 
 # Take the host for this run, and note what it is before anything changes; $1 is done meanwhile, once the lock is held.
 claim() {
-  local before="$RUN_DIR/before" noting kept; local -a kept_parts=()
+  local before="$RUN_DIR/before" noting kept text; local -a kept_parts=()
   if [[ ! $RUN =~ ^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$ ]]; then refuse malformed "'$RUN' is not a run id"; return 1; fi
   if [[ ! $JOB =~ ^[a-z][a-z-]*$ ]]; then refuse malformed "'$JOB' is not a job name"; return 1; fi
   guarded take_lock || { [ -n "${said[outcome]:-}" ] || refuse unready "${unguarded:-the lock cannot be taken}"; return 1; }
@@ -213,7 +221,8 @@ claim() {
     refuse unready "cannot write below $STATE: is it full or read-only? $(df -h "$STATE" 2>&1 | tail -n1)"
     return 1
   fi
-  say before "$(cat "$before")"$'\n'
+  file_to text "$before"
+  say before "$text"$'\n'
 }
 
 # A question that is asked again may meet the one before, which goes on: what either has written counts.
@@ -222,7 +231,7 @@ note_before() {
   { mkdir -p "${before%/*}" && chmod 0700 "$STATE"; } 2>/dev/null || return
   # Which units fail is looked for over some moments, and meanwhile what else the host is.
   (payload='' && say began "$EPOCHSECONDS" && exec {failing}< <(failing_before 2>/dev/null && printf .) &&
-    say_system "$failing" && printf '%s' "$payload") | keep_first "$before" || [ -e "$before" ]
+    say_system "$failing" && keep_first "$before" "$payload") || [ -e "$before" ]
 }
 
 # Keep room on the disk for the way back, which writes a job, its log and what was decided.

@@ -2,6 +2,7 @@
 
 job_rollback() {
   local to=$SWITCHPROOF_TO job rc=0
+  mark_journal
   share_time
   stage rollback
   aim_at "$to"

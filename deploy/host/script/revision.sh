@@ -84,13 +84,16 @@ verb_resolve() {
     refuse malformed "'$RELEASE_SHA' is neither a commit, a branch nor a tag"
     return
   fi
+  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then claim find_commit || true; else find_commit; fi
+}
+
+# Say which commit the revision is, and what there is to say of it; done while the host is noted.
+find_commit() {
   local found name sha fetched=''; local -a shas=() of_commit=()
-  if [ -n "${SWITCHPROOF_CLAIM:-}" ]; then
-    claim fetch_in_turn || return 0
-  elif [ -z "${SWITCHPROOF_READONLY:-}" ]; then
+  if [ -z "${SWITCHPROOF_READONLY:-}" ]; then
     fetch_in_turn
+    say_room
   fi
-  if [ -z "${SWITCHPROOF_READONLY:-}" ]; then say_room; fi
   if [ -n "${SWITCHPROOF_READONLY:-}" ]; then
     name_repository || return 0
     name=${RELEASE_SHA#refs/}
@@ -101,7 +104,7 @@ verb_resolve() {
       END { for (name in commit) print commit[name], name }' <<<"$found")
   else
     [ -n "$fetched" ] || return 0
-    found=$(candidates "$RELEASE_SHA" | sort -u)
+    found=$(candidates "$RELEASE_SHA" | sort -u) || { refuse checkout "git cannot read $WORKDIR"; return; }
   fi
   while read -r sha _; do [[ " ${shas[*]} " == *" $sha "* ]] || shas+=("$sha"); done <<<"$found"
   case ${#shas[@]} in

@@ -71,11 +71,13 @@ ran_earlier() {
 # has to tell it tells at once.
 readonly NEWS_S=2 MUCH_NEWS=65536
 verb_status() {
-  local dir unit began state size bell stage='' asked=0 has_begun=''
+  local dir unit began state size=0 bell stage='' wait asked=0 has_begun=''
   dir=$RUN_DIR/$JOB unit=$(job_unit)
   # It is the guard itself that undoes an armed job.
   if [[ $JOB == return* ]] && is_pending; then unit=$GUARD; fi
   uptime_to began
+  # Who waits has systemd asked only of a job that says nothing for a second.
+  ! milliseconds_to wait "$WAIT_S" || ((wait < 1000)) || asked=$began
   refresh_lease
   [ -z "${SWITCHPROOF_RENEW:-}" ] || guarded restart_countdown
   answered=''

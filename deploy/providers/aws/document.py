@@ -73,7 +73,7 @@ def document(target: Target) -> dict[str, Any]:
         f"packed='{base64.b64encode(gzip_of(carried_script().encode())).decode()}'",
         f'[ "$SSM_{_FIXED}" = {_digest(fixed)} ] || digest=other',
         # AWS accepts documents of up to 64 KB, including comments and indentation.
-        *(line for line in CARRIER.read_text(encoding="utf-8").splitlines() if not line.startswith("#")),
+        *(line for line in map(str.strip, CARRIER.read_text("utf-8").splitlines()) if line and line[0] != "#"),
     ]
     return {
         "schemaVersion": "2.2",
