@@ -25,7 +25,7 @@ They are given as modules: for each name after `-p`, pytest reads the entry poin
 _UNUSED = ("doctest", "junitxml", "pastebin", "setuponly", "setupplan", "stepwise", "cacheprovider")
 """Plugins of pytest itself that a session does not use; some would be called for every fixture of every check."""
 
-_UNUSED_BY_OURS = ("logging", "subtests", "unittest", "legacypath")
+_UNUSED_BY_OURS = ("logging", "subtests", "unittest", "tmpdir", "legacypath")
 """Plugins that a team's own checks may use, and that act at every phase of every check."""
 
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")

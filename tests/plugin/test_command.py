@@ -65,7 +65,7 @@ def test_plugins_that_only_own_checks_use_are_loaded_for_them_alone(monkeypatch:
     command.main(["audit", "--provider=lab"])
     command.main(["audit", "--provider=lab", "--checks=tests"])
     without, loaded = ({word for word in words if word.startswith("no:")} for words in given)
-    assert without - loaded == {"no:logging", "no:subtests", "no:unittest", "no:legacypath"}
+    assert without - loaded == {"no:logging", "no:subtests", "no:unittest", "no:tmpdir", "no:legacypath"}
     assert loaded < without
 
 

@@ -66,6 +66,7 @@ def session(
 
     plain: dict[str, object] = {"reboot": "", "locked_out": {}, "reconnect_s": 30.0, "kind": "ssh"}
     plain |= {"went_back": {}, "convergences": {}, "observations": {}}
+    host = next((each for each in getattr(target, "hosts", ()) if each.name == "a"), None)
     return SimpleNamespace(
         plan=SimpleNamespace(mode=mode, revision=revision, target=target),
         hosts=SimpleNamespace(
@@ -74,7 +75,7 @@ def session(
             convergence=lambda _host, _leg: answered(convergence),
             observation=lambda _host, _leg: answered(observation),
             choice=lambda _host: SimpleNamespace(toplevel="/nix/store/chosen"),
-            journeys={"a": SimpleNamespace(**{**plain, **journey})},
+            journeys={"a": SimpleNamespace(**{**plain, "host": host, **journey})},
         ),
         journal=SimpleNamespace(events=[]),
     )

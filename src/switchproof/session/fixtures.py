@@ -132,7 +132,7 @@ def specialisation(session: DeploySession, place: Place) -> str | None:
     ended = session.hosts.journeys[place.host].convergences.get(place.leg)
     if session.plan.mode.changes_hosts and not (ended and ended.activated):
         return None
-    return next(host.specialisation or "" for host in session.plan.target.hosts if host.name == place.host)
+    return session.hosts.journeys[place.host].host.specialisation or ""
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ def listened_on(session: DeploySession) -> tuple[str, ...]:
 @pytest.fixture
 def pinned_keys(session: DeploySession, place: Place) -> list[str]:
     """The host keys by which this host is known, as `kind SHA256:…`."""
-    host = next(host for host in session.plan.target.hosts if host.name == place.host)
+    host = session.hosts.journeys[place.host].host
     shown = {
         event.connection.host_key
         for event in session.journal.events
