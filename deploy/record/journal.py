@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import hashlib
 import os
@@ -243,6 +244,9 @@ _ENUM_VALUES = frozenset(
 )
 """Values of the events' own enumerations, which stay unchanged even if a secret is spelled alike."""
 
+_NO_TEXT = frozenset({bool, int, float, dt.datetime, type(None)})
+"""Types of values that hold no text."""
+
 _T = TypeVar("_T")
 
 
@@ -285,7 +289,9 @@ def _cleaned(value: _T, redact: Redactor) -> _T:
             changed = {}
             for name in value.__struct_fields__:
                 field = getattr(value, name)
-                if field and name not in kept and (clean := _cleaned(field, redact)) is not field:
+                if not field or type(field) in _NO_TEXT or name in kept:
+                    continue
+                if (clean := _cleaned(field, redact)) is not field:
                     changed[name] = clean
             cleaned = replace(value, **changed) if changed else value
     return cast("_T", cleaned)

@@ -241,11 +241,7 @@ _ANY_CASE = tuple(dict.fromkeys(marker for form in FORMS if form.any_case for ma
 _ONE_CASE = tuple(dict.fromkeys(marker for form in FORMS if not form.any_case for marker in form.markers))
 
 
-def has_marker(text: str) -> bool:
-    """Return whether a text has a marker of any form. Most texts have none, and no form need be tried on them."""
+def markers_in(text: str) -> set[str]:
+    """Return the markers that a text has. Most texts have none, and only forms with one of them need be tried."""
     lowered = _lower(text)
-    for sought, markers in ((lowered, _ANY_CASE), (text, _ONE_CASE)):
-        for marker in markers:
-            if marker in sought:
-                return True
-    return False
+    return {marker for marker in _ANY_CASE if marker in lowered} | {marker for marker in _ONE_CASE if marker in text}

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from switchproof.deploy.redact.forms import FORMS, has_marker
+from switchproof.deploy.redact.forms import FORMS, markers_in
 from switchproof.deploy.redact.private_keys import KeyHider, body_at_end
 from switchproof.deploy.redact.values import BEGINNING, BREAK, spellings
 
@@ -67,9 +67,12 @@ class Redactor:
         before = keys.count
         text = keys(text)
         counts["private-key"] += keys.count - before
-        for form in FORMS if has_marker(text) else ():
-            text, times = form.take_out(text)
-            counts[form.name] += times
+        markers, changed = markers_in(text), False
+        for form in FORMS if markers else ():
+            if changed or not markers.isdisjoint(form.markers):
+                text, times = form.take_out(text)
+                counts[form.name] += times
+                changed = changed or times > 0
         with self._lock:
             self.counts.update({name: times for name, times in counts.items() if times})
         return text

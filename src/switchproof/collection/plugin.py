@@ -91,10 +91,10 @@ class Collection:
 
     def _share_location(self, item: pytest.Item) -> None:
         """Give the items of one check the place of its function in a file, which pytest inspects for each of them."""
-        if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Module):
+        if isinstance(item, pytest.Function):
             if (path_and_line := self._locations.get(item.function)) is None:
                 path_and_line = self._locations[item.function] = item.location[:2]
-            vars(item)["location"] = (*path_and_line, item.name)
+            vars(item)["location"] = (*path_and_line, item.getmodpath())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(

@@ -152,10 +152,11 @@ class Redaction:
         given = [place, *report.keywords]
         if self._plain.get(report.nodeid) == given:
             return
-        names = {name: self._redact(name) for name in (report.nodeid, *given)}
-        if all(name == shown for name, shown in names.items()):
+        lines = "\n".join((report.nodeid, *given))
+        if self._redact(lines) == lines:  # then none of them is changed alone, either
             self._plain[report.nodeid] = given
             return
+        names = {name: self._redact(name) for name in (report.nodeid, *given)}
         report.nodeid, report.location = names[report.nodeid], (path, number, names[place])
         report.keywords = {names[name]: value for name, value in report.keywords.items()}
 
