@@ -54,7 +54,7 @@ class HtmlReport:
         self._test_log = folder / _TEST_LOG
         self._record = record
         self._data: Any = None
-        self._is_brief = False
+        self._items: list[pytest.Item] = []
         self._left_out = 0
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
@@ -71,8 +71,8 @@ class HtmlReport:
         self._data = report
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Decide whether the log has a row for each test."""
-        self._is_brief = len(session.items) > LOG_ROWS
+        """Note the tests, to which later legs of a run may still add theirs."""
+        self._items = session.items
 
     @pytest.hookimpl(optionalhook=True, trylast=True)
     def pytest_html_results_summary(self) -> None:
@@ -96,7 +96,12 @@ class HtmlReport:
         if report.when in {"setup", "teardown"} and report.passed and not report.sections:
             cells.clear()
             return
-        if self._is_brief and report.when == "call" and report.passed and not hasattr(report, "wasxfail"):
+        if (
+            len(self._items) > LOG_ROWS
+            and report.when == "call"
+            and report.passed
+            and not hasattr(report, "wasxfail")
+        ):
             self._data.outcomes = "passed"
             self._left_out += 1
             cells.clear()

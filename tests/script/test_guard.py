@@ -289,6 +289,23 @@ def test_the_guard_is_told_the_run_and_the_way_back(tmp_path: Path) -> None:
     ]
 
 
+def test_nothing_is_armed_with_a_script_that_cannot_be_read(tmp_path: Path) -> None:
+    """A guard without its script would be started, and started again, and never bring the host back."""
+    text = (
+        SET_UP.format(folder=tmp_path)
+        + f"""
+      find_script() {{ return 1; }}
+      arm /nix/store/new || echo refused
+      [ ! -e {tmp_path}/state/pending ] && echo 'nothing is pending'
+    """
+    )
+    told = run(text, *FRAGMENTS, folder=tmp_path).splitlines()
+    assert told[0] == "--- arm"
+    assert "cannot be armed: " in told[1]
+    assert told[1].endswith("cannot be read")
+    assert told[2:] == ["refused", "nothing is pending"]
+
+
 @pytest.mark.parametrize(
     ("change", "reloads"),
     [

@@ -62,6 +62,17 @@ def test_a_job_is_begun_until_it_is_known_to_be(
     assert run(text, "answer", "files", "jobs", folder=tmp_path).splitlines() == told
 
 
+def test_no_job_is_begun_with_a_script_that_cannot_be_read(tmp_path: Path) -> None:
+    """What came through a pipe is gone: an empty job would end at once, and be taken for one that was lost."""
+    text = """
+      begin_unit() { echo begun; }
+      unset BASH_EXECUTION_STRING
+      launch converge
+      echo "${said[outcome]}: ${said[detail]}"
+    """
+    assert run(text, "answer", "files", "jobs", folder=tmp_path) == "unready: host-switch.sh cannot be read\n"
+
+
 def test_a_job_that_has_begun_is_not_begun_again(tmp_path: Path) -> None:
     """A question that is asked twice begins nothing twice, also after the job has ended."""
     text = f"""

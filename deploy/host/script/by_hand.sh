@@ -15,7 +15,7 @@ put_together() {
   local line
   while IFS= read -r line; do
     case $line in
-      'source "$HERE/'*) cat "$HERE/$(cut -d/ -f2- <<<"${line%\"}")" ;;
+      'source "$HERE/'*) cat "$HERE/$(cut -d/ -f2- <<<"${line%\"}")" || return ;;
       'if [[ $0 == */* ]]; then readonly HERE='*) ;;
       *) printf '%s\n' "$line" ;;
     esac

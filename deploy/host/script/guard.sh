@@ -34,7 +34,7 @@ set_up_guard() {
   if [ ! -x "$to/bin/switch-to-configuration" ]; then echo "the running system '$to' has no switch-to-configuration, so the host could not go back to it"; return 1; fi
   # What is pending comes last: a guard with nothing to do takes itself away, a task without a guard would stay.
   rm -f "$SINCE" "$ENDED" "$CAME"
-  find_script
+  find_script || { echo "$0 cannot be read"; return 1; }
   file_to there "$guard/host-switch.sh"
   mkdir -p "$guard" && { [ "$there" = "$script" ] || put "$guard/host-switch.sh" "$script"; } &&
     put "$guard/environment" "SWITCHPROOF_RUN=$RUN" "SWITCHPROOF_TO=$to" "SWITCHPROOF_TIMEOUT_S=$TIMEOUT_S" &&

@@ -18,7 +18,8 @@ ended() { [ -e "$RUN_DIR/$1/rc" ] || has_ended "$(job_unit "$1")"; }
 find_script() {
   script=${BASH_EXECUTION_STRING:-}
   if [ -n "$script" ]; then return; fi
-  if [ -z "${HERE:-}" ]; then file_to script "$0"; else script=$(put_together <"$0"); fi
+  if [ -n "${HERE:-}" ]; then script=$(put_together <"$0") || return; else file_to script "$0"; fi
+  [ -n "$script" ]
 }
 
 # Begin a job unless it has begun: its name is taken as long as it is there, and it writes down its stage first.
@@ -28,7 +29,7 @@ launch() {
   if [ ! -e "$dir/stage" ]; then
     mkfifo "$dir/bell" 2>/dev/null || true # a second later nobody needs it
     : >>"$dir/log"
-    find_script
+    find_script || { refuse unready "$0 cannot be read"; return; }
     printf '%s\n' "$script" >"$dir/host-switch.sh.$$"
     mv "$dir/host-switch.sh.$$" "$dir/host-switch.sh"
     bridge_table >"$dir/bridge"

@@ -153,7 +153,7 @@ class Redaction:
         if self._plain.get(report.nodeid) == given:
             return
         lines = "\n".join((report.nodeid, *given))
-        if self._redact(lines) == lines:  # then none of them is changed alone, either
+        if self._redact(lines) == lines:  # what holds no secret together holds none one by one
             self._plain[report.nodeid] = given
             return
         names = {name: self._redact(name) for name in (report.nodeid, *given)}
