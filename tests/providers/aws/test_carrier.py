@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -42,14 +43,15 @@ class Host:
 
     def __init__(self, folder: Path, shell: str = "dash") -> None:
         self.shelf = folder / "shelf"
-        self._script = folder / "_script.sh"
+        self._scripts = (folder / f"_script{number}.sh" for number in itertools.count())
         self._shell = [shell, "sh"] if shell == "busybox" else [shell]
 
     def begin(self, errand: Errand) -> subprocess.Popen[str]:
         """Begin an errand as the agent does: a file for `sh`, a group of its own, hardly any environment."""
-        self._script.write_text(errand.text().replace("/run/switchproof/ssm", str(self.shelf)))
+        script = next(self._scripts)  # one each, as a shell may still have to read the one before
+        script.write_text(errand.text().replace("/run/switchproof/ssm", str(self.shelf)))
         return subprocess.Popen(
-            [*self._shell, self._script],
+            [*self._shell, script],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
