@@ -46,10 +46,10 @@ placed() {
   done | led_to
 }
 
-# Each process: its number, its program, and what it calls itself.
+# Each process: its number, its program, and what it calls itself. find fails where one of them ends while it looks.
 processes() {
   local pid program word
-  find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%P\t%l\n' 2>/dev/null |
+  { find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%P\t%l\n' 2>/dev/null || true; } |
     while IFS=$'\t' read -r pid program; do
       word=''
       { IFS= read -r -d '' word <"/proc/${pid%/exe}/cmdline"; } 2>/dev/null
@@ -72,7 +72,7 @@ sshd() {
       break
     fi
   done
-  "${program:-$(command -v sshd)}" -T -f "$config" -C user=root,host=localhost,addr=192.0.2.1
+  "${program:-$(type -P sshd)}" -T -f "$config" -C user=root,host=localhost,addr=192.0.2.1
 }
 
 host_keys() {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from switchproof.deploy.cutover.surroundings import (
+    SCRIPT,
     Surroundings,
     agents,
     fingerprint,
@@ -315,9 +318,26 @@ def test_host_is_asked_with_the_script_and_the_units_of_the_contract() -> None:
 
     host: Any = SimpleNamespace(run=run)
     assert look_around("b", host, ("hypervisor.service", "a\\x20b $x.service")).host_keys == [fingerprint(KEY)]
-    script = (Path(__file__).parents[2] / "deploy" / "host" / "look-around.sh").read_text("utf-8")
-    words = ["exec", "bash", "-c", script, "look-around.sh", "hypervisor.service", "a\\x20b $x.service"]
+    words = [
+        "exec",
+        "bash",
+        "-c",
+        SCRIPT.read_text("utf-8"),
+        "look-around.sh",
+        "hypervisor.service",
+        "a\\x20b $x.service",
+    ]
     assert [shlex.split(command) for command in asked] == [words]
+
+
+def test_a_process_that_ends_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    """A host starts and ends processes all the time, and find fails where one of them is gone when it comes to it."""
+    find = tmp_path / "find"
+    find.write_text(f'#!/bin/sh\n{shutil.which("find")} "$@"; exit 1\n', encoding="utf-8")
+    find.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", SCRIPT], capture_output=True, text=True, env=env, check=True, timeout=60)
+    assert os.getpid() in [process.pid for process in read("b", done.stdout).processes]
 
 
 @pytest.mark.parametrize("section", ["units", "closure", "processes"])
