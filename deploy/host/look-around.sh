@@ -46,10 +46,11 @@ placed() {
   done | led_to
 }
 
-# Each process: its number, its program, and what it calls itself. find fails where one of them ends while it looks.
+# Each process: its number, its program, and what it calls itself. find ends with 1 where one of them ends while it looks,
+# and otherwise where it did not come to the end.
 processes() {
   local pid program word
-  { find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%P\t%l\n' 2>/dev/null || true; } |
+  { find /proc -mindepth 2 -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%P\t%l\n' 2>/dev/null || [ $? = 1 ]; } |
     while IFS=$'\t' read -r pid program; do
       word=''
       { IFS= read -r -d '' word <"/proc/${pid%/exe}/cmdline"; } 2>/dev/null

@@ -330,14 +330,25 @@ def test_host_is_asked_with_the_script_and_the_units_of_the_contract() -> None:
     assert [shlex.split(command) for command in asked] == [words]
 
 
-def test_a_process_that_ends_meanwhile_hides_no_other(tmp_path: Path) -> None:
-    """A host starts and ends processes all the time, and find fails where one of them is gone when it comes to it."""
-    find = tmp_path / "find"
-    find.write_text(f'#!/bin/sh\n{shutil.which("find")} "$@"; exit 1\n', encoding="utf-8")
+def looked_around(folder: Path, end: str) -> Surroundings:
+    """Run the script here, with a `find` that ends so after it has found all."""
+    find = folder / "find"
+    find.write_text(f'#!/bin/sh\n{shutil.which("find")} "$@"; {end}\n', encoding="utf-8")
     find.chmod(0o755)
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    env = {"PATH": f"{folder}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", SCRIPT], capture_output=True, text=True, env=env, check=True, timeout=60)
-    assert os.getpid() in [process.pid for process in read("b", done.stdout).processes]
+    return read("b", done.stdout)
+
+
+def test_a_process_that_ends_meanwhile_hides_no_other(tmp_path: Path) -> None:
+    """A host starts and ends processes all the time, and find fails where one is gone when it comes to it."""
+    assert os.getpid() in [process.pid for process in looked_around(tmp_path, "exit 1").processes]
+
+
+def test_a_list_of_processes_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    """What find had not come to when it was killed may be what must be gone."""
+    with pytest.raises(Inconclusive, match="did not report its processes"):
+        _ = looked_around(tmp_path, "kill -9 $$").processes
 
 
 @pytest.mark.parametrize("section", ["units", "closure", "processes"])
