@@ -181,6 +181,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shard: Shard | None = None
     source: Source | None = None
 
+    @property
+    def goes_back_at_once(self) -> bool:
+        """Whether a host that cannot pass goes back before its checks have run.
+
+        Checks of the team's own look at the host themselves, and a waiver may let it pass.
+        """
+        return self.on_failure == "rollback" and not self.checks and not self.target.waivers
+
 
 def make_plan(options: Options, environ: Mapping[str, str], settings: Settings) -> Plan:
     """Check the options and the target file, and make the plan of the run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -37,6 +38,9 @@ RENEW_S = 20.0
 COPIES = 8
 """Hosts that get systems from a builder at the same time."""
 
+FRESH_S = 60.0
+"""Seconds after the end of a host's watch for which it counts, while other hosts still build and switch."""
+
 
 class Fleet:
     """The hosts of one run.
@@ -56,11 +60,12 @@ class Fleet:
     def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
         self.plan = plan
         self._stop = threading.Event()
+        self._stops = {host.name: threading.Event() for host in plan.target.hosts}
         self._abandoned = False
         self._journal = journal
         self.journeys = {
             host.name: Journey(
-                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self._stop
+                host, plan=plan, run=run, owner=owner, provider=provider, journal=journal, stop=self._stops[host.name]
             )
             for host in plan.target.hosts
         }
@@ -72,6 +77,9 @@ class Fleet:
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
         self._confirmed: dict[Leg, Problems] = {}
+        self._unseen: Problems = {}
+        self._watched_at: dict[str, float] = {}
+        self._gone_back: dict[str, Exception | None] = {}
 
     def commit(self, host: str) -> str:
         """Return the requested commit as the hosts' repository resolves it: full, except in an audit.
@@ -185,8 +193,16 @@ class Fleet:
         return self.journeys[host].confirmations[leg]
 
     def roll_back(self, reasons: Mapping[str, str]) -> None:
-        """Restore the earlier systems of hosts, each with a reason."""
-        self._move("back", list(reasons), lambda journey: journey.roll_back(reasons[journey.host.name]))
+        """Restore the earlier systems of hosts, each with a reason; a host that went back at once has its own."""
+
+        def bring_back(journey: Journey) -> None:
+            name = journey.host.name
+            if name not in self._gone_back:
+                journey.roll_back(reasons[name])
+            elif (problem := self._gone_back.pop(name)) is not None:
+                raise problem
+
+        self._move("back", list(reasons), bring_back)
 
     def await_return(self, hosts: list[str]) -> None:
         """Wait until unconfirmed hosts have returned by themselves."""
@@ -201,13 +217,17 @@ class Fleet:
         self._looked.pop(leg, None)
 
     def abandon(self) -> None:
-        """Break off the questions to all hosts, because the run is to end."""
+        """Break off the questions to all hosts, because the run is to end; hosts that go back already do so first."""
         self._abandoned = True
-        self._stop.set()
+        left = [name for name in self.journeys if name not in self._gone_back]
+        stops = [self._stop, *(self._stops[name] for name in left)]
+        for stop in stops:
+            stop.set()
         self._workshop.break_off()
-        for journey in self._all:
-            journey.abandon()
-        self._stop.clear()
+        for name in left:
+            self.journeys[name].abandon()
+        for stop in stops:
+            stop.clear()
 
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
         """Release every host, and return its state."""
@@ -344,7 +364,31 @@ class Fleet:
         # A host that has switched must not return by itself while others still build.
         limits_s = [self.plan.target.confirm_s, *(journey.reconnect_s for journey in self._all)]
         every_s = min([RENEW_S, *(limit_s / 3 for limit_s in limits_s if limit_s)])
-        return self._together(Journey.converge, every_s)
+        return self._together(self._go_forward, every_s)
+
+    def _go_forward(self, journey: Journey) -> None:
+        """Switch a host and watch it, whatever others still do; bring it back at once where no check can pass it."""
+        name = journey.host.name
+        journey.converge()
+        if self._abandoned:
+            return
+        try:
+            journey.observe("forward")
+        except Exception as error:  # noqa: BLE001 - it is raised where the host's observation is asked for
+            self._unseen[name] = error
+            return
+        self._watched_at[name] = time.monotonic()
+        if not (reason := journey.hopeless if self.plan.goes_back_at_once else ""):
+            return
+        self._gone_back[name] = None
+        if self._abandoned:
+            del self._gone_back[name]
+            return
+        try:
+            journey.roll_back(reason)
+            journey.observe("back")
+        except Exception as error:  # noqa: BLE001 - it is raised where the host is brought back
+            self._gone_back[name] = error
 
     @cached_property
     def _supplied(self) -> Problems:
@@ -461,7 +505,12 @@ class Fleet:
         if held_up := self._barrier(self._resolved):
             return held_up
         _ = self._converged
-        return _in_parallel(self._all, lambda journey: journey.observe("forward"))
+        # What was seen of a host long before the last one had switched says little of now.
+        for name, at in self._watched_at.items():
+            if name not in self._gone_back and time.monotonic() - at > FRESH_S:
+                self.journeys[name].look_anew()
+        rest = [journey for name, journey in self.journeys.items() if name not in self._unseen]
+        return {**self._unseen, **_in_parallel(rest, lambda journey: journey.observe("forward"))}
 
     def _seen_on(self, leg: Leg) -> Problems:
         """Observe every host that took a leg, when the first observation is needed."""

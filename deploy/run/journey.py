@@ -15,6 +15,7 @@ from switchproof.deploy.observe.boot.choice import choose_boot
 from switchproof.deploy.observe.boot.facts import read_boot_facts
 from switchproof.deploy.observe.convergence import Convergence, Ending
 from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
+from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.planned import Differences, read_differences
@@ -232,6 +233,28 @@ class Journey(Visit):
             if not self.observations[leg].healthy or (ended is not None and not ended.activated):
                 self.diagnose(leg)
         return self.observations[leg]
+
+    @property
+    def hopeless(self) -> str:
+        """Why no check of the contract can pass the host after its switch; empty if one might."""
+        ended, seen = self.convergences.get("forward"), self.observations.get("forward")
+        if ended is None or seen is None or not self.changed:
+            return ""
+        if ended.finished and not self._may_pass(ended):
+            return f"the switch failed: {ended.ending.value}"
+        if seen.healthy:
+            return ""
+        target = self.plan.target
+        every = [EndpointSeen(name, want, target.health, seen) for name, want in target.endpoints.items()]
+        # The host's word and the runner's own judgement.
+        unwell = [endpoint for endpoint in every if seen.settled.get(endpoint.name, "healthy") != "healthy"]
+        sick = [endpoint.name for endpoint in unwell if not endpoint.healthy and not endpoint.cut_short]
+        return f"{', '.join(sick)} did not become healthy" if sick else ""
+
+    def look_anew(self) -> None:
+        """Forget what was seen of a healthy host after its switch, so that it is watched once more."""
+        if self.observations["forward"].healthy:
+            del self.observations["forward"]
 
     def _may_pass(self, ended: Convergence) -> bool:
         """Whether to wait for health after a switch; a switch that failed itself is rolled back in any case."""

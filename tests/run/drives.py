@@ -50,6 +50,7 @@ class Drive:
         reconnect_s: Seconds after the switch for a new connection, by this machine's clock; 0: none is tried; None:
             as many as by default.
         parallel: Hosts that an audit is connected to at the same time.
+        checks: Folders with checks of the team's own.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Drive:
         take_lock: bool = False,
         reconnect_s: float | None = 0.0,
         parallel: int = PARALLEL,
+        checks: tuple[Path, ...] = (),
     ) -> None:
         self.hosts = {host.host: host for host in hosts}
         self.clock, self.trace = Clock(), list[str]()
@@ -79,10 +81,11 @@ class Drive:
             take_lock=take_lock,
             report_dir=folder,
             parallel=parallel,
+            checks=checks,
         )
         self.journal = Journal(folder / "run", Redactor(()))
         self.fleet = Fleet(self.plan, "r-1", "me@here", self, self.journal)
-        self.fleet._stop = self.clock
+        self.fleet._stops = dict.fromkeys(self.hosts, self.clock)
         for journey in self.fleet.journeys.values():
             journey._host_side._stop = self.clock
             journey._host_side._patience = Patience(lambda: self.clock.now)

@@ -36,7 +36,8 @@ def test_failed_converge_goes_back_and_is_verified(tmp_path: Path) -> None:
     assert host.asked[4].values["SWITCHPROOF_TO"] == BEFORE
     assert (host.toplevel, host.guard, host.holder, host.outcome) == (BEFORE, "rolled-back", "", "failed")
     (begun,) = [event for event in drive.journal.events if isinstance(event, RollbackBegun)]
-    assert (begun.reason, begun.to) == ("it did not pass", BEFORE)
+    reason = "the switch failed: the system was activated, but units failed"
+    assert (begun.reason, begun.to) == (reason, BEFORE)
 
 
 @pytest.mark.parametrize(
@@ -185,15 +186,20 @@ def said_of_connections(host: Host) -> dict[str, str]:
     return {question.verb: question.values.get("SWITCHPROOF_AFTER", "") for question in host.asked}
 
 
-def test_host_hears_of_a_new_connection_before_anything_else_is_asked(tmp_path: Path) -> None:
-    """It is tried once the switch has ended, and does not wait for other hosts, nor for health."""
-    drive = Drive(tmp_path, host := Host("a"), reconnect_s=30.0)
-    drive.fleet.convergence("a", "forward")
+def hear_of_a_new_connection(host: Host) -> None:
+    """Wait until a question came over a connection from after the switch."""
     deadline = time.monotonic() + 30.0
     while not said_of_connections(host)["status"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert said_of_connections(host) == {"resolve": "", "converge": "", "status": "converge"}
+
+
+def test_host_hears_of_a_new_connection_before_its_watch_is_over(tmp_path: Path) -> None:
+    """It is tried once the switch has ended, and does not wait for other hosts, nor for health."""
+    turns = {"observe": [Turn(before=hear_of_a_new_connection)]}
+    drive = Drive(tmp_path, host := Host("a", turns=turns), reconnect_s=30.0)
+    drive.fleet.observation("a", "forward")
+    assert said_of_connections(host) == {"resolve": "", "converge": "", "status": "converge", "observe": ""}
 
 
 def test_question_over_the_connection_from_before_the_switch_does_not_say_that_it_is_new(tmp_path: Path) -> None:

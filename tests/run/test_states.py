@@ -21,6 +21,9 @@ UNCHANGED, ROLLED_BACK, UNSAFE, UNKNOWN = (
 
 INTERRUPT = Turn(before=Host.interrupt)
 
+OWN = (Path("own"),)
+"""Checks of the team's own, which look at the host before it goes back."""
+
 INTERRUPTED = [
     ("resolve", UNCHANGED, UNCHANGED),
     ("converge", UNCHANGED, ROLLED_BACK),
@@ -53,14 +56,23 @@ def test_interruption_of_a_deploy(
 @pytest.mark.parametrize("asked", ["status rollback", "rollback"])
 def test_interruption_of_the_way_back_is_unsafe(tmp_path: Path, asked: str) -> None:
     """A way back whose end nobody saw is not said to have come to one."""
-    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={asked: [INTERRUPT]}))
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={asked: [INTERRUPT]}), checks=OWN)
     assert drive.run() == {"a": UNSAFE}
 
 
 def test_interruption_while_the_restored_system_is_looked_at_is_unsafe(tmp_path: Path) -> None:
     """A restored system that was not verified is no proof, though it may well be healthy."""
-    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"observe": [Turn(), INTERRUPT]}))
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"observe": [Turn(), INTERRUPT]}), checks=OWN)
     assert drive.run() == {"a": UNSAFE}
+
+
+@pytest.mark.parametrize("asked", ["status rollback", "rollback"])
+def test_interruption_does_not_break_off_a_way_back_that_began_at_once(tmp_path: Path, asked: str) -> None:
+    """A host that no check could pass goes back before the run ends, and is verified there."""
+    turns = {asked: [Turn(before=lambda host: host.end_run())]}
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL], turns=turns))
+    assert drive.run() == {"a": ROLLED_BACK}
+    assert host.toplevel == BEFORE
 
 
 def test_interruption_while_a_host_is_left_is_unknown(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""A host that no check can pass goes back at once, whatever its neighbours still do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import pytest
+
+from switchproof.deploy.contract import HostState
+from switchproof.deploy.record.events import RollbackBegun
+from switchproof.deploy.run import fleet
+from switchproof.deploy.target.types import Waiver
+from tests.answers import TOPLEVEL
+from tests.run.drives import Drive
+from tests.run.hosts import BEFORE, Host, Turn
+
+
+def once(holds: Callable[[], bool]) -> Turn:
+    """A turn that lasts until something holds."""
+
+    def wait(_: Host) -> None:
+        deadline = time.monotonic() + 30.0
+        while not holds():
+            assert time.monotonic() < deadline, "the neighbour did not go back meanwhile"
+            time.sleep(0.01)
+
+    return Turn(before=wait)
+
+
+def is_seen_to_be_back(host: Host) -> bool:
+    """Whether a host was looked at again after it went back."""
+    verbs = [question.verb for question in host.asked]
+    return "rollback" in verbs and "observe" in verbs[verbs.index("rollback") :]
+
+
+@pytest.mark.parametrize("asked", ["status converge", "observe"])
+@pytest.mark.parametrize("ends", [{}, {"converge": {"rc": "2"}}], ids=["unhealthy", "its switch failed"])
+def test_host_that_cannot_pass_goes_back_while_its_neighbour_switches_or_is_watched(
+    tmp_path: Path, ends: dict[str, dict[str, str]], asked: str
+) -> None:
+    """Users of a broken host do not wait for the build or the soak of a good one."""
+    a = Host("a", sick=() if ends else [TOPLEVEL], ends=ends)
+    drive = Drive(tmp_path, a, b := Host("b", turns={asked: [once(lambda: is_seen_to_be_back(a))]}))
+    assert drive.run() == {"a": HostState.ROLLED_BACK, "b": HostState.CONVERGED}
+    assert (a.toplevel, b.toplevel) == (BEFORE, TOPLEVEL)
+    assert [question.verb for question in a.asked].count("rollback") == 1
+
+
+def test_reason_names_what_did_not_become_healthy(tmp_path: Path) -> None:
+    """The way back begins before a check has failed, so its reason is what was seen."""
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL]))
+    drive.run()
+    (begun,) = [event for event in drive.journal.events if isinstance(event, RollbackBegun)]
+    assert begun.reason == "live did not become healthy"
+
+
+WAIVED = Waiver(check="runtime/live", reason="known", owner="me", expires=dt.datetime(2099, 1, 1, tzinfo=dt.UTC))
+
+
+@pytest.mark.parametrize("why", ["checks", "waivers", "keep"])
+def test_host_that_others_are_to_look_at_waits_for_its_checks(tmp_path: Path, why: str) -> None:
+    """Checks of the team's own look at the host, a waiver may let it pass, and a person may want to keep it."""
+    on_failure: Literal["rollback", "keep"] = "keep" if why == "keep" else "rollback"
+    checks = (Path("own"),) if why == "checks" else ()
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]), on_failure=on_failure, checks=checks)
+    if why == "waivers":
+        target = msgspec.structs.replace(drive.plan.target, waivers=(WAIVED,))
+        drive.fleet.plan = msgspec.structs.replace(drive.plan, target=target)
+    drive.fleet.observation("a", "forward")
+    assert host.toplevel == TOPLEVEL
+
+
+@pytest.mark.parametrize(("fresh_s", "watches"), [(fleet.FRESH_S, 1), (0.0, 2)])
+def test_host_that_waited_long_for_its_neighbours_is_watched_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_s: float, watches: int
+) -> None:
+    """What is judged was seen when the last host had switched, or shortly before."""
+    monkeypatch.setattr(fleet, "FRESH_S", fresh_s)
+    drive = Drive(tmp_path, host := Host("a"))
+    drive.fleet.observation("a", "forward")
+    assert [question.verb for question in host.asked].count("observe") == watches
+
+
+def test_host_that_fell_ill_while_it_waited_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last look that is judged."""
+    monkeypatch.setattr(fleet, "FRESH_S", 0.0)
+    sick = list[str]()
+    host = Host("a", sick=sick, turns={"observe": [Turn(after=lambda _: sick.append(TOPLEVEL))]})
+    assert Drive(tmp_path, host).run() == {"a": HostState.ROLLED_BACK}
