@@ -175,6 +175,55 @@ in
 
 _FROM_A_FILE: Final = (_good("from-file", "Describe the nodes without a flake, too", Edit("default.nix", "", _FILE)),)
 
+_SERVES = 'echo "hypervisor'
+
+_GETTING_WELL: Final = (
+    _good(
+        "warming-up",
+        "Fill the cache of sessions first",
+        Edit(
+            "programs/hypervisor-start.sh", _SERVES, f"@busybox@/bin/busybox date +%s >/run/choiros-began\n{_SERVES}"
+        ),
+        Edit(
+            "programs/hypervisor-answer.sh",
+            "read_request\n",
+            "read_request\n"
+            "read -r began </run/choiros-began\n"
+            "if [ $(($(@busybox@/bin/busybox date +%s) - began)) -lt 60 ]; then\n"
+            "  answer '503 Service Unavailable' 'text/plain' 'the cache of sessions is being filled'\n"
+            "  exit\n"
+            "fi\n",
+        ),
+    ),
+    _good(
+        "three-crashes",
+        "Require the session store",
+        Edit(
+            "programs/hypervisor-start.sh",
+            _SERVES,
+            "crashes=0\n"
+            "[ ! -e /run/choiros-crashes ] || read -r crashes </run/choiros-crashes\n"
+            'if [ "$crashes" -lt 3 ]; then\n'
+            "  echo $((crashes + 1)) >/run/choiros-crashes\n"
+            "  @busybox@/bin/busybox sleep 2\n"
+            '  echo "the session store is not there yet" >&2\n'
+            "  exit 1\n"
+            f"fi\n{_SERVES}",
+        ),
+    ),
+    _good(
+        "slow-notify",
+        "Tell systemd when the hypervisor is ready",
+        Edit("modules/hypervisor.nix", "Type=exec\n", "Type=notify\n    NotifyAccess=all\n"),
+        Edit(
+            "programs/hypervisor-start.sh",
+            _SERVES,
+            f"@busybox@/bin/busybox sleep 50\n/usr/bin/systemd-notify --ready\n{_SERVES}",
+        ),
+    ),
+)
+"""What gets well within the time that an endpoint is waited for."""
+
 _AMBIGUOUS: Final = (
     Revision("refs/heads/both", "Release v2-branch", (_release("v2-branch"),), clause="revision", says="ambiguous"),
     Revision("refs/tags/both", "Release v2-tag", (_release("v2-tag"),), clause="revision", says="ambiguous"),
@@ -422,6 +471,7 @@ _RUNTIME_AMISS: Final = (
 REVISIONS: Final = (
     *_GOOD,
     *_UPDATING_THE_HOST,
+    *_GETTING_WELL,
     *_AMBIGUOUS,
     *_NOT_CONVERGING,
     *_HYPERVISOR_AMISS,
