@@ -21,7 +21,7 @@ from switchproof.deploy.connection import (
     DeadlineExceeded,
     Provider,
 )
-from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
 from switchproof.deploy.host import limits
 from switchproof.deploy.host.budget import ANSWER_S, Budget
 from switchproof.deploy.host.clocks import ClockBounds
@@ -178,6 +178,10 @@ class Dialogue:
                 self._journal.emit(Noted(host=self._host, text=text))
                 continue
             if lacking := frame.get("lacking").strip():
+                if values.get("SWITCHPROOF_CLAIM"):
+                    raise HostUnready(
+                        f"{self._host}: the host cannot be deployed to: it lacks the commands {lacking}"
+                    )
                 raise Inconclusive(f"{self._host}: the host lacks commands that {verb!r} needs: {lacking}")
             return frame
 

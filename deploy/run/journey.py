@@ -63,10 +63,8 @@ class Journey(Visit):
             with self._phase("resolve"):
                 if self.plan.source:
                     self._delivery.bring_source(self.plan.source, self.plan.target.repository.checkout)
-                self._claimed = bool(claim)  # also when its answer is lost
-                values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim, **self._taking}
-                frame = self._host_side.ask("resolve", values, FETCH_S)
-                self._take(frame)
+                values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}
+                frame = self._claim("resolve", values, FETCH_S)
                 if self.resolution is None:
                     self._look_before(frame)
                     self._recipient = recipient_of(frame.get("ssh_key"))
@@ -90,13 +88,12 @@ class Journey(Visit):
 
         Raises:
             Locked: Another deploy has the host.
+            HostUnready: The host cannot be deployed to.
             UsageError: The host has no such system.
         """
         if self.choice is None:
             with self._phase("resolve"):
-                self._claimed = True  # also when its answer is lost
-                frame = self._host_side.ask("generations", {"SWITCHPROOF_CLAIM": "1", **self._taking})
-                self._take(frame)
+                frame = self._claim("generations", {"SWITCHPROOF_CLAIM": "1"}, ANSWER_S)
                 self.choice = choose(read_past(frame), asked, proven, self.host.specialisation)
                 self._warn(f"A rollback {self.choice.intent}: {self.choice.why}.")
         return self.choice

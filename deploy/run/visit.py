@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from msgspec.structs import replace
@@ -151,9 +151,22 @@ class Visit:
             )
         self._returning(ended)
 
-    @property
-    def _taking(self) -> dict[str, str]:
-        return {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
+    def _claim(self, verb: str, values: Mapping[str, str], timeout_s: float) -> Frame:
+        """Ask the host a question that claims it, if the run changes hosts.
+
+        Raises:
+            Locked: Another run holds the host.
+            HostUnready: The host cannot be deployed to.
+        """
+        self._claimed = bool(values["SWITCHPROOF_CLAIM"])  # also when its answer is lost
+        taking = {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
+        try:
+            frame = self._host_side.ask(verb, {**values, **taking}, timeout_s)
+        except HostUnready:
+            self._claimed = False
+            raise
+        self._take(frame)
+        return frame
 
     def _take(self, frame: Frame) -> None:
         """Process a host's answer to a claim.

@@ -515,6 +515,17 @@ LITTLE = f"/nix/store / {5 * MIB} 90000 100000\n/var/lib / {MIB} 90000 100000\n"
 FORGETFUL = "MemAvailable: 1000 kB\n"
 
 
+@pytest.mark.parametrize(("mode", "verb"), [(Mode.DEPLOY, "resolve"), (Mode.ROLLBACK, "generations")])
+def test_host_that_lacks_commands_is_refused_before_anything_begins(tmp_path: Path, mode: Mode, verb: str) -> None:
+    """It is unready like a host without room; it was not claimed, so it is not told that the run is over."""
+    host = Host("a", turns={verb: [Turn({"outcome": "", "lacking": "awk ss "})]})
+    drive = Drive(tmp_path, host, mode=mode)
+    assert drive.run() == {"a": HostState.UNCHANGED}
+    assert isinstance(drive.fleet.refusal, HostUnready)
+    assert str(drive.fleet.refusal) == "a: the host cannot be deployed to: it lacks the commands awk ss"
+    assert [question.verb for question in host.asked] == [verb]
+
+
 def test_host_without_room_is_not_begun(tmp_path: Path) -> None:
     """It is refused with all that it lacks, given back, and never asked to build; no other host is begun."""
     host = Host("a", turns={"resolve": [Turn({"room": LITTLE + FORGETFUL})]})
