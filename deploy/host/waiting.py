@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,14 @@ EVERY_S = 2.0
 LONGEST = 600
 """Characters of a line that are shown."""
 
+LATE_S = 1.5 * EVERY_S
+"""Seconds after which a host's next line is late; a round of asking may take a second longer than `EVERY_S`."""
+
 SILENT_S = 10.0
-"""Seconds after which a host that has reported once counts as silent; the runner begins no countdown of its own."""
+"""Seconds after which a host that has reported once counts as silent."""
+
+_LEFT = re.compile(r"(?<!\d)\d{1,9}(?= s (?:of the soak )?left\))", re.ASCII)
+"""The seconds of a countdown in a host's line; `host-switch.sh` writes them."""
 
 _UNREAD = 2**16
 """Bytes of an unfinished line that are inspected; a progress line is far shorter."""
@@ -28,15 +35,24 @@ class Waiting:
         awaited: The state that the host waits for.
         limit_s: Seconds of the wait at most.
         report: Receives each line.
+        clock: Returns the seconds since any moment.
     """
 
-    def __init__(self, nonce: str, awaited: str, limit_s: float, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        nonce: str,
+        awaited: str,
+        limit_s: float,
+        report: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._mark = f"SWITCHPROOF/1 {nonce} waits ".encode()
-        self._awaited, self._report = awaited, report
-        self._deadline = time.monotonic() + limit_s
-        self._reported_at = time.monotonic()
+        self._awaited, self._report = awaited[:LONGEST], report
+        self._clock = clock
+        self._reported_at = clock()
+        self._deadline = self._reported_at + limit_s
         self._unread = b""
-        self._heard_at: float | None = None
+        self._heard: tuple[float, str] | None = None
         self._ended = threading.Event()
 
     def hear(self, output: bytes) -> None:
@@ -45,8 +61,9 @@ class Waiting:
         self._unread = rest[:_UNREAD]
         for line in lines:
             if line.startswith(self._mark):
-                self._heard_at = time.monotonic()
-                self._report_wait(line.removeprefix(self._mark).decode("utf-8", "replace"))
+                text = line.removeprefix(self._mark).decode("utf-8", "replace")[:LONGEST]
+                self._heard = self._clock(), text
+                self._report_wait(text)
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
@@ -59,16 +76,27 @@ class Waiting:
             self._ended.set()
             ticker.join()
 
+    def look(self) -> None:
+        """Report the wait if a line is due and the host has sent none."""
+        now = self._clock()
+        if now - self._reported_at < EVERY_S:
+            return
+        if self._heard is None:
+            self._report_wait(f"{self._awaited} (at most {max(0.0, self._deadline - now):.0f} s left)")
+        elif (silent_s := now - self._heard[0]) >= LATE_S:
+            self._report_wait(_later(self._heard[1], silent_s))
+
     def _tick(self) -> None:
-        while not self._ended.wait(EVERY_S / 4):
-            now = time.monotonic()
-            # The host's line may be a little late, and says more than this one.
-            if self._heard_at is None and now - self._reported_at >= 1.5 * EVERY_S:
-                self._report_wait(f"{self._awaited} (at most {max(0.0, self._deadline - now):.0f} s left)")
-            elif self._heard_at is not None and now - self._reported_at >= SILENT_S:
-                self._report_wait(f"{self._awaited}; no output from the host for {now - self._heard_at:.0f} s")
+        while not self._ended.wait(EVERY_S / 8):
+            self.look()
 
     def _report_wait(self, text: str) -> None:
-        self._reported_at = time.monotonic()
-        printable = "".join(character if character.isprintable() else "?" for character in text[:LONGEST])
+        self._reported_at = self._clock()
+        printable = "".join(character if character.isprintable() else "?" for character in text)
         self._report(f"waiting: {printable}")
+
+
+def _later(text: str, after_s: float) -> str:
+    """Return a host's line as it would be some seconds later: the host has one countdown, which goes on."""
+    later = _LEFT.sub(lambda left: str(max(0, int(left[0]) - int(after_s))), text)
+    return f"{later}; no output from the host for {after_s:.0f} s" if after_s >= SILENT_S else later

@@ -20,8 +20,8 @@ LOG_INTERVAL_S = 1.0
 """Seconds between two lines of one host's log, if lines stay on the screen."""
 QUIET_S = 60.0
 """Seconds without a log line after which the host's work is shown, and the interval of repetitions."""
-WAIT_INTERVAL_S = 10.0
-"""Seconds between two lines of a host that waits for the same state, if lines stay on the screen."""
+WAITS_PER_S = 10
+"""Lines a second of all hosts together about waits for the same state as before, if lines stay on the screen."""
 WAITING = "waiting: "
 """The beginning of a line that names what a host waits for."""
 _NUMBER = re.compile(r"\d+")
@@ -71,15 +71,20 @@ class Activity:
     _awaited: str = field(default="", repr=False)
     _awaited_at: dt.datetime | None = field(default=None, repr=False)
 
-    def log(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
+    def log(self, at: dt.datetime, line: str, wait_interval_s: float) -> tuple[int, str] | None:
         """Record a line of the log.
+
+        Args:
+            at: When it came.
+            line: The line.
+            wait_interval_s: Seconds between two lines that wait for the same state.
 
         Returns:
             The number of lines held back before it and the line, if a line is due; else None.
         """
         self.line, self._quiet_since = line, at
         if line.startswith(WAITING):
-            return self._wait(at, line)
+            return self._wait(at, line, wait_interval_s)
         if match := _BUILDING.match(line):
             self.work, self._working_since = f"building {match[1]}", at
         elif _SWITCHING.match(line) and self.work != "switching":
@@ -93,10 +98,10 @@ class Activity:
         self._held.clear()
         return missed, line
 
-    def _wait(self, at: dt.datetime, line: str) -> tuple[int, str] | None:
-        """Return a line about a wait if it names another state than the last one, or if that is long ago."""
+    def _wait(self, at: dt.datetime, line: str, interval_s: float) -> tuple[int, str] | None:
+        """Return a line about a wait if it names another state than the last one, or if that is not recent."""
         awaited = _NUMBER.sub("#", line)
-        recent = self._awaited_at is not None and (at - self._awaited_at).total_seconds() < WAIT_INTERVAL_S
+        recent = self._awaited_at is not None and (at - self._awaited_at).total_seconds() < interval_s
         if recent and awaited == self._awaited:
             return None
         self._awaited, self._awaited_at = awaited, at
@@ -235,7 +240,9 @@ class Board:
     def _log(self, event: ev.LogLine) -> list[Line]:
         host = self._hosts.setdefault(event.host, Activity())
         lines = [line.rstrip() for line in text.inert(event.text[:LOG_CHARACTERS]).splitlines() if line.strip()]
-        due = (host.log(event.at, _together(line)) for line in lines)
+        # Hosts report a wait every 2 s: of up to 20 hosts every line is shown.
+        wait_interval_s = max(LOG_INTERVAL_S, len(self._hosts) / WAITS_PER_S)
+        due = (host.log(event.at, _together(line), wait_interval_s) for line in lines)
         return [_log_line(event.host, *entry) for entry in due if entry]
 
 

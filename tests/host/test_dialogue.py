@@ -21,7 +21,6 @@ from switchproof.deploy.connection import (
     Unreachable,
     text_of,
 )
-from switchproof.deploy.host import waiting as waits
 from switchproof.deploy.host.dialogue import Dialogue, Interrupted
 from switchproof.deploy.host.first import First, Sent
 from switchproof.deploy.host.frame import FrameError
@@ -239,27 +238,43 @@ def test_what_a_host_says_cannot_command_a_terminal() -> None:
     assert lines_of(b"x" * 10**6, b"x" * 10**6) == []
 
 
+def said_within(seconds: int, *heard: tuple[int, bytes]) -> list[tuple[float, str]]:
+    """What a run says of a wait when it looks every quarter of a second, and hears lines of the host meanwhile."""
+    now, said = 0.0, list[tuple[float, str]]()
+    waiting = Waiting("ab", "web to become healthy", 60.0, lambda line: said.append((now, line)), lambda: now)
+    lines = dict(heard)
+    for quarter in range(4 * seconds + 1):
+        now = quarter / 4
+        if line := lines.get(quarter // 4) if quarter % 4 == 0 else None:
+            waiting.hear(b"SWITCHPROOF/1 ab waits " + line + b"\n")
+        waiting.look()
+    return said
+
+
 def test_where_no_line_comes_the_run_says_itself_what_it_waits_for() -> None:
-    """As through an agent, from which nothing comes before the end: what, and for how long yet."""
+    """As through an agent, from which nothing comes before the end: what, and for how long yet, every two seconds."""
+    assert said_within(7) == [
+        (now, f"waiting: web to become healthy (at most {60 - now} s left)") for now in (2, 4, 6)
+    ]
+
+
+def test_a_wait_is_looked_at_until_its_end() -> None:
+    """The run looks on its own while the host is asked."""
     said: queue.Queue[str] = queue.Queue()
     with Waiting("ab", "web to become healthy", 600.0, said.put).ticking():
         line = said.get(timeout=60)
     assert re.fullmatch(r"waiting: web to become healthy \(at most 5\d\d s left\)", line)
 
 
-def test_where_the_host_counts_down_the_run_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a line of the host, the run only says for how long none has come."""
-    monkeypatch.setattr(waits, "EVERY_S", 0.02)
-    monkeypatch.setattr(waits, "SILENT_S", 0.05)
-    said: queue.Queue[str] = queue.Queue()
-    waiting = Waiting("ab", "web to become healthy", 600.0, said.put)
-    waiting.hear(b"SWITCHPROOF/1 ab waits web: code 503 (at most 9 s left)\n")
-    with waiting.ticking():
-        lines = [said.get(timeout=60) for _ in range(3)]
-    assert lines[0] == "waiting: web: code 503 (at most 9 s left)"
-    assert [re.sub(r"\d+", "N", line) for line in lines[1:]] == [
-        "waiting: web to become healthy; no output from the host for N s"
-    ] * 2
+def test_the_last_line_of_a_host_goes_on_while_its_next_one_is_late() -> None:
+    """The run repeats it with what is left by then, as while an endpoint hangs; later it says how long none came."""
+    line = b"web: code 503 (at most 9 s left); 3 s left; dev: healthy (1 s of the soak left)"
+    said = said_within(11, (0, line), (2, line))
+    assert [now for now, _ in said] == [0, 2, 5, 7, 9, 11]
+    later = "waiting: web: code 503 (at most {} s left); 3 s left; dev: healthy ({} s of the soak left)"
+    assert [text for _, text in said[2:4]] == [later.format(6, 0), later.format(4, 0)]
+    said = said_within(14, (0, line + b"9" * 5000 + b" s left)"))
+    assert said[-1][1].endswith("; no output from the host for 13 s")
 
 
 class Foresighted(Host):
