@@ -31,8 +31,8 @@ _UNUSED_BY_OURS = ("logging", "subtests", "unittest", "tmpdir", "legacypath")
 _HOSTS = ("--provider", "--targets", "--host", "--soak", "--report-dir", "--keep-runs", "--checks")
 _REAL = ("--lab-nixos-rebuild", "--lab-switch", "--lab-ssm-agent")
 _LAB = ("--shape", "--lab-keep", "--lab-runtime", "--lab-suite", *_REAL)
-_CHANGES = ("--on-failure", "--build", "--take-lock", "--sign-key")
-_SOURCE = ("--source", "--dirty")
+_CHANGES = ("--on-failure", "--take-lock", "--sign-key")
+_SYSTEM = ("--build", "--source", "--dirty")
 _GATE = ("--require-record", "--allowed-signers", "--revoked-signers")
 _CUTOVER = ("--cutover", "--repo", "--records", "--allowed-signers", "--revoked-signers")
 
@@ -60,7 +60,7 @@ class Session(NamedTuple):
 SESSIONS: Mapping[str, Session] = {
     "deploy": Session(
         "Deploy a revision to hosts and prove the contract.",
-        ("--sha", *_HOSTS, *_CHANGES, *_SOURCE, *_GATE, *_LAB),
+        ("--sha", *_HOSTS, *_CHANGES, *_SYSTEM, *_GATE, *_LAB),
     ),
     "audit": Session(
         "Verify what hosts run, without changing anything.",
@@ -69,7 +69,7 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "plan": Session(
         "Show what a deploy would change, without changing anything.",
-        ("--sha", *_HOSTS, "--build", *_SOURCE, *_LAB),
+        ("--sha", *_HOSTS, *_SYSTEM, *_LAB),
         means=("--plan",),
     ),
     "preflight": Session(
@@ -84,7 +84,7 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "drill": Session(
         "Deploy, go back and deploy again, and verify each step.",
-        ("--sha", *_HOSTS, *_CHANGES, *_SOURCE, *_GATE, *_LAB),
+        ("--sha", *_HOSTS, *_CHANGES, *_SYSTEM, *_GATE, *_LAB),
         value=("--drill", "orderly|dead-man"),
     ),
     "trial": Session(

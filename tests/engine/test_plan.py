@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from switchproof.command import SESSIONS
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
 from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
 from switchproof.deploy.source import Input, Source
+from switchproof.options import declare, dest
 from tests.answers import HOST_KEY
 
 REPORTS = Path("runs")
@@ -114,6 +116,38 @@ def test_a_rollback_may_name_what_it_goes_back_to(given: str, means: str | None)
     """A rollback goes back to a generation, to a revision, or to what the records and the host say."""
     made = plan(rollback=given)
     assert (made.mode, made.back_to, made.revision) == (Mode.ROLLBACK, means, None)
+
+
+MODES: dict[str, dict[str, Any]] = {"deploy": {}, "rollback": {"rollback": ""}, "drill": {"drill": "orderly"}}
+CUTOVER = ("--repo", "--records", "--allowed-signers", "--revoked-signers")
+NEEDS: dict[str, dict[str, Any]] = {f"audit {option}": {"cutover": 1} for option in CUTOVER} | {
+    f"{verb} --lab-ssm-agent": {"shape": "aws"} for verb in SESSIONS
+}
+"""What some options need beside them."""
+
+
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        (verb, option)
+        for verb, session in SESSIONS.items()
+        for option in session.takes
+        if session.folder == "checks" and option not in {"--provider", "--targets", "--host", "--checks"}
+    ],
+)
+def test_a_verb_offers_no_option_that_its_runs_refuse(verb: str, option: str) -> None:
+    """What an option of a verb may be refused for is its value, and not the verb."""
+    details = dict[str, dict[str, Any]]()
+    declare(lambda name, **given: details.update({name: given}))
+    given = details[option]
+    value = given.get("choices", [True if "action" in given else given.get("type", str)("1")])[-1]
+    revision = {"sha": "main"} if "--sha" in SESSIONS[verb].takes else {}
+    error = ""
+    try:
+        plan(**MODES.get(verb, {verb: True}) | revision | NEEDS.get(f"{verb} {option}", {}) | {dest(option): value})
+    except UsageError as refused:
+        error = str(refused)
+    assert not re.search(r"only for a|only an audit|a run with --|proves nothing|asks about the hosts", error)
 
 
 def test_only_runs_that_change_hosts_take_them() -> None:
