@@ -154,3 +154,12 @@ def test_every_recipe_and_module_of_a_page_exists(name: str) -> None:
     assert set(re.findall(r"\bjust ([a-z][a-z-]*[a-z])(?!…)\b", text)) <= recipes | {"bench"}
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), module
+
+
+def test_the_table_of_commands_says_in_how_many_processes_the_suite_runs() -> None:
+    """The number is that of the recipe."""
+    row = re.search(r"\| `just test` \|.* in (\w+) processes", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    recipe = re.search(r"^test:.*\n.*--numprocesses=(\d)", (ROOT / "justfile").read_text("utf-8"), re.MULTILINE)
+    assert row
+    assert recipe
+    assert ["one", "two", "three", "four", "five", "six"].index(row[1]) + 1 == int(recipe[1])
