@@ -17,7 +17,8 @@ from tests.component import INPUTS, TEMPLATE, filled
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 GITHUB = sorted(EXAMPLES.glob("github-*.yml"))
-GITLAB = sorted(EXAMPLES.glob("gitlab-*.yml"))
+FLEET = EXAMPLES / "gitlab-fleet.yml"
+GITLAB = sorted({*EXAMPLES.glob("gitlab-*.yml")} - {FLEET})
 
 
 def read(path: Path) -> Any:
@@ -152,10 +153,32 @@ def test_gitlab_locks_and_keeps(path: Path) -> None:
         assert made["environment"]["action"] == ("verify" if name == "audit" else "start")
 
 
+def test_a_fleet_is_audited_in_parts_that_one_job_merges() -> None:
+    """Each part is a job with its own number and lock; whatever becomes of them, one job merges what they left."""
+    content = read(FLEET)
+    (given,) = (part["inputs"] for part in content["include"])
+    ((name, audit),) = filled(**given).items()
+    audit |= content[name]
+    for number in (1, audit["parallel"]):
+        node = {"$CI_NODE_INDEX": str(number), "$CI_NODE_TOTAL": str(audit["parallel"])}
+        words = [f"--provider={given['provider']}", audit["variables"]["SESSION_ARGUMENTS"]]
+        for variable, value in node.items():
+            words = [word.replace(variable, value) for word in words]
+        assert arguments("audit", words)[-1] == f"--shard={number}/8"
+    assert "$CI_NODE_INDEX" in audit["resource_group"]
+    merge = content["merge"]
+    assert (merge["needs"], merge["rules"][0]["when"]) == ([name], "always")
+    assert merge["rules"][0]["if"] == audit["rules"][0]["if"]
+    *install, command = merge["script"]
+    assert install == [step for step in audit["script"] if "git " in step or step.startswith("pip ")][:5]
+    assert f"switchproof reports merge --report-dir=merged $(find {audit['artifacts']['paths'][0]} " in command
+    assert merge["artifacts"]["paths"] == ["merged"]
+
+
 def test_the_page_has_every_file() -> None:
     """The page about CI links to each of the files."""
     page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-    assert all(f"(examples/{path.name})" in page for path in [*GITHUB, *GITLAB])
+    assert all(f"(examples/{path.name})" in page for path in [*GITHUB, *GITLAB, FLEET])
 
 
 def test_our_own_ci_runs_one_command_with_few_rights() -> None:
