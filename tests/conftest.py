@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.sampling import counted
+
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
 _LEFT_OUT = pytest.StashKey[Counter[str]]()
+_SAMPLED = pytest.StashKey[list[str]]()
 _WORTH_TELLING_S = 10.0
 
 
@@ -39,21 +42,30 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     items[0].config.stash.setdefault(_LEFT_OUT, Counter()).update(folder_of(item.nodeid) for item in items)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note how many of the cases of each sampled kind are tried."""
+    session.config.stash[_SAMPLED] = counted(session.items)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let the process that prints know what a worker left out."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left_out"] = dict(session.config.stash.get(_LEFT_OUT, {}))
+        session.config.workeroutput["sampled"] = session.config.stash.get(_SAMPLED, [])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: WorkerController) -> None:
     """Take over what a worker left out: each of them collects the same tests."""
-    if left_out := getattr(node, "workeroutput", {}).get("left_out"):
+    output = getattr(node, "workeroutput", {})
+    if left_out := output.get("left_out"):
         node.config.stash[_LEFT_OUT] = Counter(left_out)
+    if lines := output.get("sampled"):
+        node.config.stash[_SAMPLED] = lines
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print where the time went, and what was left out, by folder of tests."""
+    """Print where the time went and what was left out, by folder of tests, and what was only sampled."""
     seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -67,6 +79,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("left out; `just test-all` runs all tests")
         for folder, number in left_out.most_common():
             terminalreporter.line(f"{number:7}    {folder}")
+    if lines := config.stash.get(_SAMPLED, None):
+        terminalreporter.section("sampled")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 def folder_of(nodeid: str) -> str:

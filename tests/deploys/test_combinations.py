@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.deploys.combinations import BAD, COMBINATIONS, GOOD, Combination, Ground, ground, table, told
 from tests.deploys.sessions import ROOT
+from tests.sampling import sampled
 
-ASKED = os.environ.get("SWITCHPROOF_COMBINATIONS", "")
-"""`all`, or a pattern of rows; the page is written then, in which the others stay as they are."""
-SAMPLE = {"ovh | runner | sudo with a password", "ovh | builder | forced command"}
-"""Combinations that every test run tries; `just combinations` tries all."""
-
-TRIED = [
-    combination
-    for combination in COMBINATIONS
-    if ASKED == "all" or (re.search(ASKED, str(combination)) if ASKED else str(combination) in SAMPLE)
-]
+SAMPLED = sampled(
+    "combinations of builders and logins",
+    "combinations",
+    {str(combination): combination for combination in COMBINATIONS},
+    {"ovh | runner | sudo with a password", "ovh | builder | forced command"},
+)
+"""If it was asked for some, the page is written, in which the others stay as they are."""
 PAGE = ROOT / "docs" / "combinations.md"
 MARK = "<!-- what follows is written by `just combinations` -->\n"
 
@@ -28,17 +24,20 @@ MARK = "<!-- what follows is written by `just combinations` -->\n"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The machines of all combinations."""
-    with ground(tmp_path_factory.mktemp("combinations"), TRIED) as place:
+    with ground(tmp_path_factory.mktemp("combinations"), list(SAMPLED.tried.values())) as place:
         yield place
 
 
 @pytest.mark.lab
 @pytest.mark.long
-@pytest.mark.parametrize("combination", TRIED, ids=str)
+@pytest.mark.parametrize(
+    "combination",
+    [pytest.param(each, id=name, marks=SAMPLED.mark(name)) for name, each in SAMPLED.tried.items()],
+)
 def test_a_combination_deploys_and_goes_back(place: Ground, combination: Combination) -> None:
     """The host keeps the good system, is brought back from the failing one, and the systems came as they should."""
     good, bad = place.deploy(combination)
-    if ASKED:
+    if SAMPLED.asked:
         text, _, old = PAGE.read_text(encoding="utf-8").partition(MARK)
         PAGE.write_text(f"{text}{MARK}\n{table(told(old) | {str(combination): (good, bad)})}", encoding="utf-8")
     assert (good.partition(";")[0], bad) == (GOOD, BAD)

@@ -4,7 +4,6 @@ tries some, `just faults` all of them in each of the units and both ways.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +17,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.sessions import session, target_file
 from tests.deploys.test_faults import HEALTH, MODES, UNITS, Told, wait_for
 from tests.labs import own
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -66,19 +66,32 @@ WHOLE: list[list[Trial]] = [
     for pairs in (ALL, tuple((dev, live) for live, dev in ALL))
     for first in range(0, len(ALL), len(HOSTS))
 ]
-ROUNDS = WHOLE if os.environ.get("SWITCHPROOF_FAULTS") else SAMPLE
-"""What is tried side by side, one after the other."""
 
-TRIED = list(
-    dict.fromkeys(
+
+def cases(rounds: list[list[Trial]]) -> dict[str, tuple[str, str, str]]:
+    """What these rounds try: mode, unit and fault, by name."""
+    tried = (
         (mode, unit, fault)
-        for trials in ROUNDS
+        for trials in rounds
         for mode, pairs, _ in trials
         for pair in pairs
         for unit, fault in zip(UNITS, pair, strict=True)
     )
-)
-NAMED = [tried for tried in TRIED if NAMES[tried[2]][0]]
+    return {"-".join(case): case for case in tried}
+
+
+SAMPLED = sampled("faults of containers", "faults", cases(WHOLE), cases(SAMPLE))
+ROUNDS = WHOLE if SAMPLED.asked else SAMPLE
+"""What is tried side by side, one after the other."""
+
+
+def trying(*, named: bool) -> pytest.MarkDecorator:
+    """Try each fault that has a name of its own, or each that has none."""
+    chosen = {name: case for name, case in SAMPLED.tried.items() if bool(NAMES[case[2]][0]) == named}
+    return pytest.mark.parametrize(
+        ("mode", "unit", "fault"),
+        [pytest.param(*case, id=name, marks=SAMPLED.mark(name)) for name, case in chosen.items()],
+    )
 
 
 def inner(host: LabHost, unit: str, name: str) -> str:
@@ -141,7 +154,7 @@ def one(told: dict[tuple[str, str, str], Told], mode: str, unit: str, fault: str
     return told[mode, unit, fault]
 
 
-every = pytest.mark.parametrize(("mode", "unit", "fault"), [pytest.param(*one, id="-".join(one)) for one in NAMED])
+every = trying(named=True)
 
 
 def test_every_fault_of_containers_is_tried() -> None:
@@ -171,7 +184,7 @@ def test_fault_is_called_by_its_name(one: Told, fault: str) -> None:
         assert "\ntry: " in check.message
 
 
-@pytest.mark.parametrize(("mode", "unit", "fault"), [one for one in TRIED if one not in NAMED])
+@trying(named=False)
 def test_nothing_need_be_there_inside_to_be_asked(one: Told) -> None:
     """A container without curl passes: it is asked in its own network, with the host's curl."""
     runtime = next(clause for clause in one.record.host(one.host).clauses if clause.id is Clause.RUNTIME)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,28 +12,25 @@ import pytest
 from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.cut_points import LOSSES, POINTS, Cell, Point, cut, table
 from tests.deploys.sessions import ROOT
+from tests.sampling import sampled
 
 pytestmark = pytest.mark.lab
 
 HOSTS = ("c1", "c2", "c3", "c4", "c5", "c6")
-EVERY = [(point, loss) for point in POINTS for loss in LOSSES]
-ASKED = os.environ.get("SWITCHPROOF_CUT_POINTS", "")
-"""`all`, or part of a cell's name; the page is written then, in which cells that are not tried stay as they are."""
-SAMPLE = {
-    ("during build", "connection reset"),
-    ("after profile set", "power cut"),
-    ("during activation", "sshd killed"),
-    ("during activation", "rebooted"),
-    ("after activation", "runner killed"),
-    ("after confirmation", "connection reset"),
-}
-"""Cells that every test run tries; `just cut-points` tries all."""
-
-CELLS = [
-    (point, loss)
-    for point, loss in EVERY
-    if ASKED == "all" or (ASKED in f"{point}, {loss}" if ASKED else (str(point), loss) in SAMPLE)
-]
+SAMPLED = sampled(
+    "cuts of a deploy",
+    "cut-points",
+    {f"{point}, {loss}": (point, loss) for point in POINTS for loss in LOSSES},
+    {
+        "during build, connection reset",
+        "after profile set, power cut",
+        "during activation, sshd killed",
+        "during activation, rebooted",
+        "after activation, runner killed",
+        "after confirmation, connection reset",
+    },
+)
+"""If it was asked for some, the page is written, in which the others stay as they are."""
 PAGE = ROOT / "docs" / "cut-points.md"
 MARK = "<!-- what follows is written by `just cut-points` -->\n"
 
@@ -57,10 +53,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, 
     with Lab.up(HOSTS, name="cut-points", runtime="netns") as lab, ThreadPoolExecutor(len(HOSTS)) as pool:
         tried = {
             (str(point), loss): pool.submit(try_one, lab, number, point, loss)
-            for number, (point, loss) in enumerate(CELLS)
+            for number, (point, loss) in enumerate(SAMPLED.tried.values())
         }
         yield tried
-        if ASKED:
+        if SAMPLED.asked:
             _write([each.result() for each in tried.values() if each.done() and each.exception() is None], PAGE)
 
 
@@ -69,7 +65,10 @@ def _write(found: list[Cell], page: Path) -> None:
     page.write_text(f"{text}{MARK}\n{table(found, old)}", encoding="utf-8")
 
 
-@pytest.mark.parametrize(("point", "loss"), CELLS, ids=[f"{point}, {loss}" for point, loss in CELLS])
+@pytest.mark.parametrize(
+    ("point", "loss"),
+    [pytest.param(*cell, id=name, marks=SAMPLED.mark(name)) for name, cell in SAMPLED.tried.items()],
+)
 @pytest.mark.long
 def test_a_cut_ends_with_the_truth(cells: dict[tuple[str, str], Future[Cell]], point: Point, loss: str) -> None:
     """The run says what is the case on the host, and the host runs, has set and would boot one system."""

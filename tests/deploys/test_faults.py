@@ -4,9 +4,8 @@ them in both units and by both.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
 from switchproof.deploy.record.record import Check, Record
 from tests.deploys.sessions import session, target_file
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
-ALL = bool(os.environ.get("SWITCHPROOF_FAULTS"))
 MODES = ("deploy", "audit")
 UNITS = ("live", "dev")
 # What a whole machine cannot be: good for long enough to pass, or waited for until the test is slow.
@@ -71,23 +70,32 @@ SAMPLE = (
     ("still-booting", "program-not-up"),
     ("forward-down", "hang"),
 )
-PAIRS = SAMPLE if ALL else SAMPLE[:4]
-HOSTS = tuple(f"f{number}" for number, _ in enumerate(PAIRS, 1))
 
 
-def modes_at(place: int) -> tuple[str, ...]:
+def modes_at(place: int, number: int, *, all_of_them: bool) -> tuple[str, ...]:
     """How what ails a host is looked for, by its place among the hosts: half of them by deploys, half by audits."""
-    return MODES if ALL else MODES[:1] if place < len(HOSTS) // 2 else MODES[1:]
+    return MODES if all_of_them else MODES[:1] if place < number // 2 else MODES[1:]
 
 
-ROUNDS = (PAIRS, tuple((dev, live) for live, dev in PAIRS)) if ALL else (PAIRS,)
-TRIED = tuple(
-    (mode, *case)
-    for pairs in ROUNDS
-    for place, pair in enumerate(pairs)
-    for mode in modes_at(place)
-    for case in zip(UNITS, pair, strict=True)
+def cases(rounds: Sequence[Sequence[tuple[str, str]]], *, all_of_them: bool) -> dict[str, tuple[str, str, str]]:
+    """What these rounds try: mode, unit and fault, by name."""
+    tried = (
+        (mode, unit, fault)
+        for pairs in rounds
+        for place, pair in enumerate(pairs)
+        for mode in modes_at(place, len(pairs), all_of_them=all_of_them)
+        for unit, fault in zip(UNITS, pair, strict=True)
+    )
+    return {"-".join(case): case for case in tried}
+
+
+WHOLE = (SAMPLE, tuple((dev, live) for live, dev in SAMPLE))
+SAMPLED = sampled(
+    "faults of microVMs", "faults", cases(WHOLE, all_of_them=True), cases((SAMPLE[:4],), all_of_them=False)
 )
+ALL = bool(SAMPLED.asked)
+ROUNDS = WHOLE if ALL else (SAMPLE[:4],)
+HOSTS = tuple(f"f{number}" for number, _ in enumerate(ROUNDS[0], 1))
 ONCE = ("killed", "guest-panic")
 
 
@@ -166,7 +174,7 @@ class Trial:
         targets = target_file(self.folder, list(self.hosts), HEALTH)
         with ThreadPoolExecutor(len(places)) as pool:
             list(pool.map(lambda place: break_unit(*place), places))
-            for mode in modes_at(first):
+            for mode in modes_at(first, len(HOSTS), all_of_them=ALL):
                 if mode == "audit" and ALL:
                     list(pool.map(lambda place: break_once_more(*place), [one for one in places if one[1] in ONCE]))
                 what = ["--sha=v1", "--on-failure=keep"] if mode == "deploy" else ["--audit"]
@@ -207,7 +215,7 @@ def one(told: dict[tuple[str, str, str], Told], mode: str, unit: str, fault: str
 
 every = pytest.mark.parametrize(
     ("mode", "unit", "fault"),
-    [pytest.param(*case, id="-".join(case)) for case in TRIED],
+    [pytest.param(*case, id=name, marks=SAMPLED.mark(name)) for name, case in SAMPLED.tried.items()],
 )
 
 

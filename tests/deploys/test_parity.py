@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,24 +13,24 @@ from switchproof.deploy.providers.lab.lab import Lab
 from tests.deploys.parity import BEHAVIOURS, WAYS, Behaviour, Outcome, meet, table, told, unlike
 from tests.deploys.sessions import ROOT
 from tests.labs import own
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
-ASKED = os.environ.get("SWITCHPROOF_PARITY", "")
-"""`all`, or a pattern of behaviours' names; the page is written then, in which the others stay as they are."""
 SAMPLE = {
     "the way is broken in the activation, and there again",
     "the revision broken/live-degraded",
 }
-"""Deploys that every test run makes, beside all programs; `just parity` makes all."""
-
-TRIED = [
-    behaviour
-    for behaviour in BEHAVIOURS
-    if ASKED == "all"
-    or (re.search(ASKED, behaviour.name) if ASKED else behaviour.program or behaviour.name in SAMPLE)
-]
-HOSTS = ("p1", "p2", "p3") if ASKED else ("p1", "p2")
+"""Deploys that every test run makes, beside all programs."""
+SAMPLED = sampled(
+    "behaviours over SSH and through SSM",
+    "parity",
+    {behaviour.name: behaviour for behaviour in BEHAVIOURS},
+    SAMPLE | {behaviour.name for behaviour in BEHAVIOURS if behaviour.program},
+)
+"""If it was asked for some, the page is written, in which the others stay as they are."""
+TRIED = list(SAMPLED.tried.values())
+HOSTS = ("p1", "p2", "p3") if SAMPLED.asked else ("p1", "p2")
 """Of each shape. Three systems run on each of one shape, and all share the kernel's 128 inotify instances."""
 PAGE = ROOT / "docs" / "parity.md"
 MARK = "<!-- what follows is written by `just parity` -->\n"
@@ -77,7 +75,9 @@ def _found(met: dict[tuple[str, str], Future[Outcome]]) -> dict[str, tuple[str, 
     return {name: (str(left.result()), str(right.result())) for name, (left, right) in good.items()}
 
 
-@pytest.mark.parametrize("behaviour", TRIED, ids=lambda behaviour: behaviour.name)
+@pytest.mark.parametrize(
+    "behaviour", [pytest.param(each, id=name, marks=SAMPLED.mark(name)) for name, each in SAMPLED.tried.items()]
+)
 def test_a_behaviour_ends_the_same(met: dict[tuple[str, str], Future[Outcome]], behaviour: Behaviour) -> None:
     """Exit code, first clause that did not pass, host's state and way back are the same, or differ for a reason."""
     ssh, ssm = (met[behaviour.name, way].result() for way in WAYS)
@@ -91,7 +91,7 @@ def test_the_table_is_printed(
     found = _found(met)
     with capsys.disabled():
         print("\n" + table(found, TRIED))
-    if ASKED:
+    if SAMPLED.asked:
         _keep(found, PAGE)
     assert len(found) == len(TRIED)
 

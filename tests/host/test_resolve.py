@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tests.host.hands import (
     runs,
     write,
 )
+from tests.sampling import sampled
 
 pytestmark = pytest.mark.lab
 
@@ -203,8 +203,9 @@ CHECKOUTS = {
     "single-branch": f"git clone --quiet --single-branch --branch broken/live-degraded {REPOSITORY} .",
     "same-names": f"{CLONE}; git checkout -q --detach; git branch -f main v1; git tag -f v3 v1; git branch v3 v1",
 }
-TELLING = ("absent", "dirty", "shallow", "merging", "same-names")
-"""States that every test run tries; `just checkouts` tries all."""
+SAMPLED = sampled(
+    "states of a checkout", "checkouts", CHECKOUTS, {"absent", "dirty", "shallow", "merging", "same-names"}
+)
 HOOK = ".git/hooks/reference-transaction"
 REFUSED = {
     "not-git": ("echo precious >file", "not a git repository", "move it aside"),
@@ -247,7 +248,7 @@ find it -path '*/.git' -prune -o -type f -print0 | sort -z | xargs -0 -r sha256s
 """
 
 
-@pytest.mark.parametrize("name", CHECKOUTS if os.environ.get("SWITCHPROOF_CHECKOUTS") else TELLING)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SAMPLED.mark(name)) for name in SAMPLED.tried])
 @pytest.mark.usefixtures("copy")
 @pytest.mark.long
 def test_any_checkout_deploys_the_very_commit(machine: LabHost, name: str) -> None:

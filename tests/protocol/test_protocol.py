@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from itertools import combinations
 
@@ -13,6 +12,7 @@ from tests.protocol.explore import Explored, explore
 from tests.protocol.state import Run, State
 from tests.protocol.steps import Mistakes
 from tests.protocol.trace import Entered, functions, refused
+from tests.sampling import sampled
 
 FAULTS = "PSKLHX"
 """Power cut, systemd restarting, runner killed, connection lost, a switch by hand, a process in the guarded section.
@@ -21,7 +21,7 @@ Beside them stands F, the failure of one build, switch, activation or health.
 """
 
 ALONE = State(b=Run(runner="left"))
-EVERYTHING = os.environ.get("SWITCHPROOF_PROTOCOL") == "all"
+SAMPLED = sampled("faults beside two runs", "protocol", {kind: kind for kind in ("", *FAULTS)}, {"", *"PSK"})
 
 
 def shown(found: Explored) -> str:
@@ -30,7 +30,8 @@ def shown(found: Explored) -> str:
 
 
 @pytest.mark.parametrize(
-    "faults", ["", *(pytest.param(kind, marks=pytest.mark.long) for kind in (FAULTS if EVERYTHING else "PSK"))]
+    "faults",
+    [pytest.param(kind, marks=(SAMPLED.mark(kind), *([pytest.mark.long] if kind else []))) for kind in SAMPLED.tried],
 )
 def test_two_runs_never_harm_each_other(faults: str) -> None:
     found = explore(State(faults=f"F{faults}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,13 @@ from switchproof.trials.attempt import Setting
 from switchproof.trials.exam import Exam
 from switchproof.trials.record import Cause, FindingId, ScenarioResult
 from switchproof.trials.scenario import SCENARIOS
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 SUBJECTS = Path(__file__).parent / "subjects"
 LIMIT_S = 45.0
 HANGING_LIMIT_S = 12.0
-
-ASKED = os.environ.get("SWITCHPROOF_TRIALS", "")
-"""`all` tries every example; without it the suite tries those in SAMPLE."""
 
 VIOLATIONS = {
     ("always-fails", "good"): (Clause.CONVERGE, "ended with exit code 1, and the host runs"),
@@ -107,12 +105,26 @@ SAMPLE = {
     "without-a-flake",
     "wraps-the-profile",
 }
-"""Examples that every test run tries; `just trials` tries all."""
+"""Examples that every test run tries."""
 
 Tries = dict[tuple[str, str], Callable[[], ScenarioResult | None]]
 
 EVERY = list(dict.fromkeys((*VIOLATIONS, *FINDINGS, *LEFT_OPEN)))
-TRIED = [each for each in EVERY if ASKED == "all" or each[0] in SAMPLE]
+SAMPLED = sampled(
+    "bad examples",
+    "trials",
+    {"-".join(each): each for each in EVERY},
+    {"-".join(each) for each in EVERY if each[0] in SAMPLE},
+)
+
+
+def trying(examples: Collection[tuple[str, str]]) -> pytest.MarkDecorator:
+    """Try those of the examples that are to be tried."""
+    chosen = {name: each for name, each in SAMPLED.tried.items() if each in examples}
+    return pytest.mark.parametrize(
+        ("example", "scenario"),
+        [pytest.param(*each, id=name, marks=SAMPLED.mark(name)) for name, each in chosen.items()],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +134,7 @@ def tries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tries]:
     scenarios = {scenario.name: scenario for scenario in SCENARIOS}
     results: Tries = {}
     with Exam(Redactor()) as exam:
-        for number, (example, name) in enumerate(TRIED):
+        for number, (example, name) in enumerate(SAMPLED.tried.values()):
             limit_s = HANGING_LIMIT_S if name == "live-hangs" else LIMIT_S
             command = Command(f"./{example}.sh", SUBJECTS, limit_s)
             setting = Setting(command, "ovh", "netns", os.environ, folder / str(number))
@@ -139,7 +151,7 @@ def of(tries: Tries, example: str, scenario: str) -> ScenarioResult:
     return result
 
 
-@pytest.mark.parametrize(("example", "scenario"), [each for each in VIOLATIONS if each in TRIED])
+@trying(VIOLATIONS.keys())
 def test_a_path_that_breaks_a_clause_is_found_out(tries: Tries, example: str, scenario: str) -> None:
     """The clause that it breaks failed, for the reason that its first line tells."""
     clause, fragment = VIOLATIONS[example, scenario]
@@ -148,7 +160,7 @@ def test_a_path_that_breaks_a_clause_is_found_out(tries: Tries, example: str, sc
     assert fragment in failed.get(clause, ""), result
 
 
-@pytest.mark.parametrize(("example", "scenario"), [each for each in FINDINGS if each in TRIED])
+@trying(FINDINGS.keys())
 def test_what_is_beyond_the_contract_changes_no_verdict(tries: Tries, example: str, scenario: str) -> None:
     """It is found, nothing else is, and no clause failed for it."""
     result = of(tries, example, scenario)
@@ -156,7 +168,7 @@ def test_what_is_beyond_the_contract_changes_no_verdict(tries: Tries, example: s
     assert Verdict.FAILED not in {each.verdict for each in result.judgements}, result
 
 
-@pytest.mark.parametrize(("example", "scenario"), [each for each in LEFT_OPEN if each in TRIED])
+@trying(LEFT_OPEN.keys())
 def test_what_a_scenario_does_not_show_is_open_and_says_why(tries: Tries, example: str, scenario: str) -> None:
     """Another commit and the lab's own limits say nothing about the fault, and the reason is one for all."""
     clause, cause = LEFT_OPEN[example, scenario]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,14 +13,14 @@ import pytest
 
 from switchproof.deploy.contract import RunVerdict, Verdict
 from switchproof.deploy.providers.lab import state
+from switchproof.deploy.providers.lab.kinds import Shape
 from switchproof.trials.record import FindingId, Trial, read_trial
 from switchproof.trials.scenario import of_shape
 from tests.deploys.sessions import HEALTH, ROOT
+from tests.sampling import sampled
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
-WHOLE = os.environ.get("SWITCHPROOF_TRIALS", "") == "all"
-"""Whether the paths are tried with every scenario; without it with those named below."""
 LONGEST_S = 1500.0
 
 
@@ -37,7 +36,7 @@ class DeployPath:
     """
 
     command: str
-    shape: str
+    shape: Shape
     sample: tuple[str, ...]
     findings: frozenset[FindingId] = frozenset()
 
@@ -75,6 +74,15 @@ PATHS = {
 }
 
 
+SAMPLED = sampled(
+    "scenarios of our own deploy paths",
+    "trials",
+    {f"{name}, {each.name}": (name, each.name) for name, tried in PATHS.items() for each in of_shape(tried.shape)},
+    {f"{name}, {scenario}" for name, tried in PATHS.items() for scenario in tried.sample},
+)
+WHOLE = SAMPLED.asked == "all"
+
+
 def targets(folder: Path, shape: str) -> Path:
     """Write the target file that production uses, with quicker health."""
     text = (ROOT / "deploy/targets" / f"{shape}.toml").read_text(encoding="utf-8")
@@ -104,18 +112,28 @@ def the_trial(folder: Path) -> Trial:
     return read_trial(path)
 
 
-@pytest.mark.parametrize("name", [name for name, tried in PATHS.items() if WHOLE or tried.sample])
-def test_a_path_that_keeps_the_contract_is_canonical(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "scenarios"),
+    [
+        pytest.param(path, scenarios, id=path, marks=SAMPLED.mark(*(f"{path}, {each}" for each in scenarios)))
+        for path in PATHS
+        if (scenarios := tuple(scenario for name, scenario in SAMPLED.tried.values() if name == path))
+    ],
+)
+def test_a_path_that_keeps_the_contract_is_canonical(name: str, scenarios: tuple[str, ...], tmp_path: Path) -> None:
     """Every scenario that it is tried with passed; the whole exam is canonical, with exit code 0."""
     tried = PATHS[name]
-    sample = () if WHOLE else tried.sample
     done = subprocess.run(
-        arguments(tried, tmp_path, sample), cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False
+        arguments(tried, tmp_path, () if WHOLE else scenarios),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
     )
     trial = the_trial(tmp_path)
-    assert {result.name: result.verdict for result in trial.scenarios} == dict.fromkeys(
-        sample or [each.name for each in of_shape(trial.shape)], Verdict.PASSED
-    ), done.stdout
+    verdicts = {result.name: result.verdict for result in trial.scenarios}
+    assert verdicts == dict.fromkeys(scenarios, Verdict.PASSED), done.stdout
     assert {finding.id for finding in trial.findings} <= tried.findings
     if WHOLE:
         assert (trial.verdict, done.returncode) == (RunVerdict.CANONICAL, 0), done.stdout
