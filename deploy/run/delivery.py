@@ -52,6 +52,10 @@ class _Sent(msgspec.Struct):
     is_whole: bool = False
 
 
+UNSIGNED = "Root imported them over the run's own connection, where nobody checks signatures."
+"""What the note of a copy says of signatures: nix takes an import by root whatever `require-sigs` says."""
+
+
 class Delivery:
     """The copy to one host.
 
@@ -181,7 +185,8 @@ class Delivery:
 
     def _copy(self, connection: Sending, stock: Stock, paths: Sequence[str], what: str) -> None:
         began, size = time.monotonic(), self._send(connection, stock, paths)
-        self._note(f"{what} were copied from {stock.label} ({size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s).")
+        took = f"{size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
+        self._note(f"{what} were copied from {stock.label} ({took}). {UNSIGNED}")
 
     def _fetch(self, connection: Sending, missing: Sequence[str]) -> list[str]:
         """Let the host fetch paths from the substituter, and return those that it still lacks.

@@ -134,6 +134,7 @@ def test_only_what_is_missing_is_sent(tmp_path: Path, exports: Callable[[str], N
     assert store.sent == [[SYSTEM.toplevel]]
     (note,) = [event.text for event in journal.events if isinstance(event, Noted)]
     assert note.startswith("1 of 2 store paths were copied from the runner")
+    assert note.endswith(" s). Root imported them over the run's own connection, where nobody checks signatures.")
 
 
 def test_a_host_that_has_the_system_is_sent_nothing(tmp_path: Path) -> None:
