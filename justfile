@@ -55,6 +55,10 @@ test: (packages "chromium")
 test-all: (packages "chromium")
     pytest --numprocesses=3 --dist=loadfile
 
+# Run the tests of `just test` five times in a row, and five times with every core kept busy; stops at the first failure.
+test-steady: (packages "chromium")
+    setup/test-steady.sh just test
+
 # Run the tests of the host's script and of whole deploys on lab hosts of Debian's next release.
 test-forky *options: packages
     SWITCHPROOF_LAB_SUITE=forky pytest tests/host tests/deploys {{ options }}
