@@ -1,4 +1,7 @@
-"""Keeps cores busy until it is ended, or its parent has ended: `python -m bench.load [CORES]`; by default all."""
+"""Keeps cores busy until it is ended, or its parent has ended: `python -m bench.load [CORES]`; by default all.
+
+It prints one line once they are busy.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
         if os.fork() == 0:
             burn(this)
             os._exit(0)
+    print(f"{cores} cores are busy", flush=True)
     while os.getppid() == parent:
         time.sleep(0.1)
     return 0

@@ -17,8 +17,9 @@ run() {
 }
 
 for ((number = 1; number <= TIMES; number++)); do run 'without load' "$number" "$@"; done
-python3 -m bench.load &
-load=$!
+coproc LOAD { exec python3 -m bench.load; }
+readonly load=$LOAD_PID
+read -r -u "${LOAD[0]}" _ || fail 'bench/load.py did not begin'
 trap 'kill "$load" 2>/dev/null || true' EXIT
 for ((number = 1; number <= TIMES; number++)); do
   run 'with every core busy' "$number" "$@"

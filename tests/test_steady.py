@@ -81,7 +81,7 @@ def test_a_command_is_needed() -> None:
 def test_the_load_ends_with_whoever_began_it(by: str) -> None:
     """As many processes as cores are asked for, none of which outlives the first or its parent."""
     shell = subprocess.Popen(
-        ["sh", "-c", f"{sys.executable} -m bench.load 3 & echo $!; wait"],
+        ["sh", "-c", f"{sys.executable} -m bench.load 3 >/dev/null & echo $!; wait"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
