@@ -61,6 +61,9 @@ class Clients:
         ssm: The target file's table.
         emulated: Receives once a stand-in for AWS, by its own name or its address, and what it does not model.
 
+    Attributes:
+        awaited: The commands to all hosts whose ends are awaited at this moment.
+
     Raises:
         UsageError: There is no region, no credentials or no such profile.
     """
@@ -71,6 +74,7 @@ class Clients:
             self.reads = session.client("ssm", region_name=self.region, config=READS)
             self.sends = session.client("ssm", region_name=self.region, config=SENDS)
             self.sts = session.client("sts", region_name=self.region, config=READS)
+        self.awaited: set[str] = set()
         self._session = session
         self._emulated = emulated
         self._reported = threading.Lock()

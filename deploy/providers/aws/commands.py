@@ -7,7 +7,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,10 @@ LISTED_S = 15.0
 SLACK_S = 10.0
 """Seconds beyond a command's own limits after which the run stops waiting for it."""
 ASKED_EVERY_S = 0.75
-"""Seconds between two requests for a command's status, after the first few, with a jitter of a fifth."""
+"""Seconds between two requests for a command's status, with a jitter of a fifth."""
+SOON_S, LEAST_S, REQUESTS_PER_S = 4.0, 0.2, 10.0
+"""For so many seconds after a command was sent, as most end by then, its status is requested more often: each 0.2 s,
+but not more than ten times a second for all commands of a run together."""
 QUIET_S = 20.0
 """Seconds without an answer after which the wait is reported."""
 
@@ -92,7 +95,11 @@ class Commands:
             began = time.monotonic()
             bucket = bucket and self._bucket.usable
             command = self._send(name, parameters, bucket=bucket)
-            return self._await(command, began, limit_s, bucket=bucket)
+            self._clients.awaited.add(command)
+            try:
+                return self._await(command, began, limit_s, bucket=bucket)
+            finally:
+                self._clients.awaited.discard(command)
         except GivenUp:
             raise self._abandoned() from None
 
@@ -170,7 +177,7 @@ class Commands:
         sent = time.monotonic()
         started: float | None = None
         reading = Reading(Fate.UNCERTAIN, "SSM has not reported a status")
-        pace = _Pace(ASKED_EVERY_S)
+        pace = _Pace(ASKED_EVERY_S, self._clients.awaited)
         quiet_until = sent + QUIET_S
         slack_s = SLACK_S + (self._bucket.extra_s if bucket else 0.0)
         while not self._stop.wait(pace.next_s()):
@@ -179,7 +186,7 @@ class Commands:
                 answer = self._clients.reads.get_command_invocation(CommandId=command, InstanceId=self._instance)
             except Exception as error:  # noqa: BLE001 - the status is requested again
                 if code_of(error) in THROTTLED:
-                    pace.longest_s = 5.0
+                    pace.slow_down(5.0)
                 if code_of(error) != "InvocationDoesNotExist" or now > sent + LISTED_S:
                     reading = Reading(Fate.UNCERTAIN, f"SSM did not report the command's status: {explain(error)[0]}")
             else:
@@ -237,13 +244,29 @@ class Commands:
 
 
 class _Pace:
-    """The pause between two requests: short at first, at most about `longest_s`, with jitter."""
+    """The pause between two requests: short at first, at most about `longest_s`, with jitter.
 
-    def __init__(self, longest_s: float) -> None:
-        self.longest_s = longest_s
+    Args:
+        longest_s: Seconds.
+        awaited: The commands of the run whose ends are awaited, if it is the end of one that is requested.
+        clock: Returns the seconds since any moment.
+    """
+
+    def __init__(
+        self, longest_s: float, awaited: Collection[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._longest_s, self._awaited, self._clock = longest_s, awaited, clock
+        self._soon_until = clock() + SOON_S if awaited else 0.0
         self._pause_s = 0.25
 
+    def slow_down(self, longest_s: float) -> None:
+        """Request less often from now on."""
+        self._longest_s, self._soon_until = longest_s, 0.0
+
     def next_s(self) -> float:
-        pause = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads requests, hides nothing
-        self._pause_s = min(self._pause_s * 1.5, self.longest_s)
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads requests, hides nothing
+        if self._clock() < self._soon_until:
+            return min(max(LEAST_S, len(self._awaited) / REQUESTS_PER_S), self._longest_s) * jitter
+        pause = self._pause_s * jitter
+        self._pause_s = min(self._pause_s * 1.5, self._longest_s)
         return pause

@@ -42,6 +42,7 @@ class Aws:
             name: itertools.chain(given, itertools.repeat(given[-1])) for name, given in answers.items()
         }
         self.reads = self.sends = self
+        self.awaited: set[str] = set()
 
     def _answer(self, name: str, given: dict[str, Any]) -> Any:
         self.calls.append((name, given))
@@ -306,3 +307,39 @@ def test_output_that_is_too_long_is_not_taken_from_the_bucket(monkeypatch: pytes
     bucket = Bucket("outputs", "p", lambda: S3("x/stdout", body=bytes(2000)), pytest.fail)
     with pytest.raises(AnswerTooLong, match="more than 1000 bytes came"):
         made(Aws(send=[SENT], get=[LONG]), bucket=bucket).run("q", {}, 5, bucket=True)
+
+
+@pytest.mark.parametrize(("awaited", "least_s", "most_s"), [(1, 0.16, 0.24), (4, 0.32, 0.48), (100, 0.6, 0.9)])
+def test_the_end_of_a_young_command_is_asked_for_often_unless_many_are_awaited(
+    monkeypatch: pytest.MonkeyPatch, awaited: int, least_s: float, most_s: float
+) -> None:
+    """Together they ask AWS ten times a second, and each of them never less often than later."""
+    monkeypatch.undo()
+    now = 0.0
+    pace = commands._Pace(commands.ASKED_EVERY_S, [str(number) for number in range(awaited)], lambda: now)
+    assert all(least_s <= pace.next_s() <= most_s for _ in range(50))
+    now = commands.SOON_S
+    later = [pace.next_s() for _ in range(50)][5:]
+    assert all(0.6 <= pause <= 0.9 for pause in later)
+
+
+def test_a_command_whose_requests_are_throttled_is_asked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while it is young."""
+    monkeypatch.undo()
+    pace = commands._Pace(commands.ASKED_EVERY_S, ["c-1"], lambda: 0.0)
+    pace.slow_down(5.0)
+    assert all(4.0 <= pause <= 6.0 for pause in [pace.next_s() for _ in range(50)][10:])
+
+
+def test_commands_are_counted_only_while_their_ends_are_awaited() -> None:
+    """One that was answered, or given up, does not slow down the others."""
+    met: list[set[str]] = []
+
+    def end(_: Any) -> Any:
+        met.append(set(aws.awaited))
+        return DONE
+
+    aws = Aws(send=[SENT], get=[end])
+    run(aws)
+    assert met == [{"c-1"}]
+    assert not aws.awaited
