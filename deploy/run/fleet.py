@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from typing import TypeAlias
 
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
+from switchproof.deploy.errors import Inconclusive, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
@@ -23,20 +21,10 @@ from switchproof.deploy.record.events import Noted, RevisionResolved
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
-from switchproof.deploy.run.building import System, Workshop
 from switchproof.deploy.run.journey import Journey
+from switchproof.deploy.run.parallel import RENEW_S, Problems, in_parallel
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
-from switchproof.deploy.run.sites import Remote, Runner, Site, Stock
-from switchproof.deploy.target.types import OWN
-
-Problems: TypeAlias = dict[str, Exception]
-
-RENEW_S = 20.0
-"""Seconds between two renewals of a host that has switched and waits for others."""
-
-
-COPIES = 8
-"""Hosts that get systems from a builder at the same time."""
+from switchproof.deploy.run.supply import Supply
 
 FRESH_S = 60.0
 """Seconds after the end of a host's watch for which it counts, while other hosts still build and switch."""
@@ -59,7 +47,6 @@ class Fleet:
 
     def __init__(self, plan: Plan, run: str, owner: str, provider: Provider, journal: Journal) -> None:
         self.plan = plan
-        self._stop = threading.Event()
         self._stops = {host.name: threading.Event() for host in plan.target.hosts}
         self._abandoned = False
         self._journal = journal
@@ -69,11 +56,7 @@ class Fleet:
             )
             for host in plan.target.hosts
         }
-        on = plan.target.build.on
-        self._site: Site = Runner() if on in OWN else Remote(on, provider, run)
-        self._workshop = Workshop(plan.target, journal, self._site, plan.source, self._stop)
-        # sshd on a builder refuses connections that begin together; the runner has no such limit.
-        self._slots = threading.Semaphore(len(self.journeys) if isinstance(self._site, Runner) else COPIES)
+        self._supply = Supply(plan, run, provider, journal, self._all)
         self._moved: dict[Leg, Problems] = {}
         self._looked: dict[Leg, Problems] = {}
         self._confirmed: dict[Leg, Problems] = {}
@@ -188,7 +171,7 @@ class Fleet:
         leg, problems = self.journeys[host].leg, self._confirmed.setdefault(self.journeys[host].leg, {})
         if leg not in self.journeys[host].confirmations and host not in problems:
             chosen = [journey for name, journey in self.journeys.items() if name in {host, *ready}]
-            problems |= _in_parallel(chosen, Journey.confirm)
+            problems |= in_parallel(chosen, Journey.confirm)
         _raise_any(problems, host)
         return self.journeys[host].confirmations[leg]
 
@@ -213,21 +196,20 @@ class Fleet:
         self._move("again", hosts, lambda journey: journey.converge("again"))
 
     def _move(self, leg: Leg, hosts: list[str], step: Callable[[Journey], object]) -> None:
-        self._moved[leg] = _in_parallel([self.journeys[host] for host in hosts], step)
+        self._moved[leg] = in_parallel([self.journeys[host] for host in hosts], step)
         self._looked.pop(leg, None)
 
     def abandon(self) -> None:
         """Break off the questions to all hosts, because the run is to end; hosts that go back already do so first."""
         self._abandoned = True
         left = [name for name in self.journeys if name not in self._gone_back]
-        stops = [self._stop, *(self._stops[name] for name in left)]
-        for stop in stops:
-            stop.set()
-        self._workshop.break_off()
+        for name in left:
+            self._stops[name].set()
+        self._supply.break_off()
         for name in left:
             self.journeys[name].abandon()
-        for stop in stops:
-            stop.clear()
+        for name in left:
+            self._stops[name].clear()
 
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
         """Release every host, and return its state."""
@@ -236,7 +218,7 @@ class Fleet:
         def leave(journey: Journey) -> None:
             states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
 
-        for host, problem in _in_parallel(self._all, leave, self.plan.parallel).items():
+        for host, problem in in_parallel(self._all, leave, self.plan.parallel).items():
             self._journal.emit(Noted(host=host, text=f"The host's final state could not be determined: {problem}"))
         return states
 
@@ -263,10 +245,10 @@ class Fleet:
     def _connected(self) -> Problems:
         if self.plan.mode is Mode.AUDIT:
             return self._visited[0]
-        problems = _in_parallel(self._all, Journey.connect)
-        if not problems and self._builds_elsewhere:
+        problems = in_parallel(self._all, Journey.connect)
+        if not problems:
             try:
-                self._site.reach()
+                self._supply.reach()
             except Exception as error:  # noqa: BLE001 - it is raised where a host's result is asked for
                 return dict.fromkeys(self.journeys, error)
         return problems
@@ -291,7 +273,7 @@ class Fleet:
             finally:
                 journey.rest()
 
-        unseen = _in_parallel(self._all, visit, self.plan.parallel)
+        unseen = in_parallel(self._all, visit, self.plan.parallel)
         self._name_what_runs()
         return unreached, unseen
 
@@ -348,7 +330,7 @@ class Fleet:
             target, name = self.plan.target, journey.host.name
             journey.choose(asked, proven(self.plan.report_dir, target.provider, name) if asked is None else ())
 
-        problems = _in_parallel(self._all, choose)
+        problems = in_parallel(self._all, choose)
         commits = {journey.choice.commit for journey in self._all if journey.choice}
         if not problems and len(commits) == 1 and is_full(commit := commits.pop()):
             text = self.plan.back_to or "what ran earlier"
@@ -392,73 +374,7 @@ class Fleet:
 
     @cached_property
     def _supplied(self) -> Problems:
-        """Build elsewhere if the plan says so, and copy the results to every host before any host switches."""
-        target = self.plan.target
-        if not self._builds_elsewhere:
-            return self._equipped
-        of_hosts = {host.name: target.configuration(host) for host in target.hosts}
-        problems: Problems = {}
-        copies: list[threading.Thread] = []
-        with self._renewing(), self._workshop as workshop:
-            try:
-                for configuration, system in workshop.build(self._commit, of_hosts):
-                    hosts = [each for each in self._all if of_hosts[each.host.name] == configuration]
-                    copies.append(threading.Thread(target=self._copy, args=(system, hosts, problems), daemon=True))
-                    copies[-1].start()
-            except BuildFailed as error:
-                failing = [each for each in self._all if of_hosts[each.host.name] == error.configuration]
-                for journey in failing:
-                    journey.take_failed_build(error)
-                problems |= {journey.host.name: error for journey in failing or self._all}
-            except Exception as error:  # noqa: BLE001 - it is raised where a host's convergence is asked for
-                problems |= dict.fromkeys(self.journeys, error)
-            for copy in copies:
-                copy.join()
-        return problems
-
-    @cached_property
-    def _equipped(self) -> Problems:
-        """Send the inputs of the flake whose commit the runner sends, as hosts may not be able to fetch them."""
-        source = self.plan.source
-        if source is None or not source.inputs:
-            return {}
-        with self._renewing(), self._workshop as workshop:
-            try:
-                paths, stock = workshop.archive(source), Stock(self._site)
-            except BuildFailed as error:
-                return dict.fromkeys(self.journeys, error)
-            return _in_parallel(self._all, lambda journey: journey.receive_inputs(paths, stock))
-
-    def _copy(self, system: System, hosts: list[Journey], problems: Problems) -> None:
-        """Copy a system to its hosts, while other configurations are still built."""
-        stock = Stock(self._site)
-
-        def receive(journey: Journey) -> None:
-            with self._slots:
-                journey.receive(system, stock)
-
-        problems |= _in_parallel(hosts, receive)
-
-    @property
-    def _builds_elsewhere(self) -> bool:
-        return self.plan.target.build.on != "host" and self.plan.mode.needs_a_system
-
-    @contextmanager
-    def _renewing(self) -> Iterator[None]:
-        """Renew the hosts' locks during the block."""
-        over = threading.Event()
-
-        def renew() -> None:
-            while not over.wait(RENEW_S):
-                _in_parallel(self._all, Journey.renew)
-
-        renewing = threading.Thread(target=renew, daemon=True)
-        renewing.start()
-        try:
-            yield
-        finally:
-            over.set()
-            renewing.join()
+        return {} if self.plan.revision is None else self._supply.bring(self._commit)
 
     def _together(self, step: Callable[[Journey], object], every_s: float) -> Problems:
         """Take a step on every host; hosts that have finished are renewed until all have."""
@@ -475,28 +391,25 @@ class Fleet:
             while self.plan.mode.changes_hosts and not all_there.wait(every_s):
                 journey.renew()
 
-        return _in_parallel(self._all, take)
+        return in_parallel(self._all, take)
 
     @cached_property
     def _evaluated(self) -> dict[str, str] | Exception:
-        with self._workshop as workshop:
-            try:
-                self._site.reach()
-                target = self.plan.target
-                return workshop.evaluate(self._commit, [target.configuration(host) for host in target.hosts])
-            except Exception as error:  # noqa: BLE001 - it is raised for each host
-                return error
+        try:
+            return self._supply.evaluate(self._commit)
+        except Exception as error:  # noqa: BLE001 - it is raised for each host
+            return error
 
     @cached_property
     def _compared(self) -> Problems:
         held_up = self._barrier(self._resolved) or self._barrier(self._supplied)
-        return held_up or _in_parallel(self._all, Journey.compare)
+        return held_up or in_parallel(self._all, Journey.compare)
 
     @cached_property
     def _inspected(self) -> Problems:
         """Ask every host that can be reached, so that all findings come at once."""
         reached = [journey for name, journey in self.journeys.items() if name not in self._connected]
-        return {**self._connected, **_in_parallel(reached, Journey.inspect)}
+        return {**self._connected, **in_parallel(reached, Journey.inspect)}
 
     @cached_property
     def _observed(self) -> Problems:
@@ -510,13 +423,13 @@ class Fleet:
             if name not in self._gone_back and time.monotonic() - at > FRESH_S:
                 self.journeys[name].look_anew()
         rest = [journey for name, journey in self.journeys.items() if name not in self._unseen]
-        return {**self._unseen, **_in_parallel(rest, lambda journey: journey.observe("forward"))}
+        return {**self._unseen, **in_parallel(rest, lambda journey: journey.observe("forward"))}
 
     def _seen_on(self, leg: Leg) -> Problems:
         """Observe every host that took a leg, when the first observation is needed."""
         if leg not in self._looked:
             moved = [journey for journey in self._all if leg in journey.convergences]
-            looked = _in_parallel(moved, lambda journey: journey.observe(leg))
+            looked = in_parallel(moved, lambda journey: journey.observe(leg))
             self._looked[leg] = {**self._moved[leg], **looked}
         return self._looked[leg]
 
@@ -545,38 +458,3 @@ class Fleet:
 def _raise_any(problems: Problems, host: str) -> None:
     if host in problems:
         raise problems[host]
-
-
-def _in_parallel(journeys: list[Journey], step: Callable[[Journey], object], at_once: int | None = None) -> Problems:
-    """Take one step on several hosts at the same time.
-
-    Args:
-        journeys: The hosts.
-        step: The step.
-        at_once: How many at the same time; None for all.
-
-    Returns:
-        The problems, by host.
-    """
-    problems: Problems = {}
-    waiting = iter(journeys)
-    next_one = threading.Lock()
-
-    def take() -> None:
-        while True:
-            with next_one:
-                journey = next(waiting, None)
-            if journey is None:
-                return
-            try:
-                step(journey)
-            except Exception as error:  # noqa: BLE001 - it is raised where the host's result is asked for
-                problems[journey.host.name] = error
-
-    count = len(journeys) if at_once is None else min(at_once, len(journeys))
-    threads = [threading.Thread(target=take, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return problems

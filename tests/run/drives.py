@@ -22,10 +22,13 @@ from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
 from switchproof.deploy.run.journey import Journey
 from switchproof.deploy.settings import TARGETS
-from switchproof.deploy.target.types import Converge, Rollback, Target
+from switchproof.deploy.source import Source
+from switchproof.deploy.target.types import Build, Converge, Rollback, Target, Waiver
 from tests.run.hosts import Clock, Host, Turn
 
 CONFIRM_S = 30.0
+HOST = Build()
+CHANGING = ("converge", "rollback")
 
 
 @cache
@@ -51,6 +54,9 @@ class Drive:
             as many as by default.
         parallel: Hosts that an audit is connected to at the same time.
         checks: Folders with checks of the team's own.
+        waivers: Failures that are accepted.
+        build: Where systems are built.
+        source: The commit that the runner sends.
     """
 
     def __init__(
@@ -66,22 +72,27 @@ class Drive:
         reconnect_s: float | None = 0.0,
         parallel: int = PARALLEL,
         checks: tuple[Path, ...] = (),
+        waivers: tuple[Waiver, ...] = (),
+        build: Build = HOST,
+        source: Source | None = None,
     ) -> None:
         self.hosts = {host.host: host for host in hosts}
         self.clock, self.trace = Clock(), list[str]()
         for host in hosts:
             host.clock, host.trace = self.clock, self.trace
+        target = make_target(*self.hosts, confirm_s=confirm_s, reconnect_s=reconnect_s)
         self.plan = Plan(
             mode=mode,
             revision=revision if mode is not Mode.ROLLBACK else None,
             drill=drill,
-            target=make_target(*self.hosts, confirm_s=confirm_s, reconnect_s=reconnect_s),
+            target=msgspec.structs.replace(target, waivers=waivers, build=build),
             targets_file=Path("lab.toml"),
             on_failure=on_failure,
             take_lock=take_lock,
             report_dir=folder,
             parallel=parallel,
             checks=checks,
+            source=source,
         )
         self.journal = Journal(folder / "run", Redactor(()))
         self.fleet = Fleet(self.plan, "r-1", "me@here", self, self.journal)
@@ -226,3 +237,8 @@ def lost() -> Turn:
 def unheard() -> Turn:
     """The question is lost on its way."""
     return Turn(before=Host.lose)
+
+
+def changes(drive: Drive) -> list[str]:
+    """What was asked that changes a host."""
+    return [asked for asked in drive.trace if asked.split()[1] in CHANGING]

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pytest
 
 from switchproof.deploy.contract import HostState
@@ -67,10 +66,9 @@ def test_host_that_others_are_to_look_at_waits_for_its_checks(tmp_path: Path, wh
     """Checks of the team's own look at the host, a waiver may let it pass, and a person may want to keep it."""
     on_failure: Literal["rollback", "keep"] = "keep" if why == "keep" else "rollback"
     checks = (Path("own"),) if why == "checks" else ()
-    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]), on_failure=on_failure, checks=checks)
-    if why == "waivers":
-        target = msgspec.structs.replace(drive.plan.target, waivers=(WAIVED,))
-        drive.fleet.plan = msgspec.structs.replace(drive.plan, target=target)
+    waivers = (WAIVED,) if why == "waivers" else ()
+    host = Host("a", sick=[TOPLEVEL])
+    drive = Drive(tmp_path, host, on_failure=on_failure, checks=checks, waivers=waivers)
     drive.fleet.observation("a", "forward")
     assert host.toplevel == TOPLEVEL
 
