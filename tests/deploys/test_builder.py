@@ -165,6 +165,21 @@ def test_a_host_that_builds_for_others_is_copied_nothing(lab: Lab, deploys: Depl
     assert "store paths of the system were on the host already" in str(ended.record.host("b").notes)
 
 
+def test_a_greeting_of_hosts_and_of_the_builder_changes_nothing(lab: Lab, deploys: Deploys) -> None:
+    """What root's start-up file prints there is no part of an answer."""
+    greeting = "{ echo 'echo hello'; cat /root/.bashrc.kept; } >/root/.bashrc"
+    for machine in lab.hosts.values():
+        inside(machine, f"cp -a /root/.bashrc /root/.bashrc.kept; {greeting}")
+    try:
+        ended = deploys.run("--sha=specialised")
+    finally:
+        for machine in lab.hosts.values():
+            inside(machine, "mv /root/.bashrc.kept /root/.bashrc")
+    assert ended.status == 0, ended.output
+    assert [build.toplevel for build in ended.record.builds] == systems(lab)
+    assert "store paths were copied from the builder big" in str(ended.record.host("a").notes)
+
+
 def test_a_builder_needs_no_root(lab: Lab, deploys: Deploys, big: LabHost) -> None:
     """A user of its Nix daemon builds a commit that only the runner has, and hosts get it."""
     clone = deploys.folder / "clone"

@@ -308,5 +308,37 @@ def test_the_same_frame_arrives_through_any_shell(machine: LabHost, shell: str) 
     expected = inside(machine, "git --git-dir=/srv/sample.git rev-parse 'v1^{commit}'")
     assert {**answer.sections, "clock": b""} == {"outcome": b"ok", "sha": expected.encode(), "clock": b""}
     assert done.exit_status == 0
-    noise = {"noisy": b"hello", "banner": b"AUTHORISED", "talker": b"goodbye"}.get(shell)
-    assert noise is None or noise in done.stdout
+    assert done.stdout.startswith(f"\nSWITCHPROOF/1 {nonce} ".encode())
+    assert (b"goodbye" in done.stdout) == (shell == "talker")
+
+
+@pytest.fixture
+def greeting(machine: LabHost) -> Iterator[None]:
+    """Let root's start-up file print, as sshd's bash reads it also where nobody logs in at a terminal."""
+    inside(machine, f"cp /root/.bashrc /root/.bashrc.kept; printf '%s' {shlex.quote(NOISY)} >/root/.bashrc")
+    yield
+    inside(machine, "mv /root/.bashrc.kept /root/.bashrc")
+
+
+@pytest.mark.usefixtures("greeting")
+def test_a_greeting_is_no_output_of_a_program(connection: SshConnection) -> None:
+    """Whether a program is run, drawn from or fed, its output begins with its own first byte."""
+    program = b"work() { echo 7; exit 3; }\nwork\n"
+    drawn = connection.draw(program, timeout_s=10)
+    pieces = b"".join(iter(lambda: drawn.read(10), b""))
+    assert (pieces, drawn.end().exit_status) == (b"7\n", 3)
+    done = connection.run(program, timeout_s=10)
+    assert (done.stdout, done.exit_status) == (b"7\n", 3)
+    fed = connection.feed("/bin/sh -c 'cat; exit 3'", [b"7\n"], stall_s=10)
+    assert (fed.stdout, fed.exit_status) == (b"7\n", 3)
+
+
+def test_a_shell_that_refuses_to_be_drawn_from_or_fed_is_quoted(machine: LabHost) -> None:
+    """What it printed in place of the program's output is in the sentence."""
+    quoted = "ended before it ran the command and printed 'This account is currently not available.'"
+    with login_shell(machine, "/usr/sbin/nologin"):
+        connection = connect(machine)
+        with pytest.raises(ConnectionLost, match=quoted):
+            connection.draw(b"echo 7\n", timeout_s=10)
+        with pytest.raises(ConnectionLost, match=quoted):
+            connection.feed("/bin/sh -c cat", [b"7"], stall_s=10)

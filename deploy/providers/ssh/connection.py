@@ -29,9 +29,10 @@ HELD_S = 1.0
 _EXIT_S = 10.0
 """Seconds in which a program whose output has ended reports its exit status."""
 
-_READY = "switchproof-is-ready"
-"""The word of the host's shell before a stream is sent to the command that it becomes. It is the shell that is asked
-for, because a forced command may allow nothing else, and would read the stream."""
+_READY = b"switchproof-is-ready\n"
+"""The first line of the host's shell. What comes before it was printed by the start-up files of the login shell."""
+_ANNOUNCE = b"echo " + _READY
+_LONGEST_QUOTE = 200
 
 
 class SshConnection:
@@ -78,8 +79,9 @@ class SshConnection:
             drain.start()
             if ascent:
                 output += self._await_root(channel, ascent, drain, errors)
+            text = program.text(heard=True) if isinstance(program, Question) else program
             with suppress(OSError):  # a shell such as nologin does not read its input
-                channel.sendall(program.text(heard=True) if isinstance(program, Question) else program)
+                channel.sendall(text if ascent else _ANNOUNCE + text)
                 channel.shutdown_write()
             whole = self._read(channel, output, program.hear if isinstance(program, Question) else None)
             channel.status_event.wait()
@@ -111,6 +113,8 @@ class SshConnection:
             raise self._lost(why)
         status = channel.exit_status if channel.exit_status >= 0 else None
         stderr = ascent.after_prompts(bytes(errors)) if ascent else bytes(errors)
+        if not ascent and _READY in output:  # a shell such as nologin has only words of its own
+            output = output.partition(_READY)[2]
         return Completed(bytes(output), stderr, status, time.monotonic() - began)
 
     def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
@@ -131,7 +135,8 @@ class SshConnection:
             if ascent:
                 self._await_root(channel, ascent, drains[0], errors)
                 channel.settimeout(stall_s)
-            channel.sendall(f"echo {_READY}; exec {command}\n".encode())
+            # The shell is asked for, because a forced command may allow nothing else, and would read the stream.
+            channel.sendall(_ANNOUNCE + f"exec {command}\n".encode())
             output += self._await_ready(channel)
             drains[1].start()
             self._send(channel, chunks)
@@ -171,7 +176,8 @@ class SshConnection:
             drain.start()
             head = self._await_root(channel, ascent, drain, errors) if ascent else b""
             channel.settimeout(timeout_s)
-            channel.sendall(program)
+            channel.sendall(program if ascent else _ANNOUNCE + program)
+            head = head if ascent else self._await_ready(channel)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
 
@@ -194,14 +200,21 @@ class SshConnection:
 
     @staticmethod
     def _await_ready(channel: paramiko.Channel) -> bytes:
-        """Wait until the host's shell has read the command, and return what came after its word."""
-        head, mark = bytearray(), f"{_READY}\n".encode()
-        while mark not in head:
+        """Wait until the host's shell runs, and return what came after its first line.
+
+        Raises:
+            EOFError: It does not run; the message has what was printed in its place.
+        """
+        head = bytearray()
+        while _READY not in head:
             chunk = channel.recv(2**12)
             if not chunk or len(head) > limits.OUTPUT:
-                raise EOFError("the host's shell ended before it ran the command")
+                seen = " ".join(head.decode("utf-8", "replace").split())[:_LONGEST_QUOTE]
+                raise EOFError(
+                    "the host's shell ended before it ran the command" + (f" and printed {seen!r}" if seen else "")
+                )
             head += chunk
-        return bytes(head.partition(mark)[2])
+        return bytes(head.partition(_READY)[2])
 
     def _await_end(self, channel: paramiko.Channel, timeout_s: float) -> None:
         if not channel.status_event.wait(timeout_s):
