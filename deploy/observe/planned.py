@@ -20,14 +20,29 @@ _NAMED = 12
 _MIB = 2**20
 
 
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What another machine that builds has to do for the host.
+
+    Attributes:
+        on: Its name in sentences.
+        forecast: What nix there said before the build that it will build and fetch.
+        lacks: The number of store paths of the system that the host lacked, and their bytes.
+    """
+
+    on: str
+    forecast: str
+    lacks: tuple[int, int]
+
+
 class Differences(msgspec.Struct, frozen=True):
     """The changes that a deploy would make.
 
     Attributes:
         running: The running system.
         expected: The system that would be switched to; empty if the host did not report it.
-        builds: The derivations that nix has to build for it, by name; None if they are not built on the host.
+        builds: The derivations that nix has to build for it, by name; None if nothing was foreseen.
         fetches: The number of store paths that nix has to fetch for it, and their sizes in its own words.
+        elsewhere: The machine that builds in place of the host; None if the host does.
         size: The bytes of its closure, and of that of the running system; None if nix did not report them.
         closure: The packages that differ, as nix prints them.
         units: The units that switch-to-configuration would touch, as it prints them.
@@ -38,6 +53,7 @@ class Differences(msgspec.Struct, frozen=True):
     expected: str
     builds: tuple[str, ...] | None = None
     fetches: tuple[int, str] = (0, "")
+    elsewhere: Elsewhere | None = None
     size: tuple[int, int] | None = None
     closure: str = ""
     units: str = ""
@@ -67,11 +83,15 @@ class Differences(msgspec.Struct, frozen=True):
         named = ", ".join(self.builds[:_NAMED]) + (
             f" and {len(self.builds) - _NAMED} more" * (len(self.builds) > _NAMED)
         )
-        built = f"{_counted(len(self.builds), 'derivation')} to build: {named}" if self.builds else "nothing to build"
-        fetched = (
-            f"{_counted(count, 'store path')} to fetch{f' ({sizes})' * bool(sizes)}" if count else "nothing to fetch"
-        )
-        return f"{built}\n{fetched}"
+        on, there = (f" on {self.elsewhere.on}", " there") if self.elsewhere else ("", "")
+        built = f"{_counted(len(self.builds), 'derivation')} to build{on}: {named}"
+        fetched = f"{_counted(count, 'store path')} to fetch{there}{f' ({sizes})' * bool(sizes)}"
+        lines = [built if self.builds else f"nothing to build{on}", fetched if count else f"nothing to fetch{there}"]
+        if self.elsewhere:
+            missing, size = self.elsewhere.lacks
+            copied = f"{_counted(missing, 'store path')} to bring to the host ({size / _MIB:.1f} MiB unpacked)"
+            lines.append(copied if missing else "nothing to bring to the host")
+        return "\n".join(lines)
 
     def _growth(self) -> str:
         if self.size is None:
@@ -80,21 +100,26 @@ class Differences(msgspec.Struct, frozen=True):
         return f"its closure has {new / _MIB:.1f} MiB, the running one {old / _MIB:.1f} MiB"
 
 
-def read_differences(frame: Frame) -> Differences:
+def read_differences(frame: Frame, elsewhere: Elsewhere | None = None) -> Differences:
     """Read a host's answer to a plan.
+
+    Args:
+        frame: The answer.
+        elsewhere: The machine that built in place of the host; None if the host did.
 
     Raises:
         FrameError: A part is missing.
     """
     running, expected = frame.text("running"), frame.text("expected")
     sizes = {path: int(size) for path, size in _SIZE.findall(frame.get("sizes"))}
-    forecast = frame.get("forecast")
+    forecast = elsewhere.forecast if elsewhere else frame.get("forecast")
     fetched = _FETCHED.search(forecast)
     return Differences(
         running=running,
         expected=expected,
-        builds=_names(_BUILT.search(forecast), 1) if "forecast" in frame.sections else None,
+        builds=_names(_BUILT.search(forecast), 1) if elsewhere or "forecast" in frame.sections else None,
         fetches=(len(_names(fetched, 2)), (fetched[1] or "") if fetched else ""),
+        elsewhere=elsewhere,
         size=(sizes[expected], sizes[running]) if {expected, running} <= sizes.keys() else None,
         closure=frame.text("closure"),
         units=frame.text("units"),

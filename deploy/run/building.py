@@ -61,10 +61,12 @@ class System(msgspec.Struct, frozen=True):
     Attributes:
         toplevel: Its store path.
         paths: The store paths of its closure, each after the paths that it needs.
+        forecast: What nix said before the build that it will build and fetch.
     """
 
     toplevel: str
     paths: tuple[str, ...]
+    forecast: str = ""
 
 
 class _Archived(msgspec.Struct, frozen=True):
@@ -80,6 +82,19 @@ class _Archived(msgspec.Struct, frozen=True):
             paths += ["/".join(each.path.split("/")[:4])] if each.path else []
             paths += each.of_inputs()
         return paths
+
+
+class Log:
+    """The log of nix.
+
+    Attributes:
+        lines: Its last lines.
+        forecast: What nix said first that it will build and fetch.
+    """
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=_LINES)
+        self.forecast = ""
 
 
 class _Ended(BuildFailed):
@@ -247,7 +262,7 @@ class Workshop:
         return ["--file", f"{tree}/{file}", f"{attribute}config.system.build.toplevel"]
 
     def _build(self, name: str, asked: list[str], link: str) -> System:
-        log: deque[str] = deque(maxlen=_LINES)
+        log = Log()
         label = self._site.label
         self._say(f"nix builds {name} on {label}")
         built = shlex.join(["--out-link", link, *asked])
@@ -255,14 +270,14 @@ class Workshop:
         try:
             self._run(f"{_CLOSED_NIX} build --log-format internal-json {built} </dev/null 2>&1\n", problem, log)
         except _Ended as error:
-            path, text = self._keep(name, log)
+            path, text = self._keep(name, log.lines)
             if other := self._other_cause(name, problem, text):
                 raise other from error
             raise BuildFailed(str(error), configuration=name, log=text, log_path=path) from error
         except BuildFailed:
-            self._keep(name, log)
+            self._keep(name, log.lines)
             raise
-        self._keep(name, log)
+        self._keep(name, log.lines)
         listed = f"readlink {shlex.quote(link)} && nix-store --query --requisites {shlex.quote(link)} </dev/null\n"
         toplevel, *needed = self._run(listed, f"nix could not list the closure of {name} on {label}").split("\n")
         if not STORE_PATH.fullmatch(toplevel):
@@ -270,7 +285,7 @@ class Workshop:
         paths = tuple(path for path in needed if path)
         if strange := next((path for path in paths if not STORE_PATH.fullmatch(path)), None):
             raise BuildFailed(f"nix on {label} listed something else than store paths: {strange[:200]!r}")
-        return System(toplevel, paths)
+        return System(toplevel, paths, log.forecast)
 
     def _other_cause(self, name: str, problem: str, log: str) -> BuildFailed | None:
         """Return the error for a build that failed because of the machine, not because of the commit."""
@@ -311,14 +326,14 @@ class Workshop:
                 self._note(f"{self._site.label} was lost and is asked again: {error}")
         raise AssertionError  # the last attempt returns or raises
 
-    def _run(self, text: str, problem: str, log: deque[str] | None = None) -> str:
+    def _run(self, text: str, problem: str, log: Log | None = None) -> str:
         """Run a program within the deadline; return its standard output, or take it as a log."""
         own = f"unset {' '.join(OF_A_HOOK)}\nGIT_TERMINAL_PROMPT=0; export GIT_TERMINAL_PROMPT\n"
         return self._again(problem, lambda: self._attempt(f"{own}{text}", problem, log))
 
-    def _attempt(self, text: str, problem: str, log: deque[str] | None) -> str:
+    def _attempt(self, text: str, problem: str, log: Log | None) -> str:
         began = time.monotonic()
-        printed = _Printed(log, self._say)
+        printed = Printed(log, self._say)
         try:
             output = self._site.start(text, limit_s=max(1.0, self._deadline - began + _LATER_S))
         except OSError as error:
@@ -343,7 +358,7 @@ class Workshop:
             raise BuildFailed(f"{problem} within build.timeout_s = {self._target.build.timeout_s:g} s")
         if done.exit_status == 0:
             return printed.text
-        words = done.stderr.decode("utf-8", "replace") if log is None else "".join(log)
+        words = done.stderr.decode("utf-8", "replace") if log is None else "".join(log.lines)
         last = "".join(words.splitlines(keepends=True)[-_LAST_LINES:]).strip()
         if done.exit_status is None or done.exit_status in KILLED:
             raise BuildFailed(f"{problem}, because it was killed there; no host was touched:\n{last}")
@@ -356,15 +371,15 @@ class Workshop:
         self._journal.emit(LogLine(host=self._host, text=text))
 
 
-class _Printed:
+class Printed:
     """The standard output of a program: kept as a whole, or as the last lines of nix's log.
 
     Args:
-        log: Receives lines; None if the output is kept as a whole.
+        log: Receives lines and the forecast; None if the output is kept as a whole.
         report: Receives each line of the log without its end, after how far nix is.
     """
 
-    def __init__(self, log: deque[str] | None, report: Callable[[str], None]) -> None:
+    def __init__(self, log: Log | None, report: Callable[[str], None]) -> None:
         self._log, self._report, self._kept = log, report, bytearray()
         self._nix = NixLog()
 
@@ -395,5 +410,7 @@ class _Printed:
         self._kept = bytearray(rest)
         for line in lines:
             for shown in self._nix.read(line.decode("utf-8", "replace").rstrip()):
-                self._log.append(f"{shown}\n")
+                self._log.lines.append(f"{shown}\n")
                 self._report(f"{self._nix.progress}: {shown}" if self._nix.progress else shown)
+        if not chunk:  # a second attempt foresees less
+            self._log.forecast = self._log.forecast or "\n".join(self._nix.forecast)

@@ -87,6 +87,7 @@ class Delivery:
         self._substituter = substituter
         self._connection: Connection | None = None
         self._broken_off = False
+        self._lacks: tuple[int, int] | None = None
 
     def break_off(self) -> None:
         """End the copy. Complete paths stay on the host, unused."""
@@ -94,12 +95,15 @@ class Delivery:
         if (connection := self._connection) is not None:
             connection.close()
 
-    def bring(self, system: System, stock: Stock) -> None:
+    def bring(self, system: System, stock: Stock) -> tuple[int, int]:
         """Copy a system to the host, and try again if a connection is lost; only missing paths are sent.
 
         Args:
             system: The system.
             stock: The store that has it; what is copied passes through this machine and is not kept here.
+
+        Returns:
+            The number of store paths that the host lacked, and their bytes.
 
         Raises:
             Inconclusive: It could not be copied; the host is unchanged.
@@ -107,6 +111,8 @@ class Delivery:
         """
         failed = f"{system.toplevel} was only partly copied"
         self._try(lambda connection: self._bring(connection, system, stock), failed)
+        assert self._lacks is not None  # noted at the first look
+        return self._lacks
 
     def bring_inputs(self, paths: Sequence[str], stock: Stock) -> None:
         """Copy the locked inputs of a flake to the host, whose nix then fetches none of them.
@@ -163,14 +169,14 @@ class Delivery:
 
     def _bring(self, connection: Sending, system: System, stock: Stock) -> None:
         missing, free = self._missing(connection, system.paths)
-        lacked = len(missing)
-        if missing:
-            self._require_room(stock, missing, free)
+        sizes = self._require_room(stock, missing, free) if missing else {}
+        if self._lacks is None:  # later attempts find less
+            self._lacks = (len(sizes), sum(sizes.values()))
         if missing and self._substituter:
             missing = self._fetch(connection, missing)
         if missing:
             self._copy(connection, stock, missing, f"{len(missing)} of {len(system.paths)} store paths")
-        elif not lacked:
+        elif not sizes:
             self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
         self._hold(connection, [system.toplevel], "built")
 
@@ -252,9 +258,14 @@ class Delivery:
         lacking = set(absent)
         return [path for path in paths if path in lacking], int(free)
 
-    def _require_room(self, stock: Stock, missing: Sequence[str], free: int) -> None:
-        """Check before a copy that it fits: a full store cannot even be cleaned, as nix's database has no room."""
-        size = stock.size(missing)
+    def _require_room(self, stock: Stock, missing: Sequence[str], free: int) -> dict[str, int]:
+        """Check before a copy that it fits: a full store cannot even be cleaned, as nix's database has no room.
+
+        Returns:
+            The bytes of each missing path.
+        """
+        sizes = stock.sizes(missing)
+        size = sum(sizes.values())
         if size + self._reserve > free:
             needed = f"the missing store paths have {_mib(size)} MiB, and {_mib(self._reserve)} MiB must stay free"
             seen = f"/nix/store on the host has {_mib(free)} MiB"
@@ -263,6 +274,7 @@ class Delivery:
                 "Free space there, for example with nix-collect-garbage, or change preflight.store_mib in the target "
                 "file.",
             )
+        return sizes
 
     def _send(self, connection: Sending, stock: Stock, paths: Sequence[str]) -> int:
         """Send paths, and return the number of bytes."""

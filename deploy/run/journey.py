@@ -18,7 +18,7 @@ from switchproof.deploy.observe.earlier import Choice, Proven, choose, read_past
 from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
-from switchproof.deploy.observe.planned import Differences, read_differences
+from switchproof.deploy.observe.planned import Differences, Elsewhere, read_differences
 from switchproof.deploy.observe.preflight import Readiness, read_readiness
 from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.observe.secrets import recipient_of
@@ -38,6 +38,8 @@ from switchproof.deploy.run.visit import LOOK, Visit
 
 class Journey(Visit):
     """One host in one run. A phase keeps its result, so that it runs once."""
+
+    _elsewhere: Elsewhere | None = None
 
     # Phases, in the order of the contract.
 
@@ -149,8 +151,8 @@ class Journey(Visit):
             Inconclusive: It could not be copied.
             BuildFailed: The copy in that store is damaged, or it could not be read.
         """
-        self._delivery.bring(system, stock)
-        self.built = system.toplevel
+        lacks = self._delivery.bring(system, stock)
+        self.built, self._elsewhere = system.toplevel, Elsewhere(stock.label, system.forecast, lacks)
 
     def receive_inputs(self, paths: Sequence[str], stock: Stock) -> None:
         """Copy the locked inputs of the flake to the host, which builds.
@@ -342,7 +344,7 @@ class Journey(Visit):
                 frame = self._host_side.ask("plan", values)
                 if ended.status != 0 or frame.text("outcome") != "finished":
                     raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.excerpt}")
-                self.differences = read_differences(frame)
+                self.differences = read_differences(frame, self._elsewhere)
         return self.differences
 
     @property

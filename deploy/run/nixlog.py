@@ -5,6 +5,7 @@ Numbers of activities and results are those of nix 2.26; what is not known here 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ _INFO = 3
 _COPIES, _BUILDS, _BUILD = 103, 104, 105
 _BUILD_LINE, _PROGRESS, _HOOK_LINE = 101, 105, 107
 _DERIVATION = ".drv"
+_FORESEEN = re.compile(r"th(?:is|ese) .{1,120} will be (?:built|fetched)[^:]{0,120}:|  /nix/store/\S{1,250}")
+_MOST = 100_000
+"""Lines of a forecast that are kept."""
 
 
 class _Word(msgspec.Struct):
@@ -39,10 +43,12 @@ class NixLog:
     Attributes:
         progress: How far it is, such as `2 of 3 derivations built (top), 4 of 9 store paths fetched`; empty if it has
             told nothing of that.
+        forecast: What it said that it will build and fetch, line by line, as `nix build --dry-run` would.
     """
 
     def __init__(self) -> None:
         self.progress = ""
+        self.forecast: list[str] = []
         self._kinds: dict[int, int] = {}
         self._building: dict[int, str] = {}
         self._counts: dict[int, tuple[int, int]] = {}
@@ -66,7 +72,10 @@ class NixLog:
     def _take(self, word: _Word) -> list[str]:
         match word.action:
             case "msg":
-                return plain(word.msg).split("\n") if word.level <= _INFO else []
+                shown = plain(word.msg).split("\n") if word.level <= _INFO else []
+                if len(self.forecast) < _MOST:
+                    self.forecast += [line for line in shown if _FORESEEN.fullmatch(line)]
+                return shown
             case "start":
                 self._kinds[word.id] = word.type
                 if word.type == _BUILD and word.fields:

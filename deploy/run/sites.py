@@ -396,8 +396,8 @@ class Stock:
     def __init__(self, site: Site) -> None:
         self._site, self.label = site, site.label
 
-    def size(self, paths: Sequence[str]) -> int:
-        """Return the bytes that store paths take when they are unpacked.
+    def sizes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Return the bytes that each store path takes when it is unpacked.
 
         Raises:
             ConnectionProblem: The machine was lost.
@@ -411,7 +411,7 @@ class Stock:
         sizes = printed.split()
         if done.exit_status != 0 or len(sizes) != len(paths):
             raise BuildFailed(f"{problem}: {last_lines(done.stderr)}")
-        return sum(map(int, sizes))
+        return dict(zip(paths, map(int, sizes), strict=True))
 
     def export(self, paths: Sequence[str]) -> Output:
         """Write store paths, for an import elsewhere.

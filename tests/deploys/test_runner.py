@@ -179,7 +179,7 @@ def test_an_audit_compares_with_a_new_evaluation(lab: Lab, deploys: Deploys) -> 
 
 
 def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Deploys) -> None:
-    """The hosts evaluate and build nothing, and their systems stay; what a deploy would copy has been copied."""
+    """It says what there is to build there and to bring to each host, whose system stays as it is."""
     before = systems(lab)
     ended = deploys.run("broken/live-degraded", "--plan")
     assert ended.status == 0, ended.output
@@ -188,8 +188,16 @@ def test_a_plan_builds_on_the_runner_as_the_deploy_would(lab: Lab, deploys: Depl
         (check,) = ended.clause(name, Clause.CONVERGE).checks
         assert check.expected == build.toplevel
         assert "would restart the following units" in check.seen or "would stop the following units" in check.seen
-        assert "to build" not in check.seen
-        assert "store paths were copied from the runner" in str(ended.record.host(name).notes)
+        assert re.search(r"(?m)^[1-9]\d* derivations to build on the runner: .*nixos-system-", check.seen)
+        assert re.search(r"(?m)^nothing to fetch there$", check.seen)
+        (lacked,) = re.findall(r"(?m)^(\d+) store paths to bring to the host \(\d+\.\d MiB unpacked\)$", check.seen)
+        assert re.search(
+            rf"\b{lacked} of \d+ store paths were copied from the runner", str(ended.record.host(name).notes)
+        )
+    again = deploys.run("broken/live-degraded", "--plan")
+    for name in lab.hosts:
+        (check,) = again.clause(name, Clause.CONVERGE).checks
+        assert "nothing to build on the runner\nnothing to fetch there\nnothing to bring to the host\n" in check.seen
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from switchproof.deploy.host.frame import Frame
-from switchproof.deploy.observe.planned import read_differences
+from switchproof.deploy.observe.planned import Elsewhere, read_differences
 
 OLD, NEW = f"/nix/store/{'a' * 32}-nixos-system-a-25.11", f"/nix/store/{'b' * 32}-nixos-system-a-25.11"
 DRV = f"/nix/store/{'c' * 32}-%s.drv"
@@ -68,12 +68,39 @@ def test_nix_s_forecast_is_read_in_its_forms(forecast: str, lines: list[str]) ->
     assert read_differences(answer(forecast=forecast)).describe().splitlines()[1:3] == lines
 
 
-def test_what_the_runner_built_is_not_built_here() -> None:
-    """Then nix on the host foresees nothing, and nothing is said about it."""
+@pytest.mark.parametrize(
+    ("forecast", "lacks", "lines"),
+    [
+        (
+            FORECAST,
+            (40, 84_095_795),
+            [
+                "2 derivations to build on the builder big: unit-web.service, nixos-system-a-25.11",
+                "3 store paths to fetch there (1.20 MiB download, 5.60 MiB unpacked)",
+                "40 store paths to bring to the host (80.2 MiB unpacked)",
+            ],
+        ),
+        (
+            "",
+            (0, 0),
+            ["nothing to build on the builder big", "nothing to fetch there", "nothing to bring to the host"],
+        ),
+    ],
+)
+def test_what_another_machine_builds_and_the_host_lacks_is_told(
+    forecast: str, lacks: tuple[int, int], lines: list[str]
+) -> None:
+    """It is that machine's forecast, and the host gets store paths from it."""
+    told = read_differences(answer(), Elsewhere("the builder big", forecast, lacks)).describe()
+    assert told.splitlines()[1:4] == lines
+    assert told.endswith("no reboot would be needed")
+
+
+def test_a_host_that_foresees_nothing_says_nothing_about_it() -> None:
+    """Nothing is made up."""
     told = read_differences(answer()).describe()
     assert "to build" not in told
     assert "to fetch" not in told
-    assert told.endswith("no reboot would be needed")
 
 
 def test_a_size_that_nix_did_not_report_is_left_out() -> None:

@@ -27,7 +27,13 @@ NEEDED = f"/nix/store/{'b' * 32}-units"
 BUILDS = f"""
 case "$*" in
 *--version*) echo 'nix (Nix) 2.34.8' ;;
-*) echo "$*" >>"$CALLS"; echo 'building units.drv' >&2; ln -s {TOPLEVEL} "${{7}}" ;;
+*)
+    echo "$*" >>"$CALLS"
+    for line in 'this derivation will be built:' '  {NEEDED}.drv' 'building units.drv'; do
+        printf '@nix {{"action":"msg","level":3,"msg":"%s"}}\\n' "$line" >&2
+    done
+    ln -s {TOPLEVEL} "${{7}}"
+    ;;
 esac
 """
 FAILS = """
@@ -102,10 +108,11 @@ def test_hosts_of_one_configuration_share_one_build(
     (call,) = calls.read_text(encoding="utf-8").splitlines()
     assert f'?rev={sha}#nixosConfigurations."web".config.system.build.toplevel' in call
     assert (built["web"].toplevel, built["web"].paths) == (TOPLEVEL, (NEEDED, TOPLEVEL))
+    assert built["web"].forecast == f"this derivation will be built:\n  {NEEDED}.drv"
     (told,) = [event.build for event in journal.events if isinstance(event, SystemBuilt)]
     assert (told.configuration, told.toplevel, told.nix, told.paths) == ("web", TOPLEVEL, "nix (Nix) 2.34.8", 2)
     log = tmp_path / "run" / "evidence" / "run" / "build-web.log"
-    assert log.read_text(encoding="utf-8") == "building units.drv\n"
+    assert log.read_text(encoding="utf-8") == f"{built['web'].forecast}\nbuilding units.drv\n"
 
 
 def test_an_evaluation_builds_nothing_and_is_of_the_full_commit(

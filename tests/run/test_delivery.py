@@ -115,11 +115,17 @@ class Now(threading.Event):
 
 
 def deliver(tmp_path: Path, store: Store, reserve_mib: int = 0, substituter: str = "") -> Journal:
+    return brought(tmp_path, store, reserve_mib, substituter)[0]
+
+
+def brought(
+    tmp_path: Path, store: Store, reserve_mib: int = 0, substituter: str = ""
+) -> tuple[Journal, tuple[int, int]]:
     journal = Journal(tmp_path / "run", Redactor(()))
-    Delivery(
+    delivery = Delivery(
         "a", "r-1", store, journal, stop=Now(), stall_s=20.0, reserve_mib=reserve_mib, substituter=substituter
-    ).bring(SYSTEM, Stock(Runner()))
-    return journal
+    )
+    return journal, delivery.bring(SYSTEM, Stock(Runner()))
 
 
 def notes_of(journal: Journal) -> list[str]:
@@ -140,7 +146,7 @@ def test_only_what_is_missing_is_sent(tmp_path: Path, exports: Callable[[str], N
 def test_a_host_that_has_the_system_is_sent_nothing(tmp_path: Path) -> None:
     """Neither side is asked to copy."""
     store = Store(*SYSTEM.paths)
-    deliver(tmp_path, store)
+    assert brought(tmp_path, store)[1] == (0, 0)
     assert store.sent == []
 
 
@@ -148,7 +154,8 @@ def test_a_copy_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, exports: Ca
     """What has come is not sent again, and the record has both the loss and the second try."""
     exports(NAMES)
     store = Store(breaks=1)
-    journal = deliver(tmp_path, store)
+    journal, lacked = brought(tmp_path, store)
+    assert lacked == (2, 2 * 2**20)
     assert store.sent == [list(SYSTEM.paths), [SYSTEM.toplevel]]
     assert [event.kind for event in journal.events if isinstance(event, Happened)] == ["lost"]
     assert any("interrupted" in event.text for event in journal.events if isinstance(event, Noted))

@@ -62,6 +62,21 @@ def test_a_build_is_shown_as_nix_shows_it_to_a_person() -> None:
     ]
 
 
+def test_what_nix_says_that_it_will_do_is_kept() -> None:
+    """The lines of a dry run, and none that a builder prints."""
+    told = [
+        "these 2 derivations will be built:",
+        f"  {A}",
+        f"  {BAD}",
+        "this path will be fetched (0.1 MiB download, 0.2 MiB unpacked):",
+        f"  {A.removesuffix('.drv')}",
+    ]
+    log = NixLog()
+    shown(log, start(1, 105, 3, f"building '{A}'", A), *({"action": "msg", "level": 3, "msg": line} for line in told))
+    shown(log, result(1, 101, f"  {A}"), {"action": "msg", "level": 3, "msg": "copying 1 path..."})
+    assert log.forecast == told
+
+
 def test_how_far_nix_is_follows_its_own_counts() -> None:
     """Derivations and store paths of all, and the names of those that it builds now."""
     log = NixLog()

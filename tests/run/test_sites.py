@@ -298,4 +298,4 @@ def test_a_builder_tells_the_size_of_paths_or_is_named(nix: Callable[[str], None
     """What could not be measured is no size."""
     nix("true")
     with pytest.raises(BuildFailed, match="nix-store on the builder big did not report sizes of paths"):
-        Stock(Remote("big", Builder(), "r-1")).size([NEEDED])
+        Stock(Remote("big", Builder(), "r-1")).sizes([NEEDED])

@@ -53,11 +53,12 @@ class FakeWorkshop:
             yield configuration, TWO[host]
             assert not self.is_slow or self.arrived[TWO[host].toplevel].wait(60)
 
-    def bring(self, system: System, stock: Stock) -> None:
+    def bring(self, system: System, stock: Stock) -> tuple[int, int]:
         assert stock.label == "the runner"
         assert not changes(self.drive)
         self.brought.append(system.toplevel)
         self.arrived[system.toplevel].set()
+        return (1, 2**20)
 
     def archive(self, source: Source) -> tuple[str, ...]:
         if self.error:
