@@ -376,12 +376,13 @@ class Printed:
 
     Args:
         log: Receives lines and the forecast; None if the output is kept as a whole.
-        report: Receives each line of the log without its end, after how far nix is.
+        report: Receives each line of the log without its end, after how far nix is; that alone if lines are rare.
     """
 
     def __init__(self, log: Log | None, report: Callable[[str], None]) -> None:
         self._log, self._report, self._kept = log, report, bytearray()
         self._nix = NixLog()
+        self._reported = time.monotonic()
 
     @property
     def text(self) -> str:
@@ -411,6 +412,12 @@ class Printed:
         for line in lines:
             for shown in self._nix.read(line.decode("utf-8", "replace").rstrip()):
                 self._log.lines.append(f"{shown}\n")
-                self._report(f"{self._nix.progress}: {shown}" if self._nix.progress else shown)
+                self._say(f"{self._nix.progress}: {shown}" if self._nix.progress else shown)
+        if self._nix.progress and time.monotonic() - self._reported >= SAY_S:  # one big path has no lines
+            self._say(self._nix.progress)
         if not chunk:  # a second attempt foresees less
             self._log.forecast = self._log.forecast or "\n".join(self._nix.forecast)
+
+    def _say(self, text: str) -> None:
+        self._reported = time.monotonic()
+        self._report(text)

@@ -7,14 +7,13 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
-
-import msgspec
 
 from switchproof.deploy.connection import (
     Connection,
     ConnectionProblem,
+    Drawing,
     Feeding,
     Output,
     Provider,
@@ -22,8 +21,8 @@ from switchproof.deploy.connection import (
 from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
-from switchproof.deploy.run.building import STORE_PATH, System
-from switchproof.deploy.run.sites import ASK_S, KILLED, Stock, last_lines
+from switchproof.deploy.run.building import SAY_S, STORE_PATH, Log, Printed, System
+from switchproof.deploy.run.sites import ASK_S, KILLED, Stock, guarded, last_lines
 from switchproof.deploy.run.variables import SOURCES, source_file
 from switchproof.deploy.source import Source
 
@@ -45,11 +44,35 @@ class Sending(Connection, Feeding, Protocol):
     """A connection that asks and sends."""
 
 
-class _Sent(msgspec.Struct):
-    """The number of exported bytes, and whether the export was read to its end."""
+_PATH_ENDS = re.compile(rb"NIXE\0{4}[\x2c-\xff]\0{7}/nix/store/")
+"""What follows the contents of a store path in an export: a mark, the length of the path, and the path."""
+_SPLIT = 26
+"""Bytes of it that may have come with the piece before."""
 
-    size: int = 0
-    is_whole: bool = False
+
+class _Sent:
+    """How much of an export was read.
+
+    Args:
+        sizes: The bytes of each store path.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.size = self._paths = 0
+        self.is_whole = False
+        self._all, self._expected, self._last = len(sizes), sum(sizes.values()), b""
+
+    def take(self, chunk: bytes) -> None:
+        """Count the next piece."""
+        self.size += len(chunk)
+        self._paths += len(_PATH_ENDS.findall(self._last + chunk))
+        self._last = (self._last + chunk)[-_SPLIT:]
+
+    @property
+    def progress(self) -> str:
+        """The bytes and paths of all, for people; the few bytes of an export around each path are not counted."""
+        size, paths = min(self.size, self._expected), min(self._paths, self._all)
+        return f"{size / 1e6:.1f} of {self._expected / 1e6:.1f} MB, {paths} of {self._all} store paths"
 
 
 UNSIGNED = "Root imported them over the run's own connection, where nobody checks signatures."
@@ -175,7 +198,8 @@ class Delivery:
         if missing and self._substituter:
             missing = self._fetch(connection, missing)
         if missing:
-            self._copy(connection, stock, missing, f"{len(missing)} of {len(system.paths)} store paths")
+            left = {path: sizes[path] for path in missing}
+            self._copy(connection, stock, left, f"{len(missing)} of {len(system.paths)} store paths")
         elif not sizes:
             self._note(f"All {len(system.paths)} store paths of the system were on the host already.")
         self._hold(connection, [system.toplevel], "built")
@@ -183,14 +207,14 @@ class Delivery:
     def _bring_inputs(self, connection: Sending, paths: Sequence[str], stock: Stock) -> None:
         missing, free = self._missing(connection, paths)
         if missing:
-            self._require_room(stock, missing, free)
-            self._copy(connection, stock, missing, f"The flake's inputs: {len(missing)} of {len(paths)} store paths")
+            sizes = self._require_room(stock, missing, free)
+            self._copy(connection, stock, sizes, f"The flake's inputs: {len(missing)} of {len(paths)} store paths")
         else:
             self._note("All inputs of the flake were on the host already.")
         self._hold(connection, paths, "input")
 
-    def _copy(self, connection: Sending, stock: Stock, paths: Sequence[str], what: str) -> None:
-        began, size = time.monotonic(), self._send(connection, stock, paths)
+    def _copy(self, connection: Sending, stock: Stock, sizes: Mapping[str, int], what: str) -> None:
+        began, size = time.monotonic(), self._send(connection, stock, sizes)
         took = f"{size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s"
         self._note(f"{what} were copied from {stock.label} ({took}). {UNSIGNED}")
 
@@ -200,7 +224,7 @@ class Delivery:
         The host checks signatures as its own configuration says, and builds nothing.
         """
         url, began = self._substituter, time.monotonic()
-        self._journal.emit(LogLine(host=self._host, text=f"fetches {len(missing)} store paths from {url}"))
+        self._say(f"fetches {len(missing)} store paths from {url}")
         settings = {
             "substitute": "true",
             "substituters": url,  # a token in it must not reach an argument list
@@ -211,18 +235,45 @@ class Delivery:
         }
         config = "\n".join(f"{key} = {value}" for key, value in settings.items())
         listed = "\n".join(missing)
+        # Over a connection whose output comes only at the end, a log for programs would be too long.
+        options = "--log-format internal-json 2>&1 " if isinstance(connection, Drawing) else ""
         text = (
             f"{_PATH}NIX_CONFIG={shlex.quote(config)}; export NIX_CONFIG\n"
-            f"xargs nix-store --realise --keep-going >/dev/null <<'END'\n{listed}\nEND\n"
+            f"xargs nix-store --realise --keep-going {options}>/dev/null <<'END'\n{listed}\nEND\n"
         )
-        done = connection.run(text.encode(), timeout_s=FETCH_S)
+        if isinstance(connection, Drawing):
+            log = self._watch(connection, text)
+        else:
+            log = connection.run(text.encode(), timeout_s=FETCH_S).stderr.decode("utf-8", "replace")
         left, _ = self._missing(connection, missing)
         seconds = time.monotonic() - began
         note = f"{len(missing) - len(left)} of {len(missing)} missing store paths came from {url} ({seconds:.1f} s)"
-        words = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("warning: ")]
-        why = words[0][:_LONGEST] if words else last_lines(done.stderr)[:_LONGEST]
+        words = [line for line in log.splitlines() if line.startswith("warning: ")]
+        why = words[0][:_LONGEST] if words else last_lines(log.encode())[:_LONGEST]
         self._note(f"{note}, the others did not: {why}" if left else f"{note}.")
         return left
+
+    def _watch(self, connection: Drawing, text: str) -> str:
+        """Run a program that prints nix's log, show it as it comes, and return what a person would have seen.
+
+        A program whose time is over is ended; what it did by then stays.
+        """
+        log, began = Log(), time.monotonic()
+        printed = Printed(log, self._say)
+        output = connection.draw(guarded(text, FETCH_S), timeout_s=ASK_S)
+        try:
+            while (left_s := began + FETCH_S - time.monotonic()) > 0:
+                try:
+                    chunk = output.read(min(SAY_S, left_s))
+                except TimeoutError:
+                    self._say(f"fetches, {time.monotonic() - began:.0f} s{printed.so_far}")
+                    continue
+                printed.take(chunk)
+                if not chunk:
+                    break
+        finally:
+            output.end()
+        return "".join(log.lines)
 
     def _send_source(self, connection: Sending, source: Source, checkout: str) -> None:
         tips = f"{_PATH}git -C {shlex.quote(checkout)} for-each-ref --format='%(objectname)' 2>/dev/null | sort -u\n"
@@ -276,9 +327,9 @@ class Delivery:
             )
         return sizes
 
-    def _send(self, connection: Sending, stock: Stock, paths: Sequence[str]) -> int:
+    def _send(self, connection: Sending, stock: Stock, sizes: Mapping[str, int]) -> int:
         """Send paths, and return the number of bytes."""
-        exported, sent = stock.export(paths), _Sent()
+        exported, sent = stock.export(list(sizes)), _Sent(sizes)
         try:
             done = connection.feed(_IMPORT, self._chunks(exported, sent), stall_s=self._stall_s)
         finally:
@@ -320,10 +371,10 @@ class Delivery:
     def _chunks(self, exported: Output, sent: _Sent) -> Iterator[bytes]:
         reported = time.monotonic()
         while chunk := exported.read(self._stall_s):
-            sent.size += len(chunk)
-            if time.monotonic() - reported > _SAY_S:
+            sent.take(chunk)
+            if time.monotonic() - reported >= _SAY_S:
                 reported = time.monotonic()
-                self._journal.emit(LogLine(host=self._host, text=f"copied {sent.size / 1e6:.1f} MB"))
+                self._say(f"copied {sent.progress}")
             yield chunk
         sent.is_whole = True
 
@@ -346,6 +397,9 @@ class Delivery:
             self._refuse_full(connection, problem)
             what = paths[0] if len(paths) == 1 else f"{paths[0]} or another input"
             raise Inconclusive(f"{self._host}: {what} is missing on the host after the copy: {problem}")
+
+    def _say(self, text: str) -> None:
+        self._journal.emit(LogLine(host=self._host, text=text))
 
     def _note(self, text: str) -> None:
         self._journal.emit(Noted(host=self._host, text=text))

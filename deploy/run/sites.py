@@ -250,7 +250,7 @@ class Remote:
         """Start a program over a connection of its own; see `Site.start`. It ends with the connection."""
         connection = self._take()
         try:
-            return _Held(connection.draw(_guarded(text, limit_s), timeout_s=_START_S), connection, self)
+            return _Held(connection.draw(guarded(text, limit_s), timeout_s=_START_S), connection, self)
         except BaseException:
             self.give_back(connection, is_usable=False)
             raise
@@ -345,8 +345,8 @@ class _Held:
         return done
 
 
-def _guarded(text: str, limit_s: float) -> bytes:
-    """Return a program that ends when its time is over, or when its standard input is closed."""
+def guarded(text: str, limit_s: float) -> bytes:
+    """Return a program to draw from, which ends when its time is over, or when its standard input is closed."""
     end = f"END-{secrets.token_hex(8)}"
     path = "/run/current-system/sw/bin:$PATH:/nix/var/nix/profiles/default/bin:/usr/local/bin:/usr/bin:/bin"
     return (

@@ -16,7 +16,8 @@ from switchproof.deploy.providers import load
 from switchproof.deploy.record.events import SystemBuilt
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
-from switchproof.deploy.run.building import Workshop
+from switchproof.deploy.run import building
+from switchproof.deploy.run.building import Log, Printed, Workshop
 from switchproof.deploy.run.sites import Runner
 from switchproof.deploy.settings import TARGETS
 from switchproof.deploy.source import Source, find_source
@@ -113,6 +114,16 @@ def test_hosts_of_one_configuration_share_one_build(
     assert (told.configuration, told.toplevel, told.nix, told.paths) == ("web", TOPLEVEL, "nix (Nix) 2.34.8", 2)
     log = tmp_path / "run" / "evidence" / "run" / "build-web.log"
     assert log.read_text(encoding="utf-8") == f"{built['web'].forecast}\nbuilding units.drv\n"
+
+
+def test_a_big_path_is_not_fetched_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nix prints no line while it fetches one, only how far it is."""
+    monkeypatch.setattr(building, "SAY_S", 0.0)
+    reported: list[str] = []
+    printed = Printed(Log(), reported.append)
+    for words in ('"start","id":1,"type":103', '"result","id":1,"type":105,"fields":[2,9,1,0]'):
+        printed.take(f'@nix {{"action":{words}}}\n'.encode())
+    assert reported == ["2 of 9 store paths fetched"]
 
 
 def test_an_evaluation_builds_nothing_and_is_of_the_full_commit(

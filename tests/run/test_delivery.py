@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -11,14 +12,16 @@ import pytest
 
 from switchproof.deploy.connection import Completed, ConnectionFacts, ConnectionLost, Program, text_of
 from switchproof.deploy.errors import BuildFailed, Inconclusive
-from switchproof.deploy.record.events import Happened, Noted
+from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.redact.redactor import Redactor
+from switchproof.deploy.run import delivery
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.delivery import TRIES, Delivery
 from switchproof.deploy.run.sites import Runner, Stock
 from switchproof.deploy.run.variables import source_file
 from switchproof.deploy.source import Source, find_source
+from tests.run.builders import Builder, Shell, Shown
 
 SYSTEM = System(f"/nix/store/{'c' * 32}-system", (f"/nix/store/{'a' * 32}-one", f"/nix/store/{'c' * 32}-system"))
 NAMES = 'shift; printf "%s\\n" "$@"'
@@ -273,6 +276,81 @@ def test_a_substituter_that_has_everything_leaves_nothing_to_copy(
     assert note.startswith("2 of 2 missing store paths came from https://cache.example (")
     assert "max-jobs = 0" in store.fetches[0]
     assert "substituters = https://cache.example\n" in store.fetches[0]
+
+
+EXPORTS = r"""
+shift; for path; do
+    head -c 1048576 /dev/zero; printf 'NIXE\0\0\0\0\060\0\0\0\0\0\0\0%s\0' "$path"
+done
+"""
+FETCHES = """
+cat >&2 <<'END'
+@nix {"action":"start","id":1,"type":103}
+@nix {"action":"result","id":1,"type":105,"fields":[1,2,1,0]}
+@nix {"action":"start","id":2,"type":100,"level":3,"text":"copying path 'x'"}
+@nix {"action":"msg","level":1,"msg":"warning: not signed"}
+END
+exit 1
+"""
+
+
+def lines_of(tmp_path: Path, store: Store, substituter: str = "") -> tuple[list[str], list[str]]:
+    """Bring the system; return what is shown meanwhile, and the notes."""
+    journal, lines = Journal(tmp_path / "run", Redactor(())), list[str]()
+    journal.watch(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None)
+    Delivery("a", "r-1", store, journal, stop=Now(), stall_s=20.0, substituter=substituter).bring(
+        SYSTEM, Stock(Runner())
+    )
+    return lines, notes_of(journal)
+
+
+def test_a_copy_shows_bytes_and_paths_of_all(
+    tmp_path: Path, exports: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known beforehand what is missing; a path counts when all its contents were read."""
+    exports(EXPORTS)
+    monkeypatch.setattr(delivery, "_SAY_S", 0.0)
+
+    class Taking(Store):
+        def feed(self, command: str, chunks: Iterable[bytes], *, stall_s: float) -> Completed:
+            assert stall_s
+            assert "--import" in command
+            assert len(b"".join(chunks)) > 2 * 2**20
+            self.has.update(SYSTEM.paths)
+            return Completed(b"", b"", 0, 0.0)
+
+    lines, _ = lines_of(tmp_path, Taking())
+    assert re.fullmatch(r"copied 0\.[01] of 2\.1 MB, 0 of 2 store paths", lines[0])
+    assert any(line.endswith("1 of 2 store paths") for line in lines)
+    assert lines[-1] == "copied 2.1 of 2.1 MB, 2 of 2 store paths"
+
+
+def test_a_path_s_end_is_seen_wherever_the_export_is_cut() -> None:
+    """Pieces of one byte show as many paths as the whole."""
+    path = SYSTEM.paths[0].encode()
+    sent = delivery._Sent({"one": 3_000_000, "two": 4_000_000})
+    for byte in (b"x" * 9 + b"NIXE\0\0\0\0" + len(path).to_bytes(8, "little") + path) * 2:
+        sent.take(bytes([byte]))
+    assert sent.progress == "0.0 of 7.0 MB, 2 of 2 store paths"
+
+
+def test_a_fetch_shows_how_far_nix_is(tmp_path: Path, exports: Callable[[str], None]) -> None:
+    """What it prints is shown as it comes, with its counts; its warning is in the note, and the rest is copied."""
+    exports(f'[ "$1" != --export ] || {{ {NAMES}; exit; }}\n{FETCHES}')
+
+    class Showing(Store):
+        def draw(self, program: bytes, *, timeout_s: float) -> Shown:
+            self.has.update(SYSTEM.paths[:1])
+            return Shell("a", Builder()).draw(program, timeout_s=timeout_s)
+
+    lines, notes = lines_of(tmp_path, Showing(), "https://cache.example")
+    assert lines[:3] == [
+        "fetches 2 store paths from https://cache.example",
+        "1 of 2 store paths fetched: copying path 'x'...",
+        "1 of 2 store paths fetched: warning: not signed",
+    ]
+    assert notes[0].startswith("1 of 2 missing store paths came from https://cache.example (")
+    assert notes[0].endswith("the others did not: warning: not signed")
 
 
 def test_a_damaged_path_of_the_runner_is_told_from_a_host_s_trouble(

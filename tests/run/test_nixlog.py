@@ -89,6 +89,19 @@ def test_how_far_nix_is_follows_its_own_counts() -> None:
     assert log.progress == "1 of 3 derivations built (bad-1.0), 4 of 9 store paths fetched"
 
 
+def test_how_far_a_fetch_is_follows_the_bytes_of_its_paths() -> None:
+    """Those of several paths at the same time, also of one that has arrived; the bytes of downloads are others."""
+    log = NixLog()
+    shown(log, start(1, 102), start(2, 103), result(2, 105, 0, 3, 2, 0), start(3, 100), start(4, 100), start(5, 101))
+    assert log.progress == "0 of 3 store paths fetched"
+    shown(log, result(1, 106, 100, 7_000_000), result(1, 106, 101, 9_000_000), result(5, 105, 3_000_000, 9_000_000))
+    shown(log, result(3, 105, 500_000, 1_000_000), result(3, 105, 1_000_000, 1_000_000))
+    shown(log, result(4, 105, 200_000, 5_000_000))
+    assert log.progress == "0 of 3 store paths fetched (1.2 of 7.0 MB)"
+    shown(log, {"action": "stop", "id": 3}, result(2, 105, 1, 3, 1, 0), result(4, 105, 700_000, 5_000_000))
+    assert log.progress == "1 of 3 store paths fetched (1.7 of 7.0 MB)"
+
+
 @pytest.mark.parametrize(
     "line",
     [
