@@ -107,6 +107,11 @@ def find_room_problems(frame: Frame, limits: Preflight) -> list[Problem]:
     ]
 
 
+def read_nix(frame: Frame) -> str:
+    """Return the host's nix as it names itself; empty if the host did not report it."""
+    return next((line for line in frame.get("room").splitlines() if _NIX.match(line)), "")
+
+
 def find_clock_problems(clock: Clock | None, limits: Preflight) -> list[Problem]:
     """Find a host's clock that certainly differs from the runner's."""
     if clock is None or not limits.clock_s or abs(clock.offset_s) - clock.uncertainty_s <= limits.clock_s:

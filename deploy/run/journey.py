@@ -19,7 +19,7 @@ from switchproof.deploy.observe.health import EndpointSeen
 from switchproof.deploy.observe.observation import Observation
 from switchproof.deploy.observe.pending import awaited_return
 from switchproof.deploy.observe.planned import Differences, Elsewhere, read_differences
-from switchproof.deploy.observe.preflight import Readiness, read_readiness
+from switchproof.deploy.observe.preflight import Readiness, read_nix, read_readiness
 from switchproof.deploy.observe.revision import LEFT_OUT, Resolution, is_commit, is_full, read_resolution
 from switchproof.deploy.observe.secrets import recipient_of
 from switchproof.deploy.plan import Mode
@@ -30,6 +30,7 @@ from switchproof.deploy.record.events import (
 from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.run.building import System
 from switchproof.deploy.run.leaving import Departure, audited_state
+from switchproof.deploy.run.own_builds import OwnBuild
 from switchproof.deploy.run.results import Confirmation, Diagnostics, is_same
 from switchproof.deploy.run.sites import Stock
 from switchproof.deploy.run.variables import source_file
@@ -40,6 +41,7 @@ class Journey(Visit):
     """One host in one run. A phase keeps its result, so that it runs once."""
 
     _elsewhere: Elsewhere | None = None
+    _nix = ""
 
     # Phases, in the order of the contract.
 
@@ -67,6 +69,7 @@ class Journey(Visit):
                     self._delivery.bring_source(self.plan.source, self.plan.target.repository.checkout)
                 values = {"RELEASE_SHA": revision, "SWITCHPROOF_CLAIM": claim}
                 frame = self._claim("resolve", values, FETCH_S)
+                self._nix = read_nix(frame) or self._nix
                 if self.resolution is None:
                     self._look_before(frame)
                     self._recipient = recipient_of(frame.get("ssh_key"))
@@ -346,6 +349,15 @@ class Journey(Visit):
                     raise Inconclusive(f"{self.host.name}: {ended.ending.value}\n{ended.excerpt}")
                 self.differences = read_differences(frame, self._elsewhere)
         return self.differences
+
+    @property
+    def own_build(self) -> OwnBuild | None:
+        """The system that the host built for itself in this run; None if it built none."""
+        ended = self.convergences.get("forward")
+        if self.resolution is None or self.built or ended is None or not ended.expected:
+            return None
+        configuration, specialisation = self.plan.target.configuration(self.host), self.host.specialisation or ""
+        return OwnBuild(self.host.name, configuration, specialisation, ended.expected, self._nix)
 
     @property
     def changed(self) -> bool:

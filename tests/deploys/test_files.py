@@ -23,18 +23,25 @@ LINKS = "readlink -f /run/current-system /nix/var/nix/profiles/system"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """One host, on which other configurations lie in wait: a flake in /etc/nixos, and a channel."""
-    with Lab.up(("a",), name=own("files"), runtime="netns") as lab:
+    """Two hosts. On the first one other configurations lie in wait: a flake in /etc/nixos, and a channel."""
+    with Lab.up(("a", "b"), name=own("files"), runtime="netns") as lab:
         trap = "mkdir -p /etc/nixos /root/.nix-defexpr/channels/nixpkgs; echo '{ }' >/etc/nixos/flake.nix"
         channel = "echo 'throw \"the channel was used\"' >/root/.nix-defexpr/channels/nixpkgs/default.nix"
         lab.hosts["a"].run(["sh", "-c", f"{trap}; {channel}"], timeout_s=30)
         yield lab
 
 
-def run(lab: Lab, folder: Path, *arguments: str, attr: str = "hosts.a", file: str = "default.nix") -> Ended:
-    """Run to the end with an attribute of a file of the repository as the host's system."""
-    targets = target_file(folder, ["a"])
-    text = targets.read_text(encoding="utf-8").replace('flake_attr = "choiros-a"', f'attr = "{attr}"', 1)
+def run(
+    lab: Lab,
+    folder: Path,
+    *arguments: str,
+    attr: str = "hosts.a",
+    file: str = "default.nix",
+    hosts: str = "a",
+) -> Ended:
+    """Run to the end with an attribute of a file of the repository as the system of each host."""
+    targets = target_file(folder, hosts.split())
+    text = targets.read_text(encoding="utf-8").replace('flake_attr = "choiros-a"', f'attr = "{attr}"')
     targets.write_text(text.replace("[repository]\n", f'[repository]\nfile = "{file}"\n', 1), encoding="utf-8")
     return session("--provider=lab", f"--targets={targets}", *arguments, runs=folder / "runs", lab=lab)
 
@@ -104,6 +111,35 @@ def test_one_that_fails_goes_back(lab: Lab, tmp_path: Path) -> None:
     assert ended.record.host("a").state is HostState.ROLLED_BACK
     assert ended.clause("a", Clause.HYPERVISOR).verdict is Verdict.FAILED
     assert inside(lab, LINKS) == were
+
+
+def test_hosts_that_build_different_systems_from_one_commit_are_warned_about(lab: Lab, tmp_path: Path) -> None:
+    """A file may read what the host has; the run passes, and the record names both systems and the nix."""
+    git(tmp_path, "clone", "--quiet", "--branch=from-file", str(lab.repository), "clone")
+    clone, own_name = tmp_path / "clone", 'settings // { version = "x-${builtins.readFile /var/tmp/name}"; }'
+    file = clone / "default.nix"
+    text = file.read_text(encoding="utf-8").replace("inherit name settings;", f"inherit name; settings = {own_name};")
+    file.write_text(text, encoding="utf-8")
+    git(clone, "commit", "--quiet", "--all", "--message=Read what the host has")
+    git(clone, "push", "--quiet", "origin", "HEAD:refs/heads/impure")
+    for name, host in lab.hosts.items():
+        (host.root / "var/tmp/name").write_text(name, encoding="utf-8")
+    differing = run(lab, tmp_path, "--sha=impure", hosts="a b")
+    assert differing.status == 0, differing.output
+    a, b = (differing.record.host(name) for name in ("a", "b"))
+    assert a.after
+    assert b.after
+    (warning,) = [text for text in b.warnings if "from the same commit" in text]
+    assert warning.startswith(
+        f"The host built {b.after.toplevel}, but a built {a.after.toplevel} from the same commit"
+    )
+    assert "something outside the commit changes the build" in " ".join(differing.output.split())
+    agreeing = run(lab, tmp_path, "--sha=from-file", hosts="a b")
+    assert agreeing.status == 0, agreeing.output
+    (note,) = [
+        text for text in agreeing.record.notes if text.startswith("Hosts built their own systems: a, b with nix (")
+    ]
+    assert note.endswith("Hosts of one configuration built one system.")
 
 
 def test_what_a_file_pins_is_fetched_and_another_content_touches_nothing(lab: Lab, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ CARRYING = [
     "deploy/run/journey.py",
     "deploy/run/knock.py",
     "deploy/run/nixlog.py",
+    "deploy/run/own_builds.py",
     "deploy/run/parallel.py",
     "deploy/run/sites.py",
     "deploy/run/streams.py",

@@ -41,6 +41,7 @@ from switchproof.deploy.record.record import Record
 from switchproof.deploy.record.room import Room
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.run.fleet import Fleet
+from switchproof.deploy.run.own_builds import compare
 from switchproof.deploy.run.results import Confirmation
 from switchproof.process.signals import Signals
 from switchproof.session.beginning import describe_run, notes_of, owner_of_run, waivers_of
@@ -267,6 +268,8 @@ class DeploySession:
         verdicts = {
             host.name: (host.verdict, host.rollback.verdict if host.rollback else None) for host in so_far.hosts
         }
+        for event in compare(own for journey in self.hosts.journeys.values() if (own := journey.own_build)):
+            self.journal.emit(event)
         self.hosts.leave(verdicts)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
