@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import proxy
 from bench.cost import Cost, processor_s, watching
 from bench.ground import PEERS, ROOT, Ground
 from switchproof.deploy.record.events import AnyEvent, PhaseFinished, RunStarted
@@ -45,20 +46,35 @@ class Sample:
         network_s: The part from the first connection's begin to the last complete answer; None if not known.
         problem: The reason why it does not count; None if every answer was right.
         cost: The machine's resources that it used; None if not known.
+        hosts_s: Seconds of processor time that all hosts together used meanwhile; None if not known.
+        first_packet_s: Seconds from the start to the first packet to a host; None if not known.
+        exit_s: Seconds from the last packet of a host's answer to the exit; None if not known.
     """
 
     seconds: float
     network_s: float | None = None
     problem: str | None = None
     cost: Cost | None = None
+    hosts_s: float | None = None
+    first_packet_s: float | None = None
+    exit_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a command: its exit status, its output, its wall time and the resources that it used."""
+    """The end of a command.
+
+    Attributes:
+        status: The exit status.
+        output: Standard output and standard error.
+        began: The time of its start, in seconds since 1970.
+        seconds: The wall time.
+        cost: The resources that it used; None if not known.
+    """
 
     status: int
     output: str
+    began: float
     seconds: float
     cost: Cost | None = None
 
@@ -71,9 +87,15 @@ class Ended:
 
 
 class Contender(ABC):
-    """A tool that checks hosts."""
+    """A tool that checks hosts.
+
+    Attributes:
+        name: Its name in the table.
+        slow: Whether it takes so long that it runs only once, on few grounds.
+    """
 
     name: str
+    slow = False
 
     @abstractmethod
     def run(self, ground: Ground) -> Sample:
@@ -99,7 +121,10 @@ class Switchproof(Contender):
             return Sample(ended.seconds, problem=f"the record says {record.verdict}")
         lines = (folders[0] / "events.jsonl").read_bytes().splitlines()
         events = [msgspec.json.decode(line, type=AnyEvent) for line in lines]
-        return Sample(ended.seconds, network_part(events), cost=ended.cost)
+        first_packet_s, exit_s = edges(ground, ended, events)
+        return Sample(
+            ended.seconds, network_part(events), cost=ended.cost, first_packet_s=first_packet_s, exit_s=exit_s
+        )
 
 
 class Floor(Contender):
@@ -111,7 +136,7 @@ class Floor(Contender):
         """See `Contender.run`."""
         script = (PEERS / "floor.sh").read_bytes()
         ssh = ["ssh", "-F", str(ground.folder / "ssh_config"), "-o", "BatchMode=yes"]
-        began = time.monotonic()
+        began, used_s = time.monotonic(), processor_s()
         started = [_Running([*ssh, host, "bash", "-s"], ground.folder, subprocess.PIPE) for host in ground.hosts]
         for running in started:
             assert running.process.stdin is not None
@@ -122,11 +147,13 @@ class Floor(Contender):
         for host, end in zip(ground.hosts, ended, strict=True):
             if (right := floor_right(end.output)) != CHECKS:
                 return Sample(seconds, problem=f"{host}: {right} of {CHECKS} right; {end.first_error}")
-        return Sample(seconds, seconds)
+        return Sample(seconds, seconds, cost=Cost(processor_s() - used_s))
 
 
 class Testinfra(Contender):
     """pytest-testinfra with one of its backends, and no other plugin to slow it."""
+
+    slow = True
 
     def __init__(self, backend: str) -> None:
         self.name = f"testinfra {backend}://"
@@ -146,9 +173,8 @@ class Testinfra(Contender):
         suite = ET.parse(ground.folder / "junit.xml").getroot().find("testsuite")  # noqa: S314 - written just now
         counts = {} if suite is None else {name: int(suite.get(name, 0)) for name in ("tests", "skipped")}
         wanted = CHECKS * len(ground.hosts)
-        return Sample(
-            ended.seconds, problem=None if counts == {"tests": wanted, "skipped": 0} else f"{counts} of {wanted}"
-        )
+        problem = None if counts == {"tests": wanted, "skipped": 0} else f"{counts} of {wanted}"
+        return Sample(ended.seconds, problem=problem, cost=ended.cost)
 
 
 class Pyinfra(Contender):
@@ -180,6 +206,20 @@ def network_part(events: Sequence[AnyEvent]) -> float | None:
     began = [event.at for event in events if isinstance(event, RunStarted)]
     ended = [event.at for event in events if isinstance(event, PhaseFinished) and event.phase == "observe"]
     return (max(ended) - min(began)).total_seconds() if began and ended else None
+
+
+def edges(ground: Ground, ended: Ended, events: Sequence[AnyEvent]) -> tuple[float | None, float | None]:
+    """Return the seconds that an audit took before the first packet to a host, and after the last answer of one.
+
+    The proxy saw both packets. Packets that it passed on after the run had every answer only ended a connection.
+    """
+    observed = [event.at for event in events if isinstance(event, PhaseFinished) and event.phase == "observe"]
+    if ground.notes is None or not observed:
+        return None, None
+    complete = max(observed).timestamp()
+    connected = [at for at in proxy.seen(ground.notes, "connected") if at >= ended.began]
+    answered = [at for at in proxy.seen(ground.notes, "answered") if ended.began <= at <= complete]
+    return min(connected) - ended.began, ended.began + ended.seconds - max(answered)
 
 
 def floor_right(output: str) -> int:
@@ -219,7 +259,8 @@ class _Running:
     def __init__(self, command: list[str], cwd: Path, stdin: int, **environ: str) -> None:
         # Installed packages are compiled, so that no run includes compiling modules.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        self._began, self._output = time.monotonic(), tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
+        self._at, self._began = time.time(), time.monotonic()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -245,4 +286,4 @@ class _Running:
             text = self._output.read().decode("utf-8", "replace")
         if not is_over:
             text = f"error: not done after {LONGEST_S:.0f} s"
-        return Ended(self.process.returncode, text, seconds)
+        return Ended(self.process.returncode, text, self._at, seconds)

@@ -6,9 +6,12 @@ import contextlib
 import re
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from switchproof.deploy.providers.lab.cgroup import Cgroup
+from switchproof.deploy.providers.lab.lab import Lab
 
 PERIOD_S = 0.05
 """Seconds between two samples of a process."""
@@ -72,3 +75,18 @@ def processor_s() -> float:
     """Return the seconds of processor time of all processes that this one has waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def hosts_processor_s(lab: Lab, names: Iterable[str]) -> float:
+    """Return the seconds of processor time that hosts of a lab have used since they were started, in all."""
+    machines = {host.name: host.machine for host in lab.state.hosts}
+    return sum(used_s(Cgroup(machines[name]).directories()[0]) for name in names)
+
+
+def used_s(unified: Path) -> float:
+    """Return the seconds of user and system time of all processes ever in a cgroup, by its directory in cgroup v2.
+
+    The kernel counts this in cgroup v2 also where the processor's controller is in v1.
+    """
+    values = dict(line.split() for line in (unified / "cpu.stat").read_text("utf-8").splitlines())
+    return int(values["usage_usec"]) / 1e6

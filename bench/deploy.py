@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench import ground, proxy
+from bench import ground
 from bench.contenders import Ended, run_command
-from bench.ground import PEERS, ROOT, Ground
+from bench.ground import PEERS, ROOT, Ground, Size
 from bench.result import Bench, Given, Result, lab_for, machine, say, when
 from bench.yard import ATTRIBUTE, BASE, Yard, change_unit, commit_of, yard
 from switchproof.deploy.providers.lab.host import LabHost
@@ -254,8 +254,7 @@ def _measure(given: Given) -> Result:
         lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
         built_here = stack.enter_context(yard(lab))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
-        ports = stack.enter_context(proxy.running(ground.routes(lab, [0.0])))
-        grounds = ground.lay_out(lab, ports, counts, [0.0], below)
+        grounds = stack.enter_context(ground.grounds(lab, [Size(count, 0.0) for count in counts], below))
         for where in grounds:
             _equip(where, built_here)
         site = prepare(lab, cases, built_here)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from bench import proxy
 from bench.proxy import Route
 from switchproof.deploy.providers.lab.lab import Lab
 
@@ -22,6 +25,26 @@ ready_s = 0.0
 answers = 1
 soak_s = 0.0
 """
+
+
+class Size(NamedTuple):
+    """A number of hosts, and their distance as a round trip in seconds."""
+
+    hosts: int
+    round_trip_s: float
+
+    @classmethod
+    def from_arg(cls, text: str) -> Size:
+        """Read `HOSTS@MS`.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        hosts, _, milliseconds = text.partition("@")
+        return cls(int(hosts), float(milliseconds) / 1000)
+
+    def __str__(self) -> str:
+        return f"{self.hosts} host{'s' if self.hosts > 1 else ''}, {self.round_trip_s * 1000:.0f} ms"
 
 
 @dataclass(frozen=True)
@@ -42,48 +65,55 @@ class Ground:
         round_trip_s: The round trip time in seconds.
         identity_file: The private key for them.
         folder: The files for every tool, which also runs here.
+        notes: The file in which the proxy in between notes moments; None if there is none.
     """
 
     ways: tuple[Way, ...]
     round_trip_s: float
     identity_file: Path
     folder: Path
+    notes: Path | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names of the hosts."""
         return tuple(way.host for way in self.ways)
 
-
-def routes(lab: Lab, round_trips_s: Sequence[float]) -> list[Route]:
-    """Return a route to every host of the lab for every distance, ordered by distance."""
-    return [
-        Route(host.address, host.port, round_trip_s) for round_trip_s in round_trips_s for host in lab.hosts.values()
-    ]
+    @property
+    def size(self) -> Size:
+        """The number of hosts and the distance."""
+        return Size(len(self.ways), self.round_trip_s)
 
 
-def lay_out(
-    lab: Lab, ports: Sequence[int], counts: Sequence[int], round_trips_s: Sequence[float], below: Path
-) -> list[Ground]:
-    """Make a ground for each number of hosts at each distance.
+@contextlib.contextmanager
+def grounds(lab: Lab, sizes: Sequence[Size], below: Path) -> Iterator[list[Ground]]:
+    """Make a ground of each size, with the proxy in between, for as long as the context lasts.
 
     Args:
         lab: The lab; a ground has its first hosts.
-        ports: The proxy's ports for `routes`.
-        counts: The numbers of hosts.
-        round_trips_s: The distances, as given to `routes`.
+        sizes: The sizes.
         below: The folder in which to make the grounds' folders.
+
+    Raises:
+        RuntimeError: The lab has too few hosts.
     """
-    grounds = []
-    for index, round_trip_s in enumerate(round_trips_s):
-        at = ports[index * len(lab.hosts) :]
-        ways = [Way(host.name, port, host.host_key) for host, port in zip(lab.hosts.values(), at, strict=False)]
-        for count in counts:
-            folder = below / f"{count}-hosts-{round_trip_s * 1000:.0f}-ms"
-            ground = Ground(tuple(ways[:count]), round_trip_s, lab.identity_file, folder)
-            write(ground, Lab.repository_url)
-            grounds.append(ground)
-    return grounds
+    most, hosts = max(size.hosts for size in sizes), list(lab.hosts.values())
+    if len(hosts) < most:
+        raise RuntimeError(f"the lab {lab.name} has {len(hosts)} hosts, and a ground of {most} is asked for")
+    routes = [Route(host.address, host.port, far) for far in {size.round_trip_s for size in sizes} for host in hosts]
+    notes = below / "notes"
+    with proxy.running(routes, notes) as ports:
+        port_of = dict(zip(routes, ports, strict=True))
+        made = []
+        for size in sizes:
+            ways = tuple(
+                Way(host.name, port_of[Route(host.address, host.port, size.round_trip_s)], host.host_key)
+                for host in hosts[: size.hosts]
+            )
+            folder = below / f"{size.hosts}-hosts-{size.round_trip_s * 1000:.0f}-ms"
+            made.append(Ground(ways, size.round_trip_s, lab.identity_file, folder, notes))
+            write(made[-1], Lab.repository_url)
+        yield made
 
 
 def write(ground: Ground, repository: str) -> None:

@@ -16,24 +16,40 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import ground, proxy
+from bench import ground
 from bench.contenders import Contender, Floor, Pyinfra, Sample, Switchproof, Testinfra
-from bench.ground import Ground
+from bench.cost import hosts_processor_s
+from bench.ground import Ground, Size
 from bench.result import Bench, Given, Result, lab_for, machine, say, when
 from switchproof.deploy.cache import cache_folder
+from switchproof.deploy.providers.lab.lab import Lab
 
 PYINFRA = "pyinfra>=3.10,<4"
-FLOOR_AIM, FLEET_AIM = 1.25, 2.0
+GROUNDS = "1@0,8@0,40@0,1@40,8@40,40@40,1@150,8@150"
+"""The default grounds, as hosts and milliseconds of a round trip."""
+SLOW_GROUNDS = (Size(1, 0.0), Size(8, 0.0), Size(1, 0.15))
+"""The grounds of slow contenders, which run there once."""
+FLOOR_AIM, FLEET_AIM, FIRST_PACKET_AIM_S, EXIT_AIM_S = 1.0, 2.0, 0.45, 0.15
+FEW = 8
+"""The most hosts whose own work on this machine's shared processors is left aside."""
 PAUSE_S = 0.5
 """Seconds before each run, in which hosts finish the work of the run before."""
 
-_HEAD = (
-    "| hosts | round trip | who | command, median | least to most | times ours | network part | times the floor |",
-    "|---|---|---|---|---|---|---|---|",
+_COLUMNS = (
+    "hosts",
+    "round trip",
+    "who",
+    "command, median",
+    "least to most",
+    "times ours",
+    "network part",
+    "times the floor",
+    "processor",
+    "hosts' processor",
 )
 
 
@@ -58,51 +74,74 @@ class Series:
     @property
     def network_s(self) -> float | None:
         """The median of the network part, in seconds; None if it is not known."""
-        parts = [sample.network_s for sample in self.samples if sample.network_s is not None]
+        return self.median(lambda sample: sample.network_s)
+
+    @property
+    def processor_s(self) -> float | None:
+        """The median of the contender's own processor time, in seconds; None if it is not known."""
+        return self.median(lambda sample: sample.cost.processor_s if sample.cost else None)
+
+    @property
+    def hosts_s(self) -> float | None:
+        """The median of the processor time of all hosts together, in seconds; None if it is not known."""
+        return self.median(lambda sample: sample.hosts_s)
+
+    def median(self, part: Callable[[Sample], float | None]) -> float | None:
+        """Return the median of a part of the samples; None if it is not known."""
+        parts = [seconds for sample in self.samples if (seconds := part(sample)) is not None]
         return statistics.median(parts) if parts else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    bench = Bench("verify", __doc__, rounds=5)
+    bench = Bench("verify", __doc__, rounds=3)
     add = bench.parser.add_argument
-    add("--hosts", default="1,8", metavar="N,…", help="how many hosts (default: 1,8)")
-    add("--rtt", default="0,40", metavar="MS,…", help="round trips, in milliseconds (default: 0,40)")
+    slow = ", ".join(f"{size.hosts}@{1000 * size.round_trip_s:.0f}" for size in SLOW_GROUNDS)
+    add(
+        "--grounds",
+        default=GROUNDS,
+        metavar="HOSTS@MS,…",
+        help=f"hosts and their round trip in milliseconds (default: {GROUNDS}; testinfra only on {slow})",
+    )
     add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
     add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
     return bench.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:
-    counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
-    round_trips_s = [0.0] if given.smallest else [float(text) / 1000 for text in given.rtt.split(",")]
+    sizes = [Size.from_arg(text) for text in ("1@0" if given.smallest else given.grounds).split(",")]
     pyinfra = given.pyinfra or str(own_pyinfra())
     contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(pyinfra)]
     contenders = [
         contender for contender in contenders if isinstance(contender, Switchproof) or given.only in contender.name
     ]
     with contextlib.ExitStack() as stack:
-        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
+        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(sizes).hosts + 1)]))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
-        ports = stack.enter_context(proxy.running(ground.routes(lab, round_trips_s)))
-        grounds = ground.lay_out(lab, ports, counts, round_trips_s, below)
-        everybody = [Series(where, who) for where in grounds for who in contenders]
-        measured = measure(everybody, given.rounds, warm_up=not given.smallest)
+        everybody = [
+            Series(where, who)
+            for where in stack.enter_context(ground.grounds(lab, sizes, below))
+            for who in contenders
+            if where.size in SLOW_GROUNDS or not who.slow
+        ]
+        measured = measure(lab, everybody, given.rounds, warm_up=not given.smallest)
     return Result(render(measured, facts(pyinfra, given.rounds)), numbers(measured), problems(measured))
 
 
-def measure(all_series: list[Series], rounds: int, *, warm_up: bool = True) -> list[Series]:
-    """Run every contender on every ground, once to warm up and `rounds` times, each round in another order."""
+def measure(lab: Lab, all_series: list[Series], rounds: int, *, warm_up: bool = True) -> list[Series]:
+    """Run every contender on its grounds, once to warm up and `rounds` times, each round in another order."""
     for series in all_series if warm_up else ():
         if series.ground is all_series[0].ground:
             series.contender.run(series.ground)
     for turn in range(rounds):
         start = turn % len(all_series)
         for series in all_series[start:] + all_series[:start]:
-            if series.problem:
-                continue  # it is shown as failed; nothing is gained by failing again
+            if series.problem or (turn and series.contender.slow):
+                continue  # a failure is shown as such; nothing is gained by failing again
             time.sleep(PAUSE_S)
+            used_s = hosts_processor_s(lab, series.ground.hosts)
             sample = series.contender.run(series.ground)
+            sample = replace(sample, hosts_s=hosts_processor_s(lab, series.ground.hosts) - used_s)
             series.samples.append(sample)
             outcome = sample.problem or f"{sample.seconds:.2f} s"
             say(f"{turn + 1}/{rounds}  {series.ground.folder.name}  {series.contender.name}: {outcome}")
@@ -128,7 +167,7 @@ def own_pyinfra() -> Path:
 def problems(measured: Sequence[Series]) -> list[str]:
     """Return a line for every contender that did not get every answer right, with its output."""
     return [
-        f"{series.contender.name}, {_where(series.ground)}: failed: {series.problem}"
+        f"{series.contender.name}, {series.ground.size}: failed: {series.problem}"
         for series in measured
         if series.problem
     ]
@@ -139,16 +178,23 @@ def numbers(measured: Sequence[Series]) -> dict[str, float]:
     medians = {}
     for series in measured:
         if series.samples and not series.problem:
-            name = f"{_where(series.ground)}: {series.contender.name}"
+            name = f"{series.ground.size}: {series.contender.name}"
             medians[name] = series.command_s
-            if series.network_s is not None and not isinstance(series.contender, Floor):
-                medians[f"{name}, network part"] = series.network_s
+            parts = {
+                "network part": None if isinstance(series.contender, Floor) else series.network_s,
+                "processor": series.processor_s,
+                "hosts' processor": series.hosts_s,
+                "to the first packet": series.median(lambda sample: sample.first_packet_s),
+                "from the last answer": series.median(lambda sample: sample.exit_s),
+            }
+            medians |= {f"{name}, {part}": seconds for part, seconds in parts.items() if seconds is not None}
     return medians
 
 
 def render(measured: Sequence[Series], notes: Sequence[str]) -> str:
     """Write the result as Markdown: facts, table, failures, and which aims were reached."""
-    parts = ["\n".join(notes), "\n".join([*_HEAD, *(_row(series, measured) for series in measured)])]
+    head = (f"| {' | '.join(_COLUMNS)} |", f"|{'---|' * len(_COLUMNS)}")
+    parts = ["\n".join(notes), "\n".join([*head, *(_row(series, measured) for series in measured)])]
     parts += ["\n".join(f"- {line}" for line in failures)] if (failures := problems(measured)) else []
     parts += ["\n".join(f"- {line}" for line in aims(measured))]
     return "\n\n".join(parts) + "\n"
@@ -158,7 +204,7 @@ def _row(series: Series, result: Sequence[Series]) -> str:
     where = series.ground
     cells = [str(len(where.hosts)), f"{where.round_trip_s * 1000:.0f} ms", series.contender.name]
     if series.problem:
-        return f"| {' | '.join([*cells, 'failed', '', '', '', ''])} |"
+        return f"| {' | '.join([*cells, 'failed', '', '', '', '', '', ''])} |"
     seconds = sorted(sample.seconds for sample in series.samples)
     ours, floor = _of(result, where, Switchproof), _of(result, where, Floor)
     part, least = series.network_s, floor.network_s if floor else None
@@ -166,8 +212,10 @@ def _row(series: Series, result: Sequence[Series]) -> str:
         f"{series.command_s:.2f} s",
         f"{seconds[0]:.2f} to {seconds[-1]:.2f} s",
         f"{series.command_s / ours.command_s:.2f}" if ours else "",
-        f"{part:.2f} s" if part is not None else "",
+        _seconds(part),
         f"{part / least:.2f}" if part is not None and least else "",
+        _seconds(series.processor_s),
+        _seconds(series.hosts_s),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -183,7 +231,7 @@ def aims(result: Sequence[Series]) -> list[str]:
         if floor and ours.network_s and floor.network_s:
             ratio = ours.network_s / floor.network_s
             lines.append(
-                f"{_where(where)}: network part within {FLOOR_AIM} of the floor: "
+                f"{where.size}: network part within {FLOOR_AIM} of the floor: "
                 f"{_yes(ratio <= FLOOR_AIM)} ({ratio:.2f})"
             )
         peers = [
@@ -195,21 +243,54 @@ def aims(result: Sequence[Series]) -> list[str]:
             and not series.problem
         ]
         if peers:
-            first = min(peers, key=lambda series: series.command_s)
-            ratio = first.command_s / ours.command_s
-            lines.append(
-                f"{_where(where)}: faster than every peer: {_yes(ratio > 1)} "
-                f"(the fastest, {first.contender.name}, takes {ratio:.2f} times as long)"
-            )
+            lines.append(f"{where.size}: {_beside(ours, peers)}")
+        lines += [f"{where.size}: {line}" for line in _edges(ours) if where.size == Size(1, 0.0)]
     for near in grounds:
         for many in grounds:
             few, all_ = _of(result, near, Switchproof), _of(result, many, Switchproof)
-            if len(near.hosts) == 1 < len(many.hosts) and near.round_trip_s == many.round_trip_s and few and all_:
+            if (
+                len(near.hosts) == 1 < len(many.hosts) <= FEW
+                and near.round_trip_s == many.round_trip_s
+                and few
+                and all_
+            ):
                 ratio = all_.command_s / few.command_s
                 lines.append(
-                    f"{_where(many)}: within twice the time of one host: {_yes(ratio <= FLEET_AIM)} ({ratio:.2f})"
+                    f"{many.size}: within twice the time of one host: {_yes(ratio <= FLEET_AIM)} ({ratio:.2f})"
                 )
     return lines
+
+
+def _beside(ours: Series, peers: Sequence[Series]) -> str:
+    """Say whether we are faster than every peer that ran there, and if not, what the work of many hosts is of it."""
+    first = min(peers, key=lambda series: series.command_s)
+    ratio = first.command_s / ours.command_s
+    names = ", ".join(series.contender.name for series in peers)
+    line = (
+        f"faster than {names}: {_yes(ratio > 1)} "
+        f"(the fastest, {first.contender.name}, takes {ratio:.2f} times as long)"
+    )
+    if ratio > 1 or len(ours.ground.hosts) <= FEW or ours.hosts_s is None:
+        return line
+    cores = os.cpu_count() or 1
+    share = ours.hosts_s / cores
+    return (
+        f"{line}; of our {ours.command_s:.2f} s, {share:.2f} s ({share / ours.command_s:.0%}) are the hosts' own "
+        f"{ours.hosts_s:.2f} s of processor time on the {cores} processors that they share with us"
+    )
+
+
+def _edges(ours: Series) -> list[str]:
+    """Return a line for each of the runner's own two times that is known."""
+    known = [
+        ("from the start to the first packet", ours.median(lambda sample: sample.first_packet_s), FIRST_PACKET_AIM_S),
+        ("from the last answer to the exit", ours.median(lambda sample: sample.exit_s), EXIT_AIM_S),
+    ]
+    return [
+        f"{what} below {aim_s:.2f} s: {_yes(seconds < aim_s)} ({seconds:.2f} s)"
+        for what, seconds, aim_s in known
+        if seconds is not None
+    ]
 
 
 def facts(pyinfra: str, rounds: int) -> list[str]:
@@ -219,7 +300,7 @@ def facts(pyinfra: str, rounds: int) -> list[str]:
         for name in ("switchproof", "pytest", "paramiko", "pytest-testinfra")
     ]
     versions += [version_of(pyinfra), _first_line(["ssh", "-V"]).split(",")[0]]
-    return [f"- {when(rounds, 'of each, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
+    return [f"- {when(rounds, 'of each, 1 of testinfra, in turn')}", f"- {machine()}", f"- {', '.join(versions)}"]
 
 
 def version_of(pyinfra: str) -> str:
@@ -232,9 +313,8 @@ def _of(result: Sequence[Series], where: Ground, kind: type[Contender]) -> Serie
     return next((series for series in matching if series.samples and not series.problem), None)
 
 
-def _where(where: Ground) -> str:
-    count = len(where.hosts)
-    return f"{count} host{'s' if count > 1 else ''}, {where.round_trip_s * 1000:.0f} ms"
+def _seconds(part: float | None) -> str:
+    return f"{part:.2f} s" if part is not None else ""
 
 
 def _yes(reached: bool) -> str:

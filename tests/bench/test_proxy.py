@@ -5,10 +5,11 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from bench.proxy import Route, running
+from bench.proxy import Route, running, seen
 
 ROUND_TRIP_S = 0.05
 MANY = 2**22
@@ -46,10 +47,10 @@ def _ask(port: int, question: bytes) -> bytes:
         return bytes(answer)
 
 
-def test_everything_arrives_in_order_and_never_early(port: int) -> None:
+def test_everything_arrives_in_order_and_never_early(port: int, tmp_path: Path) -> None:
     """What goes through comes whole and in order, no sooner than a handshake and a round trip take."""
     question = os.urandom(MANY)
-    with running([Route("127.0.0.1", port, ROUND_TRIP_S)]) as (near,):
+    with running([Route("127.0.0.1", port, ROUND_TRIP_S)], tmp_path / "notes") as (near,):
         began = time.monotonic()
         answer = _ask(near, question)
         seconds = time.monotonic() - began
@@ -57,11 +58,22 @@ def test_everything_arrives_in_order_and_never_early(port: int) -> None:
     assert seconds >= 2 * ROUND_TRIP_S
 
 
-def test_nobody_there_ends_the_connection() -> None:
+def test_packets_that_a_client_sees_are_noted(port: int, tmp_path: Path) -> None:
+    """The notes have the time of the connection, and a round trip later that of the answer."""
+    notes = tmp_path / "notes"
+    with running([Route("127.0.0.1", port, ROUND_TRIP_S)], notes) as (near,):
+        before = time.time()
+        _ask(near, b"anybody?")
+        after = time.time()
+    (connected,), (answered,) = seen(notes, "connected"), seen(notes, "answered")
+    assert before <= connected <= answered - ROUND_TRIP_S <= after
+
+
+def test_nobody_there_ends_the_connection(tmp_path: Path) -> None:
     """Where nobody listens, the client is told by the end of its connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
-    with running([Route("127.0.0.1", free, 0.0)]) as (near,):
+    with running([Route("127.0.0.1", free, 0.0)], tmp_path / "notes") as (near,):
         assert _ask(near, b"") == b""
 
 
