@@ -48,9 +48,12 @@ class Boot:
     words: str = ""
 
 
+BENCH = Bench("boots", __doc__, rounds=200)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("boots", __doc__, rounds=200).run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -225,19 +225,20 @@ def _build(hosts: Sequence[LabHost], commit: str) -> Build:
     return Build(commit, systems.pop())
 
 
+BENCH = Bench("deploy", __doc__, rounds=3)
+BENCH.add("--hosts", default="1,2,8", metavar="N,…", help="how many hosts, for good deploys (default: 1,2,8)")
+BENCH.add(
+    "--peer",
+    action="append",
+    default=[],
+    metavar="NAME=PROGRAM",
+    help=f"{', '.join(PEER_ENDS)}, and a program called as bench/peers/loop.sh is; repeatable",
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    bench = Bench("deploy", __doc__, rounds=3)
-    add = bench.parser.add_argument
-    add("--hosts", default="1,2,8", metavar="N,…", help="how many hosts, for good deploys (default: 1,2,8)")
-    add(
-        "--peer",
-        action="append",
-        default=[],
-        metavar="NAME=PROGRAM",
-        help=f"{', '.join(PEER_ENDS)}, and a program called as bench/peers/loop.sh is; repeatable",
-    )
-    return bench.run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -95,14 +95,15 @@ class Series:
         )
 
 
+BENCH = Bench("fleet", __doc__, rounds=3)
+BENCH.add("--hosts", default="10,100,1000", metavar="N,…", help="how many hosts (default: 10,100,1000)")
+BENCH.add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
+BENCH.add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    bench = Bench("fleet", __doc__, rounds=3)
-    add = bench.parser.add_argument
-    add("--hosts", default="10,100,1000", metavar="N,…", help="how many hosts (default: 10,100,1000)")
-    add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
-    add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
-    return bench.run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -45,9 +45,12 @@ class Row:
     hostile_mib: float
 
 
+BENCH = Bench("hostile", __doc__, rounds=1)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("hostile", __doc__, rounds=1).run(argv, _run)
+    return BENCH.run(argv, _run)
 
 
 def _run(given: Given) -> Result:

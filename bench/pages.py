@@ -53,9 +53,12 @@ class Measured:
     drawn_s: float
 
 
+BENCH = Bench("pages", __doc__, rounds=7)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("pages", __doc__, rounds=7).run(argv, _run)
+    return BENCH.run(argv, _run)
 
 
 def _run(given: Given) -> Result:

@@ -62,9 +62,12 @@ class Score:
         return self.right / (self.right + self.missed) if self.right + self.missed else 1.0
 
 
+BENCH = Bench("paths", __doc__, rounds=1)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("paths", __doc__, rounds=1).run(argv, _run)
+    return BENCH.run(argv, _run)
 
 
 def _run(_: Given) -> Result:

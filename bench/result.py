@@ -72,9 +72,17 @@ class Bench:
     def __init__(self, name: str, about: str | None, *, rounds: int, docs: Path = DOCS) -> None:
         self.name = name
         self._rounds = rounds
+        self._mark = f"<!-- what follows is written by `python -m bench.{name} --write` -->\n"
         self._page = docs / f"bench-{name}.md"
         self._kept = docs / f"bench-{name}.json"
-        self.parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
+        self.parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about, allow_abbrev=False)
+        self.add = self.parser.add_argument
+        self.add("--rounds", type=int, metavar="N", help=f"how often (default: {rounds}; with --smallest 1)")
+        self.add("--smallest", action="store_true", help="on the smallest ground, in seconds: only whether it works")
+        self.add(
+            "--write", action="store_true", help=f"write the result to docs/{self._page.name} and {self._kept.name}"
+        )
+        self.add("--lab", metavar="NAME", help="use a lab that is up instead of making one")
 
     def run(self, argv: Sequence[str] | None, measure: Callable[[Given], Result]) -> int:
         """Measure, print the result and its changes, and write it with `--write`.
@@ -82,7 +90,6 @@ class Bench:
         Returns:
             The exit status: 1 if a contender failed, in which case nothing is written.
         """
-        self._add_options()
         given = self.parser.parse_args(argv, Given())
         if given.write and given.smallest:
             self.parser.error("--write: a result of the smallest ground is none to keep")
@@ -103,19 +110,15 @@ class Bench:
             last = msgspec.json.decode(self._kept.read_bytes(), type=Kept)
             sys.stdout.write("".join(f"{line}\n" for line in moved(last, now)))
         if given.write:
-            mark = f"<!-- what follows is written by `python -m bench.{self.name} --write` -->\n"
-            above, _, _ = self._page.read_text("utf-8").partition(mark)
-            self._page.write_text(f"{above}{mark}\n{result.text}", "utf-8")
+            above, _, _ = self._page.read_text("utf-8").partition(self._mark)
+            self._page.write_text(f"{above}{self._mark}\n{result.text}", "utf-8")
             rounded = msgspec.structs.replace(now, numbers={name: round(n, 3) for name, n in now.numbers.items()})
             self._kept.write_bytes(msgspec.json.format(msgspec.json.encode(rounded)) + b"\n")
         return 0
 
-    def _add_options(self) -> None:
-        add = self.parser.add_argument
-        add("--rounds", type=int, metavar="N", help=f"how often (default: {self._rounds}; with --smallest 1)")
-        add("--smallest", action="store_true", help="on the smallest ground, in seconds: only whether it works")
-        add("--write", action="store_true", help=f"write the result to docs/{self._page.name} and {self._kept.name}")
-        add("--lab", metavar="NAME", help="use a lab that is up instead of making one")
+    def written(self) -> str:
+        """Return the result on the page, as it was last written."""
+        return self._page.read_text("utf-8").partition(self._mark)[2]
 
 
 def moved(last: Kept, now: Kept) -> list[str]:

@@ -40,9 +40,12 @@ timeout_s = 2.0
 """
 
 
+BENCH = Bench("rollback", __doc__, rounds=5)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("rollback", __doc__, rounds=5).run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -69,9 +69,12 @@ _PARTS: Mapping[str, Callable[[Sample], float]] = {
 }
 
 
+BENCH = Bench("ssm", __doc__, rounds=5)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("ssm", __doc__, rounds=5).run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

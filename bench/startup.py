@@ -44,9 +44,12 @@ def added_ms(folder: Path, rounds: int) -> float:
     return min(with_it for with_it, _ in pairs) - min(without for _, without in pairs)
 
 
+BENCH = Bench("startup", __doc__, rounds=30)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("startup", __doc__, rounds=30).run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -54,9 +54,12 @@ class Deployed:
         return (self.code, self.verdict) == (0, "canonical")
 
 
+BENCH = Bench("steady", __doc__, rounds=25)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    return Bench("steady", __doc__, rounds=25).run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:

@@ -31,7 +31,7 @@ from switchproof.deploy.providers.lab.lab import Lab
 PYINFRA = "pyinfra>=3.10,<4"
 GROUNDS = "1@0,8@0,40@0,1@40,8@40,40@40,1@150,8@150"
 """The default grounds, as hosts and milliseconds of a round trip."""
-SLOW_GROUNDS = (Size(1, 0.0), Size(8, 0.0), Size(1, 0.15))
+SLOW_GROUNDS = "1@0,8@0,1@150"
 """The grounds of slow contenders, which run there once."""
 FLOOR_AIM, FLEET_AIM, FIRST_PACKET_AIM_S, EXIT_AIM_S = 1.0, 2.0, 0.45, 0.15
 FEW = 8
@@ -92,24 +92,25 @@ class Series:
         return statistics.median(parts) if parts else None
 
 
+BENCH = Bench("verify", __doc__, rounds=3)
+BENCH.add(
+    "--grounds",
+    default=GROUNDS,
+    metavar="HOSTS@MS,…",
+    help=f"hosts and their round trip in milliseconds (default: {GROUNDS}; testinfra only on {SLOW_GROUNDS})",
+)
+BENCH.add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
+BENCH.add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See `Bench.run`."""
-    bench = Bench("verify", __doc__, rounds=3)
-    add = bench.parser.add_argument
-    slow = ", ".join(f"{size.hosts}@{1000 * size.round_trip_s:.0f}" for size in SLOW_GROUNDS)
-    add(
-        "--grounds",
-        default=GROUNDS,
-        metavar="HOSTS@MS,…",
-        help=f"hosts and their round trip in milliseconds (default: {GROUNDS}; testinfra only on {slow})",
-    )
-    add("--only", default="", metavar="TEXT", help="only contenders whose name has TEXT, and ourselves")
-    add("--pyinfra", metavar="PROGRAM", help="a pyinfra that is installed (default: one of its own)")
-    return bench.run(argv, _measure)
+    return BENCH.run(argv, _measure)
 
 
 def _measure(given: Given) -> Result:
-    sizes = [Size.from_arg(text) for text in ("1@0" if given.smallest else given.grounds).split(",")]
+    sizes = _sizes("1@0" if given.smallest else given.grounds)
+    slow = _sizes(SLOW_GROUNDS)
     pyinfra = given.pyinfra or str(own_pyinfra())
     contenders = [Switchproof(), Floor(), Testinfra("ssh"), Testinfra("paramiko"), Pyinfra(pyinfra)]
     contenders = [
@@ -122,10 +123,22 @@ def _measure(given: Given) -> Result:
             Series(where, who)
             for where in stack.enter_context(ground.grounds(lab, sizes, below))
             for who in contenders
-            if where.size in SLOW_GROUNDS or not who.slow
+            if where.size in slow or not who.slow
         ]
         measured = measure(lab, everybody, given.rounds, warm_up=not given.smallest)
     return Result(render(measured, facts(pyinfra, given.rounds)), numbers(measured), problems(measured))
+
+
+def _sizes(text: str) -> list[Size]:
+    """Read grounds as given on the command line.
+
+    Raises:
+        RuntimeError: They are no numbers.
+    """
+    try:
+        return [Size.from_arg(part) for part in text.split(",")]
+    except ValueError as error:
+        raise RuntimeError(f"--grounds={text}: expected HOSTS@MS,…, such as {GROUNDS}") from error
 
 
 def measure(lab: Lab, all_series: list[Series], rounds: int, *, warm_up: bool = True) -> list[Series]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -93,15 +94,50 @@ def test_all_run_and_one_that_fails_fails_the_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The benchmarks after a failed one still run, and the last line names those that failed."""
-    monkeypatch.setattr("bench.__main__.NAMES", ("startup", "no-such", "hostile"))
-    assert main(["--help"]) == 1
-    assert capsys.readouterr().err.endswith("error: these benchmarks failed and wrote nothing: no-such\n")
+    commands = run_by(monkeypatch, failing="hostile")
+    assert main(["--write"]) == 1
+    assert [command[0] for command in commands] == [f"bench.{name}" for name in NAMES]
+    assert capsys.readouterr().err.endswith("error: these benchmarks failed and wrote nothing: hostile\n")
+
+
+def test_each_gets_the_options_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer of one and the program of two do not end the others, however a value is given."""
+    commands = run_by(monkeypatch)
+    argv = ["--peer", "colmena=/bin/sh", "--rounds=2", "--pyinfra=/bin/true", "--peer=morph=/bin/sh"]
+    assert main(argv) == 0
+    options = {command[0].removeprefix("bench."): command[1:] for command in commands}
+    peers = {"deploy": ["--peer", "colmena=/bin/sh", "--rounds=2", "--peer=morph=/bin/sh"]}
+    pyinfra = {name: ["--rounds=2", "--pyinfra=/bin/true"] for name in ("verify", "fleet")}
+    assert options == {name: ["--rounds=2"] for name in NAMES} | peers | pyinfra
+
+
+def test_option_that_no_benchmark_knows_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing runs, and the error names the option and where the options are."""
+    commands = run_by(monkeypatch)
+    with pytest.raises(SystemExit, match="2"):
+        main(["--write", "--peers=morph=/bin/sh"])
+    assert not commands
+    assert "no benchmark knows --peers=morph=/bin/sh; see `python -m bench.NAME --help`" in capsys.readouterr().err
+
+
+def run_by(monkeypatch: pytest.MonkeyPatch, failing: str = "") -> list[list[str]]:
+    """Have `python -m bench` run nothing; return the list that gets each benchmark with its options."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command[2:])
+        return subprocess.CompletedProcess(command, command[2] == f"bench.{failing}")
+
+    monkeypatch.setattr("subprocess.run", run)
+    return commands
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_has_a_page_and_a_recipe(name: str) -> None:
     """Each has its page with the mark below which it writes, and a recipe of its own."""
-    assert importlib.import_module(f"bench.{name}").main
+    assert importlib.import_module(f"bench.{name}").BENCH.name == name
     assert f"python -m bench.{name} --write` -->" in (DOCS / f"bench-{name}.md").read_text(encoding="utf-8")
     assert f"\nbench-{name} *options:" in (ROOT / "justfile").read_text(encoding="utf-8")
 
