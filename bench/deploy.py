@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,28 +25,48 @@ from bench import ground
 from bench.contenders import Ended, run_command
 from bench.ground import PEERS, ROOT, Ground, Size
 from bench.result import Bench, Given, Result, lab_for, machine, say, when
+from bench.switching import answers_aim, back_s, switches
 from bench.yard import ATTRIBUTE, BASE, Yard, change_unit, commit_of, yard
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
+from switchproof.deploy.record.journal import read_events
 
 PROFILE = "/nix/var/nix/profiles/system"
 CHANGE = "RestartSec=2\n"
 """The line of the unit that differs in the deployed commit."""
 
+LOOP_AIM_S, SWITCH_AIM_S, PUSHED_AIM_S = 1.5, 3.0, 3.0
+"""Seconds without the soak, above the loop on one host, the slowest host's own switch, or the fastest when pushed."""
 FAULT_ROUNDS = 1
-"""Rounds of a failing deploy, whose time consists of limits and hardly varies."""
+"""Rounds of a failing deploy by other tools."""
 
 BUILD_S = 120.0
 PAUSE_S = 1.0
 """Seconds before each run, in which hosts finish the work of the run before."""
 
 Case = Literal["one unit changed", "one unit changed, pushed", "hypervisor cannot start", "answers with 500"]
+OURS, FAST, LOOP = "switchproof", "switchproof, no soak", "loop"
+LAST_WITH_PEERS = "## The last result with tools that were not given this time\n"
 GOOD: Case = "one unit changed"
 PUSHED: Case = "one unit changed, pushed"
 FAULTS: Mapping[Case, str] = {
     "hypervisor cannot start": "broken/hypervisor-not-starting",
     "answers with 500": "broken/hypervisor-500",
 }
+
+
+_COLUMNS = (
+    "hosts",
+    "deploy",
+    "who",
+    "command, median",
+    "least to most",
+    "times the loop",
+    "slowest switch",
+    "CPU here",
+    "says",
+    "leaves",
+)
 
 
 @dataclass(frozen=True)
@@ -100,11 +120,21 @@ class Contender:
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds of the whole command, seconds of processor time on this machine, and the problem if any."""
+    """One run.
+
+    Attributes:
+        seconds: Wall time of the whole command.
+        cpu_s: Seconds of processor time on this machine.
+        problem: The reason why it does not count; None if all is as expected.
+        switch_s: Seconds of the slowest host's own switch, by its journal; None if none switched.
+        back_s: Seconds from the end of the failed switch to the earlier system's answers; None if not known.
+    """
 
     seconds: float
     cpu_s: float
     problem: str | None = None
+    switch_s: float | None = None
+    back_s: float | None = None
 
 
 @dataclass
@@ -136,6 +166,21 @@ class Series:
     def cpu_s(self) -> float:
         """The median processor time on this machine, in seconds."""
         return statistics.median(sample.cpu_s for sample in self.samples)
+
+    def median(self, part: Callable[[Sample], float | None]) -> float | None:
+        """Return the median of a part of the samples; None if it is not known."""
+        parts = [seconds for sample in self.samples if (seconds := part(sample)) is not None]
+        return statistics.median(parts) if parts else None
+
+    @property
+    def switch_s(self) -> float | None:
+        """The median of the slowest host's own switch, in seconds; None if it is not known."""
+        return self.median(lambda sample: sample.switch_s)
+
+    @property
+    def back_s(self) -> float | None:
+        """The median from a failed switch's end to the earlier system's answers, in seconds; None if not known."""
+        return self.median(lambda sample: sample.back_s)
 
 
 @dataclass(frozen=True)
@@ -176,7 +221,10 @@ class Site:
         problem = left_by(hosts, new.system if end.leaves == "new" else base.system)
         if (ended.status == 0) != end.good:
             problem = ended.first_error if end.good else "it says success where the deploy failed"
-        return Sample(ended.seconds, cpu_s, problem)
+        is_back = not series.contender.words and end.leaves == "old" and problem is None
+        return Sample(
+            ended.seconds, cpu_s, problem, _switch_s(hosts, ended), _back_s(series, hosts, ended) if is_back else None
+        )
 
     def _push(self, series: Series) -> Sample:
         """Deploy a commit that nobody has built."""
@@ -185,8 +233,9 @@ class Site:
         commit = yard.fresh()
         ended, cpu_s = _timed(series, series.contender.command(series.ground, commit, yard), yard.environ)
         # Evaluated only now, as nix remembers what it has evaluated.
-        problem = left_by([self._hosts[name] for name in series.ground.hosts], yard.system(commit))
-        return Sample(ended.seconds, cpu_s, ended.first_error if ended.status else problem)
+        hosts = [self._hosts[name] for name in series.ground.hosts]
+        problem = left_by(hosts, yard.system(commit))
+        return Sample(ended.seconds, cpu_s, ended.first_error if ended.status else problem, _switch_s(hosts, ended))
 
     def _restore(self, host: LabHost) -> None:
         """Bring a host to the base, unless it runs it."""
@@ -197,6 +246,19 @@ class Site:
         host.run(["sh", "-c", script], timeout_s=BUILD_S)
         if problem := left_by([host], system):
             raise RuntimeError(f"the bench could not restore {BASE}: {problem}")
+
+
+def _switch_s(hosts: Sequence[LabHost], ended: Ended) -> float | None:
+    """Return the seconds of the slowest host's first switch in a run."""
+    first = [found[0].seconds for host in hosts if (found := switches(host, ended.began))]
+    return max(first, default=None)
+
+
+def _back_s(series: Series, hosts: Sequence[LabHost], ended: Ended) -> float:
+    """Return the seconds from the failed switch's end to the earlier system's answers, on the slowest host."""
+    (journal,) = (series.ground.folder / "runs").glob("2*/events.jsonl")
+    events = list(read_events(journal))
+    return max(back_s(events, host, ended.began) for host in hosts)
 
 
 def _timed(series: Series, command: list[str], environ: Mapping[str, str]) -> tuple[Ended, float]:
@@ -243,14 +305,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(given: Given) -> Result:
     counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
-    cases: list[Case] = [GOOD, PUSHED] if given.smallest else [GOOD, PUSHED, *FAULTS]
-    ours = Contender("switchproof")
-    fast = Contender("switchproof, no soak", ends={GOOD: _NEW, PUSHED: _NEW}, options=("--soak=0",))
-    loop = Contender("loop", ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
-    push = Contender("loop", ("bash", str(PEERS / "push.sh")), {PUSHED: _NEW})
-    contenders = [fast, loop, push]
-    if not given.smallest:
-        contenders = [ours, *contenders, *(peer(text) for text in given.peer)]
+    faults = list(FAULTS)[: 1 if given.smallest else None]
+    cases: list[Case] = [GOOD, PUSHED, *faults]
+    ours = Contender(OURS, ends=dict.fromkeys(faults, _UNDONE) if given.smallest else _ends(_UNDONE, _UNDONE))
+    fast = Contender(FAST, ends={GOOD: _NEW, PUSHED: _NEW}, options=("--soak=0",))
+    loop = Contender(LOOP, ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
+    push = Contender(LOOP, ("bash", str(PEERS / "push.sh")), {PUSHED: _NEW})
+    contenders = [ours, fast, loop, push, *(peer(text) for text in given.peer)]
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
         built_here = stack.enter_context(yard(lab))
@@ -271,7 +332,10 @@ def _measure(given: Given) -> Result:
             for series in measured:
                 _take(site, series, turn, given.rounds)
     problems = [f"{series.name}: {series.problem}" for series in measured if series.problem]
-    return Result(render(measured, given.rounds), numbers(measured), problems)
+    text = render(measured, given.rounds)
+    if given.write:
+        text += with_peers(BENCH.written(), {who.name for who in contenders})
+    return Result(text, numbers(measured), problems)
 
 
 def _equip(where: Ground, built_here: Yard) -> None:
@@ -283,7 +347,7 @@ def _equip(where: Ground, built_here: Yard) -> None:
 
 
 def _take(site: Site, series: Series, turn: int, rounds: int) -> None:
-    if series.problem or (series.case in FAULTS and turn >= FAULT_ROUNDS):
+    if series.problem or (series.case in FAULTS and series.contender.words and turn >= FAULT_ROUNDS):
         return
     sample = site.run(series)
     series.samples.append(sample)
@@ -305,18 +369,24 @@ def left_by(hosts: Sequence[LabHost], expected: str) -> str | None:
 def numbers(measured: Sequence[Series]) -> dict[str, float]:
     """Return the medians of all series, in seconds."""
     good = [series for series in measured if series.samples and not series.problem]
-    return {series.name: series.seconds for series in good} | {f"{each.name}, CPU": each.cpu_s for each in good}
+    medians = {series.name: series.seconds for series in good} | {f"{each.name}, CPU": each.cpu_s for each in good}
+    for series in good:
+        parts = {"slowest switch": series.switch_s, "switch's end to answers": series.back_s}
+        medians |= {f"{series.name}, {what}": seconds for what, seconds in parts.items() if seconds is not None}
+    return medians
 
 
 def render(measured: Sequence[Series], rounds: int) -> str:
-    """Write the result as Markdown: facts and a table."""
+    """Write the result as Markdown: facts, a table, and which aims were reached."""
     lines = [
-        f"- {when(rounds, f'of each good deploy, {FAULT_ROUNDS} of each failing one, in turn')}",
+        f"- {when(rounds, f'of each, {FAULT_ROUNDS} of failing deploys by other tools, in turn')}",
         f"- {machine()}",
         "",
-        "| hosts | deploy | who | command, median | least to most | times the loop | CPU here | says | leaves |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"|{'---|' * len(_COLUMNS)}",
         *(_row(series, measured) for series in measured),
+        "",
+        *(f"- {line}" for line in aims(measured)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -324,27 +394,75 @@ def render(measured: Sequence[Series], rounds: int) -> str:
 def _row(series: Series, measured: Sequence[Series]) -> str:
     cells = [str(len(series.ground.hosts)), series.case, series.contender.name]
     if series.problem or not series.samples:
-        return f"| {' | '.join([*cells, 'failed', '', '', '', '', ''])} |"
-    loop = next(
-        (
-            other.seconds
-            for other in measured
-            if (other.ground, other.case, other.contender.name) == (series.ground, series.case, "loop")
-            and other.samples
-            and not other.problem
-        ),
-        None,
-    )
+        return f"| {' | '.join([*cells, 'failed', '', '', '', '', '', ''])} |"
+    loop = next((other.seconds for other in _others(series, measured) if other.contender.name == LOOP), None)
     seconds, end = sorted(sample.seconds for sample in series.samples), series.contender.ends[series.case]
     cells += [
         f"{series.seconds:.1f} s",
         f"{seconds[0]:.1f} to {seconds[-1]:.1f} s",
         f"{series.seconds / loop:.1f}" if loop else "",
+        f"{series.switch_s:.1f} s" if series.switch_s is not None else "",
         f"{series.cpu_s:.1f} s",
         "success" if end.good else "failure",
         f"the {end.leaves} system",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _others(series: Series, measured: Sequence[Series]) -> list[Series]:
+    """Return the series of the same deploy by other tools than Switchproof that count."""
+    return [
+        other
+        for other in measured
+        if (other.ground, other.case) == (series.ground, series.case)
+        and other.contender.words
+        and other.samples
+        and not other.problem
+    ]
+
+
+def aims(measured: Sequence[Series]) -> list[str]:
+    """Return a line for each aim, with whether it was reached."""
+    lines = []
+    for series in measured:
+        if series.contender.words or not series.samples or series.problem:
+            continue
+        what, count = series.name.partition(":")[0], len(series.ground.hosts)
+        others = {other.contender.name: other.seconds for other in _others(series, measured)}
+        if series.contender.name == FAST and series.case == GOOD and count == 1 and LOOP in others:
+            lines.append(_aim(f"{what}: no soak", LOOP_AIM_S, "the loop", series.seconds - others[LOOP]))
+        above = series.median(lambda sample: None if sample.switch_s is None else sample.seconds - sample.switch_s)
+        if series.contender.name == FAST and series.case == GOOD and count > 1 and above is not None:
+            lines.append(_aim(f"{what}: no soak", SWITCH_AIM_S, "the slowest host's own switch", above))
+        if series.contender.name == FAST and series.case == PUSHED and others:
+            first = min(others, key=lambda name: others[name])
+            lines.append(
+                _aim(f"{what}: no soak", PUSHED_AIM_S, f"the fastest other, {first}", series.seconds - others[first])
+            )
+        if series.back_s is not None:
+            lines.append(answers_aim(what, series.back_s))
+    return lines
+
+
+def _aim(what: str, aim_s: float, base: str, above_s: float) -> str:
+    reached = "yes" if above_s <= aim_s else "no"
+    return f"{what} at most {aim_s:.1f} s above {base}: {reached} ({above_s:+.1f} s)"
+
+
+def with_peers(written: str, measured: Collection[str]) -> str:
+    """Return the last result with peers that were not measured now, as a section of the page; empty if there is none.
+
+    Args:
+        written: The result on the page.
+        measured: The names of everybody who was measured now.
+    """
+    _, heading, before = written.partition(LAST_WITH_PEERS)
+    last = before if heading else written
+    missing = [name for name in PEER_ENDS if f" | {name} | " in last and name not in measured]
+    if not missing:
+        return ""
+    say(f"Not measured now: {', '.join(missing)}. The page keeps the last result with them; --peer measures them.")
+    return f"\n{LAST_WITH_PEERS}\n{last.strip()}\n"
 
 
 def peer(text: str) -> Contender:

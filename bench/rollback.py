@@ -1,8 +1,10 @@
 """Measures how long a rollback takes: `python -m bench.rollback [--write]`.
 
-It measures two times on a lab host of this machine. The first is from a failed check to a rollback that every clause
-has verified, by the run's journal. The second is from a runner's death by SIGKILL to the host's return to its earlier
-system, by the host's report on the runner's clock, without the time for which the host waits for a confirmation.
+It measures three times on a lab host of this machine. The first is from a failed check to a rollback that every
+clause has verified, by the run's journal. The second is from the end of a switch that failed to the answers of the
+earlier system, by the host's journal and the run's. The third is from a runner's death by SIGKILL to the host's
+return to its earlier system, by the host's report on the runner's clock, without the time that the host waits for a
+confirmation.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.result import ROOT, Bench, Given, Result, lab_for, machine, when
+from bench.switching import answers_aim, back_s
 from switchproof.deploy.contract import Verdict
 from switchproof.deploy.providers.lab.host import LabHost
 from switchproof.deploy.providers.lab.lab import Lab
@@ -29,6 +32,7 @@ CONFIRM_S = 8
 PATIENT_S = 90
 """Seconds that a host waits for a runner that rolls back itself: more than a busy one takes to find the failure."""
 LONGEST_S = 120.0
+SWITCHED = "from the end of a failed switch to the earlier system's answers"
 
 _HEALTH = """
 [health]
@@ -54,15 +58,16 @@ def _measure(given: Given) -> Result:
         tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
     ):
         failed = [failed_check(lab, Path(below) / f"failed-{number}") for number in range(given.rounds)]
+        switched = [failed_switch(lab, Path(below) / f"switched-{number}") for number in range(given.rounds)]
         lost = [lost_runner(lab, Path(below) / f"lost-{number}") for number in range(given.rounds)]
-    rows = _rows(failed, lost)
+    rows = _rows(failed, switched, lost)
     numbers = {what: statistics.median(seconds) for what, seconds in rows.items()}
     return Result(render(rows, given.rounds), numbers)
 
 
 def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
     """Deploy a broken revision; return the seconds of the rollback, and of its parts."""
-    process = _begin(lab, folder, "broken/live-degraded", PATIENT_S)
+    process = _begin(lab, folder, "broken/live-degraded", _limits(PATIENT_S))
     output, _ = process.communicate(timeout=LONGEST_S)
     events = list(_events(folder))
     failed = _first(events, output, _is_failed_check)
@@ -74,11 +79,24 @@ def failed_check(lab: Lab, folder: Path) -> dict[str, float]:
     return {"whole": whole, "restored": parts["rollback"], "verified": parts["observe"]}
 
 
+def failed_switch(lab: Lab, folder: Path) -> float:
+    """Deploy a revision whose switch fails; return the seconds from its end to the earlier system's answers.
+
+    All limits are the defaults.
+    """
+    began = time.time()
+    process = _begin(lab, folder, "broken/new-unit-failing", limits="")
+    output, _ = process.communicate(timeout=LONGEST_S)
+    events = list(_events(folder))
+    _first(events, output, lambda event: isinstance(event, HostLeft) and event.state == "rolled-back")
+    return back_s(events, lab.hosts["a"], began)
+
+
 def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
     """Kill the runner after the switch; return the seconds until the host is back, without its waiting time."""
     host = lab.hosts["a"]
     host.run(["rm", "-f", "/var/lib/switchproof/returned"], timeout_s=10)
-    process = _begin(lab, folder, "main", CONFIRM_S)
+    process = _begin(lab, folder, "main", _limits(CONFIRM_S))
     _wait(lambda: any(isinstance(e, PhaseFinished) and e.phase == "converge" for e in _events(folder)))
     switched = next(e.at for e in _events(folder) if isinstance(e, PhaseFinished) and e.phase == "converge")
     process.kill()
@@ -94,12 +112,15 @@ def lost_runner(lab: Lab, folder: Path) -> dict[str, float]:
     return {"whole": max(whole, 0.0), "restored": (ended - decided).total_seconds()}
 
 
-def _rows(failed: list[dict[str, float]], lost: list[dict[str, float]]) -> dict[str, list[float]]:
+def _rows(
+    failed: list[dict[str, float]], switched: list[float], lost: list[dict[str, float]]
+) -> dict[str, list[float]]:
     """Return the seconds of every round, by part."""
     return {
         "from a failed check to the verified earlier system": [run["whole"] for run in failed],
         "from a failed check: restoring the earlier system": [run["restored"] for run in failed],
         "from a failed check: watching whether it is healthy": [run["verified"] for run in failed],
+        SWITCHED: switched,
         "from a lost runner to the host back, beyond the time to confirm": [run["whole"] for run in lost],
         "from a lost runner: restoring the earlier system": [run["restored"] for run in lost],
     }
@@ -118,13 +139,18 @@ def render(rows: Mapping[str, Sequence[float]], rounds: int) -> str:
         f"| {what} | {statistics.median(seconds):.1f} s | {min(seconds):.1f} to {max(seconds):.1f} s |"
         for what, seconds in rows.items()
     ]
+    lines += ["", f"- {answers_aim('a switch that fails', statistics.median(rows[SWITCHED]))}"]
     return "\n".join(lines) + "\n"
 
 
-def _begin(lab: Lab, folder: Path, revision: str, confirm_s: int) -> subprocess.Popen[str]:
+def _limits(confirm_s: int) -> str:
+    return f"{_HEALTH}\n[rollback]\nconfirm_s = {confirm_s}\n"
+
+
+def _begin(lab: Lab, folder: Path, revision: str, limits: str) -> subprocess.Popen[str]:
     folder.mkdir()
     text = (ROOT / "deploy" / "targets" / "lab.toml").read_text("utf-8")
-    (folder / "lab.toml").write_text(f"{text}{_HEALTH}\n[rollback]\nconfirm_s = {confirm_s}\n", "utf-8")
+    (folder / "lab.toml").write_text(f"{text}{limits}", "utf-8")
     options = [f"--sha={revision}", "--host=a", f"--targets={folder / 'lab.toml'}", f"--report-dir={folder / 'runs'}"]
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "--provider=lab", *options],

@@ -82,23 +82,23 @@ def _measure(given: Given) -> Result:
         lab_for(given, ["a"], shape="aws") as lab,
         tempfile.TemporaryDirectory(prefix="switchproof-bench-") as below,
     ):
-        samples = measure(lab, Path(below), given.rounds, audits_only=given.smallest)
+        samples = measure(lab, Path(below), given.rounds)
     return Result(render(samples, given.rounds), numbers(samples))
 
 
-def measure(lab: Lab, below: Path, rounds: int, *, audits_only: bool = False) -> dict[tuple[str, str], list[Sample]]:
+def measure(lab: Lab, below: Path, rounds: int) -> dict[tuple[str, str], list[Sample]]:
     """Run all contenders in turn, `rounds` times; every deploy changes the release of the host."""
     host = lab.hosts["a"]
     host.run(["git", "clone", "--quiet", Lab.repository_url, CHECKOUT], timeout_s=30)
     contenders: dict[tuple[str, str], Run] = {
         ("audit", "switchproof"): _ours("--audit", "--soak=0"),
         ("audit", "10 s polling"): _old(None),
+        ("deploy", "switchproof"): _ours(host=host),
+        ("deploy", "10 s polling"): _old(host),
     }
-    if not audits_only:
-        contenders |= {("deploy", "switchproof"): _ours(host=host), ("deploy", "10 s polling"): _old(host)}
-        # The host gets the script of questions in a second command, once, and keeps it until its next boot.
-        (below / "first").mkdir()
-        _sample(lab, below / "first", contenders["audit", "switchproof"])
+    # The host gets the script of questions in a second command, once, and keeps it until its next boot.
+    (below / "first").mkdir()
+    _sample(lab, below / "first", contenders["audit", "switchproof"])
     samples: dict[tuple[str, str], list[Sample]] = {key: [] for key in contenders}
     for turn in range(rounds):
         for number, (key, command) in enumerate(contenders.items()):

@@ -10,7 +10,10 @@ from typing import cast
 import pytest
 
 from bench.deploy import (
+    FAST,
     GOOD,
+    LOOP,
+    OURS,
     PROFILE,
     PUSHED,
     Build,
@@ -20,10 +23,12 @@ from bench.deploy import (
     Sample,
     Series,
     Site,
+    aims,
     left_by,
     numbers,
     peer,
     render,
+    with_peers,
 )
 from bench.ground import Ground, Way
 from bench.yard import BASE, Yard
@@ -178,7 +183,56 @@ def test_table_has_the_times_beside_the_loop(tmp_path: Path) -> None:
         Series(ground, FAULT, Contender("loop", ("sh",), {FAULT: DONE}), [Sample(3.0, 0.2, "broke")]),
     ]
     text = render(series, 3)
-    assert "| 1 | one unit changed | switchproof | 12.0 s | 10.0 to 20.0 s | 4.0 | 2.0 s | success |" in text
+    assert "| 1 | one unit changed | switchproof | 12.0 s | 10.0 to 20.0 s | 4.0 |  | 2.0 s | success |" in text
     assert "| 1 | answers with 500 | loop | failed |" in text
     assert numbers(series)["1 host, one unit changed: switchproof"] == 12.0
     assert not any("500" in name for name in numbers(series))
+
+
+def hosts(folder: Path, count: int) -> Ground:
+    """A ground of some hosts."""
+    ways = tuple(Way(f"h{number}", 22, HOST_KEY) for number in range(count))
+    return Ground(ways, 0.0, folder / "key", folder)
+
+
+def test_aims_are_those_of_a_deploy_without_the_soak(tmp_path: Path) -> None:
+    """One host is held to the loop, several to their slowest switch, and what is pushed to the fastest other."""
+    one, eight = hosts(tmp_path, 1), hosts(tmp_path, 8)
+    fast, loop, colmena = Contender(FAST), Contender(LOOP, ("sh",)), Contender("colmena", ("sh",))
+    lines = aims(
+        [
+            Series(one, GOOD, Contender(OURS), [Sample(30.0, 1.0)]),
+            Series(one, GOOD, fast, [Sample(4.5, 1.0, switch_s=1.0)]),
+            Series(one, GOOD, loop, [Sample(3.0, 1.0)]),
+            Series(eight, GOOD, fast, [Sample(9.0, 1.0, switch_s=7.0), Sample(20.0, 1.0, switch_s=17.0)]),
+            Series(eight, GOOD, loop, [Sample(1.0, 1.0)]),
+            Series(eight, PUSHED, fast, [Sample(12.0, 1.0)]),
+            Series(eight, PUSHED, loop, [Sample(10.0, 1.0)]),
+            Series(eight, PUSHED, colmena, [Sample(8.0, 1.0)]),
+        ]
+    )
+    assert lines == [
+        "1 host, one unit changed: no soak at most 1.5 s above the loop: yes (+1.5 s)",
+        "8 hosts, one unit changed: no soak at most 3.0 s above the slowest host's own switch: yes (+2.5 s)",
+        "8 hosts, one unit changed, pushed: no soak at most 3.0 s above the fastest other, colmena: no (+4.0 s)",
+    ]
+
+
+def test_aim_of_a_failing_deploy_counts_from_the_end_of_the_switch(tmp_path: Path) -> None:
+    """The whole command, with the soak of the way back, is no part of it."""
+    series = Series(hosts(tmp_path, 1), FAULT, Contender(OURS), [Sample(30.0, 1.0, switch_s=2.0, back_s=9.5)])
+    assert aims([series]) == [
+        "1 host, answers with 500: the earlier system answers within 10 s of the switch's end: yes (9.5 s)"
+    ]
+    assert numbers([series])["1 host, answers with 500: switchproof, switch's end to answers"] == 9.5
+
+
+def test_last_result_with_peers_stays_until_they_are_measured_again() -> None:
+    """Its whole text follows under a heading of its own, also after a second time without them."""
+    before = "\n- 2026-11-01, 3 rounds\n\n| 1 | one unit changed | colmena | 3.4 s |\n"
+    kept = with_peers(before, {OURS, LOOP})
+    assert kept.startswith("\n## ")
+    assert kept.endswith(before)
+    assert with_peers(f"\n| 1 | one unit changed | loop | 2.0 s |\n{kept}", {OURS, LOOP}) == kept
+    assert with_peers(f"\n| 1 | one unit changed | loop | 2.0 s |\n{kept}", {OURS, LOOP, "colmena"}) == ""
+    assert with_peers("\n| 1 | one unit changed | loop | 2.0 s |\n", {OURS, LOOP}) == ""
