@@ -44,11 +44,20 @@ BUILD_S = 120.0
 PAUSE_S = 1.0
 """Seconds before each run, in which hosts finish the work of the run before."""
 
-Case = Literal["one unit changed", "one unit changed, pushed", "hypervisor cannot start", "answers with 500"]
+Case = Literal[
+    "one unit changed",
+    "one unit changed, pushed",
+    "hypervisor cannot start",
+    "answers with 500",
+    "cannot start on one of two",
+]
 OURS, FAST, LOOP = "switchproof", "switchproof, no soak", "loop"
 LAST_WITH_PEERS = "## The last result with tools that were not given this time\n"
 GOOD: Case = "one unit changed"
 PUSHED: Case = "one unit changed, pushed"
+ONE_BREAKS: Case = "cannot start on one of two"
+BREAKS = "/etc/bench-breaks"
+"""The file on a host with which the commit of `ONE_BREAKS` cannot start."""
 FAULTS: Mapping[Case, str] = {
     "hypervisor cannot start": "broken/hypervisor-not-starting",
     "answers with 500": "broken/hypervisor-500",
@@ -217,13 +226,24 @@ class Site:
                 self._restore(host)
         if series.contender.words and end.leaves == "old":  # a tool goes back only to what it has deployed itself
             _timed(series, series.contender.command(series.ground, base.commit), {})
+        broken = hosts[:1] if series.case == ONE_BREAKS else []
+        for host in broken:
+            host.run(["touch", BREAKS], timeout_s=20)
         ended, cpu_s = _timed(series, series.contender.command(series.ground, new.commit), {})
-        problem = left_by(hosts, new.system if end.leaves == "new" else base.system)
+        for host in broken:
+            host.run(["rm", BREAKS], timeout_s=20)
+        problem = left_by(broken or hosts, new.system if end.leaves == "new" else base.system)
+        if broken and problem is None:
+            problem = left_by(hosts[len(broken) :], new.system)
         if (ended.status == 0) != end.good:
             problem = ended.first_error if end.good else "it says success where the deploy failed"
         is_back = not series.contender.words and end.leaves == "old" and problem is None
         return Sample(
-            ended.seconds, cpu_s, problem, _switch_s(hosts, ended), _back_s(series, hosts, ended) if is_back else None
+            ended.seconds,
+            cpu_s,
+            problem,
+            _switch_s(hosts, ended),
+            _back_s(series, broken or hosts, ended) if is_back else None,
         )
 
     def _push(self, series: Series) -> Sample:
@@ -274,6 +294,9 @@ def prepare(lab: Lab, cases: Sequence[Case], yard: Yard) -> Site:
     """Build all systems to deploy on every host of a lab."""
     commits = {BASE: commit_of(lab, BASE), GOOD: change_unit(lab, CHANGE, "bench")}
     commits |= {case: commit_of(lab, FAULTS[case]) for case in cases if case in FAULTS}
+    if ONE_BREAKS in cases:
+        line = f'RestartSec=1\n    ExecStartPre=/bin/sh -c "test ! -e {BREAKS}"\n'
+        commits[ONE_BREAKS] = change_unit(lab, line, "bench-breaks")
     yard.fetch()  # for peers that build here
     hosts = list(lab.hosts.values())
     return Site(lab.hosts, {name: _build(hosts, commit) for name, commit in commits.items()}, yard)
@@ -305,26 +328,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(given: Given) -> Result:
     counts = [1] if given.smallest else [int(text) for text in given.hosts.split(",")]
-    faults = list(FAULTS)[: 1 if given.smallest else None]
+    faults: list[Case] = [*FAULTS][:1] if given.smallest else [*FAULTS, ONE_BREAKS]
     cases: list[Case] = [GOOD, PUSHED, *faults]
-    ours = Contender(OURS, ends=dict.fromkeys(faults, _UNDONE) if given.smallest else _ends(_UNDONE, _UNDONE))
+    needed = sorted({1, 2 if ONE_BREAKS in cases else 1, *counts})
+    ours = Contender(OURS, ends=dict.fromkeys(faults, _UNDONE) | ({} if given.smallest else {GOOD: _NEW}))
     fast = Contender(FAST, ends={GOOD: _NEW, PUSHED: _NEW}, options=("--soak=0",))
     loop = Contender(LOOP, ("bash", str(PEERS / "loop.sh")), _ends(_SEEN, _NEW))
     push = Contender(LOOP, ("bash", str(PEERS / "push.sh")), {PUSHED: _NEW})
     contenders = [ours, fast, loop, push, *(peer(text) for text in given.peer)]
     with contextlib.ExitStack() as stack:
-        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(counts) + 1)]))
+        lab = stack.enter_context(lab_for(given, [f"h{number}" for number in range(1, max(needed) + 1)]))
         built_here = stack.enter_context(yard(lab))
         below = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchproof-bench-")))
-        grounds = stack.enter_context(ground.grounds(lab, [Size(count, 0.0) for count in counts], below))
-        for where in grounds:
+        sizes = [Size(count, 0.0) for count in needed]
+        grounds = dict(zip(needed, stack.enter_context(ground.grounds(lab, sizes, below)), strict=True))
+        for where in grounds.values():
             _equip(where, built_here)
         site = prepare(lab, cases, built_here)
-        of_case = {GOOD: grounds, PUSHED: grounds[-1:]}
+        of_case = {GOOD: counts, PUSHED: counts[-1:], ONE_BREAKS: [2]}
         measured = [
-            Series(where, case, who)
+            Series(grounds[count], case, who)
             for case in cases
-            for where in of_case.get(case, grounds[:1])
+            for count in of_case.get(case, [1])
             for who in contenders
             if case in who.ends
         ]

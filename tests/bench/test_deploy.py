@@ -13,6 +13,7 @@ from bench.deploy import (
     FAST,
     GOOD,
     LOOP,
+    ONE_BREAKS,
     OURS,
     PROFILE,
     PUSHED,
@@ -236,3 +237,25 @@ def test_last_result_with_peers_stays_until_they_are_measured_again() -> None:
     assert with_peers(f"\n| 1 | one unit changed | loop | 2.0 s |\n{kept}", {OURS, LOOP}) == kept
     assert with_peers(f"\n| 1 | one unit changed | loop | 2.0 s |\n{kept}", {OURS, LOOP, "colmena"}) == ""
     assert with_peers("\n| 1 | one unit changed | loop | 2.0 s |\n", {OURS, LOOP}) == ""
+
+
+@pytest.mark.parametrize("spreads", [False, True])
+def test_host_that_breaks_alone_is_the_only_one_that_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, spreads: bool
+) -> None:
+    """The first host must have the old system and the other one the new; anything else is the sample's problem."""
+    files = [tmp_path / name for name in ("h0", "h1")]
+    for file in files:
+        file.write_text(f"{OLD.system}\n" * 3)
+    good = str(files[1]) if not spreads else "/dev/null"
+    script = f"printf '{NEW.system}\\n%.0s' 1 2 3 >{good}; exit 1"
+    monkeypatch.setattr(Contender, "command", lambda *_: ["sh", "-c", script])
+    monkeypatch.setattr("bench.deploy._back_s", lambda _, broken, __: float(len(broken)))
+    by_name = {file.name: cast("LabHost", Host(file)) for file in files}
+    site = Site(by_name, {BASE: OLD, ONE_BREAKS: NEW})
+    ours = Contender(OURS, ends={ONE_BREAKS: End(good=False, leaves="old")})
+    sample = site.run(Series(hosts(tmp_path, 2), ONE_BREAKS, ours))
+    if spreads:
+        assert "expected /nix/store/new" in (sample.problem or "")
+    else:
+        assert (sample.problem, sample.back_s) == (None, 1.0)
