@@ -40,9 +40,6 @@ from switchproof.deploy.run.visit import LOOK, Visit
 class Journey(Visit):
     """One host in one run. A phase keeps its result, so that it runs once."""
 
-    _elsewhere: Elsewhere | None = None
-    _nix = ""
-
     # Phases, in the order of the contract.
 
     def connect(self) -> None:

@@ -21,7 +21,7 @@ from switchproof.deploy.observe.earlier import Choice, read_returned
 from switchproof.deploy.observe.observation import Observation, read_observation
 from switchproof.deploy.observe.parts.system import read_system
 from switchproof.deploy.observe.parts.units import read_failed, read_units
-from switchproof.deploy.observe.planned import Differences
+from switchproof.deploy.observe.planned import Differences, Elsewhere
 from switchproof.deploy.observe.preflight import (
     Readiness,
     describe,
@@ -92,7 +92,8 @@ class Visit:
         self.readiness: Readiness | None = None
         self.built = ""
         """The system that another machine built; empty if the host builds its own."""
-        self._recipient = ""
+        self._elsewhere: Elsewhere | None = None
+        self._recipient = self._nix = ""
         self.leg: Leg = "forward"
         self.kept = False
         self.returned = False
